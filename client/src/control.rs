@@ -1,0 +1,140 @@
+//! The control plane's API, for people's tools.
+
+use std::time::Duration;
+
+use reqwest::RequestBuilder;
+use wire::event::EventPage;
+use wire::id::TaskId;
+use wire::machine::MachineView;
+use wire::task::{NewTask, TaskChange, TaskStatus, TaskView};
+use wire::why::Why;
+use wire::worker::WorkerView;
+
+use crate::Error;
+use crate::call::Service;
+use crate::sse::Messages;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Calls the control plane with an API key.
+#[derive(Clone)]
+pub struct Control {
+    service: Service,
+    key: String,
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Control").field("base", &self.service.base).finish_non_exhaustive()
+    }
+}
+
+/// Which tasks to list.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TaskFilter {
+    /// Only these.
+    pub status: Option<TaskStatus>,
+    /// At most this many; 100 when absent.
+    pub limit: Option<u32>,
+    /// After so many.
+    pub offset: Option<u32>,
+}
+
+impl Control {
+    /// A client of the server at `base`, such as `http://127.0.0.1:7600`.
+    pub fn new(base: &str, key: &str) -> Self {
+        Self { service: Service::new("the control plane", base, DEADLINE), key: key.to_owned() }
+    }
+
+    /// The server's base URL.
+    pub fn base(&self) -> &str {
+        &self.service.base
+    }
+
+    /// Whether the server can do its work: 200 from `/ready`.
+    pub async fn ready(&self) -> Result<(), Error> {
+        self.service.send(self.service.http.get(self.service.url("/ready"))).await.map(drop)
+    }
+
+    /// Submits a task. The same `idempotency_key` with the same task gives the first answer again.
+    pub async fn submit(&self, task: &NewTask, idempotency_key: &str) -> Result<TaskView, Error> {
+        self.service.json(self.post("/v1/tasks").header("idempotency-key", idempotency_key).json(task)).await
+    }
+
+    /// One task.
+    pub async fn task(&self, id: TaskId) -> Result<TaskView, Error> {
+        self.service.json(self.get(&format!("/v1/tasks/{id}"))).await
+    }
+
+    /// Tasks, most urgent first.
+    pub async fn tasks(&self, filter: TaskFilter) -> Result<Vec<TaskView>, Error> {
+        let mut query: Vec<(&str, String)> = Vec::new();
+        query.extend(filter.status.map(|status| ("status", status.to_string())));
+        query.extend(filter.limit.map(|limit| ("limit", limit.to_string())));
+        query.extend(filter.offset.map(|offset| ("offset", offset.to_string())));
+        self.service.json(self.get("/v1/tasks").query(&query)).await
+    }
+
+    /// Changes some fields of a task.
+    pub async fn update(&self, id: TaskId, change: &TaskChange) -> Result<TaskView, Error> {
+        let url = self.service.url(&format!("/v1/tasks/{id}"));
+        self.service.json(self.service.http.patch(url).bearer_auth(&self.key).json(change)).await
+    }
+
+    /// Calls a task off. Twice is no error.
+    pub async fn cancel(&self, id: TaskId) -> Result<TaskView, Error> {
+        self.service.json(self.post(&format!("/v1/tasks/{id}/cancel"))).await
+    }
+
+    /// Makes a failed task ready again.
+    pub async fn retry(&self, id: TaskId) -> Result<TaskView, Error> {
+        self.service.json(self.post(&format!("/v1/tasks/{id}/retry"))).await
+    }
+
+    /// What a task waits for.
+    pub async fn why(&self, id: TaskId) -> Result<Why, Error> {
+        self.service.json(self.get(&format!("/v1/tasks/{id}/why"))).await
+    }
+
+    /// Everything the record holds about a task, as it happens: server-sent events named
+    /// `event` (data: a stored event) and, at the end, `end` (data: the task).
+    /// `after` resumes behind the last id that was read. Without `follow` it ends with the record.
+    pub async fn logs(&self, id: TaskId, after: Option<&str>, follow: bool) -> Result<Messages, Error> {
+        let mut request = self.get(&format!("/v1/tasks/{id}/logs")).query(&[("follow", follow)]);
+        if let Some(after) = after {
+            request = request.header("last-event-id", after);
+        }
+        // A stream has no end of its own to set a deadline by; its server sends a sign of life instead.
+        self.service.send(request.timeout(Duration::from_secs(8 * 24 * 3_600))).await.map(Messages::new)
+    }
+
+    /// The machines of the pool.
+    pub async fn machines(&self) -> Result<Vec<MachineView>, Error> {
+        self.service.json(self.get("/v1/machines")).await
+    }
+
+    /// The registered workers.
+    pub async fn workers(&self) -> Result<Vec<WorkerView>, Error> {
+        self.service.json(self.get("/v1/workers")).await
+    }
+
+    /// A page of the whole record, behind the given place.
+    pub async fn events(&self, after: u64, limit: u32) -> Result<EventPage, Error> {
+        let query = [("after", after.to_string()), ("limit", limit.to_string())];
+        self.service.json(self.get("/v1/events").query(&query)).await
+    }
+
+    /// A page of one task's record, behind the given place.
+    pub async fn task_events(&self, id: TaskId, after: u64, limit: u32) -> Result<EventPage, Error> {
+        let query = [("after", after.to_string()), ("limit", limit.to_string())];
+        self.service.json(self.get(&format!("/v1/events/{id}")).query(&query)).await
+    }
+
+    fn get(&self, path: &str) -> RequestBuilder {
+        self.service.http.get(self.service.url(path)).bearer_auth(&self.key)
+    }
+
+    fn post(&self, path: &str) -> RequestBuilder {
+        self.service.http.post(self.service.url(path)).bearer_auth(&self.key)
+    }
+}

@@ -1,0 +1,70 @@
+//! Time as an argument. Always UTC, always whole microseconds (what Postgres keeps).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, SubsecRound, Utc};
+
+/// Tells the time: the system's, or a test's.
+#[derive(Debug, Clone)]
+pub struct Clock(Source);
+
+#[derive(Debug, Clone)]
+enum Source {
+    System,
+    Manual(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// The computer's clock.
+    pub fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A clock that stands still until it is advanced; clones share it.
+    pub fn manual(start: DateTime<Utc>) -> Self {
+        Self(Source::Manual(Arc::new(AtomicI64::new(start.timestamp_micros()))))
+    }
+
+    /// The time, in whole microseconds.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that everything else takes the time from")]
+    pub fn now(&self) -> DateTime<Utc> {
+        match &self.0 {
+            Source::System => Utc::now().trunc_subsecs(6),
+            Source::Manual(micros) => {
+                DateTime::from_timestamp_micros(micros.load(Ordering::SeqCst)).unwrap_or(DateTime::UNIX_EPOCH)
+            }
+        }
+    }
+
+    /// Moves a manual clock on; the system's clock moves by itself.
+    pub fn advance(&self, by: Duration) {
+        match &self.0 {
+            Source::System => (),
+            Source::Manual(micros) => {
+                let by = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+                micros.fetch_add(by, Ordering::SeqCst);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manual_clock_moves_only_when_told_and_for_all_its_clones() {
+        let clock = Clock::manual(DateTime::UNIX_EPOCH);
+        let clone = clock.clone();
+        clock.advance(Duration::from_micros(7));
+        assert_eq!(clone.now().timestamp_micros(), 7);
+        assert_eq!(clone.now(), clock.now());
+    }
+
+    #[test]
+    fn the_system_clock_tells_whole_microseconds() {
+        assert_eq!(Clock::system().now().timestamp_subsec_nanos() % 1_000, 0);
+    }
+}

@@ -1,0 +1,52 @@
+//! Child processes: argument vectors only, each in its own process group, and
+//! signals to whole groups.
+
+use std::ffi::OsStr;
+use std::io;
+
+use nix::errno::Errno;
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+use tokio::process::Command;
+
+/// A command in a process group of its own, killed when its handle is dropped.
+/// No shell reads the program or its arguments.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that makes commands")]
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.process_group(0).kill_on_drop(true).stdin(std::process::Stdio::null());
+    command
+}
+
+/// Sends a signal to every process of the group. A group that is gone is no error.
+pub fn signal_group(leader: u32, signal: Signal) -> io::Result<()> {
+    let Ok(leader) = i32::try_from(leader) else { return Ok(()) };
+    // 0 and 1 would mean our own group and everything.
+    if leader <= 1 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a process group of ours"));
+    }
+    match signal::killpg(Pid::from_raw(leader), signal) {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub use nix::sys::signal::Signal as Sig;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_signal_reaches_the_whole_group() {
+        let mut child = command("sh").args(["-c", "sleep 60 & wait"]).spawn().expect("starts");
+        signal_group(child.id().expect("runs"), Signal::SIGKILL).expect("signals");
+        assert!(!child.wait().await.expect("ends").success());
+    }
+
+    #[test]
+    fn our_own_group_is_never_signalled() {
+        assert!(signal_group(0, Signal::SIGKILL).is_err());
+        assert!(signal_group(1, Signal::SIGKILL).is_err());
+    }
+}

@@ -1,0 +1,238 @@
+//! Events: the immutable records that the event store keeps, and the payloads
+//! that Bifrost itself writes.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::execution::{Cache, Exit, Failure, Outcome, Phase};
+use crate::id::{EventId, ExecutionId, TaskId};
+use crate::task::text_enum;
+
+/// The version of the envelope that this build writes.
+pub const SCHEMA_VERSION: u16 = 1;
+
+/// One event, as its producer writes it. The payload's bytes are kept as they came.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    /// Made by the producer; the same id with the same content is the same event.
+    pub id: EventId,
+    /// What happened, in dotted words, such as `execution.log`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The task it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<TaskId>,
+    /// The execution it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution_id: Option<ExecutionId>,
+    /// Who says so: `control-plane` or `machine/<id>`.
+    pub producer: String,
+    /// When it happened, by the producer's clock.
+    pub created_at: DateTime<Utc>,
+    /// The version of the payload's shape.
+    pub schema_version: u16,
+    /// What happened, in detail.
+    pub payload: Box<RawValue>,
+}
+
+/// One event, as the store returns it: an [`Event`] and its place in the log.
+///
+/// The fields stand here again because serde cannot flatten a struct that holds raw JSON.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StoredEvent {
+    /// Its place in the log, from 1, without gaps.
+    pub seq: u64,
+    /// See [`Event::id`].
+    pub id: EventId,
+    /// See [`Event::kind`].
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// See [`Event::task_id`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<TaskId>,
+    /// See [`Event::execution_id`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution_id: Option<ExecutionId>,
+    /// See [`Event::producer`].
+    pub producer: String,
+    /// See [`Event::created_at`].
+    pub created_at: DateTime<Utc>,
+    /// See [`Event::schema_version`].
+    pub schema_version: u16,
+    /// See [`Event::payload`].
+    pub payload: Box<RawValue>,
+}
+
+/// The answer to a write of one event or a batch, in the order of the request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Appended {
+    /// One for each event of the request.
+    pub events: Vec<Receipt>,
+}
+
+/// What became of one event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The event.
+    pub id: EventId,
+    /// Its place in the log.
+    pub seq: u64,
+    /// Whether it had been written before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub duplicate: bool,
+}
+
+/// A page of events, oldest first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EventPage {
+    /// The events.
+    pub events: Vec<StoredEvent>,
+}
+
+/// The types of event that Bifrost writes.
+pub mod kind {
+    /// A task was submitted.
+    pub const TASK_SUBMITTED: &str = "task.submitted";
+    /// A task was given to a worker.
+    pub const TASK_ASSIGNED: &str = "task.assigned";
+    /// A worker began.
+    pub const TASK_STARTED: &str = "task.started";
+    /// A task ended well.
+    pub const TASK_COMPLETED: &str = "task.completed";
+    /// A task ended badly.
+    pub const TASK_FAILED: &str = "task.failed";
+    /// A task was called off.
+    pub const TASK_CANCELLED: &str = "task.cancelled";
+    /// A task is ready again: retried by a person, or lost with its worker.
+    pub const TASK_REQUEUED: &str = "task.requeued";
+    /// Some other field of a task changed.
+    pub const TASK_UPDATED: &str = "task.updated";
+    /// A machine of the pool changed state.
+    pub const MACHINE_STATE: &str = "machine.state";
+    /// A phase of an execution began or ended: [`super::PhasePayload`].
+    pub const EXECUTION_PHASE: &str = "execution.phase";
+    /// Output of the command: [`super::LogPayload`].
+    pub const EXECUTION_LOG: &str = "execution.log";
+    /// The last event of an execution: [`super::FinishedPayload`].
+    pub const EXECUTION_FINISHED: &str = "execution.finished";
+    /// A checkpoint was saved.
+    pub const CHECKPOINT_SAVED: &str = "checkpoint.saved";
+    /// A checkpoint was put back after the health check found damage.
+    pub const CHECKPOINT_RESTORED: &str = "checkpoint.restored";
+    /// Something on the machine's volume was found damaged and set aside.
+    pub const VOLUME_DAMAGED: &str = "volume.damaged";
+}
+
+text_enum! {
+    /// Where a piece of output came from.
+    Stream, "stream" {
+        /// Standard output.
+        Stdout = "stdout",
+        /// Standard error.
+        Stderr = "stderr",
+    }
+}
+
+/// A piece of a command's output. Pieces of one execution are in order, without loss.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPayload {
+    /// From 0, without gaps, over both streams of an execution.
+    pub seq: u64,
+    /// Where it came from.
+    pub stream: Stream,
+    /// The output.
+    #[serde(flatten)]
+    pub data: LogData,
+}
+
+/// Output as text where it is UTF-8, and as base64 where it is not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogData {
+    /// Valid UTF-8.
+    Text(String),
+    /// Anything else, in standard base64.
+    Base64(String),
+}
+
+impl LogData {
+    /// Chooses the form that keeps every byte.
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        use base64::Engine as _;
+        match String::from_utf8(bytes) {
+            Ok(text) => Self::Text(text),
+            Err(error) => Self::Base64(base64::engine::general_purpose::STANDARD.encode(error.as_bytes())),
+        }
+    }
+
+    /// The bytes the command wrote; damaged base64 gives none.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        use base64::Engine as _;
+        match self {
+            Self::Text(text) => text.clone().into_bytes(),
+            Self::Base64(text) => base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default(),
+        }
+    }
+}
+
+/// A phase of an execution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhasePayload {
+    /// Which one.
+    pub phase: Phase,
+    /// How long it took, in microseconds; absent when it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micros: Option<u64>,
+    /// Whether a cache served it; absent when it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
+    /// A word for a person, such as the commit or the package manager.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// The end of an execution, as its runner saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinishedPayload {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How the command's process ended, if it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+    /// Why the workspace could not be made ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// What went wrong, for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Bytes of output that the limit cut off.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub truncated_bytes: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_keeps_every_byte() {
+        for bytes in [b"plain".to_vec(), vec![0xff, 0x00, 0xfe], "żółw".as_bytes()[..3].to_vec(), vec![]] {
+            let json = serde_json::to_string(&LogData::from_bytes(bytes.clone())).expect("serializes");
+            let back: LogData = serde_json::from_str(&json).expect("reads back");
+            assert_eq!(back.to_bytes(), bytes);
+        }
+    }
+
+    #[test]
+    fn a_payload_is_returned_byte_for_byte() {
+        let text = r#"{"seq":7,"id":"0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70","type":"x","producer":"p","created_at":"2026-11-21T00:00:00Z","schema_version":1,"payload":{"b": 1.10,  "a":[ ]}}"#;
+        let stored: StoredEvent = serde_json::from_str(text).expect("reads");
+        assert_eq!(stored.payload.get(), r#"{"b": 1.10,  "a":[ ]}"#);
+    }
+}

@@ -1,0 +1,184 @@
+//! Executions: one attempt at a task on one worker, how it ended and how long
+//! each of its phases took.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ExecutionId, TaskId, WorkerId};
+use crate::task::text_enum;
+
+text_enum! {
+    /// How an execution ended.
+    Outcome, "outcome" {
+        /// The command exited with 0.
+        Succeeded = "succeeded",
+        /// The command ended otherwise: see the exit.
+        Failed = "failed",
+        /// The workspace could not be made ready: see the failure.
+        SetupFailed = "setup_failed",
+        /// It ran longer than its timeout.
+        TimedOut = "timed_out",
+        /// It was silent for longer than its idle timeout.
+        IdleTimedOut = "idle_timed_out",
+        /// Somebody called it off.
+        Cancelled = "cancelled",
+        /// Its worker was lost. Spends no attempt.
+        WorkerLost = "worker_lost",
+    }
+}
+
+impl Outcome {
+    /// Whether the attempt counts against the task; what the infrastructure broke does not.
+    pub fn spends_attempt(self) -> bool {
+        match self {
+            Self::Succeeded | Self::Failed | Self::SetupFailed | Self::TimedOut | Self::IdleTimedOut => true,
+            Self::Cancelled | Self::WorkerLost => false,
+        }
+    }
+}
+
+text_enum! {
+    /// Why a workspace could not be made ready, for a program to branch on.
+    Failure, "failure" {
+        /// The remote does not answer or refuses.
+        RepositoryUnreachable = "repository_unreachable",
+        /// The remote answers, but there is no repository there.
+        RepositoryNotFound = "repository_not_found",
+        /// The repository has no such branch, tag or commit.
+        UnknownReference = "unknown_reference",
+        /// The package manager failed; its output is in the log.
+        InstallFailed = "install_failed",
+        /// The machine itself is at fault: full disk, no permission, no git.
+        MachineFault = "machine_fault",
+    }
+}
+
+text_enum! {
+    /// The parts of an execution that a person waits for, in order.
+    Phase, "phase" {
+        /// Waiting for a worker.
+        Queued = "queued",
+        /// Making or waking a machine.
+        Machine = "machine",
+        /// Bringing the repository's mirror up to date and checking out.
+        Clone = "clone",
+        /// Restoring or installing dependencies.
+        Dependencies = "dependencies",
+        /// The command itself.
+        Running = "running",
+        /// Saving what the command left behind.
+        Checkpoint = "checkpoint",
+    }
+}
+
+text_enum! {
+    /// Whether a phase was served from a cache.
+    Cache, "cache result" {
+        /// Everything was there.
+        Hit = "hit",
+        /// It had to be fetched or made.
+        Miss = "miss",
+        /// There was nothing to do.
+        Unused = "unused",
+    }
+}
+
+/// How the command's process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Exit {
+    /// It exited with this code. 127: not found; 126: found but not executable.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+impl Exit {
+    /// What a shell would report: the code, or 128 + the signal.
+    pub fn shell_code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
+/// How long one phase took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PhaseTiming {
+    /// Which one.
+    pub phase: Phase,
+    /// How long, in microseconds.
+    pub micros: u64,
+    /// Whether a cache served it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
+}
+
+/// An execution, as every answer shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ExecutionView {
+    /// Its id.
+    pub id: ExecutionId,
+    /// The task it is an attempt at.
+    pub task_id: TaskId,
+    /// 1 for the first try, counting lost ones.
+    pub number: i32,
+    /// Who carries it out; `command` for plain commands.
+    pub agent_type: String,
+    /// The worker it was given to.
+    pub worker_id: Option<WorkerId>,
+    /// When it was given to the worker.
+    pub assigned_at: DateTime<Utc>,
+    /// When the worker began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub completed_at: Option<DateTime<Utc>>,
+    /// From start to end, in whole seconds.
+    pub duration_seconds: Option<i64>,
+    /// What it cost, in dollars, as a decimal string.
+    pub cost_dollars: String,
+    /// Whether it ended well; nothing while it runs.
+    pub success: Option<bool>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// How the command's process ended, if it ran.
+    pub exit: Option<Exit>,
+    /// Why the workspace could not be made ready.
+    pub failure: Option<Failure>,
+    /// What went wrong, for a person.
+    pub error_message: Option<String>,
+    /// The commit that was checked out.
+    pub commit: Option<String>,
+    /// How long each phase took.
+    pub phases: Vec<PhaseTiming>,
+}
+
+/// A new execution, as sent to `POST /v1/tasks/{id}/executions` by whoever works without a runner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NewExecution {
+    /// What kind of agent works on it.
+    pub agent_type: String,
+    /// The registered worker that does.
+    pub worker_id: WorkerId,
+}
+
+/// The end of such an execution, as sent to `POST /v1/executions/{id}/complete`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ExecutionResult {
+    /// Whether it ended well.
+    pub success: bool,
+    /// What it cost, in dollars, as a decimal string such as `0.125`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_dollars: Option<String>,
+    /// What went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_message: Option<String>,
+}

@@ -1,0 +1,109 @@
+//! Typed, time-ordered ids. One alphabetical, append-only list: a [`TaskId`]
+//! does not fit where an [`ExecutionId`] is asked for. On the wire each is a
+//! plain lower-case UUID (version 7).
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+macro_rules! id_kinds {
+    ($($kind:literal $name:ident;)*) => {$(
+        #[doc = concat!("Names one ", $kind, ".")]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A version 7 UUID made of the given time and the given chance.
+            pub fn mint(now: DateTime<Utc>, random: [u8; 10]) -> Self {
+                let millis = u64::try_from(now.timestamp_millis()).unwrap_or(0);
+                Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+            }
+
+            /// The bare UUID, for a database column.
+            pub fn uuid(self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl From<Uuid> for $name {
+            fn from(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", stringify!($name), self.0.hyphenated())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NotAnId;
+
+            fn from_str(text: &str) -> Result<Self, NotAnId> {
+                // Uuid also reads braces, URNs and bare hexadecimal digits; the API promises one form.
+                if text.len() != 36 {
+                    return Err(NotAnId { kind: $kind });
+                }
+                Uuid::try_parse(text).map(Self).map_err(|_| NotAnId { kind: $kind })
+            }
+        }
+    )*};
+}
+
+id_kinds! {
+    "API key" ApiKeyId;
+    "checkpoint" CheckpointId;
+    "event" EventId;
+    "execution" ExecutionId;
+    "machine" MachineId;
+    "principal" PrincipalId;
+    "task" TaskId;
+    "tenant" TenantId;
+    "volume" VolumeId;
+    "worker" WorkerId;
+}
+
+/// The text is not a plain UUID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a {kind} id: expected a UUID such as 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70")]
+pub struct NotAnId {
+    kind: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(millis).expect("in range")
+    }
+
+    #[test]
+    fn later_ids_sort_after_earlier_ones() {
+        let early = TaskId::mint(at(1_000), [0xff; 10]);
+        let late = TaskId::mint(at(1_001), [0; 10]);
+        assert!(early < late);
+        assert_eq!(late.uuid().get_version_num(), 7);
+    }
+
+    #[test]
+    fn only_the_plain_form_is_read() {
+        let id = TaskId::mint(at(1_763_700_000_000), [7; 10]);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for wrong in ["", "7", &id.uuid().simple().to_string(), &format!("{{{id}}}"), &format!("urn:uuid:{id}")] {
+            assert!(wrong.parse::<TaskId>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! What crosses a process border, and nothing else: ids, states, the task
+//! specification, the worker protocol, the event envelope, signatures and
+//! error codes.
+//!
+//! Everything here is plain data with serde. A field is only ever added, never
+//! renamed or given another meaning: an old runner must be able to talk to a
+//! new server and the reverse.
+
+pub mod event;
+pub mod execution;
+pub mod id;
+pub mod limit;
+pub mod machine;
+pub mod problem;
+pub mod signature;
+pub mod task;
+pub mod why;
+pub mod worker;

@@ -1,0 +1,32 @@
+//! The bounds that both ends of a wire must know. Units are in the names.
+
+/// A title is one line a person can read in a list.
+pub const TITLE_CHARS: usize = 500;
+/// A description is a page, not a file.
+pub const DESCRIPTION_CHARS: usize = 65_536;
+/// Arguments of a command, the program itself included.
+pub const COMMAND_ARGUMENTS: usize = 1_024;
+/// All arguments of a command together; Linux refuses far larger ones.
+pub const COMMAND_BYTES: usize = 131_072;
+/// Variables in a task's environment.
+pub const ENV_VARIABLES: usize = 256;
+/// All names and values of a task's environment together.
+pub const ENV_BYTES: usize = 65_536;
+/// A repository's address or a reference in it.
+pub const REPOSITORY_CHARS: usize = 2_048;
+/// The longest a task may be asked to run: seven days.
+pub const TIMEOUT_SECONDS_MAX: u64 = 7 * 24 * 3_600;
+/// What a task gets when it names no timeout: thirty minutes.
+pub const TIMEOUT_SECONDS_DEFAULT: u64 = 1_800;
+/// Events in one request to the event store.
+pub const EVENTS_PER_BATCH: usize = 1_000;
+/// One request to the event store.
+pub const EVENT_BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// Any other request body of ours.
+pub const BODY_BYTES: usize = 2 * 1024 * 1024;
+/// One log event's text, before JSON escapes.
+pub const LOG_CHUNK_BYTES: usize = 16 * 1024;
+/// The longest a server holds a long poll open.
+pub const POLL_SECONDS_MAX: u64 = 30;
+/// How far a signature's timestamp may be from the receiver's clock (Standard Webhooks).
+pub const SIGNATURE_TOLERANCE_SECONDS: i64 = 300;

@@ -1,0 +1,59 @@
+//! The scheme against a vector of its specification, and everything that must be refused.
+
+use super::*;
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_614_265_330, 0).expect("in range")
+}
+
+/// The example of the published libraries' own tests.
+#[test]
+fn the_published_example_verifies() {
+    let key = Key(STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("base64"));
+    let body = br#"{"test": 2432232314}"#;
+    let signature = key.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, body);
+    assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    let header = format!("v1a,bm9pc2U= v1,bm9pc2U= {signature}");
+    let signed = Signed { id: "msg_p5jXN8AQM9LWM0D4loKWxJek", timestamp: "1614265330", signature: &header };
+    assert_eq!(key.verify(&signed, body, now()), Ok(()));
+}
+
+#[test]
+fn what_was_not_signed_is_refused() {
+    let key = Key::from_bytes([1; 32]);
+    let good = key.sign("a", now().timestamp(), b"body");
+    let other = Key::from_bytes([2; 32]).sign("a", now().timestamp(), b"body");
+    let time = now().timestamp().to_string();
+    let late = (now().timestamp() - 301).to_string();
+    let late_signature = key.sign("a", now().timestamp() - 301, b"body");
+    let check =
+        |id, timestamp, signature, content: &[u8]| key.verify(&Signed { id, timestamp, signature }, content, now());
+    assert_eq!(check("a", &time, &good, b"body"), Ok(()));
+    assert_eq!(check("b", &time, &good, b"body"), Err(Refusal::WrongSignature));
+    assert_eq!(check("a", &time, &good, b"Body"), Err(Refusal::WrongSignature));
+    assert_eq!(check("a", &time, &other, b"body"), Err(Refusal::WrongSignature));
+    assert_eq!(check("a", &time, "", b"body"), Err(Refusal::WrongSignature));
+    assert_eq!(check("a", &time, "v1,", b"body"), Err(Refusal::WrongSignature));
+    assert_eq!(check("a", "soon", &good, b"body"), Err(Refusal::Malformed));
+    assert_eq!(check("a", &late, &late_signature, b"body"), Err(Refusal::ClockSkew));
+}
+
+#[test]
+fn derived_keys_differ_and_repeat() {
+    let master = Key::from_bytes([3; 32]);
+    assert_eq!(master.derive("a"), master.derive("a"));
+    assert_ne!(master.derive("a"), master.derive("b"));
+    assert_ne!(master.derive("a"), master);
+    assert!(master.owns_token("m", &master.token("m")));
+    assert!(!master.owns_token("m", &master.token("n")));
+}
+
+#[test]
+fn a_key_reads_back_and_never_shows() {
+    let key = Key::from_bytes([9; 32]);
+    assert_eq!(Key::parse(&key.reveal()), Ok(key.clone()));
+    assert_eq!(Key::parse(key.reveal().trim_start_matches("whsec_")), Ok(key.clone()));
+    assert_eq!(Key::parse("whsec_c2hvcnQ="), Err(BadKey::TooShort));
+    assert_eq!(Key::parse("no key!"), Err(BadKey::NotBase64));
+    assert_eq!(format!("{key:?}"), "[secret]");
+}
