@@ -1,1 +1,40 @@
-//! kernel
+//! What every slice of the control plane stands on, without a product word in
+//! it: the context, the transaction over two databases, the error, background
+//! work, the outbox, repeated requests.
+//!
+//! A use-case begins a [`Tx`], decides, stores, pushes what the outside must
+//! learn into the outbox, and commits; all of it happens or none.
+
+mod ctx;
+mod db;
+mod error;
+pub mod idempotency;
+mod migrate;
+mod nudges;
+pub mod outbox;
+mod reconcile;
+mod sql;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod tx;
+
+pub use ctx::Ctx;
+pub use db::{Address, Db};
+pub use error::{Error, Result};
+pub use migrate::{Migration, NewerDatabase, migrate, revert};
+pub use nudges::Nudges;
+pub use reconcile::{Reconciler, drive};
+pub use sql::Sql;
+pub use tx::{Inner, Tx};
+
+/// The kernel's own tables.
+pub const MIGRATIONS: &[Migration] = &[migration!("20261121000000_kernel_outbox_and_idempotency")];
+
+/// The kernel's own statements, for the test that prepares all of them.
+pub fn statements() -> Vec<(&'static str, Sql)> {
+    [migrate::STATEMENTS, outbox::STATEMENTS, idempotency::STATEMENTS].concat()
+}
+
+// Used by the macros of this package inside other packages.
+#[doc(hidden)]
+pub use sqlx as __sqlx;

@@ -1,0 +1,69 @@
+//! API keys: making the first one, and telling who a key belongs to.
+
+pub(crate) mod store;
+
+use kernel::{Ctx, Error, Result};
+use sha2::{Digest, Sha256};
+use wire::id::{ApiKeyId, TenantId};
+
+use crate::permission::{Permission, Permissions};
+
+/// The name of the tenant that exists from the start.
+const FIRST_TENANT: &str = "default";
+/// The shortest key that may be set as the first one.
+const KEY_CHARS_MIN: usize = 20;
+
+/// Somebody known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The key they hold.
+    pub key: ApiKeyId,
+    /// Whose things they see.
+    pub tenant: TenantId,
+    /// What they may do.
+    pub permissions: Permissions,
+}
+
+impl Caller {
+    /// Refuses unless the permission is held.
+    pub fn require(&self, permission: Permission) -> Result<()> {
+        if self.permissions.allow(permission) {
+            Ok(())
+        } else {
+            Err(Error::Forbidden { permission: permission.as_str() })
+        }
+    }
+}
+
+/// Makes sure that the first tenant exists and that the given key may do everything in it.
+/// An earlier first key stops working when another one is given.
+pub async fn ensure_bootstrap_key(ctx: &Ctx, key: &str) -> Result<TenantId> {
+    if key.len() < KEY_CHARS_MIN {
+        return Err(Error::invalid("api key", format!("must have at least {KEY_CHARS_MIN} characters")));
+    }
+    let mut tx = ctx.begin("access.bootstrap").await?;
+    let now = ctx.now();
+    let tenant = store::ensure_tenant(&mut tx, ctx.id(TenantId::mint), FIRST_TENANT, now).await?;
+    let hash = hash(key);
+    store::revoke_bootstrap_keys_except(&mut tx, &hash, now).await?;
+    let words = Permissions::all().to_words();
+    store::ensure_bootstrap_key(&mut tx, ctx.id(ApiKeyId::mint), tenant, &hash, &words, now).await?;
+    tx.commit(tenant).await
+}
+
+/// Who holds the key.
+pub async fn authenticate(ctx: &Ctx, key: &str) -> Result<Caller> {
+    let mut tx = ctx.read("access.authenticate").await?;
+    let found = store::find(&mut tx, &hash(key)).await?;
+    found.ok_or(Error::Unauthenticated(
+        "the API key is not known; the server's is in the file api-key of its data directory",
+    ))
+}
+
+/// Looking up a hash leaks nothing about the key by its timing.
+fn hash(key: &str) -> Vec<u8> {
+    Sha256::digest(key.as_bytes()).to_vec()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! The one error of use-cases: closed, blind to transports, with a stable code
+//! for each kind. What leaves the process is decided at the edge.
+
+use std::error::Error as StdError;
+
+use wire::task::FieldError;
+
+/// What a use-case gives back.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a use-case did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is none, or it is another tenant's.
+    #[error("there is no such {what}")]
+    NotFound {
+        /// What was looked for.
+        what: &'static str,
+    },
+    /// The state of things does not allow it.
+    #[error("{message}")]
+    Conflict {
+        /// Stable, for programs.
+        code: &'static str,
+        /// What stands in the way and what to do.
+        message: String,
+    },
+    /// What was sent cannot be right.
+    #[error("{field}: {message}")]
+    Invalid {
+        /// The field at fault, as a dotted path.
+        field: String,
+        /// What is wrong and what would be right.
+        message: String,
+    },
+    /// Nobody known is asking.
+    #[error("{0}")]
+    Unauthenticated(&'static str),
+    /// Somebody known is asking for what they may not do.
+    #[error("the key does not carry the permission {permission}")]
+    Forbidden {
+        /// The permission that would be needed.
+        permission: &'static str,
+    },
+    /// Something this depends on does not answer; the same request may succeed later.
+    #[error("{dependency} is unavailable")]
+    Unavailable {
+        /// What does not answer.
+        dependency: &'static str,
+        /// What it said.
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// A bug, or a failure nobody planned for. Its text never leaves the process.
+    #[error("internal error")]
+    Internal(#[source] anyhow::Error),
+}
+
+impl Error {
+    /// A conflict with its code.
+    pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
+        Self::Conflict { code, message: message.into() }
+    }
+
+    /// A wrong field.
+    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid { field: field.into(), message: message.into() }
+    }
+
+    /// Stable and made for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "not_found",
+            Self::Conflict { code, .. } => code,
+            Self::Invalid { .. } => "invalid",
+            Self::Unauthenticated(_) => "unauthenticated",
+            Self::Forbidden { .. } => "forbidden",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Internal(_) => "internal",
+        }
+    }
+}
+
+impl From<FieldError> for Error {
+    fn from(error: FieldError) -> Self {
+        Self::invalid(error.field, error.message)
+    }
+}
+
+impl From<anyhow::Error> for Error {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Internal(error)
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::Error as Sql;
+        match &error {
+            Sql::Io(_) | Sql::Tls(_) | Sql::PoolTimedOut | Sql::PoolClosed | Sql::WorkerCrashed => {
+                Self::Unavailable { dependency: "the database", source: Box::new(error) }
+            }
+            Sql::Database(refused) if is_passing(refused.code().as_deref()) => {
+                Self::Unavailable { dependency: "the database", source: Box::new(error) }
+            }
+            _ => Self::Internal(anyhow::Error::new(error).context("a statement failed")),
+        }
+    }
+}
+
+/// Refusals that pass by themselves: SQLite's BUSY (5), FULL (13) and IOERR (10) families, Postgres'
+/// connection (08), resource (53), operator (57) and serialization (40) classes.
+fn is_passing(code: Option<&str>) -> bool {
+    let Some(code) = code else { return false };
+    if code.len() == 5 {
+        return ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class));
+    }
+    code.parse::<u32>().is_ok_and(|number| matches!(number & 0xff, 5 | 10 | 13))
+}

@@ -1,0 +1,68 @@
+//! Repeated requests (RFC draft "Idempotency-Key"): the same key and request
+//! give the first answer again; the same key with another request is refused.
+
+use chrono::{DateTime, Utc};
+use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+use sqlx::types::Json;
+use wire::id::TenantId;
+
+use crate::{Error, Result, Tx, execute, fetch_optional};
+
+/// The longest key that is accepted.
+const KEY_CHARS: usize = 255;
+
+crate::sql! {
+    FIND: "SELECT digest, answer FROM idempotency_keys WHERE tenant_id = $1 AND idempotency_key = $2";
+    STORE: "INSERT INTO idempotency_keys (tenant_id, idempotency_key, digest, answer, created_at) \
+            VALUES ($1, $2, $3, $4, $5)";
+    PRUNE: "DELETE FROM idempotency_keys WHERE created_at < $1";
+}
+
+/// A key together with the request it was sent with.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    key: String,
+    digest: Vec<u8>,
+}
+
+impl Attempt {
+    /// Checks the key and remembers the request it stands for.
+    pub fn new(key: &str, operation: &str, request: &impl Serialize) -> Result<Self> {
+        if key.is_empty() || key.len() > KEY_CHARS || !key.chars().all(|c| c.is_ascii_graphic()) {
+            return Err(Error::invalid("idempotency-key", "must be 1 to 255 visible ASCII characters"));
+        }
+        let text = serde_json::to_vec(request).map_err(|error| Error::Internal(error.into()))?;
+        let digest = Sha256::new().chain_update(operation).chain_update([0]).chain_update(text).finalize();
+        Ok(Self { key: key.to_owned(), digest: digest.to_vec() })
+    }
+}
+
+/// The first answer, if this was asked before.
+pub async fn replay<T: DeserializeOwned>(tx: &mut Tx, tenant: TenantId, attempt: &Attempt) -> Result<Option<T>> {
+    let row = fetch_optional!(tx, (Vec<u8>, Json<serde_json::Value>), FIND, tenant.uuid(), &attempt.key)?;
+    let Some((digest, Json(answer))) = row else { return Ok(None) };
+    if digest != attempt.digest {
+        let message = "this Idempotency-Key was used for another request; use a new key for a new request";
+        return Err(Error::conflict("idempotency_key_reused", message));
+    }
+    serde_json::from_value(answer).map(Some).map_err(|error| Error::Internal(error.into()))
+}
+
+/// Remembers the answer for the next time.
+pub async fn remember(
+    tx: &mut Tx,
+    tenant: TenantId,
+    attempt: &Attempt,
+    answer: &impl Serialize,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let answer = serde_json::to_value(answer).map_err(|error| Error::Internal(error.into()))?;
+    execute!(tx, STORE, tenant.uuid(), &attempt.key, &attempt.digest, Json(answer), now)?;
+    Ok(())
+}
+
+/// Forgets keys from before the given time.
+pub async fn prune(tx: &mut Tx, before: DateTime<Utc>) -> Result<u64> {
+    Ok(execute!(tx, PRUNE, before)?)
+}

@@ -1,0 +1,101 @@
+//! Named SQL texts. One text where the dialects agree; where they do not, a
+//! dialect's own ending. Each text begins with a comment that names it, so that
+//! a slow statement can be found from `pg_stat_activity`.
+
+/// One statement in both dialects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sql {
+    /// As SQLite reads it.
+    pub sqlite: &'static str,
+    /// As Postgres reads it.
+    pub postgres: &'static str,
+}
+
+/// Declares a store's statements, and `STATEMENTS`, the list of them for the test that prepares all.
+///
+/// `NAME: "text";` serves both dialects. `NAME: "text" + lock;` appends `FOR UPDATE` on
+/// Postgres; on SQLite the writer is alone anyway. `NAME: sqlite "…", postgres "…";` is for
+/// texts that truly differ.
+#[macro_export]
+macro_rules! sql {
+    ($($name:ident: $($text:literal)+ $(+ $lock:ident)? $(, postgres $postgres:literal)?;)*) => {
+        $($crate::sql!(@one $name: $($text)+ $(+ $lock)? $(, postgres $postgres)?);)*
+        /// Every statement of this store.
+        pub(crate) const STATEMENTS: &[(&str, $crate::Sql)] =
+            &[$((concat!(module_path!(), "::", stringify!($name)), $name)),*];
+    };
+    (@one $name:ident: $text:literal) => {
+        const $name: $crate::Sql = $crate::Sql {
+            sqlite: concat!("-- ", module_path!(), "::", stringify!($name), "\n", $text),
+            postgres: concat!("-- ", module_path!(), "::", stringify!($name), "\n", $text),
+        };
+    };
+    (@one $name:ident: $text:literal + lock) => {
+        const $name: $crate::Sql = $crate::Sql {
+            sqlite: concat!("-- ", module_path!(), "::", stringify!($name), "\n", $text),
+            postgres: concat!("-- ", module_path!(), "::", stringify!($name), "\n", $text, " FOR UPDATE"),
+        };
+    };
+    (@one $name:ident: $text:literal, postgres $postgres:literal) => {
+        const $name: $crate::Sql = $crate::Sql {
+            sqlite: concat!("-- ", module_path!(), "::", stringify!($name), "\n", $text),
+            postgres: concat!("-- ", module_path!(), "::", stringify!($name), "\n", $postgres),
+        };
+    };
+}
+
+/// Runs one statement in a [`Tx`](crate::Tx) with the given arguments and gives the number of rows it changed.
+#[macro_export]
+macro_rules! execute {
+    ($tx:expr, $sql:expr $(, $argument:expr)* $(,)?) => {
+        match $tx.inner() {
+            $crate::Inner::Sqlite(connection) => {
+                $crate::__sqlx::query($sql.sqlite)$(.bind($argument))*.execute(&mut **connection).await
+                    .map(|done| done.rows_affected())
+            }
+            $crate::Inner::Postgres(connection) => {
+                $crate::__sqlx::query($sql.postgres)$(.bind($argument))*.execute(&mut **connection).await
+                    .map(|done| done.rows_affected())
+            }
+        }
+    };
+}
+
+/// Runs one query in a [`Tx`](crate::Tx) and gives its rows, each as the given `FromRow` type.
+#[macro_export]
+macro_rules! fetch_all {
+    ($tx:expr, $row:ty, $sql:expr $(, $argument:expr)* $(,)?) => {
+        $crate::fetch!(fetch_all, $tx, $row, $sql $(, $argument)*)
+    };
+}
+
+/// Runs one query in a [`Tx`](crate::Tx) and gives its first row, if there is one.
+#[macro_export]
+macro_rules! fetch_optional {
+    ($tx:expr, $row:ty, $sql:expr $(, $argument:expr)* $(,)?) => {
+        $crate::fetch!(fetch_optional, $tx, $row, $sql $(, $argument)*)
+    };
+}
+
+/// Runs one query in a [`Tx`](crate::Tx) that always gives a row.
+#[macro_export]
+macro_rules! fetch_one {
+    ($tx:expr, $row:ty, $sql:expr $(, $argument:expr)* $(,)?) => {
+        $crate::fetch!(fetch_one, $tx, $row, $sql $(, $argument)*)
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! fetch {
+    ($how:ident, $tx:expr, $row:ty, $sql:expr $(, $argument:expr)*) => {
+        match $tx.inner() {
+            $crate::Inner::Sqlite(connection) => {
+                $crate::__sqlx::query_as::<_, $row>($sql.sqlite)$(.bind($argument))*.$how(&mut **connection).await
+            }
+            $crate::Inner::Postgres(connection) => {
+                $crate::__sqlx::query_as::<_, $row>($sql.postgres)$(.bind($argument))*.$how(&mut **connection).await
+            }
+        }
+    };
+}

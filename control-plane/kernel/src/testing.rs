@@ -1,0 +1,98 @@
+//! Throw-away databases of both dialects, and [`on_both!`](crate::on_both), which
+//! runs one test body on each.
+//!
+//! The Postgres half wants `BIFROST_TEST_POSTGRES_URL`, the address of a server on
+//! which databases may be made and dropped; `scripts/test` starts one.
+
+use std::future::Future;
+
+use chrono::DateTime;
+use kit::{Chance, Clock, Vars};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use crate::{Address, Ctx, Db, Inner, Migration, Sql, migrate};
+
+/// Where the Postgres half of the tests finds its server.
+pub const POSTGRES_URL: &str = "BIFROST_TEST_POSTGRES_URL";
+
+/// Runs the body on a fresh SQLite database.
+pub async fn with_sqlite<F: Future<Output = ()>>(migrations: &[Migration], body: impl FnOnce(Ctx) -> F) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let db = Db::open(&Address::Sqlite(directory.path().join("test.db"))).await.expect("opens");
+    run(db, migrations, body).await;
+}
+
+/// Runs the body on a fresh Postgres database, and drops it afterwards.
+pub async fn with_postgres<F: Future<Output = ()>>(migrations: &[Migration], body: impl FnOnce(Ctx) -> F) {
+    let vars = Vars::from_process();
+    let server = vars.text(POSTGRES_URL).expect("set BIFROST_TEST_POSTGRES_URL, or run scripts/test");
+    let name = format!("test_{}", Chance::system().hex::<8>());
+    admin(server, &format!("CREATE DATABASE {name}")).await;
+    let mut url = url_of(server);
+    url.push_str(&name);
+    let db = Db::open(&Address::Postgres(url)).await.expect("opens");
+    run(db, migrations, body).await;
+    admin(server, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
+}
+
+/// The server's address up to and with the slash before the database's name.
+fn url_of(server: &str) -> String {
+    let end = server.rfind('/').expect("an address such as postgres://user@host:port/postgres");
+    server[..=end].to_owned()
+}
+
+async fn admin(server: &str, statement: &str) {
+    let mut connection = PgConnection::connect(server).await.expect("the test server answers");
+    sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.expect("the test server obeys");
+    connection.close().await.expect("closes");
+}
+
+async fn run<F: Future<Output = ()>>(db: Db, migrations: &[Migration], body: impl FnOnce(Ctx) -> F) {
+    let start = DateTime::from_timestamp(1_795_000_000, 0).expect("in range");
+    let ctx = Ctx::new(db.clone(), Clock::manual(start), Chance::seeded(7));
+    migrate(&ctx, migrations).await.expect("migrates");
+    body(ctx).await;
+    db.close().await;
+}
+
+/// Has the database prepare each statement: a text that one dialect does not understand is found here.
+pub async fn prepare_all(ctx: &Ctx, statements: &[(&str, Sql)]) {
+    use sqlx::{Executor, SqlSafeStr};
+    for (name, sql) in statements {
+        let mut tx = ctx.begin("test.prepare").await.expect("begins");
+        let prepared = match tx.inner() {
+            Inner::Sqlite(connection) => connection.prepare(AssertSqlSafe(sql.sqlite).into_sql_str()).await.map(drop),
+            Inner::Postgres(connection) => {
+                connection.prepare(AssertSqlSafe(sql.postgres).into_sql_str()).await.map(drop)
+            }
+        };
+        if let Err(error) = prepared {
+            panic!("{name}: {error}");
+        }
+    }
+}
+
+/// Tests that run on SQLite and on Postgres:
+/// `on_both! { MIGRATIONS; async fn a_fact(ctx) { … } }`.
+#[macro_export]
+macro_rules! on_both {
+    ($migrations:expr; $($(#[$meta:meta])* async fn $name:ident($ctx:ident) $body:block)*) => {$(
+        $(#[$meta])*
+        mod $name {
+            #[allow(unused_imports, reason = "what the test module imports is for all its tests")]
+            use super::*;
+
+            async fn body($ctx: $crate::Ctx) $body
+
+            #[tokio::test]
+            async fn sqlite() {
+                $crate::testing::with_sqlite(&$migrations, body).await;
+            }
+
+            #[tokio::test]
+            async fn postgres() {
+                $crate::testing::with_postgres(&$migrations, body).await;
+            }
+        }
+    )*};
+}

@@ -1,0 +1,77 @@
+//! A transaction over either database. Committing fires the wake-up calls that
+//! were noted in it; dropping it rolls everything back.
+
+use std::time::Instant;
+
+use sqlx::{Postgres, Sqlite, Transaction};
+
+use crate::{Ctx, Db, Nudges, Result};
+
+/// A named transaction.
+#[derive(Debug)]
+pub struct Tx {
+    inner: Inner,
+    name: &'static str,
+    began: Instant,
+    nudges: Nudges,
+    pending: Vec<&'static str>,
+}
+
+/// The transaction of one of the databases; the macros of this package look inside.
+#[derive(Debug)]
+pub enum Inner {
+    /// On the embedded file.
+    Sqlite(Transaction<'static, Sqlite>),
+    /// On a server.
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Tx {
+    pub(crate) async fn begin(ctx: &Ctx, name: &'static str) -> Result<Self> {
+        let inner = match &ctx.db {
+            // Plain BEGIN would fail with BUSY when two readers turn writers.
+            Db::Sqlite { writer, .. } => Inner::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Db::Postgres(pool) => Inner::Postgres(pool.begin().await?),
+        };
+        Ok(Self::new(inner, ctx, name))
+    }
+
+    pub(crate) async fn read(ctx: &Ctx, name: &'static str) -> Result<Self> {
+        let inner = match &ctx.db {
+            Db::Sqlite { reader, .. } => Inner::Sqlite(reader.begin().await?),
+            Db::Postgres(pool) => {
+                Inner::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+            }
+        };
+        Ok(Self::new(inner, ctx, name))
+    }
+
+    fn new(inner: Inner, ctx: &Ctx, name: &'static str) -> Self {
+        Self { inner, name, began: Instant::now(), nudges: ctx.nudges.clone(), pending: Vec::new() }
+    }
+
+    /// For the macros of this package.
+    pub fn inner(&mut self) -> &mut Inner {
+        &mut self.inner
+    }
+
+    /// Notes a wake-up call that is due once this is committed.
+    pub fn nudge(&mut self, name: &'static str) {
+        if !self.pending.contains(&name) {
+            self.pending.push(name);
+        }
+    }
+
+    /// Makes everything true at once and gives the value back.
+    pub async fn commit<T>(self, value: T) -> Result<T> {
+        match self.inner {
+            Inner::Sqlite(transaction) => transaction.commit().await?,
+            Inner::Postgres(transaction) => transaction.commit().await?,
+        }
+        metrics::histogram!("db_transaction_seconds", "tx" => self.name).record(self.began.elapsed().as_secs_f64());
+        for name in self.pending {
+            self.nudges.nudge(name);
+        }
+        Ok(value)
+    }
+}
