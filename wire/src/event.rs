@@ -95,7 +95,7 @@ pub struct EventPage {
 pub mod kind {
     /// A task was submitted.
     pub const TASK_SUBMITTED: &str = "task.submitted";
-    /// A task was given to a worker.
+    /// A task was given to a worker: [`super::AssignedPayload`].
     pub const TASK_ASSIGNED: &str = "task.assigned";
     /// A worker began.
     pub const TASK_STARTED: &str = "task.started";
@@ -105,7 +105,7 @@ pub mod kind {
     pub const TASK_FAILED: &str = "task.failed";
     /// A task was called off.
     pub const TASK_CANCELLED: &str = "task.cancelled";
-    /// A task is ready again: retried by a person, or lost with its worker.
+    /// A task is ready again, retried by a person or lost with its worker: [`super::RequeuedPayload`].
     pub const TASK_REQUEUED: &str = "task.requeued";
     /// Some other field of a task changed.
     pub const TASK_UPDATED: &str = "task.updated";
@@ -191,6 +191,22 @@ pub struct PhasePayload {
     /// A word for a person, such as the commit or the package manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+}
+
+/// A task was given to a worker.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignedPayload {
+    /// How much of the wait went into making or waking a machine, in microseconds; absent where one was there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine_micros: Option<u64>,
+}
+
+/// A task is ready again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequeuedPayload {
+    /// Why, such as `worker_lost` or `retried`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// The end of an execution, as its runner saw it.

@@ -30,3 +30,5 @@ pub const LOG_CHUNK_BYTES: usize = 16 * 1024;
 pub const POLL_SECONDS_MAX: u64 = 30;
 /// How far a signature's timestamp may be from the receiver's clock (Standard Webhooks).
 pub const SIGNATURE_TOLERANCE_SECONDS: i64 = 300;
+/// The most machines that a pool has at once, whatever its configuration says (row FLY-038).
+pub const MACHINES_MAX: usize = 10;

@@ -1,23 +1,18 @@
 //! Repeated requests (RFC draft "Idempotency-Key"): the same key and request
 //! give the first answer again; the same key with another request is refused.
 
+pub(crate) mod store;
+
 use chrono::{DateTime, Utc};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
-use sqlx::types::Json;
 use wire::id::TenantId;
 
-use crate::{Error, Result, Tx, execute, fetch_optional};
+use crate::{Error, Result, Tx};
+pub use store::prune;
 
 /// The longest key that is accepted.
 const KEY_CHARS: usize = 255;
-
-crate::sql! {
-    FIND: "SELECT digest, answer FROM idempotency_keys WHERE tenant_id = $1 AND idempotency_key = $2";
-    STORE: "INSERT INTO idempotency_keys (tenant_id, idempotency_key, digest, answer, created_at) \
-            VALUES ($1, $2, $3, $4, $5)";
-    PRUNE: "DELETE FROM idempotency_keys WHERE created_at < $1";
-}
 
 /// A key together with the request it was sent with.
 #[derive(Debug, Clone)]
@@ -40,8 +35,7 @@ impl Attempt {
 
 /// The first answer, if this was asked before.
 pub async fn replay<T: DeserializeOwned>(tx: &mut Tx, tenant: TenantId, attempt: &Attempt) -> Result<Option<T>> {
-    let row = fetch_optional!(tx, (Vec<u8>, Json<serde_json::Value>), FIND, tenant.uuid(), &attempt.key)?;
-    let Some((digest, Json(answer))) = row else { return Ok(None) };
+    let Some((digest, answer)) = store::find(tx, tenant, &attempt.key).await? else { return Ok(None) };
     if digest != attempt.digest {
         let message = "this Idempotency-Key was used for another request; use a new key for a new request";
         return Err(Error::conflict("idempotency_key_reused", message));
@@ -58,11 +52,5 @@ pub async fn remember(
     now: DateTime<Utc>,
 ) -> Result<()> {
     let answer = serde_json::to_value(answer).map_err(|error| Error::Internal(error.into()))?;
-    execute!(tx, STORE, tenant.uuid(), &attempt.key, &attempt.digest, Json(answer), now)?;
-    Ok(())
-}
-
-/// Forgets keys from before the given time.
-pub async fn prune(tx: &mut Tx, before: DateTime<Utc>) -> Result<u64> {
-    Ok(execute!(tx, PRUNE, before)?)
+    store::insert(tx, tenant, &attempt.key, &attempt.digest, answer, now).await
 }

@@ -32,7 +32,7 @@ pub const MIGRATIONS: &[Migration] = &[migration!("20261121000000_kernel_outbox_
 
 /// The kernel's own statements, for the test that prepares all of them.
 pub fn statements() -> Vec<(&'static str, Sql)> {
-    [migrate::STATEMENTS, outbox::STATEMENTS, idempotency::STATEMENTS].concat()
+    [migrate::STATEMENTS, outbox::store::STATEMENTS, idempotency::store::STATEMENTS].concat()
 }
 
 // Used by the macros of this package inside other packages.

@@ -48,6 +48,9 @@ macro_rules! migration {
 #[error("the database is newer than this program (it has {0}); install the newer version again")]
 pub struct NewerDatabase(pub String);
 
+/// Two servers that start at once must not both migrate.
+const LOCK: i64 = 7_600;
+
 crate::sql! {
     CREATE_VERSIONS: "CREATE TABLE IF NOT EXISTS schema_migrations (name TEXT NOT NULL PRIMARY KEY, applied_at TEXT NOT NULL) STRICT",
         postgres "CREATE TABLE IF NOT EXISTS schema_migrations (name TEXT NOT NULL PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL)";
@@ -59,7 +62,7 @@ crate::sql! {
 /// Brings the schema up to date; gives how many steps that took.
 pub async fn migrate(ctx: &Ctx, migrations: &[Migration]) -> Result<usize> {
     let mut tx = ctx.begin("kernel.migrate").await?;
-    lock(&mut tx).await?;
+    tx.alone(LOCK).await?;
     execute!(tx, CREATE_VERSIONS)?;
     let applied = applied(&mut tx).await?;
     let known: BTreeSet<&str> = migrations.iter().map(|migration| migration.name).collect();
@@ -79,7 +82,7 @@ pub async fn migrate(ctx: &Ctx, migrations: &[Migration]) -> Result<usize> {
 /// Takes the newest steps back, down to and without the named one.
 pub async fn revert(ctx: &Ctx, migrations: &[Migration], down_to: &str) -> Result<usize> {
     let mut tx = ctx.begin("kernel.revert").await?;
-    lock(&mut tx).await?;
+    tx.alone(LOCK).await?;
     let applied = applied(&mut tx).await?;
     let mut ordered: Vec<&Migration> =
         migrations.iter().filter(|m| m.name > down_to && applied.contains(m.name)).collect();
@@ -98,14 +101,6 @@ async fn applied(tx: &mut Tx) -> Result<BTreeSet<String>> {
 
 async fn record(tx: &mut Tx, name: &'static str, now: DateTime<Utc>) -> Result<()> {
     execute!(tx, RECORD, name, now)?;
-    Ok(())
-}
-
-/// Two servers that start at once must not both migrate. SQLite's writer is alone anyway.
-async fn lock(tx: &mut Tx) -> Result<()> {
-    if let Inner::Postgres(connection) = tx.inner() {
-        sqlx::query("SELECT pg_advisory_xact_lock(7600)").execute(&mut **connection).await?;
-    }
     Ok(())
 }
 

@@ -50,6 +50,15 @@ impl Tx {
         Self { inner, name, began: Instant::now(), nudges: ctx.nudges.clone(), pending: Vec::new() }
     }
 
+    /// Waits until no other transaction holds the same lock, then holds it to the end. For decisions
+    /// over many rows, which row locks cannot guard; on SQLite the writer is alone anyway.
+    pub async fn alone(&mut self, lock: i64) -> Result<()> {
+        if let Inner::Postgres(connection) = &mut self.inner {
+            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(lock).execute(&mut **connection).await?;
+        }
+        Ok(())
+    }
+
     /// For the macros of this package.
     pub fn inner(&mut self) -> &mut Inner {
         &mut self.inner

@@ -1,1 +1,40 @@
-//! pool
+//! The pool: machines, their volumes and the workers on them.
+//!
+//! It promises that there is no machine without a row and no row without a
+//! machine for long (intent is written before the provider is called, and both
+//! sides are compared afterwards), that never more machines exist than the cap
+//! allows, and that a machine counts as capacity only once its worker has
+//! reported in.
+//!
+//! [`plan`] decides, purely. [`machines::apply`] writes the decision down.
+//! [`Provision`] carries it out and [`Watch`] notices what happened meanwhile.
+
+mod credentials;
+pub mod machines;
+pub mod plan;
+mod provision;
+mod settings;
+mod watch;
+pub mod workers;
+
+use kernel::{Migration, Sql};
+
+pub use credentials::Credentials;
+pub use provision::Provision;
+pub use settings::{Provider, Settings};
+pub use watch::Watch;
+
+/// Nudged when a worker may have something new to hear.
+pub const WORKERS_NUDGE: &str = "workers";
+/// Nudged when capacity may have changed, so that waiting work should be looked at.
+pub const CAPACITY_NUDGE: &str = "scheduler";
+/// Nudged when a worker was lost with whatever it was doing.
+pub const LOST_NUDGE: &str = "lost-work";
+
+/// This slice's tables.
+pub const MIGRATIONS: &[Migration] = &[kernel::migration!("20261121000200_pool_machines_volumes_workers")];
+
+/// This slice's statements, for the test that prepares all of them.
+pub fn statements() -> Vec<(&'static str, Sql)> {
+    [machines::store::STATEMENTS, workers::store::STATEMENTS].concat()
+}

@@ -1,1 +1,31 @@
-//! work
+//! Work: tasks, their executions, the scheduler that matches them with workers,
+//! and the leases under which workers carry them out.
+//!
+//! It promises that a task has one owner at a time (an execution is leased and
+//! fenced), that nothing acknowledged is lost (a task whose worker was lost is
+//! ready again, and that spends no attempt), and that every wait has a reason
+//! that comes from the function that decided.
+
+pub mod executions;
+pub mod leases;
+mod lost;
+mod scheduler;
+mod settings;
+pub mod tasks;
+
+use kernel::{Migration, Sql};
+
+pub use lost::LostWork;
+pub use scheduler::{Scheduler, why};
+pub use settings::Settings;
+
+/// This slice's tables.
+pub const MIGRATIONS: &[Migration] = &[kernel::migration!("20261121000300_work_tasks_and_executions")];
+
+/// This slice's statements, for the test that prepares all of them.
+pub fn statements() -> Vec<(&'static str, Sql)> {
+    [tasks::store::STATEMENTS, executions::store::STATEMENTS].concat()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! Carries the pool's intents out at the provider: one machine at a time moves
+//! one step, every step may be repeated, and its outcome is stored before the
+//! next. A machine that fails is retried later on its own and never holds up
+//! another.
+
+mod steps;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use fly::{Advice, Machines};
+use kernel::{Ctx, Reconciler, Result, Tx};
+use kit::backoff::Backoff;
+use kit::{Chance, Tasks};
+use wire::id::MachineId;
+use wire::machine::MachineState;
+
+use crate::machines::{self, Machine, shift, store};
+use crate::{Credentials, Settings};
+use steps::Done;
+pub(crate) use steps::POOL_KEY;
+
+/// Waits between tries of one machine's step.
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(250), most: Duration::from_secs(30) };
+/// Restarts of a machine whose worker does not report in, before it is given up.
+const RESTARTS_MAX: i32 = 3;
+
+/// The reconciler that carries intents out.
+#[derive(Debug, Clone)]
+pub struct Provision {
+    machines: Machines,
+    settings: Arc<Settings>,
+    credentials: Credentials,
+    tasks: Tasks,
+    in_flight: Arc<Mutex<HashSet<MachineId>>>,
+}
+
+impl Provision {
+    /// The name under which it is nudged.
+    pub const NUDGE: &'static str = "provision";
+
+    /// With the provider's client; steps run as tasks of `tasks`.
+    pub fn new(machines: Machines, settings: Arc<Settings>, credentials: Credentials, tasks: Tasks) -> Self {
+        Self { machines, settings, credentials, tasks, in_flight: Arc::default() }
+    }
+
+    /// Takes the machine in hand unless a step of it is running.
+    fn take(&self, id: MachineId) -> Option<InFlight> {
+        let mut set = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        set.insert(id).then(|| InFlight { id, set: Arc::clone(&self.in_flight) })
+    }
+
+    /// One step of one machine, and what it means for the row.
+    async fn advance(&self, ctx: &Ctx, machine: &Machine) -> Result<()> {
+        let outcome = self.step(ctx, machine).await;
+        let mut tx = ctx.begin("pool.provision").await?;
+        match outcome {
+            Ok(done) => self.settle(ctx, &mut tx, machine, done).await?,
+            Err(error) => self.stumble(ctx, &mut tx, machine, &error).await?,
+        }
+        tx.commit(()).await?;
+        Ok(())
+    }
+
+    async fn settle(&self, ctx: &Ctx, tx: &mut Tx, machine: &Machine, done: Done) -> Result<()> {
+        match done {
+            Done::Became(state) => {
+                if state == MachineState::Destroyed {
+                    store::volume_destroyed(tx, machine.volume_id).await?;
+                }
+                shift(ctx, tx, machine.id, machine.state, state, None).await?;
+            }
+            Done::Recorded => tx.nudge(Self::NUDGE),
+            Done::Waits { until } => {
+                store::try_later(tx, machine, until, machine.failures, None).await?;
+            }
+            Done::Restarted { until } => {
+                let error = "its worker did not report in; it was restarted";
+                store::try_later(tx, machine, until, machine.failures + 1, Some(error)).await?;
+            }
+            Done::Hopeless { why } => give_up(ctx, tx, machine, &why).await?,
+        }
+        Ok(())
+    }
+
+    /// A call failed. What its advice says decides between another try and giving the machine up.
+    async fn stumble(&self, ctx: &Ctx, tx: &mut Tx, machine: &Machine, error: &fly::Error) -> Result<()> {
+        let text = error.to_string();
+        tracing::warn!(machine.id = %machine.id, machine.state = %machine.state, error = text, "a provider call failed");
+        metrics::counter!("provider_failures_total", "state" => machine.state.as_str()).increment(1);
+        let failures = machine.failures.saturating_add(1);
+        let too_late = ctx.now() - machine.state_since > patience(machine.state, &self.settings);
+        let may_give_up = !matches!(machine.state, MachineState::Destroying | MachineState::Suspending);
+        let vanished = error.advice() == Advice::Gone && machine.state != MachineState::Creating;
+        if may_give_up && (too_late || vanished) {
+            return give_up(ctx, tx, machine, &text).await;
+        }
+        if vanished {
+            // What was to be put to sleep or destroyed is gone already.
+            shift(ctx, tx, machine.id, machine.state, MachineState::Destroying, Some(&text)).await?;
+            return Ok(());
+        }
+        let wait = BACKOFF.wait(u32::try_from(failures).unwrap_or(u32::MAX), &Chance::system());
+        let at = ctx.now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::seconds(30));
+        store::try_later(tx, machine, at, failures, Some(&text)).await
+    }
+}
+
+async fn give_up(ctx: &Ctx, tx: &mut Tx, machine: &Machine, why: &str) -> Result<()> {
+    if shift(ctx, tx, machine.id, machine.state, MachineState::Destroying, Some(why)).await? {
+        store::give_up(tx, machine.id).await?;
+    }
+    Ok(())
+}
+
+/// How long a machine may stand in a state on its way to another.
+fn patience(state: MachineState, settings: &Settings) -> TimeDelta {
+    let limit = match state {
+        MachineState::Creating => settings.boot_patience,
+        _ => settings.resume_patience.saturating_mul(RESTARTS_MAX.unsigned_abs() + 1),
+    };
+    TimeDelta::from_std(limit).unwrap_or(TimeDelta::MAX)
+}
+
+/// Whether a machine in this state is waiting for a step of ours.
+fn needs_step(machine: &Machine, now: DateTime<Utc>) -> bool {
+    match machine.state {
+        MachineState::Creating
+        | MachineState::Starting
+        | MachineState::Resuming
+        | MachineState::Draining
+        | MachineState::Suspending
+        | MachineState::Destroying => machine.next_try_at <= now,
+        MachineState::Ready | MachineState::Suspended | MachineState::Destroyed => false,
+    }
+}
+
+impl Reconciler for Provision {
+    const NAME: &'static str = Self::NUDGE;
+    const EVERY: Duration = Duration::from_millis(500);
+
+    /// Starts a step for every machine that needs one; the steps run side by side.
+    async fn tick(&self, ctx: &Ctx) -> Result<usize> {
+        let now = ctx.now();
+        let due = machines::list(ctx).await?.into_iter().filter(|machine| needs_step(machine, now));
+        for machine in due {
+            let Some(in_flight) = self.take(machine.id) else { continue };
+            let (this, ctx) = (self.clone(), ctx.clone());
+            self.tasks.spawn("provision-step", async move {
+                if let Err(error) = this.advance(&ctx, &machine).await {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(machine.id = %machine.id, %error, cause, "a provisioning step was not recorded");
+                }
+                drop(in_flight);
+                ctx.nudges.nudge(Self::NUDGE);
+            });
+        }
+        Ok(0)
+    }
+}
+
+/// Gives the machine back when dropped, also when its step panics.
+#[derive(Debug)]
+struct InFlight {
+    id: MachineId,
+    set: Arc<Mutex<HashSet<MachineId>>>,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.set.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}

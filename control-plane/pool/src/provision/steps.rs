@@ -1,0 +1,256 @@
+//! What each state asks of the provider: one call, or one look and one call.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use fly::{Guest, Init, MachineConfig, Mount, NewMachine, NewVolume, Restart, RestartPolicy, StopOptions};
+use kernel::Ctx;
+use wire::machine::MachineState;
+use wire::worker::env;
+
+use super::{Provision, RESTARTS_MAX};
+use crate::machines::{Machine, store};
+
+/// The metadata key that names the pool a machine belongs to.
+pub(crate) const POOL_KEY: &str = "bifrost_pool";
+/// The metadata key that names the row a machine belongs to.
+pub(crate) const MACHINE_KEY: &str = "bifrost_machine";
+/// The longest one step waits for a state.
+const WAIT_LIMIT: Duration = Duration::from_secs(30);
+
+/// What a step achieved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// The machine stands in this state now.
+    Became(MachineState),
+    /// Something was stored; the next step may follow at once.
+    Recorded,
+    /// Nothing more to do until its worker reports in or this time comes.
+    Waits {
+        /// When to look again.
+        until: DateTime<Utc>,
+    },
+    /// It was started again.
+    Restarted {
+        /// When to look again.
+        until: DateTime<Utc>,
+    },
+    /// It is of no use.
+    Hopeless {
+        /// Why.
+        why: String,
+    },
+}
+
+impl Provision {
+    pub(super) async fn step(&self, ctx: &Ctx, machine: &Machine) -> Result<Done, fly::Error> {
+        match (machine.state, machine.provider_id.as_deref()) {
+            (MachineState::Creating, _) => self.create(ctx, machine).await,
+            (MachineState::Starting | MachineState::Resuming, Some(id)) => self.boot(ctx, machine, id).await,
+            // Its worker was told to save a checkpoint and did not; what is on the volume stays there.
+            (MachineState::Draining, _) => Ok(self.drained(ctx, machine)),
+            (MachineState::Suspending, Some(id)) => self.suspend(id).await,
+            (MachineState::Destroying, _) => self.destroy(machine).await,
+            (state, _) => Ok(Done::Hopeless { why: format!("it is {state} but the provider never made it") }),
+        }
+    }
+
+    /// Volume first, then machine. Both names are made from ids, so that a repeated create finds the first.
+    async fn create(&self, ctx: &Ctx, machine: &Machine) -> Result<Done, fly::Error> {
+        let Some(volume) = &machine.volume_provider_id else {
+            let volume = self.create_volume(machine).await?;
+            return Ok(self.record(ctx, machine, Found::Volume(&volume.id, &volume.region)).await);
+        };
+        let made = self.create_machine(machine, volume).await?;
+        if !matches!(self.record(ctx, machine, Found::Machine(&made.0, &made.1)).await, Done::Recorded) {
+            return Ok(Done::Recorded);
+        }
+        Ok(Done::Became(MachineState::Starting))
+    }
+
+    async fn create_volume(&self, machine: &Machine) -> Result<fly::Volume, fly::Error> {
+        let provider = &self.settings.provider;
+        // A volume's name is not unique at Fly: look before making one, an earlier try may have come through.
+        let known = self.machines.volumes(&provider.app).await?;
+        if let Some(volume) = known.into_iter().find(|volume| volume.name == machine.volume_name) {
+            return Ok(volume);
+        }
+        let new = NewVolume {
+            name: machine.volume_name.clone(),
+            region: Some(provider.region.clone()),
+            size_gb: Some(provider.volume_gb),
+            compute: Some(self.guest()),
+            ..NewVolume::default()
+        };
+        self.machines.create_volume(&provider.app, &new).await
+    }
+
+    /// The provider's id and region of the machine, made now or by an earlier try.
+    async fn create_machine(&self, machine: &Machine, volume: &str) -> Result<(String, String), fly::Error> {
+        let provider = &self.settings.provider;
+        let new = NewMachine {
+            name: machine.name.clone(),
+            region: Some(provider.region.clone()),
+            config: self.config(machine, volume),
+            skip_launch: false,
+        };
+        let error = match self.machines.create_machine(&provider.app, &new).await {
+            Ok(made) => return Ok((made.id, made.region)),
+            Err(error) => error,
+        };
+        match error.advice() {
+            fly::Advice::Adopt(id) => Ok((id, provider.region.clone())),
+            fly::Advice::LookAgain => {
+                let found = self.machines.machines(&provider.app).await?;
+                let found = found.into_iter().find(|found| found.name == machine.name);
+                found.map(|found| (found.id, found.region)).ok_or(error)
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// A machine whose worker should report in: start it where it does not run, give it time where it does.
+    async fn boot(&self, ctx: &Ctx, machine: &Machine, id: &str) -> Result<Done, fly::Error> {
+        let app = &self.settings.provider.app;
+        let now = ctx.now();
+        let deadline = now + span(self.settings.resume_patience);
+        let is_first_try = machine.failures == 0 && machine.next_try_at <= machine.state_since;
+        if machine.state == MachineState::Resuming && is_first_try {
+            self.machines.start(app, id).await?;
+            return Ok(Done::Waits { until: deadline });
+        }
+        use fly::MachineState as At;
+        let found = self.machines.machine(app, id).await?;
+        match found.state {
+            At::Stopped | At::Suspended | At::Created if machine.failures >= RESTARTS_MAX => {
+                Ok(Done::Hopeless { why: "its runner keeps ending before it reports in; see the machine's log".into() })
+            }
+            At::Created if is_first_try => Ok(Done::Waits { until: now + TimeDelta::seconds(1) }),
+            At::Stopped | At::Suspended | At::Created => {
+                self.machines.start(app, id).await?;
+                Ok(Done::Restarted { until: deadline })
+            }
+            At::Destroyed | At::Destroying | At::Failed | At::LaunchFailed | At::Replaced => {
+                Ok(Done::Hopeless { why: format!("the provider says that it is {}", found.state.as_str()) })
+            }
+            At::Started if is_first_try => Ok(Done::Waits { until: now + span(self.boot_grace(machine)) }),
+            At::Started if machine.failures >= RESTARTS_MAX => {
+                Ok(Done::Hopeless { why: "its worker never reported in".into() })
+            }
+            At::Started => {
+                self.machines.stop(app, id, &StopOptions::default()).await?;
+                Ok(Done::Restarted { until: now + TimeDelta::seconds(1) })
+            }
+            _ => Ok(Done::Waits { until: now + TimeDelta::milliseconds(500) }),
+        }
+    }
+
+    fn boot_grace(&self, machine: &Machine) -> Duration {
+        match machine.state {
+            MachineState::Starting => self.settings.boot_patience,
+            _ => self.settings.resume_patience,
+        }
+    }
+
+    fn drained(&self, ctx: &Ctx, machine: &Machine) -> Done {
+        let deadline = machine.state_since + span(self.settings.drain_patience);
+        if ctx.now() < deadline { Done::Waits { until: deadline } } else { Done::Became(MachineState::Suspending) }
+    }
+
+    async fn suspend(&self, id: &str) -> Result<Done, fly::Error> {
+        let app = &self.settings.provider.app;
+        match self.machines.machine(app, id).await?.state {
+            fly::MachineState::Suspended | fly::MachineState::Stopped => {
+                return Ok(Done::Became(MachineState::Suspended));
+            }
+            fly::MachineState::Destroyed => return Ok(Done::Became(MachineState::Destroying)),
+            fly::MachineState::Suspending => (),
+            _ => self.machines.suspend(app, id).await?,
+        }
+        self.machines.wait(app, id, fly::MachineState::Suspended, None, WAIT_LIMIT).await?;
+        Ok(Done::Became(MachineState::Suspended))
+    }
+
+    async fn destroy(&self, machine: &Machine) -> Result<Done, fly::Error> {
+        let app = &self.settings.provider.app;
+        let known = match &machine.provider_id {
+            Some(id) => Some(id.clone()),
+            // An earlier create may have come through without our learning of it.
+            None => self.machines.machines(app).await?.into_iter().find(|m| m.name == machine.name).map(|m| m.id),
+        };
+        if let Some(id) = known {
+            self.machines.destroy(app, &id, true).await?;
+        }
+        let volumes = match &machine.volume_provider_id {
+            Some(id) => vec![id.clone()],
+            None => {
+                let all = self.machines.volumes(app).await?;
+                all.into_iter().filter(|v| v.name == machine.volume_name).map(|v| v.id).collect()
+            }
+        };
+        for volume in volumes {
+            self.machines.destroy_volume(app, &volume).await?;
+        }
+        Ok(Done::Became(MachineState::Destroyed))
+    }
+
+    /// Stores an id at once, before anything else can fail: it is what ties the row to what costs money.
+    async fn record(&self, ctx: &Ctx, machine: &Machine, found: Found<'_>) -> Done {
+        let stored = async {
+            let mut tx = ctx.begin("pool.provision.record").await?;
+            match found {
+                Found::Volume(id, region) => store::set_volume(&mut tx, machine.volume_id, id, region).await?,
+                Found::Machine(id, region) => store::set_provider_id(&mut tx, machine.id, id, region).await?,
+            }
+            tx.commit(()).await
+        };
+        match stored.await {
+            Ok(()) => Done::Recorded,
+            Err(error) => {
+                // The next try finds the same thing by its name.
+                tracing::warn!(machine.id = %machine.id, %error, "a provider's id was not stored");
+                Done::Waits { until: ctx.now() + TimeDelta::seconds(1) }
+            }
+        }
+    }
+
+    fn guest(&self) -> Guest {
+        let provider = &self.settings.provider;
+        Guest { cpu_kind: provider.cpu_kind.clone(), cpus: provider.cpus, memory_mb: provider.memory_mb }
+    }
+
+    fn config(&self, machine: &Machine, volume: &str) -> MachineConfig {
+        let provider = &self.settings.provider;
+        let mut variables: BTreeMap<String, String> = provider.runner_env.iter().cloned().collect();
+        variables.insert(env::CONTROL_URL.into(), provider.control_url.clone());
+        variables.insert(env::MACHINE_ID.into(), machine.id.to_string());
+        variables.insert(env::MACHINE_TOKEN.into(), self.credentials.machine_token(machine.id));
+        variables.insert(env::SPRITE_DIR.into(), "/.sprite".into());
+        MachineConfig {
+            image: provider.image.clone(),
+            env: variables,
+            init: Init { exec: provider.runner_command.clone(), ..Init::default() },
+            guest: self.guest(),
+            mounts: vec![Mount { volume: Some(volume.to_owned()), path: "/.sprite".into(), ..Mount::default() }],
+            // The pool itself decides whether a machine is worth another start.
+            restart: Restart { policy: RestartPolicy::No, max_retries: None },
+            metadata: [
+                (POOL_KEY.to_owned(), provider.pool_name.clone()),
+                (MACHINE_KEY.to_owned(), machine.id.to_string()),
+            ]
+            .into(),
+            ..MachineConfig::default()
+        }
+    }
+}
+
+/// An id that the provider gave.
+enum Found<'a> {
+    Volume(&'a str, &'a str),
+    Machine(&'a str, &'a str),
+}
+
+fn span(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::days(1))
+}

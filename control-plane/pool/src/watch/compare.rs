@@ -1,0 +1,102 @@
+//! The comparison itself: pure, so that every mismatch is a row of a test.
+
+use chrono::{DateTime, Utc};
+use wire::id::MachineId;
+use wire::machine::MachineState;
+
+use crate::machines::{Machine, volume_prefix};
+use crate::provision::POOL_KEY;
+
+/// What the registry knows.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    /// Machines that are not destroyed.
+    pub(super) machines: Vec<Machine>,
+    /// The provider's ids of volumes that have a row.
+    pub(super) volume_ids: Vec<String>,
+    /// Names of volumes whose id is not known yet.
+    pub(super) volume_names: Vec<String>,
+}
+
+/// One mismatch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// A row has to follow what happened.
+    Row {
+        /// The row.
+        id: MachineId,
+        /// Where it was seen.
+        from: MachineState,
+        /// Where it should be.
+        to: MachineState,
+        /// What happened.
+        why: String,
+    },
+    /// A machine of this pool without a row.
+    OrphanMachine(String),
+    /// A volume of this pool without a row.
+    OrphanVolume(String),
+}
+
+impl Finding {
+    pub(super) fn orphan(&self) -> Option<&str> {
+        match self {
+            Self::OrphanMachine(id) | Self::OrphanVolume(id) => Some(id),
+            Self::Row { .. } => None,
+        }
+    }
+}
+
+/// Every mismatch between the registry and the provider's lists, which were asked for at `began`.
+pub(super) fn compare(
+    known: &Known,
+    there: &[fly::Machine],
+    volumes: &[fly::Volume],
+    pool: &str,
+    began: DateTime<Utc>,
+) -> Vec<Finding> {
+    // A row that moved while the provider was being asked is looked at the next time.
+    let settled = known.machines.iter().filter(|machine| machine.state_since < began);
+    let mut findings: Vec<Finding> = settled.filter_map(|machine| follow(machine, there)).collect();
+    findings.extend(
+        there
+            .iter()
+            .filter(|found| is_ours(found, pool) && found.state != fly::MachineState::Destroyed)
+            .filter(|found| !known.machines.iter().any(|row| row.name == found.name))
+            .map(|found| Finding::OrphanMachine(found.id.clone())),
+    );
+    findings.extend(
+        volumes
+            .iter()
+            .filter(|volume| volume.name.starts_with(&volume_prefix(pool)))
+            .filter(|volume| !known.volume_ids.contains(&volume.id) && !known.volume_names.contains(&volume.name))
+            .map(|volume| Finding::OrphanVolume(volume.id.clone())),
+    );
+    findings
+}
+
+fn follow(machine: &Machine, there: &[fly::Machine]) -> Option<Finding> {
+    use MachineState::{Creating, Destroyed, Destroying, Draining, Ready, Resuming, Starting, Suspended, Suspending};
+    use fly::MachineState as At;
+    let found = there.iter().find(|found| Some(&found.id) == machine.provider_id.as_ref()).map(|found| found.state);
+    let to = |to, why: &str| Some(Finding::Row { id: machine.id, from: machine.state, to, why: why.to_owned() });
+    match (machine.state, found) {
+        // Still being made, or going anyway: provisioning looks itself.
+        (Creating | Destroying | Destroyed, _) => None,
+        (_, None | Some(At::Destroyed | At::Destroying | At::LaunchFailed)) => {
+            to(Destroying, "the machine is gone at the provider")
+        }
+        (Ready | Draining, Some(At::Stopped | At::Failed)) => to(Starting, "the machine has stopped"),
+        (Ready | Draining, Some(At::Suspended)) => to(Resuming, "the machine was suspended by somebody else"),
+        (Suspended, Some(At::Started)) => to(Suspending, "the machine runs although it should sleep"),
+        (Ready | Draining | Starting | Resuming | Suspending | Suspended, Some(_)) => None,
+    }
+}
+
+fn is_ours(found: &fly::Machine, pool: &str) -> bool {
+    let metadata = found.config.as_ref().map(|config| &config.metadata);
+    metadata.and_then(|metadata| metadata.get(POOL_KEY)).is_some_and(|name| name == pool)
+}
+
+#[cfg(test)]
+mod tests;

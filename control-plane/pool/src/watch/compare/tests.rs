@@ -1,0 +1,104 @@
+//! Every mismatch is a row.
+
+use chrono::TimeDelta;
+use wire::id::VolumeId;
+
+use super::*;
+
+const POOL: &str = "p1";
+
+fn began() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_795_000_000, 0).expect("in range")
+}
+
+fn row(state: MachineState) -> Machine {
+    let before = began() - TimeDelta::seconds(60);
+    Machine {
+        id: MachineId::mint(before, [1; 10]),
+        name: "sprite-a".into(),
+        provider_id: Some("m1".into()),
+        region: None,
+        state,
+        state_since: before,
+        next_try_at: before,
+        failures: 0,
+        error: None,
+        volume_id: VolumeId::mint(before, [2; 10]),
+        volume_name: "sprite_p1_a".into(),
+        volume_provider_id: Some("vol_1".into()),
+        batch: 0,
+        repositories: vec![],
+        idle_since: None,
+        created_at: before,
+    }
+}
+
+fn there(id: &str, name: &str, pool: &str, state: &str) -> fly::Machine {
+    let text = serde_json::json!({
+        "id": id, "name": name, "state": state, "region": "iad", "instance_id": "01", "private_ip": "",
+        "config": { "image": "x", "metadata": { "bifrost_pool": pool } },
+    });
+    serde_json::from_value(text).expect("a machine")
+}
+
+fn volume(id: &str, name: &str) -> fly::Volume {
+    let text = serde_json::json!({ "id": id, "name": name, "state": "created", "region": "iad", "size_gb": 1 });
+    serde_json::from_value(text).expect("a volume")
+}
+
+#[test]
+fn a_row_follows_what_happened_to_its_machine() {
+    use MachineState::{Creating, Destroying, Ready, Resuming, Starting, Suspended, Suspending};
+    let check = |state, provider: Option<&str>, to: Option<MachineState>| {
+        let known = Known { machines: vec![row(state)], ..Known::default() };
+        let list: Vec<_> = provider.map(|word| there("m1", "sprite-a", POOL, word)).into_iter().collect();
+        let found = compare(&known, &list, &[], POOL, began());
+        let moved: Vec<_> =
+            found.iter().filter_map(|f| if let Finding::Row { to, .. } = f { Some(*to) } else { None }).collect();
+        assert_eq!(moved, Vec::from_iter(to), "{state} with {provider:?}: {found:?}");
+    };
+    check(Ready, Some("started"), None);
+    check(Ready, Some("stopped"), Some(Starting));
+    check(Ready, Some("failed"), Some(Starting));
+    check(Ready, Some("suspended"), Some(Resuming));
+    check(Ready, Some("destroyed"), Some(Destroying));
+    check(Ready, None, Some(Destroying));
+    check(Suspended, Some("suspended"), None);
+    check(Suspended, Some("stopped"), None);
+    check(Suspended, Some("started"), Some(Suspending));
+    check(Suspended, None, Some(Destroying));
+    check(Creating, None, None);
+    check(Destroying, None, None);
+    check(Starting, Some("stopped"), None);
+}
+
+#[test]
+fn a_row_that_moved_meanwhile_is_left_alone() {
+    let known =
+        Known { machines: vec![Machine { state_since: began(), ..row(MachineState::Ready) }], ..Known::default() };
+    assert_eq!(compare(&known, &[], &[], POOL, began()), []);
+}
+
+#[test]
+fn only_this_pools_things_are_orphans() {
+    let known = Known {
+        machines: vec![row(MachineState::Ready)],
+        volume_ids: vec!["vol_1".into()],
+        volume_names: vec!["sprite_p1_new".into()],
+    };
+    let machines = [
+        there("m1", "sprite-a", POOL, "started"),
+        there("m2", "sprite-b", POOL, "started"),
+        there("m3", "sprite-c", "p2", "started"),
+        there("m4", "sprite-d", POOL, "destroyed"),
+    ];
+    let volumes = [
+        volume("vol_1", "sprite_p1_a"),
+        volume("vol_2", "sprite_p1_b"),
+        volume("vol_3", "sprite_p2_b"),
+        volume("vol_4", "sprite_p1_new"),
+        volume("vol_5", "data"),
+    ];
+    let expect = [Finding::OrphanMachine("m2".into()), Finding::OrphanVolume("vol_2".into())];
+    assert_eq!(compare(&known, &machines, &volumes, POOL, began()), expect);
+}

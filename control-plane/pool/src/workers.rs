@@ -1,0 +1,278 @@
+//! Workers: runner processes that have registered and report in, and workers
+//! that somebody else runs and registers by hand (row CAIRN-50).
+//!
+//! What a worker holds is the work slice's business; this keeps only how many.
+
+pub(crate) mod store;
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use kernel::{Ctx, Error, Result, Tx};
+use serde_json::json;
+use uuid::Uuid;
+use wire::id::{MachineId, WorkerId};
+use wire::machine::MachineState;
+use wire::worker::{Poll, Register, WorkerStatus, WorkerView};
+
+use crate::machines::{self, shift};
+use crate::{CAPACITY_NUDGE, LOST_NUDGE};
+
+/// Silence after which a worker counts as gone (row CAIRN-53).
+const STALE_AFTER: TimeDelta = TimeDelta::minutes(5);
+/// Polls may be many; their times are written down this often.
+const TOUCH_AFTER: TimeDelta = TimeDelta::seconds(5);
+/// The protocols that this server speaks.
+const PROTOCOLS: std::ops::RangeInclusive<u32> = 1..=wire::worker::PROTOCOL;
+
+/// A worker, as other slices see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worker {
+    /// Its id.
+    pub id: WorkerId,
+    /// The machine it runs on.
+    pub machine_id: Option<MachineId>,
+    /// Different after each start of its runner.
+    pub boot: Option<Uuid>,
+    /// What kind of work it takes.
+    pub worker_type: String,
+    /// Executions it takes at once.
+    pub capacity: i32,
+    /// Executions it has.
+    pub current_load: i32,
+    /// How it does.
+    pub status: WorkerStatus,
+    /// When it was last heard.
+    pub last_heartbeat: DateTime<Utc>,
+    /// When its runner started.
+    pub registered_at: DateTime<Utc>,
+    /// The repositories its volume holds.
+    pub repositories: Vec<String>,
+    /// Since when its machine stands where it stands.
+    pub machine_since: Option<DateTime<Utc>>,
+    /// Anything else it told about itself.
+    pub metadata: serde_json::Value,
+}
+
+impl From<Worker> for WorkerView {
+    fn from(worker: Worker) -> Self {
+        Self {
+            id: worker.id,
+            machine_id: worker.machine_id,
+            worker_type: worker.worker_type,
+            capacity: worker.capacity,
+            current_load: worker.current_load,
+            status: worker.status,
+            last_heartbeat: worker.last_heartbeat,
+            repositories: worker.repositories,
+            metadata: worker.metadata,
+        }
+    }
+}
+
+/// What a registration led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Registration {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Whether its runner has started anew: what an earlier one was doing is lost.
+    pub is_new_boot: bool,
+}
+
+/// What a worker that polls should know of its machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It may be given work.
+    Working,
+    /// Its batch is over: it should save this checkpoint.
+    Draining {
+        /// The batch's number.
+        batch: i64,
+    },
+    /// Its machine is being woken while this poll is held: it should poll anew, to show that it is awake.
+    Waking,
+    /// Its machine is on its way to sleep, or to its end: nothing for it.
+    Resting,
+}
+
+/// How a poll comes to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// It has just arrived, so its worker is awake.
+    Fresh,
+    /// It has been held for a while; its worker may have been put to sleep meanwhile.
+    Held,
+}
+
+/// Every worker, the last heard first.
+pub async fn list(ctx: &Ctx) -> Result<Vec<Worker>> {
+    let mut tx = ctx.read("pool.workers.list").await?;
+    store::list(&mut tx).await
+}
+
+/// One worker, in a transaction.
+pub async fn find(tx: &mut Tx, id: WorkerId) -> Result<Option<Worker>> {
+    store::find(tx, id).await
+}
+
+/// Takes a runner in. Its machine counts as ready from here on.
+pub async fn register(ctx: &Ctx, tx: &mut Tx, register: &Register) -> Result<Registration> {
+    if !PROTOCOLS.contains(&register.protocol) {
+        let message = format!("this server speaks the protocols {PROTOCOLS:?}; build the runner's image anew");
+        return Err(Error::invalid("protocol", message));
+    }
+    let capacity = i32::try_from(register.capacity).ok().filter(|capacity| (1..=100).contains(capacity));
+    let capacity = capacity.ok_or_else(|| Error::invalid("capacity", "must be from 1 to 100"))?;
+    let Some((state, _)) = machines::store::state(tx, register.machine_id).await? else {
+        return Err(Error::Unauthenticated("the pool has no such machine"));
+    };
+    if matches!(state, MachineState::Destroying | MachineState::Destroyed) {
+        return Err(Error::Unauthenticated("the machine is being destroyed"));
+    }
+    let earlier = store::find_by_machine(tx, register.machine_id).await?;
+    let is_new_boot = earlier.as_ref().is_none_or(|worker| worker.boot != Some(register.boot));
+    let id = earlier.map_or_else(|| ctx.id(WorkerId::mint), |worker| worker.id);
+    let now = ctx.now();
+    if is_new_boot {
+        let metadata = json!({ "version": register.version, "protocol": register.protocol });
+        store::register(tx, id, register.machine_id, register.boot, capacity, &metadata, now).await?;
+    }
+    machines::store::set_repositories(tx, register.machine_id, &register.repositories).await?;
+    report_in(ctx, tx, register.machine_id, state, now).await?;
+    Ok(Registration { worker: id, is_new_boot })
+}
+
+/// Notes that a worker polls, and tells how its machine stands.
+pub async fn contact(ctx: &Ctx, tx: &mut Tx, worker: &Worker, poll: &Poll, arrival: Arrival) -> Result<Standing> {
+    let now = ctx.now();
+    if arrival == Arrival::Fresh && now - worker.last_heartbeat >= TOUCH_AFTER {
+        store::touch(tx, worker.id, now).await?;
+    }
+    let Some(machine) = worker.machine_id else { return Ok(Standing::Working) };
+    if poll.repositories != worker.repositories {
+        machines::store::set_repositories(tx, machine, &poll.repositories).await?;
+    }
+    let Some((state, batch)) = machines::store::state(tx, machine).await? else { return Ok(Standing::Resting) };
+    match state {
+        MachineState::Creating | MachineState::Starting | MachineState::Resuming => match arrival {
+            Arrival::Held => Ok(Standing::Waking),
+            Arrival::Fresh => {
+                report_in(ctx, tx, machine, state, now).await?;
+                Ok(Standing::Working)
+            }
+        },
+        MachineState::Ready if worker.status == WorkerStatus::Disabled && arrival == Arrival::Fresh => {
+            report_in(ctx, tx, machine, state, now).await?;
+            Ok(Standing::Working)
+        }
+        MachineState::Ready => Ok(Standing::Working),
+        MachineState::Draining if poll.checkpointed_batch == Some(batch) => {
+            shift(ctx, tx, machine, MachineState::Draining, MachineState::Suspending, None).await?;
+            Ok(Standing::Resting)
+        }
+        MachineState::Draining => Ok(Standing::Draining { batch }),
+        MachineState::Suspending | MachineState::Suspended | MachineState::Destroying | MachineState::Destroyed => {
+            Ok(Standing::Resting)
+        }
+    }
+}
+
+/// A worker was heard from: its machine is capacity again.
+async fn report_in(ctx: &Ctx, tx: &mut Tx, machine: MachineId, state: MachineState, now: DateTime<Utc>) -> Result<()> {
+    store::enable_of_machine(tx, machine, now).await?;
+    if matches!(state, MachineState::Creating | MachineState::Starting | MachineState::Resuming) {
+        shift(ctx, tx, machine, state, MachineState::Ready, None).await?;
+        machines::store::clear_error(tx, machine).await?;
+        machines::store::set_idle_since(tx, machine, Some(now)).await?;
+    }
+    tx.nudge(CAPACITY_NUDGE);
+    Ok(())
+}
+
+/// Notes a heartbeat (row CAIRN-53).
+pub async fn heartbeat(tx: &mut Tx, id: WorkerId, now: DateTime<Utc>) -> Result<()> {
+    store::touch(tx, id, now).await
+}
+
+/// Notes how many executions a worker has. Its machine is idle from the moment it has none.
+pub async fn set_load(tx: &mut Tx, worker: &Worker, load: i64, now: DateTime<Utc>) -> Result<()> {
+    let load = i32::try_from(load).unwrap_or(i32::MAX);
+    store::set_load(tx, worker.id, load).await?;
+    if let Some(machine) = worker.machine_id {
+        machines::store::set_idle_since(tx, machine, (load == 0).then_some(now)).await?;
+    }
+    tx.nudge(CAPACITY_NUDGE);
+    Ok(())
+}
+
+/// Workers on ready machines that were heard lately and have room, the emptiest first.
+pub async fn available(tx: &mut Tx, now: DateTime<Utc>, silence: Duration) -> Result<Vec<Worker>> {
+    let heard_since = now - TimeDelta::from_std(silence).unwrap_or(STALE_AFTER);
+    store::available(tx, heard_since).await
+}
+
+/// Workers whose machine has stopped or is going: whatever they had is lost.
+pub async fn disabled(tx: &mut Tx) -> Result<Vec<Worker>> {
+    store::disabled(tx).await
+}
+
+/// Disables workers that were silent for five minutes (row CAIRN-53); gives all disabled ones.
+pub async fn disable_stale(ctx: &Ctx) -> Result<Vec<Worker>> {
+    let mut tx = ctx.begin("pool.workers.disable_stale").await?;
+    if store::disable_silent_since(&mut tx, ctx.now() - STALE_AFTER).await? > 0 {
+        tx.nudge(LOST_NUDGE);
+    }
+    let stale = store::disabled(&mut tx).await?;
+    tx.commit(stale).await
+}
+
+/// A worker that no machine of the pool carries, registered by hand (row CAIRN-50).
+pub async fn add(ctx: &Ctx, worker_type: &str, capacity: i32, metadata: serde_json::Value) -> Result<Worker> {
+    if worker_type.trim().is_empty() || worker_type.len() > 100 {
+        return Err(Error::invalid("worker_type", "must have 1 to 100 characters"));
+    }
+    if !(1..=100).contains(&capacity) {
+        return Err(Error::invalid("capacity", "must be from 1 to 100"));
+    }
+    let mut tx = ctx.begin("pool.workers.add").await?;
+    let id = ctx.id(WorkerId::mint);
+    store::add(&mut tx, id, worker_type, capacity, &metadata, ctx.now()).await?;
+    let worker = store::find(&mut tx, id).await?.ok_or(Error::NotFound { what: "worker" })?;
+    tx.commit(worker).await
+}
+
+/// Notes a heartbeat of a worker registered by hand, and its load where it tells one.
+pub async fn heartbeat_by_hand(ctx: &Ctx, id: WorkerId, load: Option<i32>) -> Result<Worker> {
+    let mut tx = ctx.begin("pool.workers.heartbeat").await?;
+    let worker = store::find(&mut tx, id).await?.ok_or(Error::NotFound { what: "worker" })?;
+    store::revive(&mut tx, id, ctx.now()).await?;
+    if let Some(load) = load {
+        if !(0..=worker.capacity).contains(&load) {
+            return Err(Error::invalid("current_load", format!("must be from 0 to the capacity, {}", worker.capacity)));
+        }
+        store::set_load(&mut tx, id, load).await?;
+    }
+    let worker = store::find(&mut tx, id).await?.ok_or(Error::NotFound { what: "worker" })?;
+    tx.commit(worker).await
+}
+
+/// Forgets a worker that was registered by hand. One on a machine of the pool goes with its machine.
+pub async fn remove(ctx: &Ctx, id: WorkerId) -> Result<()> {
+    let mut tx = ctx.begin("pool.workers.remove").await?;
+    let worker = store::find(&mut tx, id).await?.ok_or(Error::NotFound { what: "worker" })?;
+    if worker.machine_id.is_some() {
+        return Err(Error::conflict(
+            "worker_has_machine",
+            "the worker belongs to a machine of the pool and goes with it",
+        ));
+    }
+    store::remove(&mut tx, id).await?;
+    tx.commit(()).await
+}
+
+pub(crate) async fn disable_of_machine(tx: &mut Tx, machine: MachineId) -> Result<()> {
+    store::disable_of_machine(tx, machine).await
+}
+
+#[cfg(test)]
+mod tests;

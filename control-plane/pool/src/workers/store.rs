@@ -1,0 +1,160 @@
+//! SQL of workers.
+
+use chrono::{DateTime, Utc};
+use kernel::{Result, Tx, execute, fetch_all, fetch_optional};
+use sqlx::types::{Json, Uuid};
+use wire::id::{MachineId, WorkerId};
+use wire::worker::WorkerStatus;
+
+use super::Worker;
+
+kernel::sql! {
+    LIST: "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
+           WHERE m.id IS NULL OR m.state <> 'destroyed' ORDER BY w.last_heartbeat DESC, w.id";
+    FIND: "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id WHERE w.id = $1";
+    FIND_BY_MACHINE: "SELECT w.*, m.repositories, m.state_since FROM workers w JOIN machines m ON m.id = w.machine_id \
+                      WHERE w.machine_id = $1";
+    AVAILABLE: "SELECT w.*, m.repositories, m.state_since FROM workers w JOIN machines m ON m.id = w.machine_id \
+                WHERE m.state = 'ready' AND w.status <> 'disabled' AND w.current_load < w.capacity \
+                  AND w.last_heartbeat >= $1 ORDER BY w.current_load, w.last_heartbeat DESC, w.id";
+    DISABLED: "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
+               WHERE w.status = 'disabled' AND w.current_load > 0 ORDER BY w.id";
+    REGISTER: "INSERT INTO workers (id, machine_id, boot, worker_type, capacity, current_load, status, last_heartbeat, \
+                                    registered_at, metadata) \
+               VALUES ($1, $2, $3, 'command', $4, 0, 'idle', $5, $5, $6) \
+               ON CONFLICT (machine_id) DO UPDATE SET boot = excluded.boot, capacity = excluded.capacity, \
+                 status = 'idle', last_heartbeat = excluded.last_heartbeat, registered_at = excluded.registered_at, \
+                 metadata = excluded.metadata";
+    ADD: "INSERT INTO workers (id, worker_type, capacity, current_load, status, last_heartbeat, registered_at, metadata) \
+          VALUES ($1, $2, $3, 0, 'idle', $4, $4, $5)";
+    TOUCH: "UPDATE workers SET last_heartbeat = $2 WHERE id = $1";
+    REVIVE: "UPDATE workers SET last_heartbeat = $2, \
+                    status = CASE WHEN status = 'disabled' THEN 'idle' ELSE status END WHERE id = $1";
+    ENABLE: "UPDATE workers SET last_heartbeat = $2, \
+                    status = CASE WHEN current_load > 0 THEN 'active' ELSE 'idle' END WHERE machine_id = $1";
+    DISABLE: "UPDATE workers SET status = 'disabled' WHERE machine_id = $1";
+    DISABLE_SILENT: "UPDATE workers SET status = 'disabled' WHERE status <> 'disabled' AND last_heartbeat < $1 \
+                     AND (machine_id IS NULL OR machine_id IN (SELECT id FROM machines WHERE state = 'ready'))";
+    SET_LOAD: "UPDATE workers SET current_load = $2, status = CASE WHEN status = 'disabled' THEN status \
+                      WHEN $2 > 0 THEN 'active' ELSE 'idle' END WHERE id = $1";
+    REMOVE: "DELETE FROM workers WHERE id = $1";
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Uuid,
+    machine_id: Option<Uuid>,
+    boot: Option<Uuid>,
+    worker_type: String,
+    capacity: i32,
+    current_load: i32,
+    #[sqlx(try_from = "String")]
+    status: WorkerStatus,
+    last_heartbeat: DateTime<Utc>,
+    registered_at: DateTime<Utc>,
+    metadata: Json<serde_json::Value>,
+    repositories: Option<Json<Vec<String>>>,
+    state_since: Option<DateTime<Utc>>,
+}
+
+impl From<Row> for Worker {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id.into(),
+            machine_id: row.machine_id.map(MachineId::from),
+            boot: row.boot,
+            worker_type: row.worker_type,
+            capacity: row.capacity,
+            current_load: row.current_load,
+            status: row.status,
+            last_heartbeat: row.last_heartbeat,
+            registered_at: row.registered_at,
+            repositories: row.repositories.map(|json| json.0).unwrap_or_default(),
+            machine_since: row.state_since,
+            metadata: row.metadata.0,
+        }
+    }
+}
+
+fn workers(rows: Vec<Row>) -> Vec<Worker> {
+    rows.into_iter().map(Worker::from).collect()
+}
+
+pub(super) async fn list(tx: &mut Tx) -> Result<Vec<Worker>> {
+    Ok(workers(fetch_all!(tx, Row, LIST)?))
+}
+
+pub(super) async fn find(tx: &mut Tx, id: WorkerId) -> Result<Option<Worker>> {
+    Ok(fetch_optional!(tx, Row, FIND, id.uuid())?.map(Worker::from))
+}
+
+pub(super) async fn find_by_machine(tx: &mut Tx, machine: MachineId) -> Result<Option<Worker>> {
+    Ok(fetch_optional!(tx, Row, FIND_BY_MACHINE, machine.uuid())?.map(Worker::from))
+}
+
+pub(super) async fn available(tx: &mut Tx, heard_since: DateTime<Utc>) -> Result<Vec<Worker>> {
+    Ok(workers(fetch_all!(tx, Row, AVAILABLE, heard_since)?))
+}
+
+pub(super) async fn disabled(tx: &mut Tx) -> Result<Vec<Worker>> {
+    Ok(workers(fetch_all!(tx, Row, DISABLED)?))
+}
+
+pub(super) async fn register(
+    tx: &mut Tx,
+    id: WorkerId,
+    machine: MachineId,
+    boot: Uuid,
+    capacity: i32,
+    metadata: &serde_json::Value,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    execute!(tx, REGISTER, id.uuid(), machine.uuid(), boot, capacity, now, Json(metadata))?;
+    Ok(())
+}
+
+pub(super) async fn add(
+    tx: &mut Tx,
+    id: WorkerId,
+    worker_type: &str,
+    capacity: i32,
+    metadata: &serde_json::Value,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    execute!(tx, ADD, id.uuid(), worker_type, capacity, now, Json(metadata))?;
+    Ok(())
+}
+
+pub(super) async fn touch(tx: &mut Tx, id: WorkerId, now: DateTime<Utc>) -> Result<()> {
+    execute!(tx, TOUCH, id.uuid(), now)?;
+    Ok(())
+}
+
+pub(super) async fn revive(tx: &mut Tx, id: WorkerId, now: DateTime<Utc>) -> Result<()> {
+    execute!(tx, REVIVE, id.uuid(), now)?;
+    Ok(())
+}
+
+pub(super) async fn enable_of_machine(tx: &mut Tx, machine: MachineId, now: DateTime<Utc>) -> Result<()> {
+    execute!(tx, ENABLE, machine.uuid(), now)?;
+    Ok(())
+}
+
+pub(super) async fn disable_of_machine(tx: &mut Tx, machine: MachineId) -> Result<()> {
+    execute!(tx, DISABLE, machine.uuid())?;
+    Ok(())
+}
+
+pub(super) async fn disable_silent_since(tx: &mut Tx, since: DateTime<Utc>) -> Result<u64> {
+    Ok(execute!(tx, DISABLE_SILENT, since)?)
+}
+
+pub(super) async fn set_load(tx: &mut Tx, id: WorkerId, load: i32) -> Result<()> {
+    execute!(tx, SET_LOAD, id.uuid(), load)?;
+    Ok(())
+}
+
+pub(super) async fn remove(tx: &mut Tx, id: WorkerId) -> Result<()> {
+    execute!(tx, REMOVE, id.uuid())?;
+    Ok(())
+}

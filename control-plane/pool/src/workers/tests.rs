@@ -1,0 +1,131 @@
+//! Workers and the states of their machines, on both databases.
+
+use kernel::Migration;
+use wire::worker::PROTOCOL;
+
+use super::*;
+use crate::Settings;
+use crate::plan::Action;
+
+fn migrations() -> Vec<Migration> {
+    [kernel::MIGRATIONS, crate::MIGRATIONS].concat()
+}
+
+/// A machine that the pool has decided to have.
+async fn machine(ctx: &Ctx) -> MachineId {
+    let mut tx = ctx.begin("test").await.expect("begins");
+    machines::apply(ctx, &mut tx, &Settings::default(), &[Action::Create]).await.expect("applies");
+    tx.commit(()).await.expect("commits");
+    machines::list(ctx).await.expect("lists").last().expect("one").id
+}
+
+fn hello(machine_id: MachineId, boot: u128) -> Register {
+    let boot = Uuid::from_u128(boot);
+    Register { machine_id, boot, protocol: PROTOCOL, version: "t".into(), capacity: 1, repositories: vec![] }
+}
+
+async fn registered(ctx: &Ctx, machine_id: MachineId, boot: u128) -> Registration {
+    let mut tx = ctx.begin("test").await.expect("begins");
+    let registration = register(ctx, &mut tx, &hello(machine_id, boot)).await.expect("registers");
+    tx.commit(registration).await.expect("commits")
+}
+
+async fn polled(ctx: &Ctx, id: WorkerId, checkpointed_batch: Option<i64>) -> Standing {
+    let mut tx = ctx.begin("test").await.expect("begins");
+    let worker = find(&mut tx, id).await.expect("looks").expect("is there");
+    let poll = Poll { checkpointed_batch, ..Poll::default() };
+    let standing = contact(ctx, &mut tx, &worker, &poll, Arrival::Fresh).await.expect("contacts");
+    tx.commit(standing).await.expect("commits")
+}
+
+async fn acted(ctx: &Ctx, action: Action) {
+    let mut tx = ctx.begin("test").await.expect("begins");
+    assert_eq!(machines::apply(ctx, &mut tx, &Settings::default(), &[action]).await.expect("applies"), 1);
+    tx.commit(()).await.expect("commits");
+}
+
+async fn state(ctx: &Ctx) -> MachineState {
+    machines::list(ctx).await.expect("lists")[0].state
+}
+
+async fn free(ctx: &Ctx) -> usize {
+    let mut tx = ctx.begin("test").await.expect("begins");
+    available(&mut tx, ctx.now(), Duration::from_secs(45)).await.expect("looks").len()
+}
+
+kernel::on_both! { migrations();
+    async fn a_machine_is_capacity_only_once_its_worker_has_reported_in(ctx) {
+        let machine = machine(&ctx).await;
+        assert_eq!((state(&ctx).await, free(&ctx).await), (MachineState::Creating, 0));
+        assert!(registered(&ctx, machine, 1).await.is_new_boot);
+        assert_eq!((state(&ctx).await, free(&ctx).await), (MachineState::Ready, 1));
+    }
+
+    async fn registering_again_is_the_same_worker_and_a_new_boot_is_noticed(ctx) {
+        let machine = machine(&ctx).await;
+        let first = registered(&ctx, machine, 1).await;
+        assert_eq!(registered(&ctx, machine, 1).await, Registration { is_new_boot: false, ..first });
+        assert_eq!(registered(&ctx, machine, 2).await, first);
+    }
+
+    async fn a_silent_worker_gets_no_work_and_is_disabled_after_five_minutes(ctx) {
+        let machine = machine(&ctx).await;
+        registered(&ctx, machine, 1).await;
+        ctx.clock.advance(Duration::from_secs(46));
+        assert_eq!(free(&ctx).await, 0);
+        ctx.clock.advance(Duration::from_secs(253));
+        disable_stale(&ctx).await.expect("looks");
+        assert_eq!(list(&ctx).await.expect("lists")[0].status, WorkerStatus::Idle, "after 4:59");
+        ctx.clock.advance(Duration::from_secs(2));
+        disable_stale(&ctx).await.expect("looks");
+        assert_eq!(list(&ctx).await.expect("lists")[0].status, WorkerStatus::Disabled, "after 5:01");
+    }
+
+    async fn a_batch_ends_with_a_checkpoint_and_sleep_and_a_poll_ends_the_sleep(ctx) {
+        let machine = machine(&ctx).await;
+        let worker = registered(&ctx, machine, 1).await.worker;
+        assert_eq!(polled(&ctx, worker, None).await, Standing::Working);
+        acted(&ctx, Action::Drain(machine)).await;
+        assert_eq!(polled(&ctx, worker, None).await, Standing::Draining { batch: 1 });
+        assert_eq!(free(&ctx).await, 0, "no work while it saves");
+        assert_eq!(polled(&ctx, worker, Some(1)).await, Standing::Resting);
+        assert_eq!(state(&ctx).await, MachineState::Suspending);
+        let mut tx = ctx.begin("test").await.expect("begins");
+        shift(&ctx, &mut tx, machine, MachineState::Suspending, MachineState::Suspended, None).await.expect("shifts");
+        tx.commit(()).await.expect("commits");
+        acted(&ctx, Action::Resume(machine)).await;
+        assert_eq!(free(&ctx).await, 0, "it has not reported in");
+        assert_eq!(polled(&ctx, worker, Some(1)).await, Standing::Working);
+        assert_eq!((state(&ctx).await, free(&ctx).await), (MachineState::Ready, 1));
+    }
+
+    async fn a_destroyed_machines_runner_is_turned_away(ctx) {
+        let machine = machine(&ctx).await;
+        let mut tx = ctx.begin("test").await.expect("begins");
+        shift(&ctx, &mut tx, machine, MachineState::Creating, MachineState::Destroying, None).await.expect("shifts");
+        let error = register(&ctx, &mut tx, &hello(machine, 1)).await.expect_err("refused");
+        assert_eq!(error.code(), "unauthenticated");
+    }
+
+    async fn the_eleventh_machine_is_refused_in_the_transaction_that_would_make_it(ctx) {
+        let mut tx = ctx.begin("test").await.expect("begins");
+        let made = machines::apply(&ctx, &mut tx, &Settings::default(), &[Action::Create; 11]).await.expect("applies");
+        assert_eq!(made, 10);
+    }
+
+    async fn a_worker_registered_by_hand_lives_by_its_heartbeats(ctx) {
+        let worker = add(&ctx, "claude_code", 3, serde_json::json!({"team": "a"})).await.expect("adds");
+        ctx.clock.advance(Duration::from_secs(301));
+        disable_stale(&ctx).await.expect("looks");
+        assert_eq!(list(&ctx).await.expect("lists")[0].status, WorkerStatus::Disabled);
+        let back = heartbeat_by_hand(&ctx, worker.id, Some(2)).await.expect("heard");
+        assert_eq!((back.status, back.current_load, back.last_heartbeat), (WorkerStatus::Active, 2, ctx.now()));
+        assert_eq!(heartbeat_by_hand(&ctx, worker.id, Some(4)).await.expect_err("over capacity").code(), "invalid");
+        remove(&ctx, worker.id).await.expect("removed");
+        assert_eq!(list(&ctx).await.expect("lists"), []);
+    }
+
+    async fn every_statement_is_understood(ctx) {
+        kernel::testing::prepare_all(&ctx, &crate::statements()).await;
+    }
+}

@@ -1,0 +1,330 @@
+//! Executions: one attempt at a task on one worker, from the promise to the end.
+
+pub(crate) mod store;
+
+use chrono::{DateTime, Utc};
+use kernel::outbox::{self, About};
+use kernel::{Ctx, Error, Result, Tx};
+use serde_json::json;
+use wire::event::{AssignedPayload, kind};
+use wire::execution::{ExecutionResult, ExecutionView, Exit, Failure, NewExecution, Outcome, PhaseTiming};
+use wire::id::{ExecutionId, TaskId, TenantId, WorkerId};
+use wire::task::TaskStatus;
+
+use crate::Settings;
+use crate::tasks::{self, Event, Task};
+
+/// What plain commands are carried out by.
+pub(crate) const COMMAND_AGENT: &str = "command";
+
+/// An execution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Execution {
+    /// Its id.
+    pub id: ExecutionId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The task it is an attempt at.
+    pub task: TaskId,
+    /// 1 for the first try, counting lost ones; also the fence of its lease.
+    pub number: i32,
+    /// Who carries it out.
+    pub agent_type: String,
+    /// The worker it was given to.
+    pub worker: WorkerId,
+    /// When it was given.
+    pub assigned_at: DateTime<Utc>,
+    /// When the worker began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub completed_at: Option<DateTime<Utc>>,
+    /// Until when the worker owns it without another heartbeat; nothing for work done by hand.
+    pub lease_until: Option<DateTime<Utc>>,
+    /// From start to end, in whole seconds.
+    pub duration_seconds: Option<i64>,
+    /// What it cost, in millionths of a dollar.
+    pub cost_micros: i64,
+    /// How it ended.
+    pub ending: Option<Ending>,
+}
+
+/// How an execution ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// How.
+    pub outcome: Outcome,
+    /// How the command's process ended.
+    pub exit: Option<Exit>,
+    /// Why the workspace could not be made ready.
+    pub failure: Option<Failure>,
+    /// What went wrong, for a person.
+    pub message: Option<String>,
+    /// The commit that was checked out.
+    pub commit: Option<String>,
+    /// How long each phase took.
+    pub phases: Vec<PhaseTiming>,
+}
+
+impl Ending {
+    /// Nothing known but how.
+    pub(crate) fn bare(outcome: Outcome) -> Self {
+        Self { outcome, exit: None, failure: None, message: None, commit: None, phases: Vec::new() }
+    }
+}
+
+impl From<Execution> for ExecutionView {
+    fn from(execution: Execution) -> Self {
+        let ending = execution.ending;
+        Self {
+            id: execution.id,
+            task_id: execution.task,
+            number: execution.number,
+            agent_type: execution.agent_type,
+            worker_id: Some(execution.worker),
+            assigned_at: execution.assigned_at,
+            started_at: execution.started_at,
+            completed_at: execution.completed_at,
+            duration_seconds: execution.duration_seconds,
+            cost_dollars: dollars(execution.cost_micros),
+            success: ending.as_ref().map(|ending| ending.outcome == Outcome::Succeeded),
+            outcome: ending.as_ref().map(|ending| ending.outcome),
+            exit: ending.as_ref().and_then(|ending| ending.exit),
+            failure: ending.as_ref().and_then(|ending| ending.failure),
+            error_message: ending.as_ref().and_then(|ending| ending.message.clone()),
+            commit: ending.as_ref().and_then(|ending| ending.commit.clone()),
+            phases: ending.map(|ending| ending.phases).unwrap_or_default(),
+        }
+    }
+}
+
+/// Millionths of a dollar as a decimal string with six places.
+fn dollars(micros: i64) -> String {
+    let (sign, micros) = (if micros < 0 { "-" } else { "" }, micros.unsigned_abs());
+    format!("{sign}{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+}
+
+/// A decimal string of dollars as millionths; nothing where it is none, negative or finer than that.
+fn micros(dollars: &str) -> Option<i64> {
+    let (whole, part) = dollars.split_once('.').unwrap_or((dollars, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(part) || part.len() > 6 {
+        return None;
+    }
+    whole.parse::<i64>().ok()?.checked_mul(1_000_000)?.checked_add(format!("{part:0<6}").parse().ok()?)
+}
+
+/// All attempts at a task, the newest first (row CAIRN-27).
+pub async fn of_task(ctx: &Ctx, tenant: TenantId, task: TaskId) -> Result<Vec<ExecutionView>> {
+    let mut tx = ctx.read("executions.of_task").await?;
+    tasks::load(&mut tx, tenant, task).await?;
+    Ok(store::of_task(&mut tx, tenant, task).await?.into_iter().map(Into::into).collect())
+}
+
+/// The task's execution that has not ended.
+pub(crate) async fn open_of(tx: &mut Tx, task: &Task) -> Result<Option<Execution>> {
+    let Some(id) = task.execution_id else { return Ok(None) };
+    Ok(store::get(tx, task.tenant, id).await?.filter(|execution| execution.completed_at.is_none()))
+}
+
+/// Promises a waiting task to a worker, under a lease.
+pub(crate) async fn assign(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    settings: &Settings,
+    task: &Task,
+    worker: &pool::workers::Worker,
+) -> Result<ExecutionId> {
+    let now = ctx.now();
+    let lease_until = now + chrono::TimeDelta::from_std(settings.lease).unwrap_or(chrono::TimeDelta::minutes(1));
+    let id = insert(ctx, tx, task, COMMAND_AGENT, worker, Begun { started_at: None, lease_until: Some(lease_until) })
+        .await?;
+    tasks::apply(ctx, tx, task, Event::Assign).await?;
+    let payload = AssignedPayload { machine_micros: machine_micros(task, worker) };
+    outbox::push(ctx, tx, kind::TASK_ASSIGNED, About::execution(task.id, id), &payload).await?;
+    metrics::histogram!("task_queue_seconds").record((now - task.created_at).as_seconds_f64());
+    tx.nudge(pool::WORKERS_NUDGE);
+    Ok(id)
+}
+
+/// How much of a task's wait went into making or waking the machine: until it was ready, if that was
+/// after the task had come.
+fn machine_micros(task: &Task, worker: &pool::workers::Worker) -> Option<u64> {
+    let waited = (worker.machine_since? - task.created_at).num_microseconds()?;
+    u64::try_from(waited).ok().filter(|micros| *micros > 0)
+}
+
+/// How far an execution is when its row is written.
+struct Begun {
+    started_at: Option<DateTime<Utc>>,
+    lease_until: Option<DateTime<Utc>>,
+}
+
+async fn insert(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    task: &Task,
+    agent_type: &str,
+    worker: &pool::workers::Worker,
+    begun: Begun,
+) -> Result<ExecutionId> {
+    let id = ctx.id(ExecutionId::mint);
+    let execution = Execution {
+        id,
+        tenant: task.tenant,
+        task: task.id,
+        number: store::count_of_task(tx, task.id).await? + 1,
+        agent_type: agent_type.to_owned(),
+        worker: worker.id,
+        assigned_at: ctx.now(),
+        started_at: begun.started_at,
+        completed_at: None,
+        lease_until: begun.lease_until,
+        duration_seconds: None,
+        cost_micros: 0,
+        ending: None,
+    };
+    store::insert(tx, &execution).await?;
+    tasks::store::set_execution(tx, task.id, id).await?;
+    recount(ctx, tx, worker).await?;
+    Ok(id)
+}
+
+/// Ends an execution and moves its task on as its outcome says.
+pub(crate) async fn finish(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    task: &Task,
+    execution: &Execution,
+    ending: Ending,
+) -> Result<TaskStatus> {
+    let event = Event::Finish(ending.outcome);
+    end(ctx, tx, task, execution, &ending, event).await
+}
+
+/// The worker was lost: its task is ready again, unless somebody has called it off or that has
+/// happened too often.
+pub(crate) async fn lose(ctx: &Ctx, tx: &mut Tx, settings: &Settings, execution: &Execution) -> Result<()> {
+    let Some(task) = tasks::store::lock_any(tx, execution.task).await? else { return Ok(()) };
+    tasks::store::count_loss(tx, task.id).await?;
+    let losses = task.losses + 1;
+    let mut ending = Ending::bare(Outcome::WorkerLost);
+    let event = if task.cancel_requested_at.is_some() {
+        ending.message = Some("the worker was lost while it was ending the task".into());
+        Event::Finish(Outcome::Cancelled)
+    } else if losses >= settings.losses_max {
+        ending.message = Some(format!("the worker was lost, {losses} times in a row; the task may be what kills it"));
+        Event::LostTooOften
+    } else {
+        ending.message = Some("the worker was lost".into());
+        Event::Finish(Outcome::WorkerLost)
+    };
+    end(ctx, tx, &task, execution, &ending, event).await?;
+    Ok(())
+}
+
+/// The one place where an execution ends.
+async fn end(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    task: &Task,
+    execution: &Execution,
+    ending: &Ending,
+    event: Event,
+) -> Result<TaskStatus> {
+    let now = ctx.now();
+    let seconds = execution.started_at.map(|started| (now - started).num_seconds().max(0));
+    if !store::complete(tx, execution.id, ending, seconds, execution.cost_micros, now).await? {
+        return Err(Error::conflict("execution_finished", "the execution has ended already"));
+    }
+    let status = tasks::apply(ctx, tx, task, event).await?;
+    if ending.outcome.spends_attempt() {
+        tasks::store::count_attempt(tx, task.id).await?;
+    }
+    if let Some(worker) = pool::workers::find(tx, execution.worker).await? {
+        recount(ctx, tx, &worker).await?;
+    }
+    let kind = match status {
+        TaskStatus::Completed => kind::TASK_COMPLETED,
+        TaskStatus::Cancelled => kind::TASK_CANCELLED,
+        TaskStatus::Ready => kind::TASK_REQUEUED,
+        TaskStatus::Failed | TaskStatus::Assigned | TaskStatus::InProgress | TaskStatus::Split => kind::TASK_FAILED,
+    };
+    let outcome = ending.outcome;
+    let payload =
+        json!({ "reason": outcome, "exit": ending.exit, "failure": ending.failure, "message": ending.message });
+    outbox::push(ctx, tx, kind, About::execution(task.id, execution.id), &payload).await?;
+    metrics::counter!("executions_finished_total", "outcome" => outcome.as_str()).increment(1);
+    Ok(status)
+}
+
+async fn recount(ctx: &Ctx, tx: &mut Tx, worker: &pool::workers::Worker) -> Result<()> {
+    let open = store::count_open_of_worker(tx, worker.id).await?;
+    pool::workers::set_load(tx, worker, open, ctx.now()).await
+}
+
+/// Begins an execution that no runner of the pool carries out (row CAIRN-25).
+#[tracing::instrument(skip_all, fields(task.id = %task))]
+pub async fn start_by_hand(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewExecution) -> Result<ExecutionView> {
+    if new.agent_type.trim().is_empty() || new.agent_type.len() > 100 {
+        return Err(Error::invalid("agent_type", "must have 1 to 100 characters"));
+    }
+    let mut tx = ctx.begin("executions.start_by_hand").await?;
+    tasks::load(&mut tx, tenant, task).await?;
+    let task = tasks::store::lock_any(&mut tx, task).await?.ok_or(Error::NotFound { what: "task" })?;
+    if task.status != TaskStatus::Assigned || open_of(&mut tx, &task).await?.is_some() {
+        let message = format!("the task is {}; only one that is assigned by hand can be started so", task.status);
+        return Err(Error::conflict("task_not_assigned", message));
+    }
+    let worker = pool::workers::find(&mut tx, new.worker_id).await?;
+    let worker = worker.ok_or_else(|| Error::invalid("worker_id", "names no registered worker"))?;
+    let begun = Begun { started_at: Some(ctx.now()), lease_until: None };
+    let id = insert(ctx, &mut tx, &task, &new.agent_type, &worker, begun).await?;
+    tasks::apply(ctx, &mut tx, &task, Event::Start).await?;
+    outbox::push(ctx, &mut tx, kind::TASK_STARTED, About::execution(task.id, id), &json!({ "worker_id": worker.id }))
+        .await?;
+    let execution = store::get(&mut tx, tenant, id).await?.ok_or(Error::NotFound { what: "execution" })?;
+    tx.commit(execution.into()).await
+}
+
+/// Ends such an execution (row CAIRN-26).
+#[tracing::instrument(skip_all, fields(execution.id = %id))]
+pub async fn complete_by_hand(
+    ctx: &Ctx,
+    tenant: TenantId,
+    id: ExecutionId,
+    result: ExecutionResult,
+) -> Result<ExecutionView> {
+    let cost = result.cost_dollars.as_deref().map_or(Some(0), micros);
+    let cost = cost.ok_or_else(|| Error::invalid("cost_dollars", "must be a decimal string such as \"0.125\""))?;
+    let mut tx = ctx.begin("executions.complete_by_hand").await?;
+    let found = store::get(&mut tx, tenant, id).await?.ok_or(Error::NotFound { what: "execution" })?;
+    if found.lease_until.is_some() {
+        return Err(Error::conflict(
+            "execution_leased",
+            "a worker of the pool has this execution; it reports its end itself",
+        ));
+    }
+    let task = tasks::store::lock_any(&mut tx, found.task).await?.ok_or(Error::NotFound { what: "task" })?;
+    let execution = Execution { cost_micros: cost, ..found };
+    let mut ending = Ending::bare(if result.success { Outcome::Succeeded } else { Outcome::Failed });
+    ending.message = result.error_message;
+    finish(ctx, &mut tx, &task, &execution, ending).await?;
+    let execution = store::get(&mut tx, tenant, id).await?.ok_or(Error::NotFound { what: "execution" })?;
+    tx.commit(execution.into()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_is_exact() {
+        for (text, number) in [("0", 0), ("0.000001", 1), ("12.5", 12_500_000), ("3.125000", 3_125_000)] {
+            assert_eq!(micros(text), Some(number), "{text}");
+            assert_eq!(micros(&dollars(number)), Some(number));
+        }
+        for wrong in ["", "-1", "1.", ".5", "1.0000001", "1e3", "99999999999999999999", "$1"] {
+            assert_eq!(micros(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The worker protocol's use-cases: taking a worker in, handing out work and
+//! instructions, renewing leases, hearing of begins and ends.
+//!
+//! Every one of them may be repeated after a lost answer. What a worker says of
+//! an execution counts only with the fence of its lease.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use kernel::outbox::{self, About};
+use kernel::{Ctx, Error, Result, Tx};
+use pool::workers::{Arrival, Registration, Standing, Worker};
+use serde_json::json;
+use wire::event::kind;
+use wire::id::{ExecutionId, WorkerId};
+use wire::limit::POLL_SECONDS_MAX;
+use wire::task::TaskStatus;
+use wire::worker::{Completion, Heartbeat, HeartbeatReply, Instruction, Lease, Poll, Register};
+
+use crate::executions::{self, Ending, Execution, store};
+use crate::{Settings, tasks};
+
+/// Takes a runner in. Whatever its earlier boot was doing is lost and becomes ready again.
+#[tracing::instrument(skip_all, fields(machine.id = %register.machine_id))]
+pub async fn register(ctx: &Ctx, settings: &Settings, register: &Register) -> Result<Registration> {
+    let mut tx = ctx.begin("leases.register").await?;
+    let registration = pool::workers::register(ctx, &mut tx, register).await?;
+    if registration.is_new_boot {
+        for execution in store::open_of_worker(&mut tx, registration.worker).await? {
+            executions::lose(ctx, &mut tx, settings, &execution).await?;
+        }
+    }
+    tx.commit(registration).await
+}
+
+/// Waits for something to do for the worker, at most as long as the poll says.
+pub async fn next(ctx: &Ctx, settings: &Settings, worker: WorkerId, poll: &Poll) -> Result<Instruction> {
+    let wait = Duration::from_secs(poll.wait_seconds.min(POLL_SECONDS_MAX));
+    let deadline = tokio::time::Instant::now() + wait;
+    let mut nudged = ctx.nudges.subscribe(pool::WORKERS_NUDGE);
+    let mut arrival = Arrival::Fresh;
+    loop {
+        nudged.borrow_and_update();
+        match look(ctx, settings, worker, poll, arrival).await? {
+            Look::Say(instruction) => return Ok(instruction),
+            Look::Nothing => (),
+        }
+        arrival = Arrival::Held;
+        tokio::select! {
+            _ = nudged.changed() => (),
+            () = tokio::time::sleep_until(deadline) => return Ok(Instruction::Wait),
+        }
+    }
+}
+
+enum Look {
+    Say(Instruction),
+    Nothing,
+}
+
+async fn look(ctx: &Ctx, settings: &Settings, id: WorkerId, poll: &Poll, arrival: Arrival) -> Result<Look> {
+    let mut tx = ctx.begin("leases.next").await?;
+    let worker = known(&mut tx, id).await?;
+    let standing = pool::workers::contact(ctx, &mut tx, &worker, poll, arrival).await?;
+    let look = match standing {
+        Standing::Working => match in_hand(ctx, &mut tx, settings, &worker, poll).await? {
+            Some(instruction) => Look::Say(instruction),
+            None => Look::Nothing,
+        },
+        Standing::Draining { batch } => Look::Say(Instruction::Checkpoint { batch }),
+        Standing::Waking => Look::Say(Instruction::Wait),
+        Standing::Resting => Look::Nothing,
+    };
+    tx.commit(look).await
+}
+
+/// What the worker must hear of the executions it has.
+async fn in_hand(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    settings: &Settings,
+    worker: &Worker,
+    poll: &Poll,
+) -> Result<Option<Instruction>> {
+    let open = store::open_of_worker(tx, worker.id).await?;
+    if open.is_empty() {
+        return Ok(None);
+    }
+    let knows = |id: ExecutionId| poll.running.iter().find(|running| running.execution_id == id);
+    let cancelling = tasks::store::cancelling(tx).await?;
+    let to_cancel = open.iter().find(|e| cancelling.contains(&e.id) && knows(e.id).is_some_and(|r| !r.cancelling));
+    if let Some(execution) = to_cancel {
+        return Ok(Some(Instruction::Cancel { execution_id: execution.id }));
+    }
+    let Some(execution) = open.into_iter().find(|execution| knows(execution.id).is_none()) else { return Ok(None) };
+    let Some(task) = tasks::store::lock_any(tx, execution.task).await? else { return Ok(None) };
+    let Some(spec) = task.spec else { return Ok(None) };
+    store::renew(tx, worker.id, execution.id, execution.number, lease_end(ctx, settings)).await?;
+    let fence = i64::from(execution.number);
+    Ok(Some(Instruction::Execute(Box::new(Lease { execution_id: execution.id, task_id: execution.task, fence, spec }))))
+}
+
+/// Renews the leases of what a worker has in hand; names those that are no longer its own.
+pub async fn heartbeat(ctx: &Ctx, settings: &Settings, id: WorkerId, heartbeat: &Heartbeat) -> Result<HeartbeatReply> {
+    let mut tx = ctx.begin("leases.heartbeat").await?;
+    known(&mut tx, id).await?;
+    pool::workers::heartbeat(&mut tx, id, ctx.now()).await?;
+    let until = lease_end(ctx, settings);
+    let mut lost = Vec::new();
+    for running in &heartbeat.running {
+        let number = i32::try_from(running.fence).unwrap_or(-1);
+        if !store::renew(&mut tx, id, running.execution_id, number, until).await? {
+            lost.push(running.execution_id);
+        }
+    }
+    tx.commit(HeartbeatReply { lost }).await
+}
+
+/// Hears that a worker has begun.
+#[tracing::instrument(skip_all, fields(execution.id = %execution))]
+pub async fn start(ctx: &Ctx, worker: WorkerId, execution: ExecutionId, fence: i64) -> Result<()> {
+    let mut tx = ctx.begin("leases.start").await?;
+    let execution = fenced(&mut tx, worker, execution, fence).await?;
+    if execution.completed_at.is_some() {
+        return Err(lease_lost());
+    }
+    if store::start(&mut tx, execution.id, ctx.now()).await? {
+        let task = tasks::store::lock_any(&mut tx, execution.task).await?.ok_or_else(lease_lost)?;
+        tasks::apply(ctx, &mut tx, &task, tasks::Event::Start).await?;
+        let about = About::execution(task.id, execution.id);
+        outbox::push(ctx, &mut tx, kind::TASK_STARTED, about, &json!({ "worker_id": worker })).await?;
+    }
+    tx.commit(()).await
+}
+
+/// Hears how an execution ended. The same word twice counts once.
+#[tracing::instrument(skip_all, fields(execution.id = %execution))]
+pub async fn complete(ctx: &Ctx, worker: WorkerId, execution: ExecutionId, completion: Completion) -> Result<()> {
+    let mut tx = ctx.begin("leases.complete").await?;
+    let execution = fenced(&mut tx, worker, execution, completion.fence).await?;
+    if let Some(ending) = &execution.ending {
+        return if ending.outcome == completion.outcome { Ok(()) } else { Err(lease_lost()) };
+    }
+    let task = tasks::store::lock_any(&mut tx, execution.task).await?.ok_or_else(lease_lost)?;
+    let ending = Ending {
+        outcome: completion.outcome,
+        exit: completion.exit,
+        failure: completion.failure,
+        message: completion.message.map(|text| text.chars().take(4_096).collect()),
+        commit: completion.commit,
+        phases: completion.phases,
+    };
+    if !matches!(task.status, TaskStatus::Assigned | TaskStatus::InProgress) {
+        return Err(lease_lost());
+    }
+    executions::finish(ctx, &mut tx, &task, &execution, ending).await?;
+    tx.commit(()).await
+}
+
+/// After an outage of the control plane nobody could renew: every lease gets one more term.
+pub async fn grant_grace(ctx: &Ctx, settings: &Settings) -> Result<u64> {
+    let mut tx = ctx.begin("leases.grace").await?;
+    let renewed = store::renew_all(&mut tx, lease_end(ctx, settings)).await?;
+    tx.commit(renewed).await
+}
+
+async fn fenced(tx: &mut Tx, worker: WorkerId, execution: ExecutionId, fence: i64) -> Result<Execution> {
+    let found = store::lock_of_worker(tx, worker, execution).await?;
+    found.filter(|execution| i64::from(execution.number) == fence).ok_or_else(lease_lost)
+}
+
+fn lease_lost() -> Error {
+    Error::conflict("lease_lost", "the lease was lost: the execution has ended, or somebody else has the task")
+}
+
+async fn known(tx: &mut Tx, id: WorkerId) -> Result<Worker> {
+    pool::workers::find(tx, id).await?.ok_or(Error::Unauthenticated("the worker is not known; register again"))
+}
+
+fn lease_end(ctx: &Ctx, settings: &Settings) -> DateTime<Utc> {
+    ctx.now() + TimeDelta::from_std(settings.lease).unwrap_or(TimeDelta::minutes(1))
+}

@@ -1,0 +1,136 @@
+//! Tables and properties of the scheduler's decision.
+
+use std::time::Duration;
+
+use pool::plan::Facts;
+use proptest::prelude::*;
+use wire::id::MachineId;
+use wire::machine::MachineState;
+
+use super::*;
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_795_000_000, 0).expect("in range")
+}
+
+fn task(number: u8) -> TaskId {
+    TaskId::mint(DateTime::UNIX_EPOCH, [number; 10])
+}
+
+fn worker(number: u8) -> WorkerId {
+    WorkerId::mint(DateTime::UNIX_EPOCH, [number; 10])
+}
+
+fn waiting(repositories: &[&str]) -> Vec<Waiting> {
+    repositories
+        .iter()
+        .zip(0..)
+        .map(|(name, number)| Waiting { task: task(number), repository: (*name).into() })
+        .collect()
+}
+
+fn rooms(holdings: &[&[&str]]) -> Vec<Room> {
+    let room = |(held, number): (&&[&str], u8)| Room {
+        worker: worker(number),
+        free: 1,
+        repositories: held.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    holdings.iter().zip(0..).map(room).collect()
+}
+
+fn snapshot(waiting: Vec<Waiting>, rooms: Vec<Room>) -> Snapshot {
+    let ready = rooms.iter().zip(0..).map(|(_, number): (_, u8)| Facts {
+        id: MachineId::mint(DateTime::UNIX_EPOCH, [number; 10]),
+        state: MachineState::Ready,
+        state_since: now(),
+        load: 0,
+        idle_since: Some(now()),
+        repositories: vec![],
+    });
+    let limits = Limits {
+        machines_max: 10,
+        queue_per_machine: 5,
+        suspend_after: Duration::from_secs(5),
+        destroy_after: Duration::from_secs(3_600),
+    };
+    Snapshot {
+        waiting_total: waiting.len(),
+        machines: View { machines: ready.collect(), given_up: None },
+        waiting,
+        rooms,
+        limits,
+    }
+}
+
+fn assigned(waiting: Vec<Waiting>, rooms: Vec<Room>) -> Vec<(TaskId, WorkerId)> {
+    plan(&snapshot(waiting, rooms), now()).assignments
+}
+
+#[test]
+fn a_task_goes_to_the_worker_that_holds_its_repository() {
+    let given = assigned(waiting(&["b", "a"]), rooms(&[&["a"], &["b"]]));
+    assert_eq!(given, [(task(0), worker(1)), (task(1), worker(0))]);
+}
+
+#[test]
+fn a_task_without_a_holder_leaves_the_holder_to_the_task_that_wants_it() {
+    let given = assigned(waiting(&["new", "a"]), rooms(&[&["a"], &["z"]]));
+    assert_eq!(given, [(task(0), worker(1)), (task(1), worker(0))]);
+}
+
+#[test]
+fn affinity_starves_nobody() {
+    let given = assigned(waiting(&["new"]), rooms(&[&["a"]]));
+    assert_eq!(given, [(task(0), worker(0))]);
+}
+
+#[test]
+fn an_urgent_task_is_taken_before_an_earlier_one() {
+    // The order is the snapshot's; the first gets the only room.
+    let plan = plan(&snapshot(waiting(&["a", "a"]), rooms(&[&["a"]])), now());
+    assert_eq!(plan.assignments, [(task(0), worker(0))]);
+    assert_eq!((plan.machines, plan.outlook), (vec![], Outlook::QueueShort { active: 1 }));
+}
+
+#[test]
+fn every_wait_has_a_reason() {
+    let outlooks = [
+        Outlook::Calm,
+        Outlook::Coming(2),
+        Outlook::QueueShort { active: 1 },
+        Outlook::Cap { machines_max: 10 },
+        Outlook::Trouble { error: "no capacity".into(), until: now() },
+    ];
+    for outlook in outlooks {
+        for ahead in [0, 1, 7] {
+            let reasons = reasons(&outlook, ahead);
+            assert!(!reasons.is_empty(), "{outlook:?}");
+            assert_eq!(reasons.iter().any(|reason| reason.message.contains("ahead")), ahead > 0);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_task_goes_twice_no_worker_takes_more_than_its_room_and_no_room_stays_empty_while_work_waits(
+        tasks in proptest::collection::vec(0_u8..4, 0..40),
+        frees in proptest::collection::vec((1_usize..4, 0_u8..4), 0..8),
+    ) {
+        let names: Vec<String> = tasks.iter().map(|name| format!("r{name}")).collect();
+        let waiting: Vec<Waiting> = waiting(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let rooms: Vec<Room> = frees.iter().zip(0..).map(|((free, held), number)| Room {
+            worker: worker(number), free: *free, repositories: vec![format!("r{held}")],
+        }).collect();
+        let room: usize = rooms.iter().map(|room| room.free).sum();
+        let given = assigned(waiting.clone(), rooms.clone());
+        prop_assert_eq!(given.len(), room.min(waiting.len()));
+        for at in &rooms {
+            prop_assert!(given.iter().filter(|(_, to)| *to == at.worker).count() <= at.free);
+        }
+        let mut once: Vec<TaskId> = given.iter().map(|(task, _)| *task).collect();
+        once.dedup();
+        prop_assert_eq!(once.len(), given.len());
+        let first: Vec<TaskId> = waiting.iter().take(given.len()).map(|waiting| waiting.task).collect();
+        prop_assert_eq!(once, first);
+    }
+}

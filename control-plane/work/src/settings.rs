@@ -1,0 +1,27 @@
+//! What the operator decides about work.
+
+use std::time::Duration;
+
+/// Bounds of leases and repetition.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long a lease lasts without a heartbeat.
+    pub lease: Duration,
+    /// How often a worker heartbeats while it executes.
+    pub heartbeat: Duration,
+    /// How often a task may lose its worker before it counts as failed: it may be what kills them.
+    pub losses_max: i32,
+    /// Whether `file://` repositories are accepted: only where machines share this computer's files.
+    pub allow_local_repositories: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(60),
+            heartbeat: Duration::from_secs(15),
+            losses_max: 10,
+            allow_local_repositories: false,
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Tasks: submitting, looking, changing, calling off, trying again.
+
+mod state;
+pub(crate) mod store;
+
+use chrono::{DateTime, Utc};
+use kernel::idempotency::{self, Attempt};
+use kernel::outbox::{self, About};
+use kernel::{Ctx, Error, Result, Tx};
+use serde_json::json;
+use wire::event::kind;
+use wire::execution::Outcome;
+use wire::id::{ExecutionId, TaskId, TenantId};
+use wire::task::{NewTask, Priority, TaskChange, TaskSpec, TaskStatus, TaskView};
+
+use crate::executions::{self, Ending, Execution};
+use crate::{Scheduler, Settings};
+pub(crate) use state::{Event, step};
+
+/// The most tasks that one list gives.
+const LIST_MAX: i64 = 1_000;
+/// What a list gives where nothing else is asked (row CAIRN-11).
+const LIST_DEFAULT: i64 = 100;
+
+/// A task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    /// Its id.
+    pub id: TaskId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// One line.
+    pub title: String,
+    /// The rest of the story.
+    pub description: String,
+    /// Where it stands.
+    pub status: TaskStatus,
+    /// How urgent.
+    pub priority: Priority,
+    /// Estimated minutes of work.
+    pub effort_estimate: Option<i32>,
+    /// What a runner does for it.
+    pub spec: Option<TaskSpec>,
+    /// Attempts that count.
+    pub attempts: i32,
+    /// Attempts that were lost with their worker, since the last one that counted.
+    pub losses: i32,
+    /// When somebody called it off while a worker was on it.
+    pub cancel_requested_at: Option<DateTime<Utc>>,
+    /// Its newest execution.
+    pub execution_id: Option<ExecutionId>,
+    /// When it was submitted.
+    pub created_at: DateTime<Utc>,
+    /// When anything of it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Task {
+    /// As answers show it.
+    pub fn into_view(self, execution: Option<Execution>) -> TaskView {
+        TaskView {
+            id: self.id,
+            title: self.title,
+            description: self.description,
+            status: self.status,
+            priority: self.priority,
+            effort_estimate: self.effort_estimate,
+            spec: self.spec,
+            attempts: self.attempts,
+            execution: execution.map(Into::into),
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        }
+    }
+}
+
+/// Which tasks to list.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filter {
+    /// Only these.
+    pub status: Option<TaskStatus>,
+    /// Only these.
+    pub priority: Option<Priority>,
+    /// At most this many; 100 when absent, 1,000 at most.
+    pub limit: Option<i64>,
+    /// After so many.
+    pub offset: Option<i64>,
+}
+
+/// A page of a list.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The tasks, most urgent and then oldest first.
+    pub tasks: Vec<TaskView>,
+    /// How many there are on all pages.
+    pub total: i64,
+}
+
+/// Submits a task. The same attempt again gives the first answer.
+#[tracing::instrument(skip_all)]
+pub async fn submit(
+    ctx: &Ctx,
+    settings: &Settings,
+    tenant: TenantId,
+    new: NewTask,
+    attempt: Option<&Attempt>,
+) -> Result<TaskView> {
+    new.validate()?;
+    refuse_local(settings, new.spec.as_ref())?;
+    let mut tx = ctx.begin("tasks.submit").await?;
+    if let Some(attempt) = attempt
+        && let Some(first) = idempotency::replay(&mut tx, tenant, attempt).await?
+    {
+        return Ok(first);
+    }
+    let (id, now) = (ctx.id(TaskId::mint), ctx.now());
+    store::insert(&mut tx, tenant, id, &new, now).await?;
+    let task = load(&mut tx, tenant, id).await?;
+    outbox::push(ctx, &mut tx, kind::TASK_SUBMITTED, About::task(id), &json!({ "title": task.title })).await?;
+    let view = task.into_view(None);
+    if let Some(attempt) = attempt {
+        idempotency::remember(&mut tx, tenant, attempt, &view, now).await?;
+    }
+    tx.nudge(Scheduler::NUDGE);
+    metrics::counter!("tasks_submitted_total").increment(1);
+    tx.commit(view).await
+}
+
+fn refuse_local(settings: &Settings, spec: Option<&TaskSpec>) -> Result<()> {
+    let is_local = spec.is_some_and(|spec| spec.repository.starts_with("file://"));
+    if is_local && !settings.allow_local_repositories {
+        let message = "is a path on a computer that the machines do not share; push the repository and give its URL";
+        return Err(Error::invalid("spec.repository", message));
+    }
+    Ok(())
+}
+
+/// One task with its newest execution.
+pub async fn get(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<TaskView> {
+    let mut tx = ctx.read("tasks.get").await?;
+    let task = load(&mut tx, tenant, id).await?;
+    view(&mut tx, task).await
+}
+
+/// Tasks, most urgent and then oldest first (row CAIRN-11).
+pub async fn list(ctx: &Ctx, tenant: TenantId, filter: Filter) -> Result<Page> {
+    let limit = filter.limit.unwrap_or(LIST_DEFAULT);
+    if !(1..=LIST_MAX).contains(&limit) {
+        return Err(Error::invalid("limit", format!("must be from 1 to {LIST_MAX}")));
+    }
+    let offset = filter.offset.unwrap_or(0);
+    if offset < 0 {
+        return Err(Error::invalid("offset", "must be zero or more"));
+    }
+    let mut tx = ctx.read("tasks.list").await?;
+    let tasks = store::list(&mut tx, tenant, filter, limit, offset).await?;
+    let mut newest = executions::store::newest_of_list(&mut tx, tenant, filter, limit, offset).await?;
+    let total = store::count(&mut tx, tenant, filter).await?;
+    let tasks = tasks.into_iter().map(|task| {
+        let at = newest.iter().position(|execution| Some(execution.id) == task.execution_id);
+        task.into_view(at.map(|at| newest.swap_remove(at)))
+    });
+    Ok(Page { tasks: tasks.collect(), total })
+}
+
+/// Changes some fields of a task (row CAIRN-12).
+#[tracing::instrument(skip_all, fields(task.id = %id))]
+pub async fn update(ctx: &Ctx, tenant: TenantId, id: TaskId, change: TaskChange) -> Result<TaskView> {
+    change.validate()?;
+    let mut tx = ctx.begin("tasks.update").await?;
+    let task = load_locked(&mut tx, tenant, id).await?;
+    if let Some(to) = change.status {
+        check_set_by_hand(&mut tx, &task, to).await?;
+    }
+    store::update(&mut tx, &task, &change, ctx.now()).await?;
+    outbox::push(ctx, &mut tx, kind::TASK_UPDATED, About::task(id), &change).await?;
+    tx.nudge(Scheduler::NUDGE);
+    let task = load(&mut tx, tenant, id).await?;
+    let view = view(&mut tx, task).await?;
+    tx.commit(view).await
+}
+
+async fn check_set_by_hand(tx: &mut Tx, task: &Task, to: TaskStatus) -> Result<()> {
+    if !state::may_set(task.status, to) {
+        let message = format!("a task that is {} cannot be set to {to}", task.status);
+        return Err(Error::invalid("status", message));
+    }
+    if executions::open_of(tx, task).await?.is_some_and(|execution| execution.lease_until.is_some()) {
+        let message = "a worker of the pool has this task; cancel it, or wait for its end";
+        return Err(Error::conflict("task_leased", message));
+    }
+    Ok(())
+}
+
+/// Calls a task off. Where a worker is on it, the worker is told, and the task ends when the worker has.
+/// Calling off twice is no error.
+#[tracing::instrument(skip_all, fields(task.id = %id))]
+pub async fn cancel(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<TaskView> {
+    let mut tx = ctx.begin("tasks.cancel").await?;
+    let task = load_locked(&mut tx, tenant, id).await?;
+    match task.status {
+        TaskStatus::Cancelled => (),
+        TaskStatus::Completed | TaskStatus::Split => {
+            return Err(Error::conflict("task_finished", format!("the task is {} already", task.status)));
+        }
+        TaskStatus::InProgress
+            if executions::open_of(&mut tx, &task).await?.is_some_and(|e| e.lease_until.is_some()) =>
+        {
+            store::request_cancel(&mut tx, id, ctx.now()).await?;
+            tx.nudge(pool::WORKERS_NUDGE);
+        }
+        TaskStatus::Assigned | TaskStatus::InProgress => {
+            // Nobody has begun, or nobody of ours: what was promised is taken back.
+            match executions::open_of(&mut tx, &task).await? {
+                Some(execution) => {
+                    executions::finish(ctx, &mut tx, &task, &execution, Ending::bare(Outcome::Cancelled)).await?;
+                }
+                None => set_cancelled(ctx, &mut tx, &task).await?,
+            }
+        }
+        TaskStatus::Ready | TaskStatus::Failed => set_cancelled(ctx, &mut tx, &task).await?,
+    }
+    let task = load(&mut tx, tenant, id).await?;
+    let view = view(&mut tx, task).await?;
+    tx.commit(view).await
+}
+
+async fn set_cancelled(ctx: &Ctx, tx: &mut Tx, task: &Task) -> Result<()> {
+    apply(ctx, tx, task, Event::Cancel).await?;
+    outbox::push(ctx, tx, kind::TASK_CANCELLED, About::task(task.id), &json!({})).await
+}
+
+/// Makes a failed task ready again (row CAIRN-29).
+#[tracing::instrument(skip_all, fields(task.id = %id))]
+pub async fn retry(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<TaskView> {
+    let mut tx = ctx.begin("tasks.retry").await?;
+    let task = load_locked(&mut tx, tenant, id).await?;
+    if task.status != TaskStatus::Failed {
+        let message = format!("only a failed task can be retried; this one is {}", task.status);
+        return Err(Error::conflict("task_not_failed", message));
+    }
+    apply(ctx, &mut tx, &task, Event::Retry).await?;
+    store::count_retry(&mut tx, id).await?;
+    let payload = json!({ "reason": "retry" });
+    outbox::push(ctx, &mut tx, kind::TASK_REQUEUED, About::task(id), &payload).await?;
+    let task = load(&mut tx, tenant, id).await?;
+    let view = view(&mut tx, task).await?;
+    tx.commit(view).await
+}
+
+/// Moves a task on as its state machine says, guarded by the state that was looked at.
+pub(crate) async fn apply(ctx: &Ctx, tx: &mut Tx, task: &Task, event: Event) -> Result<TaskStatus> {
+    let to = step(task.status, event)
+        .map_err(|illegal| Error::conflict("illegal_transition", format!("{illegal} ({:?})", illegal.event)))?;
+    if !store::set_status(tx, task.id, task.status, to, ctx.now()).await? {
+        return Err(Error::conflict("task_changed", "the task has just changed; look again"));
+    }
+    tx.nudge(Scheduler::NUDGE);
+    tx.nudge(CHANGED_NUDGE);
+    Ok(to)
+}
+
+/// Nudged when a task may have changed its status, for whoever follows one.
+pub const CHANGED_NUDGE: &str = "task-changed";
+
+pub(crate) async fn load(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Task> {
+    store::get(tx, tenant, id).await?.ok_or(Error::NotFound { what: "task" })
+}
+
+async fn load_locked(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Task> {
+    store::lock(tx, tenant, id).await?.ok_or(Error::NotFound { what: "task" })
+}
+
+async fn view(tx: &mut Tx, task: Task) -> Result<TaskView> {
+    let execution = match task.execution_id {
+        Some(id) => executions::store::get(tx, task.tenant, id).await?,
+        None => None,
+    };
+    Ok(task.into_view(execution))
+}

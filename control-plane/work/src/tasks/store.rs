@@ -1,0 +1,220 @@
+//! SQL of tasks.
+
+use chrono::{DateTime, Utc};
+use kernel::{Result, Tx, execute, fetch_all, fetch_one, fetch_optional};
+use sqlx::types::{Json, Uuid};
+use wire::id::{ExecutionId, TaskId, TenantId};
+use wire::task::{NewTask, Priority, TaskChange, TaskSpec, TaskStatus};
+
+use super::{Filter, Task};
+
+kernel::sql! {
+    INSERT: "INSERT INTO tasks (id, tenant_id, title, description, status, priority, effort_estimate, spec, repository, \
+                                attempts, losses, retry_count, created_at, updated_at) \
+             VALUES ($1, $2, $3, $4, 'ready', $5, $6, $7, $8, 0, 0, 0, $9, $9)";
+    GET: "SELECT * FROM tasks WHERE tenant_id = $1 AND id = $2";
+    LOCK: "SELECT * FROM tasks WHERE tenant_id = $1 AND id = $2" + lock;
+    LOCK_ANY: "SELECT * FROM tasks WHERE id = $1" + lock;
+    LIST: "SELECT * FROM tasks WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR status = $2) \
+           AND (CAST($3 AS SMALLINT) IS NULL OR priority = $3) \
+           ORDER BY priority DESC, created_at, id LIMIT $4 OFFSET $5";
+    COUNT: "SELECT count(*) FROM tasks WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR status = $2) \
+            AND (CAST($3 AS SMALLINT) IS NULL OR priority = $3)";
+    UPDATE: "UPDATE tasks SET title = coalesce($3, title), description = coalesce($4, description), \
+                    status = coalesce($5, status), priority = coalesce($6, priority), \
+                    effort_estimate = coalesce($7, effort_estimate), updated_at = $8 WHERE id = $1 AND status = $2";
+    SET_STATUS: "UPDATE tasks SET status = $3, updated_at = $4, \
+                        cancel_requested_at = CASE WHEN $3 = 'in_progress' THEN cancel_requested_at END \
+                 WHERE id = $1 AND status = $2";
+    SET_EXECUTION: "UPDATE tasks SET execution_id = $2 WHERE id = $1";
+    COUNT_ATTEMPT: "UPDATE tasks SET attempts = attempts + 1, losses = 0 WHERE id = $1";
+    COUNT_LOSS: "UPDATE tasks SET losses = losses + 1 WHERE id = $1";
+    COUNT_RETRY: "UPDATE tasks SET retry_count = retry_count + 1, losses = 0 WHERE id = $1";
+    REQUEST_CANCEL: "UPDATE tasks SET cancel_requested_at = coalesce(cancel_requested_at, $2), updated_at = $2 WHERE id = $1";
+    WAITING: "SELECT id, tenant_id, repository, created_at FROM tasks WHERE status = 'ready' AND spec IS NOT NULL \
+              ORDER BY priority DESC, created_at, id LIMIT $1";
+    COUNT_WAITING: "SELECT count(*) FROM tasks WHERE status = 'ready' AND spec IS NOT NULL";
+    AHEAD: "SELECT count(*) FROM tasks t WHERE t.status = 'ready' AND t.spec IS NOT NULL AND (t.priority > $1 \
+            OR (t.priority = $1 AND (t.created_at < $2 OR (t.created_at = $2 AND t.id < $3))))";
+    CANCELLING: "SELECT execution_id FROM tasks WHERE cancel_requested_at IS NOT NULL AND status = 'in_progress'";
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Uuid,
+    tenant_id: Uuid,
+    title: String,
+    description: String,
+    #[sqlx(try_from = "String")]
+    status: TaskStatus,
+    #[sqlx(try_from = "i16")]
+    priority: Priority,
+    effort_estimate: Option<i32>,
+    spec: Option<Json<TaskSpec>>,
+    attempts: i32,
+    losses: i32,
+    cancel_requested_at: Option<DateTime<Utc>>,
+    execution_id: Option<Uuid>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<Row> for Task {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id.into(),
+            tenant: row.tenant_id.into(),
+            title: row.title,
+            description: row.description,
+            status: row.status,
+            priority: row.priority,
+            effort_estimate: row.effort_estimate,
+            spec: row.spec.map(|json| json.0),
+            attempts: row.attempts,
+            losses: row.losses,
+            cancel_requested_at: row.cancel_requested_at,
+            execution_id: row.execution_id.map(ExecutionId::from),
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+/// A task that waits for a worker, as far as the scheduler needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    pub(crate) id: TaskId,
+    pub(crate) tenant: TenantId,
+    pub(crate) repository: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct WaitingRow {
+    id: Uuid,
+    tenant_id: Uuid,
+    repository: String,
+}
+
+pub(super) async fn insert(tx: &mut Tx, tenant: TenantId, id: TaskId, new: &NewTask, now: DateTime<Utc>) -> Result<()> {
+    let repository = new.spec.as_ref().map(|spec| wire::worker::repository_name(&spec.repository));
+    let spec = new.spec.as_ref().map(Json);
+    let (priority, effort) = (new.priority.get(), new.effort_estimate);
+    execute!(
+        tx,
+        INSERT,
+        id.uuid(),
+        tenant.uuid(),
+        &new.title,
+        &new.description,
+        priority,
+        effort,
+        spec,
+        repository,
+        now
+    )?;
+    Ok(())
+}
+
+pub(super) async fn get(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Option<Task>> {
+    Ok(fetch_optional!(tx, Row, GET, tenant.uuid(), id.uuid())?.map(Task::from))
+}
+
+pub(super) async fn lock(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Option<Task>> {
+    Ok(fetch_optional!(tx, Row, LOCK, tenant.uuid(), id.uuid())?.map(Task::from))
+}
+
+/// Whatever tenant's it is: for background work, which acts for all of them.
+pub(crate) async fn lock_any(tx: &mut Tx, id: TaskId) -> Result<Option<Task>> {
+    Ok(fetch_optional!(tx, Row, LOCK_ANY, id.uuid())?.map(Task::from))
+}
+
+pub(super) async fn list(tx: &mut Tx, tenant: TenantId, filter: Filter, limit: i64, offset: i64) -> Result<Vec<Task>> {
+    let (status, priority) = (filter.status.map(TaskStatus::as_str), filter.priority.map(Priority::get));
+    let rows = fetch_all!(tx, Row, LIST, tenant.uuid(), status, priority, limit, offset)?;
+    Ok(rows.into_iter().map(Task::from).collect())
+}
+
+pub(super) async fn count(tx: &mut Tx, tenant: TenantId, filter: Filter) -> Result<i64> {
+    let (status, priority) = (filter.status.map(TaskStatus::as_str), filter.priority.map(Priority::get));
+    let (count,) = fetch_one!(tx, (i64,), COUNT, tenant.uuid(), status, priority)?;
+    Ok(count)
+}
+
+pub(super) async fn update(tx: &mut Tx, task: &Task, change: &TaskChange, now: DateTime<Utc>) -> Result<()> {
+    execute!(
+        tx,
+        UPDATE,
+        task.id.uuid(),
+        task.status.as_str(),
+        change.title.as_deref(),
+        change.description.as_deref(),
+        change.status.map(TaskStatus::as_str),
+        change.priority.map(Priority::get),
+        change.effort_estimate,
+        now
+    )?;
+    Ok(())
+}
+
+pub(super) async fn set_status(
+    tx: &mut Tx,
+    id: TaskId,
+    from: TaskStatus,
+    to: TaskStatus,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    Ok(execute!(tx, SET_STATUS, id.uuid(), from.as_str(), to.as_str(), now)? == 1)
+}
+
+pub(crate) async fn set_execution(tx: &mut Tx, id: TaskId, execution: ExecutionId) -> Result<()> {
+    execute!(tx, SET_EXECUTION, id.uuid(), execution.uuid())?;
+    Ok(())
+}
+
+pub(crate) async fn count_attempt(tx: &mut Tx, id: TaskId) -> Result<()> {
+    execute!(tx, COUNT_ATTEMPT, id.uuid())?;
+    Ok(())
+}
+
+pub(crate) async fn count_loss(tx: &mut Tx, id: TaskId) -> Result<()> {
+    execute!(tx, COUNT_LOSS, id.uuid())?;
+    Ok(())
+}
+
+pub(super) async fn count_retry(tx: &mut Tx, id: TaskId) -> Result<()> {
+    execute!(tx, COUNT_RETRY, id.uuid())?;
+    Ok(())
+}
+
+pub(super) async fn request_cancel(tx: &mut Tx, id: TaskId, now: DateTime<Utc>) -> Result<()> {
+    execute!(tx, REQUEST_CANCEL, id.uuid(), now)?;
+    Ok(())
+}
+
+/// Tasks that wait for a worker, the next first.
+pub(crate) async fn waiting(tx: &mut Tx, limit: i64) -> Result<Vec<Waiting>> {
+    let rows = fetch_all!(tx, WaitingRow, WAITING, limit)?;
+    let waiting = rows.into_iter().map(|row| Waiting {
+        id: row.id.into(),
+        tenant: row.tenant_id.into(),
+        repository: row.repository,
+    });
+    Ok(waiting.collect())
+}
+
+pub(crate) async fn count_waiting(tx: &mut Tx) -> Result<usize> {
+    let (count,) = fetch_one!(tx, (i64,), COUNT_WAITING)?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// How many waiting tasks come before this one.
+pub(crate) async fn ahead_of(tx: &mut Tx, task: &Task) -> Result<i64> {
+    let (count,) = fetch_one!(tx, (i64,), AHEAD, task.priority.get(), task.created_at, task.id.uuid())?;
+    Ok(count)
+}
+
+/// Executions whose task was called off.
+pub(crate) async fn cancelling(tx: &mut Tx) -> Result<Vec<ExecutionId>> {
+    let rows = fetch_all!(tx, (Option<Uuid>,), CANCELLING)?;
+    Ok(rows.into_iter().filter_map(|(id,)| id).map(ExecutionId::from).collect())
+}

@@ -1,0 +1,415 @@
+//! The life of a task on both databases: the scheduler's steps are called by
+//! hand, and workers speak through the protocol's use-cases.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kernel::{Ctx, Migration, Reconciler};
+use wire::execution::{ExecutionResult, Exit, NewExecution, Outcome};
+use wire::id::{ExecutionId, MachineId, TaskId, TenantId, WorkerId};
+use wire::task::{NewTask, Priority, TaskChange, TaskSpec, TaskStatus, TaskView};
+use wire::why::ReasonCode;
+use wire::worker::{Completion, Heartbeat, Instruction, Lease, PROTOCOL, Poll, Register, Running};
+
+use crate::tasks::{self, Filter};
+use crate::{LostWork, Scheduler, Settings, executions, leases, why};
+
+fn migrations() -> Vec<Migration> {
+    [kernel::MIGRATIONS, access::MIGRATIONS, pool::MIGRATIONS, crate::MIGRATIONS].concat()
+}
+
+async fn tenant(ctx: &Ctx) -> TenantId {
+    access::ensure_bootstrap_key(ctx, "bifrost_0123456789abcdef").await.expect("made")
+}
+
+fn run(title: &str) -> NewTask {
+    let spec = TaskSpec {
+        repository: "https://example.org/a".into(),
+        reference: None,
+        command: vec!["true".into()],
+        env: Default::default(),
+        timeout_seconds: None,
+        idle_timeout_seconds: None,
+    };
+    NewTask {
+        title: title.into(),
+        description: String::new(),
+        priority: Priority::default(),
+        effort_estimate: None,
+        spec: Some(spec),
+    }
+}
+
+fn note(title: &str) -> NewTask {
+    NewTask { spec: None, ..run(title) }
+}
+
+async fn submit(ctx: &Ctx, tenant: TenantId, new: NewTask) -> TaskView {
+    ctx.clock.advance(Duration::from_millis(1));
+    tasks::submit(ctx, &Settings::default(), tenant, new, None).await.expect("submitted")
+}
+
+async fn schedule(ctx: &Ctx) {
+    let scheduler = Scheduler::new(Arc::default(), Arc::default());
+    scheduler.tick(ctx).await.expect("schedules");
+}
+
+async fn take_back(ctx: &Ctx) {
+    LostWork::new(Arc::default()).tick(ctx).await.expect("takes back");
+}
+
+async fn status(ctx: &Ctx, tenant: TenantId, id: TaskId) -> TaskStatus {
+    tasks::get(ctx, tenant, id).await.expect("found").status
+}
+
+/// A machine that the scheduler asked for, and its worker after the given start of its runner.
+async fn worker(ctx: &Ctx, boot: u128) -> WorkerId {
+    let machines = pool::machines::list(ctx).await.expect("lists");
+    let hello = Register {
+        machine_id: machines.first().expect("the scheduler asked for one").id,
+        boot: uuid::Uuid::from_u128(boot),
+        protocol: PROTOCOL,
+        version: "t".into(),
+        capacity: 1,
+        repositories: vec![],
+    };
+    leases::register(ctx, &Settings::default(), &hello).await.expect("registers").worker
+}
+
+async fn poll(ctx: &Ctx, worker: WorkerId, running: Vec<Running>) -> Instruction {
+    let poll = Poll { running, ..Poll::default() };
+    leases::next(ctx, &Settings::default(), worker, &poll).await.expect("polls")
+}
+
+async fn leased(ctx: &Ctx, worker: WorkerId) -> Lease {
+    match poll(ctx, worker, vec![]).await {
+        Instruction::Execute(lease) => *lease,
+        other => panic!("nothing to execute: {other:?}"),
+    }
+}
+
+/// A task in the hands of a worker that has begun.
+async fn begun(ctx: &Ctx, tenant: TenantId) -> (TaskId, WorkerId, Lease) {
+    let task = submit(ctx, tenant, run("a")).await.id;
+    schedule(ctx).await;
+    let worker = worker(ctx, 1).await;
+    schedule(ctx).await;
+    let lease = leased(ctx, worker).await;
+    leases::start(ctx, worker, lease.execution_id, lease.fence).await.expect("starts");
+    (task, worker, lease)
+}
+
+fn ended(lease: &Lease, outcome: Outcome) -> Completion {
+    let exit = Some(Exit::Code(i32::from(outcome != Outcome::Succeeded)));
+    Completion { fence: lease.fence, outcome, exit, failure: None, message: None, commit: None, phases: vec![] }
+}
+
+fn holding(lease: &Lease) -> Running {
+    Running { execution_id: lease.execution_id, fence: lease.fence, cancelling: false }
+}
+
+async fn titles(ctx: &Ctx, tenant: TenantId, filter: Filter) -> Vec<String> {
+    tasks::list(ctx, tenant, filter).await.expect("lists").tasks.into_iter().map(|task| task.title).collect()
+}
+
+async fn first_reason(ctx: &Ctx, tenant: TenantId, id: TaskId) -> ReasonCode {
+    why(ctx, &pool::Settings::default(), tenant, id).await.expect("says why").reasons[0].code
+}
+
+fn code<T: std::fmt::Debug>(result: kernel::Result<T>) -> &'static str {
+    result.expect_err("refused").code()
+}
+
+kernel::on_both! { migrations();
+    async fn a_submitted_task_reads_back_whole(ctx) {
+        let tenant = tenant(&ctx).await;
+        let new = NewTask { priority: Priority::try_from(5).expect("valid"), effort_estimate: Some(30), description: "d".into(), ..run("t") };
+        let task = submit(&ctx, tenant, new.clone()).await;
+        assert_eq!(tasks::get(&ctx, tenant, task.id).await.expect("found"), task);
+        assert_eq!((task.status, task.spec, task.created_at), (TaskStatus::Ready, new.spec, task.updated_at));
+    }
+
+    async fn another_tenants_task_does_not_exist(ctx) {
+        let task = submit(&ctx, tenant(&ctx).await, run("t")).await;
+        let stranger = ctx.id(TenantId::mint);
+        assert_eq!(code(tasks::get(&ctx, stranger, task.id).await), "not_found");
+        assert_eq!(code(tasks::cancel(&ctx, stranger, task.id).await), "not_found");
+        assert!(titles(&ctx, stranger, Filter::default()).await.is_empty());
+    }
+
+    async fn a_list_is_ordered_by_urgency_then_age_and_pages(ctx) {
+        let tenant = tenant(&ctx).await;
+        for (title, priority) in [("c", 1), ("a", 5), ("d", 1), ("b", 5)] {
+            submit(&ctx, tenant, NewTask { priority: Priority::try_from(priority).expect("valid"), ..note(title) }).await;
+        }
+        assert_eq!(titles(&ctx, tenant, Filter::default()).await, ["a", "b", "c", "d"]);
+        assert_eq!(titles(&ctx, tenant, Filter { limit: Some(2), offset: Some(1), ..Filter::default() }).await, ["b", "c"]);
+        assert_eq!(titles(&ctx, tenant, Filter { priority: Priority::try_from(5).ok(), ..Filter::default() }).await, ["a", "b"]);
+        assert_eq!(titles(&ctx, tenant, Filter { status: Some(TaskStatus::Failed), ..Filter::default() }).await, [""; 0]);
+        assert_eq!(tasks::list(&ctx, tenant, Filter { limit: Some(1), ..Filter::default() }).await.expect("lists").total, 4);
+        assert_eq!(code(tasks::list(&ctx, tenant, Filter { limit: Some(0), ..Filter::default() }).await), "invalid");
+    }
+
+    async fn a_change_leaves_what_it_does_not_name(ctx) {
+        let tenant = tenant(&ctx).await;
+        let task = submit(&ctx, tenant, note("old")).await;
+        ctx.clock.advance(Duration::from_secs(1));
+        let change = TaskChange { title: Some("new".into()), ..TaskChange::default() };
+        let changed = tasks::update(&ctx, tenant, task.id, change).await.expect("changes");
+        assert_eq!(changed, TaskView { title: "new".into(), updated_at: ctx.now(), ..task });
+    }
+
+    async fn by_hand_only_allowed_transitions_can_be_set(ctx) {
+        let tenant = tenant(&ctx).await;
+        let task = submit(&ctx, tenant, note("n")).await.id;
+        let set = |status| TaskChange { status: Some(status), ..TaskChange::default() };
+        assert_eq!(code(tasks::update(&ctx, tenant, task, set(TaskStatus::Completed)).await), "invalid");
+        for to in [TaskStatus::Assigned, TaskStatus::InProgress, TaskStatus::Completed] {
+            assert_eq!(tasks::update(&ctx, tenant, task, set(to)).await.expect("allowed").status, to);
+        }
+    }
+
+    async fn a_repeated_submission_gives_the_first_answer_and_a_changed_one_is_refused(ctx) {
+        let tenant = tenant(&ctx).await;
+        let attempt = |new: &NewTask| kernel::idempotency::Attempt::new("k1", "tasks.submit", new).expect("a key");
+        let settings = Settings::default();
+        let first = tasks::submit(&ctx, &settings, tenant, run("a"), Some(&attempt(&run("a")))).await.expect("submits");
+        let again = tasks::submit(&ctx, &settings, tenant, run("a"), Some(&attempt(&run("a")))).await.expect("replays");
+        assert_eq!(first, again);
+        let other = tasks::submit(&ctx, &settings, tenant, run("b"), Some(&attempt(&run("b")))).await;
+        assert_eq!(code(other), "idempotency_key_reused");
+        assert_eq!(titles(&ctx, tenant, Filter::default()).await, ["a"]);
+    }
+
+    async fn a_path_of_this_computer_is_refused_unless_the_machines_share_it(ctx) {
+        let tenant = tenant(&ctx).await;
+        let mut new = run("a");
+        new.spec.as_mut().expect("has one").repository = "file:///srv/a".into();
+        let error = tasks::submit(&ctx, &Settings::default(), tenant, new.clone(), None).await.expect_err("refused");
+        assert!(error.to_string().starts_with("spec.repository: "), "{error}");
+        let shared = Settings { allow_local_repositories: true, ..Settings::default() };
+        tasks::submit(&ctx, &shared, tenant, new, None).await.expect("accepted");
+    }
+
+    async fn a_task_goes_from_submission_to_its_end(ctx) {
+        let tenant = tenant(&ctx).await;
+        let task = submit(&ctx, tenant, run("a")).await.id;
+        assert_eq!(first_reason(&ctx, tenant, task).await, ReasonCode::MachineComing, "the decision is to make one");
+        schedule(&ctx).await;
+        let worker = worker(&ctx, 1).await;
+        schedule(&ctx).await;
+        assert_eq!(status(&ctx, tenant, task).await, TaskStatus::Assigned);
+        let lease = leased(&ctx, worker).await;
+        assert_eq!(first_reason(&ctx, tenant, task).await, ReasonCode::Assigned);
+        leases::start(&ctx, worker, lease.execution_id, lease.fence).await.expect("starts");
+        assert_eq!(first_reason(&ctx, tenant, task).await, ReasonCode::Running);
+        ctx.clock.advance(Duration::from_secs(7));
+        leases::complete(&ctx, worker, lease.execution_id, ended(&lease, Outcome::Succeeded)).await.expect("ends");
+        let task = tasks::get(&ctx, tenant, task).await.expect("found");
+        let execution = task.execution.expect("one");
+        assert_eq!((task.status, task.attempts), (TaskStatus::Completed, 1));
+        assert_eq!((execution.success, execution.duration_seconds, execution.exit), (Some(true), Some(7), Some(Exit::Code(0))));
+    }
+
+    async fn an_urgent_task_is_checked_out_before_an_earlier_one(ctx) {
+        let tenant = tenant(&ctx).await;
+        submit(&ctx, tenant, NewTask { priority: Priority::try_from(1).expect("valid"), ..run("low") }).await;
+        let high = submit(&ctx, tenant, NewTask { priority: Priority::try_from(5).expect("valid"), ..run("high") }).await.id;
+        schedule(&ctx).await;
+        let worker = worker(&ctx, 1).await;
+        schedule(&ctx).await;
+        assert_eq!(leased(&ctx, worker).await.task_id, high);
+    }
+
+    async fn an_execution_is_handed_out_again_until_the_worker_has_it(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (_, worker, lease) = begun(&ctx, tenant).await;
+        assert_eq!(leased(&ctx, worker).await, lease, "the answer was lost");
+        assert_eq!(poll(&ctx, worker, vec![holding(&lease)]).await, Instruction::Wait);
+    }
+
+    async fn a_second_word_of_the_same_end_counts_once_and_another_end_is_refused(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (task, worker, lease) = begun(&ctx, tenant).await;
+        let end = |outcome| leases::complete(&ctx, worker, lease.execution_id, ended(&lease, outcome));
+        end(Outcome::Failed).await.expect("ends");
+        end(Outcome::Failed).await.expect("the answer was lost");
+        assert_eq!(code(end(Outcome::Succeeded).await), "lease_lost");
+        assert_eq!(status(&ctx, tenant, task).await, TaskStatus::Failed);
+        assert_eq!(tasks::get(&ctx, tenant, task).await.expect("found").attempts, 1);
+    }
+
+    async fn a_lost_lease_cannot_complete_and_the_task_is_ready_again_without_spending_an_attempt(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (task, worker, lease) = begun(&ctx, tenant).await;
+        ctx.clock.advance(Duration::from_secs(59));
+        take_back(&ctx).await;
+        assert_eq!(status(&ctx, tenant, task).await, TaskStatus::InProgress);
+        ctx.clock.advance(Duration::from_secs(2));
+        take_back(&ctx).await;
+        let view = tasks::get(&ctx, tenant, task).await.expect("found");
+        assert_eq!((view.status, view.attempts), (TaskStatus::Ready, 0));
+        assert_eq!(view.execution.and_then(|e| e.outcome), Some(Outcome::WorkerLost));
+        let late = leases::complete(&ctx, worker, lease.execution_id, ended(&lease, Outcome::Succeeded)).await;
+        assert_eq!(code(late), "lease_lost");
+        let beat = Heartbeat { running: vec![holding(&lease)] };
+        let reply = leases::heartbeat(&ctx, &Settings::default(), worker, &beat).await.expect("answers");
+        assert_eq!(reply.lost, [lease.execution_id]);
+    }
+
+    async fn heartbeats_keep_a_lease(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (task, worker, lease) = begun(&ctx, tenant).await;
+        for _ in 0..10 {
+            ctx.clock.advance(Duration::from_secs(45));
+            let beat = Heartbeat { running: vec![holding(&lease)] };
+            assert!(leases::heartbeat(&ctx, &Settings::default(), worker, &beat).await.expect("answers").lost.is_empty());
+            take_back(&ctx).await;
+        }
+        assert_eq!(status(&ctx, tenant, task).await, TaskStatus::InProgress);
+    }
+
+    async fn after_an_outage_of_ours_every_lease_gets_another_term(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (task, ..) = begun(&ctx, tenant).await;
+        ctx.clock.advance(Duration::from_secs(3_600));
+        leases::grant_grace(&ctx, &Settings::default()).await.expect("granted");
+        take_back(&ctx).await;
+        assert_eq!(status(&ctx, tenant, task).await, TaskStatus::InProgress);
+    }
+
+    async fn a_runner_that_starts_anew_gives_its_work_back(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (task, worker_id, lease) = begun(&ctx, tenant).await;
+        assert_eq!(worker(&ctx, 2).await, worker_id);
+        assert_eq!(status(&ctx, tenant, task).await, TaskStatus::Ready);
+        schedule(&ctx).await;
+        let second = leased(&ctx, worker_id).await;
+        assert_eq!((second.task_id, second.fence), (task, lease.fence + 1));
+    }
+
+    async fn a_task_that_keeps_losing_its_worker_fails_in_the_end(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (task, ..) = begun(&ctx, tenant).await;
+        for boot in 2..=11 {
+            worker(&ctx, boot).await;
+            schedule(&ctx).await;
+        }
+        let view = tasks::get(&ctx, tenant, task).await.expect("found");
+        assert_eq!((view.status, view.attempts), (TaskStatus::Failed, 0));
+    }
+
+    async fn cancelling_what_waits_is_the_end_of_it_and_twice_is_no_error(ctx) {
+        let tenant = tenant(&ctx).await;
+        let task = submit(&ctx, tenant, run("a")).await.id;
+        for _ in 0..2 {
+            assert_eq!(tasks::cancel(&ctx, tenant, task).await.expect("cancels").status, TaskStatus::Cancelled);
+        }
+        schedule(&ctx).await;
+        assert!(pool::machines::list(&ctx).await.expect("lists").is_empty(), "no machine for nothing");
+    }
+
+    async fn cancelling_what_runs_tells_the_worker_once_and_waits_for_its_word(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (task, worker, lease) = begun(&ctx, tenant).await;
+        assert_eq!(tasks::cancel(&ctx, tenant, task).await.expect("cancels").status, TaskStatus::InProgress);
+        assert_eq!(first_reason(&ctx, tenant, task).await, ReasonCode::Cancelling);
+        let told = poll(&ctx, worker, vec![holding(&lease)]).await;
+        assert_eq!(told, Instruction::Cancel { execution_id: lease.execution_id });
+        let ending = Running { cancelling: true, ..holding(&lease) };
+        assert_eq!(poll(&ctx, worker, vec![ending]).await, Instruction::Wait);
+        leases::complete(&ctx, worker, lease.execution_id, ended(&lease, Outcome::Cancelled)).await.expect("ends");
+        assert_eq!(status(&ctx, tenant, task).await, TaskStatus::Cancelled);
+    }
+
+    async fn a_lost_worker_does_not_bring_back_what_was_called_off(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (task, ..) = begun(&ctx, tenant).await;
+        tasks::cancel(&ctx, tenant, task).await.expect("cancels");
+        ctx.clock.advance(Duration::from_secs(61));
+        take_back(&ctx).await;
+        assert_eq!(status(&ctx, tenant, task).await, TaskStatus::Cancelled);
+    }
+
+    async fn only_a_failed_task_can_be_retried(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (task, worker, lease) = begun(&ctx, tenant).await;
+        assert_eq!(code(tasks::retry(&ctx, tenant, task).await), "task_not_failed");
+        leases::complete(&ctx, worker, lease.execution_id, ended(&lease, Outcome::Failed)).await.expect("ends");
+        assert_eq!(tasks::retry(&ctx, tenant, task).await.expect("retries").status, TaskStatus::Ready);
+        schedule(&ctx).await;
+        assert_eq!(leased(&ctx, worker).await.fence, 2);
+    }
+
+    async fn work_done_by_hand_starts_when_assigned_and_ends_once(ctx) {
+        let tenant = tenant(&ctx).await;
+        let worker = pool::workers::add(&ctx, "claude_code", 1, serde_json::json!({})).await.expect("adds").id;
+        let task = submit(&ctx, tenant, note("n")).await.id;
+        let new = || NewExecution { agent_type: "claude_code".into(), worker_id: worker };
+        assert_eq!(code(executions::start_by_hand(&ctx, tenant, task, new()).await), "task_not_assigned");
+        let assign = TaskChange { status: Some(TaskStatus::Assigned), ..TaskChange::default() };
+        tasks::update(&ctx, tenant, task, assign).await.expect("assigns");
+        let execution = executions::start_by_hand(&ctx, tenant, task, new()).await.expect("starts");
+        assert_eq!((execution.success, status(&ctx, tenant, task).await), (None, TaskStatus::InProgress));
+        ctx.clock.advance(Duration::from_secs(90));
+        let result = || ExecutionResult { success: true, cost_dollars: Some("0.25".into()), error_message: None };
+        let done = executions::complete_by_hand(&ctx, tenant, execution.id, result()).await.expect("ends");
+        assert_eq!((done.success, done.duration_seconds, done.cost_dollars.as_str()), (Some(true), Some(90), "0.250000"));
+        assert_eq!(code(executions::complete_by_hand(&ctx, tenant, execution.id, result()).await), "execution_finished");
+        assert_eq!(executions::of_task(&ctx, tenant, task).await.expect("lists"), [done]);
+    }
+
+    async fn a_leased_execution_is_not_ended_by_hand(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (task, _, lease) = begun(&ctx, tenant).await;
+        let result = ExecutionResult { success: true, cost_dollars: None, error_message: None };
+        assert_eq!(code(executions::complete_by_hand(&ctx, tenant, lease.execution_id, result).await), "execution_leased");
+        let change = TaskChange { status: Some(TaskStatus::Completed), ..TaskChange::default() };
+        assert_eq!(code(tasks::update(&ctx, tenant, task, change).await), "task_leased");
+    }
+
+    async fn a_note_is_never_scheduled(ctx) {
+        let tenant = tenant(&ctx).await;
+        let task = submit(&ctx, tenant, note("n")).await.id;
+        schedule(&ctx).await;
+        assert!(pool::machines::list(&ctx).await.expect("lists").is_empty());
+        assert_eq!(first_reason(&ctx, tenant, task).await, ReasonCode::NothingToRun);
+    }
+
+    async fn six_waiting_tasks_bring_a_second_machine_and_five_do_not(ctx) {
+        let tenant = tenant(&ctx).await;
+        for number in 0..6 {
+            submit(&ctx, tenant, run(&number.to_string())).await;
+        }
+        schedule(&ctx).await;
+        assert_eq!(pool::machines::list(&ctx).await.expect("lists").len(), 2);
+        schedule(&ctx).await;
+        assert_eq!(pool::machines::list(&ctx).await.expect("lists").len(), 2);
+    }
+
+    async fn the_news_of_a_task_go_out_with_it(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (task, worker, lease) = begun(&ctx, tenant).await;
+        leases::complete(&ctx, worker, lease.execution_id, ended(&lease, Outcome::Succeeded)).await.expect("ends");
+        let mut tx = ctx.read("test").await.expect("begins");
+        let events = kernel::outbox::pending(&mut tx, 100).await.expect("reads");
+        let kinds: Vec<_> = events.iter().filter(|event| event.task_id == Some(task)).map(|event| event.kind.as_str()).collect();
+        assert_eq!(kinds, ["task.submitted", "task.assigned", "task.started", "task.completed"]);
+        assert_eq!(events.iter().filter_map(|event| event.execution_id).collect::<Vec<ExecutionId>>(), [lease.execution_id; 3]);
+    }
+
+    async fn a_forged_fence_or_worker_is_refused(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (_, worker, lease) = begun(&ctx, tenant).await;
+        let forged = Lease { fence: lease.fence + 1, ..lease.clone() };
+        assert_eq!(code(leases::complete(&ctx, worker, lease.execution_id, ended(&forged, Outcome::Succeeded)).await), "lease_lost");
+        let stranger = ctx.id(WorkerId::mint);
+        assert_eq!(code(leases::complete(&ctx, stranger, lease.execution_id, ended(&lease, Outcome::Succeeded)).await), "lease_lost");
+        let unknown = Register { machine_id: ctx.id(MachineId::mint), boot: uuid::Uuid::nil(), protocol: PROTOCOL, version: "t".into(), capacity: 1, repositories: vec![] };
+        assert_eq!(code(leases::register(&ctx, &Settings::default(), &unknown).await), "unauthenticated");
+    }
+
+    async fn every_statement_is_understood(ctx) {
+        kernel::testing::prepare_all(&ctx, &crate::statements()).await;
+    }
+}

@@ -1,0 +1,79 @@
+//! The deploy rules, shown failing on one file at a time.
+
+use super::*;
+
+const EVENTS: &str = "app = \"a\"\n[build]\ndockerfile = \"../Dockerfile.events\"\n[[mounts]]\nsource = \"ev_store_data\"\ninitial_size = \"1gb\"\n";
+const RUNNER: &str = "app = \"b\"\n";
+const CONTROL: &str = "app = \"c\"\n[http_service]\nauto_stop_machines = \"off\"\n";
+
+#[track_caller]
+fn check(events: &str, runner: &str, control: &str, expect: &[&str]) {
+    let tree = Tree::of(&[
+        ("Dockerfile.events", ""),
+        ("fly/Cargo.toml", "[package]\nname = \"fly\""),
+        ("fly/events.toml", events),
+        ("fly/runner.toml", runner),
+        ("fly/control-plane.toml", control),
+    ]);
+    let found: Vec<_> = offences(&tree).iter().map(ToString::to_string).collect();
+    assert_eq!(found.len(), expect.len(), "{found:?}");
+    assert!(found.iter().zip(expect).all(|(found, expect)| found.starts_with(expect)), "{found:?}");
+}
+
+#[test]
+fn a_key_that_flyctl_does_not_know_is_found_with_its_line() {
+    check(EVENTS, RUNNER, CONTROL, &[]);
+    check(
+        EVENTS,
+        "app = \"b\"\nkil_signal = \"SIGTERM\"\n",
+        CONTROL,
+        &["fly/runner.toml:2: flyctl knows no `kil_signal`"],
+    );
+    let typo = format!("{CONTROL}[[http_service.checks]]\npaht = \"/ready\"\n");
+    check(EVENTS, RUNNER, &typo, &["fly/control-plane.toml:5: flyctl knows no `http_service.checks.paht`"]);
+    check(EVENTS, "deploy = \"rolling\"\n", CONTROL, &["fly/runner.toml:1: flyctl knows no `deploy`"]);
+    check(EVENTS, RUNNER, &format!("{CONTROL}[attic]\n"), &["fly/control-plane.toml:1: flyctl knows no `attic`"]);
+}
+
+#[test]
+fn names_of_ones_own_are_known_where_they_are_allowed() {
+    let own = format!("{CONTROL}[env]\nANY = \"x\"\n[checks.alive]\nport = 1\n[checks.alive.headers]\nHost = \"x\"\n");
+    check(EVENTS, RUNNER, &own, &[]);
+}
+
+#[test]
+fn the_event_store_and_the_runner_have_no_public_door() {
+    let service = "[[services]]\ninternal_port = 1\n";
+    let http = "[http_service]\ninternal_port = 1\n";
+    check(&format!("{EVENTS}{service}"), RUNNER, CONTROL, &["fly/events.toml: the event store is private"]);
+    check(&format!("{EVENTS}{http}"), RUNNER, CONTROL, &["fly/events.toml: the event store is private"]);
+    check(EVENTS, &format!("{RUNNER}{http}"), CONTROL, &["fly/runner.toml: a runner is never called"]);
+    check(EVENTS, &format!("{RUNNER}[env]\nA = \"b\"\n"), CONTROL, &["fly/runner.toml: machines of the runner app"]);
+}
+
+#[test]
+fn the_event_volume_is_mounted_by_name_and_size() {
+    for (from, to) in [("ev_store_data", "data"), ("1gb", "3gb")] {
+        check(&EVENTS.replace(from, to), RUNNER, CONTROL, &["fly/events.toml: mount `ev_store_data`"]);
+    }
+}
+
+#[test]
+fn the_control_plane_is_never_stopped_for_want_of_requests() {
+    for text in ["app = \"c\"\n", "app = \"c\"\n[http_service]\nauto_stop_machines = \"suspend\"\n"] {
+        check(EVENTS, RUNNER, text, &["fly/control-plane.toml: set http_service.auto_stop_machines"]);
+    }
+}
+
+#[test]
+fn a_file_that_is_gone_or_broken_is_found() {
+    check("app = ", RUNNER, CONTROL, &["fly/events.toml: is not TOML"]);
+    check(
+        &EVENTS.replace("../Dockerfile.events", "Dockerfile.events"),
+        RUNNER,
+        CONTROL,
+        &["fly/events.toml:3: builds"],
+    );
+    let found = offences(&Tree::of(&[("fly/events.toml", EVENTS), ("Dockerfile.events", "")]));
+    assert_eq!(found.len(), 3, "{found:?}");
+}
