@@ -6,6 +6,8 @@
 
 mod call;
 pub mod control;
+pub mod events;
+pub mod sender;
 pub mod sse;
 pub mod worker;
 

@@ -1,5 +1,5 @@
-//! Child processes: argument vectors only, each in its own process group, and
-//! signals to whole groups.
+//! Child processes: argument vectors only, each in its own process group or
+//! session, and signals to whole groups.
 
 use std::ffi::OsStr;
 use std::io;
@@ -15,6 +15,18 @@ use tokio::process::Command;
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.process_group(0).kill_on_drop(true).stdin(std::process::Stdio::null());
+    command
+}
+
+/// A command in a session of its own, out of reach of this program's terminal and
+/// signals; killed when its handle is dropped, but not when this program is.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that makes commands")]
+#[expect(unsafe_code, reason = "setsid is async-signal-safe, which is all that pre_exec asks for")]
+pub fn session(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.kill_on_drop(true).stdin(std::process::Stdio::null());
+    // SAFETY: the closure makes one system call, allocates nothing and touches no lock.
+    unsafe { command.pre_exec(|| nix::unistd::setsid().map(drop).map_err(io::Error::from)) };
     command
 }
 
@@ -42,6 +54,13 @@ mod tests {
         let mut child = command("sh").args(["-c", "sleep 60 & wait"]).spawn().expect("starts");
         signal_group(child.id().expect("runs"), Signal::SIGKILL).expect("signals");
         assert!(!child.wait().await.expect("ends").success());
+    }
+
+    #[tokio::test]
+    async fn a_session_has_a_leader_of_its_own() {
+        let child = session("sleep").arg("60").spawn().expect("starts");
+        let pid = i32::try_from(child.id().expect("runs")).expect("a process id");
+        assert_eq!(nix::unistd::getsid(Some(Pid::from_raw(pid))), Ok(Pid::from_raw(pid)));
     }
 
     #[test]

@@ -8,10 +8,17 @@ use std::fmt;
 use std::str::FromStr;
 
 /// A snapshot of the environment and what was found wrong with it.
-#[derive(Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Vars {
     values: BTreeMap<String, String>,
     problems: Vec<String>,
+}
+
+/// Names only: a value may be a secret.
+impl fmt::Debug for Vars {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vars").field("names", &self.values.keys()).field("problems", &self.problems).finish()
+    }
 }
 
 impl Vars {
@@ -26,6 +33,13 @@ impl Vars {
     pub fn from_pairs<K: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (K, V)>) -> Self {
         let values = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
         Self { values: values.collect(), problems: Vec::new() }
+    }
+
+    /// The same with some values set anew: for a program that composes others.
+    #[must_use]
+    pub fn with<K: Into<String>, V: Into<String>>(mut self, pairs: impl IntoIterator<Item = (K, V)>) -> Self {
+        self.values.extend(pairs.into_iter().map(|(name, value)| (name.into(), value.into())));
+        self
     }
 
     /// The text, if set and not empty.

@@ -1,1 +1,44 @@
-//! runner
+//! The runner: the process on every machine that carries out executions.
+//!
+//! It asks the control plane for work, prepares the repository from its caches,
+//! supervises the command, saves what the command left behind, and tells the
+//! story as signed events. It promises: a command sees nothing of another task's
+//! workspace and nothing of the runner's secrets; when a command has ended, no
+//! process of it is left; what it changed is saved before its workspace goes.
+//!
+//! Read in this order: [`session`] talks to the control plane, [`execution`]
+//! carries out one lease, and the rest are its parts.
+
+mod checkpoint;
+mod command;
+mod config;
+mod dependencies;
+mod execution;
+mod git;
+mod health;
+mod leftovers;
+mod mirror;
+mod orders;
+mod process;
+mod record;
+mod room;
+mod session;
+mod setup;
+mod volume;
+mod workspace;
+
+#[cfg(test)]
+mod testing;
+
+pub use config::{Config, Limits, TOOL_VARIABLES};
+
+/// Works for the control plane until `tasks` are told to stop, then ends the running command,
+/// saves what it left, and delivers what can be delivered.
+///
+/// An error means that the runner is of no use: the volume is unusable, or the control plane
+/// has not been heard for longer than [`Limits::silence`].
+pub async fn run(config: Config, clock: kit::Clock, chance: kit::Chance, tasks: &kit::Tasks) -> anyhow::Result<()> {
+    leftovers::adopt_orphans();
+    let room = room::Room::open(&config, clock, chance).await?;
+    session::run(config, room, tasks).await
+}

@@ -9,6 +9,7 @@
 //! [`plan`] decides, purely. [`machines::apply`] writes the decision down.
 //! [`Provision`] carries it out and [`Watch`] notices what happened meanwhile.
 
+mod app;
 mod credentials;
 pub mod machines;
 pub mod plan;
@@ -19,10 +20,12 @@ pub mod workers;
 
 use kernel::{Migration, Sql};
 
+pub use app::EnsureApp;
 pub use credentials::Credentials;
 pub use provision::Provision;
 pub use settings::{Provider, Settings};
 pub use watch::Watch;
+pub use workers::StaleWorkers;
 
 /// Nudged when a worker may have something new to hear.
 pub const WORKERS_NUDGE: &str = "workers";

@@ -8,7 +8,7 @@ pub(crate) mod store;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use kernel::{Ctx, Error, Result, Tx};
+use kernel::{Ctx, Error, Reconciler, Result, Tx};
 use serde_json::json;
 use uuid::Uuid;
 use wire::id::{MachineId, WorkerId};
@@ -108,6 +108,12 @@ pub enum Arrival {
 pub async fn list(ctx: &Ctx) -> Result<Vec<Worker>> {
     let mut tx = ctx.read("pool.workers.list").await?;
     store::list(&mut tx).await
+}
+
+/// One worker.
+pub async fn get(ctx: &Ctx, id: WorkerId) -> Result<Worker> {
+    let mut tx = ctx.read("pool.workers.get").await?;
+    store::find(&mut tx, id).await?.ok_or(Error::NotFound { what: "worker" })
 }
 
 /// One worker, in a transaction.
@@ -272,6 +278,20 @@ pub async fn remove(ctx: &Ctx, id: WorkerId) -> Result<()> {
 
 pub(crate) async fn disable_of_machine(tx: &mut Tx, machine: MachineId) -> Result<()> {
     store::disable_of_machine(tx, machine).await
+}
+
+/// The reconciler that disables workers that fell silent (row CAIRN-53).
+#[derive(Debug, Clone, Copy)]
+pub struct StaleWorkers;
+
+impl Reconciler for StaleWorkers {
+    const NAME: &'static str = "stale-workers";
+    const EVERY: Duration = Duration::from_secs(15);
+
+    async fn tick(&self, ctx: &Ctx) -> Result<usize> {
+        disable_stale(ctx).await?;
+        Ok(0)
+    }
 }
 
 #[cfg(test)]

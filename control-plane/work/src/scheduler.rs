@@ -97,7 +97,7 @@ async fn look(tx: &mut Tx, settings: &pool::Settings, now: DateTime<Utc>) -> Res
 
 fn room(worker: &Worker) -> Room {
     let free = usize::try_from(worker.capacity - worker.current_load).unwrap_or(0);
-    Room { worker: worker.id, free, repositories: worker.repositories.clone() }
+    Room { worker: worker.id, machine: worker.machine_id, free, repositories: worker.repositories.clone() }
 }
 
 /// What a task waits for. Makes the scheduler's decision anew, on what is there now.

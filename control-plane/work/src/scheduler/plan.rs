@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use pool::plan::{Action, Demand, Limits, Outlook, View};
-use wire::id::{TaskId, WorkerId};
+use wire::id::{MachineId, TaskId, WorkerId};
 use wire::why::{Reason, ReasonCode};
 
 /// A task that waits, in the order in which tasks are taken.
@@ -25,6 +25,7 @@ pub(crate) struct Waiting {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Room {
     pub(crate) worker: WorkerId,
+    pub(crate) machine: Option<MachineId>,
     pub(crate) free: usize,
     pub(crate) repositories: Vec<String>,
 }
@@ -52,6 +53,7 @@ pub(crate) struct Plan {
 /// Decides. Pure.
 pub(crate) fn plan(snapshot: &Snapshot, now: DateTime<Utc>) -> Plan {
     let mut rooms = snapshot.rooms.clone();
+    let mut machines = snapshot.machines.clone();
     let mut wanted: BTreeMap<&str, usize> = BTreeMap::new();
     for task in &snapshot.waiting {
         *wanted.entry(&task.repository).or_default() += 1;
@@ -65,6 +67,7 @@ pub(crate) fn plan(snapshot: &Snapshot, now: DateTime<Utc>) -> Plan {
         match best_room(&rooms, task, &wanted) {
             Some(at) => {
                 assignments.push((task.task, rooms[at].worker));
+                burden(&mut machines, rooms[at].machine);
                 rooms[at].free -= 1;
                 if rooms[at].free == 0 {
                     rooms.swap_remove(at);
@@ -77,8 +80,16 @@ pub(crate) fn plan(snapshot: &Snapshot, now: DateTime<Utc>) -> Plan {
         queued: snapshot.waiting_total - assignments.len(),
         repositories: left.iter().map(|task| task.repository.clone()).collect(),
     };
-    let pool = pool::plan::plan(&snapshot.machines, &demand, snapshot.limits, now);
+    let pool = pool::plan::plan(&machines, &demand, snapshot.limits, now);
     Plan { assignments, machines: pool.actions, outlook: pool.outlook }
+}
+
+/// What is assigned now counts as load for the pool: a machine that just got work is not idle.
+fn burden(machines: &mut View, machine: Option<MachineId>) {
+    if let Some(facts) = machines.machines.iter_mut().find(|facts| Some(facts.id) == machine) {
+        facts.load += 1;
+        facts.idle_since = None;
+    }
 }
 
 /// The room that suits a task best: one that holds its repository, then one that nobody else wants.

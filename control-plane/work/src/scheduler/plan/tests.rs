@@ -21,6 +21,10 @@ fn worker(number: u8) -> WorkerId {
     WorkerId::mint(DateTime::UNIX_EPOCH, [number; 10])
 }
 
+fn machine(number: u8) -> MachineId {
+    MachineId::mint(DateTime::UNIX_EPOCH, [number; 10])
+}
+
 fn waiting(repositories: &[&str]) -> Vec<Waiting> {
     repositories
         .iter()
@@ -32,6 +36,7 @@ fn waiting(repositories: &[&str]) -> Vec<Waiting> {
 fn rooms(holdings: &[&[&str]]) -> Vec<Room> {
     let room = |(held, number): (&&[&str], u8)| Room {
         worker: worker(number),
+        machine: Some(machine(number)),
         free: 1,
         repositories: held.iter().map(|name| (*name).to_owned()).collect(),
     };
@@ -40,7 +45,7 @@ fn rooms(holdings: &[&[&str]]) -> Vec<Room> {
 
 fn snapshot(waiting: Vec<Waiting>, rooms: Vec<Room>) -> Snapshot {
     let ready = rooms.iter().zip(0..).map(|(_, number): (_, u8)| Facts {
-        id: MachineId::mint(DateTime::UNIX_EPOCH, [number; 10]),
+        id: machine(number),
         state: MachineState::Ready,
         state_since: now(),
         load: 0,
@@ -93,6 +98,13 @@ fn an_urgent_task_is_taken_before_an_earlier_one() {
 }
 
 #[test]
+fn a_machine_that_gets_work_is_not_sent_to_sleep_in_the_same_breath() {
+    let mut snapshot = snapshot(waiting(&["a"]), rooms(&[&["a"], &["b"]]));
+    snapshot.limits.suspend_after = Duration::ZERO;
+    assert_eq!(plan(&snapshot, now()).machines, [Action::Drain(machine(1))]);
+}
+
+#[test]
 fn every_wait_has_a_reason() {
     let outlooks = [
         Outlook::Calm,
@@ -119,7 +131,7 @@ proptest! {
         let names: Vec<String> = tasks.iter().map(|name| format!("r{name}")).collect();
         let waiting: Vec<Waiting> = waiting(&names.iter().map(String::as_str).collect::<Vec<_>>());
         let rooms: Vec<Room> = frees.iter().zip(0..).map(|((free, held), number)| Room {
-            worker: worker(number), free: *free, repositories: vec![format!("r{held}")],
+            worker: worker(number), machine: None, free: *free, repositories: vec![format!("r{held}")],
         }).collect();
         let room: usize = rooms.iter().map(|room| room.free).sum();
         let given = assigned(waiting.clone(), rooms.clone());

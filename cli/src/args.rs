@@ -1,0 +1,280 @@
+//! The command line: what can be written, what each option means, and examples.
+//! Nothing is decided here.
+
+mod help;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use wire::id::TaskId;
+use wire::task::{Priority, TaskStatus};
+
+/// Where `bifrost up` listens, and where the other commands look for it.
+pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:7600";
+
+/// Run commands and coding agents on machines that cost nothing while they wait
+#[derive(Parser)]
+#[command(name = "bifrost", version, max_term_width = 100, after_help = help::BIFROST)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The server to use, such as http://127.0.0.1:7600
+    #[arg(long, global = true, env = "BIFROST_URL", value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// A file that holds the API key [default: the variable BIFROST_API_KEY, then DIR/api-key]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) api_key_file: Option<PathBuf>,
+    /// The data directory: databases, keys and local machines
+    #[arg(long, global = true, env = "BIFROST_DATA", value_name = "DIR", default_value = ".bifrost")]
+    pub(crate) data: PathBuf,
+    /// Write results as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// When to use colours; NO_COLOR is honoured
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
+    pub(crate) color: ColorChoice,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal
+    Auto,
+    /// Even in a file
+    Always,
+    /// Not at all
+    Never,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run a command in a repository and show it live
+    #[command(after_help = help::RUN, after_long_help = help::run_long())]
+    Run(RunArguments),
+    /// List, inspect and steer tasks
+    #[command(subcommand, after_help = help::TASKS)]
+    Tasks(TasksCommand),
+    /// See the machines of the pool
+    #[command(subcommand, after_help = help::MACHINES)]
+    Machines(MachinesCommand),
+    /// See the registered workers
+    #[command(subcommand, after_help = help::WORKERS)]
+    Workers(WorkersCommand),
+    /// Read the record
+    #[command(subcommand, after_help = help::EVENTS)]
+    Events(EventsCommand),
+    /// Check this computer and the server, one thing after the other
+    #[command(after_help = help::DOCTOR)]
+    Doctor,
+    /// Write a completion script for a shell
+    #[command(after_help = help::COMPLETIONS)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Run the whole system in this process
+    #[command(after_help = help::UP)]
+    Up(UpArguments),
+    /// Run the control plane alone, as deployed
+    #[command(after_help = help::CONTROL_PLANE)]
+    ControlPlane(ControlPlaneArguments),
+    /// Run the event store alone, as deployed
+    #[command(after_help = help::EVENT_STORE)]
+    EventStore(EventStoreArguments),
+    /// Run the local Machines API alone
+    #[command(after_help = help::EMULATOR)]
+    Emulator(EmulatorArguments),
+    /// Run the runner alone, as on a machine
+    #[command(after_help = help::RUNNER)]
+    Runner,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// The repository: a URL, or a path on this computer, of which only what is committed runs
+    #[arg(long, value_name = "URL|PATH", default_value = ".")]
+    pub(crate) repo: String,
+    /// A branch, a tag or a commit [default: HEAD of a path, the default branch of a URL]
+    #[arg(long = "ref", value_name = "REF")]
+    pub(crate) reference: Option<String>,
+    /// A variable for the command; with the name alone, the value is taken from the own environment.
+    /// It is kept with the task, so it is no place for a secret
+    #[arg(long, value_name = "K[=V]", value_parser = EnvArgument::parse)]
+    pub(crate) env: Vec<EnvArgument>,
+    /// The longest the command may run, such as 90s, 30m, 2h or 1d [default: 30m]
+    #[arg(long, value_name = "TIME", value_parser = crate::duration::parse_seconds)]
+    pub(crate) timeout: Option<u64>,
+    /// The longest the command may stay silent, such as 5m [default: no bound]
+    #[arg(long, value_name = "TIME", value_parser = crate::duration::parse_seconds)]
+    pub(crate) idle_timeout: Option<u64>,
+    /// How urgent, from 1 to 5, 5 first
+    #[arg(long, value_name = "1..5", default_value = "3")]
+    pub(crate) priority: Priority,
+    /// What lists call the task [default: the command]
+    #[arg(long)]
+    pub(crate) title: Option<String>,
+    /// Print the task's id and leave it running on the server
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// The command and its arguments; no shell reads them
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(crate) command: Vec<String>,
+}
+
+/// One `--env`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum EnvArgument {
+    /// `K=V`
+    Set(String, String),
+    /// `K`
+    Inherit(String),
+}
+
+impl EnvArgument {
+    fn parse(text: &str) -> Result<Self, String> {
+        let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+        if name.is_empty() {
+            return Err("write NAME=VALUE, or NAME to take the value from the own environment".into());
+        }
+        Ok(match value {
+            Some(value) => Self::Set(name.into(), value.into()),
+            None => Self::Inherit(name.into()),
+        })
+    }
+}
+
+#[derive(Subcommand)]
+pub(crate) enum TasksCommand {
+    /// List tasks, most urgent first
+    List {
+        /// Only those that stand so: ready, assigned, in_progress, completed, failed, split or cancelled
+        #[arg(long, value_parser = parse_status)]
+        status: Option<TaskStatus>,
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+        /// Leave out the first so many
+        #[arg(long, default_value_t = 0)]
+        offset: u32,
+    },
+    /// Show one task with its newest execution
+    Show {
+        /// The task's id
+        id: TaskId,
+    },
+    /// Print what a task's command wrote: its standard output and standard error, each on ours
+    Logs {
+        /// The task's id
+        id: TaskId,
+        /// Go on until the task has ended
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Call a task off; twice is no error
+    Cancel {
+        /// The task's id
+        id: TaskId,
+    },
+    /// Make a failed task ready again
+    Retry {
+        /// The task's id
+        id: TaskId,
+    },
+    /// Say what a task waits for, the nearest obstacle first
+    Why {
+        /// The task's id
+        id: TaskId,
+    },
+}
+
+fn parse_status(text: &str) -> Result<TaskStatus, wire::task::UnknownWord> {
+    text.parse()
+}
+
+#[derive(Subcommand)]
+pub(crate) enum MachinesCommand {
+    /// List the machines of the pool
+    List,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum WorkersCommand {
+    /// List the registered workers
+    List,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum EventsCommand {
+    /// Print the newest events of all tasks and go on as more happen
+    Tail {
+        /// Begin with so many events that are there already
+        #[arg(long, short = 'n', default_value_t = 10, conflicts_with = "after")]
+        lines: u64,
+        /// Begin behind this place in the log instead; 0 is its beginning
+        #[arg(long, value_name = "SEQ")]
+        after: Option<u64>,
+        /// Stop at the end of the log
+        #[arg(long)]
+        no_follow: bool,
+    },
+    /// Print every event of one task
+    Get {
+        /// The task's id
+        #[arg(value_name = "TASK")]
+        id: TaskId,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct UpArguments {
+    /// Where to listen for people and tools
+    #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN)]
+    pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArguments,
+}
+
+#[derive(Args)]
+pub(crate) struct ControlPlaneArguments {
+    /// Where to listen
+    #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN)]
+    pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArguments,
+}
+
+#[derive(Args)]
+pub(crate) struct DatabaseArguments {
+    /// The database, such as postgres://host/name; one with a password belongs in the variable,
+    /// where other users do not see it [default: SQLite in the data directory]
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub(crate) database_url: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct EventStoreArguments {
+    /// Where to listen; on Fly, only on the private network
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7601")]
+    pub(crate) listen: SocketAddr,
+    /// Listen on an address that is neither loopback nor private
+    #[arg(long)]
+    pub(crate) allow_public: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct EmulatorArguments {
+    /// Where to listen
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7602")]
+    pub(crate) listen: SocketAddr,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! The examples below each help text.
+
+use crate::exit::Code;
+
+pub(super) const BIFROST: &str = "\
+Examples:
+  bifrost run -- make test               run a command in this repository, here
+  bifrost up                             start the server; `bifrost run` and the rest then use it with
+  export BIFROST_URL=http://127.0.0.1:7600
+  bifrost tasks list                     what there is to do
+  bifrost doctor                         what is wrong, and what to do about it";
+
+pub(super) const RUN: &str = "\
+Examples:
+  bifrost run -- make test
+  bifrost run --repo ~/src/app --ref v1.2 -- sh -c 'git log -1 --oneline && ls'
+  bifrost run --repo https://github.com/owner/name --timeout 2h -- cargo test
+  bifrost run --env CI=1 --env TERM --detach -- ./nightly.sh
+
+Without --url and BIFROST_URL the whole system runs in the data directory for as long as the command.
+Ctrl-C cancels the task; a second Ctrl-C leaves it alone and returns at once.";
+
+/// The examples and every exit code.
+pub(super) fn run_long() -> String {
+    let codes: String = Code::ALL.iter().map(|code| format!("\n  {:<5} {}", code.number(), code.meaning())).collect();
+    format!(
+        "{RUN}
+
+Exit codes:
+  0     the command succeeded
+  N     the command's own exit code; 128 + the signal if one killed it,
+        127 if there is no such program, 126 if it cannot be executed{codes}"
+    )
+}
+
+pub(super) const TASKS: &str = "\
+Examples:
+  bifrost tasks list --status failed
+  bifrost tasks show 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
+  bifrost tasks logs 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 --follow
+  bifrost tasks why 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
+  bifrost tasks list --json | jq -r '.[].id'";
+
+pub(super) const MACHINES: &str = "\
+Examples:
+  bifrost machines list
+  bifrost machines list --json | jq -r '.[] | select(.state == \"ready\") | .name'";
+
+pub(super) const WORKERS: &str = "\
+Examples:
+  bifrost workers list";
+
+pub(super) const EVENTS: &str = "\
+Examples:
+  bifrost events tail
+  bifrost events tail --after 0 --no-follow --json > record.jsonl
+  bifrost events get 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70";
+
+pub(super) const DOCTOR: &str = "\
+Examples:
+  bifrost doctor
+  bifrost doctor --url https://bifrost.example.org --api-key-file ~/.config/bifrost/key
+
+The exit code is 0 only if all is well, else that of the first thing that is not.";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  bifrost completions bash > ~/.local/share/bash-completion/completions/bifrost
+  bifrost completions zsh > ~/.zfunc/_bifrost
+  bifrost completions fish > ~/.config/fish/completions/bifrost.fish";
+
+pub(super) const UP: &str = "\
+Examples:
+  bifrost up
+  bifrost up --data /var/lib/bifrost --listen 0.0.0.0:7600
+  DATABASE_URL=postgres://localhost/bifrost bifrost up";
+
+pub(super) const CONTROL_PLANE: &str = "\
+Examples:
+  bifrost control-plane --data /data --listen '[::]:7600'
+  DATABASE_URL=postgres://localhost/bifrost bifrost control-plane";
+
+pub(super) const EVENT_STORE: &str = "\
+Examples:
+  bifrost event-store --data /data --listen '[::]:7601'";
+
+pub(super) const EMULATOR: &str = "\
+Examples:
+  bifrost emulator --data ./machines --listen 127.0.0.1:7602";
+
+pub(super) const RUNNER: &str = "\
+The control plane starts it on each machine, with BIFROST_CONTROL_URL, BIFROST_MACHINE_ID and
+BIFROST_MACHINE_TOKEN in its environment.
+
+Examples:
+  bifrost runner";

@@ -1,0 +1,77 @@
+//! What can be written on the command line and what is refused.
+
+use clap::CommandFactory;
+
+use super::*;
+
+fn parse(line: &[&str]) -> Result<Arguments, clap::Error> {
+    Arguments::try_parse_from(std::iter::once("bifrost").chain(line.iter().copied()))
+}
+
+fn run(line: &[&str]) -> RunArguments {
+    match parse(line).expect("parses").command {
+        Command::Run(arguments) => arguments,
+        _ => panic!("not a run"),
+    }
+}
+
+#[test]
+fn the_grammar_is_sound() {
+    Arguments::command().debug_assert();
+}
+
+#[test]
+fn a_run_takes_everything_after_the_dashes_as_it_is() {
+    let line = ["run", "--env", "A=b=c", "--env", "B=", "--env", "C", "--timeout", "2h", "--", "sh", "-c", "--json"];
+    let run = run(&line);
+    assert_eq!(run.command, ["sh", "-c", "--json"]);
+    assert_eq!(
+        run.env,
+        [
+            EnvArgument::Set("A".into(), "b=c".into()),
+            EnvArgument::Set("B".into(), String::new()),
+            EnvArgument::Inherit("C".into())
+        ]
+    );
+    assert_eq!((run.repo.as_str(), run.timeout, run.priority.get()), (".", Some(7_200), 3));
+}
+
+#[test]
+fn global_options_stand_before_or_behind_the_command() {
+    for line in [&["--json", "--data", "d", "tasks", "list"][..], &["tasks", "list", "--json", "--data", "d"]] {
+        let global = parse(line).expect("parses").global;
+        assert!(global.json);
+        assert_eq!(global.data, PathBuf::from("d"));
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused_with_the_cure() {
+    const ID: &str = "0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70";
+    for (line, cure) in [
+        (&["run", "make"][..], "-- <CMD>"),
+        (&["run"], "<CMD>"),
+        (&["run", "--priority", "6", "--", "x"], "from 1 (least urgent) to 5"),
+        (&["run", "--timeout", "30", "--", "x"], "such as 90s, 30m, 2h or 1d"),
+        (&["run", "--env", "=v", "--", "x"], "NAME=VALUE"),
+        (&["tasks", "show", "7"], "expected a UUID"),
+        (&["tasks", "list", "--status", "done"], "expected one of ready, assigned"),
+        (&["events", "tail", "--after", "1", "--lines", "2"], "cannot be used with"),
+        (&["up", "--listen", "7600"], "socket address"),
+        (&["tasks", "logs", ID, "extra"], "unexpected argument"),
+    ] {
+        let error = parse(line).err().expect("is refused").to_string();
+        assert!(error.contains(cure), "{line:?}: {error}");
+    }
+}
+
+#[test]
+fn the_help_of_run_lists_every_exit_code() {
+    let mut command = Arguments::command();
+    let run = command.find_subcommand_mut("run").expect("exists");
+    let help = run.render_long_help().to_string();
+    for code in crate::exit::Code::ALL {
+        let row = format!("\n  {:<5} ", code.number());
+        assert!(help.contains(&row), "{row} in {help}");
+    }
+}

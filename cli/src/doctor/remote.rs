@@ -1,0 +1,79 @@
+//! The checks of the server, each of which needs the one before.
+
+use std::time::Duration;
+
+use client::control::TaskFilter;
+use wire::limit::MACHINES_MAX;
+use wire::machine::{MachineState, MachineView};
+
+use super::{Finding, Report};
+use crate::connect::{self, Server};
+use crate::exit::{Code, Failure, classify};
+use crate::invocation::Invocation;
+
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Asks the server, as far as it answers.
+pub(super) async fn check(invocation: &Invocation, report: &mut Report<'_>) -> anyhow::Result<()> {
+    const CHECKS: [&str; 5] = ["server", "server ready", "API key", "event store", "machines"];
+    let mut findings = Vec::new();
+    match connect::url_or_default(&invocation.global) {
+        Ok(base) => ask(invocation, &base, &mut findings).await,
+        Err(error) => findings.push(ill(classify(&error))),
+    }
+    findings.resize(CHECKS.len(), Finding::Skipped);
+    CHECKS.into_iter().zip(findings).try_for_each(|(check, finding)| report.add(check, finding))
+}
+
+/// One finding after the other, up to the first that makes the rest pointless.
+async fn ask(invocation: &Invocation, base: &str, findings: &mut Vec<Finding>) {
+    findings.push(answers(base, "/health", "answers").await);
+    if !findings.iter().all(Finding::is_well) {
+        return;
+    }
+    findings.push(answers(base, "/ready", "can do its work").await);
+    let server = match Server::find(invocation) {
+        Ok(server) => server,
+        Err(error) => return findings.push(ill(classify(&error))),
+    };
+    let filter = TaskFilter { limit: Some(1), ..TaskFilter::default() };
+    let key = judge(&server, server.control.tasks(filter).await, |_| Finding::Well("is accepted".into()));
+    let is_accepted = key.is_well();
+    findings.push(key);
+    if !is_accepted {
+        return;
+    }
+    let events = server.control.events(0, 1).await;
+    findings.push(judge(&server, events, |_| Finding::Well("answers through the server".into())));
+    let machines = server.control.machines().await;
+    findings.push(judge(&server, machines, |machines| judge_machines(&machines)));
+}
+
+/// Neither of these paths asks for a key.
+async fn answers(base: &str, path: &str, well: &str) -> Finding {
+    let cure = "is `bifrost up` running? its address goes in --url or BIFROST_URL, and its own log says more";
+    match kit::http::client(DEADLINE).get(format!("{base}{path}")).send().await {
+        Ok(answer) if answer.status().is_success() => Finding::Well(format!("{base} {well}")),
+        Ok(answer) => Finding::ill(Code::Unavailable, format!("{base}{path} answers {}", answer.status()), cure),
+        Err(_) => Finding::ill(Code::Unavailable, format!("{base} cannot be reached"), cure),
+    }
+}
+
+fn judge<T>(server: &Server, answer: Result<T, client::Error>, well: impl FnOnce(T) -> Finding) -> Finding {
+    answer.map_or_else(|error| ill(server.explain(error)), well)
+}
+
+fn ill(failure: Failure) -> Finding {
+    let cure = failure.help.unwrap_or_else(|| "the server's own log says more".into());
+    Finding::ill(failure.code, failure.message, cure)
+}
+
+pub(super) fn judge_machines(machines: &[MachineView]) -> Finding {
+    let there = machines.iter().filter(|machine| machine.state != MachineState::Destroyed).count();
+    let message = format!("{there} of at most {MACHINES_MAX}");
+    if there <= MACHINES_MAX {
+        Finding::Well(message)
+    } else {
+        Finding::ill(Code::Internal, message, "see `bifrost machines list`; the server removes the idle ones by itself")
+    }
+}

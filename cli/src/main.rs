@@ -1,0 +1,99 @@
+//! `bifrost`, the program: reads the command line, carries it out, and turns
+//! whatever happened into an exit code and at most one error with its cure.
+
+mod args;
+mod exit;
+mod invocation;
+mod output;
+
+mod connect;
+mod duration;
+mod outage;
+mod repository;
+mod table;
+
+mod doctor;
+mod events;
+mod machines;
+mod run;
+mod serve;
+mod tasks;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use kit::Vars;
+use wire::event::Stream;
+
+use crate::args::{Arguments, Command, MachinesCommand, WorkersCommand};
+use crate::exit::{Code, classify, is_closed_output};
+use crate::invocation::Invocation;
+
+/// Sets how much the log on standard error says, such as `info` or `work=debug,info`.
+const LOG: &str = "BIFROST_LOG";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Arguments { global, command } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
+    let invocation = Invocation::new(global, Vars::from_process());
+    kit::telemetry::init_logs(invocation.vars.text(LOG).unwrap_or(default_log(&command)));
+    match dispatch(&invocation, &command).await {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            let failure = classify(&error);
+            if !is_closed_output(&error) {
+                invocation.output.error(&failure.message, failure.help.as_deref());
+            }
+            ExitCode::from(failure.code.number())
+        }
+    }
+}
+
+/// Help and the version come this way as well, and are no failure.
+fn refuse(error: &clap::Error) -> ExitCode {
+    // There is nowhere left to complain to if this cannot be written.
+    drop(error.print());
+    if error.use_stderr() { ExitCode::from(Code::Usage.number()) } else { ExitCode::SUCCESS }
+}
+
+/// A service tells its story; a command has its own words for what matters.
+fn default_log(command: &Command) -> &'static str {
+    match command {
+        Command::Up(_) | Command::ControlPlane(_) | Command::EventStore(_) | Command::Emulator(_) | Command::Runner => {
+            "info"
+        }
+        Command::Run(_)
+        | Command::Tasks(_)
+        | Command::Machines(_)
+        | Command::Workers(_)
+        | Command::Events(_)
+        | Command::Doctor
+        | Command::Completions { .. } => "error",
+    }
+}
+
+async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Run(arguments) => return run::run(invocation, arguments).await,
+        Command::Doctor => return doctor::run(invocation).await,
+        Command::Tasks(command) => tasks::run(invocation, command).await?,
+        Command::Machines(MachinesCommand::List) => machines::list(invocation).await?,
+        Command::Workers(WorkersCommand::List) => machines::list_workers(invocation).await?,
+        Command::Events(command) => events::run(invocation, command).await?,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Arguments::command(), "bifrost", &mut script);
+            invocation.output.raw(Stream::Stdout, &script)?;
+        }
+        Command::Up(arguments) => up::up(invocation, arguments).await?,
+        Command::ControlPlane(arguments) => serve::control_plane(invocation, arguments).await?,
+        Command::EventStore(arguments) => serve::event_store(invocation, arguments).await?,
+        Command::Emulator(arguments) => serve::emulator(invocation, arguments).await?,
+        Command::Runner => serve::runner(invocation).await?,
+    }
+    Ok(0)
+}

@@ -1,0 +1,242 @@
+//! What a person is to see of a task: a pure function from its events to what
+//! happens now, what is done, and how it ended. It neither prints nor waits.
+
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use wire::event::{
+    AssignedPayload, FinishedPayload, LogPayload, PhasePayload, RequeuedPayload, StoredEvent, Stream, kind,
+};
+use wire::execution::{Cache, ExecutionView, Exit, Outcome, Phase, PhaseTiming};
+use wire::task::{TaskStatus, TaskView};
+use wire::why::{ReasonCode, Why};
+
+use crate::duration::{micros_between, show_micros};
+use crate::exit;
+use crate::output::one_line;
+
+/// The next thing to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Show {
+    /// This goes on now.
+    Now {
+        /// Which part of the wait.
+        phase: Phase,
+        /// Why it takes its time, if that is known.
+        detail: Option<String>,
+    },
+    /// This is over.
+    Done {
+        /// Which part, how long and how.
+        timing: PhaseTiming,
+        /// A word about it, such as the package manager.
+        detail: Option<String>,
+    },
+    /// The command wrote this.
+    Output {
+        /// Where to.
+        stream: Stream,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// Something worth a line.
+    Note(String),
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ending {
+    /// Our exit code.
+    pub(crate) code: u8,
+    /// One line with the timings.
+    pub(crate) summary: String,
+    /// What went wrong, where the command's own output does not say it.
+    pub(crate) trouble: Option<Trouble>,
+}
+
+/// What went wrong and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    /// What went wrong.
+    pub(crate) message: String,
+    /// What to do about it.
+    pub(crate) help: Option<String>,
+}
+
+/// What is known of a task so far.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    queued_since: Option<DateTime<Utc>>,
+    phases: Vec<PhaseTiming>,
+    last_reason: Option<(Phase, String)>,
+}
+
+impl Progress {
+    /// Takes the next event. What this version does not know shows nothing.
+    pub(crate) fn event(&mut self, event: &StoredEvent) -> Vec<Show> {
+        match event.kind.as_str() {
+            kind::TASK_SUBMITTED => self.queued(event.created_at),
+            kind::TASK_REQUEUED => {
+                let reason = read::<RequeuedPayload>(event).and_then(|payload| payload.reason);
+                let reason = reason.map(|reason| format!(": {}", one_line(&reason).replace('_', " ")));
+                let mut shows = vec![Show::Note(format!("queued again{}", reason.unwrap_or_default()))];
+                shows.extend(self.queued(event.created_at));
+                shows
+            }
+            kind::TASK_ASSIGNED => self.assigned(event),
+            kind::EXECUTION_PHASE => read(event).map(|payload| self.phase(payload)).into_iter().collect(),
+            kind::EXECUTION_LOG => read::<LogPayload>(event)
+                .map(|payload| Show::Output { stream: payload.stream, bytes: payload.data.to_bytes() })
+                .into_iter()
+                .collect(),
+            kind::EXECUTION_FINISHED => match read::<FinishedPayload>(event).map(|payload| payload.truncated_bytes) {
+                Some(bytes @ 1..) => {
+                    vec![Show::Note(format!("{bytes} bytes of output are missing: it was longer than the limit"))]
+                }
+                _ => Vec::new(),
+            },
+            kind::CHECKPOINT_RESTORED => {
+                vec![Show::Note("the machine's caches were damaged and restored from a checkpoint".into())]
+            }
+            kind::VOLUME_DAMAGED => vec![Show::Note("something damaged on the machine's volume was set aside".into())],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Takes the reasons why the task waits; the same one is shown once.
+    pub(crate) fn waiting(&mut self, why: &Why) -> Option<Show> {
+        let nearest = why.reasons.first()?;
+        let phase = match nearest.code {
+            ReasonCode::MachineComing | ReasonCode::ProviderTrouble => Phase::Machine,
+            ReasonCode::Queued | ReasonCode::MachineCap | ReasonCode::QueueShort | ReasonCode::NothingToRun => {
+                Phase::Queued
+            }
+            // It no longer waits: its own events say more.
+            ReasonCode::Assigned | ReasonCode::Running | ReasonCode::Cancelling | ReasonCode::Finished => return None,
+        };
+        let reason = (phase, one_line(&nearest.message));
+        if self.last_reason.as_ref() == Some(&reason) {
+            return None;
+        }
+        self.last_reason = Some(reason.clone());
+        Some(Show::Now { phase, detail: Some(reason.1) })
+    }
+
+    /// The end of the task.
+    pub(crate) fn end(&self, task: &TaskView) -> Ending {
+        let execution = task.execution.as_ref();
+        let ended_at = execution.and_then(|execution| execution.completed_at).unwrap_or(task.updated_at);
+        let total = show_micros(micros_between(task.created_at, ended_at));
+        let mut parts = vec![headline(task, &total)];
+        parts.extend(self.timings(execution).iter().filter_map(part));
+        Ending { code: exit::of_task(task), summary: parts.join(" · "), trouble: trouble(task) }
+    }
+
+    fn queued(&mut self, since: DateTime<Utc>) -> Vec<Show> {
+        *self = Self { queued_since: Some(since), ..Self::default() };
+        vec![Show::Now { phase: Phase::Queued, detail: None }]
+    }
+
+    fn assigned(&mut self, event: &StoredEvent) -> Vec<Show> {
+        let Some(since) = self.queued_since else { return Vec::new() };
+        let waited = micros_between(since, event.created_at);
+        let machine = read::<AssignedPayload>(event).and_then(|payload| payload.machine_micros);
+        let machine = machine.map(|micros| micros.min(waited));
+        let queued = Some((Phase::Queued, waited - machine.unwrap_or(0)));
+        let spans = queued.into_iter().chain(machine.map(|micros| (Phase::Machine, micros)));
+        spans.map(|(phase, micros)| self.done(PhaseTiming { phase, micros, cache: None }, None)).collect()
+    }
+
+    fn phase(&mut self, payload: PhasePayload) -> Show {
+        let detail = payload.detail.map(|detail| one_line(&detail));
+        match payload.micros {
+            None => Show::Now { phase: payload.phase, detail },
+            Some(micros) => self.done(PhaseTiming { phase: payload.phase, micros, cache: payload.cache }, detail),
+        }
+    }
+
+    fn done(&mut self, timing: PhaseTiming, detail: Option<String>) -> Show {
+        self.phases.push(timing.clone());
+        Show::Done { timing, detail }
+    }
+
+    /// What the events told, and what only the task itself knows, in the order of the phases.
+    fn timings(&self, execution: Option<&ExecutionView>) -> Vec<PhaseTiming> {
+        let told = execution.map(|execution| execution.phases.as_slice()).unwrap_or_default();
+        let all = || self.phases.iter().rev().chain(told);
+        Phase::ALL.iter().filter_map(|phase| all().find(|timing| timing.phase == *phase).cloned()).collect()
+    }
+}
+
+/// How a cache's answer is put into a word; nothing where there is none to tell.
+pub(crate) fn cache_word(phase: Phase, cache: Option<Cache>) -> Option<&'static str> {
+    match (cache?, phase) {
+        (Cache::Hit, _) => Some("cached"),
+        (Cache::Unused, _) => Some("none"),
+        (Cache::Miss, Phase::Clone) => Some("fetched"),
+        (Cache::Miss, Phase::Dependencies) => Some("installed"),
+        (Cache::Miss, Phase::Queued | Phase::Machine | Phase::Running | Phase::Checkpoint) => None,
+    }
+}
+
+fn read<T: DeserializeOwned>(event: &StoredEvent) -> Option<T> {
+    serde_json::from_str(event.payload.get()).ok()
+}
+
+fn part(timing: &PhaseTiming) -> Option<String> {
+    let cached = match timing.cache {
+        Some(Cache::Unused) => return None,
+        Some(Cache::Hit) => " cached",
+        Some(Cache::Miss) | None => "",
+    };
+    Some(format!("{}{cached} {}", timing.phase, show_micros(timing.micros)))
+}
+
+fn headline(task: &TaskView, total: &str) -> String {
+    let execution = task.execution.as_ref();
+    match task.status {
+        TaskStatus::Completed => format!("completed in {total}"),
+        TaskStatus::Cancelled => format!("cancelled after {total}"),
+        TaskStatus::Split => format!("split into other tasks after {total}"),
+        TaskStatus::Ready | TaskStatus::Assigned | TaskStatus::InProgress => format!("{} after {total}", task.status),
+        TaskStatus::Failed => match execution.and_then(|execution| execution.outcome) {
+            Some(Outcome::TimedOut) => format!("timed out after {total}"),
+            Some(Outcome::IdleTimedOut) => format!("ended for its silence after {total}"),
+            Some(Outcome::SetupFailed) => format!("could not be set up: failed after {total}"),
+            Some(Outcome::WorkerLost) => format!("lost with its worker after {total}"),
+            Some(Outcome::Failed | Outcome::Succeeded | Outcome::Cancelled) | None => {
+                match execution.and_then(|execution| execution.exit) {
+                    Some(Exit::Code(code)) => format!("failed with exit code {code} after {total}"),
+                    Some(Exit::Signal(signal)) => format!("killed by signal {signal} after {total}"),
+                    None => format!("failed after {total}"),
+                }
+            }
+        },
+    }
+}
+
+/// Only what is not the command's own failure: that one has had its say on standard error.
+fn trouble(task: &TaskView) -> Option<Trouble> {
+    let execution = task.execution.as_ref().filter(|_| task.status == TaskStatus::Failed)?;
+    let said = execution.error_message.as_deref().map(one_line);
+    let (fallback, help) = match execution.outcome? {
+        Outcome::SetupFailed => ("the workspace could not be made ready", execution.failure.map(exit::cure)),
+        Outcome::TimedOut => ("the command ran longer than its timeout", Some("give it more with --timeout")),
+        Outcome::IdleTimedOut => {
+            ("the command was silent for longer than its idle timeout", Some("give it more with --idle-timeout"))
+        }
+        Outcome::WorkerLost => {
+            ("its worker was lost too often", Some("see `bifrost machines list`, then `bifrost tasks retry ID`"))
+        }
+        // With these there may have been no command that could have said anything.
+        Outcome::Failed if matches!(execution.exit, Some(Exit::Code(126 | 127)) | None) && said.is_some() => {
+            ("", Some("the program must be in the repository or on the machine's PATH, and be executable"))
+        }
+        Outcome::Failed | Outcome::Succeeded | Outcome::Cancelled => return None,
+    };
+    let message = said.unwrap_or_else(|| fallback.into());
+    let help = help.map(|help| help.replace("retry ID", &format!("retry {}", task.id)));
+    Some(Trouble { message, help })
+}
+
+#[cfg(test)]
+mod tests;

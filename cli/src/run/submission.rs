@@ -1,0 +1,121 @@
+//! Makes the task out of the command line, and refuses what no runner could
+//! carry out before anything is started.
+
+use std::collections::BTreeMap;
+
+use kit::Vars;
+use wire::task::{FieldError, NewTask, TaskSpec};
+
+use crate::args::{EnvArgument, RunArguments};
+use crate::exit::{Code, failure};
+use crate::invocation::Invocation;
+use crate::output::one_line;
+use crate::repository;
+
+/// A title that was not given is the command, cut to this.
+const TITLE_CHARS: usize = 80;
+
+/// The task that the arguments mean.
+pub(super) async fn prepare(invocation: &Invocation, arguments: &RunArguments) -> anyhow::Result<NewTask> {
+    let env = environment(&arguments.env, &invocation.vars)?;
+    let directory = std::env::current_dir()?;
+    let source = repository::resolve(&arguments.repo, arguments.reference.as_deref(), &directory).await?;
+    let task = NewTask {
+        title: arguments.title.clone().unwrap_or_else(|| title(&arguments.command)),
+        description: String::new(),
+        priority: arguments.priority,
+        effort_estimate: None,
+        spec: Some(TaskSpec {
+            repository: source.repository,
+            reference: source.reference,
+            command: arguments.command.clone(),
+            env,
+            timeout_seconds: arguments.timeout,
+            idle_timeout_seconds: arguments.idle_timeout,
+        }),
+    };
+    task.validate().map_err(|error| refusal(&error))?;
+    match source.uncommitted_files {
+        0 => (),
+        1 => invocation.output.warn("1 uncommitted file is not part of the run"),
+        files => invocation.output.warn(&format!("{files} uncommitted files are not part of the run")),
+    }
+    Ok(task)
+}
+
+fn environment(arguments: &[EnvArgument], vars: &Vars) -> anyhow::Result<BTreeMap<String, String>> {
+    let value = |argument: &EnvArgument| match argument {
+        EnvArgument::Set(name, value) => Ok((name.clone(), value.clone())),
+        EnvArgument::Inherit(name) => vars.text(name).map(|value| (name.clone(), value.to_owned())).ok_or_else(|| {
+            let cure = format!("set it, or give the value: --env {name}=VALUE");
+            failure(Code::Usage, format!("--env {name}: it is not set in the own environment"), cure)
+        }),
+    };
+    arguments.iter().map(value).collect()
+}
+
+/// The command as a shell would be given it, on one line.
+fn title(command: &[String]) -> String {
+    let line = command.iter().map(|argument| quoted(argument)).collect::<Vec<_>>().join(" ");
+    let line = one_line(&line);
+    if line.chars().count() <= TITLE_CHARS {
+        return line;
+    }
+    let mut cut: String = line.chars().take(TITLE_CHARS - 1).collect();
+    cut.push('…');
+    cut
+}
+
+fn quoted(argument: &str) -> String {
+    let is_plain = |character: char| character.is_alphanumeric() || "_-./=:,@%+".contains(character);
+    if !argument.is_empty() && argument.chars().all(is_plain) {
+        argument.to_owned()
+    } else {
+        format!("'{}'", argument.replace('\'', r"'\''"))
+    }
+}
+
+/// The server's words for a field, with the name it has on the command line.
+fn refusal(error: &FieldError) -> anyhow::Error {
+    let option = match error.field {
+        "title" => "--title",
+        "spec.repository" => "--repo",
+        "spec.reference" => "--ref",
+        "spec.command" => "the command",
+        "spec.env" => "--env",
+        "spec.timeout_seconds" => "--timeout",
+        "spec.idle_timeout_seconds" => "--idle-timeout",
+        other => other,
+    };
+    failure(Code::Usage, format!("{option} {}", error.message), "see `bifrost run --help`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_is_the_command_on_one_line_of_at_most_80_characters() {
+        let command = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        assert_eq!(title(&command(&["make", "test"])), "make test");
+        assert_eq!(title(&command(&["sh", "-c", "echo 'a'\nls", ""])), r"sh -c 'echo '\''a'\'' ls' ''");
+        let long = title(&command(&["ż".repeat(100).as_str()]));
+        assert_eq!(long, format!("{}…", "ż".repeat(79)));
+    }
+
+    #[test]
+    fn a_variable_is_given_or_taken_from_our_environment() {
+        let vars = Vars::from_pairs([("TERM", "xterm")]);
+        let arguments = [EnvArgument::Set("A".into(), "1".into()), EnvArgument::Inherit("TERM".into())];
+        let expect = BTreeMap::from([("A".to_owned(), "1".to_owned()), ("TERM".to_owned(), "xterm".to_owned())]);
+        assert_eq!(environment(&arguments, &vars).expect("both are there"), expect);
+        let missing = environment(&[EnvArgument::Inherit("NOPE".into())], &vars).expect_err("is not set");
+        assert_eq!(crate::exit::classify(&missing).code, Code::Usage);
+    }
+
+    #[test]
+    fn a_refused_field_has_its_name_from_the_command_line() {
+        let error = FieldError { field: "spec.reference", message: "is not a branch".into() };
+        assert_eq!(refusal(&error).to_string(), "--ref is not a branch");
+    }
+}

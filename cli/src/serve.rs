@@ -1,0 +1,66 @@
+//! One service alone, as deployed: the same programs under one name.
+
+use std::time::Duration;
+
+use kit::Tasks;
+
+use crate::args::{ControlPlaneArguments, EmulatorArguments, EventStoreArguments};
+use crate::exit::{Code, failure};
+use crate::invocation::Invocation;
+
+/// What a stop leaves to everything together.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// Runs the control plane until it is told to stop.
+pub(crate) async fn control_plane(invocation: &Invocation, arguments: &ControlPlaneArguments) -> anyhow::Result<()> {
+    let arguments = control_plane::Arguments {
+        listen: arguments.listen.to_string(),
+        data: invocation.prepare_data()?,
+        database_url: arguments.database.database_url.clone(),
+    };
+    control_plane::run(arguments, invocation.vars.clone()).await
+}
+
+/// Runs the event store until it is told to stop.
+pub(crate) async fn event_store(invocation: &Invocation, arguments: &EventStoreArguments) -> anyhow::Result<()> {
+    let arguments = event_store::program::Arguments {
+        listen: arguments.listen.to_string(),
+        data: invocation.prepare_data()?.join("events"),
+        allow_public: arguments.allow_public,
+    };
+    event_store::program::run(arguments, invocation.vars.clone()).await
+}
+
+/// Runs the local Machines API until it is told to stop.
+pub(crate) async fn emulator(invocation: &Invocation, arguments: &EmulatorArguments) -> anyhow::Result<()> {
+    let mut vars = invocation.vars.clone();
+    let config = emulator::Config::from_vars(invocation.prepare_data()?.join("emulator"), &mut vars);
+    vars.finish()?;
+    let listener = tokio::net::TcpListener::bind(arguments.listen).await.map_err(|error| {
+        let cure = "stop what listens there, or choose another address with --listen ADDR";
+        failure(Code::Unavailable, format!("cannot listen on {}: {error}", arguments.listen), cure)
+    })?;
+    let tasks = Tasks::new();
+    emulator::start(config, listener, invocation.clock.clone(), invocation.chance.clone(), &tasks).await?;
+    kit::tasks::termination().await;
+    Ok(tasks.stop_within(STOP_LIMIT).await?)
+}
+
+/// Runs the runner until it is told to stop.
+pub(crate) async fn runner(invocation: &Invocation) -> anyhow::Result<()> {
+    let mut vars = invocation.vars.clone();
+    let config = runner::Config::from_vars(&mut vars);
+    vars.finish()?;
+    let config = config.expect("whatever is missing was a problem");
+    let tasks = Tasks::new();
+    let stop = tasks.clone();
+    tasks.spawn("termination", async move {
+        tokio::select! {
+            () = kit::tasks::termination() => stop.stop(),
+            () = stop.stopping() => (),
+        }
+    });
+    let ended = runner::run(config, invocation.clock.clone(), invocation.chance.clone(), &tasks).await;
+    tasks.stop_within(STOP_LIMIT).await?;
+    ended
+}

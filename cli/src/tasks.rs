@@ -1,0 +1,163 @@
+//! `bifrost tasks`: lists, shows and steers tasks, and replays what their
+//! commands wrote.
+
+use client::control::TaskFilter;
+use wire::execution::{ExecutionView, Exit};
+use wire::id::TaskId;
+use wire::task::TaskView;
+use wire::why::Why;
+
+use crate::args::TasksCommand;
+use crate::connect::Server;
+use crate::duration::{show_age, show_micros};
+use crate::events;
+use crate::invocation::Invocation;
+use crate::outage::LOST;
+use crate::output::one_line;
+use crate::run::display::Display;
+use crate::run::follow::seen::Seen;
+use crate::run::follow::{Follow, Heard};
+use crate::table;
+
+/// Carries out one of the commands.
+pub(crate) async fn run(invocation: &Invocation, command: &TasksCommand) -> anyhow::Result<()> {
+    let server = Server::find(invocation)?;
+    match *command {
+        TasksCommand::List { status, limit, offset } => {
+            let filter = TaskFilter { status, limit: Some(limit), offset: Some(offset) };
+            list(invocation, &server, filter).await
+        }
+        TasksCommand::Show { id } => {
+            let task = server.ask(async |control| control.task(id).await).await?;
+            show(invocation, &task)
+        }
+        TasksCommand::Logs { id, follow: true } => follow_logs(invocation, &server, id).await,
+        TasksCommand::Logs { id, follow: false } => replay_logs(invocation, &server, id).await,
+        TasksCommand::Cancel { id } => {
+            let task = server.ask(async |control| control.cancel(id).await).await?;
+            steered(invocation, &task)
+        }
+        TasksCommand::Retry { id } => {
+            // Not asked twice: after a lost answer the second would be refused, since the task is ready already.
+            let task = server.control.retry(id).await.map_err(|error| server.explain(error))?;
+            steered(invocation, &task)
+        }
+        TasksCommand::Why { id } => {
+            let why = server.ask(async |control| control.why(id).await).await?;
+            explain(invocation, &why)
+        }
+    }
+}
+
+async fn list(invocation: &Invocation, server: &Server, filter: TaskFilter) -> anyhow::Result<()> {
+    let tasks = server.ask(async |control| control.tasks(filter).await).await?;
+    let output = invocation.output;
+    if output.is_json {
+        return output.json(&tasks);
+    }
+    if tasks.is_empty() {
+        output.say("no tasks");
+        return Ok(());
+    }
+    let now = invocation.clock.now();
+    let row = |task: &TaskView| {
+        let (id, status, priority) = (task.id.to_string(), task.status.to_string(), task.priority.get().to_string());
+        vec![id, status, priority, show_age(now, task.created_at), task.title.clone()]
+    };
+    let header = ["ID", "STATUS", "PRIORITY", "SUBMITTED", "TITLE"];
+    let rows = tasks.iter().map(row).collect();
+    Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
+}
+
+fn show(invocation: &Invocation, task: &TaskView) -> anyhow::Result<()> {
+    let output = invocation.output;
+    if output.is_json {
+        return output.json(task);
+    }
+    let now = invocation.clock.now();
+    let mut fields = vec![
+        ("id", task.id.to_string()),
+        ("title", task.title.clone()),
+        ("status", task.status.to_string()),
+        ("priority", task.priority.get().to_string()),
+        ("attempts", task.attempts.to_string()),
+        ("submitted", show_age(now, task.created_at)),
+        ("changed", show_age(now, task.updated_at)),
+    ];
+    if !task.description.is_empty() {
+        fields.push(("description", task.description.clone()));
+    }
+    if let Some(spec) = &task.spec {
+        fields.push(("repository", spec.repository.clone()));
+        fields.extend(spec.reference.clone().map(|reference| ("ref", reference)));
+        fields.push(("command", spec.command.join(" ")));
+        fields.push(("timeout", show_micros(spec.timeout_seconds() * 1_000_000)));
+    }
+    if let Some(execution) = &task.execution {
+        fields.extend(execution_fields(execution));
+    }
+    fields.iter().try_for_each(|(name, value)| output.line(&format!("{name:<14}{}", one_line(value))))?;
+    Ok(())
+}
+
+fn execution_fields(execution: &ExecutionView) -> Vec<(&'static str, String)> {
+    let exit = execution.exit.map(|exit| match exit {
+        Exit::Code(code) => format!("code {code}"),
+        Exit::Signal(signal) => format!("signal {signal}"),
+    });
+    let phases = execution.phases.iter();
+    let phases: Vec<String> = phases.map(|timing| format!("{} {}", timing.phase, show_micros(timing.micros))).collect();
+    let optional = [
+        ("worker", execution.worker_id.map(|id| id.to_string())),
+        ("outcome", execution.outcome.map(|outcome| outcome.to_string())),
+        ("exit", exit),
+        ("failure", execution.failure.map(|failure| failure.to_string())),
+        ("error", execution.error_message.clone()),
+        ("commit", execution.commit.clone()),
+        ("phases", (!phases.is_empty()).then(|| phases.join(" · "))),
+    ];
+    let mut fields = vec![("execution", format!("{} (number {})", execution.id, execution.number))];
+    fields.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    fields.push(("cost", format!("{} dollars", execution.cost_dollars)));
+    fields
+}
+
+async fn follow_logs(invocation: &Invocation, server: &Server, id: TaskId) -> anyhow::Result<()> {
+    let mut follow = Follow::new(server, id, invocation.chance.clone());
+    let mut display = Display::live(invocation.output);
+    loop {
+        match follow.next().await? {
+            Heard::Event(event) => display.event(&event)?,
+            Heard::Waiting(why) => display.waiting(&why)?,
+            Heard::Lost => display.say(LOST),
+            Heard::End(task) => return display.end(&task).map(drop),
+        }
+    }
+}
+
+/// By pages, not by a stream: a page is whole or fails, so nothing is left out unnoticed.
+async fn replay_logs(invocation: &Invocation, server: &Server, id: TaskId) -> anyhow::Result<()> {
+    let mut display = Display::past(invocation.output);
+    let mut seen = Seen::default();
+    events::each_of_task(server, id, |event| if seen.is_new(event) { display.event(event) } else { Ok(()) }).await?;
+    let task = server.ask(async |control| control.task(id).await).await?;
+    if task.status.is_final() { display.end(&task).map(drop) } else { Ok(()) }
+}
+
+fn steered(invocation: &Invocation, task: &TaskView) -> anyhow::Result<()> {
+    let output = invocation.output;
+    if output.is_json { output.json(task) } else { Ok(output.line(&format!("{} {}", task.id, task.status))?) }
+}
+
+fn explain(invocation: &Invocation, why: &Why) -> anyhow::Result<()> {
+    let output = invocation.output;
+    if output.is_json {
+        return output.json(why);
+    }
+    output.line(&format!("{} is {}", why.task_id, why.status))?;
+    for (number, reason) in (1..).zip(&why.reasons) {
+        let until = reason.until.map(|until| format!(" (until {})", until.to_rfc3339())).unwrap_or_default();
+        output.line(&format!("{number}. {}: {}{until}", reason.code, one_line(&reason.message)))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Where the parts of a local system listen. Remembered, so that machines which
+//! were asleep find it again after a restart.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+
+use crate::exit::{Code, failure};
+
+const FILE: &str = "addresses.json";
+
+/// The addresses of a local system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Addresses {
+    pub(super) control: SocketAddr,
+    pub(super) events: SocketAddr,
+    pub(super) emulator: SocketAddr,
+}
+
+/// The bound listeners.
+pub(super) struct Listeners {
+    pub(super) control: TcpListener,
+    pub(super) events: TcpListener,
+    pub(super) emulator: TcpListener,
+}
+
+impl Addresses {
+    /// Those of the system that uses the data directory, or used it last.
+    pub(super) fn read(data: &Path) -> anyhow::Result<Option<Self>> {
+        let text = kit::files::read_if_exists(&data.join(FILE))?;
+        // What an older version wrote, or a person broke, is as good as nothing.
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    /// Binds all three: the control plane where it was asked to be, the others where they were.
+    pub(super) async fn bind(data: &Path, listen: Option<SocketAddr>) -> anyhow::Result<(Self, Listeners)> {
+        let earlier = Self::read(data)?;
+        let control = match listen {
+            Some(address) => bind_exactly(address).await?,
+            None => bind_preferably(earlier.as_ref().map(|earlier| earlier.control)).await?,
+        };
+        let events = bind_preferably(earlier.as_ref().map(|earlier| earlier.events)).await?;
+        let emulator = bind_preferably(earlier.as_ref().map(|earlier| earlier.emulator)).await?;
+        let addresses =
+            Self { control: control.local_addr()?, events: events.local_addr()?, emulator: emulator.local_addr()? };
+        let text = serde_json::to_vec_pretty(&addresses)?;
+        kit::files::replace(&data.join(FILE), &text, 0o600).context("cannot write into the data directory")?;
+        Ok((addresses, Listeners { control, events, emulator }))
+    }
+
+    pub(super) fn control_url(&self) -> String {
+        url(self.control)
+    }
+
+    pub(super) fn events_url(&self) -> String {
+        url(self.events)
+    }
+
+    pub(super) fn emulator_url(&self) -> String {
+        url(self.emulator)
+    }
+}
+
+/// Where a program on this computer reaches the address: "all addresses" is none.
+fn url(address: SocketAddr) -> String {
+    let ip = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
+}
+
+async fn bind_exactly(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let cure = "stop what listens there, or choose another address with --listen ADDR";
+        failure(Code::Unavailable, format!("cannot listen on {address}: {error}"), cure)
+    })
+}
+
+async fn bind_preferably(address: Option<SocketAddr>) -> anyhow::Result<TcpListener> {
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    if let Some(address) = address.filter(|address| address.ip().is_loopback())
+        && let Ok(listener) = TcpListener::bind(address).await
+    {
+        return Ok(listener);
+    }
+    bind_exactly(anywhere).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_restarted_system_listens_where_it_did_and_a_taken_port_is_named() {
+        let data = tempfile::tempdir().expect("a directory");
+        let (first, listeners) = Addresses::bind(data.path(), None).await.expect("binds");
+        let refused = Addresses::bind(data.path(), Some(first.control)).await.err().expect("taken").to_string();
+        assert!(refused.contains(&first.control.to_string()), "{refused}");
+        drop(listeners);
+        let (second, _) = Addresses::bind(data.path(), None).await.expect("binds again");
+        assert_eq!(first, second);
+        assert_eq!(Addresses::read(data.path()).expect("reads"), Some(second));
+    }
+
+    #[test]
+    fn all_addresses_are_reached_on_this_computer() {
+        assert_eq!(url("0.0.0.0:7600".parse().expect("valid")), "http://127.0.0.1:7600");
+        assert_eq!(url("[::]:7600".parse().expect("valid")), "http://127.0.0.1:7600");
+        assert_eq!(url("10.0.0.5:1".parse().expect("valid")), "http://10.0.0.5:1");
+    }
+}

@@ -1,0 +1,132 @@
+//! The parts of a local system and the order in which they stop: first nobody
+//! decides any more, then the machines end, then those who listen to them.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use control_plane::ControlPlane;
+use kit::{Tasks, Vars};
+use nix::fcntl::{Flock, FlockArg};
+use serde_json::json;
+
+use super::addresses::{Addresses, Listeners};
+use crate::exit::{Code, failure};
+use crate::invocation::Invocation;
+
+const LOCK_FILE: &str = "lock";
+const EVENT_SECRET_FILE: &str = "event-secret";
+/// Machines get ten seconds to end; this is a little more.
+const MACHINES_LIMIT: Duration = Duration::from_secs(20);
+const EVENTS_LIMIT: Duration = Duration::from_secs(10);
+
+/// A running local system.
+pub(super) struct System {
+    pub(super) addresses: Addresses,
+    pub(super) api_key: String,
+    control: ControlPlane,
+    emulator: Tasks,
+    events: Tasks,
+    _lock: Flock<File>,
+}
+
+/// What the command line says of a local system.
+pub(super) struct Wanted {
+    /// Where the control plane must listen; anywhere on this computer when absent.
+    pub(super) listen: Option<SocketAddr>,
+    /// Its database, if it is not the embedded one.
+    pub(super) database_url: Option<String>,
+    /// When a batch counts as over, if not after the usual time.
+    pub(super) suspend_after_ms: Option<u64>,
+}
+
+/// Takes the data directory; nothing when another process has it.
+pub(super) fn lock(data: &Path) -> anyhow::Result<Option<Flock<File>>> {
+    let open = File::options().create(true).truncate(false).write(true).open(data.join(LOCK_FILE));
+    let file = open.map_err(|error| {
+        let message = format!("the data directory {} cannot be used: {error}", data.display());
+        failure(Code::CannotCreate, message, "name one that you may write with --data DIR or BIFROST_DATA")
+    })?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(lock)),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, error)) => Err(error.into()),
+    }
+}
+
+impl System {
+    /// Starts event store, emulator and control plane, in that order.
+    pub(super) async fn start(
+        invocation: &Invocation,
+        data: &Path,
+        lock: Flock<File>,
+        wanted: &Wanted,
+    ) -> anyhow::Result<Self> {
+        let (clock, chance) = (invocation.clock.clone(), invocation.chance.clone());
+        let (addresses, listeners) = Addresses::bind(data, wanted.listen).await?;
+        let Listeners { control, events, emulator } = listeners;
+        let mut vars = compose(invocation, data, &addresses, wanted)?;
+        let metrics = kit::telemetry::init_metrics();
+        let event_tasks = Tasks::new();
+        let event_config = event_store::Config::from_vars(&mut vars, data.join("events"));
+        let emulator_tasks = Tasks::new();
+        let emulator_config = emulator::Config::from_vars(data.join("emulator"), &mut vars);
+        let control_config = control_plane::Config::from_vars(&mut vars, data, wanted.database_url.as_deref(), &chance);
+        vars.finish()?;
+        let (event_config, mut control_config) =
+            event_config.zip(control_config).expect("whatever is missing was a problem");
+        pass_on(&mut control_config, &invocation.vars);
+        let api_key = control_config.api_key.clone();
+        event_store::start(event_config, events, clock.clone(), None, &event_tasks).await?;
+        emulator::start(emulator_config, emulator, clock.clone(), chance.clone(), &emulator_tasks).await?;
+        let control = control_plane::start(control_config, control, clock, chance, metrics).await?;
+        Ok(Self { addresses, api_key, control, emulator: emulator_tasks, events: event_tasks, _lock: lock })
+    }
+
+    /// Waits until no machine has anything to do, at most so long.
+    pub(super) async fn settled_within(&self, limit: Duration) {
+        self.control.settled_within(limit).await;
+    }
+
+    /// Stops everything and leaves no process behind.
+    pub(super) async fn stop(self) {
+        self.control.stop_background().await;
+        if let Err(still) = self.emulator.stop_within(MACHINES_LIMIT).await {
+            tracing::warn!(%still, "machines had to be left");
+        }
+        self.control.stop().await;
+        if let Err(still) = self.events.stop_within(EVENTS_LIMIT).await {
+            tracing::warn!(%still, "the event store had to be left");
+        }
+    }
+}
+
+/// The environment that the parts would have if they were deployed: they find each other by URL.
+fn compose(invocation: &Invocation, data: &Path, addresses: &Addresses, wanted: &Wanted) -> anyhow::Result<Vars> {
+    let secret = control_plane::secret_of(data, EVENT_SECRET_FILE, &invocation.chance)?;
+    let runner = json!([std::env::current_exe()?, "runner"]);
+    let settings = [
+        ("FLY_EVENT_SECRET", secret.reveal()),
+        ("FLY_FLAPS_BASE_URL", addresses.emulator_url()),
+        // Only this system knows it, so no other program starts machines here.
+        ("FLY_API_TOKEN", secret.derive("emulator").token("api")),
+        ("BIFROST_FLY_UNPACED", "true".into()),
+        ("BIFROST_EVENTS_URL", addresses.events_url()),
+        ("BIFROST_PUBLIC_URL", addresses.control_url()),
+        ("BIFROST_RUNNER_COMMAND", runner.to_string()),
+        ("BIFROST_ALLOW_LOCAL_REPOSITORIES", "true".into()),
+    ];
+    let vars = invocation.vars.clone().with(settings);
+    let batch_end = wanted.suspend_after_ms.map(|ms| ("BIFROST_SUSPEND_AFTER_MS", ms.to_string()));
+    Ok(vars.with(batch_end))
+}
+
+/// Local runners use this computer's tools, so they need what the tools find their way by.
+fn pass_on(config: &mut control_plane::Config, vars: &Vars) {
+    let mut pool = (*config.pool).clone();
+    let known =
+        runner::TOOL_VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), vars.text(name)?.to_owned())));
+    pool.provider.runner_env = known.collect();
+    config.pool = pool.into();
+}

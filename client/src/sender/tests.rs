@@ -1,0 +1,71 @@
+//! The probe before a batch (TEL-3a). Deliveries to a real store are tested beside the store.
+
+use chrono::DateTime;
+use kit::Clock;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use wire::id::EventId;
+use wire::signature::Key;
+use wiremock::matchers::path;
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
+use super::*;
+use crate::events::Signer;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+fn event(payload: &str) -> Event {
+    let now = DateTime::from_timestamp(1_700_000_000, 0).expect("in range");
+    Event {
+        id: EventId::mint(now, [1; 10]),
+        kind: "test".into(),
+        task_id: None,
+        execution_id: None,
+        producer: "tests".into(),
+        created_at: now,
+        schema_version: 1,
+        payload: serde_json::value::RawValue::from_string(payload.into()).expect("is JSON"),
+    }
+}
+
+/// Answers with the status and says so.
+fn telling(seen: &mpsc::UnboundedSender<u16>, status: u16) -> impl Fn(&Request) -> ResponseTemplate + use<> {
+    let seen = seen.clone();
+    move |_| {
+        seen.send(status).expect("the test listens");
+        ResponseTemplate::new(status).set_body_json(json!({ "events": [] }))
+    }
+}
+
+#[tokio::test]
+async fn after_a_failure_nothing_is_posted_to_a_store_that_is_not_healthy() {
+    let server = MockServer::start().await;
+    let (seen, mut statuses) = mpsc::unbounded_channel();
+    Mock::given(path("/v1/events")).respond_with(telling(&seen, 500)).up_to_n_times(1).mount(&server).await;
+    Mock::given(path("/health")).respond_with(telling(&seen, 503)).up_to_n_times(2).mount(&server).await;
+    Mock::given(path("/health")).respond_with(telling(&seen, 200)).mount(&server).await;
+    Mock::given(path("/v1/events")).respond_with(telling(&seen, 201)).mount(&server).await;
+    let key = Key::from_bytes([1; 32]);
+    let signer = Signer { key, key_id: None, clock: Clock::system(), chance: Chance::system() };
+    let store = EventStore::new(&server.uri(), signer);
+    let (directory, tasks) = (TempDir::new().unwrap(), Tasks::new());
+    let limits = Limits { spool_bytes: 1_000_000, batch_events: 10, batch_bytes: 100_000 };
+    let sender = Sender::open(directory.path(), store, limits, Chance::system(), &tasks).unwrap();
+    sender.send(event("1")).await;
+    assert!(sender.flush(DEADLINE).await);
+    tasks.stop_within(DEADLINE).await.unwrap();
+    let mut order = Vec::new();
+    while let Ok(status) = statuses.try_recv() {
+        order.push(status);
+    }
+    assert_eq!(order, [500, 503, 503, 200, 201]);
+}
+
+#[test]
+fn an_event_is_one_line_however_its_payload_is_laid_out() {
+    let line = line(&event("{\n\"a\":\r\n\"\\n\"}"));
+    assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+    let back: Event = serde_json::from_slice(&line).expect("reads back");
+    assert_eq!(back.payload.get(), "{ \"a\":\r \"\\n\"}");
+}

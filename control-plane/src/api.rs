@@ -1,0 +1,95 @@
+//! The HTTP API: the routes, what every request goes through, and the OpenAPI
+//! document made of the same handlers.
+//!
+//! Canonical paths begin with `/v1`; the backlogs' literal paths (`/tasks`, …)
+//! lead to the same handlers (decision C-25).
+
+mod app;
+mod body;
+mod caller;
+mod events;
+mod executions;
+mod health;
+mod logs;
+mod machines;
+mod problem;
+mod record;
+mod tasks;
+mod worker_protocol;
+mod workers;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, Request};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(crate) use app::App;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Every route with its documentation, below `/v1`.
+fn operations() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(tasks::submit, tasks::list))
+        .routes(routes!(tasks::get, tasks::update))
+        .routes(routes!(tasks::cancel))
+        .routes(routes!(tasks::retry))
+        .routes(routes!(tasks::why))
+        .routes(routes!(logs::logs))
+        .routes(routes!(executions::list, executions::start))
+        .routes(routes!(executions::complete))
+        .routes(routes!(machines::list))
+        .routes(routes!(workers::list, workers::add))
+        .routes(routes!(workers::stale))
+        .routes(routes!(workers::get, workers::remove))
+        .routes(routes!(worker_protocol::heartbeat))
+        .routes(routes!(worker_protocol::register))
+        .routes(routes!(worker_protocol::next))
+        .routes(routes!(worker_protocol::start))
+        .routes(routes!(worker_protocol::complete))
+        .routes(routes!(events::feed))
+        .routes(routes!(events::of_task))
+}
+
+/// The OpenAPI document.
+pub fn openapi() -> OpenApi {
+    let (_, mut document) = OpenApiRouter::new().nest("/v1", operations()).split_for_parts();
+    document.info.title = "Bifrost".into();
+    document.info.version = env!("CARGO_PKG_VERSION").into();
+    document.info.description =
+        Some("Runs coding agents and jobs on machines that cost nothing while they wait.".into());
+    document
+}
+
+/// The whole API, ready to serve.
+pub(crate) fn router(app: App) -> Router {
+    let (operations, _) = operations().split_for_parts();
+    Router::new()
+        .nest("/v1", operations.clone())
+        .merge(operations)
+        .merge(health::router())
+        .fallback(problem::no_such_route)
+        .method_not_allowed_fallback(problem::no_such_method)
+        .layer(DefaultBodyLimit::max(wire::limit::BODY_BYTES))
+        .layer(CatchPanicLayer::custom(problem::from_panic))
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(SetRequestIdLayer::new(REQUEST_ID, NameRequests(app.ctx.chance.clone())))
+        .with_state(app)
+}
+
+/// Names requests that come without a name.
+#[derive(Clone)]
+struct NameRequests(kit::Chance);
+
+impl MakeRequestId for NameRequests {
+    fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
+        self.0.hex::<8>().parse().ok().map(RequestId::new)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! Who is asking: people and programs by API key, machines by their token,
+//! workers by theirs. A handler that needs a permission names it in its
+//! arguments, and gets a tenant from nowhere else.
+
+use std::marker::PhantomData;
+
+use access::Caller;
+use access::permission::Required;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use kernel::Error;
+use pool::workers::Worker;
+use wire::id::WorkerId;
+
+use super::App;
+use super::problem::ApiError;
+
+/// A caller whose key carries the permission `P`.
+pub(crate) struct Allowed<P>(pub(crate) Caller, pub(crate) PhantomData<P>);
+
+impl<P: Required> FromRequestParts<App> for Allowed<P> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let caller = access::authenticate(&app.ctx, bearer(parts)?).await?;
+        caller.require(P::PERMISSION)?;
+        Ok(Self(caller, PhantomData))
+    }
+}
+
+/// The token that a machine or a worker sent; what it opens depends on the body.
+pub(crate) struct Bearer(pub(crate) String);
+
+impl FromRequestParts<App> for Bearer {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
+        Ok(Self(bearer(parts)?.to_owned()))
+    }
+}
+
+/// The worker that the path names, proven by its token.
+pub(crate) struct ThisWorker(pub(crate) Worker);
+
+impl FromRequestParts<App> for ThisWorker {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let refused = Error::Unauthenticated("the worker's token is not valid; register again");
+        let Ok(Path(names)) = Path::<Vec<(String, String)>>::from_request_parts(parts, app).await else {
+            return Err(refused.into());
+        };
+        let id: Option<WorkerId> = names.first().and_then(|(_, text)| text.parse().ok());
+        let token = bearer(parts)?;
+        let mut tx = app.ctx.read("api.this_worker").await?;
+        let worker = match id {
+            Some(id) => pool::workers::find(&mut tx, id).await?,
+            None => None,
+        };
+        let proven = worker
+            .filter(|worker| worker.boot.is_some_and(|boot| app.credentials.owns_worker_token(worker.id, boot, token)));
+        proven.map(Self).ok_or_else(|| refused.into())
+    }
+}
+
+fn bearer(parts: &Parts) -> Result<&str, Error> {
+    let header = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = header.and_then(|value| value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")));
+    token.map(str::trim).filter(|token| !token.is_empty()).ok_or(Error::Unauthenticated(
+        "an API key is needed: send the header Authorization: Bearer KEY (see the file api-key of the data directory)",
+    ))
+}

@@ -1,0 +1,57 @@
+//! Executions over HTTP, for work that no runner of the pool carries out.
+
+use access::permission::{TasksRead, TasksWrite};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use wire::execution::{ExecutionResult, ExecutionView, NewExecution};
+use wire::id::{ExecutionId, TaskId};
+use wire::problem::Problem;
+use work::executions;
+
+use super::App;
+use super::body::{Body, Id};
+use super::caller::Allowed;
+use super::problem::ApiError;
+
+/// All attempts at a task, the newest first.
+#[utoipa::path(
+    get, path = "/tasks/{id}/executions", tag = "executions", params(("id" = TaskId, Path)),
+    responses((status = 200, body = Vec<ExecutionView>), (status = 401, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn list(
+    State(app): State<App>,
+    Allowed(caller, _): Allowed<TasksRead>,
+    Id(id): Id<TaskId>,
+) -> Result<Json<Vec<ExecutionView>>, ApiError> {
+    Ok(Json(executions::of_task(&app.ctx, caller.tenant, id).await?))
+}
+
+/// Begins an execution of a task that was assigned by hand.
+#[utoipa::path(
+    post, path = "/tasks/{id}/executions", tag = "executions", params(("id" = TaskId, Path)), request_body = NewExecution,
+    responses((status = 201, body = ExecutionView), (status = 400, body = Problem), (status = 401, body = Problem),
+              (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn start(
+    State(app): State<App>,
+    Allowed(caller, _): Allowed<TasksWrite>,
+    Id(id): Id<TaskId>,
+    Body(new): Body<NewExecution>,
+) -> Result<(StatusCode, Json<ExecutionView>), ApiError> {
+    let execution = executions::start_by_hand(&app.ctx, caller.tenant, id, new).await?;
+    Ok((StatusCode::CREATED, Json(execution)))
+}
+
+/// Ends such an execution, and its task with it.
+#[utoipa::path(
+    post, path = "/executions/{id}/complete", tag = "executions", params(("id" = ExecutionId, Path)),
+    request_body = ExecutionResult,
+    responses((status = 200, body = ExecutionView), (status = 400, body = Problem), (status = 401, body = Problem),
+              (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn complete(
+    State(app): State<App>,
+    Allowed(caller, _): Allowed<TasksWrite>,
+    Id(id): Id<ExecutionId>,
+    Body(result): Body<ExecutionResult>,
+) -> Result<Json<ExecutionView>, ApiError> {
+    Ok(Json(executions::complete_by_hand(&app.ctx, caller.tenant, id, result).await?))
+}

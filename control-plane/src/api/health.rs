@@ -1,0 +1,57 @@
+//! Whether the process lives, whether it can work, its numbers, its document.
+//! The first two and the document need no key (decision C-26).
+
+use access::permission::MachinesRead;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+
+use super::App;
+use super::caller::Allowed;
+use super::problem::{problem, respond};
+
+pub(super) fn router() -> Router<App> {
+    Router::new()
+        .route("/health", get(health))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/openapi.json", get(openapi))
+}
+
+/// The process is up.
+async fn health() -> Response {
+    Json(json!({ "status": "ok" })).into_response()
+}
+
+/// What the process depends on is up; 503 names what is not.
+async fn ready(State(app): State<App>) -> Response {
+    let (database, events) = tokio::join!(database(&app), app.events.ready());
+    let mut missing = Vec::new();
+    missing.extend(database.err().map(|_| "the database"));
+    missing.extend(events.err().map(|_| "the event store"));
+    if missing.is_empty() {
+        return Json(json!({ "status": "ready" })).into_response();
+    }
+    let detail = format!("{} cannot be used", missing.join(" and "));
+    respond(&problem(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail))
+}
+
+async fn database(app: &App) -> kernel::Result<i64> {
+    let mut tx = app.ctx.read("api.ready").await?;
+    kernel::outbox::backlog(&mut tx).await
+}
+
+/// Numbers for Prometheus; its scraper sends an API key as its bearer token.
+async fn metrics(State(app): State<App>, Allowed(..): Allowed<MachinesRead>) -> Response {
+    if let Ok(backlog) = database(&app).await {
+        metrics::gauge!("outbox_pending").set(f64::from(i32::try_from(backlog).unwrap_or(i32::MAX)));
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render()).into_response()
+}
+
+async fn openapi() -> Response {
+    Json(super::openapi()).into_response()
+}

@@ -1,0 +1,135 @@
+//! Tasks over HTTP.
+
+use access::permission::{TasksRead, TasksWrite};
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use kernel::idempotency::Attempt;
+use serde::Deserialize;
+use wire::id::TaskId;
+use wire::problem::Problem;
+use wire::task::{NewTask, Priority, TaskChange, TaskStatus, TaskView};
+use wire::why::Why;
+use work::tasks::{self, Filter};
+
+use super::App;
+use super::body::{Body, Id, Parameters};
+use super::caller::Allowed;
+use super::problem::ApiError;
+
+/// The header that makes a write safe to repeat.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Submits a task.
+#[utoipa::path(
+    post, path = "/tasks", tag = "tasks", request_body = NewTask,
+    params(("idempotency-key" = Option<String>, Header, description = "Makes a repeat give the first answer")),
+    responses((status = 201, body = TaskView), (status = 400, body = Problem), (status = 401, body = Problem),
+              (status = 403, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn submit(
+    State(app): State<App>,
+    Allowed(caller, _): Allowed<TasksWrite>,
+    headers: HeaderMap,
+    Body(new): Body<NewTask>,
+) -> Result<(StatusCode, Json<TaskView>), ApiError> {
+    let key = headers.get(IDEMPOTENCY_KEY).map(|value| value.to_str().unwrap_or(""));
+    let attempt = key.map(|key| Attempt::new(key, "tasks.submit", &new)).transpose()?;
+    let task = tasks::submit(&app.ctx, &app.work, caller.tenant, new, attempt.as_ref()).await?;
+    Ok((StatusCode::CREATED, Json(task)))
+}
+
+/// What to list.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    /// Only tasks that stand so.
+    status: Option<TaskStatus>,
+    /// Only tasks of this priority.
+    priority: Option<i16>,
+    /// At most this many, 100 when absent, 1,000 at most.
+    limit: Option<i64>,
+    /// After so many.
+    offset: Option<i64>,
+}
+
+/// Tasks, most urgent and then oldest first. `x-total-count` tells how many there are.
+#[utoipa::path(
+    get, path = "/tasks", tag = "tasks", params(ListQuery),
+    responses((status = 200, body = Vec<TaskView>), (status = 400, body = Problem), (status = 401, body = Problem)))]
+pub(super) async fn list(
+    State(app): State<App>,
+    Allowed(caller, _): Allowed<TasksRead>,
+    Parameters(query): Parameters<ListQuery>,
+) -> Result<Response, ApiError> {
+    let priority = query.priority.map(Priority::try_from).transpose();
+    let priority = priority.map_err(|error| kernel::Error::invalid("priority", error.to_string()))?;
+    let filter = Filter { status: query.status, priority, limit: query.limit, offset: query.offset };
+    let page = tasks::list(&app.ctx, caller.tenant, filter).await?;
+    Ok(([("x-total-count", page.total.to_string())], Json(page.tasks)).into_response())
+}
+
+/// One task with its newest execution.
+#[utoipa::path(
+    get, path = "/tasks/{id}", tag = "tasks", params(("id" = TaskId, Path)),
+    responses((status = 200, body = TaskView), (status = 400, body = Problem), (status = 401, body = Problem),
+              (status = 404, body = Problem)))]
+pub(super) async fn get(
+    State(app): State<App>,
+    Allowed(caller, _): Allowed<TasksRead>,
+    Id(id): Id<TaskId>,
+) -> Result<Json<TaskView>, ApiError> {
+    Ok(Json(tasks::get(&app.ctx, caller.tenant, id).await?))
+}
+
+/// Changes some fields of a task.
+#[utoipa::path(
+    patch, path = "/tasks/{id}", tag = "tasks", params(("id" = TaskId, Path)), request_body = TaskChange,
+    responses((status = 200, body = TaskView), (status = 400, body = Problem), (status = 401, body = Problem),
+              (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn update(
+    State(app): State<App>,
+    Allowed(caller, _): Allowed<TasksWrite>,
+    Id(id): Id<TaskId>,
+    Body(change): Body<TaskChange>,
+) -> Result<Json<TaskView>, ApiError> {
+    Ok(Json(tasks::update(&app.ctx, caller.tenant, id, change).await?))
+}
+
+/// Calls a task off; one that runs ends when its worker has ended it.
+#[utoipa::path(
+    post, path = "/tasks/{id}/cancel", tag = "tasks", params(("id" = TaskId, Path)),
+    responses((status = 200, body = TaskView), (status = 401, body = Problem), (status = 404, body = Problem),
+              (status = 409, body = Problem)))]
+pub(super) async fn cancel(
+    State(app): State<App>,
+    Allowed(caller, _): Allowed<TasksWrite>,
+    Id(id): Id<TaskId>,
+) -> Result<Json<TaskView>, ApiError> {
+    Ok(Json(tasks::cancel(&app.ctx, caller.tenant, id).await?))
+}
+
+/// Makes a failed task ready again.
+#[utoipa::path(
+    post, path = "/tasks/{id}/retry", tag = "tasks", params(("id" = TaskId, Path)),
+    responses((status = 200, body = TaskView), (status = 401, body = Problem), (status = 404, body = Problem),
+              (status = 409, body = Problem)))]
+pub(super) async fn retry(
+    State(app): State<App>,
+    Allowed(caller, _): Allowed<TasksWrite>,
+    Id(id): Id<TaskId>,
+) -> Result<Json<TaskView>, ApiError> {
+    Ok(Json(tasks::retry(&app.ctx, caller.tenant, id).await?))
+}
+
+/// What a task waits for, the nearest obstacle first.
+#[utoipa::path(
+    get, path = "/tasks/{id}/why", tag = "tasks", params(("id" = TaskId, Path)),
+    responses((status = 200, body = Why), (status = 401, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn why(
+    State(app): State<App>,
+    Allowed(caller, _): Allowed<TasksRead>,
+    Id(id): Id<TaskId>,
+) -> Result<Json<Why>, ApiError> {
+    Ok(Json(work::why(&app.ctx, &app.pool, caller.tenant, id).await?))
+}

@@ -1,0 +1,145 @@
+//! The worker protocol over HTTP; see [`wire::worker`].
+
+use axum::Json;
+use axum::extract::State;
+use kernel::Error;
+use serde::{Deserialize, Serialize};
+use wire::id::{ExecutionId, WorkerId};
+use wire::problem::Problem;
+use wire::signature::machine_key_id;
+use wire::worker::{
+    Completion, EventAccess, Heartbeat, HeartbeatReply, Instruction, Poll, Register, Registered, Running, Start,
+    WorkerView,
+};
+use work::leases;
+
+use super::App;
+use super::body::{Body, Id, Ids};
+use super::caller::{Bearer, ThisWorker};
+use super::problem::ApiError;
+
+/// Takes a runner in. The bearer is its machine's token.
+#[utoipa::path(
+    post, path = "/workers/register", tag = "worker protocol", request_body = Register,
+    responses((status = 200, body = Registered), (status = 400, body = Problem), (status = 401, body = Problem)))]
+pub(super) async fn register(
+    State(app): State<App>,
+    Bearer(token): Bearer,
+    Body(register): Body<Register>,
+) -> Result<Json<Registered>, ApiError> {
+    if !app.credentials.owns_machine_token(register.machine_id, &token) {
+        return Err(Error::Unauthenticated("the machine's token is not valid").into());
+    }
+    let worker = leases::register(&app.ctx, &app.work, &register).await?.worker;
+    let key_id = machine_key_id(register.machine_id);
+    Ok(Json(Registered {
+        worker_id: worker,
+        token: app.credentials.worker_token(worker, register.boot),
+        lease_seconds: app.work.lease.as_secs(),
+        heartbeat_seconds: app.work.heartbeat.as_secs().max(1),
+        events: EventAccess {
+            url: app.events.base().to_owned(),
+            key: app.event_secret.derive(&key_id).reveal(),
+            key_id,
+        },
+    }))
+}
+
+/// Waits for something to do.
+#[utoipa::path(
+    post, path = "/workers/{id}/next", tag = "worker protocol", params(("id" = WorkerId, Path)), request_body = Poll,
+    responses((status = 200, body = Instruction), (status = 401, body = Problem)))]
+pub(super) async fn next(
+    State(app): State<App>,
+    ThisWorker(worker): ThisWorker,
+    Body(poll): Body<Poll>,
+) -> Result<Json<Instruction>, ApiError> {
+    tokio::select! {
+        instruction = leases::next(&app.ctx, &app.work, worker.id, &poll) => Ok(Json(instruction?)),
+        // A server that stops must not wait for those who wait for it.
+        () = app.serving.stopping() => Ok(Json(Instruction::Wait)),
+    }
+}
+
+/// A heartbeat: of a runner with its leases, or of a worker registered by hand with its load.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AnyHeartbeat {
+    /// What a runner is working on; each of these leases is renewed.
+    #[serde(default)]
+    running: Vec<Running>,
+    /// How many executions a worker registered by hand has.
+    #[serde(default)]
+    current_load: Option<i32>,
+}
+
+/// The answer to either.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+pub(super) enum AnyHeartbeatReply {
+    /// To a runner.
+    Runner(HeartbeatReply),
+    /// To a worker registered by hand.
+    ByHand(Box<WorkerView>),
+}
+
+/// Notes that a worker is alive. A runner sends its own token, anybody else an API key that may
+/// write workers.
+#[utoipa::path(
+    post, path = "/workers/{id}/heartbeat", tag = "worker protocol", params(("id" = WorkerId, Path)),
+    request_body = AnyHeartbeat,
+    responses((status = 200, body = AnyHeartbeatReply), (status = 400, body = Problem), (status = 401, body = Problem),
+              (status = 404, body = Problem)))]
+pub(super) async fn heartbeat(
+    State(app): State<App>,
+    Id(id): Id<WorkerId>,
+    Bearer(token): Bearer,
+    Body(heartbeat): Body<AnyHeartbeat>,
+) -> Result<Json<AnyHeartbeatReply>, ApiError> {
+    if owns(&app, id, &token).await? {
+        let heartbeat = Heartbeat { running: heartbeat.running };
+        let reply = leases::heartbeat(&app.ctx, &app.work, id, &heartbeat).await?;
+        return Ok(Json(AnyHeartbeatReply::Runner(reply)));
+    }
+    let caller = access::authenticate(&app.ctx, &token).await?;
+    caller.require(access::permission::Permission::WorkersWrite)?;
+    let worker = pool::workers::heartbeat_by_hand(&app.ctx, id, heartbeat.current_load).await?;
+    Ok(Json(AnyHeartbeatReply::ByHand(Box::new(worker.into()))))
+}
+
+async fn owns(app: &App, id: WorkerId, token: &str) -> Result<bool, Error> {
+    let mut tx = app.ctx.read("api.heartbeat").await?;
+    let worker = pool::workers::find(&mut tx, id).await?;
+    let boot = worker.and_then(|worker| worker.boot);
+    Ok(boot.is_some_and(|boot| app.credentials.owns_worker_token(id, boot, token)))
+}
+
+/// Says that work on an execution has begun.
+#[utoipa::path(
+    post, path = "/workers/{id}/executions/{execution_id}/start", tag = "worker protocol",
+    params(("id" = WorkerId, Path), ("execution_id" = ExecutionId, Path)), request_body = Start,
+    responses((status = 200), (status = 401, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn start(
+    State(app): State<App>,
+    ThisWorker(worker): ThisWorker,
+    Ids(_, execution): Ids<WorkerId, ExecutionId>,
+    Body(start): Body<Start>,
+) -> Result<Json<()>, ApiError> {
+    leases::start(&app.ctx, worker.id, execution, start.fence).await?;
+    Ok(Json(()))
+}
+
+/// Says how an execution ended.
+#[utoipa::path(
+    post, path = "/workers/{id}/executions/{execution_id}/complete", tag = "worker protocol",
+    params(("id" = WorkerId, Path), ("execution_id" = ExecutionId, Path)), request_body = Completion,
+    responses((status = 200), (status = 401, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn complete(
+    State(app): State<App>,
+    ThisWorker(worker): ThisWorker,
+    Ids(_, execution): Ids<WorkerId, ExecutionId>,
+    Body(completion): Body<Completion>,
+) -> Result<Json<()>, ApiError> {
+    leases::complete(&app.ctx, worker.id, execution, completion).await?;
+    Ok(Json(()))
+}

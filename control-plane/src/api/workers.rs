@@ -1,0 +1,98 @@
+//! Workers over HTTP, for people and for workers that no machine of the pool carries.
+
+use access::permission::{MachinesRead, WorkersWrite};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use wire::id::WorkerId;
+use wire::problem::Problem;
+use wire::worker::WorkerView;
+
+use super::App;
+use super::body::{Body, Id};
+use super::caller::Allowed;
+use super::problem::ApiError;
+
+/// Every worker, the last heard first.
+#[utoipa::path(
+    get, path = "/workers", tag = "pool",
+    responses((status = 200, body = Vec<WorkerView>), (status = 401, body = Problem)))]
+pub(super) async fn list(
+    State(app): State<App>,
+    Allowed(..): Allowed<MachinesRead>,
+) -> Result<Json<Vec<WorkerView>>, ApiError> {
+    Ok(Json(views(pool::workers::list(&app.ctx).await?)))
+}
+
+/// Workers that were silent for five minutes, now disabled, with what they still hold.
+#[utoipa::path(
+    get, path = "/workers/stale", tag = "pool",
+    responses((status = 200, body = Vec<WorkerView>), (status = 401, body = Problem)))]
+pub(super) async fn stale(
+    State(app): State<App>,
+    Allowed(..): Allowed<WorkersWrite>,
+) -> Result<Json<Vec<WorkerView>>, ApiError> {
+    Ok(Json(views(pool::workers::disable_stale(&app.ctx).await?)))
+}
+
+fn views(workers: Vec<pool::workers::Worker>) -> Vec<WorkerView> {
+    workers.into_iter().map(Into::into).collect()
+}
+
+/// One worker.
+#[utoipa::path(
+    get, path = "/workers/{id}", tag = "pool", params(("id" = WorkerId, Path)),
+    responses((status = 200, body = WorkerView), (status = 401, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn get(
+    State(app): State<App>,
+    Allowed(..): Allowed<MachinesRead>,
+    Id(id): Id<WorkerId>,
+) -> Result<Json<WorkerView>, ApiError> {
+    Ok(Json(pool::workers::get(&app.ctx, id).await?.into()))
+}
+
+/// A worker that somebody else runs.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewWorker {
+    /// What kind of work it takes, such as `claude_code`.
+    worker_type: String,
+    /// Executions it takes at once; 1 when absent.
+    #[serde(default = "one")]
+    capacity: i32,
+    /// Anything else it wants to tell.
+    #[serde(default)]
+    metadata: serde_json::Value,
+}
+
+fn one() -> i32 {
+    1
+}
+
+/// Registers a worker that no machine of the pool carries.
+#[utoipa::path(
+    post, path = "/workers", tag = "pool", request_body = NewWorker,
+    responses((status = 201, body = WorkerView), (status = 400, body = Problem), (status = 401, body = Problem)))]
+pub(super) async fn add(
+    State(app): State<App>,
+    Allowed(..): Allowed<WorkersWrite>,
+    Body(new): Body<NewWorker>,
+) -> Result<(StatusCode, Json<WorkerView>), ApiError> {
+    let worker = pool::workers::add(&app.ctx, &new.worker_type, new.capacity, new.metadata).await?;
+    Ok((StatusCode::CREATED, Json(worker.into())))
+}
+
+/// Forgets such a worker.
+#[utoipa::path(
+    delete, path = "/workers/{id}", tag = "pool", params(("id" = WorkerId, Path)),
+    responses((status = 204), (status = 401, body = Problem), (status = 404, body = Problem),
+              (status = 409, body = Problem)))]
+pub(super) async fn remove(
+    State(app): State<App>,
+    Allowed(..): Allowed<WorkersWrite>,
+    Id(id): Id<WorkerId>,
+) -> Result<StatusCode, ApiError> {
+    pool::workers::remove(&app.ctx, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,196 @@
+//! The control plane's configuration, read once. Each field names its variable,
+//! unit and default.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fly::{Pace, Token};
+use kernel::Address;
+use kit::{Chance, Vars, files};
+use pool::Credentials;
+use wire::signature::Key;
+
+/// Everything the control plane must know to start.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `DATABASE_URL`: `postgres://…` or a file; `control.db` in the data directory by default.
+    pub database: Address,
+    /// `BIFROST_API_KEY` or `CAIRN_API_KEY`: the first key; made in the file `api-key` when not set.
+    pub api_key: String,
+    /// `BIFROST_SECRET`: what tokens are derived from, base64; made in the file `secret` when not set.
+    pub secret: Key,
+    /// The Machines API.
+    pub provider: Provider,
+    /// The event store.
+    pub events: Events,
+    /// Bounds of the pool.
+    pub pool: Arc<pool::Settings>,
+    /// Bounds of work.
+    pub work: Arc<work::Settings>,
+}
+
+/// How the Machines API is reached.
+#[derive(Debug, Clone)]
+pub struct Provider {
+    /// `FLY_FLAPS_BASE_URL` or `FLY_API_HOSTNAME`: the base URL without `/v1`.
+    pub url: String,
+    /// `FLY_API_TOKEN`.
+    pub token: Token,
+    /// Fly's rate limits, or none for the local emulator.
+    pub pace: Pace,
+}
+
+/// How the event store is reached.
+#[derive(Debug, Clone)]
+pub struct Events {
+    /// `BIFROST_EVENTS_URL`: its base URL, as the control plane and the machines reach it.
+    pub url: String,
+    /// `FLY_EVENT_SECRET`: the master secret, base64 of at least 32 bytes.
+    pub secret: Key,
+}
+
+/// The file of the data directory that holds the first API key.
+pub const API_KEY_FILE: &str = "api-key";
+/// The file of the data directory that holds the secret of tokens.
+const SECRET_FILE: &str = "secret";
+
+impl Config {
+    /// Takes everything from the environment and the data directory; problems stay in `vars`.
+    pub fn from_vars(vars: &mut Vars, data: &Path, database: Option<&str>, chance: &Chance) -> Option<Self> {
+        let database = match database.or(vars.text("DATABASE_URL")) {
+            Some(text) => problem(vars, "DATABASE_URL", Address::from_str(text)),
+            None => Some(Address::Sqlite(data.join("control.db"))),
+        };
+        let given_key = vars.text("BIFROST_API_KEY").or(vars.text("CAIRN_API_KEY")).map(str::to_owned);
+        let api_key = match given_key {
+            Some(key) => Some(key),
+            None => problem(vars, API_KEY_FILE, api_key_of(data, chance)),
+        };
+        let secret = match vars.text("BIFROST_SECRET").map(str::to_owned) {
+            Some(text) => problem(vars, "BIFROST_SECRET", Key::parse(&text)),
+            None => problem(vars, SECRET_FILE, secret_of(data, SECRET_FILE, chance)),
+        };
+        let provider = Provider::from_vars(vars);
+        let events = Events::from_vars(vars);
+        let (database, api_key, secret) = (database?, api_key?, secret?);
+        let pool = pool_settings(vars, &secret);
+        let work = work_settings(vars);
+        Some(Self {
+            database,
+            api_key,
+            secret,
+            provider: provider?,
+            events: events?,
+            pool: pool.into(),
+            work: work.into(),
+        })
+    }
+
+    pub(crate) fn credentials(&self) -> Credentials {
+        Credentials::new(&self.secret)
+    }
+}
+
+impl Provider {
+    fn from_vars(vars: &mut Vars) -> Option<Self> {
+        let url =
+            vars.text("FLY_FLAPS_BASE_URL").or(vars.text("FLY_API_HOSTNAME")).unwrap_or("https://api.machines.dev");
+        let url = url.to_owned();
+        let token = vars.required("FLY_API_TOKEN");
+        let pace = if vars.or("BIFROST_FLY_UNPACED", false) { Pace::Unlimited } else { Pace::Fly };
+        Some(Self { url, token: token?, pace })
+    }
+}
+
+impl Events {
+    fn from_vars(vars: &mut Vars) -> Option<Self> {
+        let url = vars.required("BIFROST_EVENTS_URL");
+        let secret = vars.required::<String>("FLY_EVENT_SECRET");
+        let secret = problem(vars, "FLY_EVENT_SECRET", Key::parse(&secret?));
+        Some(Self { url: url?, secret: secret? })
+    }
+}
+
+/// The first API key of a data directory; made, for its owner's eyes only, when there is none.
+pub fn api_key_of(data: &Path, chance: &Chance) -> std::io::Result<String> {
+    let path = data.join(API_KEY_FILE);
+    let key = files::read_or_create(&path, 0o600, || format!("bifrost_{}\n", chance.hex::<20>()))?;
+    Ok(key.trim().to_owned())
+}
+
+/// A secret of a data directory; made, for its owner's eyes only, when there is none.
+pub fn secret_of(data: &Path, file: &str, chance: &Chance) -> anyhow::Result<Key> {
+    let text = files::read_or_create(&data.join(file), 0o600, || Key::from_bytes(chance.bytes()).reveal() + "\n")?;
+    Ok(Key::parse(&text)?)
+}
+
+/// Names the pool at the provider: derived, so that it stays the same, and of letters that Fly allows in names.
+fn pool_name(secret: &Key) -> String {
+    let token = secret.derive("pool").token("name").to_ascii_lowercase();
+    token.chars().filter(char::is_ascii_alphanumeric).take(8).collect()
+}
+
+fn pool_settings(vars: &mut Vars, secret: &Key) -> pool::Settings {
+    let defaults = pool::Settings::default();
+    let machines_max = vars.or("BIFROST_MAX_MACHINES", defaults.machines_max);
+    if !(1..=wire::limit::MACHINES_MAX).contains(&machines_max) {
+        vars.problem(format!("BIFROST_MAX_MACHINES: must be from 1 to {}", wire::limit::MACHINES_MAX));
+    }
+    let seconds = |vars: &mut Vars, name, default: Duration| Duration::from_secs(vars.or(name, default.as_secs()));
+    pool::Settings {
+        machines_max,
+        queue_per_machine: vars.or("BIFROST_QUEUE_PER_MACHINE", defaults.queue_per_machine),
+        suspend_after: Duration::from_millis(vars.or("BIFROST_SUSPEND_AFTER_MS", 5_000)),
+        destroy_after: seconds(vars, "BIFROST_DESTROY_AFTER_SECONDS", defaults.destroy_after),
+        boot_patience: seconds(vars, "BIFROST_BOOT_PATIENCE_SECONDS", defaults.boot_patience),
+        resume_patience: seconds(vars, "BIFROST_RESUME_PATIENCE_SECONDS", defaults.resume_patience),
+        provider: pool_provider(vars, secret),
+        ..defaults
+    }
+}
+
+fn pool_provider(vars: &mut Vars, secret: &Key) -> pool::Provider {
+    let defaults = pool::Provider::default();
+    let runner_command = vars.text("BIFROST_RUNNER_COMMAND").map(serde_json::from_str::<Vec<String>>);
+    let runner_command = match runner_command.transpose() {
+        Ok(command) => command,
+        Err(_) => {
+            vars.problem("BIFROST_RUNNER_COMMAND: must be a JSON array of strings, such as [\"bifrost-runner\"]");
+            None
+        }
+    };
+    pool::Provider {
+        app: vars.or("BIFROST_RUNNER_APP", defaults.app),
+        org: vars.or("BIFROST_FLY_ORG", defaults.org),
+        pool_name: pool_name(secret),
+        image: vars.or("BIFROST_RUNNER_IMAGE", defaults.image),
+        region: vars.or("BIFROST_REGION", defaults.region),
+        cpu_kind: vars.or("BIFROST_MACHINE_CPU_KIND", defaults.cpu_kind),
+        cpus: vars.or("BIFROST_MACHINE_CPUS", defaults.cpus),
+        memory_mb: vars.or("BIFROST_MACHINE_MEMORY_MB", defaults.memory_mb),
+        volume_gb: vars.or("BIFROST_VOLUME_GB", defaults.volume_gb),
+        runner_command,
+        control_url: vars.or("BIFROST_PUBLIC_URL", defaults.control_url),
+        runner_env: Vec::new(),
+    }
+}
+
+fn work_settings(vars: &mut Vars) -> work::Settings {
+    let defaults = work::Settings::default();
+    let lease = Duration::from_secs(vars.or("BIFROST_LEASE_SECONDS", defaults.lease.as_secs()));
+    if lease < Duration::from_secs(4) {
+        vars.problem("BIFROST_LEASE_SECONDS: must be at least 4");
+    }
+    work::Settings {
+        lease,
+        heartbeat: lease / 4,
+        losses_max: vars.or("BIFROST_WORKER_LOSSES_MAX", defaults.losses_max),
+        allow_local_repositories: vars.or("BIFROST_ALLOW_LOCAL_REPOSITORIES", false),
+    }
+}
+
+fn problem<T, E: std::fmt::Display>(vars: &mut Vars, name: &str, read: Result<T, E>) -> Option<T> {
+    read.map_err(|error| vars.problem(format!("{name}: {error}"))).ok()
+}

@@ -1,0 +1,96 @@
+//! The log behind HTTP: handlers translate, the log decides.
+
+mod append;
+mod auth;
+mod body;
+mod decode;
+mod follow;
+mod problem;
+mod read;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use kit::{Clock, Tasks};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
+
+use crate::Config;
+use crate::log::Log;
+use auth::Keys;
+use problem::Refusal;
+
+/// All bodies that are being read or wait for the writer, together.
+const BODIES_BYTES: usize = 32 * 1024 * 1024;
+/// Streams that are open at the same time.
+const FOLLOWERS: usize = 1_024;
+
+/// What handlers share.
+#[derive(Clone)]
+struct Store(Arc<Shared>);
+
+struct Shared {
+    log: Log,
+    keys: Keys,
+    tasks: Tasks,
+    metrics: Option<PrometheusHandle>,
+    /// One permit for each byte of a body in memory.
+    memory: Arc<Semaphore>,
+    /// One permit for each open stream.
+    followers: Arc<Semaphore>,
+}
+
+impl std::ops::Deref for Store {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// Every route, under its canonical path and the backlog's.
+pub(crate) fn router(
+    config: Config,
+    log: Log,
+    clock: Clock,
+    metrics: Option<PrometheusHandle>,
+    tasks: Tasks,
+) -> Router {
+    let store = Store(Arc::new(Shared {
+        log,
+        keys: Keys::new(config.secret, config.previous_secret, clock),
+        tasks,
+        metrics,
+        memory: Arc::new(Semaphore::new(BODIES_BYTES)),
+        followers: Arc::new(Semaphore::new(FOLLOWERS)),
+    }));
+    let events = post(append::append).get(read::feed);
+    Router::new()
+        .route("/v1/events", events.clone())
+        .route("/events", events)
+        .route("/v1/events/{task_id}", get(read::of_task))
+        .route("/events/{task_id}", get(read::of_task))
+        .route("/health", get(health))
+        .route("/ready", get(ready))
+        .route("/metrics", get(render_metrics))
+        .fallback(async || Refusal::not_found())
+        .method_not_allowed_fallback(async || Refusal::method_not_allowed())
+        // Bodies are bounded where they are read.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(store)
+}
+
+async fn health() -> StatusCode {
+    StatusCode::OK
+}
+
+async fn ready(State(store): State<Store>) -> Result<StatusCode, Refusal> {
+    store.log.probe().await.map(|()| StatusCode::OK).map_err(Refusal::from)
+}
+
+async fn render_metrics(State(store): State<Store>) -> Result<String, Refusal> {
+    store.metrics.as_ref().map(PrometheusHandle::render).ok_or_else(Refusal::not_found)
+}

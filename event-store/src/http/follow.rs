@@ -1,0 +1,106 @@
+//! Server-sent events: everything behind a place, then everything that comes.
+//!
+//! A commit wakes followers, and each reads what it lacks by sequence number. So
+//! there are neither gaps nor repeats, and one that reads slowly keeps nobody
+//! waiting: nothing is queued for it.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::Stream;
+use tokio::sync::OwnedSemaphorePermit;
+use wire::id::TaskId;
+
+use super::Store;
+use super::problem::Refusal;
+use crate::log::{Row, Selection};
+
+/// A comment is sent when nothing else was for so long.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+/// What one follower is handed at a time.
+const CHUNK_EVENTS: usize = 256;
+const CHUNK_BYTES: usize = 256 * 1024;
+
+pub(super) fn stream(
+    store: Store,
+    task: Option<TaskId>,
+    kind: Option<String>,
+    after: u64,
+) -> Result<Response, Refusal> {
+    let place = store.followers.clone().try_acquire_owned();
+    let place = place.map_err(|_| Refusal::busy("too many streams are open; close one, or read pages"))?;
+    let held = (place, Counted::new());
+    let selection = Selection { task, kind, after, limit: CHUNK_EVENTS, bytes: CHUNK_BYTES };
+    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
+    Ok((headers, Body::from_stream(chunks(store, selection, held))).into_response())
+}
+
+/// Ends when the store stops, or cannot be read; the follower resumes behind its last id.
+/// What is `held` lives as long as the stream.
+fn chunks(
+    store: Store,
+    mut selection: Selection,
+    held: (OwnedSemaphorePermit, Counted),
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    async_stream::stream! {
+        let _held = held;
+        let mut commits = store.log.commits();
+        loop {
+            let newest = *commits.borrow_and_update();
+            while selection.after < newest {
+                let Ok(page) = store.log.read(selection.clone(), message).await.inspect_err(|error| {
+                    tracing::error!(%error, "a stream of events ends early");
+                }) else { return };
+                // What a whole page passed over was not asked for.
+                let seen = if page.is_full { selection.after } else { newest };
+                selection.after = page.last.unwrap_or(seen).max(seen);
+                if !page.bytes.is_empty() {
+                    yield Ok(page.bytes.into());
+                }
+            }
+            tokio::select! {
+                changed = commits.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(SIGN_OF_LIFE) => yield Ok(Bytes::from_static(b": alive\n\n")),
+                () = store.tasks.stopping() => return,
+            }
+        }
+    }
+}
+
+/// One event as a message. A payload that was laid out in lines takes several of data.
+fn message(out: &mut Vec<u8>, row: &Row<'_>) {
+    out.extend_from_slice(format!("id: {}\nevent: event\ndata: ", row.seq).as_bytes());
+    let start = out.len();
+    row.write_json(out);
+    if out[start..].iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        let json = out.split_off(start);
+        out.extend_from_slice(&in_lines(&json));
+    }
+    out.extend_from_slice(b"\n\n");
+}
+
+/// Every line break, which in JSON stands only between values, begins a new line of data.
+fn in_lines(json: &[u8]) -> Vec<u8> {
+    let lines: Vec<&[u8]> = json.split(|byte| matches!(byte, b'\n' | b'\r')).collect();
+    lines.join(&b"\ndata: "[..])
+}
+
+/// Shows in the metrics for as long as it lives.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        metrics::gauge!("event_store_followers").increment(1.0);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics::gauge!("event_store_followers").decrement(1.0);
+    }
+}

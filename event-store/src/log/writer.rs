@@ -1,0 +1,192 @@
+//! The one writer. Every request that waits when it begins a commit shares that
+//! commit's sync; none is answered before it.
+//!
+//! While one group is being synced the next one gathers in the queue, so groups
+//! grow with the load by themselves and no request waits for a timer.
+
+use std::fs::File;
+use std::time::Instant;
+
+use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
+use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
+use wire::event::Receipt;
+
+use super::AppendError;
+use super::entry::{Batch, COLUMNS, NewEvent, Row};
+
+const INSERT: &str = "
+    INSERT INTO events (seq, id, type, task_id, execution_id, producer, created_at, schema_version, payload)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+    ON CONFLICT (id) DO NOTHING";
+/// Only ever rows of the transaction that is still open.
+const TAKE_BACK: &str = "DELETE FROM events WHERE seq > ?1";
+/// Changes nothing, but unlike an update to the same values goes through the disk.
+const PROBE: &str = "PRAGMA user_version = 0";
+
+/// Something for the writer to do, and who waits for it.
+pub(super) struct Job {
+    pub(super) work: Work,
+    pub(super) answer: oneshot::Sender<Answer>,
+}
+
+/// What there is to do.
+pub(super) enum Work {
+    /// Store these events, all or none.
+    Append(Batch),
+    /// Write something, to see whether it can be done.
+    Probe,
+    /// Take no more work, and end when what was accepted is done.
+    Close,
+}
+
+/// Receipts of what was appended; none for other work.
+pub(super) type Answer = Result<Vec<Receipt>, AppendError>;
+
+/// Owns the connection that writes.
+pub(crate) struct Writer {
+    connection: Connection,
+    jobs: mpsc::Receiver<Job>,
+    newest: watch::Sender<u64>,
+    /// Held, never read: while it lives no other process opens the log.
+    _lock: File,
+}
+
+/// A transaction that is on disk.
+struct Committed {
+    newest: u64,
+    answers: Vec<Answer>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        connection: Connection,
+        jobs: mpsc::Receiver<Job>,
+        lock: File,
+    ) -> rusqlite::Result<(Self, watch::Receiver<u64>)> {
+        let newest = connection.query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))?;
+        let (newest, commits) = watch::channel(newest);
+        Ok((Self { connection, jobs, newest, _lock: lock }, commits))
+    }
+
+    /// Writes until it is told to close, or nobody is left who could ask.
+    pub(crate) fn run(mut self) {
+        let most = self.jobs.max_capacity();
+        let mut group = Vec::with_capacity(most);
+        while self.jobs.blocking_recv_many(&mut group, most) > 0 {
+            if group.iter().any(|job| matches!(job.work, Work::Close)) {
+                // What was accepted before is still handed out.
+                self.jobs.close();
+            }
+            self.write(&mut group);
+        }
+        // Leaves one file behind, unless a reader is still at work; then opening folds the rest in.
+        if let Err(error) = self.connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
+            tracing::warn!(%error, "the event log is closed with its journal beside it");
+        }
+    }
+
+    /// Makes the disk full, as SQLite sees it.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, pages: u32) {
+        self.connection.pragma_update(None, "max_page_count", pages).unwrap();
+    }
+
+    /// Carries out the group and gives every answer, after the sync.
+    fn write(&mut self, group: &mut Vec<Job>) {
+        let began = Instant::now();
+        match self.commit(group) {
+            Ok(Committed { newest, answers }) => {
+                count(group, newest - *self.newest.borrow(), began);
+                // Followers first: they read while the answers are still being handed out.
+                self.newest.send_if_modified(|before| std::mem::replace(before, newest) != newest);
+                for (job, answer) in group.drain(..).zip(answers) {
+                    // Who hung up finds the events when asking again.
+                    job.answer.send(answer).ok();
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, requests = group.len(), "the event log cannot be written; nothing was stored");
+                let answer = match error.sqlite_error_code() {
+                    Some(ErrorCode::DiskFull) => AppendError::DiskFull,
+                    _ => AppendError::Failed,
+                };
+                for job in group.drain(..) {
+                    job.answer.send(Err(answer)).ok();
+                }
+            }
+        }
+    }
+
+    /// Carries out the group in one transaction, which is taken back if anything but a
+    /// request itself is at fault.
+    fn commit(&mut self, group: &[Job]) -> rusqlite::Result<Committed> {
+        let mut newest = *self.newest.borrow();
+        let mut answers = Vec::with_capacity(group.len());
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for job in group {
+            answers.push(match &job.work {
+                Work::Append(batch) => append(&transaction, &batch.events, &mut newest)?,
+                Work::Probe => transaction.execute_batch(PROBE).map(|()| Ok(Vec::new()))?,
+                Work::Close => Ok(Vec::new()),
+            });
+        }
+        transaction.commit()?;
+        Ok(Committed { newest, answers })
+    }
+}
+
+/// Stores the events of one request, all or none.
+fn append(transaction: &Connection, events: &[NewEvent], newest: &mut u64) -> rusqlite::Result<Answer> {
+    let before = *newest;
+    let mut receipts = Vec::with_capacity(events.len());
+    for (index, event) in events.iter().enumerate() {
+        let receipt = if insert(transaction, event, *newest + 1)? {
+            *newest += 1;
+            Receipt { id: event.id, seq: *newest, duplicate: false }
+        } else if let Some(seq) = stored_as(transaction, event)? {
+            Receipt { id: event.id, seq, duplicate: true }
+        } else {
+            transaction.prepare_cached(TAKE_BACK)?.execute([before])?;
+            *newest = before;
+            return Ok(Err(AppendError::Conflict { index, id: event.id }));
+        };
+        receipts.push(receipt);
+    }
+    Ok(Ok(receipts))
+}
+
+/// Whether the event's id was free.
+fn insert(transaction: &Connection, event: &NewEvent, seq: u64) -> rusqlite::Result<bool> {
+    let NewEvent { id, kind, task_id, execution_id, producer, created_at, schema_version, payload } = event;
+    let inserted = transaction.prepare_cached(INSERT)?.execute(params![
+        seq,
+        id.uuid().as_bytes(),
+        kind,
+        task_id.map(|id| Uuid::into_bytes(id.uuid())),
+        execution_id.map(|id| Uuid::into_bytes(id.uuid())),
+        producer,
+        created_at.timestamp_micros(),
+        schema_version,
+        payload,
+    ])?;
+    Ok(inserted == 1)
+}
+
+/// The place of the event if the one that has its id is the same.
+fn stored_as(transaction: &Connection, event: &NewEvent) -> rusqlite::Result<Option<u64>> {
+    let mut statement = transaction.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE id = ?1"))?;
+    statement.query_row([event.id.uuid().as_bytes()], |row| {
+        let stored = Row::read(row)?;
+        Ok(stored.is_same_as(event).then_some(stored.seq))
+    })
+}
+
+fn count(group: &[Job], events: u64, began: Instant) {
+    let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    metrics::counter!("event_store_events_appended_total").increment(events);
+    metrics::counter!("event_store_commits_total").increment(1);
+    metrics::counter!("event_store_commit_micros_total").increment(micros);
+    metrics::counter!("event_store_commit_requests_total").increment(group.len() as u64);
+    metrics::gauge!("event_store_group_size").set(group.len() as f64);
+}

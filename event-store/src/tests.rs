@@ -1,0 +1,6 @@
+//! A whole event store over HTTP, asked by the real client.
+
+mod access;
+mod sender;
+mod serving;
+mod world;

@@ -1,0 +1,98 @@
+//! The sender against the real store, and against one that fails in every order.
+
+use std::path::Path;
+
+use client::events::EventStore;
+use client::sender::{Limits, Sender};
+use futures_util::FutureExt;
+use kit::{Chance, Tasks};
+use tempfile::TempDir;
+use wire::event::Event;
+use wire::signature::Key;
+
+use super::world::{DEADLINE, World, event, signer};
+
+mod interleavings;
+
+pub(super) const LIMITS: Limits = Limits { spool_bytes: 1_000_000, batch_events: 100, batch_bytes: 100_000 };
+
+pub(super) fn open(directory: &Path, store: EventStore, tasks: &Tasks) -> Sender {
+    Sender::open(directory, store, LIMITS, Chance::seeded(1), tasks).expect("opens")
+}
+
+#[tokio::test]
+async fn events_wait_while_the_store_is_away_and_go_to_the_next_one() {
+    let (data, spool, tasks) = (TempDir::new().unwrap(), TempDir::new().unwrap(), Tasks::new());
+    let world = World::start(&data).await;
+    let sender = open(spool.path(), world.store.clone(), &tasks);
+    sender.send(event(1)).await;
+    assert!(sender.flush(DEADLINE).await);
+    world.stop().await;
+    for number in 2..10 {
+        sender.send(event(number)).await;
+    }
+    let world = World::start(&data).await;
+    sender.redirect(world.store.clone());
+    assert!(sender.flush(DEADLINE).await);
+    assert!(world.stored().await.into_iter().eq(1..10));
+    tasks.stop_within(DEADLINE).await.unwrap();
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_that_is_refused_for_good_is_set_aside_and_holds_up_no_other() {
+    let (data, spool, tasks) = (TempDir::new().unwrap(), TempDir::new().unwrap(), Tasks::new());
+    let world = World::start(&data).await;
+    world.store.append(&[Event { kind: "first".into(), ..event(5) }]).await.expect("stores");
+    // Everything waits before the delivery begins, so that the refused ones are among others.
+    let nowhere = EventStore::new("http://127.0.0.1:9", signer(super::world::key(), None, &world.clock));
+    let sender = open(spool.path(), nowhere, &tasks);
+    for number in 1..10 {
+        let kind = if number == 7 { "NOT ALLOWED" } else { "test" };
+        sender.send(Event { kind: kind.into(), ..event(number) }).await;
+    }
+    sender.redirect(world.store.clone());
+    assert!(sender.flush(DEADLINE).await);
+    assert_eq!(world.stored().await, [5, 1, 2, 3, 4, 6, 8, 9]);
+    let rejected = std::fs::read_to_string(spool.path().join("rejected.jsonl")).unwrap();
+    let rejected: Vec<&str> = rejected.lines().collect();
+    assert_eq!(rejected.len(), 2);
+    assert!(rejected[0].contains("written before with other content"), "{}", rejected[0]);
+    assert!(rejected[1].contains("NOT ALLOWED"), "{}", rejected[1]);
+    tasks.stop_within(DEADLINE).await.unwrap();
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_wrong_key_keeps_events_until_the_right_one_is_given() {
+    let (data, spool, tasks) = (TempDir::new().unwrap(), TempDir::new().unwrap(), Tasks::new());
+    let world = World::start(&data).await;
+    let wrong = EventStore::new(&world.base, signer(Key::from_bytes([8; 32]), None, &world.clock));
+    let sender = open(spool.path(), wrong, &tasks);
+    sender.send(event(1)).await;
+    sender.redirect(world.store.clone());
+    assert!(sender.flush(DEADLINE).await);
+    assert_eq!(world.stored().await, [1]);
+    assert!(!spool.path().join("rejected.jsonl").exists());
+    tasks.stop_within(DEADLINE).await.unwrap();
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_spool_makes_the_producer_wait_and_loses_nothing() {
+    let (data, spool, tasks) = (TempDir::new().unwrap(), TempDir::new().unwrap(), Tasks::new());
+    let world = World::start(&data).await;
+    let limits = Limits { spool_bytes: 1_000, ..LIMITS };
+    let nowhere = EventStore::new("http://127.0.0.1:9", signer(super::world::key(), None, &world.clock));
+    let sender = Sender::open(spool.path(), nowhere, limits, Chance::seeded(1), &tasks).expect("opens");
+    let waits = |number: &u64| sender.send(event(*number)).now_or_never().is_none();
+    let first_that_waits = (0..100).find(waits).expect("the spool fills up");
+    sender.redirect(world.store.clone());
+    for number in first_that_waits..100 {
+        tokio::time::timeout(DEADLINE, sender.send(event(number))).await.expect("room comes");
+    }
+    assert!(sender.flush(DEADLINE).await);
+    assert!(world.stored().await.into_iter().eq(0..100));
+    tasks.stop_within(DEADLINE).await.unwrap();
+    world.stop().await;
+}

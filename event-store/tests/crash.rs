@@ -1,0 +1,144 @@
+//! The program itself: killed at any moment it has what it acknowledged, and
+//! told to stop it ends well.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use client::events::{EventStore, Signer};
+use kit::process::{Sig, command, signal_group};
+use kit::{Chance, Clock, Tasks};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Child;
+use wire::event::Event;
+use wire::id::EventId;
+use wire::signature::Key;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+fn key() -> Key {
+    Key::from_bytes([1; 32])
+}
+
+fn event(number: u64) -> Event {
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&number.to_be_bytes());
+    let now: DateTime<Utc> = DateTime::UNIX_EPOCH;
+    Event {
+        id: EventId::mint(now, random),
+        kind: "test".into(),
+        task_id: None,
+        execution_id: None,
+        producer: "tests".into(),
+        created_at: now,
+        schema_version: 1,
+        payload: serde_json::value::to_raw_value(&number).expect("a number is JSON"),
+    }
+}
+
+/// Starts the program and waits until it says where it listens.
+async fn start(data: &Path) -> (Child, EventStore) {
+    let mut command = command(env!("CARGO_BIN_EXE_bifrost-events"));
+    command.args(["--listen", "127.0.0.1:0", "--data"]).arg(data);
+    let mut child = command.env("FLY_EVENT_SECRET", key().reveal()).stderr(Stdio::piped()).spawn().expect("starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("is piped")).lines();
+    let address = loop {
+        let line = tokio::time::timeout(DEADLINE, lines.next_line()).await.expect("says something");
+        let line = line.expect("is text").expect("does not end");
+        let entry: serde_json::Value = serde_json::from_str(&line).expect("logs are JSON");
+        if let Some(address) = entry["fields"]["address"].as_str() {
+            break address.to_owned();
+        }
+    };
+    let signer = Signer { key: key(), key_id: None, clock: Clock::system(), chance: Chance::system() };
+    (child, EventStore::new(&format!("http://{address}"), signer))
+}
+
+async fn stored(store: &EventStore) -> Vec<(u64, u64)> {
+    let mut found: Vec<(u64, u64)> = Vec::new();
+    loop {
+        let after = found.last().map_or(0, |(seq, _)| *seq);
+        let page = store.feed(after, 10_000).await.expect("reads");
+        if page.events.is_empty() {
+            return found;
+        }
+        found.extend(page.events.iter().map(|event| (event.seq, event.payload.get().parse().expect("a number"))));
+    }
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_kills_under_load() {
+    let data = tempfile::tempdir().unwrap();
+    let acknowledged = Arc::new(Mutex::new(Vec::new()));
+    let number = Arc::new(AtomicU64::new(0));
+    for round in 0..8 {
+        let (mut child, store) = start(data.path()).await;
+        let writers = Tasks::new();
+        let (enough, mut reached) = tokio::sync::mpsc::channel(1);
+        for _ in 0..16 {
+            let (store, acknowledged, number, enough) =
+                (store.clone(), acknowledged.clone(), number.clone(), enough.clone());
+            let goal = (round + 1) * 100;
+            writers.spawn("writer", async move {
+                loop {
+                    let number = number.fetch_add(1, Ordering::Relaxed);
+                    if store.append(&[event(number)]).await.is_err() {
+                        return;
+                    }
+                    let mut acknowledged = acknowledged.lock().unwrap();
+                    acknowledged.push(number);
+                    if acknowledged.len() >= goal {
+                        // Somebody else may have said so already.
+                        enough.try_send(()).ok();
+                    }
+                }
+            });
+        }
+        tokio::time::timeout(DEADLINE, reached.recv()).await.expect("writes go on").expect("writers run");
+        signal_group(child.id().expect("runs"), Sig::SIGKILL).expect("is killed");
+        child.wait().await.expect("ends");
+        writers.stop_within(DEADLINE).await.expect("writers see that it is gone");
+    }
+    let (mut child, store) = start(data.path()).await;
+    let stored = stored(&store).await;
+    assert!(stored.iter().map(|(seq, _)| *seq).eq(1..=stored.len() as u64), "a gap");
+    let mut numbers: Vec<u64> = stored.iter().map(|(_, number)| *number).collect();
+    numbers.sort_unstable();
+    let acknowledged = acknowledged.lock().unwrap().clone();
+    assert!(acknowledged.len() >= 800);
+    let lost: Vec<u64> = acknowledged.into_iter().filter(|number| numbers.binary_search(number).is_err()).collect();
+    assert_eq!(lost, Vec::<u64>::new());
+    numbers.dedup();
+    assert_eq!(numbers.len(), stored.len(), "an event was stored twice");
+    signal_group(child.id().expect("runs"), Sig::SIGTERM).expect("is told to stop");
+    let status = tokio::time::timeout(DEADLINE, child.wait()).await.expect("stops").expect("ends");
+    assert!(status.success(), "{status}");
+}
+
+#[tokio::test]
+async fn a_start_that_cannot_succeed_says_why() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut child, store) = start(data.path()).await;
+    let taken = store.base().trim_start_matches("http://").to_owned();
+    let other = tempfile::tempdir().unwrap();
+    let secret = key().reveal();
+    let cases = [
+        ("127.0.0.1:0", other.path(), "", "FLY_EVENT_SECRET: is not set"),
+        ("127.0.0.1:0", other.path(), "c2hvcnQ=", "fewer than 32 bytes"),
+        ("0.0.0.0:0", other.path(), &secret, "--allow-public"),
+        (&taken, other.path(), &secret, "is another program listening there?"),
+        ("127.0.0.1:0", data.path(), &secret, "in use by another event store"),
+        ("127.0.0.1:0", Path::new("/proc/nowhere"), &secret, "cannot write to the data directory /proc/nowhere"),
+    ];
+    for (listen, data, secret, expect) in cases {
+        let mut command = command(env!("CARGO_BIN_EXE_bifrost-events"));
+        command.args(["--listen", listen, "--data"]).arg(data).env("FLY_EVENT_SECRET", secret);
+        let output = tokio::time::timeout(DEADLINE, command.output()).await.expect("ends").expect("runs");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && text.contains(expect), "{expect}: {text}");
+    }
+    child.kill().await.expect("is killed");
+}

@@ -1,0 +1,117 @@
+//! The HTTP surface: who may call, what the body says, and the registry's answer in
+//! Fly's shapes. Nothing is decided here.
+
+mod apps;
+mod body;
+mod leases;
+mod machines;
+mod metadata;
+mod volumes;
+mod wait;
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use subtle::ConstantTimeEq;
+
+use crate::id;
+use crate::refusal::Refusal;
+use crate::registry::Registry;
+
+/// What every handler gets.
+type Emulated = State<Arc<Registry>>;
+
+/// All routes; with a token, everything under `/v1` asks for it.
+pub(crate) fn router(registry: Arc<Registry>, token: Option<String>) -> Router {
+    let machine = Router::new()
+        .route("/", get(machines::read).delete(machines::destroy))
+        .route("/start", post(machines::start))
+        .route("/stop", post(machines::stop))
+        .route("/suspend", post(machines::suspend))
+        .route("/restart", post(machines::restart))
+        .route("/wait", get(wait::wait))
+        .route("/events", get(machines::events))
+        .route("/lease", get(leases::read).post(leases::acquire).delete(leases::release))
+        .route("/metadata", get(metadata::list).put(metadata::replace).patch(metadata::merge))
+        .route("/metadata/{key}", get(metadata::read).post(metadata::set).delete(metadata::remove));
+    let app = Router::new()
+        .route("/", get(apps::read).delete(apps::delete))
+        .route("/machines", get(machines::list).post(machines::create))
+        .nest("/machines/{machine}", machine)
+        .route("/volumes", get(volumes::list).post(volumes::create))
+        .route("/volumes/{volume}", get(volumes::read).delete(volumes::delete));
+    let token: Arc<Option<String>> = Arc::new(token.map(|token| bare(&token).to_owned()));
+    let v1 = Router::new()
+        .route("/apps", get(apps::list).post(apps::create))
+        .nest("/apps/{app}", app)
+        .layer(middleware::from_fn_with_state(token, authenticate));
+    Router::new()
+        .route("/health", get(async || Json(json!({ "status": "ok" }))))
+        .nest("/v1", v1)
+        .fallback(async || Refusal::not_found("page"))
+        .method_not_allowed_fallback(async || Refusal::not_found("page"))
+        .layer(middleware::from_fn_with_state(Arc::clone(&registry), name_request))
+        .with_state(registry)
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).expect("refusals have valid statuses");
+        let mut body = json!({ "error": self.error });
+        if let Some(word) = self.word {
+            body["status"] = json!(word);
+        }
+        (status, Json(body)).into_response()
+    }
+}
+
+/// The answer of orders that have nothing else to tell.
+fn ok() -> Json<Value> {
+    Json(json!({ "ok": true }))
+}
+
+/// The lease that a request is made under.
+fn nonce(headers: &HeaderMap) -> Option<String> {
+    Some(headers.get("fly-machine-lease-nonce")?.to_str().ok()?.to_owned())
+}
+
+async fn authenticate(
+    State(token): State<Arc<Option<String>>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
+    if let Some(token) = token.as_deref() {
+        let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let is_known = given.is_some_and(|given| bare(given).as_bytes().ct_eq(token.as_bytes()).into());
+        if !is_known {
+            return Err(Refusal::unauthenticated());
+        }
+    }
+    Ok(next.run(request).await)
+}
+
+/// A token without its scheme.
+fn bare(token: &str) -> &str {
+    match token.trim().split_once(' ') {
+        Some((scheme, rest)) if ["bearer", "flyv1"].contains(&scheme.to_ascii_lowercase().as_str()) => bare(rest),
+        Some(_) | None => token.trim(),
+    }
+}
+
+/// Names the request and carries it out in a task of its own: a caller that hangs up must not leave an
+/// order half done.
+async fn name_request(State(registry): Emulated, request: Request, next: Next) -> Response {
+    let name = format!("{}-local", id::ulid(registry.clock.now(), &registry.chance));
+    let answer = registry.tasks.spawn("emulator-request", next.run(request)).await;
+    let mut response =
+        answer.unwrap_or_else(|error| Refusal::bug(format!("a request failed: {error}")).into_response());
+    let name = HeaderValue::try_from(name).expect("a ULID is printable ASCII");
+    response.headers_mut().insert("fly-request-id", name);
+    response
+}

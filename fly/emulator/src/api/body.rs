@@ -1,0 +1,47 @@
+//! Request bodies and queries. As on Fly, the content type does not matter, an
+//! empty body is an empty object, and unknown fields are passed over; a wrong type
+//! is refused with 400.
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use crate::refusal::Refusal;
+
+/// A body.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let bytes = axum::body::Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| Refusal::malformed(rejection.body_text()))?;
+        let json: &[u8] = if bytes.trim_ascii().is_empty() { b"{}" } else { &bytes };
+        let value: serde_json::Value = serde_json::from_slice(json).map_err(malformed)?;
+        // A list would do for the fields of a structure, one by one.
+        if !value.is_object() {
+            return Err(Refusal::malformed("json: the request body must be an object"));
+        }
+        serde_json::from_value(value).map(Self).map_err(malformed)
+    }
+}
+
+fn malformed(error: serde_json::Error) -> Refusal {
+    Refusal::malformed(format!("json: {error}"))
+}
+
+/// A query.
+pub(super) struct Query<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        match axum::extract::Query::from_request_parts(parts, state).await {
+            Ok(axum::extract::Query(query)) => Ok(Self(query)),
+            Err(rejection) => Err(Refusal::malformed(rejection.body_text())),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! A machine: its record, its states, and the actor that alone changes them.
+
+mod actor;
+mod effects;
+mod lease;
+mod record;
+mod restart;
+mod state;
+mod stop;
+
+pub(crate) use actor::{Actor, Command, MetadataChange, Order, Outcome};
+pub(crate) use effects::blocking;
+pub(crate) use lease::{OWNER, current};
+pub(crate) use record::{LogEntry, Record};
+pub(crate) use state::State;
+pub(crate) use stop::{HowToStop, parse_duration, parse_signal};

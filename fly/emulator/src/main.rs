@@ -1,0 +1,44 @@
+//! `bifrost-emulator`: a local Machines API as a program of its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+use emulator::Config;
+use kit::{Chance, Clock, Tasks, Vars};
+
+/// Machines get ten seconds to stop; this is a little more.
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+
+/// Serves the Fly Machines API on this computer, with machines that are processes.
+///
+/// FLY_API_TOKEN, when set, is the token that every request must carry. BIFROST_LOG filters the log.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Where to listen.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7602")]
+    listen: SocketAddr,
+    /// Where to keep machines and volumes.
+    #[arg(long, value_name = "DIR", default_value = ".bifrost/emulator")]
+    data: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let Arguments { listen, data } = Arguments::parse();
+    let mut vars = Vars::from_process();
+    kit::telemetry::init_logs(&vars.or("BIFROST_LOG", "info".to_owned()));
+    let config = Config::from_vars(data, &mut vars);
+    vars.finish()?;
+
+    let listener = tokio::net::TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}; stop what uses it, or choose another with --listen"))?;
+    let tasks = Tasks::new();
+    emulator::start(config, listener, Clock::system(), Chance::system(), &tasks).await?;
+    kit::tasks::termination().await;
+    tasks.stop_within(STOP_WITHIN).await.context("the emulator did not stop cleanly")
+}

@@ -1,0 +1,43 @@
+//! Starts a machine's init: in a session of its own, with its root as working
+//! directory and nothing of this program's environment but what is named.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use super::init::Init;
+use super::root;
+
+/// All that is needed to start a machine's init.
+#[derive(Clone)]
+pub(crate) struct Launch {
+    /// The program and its arguments; never empty.
+    pub(crate) command: Vec<String>,
+    /// Its whole environment.
+    pub(crate) env: BTreeMap<String, String>,
+    /// The machine's directory, where its log is.
+    pub(crate) directory: PathBuf,
+    /// Its root.
+    pub(crate) root: PathBuf,
+    /// Where its volumes are seen, and where they are.
+    pub(crate) mounts: Vec<(PathBuf, PathBuf)>,
+    /// This computer's boot.
+    pub(crate) boot_id: String,
+}
+
+/// Starts it. Blocks for as long as a fork and some small files take.
+pub(crate) fn spawn(launch: &Launch) -> io::Result<Init> {
+    root::prepare(&launch.root, &launch.mounts)?;
+    let log = root::open_log(&launch.directory)?;
+    let (program, arguments) = launch.command.split_first().expect("a machine without a command is not created");
+    let child = kit::process::session(program)
+        .args(arguments)
+        .env_clear()
+        .envs(&launch.env)
+        .current_dir(&launch.root)
+        .stdout(Stdio::from(log.try_clone()?))
+        .stderr(Stdio::from(log))
+        .spawn()?;
+    Init::of_child(child, &launch.boot_id)
+}

@@ -1,0 +1,70 @@
+//! Everything there is: apps, machines and volumes, by name and id. What is told
+//! to a caller is on disk before.
+//!
+//! A machine's record belongs to its actor; here are its address and its latest view.
+
+mod apps;
+mod machines;
+mod recovery;
+mod volumes;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kit::{Chance, Clock, Tasks};
+use tokio::sync::{mpsc, watch};
+
+pub(crate) use apps::AppRecord;
+pub(crate) use machines::NewMachine;
+pub(crate) use volumes::{NewVolume, VolumeRecord};
+
+use crate::layout::Layout;
+use crate::machine::{Command, Record};
+
+/// Every machine's address.
+pub(crate) const PRIVATE_IP: &str = "127.0.0.1";
+/// Where things are when nobody says so.
+const REGION: &str = "local";
+/// Orders that may wait for one machine; more callers wait with theirs.
+const ORDERS: usize = 16;
+/// Destroyed machines that can still be read.
+const REMEMBERED: usize = 256;
+
+/// Everything there is.
+pub(crate) struct Registry {
+    pub(crate) layout: Layout,
+    pub(crate) clock: Clock,
+    pub(crate) chance: Chance,
+    pub(crate) tasks: Tasks,
+    /// What machines see of this computer's environment.
+    pub(crate) host_env: BTreeMap<String, String>,
+    pub(crate) boot_id: String,
+    contents: Mutex<Contents>,
+    /// Held until the last machine's actor is done.
+    _lock: File,
+}
+
+#[derive(Default)]
+struct Contents {
+    apps: BTreeMap<String, AppRecord>,
+    machines: BTreeMap<String, Handle>,
+    volumes: BTreeMap<String, VolumeRecord>,
+    destroyed: VecDeque<Arc<Record>>,
+}
+
+/// Where a machine's orders go and what it looks like.
+#[derive(Clone)]
+struct Handle {
+    orders: mpsc::Sender<Command>,
+    view: watch::Receiver<Arc<Record>>,
+    /// The volumes it has.
+    volumes: Vec<String>,
+}
+
+impl Registry {
+    /// No lock is held across a wait, and nothing that holds it panics half-way through a change.
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

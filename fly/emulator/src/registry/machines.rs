@@ -1,0 +1,209 @@
+//! Machines: creation, orders, and the latest view of each.
+
+use std::sync::Arc;
+
+use fly::MachineConfig;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::volumes::first_region;
+use super::{Contents, Handle, ORDERS, REGION, REMEMBERED, Registry};
+use crate::machine::{Actor, Command, HowToStop, Order, Outcome, Record, State, blocking};
+use crate::process;
+use crate::refusal::Refusal;
+use crate::{id, layout};
+
+/// What a caller says of a machine to be made.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct NewMachine {
+    name: Option<String>,
+    region: Option<String>,
+    config: Option<Map<String, Value>>,
+    skip_launch: bool,
+}
+
+/// A configuration that can be run.
+pub(super) struct Runnable {
+    pub(super) config: MachineConfig,
+    pub(super) stop: HowToStop,
+    pub(super) volumes: Vec<String>,
+}
+
+/// Understands a configuration as far as this emulator does something about it.
+pub(super) fn runnable(config: &Map<String, Value>) -> Result<Runnable, Refusal> {
+    let config: MachineConfig = serde_json::from_value(Value::Object(config.clone()))
+        .map_err(|error| Refusal::malformed(format!("json: config: {error}")))?;
+    let stop = HowToStop::configured(config.stop_config.as_ref()).map_err(Refusal::invalid_argument)?;
+    if config.init.command().first().is_none_or(String::is_empty) {
+        let cure = "the process driver needs init.exec: it runs no images, so name the program and its arguments";
+        return Err(Refusal::unprocessable(cure));
+    }
+    let mut volumes = Vec::new();
+    for mount in &config.mounts {
+        if process::place(std::path::Path::new("/"), &mount.path).is_none() {
+            return Err(Refusal::invalid_argument(format!("mount path {:?} is not an absolute path", mount.path)));
+        }
+        let Some(volume) = &mount.volume else {
+            return Err(Refusal::unprocessable("the process driver needs mounts[].volume: the id of a volume"));
+        };
+        volumes.push(volume.clone());
+    }
+    Ok(Runnable { config, stop, volumes })
+}
+
+impl Registry {
+    /// Creates a machine and, unless that is to be skipped, starts it after the answer.
+    pub(crate) async fn create_machine(self: &Arc<Self>, app: &str, new: NewMachine) -> Result<Arc<Record>, Refusal> {
+        let config = new.config.ok_or_else(|| Refusal::invalid_argument("config is required"))?;
+        let Runnable { config: parsed, stop, volumes } = runnable(&config)?;
+        let id = id::machine(&self.chance);
+        let now = self.clock.now();
+        let mut record = Record {
+            name: new.name.unwrap_or_else(|| format!("machine-{id}")),
+            id,
+            app: app.to_owned(),
+            region: first_region(new.region.as_deref()).unwrap_or(REGION).to_owned(),
+            instance_id: id::ulid(now, &self.chance),
+            state: State::Created,
+            config,
+            created_at: now,
+            updated_at: now,
+            events: Vec::new(),
+            lease: None,
+            process: None,
+            restarts: Vec::new(),
+        };
+        let (view, orders) = self.contents().reserve(&mut record, new.region.is_some(), volumes)?;
+        let shown = Arc::new(record.clone());
+        // A machine that is not to be launched rests as a stopped one; the answer still says `created`, as Fly's does.
+        if new.skip_launch {
+            record.state = State::Stopped;
+        }
+        view.send_replace(Arc::new(record.clone()));
+        self.write_new(&record).await?;
+        let mut actor = Actor::new(Arc::clone(self), record, parsed, stop, view);
+        self.tasks.spawn("emulator-machine", async move {
+            if !new.skip_launch {
+                actor.launch().await;
+            }
+            actor.run(orders).await;
+        });
+        Ok(shown)
+    }
+
+    async fn write_new(&self, record: &Record) -> Result<(), Refusal> {
+        let (directory, path) = (self.layout.machine_dir(&record.id), self.layout.machine_file(&record.id));
+        let written = record.clone();
+        let written = blocking(move || {
+            layout::make_private(&directory)?;
+            layout::write(&path, &written)
+        });
+        written.await.map_err(|error| {
+            self.contents().machines.remove(&record.id);
+            Refusal::internal("write the machine's record", &error)
+        })
+    }
+
+    /// The latest view of a machine, which may be a destroyed one.
+    pub(crate) fn machine(&self, app: &str, id: &str) -> Result<Arc<Record>, Refusal> {
+        self.watch_machine(app, id).map(|view| Arc::clone(&view.borrow()))
+    }
+
+    /// The views of a machine as they change; of a destroyed one the last.
+    pub(crate) fn watch_machine(&self, app: &str, id: &str) -> Result<watch::Receiver<Arc<Record>>, Refusal> {
+        self.app(app)?;
+        let contents = self.contents();
+        let view = match contents.machines.get(id) {
+            Some(handle) => handle.view.clone(),
+            None => {
+                let gone = contents.destroyed.iter().find(|record| record.id == id);
+                let gone = gone.ok_or_else(|| Refusal::not_found("machine"))?;
+                watch::channel(Arc::clone(gone)).1
+            }
+        };
+        let is_of_app = view.borrow().app == app;
+        if is_of_app { Ok(view) } else { Err(Refusal::not_found("machine")) }
+    }
+
+    /// The latest views of an app's machines, oldest first.
+    pub(crate) fn machines(&self, app: &str, include_destroyed: bool) -> Result<Vec<Arc<Record>>, Refusal> {
+        self.app(app)?;
+        let contents = self.contents();
+        let living = contents.machines.values().map(|handle| Arc::clone(&handle.view.borrow()));
+        let destroyed = contents.destroyed.iter().filter(|_| include_destroyed).cloned();
+        let mut machines: Vec<_> = living.chain(destroyed).filter(|record| record.app == app).collect();
+        machines.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        Ok(machines)
+    }
+
+    /// Gives a machine an order and waits until it is carried out.
+    pub(crate) async fn order(
+        &self,
+        app: &str,
+        id: &str,
+        order: Order,
+        nonce: Option<String>,
+    ) -> Result<Outcome, Refusal> {
+        self.machine(app, id)?;
+        let orders = self.contents().machines.get(id).map(|handle| handle.orders.clone());
+        let orders = orders.ok_or_else(|| Refusal::not_found("machine"))?;
+        let (answer, result) = oneshot::channel();
+        let sent = orders.send(Command { order, nonce, answer }).await;
+        match (sent, result.await) {
+            (Ok(()), Ok(result)) => result,
+            // Its actor has ended: with the machine, or with the emulator.
+            _ if self.tasks.is_stopping() => Err(Refusal::stopping()),
+            _ => Err(Refusal::not_found("machine")),
+        }
+    }
+
+    /// Lets go of a destroyed machine's name and volumes; it can be read for a while yet.
+    pub(crate) fn forget(&self, id: &str) {
+        let mut contents = self.contents();
+        let Some(handle) = contents.machines.remove(id) else { return };
+        let last = Arc::clone(&handle.view.borrow());
+        contents.destroyed.push_back(last);
+        let excess = contents.destroyed.len().saturating_sub(REMEMBERED);
+        contents.destroyed.drain(..excess);
+    }
+}
+
+/// Where a machine's views come from, and where its orders arrive.
+type Ends = (watch::Sender<Arc<Record>>, mpsc::Receiver<Command>);
+
+impl Contents {
+    /// Takes the machine's name and volumes, if they are free.
+    fn reserve(&mut self, record: &mut Record, names_region: bool, volumes: Vec<String>) -> Result<Ends, Refusal> {
+        if !self.apps.contains_key(&record.app) {
+            return Err(Refusal::not_found("app"));
+        }
+        let is_namesake = |other: &Record| other.app == record.app && other.name == record.name;
+        if let Some((id, _)) = self.machines.iter().find(|(_, handle)| is_namesake(&handle.view.borrow())) {
+            return Err(Refusal::name_violation(id, &record.name));
+        }
+        for volume in &volumes {
+            let known = self.volumes.get(volume).filter(|known| known.app == record.app);
+            let known = known.ok_or_else(|| Refusal::malformed("volume not found"))?;
+            if let Some(machine) = self.holder(volume) {
+                let held = format!("volume {volume} is currently bound to machine: {machine}");
+                return Err(Refusal::failed_precondition(held));
+            }
+            if !names_region {
+                record.region.clone_from(&known.region);
+            } else if known.region != record.region {
+                let elsewhere = format!("volume {volume} is in region {}, not {}", known.region, record.region);
+                return Err(Refusal::invalid_argument(elsewhere));
+            }
+        }
+        Ok(self.insert(record, volumes))
+    }
+
+    pub(super) fn insert(&mut self, record: &Record, volumes: Vec<String>) -> Ends {
+        let (orders, arriving) = mpsc::channel(ORDERS);
+        let (sender, view) = watch::channel(Arc::new(record.clone()));
+        self.machines.insert(record.id.clone(), Handle { orders, view, volumes });
+        (sender, arriving)
+    }
+}

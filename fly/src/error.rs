@@ -1,0 +1,185 @@
+//! Why a call of the Machines API failed, and what to do about it. The advice is
+//! a pure function of the answer: Fly tells the same thing in several status
+//! codes, and different things in one.
+
+mod advice;
+
+use std::fmt;
+
+use crate::machine::MachineState;
+
+pub use advice::Advice;
+
+/// What was being attempted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    /// Make an app.
+    CreateApp,
+    /// Read an app.
+    ReadApp,
+    /// Make a machine.
+    CreateMachine,
+    /// Read one machine.
+    ReadMachine,
+    /// Read an app's machines.
+    ListMachines,
+    /// Start or resume a machine.
+    Start,
+    /// Suspend a machine.
+    Suspend,
+    /// Stop a machine.
+    Stop,
+    /// Destroy a machine.
+    DestroyMachine,
+    /// Wait for a machine's state.
+    Wait,
+    /// Take a machine's lease.
+    AcquireLease,
+    /// Give a machine's lease back.
+    ReleaseLease,
+    /// Read a machine's metadata.
+    ReadMetadata,
+    /// Change a machine's metadata.
+    WriteMetadata,
+    /// Make a volume.
+    CreateVolume,
+    /// Read one volume.
+    ReadVolume,
+    /// Read an app's volumes.
+    ListVolumes,
+    /// Destroy a volume.
+    DestroyVolume,
+}
+
+impl Action {
+    /// Whether a repeat could make a second thing.
+    pub(crate) const fn is_create(self) -> bool {
+        matches!(self, Self::CreateApp | Self::CreateMachine | Self::CreateVolume)
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CreateApp => "create the app",
+            Self::ReadApp => "read the app",
+            Self::CreateMachine => "create the machine",
+            Self::ReadMachine => "read the machine",
+            Self::ListMachines => "list the machines",
+            Self::Start => "start the machine",
+            Self::Suspend => "suspend the machine",
+            Self::Stop => "stop the machine",
+            Self::DestroyMachine => "destroy the machine",
+            Self::Wait => "wait for the machine",
+            Self::AcquireLease => "lease the machine",
+            Self::ReleaseLease => "release the machine's lease",
+            Self::ReadMetadata => "read the machine's metadata",
+            Self::WriteMetadata => "change the machine's metadata",
+            Self::CreateVolume => "create the volume",
+            Self::ReadVolume => "read the volume",
+            Self::ListVolumes => "list the volumes",
+            Self::DestroyVolume => "destroy the volume",
+        })
+    }
+}
+
+/// Why a call did not do what it should; [`Error::advice`] says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No whole answer came, so the call may or may not have been carried out.
+    #[error("no answer from the Machines API at {url} when asked to {action}; check the address and that it is up")]
+    NoAnswer {
+        /// What was asked.
+        action: Action,
+        /// The API's base address.
+        url: String,
+        /// Whether it is certain that nothing was carried out.
+        never_sent: bool,
+        /// What broke; a timeout as well.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The API refused.
+    #[error("the Machines API refused to {action}: {message} (HTTP {status}{})", request_note(.request_id.as_deref()))]
+    Refused {
+        /// What was asked.
+        action: Action,
+        /// The HTTP status.
+        status: u16,
+        /// The `status` word of the body, such as `insufficient_capacity`.
+        code: Option<String>,
+        /// The text of the body.
+        message: String,
+        /// Fly's name for the request, for a support ticket.
+        request_id: Option<String>,
+    },
+    /// A machine did not reach a state in time.
+    #[error("the machine did not become {wanted} in {waited_ms} ms: {detail}")]
+    NotReached {
+        /// The state that was waited for.
+        wanted: MachineState,
+        /// How long.
+        waited_ms: u64,
+        /// What the API said last.
+        detail: String,
+    },
+    /// The API's answer is not one this version understands.
+    #[error("the Machines API gave an answer this version does not understand when asked to {action}: {detail}")]
+    Unexpected {
+        /// What was asked.
+        action: Action,
+        /// What was odd about it.
+        detail: String,
+    },
+    /// So many calls wait for Fly's rate limit that this one would wait too long.
+    #[error("too many calls wait for Fly's rate limit to {action}; send fewer at once")]
+    Crowded {
+        /// What was asked.
+        action: Action,
+    },
+}
+
+fn request_note(id: Option<&str>) -> String {
+    id.map(|id| format!(", fly-request-id {id}")).unwrap_or_default()
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn advice(&self) -> Advice {
+        match self {
+            Self::NoAnswer { action, never_sent, .. } => match (action.is_create(), never_sent) {
+                (true, false) => Advice::LookAgain,
+                (true, true) | (false, _) => Advice::WaitAndRetry,
+            },
+            Self::Refused { action, status, code, message, .. } => {
+                advice::for_refusal(*action, *status, code.as_deref(), message)
+            }
+            Self::NotReached { .. } => Advice::LookAgain,
+            Self::Unexpected { action, .. } => match action.is_create() {
+                true => Advice::LookAgain,
+                false => Advice::GiveUp,
+            },
+            Self::Crowded { .. } => Advice::SlowDown,
+        }
+    }
+
+    /// The HTTP status, if the API refused.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            Self::NoAnswer { .. } | Self::NotReached { .. } | Self::Unexpected { .. } | Self::Crowded { .. } => None,
+        }
+    }
+
+    /// Whether the same call may well succeed a moment later, if it may be repeated at all.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::NoAnswer { .. } => true,
+            Self::Refused { status, .. } => matches!(status, 408 | 429 | 500..),
+            Self::NotReached { .. } | Self::Unexpected { .. } | Self::Crowded { .. } => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

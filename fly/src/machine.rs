@@ -1,0 +1,207 @@
+//! Machines and leases, as the Machines API takes and gives them.
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{MachineConfig, time_if_readable};
+
+/// A machine to create. Its name is unique in its app, and so the key by which an
+/// ambiguous create is cleared up: [`crate::Advice::Adopt`] gives the id.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct NewMachine {
+    /// Unique in the app.
+    pub name: String,
+    /// A region, or several in order of preference, such as `iad,dfw`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// What it runs.
+    pub config: MachineConfig,
+    /// Make it without starting it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skip_launch: bool,
+}
+
+/// A machine, as the API shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Its id, stable for its life.
+    pub id: String,
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// Where it stands; `started` says nothing about its program being ready.
+    pub state: MachineState,
+    /// Where it really is, whatever was asked for.
+    #[serde(default)]
+    pub region: String,
+    /// Its version; another after each update.
+    #[serde(default)]
+    pub instance_id: String,
+    /// Its address on the private network; may change.
+    #[serde(default)]
+    pub private_ip: String,
+    /// When this is not [`HostStatus::Ok`], `config` is missing and metadata may be lost.
+    #[serde(default)]
+    pub host_status: HostStatus,
+    /// What it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<MachineConfig>,
+    /// When it was made.
+    #[serde(default, deserialize_with = "time_if_readable", skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<DateTime<Utc>>,
+    /// When it last changed.
+    #[serde(default, deserialize_with = "time_if_readable", skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<DateTime<Utc>>,
+}
+
+/// Where a machine stands, in Fly's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MachineState {
+    /// Made, not started; its image may still be pulled.
+    Created,
+    /// Being made.
+    Creating,
+    /// Being started, or resumed.
+    Starting,
+    /// Its process runs.
+    Started,
+    /// Being stopped.
+    Stopping,
+    /// Its process ended; its root file system is reset at the next start.
+    Stopped,
+    /// Its memory is being saved.
+    Suspending,
+    /// Its memory is saved; the next start resumes it, or boots it if that was lost.
+    Suspended,
+    /// Being started again.
+    Restarting,
+    /// Its configuration is being changed.
+    Updating,
+    /// Its version is being replaced.
+    Replacing,
+    /// This version was replaced.
+    Replaced,
+    /// Being destroyed.
+    Destroying,
+    /// Gone for good.
+    Destroyed,
+    /// Its boot failed; only an update, a restart or destruction helps.
+    Failed,
+    /// Its first start failed; it will be destroyed.
+    LaunchFailed,
+    /// Moved to another host.
+    Migrated,
+    /// A word that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl MachineState {
+    /// Fly's word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Creating => "creating",
+            Self::Starting => "starting",
+            Self::Started => "started",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Suspending => "suspending",
+            Self::Suspended => "suspended",
+            Self::Restarting => "restarting",
+            Self::Updating => "updating",
+            Self::Replacing => "replacing",
+            Self::Replaced => "replaced",
+            Self::Destroying => "destroying",
+            Self::Destroyed => "destroyed",
+            Self::Failed => "failed",
+            Self::LaunchFailed => "launch_failed",
+            Self::Migrated => "migrated",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether Fly is about to move it on to another state.
+    pub const fn is_transient(self) -> bool {
+        match self {
+            Self::Creating
+            | Self::Starting
+            | Self::Stopping
+            | Self::Suspending
+            | Self::Restarting
+            | Self::Updating
+            | Self::Replacing
+            | Self::Destroying
+            | Self::LaunchFailed => true,
+            Self::Created
+            | Self::Started
+            | Self::Stopped
+            | Self::Suspended
+            | Self::Replaced
+            | Self::Destroyed
+            | Self::Failed
+            | Self::Migrated
+            | Self::Unknown => false,
+        }
+    }
+}
+
+impl fmt::Display for MachineState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Whether a host answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostStatus {
+    /// It does.
+    #[default]
+    Ok,
+    /// It does not.
+    Unreachable,
+    /// Fly does not know, or says something this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// How to stop a machine; what is absent comes from its configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StopOptions {
+    /// Such as `SIGTERM`.
+    pub signal: Option<String>,
+    /// How long until it is killed.
+    pub timeout: Option<Duration>,
+}
+
+/// The right to change a machine, for a while.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Proves the right; a secret.
+    pub nonce: String,
+    /// Unix seconds.
+    pub expires_at: i64,
+    /// Whose token took it.
+    #[serde(default)]
+    pub owner: String,
+    /// What for.
+    #[serde(default)]
+    pub description: String,
+    /// The machine's version when it was taken.
+    #[serde(default)]
+    pub version: String,
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("expires_at", &self.expires_at)
+            .field("owner", &self.owner)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,94 @@
+//! What differs between a workspace and the commit it began with.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::format::{Content, Hashing, RelativePath, Saved};
+use crate::git::{Git, GitError};
+use crate::orders::Orders;
+use crate::workspace::Paths;
+
+/// Changed and deleted paths, in order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// Regular files and links.
+    pub(crate) present: BTreeSet<PathBuf>,
+    pub(crate) deleted: BTreeSet<PathBuf>,
+}
+
+/// Asks git, with the runner's own index and the mirror's objects.
+pub(crate) async fn list(git: &Git, paths: &Paths) -> Result<Vec<u8>, GitError> {
+    let arguments = ["ls-files", "-z", "--modified", "--others", "--exclude-standard"];
+    git.run(paths.compared(), arguments, b"", &Orders::none()).await
+}
+
+/// Sorts what git listed into what is there and what is gone.
+pub(crate) fn sort(tree: &Path, listed: &[u8]) -> io::Result<Changes> {
+    let mut changes = Changes::default();
+    for name in listed.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let is_nested_repository = name.ends_with(b"/");
+        let path = PathBuf::from(OsStr::from_bytes(name.strip_suffix(b"/").unwrap_or(name)));
+        match fs::symlink_metadata(tree.join(&path)) {
+            Ok(meta) if meta.is_dir() => {
+                if !is_nested_repository {
+                    changes.deleted.insert(path.clone());
+                }
+                walk(tree, &path, &mut changes.present)?;
+            }
+            Ok(meta) if meta.is_file() || meta.is_symlink() => {
+                changes.present.insert(path);
+            }
+            // A pipe or a socket has no content to save.
+            Ok(_) => (),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                changes.deleted.insert(path);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(changes)
+}
+
+fn walk(tree: &Path, directory: &Path, found: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(tree.join(directory))? {
+        let entry = entry?;
+        let path = directory.join(entry.file_name());
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            walk(tree, &path, found)?;
+        } else if kind.is_file() || kind.is_symlink() {
+            found.insert(path);
+        }
+    }
+    Ok(())
+}
+
+/// The state of every changed path, without keeping the contents.
+pub(crate) fn measure(tree: &Path, changes: &Changes) -> io::Result<BTreeMap<PathBuf, Content>> {
+    changes.present.iter().map(|path| Ok((path.clone(), content(&tree.join(path))?))).collect()
+}
+
+fn content(path: &Path) -> io::Result<Content> {
+    let meta = fs::symlink_metadata(path)?;
+    if meta.is_symlink() {
+        return Ok(Content::Link { target: RelativePath::new(&fs::read_link(path)?) });
+    }
+    let mut reader = Hashing::new(fs::File::open(path)?);
+    io::copy(&mut reader, &mut io::sink())?;
+    let (_, blake3, size) = reader.finish();
+    Ok(Content::File { blake3, size, mode: meta.permissions().mode() & 0o777 })
+}
+
+/// Whether a workspace is as a manifest says it was left.
+pub(crate) fn matches(tree: &Path, listed: &[u8], files: &[Saved], deleted: &[RelativePath]) -> io::Result<bool> {
+    let changes = sort(tree, listed)?;
+    let measured = measure(tree, &changes)?;
+    let same_files = measured.len() == files.len()
+        && files.iter().all(|saved| measured.get(saved.path.as_path()) == Some(&saved.content));
+    Ok(same_files && changes.deleted.iter().map(PathBuf::as_path).eq(deleted.iter().map(RelativePath::as_path)))
+}

@@ -1,0 +1,332 @@
+//! The command itself: started in a group of its own, its output told as it
+//! comes, ended when its time is over or somebody says so, and nothing of it left
+//! when this returns.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use kit::process::Sig;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, ChildStderr, ChildStdout};
+use tokio::time::{Instant, sleep_until};
+use wire::event::Stream;
+use wire::execution::{Exit, Outcome};
+
+use crate::leftovers;
+use crate::orders::{Halt, Orders};
+use crate::process::Group;
+use crate::record::Story;
+use crate::room::blocking;
+
+pub(crate) mod output;
+pub(crate) mod program;
+use output::{Chunker, Pieces};
+use program::NotRunnable;
+
+/// Output that follows other output sooner than this is told together.
+const GATHER: Duration = Duration::from_millis(10);
+/// How long output is read on after the command has ended, while something it started holds the pipe.
+const LINGER: Duration = Duration::from_millis(500);
+/// How long the rest of the pipe may take to read once nothing can write to it.
+const DRAIN: Duration = Duration::from_millis(100);
+const READ_BYTES: usize = 64 * 1024;
+
+/// What to run, where, and within which bounds.
+#[derive(Debug)]
+pub(crate) struct Job {
+    /// Program and arguments.
+    pub(crate) arguments: Vec<String>,
+    pub(crate) directory: PathBuf,
+    /// All of the command's environment.
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) timeout: Duration,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) grace: Duration,
+    pub(crate) output_bytes: u64,
+}
+
+/// What ended a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// It ended by itself.
+    Itself,
+    Timeout,
+    IdleTimeout,
+    Halt(Halt),
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) exit: Exit,
+    pub(crate) cause: Cause,
+    pub(crate) truncated_bytes: u64,
+}
+
+/// What the end of a command means for its execution (pure); nothing where nothing may be said.
+pub(crate) fn outcome(cause: Cause, exit: Exit) -> Option<Outcome> {
+    Some(match (cause, exit) {
+        (Cause::Itself, Exit::Code(0)) => Outcome::Succeeded,
+        (Cause::Itself, Exit::Code(_) | Exit::Signal(_)) => Outcome::Failed,
+        (Cause::Timeout, _) => Outcome::TimedOut,
+        (Cause::IdleTimeout, _) => Outcome::IdleTimedOut,
+        (Cause::Halt(Halt::Cancelled), _) => Outcome::Cancelled,
+        // Its machine went away under it: that spends no attempt.
+        (Cause::Halt(Halt::Stopping), _) => Outcome::WorkerLost,
+        (Cause::Halt(Halt::LeaseLost), _) => return None,
+    })
+}
+
+/// Runs the command to its end and tells its output.
+pub(crate) async fn run(job: &Job, story: &mut Story) -> Ended {
+    let refused = match start(job) {
+        Ok(child) => return supervise(job, story, child).await,
+        Err(refused) => refused,
+    };
+    story.log(Stream::Stderr, format!("bifrost: {refused}\n").into_bytes()).await;
+    Ended { exit: Exit::Code(refused.code()), cause: Cause::Itself, truncated_bytes: 0 }
+}
+
+fn start(job: &Job) -> Result<Child, NotRunnable> {
+    let name = job.arguments.first().map(String::as_str).unwrap_or_default();
+    let path = job.environment.get("PATH").map(String::as_str).unwrap_or_default();
+    let program = program::find(name, path, &job.directory)?;
+    let mut command = kit::process::command(&program);
+    command.arg0(name).args(&job.arguments[1..]).current_dir(&job.directory);
+    command.env_clear().envs(&job.environment).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().map_err(|error| match error.kind() {
+        // The file is there, so it is the interpreter on its first line that is not.
+        io::ErrorKind::NotFound => NotRunnable::NotFound(format!("the interpreter of {name}")),
+        _ => NotRunnable::NotExecutable(format!("{name} ({error})")),
+    })
+}
+
+async fn supervise(job: &Job, story: &mut Story, mut child: Child) -> Ended {
+    let group = Group::of(&child);
+    let mut watch = Watch::new(job, child.stdout.take(), child.stderr.take(), story.orders().clone());
+    let exit = loop {
+        let step = watch.next(&mut child, story).await;
+        if let Some(exit) = watch.take(step, &group, story).await {
+            break exit;
+        }
+    };
+    group.signal(Sig::SIGKILL);
+    let execution = story.subject().execution_id;
+    blocking(move || leftovers::end(execution)).await;
+    watch.drain().await;
+    for (stream, bytes) in watch.pieces {
+        story.log(stream, bytes).await;
+    }
+    Ended { exit, cause: watch.cause, truncated_bytes: watch.chunker.truncated() }
+}
+
+/// What can happen while a command runs.
+#[derive(Debug)]
+enum Step {
+    Read(Stream, usize),
+    /// There is room for one more event.
+    MayTell,
+    Gathered,
+    Exited(io::Result<ExitStatus>),
+    LingeredEnough,
+    MustEnd(Cause),
+    MustDie,
+}
+
+/// Everything that is watched at once.
+struct Watch {
+    stdout: Option<ChildStdout>,
+    stderr: Option<ChildStderr>,
+    buffers: [Vec<u8>; 2],
+    chunker: Chunker,
+    pieces: Pieces,
+    orders: Orders,
+    cause: Cause,
+    exit: Option<Exit>,
+    deadline: Instant,
+    idle_timeout: Option<Duration>,
+    idle_deadline: Option<Instant>,
+    grace: Duration,
+    die_at: Option<Instant>,
+    linger_until: Option<Instant>,
+    told_at: Option<Instant>,
+}
+
+impl Watch {
+    fn new(job: &Job, stdout: Option<ChildStdout>, stderr: Option<ChildStderr>, orders: Orders) -> Self {
+        let now = Instant::now();
+        Self {
+            stdout,
+            stderr,
+            buffers: [vec![0; READ_BYTES], vec![0; READ_BYTES]],
+            chunker: Chunker::new(job.output_bytes),
+            pieces: Pieces::new(),
+            orders,
+            cause: Cause::Itself,
+            exit: None,
+            deadline: now + job.timeout,
+            idle_timeout: job.idle_timeout,
+            idle_deadline: job.idle_timeout.map(|idle| now + idle),
+            grace: job.grace,
+            die_at: None,
+            linger_until: None,
+            told_at: None,
+        }
+    }
+
+    /// Waits for whatever happens next. What was read is told before more is read; while nobody
+    /// takes it the command waits, but its time goes on.
+    async fn next(&mut self, child: &mut Child, story: &Story) -> Step {
+        let is_told = self.pieces.is_empty();
+        let is_running = self.exit.is_none();
+        let may_end = is_running && self.cause == Cause::Itself;
+        let gather_until = self.told_at.filter(|_| self.chunker.is_waiting()).map(|told| told + GATHER);
+        let [out, err] = &mut self.buffers;
+        tokio::select! {
+            length = read(&mut self.stdout, out), if is_told => Step::Read(Stream::Stdout, length),
+            length = read(&mut self.stderr, err), if is_told => Step::Read(Stream::Stderr, length),
+            () = story.may_tell(), if !is_told => Step::MayTell,
+            status = child.wait(), if is_running => Step::Exited(status),
+            halt = self.orders.halted(), if may_end => Step::MustEnd(Cause::Halt(halt)),
+            () = sleep_until(self.deadline), if may_end => Step::MustEnd(Cause::Timeout),
+            () = reached(self.idle_deadline), if may_end => Step::MustEnd(Cause::IdleTimeout),
+            () = reached(self.die_at), if is_running => Step::MustDie,
+            () = reached(self.linger_until) => Step::LingeredEnough,
+            () = reached(gather_until), if is_told => Step::Gathered,
+        }
+    }
+
+    /// Notes what happened; the exit comes back when there is nothing more to wait for.
+    async fn take(&mut self, step: Step, group: &Group, story: &mut Story) -> Option<Exit> {
+        match step {
+            Step::Read(stream, 0) => match stream {
+                Stream::Stdout => self.stdout = None,
+                Stream::Stderr => self.stderr = None,
+            },
+            Step::Read(stream, length) => self.take_output(stream, length),
+            Step::MayTell => {
+                let (stream, bytes) = self.pieces.remove(0);
+                story.log(stream, bytes).await;
+                self.told_at = Some(Instant::now());
+            }
+            Step::Gathered => self.chunker.flush(&mut self.pieces),
+            Step::Exited(status) => {
+                self.exit = Some(exit(status));
+                self.linger_until = Some(Instant::now() + LINGER);
+            }
+            Step::LingeredEnough => return self.exit,
+            Step::MustEnd(cause) => {
+                self.cause = cause;
+                self.die_at = Some(Instant::now() + self.grace);
+                group.signal(Sig::SIGTERM);
+            }
+            Step::MustDie => {
+                self.die_at = None;
+                group.signal(Sig::SIGKILL);
+            }
+        }
+        let is_over = self.stdout.is_none() && self.stderr.is_none() && self.pieces.is_empty();
+        self.exit.filter(|_| is_over)
+    }
+
+    fn take_output(&mut self, stream: Stream, length: usize) {
+        let now = Instant::now();
+        self.idle_deadline = self.idle_timeout.map(|idle| now + idle);
+        let buffer = match stream {
+            Stream::Stdout => &self.buffers[0],
+            Stream::Stderr => &self.buffers[1],
+        };
+        self.chunker.push(stream, &buffer[..length], &mut self.pieces);
+        if self.told_at.is_none_or(|told| now >= told + GATHER) {
+            self.chunker.flush(&mut self.pieces);
+        }
+    }
+
+    /// Reads what is still in the pipes, and gives the last pieces.
+    async fn drain(&mut self) {
+        let until = Instant::now() + DRAIN;
+        while self.stdout.is_some() || self.stderr.is_some() {
+            let [out, err] = &mut self.buffers;
+            let (stream, length) = tokio::select! {
+                length = read(&mut self.stdout, out) => (Stream::Stdout, length),
+                length = read(&mut self.stderr, err) => (Stream::Stderr, length),
+                () = sleep_until(until) => break,
+            };
+            match (length, stream) {
+                (0, Stream::Stdout) => self.stdout = None,
+                (0, Stream::Stderr) => self.stderr = None,
+                _ => self.take_output(stream, length),
+            }
+        }
+        self.chunker.finish(&mut self.pieces);
+    }
+}
+
+/// Never for a stream that has ended; 0 when it ends or breaks.
+async fn read(stream: &mut Option<impl AsyncRead + Unpin>, buffer: &mut [u8]) -> usize {
+    match stream {
+        Some(stream) => stream.read(buffer).await.unwrap_or(0),
+        None => std::future::pending().await,
+    }
+}
+
+async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn exit(status: io::Result<ExitStatus>) -> Exit {
+    match status {
+        Ok(status) => match (status.code(), status.signal()) {
+            (Some(code), _) => Exit::Code(code),
+            (None, signal) => Exit::Signal(signal.unwrap_or(0)),
+        },
+        // Somebody else waited for it; what it said is lost.
+        Err(error) => {
+            tracing::warn!("the exit of a command could not be read: {error}");
+            Exit::Code(1)
+        }
+    }
+}
+
+/// What a command's environment is made of besides the task's own variables.
+#[derive(Debug)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) tools: &'a BTreeMap<String, String>,
+    pub(crate) home: &'a Path,
+    pub(crate) temporary: &'a Path,
+    /// Where its dependencies are.
+    pub(crate) dependencies: &'a BTreeMap<String, String>,
+    pub(crate) programs: Option<&'a Path>,
+}
+
+/// The whole environment of a command (pure): little, known, and nothing of the runner's own.
+pub(crate) fn environment(
+    surroundings: &Surroundings<'_>,
+    subject: crate::record::Subject,
+    own: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let mut all = surroundings.tools.clone();
+    if let Some(programs) = surroundings.programs {
+        let path = all.get("PATH").cloned().unwrap_or_default();
+        all.insert("PATH".into(), format!("{}:{path}", programs.display()));
+    }
+    all.extend(surroundings.dependencies.clone());
+    all.insert("HOME".into(), surroundings.home.to_string_lossy().into_owned());
+    all.insert("TMPDIR".into(), surroundings.temporary.to_string_lossy().into_owned());
+    all.insert("CI".into(), "true".into());
+    all.extend(own.clone());
+    // Last: by these the runner knows the processes of the execution.
+    all.insert("BIFROST_TASK_ID".into(), subject.task_id.to_string());
+    all.insert(leftovers::MARK.into(), subject.execution_id.to_string());
+    all
+}
+
+#[cfg(test)]
+mod tests;

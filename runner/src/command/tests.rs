@@ -1,0 +1,195 @@
+//! Real processes, bounded by times that are short for a person and long for a machine.
+
+use super::*;
+use crate::record::Recorder;
+use crate::testing::{PATIENCE, Scene, logs, output, subject};
+use wire::event::Event;
+
+fn job(scene: &Scene, script: &str) -> Job {
+    Job {
+        arguments: ["sh", "-c", script].map(Into::into).into(),
+        directory: scene.directory.path().to_owned(),
+        environment: scene.room.environment.clone(),
+        timeout: PATIENCE,
+        idle_timeout: None,
+        grace: Duration::from_millis(200),
+        output_bytes: 1 << 30,
+    }
+}
+
+async fn run_job(scene: &mut Scene, mut job: Job, orders: Orders) -> (Ended, Vec<Event>) {
+    let subject = subject();
+    job.environment.insert(leftovers::MARK.into(), subject.execution_id.to_string());
+    let mut story = Story::new(scene.room.recorder.clone(), subject, orders);
+    scene.collect(async { run(&job, &mut story).await }).await
+}
+
+fn ended(cause: Cause, exit: Exit) -> Ended {
+    Ended { exit, cause, truncated_bytes: 0 }
+}
+
+/// The process ids that the command printed.
+fn pids(events: &[Event]) -> Vec<i32> {
+    output(events, Stream::Stdout).split_whitespace().map(|pid| pid.parse().expect("a pid")).collect()
+}
+
+#[test]
+fn every_end_has_one_outcome() {
+    for (cause, exit, expect) in [
+        (Cause::Itself, Exit::Code(0), Some(Outcome::Succeeded)),
+        (Cause::Itself, Exit::Code(3), Some(Outcome::Failed)),
+        (Cause::Itself, Exit::Signal(9), Some(Outcome::Failed)),
+        (Cause::Timeout, Exit::Code(0), Some(Outcome::TimedOut)),
+        (Cause::IdleTimeout, Exit::Signal(15), Some(Outcome::IdleTimedOut)),
+        (Cause::Halt(Halt::Cancelled), Exit::Code(0), Some(Outcome::Cancelled)),
+        (Cause::Halt(Halt::Stopping), Exit::Signal(15), Some(Outcome::WorkerLost)),
+        (Cause::Halt(Halt::LeaseLost), Exit::Code(0), None),
+    ] {
+        assert_eq!(outcome(cause, exit), expect, "{cause:?} {exit:?}");
+    }
+}
+
+#[tokio::test]
+async fn output_is_told_in_order_stream_by_stream_with_every_byte() {
+    let mut scene = Scene::new().await;
+    let script = r"printf 'a\n'; printf 'b\n' >&2; printf '\377\376\n' >&2; printf 'z\303\263\305\202w' ";
+    let job = job(&scene, script);
+    let (end, events) = run_job(&mut scene, job, Orders::none()).await;
+    assert_eq!(end, ended(Cause::Itself, Exit::Code(0)));
+    let logs = logs(&events);
+    assert_eq!(logs.iter().map(|log| log.seq).collect::<Vec<_>>(), (0..logs.len() as u64).collect::<Vec<_>>());
+    assert_eq!(output(&events, Stream::Stdout), "a\nzółw");
+    let stderr: Vec<u8> =
+        logs.iter().filter(|log| log.stream == Stream::Stderr).flat_map(|log| log.data.to_bytes()).collect();
+    assert_eq!(stderr, b"b\n\xff\xfe\n");
+}
+
+#[tokio::test]
+async fn a_flood_is_told_whole_up_to_the_limit_and_counted_beyond() {
+    let mut scene = Scene::new().await;
+    let script = "head -c 3000000 /dev/zero | tr '\\0' x";
+    for (limit, told, truncated) in [(1 << 30, 3_000_000, 0), (1_000_000, 1_000_000, 2_000_000)] {
+        let job = Job { output_bytes: limit, ..job(&scene, script) };
+        let (end, events) = run_job(&mut scene, job, Orders::none()).await;
+        assert_eq!((end.exit, end.truncated_bytes), (Exit::Code(0), truncated));
+        assert_eq!(output(&events, Stream::Stdout).len(), told);
+    }
+}
+
+#[tokio::test]
+async fn a_command_ends_at_its_timeout_or_when_it_is_silent() {
+    let mut scene = Scene::new().await;
+    let short = Duration::from_millis(300);
+    let by_term = Exit::Signal(15);
+    let slow = Job { timeout: short, ..job(&scene, "while :; do echo x; sleep 0.05; done") };
+    assert_eq!(run_job(&mut scene, slow, Orders::none()).await.0, ended(Cause::Timeout, by_term));
+    let silent = Job { idle_timeout: Some(short), ..job(&scene, "echo x; sleep 60") };
+    assert_eq!(run_job(&mut scene, silent, Orders::none()).await.0, ended(Cause::IdleTimeout, by_term));
+    let talking = "for i in 1 2 3 4 5 6 7 8; do echo x; sleep 0.1; done";
+    let talking = Job { idle_timeout: Some(Duration::from_millis(600)), ..job(&scene, talking) };
+    assert_eq!(run_job(&mut scene, talking, Orders::none()).await.0, ended(Cause::Itself, Exit::Code(0)));
+}
+
+#[tokio::test]
+async fn a_command_that_ignores_sigterm_is_killed_and_one_that_minds_it_may_tidy_up() {
+    let mut scene = Scene::new().await;
+    let short = Duration::from_millis(200);
+    let deaf = Job { timeout: short, ..job(&scene, "trap '' TERM; while :; do sleep 60; done") };
+    assert_eq!(run_job(&mut scene, deaf, Orders::none()).await.0, ended(Cause::Timeout, Exit::Signal(9)));
+    let script = "trap 'echo tidy; exit 7' TERM; while :; do sleep 0.02; done";
+    let polite = Job { timeout: short, grace: PATIENCE, ..job(&scene, script) };
+    let (end, events) = run_job(&mut scene, polite, Orders::none()).await;
+    assert_eq!(end, ended(Cause::Timeout, Exit::Code(7)));
+    assert_eq!(output(&events, Stream::Stdout), "tidy\n");
+}
+
+#[tokio::test]
+async fn a_cancelled_command_takes_its_grandchildren_with_it() {
+    let mut scene = Scene::new().await;
+    // One in the group, one in a session of its own, one orphaned in a session of its own.
+    let script = "sleep 600 & echo $!; setsid sleep 601 & echo $!; (setsid sleep 602 & echo $!); wait";
+    let job = job(&scene, script);
+    let (commander, orders) = Orders::new();
+    let subject = subject();
+    let mut story = Story::new(scene.room.recorder.clone(), subject, orders);
+    let work = async { run(&job, &mut story).await };
+    let (end, events) = scene
+        .watch(work, |events| {
+            if pids(events).len() == 3 {
+                commander.halt(Halt::Cancelled);
+            }
+        })
+        .await;
+    assert_eq!(end.cause, Cause::Halt(Halt::Cancelled));
+    let pids = pids(&events);
+    assert_eq!(pids.len(), 3, "{pids:?}");
+    assert_eq!(pids.into_iter().filter(|pid| leftovers::exists(*pid)).count(), 0);
+}
+
+#[tokio::test]
+async fn a_background_process_neither_holds_the_end_up_nor_survives_it() {
+    let mut scene = Scene::new().await;
+    let job = job(&scene, "sleep 600 & echo $!; (setsid sleep 601 >/dev/null 2>&1 & echo $!)");
+    let (end, events) = run_job(&mut scene, job, Orders::none()).await;
+    assert_eq!(end, ended(Cause::Itself, Exit::Code(0)));
+    let pids = pids(&events);
+    assert_eq!(pids.len(), 2, "{pids:?}");
+    assert_eq!(pids.into_iter().filter(|pid| leftovers::exists(*pid)).count(), 0);
+}
+
+#[tokio::test]
+async fn a_command_whose_output_nobody_takes_still_ends_in_time() {
+    let scene = Scene::new().await;
+    let (recorder, _entries) = Recorder::new(
+        crate::testing::config(scene.directory.path()).machine_id,
+        scene.room.clock.clone(),
+        scene.room.chance.clone(),
+    );
+    let mut story = Story::new(recorder, subject(), Orders::none());
+    let job = Job { timeout: Duration::from_millis(300), ..job(&scene, "yes 0123456789abcdef") };
+    let run = run(&job, &mut story);
+    // The queue stays full, so the last pieces cannot be told; but the command is gone.
+    drop(tokio::time::timeout(Duration::from_secs(3), run).await);
+    assert!(!crate::testing::is_running("yes 0123456789abcdef"));
+}
+
+#[tokio::test]
+async fn a_program_that_cannot_be_run_gives_the_codes_of_a_shell() {
+    let mut scene = Scene::new().await;
+    std::fs::write(scene.directory.path().join("plain"), "x").expect("writes");
+    for (name, code, words) in [("no-such-program", 127, "not found"), ("./plain", 126, "not executable")] {
+        let job = Job { arguments: vec![name.into()], ..job(&scene, "") };
+        let (end, events) = run_job(&mut scene, job, Orders::none()).await;
+        assert_eq!(end, ended(Cause::Itself, Exit::Code(code)));
+        let said = output(&events, Stream::Stderr);
+        assert!(said.contains(name) && said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn the_environment_is_little_and_known() {
+    let subject = subject();
+    let tools = [("PATH".to_owned(), "/bin".to_owned())].into();
+    let dependencies = [("VIRTUAL_ENV".to_owned(), "/w/.venv".to_owned())].into();
+    let surroundings = Surroundings {
+        tools: &tools,
+        home: Path::new("/h"),
+        temporary: Path::new("/t"),
+        dependencies: &dependencies,
+        programs: Some(Path::new("/w/.venv/bin")),
+    };
+    let own = [("MINE", "1"), ("HOME", "/mine"), (leftovers::MARK, "forged")];
+    let own = own.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let all = environment(&surroundings, subject, &own);
+    let expect = [
+        ("BIFROST_EXECUTION_ID", subject.execution_id.to_string()),
+        ("BIFROST_TASK_ID", subject.task_id.to_string()),
+        ("CI", "true".into()),
+        ("HOME", "/mine".into()),
+        ("MINE", "1".into()),
+        ("PATH", "/w/.venv/bin:/bin".into()),
+        ("TMPDIR", "/t".into()),
+        ("VIRTUAL_ENV", "/w/.venv".into()),
+    ];
+    assert_eq!(all, expect.map(|(name, value)| (name.to_owned(), value)).into());
+}

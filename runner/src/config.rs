@@ -1,0 +1,214 @@
+//! What a runner is told when it starts: by the environment its machine was
+//! made with, or by the program that composes it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kit::Vars;
+use wire::id::MachineId;
+use wire::worker::env;
+
+const SPRITE_DIR: &str = "/.sprite";
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Variables of the runner's own environment that tools may see: where programs and certificates
+/// are, how to reach the network. Nothing secret, and nothing that leads into a person's home.
+pub const TOOL_VARIABLES: [&str; 24] = [
+    "PATH",
+    "LANG",
+    "TZ",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "CARGO_HTTP_CAINFO",
+    "NODE_EXTRA_CA_CERTS",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "PIP_INDEX_URL",
+    "PIP_FIND_LINKS",
+    "UV_DEFAULT_INDEX",
+    "NPM_CONFIG_REGISTRY",
+    "npm_config_registry",
+    "RUSTUP_HOME",
+    "PYENV_ROOT",
+];
+
+/// What one runner needs to know.
+#[derive(Clone)]
+pub struct Config {
+    /// Where the control plane listens for workers (`BIFROST_CONTROL_URL`).
+    pub control_url: String,
+    /// Which machine this is (`BIFROST_MACHINE_ID`).
+    pub machine_id: MachineId,
+    /// Proves it; good for registration only (`BIFROST_MACHINE_TOKEN`).
+    pub machine_token: String,
+    /// Where the machine's volume is (`BIFROST_SPRITE_DIR`, default `/.sprite`).
+    pub sprite_dir: PathBuf,
+    /// What of the runner's own environment git, package managers and commands may see.
+    pub tool_environment: BTreeMap<String, String>,
+    /// The bounds it keeps to.
+    pub limits: Limits,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("control_url", &self.control_url)
+            .field("machine_id", &self.machine_id)
+            .field("machine_token", &"[secret]")
+            .field("sprite_dir", &self.sprite_dir)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The bounds a runner keeps to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Between SIGTERM and SIGKILL when a command is ended (`BIFROST_GRACE_SECONDS`, default 10).
+    pub grace: Duration,
+    /// A command's output beyond this is counted and dropped (`BIFROST_OUTPUT_BYTES`, default 64 MiB).
+    pub output_bytes: u64,
+    /// The longest one git command may take.
+    pub git: Duration,
+    /// The longest one package manager may take.
+    pub install: Duration,
+    /// Checkpoints that are kept, the newest ones.
+    pub checkpoints: usize,
+    /// Dependency trees that are kept, the newest ones.
+    pub dependency_trees: usize,
+    /// Damaged things that are kept for a person to look at, the newest ones.
+    pub quarantined: usize,
+    /// How long to go on without hearing the control plane while there is no work in hand.
+    pub silence: Duration,
+    /// How long to wait for the event store before an execution is reported as complete.
+    pub flush: Duration,
+    /// Events kept on disk while the event store is away (`BIFROST_SPOOL_BYTES`, default 256 MiB).
+    pub spool_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(10),
+            output_bytes: 64 * 1024 * 1024,
+            git: Duration::from_secs(600),
+            install: Duration::from_secs(900),
+            checkpoints: 5,
+            dependency_trees: 10,
+            quarantined: 2,
+            silence: Duration::from_secs(600),
+            flush: Duration::from_secs(5),
+            spool_bytes: 256 * 1024 * 1024,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the environment. Nothing comes back when something was missing or unreadable;
+    /// `vars` then knows what.
+    pub fn from_vars(vars: &mut Vars) -> Option<Self> {
+        let control_url: Option<String> = vars.required(env::CONTROL_URL);
+        let machine_id = vars.required(env::MACHINE_ID);
+        let machine_token = vars.required(env::MACHINE_TOKEN);
+        if control_url.as_deref().is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
+            vars.problem(format!("{}: must be an http or https URL", env::CONTROL_URL));
+        }
+        let named = PathBuf::from(vars.text(env::SPRITE_DIR).unwrap_or(SPRITE_DIR));
+        let sprite_dir = below_machine_root(vars.text(env::MACHINE_ROOT).map(Path::new), named);
+        let defaults = Limits::default();
+        let limits = Limits {
+            grace: Duration::from_secs(vars.or("BIFROST_GRACE_SECONDS", defaults.grace.as_secs())),
+            output_bytes: vars.or("BIFROST_OUTPUT_BYTES", defaults.output_bytes),
+            spool_bytes: vars.or("BIFROST_SPOOL_BYTES", defaults.spool_bytes),
+            ..defaults
+        };
+        let tool_environment = tool_environment(vars);
+        Some(Self {
+            control_url: control_url?,
+            machine_id: machine_id?,
+            machine_token: machine_token?,
+            sprite_dir,
+            tool_environment,
+            limits,
+        })
+    }
+}
+
+/// A machine of the emulator sees its root directory as `/`; the runner in it must do so itself.
+fn below_machine_root(root: Option<&Path>, named: PathBuf) -> PathBuf {
+    match (root, named.strip_prefix("/")) {
+        (Some(root), Ok(inside)) if !named.starts_with(root) => root.join(inside),
+        _ => named,
+    }
+}
+
+fn tool_environment(vars: &Vars) -> BTreeMap<String, String> {
+    let mut found: BTreeMap<String, String> =
+        TOOL_VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), vars.text(name)?.to_owned()))).collect();
+    found.entry("PATH".into()).or_insert_with(|| DEFAULT_PATH.into());
+    found.entry("LANG".into()).or_insert_with(|| "C.UTF-8".into());
+    // Commands get a home of their own, in which rustup would find no toolchain.
+    if let Some(home) = vars.text("HOME") {
+        let rustup = Path::new(home).join(".rustup");
+        if rustup.is_dir() {
+            found.entry("RUSTUP_HOME".into()).or_insert_with(|| rustup.to_string_lossy().into_owned());
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MACHINE: &str = "0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70";
+
+    fn vars(more: &[(&str, &str)]) -> Vars {
+        let needed =
+            [(env::CONTROL_URL, "http://control"), (env::MACHINE_ID, MACHINE), (env::MACHINE_TOKEN, "hunter2")];
+        Vars::from_pairs(needed.into_iter().chain(more.iter().copied()))
+    }
+
+    #[test]
+    fn the_volume_is_taken_below_the_emulated_machines_root() {
+        for (more, expect) in [
+            (&[][..], "/.sprite"),
+            (&[(env::SPRITE_DIR, "/data")][..], "/data"),
+            (&[(env::MACHINE_ROOT, "/m/1")][..], "/m/1/.sprite"),
+            (&[(env::MACHINE_ROOT, "/m/1"), (env::SPRITE_DIR, "/data")][..], "/m/1/data"),
+            (&[(env::MACHINE_ROOT, "/m/1"), (env::SPRITE_DIR, "/m/1/data")][..], "/m/1/data"),
+            (&[(env::MACHINE_ROOT, "/m/1"), (env::SPRITE_DIR, "data")][..], "data"),
+        ] {
+            let config = Config::from_vars(&mut vars(more)).expect("complete");
+            assert_eq!(config.sprite_dir, Path::new(expect), "{more:?}");
+        }
+    }
+
+    #[test]
+    fn everything_that_is_missing_is_named_at_once() {
+        let mut vars = Vars::from_pairs([(env::CONTROL_URL, "ftp://x")]);
+        assert!(Config::from_vars(&mut vars).is_none());
+        let text = vars.finish().expect_err("problems").to_string();
+        for name in [env::CONTROL_URL, env::MACHINE_ID, env::MACHINE_TOKEN] {
+            assert!(text.contains(name), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_token_is_in_neither_the_debug_text_nor_the_tools_environment() {
+        let config = Config::from_vars(&mut vars(&[("PATH", "/bin"), ("SECRET", "hunter2")])).expect("complete");
+        assert!(!format!("{config:?}").contains("hunter2"));
+        assert_eq!(config.tool_environment.get("PATH").map(String::as_str), Some("/bin"));
+        assert!(!config.tool_environment.values().any(|value| value == "hunter2"));
+    }
+}

@@ -1,0 +1,262 @@
+//! One lease from its beginning to its end: clone, dependencies, the command,
+//! checkpoint. Tells the story as it goes; `execution.finished` is its last word.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wire::event::{FinishedPayload, Stream, kind};
+use wire::execution::{Cache, Exit, Failure, Outcome, Phase};
+use wire::task::{FieldError, TaskSpec};
+use wire::worker::{Completion, Lease};
+
+use crate::checkpoint::{self, CheckpointPayload};
+use crate::command::{self, Cause, Ended, Job, Surroundings};
+use crate::dependencies::{self, Ready};
+use crate::health;
+use crate::mirror::{self, Obtained};
+use crate::orders::{Halt, Orders};
+use crate::record::{Begun, Story, Subject};
+use crate::room::{Room, blocking};
+use crate::setup::NotReady;
+use crate::workspace::{self, CheckoutError, Marker, Paths};
+
+/// Carries the lease out. Nothing comes back when the lease was lost: then nothing may be said.
+pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -> Option<Completion> {
+    let subject = Subject { task_id: lease.task_id, execution_id: lease.execution_id };
+    let mut story = Story::new(room.recorder.clone(), subject, orders);
+    let mut commit = None;
+    let end = match work(room, &mut story, &lease.spec, &mut commit).await {
+        Ok(ended) => End::of_command(ended, &lease.spec)?,
+        Err(reason) => {
+            let own = room.clone();
+            // Nothing ran in it, so nothing is lost with it.
+            let discarded = blocking(move || workspace::discard(&own, subject.execution_id)).await;
+            if let Err(error) = discarded {
+                tracing::warn!("the workspace of {} cannot be removed: {error}", subject.execution_id);
+            }
+            End::of_setup(reason)?
+        }
+    };
+    story.tell(kind::EXECUTION_FINISHED, &end.payload()).await;
+    if story.orders().standing() == Some(Halt::LeaseLost) {
+        return None;
+    }
+    Some(Completion {
+        fence: lease.fence,
+        outcome: end.outcome,
+        exit: end.exit,
+        failure: end.failure,
+        message: end.message,
+        commit,
+        phases: story.phases(),
+    })
+}
+
+/// How an execution ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct End {
+    outcome: Outcome,
+    exit: Option<Exit>,
+    failure: Option<Failure>,
+    message: Option<String>,
+    truncated_bytes: u64,
+}
+
+impl End {
+    fn of_command(ended: Ended, spec: &TaskSpec) -> Option<Self> {
+        let outcome = command::outcome(ended.cause, ended.exit)?;
+        Some(Self {
+            outcome,
+            exit: Some(ended.exit),
+            failure: None,
+            message: message(ended, spec),
+            truncated_bytes: ended.truncated_bytes,
+        })
+    }
+
+    fn of_setup(reason: NotReady) -> Option<Self> {
+        let (outcome, failure, message) = match reason {
+            NotReady::Failed { failure, message } => (Outcome::SetupFailed, Some(failure), message),
+            NotReady::Halted(Halt::Cancelled) => (Outcome::Cancelled, None, "called off before the command ran".into()),
+            NotReady::Halted(Halt::Stopping) => (Outcome::WorkerLost, None, "the machine was stopped".into()),
+            NotReady::Halted(Halt::LeaseLost) => return None,
+        };
+        Some(Self { outcome, exit: None, failure, message: Some(message), truncated_bytes: 0 })
+    }
+
+    fn payload(&self) -> FinishedPayload {
+        FinishedPayload {
+            outcome: self.outcome,
+            exit: self.exit,
+            failure: self.failure,
+            message: self.message.clone(),
+            truncated_bytes: self.truncated_bytes,
+        }
+    }
+}
+
+/// What to say about the end of a command, for a person.
+fn message(ended: Ended, spec: &TaskSpec) -> Option<String> {
+    Some(match (ended.cause, ended.exit) {
+        (Cause::Itself, Exit::Code(0)) => return None,
+        (Cause::Itself, Exit::Code(127)) => "the program was not found; see the log".into(),
+        (Cause::Itself, Exit::Code(126)) => "the program cannot be executed; see the log".into(),
+        (Cause::Itself, Exit::Code(code)) => format!("the command exited with code {code}"),
+        (Cause::Itself, Exit::Signal(signal)) => format!("signal {signal} killed the command"),
+        (Cause::Timeout, _) => {
+            format!("the command ran longer than its timeout of {} s and was ended", spec.timeout_seconds())
+        }
+        (Cause::IdleTimeout, _) => {
+            let seconds = spec.idle_timeout_seconds.unwrap_or_default();
+            format!("the command was silent for longer than {seconds} s and was ended")
+        }
+        (Cause::Halt(Halt::Cancelled), _) => "called off".into(),
+        (Cause::Halt(Halt::Stopping | Halt::LeaseLost), _) => "the machine was stopped".into(),
+    })
+}
+
+async fn work(
+    room: &Arc<Room>,
+    story: &mut Story,
+    spec: &TaskSpec,
+    commit: &mut Option<String>,
+) -> Result<Ended, NotReady> {
+    spec.validate().map_err(refused)?;
+    let (cleared, keep) = (room.clone(), story.subject().execution_id);
+    // Old workspaces go while the new one is made; all are gone before the command starts.
+    let clearing = tokio::task::spawn_blocking(move || workspace::clear_others(&cleared, keep));
+    let prepared = prepare(room, story, spec, commit).await;
+    let unsaved = clearing.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+    let unsaved = unsaved.map_err(|error| NotReady::machine("removing an old workspace", &error))?;
+    let (paths, marker, ready) = prepared?;
+    if !unsaved.is_empty() {
+        settle(room, keep).await?;
+    }
+    let ended = run_command(room, story, spec, &paths, &marker, &ready).await?;
+    save(room, story, marker).await;
+    Ok(ended)
+}
+
+/// Saves what an earlier execution left unsaved, and then removes it.
+async fn settle(room: &Arc<Room>, keep: wire::id::ExecutionId) -> Result<(), NotReady> {
+    health::settle_others(room, keep).await;
+    let room = room.clone();
+    let cleared = blocking(move || workspace::clear_others(&room, keep)).await;
+    cleared.map(drop).map_err(|error| NotReady::machine("removing an old workspace", &error))
+}
+
+/// A specification that the control plane should have refused.
+fn refused(error: FieldError) -> NotReady {
+    let failure = match error.field {
+        "spec.repository" => Failure::RepositoryNotFound,
+        "spec.reference" => Failure::UnknownReference,
+        _ => Failure::MachineFault,
+    };
+    NotReady::failed(failure, error.to_string())
+}
+
+async fn prepare(
+    room: &Arc<Room>,
+    story: &mut Story,
+    spec: &TaskSpec,
+    commit: &mut Option<String>,
+) -> Result<(Paths, Marker, Ready), NotReady> {
+    let phase = story.begin(Phase::Clone).await;
+    let checked_out = check_out(room, story, spec).await;
+    let (paths, obtained) = end_if_failed(story, &phase, checked_out).await?;
+    *commit = Some(obtained.commit.clone());
+    story.end(phase, Some(obtained.cache), Some(obtained.commit.clone())).await;
+
+    let phase = story.begin(Phase::Dependencies).await;
+    let prepared = dependencies::prepare(room, story, &paths).await;
+    let ready = end_if_failed(story, &phase, prepared).await?;
+    let detail = (!ready.detail.is_empty()).then(|| ready.detail.join("; "));
+    story.end(phase, Some(ready.cache.unwrap_or(Cache::Unused)), detail).await;
+
+    let marker = Marker::new(story.subject(), &spec.repository, &obtained.commit, room.clock.now());
+    Ok((paths, marker, ready))
+}
+
+async fn end_if_failed<T>(story: &mut Story, phase: &Begun, result: Result<T, NotReady>) -> Result<T, NotReady> {
+    if result.is_err() {
+        story.end(*phase, None, None).await;
+    }
+    result
+}
+
+/// The repository at its commit, in a workspace. A mirror that turns out damaged is made anew, once.
+async fn check_out(room: &Arc<Room>, story: &Story, spec: &TaskSpec) -> Result<(Paths, Obtained), NotReady> {
+    let mut is_second = false;
+    loop {
+        let obtained = mirror::obtain(room, story, spec).await?;
+        let created = workspace::create(room, story.orders(), story.subject(), &spec.repository, &obtained).await;
+        match created {
+            Ok(paths) => return Ok((paths, obtained)),
+            Err(CheckoutError::Git(error)) if !is_second && mirror::blames_mirror(&error) => {
+                mirror::set_aside(room, story, &spec.repository, &error.to_string()).await?;
+                is_second = true;
+            }
+            Err(CheckoutError::Git(crate::git::GitError::Halted(halt))) => return Err(NotReady::Halted(halt)),
+            Err(error) => return Err(NotReady::machine("checking the repository out", &error)),
+        }
+    }
+}
+
+async fn run_command(
+    room: &Arc<Room>,
+    story: &mut Story,
+    spec: &TaskSpec,
+    paths: &Paths,
+    marker: &Marker,
+    ready: &Ready,
+) -> Result<Ended, NotReady> {
+    if let Some(halt) = story.orders().standing() {
+        return Err(NotReady::Halted(halt));
+    }
+    // From here on there may be work in the workspace, and the marker says so.
+    marker.write(&room.volume).map_err(|error| NotReady::machine("noting the workspace", &error))?;
+    let surroundings = Surroundings {
+        tools: &room.environment,
+        home: &paths.home,
+        temporary: &paths.temporary,
+        dependencies: &ready.variables,
+        programs: ready.programs.as_deref(),
+    };
+    let job = Job {
+        arguments: spec.command.clone(),
+        directory: paths.tree.clone(),
+        environment: command::environment(&surroundings, story.subject(), &spec.env),
+        timeout: Duration::from_secs(spec.timeout_seconds()),
+        idle_timeout: spec.idle_timeout_seconds.map(Duration::from_secs),
+        grace: room.limits.grace,
+        output_bytes: room.limits.output_bytes,
+    };
+    let phase = story.begin(Phase::Running).await;
+    let ended = command::run(&job, story).await;
+    story.end(phase, None, None).await;
+    Ok(ended)
+}
+
+async fn save(room: &Arc<Room>, story: &mut Story, marker: Marker) {
+    let phase = story.begin(Phase::Checkpoint).await;
+    let detail = match checkpoint::save(room, marker).await {
+        Ok(manifest) => {
+            story.tell(kind::CHECKPOINT_SAVED, &CheckpointPayload::from(&manifest)).await;
+            match manifest.files.len() + manifest.deleted.len() {
+                0 => "nothing changed".to_owned(),
+                1 => "1 file changed".to_owned(),
+                changed => format!("{changed} files changed"),
+            }
+        }
+        Err(error) => {
+            // The workspace stays until it could be saved.
+            tracing::warn!("what the command left could not be saved: {error}");
+            story.log(Stream::Stderr, format!("bifrost: no checkpoint could be saved: {error}\n").into_bytes()).await;
+            format!("not saved: {error}")
+        }
+    };
+    story.end(phase, None, Some(detail)).await;
+}
+
+#[cfg(test)]
+mod tests;

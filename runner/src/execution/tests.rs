@@ -1,0 +1,208 @@
+//! Whole executions: real git, real processes, a real volume.
+
+use super::*;
+use crate::testing::{PATIENCE, Remote, Scene, git, kinds, names_below, output};
+use wire::event::{Event, PhasePayload};
+use wire::worker::repository_name;
+
+fn phases(events: &[Event]) -> Vec<(Phase, Option<Cache>)> {
+    let phases = events.iter().filter(|event| event.kind == kind::EXECUTION_PHASE);
+    let phases = phases.map(|event| serde_json::from_str::<PhasePayload>(event.payload.get()).expect("a phase"));
+    phases.filter(|phase| phase.micros.is_some()).map(|phase| (phase.phase, phase.cache)).collect()
+}
+
+fn finished(events: &[Event]) -> FinishedPayload {
+    let last = events.last().expect("something was told");
+    assert_eq!(last.kind, kind::EXECUTION_FINISHED);
+    serde_json::from_str(last.payload.get()).expect("a finish")
+}
+
+#[tokio::test]
+async fn a_command_runs_in_its_repository_and_the_story_is_told_in_order() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    let head = remote.git(&["rev-parse", "HEAD"]).await;
+    for cache in [Cache::Miss, Cache::Hit] {
+        let script = "cat README; git log --format=%s; git status --porcelain; echo oops >&2; exit 3";
+        let (completion, events) = scene.run(&remote, script).await;
+        assert_eq!(output(&events, Stream::Stdout), "hello\nwork\n");
+        assert_eq!(output(&events, Stream::Stderr), "oops\n");
+        assert_eq!((completion.outcome, completion.exit), (Outcome::Failed, Some(Exit::Code(3))));
+        assert_eq!(completion.commit.as_ref(), Some(&head));
+        let expect = [
+            (Phase::Clone, Some(cache)),
+            (Phase::Dependencies, Some(Cache::Unused)),
+            (Phase::Running, None),
+            (Phase::Checkpoint, None),
+        ];
+        assert_eq!(phases(&events), expect);
+        assert_eq!(completion.phases.iter().map(|timing| (timing.phase, timing.cache)).collect::<Vec<_>>(), expect);
+        assert_eq!(finished(&events).outcome, Outcome::Failed);
+        let only_logs_between: Vec<&str> =
+            kinds(&events).into_iter().filter(|kind| *kind != kind::EXECUTION_LOG).collect();
+        let phase = kind::EXECUTION_PHASE;
+        let saved = kind::CHECKPOINT_SAVED;
+        let finish = kind::EXECUTION_FINISHED;
+        assert_eq!(only_logs_between, [phase, phase, phase, phase, phase, phase, phase, saved, phase, finish]);
+    }
+}
+
+#[tokio::test]
+async fn a_set_up_that_fails_says_why_and_leaves_no_workspace() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    let lease = scene.lease(&remote, Some("none"), &["true"]);
+    let (completion, events) = scene.carry_out(&lease, Orders::none()).await;
+    let completion = completion.expect("not lost");
+    assert_eq!((completion.outcome, completion.failure), (Outcome::SetupFailed, Some(Failure::UnknownReference)));
+    assert!(completion.message.expect("a message").contains("no branch, tag or commit"));
+    assert_eq!(finished(&events).failure, Some(Failure::UnknownReference));
+    assert_eq!(phases(&events), [(Phase::Clone, None)]);
+    assert_eq!(scene.room.volume.execution_ids().expect("lists"), []);
+}
+
+#[tokio::test]
+async fn a_mirror_whose_objects_are_damaged_is_cloned_anew_for_a_known_commit() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    let head = remote.git(&["rev-parse", "HEAD"]).await;
+    scene.run(&remote, "true").await;
+    // Only a blob is lost: git finds out when it checks the file out.
+    let blob = remote.git(&["rev-parse", "HEAD:README"]).await;
+    let objects = scene.room.volume.mirror(&repository_name(&remote.url())).join("objects");
+    std::fs::remove_file(objects.join(&blob[..2]).join(&blob[2..])).expect("a small fetch is kept loose");
+    let lease = scene.lease(&remote, Some(&head), &["cat", "README"]);
+    let (completion, events) = scene.carry_out(&lease, Orders::none()).await;
+    assert_eq!(completion.expect("not lost").outcome, Outcome::Succeeded);
+    assert_eq!(output(&events, Stream::Stdout), "hello\n");
+    assert!(kinds(&events).contains(&kind::VOLUME_DAMAGED));
+}
+
+#[tokio::test]
+async fn a_command_sees_nothing_of_an_earlier_one_nor_the_runners_secrets() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    let script =
+        "echo s > secret; echo s > $HOME/secret; echo s > $TMPDIR/secret; git config user.name x; git branch b";
+    scene.run(&remote, script).await;
+    let (completion, events) = scene.run(&remote, "env; git branch --all; git config --list --local").await;
+    assert_eq!(completion.outcome, Outcome::Succeeded);
+    let said = output(&events, Stream::Stdout);
+    assert!(!said.contains("the-machine-token") && !said.contains("BIFROST_MACHINE"), "{said}");
+    assert!(!said.contains("user.name"), "{said}");
+    assert!(!said.lines().any(|line| line.trim() == "b"), "{said}");
+    assert!(said.contains("remotes/origin/main") && said.contains("CI=true"), "{said}");
+    let left = names_below(scene.room.volume.root());
+    assert_eq!(left.into_iter().filter(|path| path.ends_with("secret")).count(), 0);
+    assert_eq!(scene.room.volume.execution_ids().expect("lists").len(), 1);
+}
+
+#[tokio::test]
+async fn the_newest_five_of_seven_checkpoints_remain() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    let mut saved = Vec::new();
+    for round in 0..7 {
+        scene.run(&remote, &format!("echo {round} > made")).await;
+        saved.extend(scene.room.volume.checkpoint_ids().expect("lists").pop());
+    }
+    assert_eq!(scene.room.volume.checkpoint_ids().expect("lists"), saved[2..]);
+    for id in &saved[2..] {
+        checkpoint::verify(&scene.room.volume, *id).expect("whole");
+    }
+}
+
+#[tokio::test]
+async fn commits_that_nobody_pushed_are_kept_in_the_mirror() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    remote.git(&["config", "receive.denyCurrentBranch", "ignore"]).await;
+    let commit = "git -c user.name=a -c user.email=a@b commit -q --allow-empty -m";
+    let script = format!("{commit} one; git branch keep; git push -q origin HEAD:refs/heads/pushed; {commit} two");
+    let lease = scene.lease(&remote, None, &["sh", "-ec", &script]);
+    let (completion, events) = scene.carry_out(&lease, Orders::none()).await;
+    assert_eq!(completion.expect("not lost").outcome, Outcome::Succeeded, "{}", output(&events, Stream::Stderr));
+    let mirror = scene.room.volume.mirror(&repository_name(&remote.url()));
+    let wip = format!("refs/bifrost/wip/{}", lease.execution_id);
+    assert_eq!(git(&mirror, &["log", "-1", "--format=%s", &wip]).await, "two");
+    assert_eq!(git(&mirror, &["for-each-ref", "--format=%(refname)", "refs/bifrost/branches"]).await, "");
+    // It stays when the workspace is gone and the mirror is fetched again.
+    scene.run(&remote, "true").await;
+    assert_eq!(git(&mirror, &["log", "-1", "--format=%s", &wip]).await, "two");
+}
+
+#[tokio::test]
+async fn an_execution_that_is_called_off_before_its_command_ran_says_so() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    for (halt, expect) in [
+        (Halt::Cancelled, Some(Outcome::Cancelled)),
+        (Halt::Stopping, Some(Outcome::WorkerLost)),
+        (Halt::LeaseLost, None),
+    ] {
+        let (commander, orders) = Orders::new();
+        commander.halt(halt);
+        let lease = scene.lease(&remote, None, &["true"]);
+        let (completion, events) = scene.carry_out(&lease, orders).await;
+        assert_eq!(completion.map(|completion| completion.outcome), expect);
+        assert_eq!(events.is_empty(), expect.is_none(), "{halt:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_lease_ends_the_command_in_silence_but_saves_its_work() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    let lease = scene.lease(&remote, None, &["sh", "-c", "echo work > made; echo ready; sleep 600"]);
+    let (commander, orders) = Orders::new();
+    let room = scene.room.clone();
+    let (completion, events) = scene
+        .watch(carry_out(&room, &lease, orders), |events| {
+            if output(events, Stream::Stdout) == "ready\n" {
+                commander.halt(Halt::LeaseLost);
+            }
+        })
+        .await;
+    assert_eq!(completion, None);
+    assert_eq!(events.last().map(|event| event.kind.as_str()), Some(kind::EXECUTION_LOG));
+    let saved = scene.room.volume.checkpoint_ids().expect("lists");
+    assert_eq!(checkpoint::verify(&scene.room.volume, saved[0]).expect("whole").files.len(), 1);
+}
+
+#[tokio::test]
+async fn a_specification_that_should_have_been_refused_is() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    let good = scene.lease(&remote, None, &["true"]);
+    for (repository, reference, expect) in [
+        ("ext::sh -c id", None, Failure::RepositoryNotFound),
+        ("--upload-pack=id", None, Failure::RepositoryNotFound),
+        (&good.spec.repository[..], Some("--all"), Failure::UnknownReference),
+        (&good.spec.repository, Some("a b"), Failure::UnknownReference),
+    ] {
+        let mut lease = good.clone();
+        lease.spec.repository = repository.to_owned();
+        lease.spec.reference = reference.map(Into::into);
+        let (completion, _) = scene.carry_out(&lease, Orders::none()).await;
+        assert_eq!(completion.expect("not lost").failure, Some(expect), "{repository} {reference:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_killed_runner_left_is_saved_before_it_goes() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    let lease = scene.lease(&remote, None, &["sh", "-c", "echo work > made; echo ready; sleep 600"]);
+    let room = scene.room.clone();
+    // Dropping the execution where it stands is what a kill does, but for the command itself.
+    let cut_off = tokio::time::timeout(PATIENCE, async {
+        let mut work = Box::pin(carry_out(&room, &lease, Orders::none()));
+        let mut events = Vec::new();
+        while output(&events, Stream::Stdout) != "ready\n" {
+            tokio::select! {
+                _ = &mut work => panic!("it sleeps"),
+                Some(crate::record::Entry::Event(event)) = scene.entries.recv() => events.push(event),
+            }
+        }
+    });
+    cut_off.await.expect("it gets ready");
+    drop(room);
+    let mut scene = scene.reopened().await;
+    let (completion, events) = scene.run(&remote, "ls").await;
+    assert_eq!(completion.outcome, Outcome::Succeeded);
+    assert_eq!(output(&events, Stream::Stdout), "README\nsrc\n");
+    assert_eq!(kinds(&events).iter().filter(|kind| **kind == kind::CHECKPOINT_SAVED).count(), 2);
+    let saved = scene.room.volume.checkpoint_ids().expect("lists");
+    let manifest = checkpoint::verify(&scene.room.volume, saved[0]).expect("whole");
+    assert_eq!((manifest.subject.execution_id, manifest.files.len()), (lease.execution_id, 1));
+}

@@ -1,0 +1,133 @@
+//! What git's standard error means (pure). Git has one exit code for everything,
+//! so its words, in the C locale, are all there is to go by.
+
+/// What to do about a failed git command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Complaint {
+    /// There is no repository at the address.
+    NoRepository,
+    /// There is a repository, but not what was asked of it.
+    NoReference,
+    /// The machine is at fault: disk, permissions.
+    Machine,
+    /// The local mirror is not whole.
+    Damaged,
+    /// Anything else a remote says or does not say.
+    Remote,
+}
+
+/// Looked for from the top: the first that is found decides.
+const WORDS: &[(Complaint, &[&str])] = &[
+    (
+        Complaint::Machine,
+        &["no space left on device", "read-only file system", "disk quota exceeded", "too many open files"],
+    ),
+    (Complaint::NoReference, &["couldn't find remote ref", "not our ref", "no such ref was fetched"]),
+    (
+        Complaint::NoRepository,
+        &[
+            "does not appear to be a git repository",
+            "repository not found",
+            "returned error: 404",
+            "project you were looking for could not be found",
+            "' not found",
+        ],
+    ),
+    (
+        Complaint::Remote,
+        &["could not resolve host", "connection refused", "timed out", "could not read username", "publickey"],
+    ),
+    (Complaint::Machine, &["permission denied", "unable to create", "cannot create"]),
+    (
+        Complaint::Damaged,
+        &[
+            "not a git repository",
+            "bad object",
+            "bad config",
+            "bad signature",
+            "corrupt",
+            "is empty",
+            "unable to read",
+            "could not read",
+            "unable to parse object",
+            "invalid object",
+            "missing blob",
+            "missing tree",
+            "inflate",
+            "packfile",
+            "does not match index",
+            "did not send all necessary objects",
+            "index file",
+            "unresolved deltas",
+            "bad ref",
+            "broken",
+        ],
+    ),
+];
+
+/// Sorts a complaint. What the other side says through `remote:` says nothing about our mirror.
+pub(crate) fn sort(stderr: &str) -> Complaint {
+    let lower = stderr.to_lowercase();
+    let local: String = lower.lines().filter(|line| !line.starts_with("remote:")).collect::<Vec<_>>().join("\n");
+    let found = WORDS.iter().find(|(complaint, words)| {
+        let text = if *complaint == Complaint::Damaged { &local } else { &lower };
+        // Every failed fetch ends with this line, whatever the cause.
+        let text = text.replace("could not read from remote repository", "");
+        words.iter().any(|word| text.contains(word))
+    });
+    found.map_or(Complaint::Remote, |(complaint, _)| *complaint)
+}
+
+/// The line that says most: the first `fatal:` or `error:`, or the last one there is.
+pub(crate) fn telling_line(stderr: &str) -> &str {
+    let mut lines = stderr.lines().map(str::trim).filter(|line| !line.is_empty());
+    let telling =
+        |line: &&str| ["fatal: ", "error: ", "ERROR: ", "remote: "].iter().any(|start| line.starts_with(start));
+    lines.clone().find(telling).or_else(|| lines.next_back()).unwrap_or("it gave no reason")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complaints_are_sorted_by_what_to_do_about_them() {
+        let tail = "\nfatal: Could not read from remote repository.\n\nPlease make sure you have the correct access \
+                    rights\nand the repository exists.";
+        for (stderr, expect) in [
+            (&*format!("fatal: '/srv/none' does not appear to be a git repository{tail}"), Complaint::NoRepository),
+            ("remote: Repository not found.\nfatal: repository 'https://x/y/' not found", Complaint::NoRepository),
+            ("fatal: unable to access 'https://x/': The requested URL returned error: 404", Complaint::NoRepository),
+            ("fatal: unable to access 'https://x/': Could not resolve host: x", Complaint::Remote),
+            (
+                "fatal: unable to access 'https://x/': Failed to connect to x port 443: Connection refused",
+                Complaint::Remote,
+            ),
+            (&format!("git@x: Permission denied (publickey).{tail}"), Complaint::Remote),
+            ("fatal: could not read Username for 'https://x': terminal prompts disabled", Complaint::Remote),
+            ("fatal: couldn't find remote ref HEAD", Complaint::NoReference),
+            ("fatal: git upload-pack: not our ref 1234", Complaint::NoReference),
+            ("error: unable to write file: No space left on device", Complaint::Machine),
+            ("error: cannot open '/x/FETCH_HEAD': Permission denied", Complaint::Machine),
+            ("fatal: not a git repository: '/v/repos/x'", Complaint::Damaged),
+            ("error: unable to read sha1 file of a (1234)", Complaint::Damaged),
+            ("error: packfile ./pack-1.pack does not match index", Complaint::Damaged),
+            ("remote: fatal: bad object 1234\nfatal: early EOF", Complaint::Remote),
+            ("fatal: the remote end hung up unexpectedly", Complaint::Remote),
+            ("", Complaint::Remote),
+        ] {
+            assert_eq!(sort(stderr), expect, "{stderr}");
+        }
+    }
+
+    #[test]
+    fn the_line_that_says_most_is_shown() {
+        for (stderr, expect) in [
+            ("warning: x\nfatal: no such thing\nPlease make sure", "fatal: no such thing"),
+            ("something\nelse\n\n", "else"),
+            ("", "it gave no reason"),
+        ] {
+            assert_eq!(telling_line(stderr), expect);
+        }
+    }
+}

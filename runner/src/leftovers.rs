@@ -1,0 +1,138 @@
+//! Processes that outlive their command: those that left its process group are
+//! adopted by the runner, found, and killed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, getpid, getsid};
+use wire::id::ExecutionId;
+
+/// The variable by which every process of an execution is known.
+pub(crate) const MARK: &str = "BIFROST_EXECUTION_ID";
+
+/// Each round kills what the last one's parents had under them.
+const ROUNDS: usize = 16;
+const REAP_TRIES: usize = 200;
+const REAP_PAUSE: Duration = Duration::from_millis(1);
+
+/// What `/proc/<pid>/stat` says about who a process belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kinship {
+    pid: i32,
+    parent: i32,
+    group: i32,
+    session: i32,
+}
+
+/// From now on, processes whose parents have died become children of this one.
+pub(crate) fn adopt_orphans() {
+    if let Err(error) = nix::sys::prctl::set_child_subreaper(true) {
+        tracing::warn!("orphans cannot be adopted, so a command may leave processes behind: {error}");
+    }
+}
+
+/// Kills everything that is left of an execution whose command has ended. Blocks for a moment.
+pub(crate) fn end(execution: ExecutionId) {
+    for _ in 0..ROUNDS {
+        let left = of(execution);
+        if left.is_empty() {
+            return;
+        }
+        for pid in &left {
+            // One that has ended in the meantime is only waited for.
+            kill(*pid, Signal::SIGKILL).ok();
+        }
+        left.iter().for_each(|pid| reap(*pid));
+    }
+    tracing::warn!("the execution {execution} keeps starting processes that leave its group");
+}
+
+/// Waits for a killed child, but not for one that the kernel cannot end now.
+fn reap(pid: Pid) {
+    for _ in 0..REAP_TRIES {
+        match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => std::thread::sleep(REAP_PAUSE),
+            _ => return,
+        }
+    }
+}
+
+/// Kills what a runner that was killed left running on this volume.
+pub(crate) fn end_forgotten(executions: &BTreeSet<String>) {
+    for kinship in processes() {
+        if mark_of(kinship.pid).is_some_and(|mark| executions.contains(&mark)) {
+            tracing::warn!("process {} of an earlier runner is still alive and is killed", kinship.pid);
+            kill(Pid::from_raw(kinship.pid), Signal::SIGKILL).ok();
+        }
+    }
+}
+
+fn of(execution: ExecutionId) -> Vec<Pid> {
+    let own = Kinship { pid: getpid().as_raw(), parent: 0, group: 0, session: getsid(None).map_or(0, Pid::as_raw) };
+    let is_ours = |pid: i32| mark_of(pid).is_none_or(|mark| mark == execution.to_string());
+    let adopted = processes().into_iter().filter(|kinship| is_adopted(*kinship, own) && is_ours(kinship.pid));
+    adopted.map(|kinship| Pid::from_raw(kinship.pid)).collect()
+}
+
+/// Whether a child was adopted and not started here: what this process starts leads a group of its
+/// own in this process's session (see [`kit::process::command`]).
+fn is_adopted(child: Kinship, own: Kinship) -> bool {
+    child.parent == own.pid && !(child.group == child.pid && child.session == own.session)
+}
+
+fn processes() -> Vec<Kinship> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter_map(|pid| parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)).collect()
+}
+
+/// `pid (name) state parent group session …`, where the name may hold anything.
+fn parse_stat(text: &str) -> Option<Kinship> {
+    let pid = text.split(' ').next()?.parse().ok()?;
+    let mut rest = text.rsplit_once(')')?.1.split_whitespace().skip(1).map(str::parse::<i32>);
+    let mut next = || rest.next()?.ok();
+    Some(Kinship { pid, parent: next()?, group: next()?, session: next()? })
+}
+
+/// The execution a process says it belongs to; nothing for one that ended or hides it.
+fn mark_of(pid: i32) -> Option<String> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let mark =
+        environment.split(|byte| *byte == 0).find_map(|pair| pair.strip_prefix(MARK.as_bytes())?.strip_prefix(b"="))?;
+    String::from_utf8(mark.to_vec()).ok()
+}
+
+/// Whether a process is there, dead or alive.
+#[cfg(test)]
+pub(crate) fn exists(pid: i32) -> bool {
+    kill(Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_read_whatever_its_name() {
+        let expect = Some(Kinship { pid: 7, parent: 1, group: 5, session: 3 });
+        assert_eq!(parse_stat("7 (sh) S 1 5 3 0 -1 4194560"), expect);
+        assert_eq!(parse_stat("7 (a) b (c d) S 1 5 3 0 -1"), expect);
+        assert_eq!(parse_stat("7 (sh) S 1"), None);
+    }
+
+    #[test]
+    fn only_what_was_not_started_here_is_adopted() {
+        let own = Kinship { pid: 10, parent: 1, group: 10, session: 9 };
+        for (pid, parent, group, session, expect) in [
+            (11, 10, 11, 9, false),  // started here
+            (12, 10, 11, 9, true),   // left behind by 11
+            (13, 10, 13, 13, true),  // made itself a session
+            (14, 11, 14, 14, false), // its parent is alive
+        ] {
+            assert_eq!(is_adopted(Kinship { pid, parent, group, session }, own), expect, "{pid}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! One bare mirror per repository on the volume (row FLY-032).
+//!
+//! A mirror holds the remote's branches under `refs/remotes/origin`, its tags,
+//! and under `refs/bifrost` what executions made and nobody pushed. Commands never
+//! write to it: each gets a repository of its own that borrows the mirror's
+//! objects. A mirror that is not whole is set aside and cloned anew.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use wire::event::kind;
+use wire::execution::{Cache, Failure};
+use wire::task::TaskSpec;
+use wire::worker::repository_name;
+
+use crate::git::complaint::{self, Complaint};
+use crate::git::{GitError, Place};
+use crate::orders::Orders;
+use crate::record::Story;
+use crate::room::{Room, blocking};
+use crate::setup::NotReady;
+use crate::volume;
+
+mod references;
+pub(crate) use references::References;
+use references::{HEAD, REQUESTED, Wanted};
+
+/// Kept out of every list of changes: what the dependency phase puts there.
+pub(crate) const EXCLUDED: &str = "node_modules/\n.venv/\n";
+
+/// A repository at the commit that was asked for.
+#[derive(Debug)]
+pub(crate) struct Obtained {
+    pub(crate) mirror: PathBuf,
+    pub(crate) commit: String,
+    pub(crate) references: References,
+    /// Whether there was a mirror already.
+    pub(crate) cache: Cache,
+}
+
+enum Trouble {
+    /// The mirror itself is not whole.
+    Damaged(String),
+    NotReady(NotReady),
+}
+
+impl From<NotReady> for Trouble {
+    fn from(reason: NotReady) -> Self {
+        Self::NotReady(reason)
+    }
+}
+
+/// Brings the mirror up to date, making it where there is none, and finds the commit.
+/// A full commit id that the mirror holds needs no word from the remote.
+pub(crate) async fn obtain(room: &Room, story: &Story, spec: &TaskSpec) -> Result<Obtained, NotReady> {
+    let wanted = Wanted::parse(spec.reference.as_deref())?;
+    let reason = match attempt(room, story.orders(), spec, &wanted).await {
+        Ok(obtained) => return Ok(counted(obtained)),
+        Err(Trouble::NotReady(reason)) => return Err(reason),
+        Err(Trouble::Damaged(reason)) => reason,
+    };
+    let aside = set_aside(room, story, &spec.repository, &reason).await?;
+    let obtained = attempt(room, story.orders(), spec, &wanted).await.map_err(|trouble| match trouble {
+        Trouble::NotReady(reason) => reason,
+        Trouble::Damaged(reason) => NotReady::failed(
+            Failure::RepositoryUnreachable,
+            format!("{} cannot be cloned whole: {reason}; check it with git fsck", spec.repository),
+        ),
+    })?;
+    rescue(room, story.orders(), &aside, &obtained.mirror).await;
+    Ok(counted(obtained))
+}
+
+/// Sets a mirror aside that something found damaged after it was obtained.
+pub(crate) async fn set_aside(room: &Room, story: &Story, repository: &str, reason: &str) -> Result<PathBuf, NotReady> {
+    #[derive(Serialize)]
+    struct Damaged<'a> {
+        what: &'static str,
+        name: &'a str,
+        reason: &'a str,
+    }
+    let name = repository_name(repository);
+    let mark = room.mark();
+    let aside = room.volume.quarantine(&room.volume.mirror(&name), &mark, room.limits.quarantined);
+    let aside = aside.map_err(|error| NotReady::machine("setting a damaged mirror aside", &error))?;
+    tracing::warn!("the mirror {name} is damaged and will be cloned anew: {reason}");
+    story.tell(kind::VOLUME_DAMAGED, &Damaged { what: "repository", name: &name, reason }).await;
+    Ok(aside)
+}
+
+/// The branches and tags a mirror holds.
+pub(crate) async fn list(room: &Room, mirror: &Path, orders: &Orders) -> Result<References, GitError> {
+    let arguments = ["for-each-ref", references::FORMAT, "refs/remotes/origin", "refs/tags", HEAD, REQUESTED];
+    Ok(References::parse(&room.git.run(Place::bare(mirror), arguments, b"", orders).await?))
+}
+
+/// Whether the words of a failed local git command blame the mirror.
+pub(crate) fn blames_mirror(error: &GitError) -> bool {
+    matches!(error, GitError::Failed { stderr, .. } if complaint::sort(stderr) == Complaint::Damaged)
+}
+
+fn counted(obtained: Obtained) -> Obtained {
+    metrics::counter!("runner_cache_total", "cache" => "repository", "result" => obtained.cache.as_str()).increment(1);
+    obtained
+}
+
+async fn attempt(room: &Room, orders: &Orders, spec: &TaskSpec, wanted: &Wanted) -> Result<Obtained, Trouble> {
+    let mirror = room.volume.mirror(&repository_name(&spec.repository));
+    let cache = if look(&mirror)? { Cache::Hit } else { Cache::Miss };
+    let remote = Remote { room, orders, url: &spec.repository };
+    match wanted {
+        Wanted::Commit(id) if cache == Cache::Hit && remote.find(&mirror, id).await?.is_some() => (),
+        _ if cache == Cache::Hit => remote.fetch(&mirror, &wanted.refspecs()).await?,
+        _ => remote.clone(&mirror, &wanted.refspecs()).await?,
+    }
+    let references = list(room, &mirror, orders).await.map_err(|error| remote.sort(error))?;
+    let commit = match wanted {
+        Wanted::Commit(id) => remote.commit(&mirror, id).await?,
+        named => match (references.resolve(named), named.abbreviated()) {
+            (Some(commit), _) => Some(commit),
+            (None, Some(prefix)) => remote.find(&mirror, prefix).await?,
+            (None, None) => None,
+        },
+    };
+    let commit = commit.ok_or_else(|| unknown(&spec.repository, wanted))?;
+    Ok(Obtained { mirror, commit, references, cache })
+}
+
+/// Whether there is a mirror. Cheap: git itself finds what is wrong further in.
+fn look(mirror: &Path) -> Result<bool, Trouble> {
+    if !mirror.exists() {
+        return Ok(false);
+    }
+    let missing = ["HEAD", "config", "objects", "refs"].iter().find(|name| !mirror.join(name).exists());
+    match missing {
+        Some(name) => Err(Trouble::Damaged(format!("it has no {name}"))),
+        None => Ok(true),
+    }
+}
+
+fn unknown(url: &str, wanted: &Wanted) -> NotReady {
+    let message = match wanted {
+        Wanted::Default => format!("{url} has no default branch with a commit; push one, or name a reference"),
+        Wanted::Commit(name) | Wanted::Name(name) | Wanted::Elsewhere(name) => {
+            format!("{url} has no branch, tag or commit {name:?}; push it, or name another reference")
+        }
+    };
+    NotReady::failed(Failure::UnknownReference, message)
+}
+
+/// Keeps the unpushed work that a damaged mirror still gives out.
+async fn rescue(room: &Room, orders: &Orders, aside: &Path, mirror: &Path) {
+    let mut arguments = fetch_arguments(aside.as_os_str());
+    arguments.extend(
+        ["wip", "branches", "stashes"].map(|kept| format!("+refs/bifrost/{kept}/*:refs/bifrost/{kept}/*").into()),
+    );
+    if let Err(error) = room.git.run(Place::bare(mirror), arguments, b"", orders).await {
+        tracing::warn!("unpushed work stays in {}: {error}", aside.display());
+    }
+}
+
+pub(crate) fn fetch_arguments(from: &std::ffi::OsStr) -> Vec<std::ffi::OsString> {
+    let options = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"];
+    options.map(Into::into).into_iter().chain(["--no-recurse-submodules".into(), from.to_owned()]).collect()
+}
+
+/// A remote as one execution sees it.
+struct Remote<'a> {
+    room: &'a Room,
+    orders: &'a Orders,
+    url: &'a str,
+}
+
+impl Remote<'_> {
+    async fn fetch(&self, mirror: &Path, refspecs: &[String]) -> Result<(), Trouble> {
+        let mut arguments = fetch_arguments(self.url.as_ref());
+        arguments.insert(1, "--prune".into());
+        arguments.extend(refspecs.iter().map(Into::into));
+        let fetched = self.room.git.run(Place::bare(mirror), arguments, b"", self.orders).await;
+        if fetched.is_err() {
+            // It may have been killed with its locks held, and nobody else works on this mirror.
+            let mirror = mirror.to_owned();
+            drop(blocking(move || volume::clear_locks(&mirror)).await);
+        }
+        fetched.map(drop).map_err(|error| self.sort(error))
+    }
+
+    async fn clone(&self, mirror: &Path, refspecs: &[String]) -> Result<(), Trouble> {
+        let unfinished = self.room.volume.unfinished(mirror);
+        let machine = |error| NotReady::machine("making a mirror", &error);
+        volume::remove(&unfinished).map_err(machine)?;
+        let arguments = ["init", "--quiet", "--bare", "--template="].map(Into::into);
+        let arguments = arguments.into_iter().chain([unfinished.clone().into_os_string()]);
+        self.room.git.run(Place::default(), arguments, b"", self.orders).await.map_err(|error| self.sort(error))?;
+        volume::make_private(&unfinished.join("info")).map_err(machine)?;
+        volume::swap_in(&unfinished.join("info/exclude"), EXCLUDED.as_bytes()).map_err(machine)?;
+        let cloned = self.fetch(&unfinished, refspecs).await;
+        if cloned.is_ok() {
+            std::fs::rename(&unfinished, mirror).map_err(machine)?;
+        } else {
+            volume::remove(&unfinished).map_err(machine)?;
+        }
+        cloned
+    }
+
+    /// The commit with this id, fetched by its id where no branch leads to it.
+    async fn commit(&self, mirror: &Path, id: &str) -> Result<Option<String>, Trouble> {
+        if let Some(found) = self.find(mirror, id).await? {
+            return Ok(Some(found));
+        }
+        match self.fetch(mirror, &[format!("+{id}:{REQUESTED}")]).await {
+            Ok(()) => self.find(mirror, id).await,
+            Err(Trouble::NotReady(NotReady::Failed { failure: Failure::UnknownReference, .. })) => Ok(None),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// The commit whose id this is or begins; nothing where there is none or several.
+    async fn find(&self, mirror: &Path, id: &str) -> Result<Option<String>, Trouble> {
+        let question = format!("{id}^{{commit}}\n");
+        let arguments = ["cat-file", "--batch-check"];
+        let answer = self.room.git.run(Place::bare(mirror), arguments, question.as_bytes(), self.orders).await;
+        let answer = answer.map_err(|error| self.sort(error))?;
+        let answer = String::from_utf8_lossy(&answer);
+        let mut words = answer.split_whitespace();
+        Ok(words.next().filter(|_| words.next() == Some("commit")).map(Into::into))
+    }
+
+    /// What a failed git command means for the execution.
+    fn sort(&self, error: GitError) -> Trouble {
+        let url = self.url;
+        let reason = match &error {
+            GitError::Halted(halt) => NotReady::Halted(*halt),
+            GitError::Missing(_) | GitError::TooLong { .. } => NotReady::machine("running git", &error),
+            GitError::TimedOut { .. } => NotReady::failed(
+                Failure::RepositoryUnreachable,
+                format!("{url} cannot be fetched: {error}; check the network, then retry"),
+            ),
+            GitError::Failed { stderr, .. } => match complaint::sort(stderr) {
+                Complaint::Damaged => return Trouble::Damaged(complaint::telling_line(stderr).to_owned()),
+                Complaint::Machine => NotReady::machine("running git", &error),
+                Complaint::NoReference => NotReady::failed(
+                    Failure::UnknownReference,
+                    format!("{url} has not what was asked for ({}); push it first", complaint::telling_line(stderr)),
+                ),
+                Complaint::NoRepository => NotReady::failed(
+                    Failure::RepositoryNotFound,
+                    format!("there is no repository at {url}; check the address and who may read it"),
+                ),
+                Complaint::Remote => NotReady::failed(
+                    Failure::RepositoryUnreachable,
+                    format!(
+                        "{url} cannot be fetched ({}); check the address, the network and the access rights, then retry",
+                        complaint::telling_line(stderr)
+                    ),
+                ),
+            },
+        };
+        Trouble::NotReady(reason)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! The story of what happens on this machine, as events in order.
+//!
+//! Events go through one bounded queue to whoever delivers them; when it is full,
+//! whoever tells waits, and with it the command whose output is told.
+
+use std::time::Duration;
+
+use kit::{Chance, Clock};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use wire::event::{Event, LogData, LogPayload, PhasePayload, SCHEMA_VERSION, Stream, kind};
+use wire::execution::{Cache, Phase, PhaseTiming};
+use wire::id::{EventId, ExecutionId, MachineId, TaskId};
+
+use crate::orders::{Halt, Orders};
+
+/// Events that wait for their delivery in memory.
+const QUEUE: usize = 256;
+
+/// What the queue holds.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// To be delivered.
+    Event(Event),
+    /// Everything before this is to be delivered within the time; the answer says whether it was.
+    Flush {
+        /// How long to try.
+        within: Duration,
+        /// Where the answer goes.
+        delivered: oneshot::Sender<bool>,
+    },
+}
+
+/// Tells events. Clones tell into the same queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorder {
+    queue: mpsc::Sender<Entry>,
+    producer: String,
+    clock: Clock,
+    chance: Chance,
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Subject {
+    pub(crate) task_id: TaskId,
+    pub(crate) execution_id: ExecutionId,
+}
+
+impl Recorder {
+    /// A recorder for this machine, and the end of the queue that its events come out of.
+    pub(crate) fn new(machine: MachineId, clock: Clock, chance: Chance) -> (Self, mpsc::Receiver<Entry>) {
+        let (queue, entries) = mpsc::channel(QUEUE);
+        (Self { queue, producer: wire::signature::machine_key_id(machine), clock, chance }, entries)
+    }
+
+    /// Tells one event, about an execution where it is about one.
+    pub(crate) async fn tell(&self, subject: Option<Subject>, kind: &str, payload: &impl Serialize) {
+        let now = self.clock.now();
+        let event = Event {
+            id: EventId::mint(now, self.chance.bytes()),
+            kind: kind.to_owned(),
+            task_id: subject.map(|subject| subject.task_id),
+            execution_id: subject.map(|subject| subject.execution_id),
+            producer: self.producer.clone(),
+            created_at: now,
+            schema_version: SCHEMA_VERSION,
+            payload: serde_json::value::to_raw_value(payload).expect("payloads are plain data"),
+        };
+        // Nobody takes events any more only while the process ends.
+        drop(self.queue.send(Entry::Event(event)).await);
+    }
+
+    /// Waits until everything told so far is delivered, at most as long as given.
+    pub(crate) async fn flush(&self, within: Duration) -> bool {
+        let (delivered, answer) = oneshot::channel();
+        let entry = Entry::Flush { within, delivered };
+        let flushed = async { self.queue.send(entry).await.is_ok() && answer.await.unwrap_or(false) };
+        // The queue before it may take as long again.
+        tokio::time::timeout(within * 2, flushed).await.unwrap_or(false)
+    }
+}
+
+/// The story of one execution. It falls silent when the lease is lost.
+#[derive(Debug)]
+pub(crate) struct Story {
+    recorder: Recorder,
+    subject: Subject,
+    orders: Orders,
+    log_seq: u64,
+    phases: Vec<PhaseTiming>,
+}
+
+/// A phase that has begun.
+#[derive(Debug, Clone, Copy)]
+#[must_use = "a phase that begins must end"]
+pub(crate) struct Begun {
+    phase: Phase,
+    since: Instant,
+}
+
+impl Story {
+    pub(crate) fn new(recorder: Recorder, subject: Subject, orders: Orders) -> Self {
+        Self { recorder, subject, orders, log_seq: 0, phases: Vec::new() }
+    }
+
+    pub(crate) fn subject(&self) -> Subject {
+        self.subject
+    }
+
+    pub(crate) fn orders(&self) -> &Orders {
+        &self.orders
+    }
+
+    /// The phases that have ended so far.
+    pub(crate) fn phases(&self) -> Vec<PhaseTiming> {
+        self.phases.clone()
+    }
+
+    pub(crate) async fn tell(&self, kind: &str, payload: &impl Serialize) {
+        if self.orders.standing() != Some(Halt::LeaseLost) {
+            self.recorder.tell(Some(self.subject), kind, payload).await;
+        }
+    }
+
+    /// Resolves when an event can be told without waiting. Giving this up loses nothing.
+    pub(crate) async fn may_tell(&self) {
+        drop(self.recorder.queue.reserve().await);
+    }
+
+    pub(crate) async fn log(&mut self, stream: Stream, bytes: Vec<u8>) {
+        let payload = LogPayload { seq: self.log_seq, stream, data: LogData::from_bytes(bytes) };
+        self.log_seq += 1;
+        self.tell(kind::EXECUTION_LOG, &payload).await;
+    }
+
+    pub(crate) async fn begin(&self, phase: Phase) -> Begun {
+        let since = Instant::now();
+        self.tell(kind::EXECUTION_PHASE, &PhasePayload { phase, micros: None, cache: None, detail: None }).await;
+        Begun { phase, since }
+    }
+
+    pub(crate) async fn end(&mut self, begun: Begun, cache: Option<Cache>, detail: Option<String>) {
+        let micros = u64::try_from(begun.since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let phase = begun.phase;
+        self.phases.push(PhaseTiming { phase, micros, cache });
+        self.tell(kind::EXECUTION_PHASE, &PhasePayload { phase, micros: Some(micros), cache, detail }).await;
+    }
+}

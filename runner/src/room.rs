@@ -1,0 +1,62 @@
+//! Everything an execution works with on this machine: the volume, the tools,
+//! the bounds, the clock, and where its story goes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use kit::{Chance, Clock};
+use tokio::sync::mpsc;
+use wire::id::CheckpointId;
+
+use crate::config::{Config, Limits};
+use crate::git::Git;
+use crate::record::{Entry, Recorder};
+use crate::volume::Volume;
+
+/// Shared by everything that runs in this process.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) volume: Volume,
+    pub(crate) git: Git,
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) limits: Limits,
+    pub(crate) recorder: Recorder,
+    pub(crate) clock: Clock,
+    pub(crate) chance: Chance,
+}
+
+/// A room, and the end of the queue that its events come out of.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) room: Arc<Room>,
+    pub(crate) entries: mpsc::Receiver<Entry>,
+}
+
+impl Room {
+    /// Takes the volume.
+    pub(crate) async fn open(config: &Config, clock: Clock, chance: Chance) -> anyhow::Result<Opened> {
+        let root: PathBuf = config.sprite_dir.clone();
+        let volume = blocking(move || Volume::open(&root)).await.context("the runner cannot take its volume")?;
+        let environment = config.tool_environment.clone();
+        let git = Git::new(volume.root(), &environment, config.limits.git).context("git cannot be set up")?;
+        let (recorder, entries) = Recorder::new(config.machine_id, clock.clone(), chance.clone());
+        let room = Self { volume, git, environment, limits: config.limits, recorder, clock, chance };
+        Ok(Opened { room: Arc::new(room), entries })
+    }
+
+    /// A word that sorts by time and was not used before, for names of things set aside.
+    pub(crate) fn mark(&self) -> String {
+        CheckpointId::mint(self.clock.now(), self.chance.bytes()).to_string()
+    }
+}
+
+/// Runs file-system work where it holds nobody up.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        // It is never cancelled while the process lives, so it has panicked: so do we.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

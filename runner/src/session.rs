@@ -1,0 +1,398 @@
+//! The conversation with the control plane: register, ask for work, say how it
+//! goes, until told to stop or nobody has answered for too long.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use client::Error;
+use client::events::{EventStore, Signer};
+use client::sender::{self, Sender};
+use client::worker::Worker;
+use kit::Tasks;
+use kit::backoff::Backoff;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use wire::limit::POLL_SECONDS_MAX;
+use wire::signature::Key;
+use wire::worker::{EventAccess, Instruction, Lease, PROTOCOL, Poll, Register, Registered};
+
+use crate::config::Config;
+use crate::execution;
+use crate::health;
+use crate::leftovers;
+use crate::orders::{Commander, Halt, Orders};
+use crate::record::Entry;
+use crate::room::{Opened, Room, blocking};
+
+mod board;
+mod reports;
+mod resume;
+use board::{Board, Taken, Work};
+use reports::{Link, Links, Word};
+use resume::Resume;
+
+const RETRY: Backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(10) };
+/// Before asking again when the answer was of no use, so that a confused server is not flooded.
+const PAUSE: Duration = Duration::from_secs(1);
+/// No single failure counts for more silence than this: a suspended machine hears nothing either.
+const SILENCE_STEP: Duration = Duration::from_secs(60);
+/// How long a stopping runner tries to report what it had in hand.
+const LAST_WORD: Duration = Duration::from_secs(3);
+/// How long the last checkpoint may take while the runner stops.
+const LAST_CHECKPOINT: Duration = Duration::from_secs(20);
+/// One request to the event store: far below the store's own bounds.
+const BATCH_EVENTS: usize = 500;
+const BATCH_BYTES: usize = 2 * 1024 * 1024;
+
+/// Works until `tasks` are told to stop.
+pub(crate) async fn run(config: Config, opened: Opened, tasks: &Tasks) -> anyhow::Result<()> {
+    let Opened { room, entries } = opened;
+    let old = room.volume.execution_ids().unwrap_or_default().iter().map(ToString::to_string).collect();
+    blocking(move || leftovers::end_forgotten(&old)).await;
+    let mut session = Session::new(config, room, entries);
+    let ended = session.work(tasks).await;
+    session.close().await;
+    ended
+}
+
+struct Session {
+    config: Config,
+    room: Arc<Room>,
+    boot: uuid::Uuid,
+    link: watch::Sender<Option<Link>>,
+    board: Arc<Board>,
+    execution: Option<JoinHandle<()>>,
+    events: Events,
+    /// Its own, because they must outlive the stop for as long as the last events take.
+    tasks: Tasks,
+    checkpointed_batch: Option<i64>,
+    check_is_due: bool,
+    failures: u32,
+    silence: Silence,
+}
+
+/// Where events go: nowhere before the first registration says where the store is.
+enum Events {
+    Waiting(mpsc::Receiver<Entry>),
+    Going(Sender),
+}
+
+/// What the session waits for.
+enum Step {
+    Stopping,
+    Resumed,
+    Ended,
+    Answered(Result<Instruction, Error>),
+}
+
+impl Session {
+    fn new(config: Config, room: Arc<Room>, entries: mpsc::Receiver<Entry>) -> Self {
+        let boot = uuid::Builder::from_random_bytes(room.chance.bytes()).into_uuid();
+        Self {
+            config,
+            room,
+            boot,
+            link: watch::Sender::new(None),
+            board: Arc::default(),
+            execution: None,
+            events: Events::Waiting(entries),
+            tasks: Tasks::new(),
+            checkpointed_batch: None,
+            check_is_due: true,
+            failures: 0,
+            silence: Silence::new(),
+        }
+    }
+
+    async fn work(&mut self, tasks: &Tasks) -> anyhow::Result<()> {
+        self.tasks.spawn_until_stopped("heartbeats", reports::heartbeats(self.link.subscribe(), self.board.clone()));
+        let Some(mut worker) = self.register(tasks).await? else { return Ok(()) };
+        self.check_if_due().await;
+        let mut resume = Resume::new(self.room.clock.clone());
+        let mut polling = Box::pin(next(worker.clone(), self.poll(), Duration::ZERO));
+        loop {
+            let step = tokio::select! {
+                biased;
+                () = tasks.stopping() => Step::Stopping,
+                () = ended(&mut self.execution) => Step::Ended,
+                () = resume.noticed() => Step::Resumed,
+                answer = &mut polling => Step::Answered(answer),
+            };
+            let pause = match step {
+                Step::Stopping => return Ok(()),
+                Step::Ended => {
+                    self.end_execution();
+                    // The poll that is held open stays: it may be about to bring the next lease.
+                    continue;
+                }
+                Step::Resumed => None,
+                Step::Answered(Ok(instruction)) => {
+                    self.silence.heard();
+                    self.failures = 0;
+                    Some(self.follow(instruction).await)
+                }
+                Step::Answered(Err(error)) if reports::is_unknown_worker(&error) => None,
+                Step::Answered(Err(error)) => Some(self.note_failure(&error)?),
+            };
+            let pause = match pause {
+                Some(pause) => pause,
+                None => {
+                    // A fresh registration comes with fresh connections: old ones may be dead.
+                    self.check_is_due = true;
+                    let Some(registered) = self.register(tasks).await? else { return Ok(()) };
+                    worker = registered;
+                    Duration::ZERO
+                }
+            };
+            polling = Box::pin(next(worker.clone(), self.poll(), pause));
+        }
+    }
+
+    /// Registers, as often as it takes. Nothing comes back when the runner is to stop.
+    async fn register(&mut self, tasks: &Tasks) -> anyhow::Result<Option<Worker>> {
+        let register = Register {
+            machine_id: self.config.machine_id,
+            boot: self.boot,
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            capacity: 1,
+            repositories: self.room.volume.repository_names(),
+        };
+        loop {
+            let registering = Worker::register(&self.config.control_url, &self.config.machine_token, &register);
+            let registered = tokio::select! {
+                () = tasks.stopping() => return Ok(None),
+                registered = registering => registered,
+            };
+            let error = match registered {
+                Ok((worker, registered)) => {
+                    self.take_registration(&worker, &registered)?;
+                    return Ok(Some(worker));
+                }
+                Err(error) => error,
+            };
+            let pause = self.note_failure(&error)?;
+            tokio::select! {
+                () = tasks.stopping() => return Ok(None),
+                () = tokio::time::sleep(pause) => (),
+            }
+        }
+    }
+
+    fn take_registration(&mut self, worker: &Worker, registered: &Registered) -> anyhow::Result<()> {
+        tracing::info!("registered as worker {}", registered.worker_id);
+        self.silence.heard();
+        self.failures = 0;
+        let heartbeat = Duration::from_secs(registered.heartbeat_seconds.max(1));
+        self.link.send_replace(Some(Link { worker: worker.clone(), heartbeat }));
+        let store = self.event_store(&registered.events)?;
+        match &self.events {
+            Events::Going(sender) => sender.redirect(store),
+            Events::Waiting(_) => {
+                let limits = sender::Limits {
+                    spool_bytes: self.room.limits.spool_bytes,
+                    batch_events: BATCH_EVENTS,
+                    batch_bytes: BATCH_BYTES,
+                };
+                let sender =
+                    Sender::open(&self.room.volume.spool(), store, limits, self.room.chance.clone(), &self.tasks)
+                        .context("the event spool cannot be opened")?;
+                let waiting = std::mem::replace(&mut self.events, Events::Going(sender.clone()));
+                if let Events::Waiting(entries) = waiting {
+                    self.tasks.spawn_until_stopped("events", deliver(entries, sender));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn event_store(&self, access: &EventAccess) -> anyhow::Result<EventStore> {
+        let key = Key::parse(&access.key).context("the control plane gave a key for events that is none")?;
+        let (clock, chance) = (self.room.clock.clone(), self.room.chance.clone());
+        Ok(EventStore::new(&access.url, Signer { key, key_id: Some(access.key_id.clone()), clock, chance }))
+    }
+
+    fn poll(&self) -> Poll {
+        Poll {
+            wait_seconds: POLL_SECONDS_MAX,
+            running: self.board.running(),
+            checkpointed_batch: self.checkpointed_batch,
+            repositories: self.room.volume.repository_names(),
+        }
+    }
+
+    /// Does what it is told, and says how long to wait before asking again.
+    async fn follow(&mut self, instruction: Instruction) -> Duration {
+        let was_of_use = match instruction {
+            Instruction::Wait => true,
+            Instruction::Execute(lease) => self.take(*lease).await,
+            Instruction::Cancel { execution_id } => self.board.halt(execution_id, Halt::Cancelled),
+            Instruction::Checkpoint { batch } if self.board.is_idle() => {
+                health::settle_all(&self.room).await;
+                self.checkpointed_batch = Some(batch);
+                true
+            }
+            Instruction::Checkpoint { .. } => false,
+        };
+        if was_of_use { Duration::ZERO } else { PAUSE }
+    }
+
+    async fn take(&mut self, lease: Lease) -> bool {
+        self.check_if_due().await;
+        let id = lease.execution_id;
+        match self.board.take(lease) {
+            Taken::Begin(work) => self.begin(work),
+            Taken::Waits => (),
+            Taken::Ignored => {
+                tracing::debug!("execution {id} is in hand already");
+                return false;
+            }
+        }
+        true
+    }
+
+    fn begin(&mut self, work: Box<Work>) {
+        tracing::info!("execution {} begins", work.lease.execution_id);
+        let (room, links) = (self.room.clone(), self.link.subscribe());
+        self.execution = Some(self.tasks.spawn("execution", execute(room, links, *work)));
+    }
+
+    fn end_execution(&mut self) {
+        self.execution = None;
+        if let Some(next) = self.board.end_current() {
+            self.begin(next);
+        }
+    }
+
+    /// Looks whether the volume is as it was left, while nothing works on it.
+    async fn check_if_due(&mut self) {
+        if self.check_is_due && self.board.is_idle() {
+            health::check(&self.room).await;
+            self.check_is_due = false;
+        }
+    }
+
+    /// Notes that the control plane was not heard, and says how long to wait: not at all the
+    /// first time, for a connection that died while the machine was suspended.
+    fn note_failure(&mut self, error: &Error) -> anyhow::Result<Duration> {
+        self.failures += 1;
+        self.check_is_due = true;
+        let silence = self.silence.failed();
+        if silence > self.room.limits.silence && self.board.is_idle() {
+            bail!("the control plane has not answered for {silence:?}, so this machine is forgotten: {error}");
+        }
+        if self.failures == 1 {
+            tracing::info!("the control plane did not answer: {error}");
+            return Ok(Duration::ZERO);
+        }
+        tracing::warn!("the control plane did not answer {} times in a row: {error}", self.failures);
+        Ok(RETRY.wait(self.failures - 1, &self.room.chance))
+    }
+
+    /// Ends what is in hand, delivers what can be delivered, and leaves nothing behind.
+    async fn close(mut self) {
+        self.board.halt_all(Halt::Stopping);
+        if let Some(execution) = self.execution.take() {
+            let limit = self.room.limits.grace + LAST_CHECKPOINT + self.room.limits.flush + LAST_WORD;
+            if tokio::time::timeout(limit, execution).await.is_err() {
+                tracing::warn!("the execution in hand did not end within {limit:?}");
+            }
+        }
+        if let Events::Going(_) = self.events
+            && !self.room.recorder.flush(self.room.limits.flush).await
+        {
+            tracing::warn!("some events stay in the spool until the runner starts again");
+        }
+        if let Err(error) = self.tasks.stop_within(LAST_WORD).await {
+            tracing::warn!("{error}");
+        }
+    }
+}
+
+async fn next(worker: Worker, poll: Poll, pause: Duration) -> Result<Instruction, Error> {
+    tokio::time::sleep(pause).await;
+    worker.next(&poll).await
+}
+
+async fn ended(execution: &mut Option<JoinHandle<()>>) {
+    match execution {
+        Some(handle) => {
+            if let Err(error) = handle.await {
+                // A bug; whoever supervises this process gives the lease to somebody else.
+                std::panic::resume_unwind(error.into_panic());
+            }
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Carries one lease out, from saying that it began to saying how it ended.
+async fn execute(room: Arc<Room>, links: Links, work: Work) {
+    let Work { lease, commander, orders } = work;
+    let Some(completion) = carry_out(&room, &links, &lease, &commander, orders).await else {
+        return tracing::warn!("execution {} is somebody else's now", lease.execution_id);
+    };
+    if !room.recorder.flush(room.limits.flush).await {
+        tracing::warn!("the event store is away; the events of {} wait in the spool", lease.execution_id);
+    }
+    let patience = if commander.standing() == Some(Halt::Stopping) { LAST_WORD } else { room.limits.silence };
+    let outcome = completion.outcome;
+    reports::say(&links, &lease, Word::Completed(&completion), patience, &commander, &room.chance).await;
+    tracing::info!("execution {} ended: {outcome}", lease.execution_id);
+}
+
+/// The work, and beside it the word that it began, so that neither waits for the other.
+async fn carry_out(
+    room: &Arc<Room>,
+    links: &Links,
+    lease: &Lease,
+    commander: &Commander,
+    orders: Orders,
+) -> Option<wire::worker::Completion> {
+    let patience = room.limits.silence;
+    let starting = reports::say(links, lease, Word::Started, patience, commander, &room.chance);
+    let working = execution::carry_out(room, lease, orders);
+    tokio::pin!(starting, working);
+    tokio::select! {
+        () = &mut starting => working.await,
+        completion = &mut working => completion,
+    }
+}
+
+async fn deliver(mut entries: mpsc::Receiver<Entry>, sender: Sender) {
+    while let Some(entry) = entries.recv().await {
+        match entry {
+            Entry::Event(event) => sender.send(event).await,
+            Entry::Flush { within, delivered } => drop(delivered.send(sender.flush(within).await)),
+        }
+    }
+}
+
+/// How long the control plane has not been heard.
+#[derive(Debug)]
+struct Silence {
+    total: Duration,
+    since: Instant,
+}
+
+impl Silence {
+    fn new() -> Self {
+        Self { total: Duration::ZERO, since: Instant::now() }
+    }
+
+    fn heard(&mut self) {
+        *self = Self::new();
+    }
+
+    fn failed(&mut self) -> Duration {
+        let now = Instant::now();
+        self.total += (now - self.since).min(SILENCE_STEP);
+        self.since = now;
+        self.total
+    }
+}
+
+#[cfg(test)]
+mod tests;

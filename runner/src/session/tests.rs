@@ -1,0 +1,255 @@
+//! The worker protocol as the control plane speaks it, and real executions behind it.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kit::{Chance, Clock};
+use serde_json::{Value, json};
+use wire::event::{Appended, Receipt};
+use wire::execution::Outcome;
+use wire::worker::{Completion, HeartbeatReply};
+use wiremock::matchers::{method, path, path_regex};
+use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
+
+use super::*;
+use crate::testing::{PATIENCE, Remote, Scene};
+
+/// Answers with each of these once, and with the last one for ever.
+struct InTurn<T>(Mutex<VecDeque<T>>);
+
+impl<T> InTurn<T> {
+    fn of(answers: impl IntoIterator<Item = T>) -> Self {
+        Self(Mutex::new(answers.into_iter().collect()))
+    }
+}
+
+impl Respond for InTurn<ResponseTemplate> {
+    fn respond(&self, _: &Request) -> ResponseTemplate {
+        let mut answers = self.0.lock().expect("not poisoned");
+        if answers.len() > 1 { answers.pop_front().expect("more than one") } else { answers[0].clone() }
+    }
+}
+
+/// An event store that takes everything.
+struct TakesEvents(AtomicU64);
+
+impl Respond for TakesEvents {
+    fn respond(&self, request: &Request) -> ResponseTemplate {
+        let body: Value = serde_json::from_slice(&request.body).expect("JSON");
+        let events = body["events"].as_array().expect("a batch");
+        let receipt = |event: &Value| Receipt {
+            id: event["id"].as_str().expect("an id").parse().expect("an id"),
+            seq: self.0.fetch_add(1, Ordering::SeqCst),
+            duplicate: false,
+        };
+        ResponseTemplate::new(201).set_body_json(Appended { events: events.iter().map(receipt).collect() })
+    }
+}
+
+struct Control {
+    server: MockServer,
+    scene: Scene,
+    config: Config,
+}
+
+fn ok(body: impl serde::Serialize) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(body)
+}
+
+fn problem(status: u16, code: &str) -> ResponseTemplate {
+    let problem = wire::problem::Problem::new(status, "No", code, "no");
+    ResponseTemplate::new(status).set_body_json(problem)
+}
+
+/// Answers a poll that has nothing to bring, after a while.
+fn wait() -> ResponseTemplate {
+    ok(Instruction::Wait).set_delay(Duration::from_millis(50))
+}
+
+impl Control {
+    async fn new(change: impl FnOnce(&mut Config)) -> Self {
+        let scene = Scene::new().await;
+        let server = MockServer::start().await;
+        let mut config = crate::testing::config(scene.directory.path());
+        config.control_url = server.uri();
+        config.sprite_dir = scene.directory.path().join("other");
+        change(&mut config);
+        let control = Self { server, scene, config };
+        let key = Key::from_bytes([7; 32]).reveal();
+        let registered = json!({
+            "worker_id": uuid::Uuid::from_u128(9), "token": "worker-token", "lease_seconds": 60,
+            "heartbeat_seconds": 1, "events": {"url": control.server.uri(), "key_id": "machine/x", "key": key},
+        });
+        control.answer("/v1/workers/register", [ok(registered)]).await;
+        control.on("POST", "^/v1/events$", TakesEvents(AtomicU64::new(1))).await;
+        control
+    }
+
+    async fn on(&self, verb: &str, route: &str, answers: impl Respond + 'static) {
+        Mock::given(method(verb)).and(path_regex(route)).respond_with(answers).mount(&self.server).await;
+    }
+
+    async fn answer(&self, route: &str, answers: impl IntoIterator<Item = ResponseTemplate>) {
+        Mock::given(method("POST")).and(path(route)).respond_with(InTurn::of(answers)).mount(&self.server).await;
+    }
+
+    async fn answer_worker(&self, what: &str, answers: impl IntoIterator<Item = ResponseTemplate>) {
+        self.on("POST", &format!("^/v1/workers/{}/{what}$", uuid::Uuid::from_u128(9)), InTurn::of(answers)).await;
+    }
+
+    async fn run(&self, tasks: &Tasks) -> anyhow::Result<()> {
+        let opened = Room::open(&self.config, Clock::system(), Chance::system()).await?;
+        run(self.config.clone(), opened, tasks).await
+    }
+
+    /// Runs until so many requests have come to a route, then stops.
+    async fn run_until(&self, route: &str, count: usize) -> anyhow::Result<()> {
+        let tasks = Tasks::new();
+        let heard = async {
+            while self.requests(route).await.len() < count {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            tasks.stop();
+        };
+        let (ended, ()) = tokio::time::timeout(PATIENCE, async { tokio::join!(self.run(&tasks), heard) })
+            .await
+            .unwrap_or_else(|_| panic!("{route} was not asked {count} times"));
+        ended
+    }
+
+    /// The bodies of the requests to a route that ends so.
+    async fn requests(&self, route: &str) -> Vec<Value> {
+        let requests = self.server.received_requests().await.expect("recorded");
+        let requests = requests.iter().filter(|request| request.url.path().ends_with(route));
+        requests.map(|request| serde_json::from_slice(&request.body).expect("JSON")).collect()
+    }
+
+    async fn completion(&self) -> Completion {
+        let requests = self.requests("/complete").await;
+        serde_json::from_value(requests.last().expect("completed").clone()).expect("a completion")
+    }
+
+    async fn finished(&self) -> bool {
+        let batches = self.requests("/v1/events").await;
+        batches
+            .iter()
+            .flat_map(|batch| batch["events"].as_array().expect("a batch").clone())
+            .any(|event| event["type"] == "execution.finished")
+    }
+}
+
+fn execute(lease: &Lease) -> ResponseTemplate {
+    ok(Instruction::Execute(Box::new(lease.clone())))
+}
+
+#[tokio::test]
+async fn a_lease_is_begun_told_and_completed_and_the_batch_is_saved() {
+    let control = Control::new(|_| ()).await;
+    let remote = Remote::new().await;
+    let lease = control.scene.lease(&remote, None, &["cat", "README"]);
+    // Delivered twice, as after a lost answer; then the batch is over.
+    let checkpoint = ok(Instruction::Checkpoint { batch: 7 }).set_delay(Duration::from_millis(20));
+    control.answer_worker("next", [execute(&lease), execute(&lease), wait(), checkpoint]).await;
+    control.answer_worker("heartbeat", [ok(HeartbeatReply::default())]).await;
+    control.answer_worker("executions/.*/start", [problem(503, "unavailable"), ok(())]).await;
+    control.answer_worker("executions/.*/complete", [problem(503, "unavailable"), ok(())]).await;
+    let saved = async {
+        loop {
+            let polls = control.requests("/next").await;
+            if polls.iter().any(|poll| poll["checkpointed_batch"] == 7) {
+                return polls;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let tasks = Tasks::new();
+    let (ended, polls) = tokio::join!(control.run(&tasks), async {
+        let polls = tokio::time::timeout(PATIENCE, saved).await.expect("saved");
+        tasks.stop();
+        polls
+    });
+    ended.expect("stopped");
+    assert_eq!(control.completion().await.outcome, Outcome::Succeeded);
+    assert!(control.finished().await);
+    assert_eq!(control.requests("/complete").await.len(), 2);
+    assert!(!control.requests("/start").await.is_empty());
+    assert_eq!(polls[1]["running"][0]["execution_id"], lease.execution_id.to_string());
+    let register = &control.requests("/register").await[0];
+    assert_eq!((&register["capacity"], &register["protocol"]), (&json!(1), &json!(PROTOCOL)));
+    let held = [wire::worker::repository_name(&remote.url())];
+    assert_eq!(polls.last().expect("polled")["repositories"], json!(held));
+}
+
+#[tokio::test]
+async fn a_cancelled_execution_is_ended_and_reported_as_such() {
+    let control = Control::new(|_| ()).await;
+    let lease = control.scene.lease(&Remote::new().await, None, &["sleep", "600"]);
+    let cancel = ok(Instruction::Cancel { execution_id: lease.execution_id });
+    control.answer_worker("next", [execute(&lease), cancel, wait()]).await;
+    control.answer_worker("heartbeat", [ok(HeartbeatReply::default())]).await;
+    control.answer_worker("executions/.*", [ok(())]).await;
+    control.run_until("/complete", 1).await.expect("stopped");
+    assert_eq!(control.completion().await.outcome, Outcome::Cancelled);
+}
+
+#[tokio::test]
+async fn a_lost_lease_ends_the_work_and_nothing_more_is_said() {
+    let control = Control::new(|_| ()).await;
+    let remote = Remote::new().await;
+    let by_heartbeat = control.scene.lease(&remote, None, &["sleep", "600"]);
+    let at_start = control.scene.lease(&remote, None, &["sleep", "601"]);
+    let ends = control.scene.lease(&remote, None, &["true"]);
+    let lost = HeartbeatReply { lost: vec![by_heartbeat.execution_id] };
+    control.answer_worker("next", [execute(&by_heartbeat), execute(&at_start), execute(&ends), wait()]).await;
+    control.answer_worker("heartbeat", [ok(lost)]).await;
+    let start = format!("executions/{}/start", at_start.execution_id);
+    control.answer_worker(&start, [problem(409, "lease_lost")]).await;
+    control.answer_worker("executions/.*", [ok(())]).await;
+    control.run_until(&format!("{}/complete", ends.execution_id), 1).await.expect("stopped");
+    assert_eq!(control.requests("/complete").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_command_saves_its_work_and_reports_it() {
+    let control = Control::new(|_| ()).await;
+    let remote = Remote::new().await;
+    let lease = control.scene.lease(&remote, None, &["sh", "-c", "echo x > made; sleep 602"]);
+    control.answer_worker("next", [execute(&lease), wait()]).await;
+    control.answer_worker("heartbeat", [ok(HeartbeatReply::default())]).await;
+    control.answer_worker("executions/.*", [ok(())]).await;
+    let tasks = Tasks::new();
+    let made = control.config.sprite_dir.join("workspaces").join(lease.execution_id.to_string()).join("made");
+    let (ended, ()) = tokio::join!(control.run(&tasks), async {
+        while !made.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tasks.stop();
+    });
+    ended.expect("stopped");
+    assert_eq!(control.completion().await.outcome, Outcome::WorkerLost);
+    assert!(control.finished().await);
+    assert!(!crate::testing::is_running("sleep 602"));
+    let opened = Room::open(&control.config, Clock::system(), Chance::system()).await.expect("given up");
+    assert_eq!(opened.room.volume.checkpoint_ids().expect("lists").len(), 1);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_not_known_any_more_registers_again() {
+    let control = Control::new(|_| ()).await;
+    control.answer_worker("next", [problem(401, "unauthenticated"), wait()]).await;
+    control.run_until("/register", 2).await.expect("stopped");
+    let boots: Vec<Value> =
+        control.requests("/register").await.into_iter().map(|register| register["boot"].clone()).collect();
+    assert_eq!(boots[0], boots[1]);
+}
+
+#[tokio::test]
+async fn a_forgotten_machine_gives_up() {
+    let mut control = Control::new(|config| config.limits.silence = Duration::from_millis(300)).await;
+    control.config.control_url = "http://127.0.0.1:9".into();
+    let ended = tokio::time::timeout(PATIENCE, control.run(&Tasks::new())).await.expect("gives up");
+    let error = ended.expect_err("gives up").to_string();
+    assert!(error.contains("has not answered"), "{error}");
+    assert!(!error.contains("the-machine-token"));
+}

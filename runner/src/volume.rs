@@ -1,0 +1,260 @@
+//! The machine's volume: what lies where, owned by exactly one runner.
+//!
+//! | directory | what |
+//! |---|---|
+//! | `repos/<name>` | a bare mirror per repository |
+//! | `workspaces/<execution>` | the checked-out tree |
+//! | `executions/<execution>` | what belongs to it: marker, index, `home`, `tmp` |
+//! | `checkpoints/<checkpoint>` | saved workspaces |
+//! | `deps/<ecosystem>-<key>` | installed dependencies; `packages/` holds the tools' own caches |
+//! | `quarantine`, `trash` | damaged things that are kept, things that are going |
+//! | `spool` | events that the event store has not taken yet |
+//!
+//! Everything is 0700. Nothing under a final name is ever half made: it is built
+//! under a name that begins with `.new-` and renamed.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use wire::id::{CheckpointId, ExecutionId};
+
+/// Begins the name of what is being built.
+const UNFINISHED: &str = ".new-";
+
+/// Why a volume cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unusable {
+    /// Another runner has it.
+    #[error("the volume {0} belongs to another runner that is still alive; stop that one first")]
+    Taken(PathBuf),
+    /// It cannot be written.
+    #[error("the volume {path} cannot be used; it must be a directory that this user may write")]
+    Unwritable {
+        /// Where.
+        path: PathBuf,
+        /// What the operating system says.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A volume that is ours until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Volume {
+    root: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Volume {
+    /// Takes the volume, and clears away what a killed runner or git left half done.
+    pub(crate) fn open(root: &Path) -> Result<Self, Unusable> {
+        let unwritable = |source| Unusable::Unwritable { path: root.to_owned(), source };
+        make_private(root).map_err(unwritable)?;
+        let root = root.canonicalize().map_err(unwritable)?;
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).open(root.join("lock")).map_err(unwritable)?;
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+            Errno::EWOULDBLOCK => Unusable::Taken(root.clone()),
+            other => unwritable(other.into()),
+        })?;
+        let volume = Self { root, _lock: lock };
+        volume.tidy().map_err(unwritable)?;
+        Ok(volume)
+    }
+
+    fn tidy(&self) -> io::Result<()> {
+        for name in
+            ["repos", "workspaces", "executions", "checkpoints", "deps", "packages", "quarantine", "trash", "spool"]
+        {
+            let directory = self.root.join(name);
+            make_private(&directory)?;
+            for child in children(&directory)? {
+                if name == "trash" || file_name(&child).starts_with(UNFINISHED) {
+                    remove(&child)?;
+                }
+            }
+        }
+        for mirror in children(&self.root.join("repos"))? {
+            clear_locks(&mirror)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn mirror(&self, name: &str) -> PathBuf {
+        self.root.join("repos").join(name)
+    }
+
+    pub(crate) fn workspace(&self, id: ExecutionId) -> PathBuf {
+        self.root.join("workspaces").join(id.to_string())
+    }
+
+    /// What belongs to an execution besides its workspace.
+    pub(crate) fn execution(&self, id: ExecutionId) -> PathBuf {
+        self.root.join("executions").join(id.to_string())
+    }
+
+    pub(crate) fn checkpoint(&self, id: CheckpointId) -> PathBuf {
+        self.root.join("checkpoints").join(id.to_string())
+    }
+
+    pub(crate) fn dependency_tree(&self, name: &str) -> PathBuf {
+        self.root.join("deps").join(name)
+    }
+
+    /// The cache that a package manager keeps for itself.
+    pub(crate) fn packages(&self, tool: &str) -> PathBuf {
+        self.root.join("packages").join(tool)
+    }
+
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.root.join("spool")
+    }
+
+    /// A name beside the final one, for something that is being built.
+    pub(crate) fn unfinished(&self, finished: &Path) -> PathBuf {
+        finished.with_file_name(format!("{UNFINISHED}{}", file_name(finished)))
+    }
+
+    /// The names of the repositories there is a mirror of.
+    pub(crate) fn repository_names(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            children(&self.root.join("repos")).unwrap_or_default().iter().map(|path| file_name(path)).collect();
+        names.retain(|name| !name.starts_with(UNFINISHED));
+        names.sort();
+        names
+    }
+
+    /// Every execution that has anything here, oldest first.
+    pub(crate) fn execution_ids(&self) -> io::Result<Vec<ExecutionId>> {
+        let mut ids: Vec<ExecutionId> = ids_in(&self.root.join("executions"))?;
+        ids.extend(ids_in::<ExecutionId>(&self.root.join("workspaces"))?);
+        ids.sort();
+        ids.dedup();
+        Ok(ids)
+    }
+
+    /// Every checkpoint, oldest first.
+    pub(crate) fn checkpoint_ids(&self) -> io::Result<Vec<CheckpointId>> {
+        let mut ids = ids_in(&self.root.join("checkpoints"))?;
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// Every finished dependency tree.
+    pub(crate) fn dependency_trees(&self) -> io::Result<Vec<PathBuf>> {
+        children(&self.root.join("deps"))
+    }
+
+    /// Takes something out of the way at once; [`Volume::empty_trash`] then removes it.
+    pub(crate) fn discard(&self, path: &Path, mark: &str) -> io::Result<()> {
+        move_away(path, &self.root.join("trash").join(format!("{}.{mark}", file_name(path))))
+    }
+
+    /// Removes what was discarded.
+    pub(crate) fn empty_trash(&self) -> io::Result<()> {
+        children(&self.root.join("trash"))?.iter().try_for_each(|path| remove(path))
+    }
+
+    /// Sets something damaged aside and keeps only the newest few. Gives back where it is now.
+    pub(crate) fn quarantine(&self, path: &Path, mark: &str, keep: usize) -> io::Result<PathBuf> {
+        let aside = self.root.join("quarantine").join(format!("{mark}.{}", file_name(path)));
+        move_away(path, &aside)?;
+        let mut kept = children(&self.root.join("quarantine"))?;
+        kept.sort();
+        for old in kept.iter().rev().skip(keep) {
+            remove(old)?;
+        }
+        Ok(aside)
+    }
+
+    /// The path with every link followed, if it then still lies on this volume.
+    pub(crate) fn inside(&self, path: &Path) -> io::Result<PathBuf> {
+        let real = path.canonicalize()?;
+        if real.starts_with(&self.root) && real != self.root {
+            return Ok(real);
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} leads out of the volume", path.display())))
+    }
+}
+
+/// Creates a directory that only its owner may enter. One that is there is no error.
+pub(crate) fn make_private(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Replaces a file in one step. It survives the death of any process but not, unlike
+/// [`kit::files::replace`], a power cut: for what can be made again.
+pub(crate) fn swap_in(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let beside = path.with_file_name(format!("{UNFINISHED}{}", file_name(path)));
+    fs::write(&beside, contents)?;
+    fs::rename(&beside, path)
+}
+
+/// Removes a file or a whole directory. What is not there is no error.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what a git that was killed left in a mirror: locks, and packs it had not finished.
+/// Only while no other git works on the mirror.
+pub(crate) fn clear_locks(mirror: &Path) -> io::Result<()> {
+    let stale = |name: &str| name.ends_with(".lock");
+    clear(mirror, &stale, false)?;
+    clear(&mirror.join("refs"), &stale, true)?;
+    clear(&mirror.join("objects/info"), &stale, true)?;
+    clear(&mirror.join("objects/pack"), &|name| name.starts_with("tmp_") || name.ends_with(".lock"), false)?;
+    clear(&mirror.join("objects"), &|name| name.starts_with("tmp_"), false)
+}
+
+fn clear(directory: &Path, stale: &impl Fn(&str) -> bool, deep: bool) -> io::Result<()> {
+    let found = match children(directory) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
+        found => found?,
+    };
+    for child in found {
+        if stale(&file_name(&child)) {
+            remove(&child)?;
+        } else if deep && child.is_dir() {
+            clear(&child, stale, deep)?;
+        }
+    }
+    Ok(())
+}
+
+fn move_away(path: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(path, to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        moved => moved,
+    }
+}
+
+fn children(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect()
+}
+
+fn ids_in<T: std::str::FromStr>(directory: &Path) -> io::Result<Vec<T>> {
+    Ok(children(directory)?.iter().filter_map(|path| file_name(path).parse().ok()).collect())
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests;
