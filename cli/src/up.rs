@@ -82,12 +82,12 @@ fn welcome(invocation: &Invocation, system: &System, data: &Path) -> anyhow::Res
     let addresses = &system.addresses;
     let key = data.join(control_plane::API_KEY_FILE);
     if output.is_json {
-        return Ok(output.json(&serde_json::json!({
+        return output.json(&serde_json::json!({
             "control_plane": addresses.control_url(),
             "event_store": addresses.events_url(),
             "machines_api": addresses.emulator_url(),
             "api_key_file": key,
-        }))?);
+        }));
     }
     output.line(&format!("control plane   {}", addresses.control_url()))?;
     output.line(&format!("event store     {}", addresses.events_url()))?;

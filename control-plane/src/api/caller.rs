@@ -5,7 +5,7 @@
 use std::marker::PhantomData;
 
 use access::Caller;
-use access::permission::Required;
+use access::permission::{Required, WorkersWrite};
 use axum::extract::{FromRequestParts, Path};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
@@ -48,20 +48,41 @@ impl FromRequestParts<App> for ThisWorker {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let refused = Error::Unauthenticated("the worker's token is not valid; register again");
-        let Ok(Path(names)) = Path::<Vec<(String, String)>>::from_request_parts(parts, app).await else {
-            return Err(refused.into());
-        };
-        let id: Option<WorkerId> = names.first().and_then(|(_, text)| text.parse().ok());
-        let token = bearer(parts)?;
-        let mut tx = app.ctx.read("api.this_worker").await?;
-        let worker = match id {
-            Some(id) => pool::workers::find(&mut tx, id).await?,
-            None => None,
-        };
-        let proven = worker
-            .filter(|worker| worker.boot.is_some_and(|boot| app.credentials.owns_worker_token(worker.id, boot, token)));
-        proven.map(Self).ok_or_else(|| refused.into())
+        proven_worker(parts, app).await?.map(Self).ok_or_else(|| refused.into())
     }
+}
+
+/// Whoever may say that the worker of the path is alive: a runner with its own token, or anybody
+/// whose key may write workers.
+pub(crate) enum Witness {
+    /// The worker's own runner.
+    Runner(Box<Worker>),
+    /// A key's holder.
+    Key,
+}
+
+impl FromRequestParts<App> for Witness {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        match proven_worker(parts, app).await? {
+            Some(worker) => Ok(Self::Runner(Box::new(worker))),
+            None => Allowed::<WorkersWrite>::from_request_parts(parts, app).await.map(|_| Self::Key),
+        }
+    }
+}
+
+/// The worker that the path names, if the bearer is its token.
+async fn proven_worker(parts: &mut Parts, app: &App) -> Result<Option<Worker>, ApiError> {
+    let token = bearer(parts)?.to_owned();
+    let Ok(Path(names)) = Path::<Vec<(String, String)>>::from_request_parts(parts, app).await else {
+        return Ok(None);
+    };
+    let Some(id) = names.first().and_then(|(_, text)| text.parse::<WorkerId>().ok()) else { return Ok(None) };
+    let mut tx = app.ctx.read("api.proven_worker").await?;
+    let worker = pool::workers::find(&mut tx, id).await?;
+    let owns = |worker: &Worker| worker.boot.is_some_and(|boot| app.credentials.owns_worker_token(id, boot, &token));
+    Ok(worker.filter(owns))
 }
 
 fn bearer(parts: &Parts) -> Result<&str, Error> {

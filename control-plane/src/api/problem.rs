@@ -15,7 +15,7 @@ pub(crate) enum ApiError {
     /// A use-case's.
     Use(Error),
     /// One that the edge itself found.
-    Edge(Problem),
+    Edge(Box<Problem>),
 }
 
 impl From<Error> for ApiError {
@@ -26,7 +26,7 @@ impl From<Error> for ApiError {
 
 impl From<Problem> for ApiError {
     fn from(problem: Problem) -> Self {
-        Self::Edge(problem)
+        Self::Edge(Box::new(problem))
     }
 }
 
@@ -73,7 +73,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let problem = match self {
             Self::Use(error) => translate(&error),
-            Self::Edge(problem) => problem,
+            Self::Edge(problem) => *problem,
         };
         respond(&problem)
     }

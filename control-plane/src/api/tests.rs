@@ -1,1 +1,256 @@
-//! x
+//! The API as a client meets it: every operation refuses strangers, and bad
+//! input is refused by name before any work. Requests go through the whole
+//! router; nothing listens.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use chrono::DateTime;
+use kernel::{Address, Ctx};
+use kit::Chance;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+use wire::signature::Key;
+
+use super::*;
+use crate::{Config, Events, Provider};
+
+const KEY: &str = "bifrost_0123456789abcdef";
+
+async fn app(ctx: &Ctx) -> Router {
+    access::ensure_bootstrap_key(ctx, KEY).await.expect("made");
+    // Nobody listens there: what needs the event store says so.
+    let events = Events { url: "http://127.0.0.1:1".into(), secret: Key::from_bytes([1; 32]) };
+    let token = "t".parse().expect("a token");
+    let config = Config {
+        database: Address::Sqlite("unused".into()),
+        api_key: KEY.into(),
+        secret: Key::from_bytes([2; 32]),
+        provider: Provider { url: "http://127.0.0.1:1".into(), token, pace: fly::Pace::Unlimited },
+        events: events.clone(),
+        pool: Default::default(),
+        work: Default::default(),
+    };
+    let signer = client::events::Signer {
+        key: events.secret.clone(),
+        key_id: None,
+        clock: ctx.clock.clone(),
+        chance: Chance::seeded(1),
+    };
+    let store = client::events::EventStore::new(&events.url, signer);
+    let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
+    router(App::new(ctx.clone(), &config, store, metrics, kit::Tasks::new()))
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Value,
+}
+
+async fn ask(app: &Router, method: Method, path: &str, key: Option<&str>, body: Option<&str>) -> Answer {
+    let mut request = Request::builder().method(method).uri(path);
+    if let Some(key) = key {
+        request = request.header("authorization", format!("Bearer {key}"));
+    }
+    let request = request.body(body.map_or_else(Body::empty, |text| Body::from(text.to_owned()))).expect("a request");
+    let response = app.clone().oneshot(request).await.expect("answers");
+    let (parts, body) = response.into_parts();
+    let bytes = axum::body::to_bytes(body, 1 << 20).await.expect("reads");
+    let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    Answer { status: parts.status, headers: parts.headers, body }
+}
+
+async fn get(app: &Router, path: &str) -> Answer {
+    ask(app, Method::GET, path, Some(KEY), None).await
+}
+
+async fn post(app: &Router, path: &str, body: &Value) -> Answer {
+    ask(app, Method::POST, path, Some(KEY), Some(&body.to_string())).await
+}
+
+/// Every operation of the document as method and path, with an id in place of each parameter.
+fn operations_of_document() -> Vec<(Method, String)> {
+    let document = serde_json::to_value(openapi()).expect("plain data");
+    let paths = document["paths"].as_object().expect("paths").clone();
+    let id = wire::id::TaskId::mint(DateTime::UNIX_EPOCH, [1; 10]).to_string();
+    let mut found = Vec::new();
+    for (path, methods) in paths {
+        for method in methods.as_object().expect("methods").keys() {
+            let Ok(method) = method.to_uppercase().parse() else { continue };
+            found.push((method, path.replace("{id}", &id).replace("{execution_id}", &id)));
+        }
+    }
+    found
+}
+
+kernel::on_both! { crate::migrations();
+    async fn every_operation_refuses_a_stranger(ctx) {
+        let app = app(&ctx).await;
+        let operations = operations_of_document();
+        assert!(operations.len() > 20, "{operations:?}");
+        let hello = json!({
+            "machine_id": ctx.id(wire::id::MachineId::mint), "boot": uuid::Uuid::nil(), "protocol": 1,
+            "version": "t", "capacity": 1,
+        });
+        for (method, path) in operations {
+            for key in [None, Some("bifrost_not_the_right_key")] {
+                // A well-formed body, so that nothing else can be the reason.
+                let answer = ask(&app, method.clone(), &path, key, Some(&hello.to_string())).await;
+                assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{method} {path} with {key:?}: {}", answer.body);
+                assert_eq!(answer.body["code"], "unauthenticated");
+                assert_eq!(answer.headers["content-type"], wire::problem::CONTENT_TYPE);
+            }
+        }
+    }
+
+    async fn what_does_not_exist_is_not_found_for_every_operation_on_one_thing(ctx) {
+        let app = app(&ctx).await;
+        for (method, path) in operations_of_document() {
+            if !path.contains("00000000-0000-7") || path.contains("/workers/") {
+                continue;
+            }
+            let body = match path.as_str() {
+                path if path.ends_with("/executions") => json!({ "agent_type": "a", "worker_id": uuid::Uuid::nil() }),
+                path if path.ends_with("/complete") => json!({ "success": true }),
+                _ => json!({}),
+            };
+            let answer = ask(&app, method.clone(), &path, Some(KEY), Some(&body.to_string())).await;
+            assert_eq!(answer.status, StatusCode::NOT_FOUND, "{method} {path}: {}", answer.body);
+        }
+    }
+
+    async fn health_needs_no_key_and_readiness_names_what_is_missing(ctx) {
+        let app = app(&ctx).await;
+        assert_eq!(ask(&app, Method::GET, "/health", None, None).await.status, StatusCode::OK);
+        assert_eq!(ask(&app, Method::GET, "/openapi.json", None, None).await.status, StatusCode::OK);
+        let ready = ask(&app, Method::GET, "/ready", None, None).await;
+        assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(ready.body["detail"], "the event store cannot be used");
+        assert_eq!(ask(&app, Method::GET, "/metrics", None, None).await.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(get(&app, "/metrics").await.status, StatusCode::OK);
+    }
+
+    async fn bad_input_is_refused_by_name_before_any_work(ctx) {
+        let app = app(&ctx).await;
+        let spec = |change: Value| {
+            let mut spec = json!({ "repository": "https://example.org/a", "command": ["true"] });
+            spec.as_object_mut().expect("an object").extend(change.as_object().expect("an object").clone());
+            json!({ "title": "t", "spec": spec }).to_string()
+        };
+        let deep = format!("{{\"title\": \"t\", \"spec\": {}{}}}", "[".repeat(1_000), "]".repeat(1_000));
+        let long = json!({ "title": "x".repeat(501) }).to_string();
+        let cases: Vec<(&str, Option<&str>)> = vec![
+            ("", None),
+            ("[", None),
+            ("{\"title\": \"a\"} trailing", None),
+            (&deep, Some("spec[0]")),
+            ("{}", None),
+            ("{\"title\": \" \"}", Some("title")),
+            (&long, Some("title")),
+            ("{\"title\": \"a\\u0000b\"}", Some("title")),
+            ("{\"title\": \"a\", \"priority\": 6}", Some("priority")),
+            ("{\"title\": \"a\", \"priority\": \"high\"}", Some("priority")),
+            ("{\"title\": \"a\", \"effort_estimate\": -1}", Some("effort_estimate")),
+            ("{\"title\": \"a\", \"prority\": 1}", Some("prority")),
+            ("{\"title\": \"a\", \"title\": \"b\"}", None),
+        ];
+        let specs = [
+            (spec(json!({ "repository": "" })), "spec.repository"),
+            (spec(json!({ "repository": "https://u:p@example.org/a" })), "spec.repository"),
+            (spec(json!({ "repository": "file:///etc" })), "spec.repository"),
+            (spec(json!({ "reference": "--upload-pack=x" })), "spec.reference"),
+            (spec(json!({ "command": [] })), "spec.command"),
+            (spec(json!({ "command": "make" })), "spec.command"),
+            (spec(json!({ "env": { "A B": "c" } })), "spec.env"),
+            (spec(json!({ "timeout_seconds": 0 })), "spec.timeout_seconds"),
+            (spec(json!({ "comand": [] })), "spec.comand"),
+        ];
+        let specs = specs.iter().map(|(body, field)| (body.as_str(), Some(*field)));
+        for (body, field) in cases.into_iter().chain(specs) {
+            let answer = ask(&app, Method::POST, "/v1/tasks", Some(KEY), Some(body)).await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{body}: {}", answer.body);
+            if let Some(field) = field {
+                assert_eq!(answer.body["field"], field, "{body}: {}", answer.body);
+            }
+        }
+        assert_eq!(get(&app, "/v1/tasks").await.body, json!([]), "nothing was half-done");
+    }
+
+    async fn bad_paths_and_queries_are_refused_by_name(ctx) {
+        let app = app(&ctx).await;
+        let check = async |path: &str, status, field: Option<&str>| {
+            let answer = get(&app, path).await;
+            assert_eq!(answer.status, status, "{path}: {}", answer.body);
+            assert_eq!(answer.body["field"].as_str(), field, "{path}: {}", answer.body);
+        };
+        check("/v1/tasks/7", StatusCode::BAD_REQUEST, Some("id")).await;
+        check("/v1/tasks/{0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70}", StatusCode::BAD_REQUEST, Some("id")).await;
+        check("/v1/tasks?limit=0", StatusCode::BAD_REQUEST, Some("limit")).await;
+        check("/v1/tasks?offset=-1", StatusCode::BAD_REQUEST, Some("offset")).await;
+        check("/v1/tasks?priority=9", StatusCode::BAD_REQUEST, Some("priority")).await;
+        check("/v1/tasks?status=done", StatusCode::BAD_REQUEST, None).await;
+        check("/v1/tasks?stauts=ready", StatusCode::BAD_REQUEST, None).await;
+        check("/v1/nothing", StatusCode::NOT_FOUND, None).await;
+        assert_eq!(ask(&app, Method::DELETE, "/v1/tasks", Some(KEY), None).await.status, StatusCode::METHOD_NOT_ALLOWED);
+        let large = format!("{{\"title\": \"{}\"}}", "x".repeat(wire::limit::BODY_BYTES));
+        let answer = ask(&app, Method::POST, "/v1/tasks", Some(KEY), Some(&large)).await;
+        assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    async fn a_task_is_submitted_listed_changed_and_called_off_over_http(ctx) {
+        let app = app(&ctx).await;
+        let submitted = post(&app, "/v1/tasks", &json!({ "title": "t", "priority": 5 })).await;
+        assert_eq!((submitted.status, &submitted.body["status"]), (StatusCode::CREATED, &json!("ready")));
+        let path = format!("/v1/tasks/{}", submitted.body["id"].as_str().expect("an id"));
+        assert_eq!(get(&app, &path).await.body, submitted.body);
+        let listed = get(&app, "/v1/tasks").await;
+        assert_eq!(listed.body, json!([submitted.body]));
+        assert_eq!(listed.headers["x-total-count"], "1");
+        let changed = ask(&app, Method::PATCH, &path, Some(KEY), Some("{\"title\": \"u\"}")).await;
+        assert_eq!(changed.body["title"], "u");
+        let why = get(&app, &format!("{path}/why")).await;
+        assert_eq!(why.body["reasons"][0]["code"], "nothing_to_run");
+        let cancelled = post(&app, &format!("{path}/cancel"), &Value::Null).await;
+        assert_eq!(cancelled.body["status"], "cancelled");
+        assert_eq!(post(&app, &format!("{path}/retry"), &Value::Null).await.status, StatusCode::CONFLICT);
+    }
+
+    async fn the_backlogs_literal_paths_lead_to_the_same_handlers(ctx) {
+        let app = app(&ctx).await;
+        let submitted = post(&app, "/tasks", &json!({ "title": "t" })).await;
+        assert_eq!(submitted.status, StatusCode::CREATED);
+        assert_eq!(get(&app, "/v1/tasks").await.body, json!([submitted.body]));
+        let worker = post(&app, "/workers", &json!({ "worker_type": "codex" })).await;
+        assert_eq!(worker.status, StatusCode::CREATED);
+        let beat = format!("/workers/{}/heartbeat", worker.body["id"].as_str().expect("an id"));
+        assert_eq!(post(&app, &beat, &json!({ "current_load": 1 })).await.body["status"], "active");
+        assert_eq!(get(&app, "/workers/stale").await.body, json!([]));
+    }
+
+    async fn an_unreachable_event_store_is_said_and_breaks_nothing_else(ctx) {
+        let app = app(&ctx).await;
+        let answer = get(&app, "/v1/events").await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers["retry-after"], "1");
+        assert_eq!(post(&app, "/v1/tasks", &json!({ "title": "t" })).await.status, StatusCode::CREATED);
+    }
+
+    async fn every_answer_carries_a_request_id(ctx) {
+        let app = app(&ctx).await;
+        assert!(!get(&app, "/health").await.headers["x-request-id"].is_empty());
+        let request = Request::get("/health").header("x-request-id", "mine").body(Body::empty()).expect("a request");
+        let response = app.oneshot(request).await.expect("answers");
+        assert_eq!(response.headers()["x-request-id"], "mine");
+    }
+}
+
+#[test]
+fn every_operation_is_documented_with_its_refusal_of_strangers() {
+    let document = serde_json::to_value(openapi()).expect("plain data");
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            assert!(!operation["responses"]["401"].is_null(), "{method} {path} does not document 401");
+            assert!(operation["summary"].is_string(), "{method} {path} does not say what it does");
+        }
+    }
+}

@@ -15,7 +15,7 @@ use work::leases;
 
 use super::App;
 use super::body::{Body, Id, Ids};
-use super::caller::{Bearer, ThisWorker};
+use super::caller::{Bearer, ThisWorker, Witness};
 use super::problem::ApiError;
 
 /// Takes a runner in. The bearer is its machine's token.
@@ -92,26 +92,21 @@ pub(super) enum AnyHeartbeatReply {
               (status = 404, body = Problem)))]
 pub(super) async fn heartbeat(
     State(app): State<App>,
+    witness: Witness,
     Id(id): Id<WorkerId>,
-    Bearer(token): Bearer,
     Body(heartbeat): Body<AnyHeartbeat>,
 ) -> Result<Json<AnyHeartbeatReply>, ApiError> {
-    if owns(&app, id, &token).await? {
-        let heartbeat = Heartbeat { running: heartbeat.running };
-        let reply = leases::heartbeat(&app.ctx, &app.work, id, &heartbeat).await?;
-        return Ok(Json(AnyHeartbeatReply::Runner(reply)));
+    match witness {
+        Witness::Runner(worker) => {
+            let heartbeat = Heartbeat { running: heartbeat.running };
+            let reply = leases::heartbeat(&app.ctx, &app.work, worker.id, &heartbeat).await?;
+            Ok(Json(AnyHeartbeatReply::Runner(reply)))
+        }
+        Witness::Key => {
+            let worker = pool::workers::heartbeat_by_hand(&app.ctx, id, heartbeat.current_load).await?;
+            Ok(Json(AnyHeartbeatReply::ByHand(Box::new(worker.into()))))
+        }
     }
-    let caller = access::authenticate(&app.ctx, &token).await?;
-    caller.require(access::permission::Permission::WorkersWrite)?;
-    let worker = pool::workers::heartbeat_by_hand(&app.ctx, id, heartbeat.current_load).await?;
-    Ok(Json(AnyHeartbeatReply::ByHand(Box::new(worker.into()))))
-}
-
-async fn owns(app: &App, id: WorkerId, token: &str) -> Result<bool, Error> {
-    let mut tx = app.ctx.read("api.heartbeat").await?;
-    let worker = pool::workers::find(&mut tx, id).await?;
-    let boot = worker.and_then(|worker| worker.boot);
-    Ok(boot.is_some_and(|boot| app.credentials.owns_worker_token(id, boot, token)))
 }
 
 /// Says that work on an execution has begun.
