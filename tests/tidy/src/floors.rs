@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::Offence;
 
 /// Every package of the workspace and its floor (ARCHITECTURE.md).
-pub const FLOORS: [(&str, u8); 15] = [
+pub const FLOORS: [(&str, u8); 17] = [
     ("wire", 0),
     ("kit", 0),
     ("fly", 1),
@@ -19,9 +19,11 @@ pub const FLOORS: [(&str, u8); 15] = [
     ("runner", 2),
     ("access", 2),
     ("pool", 2),
+    ("signals", 2),
     ("work", 3),
     ("control-plane", 5),
     ("cli", 6),
+    ("bench", 7),
     ("world", 7),
     ("tidy", 7),
 ];

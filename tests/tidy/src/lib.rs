@@ -14,6 +14,7 @@ pub mod rust_source;
 pub mod shape;
 pub mod tables;
 pub mod tree;
+pub mod variables;
 pub mod words;
 
 pub use tree::{Offence, Tree};

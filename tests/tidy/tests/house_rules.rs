@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use tidy::floors::{self, Package};
-use tidy::{Offence, Tree, fly_toml, links, migrations, pure, shape, tables, words};
+use tidy::{Offence, Tree, fly_toml, links, migrations, pure, shape, tables, variables, words};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -39,6 +39,11 @@ fn workspace() -> Vec<Package> {
 #[test]
 fn packages_depend_on_lower_floors_only() {
     hold(floors::floor_offences(&workspace(), floors::UPWARD_DEV_DEPENDENCIES));
+}
+
+#[test]
+fn every_variable_is_on_the_configuration_page() {
+    hold_in_tree(variables::offences);
 }
 
 #[test]
