@@ -16,8 +16,8 @@ use serde_json::json;
 use wire::event::kind;
 use wire::machine::MachineState;
 
-use crate::Settings;
 use crate::machines::{shift, store};
+use crate::{Provision, Settings};
 use compare::{Finding, Known, compare};
 
 /// The reconciler that compares.
@@ -57,6 +57,12 @@ impl Watch {
                     tracing::warn!(machine.id = %id, %from, %to, why, "a machine is not as the registry says");
                 }
                 tx.commit(changed).await
+            }
+            Finding::Stalled(id) => {
+                let mut tx = ctx.begin("pool.watch.stalled").await?;
+                store::try_now(&mut tx, *id, ctx.now()).await?;
+                tx.nudge(Provision::NUDGE);
+                tx.commit(true).await
             }
             Finding::OrphanMachine(id) if self.seen_before(orphans, id) => {
                 report(ctx, "machine", id).await?;

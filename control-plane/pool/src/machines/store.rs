@@ -32,6 +32,7 @@ kernel::sql! {
     SET_VOLUME: "UPDATE volumes SET provider_id = $2, region = $3, state = 'ready' WHERE id = $1";
     SET_PROVIDER_ID: "UPDATE machines SET provider_id = $2, region = $3 WHERE id = $1";
     TRY_LATER: "UPDATE machines SET next_try_at = $3, failures = $4, error = coalesce($5, error) WHERE id = $1 AND state = $2";
+    TRY_NOW: "UPDATE machines SET next_try_at = $2 WHERE id = $1 AND state IN ('starting', 'resuming') AND next_try_at > $2";
     GIVE_UP: "UPDATE machines SET given_up = $2 WHERE id = $1";
     VOLUME_DESTROYED: "UPDATE volumes SET state = 'destroyed' WHERE id = $1";
     SET_REPOSITORIES: "UPDATE machines SET repositories = $2 WHERE id = $1";
@@ -192,6 +193,12 @@ pub(crate) async fn try_later(
     error: Option<&str>,
 ) -> Result<()> {
     execute!(tx, TRY_LATER, machine.id.uuid(), machine.state.as_str(), at, failures, error)?;
+    Ok(())
+}
+
+/// Has provisioning look at a booting machine before its time.
+pub(crate) async fn try_now(tx: &mut Tx, id: MachineId, now: DateTime<Utc>) -> Result<()> {
+    execute!(tx, TRY_NOW, id.uuid(), now)?;
     Ok(())
 }
 

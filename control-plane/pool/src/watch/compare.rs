@@ -32,6 +32,8 @@ pub(super) enum Finding {
         /// What happened.
         why: String,
     },
+    /// A machine that should be booting has stopped: provisioning should look at it now.
+    Stalled(MachineId),
     /// A machine of this pool without a row.
     OrphanMachine(String),
     /// A volume of this pool without a row.
@@ -42,7 +44,7 @@ impl Finding {
     pub(super) fn orphan(&self) -> Option<&str> {
         match self {
             Self::OrphanMachine(id) | Self::OrphanVolume(id) => Some(id),
-            Self::Row { .. } => None,
+            Self::Row { .. } | Self::Stalled(_) => None,
         }
     }
 }
@@ -89,6 +91,7 @@ fn follow(machine: &Machine, there: &[fly::Machine]) -> Option<Finding> {
         (Ready | Draining, Some(At::Stopped | At::Failed)) => to(Starting, "the machine has stopped"),
         (Ready | Draining, Some(At::Suspended)) => to(Resuming, "the machine was suspended by somebody else"),
         (Suspended, Some(At::Started)) => to(Suspending, "the machine runs although it should sleep"),
+        (Starting | Resuming, Some(At::Stopped | At::Failed)) => Some(Finding::Stalled(machine.id)),
         (Ready | Draining | Starting | Resuming | Suspending | Suspended, Some(_)) => None,
     }
 }

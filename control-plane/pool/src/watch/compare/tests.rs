@@ -73,6 +73,15 @@ fn a_row_follows_what_happened_to_its_machine() {
 }
 
 #[test]
+fn a_booting_machine_that_has_stopped_is_looked_at() {
+    for state in [MachineState::Starting, MachineState::Resuming] {
+        let known = Known { machines: vec![row(state)], ..Known::default() };
+        let found = compare(&known, &[there("m1", "sprite-a", POOL, "stopped")], &[], POOL, began());
+        assert_eq!(found, [Finding::Stalled(row(state).id)]);
+    }
+}
+
+#[test]
 fn a_row_that_moved_meanwhile_is_left_alone() {
     let known =
         Known { machines: vec![Machine { state_since: began(), ..row(MachineState::Ready) }], ..Known::default() };
