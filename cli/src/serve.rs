@@ -36,7 +36,7 @@ pub(crate) async fn emulator(invocation: &Invocation, arguments: &EmulatorArgume
     let mut vars = invocation.vars.clone();
     let config = emulator::Config::from_vars(invocation.prepare_data()?.join("emulator"), &mut vars);
     vars.finish()?;
-    let listener = tokio::net::TcpListener::bind(arguments.listen).await.map_err(|error| {
+    let listener = kit::net::listen(arguments.listen).await.map_err(|error| {
         let cure = "stop what listens there, or choose another address with --listen ADDR";
         failure(Code::Unavailable, format!("cannot listen on {}: {error}", arguments.listen), cure)
     })?;

@@ -7,8 +7,11 @@
 mod addresses;
 mod system;
 
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
+
+use client::control::Control;
 
 use crate::args::UpArguments;
 use crate::exit::{Code, failure};
@@ -30,21 +33,34 @@ pub(crate) struct Embedded {
 
 /// Brings the system up in the data directory, or finds the one that is up there.
 pub(crate) async fn start_embedded(invocation: &Invocation, data: &Path) -> anyhow::Result<Embedded> {
-    let Some(lock) = system::lock(data)? else { return find_running(invocation, data) };
+    // Whoever answers has the directory; if nobody does, its lock is free or about to be.
+    if let Some(running) = find_running(invocation, data).await? {
+        return Ok(running);
+    }
+    let lock = take(data)?;
     // One command, one batch: its machine goes to sleep as soon as it has nothing to do.
     let wanted = Wanted { listen: None, database_url: None, suspend_after_ms: Some(0) };
     let system = System::start(invocation, data, lock, &wanted).await?;
     Ok(Embedded { url: system.addresses.control_url(), api_key: system.api_key.clone(), own: Some(system) })
 }
 
-fn find_running(invocation: &Invocation, data: &Path) -> anyhow::Result<Embedded> {
-    let in_use = || {
-        let message = format!("another bifrost uses the data directory {} and is not ready", data.display());
-        failure(Code::TryLater, message, "wait for it, or name another directory with --data DIR")
-    };
-    let addresses = Addresses::read(data)?.ok_or_else(in_use)?;
+/// The system that is up in the data directory, if one answers there.
+async fn find_running(invocation: &Invocation, data: &Path) -> anyhow::Result<Option<Embedded>> {
+    if system::lock(data, Duration::ZERO)?.is_some() {
+        return Ok(None);
+    }
+    let Some(addresses) = Addresses::read(data)? else { return Ok(None) };
     let api_key = control_plane::api_key_of(data, &invocation.chance)?;
-    Ok(Embedded { url: addresses.control_url(), api_key, own: None })
+    let url = addresses.control_url();
+    let answers = Control::new(&url, &api_key).ready().await.is_ok();
+    Ok(answers.then_some(Embedded { url, api_key, own: None }))
+}
+
+fn take(data: &Path) -> anyhow::Result<File> {
+    system::lock(data, kit::lock::PATIENCE)?.ok_or_else(|| {
+        let message = format!("another bifrost uses the data directory {}", data.display());
+        failure(Code::TryLater, message, "stop it, or name another directory with --data DIR")
+    })
 }
 
 impl Embedded {
@@ -60,10 +76,7 @@ impl Embedded {
 /// Runs the system until it is told to stop.
 pub(crate) async fn up(invocation: &Invocation, arguments: &UpArguments) -> anyhow::Result<()> {
     let data = invocation.prepare_data()?;
-    let lock = system::lock(&data)?.ok_or_else(|| {
-        let message = format!("another bifrost uses the data directory {}", data.display());
-        failure(Code::TryLater, message, "stop it, or name another directory with --data DIR")
-    })?;
+    let lock = take(&data)?;
     let wanted = Wanted {
         listen: Some(arguments.listen),
         database_url: arguments.database.database_url.clone(),

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use kit::{Chance, Clock, Vars};
-use tokio::net::TcpListener;
 
 use crate::Config;
 
@@ -31,7 +30,9 @@ pub async fn run(arguments: Arguments, mut vars: Vars) -> anyhow::Result<()> {
     let config = Config::from_vars(&mut vars, data, arguments.database_url.as_deref(), &chance);
     vars.finish()?;
     let config = config.expect("whatever is missing was a problem");
-    let listener = TcpListener::bind(&arguments.listen)
+    let address = tokio::net::lookup_host(&arguments.listen).await.ok().and_then(|mut found| found.next());
+    let address = address.with_context(|| format!("{} is no address to listen on", arguments.listen))?;
+    let listener = kit::net::listen(address)
         .await
         .with_context(|| format!("cannot listen on {}; choose another address with --listen", arguments.listen))?;
     let metrics = kit::telemetry::init_metrics();

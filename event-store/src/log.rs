@@ -8,7 +8,7 @@ mod reader;
 mod schema;
 mod writer;
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -158,13 +158,8 @@ impl Log {
 fn lock(directory: &Path) -> Result<File, OpenError> {
     let failed = |source| OpenError::Directory { path: directory.to_owned(), source };
     fs::create_dir_all(directory).map_err(failed)?;
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(false).open(directory.join("lock")).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(directory.to_owned())),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
-    }
+    let held = kit::lock::take(&directory.join("lock"), kit::lock::PATIENCE).map_err(failed)?;
+    held.ok_or_else(|| OpenError::InUse(directory.to_owned()))
 }
 
 /// A connection on which a commit is on disk when it returns.

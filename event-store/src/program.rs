@@ -60,7 +60,8 @@ pub async fn bind(address: &str, allow_public: bool) -> anyhow::Result<TcpListen
              if everybody who can reach it may"
         );
     }
-    TcpListener::bind(addresses.as_slice())
+    let first = addresses.first().copied().with_context(|| format!("{address} is the name of no address"))?;
+    kit::net::listen(first)
         .await
         .with_context(|| format!("cannot listen on {address}; is another program listening there?"))
 }

@@ -10,6 +10,8 @@ pub mod chance;
 pub mod clock;
 pub mod files;
 pub mod http;
+pub mod lock;
+pub mod net;
 pub mod process;
 pub mod tasks;
 pub mod telemetry;

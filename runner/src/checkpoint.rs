@@ -87,34 +87,52 @@ pub(crate) async fn save(room: &Arc<Room>, mut marker: Marker) -> Result<Manifes
     let listed = changes::list(&room.git, &paths).await?;
     let room = room.clone();
     blocking(move || {
-        let changes = changes::sort(&paths.tree, &listed)?;
         let id = next_id(&room)?;
-        let finished = room.volume.checkpoint(id);
-        let unfinished = room.volume.unfinished(&finished);
-        volume::make_private(&unfinished)?;
-        let (files, archive) = write_archive(&paths.tree, &changes, &unfinished.join(ARCHIVE))?;
-        let manifest = Manifest {
-            version: VERSION,
-            checkpoint_id: id,
-            subject: marker.subject,
-            repository: marker.repository.clone(),
-            commit: marker.commit.clone(),
-            created_at: room.clock.now(),
-            files,
-            deleted: changes.deleted.iter().map(|path| RelativePath::new(path)).collect(),
-            archive,
-            unpushed,
-        };
-        let text = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
-        kit::files::replace(&unfinished.join(MANIFEST), &text, 0o600)?;
-        fs::rename(&unfinished, &finished)?;
-        kit::files::sync_directory(finished.parent().unwrap_or(room.volume.root()))?;
+        let unfinished = room.volume.unfinished(&room.volume.checkpoint(id));
+        let written = write(&room, &marker, id, &paths.tree, &listed, unpushed, &unfinished);
+        if written.is_err() {
+            // Most likely the volume is full: half a checkpoint is of no use to anybody.
+            volume::remove(&unfinished)?;
+        }
+        let manifest = written?;
         marker.saved = Some(id);
         marker.write(&room.volume)?;
         prune(&room.volume, room.limits.checkpoints)?;
         Ok(manifest)
     })
     .await
+}
+
+fn write(
+    room: &Room,
+    marker: &Marker,
+    id: CheckpointId,
+    tree: &Path,
+    listed: &[u8],
+    unpushed: Vec<String>,
+    unfinished: &Path,
+) -> io::Result<Manifest> {
+    let changes = changes::sort(tree, listed)?;
+    volume::make_private(unfinished)?;
+    let (files, archive) = write_archive(tree, &changes, &unfinished.join(ARCHIVE))?;
+    let manifest = Manifest {
+        version: VERSION,
+        checkpoint_id: id,
+        subject: marker.subject,
+        repository: marker.repository.clone(),
+        commit: marker.commit.clone(),
+        created_at: room.clock.now(),
+        files,
+        deleted: changes.deleted.iter().map(|path| RelativePath::new(path)).collect(),
+        archive,
+        unpushed,
+    };
+    let text = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
+    kit::files::replace(&unfinished.join(MANIFEST), &text, 0o600)?;
+    let finished = room.volume.checkpoint(id);
+    fs::rename(unfinished, &finished)?;
+    kit::files::sync_directory(finished.parent().unwrap_or(room.volume.root()))?;
+    Ok(manifest)
 }
 
 /// Reads a checkpoint and proves that all of it is there.

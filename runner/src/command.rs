@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use crate::process::Group;
 use crate::record::Story;
 use crate::room::blocking;
 
+pub(crate) mod environment;
 pub(crate) mod output;
 pub(crate) mod program;
 use output::{Chunker, Pieces};
@@ -293,39 +294,6 @@ fn exit(status: io::Result<ExitStatus>) -> Exit {
             Exit::Code(1)
         }
     }
-}
-
-/// What a command's environment is made of besides the task's own variables.
-#[derive(Debug)]
-pub(crate) struct Surroundings<'a> {
-    pub(crate) tools: &'a BTreeMap<String, String>,
-    pub(crate) home: &'a Path,
-    pub(crate) temporary: &'a Path,
-    /// Where its dependencies are.
-    pub(crate) dependencies: &'a BTreeMap<String, String>,
-    pub(crate) programs: Option<&'a Path>,
-}
-
-/// The whole environment of a command (pure): little, known, and nothing of the runner's own.
-pub(crate) fn environment(
-    surroundings: &Surroundings<'_>,
-    subject: crate::record::Subject,
-    own: &BTreeMap<String, String>,
-) -> BTreeMap<String, String> {
-    let mut all = surroundings.tools.clone();
-    if let Some(programs) = surroundings.programs {
-        let path = all.get("PATH").cloned().unwrap_or_default();
-        all.insert("PATH".into(), format!("{}:{path}", programs.display()));
-    }
-    all.extend(surroundings.dependencies.clone());
-    all.insert("HOME".into(), surroundings.home.to_string_lossy().into_owned());
-    all.insert("TMPDIR".into(), surroundings.temporary.to_string_lossy().into_owned());
-    all.insert("CI".into(), "true".into());
-    all.extend(own.clone());
-    // Last: by these the runner knows the processes of the execution.
-    all.insert("BIFROST_TASK_ID".into(), subject.task_id.to_string());
-    all.insert(leftovers::MARK.into(), subject.execution_id.to_string());
-    all
 }
 
 #[cfg(test)]

@@ -101,7 +101,7 @@ impl Default for Limits {
         Self {
             grace: Duration::from_secs(10),
             output_bytes: 64 * 1024 * 1024,
-            git: Duration::from_secs(600),
+            git: Duration::from_secs(1_800),
             install: Duration::from_secs(900),
             checkpoints: 5,
             dependency_trees: 10,

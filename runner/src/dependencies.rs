@@ -8,7 +8,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +15,6 @@ use wire::event::Stream;
 use wire::execution::{Cache, Failure};
 
 use crate::command::output::Chunker;
-use crate::command::program;
 use crate::orders::Orders;
 use crate::process::{self, Bounds, Output, RunError};
 use crate::record::Story;
@@ -26,8 +24,9 @@ use crate::volume;
 use crate::workspace::Paths;
 
 mod ecosystem;
+mod tools;
 mod tree;
-use ecosystem::{Ecosystem, Files, Leaves, Versions};
+use ecosystem::{Ecosystem, Files, Leaves};
 use tree::Used;
 
 /// What a failed tool's output may take in the log.
@@ -36,6 +35,18 @@ const TOOL_OUTPUT_BYTES: usize = 256 * 1024;
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Requirements files that one includes.
 const INCLUDES_MAX: usize = 64;
+
+/// Where dependencies came from.
+enum Provided {
+    By(Cache),
+    /// They are not there, and the command can get them by itself.
+    Without,
+}
+
+enum Installation {
+    Done,
+    Failed { output: Output, how: String },
+}
 
 /// What the command may use.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -72,10 +83,15 @@ pub(crate) async fn prepare(room: &Arc<Room>, story: &mut Story, paths: &Paths) 
     let files = files.map_err(|error| NotReady::machine("reading the manifests", &error))?;
     let mut ready = Ready::default();
     for ecosystem in ecosystem::detect(&files) {
-        match find_tools(room, ecosystem, &paths.tree) {
+        match tools::find(room, ecosystem, &paths.tree) {
             Ok(tools) => {
-                let cache = provide(room, story, paths, ecosystem, &files, &tools).await?;
-                ready.note(ecosystem, cache);
+                match provide(room, story, paths, ecosystem, &files, &tools).await? {
+                    Provided::By(cache) => ready.note(ecosystem, cache),
+                    Provided::Without => ready.detail.push(format!(
+                        "{}: could not fetch beforehand, so the command fetches by itself",
+                        ecosystem.name
+                    )),
+                }
                 expose(room, ecosystem, paths, &mut ready);
             }
             Err(missing) => ready.detail.push(format!(
@@ -94,14 +110,14 @@ async fn provide(
     ecosystem: &'static Ecosystem,
     files: &Files,
     tools: &BTreeMap<&'static str, PathBuf>,
-) -> Result<Cache, NotReady> {
-    let versions = versions(room, story.orders(), paths, tools).await?;
+) -> Result<Provided, NotReady> {
+    let versions = tools::versions(room, story.orders(), paths, tools).await?;
     let key = ecosystem::key(ecosystem, files, &versions);
     let tree = room.volume.dependency_tree(&format!("{}-{key}", ecosystem.name));
     let machine = |error: io::Error| NotReady::machine("putting dependencies in place", &error);
     let (from, workspace) = (tree.clone(), paths.tree.clone());
     match blocking(move || tree::put(&from, &workspace)).await.map_err(machine)? {
-        Used::Yes => return Ok(Cache::Hit),
+        Used::Yes => return Ok(Provided::By(Cache::Hit)),
         Used::Absent => (),
         Used::Changed => {
             tracing::warn!("the dependency tree {} was changed since it was saved and is made anew", tree.display());
@@ -109,8 +125,18 @@ async fn provide(
             clear(&paths.tree, ecosystem).map_err(machine)?;
         }
     }
+    room.volume.relieve().map_err(machine)?;
     for step in (ecosystem.steps)(&versions) {
-        install(room, story, paths, &step).await?;
+        match install(room, story.orders(), paths, &step).await? {
+            Installation::Done => (),
+            Installation::Failed { output, .. } if ecosystem.may_go_without(&output.stderr.bytes) => {
+                return Ok(Provided::Without);
+            }
+            Installation::Failed { output, how } => {
+                log(story, &output).await;
+                return Err(install_failed(&step, &how));
+            }
+        }
     }
     let (room, workspace, leaves) = (room.clone(), paths.tree.clone(), ecosystem.leaves);
     let kept = blocking(move || {
@@ -125,7 +151,7 @@ async fn provide(
     if let Err(error) = kept.await {
         tracing::warn!("installed dependencies could not be kept: {error}");
     }
-    Ok(Cache::Miss)
+    Ok(Provided::By(Cache::Miss))
 }
 
 /// Removes what a tree left in the workspace before it was found changed.
@@ -136,25 +162,28 @@ fn clear(workspace: &Path, ecosystem: &Ecosystem) -> io::Result<()> {
     }
 }
 
-async fn install(room: &Room, story: &mut Story, paths: &Paths, step: &[&str]) -> Result<(), NotReady> {
-    let mut command = tool(room, paths, step[0]);
+async fn install(room: &Room, orders: &Orders, paths: &Paths, step: &[&str]) -> Result<Installation, NotReady> {
+    let mut command = tools::command(room, paths, step[0]);
     command.args(&step[1..]);
     let bounds = Bounds { within: room.limits.install, keep: TOOL_OUTPUT_BYTES };
-    let shown = step.join(" ");
-    let how = match process::run(&mut command, b"", bounds, story.orders()).await {
-        Ok(output) if output.status.success() => return Ok(()),
+    match process::run(&mut command, b"", bounds, orders).await {
+        Ok(output) if output.status.success() => Ok(Installation::Done),
         Ok(output) => {
-            log(story, &output).await;
-            format!("ended with {}", output.status)
+            let how = format!("ended with {}", output.status);
+            Ok(Installation::Failed { output, how })
         }
-        Err(RunError::Halted(halt)) => return Err(NotReady::Halted(halt)),
-        Err(RunError::TimedOut(within)) => format!("did not end within {within:?}"),
-        Err(RunError::Io(error)) => return Err(NotReady::machine(&format!("starting {shown}"), &error)),
-    };
-    Err(NotReady::failed(
+        Err(RunError::Halted(halt)) => Err(NotReady::Halted(halt)),
+        Err(RunError::TimedOut(within)) => Err(install_failed(step, &format!("did not end within {within:?}"))),
+        Err(RunError::Io(error)) => Err(NotReady::machine(&format!("starting {}", step.join(" ")), &error)),
+    }
+}
+
+fn install_failed(step: &[&str], how: &str) -> NotReady {
+    let shown = step.join(" ");
+    NotReady::failed(
         Failure::InstallFailed,
-        format!("{shown} {how}; its output is in the log. Run it in a clean checkout and commit what it changes"),
-    ))
+        format!("{shown} {how}; what it said is in the log. Run it in a clean checkout and commit what it changes"),
+    )
 }
 
 async fn log(story: &mut Story, output: &Output) {
@@ -167,26 +196,6 @@ async fn log(story: &mut Story, output: &Output) {
     for (stream, bytes) in chunks {
         story.log(stream, bytes).await;
     }
-}
-
-/// A package manager in the workspace, with its own caches on the volume and nothing secret.
-fn tool(room: &Room, paths: &Paths, program: &str) -> tokio::process::Command {
-    let mut command = kit::process::command(program);
-    command.current_dir(&paths.tree).env_clear().envs(&room.environment);
-    command.env("HOME", &paths.home).env("TMPDIR", &paths.temporary).env("CI", "true");
-    command.env("YARN_NODE_LINKER", "node-modules").env("npm_config_update_notifier", "false");
-    for (variable, directory) in [
-        ("CARGO_HOME", "cargo"),
-        ("PIP_CACHE_DIR", "pip"),
-        ("UV_CACHE_DIR", "uv"),
-        ("YARN_CACHE_FOLDER", "yarn"),
-        ("YARN_GLOBAL_FOLDER", "yarn-global"),
-        ("npm_config_cache", "npm"),
-        ("npm_config_store_dir", "pnpm"),
-    ] {
-        command.env(variable, room.volume.packages(directory));
-    }
-    command
 }
 
 /// Lets the command find what was installed outside the places it looks in by itself.
@@ -203,64 +212,6 @@ fn expose(room: &Room, ecosystem: &Ecosystem, paths: &Paths, ready: &mut Ready) 
         }
         Leaves::Directories(_) => (),
     }
-}
-
-fn find_tools(
-    room: &Room,
-    ecosystem: &Ecosystem,
-    workspace: &Path,
-) -> Result<BTreeMap<&'static str, PathBuf>, &'static str> {
-    let path = room.environment.get("PATH").map(String::as_str).unwrap_or_default();
-    let find =
-        |tool: &&'static str| program::find(tool, path, workspace).map(|found| (*tool, found)).map_err(|_| *tool);
-    ecosystem.tools.iter().map(find).collect()
-}
-
-/// What each tool says about its version. Asking takes node half a second, so the answer is kept
-/// for as long as the program's file stays the same.
-async fn versions(
-    room: &Room,
-    orders: &Orders,
-    paths: &Paths,
-    tools: &BTreeMap<&'static str, PathBuf>,
-) -> Result<Versions, NotReady> {
-    let machine = |error: io::Error| NotReady::machine("reading tool versions", &error);
-    let book = room.volume.root().join("tools.json");
-    let text = kit::files::read_if_exists(&book).map_err(machine)?.unwrap_or_default();
-    let mut known: BTreeMap<String, String> = serde_json::from_str(&text).unwrap_or_default();
-    let mut versions = Versions::new();
-    let mut is_new = false;
-    for (tool, path) in tools {
-        let identity = identity(path).map_err(machine)?;
-        if !known.contains_key(&identity) {
-            known.insert(identity.clone(), ask_version(room, orders, paths, path).await?);
-            is_new = true;
-        }
-        versions.insert(tool, known[&identity].clone());
-    }
-    if is_new {
-        let text = serde_json::to_vec(&known).expect("names and versions are plain data");
-        volume::swap_in(&book, &text).map_err(machine)?;
-    }
-    Ok(versions)
-}
-
-async fn ask_version(room: &Room, orders: &Orders, paths: &Paths, path: &Path) -> Result<String, NotReady> {
-    let mut command = tool(room, paths, &path.to_string_lossy());
-    command.arg("--version");
-    let bounds = Bounds { within: room.limits.install, keep: 4096 };
-    match process::run(&mut command, b"", bounds, orders).await {
-        Ok(output) => Ok(String::from_utf8_lossy(&output.stdout.bytes).trim().to_owned()),
-        Err(RunError::Halted(halt)) => Err(NotReady::Halted(halt)),
-        Err(error) => Err(NotReady::machine(&format!("asking {} for its version", path.display()), &error)),
-    }
-}
-
-/// Changes whenever the program's file is replaced, even by one with the same time stamp.
-fn identity(path: &Path) -> io::Result<String> {
-    let real = path.canonicalize()?;
-    let meta = fs::metadata(&real)?;
-    Ok(format!("{}:{}:{}:{}.{}", real.display(), meta.ino(), meta.len(), meta.ctime(), meta.ctime_nsec()))
 }
 
 /// The manifests and lockfiles at the workspace's root, and the files that requirements include.

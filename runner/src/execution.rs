@@ -10,7 +10,8 @@ use wire::task::{FieldError, TaskSpec};
 use wire::worker::{Completion, Lease};
 
 use crate::checkpoint::{self, CheckpointPayload};
-use crate::command::{self, Cause, Ended, Job, Surroundings};
+use crate::command::environment::{self, Surroundings};
+use crate::command::{self, Cause, Ended, Job};
 use crate::dependencies::{self, Ready};
 use crate::health;
 use crate::mirror::{self, Obtained};
@@ -225,7 +226,7 @@ async fn run_command(
     let job = Job {
         arguments: spec.command.clone(),
         directory: paths.tree.clone(),
-        environment: command::environment(&surroundings, story.subject(), &spec.env),
+        environment: environment::whole(&surroundings, story.subject(), &spec.env),
         timeout: Duration::from_secs(spec.timeout_seconds()),
         idle_timeout: spec.idle_timeout_seconds.map(Duration::from_secs),
         grace: room.limits.grace,

@@ -80,7 +80,6 @@ impl Git {
             ("GIT_CONFIG_GLOBAL", configuration.as_os_str()),
             ("GIT_CONFIG_NOSYSTEM", OsStr::new("1")),
             ("GIT_TERMINAL_PROMPT", OsStr::new("0")),
-            ("GIT_ASKPASS", OsStr::new("/bin/false")),
             ("GIT_SSH_COMMAND", OsStr::new(ssh)),
             ("LC_ALL", OsStr::new("C")),
         ] {

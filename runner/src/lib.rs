@@ -6,7 +6,7 @@
 //! workspace and nothing of the runner's secrets; when a command has ended, no
 //! process of it is left; what it changed is saved before its workspace goes.
 //!
-//! Read in this order: [`session`] talks to the control plane, [`execution`]
+//! Read in this order: `session` talks to the control plane, `execution`
 //! carries out one lease, and the rest are its parts.
 
 mod checkpoint;

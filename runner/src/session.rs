@@ -19,27 +19,26 @@ use wire::signature::Key;
 use wire::worker::{EventAccess, Instruction, Lease, PROTOCOL, Poll, Register, Registered};
 
 use crate::config::Config;
-use crate::execution;
 use crate::health;
 use crate::leftovers;
-use crate::orders::{Commander, Halt, Orders};
+use crate::orders::Halt;
 use crate::record::Entry;
 use crate::room::{Opened, Room, blocking};
 
 mod board;
+mod errand;
 mod reports;
 mod resume;
+mod silence;
 use board::{Board, Taken, Work};
-use reports::{Link, Links, Word};
+use errand::LAST_WORD;
+use reports::Link;
 use resume::Resume;
+use silence::Silence;
 
 const RETRY: Backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(10) };
 /// Before asking again when the answer was of no use, so that a confused server is not flooded.
 const PAUSE: Duration = Duration::from_secs(1);
-/// No single failure counts for more silence than this: a suspended machine hears nothing either.
-const SILENCE_STEP: Duration = Duration::from_secs(60);
-/// How long a stopping runner tries to report what it had in hand.
-const LAST_WORD: Duration = Duration::from_secs(3);
 /// How long the last checkpoint may take while the runner stops.
 const LAST_CHECKPOINT: Duration = Duration::from_secs(20);
 /// One request to the event store: far below the store's own bounds.
@@ -87,6 +86,12 @@ enum Step {
     Answered(Result<Instruction, Error>),
 }
 
+/// What the session does next, and how long it waits before it polls.
+enum Then {
+    Poll(Duration),
+    Register(Duration),
+}
+
 impl Session {
     fn new(config: Config, room: Arc<Room>, entries: mpsc::Receiver<Entry>) -> Self {
         let boot = uuid::Builder::from_random_bytes(room.chance.bytes()).into_uuid();
@@ -102,7 +107,7 @@ impl Session {
             checkpointed_batch: None,
             check_is_due: true,
             failures: 0,
-            silence: Silence::new(),
+            silence: Silence::since(Instant::now()),
         }
     }
 
@@ -120,30 +125,30 @@ impl Session {
                 () = resume.noticed() => Step::Resumed,
                 answer = &mut polling => Step::Answered(answer),
             };
-            let pause = match step {
+            let then = match step {
                 Step::Stopping => return Ok(()),
                 Step::Ended => {
                     self.end_execution();
                     // The poll that is held open stays: it may be about to bring the next lease.
                     continue;
                 }
-                Step::Resumed => None,
+                Step::Resumed => Then::Register(Duration::ZERO),
                 Step::Answered(Ok(instruction)) => {
-                    self.silence.heard();
+                    self.silence = Silence::since(Instant::now());
                     self.failures = 0;
-                    Some(self.follow(instruction).await)
+                    Then::Poll(self.follow(instruction).await)
                 }
-                Step::Answered(Err(error)) if reports::is_unknown_worker(&error) => None,
-                Step::Answered(Err(error)) => Some(self.note_failure(&error)?),
+                Step::Answered(Err(error)) if reports::is_unknown_worker(&error) => Then::Register(PAUSE),
+                Step::Answered(Err(error)) => Then::Poll(self.note_failure(&error)?),
             };
-            let pause = match pause {
-                Some(pause) => pause,
-                None => {
+            let pause = match then {
+                Then::Poll(pause) => pause,
+                Then::Register(pause) => {
                     // A fresh registration comes with fresh connections: old ones may be dead.
                     self.check_is_due = true;
                     let Some(registered) = self.register(tasks).await? else { return Ok(()) };
                     worker = registered;
-                    Duration::ZERO
+                    pause
                 }
             };
             polling = Box::pin(next(worker.clone(), self.poll(), pause));
@@ -183,7 +188,7 @@ impl Session {
 
     fn take_registration(&mut self, worker: &Worker, registered: &Registered) -> anyhow::Result<()> {
         tracing::info!("registered as worker {}", registered.worker_id);
-        self.silence.heard();
+        self.silence = Silence::since(Instant::now());
         self.failures = 0;
         let heartbeat = Duration::from_secs(registered.heartbeat_seconds.max(1));
         self.link.send_replace(Some(Link { worker: worker.clone(), heartbeat }));
@@ -229,6 +234,9 @@ impl Session {
             Instruction::Wait => true,
             Instruction::Execute(lease) => self.take(*lease).await,
             Instruction::Cancel { execution_id } => self.board.halt(execution_id, Halt::Cancelled),
+            // A machine that sleeps delivers nothing, and one that is destroyed never will: while the
+            // event store is away, the batch is not over.
+            Instruction::Checkpoint { .. } if self.board.is_idle() && !self.is_all_told().await => false,
             Instruction::Checkpoint { batch } if self.board.is_idle() => {
                 health::settle_all(&self.room).await;
                 self.checkpointed_batch = Some(batch);
@@ -239,11 +247,16 @@ impl Session {
         if was_of_use { Duration::ZERO } else { PAUSE }
     }
 
+    /// Whether the event store has answered for every event so far.
+    async fn is_all_told(&self) -> bool {
+        self.room.recorder.flush(self.room.limits.flush).await
+    }
+
     async fn take(&mut self, lease: Lease) -> bool {
         self.check_if_due().await;
         let id = lease.execution_id;
         match self.board.take(lease) {
-            Taken::Begin(work) => self.begin(work),
+            Taken::Begin(work) => self.begin(*work),
             Taken::Waits => (),
             Taken::Ignored => {
                 tracing::debug!("execution {id} is in hand already");
@@ -253,16 +266,16 @@ impl Session {
         true
     }
 
-    fn begin(&mut self, work: Box<Work>) {
+    fn begin(&mut self, work: Work) {
         tracing::info!("execution {} begins", work.lease.execution_id);
         let (room, links) = (self.room.clone(), self.link.subscribe());
-        self.execution = Some(self.tasks.spawn("execution", execute(room, links, *work)));
+        self.execution = Some(self.tasks.spawn("execution", errand::run(room, links, work)));
     }
 
     fn end_execution(&mut self) {
         self.execution = None;
         if let Some(next) = self.board.end_current() {
-            self.begin(next);
+            self.begin(*next);
         }
     }
 
@@ -279,7 +292,7 @@ impl Session {
     fn note_failure(&mut self, error: &Error) -> anyhow::Result<Duration> {
         self.failures += 1;
         self.check_is_due = true;
-        let silence = self.silence.failed();
+        let silence = self.silence.failed(Instant::now());
         if silence > self.room.limits.silence && self.board.is_idle() {
             bail!("the control plane has not answered for {silence:?}, so this machine is forgotten: {error}");
         }
@@ -328,69 +341,12 @@ async fn ended(execution: &mut Option<JoinHandle<()>>) {
     }
 }
 
-/// Carries one lease out, from saying that it began to saying how it ended.
-async fn execute(room: Arc<Room>, links: Links, work: Work) {
-    let Work { lease, commander, orders } = work;
-    let Some(completion) = carry_out(&room, &links, &lease, &commander, orders).await else {
-        return tracing::warn!("execution {} is somebody else's now", lease.execution_id);
-    };
-    if !room.recorder.flush(room.limits.flush).await {
-        tracing::warn!("the event store is away; the events of {} wait in the spool", lease.execution_id);
-    }
-    let patience = if commander.standing() == Some(Halt::Stopping) { LAST_WORD } else { room.limits.silence };
-    let outcome = completion.outcome;
-    reports::say(&links, &lease, Word::Completed(&completion), patience, &commander, &room.chance).await;
-    tracing::info!("execution {} ended: {outcome}", lease.execution_id);
-}
-
-/// The work, and beside it the word that it began, so that neither waits for the other.
-async fn carry_out(
-    room: &Arc<Room>,
-    links: &Links,
-    lease: &Lease,
-    commander: &Commander,
-    orders: Orders,
-) -> Option<wire::worker::Completion> {
-    let patience = room.limits.silence;
-    let starting = reports::say(links, lease, Word::Started, patience, commander, &room.chance);
-    let working = execution::carry_out(room, lease, orders);
-    tokio::pin!(starting, working);
-    tokio::select! {
-        () = &mut starting => working.await,
-        completion = &mut working => completion,
-    }
-}
-
 async fn deliver(mut entries: mpsc::Receiver<Entry>, sender: Sender) {
     while let Some(entry) = entries.recv().await {
         match entry {
             Entry::Event(event) => sender.send(event).await,
             Entry::Flush { within, delivered } => drop(delivered.send(sender.flush(within).await)),
         }
-    }
-}
-
-/// How long the control plane has not been heard.
-#[derive(Debug)]
-struct Silence {
-    total: Duration,
-    since: Instant,
-}
-
-impl Silence {
-    fn new() -> Self {
-        Self { total: Duration::ZERO, since: Instant::now() }
-    }
-
-    fn heard(&mut self) {
-        *self = Self::new();
-    }
-
-    fn failed(&mut self) -> Duration {
-        let now = Instant::now();
-        self.total += (now - self.since).min(SILENCE_STEP);
-        self.since = now;
-        self.total
     }
 }
 

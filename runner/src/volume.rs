@@ -13,13 +13,11 @@
 //! Everything is 0700. Nothing under a final name is ever half made: it is built
 //! under a name that begins with `.new-` and renamed.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use wire::id::{CheckpointId, ExecutionId};
 
 /// Begins the name of what is being built.
@@ -46,7 +44,7 @@ pub(crate) enum Unusable {
 #[derive(Debug)]
 pub(crate) struct Volume {
     root: PathBuf,
-    _lock: Flock<File>,
+    _lock: File,
 }
 
 impl Volume {
@@ -55,12 +53,8 @@ impl Volume {
         let unwritable = |source| Unusable::Unwritable { path: root.to_owned(), source };
         make_private(root).map_err(unwritable)?;
         let root = root.canonicalize().map_err(unwritable)?;
-        let file =
-            OpenOptions::new().write(true).create(true).truncate(false).open(root.join("lock")).map_err(unwritable)?;
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-            Errno::EWOULDBLOCK => Unusable::Taken(root.clone()),
-            other => unwritable(other.into()),
-        })?;
+        let lock = kit::lock::take(&root.join("lock"), kit::lock::PATIENCE).map_err(unwritable)?;
+        let lock = lock.ok_or_else(|| Unusable::Taken(root.clone()))?;
         let volume = Self { root, _lock: lock };
         volume.tidy().map_err(unwritable)?;
         Ok(volume)
@@ -148,6 +142,16 @@ impl Volume {
         Ok(ids)
     }
 
+    /// Gives the tools' own caches up when less than a tenth of the volume is free: they fill again.
+    pub(crate) fn relieve(&self) -> io::Result<()> {
+        let space = nix::sys::statvfs::statvfs(&self.root)?;
+        if space.blocks_available() * 10 < space.blocks() {
+            tracing::warn!("the volume is nearly full, so the package managers' caches are removed");
+            children(&self.root.join("packages"))?.iter().try_for_each(|path| remove(path))?;
+        }
+        Ok(())
+    }
+
     /// Every finished dependency tree.
     pub(crate) fn dependency_trees(&self) -> io::Result<Vec<PathBuf>> {
         children(&self.root.join("deps"))
@@ -198,10 +202,17 @@ pub(crate) fn swap_in(path: &Path, contents: &[u8]) -> io::Result<()> {
     fs::rename(&beside, path)
 }
 
-/// Removes a file or a whole directory. What is not there is no error.
+/// Removes a file or a whole directory, even one that a command closed to its owner.
+/// What is not there is no error.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     let removed = match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(meta) if meta.is_dir() => match fs::remove_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                open_directories(path)?;
+                fs::remove_dir_all(path)
+            }
+            removed => removed,
+        },
         Ok(_) => fs::remove_file(path),
         Err(error) => Err(error),
     };
@@ -209,6 +220,17 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Gives the owner every right on the directory and all directories in it.
+fn open_directories(directory: &Path) -> io::Result<()> {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
+    for child in children(directory)? {
+        if fs::symlink_metadata(&child)?.is_dir() {
+            open_directories(&child)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes what a git that was killed left in a mirror: locks, and packs it had not finished.

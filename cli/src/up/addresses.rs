@@ -71,7 +71,7 @@ fn url(address: SocketAddr) -> String {
 }
 
 async fn bind_exactly(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
+    kit::net::listen(address).await.map_err(|error| {
         let cure = "stop what listens there, or choose another address with --listen ADDR";
         failure(Code::Unavailable, format!("cannot listen on {address}: {error}"), cure)
     })

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use control_plane::ControlPlane;
 use kit::{Tasks, Vars};
-use nix::fcntl::{Flock, FlockArg};
 use serde_json::json;
 
 use super::addresses::{Addresses, Listeners};
@@ -17,6 +16,8 @@ use crate::invocation::Invocation;
 
 const LOCK_FILE: &str = "lock";
 const EVENT_SECRET_FILE: &str = "event-secret";
+/// Opens the local Machines API to whoever may read the data directory, and so to no other program's pool.
+const MACHINES_TOKEN_FILE: &str = "machines-api-token";
 /// Machines get ten seconds to end; this is a little more.
 const MACHINES_LIMIT: Duration = Duration::from_secs(20);
 const EVENTS_LIMIT: Duration = Duration::from_secs(10);
@@ -28,7 +29,7 @@ pub(super) struct System {
     control: ControlPlane,
     emulator: Tasks,
     events: Tasks,
-    _lock: Flock<File>,
+    _lock: File,
 }
 
 /// What the command line says of a local system.
@@ -41,18 +42,12 @@ pub(super) struct Wanted {
     pub(super) suspend_after_ms: Option<u64>,
 }
 
-/// Takes the data directory; nothing when another process has it.
-pub(super) fn lock(data: &Path) -> anyhow::Result<Option<Flock<File>>> {
-    let open = File::options().create(true).truncate(false).write(true).open(data.join(LOCK_FILE));
-    let file = open.map_err(|error| {
+/// Takes the data directory; nothing when another process has it for longer than `patience`.
+pub(super) fn lock(data: &Path, patience: Duration) -> anyhow::Result<Option<File>> {
+    kit::lock::take(&data.join(LOCK_FILE), patience).map_err(|error| {
         let message = format!("the data directory {} cannot be used: {error}", data.display());
         failure(Code::CannotCreate, message, "name one that you may write with --data DIR or BIFROST_DATA")
-    })?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(Some(lock)),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
-        Err((_, error)) => Err(error.into()),
-    }
+    })
 }
 
 impl System {
@@ -60,7 +55,7 @@ impl System {
     pub(super) async fn start(
         invocation: &Invocation,
         data: &Path,
-        lock: Flock<File>,
+        lock: File,
         wanted: &Wanted,
     ) -> anyhow::Result<Self> {
         let (clock, chance) = (invocation.clock.clone(), invocation.chance.clone());
@@ -105,12 +100,13 @@ impl System {
 /// The environment that the parts would have if they were deployed: they find each other by URL.
 fn compose(invocation: &Invocation, data: &Path, addresses: &Addresses, wanted: &Wanted) -> anyhow::Result<Vars> {
     let secret = control_plane::secret_of(data, EVENT_SECRET_FILE, &invocation.chance)?;
+    let machines_token = || format!("{}\n", invocation.chance.hex::<20>());
+    let machines_token = kit::files::read_or_create(&data.join(MACHINES_TOKEN_FILE), 0o600, machines_token)?;
     let runner = json!([std::env::current_exe()?, "runner"]);
     let settings = [
         ("FLY_EVENT_SECRET", secret.reveal()),
         ("FLY_FLAPS_BASE_URL", addresses.emulator_url()),
-        // Only this system knows it, so no other program starts machines here.
-        ("FLY_API_TOKEN", secret.derive("emulator").token("api")),
+        ("FLY_API_TOKEN", machines_token.trim().to_owned()),
         ("BIFROST_FLY_UNPACED", "true".into()),
         ("BIFROST_EVENTS_URL", addresses.events_url()),
         ("BIFROST_PUBLIC_URL", addresses.control_url()),

@@ -10,7 +10,7 @@
 //! volumes/ID/                what is on it
 //! ```
 
-use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -34,11 +34,10 @@ impl Layout {
         }
         let data = data.canonicalize().map_err(unusable(data))?;
         let path = data.join("lock");
-        let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(unusable(&path))?;
-        match lock.try_lock() {
-            Ok(()) => Ok((Self { data }, lock)),
-            Err(TryLockError::WouldBlock) => Err(StartError::InUse { path: data }),
-            Err(TryLockError::Error(source)) => Err(StartError::Data { path, source }),
+        // Whoever has the lock sees every process of every machine: none is just being started.
+        match kit::lock::take(&path, kit::lock::PATIENCE).map_err(unusable(&path))? {
+            Some(lock) => Ok((Self { data }, lock)),
+            None => Err(StartError::InUse { path: data }),
         }
     }
 

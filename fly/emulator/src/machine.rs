@@ -3,14 +3,17 @@
 mod actor;
 mod effects;
 mod lease;
+mod orders;
 mod record;
 mod restart;
 mod state;
 mod stop;
+mod words;
 
-pub(crate) use actor::{Actor, Command, MetadataChange, Order, Outcome};
+pub(crate) use actor::Actor;
 pub(crate) use effects::blocking;
 pub(crate) use lease::{OWNER, current};
+pub(crate) use orders::{Command, MetadataChange, Order, Outcome};
 pub(crate) use record::{LogEntry, Record};
 pub(crate) use state::State;
 pub(crate) use stop::{HowToStop, parse_duration, parse_signal};

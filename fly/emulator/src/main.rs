@@ -34,7 +34,7 @@ async fn main() -> anyhow::Result<()> {
     let config = Config::from_vars(data, &mut vars);
     vars.finish()?;
 
-    let listener = tokio::net::TcpListener::bind(listen)
+    let listener = kit::net::listen(listen)
         .await
         .with_context(|| format!("cannot listen on {listen}; stop what uses it, or choose another with --listen"))?;
     let tasks = Tasks::new();

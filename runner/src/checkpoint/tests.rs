@@ -119,7 +119,7 @@ async fn a_hostile_manifest_writes_nothing_outside_the_workspace() {
     for path in [PathBuf::from("../../../outside/file"), outside.join("file")] {
         manifest.files[0].path = RelativePath::new(&path);
         restore(&scene.room, &manifest).await.expect_err("refused");
-        assert_eq!(names_below(&outside), [PathBuf::new(); 0]);
+        assert!(names_below(&outside).is_empty());
     }
 }
 

@@ -85,22 +85,35 @@ async fn a_command_ends_at_its_timeout_or_when_it_is_silent() {
     assert_eq!(run_job(&mut scene, slow, Orders::none()).await.0, ended(Cause::Timeout, by_term));
     let silent = Job { idle_timeout: Some(short), ..job(&scene, "echo x; sleep 60") };
     assert_eq!(run_job(&mut scene, silent, Orders::none()).await.0, ended(Cause::IdleTimeout, by_term));
-    let talking = "for i in 1 2 3 4 5 6 7 8; do echo x; sleep 0.1; done";
-    let talking = Job { idle_timeout: Some(Duration::from_millis(600)), ..job(&scene, talking) };
+    let talking = "for i in 1 2 3 4 5 6 7 8 9 10; do echo x; sleep 0.25; done";
+    let talking = Job { idle_timeout: Some(Duration::from_secs(2)), ..job(&scene, talking) };
     assert_eq!(run_job(&mut scene, talking, Orders::none()).await.0, ended(Cause::Itself, Exit::Code(0)));
+}
+
+/// Runs the script, and calls it off when it has printed a line.
+async fn cancel_when_ready(scene: &mut Scene, job: Job) -> (Ended, Vec<Event>) {
+    let (commander, orders) = Orders::new();
+    let mut story = Story::new(scene.room.recorder.clone(), subject(), orders);
+    let work = async { run(&job, &mut story).await };
+    let call_off = |events: &[Event]| {
+        if output(events, Stream::Stdout).contains('\n') {
+            commander.halt(Halt::Cancelled);
+        }
+    };
+    scene.watch(work, call_off).await
 }
 
 #[tokio::test]
 async fn a_command_that_ignores_sigterm_is_killed_and_one_that_minds_it_may_tidy_up() {
     let mut scene = Scene::new().await;
-    let short = Duration::from_millis(200);
-    let deaf = Job { timeout: short, ..job(&scene, "trap '' TERM; while :; do sleep 60; done") };
-    assert_eq!(run_job(&mut scene, deaf, Orders::none()).await.0, ended(Cause::Timeout, Exit::Signal(9)));
-    let script = "trap 'echo tidy; exit 7' TERM; while :; do sleep 0.02; done";
-    let polite = Job { timeout: short, grace: PATIENCE, ..job(&scene, script) };
-    let (end, events) = run_job(&mut scene, polite, Orders::none()).await;
-    assert_eq!(end, ended(Cause::Timeout, Exit::Code(7)));
-    assert_eq!(output(&events, Stream::Stdout), "tidy\n");
+    let cancelled = Cause::Halt(Halt::Cancelled);
+    let deaf = job(&scene, "trap '' TERM; echo ready; while :; do sleep 60; done");
+    assert_eq!(cancel_when_ready(&mut scene, deaf).await.0, ended(cancelled, Exit::Signal(9)));
+    let script = "trap 'echo tidy; exit 7' TERM; echo ready; while :; do sleep 0.02; done";
+    let polite = Job { grace: PATIENCE, ..job(&scene, script) };
+    let (end, events) = cancel_when_ready(&mut scene, polite).await;
+    assert_eq!(end, ended(cancelled, Exit::Code(7)));
+    assert_eq!(output(&events, Stream::Stdout), "ready\ntidy\n");
 }
 
 #[tokio::test]
@@ -146,11 +159,22 @@ async fn a_command_whose_output_nobody_takes_still_ends_in_time() {
         scene.room.chance.clone(),
     );
     let mut story = Story::new(recorder, subject(), Orders::none());
-    let job = Job { timeout: Duration::from_millis(300), ..job(&scene, "yes 0123456789abcdef") };
+    let job = Job { timeout: Duration::from_secs(1), ..job(&scene, "exec yes 0123456789abcdef") };
     let run = run(&job, &mut story);
+    let is_alive = || crate::testing::is_running("yes 0123456789abcdef");
+    let gone = async {
+        for wanted in [true, false] {
+            while is_alive() != wanted {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    };
     // The queue stays full, so the last pieces cannot be told; but the command is gone.
-    drop(tokio::time::timeout(Duration::from_secs(3), run).await);
-    assert!(!crate::testing::is_running("yes 0123456789abcdef"));
+    tokio::select! {
+        _ = run => (),
+        () = gone => (),
+        () = tokio::time::sleep(PATIENCE) => panic!("the command is alive"),
+    }
 }
 
 #[tokio::test]
@@ -164,32 +188,4 @@ async fn a_program_that_cannot_be_run_gives_the_codes_of_a_shell() {
         let said = output(&events, Stream::Stderr);
         assert!(said.contains(name) && said.contains(words), "{said}");
     }
-}
-
-#[test]
-fn the_environment_is_little_and_known() {
-    let subject = subject();
-    let tools = [("PATH".to_owned(), "/bin".to_owned())].into();
-    let dependencies = [("VIRTUAL_ENV".to_owned(), "/w/.venv".to_owned())].into();
-    let surroundings = Surroundings {
-        tools: &tools,
-        home: Path::new("/h"),
-        temporary: Path::new("/t"),
-        dependencies: &dependencies,
-        programs: Some(Path::new("/w/.venv/bin")),
-    };
-    let own = [("MINE", "1"), ("HOME", "/mine"), (leftovers::MARK, "forged")];
-    let own = own.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let all = environment(&surroundings, subject, &own);
-    let expect = [
-        ("BIFROST_EXECUTION_ID", subject.execution_id.to_string()),
-        ("BIFROST_TASK_ID", subject.task_id.to_string()),
-        ("CI", "true".into()),
-        ("HOME", "/mine".into()),
-        ("MINE", "1".into()),
-        ("PATH", "/w/.venv/bin:/bin".into()),
-        ("TMPDIR", "/t".into()),
-        ("VIRTUAL_ENV", "/w/.venv".into()),
-    ];
-    assert_eq!(all, expect.map(|(name, value)| (name.to_owned(), value)).into());
 }

@@ -124,6 +124,14 @@ static TABLE: [Ecosystem; 8] = [
     },
 ];
 
+impl Ecosystem {
+    /// Whether the command can do without a failed installation: a tool that fetches for itself when
+    /// it is used. But not where the lockfile is behind the manifest, which every later use meets too.
+    pub(super) fn may_go_without(&self, stderr: &[u8]) -> bool {
+        self.leaves == Leaves::Packages && !String::from_utf8_lossy(stderr).contains("--locked")
+    }
+}
+
 /// Every file name that detection or a key could ask for.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     TABLE.iter().flat_map(|row| row.needs.iter().chain(row.also_reads).copied())

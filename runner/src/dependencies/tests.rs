@@ -85,7 +85,7 @@ async fn an_installation_that_fails_ends_the_execution_and_is_not_kept() {
         assert_eq!(output(&events, Stream::Stdout), "");
         assert_eq!(runs(&scene), round);
     }
-    assert_eq!(scene.room.volume.dependency_trees().expect("lists"), [PathBuf::new(); 0]);
+    assert!(scene.room.volume.dependency_trees().expect("lists").is_empty());
 }
 
 #[tokio::test]
@@ -148,4 +148,34 @@ async fn only_so_many_trees_are_kept() {
         scene.run(&remote, "true").await;
     }
     assert_eq!(scene.room.volume.dependency_trees().expect("lists").len(), keep);
+}
+
+#[tokio::test]
+async fn crates_that_cannot_be_fetched_stop_nothing_but_a_stale_lockfile_does() {
+    let cargo = r#"#!/bin/sh
+[ "$1" = --version ] && echo "cargo 1.99" && exit
+echo run >> "$RUNS"
+grep -q stale Cargo.lock && echo "error: needs to be updated but --locked was passed" >&2 && exit 101
+grep -q away Cargo.lock && echo "error: network failure seems to have happened" >&2 && exit 101
+exit 0
+"#;
+    let mut scene = scene(&[("cargo", cargo)]).await;
+    let remote = Remote::with(&[("Cargo.toml", "")]).await;
+    for (lockfile, outcome, expect, runs_expected) in [
+        ("away", Outcome::Succeeded, Some(Cache::Unused), 1),
+        ("away", Outcome::Succeeded, Some(Cache::Unused), 2),
+        ("stale", Outcome::SetupFailed, None, 3),
+        ("fine", Outcome::Succeeded, Some(Cache::Miss), 4),
+        ("fine", Outcome::Succeeded, Some(Cache::Hit), 4),
+    ] {
+        remote.commit(&[("Cargo.lock", lockfile)]).await;
+        let (completion, events) = scene.run(&remote, r#"echo "$CARGO_HOME""#).await;
+        assert_eq!(
+            (completion.outcome, cache(&completion), runs(&scene)),
+            (outcome, expect, runs_expected),
+            "{lockfile}"
+        );
+        let home = format!("{}\n", scene.room.volume.packages("cargo").display());
+        assert_eq!(output(&events, Stream::Stdout) == home, outcome == Outcome::Succeeded);
+    }
 }

@@ -78,12 +78,12 @@ pub(crate) fn sort(stderr: &str) -> Complaint {
     found.map_or(Complaint::Remote, |(complaint, _)| *complaint)
 }
 
-/// The line that says most: the first `fatal:` or `error:`, or the last one there is.
+/// The line that says most: the first `fatal:`, else the first of the others, or the last line there is.
 pub(crate) fn telling_line(stderr: &str) -> &str {
-    let mut lines = stderr.lines().map(str::trim).filter(|line| !line.is_empty());
-    let telling =
-        |line: &&str| ["fatal: ", "error: ", "ERROR: ", "remote: "].iter().any(|start| line.starts_with(start));
-    lines.clone().find(telling).or_else(|| lines.next_back()).unwrap_or("it gave no reason")
+    let lines = || stderr.lines().map(str::trim).filter(|line| !line.is_empty());
+    let telling = |start: &&str| lines().find(|line| line.starts_with(start));
+    let found = ["fatal: ", "error: ", "ERROR: ", "remote: "].iter().find_map(telling);
+    found.or_else(|| lines().next_back()).unwrap_or("it gave no reason")
 }
 
 #[cfg(test)]
@@ -124,6 +124,7 @@ mod tests {
     fn the_line_that_says_most_is_shown() {
         for (stderr, expect) in [
             ("warning: x\nfatal: no such thing\nPlease make sure", "fatal: no such thing"),
+            ("error: first\nfatal: second", "fatal: second"),
             ("something\nelse\n\n", "else"),
             ("", "it gave no reason"),
         ] {

@@ -125,9 +125,9 @@ impl References {
         let mut text = String::from("# pack-refs with: peeled fully-peeled sorted \n");
         for (name, target) in &self.0 {
             if name.starts_with(BRANCHES) || name.starts_with(TAGS) {
-                write!(text, "{} {name}\n", target.object).expect("a String takes everything");
+                writeln!(text, "{} {name}", target.object).expect("a String takes everything");
                 if let Some(peeled) = &target.peeled {
-                    write!(text, "^{peeled}\n").expect("a String takes everything");
+                    writeln!(text, "^{peeled}").expect("a String takes everything");
                 }
             }
         }

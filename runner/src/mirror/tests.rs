@@ -135,5 +135,5 @@ async fn a_fetch_that_is_called_off_leaves_no_lock_and_no_half_mirror() {
     let mirror = scene.room.volume.mirror("x");
     let stopped = remote.clone(&mirror, &Wanted::Default.refspecs()).await;
     assert!(matches!(stopped, Err(Trouble::NotReady(NotReady::Halted(Halt::Cancelled)))));
-    assert_eq!(names_below(&scene.room.volume.root().join("repos")), [PathBuf::new(); 0]);
+    assert!(names_below(&scene.room.volume.root().join("repos")).is_empty());
 }

@@ -16,6 +16,8 @@ use super::board::Board;
 use crate::orders::{Commander, Halt};
 
 const RETRY: Backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(5) };
+/// How often a worker that is not known says the same: its new registration takes a moment.
+const REFUSALS_MAX: u32 = 5;
 /// After a heartbeat that was not heard: sooner than the next one is due.
 const HEARTBEAT_RETRY: Duration = Duration::from_secs(2);
 
@@ -57,7 +59,7 @@ pub(super) async fn say(
 ) {
     let until = Instant::now() + patience;
     let mut links = links.clone();
-    let mut failures = 0;
+    let (mut failures, mut refusals) = (0, 0);
     loop {
         let link = links.borrow_and_update().clone();
         let error = match link {
@@ -72,7 +74,9 @@ pub(super) async fn say(
             },
         };
         // An unknown worker is registered again by its session, under a new name and token.
-        let may_pass = error.as_ref().is_none_or(|error| error.is_transient() || is_unknown_worker(error));
+        let is_unknown = error.as_ref().is_some_and(is_unknown_worker);
+        refusals += u32::from(is_unknown);
+        let may_pass = error.as_ref().is_none_or(Error::is_transient) || (is_unknown && refusals <= REFUSALS_MAX);
         if !may_pass || Instant::now() >= until {
             let reason = error.map_or("it never registered".into(), |error| error.to_string());
             tracing::error!("the control plane was not told about {}: {reason}", lease.execution_id);

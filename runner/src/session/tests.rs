@@ -195,41 +195,48 @@ async fn a_cancelled_execution_is_ended_and_reported_as_such() {
 
 #[tokio::test]
 async fn a_lost_lease_ends_the_work_and_nothing_more_is_said() {
-    let control = Control::new(|_| ()).await;
-    let remote = Remote::new().await;
-    let by_heartbeat = control.scene.lease(&remote, None, &["sleep", "600"]);
-    let at_start = control.scene.lease(&remote, None, &["sleep", "601"]);
-    let ends = control.scene.lease(&remote, None, &["true"]);
-    let lost = HeartbeatReply { lost: vec![by_heartbeat.execution_id] };
-    control.answer_worker("next", [execute(&by_heartbeat), execute(&at_start), execute(&ends), wait()]).await;
-    control.answer_worker("heartbeat", [ok(lost)]).await;
-    let start = format!("executions/{}/start", at_start.execution_id);
-    control.answer_worker(&start, [problem(409, "lease_lost")]).await;
-    control.answer_worker("executions/.*", [ok(())]).await;
-    control.run_until(&format!("{}/complete", ends.execution_id), 1).await.expect("stopped");
-    assert_eq!(control.requests("/complete").await.len(), 1);
+    for is_told_by_heartbeat in [true, false] {
+        let control = Control::new(|_| ()).await;
+        let remote = Remote::new().await;
+        let lost = control.scene.lease(&remote, None, &["sleep", "600"]);
+        let next = control.scene.lease(&remote, None, &["true"]);
+        control.answer_worker("next", [execute(&lost), execute(&next), wait()]).await;
+        if is_told_by_heartbeat {
+            let reply = HeartbeatReply { lost: vec![lost.execution_id] };
+            control.answer_worker("heartbeat", [ok(reply)]).await;
+        } else {
+            let start = format!("executions/{}/start", lost.execution_id);
+            control.answer_worker(&start, [problem(409, "lease_lost")]).await;
+        }
+        control.answer_worker("executions/.*", [ok(())]).await;
+        control.run_until(&format!("{}/complete", next.execution_id), 1).await.expect("stopped");
+        assert_eq!(control.requests("/complete").await.len(), 1);
+    }
 }
 
 #[tokio::test]
 async fn a_stop_ends_the_command_saves_its_work_and_reports_it() {
     let control = Control::new(|_| ()).await;
     let remote = Remote::new().await;
-    let lease = control.scene.lease(&remote, None, &["sh", "-c", "echo x > made; sleep 602"]);
+    let lease = control.scene.lease(&remote, None, &["sh", "-c", "echo x > made; sleep 86402"]);
     control.answer_worker("next", [execute(&lease), wait()]).await;
     control.answer_worker("heartbeat", [ok(HeartbeatReply::default())]).await;
     control.answer_worker("executions/.*", [ok(())]).await;
     let tasks = Tasks::new();
     let made = control.config.sprite_dir.join("workspaces").join(lease.execution_id.to_string()).join("made");
-    let (ended, ()) = tokio::join!(control.run(&tasks), async {
-        while !made.exists() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        tasks.stop();
-    });
+    let work = async {
+        tokio::join!(control.run(&tasks), async {
+            while !made.exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            tasks.stop();
+        })
+    };
+    let (ended, ()) = tokio::time::timeout(PATIENCE, work).await.expect("it begins");
     ended.expect("stopped");
     assert_eq!(control.completion().await.outcome, Outcome::WorkerLost);
     assert!(control.finished().await);
-    assert!(!crate::testing::is_running("sleep 602"));
+    assert!(!crate::testing::is_running("sleep 86402"));
     let opened = Room::open(&control.config, Clock::system(), Chance::system()).await.expect("given up");
     assert_eq!(opened.room.volume.checkpoint_ids().expect("lists").len(), 1);
 }

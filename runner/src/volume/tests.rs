@@ -58,3 +58,20 @@ fn a_path_that_leads_out_of_the_volume_is_refused() {
     }
     volume.inside(&volume.root().join("workspaces/../deps")).expect("inside");
 }
+
+#[test]
+fn directories_that_a_command_closed_are_opened_and_removed() {
+    let (_directory, volume) = open();
+    let (closed, outside) = (volume.root().join("workspaces/closed"), volume.root().join("deps"));
+    make_private(&closed.join("inner")).expect("makes");
+    std::os::unix::fs::symlink(&outside, closed.join("link")).expect("links");
+    let close = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o500)).expect("closes");
+    close(&closed.join("inner"));
+    close(&closed);
+    close(&outside);
+    let mode = |path: &Path| fs::metadata(path).expect("is there").permissions().mode() & 0o777;
+    open_directories(&closed).expect("opens");
+    assert_eq!([mode(&closed), mode(&closed.join("inner")), mode(&outside)], [0o700, 0o700, 0o500]);
+    remove(&closed).expect("removes");
+    assert!(!closed.exists() && outside.exists());
+}

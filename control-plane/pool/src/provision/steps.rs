@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use fly::{Guest, Init, MachineConfig, Mount, NewMachine, NewVolume, Restart, RestartPolicy, StopOptions};
+use fly::{Guest, Init, MachineConfig, Mount, NewMachine, NewVolume, Restart, RestartPolicy, StopConfig, StopOptions};
 use kernel::Ctx;
 use wire::machine::MachineState;
 use wire::worker::env;
@@ -233,6 +233,8 @@ impl Provision {
             init: Init { exec: provider.runner_command.clone(), ..Init::default() },
             guest: self.guest(),
             mounts: vec![Mount { volume: Some(volume.to_owned()), path: "/.sprite".into(), ..Mount::default() }],
+            // A runner that is told to stop ends its command, saves what it left and delivers its events.
+            stop_config: Some(StopConfig { signal: Some("SIGTERM".into()), timeout: Some("60s".into()) }),
             // The pool itself decides whether a machine is worth another start.
             restart: Restart { policy: RestartPolicy::No, max_retries: None },
             metadata: [

@@ -26,7 +26,7 @@ impl Root {
         Self { machine_id: machine_id.to_owned(), init: None, since_ticks: 0 }
     }
 
-    /// The machine's processes, parents before children.
+    /// The machine's living processes, parents before children.
     pub(crate) fn members(&self) -> io::Result<Vec<Process>> {
         let mark = format!("{MARK}={}", self.machine_id);
         let is_marked =
@@ -38,7 +38,10 @@ impl Root {
 /// Pure but for `is_marked`, which is asked only where nothing else has decided.
 fn select(table: &[Process], root: &Root, is_marked: impl Fn(i32) -> bool) -> Vec<Process> {
     let own = i32::try_from(std::process::id()).unwrap_or(0);
-    let can_be = |process: &&Process| process.pid > 1 && process.pid != own && process.start_ticks >= root.since_ticks;
+    // The dead have no children and need no signal.
+    let can_be = |process: &&Process| {
+        process.pid > 1 && process.pid != own && !process.is_dead() && process.start_ticks >= root.since_ticks
+    };
     let candidates: Vec<&Process> = table.iter().filter(can_be).collect();
     let mut children: BTreeMap<i32, Vec<&Process>> = BTreeMap::new();
     for process in &candidates {

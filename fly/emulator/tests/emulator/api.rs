@@ -212,7 +212,7 @@ async fn metadata_is_set_merged_replaced_and_removed() {
 
 #[tokio::test]
 async fn with_a_token_only_its_bearer_gets_in_and_everybody_sees_that_it_is_up() {
-    let data = tempfile::tempdir().expect("a directory");
+    let data = Data::new();
     let tasks = Tasks::new();
     let mut vars = Vars::from_pairs([("FLY_API_TOKEN", "FlyV1 fm2_right")]);
     let config = Config::from_vars(data.path().to_owned(), &mut vars);

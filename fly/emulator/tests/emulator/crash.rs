@@ -27,7 +27,7 @@ fn log(data: &Path, id: &str) -> String {
 
 #[tokio::test]
 async fn a_killed_emulator_comes_back_to_its_machines() {
-    let data = tempfile::tempdir().expect("a directory");
+    let data = Data::new();
     let program = Program::start(data.path()).await;
     create_app(&program.machines).await;
     let volume = volume(&program.machines).await;
@@ -73,7 +73,7 @@ fn pids(states: &[(i32, char)]) -> Vec<i32> {
 
 #[tokio::test]
 async fn whatever_was_answered_before_a_kill_is_so_after_it() {
-    let data = tempfile::tempdir().expect("a directory");
+    let data = Data::new();
     let mut program = Program::start(data.path()).await;
     create_app(&program.machines).await;
     let id = run(&program, "one", "echo up; exec sleep 1000").await;
@@ -104,7 +104,7 @@ async fn whatever_was_answered_before_a_kill_is_so_after_it() {
 
 #[tokio::test]
 async fn a_machine_whose_record_was_never_finished_leaves_nothing() {
-    let data = tempfile::tempdir().expect("a directory");
+    let data = Data::new();
     let program = Program::start(data.path()).await;
     create_app(&program.machines).await;
     let id = run(&program, "one", "sleep 1001 & setsid sleep 1002 & wait").await;

@@ -12,6 +12,8 @@ use fly::{
     RestartPolicy, StopConfig, Volume,
 };
 use kit::{Chance, Clock, Tasks, Vars};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -23,9 +25,31 @@ use tokio::time::Instant;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const APP: &str = "runners";
 
+/// A data directory. Whatever a failed test has left running is ended with it.
+pub(crate) struct Data(TempDir);
+
+impl Data {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().expect("a directory"))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        let root = format!("FLY_EMULATOR_ROOT={}/", self.path().canonicalize().expect("there").display());
+        for pid in pids().filter(|pid| environment(*pid).iter().any(|variable| variable.starts_with(root.as_bytes()))) {
+            kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
+        }
+    }
+}
+
 /// An emulator in this process, with an app.
 pub(crate) struct World {
-    pub(crate) data: TempDir,
+    pub(crate) data: Data,
     pub(crate) tasks: Tasks,
     pub(crate) emulator: Emulator,
     pub(crate) machines: Machines,
@@ -33,13 +57,13 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start() -> Self {
-        let world = Self::on(tempfile::tempdir().expect("a directory")).await;
+        let world = Self::on(Data::new()).await;
         create_app(&world.machines).await;
         world
     }
 
     /// An emulator on a directory that may have been another's.
-    pub(crate) async fn on(data: TempDir) -> Self {
+    pub(crate) async fn on(data: Data) -> Self {
         let tasks = Tasks::new();
         let emulator = start_on(data.path(), &tasks).await.expect("starts");
         let machines = client(&emulator.url());
@@ -47,7 +71,7 @@ impl World {
     }
 
     /// Stops it as a signal would, and gives the directory back.
-    pub(crate) async fn stop(self) -> TempDir {
+    pub(crate) async fn stop(self) -> Data {
         self.tasks.stop_within(PATIENCE).await.expect("ends");
         self.data
     }
@@ -188,10 +212,7 @@ impl Program {
 /// The states of all processes that carry the machine's mark, dead ones left out.
 pub(crate) fn states(id: &str) -> Vec<(i32, char)> {
     let mark = format!("FLY_MACHINE_ID={id}").into_bytes();
-    let is_marked = |pid: &i32| {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == mark)
-    };
+    let is_marked = |pid: &i32| environment(*pid).contains(&mark);
     pids().filter(is_marked).filter_map(|pid| Some((pid, state(pid)?))).filter(|(_, state)| *state != 'Z').collect()
 }
 
@@ -200,6 +221,11 @@ pub(crate) fn running(arguments: &[&str]) -> Vec<(i32, char)> {
     let line: String = arguments.iter().map(|argument| format!("{argument}\0")).collect();
     let runs_it = |pid: &i32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|read| read == line.as_bytes());
     pids().filter(runs_it).filter_map(|pid| Some((pid, state(pid)?))).filter(|(_, state)| *state != 'Z').collect()
+}
+
+fn environment(pid: i32) -> Vec<Vec<u8>> {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
 }
 
 fn pids() -> impl Iterator<Item = i32> {

@@ -57,6 +57,12 @@ fn neither_the_first_process_nor_this_one_ever_belongs() {
 }
 
 #[test]
+fn the_dead_do_not_count() {
+    let dead = Process { state: b'Z', ..process(10, 5, 10, 1) };
+    check(&[dead, process(20, 1, 10, 2)], Some(10), 1, &[], &[20]);
+}
+
+#[test]
 fn a_table_with_a_loop_is_survived() {
     let table = [process(10, 20, 10, 1), process(20, 10, 10, 2)];
     check(&table, Some(10), 1, &[], &[10, 20]);

@@ -1,0 +1,53 @@
+//! `bifrost-bench`: measures Bifrost as a user meets it, through its programs and
+//! its HTTP interfaces, and prints what it found beside what is wanted.
+//!
+//! It judges nothing: a figure that is not reached is shown, and is no failure.
+
+mod main_job;
+mod report;
+mod repository;
+mod sample;
+mod system;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use kit::Tasks;
+
+use crate::report::Report;
+
+/// Measure Bifrost
+#[derive(Parser)]
+#[command(name = "bifrost-bench", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+    /// Write each single measurement and each figure as a JSON object on its own line
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// The main job on this computer: start-up, submit to first output, memory
+    MainJob(main_job::Arguments),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Arguments { what: What::MainJob(arguments), json } = Arguments::parse();
+    let tasks = Tasks::new();
+    let stop = tasks.clone();
+    tasks.spawn_until_stopped("signals", async move {
+        kit::tasks::termination().await;
+        stop.stop();
+    });
+    let mut report = Report::new(json);
+    match main_job::measure(&arguments, &tasks, &mut report).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report.failed(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

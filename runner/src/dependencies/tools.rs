@@ -1,0 +1,96 @@
+//! The package managers' programs: where they are, which version they are, and
+//! how they are run.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::ecosystem::{Ecosystem, Versions};
+use crate::command::program;
+use crate::orders::Orders;
+use crate::process::{self, Bounds, RunError};
+use crate::room::Room;
+use crate::setup::NotReady;
+use crate::volume;
+use crate::workspace::Paths;
+
+/// A package manager in the workspace, with its own caches on the volume and nothing secret.
+pub(super) fn command(room: &Room, paths: &Paths, program: &str) -> tokio::process::Command {
+    let mut command = kit::process::command(program);
+    command.current_dir(&paths.tree).env_clear().envs(&room.environment);
+    command.env("HOME", &paths.home).env("TMPDIR", &paths.temporary).env("CI", "true");
+    command.env("YARN_NODE_LINKER", "node-modules").env("npm_config_update_notifier", "false");
+    for (variable, directory) in [
+        ("CARGO_HOME", "cargo"),
+        ("PIP_CACHE_DIR", "pip"),
+        ("UV_CACHE_DIR", "uv"),
+        ("YARN_CACHE_FOLDER", "yarn"),
+        ("YARN_GLOBAL_FOLDER", "yarn-global"),
+        ("npm_config_cache", "npm"),
+        ("npm_config_store_dir", "pnpm"),
+    ] {
+        command.env(variable, room.volume.packages(directory));
+    }
+    command
+}
+
+/// Where the ecosystem's programs are, or the first that is not there.
+pub(super) fn find(
+    room: &Room,
+    ecosystem: &Ecosystem,
+    workspace: &Path,
+) -> Result<BTreeMap<&'static str, PathBuf>, &'static str> {
+    let path = room.environment.get("PATH").map(String::as_str).unwrap_or_default();
+    let find =
+        |tool: &&'static str| program::find(tool, path, workspace).map(|found| (*tool, found)).map_err(|_| *tool);
+    ecosystem.tools.iter().map(find).collect()
+}
+
+/// What each tool says about its version. Asking takes node half a second, so the answer is kept
+/// for as long as the program's file stays the same.
+pub(super) async fn versions(
+    room: &Room,
+    orders: &Orders,
+    paths: &Paths,
+    tools: &BTreeMap<&'static str, PathBuf>,
+) -> Result<Versions, NotReady> {
+    let machine = |error: io::Error| NotReady::machine("reading tool versions", &error);
+    let book = room.volume.root().join("tools.json");
+    let text = kit::files::read_if_exists(&book).map_err(machine)?.unwrap_or_default();
+    let mut known: BTreeMap<String, String> = serde_json::from_str(&text).unwrap_or_default();
+    let mut versions = Versions::new();
+    let mut is_new = false;
+    for (tool, path) in tools {
+        let identity = identity(path).map_err(machine)?;
+        if !known.contains_key(&identity) {
+            known.insert(identity.clone(), ask_version(room, orders, paths, path).await?);
+            is_new = true;
+        }
+        versions.insert(tool, known[&identity].clone());
+    }
+    if is_new {
+        let text = serde_json::to_vec(&known).expect("names and versions are plain data");
+        volume::swap_in(&book, &text).map_err(machine)?;
+    }
+    Ok(versions)
+}
+
+async fn ask_version(room: &Room, orders: &Orders, paths: &Paths, path: &Path) -> Result<String, NotReady> {
+    let mut asking = command(room, paths, &path.to_string_lossy());
+    asking.arg("--version");
+    let bounds = Bounds { within: room.limits.install, keep: 4096 };
+    match process::run(&mut asking, b"", bounds, orders).await {
+        Ok(output) => Ok(String::from_utf8_lossy(&output.stdout.bytes).trim().to_owned()),
+        Err(RunError::Halted(halt)) => Err(NotReady::Halted(halt)),
+        Err(error) => Err(NotReady::machine(&format!("asking {} for its version", path.display()), &error)),
+    }
+}
+
+/// Changes whenever the program's file is replaced, even by one with the same time stamp.
+fn identity(path: &Path) -> io::Result<String> {
+    let real = path.canonicalize()?;
+    let meta = fs::metadata(&real)?;
+    Ok(format!("{}:{}:{}:{}.{}", real.display(), meta.ino(), meta.len(), meta.ctime(), meta.ctime_nsec()))
+}

@@ -1,0 +1,66 @@
+//! The commands beside `bifrost run`: each shows or steers what the server has.
+
+use serde_json::Value;
+use wire::task::TaskStatus;
+use world::World;
+
+/// What the command prints as JSON.
+async fn json(world: &World, arguments: &[&str]) -> Value {
+    let output = world.bifrost(&[arguments, &["--json"]].concat()).output().await;
+    assert_eq!(output.code, 0, "{arguments:?}: {}", output.stderr);
+    serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {}", output.stdout))
+}
+
+#[tokio::test]
+async fn a_task_left_to_the_server_is_listed_shown_and_followed_to_its_end() {
+    let world = World::start().await;
+    let detached = world.bifrost(&["run", "--detach", "--title", "later", "--", "sh", "-c", &world.gated("end")]);
+    let detached = detached.output().await;
+    assert_eq!(detached.code, 0, "{}", detached.stderr);
+    let id = detached.stdout.trim();
+    let mut logs = world.bifrost(&["tasks", "logs", id, "--follow"]).spawn();
+    assert_eq!(logs.line().await, "started");
+    let reason = &json(&world, &["tasks", "why", id]).await["reasons"][0]["code"];
+    assert_eq!(reason, "running");
+    world.open("end");
+    assert_eq!(logs.output().await.stdout, "done\n");
+    let shown = json(&world, &["tasks", "show", id]).await;
+    assert_eq!((&shown["title"], &shown["status"]), (&Value::from("later"), &Value::from("completed")));
+    assert_eq!(json(&world, &["tasks", "list", "--status", "completed"]).await[0]["id"], id);
+    let replayed = world.bifrost(&["tasks", "logs", id]).output().await;
+    assert_eq!(replayed.stdout, "started\ndone\n", "{}", replayed.stderr);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_failed_task_is_ready_again_after_a_retry() {
+    let world = World::start().await;
+    let flag = world.directory().join("flag");
+    let task = world.submit(&format!("test -e {}", flag.display())).await;
+    let failed = world.until_task(task, TaskStatus::Failed).await;
+    assert_eq!(failed.attempts, 1);
+    std::fs::write(&flag, "").expect("may be written");
+    let retried = world.bifrost(&["tasks", "retry", &task.to_string()]).output().await;
+    assert_eq!(retried.code, 0, "{}", retried.stderr);
+    let completed = world.until_task(task, TaskStatus::Completed).await;
+    assert_eq!(completed.attempts, 2);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn machines_workers_and_the_record_can_be_seen_and_the_doctor_finds_all_well() {
+    let world = World::start().await;
+    let task = world.submit("true").await;
+    world.until_task(task, TaskStatus::Completed).await;
+    let machines = json(&world, &["machines", "list"]).await;
+    let workers = json(&world, &["workers", "list"]).await;
+    assert_eq!(workers[0]["machine_id"], machines[0]["id"]);
+    let events = json(&world, &["events", "get", &task.to_string()]).await;
+    assert_eq!(events[0]["type"], "task.submitted");
+    let tail = world.bifrost(&["events", "tail", "--after", "0", "--no-follow"]).output().await;
+    assert_eq!(tail.code, 0, "{}", tail.stderr);
+    assert!(tail.stdout.contains("task.submitted"), "{}", tail.stdout);
+    let doctor = world.bifrost(&["doctor"]).output().await;
+    assert_eq!(doctor.code, 0, "{}{}", doctor.stdout, doctor.stderr);
+    world.finish().await;
+}

@@ -1,0 +1,176 @@
+//! The storm: kills at random moments, and meanwhile people who submit tasks and
+//! programs that append events, each until it is acknowledged.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use chrono::DateTime;
+use client::control::Control;
+use client::events::EventStore;
+use kit::Chance;
+use serde_json::value::RawValue;
+use tokio::time::interval;
+use wire::event::{Event, SCHEMA_VERSION};
+use wire::id::{EventId, TaskId};
+use wire::task::NewTask;
+use world::{PATIENCE, Process, Service, World, until};
+
+use super::say;
+
+/// Kills come so many beats after each other, up to the second number.
+const BEAT: Duration = Duration::from_millis(25);
+const BEATS: (u64, u64) = (2, 14);
+
+/// How bad it gets.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Storm {
+    pub(super) tasks: usize,
+    pub(super) kills: usize,
+}
+
+/// What the system has promised during the storm.
+#[derive(Debug, Default)]
+pub(super) struct Acknowledged {
+    /// Tasks, and what each one's command writes to standard output.
+    pub(super) tasks: BTreeMap<TaskId, String>,
+    pub(super) events: Vec<EventId>,
+}
+
+/// Something to kill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Target {
+    Program(Service),
+    Runner,
+}
+
+const TARGETS: [Target; 5] = [
+    Target::Program(Service::ControlPlane),
+    Target::Program(Service::EventStore),
+    Target::Program(Service::Emulator),
+    Target::Runner,
+    Target::Runner,
+];
+
+impl Storm {
+    pub(super) async fn rage(self, world: &mut World, chance: &Chance) -> Acknowledged {
+        let kills = AtomicUsize::new(0);
+        let scripts: Vec<Script> = (0..self.tasks).map(|number| Script::new(world, number, chance)).collect();
+        let (control, store) = (world.control(), world.events());
+        let clock = kit::Clock::system();
+        let events = async {
+            let mut acknowledged = Vec::new();
+            let mut beat = interval(BEAT);
+            while kills.load(Ordering::Relaxed) < self.kills {
+                beat.tick().await;
+                let event = event(EventId::mint(clock.now(), Chance::system().bytes()));
+                acknowledged.extend(append(&store, event).await);
+            }
+            acknowledged
+        };
+        let tasks = async {
+            let mut acknowledged = BTreeMap::new();
+            for (number, script) in scripts.into_iter().enumerate() {
+                // Spread over the storm, so that there is always something to lose.
+                let due = number * self.kills / self.tasks;
+                let patience = 2 * PATIENCE;
+                until("the storm goes on", patience, async || (kills.load(Ordering::Relaxed) >= due).then_some(()))
+                    .await;
+                acknowledged.insert(submit(&control, &script.task, number).await, script.writes);
+            }
+            acknowledged
+        };
+        let ((), tasks, events) = tokio::join!(self.kill(world, chance, &kills), tasks, events);
+        Acknowledged { tasks, events }
+    }
+
+    async fn kill(self, world: &mut World, chance: &Chance, kills: &AtomicUsize) {
+        let mut hits: BTreeMap<Target, usize> = BTreeMap::new();
+        let mut beat = interval(BEAT);
+        while kills.load(Ordering::Relaxed) < self.kills {
+            for _ in 0..BEATS.0 + chance.below(BEATS.1 - BEATS.0) {
+                beat.tick().await;
+            }
+            let target = TARGETS[pick(chance, TARGETS.len())];
+            let is_hit = match target {
+                Target::Program(service) => {
+                    world.kill(service).await;
+                    world.launch(service);
+                    true
+                }
+                Target::Runner => kill_one(&world.runners(), chance),
+            };
+            if is_hit {
+                *hits.entry(target).or_default() += 1;
+                kills.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        say(&format!("killed: {hits:?}"));
+        assert!(TARGETS.iter().all(|target| hits.contains_key(target)), "nobody was spared: {hits:?}");
+    }
+}
+
+fn pick(chance: &Chance, of: usize) -> usize {
+    usize::try_from(chance.below(of as u64)).expect("is smaller than a length")
+}
+
+fn kill_one(runners: &[Process], chance: &Chance) -> bool {
+    let Some(runner) = runners.get(pick(chance, runners.len())) else { return false };
+    runner.kill();
+    true
+}
+
+/// A task that takes its time, and what it writes.
+struct Script {
+    task: NewTask,
+    writes: String,
+}
+
+impl Script {
+    fn new(world: &World, number: usize, chance: &Chance) -> Self {
+        let lines = 5 + pick(chance, 10);
+        let writes = (1..=lines).map(|line| format!("task {number} line {line}\n")).collect();
+        let script = format!(
+            "i=1; while [ $i -le {lines} ]; do echo task {number} line $i; echo aside >&2; i=$((i+1)); sleep 0.06; done"
+        );
+        Self { task: world.script(&script), writes }
+    }
+}
+
+/// Submits until it is acknowledged; the key makes one task of however many tries.
+async fn submit(control: &Control, task: &NewTask, number: usize) -> TaskId {
+    let key = format!("storm-{number}");
+    let what = format!("task {number} is accepted");
+    until(&what, PATIENCE, async || match control.submit(task, &key).await {
+        Ok(task) => Some(task.id),
+        Err(error) => {
+            assert!(error.is_transient(), "{error}");
+            None
+        }
+    })
+    .await
+}
+
+/// Appends once; nothing is promised unless it is acknowledged.
+async fn append(store: &EventStore, event: Event) -> Option<EventId> {
+    match store.append(std::slice::from_ref(&event)).await {
+        Ok(appended) => Some(appended.events[0].id),
+        Err(error) => {
+            assert!(error.is_transient(), "{error}");
+            None
+        }
+    }
+}
+
+fn event(id: EventId) -> Event {
+    Event {
+        id,
+        kind: "test.noted".into(),
+        task_id: None,
+        execution_id: None,
+        producer: "test".into(),
+        created_at: DateTime::UNIX_EPOCH,
+        schema_version: SCHEMA_VERSION,
+        payload: RawValue::from_string("{}".into()).expect("JSON"),
+    }
+}

@@ -1,0 +1,11 @@
+//! The one integration binary: the real programs, as people and tools use them.
+
+mod access;
+mod commands;
+mod crash;
+mod endings;
+mod loss;
+mod main_job;
+mod mistakes;
+mod pool;
+mod up;

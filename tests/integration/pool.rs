@@ -1,0 +1,111 @@
+//! The pool: its cap, and machines that come, go or appear without its doing.
+
+use std::collections::BTreeMap;
+
+use fly::{Init, MachineConfig, MachineState as At, NewMachine};
+use serde_json::Value;
+use wire::event::kind;
+use wire::execution::Outcome;
+use wire::machine::MachineState;
+use wire::task::TaskStatus;
+use wire::why::ReasonCode;
+use world::{PATIENCE, World, until};
+
+#[tokio::test]
+async fn at_the_cap_tasks_wait_for_the_one_machine_and_say_so() {
+    let world = World::plan().set("BIFROST_MAX_MACHINES", 1).set("BIFROST_QUEUE_PER_MACHINE", 1).start().await;
+    let mut tasks = Vec::new();
+    for _ in 0..4 {
+        tasks.push(world.submit(&world.gated("end")).await);
+    }
+    let (first, last) = (tasks[0], tasks[3]);
+    world.until_output(first, "started").await;
+    let control = world.control();
+    until("the last task waits for the cap", PATIENCE, async || {
+        let why = control.why(last).await.expect("answers");
+        why.reasons.iter().any(|reason| reason.code == ReasonCode::MachineCap).then_some(())
+    })
+    .await;
+    world.open("end");
+    for task in &tasks {
+        world.until_task(*task, TaskStatus::Completed).await;
+    }
+    assert_eq!(machines_made(&world).await, 1);
+    world.finish().await;
+}
+
+async fn machines_made(world: &World) -> usize {
+    let feed = world.events().feed(0, 1_000).await.expect("answers").events;
+    let states = feed.iter().filter(|event| event.kind == kind::MACHINE_STATE);
+    let states = states.map(|event| serde_json::from_str::<Value>(event.payload.get()).expect("JSON"));
+    states.filter(|payload| payload["state"] == "creating").count()
+}
+
+#[tokio::test]
+async fn a_machine_of_the_pool_that_no_row_knows_is_reaped() {
+    let world = World::start().await;
+    let task = world.submit("true").await;
+    world.until_task(task, TaskStatus::Completed).await;
+    let provider = world.provider();
+    let known = provider.machines(world.app()).await.expect("lists").remove(0);
+    let metadata = known.config.expect("its host is there").metadata;
+    let orphan = provider.create_machine(world.app(), &sleeper("orphan", metadata)).await.expect("is made");
+    let stranger = provider.create_machine(world.app(), &sleeper("stranger", BTreeMap::new())).await.expect("is made");
+    until("the orphan is gone", PATIENCE, async || {
+        let there = provider.machines(world.app()).await.expect("lists");
+        there.iter().all(|machine| machine.id != orphan.id || machine.state == At::Destroyed).then_some(())
+    })
+    .await;
+    // A machine without the pool's mark is somebody else's.
+    let spared = provider.machine(world.app(), &stranger.id).await.expect("is there");
+    assert_ne!(spared.state, At::Destroyed);
+    provider.destroy(world.app(), &stranger.id, true).await.expect("is destroyed");
+    world.finish().await;
+}
+
+fn sleeper(name: &str, metadata: BTreeMap<String, String>) -> NewMachine {
+    let command = ["sleep", "86421"].map(str::to_owned).to_vec();
+    let config = MachineConfig {
+        image: "example/image:1".to_owned(),
+        init: Init { exec: Some(command), ..Init::default() },
+        metadata,
+        ..MachineConfig::default()
+    };
+    NewMachine { name: name.to_owned(), config, ..NewMachine::default() }
+}
+
+#[tokio::test]
+async fn a_machine_destroyed_behind_the_pools_back_is_replaced_and_its_task_runs_again() {
+    let world = World::start().await;
+    let task = world.submit(&world.gated("end")).await;
+    world.until_output(task, "started").await;
+    let lost = world.control().machines().await.expect("lists").remove(0);
+    let id = lost.provider_id.expect("it runs");
+    world.provider().destroy(world.app(), &id, true).await.expect("is destroyed");
+    world.until_outcome(task, Outcome::WorkerLost).await;
+    world.until_output(task, "started").await;
+    world.open("end");
+    let ended = world.until_task(task, TaskStatus::Completed).await;
+    assert_eq!(ended.attempts, 1);
+    let left = world.control().machines().await.expect("lists");
+    assert!(left.iter().all(|machine| machine.id != lost.id), "{left:?}");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_machine_that_nobody_needs_is_destroyed_with_its_volume() {
+    let world = World::plan().set("BIFROST_DESTROY_AFTER_SECONDS", 1).start().await;
+    let task = world.submit("true").await;
+    world.until_task(task, TaskStatus::Completed).await;
+    let (control, provider) = (world.control(), world.provider());
+    until("nothing is left", PATIENCE, async || {
+        let rows = control.machines().await.expect("lists");
+        let rows = rows.iter().filter(|machine| machine.state != MachineState::Destroyed).count();
+        let there = provider.machines(world.app()).await.expect("lists");
+        let there = there.iter().filter(|machine| machine.state != At::Destroyed).count();
+        let volumes = provider.volumes(world.app()).await.expect("lists").len();
+        ((rows, there, volumes) == (0, 0, 0)).then_some(())
+    })
+    .await;
+    world.finish().await;
+}

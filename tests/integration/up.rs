@@ -1,0 +1,78 @@
+//! `bifrost up`: the whole system in one process, which stops cleanly and comes
+//! back from a `kill -9` with everything that was acknowledged.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+
+use chrono::DateTime;
+use serde_json::value::RawValue;
+use wire::event::{Event, SCHEMA_VERSION};
+use wire::execution::Outcome;
+use wire::id::EventId;
+use wire::task::TaskStatus;
+use world::{Service, World};
+
+#[tokio::test]
+async fn it_says_where_everything_is_and_keeps_its_key_to_itself() {
+    let world = World::plan().in_one_process().start().await;
+    let welcome = world.welcome();
+    assert_eq!(welcome["control_plane"], world.url());
+    world.events().health().await.expect("the event store is where it says");
+    world.provider().app(world.app()).await.expect("the Machines API is where it says");
+    let key = world.data().join("api-key");
+    assert_eq!(welcome["api_key_file"], key.to_str().expect("a plain path"));
+    assert_eq!(std::fs::metadata(&key).expect("is there").permissions().mode() & 0o777, 0o600);
+    let task = world.submit("true").await;
+    world.until_task(task, TaskStatus::Completed).await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn it_stops_cleanly_while_a_task_runs_and_runs_it_again() {
+    let mut world = World::plan().in_one_process().start().await;
+    let task = world.submit(&world.gated("end")).await;
+    world.until_output(task, "started").await;
+    world.stop(Service::System).await;
+    assert_eq!(world.processes(), []);
+    world.open("end");
+    world.run(Service::System).await;
+    world.until_task(task, TaskStatus::Completed).await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn after_a_kill_everything_acknowledged_is_there_and_each_task_ends_once() {
+    let mut world = World::plan().in_one_process().set("BIFROST_MAX_MACHINES", 1).start().await;
+    let mut tasks = Vec::new();
+    for _ in 0..4 {
+        tasks.push(world.submit(&world.gated("end")).await);
+    }
+    world.until_output(tasks[0], "started").await;
+    let events: Vec<Event> = (0..20).map(|_| event(world.event_id())).collect();
+    world.events().append(&events).await.expect("are acknowledged");
+    world.restart(Service::System).await;
+    world.open("end");
+    for task in &tasks {
+        world.until_task(*task, TaskStatus::Completed).await;
+        let executions = world.executions(*task).await;
+        let ends = executions.iter().filter(|execution| execution.outcome == Some(Outcome::Succeeded)).count();
+        assert_eq!(ends, 1, "{executions:?}");
+    }
+    let feed = world.events().feed(0, 1_000).await.expect("answers").events;
+    let there: BTreeSet<EventId> = feed.iter().map(|event| event.id).collect();
+    assert!(events.iter().all(|event| there.contains(&event.id)));
+    world.finish().await;
+}
+
+fn event(id: EventId) -> Event {
+    Event {
+        id,
+        kind: "test.noted".into(),
+        task_id: None,
+        execution_id: None,
+        producer: "test".into(),
+        created_at: DateTime::UNIX_EPOCH,
+        schema_version: SCHEMA_VERSION,
+        payload: RawValue::from_string("{}".into()).expect("JSON"),
+    }
+}

@@ -1,0 +1,347 @@
+//! A world: its programs, and what a user or an operator can do in it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use client::control::Control;
+use client::events::{EventStore, Signer};
+use fly::{Machines, Pace};
+use reqwest::StatusCode;
+use serde::de::DeserializeOwned;
+use wire::execution::{ExecutionView, Outcome};
+use wire::id::{EventId, TaskId};
+use wire::machine::{MachineState, MachineView};
+use wire::task::{NewTask, Priority, TaskSpec, TaskStatus, TaskView};
+
+use crate::command_line::{CommandLine, Output};
+use crate::leftovers;
+use crate::level::{PATIENCE, until};
+use crate::processes::{Process, kill_all_of};
+use crate::record::Record;
+use crate::repository::Repository;
+use crate::scene::{Plan, Scene};
+use crate::service::{Program, Service, output_of, tail};
+
+/// The app that the pool's machines belong to, by default.
+pub(crate) const APP: &str = "bifrost-runner";
+/// Events of one page.
+const PAGE: u32 = 1_000;
+
+/// A system of real processes and a repository to run things in.
+#[derive(Debug)]
+pub struct World {
+    /// A repository with one commit.
+    pub repository: Repository,
+    pub(crate) scene: Scene,
+    pub(crate) programs: BTreeMap<Service, Program>,
+}
+
+impl World {
+    /// Plans a world; [`Plan::start`] makes it.
+    pub fn plan() -> Plan {
+        // A batch is over soon and a lost worker is noticed soon: nobody wants to wait for either here.
+        Plan::default().set("BIFROST_LEASE_SECONDS", 4).set("BIFROST_SUSPEND_AFTER_MS", 500)
+    }
+
+    /// A world of three programs with SQLite.
+    pub async fn start() -> Self {
+        Self::plan().start().await
+    }
+
+    /// A world in which nothing runs yet.
+    pub(crate) async fn on(scene: Scene) -> Self {
+        let repository = Repository::create(scene.directory.path().join("repository")).await;
+        Self { repository, scene, programs: BTreeMap::new() }
+    }
+
+    /// Starts a program and waits until it answers.
+    pub async fn run(&mut self, service: Service) {
+        self.launch(service);
+        let url = format!("{}/health", self.scene.url(service));
+        self.programs.get_mut(&service).expect("was just started").answers(&url).await;
+    }
+
+    /// Starts a program and does not wait.
+    pub fn launch(&mut self, service: Service) {
+        let program = Program::start(service, self.scene.command(service), &self.scene.logs());
+        assert!(self.programs.insert(service, program).is_none(), "there is one already");
+    }
+
+    /// Ends a program at once, wherever it is.
+    pub async fn kill(&mut self, service: Service) {
+        self.programs.remove(&service).expect("it runs").kill().await;
+    }
+
+    /// Ends a program as an operator would; it must end well.
+    pub async fn stop(&mut self, service: Service) {
+        let status = self.programs.remove(&service).expect("it runs").terminate().await;
+        assert!(status.success(), "{} ended with {status}", service.command());
+    }
+
+    /// Starts a program that is expected to end by itself.
+    pub async fn start_anyway(&self, service: Service) -> Output {
+        CommandLine::from(self.scene.command(service)).output().await
+    }
+
+    /// Kills a program and starts it again.
+    pub async fn restart(&mut self, service: Service) {
+        self.kill(service).await;
+        self.run(service).await;
+    }
+
+    /// Waits until every program that was started answers.
+    pub async fn until_up(&mut self) {
+        for (service, program) in &mut self.programs {
+            program.answers(&format!("{}/health", self.scene.url(*service))).await;
+        }
+    }
+
+    /// The directory that everything of this world is in.
+    pub fn directory(&self) -> &Path {
+        self.scene.directory.path()
+    }
+
+    /// The data directory of its programs.
+    pub fn data(&self) -> PathBuf {
+        self.scene.data()
+    }
+
+    /// The control plane's URL.
+    pub fn url(&self) -> String {
+        self.scene.url(Service::ControlPlane)
+    }
+
+    /// What nobody but its owner may learn.
+    pub fn secrets(&self) -> Vec<String> {
+        let secret = self.scene.secret.reveal();
+        let bare = secret.trim_start_matches("whsec_").to_owned();
+        vec![self.api_key(), self.scene.provider_token.clone(), secret, bare]
+    }
+
+    /// What all programs have logged so far.
+    pub fn logs(&self) -> String {
+        let logs = std::fs::read_dir(self.scene.logs()).expect("is there").flatten();
+        logs.map(|log| std::fs::read_to_string(log.path()).expect("is text")).collect()
+    }
+
+    /// The first API key.
+    pub fn api_key(&self) -> String {
+        let text = std::fs::read_to_string(self.data().join("api-key")).expect("the control plane has made a key");
+        text.trim().to_owned()
+    }
+
+    /// The control plane's client, with the first API key.
+    pub fn control(&self) -> Control {
+        Control::new(&self.url(), &self.api_key())
+    }
+
+    /// The event store's client, with an operator's signature.
+    pub fn events(&self) -> EventStore {
+        let (clock, chance) = (self.scene.clock.clone(), self.scene.chance.clone());
+        let signer = Signer { key: self.scene.secret.clone(), key_id: None, clock, chance };
+        EventStore::new(&self.url_of_part(Service::EventStore, "event_store"), signer)
+    }
+
+    /// The Machines API's client.
+    pub fn provider(&self) -> Machines {
+        let token = self.scene.provider_token.parse().expect("a token of ours is one");
+        Machines::with_pace(&self.url_of_part(Service::Emulator, "machines_api"), &token, Pace::Unlimited)
+    }
+
+    /// The pool's app at the provider.
+    pub fn app(&self) -> &'static str {
+        APP
+    }
+
+    /// A system in one process prints where its parts are.
+    fn url_of_part(&self, alone: Service, part: &str) -> String {
+        if !self.programs.contains_key(&Service::System) {
+            return self.scene.url(alone);
+        }
+        self.welcome()[part].as_str().expect("it says where its parts are").to_owned()
+    }
+
+    /// What `bifrost up --json` has printed.
+    pub fn welcome(&self) -> serde_json::Value {
+        let text = std::fs::read_to_string(output_of(Service::System, &self.scene.logs())).expect("its output is kept");
+        serde_json::from_str(&text).expect("it has printed one JSON object")
+    }
+
+    /// An id for an event.
+    pub fn event_id(&self) -> EventId {
+        EventId::mint(self.scene.clock.now(), self.scene.chance.bytes())
+    }
+
+    /// A call of the program by a person who uses this world's server.
+    pub fn bifrost(&self, arguments: &[&str]) -> CommandLine {
+        let call = CommandLine::new(&self.scene.home(), arguments);
+        call.env("BIFROST_URL", self.url()).env("BIFROST_DATA", self.data()).in_directory(self.repository.path())
+    }
+
+    /// A task that runs a shell script in the repository.
+    pub fn script(&self, script: &str) -> NewTask {
+        NewTask {
+            title: "a script".into(),
+            description: String::new(),
+            priority: Priority::default(),
+            effort_estimate: None,
+            spec: Some(TaskSpec {
+                repository: self.repository.url(),
+                reference: None,
+                command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+                env: BTreeMap::new(),
+                timeout_seconds: None,
+                idle_timeout_seconds: None,
+            }),
+        }
+    }
+
+    /// Submits a task that runs a shell script.
+    pub async fn submit(&self, script: &str) -> TaskId {
+        let submitted = self.control().submit(&self.script(script), &self.scene.chance.hex::<16>()).await;
+        submitted.expect("the task is accepted").id
+    }
+
+    /// A script that says `started`, waits until [its gate is opened](Self::open), and says `done`.
+    pub fn gated(&self, gate: &str) -> String {
+        let path = self.gate(gate);
+        format!("echo started; while [ ! -e {} ]; do sleep 0.02; done; echo done", path.display())
+    }
+
+    /// Lets the commands behind the gate go on.
+    pub fn open(&self, gate: &str) {
+        std::fs::write(self.gate(gate), "").expect("the world's directory may be written");
+    }
+
+    fn gate(&self, gate: &str) -> PathBuf {
+        self.directory().join(format!("gate-{gate}"))
+    }
+
+    /// Waits until a task stands so; while the server is away, nothing is seen.
+    pub async fn until_task(&self, id: TaskId, status: TaskStatus) -> TaskView {
+        let control = self.control();
+        let what = format!("task {id} is {status}");
+        until(&what, PATIENCE, async || control.task(id).await.ok().filter(|task| task.status == status)).await
+    }
+
+    /// Waits until a machine of the pool stands so.
+    pub async fn until_machine(&self, state: MachineState) -> MachineView {
+        let control = self.control();
+        let what = format!("a machine is {state}");
+        until(&what, PATIENCE, async || {
+            control.machines().await.ok()?.into_iter().find(|machine| machine.state == state)
+        })
+        .await
+    }
+
+    /// Waits until an attempt at a task has ended so, and gives all attempts.
+    pub async fn until_outcome(&self, id: TaskId, outcome: Outcome) -> Vec<ExecutionView> {
+        let what = format!("an attempt at task {id} is {outcome}");
+        until(&what, PATIENCE, async || {
+            let executions = self.executions(id).await;
+            executions.iter().any(|execution| execution.outcome == Some(outcome)).then_some(executions)
+        })
+        .await
+    }
+
+    /// Waits until a task has written this to standard output, and the event store has it.
+    pub async fn until_output(&self, id: TaskId, text: &str) {
+        let what = format!("task {id} writes {text:?}");
+        until(&what, PATIENCE, async || {
+            let execution = self.control().task(id).await.ok()?.execution?.id;
+            self.try_record(id).await.ok()?.output_of(execution).stdout.contains(text).then_some(())
+        })
+        .await;
+    }
+
+    /// Every attempt at a task, the first one first.
+    pub async fn executions(&self, id: TaskId) -> Vec<ExecutionView> {
+        let mut found: Vec<ExecutionView> = self.get(&format!("/v1/tasks/{id}/executions")).await;
+        found.reverse();
+        found
+    }
+
+    /// What the event store holds of a task.
+    pub async fn record(&self, id: TaskId) -> Record {
+        self.try_record(id).await.expect("the event store answers")
+    }
+
+    async fn try_record(&self, id: TaskId) -> Result<Record, client::Error> {
+        let events = self.events();
+        let mut record = Record::default();
+        loop {
+            let after = record.events.last().map_or(0, |event| event.seq);
+            let page = events.task_events(id, after, PAGE).await?;
+            if page.events.is_empty() {
+                return Ok(record);
+            }
+            record.events.extend(page.events);
+        }
+    }
+
+    /// Every process of this world.
+    pub fn processes(&self) -> Vec<Process> {
+        Process::all_of(self.directory())
+    }
+
+    /// The runners' processes.
+    pub fn runners(&self) -> Vec<Process> {
+        let all = self.processes().into_iter();
+        all.filter(|process| process.arguments.get(1).is_some_and(|command| command == "runner")).collect()
+    }
+
+    /// The processes of this world that have this word among their arguments.
+    pub fn processes_with(&self, argument: &str) -> Vec<Process> {
+        let all = self.processes().into_iter();
+        all.filter(|process| process.arguments.iter().any(|word| word == argument)).collect()
+    }
+
+    /// Reads from the control plane what its client has no method for.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
+        let text = self.get_text(path).await;
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
+    }
+
+    pub(crate) async fn get_text(&self, path: &str) -> String {
+        let request = kit::http::client(PATIENCE).get(format!("{}{path}", self.url())).bearer_auth(self.api_key());
+        let answer = request.send().await.expect("the control plane answers");
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        answer.text().await.expect("the answer is whole")
+    }
+
+    /// The end of a test: nothing waits to be told, nothing is held, nothing exists that nobody
+    /// knows; then everything stops when asked to, and leaves nothing behind.
+    pub async fn finish(mut self) {
+        leftovers::settle(&self).await;
+        // First nobody decides any more, then the machines end, then those who listen to them.
+        for service in [Service::ControlPlane, Service::Emulator, Service::EventStore, Service::System] {
+            if self.programs.contains_key(&service) {
+                self.stop(service).await;
+            }
+        }
+        leftovers::search(self.directory()).await;
+        if let Some(postgres) = &self.scene.postgres {
+            postgres.drop().await;
+        }
+    }
+
+    /// The last lines of every program's log, for a person who wants to know why a test failed.
+    #[expect(clippy::print_stderr, reason = "the test's output is where that person looks")]
+    fn tell(&self) {
+        let logs = std::fs::read_dir(self.scene.logs()).into_iter().flatten().flatten();
+        for log in logs.map(|entry| entry.path()) {
+            eprintln!("== {}\n{}", log.display(), tail(&log));
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell();
+        }
+        // All programs first: one of them would start again what another has lost.
+        self.programs.values_mut().for_each(Program::begin_kill);
+        kill_all_of(self.scene.directory.path());
+    }
+}
