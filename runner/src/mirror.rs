@@ -108,10 +108,14 @@ async fn attempt(room: &Room, orders: &Orders, spec: &TaskSpec, wanted: &Wanted)
     let mirror = room.volume.mirror(&repository_name(&spec.repository));
     let cache = if look(&mirror)? { Cache::Hit } else { Cache::Miss };
     let remote = Remote { room, orders, url: &spec.repository };
-    match wanted {
-        Wanted::Commit(id) if cache == Cache::Hit && remote.find(&mirror, id).await?.is_some() => (),
-        _ if cache == Cache::Hit => remote.fetch(&mirror, &wanted.refspecs()).await?,
-        _ => remote.clone(&mirror, &wanted.refspecs()).await?,
+    if let (Wanted::Commit(id), Cache::Hit) = (wanted, cache)
+        && let Some((commit, references)) = remote.held(&mirror, id).await?
+    {
+        return Ok(Obtained { mirror, commit, references, cache });
+    }
+    match cache {
+        Cache::Hit => remote.fetch(&mirror, &wanted.refspecs()).await?,
+        Cache::Miss | Cache::Unused => remote.clone(&mirror, &wanted.refspecs()).await?,
     }
     let references = list(room, &mirror, orders).await.map_err(|error| remote.sort(error))?;
     let commit = match wanted {
@@ -201,6 +205,14 @@ impl Remote<'_> {
             volume::remove(&unfinished).map_err(machine)?;
         }
         cloned
+    }
+
+    /// The commit with this id and what else the mirror holds; nothing where it has no such commit.
+    async fn held(&self, mirror: &Path, id: &str) -> Result<Option<(String, References)>, Trouble> {
+        let listing = async { list(self.room, mirror, self.orders).await.map_err(|error| self.sort(error)) };
+        // Both only read, and starting git is most of what they cost.
+        let (commit, references) = tokio::try_join!(self.find(mirror, id), listing)?;
+        Ok(commit.map(|commit| (commit, references)))
     }
 
     /// The commit with this id, fetched by its id where no branch leads to it.

@@ -236,6 +236,13 @@ pub(crate) fn names_below(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Waits for a level; whoever calls sets the deadline.
+pub(crate) async fn until(level: impl AsyncFn() -> bool) {
+    while !level().await {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
 /// Whether a process with exactly this command line is alive.
 pub(crate) fn is_running(command_line: &str) -> bool {
     let wanted = command_line.replace(' ', "\0");

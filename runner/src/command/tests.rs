@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::record::Recorder;
-use crate::testing::{PATIENCE, Scene, logs, output, subject};
+use crate::testing::{PATIENCE, Scene, logs, output, subject, until};
 use wire::event::Event;
 
 fn job(scene: &Scene, script: &str) -> Job {
@@ -164,17 +164,17 @@ async fn a_command_whose_output_nobody_takes_still_ends_in_time() {
     let is_alive = || crate::testing::is_running("yes 0123456789abcdef");
     let gone = async {
         for wanted in [true, false] {
-            while is_alive() != wanted {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            until(async || is_alive() == wanted).await;
         }
     };
     // The queue stays full, so the last pieces cannot be told; but the command is gone.
-    tokio::select! {
-        _ = run => (),
-        () = gone => (),
-        () = tokio::time::sleep(PATIENCE) => panic!("the command is alive"),
-    }
+    let ended = async {
+        tokio::select! {
+            _ = run => (),
+            () = gone => (),
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.expect("the command is gone");
 }
 
 #[tokio::test]

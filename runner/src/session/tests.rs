@@ -13,7 +13,7 @@ use wiremock::matchers::{method, path, path_regex};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 use super::*;
-use crate::testing::{PATIENCE, Remote, Scene};
+use crate::testing::{PATIENCE, Remote, Scene, until};
 
 /// Answers with each of these once, and with the last one for ever.
 struct InTurn<T>(Mutex<VecDeque<T>>);
@@ -107,9 +107,7 @@ impl Control {
     async fn run_until(&self, route: &str, count: usize) -> anyhow::Result<()> {
         let tasks = Tasks::new();
         let heard = async {
-            while self.requests(route).await.len() < count {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            until(async || self.requests(route).await.len() >= count).await;
             tasks.stop();
         };
         let (ended, ()) = tokio::time::timeout(PATIENCE, async { tokio::join!(self.run(&tasks), heard) })
@@ -155,13 +153,9 @@ async fn a_lease_is_begun_told_and_completed_and_the_batch_is_saved() {
     control.answer_worker("executions/.*/start", [problem(503, "unavailable"), ok(())]).await;
     control.answer_worker("executions/.*/complete", [problem(503, "unavailable"), ok(())]).await;
     let saved = async {
-        loop {
-            let polls = control.requests("/next").await;
-            if polls.iter().any(|poll| poll["checkpointed_batch"] == 7) {
-                return polls;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let is_saved = |polls: &[Value]| polls.iter().any(|poll| poll["checkpointed_batch"] == 7);
+        until(async || is_saved(&control.requests("/next").await)).await;
+        control.requests("/next").await
     };
     let tasks = Tasks::new();
     let (ended, polls) = tokio::join!(control.run(&tasks), async {
@@ -226,9 +220,7 @@ async fn a_stop_ends_the_command_saves_its_work_and_reports_it() {
     let made = control.config.sprite_dir.join("workspaces").join(lease.execution_id.to_string()).join("made");
     let work = async {
         tokio::join!(control.run(&tasks), async {
-            while !made.exists() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            until(async || made.exists()).await;
             tasks.stop();
         })
     };

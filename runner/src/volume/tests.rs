@@ -1,3 +1,5 @@
+//! One owner at a time, and what a killed runner leaves is cleared away.
+
 use super::*;
 
 fn open() -> (tempfile::TempDir, Volume) {
