@@ -239,7 +239,7 @@ pub(crate) fn names_below(directory: &Path) -> Vec<PathBuf> {
 /// Waits for a level; whoever calls sets the deadline.
 pub(crate) async fn until(level: impl AsyncFn() -> bool) {
     while !level().await {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

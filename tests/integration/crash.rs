@@ -7,23 +7,38 @@ mod audit;
 mod storm;
 
 use kit::{Chance, Vars};
-use world::{PATIENCE, World};
+use world::{PATIENCE, Service, World};
 
-use self::storm::Storm;
+use self::storm::{Storm, Target};
 
 /// Repeats the kills of an earlier run, as far as two runs can be alike.
 const SEED: &str = "BIFROST_TEST_SEED";
 
+const APART: [Target; 5] = [
+    Target::Program(Service::ControlPlane),
+    Target::Program(Service::EventStore),
+    Target::Program(Service::Emulator),
+    Target::Runner,
+    Target::Runner,
+];
+const TOGETHER: [Target; 2] = [Target::Program(Service::System), Target::Runner];
+
 #[tokio::test]
 async fn fifty_tasks_survive_a_hundred_kills() {
     let world = plan().start().await;
-    ride_out(world, Storm { tasks: 50, kills: 100 }).await;
+    ride_out(world, Storm { tasks: 50, kills: 100, targets: &APART }).await;
 }
 
 #[tokio::test]
 async fn tasks_in_postgres_survive_kills_too() {
     let world = plan().on_postgres().start().await;
-    ride_out(world, Storm { tasks: 15, kills: 30 }).await;
+    ride_out(world, Storm { tasks: 15, kills: 30, targets: &APART }).await;
+}
+
+#[tokio::test]
+async fn tasks_survive_kills_of_the_whole_system() {
+    let world = plan().in_one_process().start().await;
+    ride_out(world, Storm { tasks: 15, kills: 30, targets: &TOGETHER }).await;
 }
 
 fn plan() -> world::Plan {

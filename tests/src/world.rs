@@ -57,8 +57,7 @@ impl World {
     /// Starts a program and waits until it answers.
     pub async fn run(&mut self, service: Service) {
         self.launch(service);
-        let url = format!("{}/health", self.scene.url(service));
-        self.programs.get_mut(&service).expect("was just started").answers(&url).await;
+        self.until_up().await;
     }
 
     /// Starts a program and does not wait.
@@ -93,6 +92,10 @@ impl World {
     pub async fn until_up(&mut self) {
         for (service, program) in &mut self.programs {
             program.answers(&format!("{}/health", self.scene.url(*service))).await;
+        }
+        if self.programs.contains_key(&Service::System) {
+            // It says where its parts are once all of them serve.
+            until("the system says where it is", PATIENCE, async || self.try_welcome()).await;
         }
     }
 
@@ -163,8 +166,12 @@ impl World {
 
     /// What `bifrost up --json` has printed.
     pub fn welcome(&self) -> serde_json::Value {
-        let text = std::fs::read_to_string(output_of(Service::System, &self.scene.logs())).expect("its output is kept");
-        serde_json::from_str(&text).expect("it has printed one JSON object")
+        self.try_welcome().expect("it has printed one JSON object")
+    }
+
+    fn try_welcome(&self) -> Option<serde_json::Value> {
+        let text = std::fs::read_to_string(output_of(Service::System, &self.scene.logs())).ok()?;
+        serde_json::from_str(&text).ok()
     }
 
     /// An id for an event.
