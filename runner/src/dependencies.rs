@@ -52,7 +52,7 @@ enum Installation {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ready {
     pub(crate) cache: Option<Cache>,
-    /// For a person: which tools, and how it went.
+    /// For a person: which tools, and what one could not do.
     pub(crate) detail: Vec<String>,
     /// Variables the command needs to find its dependencies.
     pub(crate) variables: BTreeMap<String, String>,
@@ -67,12 +67,7 @@ impl Ready {
         if self.cache != Some(Cache::Miss) {
             self.cache = Some(cache);
         }
-        let word = match cache {
-            Cache::Hit => "cached",
-            Cache::Miss => "installed",
-            Cache::Unused => "unused",
-        };
-        self.detail.push(format!("{}: {word}", ecosystem.name));
+        self.detail.push(ecosystem.name.to_owned());
     }
 }
 

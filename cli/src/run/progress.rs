@@ -147,7 +147,7 @@ impl Progress {
     }
 
     fn phase(&mut self, payload: PhasePayload) -> Show {
-        let detail = payload.detail.map(|detail| one_line(&detail));
+        let detail = payload.detail.map(|detail| short_commit(one_line(&detail)));
         match payload.micros {
             None => Show::Now { phase: payload.phase, detail },
             Some(micros) => self.done(PhaseTiming { phase: payload.phase, micros, cache: payload.cache }, detail),
@@ -165,6 +165,12 @@ impl Progress {
         let all = || self.phases.iter().rev().chain(told);
         Phase::ALL.iter().filter_map(|phase| all().find(|timing| timing.phase == *phase).cloned()).collect()
     }
+}
+
+/// A commit's id cut to what tells it from others; anything else as it is.
+fn short_commit(text: String) -> String {
+    let is_id = matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_id { text[..12].to_owned() } else { text }
 }
 
 /// How a cache's answer is put into a word; nothing where there is none to tell.
