@@ -2,6 +2,7 @@
 
 use wire::execution::Outcome;
 use wire::task::TaskStatus;
+use wire::why::ReasonCode;
 use world::{PATIENCE, World, until};
 
 /// A number of seconds that no other process waits for.
@@ -47,6 +48,29 @@ async fn an_interrupt_cancels_the_task_and_ends_its_processes() {
     let tasks = world.control().tasks(Default::default()).await.expect("lists");
     assert_eq!(tasks.iter().map(|task| task.status).collect::<Vec<_>>(), [TaskStatus::Cancelled]);
     until_gone(&world, LONG).await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_second_interrupt_leaves_a_task_alone_that_takes_its_time_to_end() {
+    let world = World::start().await;
+    let script = format!("trap '' TERM; {}", world.gated("end"));
+    let mut run = world.bifrost(&["run", "--", "sh", "-c", &script]).spawn();
+    assert_eq!(run.line().await, "started");
+    let control = world.control();
+    let task = control.tasks(Default::default()).await.expect("lists").remove(0).id;
+    run.interrupt();
+    until("the task is being cancelled", PATIENCE, async || {
+        let why = control.why(task).await.expect("answers");
+        why.reasons.iter().any(|reason| reason.code == ReasonCode::Cancelling).then_some(())
+    })
+    .await;
+    run.interrupt();
+    let output = run.output().await;
+    assert_eq!(output.code, 130, "{}", output.stderr);
+    assert!(output.stderr.contains(&format!("bifrost tasks logs {task} --follow")), "{}", output.stderr);
+    world.open("end");
+    world.until_task(task, TaskStatus::Cancelled).await;
     world.finish().await;
 }
 

@@ -4,13 +4,11 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 
-use chrono::DateTime;
-use serde_json::value::RawValue;
-use wire::event::{Event, SCHEMA_VERSION};
+use wire::event::Event;
 use wire::execution::Outcome;
 use wire::id::EventId;
 use wire::task::TaskStatus;
-use world::{Service, World};
+use world::{Service, World, note};
 
 #[tokio::test]
 async fn it_says_where_everything_is_and_keeps_its_key_to_itself() {
@@ -48,7 +46,7 @@ async fn after_a_kill_everything_acknowledged_is_there_and_each_task_ends_once()
         tasks.push(world.submit(&world.gated("end")).await);
     }
     world.until_output(tasks[0], "started").await;
-    let events: Vec<Event> = (0..20).map(|_| event(world.event_id())).collect();
+    let events: Vec<Event> = (0..20).map(|_| note(world.event_id())).collect();
     world.events().append(&events).await.expect("are acknowledged");
     world.restart(Service::System).await;
     world.open("end");
@@ -62,17 +60,4 @@ async fn after_a_kill_everything_acknowledged_is_there_and_each_task_ends_once()
     let there: BTreeSet<EventId> = feed.iter().map(|event| event.id).collect();
     assert!(events.iter().all(|event| there.contains(&event.id)));
     world.finish().await;
-}
-
-fn event(id: EventId) -> Event {
-    Event {
-        id,
-        kind: "test.noted".into(),
-        task_id: None,
-        execution_id: None,
-        producer: "test".into(),
-        created_at: DateTime::UNIX_EPOCH,
-        schema_version: SCHEMA_VERSION,
-        payload: RawValue::from_string("{}".into()).expect("JSON"),
-    }
 }

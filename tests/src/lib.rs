@@ -21,7 +21,7 @@ mod world;
 pub use command_line::{CommandLine, Output, Running};
 pub use level::{PATIENCE, until};
 pub use processes::Process;
-pub use record::{Record, Streams};
+pub use record::{Record, Streams, note};
 pub use repository::Repository;
 pub use scene::Plan;
 pub use service::Service;

@@ -16,6 +16,8 @@ pub struct Process {
     pub pid: i32,
     /// Its program and arguments.
     pub arguments: Vec<String>,
+    /// Who started it, or has adopted it since.
+    pub parent: i32,
     /// What identifies it beyond the life of its id: when it started, in ticks.
     started: u64,
 }
@@ -40,12 +42,13 @@ impl Process {
         }
         let arguments = line.split(|byte| *byte == 0).filter(|argument| !argument.is_empty());
         let arguments = arguments.map(|argument| String::from_utf8_lossy(argument).into_owned()).collect();
-        Some(Self { pid, arguments, started: started_if_alive(pid)? })
+        let Kin { parent, started } = Kin::of_living(pid)?;
+        Some(Self { pid, arguments, parent, started })
     }
 
     /// Ends it as a fault would: at once, without a word.
     pub fn kill(&self) {
-        if started_if_alive(self.pid) == Some(self.started) {
+        if self.is_alive() {
             // One that has ended in the meantime is as dead as it should be.
             kill(Pid::from_raw(self.pid), Signal::SIGKILL).ok();
         }
@@ -53,7 +56,7 @@ impl Process {
 
     /// Whether it still runs.
     pub fn is_alive(&self) -> bool {
-        started_if_alive(self.pid) == Some(self.started)
+        Kin::of_living(self.pid).is_some_and(|kin| kin.started == self.started)
     }
 }
 
@@ -70,15 +73,23 @@ pub(crate) fn kill_all_of(directory: &Path) {
 
 /// Whether the id is a living process's.
 pub(crate) fn exists(pid: i32) -> bool {
-    started_if_alive(pid).is_some()
+    Kin::of_living(pid).is_some()
 }
 
-fn started_if_alive(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name stands in parentheses and may hold anything; behind it come the state (the third field) and on.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    if matches!(*fields.first()?, "Z" | "X") {
-        return None;
+/// What the kernel says of a process beside its arguments.
+struct Kin {
+    parent: i32,
+    started: u64,
+}
+
+impl Kin {
+    fn of_living(pid: i32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name stands in parentheses and may hold anything; behind it come the state (the third field) and on.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        if matches!(*fields.first()?, "Z" | "X") {
+            return None;
+        }
+        Some(Self { parent: fields.get(1)?.parse().ok()?, started: fields.get(19)?.parse().ok()? })
     }
-    fields.get(19)?.parse().ok()
 }

@@ -1,7 +1,9 @@
 //! What the event store holds of one task, and whether it is whole.
 
-use wire::event::{LogPayload, StoredEvent, Stream, kind};
-use wire::id::ExecutionId;
+use chrono::DateTime;
+use serde_json::value::RawValue;
+use wire::event::{Event, LogPayload, SCHEMA_VERSION, StoredEvent, Stream, kind};
+use wire::id::{EventId, ExecutionId};
 
 /// A task's events, in the order of the log.
 #[derive(Debug, Clone, Default)]
@@ -40,5 +42,19 @@ impl Record {
             }
         }
         streams
+    }
+}
+
+/// An event that means nothing to anybody, for a test that asks only whether it is kept.
+pub fn note(id: EventId) -> Event {
+    Event {
+        id,
+        kind: "test.noted".into(),
+        task_id: None,
+        execution_id: None,
+        producer: "test".into(),
+        created_at: DateTime::UNIX_EPOCH,
+        schema_version: SCHEMA_VERSION,
+        payload: RawValue::from_string("{}".into()).expect("is JSON"),
     }
 }

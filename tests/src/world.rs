@@ -1,5 +1,7 @@
 //! A world: its programs, and what a user or an operator can do in it.
 
+mod tasks;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -8,24 +10,19 @@ use client::events::{EventStore, Signer};
 use fly::{Machines, Pace};
 use reqwest::StatusCode;
 use serde::de::DeserializeOwned;
-use wire::execution::{ExecutionView, Outcome};
-use wire::id::{EventId, TaskId};
+use wire::id::EventId;
 use wire::machine::{MachineState, MachineView};
-use wire::task::{NewTask, Priority, TaskSpec, TaskStatus, TaskView};
 
 use crate::command_line::{CommandLine, Output};
 use crate::leftovers;
 use crate::level::{PATIENCE, until};
 use crate::processes::{Process, kill_all_of};
-use crate::record::Record;
 use crate::repository::Repository;
 use crate::scene::{Plan, Scene};
 use crate::service::{Program, Service, output_of, tail};
 
 /// The app that the pool's machines belong to, by default.
 pub(crate) const APP: &str = "bifrost-runner";
-/// Events of one page.
-const PAGE: u32 = 1_000;
 
 /// A system of real processes and a repository to run things in.
 #[derive(Debug)]
@@ -185,52 +182,6 @@ impl World {
         call.env("BIFROST_URL", self.url()).env("BIFROST_DATA", self.data()).in_directory(self.repository.path())
     }
 
-    /// A task that runs a shell script in the repository.
-    pub fn script(&self, script: &str) -> NewTask {
-        NewTask {
-            title: "a script".into(),
-            description: String::new(),
-            priority: Priority::default(),
-            effort_estimate: None,
-            spec: Some(TaskSpec {
-                repository: self.repository.url(),
-                reference: None,
-                command: ["sh", "-c", script].map(str::to_owned).to_vec(),
-                env: BTreeMap::new(),
-                timeout_seconds: None,
-                idle_timeout_seconds: None,
-            }),
-        }
-    }
-
-    /// Submits a task that runs a shell script.
-    pub async fn submit(&self, script: &str) -> TaskId {
-        let submitted = self.control().submit(&self.script(script), &self.scene.chance.hex::<16>()).await;
-        submitted.expect("the task is accepted").id
-    }
-
-    /// A script that says `started`, waits until [its gate is opened](Self::open), and says `done`.
-    pub fn gated(&self, gate: &str) -> String {
-        let path = self.gate(gate);
-        format!("echo started; while [ ! -e {} ]; do sleep 0.02; done; echo done", path.display())
-    }
-
-    /// Lets the commands behind the gate go on.
-    pub fn open(&self, gate: &str) {
-        std::fs::write(self.gate(gate), "").expect("the world's directory may be written");
-    }
-
-    fn gate(&self, gate: &str) -> PathBuf {
-        self.directory().join(format!("gate-{gate}"))
-    }
-
-    /// Waits until a task stands so; while the server is away, nothing is seen.
-    pub async fn until_task(&self, id: TaskId, status: TaskStatus) -> TaskView {
-        let control = self.control();
-        let what = format!("task {id} is {status}");
-        until(&what, PATIENCE, async || control.task(id).await.ok().filter(|task| task.status == status)).await
-    }
-
     /// Waits until a machine of the pool stands so.
     pub async fn until_machine(&self, state: MachineState) -> MachineView {
         let control = self.control();
@@ -241,60 +192,18 @@ impl World {
         .await
     }
 
-    /// Waits until an attempt at a task has ended so, and gives all attempts.
-    pub async fn until_outcome(&self, id: TaskId, outcome: Outcome) -> Vec<ExecutionView> {
-        let what = format!("an attempt at task {id} is {outcome}");
-        until(&what, PATIENCE, async || {
-            let executions = self.executions(id).await;
-            executions.iter().any(|execution| execution.outcome == Some(outcome)).then_some(executions)
-        })
-        .await
-    }
-
-    /// Waits until a task has written this to standard output, and the event store has it.
-    pub async fn until_output(&self, id: TaskId, text: &str) {
-        let what = format!("task {id} writes {text:?}");
-        until(&what, PATIENCE, async || {
-            let execution = self.control().task(id).await.ok()?.execution?.id;
-            self.try_record(id).await.ok()?.output_of(execution).stdout.contains(text).then_some(())
-        })
-        .await;
-    }
-
-    /// Every attempt at a task, the first one first.
-    pub async fn executions(&self, id: TaskId) -> Vec<ExecutionView> {
-        let mut found: Vec<ExecutionView> = self.get(&format!("/v1/tasks/{id}/executions")).await;
-        found.reverse();
-        found
-    }
-
-    /// What the event store holds of a task.
-    pub async fn record(&self, id: TaskId) -> Record {
-        self.try_record(id).await.expect("the event store answers")
-    }
-
-    async fn try_record(&self, id: TaskId) -> Result<Record, client::Error> {
-        let events = self.events();
-        let mut record = Record::default();
-        loop {
-            let after = record.events.last().map_or(0, |event| event.seq);
-            let page = events.task_events(id, after, PAGE).await?;
-            if page.events.is_empty() {
-                return Ok(record);
-            }
-            record.events.extend(page.events);
-        }
-    }
-
     /// Every process of this world.
     pub fn processes(&self) -> Vec<Process> {
         Process::all_of(self.directory())
     }
 
-    /// The runners' processes.
+    /// The runners' processes. A child that a runner has just started looks like one until it is the
+    /// program it shall be, so those with a runner for a parent are left out.
     pub fn runners(&self) -> Vec<Process> {
-        let all = self.processes().into_iter();
-        all.filter(|process| process.arguments.get(1).is_some_and(|command| command == "runner")).collect()
+        let looks_like_one = |process: &Process| process.arguments.get(1).is_some_and(|command| command == "runner");
+        let found: Vec<Process> = self.processes().into_iter().filter(looks_like_one).collect();
+        let is_child = |process: &Process| found.iter().any(|other| other.pid == process.parent);
+        found.iter().filter(|process| !is_child(process)).cloned().collect()
     }
 
     /// The processes of this world that have this word among their arguments.

@@ -4,31 +4,48 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use client::control::TaskFilter;
+use tokio::time::timeout;
 use wire::event::{StoredEvent, kind};
 use wire::execution::Outcome;
 use wire::id::{EventId, TaskId};
-use wire::task::TaskStatus;
+use wire::task::{TaskStatus, TaskView};
 use world::{PATIENCE, World, until};
 
 use super::say;
 use super::storm::Acknowledged;
 
 pub(super) async fn check(world: &World, acknowledged: &Acknowledged, patience: Duration) {
-    let filter = TaskFilter { status: Some(TaskStatus::Completed), limit: Some(1_000), offset: None };
-    let control = world.control();
     let tasks: BTreeSet<TaskId> = acknowledged.tasks.keys().copied().collect();
-    let completed = until("every task is completed", patience, async || {
-        let completed = control.tasks(filter).await.ok()?;
-        (completed.len() >= tasks.len()).then_some(completed)
-    })
-    .await;
-    assert_eq!(completed.iter().map(|task| task.id).collect::<BTreeSet<_>>(), tasks, "each was made once");
+    let ended = until_ended(world, patience).await;
+    let bad: Vec<&TaskView> = ended.iter().filter(|task| task.status != TaskStatus::Completed).collect();
+    assert!(bad.is_empty(), "a kill is no failure of the task: {bad:#?}");
+    assert_eq!(ended.iter().map(|task| task.id).collect::<BTreeSet<_>>(), tasks, "each was made once");
     let mut attempts = 0;
     for (task, writes) in &acknowledged.tasks {
         attempts += check_task(world, *task, writes).await;
     }
     say(&format!("{} tasks took {attempts} attempts, {} events", tasks.len(), acknowledged.events.len()));
     check_log(&log(world).await, &acknowledged.events);
+}
+
+/// All tasks, when all have ended; says what the others wait for when that takes too long.
+async fn until_ended(world: &World, patience: Duration) -> Vec<TaskView> {
+    let control = world.control();
+    let look = async || {
+        let tasks = control.tasks(TaskFilter { limit: Some(1_000), ..TaskFilter::default() }).await.ok()?;
+        tasks.iter().all(|task| task.status.is_final()).then_some(tasks)
+    };
+    if let Ok(ended) = timeout(patience, until("every task has ended", 2 * patience, look)).await {
+        return ended;
+    }
+    let mut waiting = Vec::new();
+    for task in control.tasks(TaskFilter { limit: Some(1_000), ..TaskFilter::default() }).await.expect("answers") {
+        if !task.status.is_final() {
+            waiting.push((control.why(task.id).await.expect("answers"), world.executions(task.id).await));
+        }
+    }
+    let machines = control.machines().await.expect("answers");
+    panic!("not within {} s, these still wait: {waiting:#?}\nfor these: {machines:#?}", patience.as_secs());
 }
 
 /// One attempt succeeded, its record is whole, and the task's end was told once. Gives all attempts.

@@ -5,16 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use chrono::DateTime;
 use client::control::Control;
 use client::events::EventStore;
 use kit::Chance;
-use serde_json::value::RawValue;
 use tokio::time::interval;
-use wire::event::{Event, SCHEMA_VERSION};
+use wire::event::Event;
 use wire::id::{EventId, TaskId};
 use wire::task::NewTask;
-use world::{PATIENCE, Process, Service, World, until};
+use world::{PATIENCE, Process, Service, World, note, until};
 
 use super::say;
 
@@ -57,7 +55,7 @@ impl Storm {
             let mut beat = interval(BEAT);
             while kills.load(Ordering::Relaxed) < self.kills {
                 beat.tick().await;
-                let event = event(EventId::mint(clock.now(), Chance::system().bytes()));
+                let event = note(EventId::mint(clock.now(), Chance::system().bytes()));
                 acknowledged.extend(append(&store, event).await);
             }
             acknowledged
@@ -153,18 +151,5 @@ async fn append(store: &EventStore, event: Event) -> Option<EventId> {
             assert!(error.is_transient(), "{error}");
             None
         }
-    }
-}
-
-fn event(id: EventId) -> Event {
-    Event {
-        id,
-        kind: "test.noted".into(),
-        task_id: None,
-        execution_id: None,
-        producer: "test".into(),
-        created_at: DateTime::UNIX_EPOCH,
-        schema_version: SCHEMA_VERSION,
-        payload: RawValue::from_string("{}".into()).expect("JSON"),
     }
 }
