@@ -47,6 +47,8 @@ pub struct Machine {
     pub batch: i64,
     /// The repositories its volume holds.
     pub repositories: Vec<String>,
+    /// When its worker was heard last.
+    pub worker_heard_at: Option<DateTime<Utc>>,
     /// Since when its worker has nothing to do.
     pub idle_since: Option<DateTime<Utc>>,
     /// When the pool decided to have it.

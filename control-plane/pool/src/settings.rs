@@ -19,7 +19,7 @@ pub struct Settings {
     pub boot_patience: Duration,
     /// How long a resumed or restarted machine may take until its worker reports in.
     pub resume_patience: Duration,
-    /// How long a worker may take to save a checkpoint before its machine is suspended anyway.
+    /// How long a worker that should save a checkpoint may be silent before its machine is suspended anyway.
     pub drain_patience: Duration,
     /// A worker that was silent for longer gets no work.
     pub worker_silence: Duration,

@@ -12,8 +12,8 @@ use crate::plan::{Facts, GivenUp};
 kernel::sql! {
     LIST: "SELECT m.id, m.name, m.provider_id, m.region, m.state, m.state_since, m.next_try_at, m.failures, m.error, \
                   m.volume_id, v.name AS volume_name, v.provider_id AS volume_provider_id, m.batch, m.repositories, \
-                  m.idle_since, m.created_at \
-           FROM machines m JOIN volumes v ON v.id = m.volume_id WHERE m.state <> 'destroyed' ORDER BY m.created_at, m.id";
+                  m.idle_since, m.created_at, w.last_heartbeat AS worker_heard_at \
+           FROM machines m JOIN volumes v ON v.id = m.volume_id LEFT JOIN workers w ON w.machine_id = m.id WHERE m.state <> 'destroyed' ORDER BY m.created_at, m.id";
     FACTS: "SELECT m.id, m.state, m.state_since, m.idle_since, m.repositories, coalesce(w.current_load, 0) AS load \
             FROM machines m LEFT JOIN workers w ON w.machine_id = m.id \
             WHERE m.state <> 'destroyed' ORDER BY m.created_at, m.id";
@@ -61,6 +61,7 @@ struct Row {
     repositories: Json<Vec<String>>,
     idle_since: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
+    worker_heard_at: Option<DateTime<Utc>>,
 }
 
 impl From<Row> for Machine {
@@ -80,6 +81,7 @@ impl From<Row> for Machine {
             volume_provider_id: row.volume_provider_id,
             batch: row.batch,
             repositories: row.repositories.0,
+            worker_heard_at: row.worker_heard_at,
             idle_since: row.idle_since,
             created_at: row.created_at,
         }

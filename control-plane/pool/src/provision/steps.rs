@@ -48,7 +48,6 @@ impl Provision {
         match (machine.state, machine.provider_id.as_deref()) {
             (MachineState::Creating, _) => self.create(ctx, machine).await,
             (MachineState::Starting | MachineState::Resuming, Some(id)) => self.boot(ctx, machine, id).await,
-            // Its worker was told to save a checkpoint and did not; what is on the volume stays there.
             (MachineState::Draining, _) => Ok(self.drained(ctx, machine)),
             (MachineState::Suspending, Some(id)) => self.suspend(id).await,
             (MachineState::Destroying, _) => self.destroy(machine).await,
@@ -153,8 +152,11 @@ impl Provision {
         }
     }
 
+    /// A worker that is still heard is saving, or cannot deliver its events yet: asleep, it would keep them
+    /// from the record. One that fell silent will not save anything any more.
     fn drained(&self, ctx: &Ctx, machine: &Machine) -> Done {
-        let deadline = machine.state_since + span(self.settings.drain_patience);
+        let heard_at = machine.worker_heard_at.unwrap_or(machine.state_since).max(machine.state_since);
+        let deadline = heard_at + span(self.settings.drain_patience);
         if ctx.now() < deadline { Done::Waits { until: deadline } } else { Done::Became(MachineState::Suspending) }
     }
 

@@ -28,6 +28,7 @@ fn row(state: MachineState) -> Machine {
         volume_provider_id: Some("vol_1".into()),
         batch: 0,
         repositories: vec![],
+        worker_heard_at: None,
         idle_since: None,
         created_at: before,
     }
