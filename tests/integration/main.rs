@@ -8,4 +8,5 @@ mod loss;
 mod main_job;
 mod mistakes;
 mod pool;
+mod readme;
 mod up;

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fly::Machines;
+use fly::{Advice, Machines};
 use kernel::outbox::{self, About};
 use kernel::{Ctx, Error, Reconciler, Result};
 use serde_json::json;
@@ -90,6 +90,15 @@ async fn report(ctx: &Ctx, what: &str, id: &str) -> Result<()> {
     tx.commit(()).await
 }
 
+/// What the provider lists; nothing to compare with where it does not know the app: that is one not made
+/// yet, or a fault over there, and never a reason to believe that machines are gone.
+fn listed<T>(answer: std::result::Result<Vec<T>, fly::Error>) -> Result<Option<Vec<T>>> {
+    match answer {
+        Err(error) if error.advice() == Advice::Gone => Ok(None),
+        answer => answer.map(Some).map_err(unavailable),
+    }
+}
+
 fn unavailable(error: fly::Error) -> Error {
     Error::Unavailable { dependency: "the Machines API", source: Box::new(error) }
 }
@@ -101,11 +110,11 @@ impl Reconciler for Watch {
     async fn tick(&self, ctx: &Ctx) -> Result<usize> {
         let began = ctx.now();
         let app = &self.settings.provider.app;
-        let there = self.machines.machines(app).await.map_err(unavailable)?;
-        let volumes = self.machines.volumes(app).await.map_err(unavailable)?;
+        let Some(machines) = listed(self.machines.machines(app).await)? else { return Ok(0) };
+        let Some(volumes) = listed(self.machines.volumes(app).await)? else { return Ok(0) };
         // Read after the provider was asked: a row that is missing now was missing then.
         let known = self.known(ctx).await?;
-        let findings = compare(&known, &there, &volumes, &self.settings.provider.pool_name, began);
+        let findings = compare(&known, &machines, &volumes, &self.settings.provider.pool_name, began);
         let orphans: HashSet<String> = findings.iter().filter_map(Finding::orphan).map(str::to_owned).collect();
         for finding in &findings {
             self.act(ctx, finding, &orphans).await?;
