@@ -73,7 +73,7 @@ impl Report {
         if self.is_json {
             let Figure { name, unit, sample, target } = &figure;
             self.json_line(&json!({
-                "figure": name, "unit": unit, "count": sample.count(),
+                "figure": name.trim(), "unit": unit, "count": sample.count(),
                 "p50": sample.percentile(50), "p99": sample.percentile(99), "most": sample.percentile(100),
                 "target": target, "is_reached": figure.is_reached(),
             }))?;

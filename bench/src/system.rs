@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use client::control::Control;
 use kit::Tasks;
 use kit::process::Sig;
@@ -66,10 +66,10 @@ pub(crate) async fn during<T>(
     };
     let measured = tokio::select! {
         measured = measuring => measured,
-        () = tasks.stopping() => Err(anyhow::anyhow!("interrupted")),
+        () = tasks.stopping() => Err(anyhow!("interrupted")),
     };
     let stopped = up.stop().await;
-    let measured = measured.with_context(|| format!("the system's log ends with:\n{}", up.end_of_log()))?;
+    let measured = measured.map_err(|error| anyhow!("{error:#}; the system's log ends with:\n{}", up.end_of_log()))?;
     stopped?;
     Ok(measured)
 }
