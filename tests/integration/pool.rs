@@ -9,7 +9,7 @@ use wire::execution::Outcome;
 use wire::machine::MachineState;
 use wire::task::TaskStatus;
 use wire::why::ReasonCode;
-use world::{PATIENCE, World, until};
+use world::{CommandLine, PATIENCE, Process, World, until};
 
 #[tokio::test]
 async fn at_the_cap_tasks_wait_for_the_one_machine_and_say_so() {
@@ -108,4 +108,12 @@ async fn a_machine_that_nobody_needs_is_destroyed_with_its_volume() {
     })
     .await;
     world.finish().await;
+}
+
+#[tokio::test]
+async fn the_lifecycle_script_sees_a_machine_made_heard_and_destroyed() {
+    let home = tempfile::tempdir().expect("a directory");
+    let output = CommandLine::script("e2e", home.path()).output().await;
+    assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
+    assert_eq!(Process::all_of(home.path()), []);
 }

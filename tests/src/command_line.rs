@@ -61,6 +61,14 @@ impl CommandLine {
         command.into()
     }
 
+    /// One of the repository's own scripts, in a home that nothing else uses, with the same `bifrost`.
+    pub fn script(name: &str, home: &Path) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts").join(name);
+        let mut command = bare(path, home);
+        command.env("BIFROST", program()).env("TMPDIR", home);
+        command.into()
+    }
+
     /// Sets a variable of its environment.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
