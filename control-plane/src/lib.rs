@@ -119,7 +119,7 @@ fn reconcile(ctx: &Ctx, config: &Config, events: EventStore, tasks: &Tasks) {
     drive(ctx, tasks, pool::EnsureApp::new(machines.clone(), Arc::clone(&pool)));
     drive(ctx, tasks, pool::Provision::new(machines.clone(), Arc::clone(&pool), config.credentials(), tasks.clone()));
     drive(ctx, tasks, pool::Watch::new(machines, pool));
-    drive(ctx, tasks, pool::StaleWorkers);
+    drive(ctx, tasks, pool::StaleWorkers::default());
     drive(ctx, tasks, signals::OutboxDelivery::new(events));
     drive(ctx, tasks, signals::Housekeeping);
 }

@@ -33,8 +33,17 @@ impl Attempt {
     }
 }
 
+impl Attempt {
+    /// Two requests with one key at the same moment must not both find nothing.
+    fn lock(&self, tenant: TenantId) -> i64 {
+        let digest = Sha256::new().chain_update(tenant.uuid()).chain_update(&self.key).finalize();
+        i64::from_le_bytes(*digest.first_chunk().expect("a digest has 32 bytes"))
+    }
+}
+
 /// The first answer, if this was asked before.
 pub async fn replay<T: DeserializeOwned>(tx: &mut Tx, tenant: TenantId, attempt: &Attempt) -> Result<Option<T>> {
+    tx.alone(attempt.lock(tenant)).await?;
     let Some((digest, answer)) = store::find(tx, tenant, &attempt.key).await? else { return Ok(None) };
     if digest != attempt.digest {
         let message = "this Idempotency-Key was used for another request; use a new key for a new request";

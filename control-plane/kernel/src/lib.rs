@@ -23,7 +23,7 @@ pub use db::{Address, Db};
 pub use error::{Error, Result};
 pub use migrate::{Migration, NewerDatabase, migrate, revert};
 pub use nudges::Nudges;
-pub use reconcile::{Reconciler, drive};
+pub use reconcile::{Gap, Reconciler, drive};
 pub use sql::Sql;
 pub use tx::{Inner, Tx};
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use wire::id::{EventId, ExecutionId, TaskId};
 
 use crate::{Ctx, Error, Result, Tx};
-pub use store::{backlog, failed, pending, processed, prune};
+pub use store::{backlog, failed, pending, processed, prune, refused};
 
 /// The name under which delivery is nudged.
 pub const NUDGE: &str = "outbox-delivery";

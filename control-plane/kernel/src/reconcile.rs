@@ -3,11 +3,15 @@
 //! the retry, so nothing in it retries.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt as _;
 use kit::Tasks;
 
-use crate::{Ctx, Result};
+use crate::{Ctx, Error, Result};
 
 /// Work that happens by itself.
 pub trait Reconciler: Send + Sync + 'static {
@@ -29,7 +33,9 @@ pub fn drive<R: Reconciler>(ctx: &Ctx, tasks: &Tasks, reconciler: R) {
         while !stop.is_stopping() {
             nudged.borrow_and_update();
             let began = Instant::now();
-            let changed = reconciler.tick(&ctx).await;
+            // A bug in one step must not end all later ones.
+            let step = AssertUnwindSafe(reconciler.tick(&ctx)).catch_unwind().await;
+            let changed = step.unwrap_or_else(|_| Err(Error::Internal(anyhow::anyhow!("the step panicked"))));
             metrics::histogram!("reconcile_seconds", "reconciler" => R::NAME).record(began.elapsed().as_secs_f64());
             match changed {
                 Ok(0) => (),
@@ -48,11 +54,24 @@ pub fn drive<R: Reconciler>(ctx: &Ctx, tasks: &Tasks, reconciler: R) {
     });
 }
 
-fn report(name: &'static str, error: &crate::Error) {
+/// Notices that no step was made for long: the computer slept, or the process stood still. Whoever
+/// judges others by their silence must not judge them by its own.
+#[derive(Debug, Default)]
+pub struct Gap(Mutex<Option<DateTime<Utc>>>);
+
+impl Gap {
+    /// Whether more than `limit` has passed since the last call; the first call has no gap before it.
+    pub fn is_over(&self, now: DateTime<Utc>, limit: Duration) -> bool {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
+        last.is_some_and(|last| (now - last).to_std().is_ok_and(|gap| gap > limit))
+    }
+}
+
+fn report(name: &'static str, error: &Error) {
     metrics::counter!("reconcile_failures_total", "reconciler" => name).increment(1);
     let cause = std::error::Error::source(error).map(ToString::to_string);
     match error {
-        crate::Error::Unavailable { .. } => {
+        Error::Unavailable { .. } => {
             tracing::warn!(reconciler = name, %error, cause, "background step postponed");
         }
         _ => tracing::error!(reconciler = name, %error, cause, "background step failed"),

@@ -33,8 +33,12 @@ pub struct Machine {
     pub state_since: DateTime<Utc>,
     /// When the provider is asked next.
     pub next_try_at: DateTime<Utc>,
-    /// Failures in a row in this state.
+    /// Failed calls in a row in this state.
     pub failures: i32,
+    /// Starts in this state.
+    pub restarts: i32,
+    /// By when its worker has to report in, once it was seen running or was started.
+    pub report_by: Option<DateTime<Utc>>,
     /// What went wrong last.
     pub error: Option<String>,
     /// Its volume.

@@ -3,6 +3,7 @@
 //! next. A machine that fails is retried later on its own and never holds up
 //! another.
 
+mod policy;
 mod steps;
 
 use std::collections::HashSet;
@@ -24,8 +25,6 @@ pub(crate) use steps::POOL_KEY;
 
 /// Waits between tries of one machine's step.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(250), most: Duration::from_secs(30) };
-/// Restarts of a machine whose worker does not report in, before it is given up.
-const RESTARTS_MAX: i32 = 3;
 
 /// The reconciler that carries intents out.
 #[derive(Debug, Clone)]
@@ -76,9 +75,10 @@ impl Provision {
             Done::Waits { until } => {
                 store::try_later(tx, machine, until, machine.failures, None).await?;
             }
-            Done::Restarted { until } => {
-                let error = "its worker did not report in; it was restarted";
-                store::try_later(tx, machine, until, machine.failures + 1, Some(error)).await?;
+            Done::Runs { report_by } => store::started(tx, machine, report_by, 0, None).await?,
+            Done::Restarted { report_by } => {
+                let error = "its worker did not report in; it was started again";
+                store::started(tx, machine, report_by, 1, Some(error)).await?;
             }
             Done::Hopeless { why } => give_up(ctx, tx, machine, &why).await?,
         }
@@ -92,15 +92,10 @@ impl Provision {
         metrics::counter!("provider_failures_total", "state" => machine.state.as_str()).increment(1);
         let failures = machine.failures.saturating_add(1);
         let too_late = ctx.now() - machine.state_since > patience(machine.state, &self.settings);
-        let may_give_up = !matches!(machine.state, MachineState::Destroying | MachineState::Suspending);
-        let vanished = error.advice() == Advice::Gone && machine.state != MachineState::Creating;
-        if may_give_up && (too_late || vanished) {
+        // The app itself may be missing while a machine is made, and what is being destroyed may be gone.
+        let may_vanish = !matches!(machine.state, MachineState::Creating | MachineState::Destroying);
+        if too_late || (error.advice() == Advice::Gone && may_vanish) {
             return give_up(ctx, tx, machine, &text).await;
-        }
-        if vanished {
-            // What was to be put to sleep or destroyed is gone already.
-            shift(ctx, tx, machine.id, machine.state, MachineState::Destroying, Some(&text)).await?;
-            return Ok(());
         }
         let wait = BACKOFF.wait(u32::try_from(failures).unwrap_or(u32::MAX), &Chance::system());
         let at = ctx.now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::seconds(30));
@@ -117,11 +112,13 @@ async fn give_up(ctx: &Ctx, tx: &mut Tx, machine: &Machine, why: &str) -> Result
 
 /// How long a machine may stand in a state on its way to another.
 fn patience(state: MachineState, settings: &Settings) -> TimeDelta {
-    let limit = match state {
-        MachineState::Creating => settings.boot_patience,
-        _ => settings.resume_patience.saturating_mul(RESTARTS_MAX.unsigned_abs() + 1),
-    };
-    TimeDelta::from_std(limit).unwrap_or(TimeDelta::MAX)
+    match state {
+        MachineState::Creating | MachineState::Starting | MachineState::Resuming => {
+            TimeDelta::from_std(settings.boot_patience).unwrap_or(TimeDelta::MAX)
+        }
+        // These are tried until they are done.
+        _ => TimeDelta::MAX,
+    }
 }
 
 /// Whether a machine in this state is waiting for a step of ours.
@@ -149,12 +146,16 @@ impl Reconciler for Provision {
             let Some(in_flight) = self.take(machine.id) else { continue };
             let (this, ctx) = (self.clone(), ctx.clone());
             self.tasks.spawn("provision-step", async move {
-                if let Err(error) = this.advance(&ctx, &machine).await {
-                    let cause = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::warn!(machine.id = %machine.id, %error, cause, "a provisioning step was not recorded");
-                }
+                let recorded = this.advance(&ctx, &machine).await;
                 drop(in_flight);
-                ctx.nudges.nudge(Self::NUDGE);
+                match recorded {
+                    Ok(()) => ctx.nudges.nudge(Self::NUDGE),
+                    // The next beat repeats the step; at once, it would only fail again.
+                    Err(error) => {
+                        let cause = std::error::Error::source(&error).map(ToString::to_string);
+                        tracing::warn!(machine.id = %machine.id, %error, cause, "a provisioning step was not recorded");
+                    }
+                }
             });
         }
         Ok(0)

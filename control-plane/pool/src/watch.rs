@@ -58,6 +58,11 @@ impl Watch {
                 }
                 tx.commit(changed).await
             }
+            Finding::Nameless { id, provider_id, region } => {
+                let mut tx = ctx.begin("pool.watch.nameless").await?;
+                store::set_provider_id(&mut tx, *id, provider_id, region).await?;
+                tx.commit(true).await
+            }
             Finding::Stalled(id) => {
                 let mut tx = ctx.begin("pool.watch.stalled").await?;
                 store::try_now(&mut tx, *id, ctx.now()).await?;
@@ -117,7 +122,11 @@ impl Reconciler for Watch {
         let findings = compare(&known, &machines, &volumes, &self.settings.provider.pool_name, began);
         let orphans: HashSet<String> = findings.iter().filter_map(Finding::orphan).map(str::to_owned).collect();
         for finding in &findings {
-            self.act(ctx, finding, &orphans).await?;
+            // One that cannot be mended now must not keep the others from it.
+            if let Err(error) = self.act(ctx, finding, &orphans).await {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(?finding, %error, cause, "a mismatch was not mended");
+            }
         }
         *self.suspects.lock().unwrap_or_else(PoisonError::into_inner) = orphans;
         // One look per interval is enough, whatever it found.

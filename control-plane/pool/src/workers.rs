@@ -8,7 +8,7 @@ pub(crate) mod store;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use kernel::{Ctx, Error, Reconciler, Result, Tx};
+use kernel::{Ctx, Error, Gap, Reconciler, Result, Tx};
 use serde_json::json;
 use uuid::Uuid;
 use wire::id::{MachineId, WorkerId};
@@ -20,6 +20,10 @@ use crate::{CAPACITY_NUDGE, LOST_NUDGE};
 
 /// Silence after which a worker counts as gone (row CAIRN-53).
 const STALE_AFTER: TimeDelta = TimeDelta::minutes(5);
+/// Mirrors that a volume can reasonably hold.
+const REPOSITORIES_MAX: usize = 1_000;
+/// What a worker registered by hand may tell about itself.
+const METADATA_BYTES: usize = 16 * 1024;
 /// Polls may be many; their times are written down this often.
 const TOUCH_AFTER: TimeDelta = TimeDelta::seconds(5);
 /// The protocols that this server speaks.
@@ -129,6 +133,7 @@ pub async fn register(ctx: &Ctx, tx: &mut Tx, register: &Register) -> Result<Reg
     }
     let capacity = i32::try_from(register.capacity).ok().filter(|capacity| (1..=100).contains(capacity));
     let capacity = capacity.ok_or_else(|| Error::invalid("capacity", "must be from 1 to 100"))?;
+    check_told(&register.version, &register.repositories)?;
     let Some((state, _)) = machines::store::state(tx, register.machine_id).await? else {
         return Err(Error::Unauthenticated("the pool has no such machine"));
     };
@@ -148,14 +153,39 @@ pub async fn register(ctx: &Ctx, tx: &mut Tx, register: &Register) -> Result<Reg
     Ok(Registration { worker: id, is_new_boot })
 }
 
+/// A runner's machine is untrusted once a task has run on it: what it tells is bounded.
+fn check_told(version: &str, repositories: &[String]) -> Result<()> {
+    if version.len() > 100 || version.contains('\0') {
+        return Err(Error::invalid("version", "must have at most 100 characters"));
+    }
+    let is_name = |name: &String| !name.is_empty() && name.len() <= 100 && !name.contains('\0');
+    if repositories.len() > REPOSITORIES_MAX || !repositories.iter().all(is_name) {
+        return Err(Error::invalid("repositories", format!("must be at most {REPOSITORIES_MAX} names of mirrors")));
+    }
+    Ok(())
+}
+
 /// Notes that a worker polls, and tells how its machine stands.
 pub async fn contact(ctx: &Ctx, tx: &mut Tx, worker: &Worker, poll: &Poll, arrival: Arrival) -> Result<Standing> {
     let now = ctx.now();
+    let standing = stand(ctx, tx, worker, poll, arrival, now).await?;
     if arrival == Arrival::Fresh && now - worker.last_heartbeat >= TOUCH_AFTER {
         store::touch(tx, worker.id, now).await?;
     }
+    Ok(standing)
+}
+
+async fn stand(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    worker: &Worker,
+    poll: &Poll,
+    arrival: Arrival,
+    now: DateTime<Utc>,
+) -> Result<Standing> {
     let Some(machine) = worker.machine_id else { return Ok(Standing::Working) };
     if poll.repositories != worker.repositories {
+        check_told("", &poll.repositories)?;
         machines::store::set_repositories(tx, machine, &poll.repositories).await?;
     }
     let Some((state, batch)) = machines::store::state(tx, machine).await? else { return Ok(Standing::Resting) };
@@ -185,12 +215,12 @@ pub async fn contact(ctx: &Ctx, tx: &mut Tx, worker: &Worker, poll: &Poll, arriv
 
 /// A worker was heard from: its machine is capacity again.
 async fn report_in(ctx: &Ctx, tx: &mut Tx, machine: MachineId, state: MachineState, now: DateTime<Utc>) -> Result<()> {
-    store::enable_of_machine(tx, machine, now).await?;
     if matches!(state, MachineState::Creating | MachineState::Starting | MachineState::Resuming) {
         shift(ctx, tx, machine, state, MachineState::Ready, None).await?;
         machines::store::clear_error(tx, machine).await?;
         machines::store::set_idle_since(tx, machine, Some(now)).await?;
     }
+    store::enable_of_machine(tx, machine, now).await?;
     tx.nudge(CAPACITY_NUDGE);
     Ok(())
 }
@@ -203,10 +233,10 @@ pub async fn heartbeat(tx: &mut Tx, id: WorkerId, now: DateTime<Utc>) -> Result<
 /// Notes how many executions a worker has. Its machine is idle from the moment it has none.
 pub async fn set_load(tx: &mut Tx, worker: &Worker, load: i64, now: DateTime<Utc>) -> Result<()> {
     let load = i32::try_from(load).unwrap_or(i32::MAX);
-    store::set_load(tx, worker.id, load).await?;
     if let Some(machine) = worker.machine_id {
         machines::store::set_idle_since(tx, machine, (load == 0).then_some(now)).await?;
     }
+    store::set_load(tx, worker.id, load).await?;
     tx.nudge(CAPACITY_NUDGE);
     Ok(())
 }
@@ -217,25 +247,44 @@ pub async fn available(tx: &mut Tx, now: DateTime<Utc>, silence: Duration) -> Re
     store::available(tx, heard_since).await
 }
 
-/// Workers whose machine has stopped or is going: whatever they had is lost.
-pub async fn disabled(tx: &mut Tx) -> Result<Vec<Worker>> {
-    store::disabled(tx).await
+/// Workers that are disabled and still have something: it is lost.
+pub async fn disabled_with_work(tx: &mut Tx) -> Result<Vec<Worker>> {
+    store::disabled_with_work(tx).await
 }
 
-/// Disables workers that were silent for five minutes (row CAIRN-53); gives all disabled ones.
+/// Disables workers that were silent for five minutes (row CAIRN-53), and has their machines started
+/// anew; gives every worker that has been silent for so long.
 pub async fn disable_stale(ctx: &Ctx) -> Result<Vec<Worker>> {
     let mut tx = ctx.begin("pool.workers.disable_stale").await?;
-    if store::disable_silent_since(&mut tx, ctx.now() - STALE_AFTER).await? > 0 {
+    let silent_since = ctx.now() - STALE_AFTER;
+    let stale = store::stale(&mut tx, silent_since).await?;
+    for worker in stale.iter().filter(|worker| worker.status != WorkerStatus::Disabled) {
+        store::disable(&mut tx, worker.id).await?;
         tx.nudge(LOST_NUDGE);
+        let Some(machine) = worker.machine_id else { continue };
+        let why = "its worker has been silent for five minutes";
+        if shift(ctx, &mut tx, machine, MachineState::Ready, MachineState::Starting, Some(why)).await? {
+            machines::store::overdue(&mut tx, machine, ctx.now()).await?;
+        }
     }
-    let stale = store::disabled(&mut tx).await?;
-    tx.commit(stale).await
+    let stale = stale.into_iter().map(|worker| Worker { status: WorkerStatus::Disabled, ..worker });
+    tx.commit(stale.collect()).await
+}
+
+/// After an outage of ours nobody could be heard: nobody is counted as silent for another while.
+pub async fn grant_grace(tx: &mut Tx, now: DateTime<Utc>, grace: Duration) -> Result<()> {
+    let grace = TimeDelta::from_std(grace).unwrap_or(STALE_AFTER);
+    store::touch_all(tx, now - STALE_AFTER + grace.min(STALE_AFTER)).await
 }
 
 /// A worker that no machine of the pool carries, registered by hand (row CAIRN-50).
 pub async fn add(ctx: &Ctx, worker_type: &str, capacity: i32, metadata: serde_json::Value) -> Result<Worker> {
-    if worker_type.trim().is_empty() || worker_type.len() > 100 {
+    if worker_type.trim().is_empty() || worker_type.len() > 100 || worker_type.contains('\0') {
         return Err(Error::invalid("worker_type", "must have 1 to 100 characters"));
+    }
+    let text = metadata.to_string();
+    if text.len() > METADATA_BYTES || text.contains("\\u0000") {
+        return Err(Error::invalid("metadata", format!("must be at most {METADATA_BYTES} bytes of JSON without NUL")));
     }
     if !(1..=100).contains(&capacity) {
         return Err(Error::invalid("capacity", "must be from 1 to 100"));
@@ -251,6 +300,9 @@ pub async fn add(ctx: &Ctx, worker_type: &str, capacity: i32, metadata: serde_js
 pub async fn heartbeat_by_hand(ctx: &Ctx, id: WorkerId, load: Option<i32>) -> Result<Worker> {
     let mut tx = ctx.begin("pool.workers.heartbeat").await?;
     let worker = store::find(&mut tx, id).await?.ok_or(Error::NotFound { what: "worker" })?;
+    if worker.machine_id.is_some() {
+        return Err(Error::conflict("worker_has_machine", "the worker's own runner reports for it"));
+    }
     store::revive(&mut tx, id, ctx.now()).await?;
     if let Some(load) = load {
         if !(0..=worker.capacity).contains(&load) {
@@ -281,14 +333,21 @@ pub(crate) async fn disable_of_machine(tx: &mut Tx, machine: MachineId) -> Resul
 }
 
 /// The reconciler that disables workers that fell silent (row CAIRN-53).
-#[derive(Debug, Clone, Copy)]
-pub struct StaleWorkers;
+#[derive(Debug, Default)]
+pub struct StaleWorkers {
+    gap: Gap,
+}
 
 impl Reconciler for StaleWorkers {
     const NAME: &'static str = "stale-workers";
     const EVERY: Duration = Duration::from_secs(15);
 
     async fn tick(&self, ctx: &Ctx) -> Result<usize> {
+        if self.gap.is_over(ctx.now(), Self::EVERY * 4) {
+            let mut tx = ctx.begin("pool.workers.grace").await?;
+            grant_grace(&mut tx, ctx.now(), Self::EVERY * 4).await?;
+            return tx.commit(0).await;
+        }
         disable_stale(ctx).await?;
         Ok(0)
     }

@@ -53,5 +53,5 @@ pub(super) async fn complete(
     Id(id): Id<ExecutionId>,
     Body(result): Body<ExecutionResult>,
 ) -> Result<Json<ExecutionView>, ApiError> {
-    Ok(Json(executions::complete_by_hand(&app.ctx, caller.tenant, id, result).await?))
+    Ok(Json(executions::complete_by_hand(&app.ctx, &app.work, caller.tenant, id, result).await?))
 }

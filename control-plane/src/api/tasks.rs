@@ -93,7 +93,7 @@ pub(super) async fn update(
     Id(id): Id<TaskId>,
     Body(change): Body<TaskChange>,
 ) -> Result<Json<TaskView>, ApiError> {
-    Ok(Json(tasks::update(&app.ctx, caller.tenant, id, change).await?))
+    Ok(Json(tasks::update(&app.ctx, &app.work, caller.tenant, id, change).await?))
 }
 
 /// Calls a task off; one that runs ends when its worker has ended it.
@@ -106,7 +106,7 @@ pub(super) async fn cancel(
     Allowed(caller, _): Allowed<TasksWrite>,
     Id(id): Id<TaskId>,
 ) -> Result<Json<TaskView>, ApiError> {
-    Ok(Json(tasks::cancel(&app.ctx, caller.tenant, id).await?))
+    Ok(Json(tasks::cancel(&app.ctx, &app.work, caller.tenant, id).await?))
 }
 
 /// Makes a failed task ready again.

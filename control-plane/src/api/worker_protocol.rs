@@ -135,6 +135,6 @@ pub(super) async fn complete(
     Ids(_, execution): Ids<WorkerId, ExecutionId>,
     Body(completion): Body<Completion>,
 ) -> Result<Json<()>, ApiError> {
-    leases::complete(&app.ctx, worker.id, execution, completion).await?;
+    leases::complete(&app.ctx, &app.work, worker.id, execution, completion).await?;
     Ok(Json(()))
 }

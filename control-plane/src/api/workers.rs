@@ -25,7 +25,7 @@ pub(super) async fn list(
     Ok(Json(views(pool::workers::list(&app.ctx).await?)))
 }
 
-/// Workers that were silent for five minutes, now disabled, with what they still hold.
+/// Workers that were silent for five minutes, now disabled.
 #[utoipa::path(
     get, path = "/workers/stale", tag = "pool",
     responses((status = 200, body = Vec<WorkerView>), (status = 401, body = Problem)))]

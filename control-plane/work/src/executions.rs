@@ -10,12 +10,15 @@ use wire::event::{AssignedPayload, kind};
 use wire::execution::{ExecutionResult, ExecutionView, Exit, Failure, NewExecution, Outcome, PhaseTiming};
 use wire::id::{ExecutionId, TaskId, TenantId, WorkerId};
 use wire::task::TaskStatus;
+use wire::worker::WorkerStatus;
 
 use crate::Settings;
 use crate::tasks::{self, Event, Task};
 
 /// What plain commands are carried out by.
 pub(crate) const COMMAND_AGENT: &str = "command";
+/// What is kept of a message about what went wrong.
+pub(crate) const MESSAGE_CHARS: usize = 4_096;
 
 /// An execution.
 #[derive(Debug, Clone, PartialEq)]
@@ -189,71 +192,57 @@ async fn insert(
     Ok(id)
 }
 
-/// Ends an execution and moves its task on as its outcome says.
-pub(crate) async fn finish(
-    ctx: &Ctx,
-    tx: &mut Tx,
-    task: &Task,
-    execution: &Execution,
-    ending: Ending,
-) -> Result<TaskStatus> {
-    let event = Event::Finish(ending.outcome);
-    end(ctx, tx, task, execution, &ending, event).await
-}
-
 /// The worker was lost: its task is ready again, unless somebody has called it off or that has
 /// happened too often.
 pub(crate) async fn lose(ctx: &Ctx, tx: &mut Tx, settings: &Settings, execution: &Execution) -> Result<()> {
     let Some(task) = tasks::store::lock_any(tx, execution.task).await? else { return Ok(()) };
-    tasks::store::count_loss(tx, task.id).await?;
-    let losses = task.losses + 1;
     let mut ending = Ending::bare(Outcome::WorkerLost);
-    let event = if task.cancel_requested_at.is_some() {
-        ending.message = Some("the worker was lost while it was ending the task".into());
-        Event::Finish(Outcome::Cancelled)
-    } else if losses >= settings.losses_max {
-        ending.message = Some(format!("the worker was lost, {losses} times in a row; the task may be what kills it"));
-        Event::LostTooOften
-    } else {
-        ending.message = Some("the worker was lost".into());
-        Event::Finish(Outcome::WorkerLost)
-    };
-    end(ctx, tx, &task, execution, &ending, event).await?;
+    ending.message = Some("the worker was lost".into());
+    finish(ctx, tx, settings, &task, execution, ending).await?;
     Ok(())
 }
 
-/// The one place where an execution ends.
-async fn end(
+/// The one place where an execution ends, and its task moves on as that says.
+pub(crate) async fn finish(
     ctx: &Ctx,
     tx: &mut Tx,
+    settings: &Settings,
     task: &Task,
     execution: &Execution,
-    ending: &Ending,
-    event: Event,
+    ending: Ending,
 ) -> Result<TaskStatus> {
     let now = ctx.now();
     let seconds = execution.started_at.map(|started| (now - started).num_seconds().max(0));
-    if !store::complete(tx, execution.id, ending, seconds, execution.cost_micros, now).await? {
+    if !store::complete(tx, execution.id, &ending, seconds, execution.cost_micros, now).await? {
         return Err(Error::conflict("execution_finished", "the execution has ended already"));
     }
-    let status = tasks::apply(ctx, tx, task, event).await?;
-    if ending.outcome.spends_attempt() {
-        tasks::store::count_attempt(tx, task.id).await?;
-    }
+    let outcome = ending.outcome;
     if let Some(worker) = pool::workers::find(tx, execution.worker).await? {
         recount(ctx, tx, &worker).await?;
     }
+    metrics::counter!("executions_finished_total", "outcome" => outcome.as_str()).increment(1);
+    if task.execution_id != Some(execution.id) {
+        // The task has gone on without this attempt.
+        return Ok(task.status);
+    }
+    if outcome == Outcome::WorkerLost {
+        tasks::store::count_loss(tx, task.id).await?;
+    }
+    if outcome.spends_attempt() {
+        tasks::store::count_attempt(tx, task.id).await?;
+    }
+    let losses = task.losses + i32::from(outcome == Outcome::WorkerLost);
+    let event = tasks::end_of(outcome, task.cancel_requested_at.is_some(), losses, settings.losses_max);
+    let status = tasks::apply(ctx, tx, task, event).await?;
     let kind = match status {
         TaskStatus::Completed => kind::TASK_COMPLETED,
         TaskStatus::Cancelled => kind::TASK_CANCELLED,
         TaskStatus::Ready => kind::TASK_REQUEUED,
         TaskStatus::Failed | TaskStatus::Assigned | TaskStatus::InProgress | TaskStatus::Split => kind::TASK_FAILED,
     };
-    let outcome = ending.outcome;
     let payload =
         json!({ "reason": outcome, "exit": ending.exit, "failure": ending.failure, "message": ending.message });
     outbox::push(ctx, tx, kind, About::execution(task.id, execution.id), &payload).await?;
-    metrics::counter!("executions_finished_total", "outcome" => outcome.as_str()).increment(1);
     Ok(status)
 }
 
@@ -265,7 +254,7 @@ async fn recount(ctx: &Ctx, tx: &mut Tx, worker: &pool::workers::Worker) -> Resu
 /// Begins an execution that no runner of the pool carries out (row CAIRN-25).
 #[tracing::instrument(skip_all, fields(task.id = %task))]
 pub async fn start_by_hand(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewExecution) -> Result<ExecutionView> {
-    if new.agent_type.trim().is_empty() || new.agent_type.len() > 100 {
+    if new.agent_type.trim().is_empty() || new.agent_type.len() > 100 || new.agent_type.contains('\0') {
         return Err(Error::invalid("agent_type", "must have 1 to 100 characters"));
     }
     let mut tx = ctx.begin("executions.start_by_hand").await?;
@@ -277,6 +266,7 @@ pub async fn start_by_hand(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewEx
     }
     let worker = pool::workers::find(&mut tx, new.worker_id).await?;
     let worker = worker.ok_or_else(|| Error::invalid("worker_id", "names no registered worker"))?;
+    check_takes_by_hand(&worker)?;
     let begun = Begun { started_at: Some(ctx.now()), lease_until: None };
     let id = insert(ctx, &mut tx, &task, &new.agent_type, &worker, begun).await?;
     tasks::apply(ctx, &mut tx, &task, Event::Start).await?;
@@ -286,16 +276,42 @@ pub async fn start_by_hand(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewEx
     tx.commit(execution.into()).await
 }
 
+/// A worker of the pool is given work by the scheduler alone, and nobody more than it takes (row CAIRN-50).
+fn check_takes_by_hand(worker: &pool::workers::Worker) -> Result<()> {
+    if worker.machine_id.is_some() {
+        return Err(Error::invalid("worker_id", "is a worker of the pool; the scheduler gives it work"));
+    }
+    if worker.status == WorkerStatus::Disabled {
+        return Err(Error::conflict(
+            "worker_disabled",
+            "the worker has not been heard for five minutes; heartbeat first",
+        ));
+    }
+    if worker.current_load >= worker.capacity {
+        let message = format!("the worker has as much as it takes: {} at once", worker.capacity);
+        return Err(Error::conflict("worker_full", message));
+    }
+    Ok(())
+}
+
 /// Ends such an execution (row CAIRN-26).
 #[tracing::instrument(skip_all, fields(execution.id = %id))]
 pub async fn complete_by_hand(
     ctx: &Ctx,
+    settings: &Settings,
     tenant: TenantId,
     id: ExecutionId,
     result: ExecutionResult,
 ) -> Result<ExecutionView> {
     let cost = result.cost_dollars.as_deref().map_or(Some(0), micros);
     let cost = cost.ok_or_else(|| Error::invalid("cost_dollars", "must be a decimal string such as \"0.125\""))?;
+    let message = result.error_message.as_deref();
+    if message.is_some_and(|text| text.chars().count() > MESSAGE_CHARS || text.contains('\0')) {
+        return Err(Error::invalid(
+            "error_message",
+            format!("must have at most {MESSAGE_CHARS} characters and no NUL"),
+        ));
+    }
     let mut tx = ctx.begin("executions.complete_by_hand").await?;
     let found = store::get(&mut tx, tenant, id).await?.ok_or(Error::NotFound { what: "execution" })?;
     if found.lease_until.is_some() {
@@ -308,7 +324,7 @@ pub async fn complete_by_hand(
     let execution = Execution { cost_micros: cost, ..found };
     let mut ending = Ending::bare(if result.success { Outcome::Succeeded } else { Outcome::Failed });
     ending.message = result.error_message;
-    finish(ctx, &mut tx, &task, &execution, ending).await?;
+    finish(ctx, &mut tx, settings, &task, &execution, ending).await?;
     let execution = store::get(&mut tx, tenant, id).await?.ok_or(Error::NotFound { what: "execution" })?;
     tx.commit(execution.into()).await
 }

@@ -12,13 +12,18 @@ use kernel::{Ctx, Error, Result, Tx};
 use pool::workers::{Arrival, Registration, Standing, Worker};
 use serde_json::json;
 use wire::event::kind;
+use wire::execution::{Outcome, Phase};
 use wire::id::{ExecutionId, WorkerId};
 use wire::limit::POLL_SECONDS_MAX;
 use wire::task::TaskStatus;
 use wire::worker::{Completion, Heartbeat, HeartbeatReply, Instruction, Lease, Poll, Register};
 
+use crate::Settings;
 use crate::executions::{self, Ending, Execution, store};
-use crate::{Settings, tasks};
+use crate::tasks::{self, Task};
+
+/// The longest id of a commit, in hexadecimal digits.
+const COMMIT_CHARS: usize = 64;
 
 /// Takes a runner in. Whatever its earlier boot was doing is lost and becomes ready again.
 #[tracing::instrument(skip_all, fields(machine.id = %register.machine_id))]
@@ -62,16 +67,17 @@ async fn look(ctx: &Ctx, settings: &Settings, id: WorkerId, poll: &Poll, arrival
     let mut tx = ctx.begin("leases.next").await?;
     let worker = known(&mut tx, id).await?;
     let standing = pool::workers::contact(ctx, &mut tx, &worker, poll, arrival).await?;
-    let look = match standing {
-        Standing::Working => match in_hand(ctx, &mut tx, settings, &worker, poll).await? {
-            Some(instruction) => Look::Say(instruction),
-            None => Look::Nothing,
-        },
+    tx.commit(()).await?;
+    Ok(match standing {
+        Standing::Working => {
+            let mut tx = ctx.begin("leases.in_hand").await?;
+            let instruction = in_hand(ctx, &mut tx, settings, &worker, poll).await?;
+            tx.commit(instruction.map_or(Look::Nothing, Look::Say)).await?
+        }
         Standing::Draining { batch } => Look::Say(Instruction::Checkpoint { batch }),
         Standing::Waking => Look::Say(Instruction::Wait),
         Standing::Resting => Look::Nothing,
-    };
-    tx.commit(look).await
+    })
 }
 
 /// What the worker must hear of the executions it has.
@@ -95,7 +101,9 @@ async fn in_hand(
     let Some(execution) = open.into_iter().find(|execution| knows(execution.id).is_none()) else { return Ok(None) };
     let Some(task) = tasks::store::lock_any(tx, execution.task).await? else { return Ok(None) };
     let Some(spec) = task.spec else { return Ok(None) };
-    store::renew(tx, worker.id, execution.id, execution.number, lease_end(ctx, settings)).await?;
+    if !store::renew(tx, worker.id, execution.id, execution.number, lease_end(ctx, settings)).await? {
+        return Ok(None);
+    }
     let fence = i64::from(execution.number);
     Ok(Some(Instruction::Execute(Box::new(Lease { execution_id: execution.id, task_id: execution.task, fence, spec }))))
 }
@@ -104,7 +112,6 @@ async fn in_hand(
 pub async fn heartbeat(ctx: &Ctx, settings: &Settings, id: WorkerId, heartbeat: &Heartbeat) -> Result<HeartbeatReply> {
     let mut tx = ctx.begin("leases.heartbeat").await?;
     known(&mut tx, id).await?;
-    pool::workers::heartbeat(&mut tx, id, ctx.now()).await?;
     let until = lease_end(ctx, settings);
     let mut lost = Vec::new();
     for running in &heartbeat.running {
@@ -113,6 +120,7 @@ pub async fn heartbeat(ctx: &Ctx, settings: &Settings, id: WorkerId, heartbeat: 
             lost.push(running.execution_id);
         }
     }
+    pool::workers::heartbeat(&mut tx, id, ctx.now()).await?;
     tx.commit(HeartbeatReply { lost }).await
 }
 
@@ -120,12 +128,11 @@ pub async fn heartbeat(ctx: &Ctx, settings: &Settings, id: WorkerId, heartbeat: 
 #[tracing::instrument(skip_all, fields(execution.id = %execution))]
 pub async fn start(ctx: &Ctx, worker: WorkerId, execution: ExecutionId, fence: i64) -> Result<()> {
     let mut tx = ctx.begin("leases.start").await?;
-    let execution = fenced(&mut tx, worker, execution, fence).await?;
+    let (task, execution) = fenced(&mut tx, worker, execution, fence).await?;
     if execution.completed_at.is_some() {
         return Err(lease_lost());
     }
     if store::start(&mut tx, execution.id, ctx.now()).await? {
-        let task = tasks::store::lock_any(&mut tx, execution.task).await?.ok_or_else(lease_lost)?;
         tasks::apply(ctx, &mut tx, &task, tasks::Event::Start).await?;
         let about = About::execution(task.id, execution.id);
         outbox::push(ctx, &mut tx, kind::TASK_STARTED, about, &json!({ "worker_id": worker })).await?;
@@ -135,38 +142,60 @@ pub async fn start(ctx: &Ctx, worker: WorkerId, execution: ExecutionId, fence: i
 
 /// Hears how an execution ended. The same word twice counts once.
 #[tracing::instrument(skip_all, fields(execution.id = %execution))]
-pub async fn complete(ctx: &Ctx, worker: WorkerId, execution: ExecutionId, completion: Completion) -> Result<()> {
+pub async fn complete(
+    ctx: &Ctx,
+    settings: &Settings,
+    worker: WorkerId,
+    execution: ExecutionId,
+    completion: Completion,
+) -> Result<()> {
     let mut tx = ctx.begin("leases.complete").await?;
-    let execution = fenced(&mut tx, worker, execution, completion.fence).await?;
+    let (task, mut execution) = fenced(&mut tx, worker, execution, completion.fence).await?;
     if let Some(ending) = &execution.ending {
         return if ending.outcome == completion.outcome { Ok(()) } else { Err(lease_lost()) };
     }
-    let task = tasks::store::lock_any(&mut tx, execution.task).await?.ok_or_else(lease_lost)?;
     let ending = Ending {
         outcome: completion.outcome,
         exit: completion.exit,
         failure: completion.failure,
-        message: completion.message.map(|text| text.chars().take(4_096).collect()),
-        commit: completion.commit,
-        phases: completion.phases,
+        message: completion.message.as_deref().map(|text| told(text, executions::MESSAGE_CHARS)),
+        commit: completion.commit.as_deref().map(|text| told(text, COMMIT_CHARS)),
+        phases: completion.phases.into_iter().take(Phase::ALL.len()).collect(),
     };
     if !matches!(task.status, TaskStatus::Assigned | TaskStatus::InProgress) {
         return Err(lease_lost());
     }
-    executions::finish(ctx, &mut tx, &task, &execution, ending).await?;
+    if execution.started_at.is_none() && completion.outcome != Outcome::WorkerLost {
+        // Its word that it began was lost on the way.
+        execution.started_at = Some(execution.assigned_at);
+        store::start(&mut tx, execution.id, execution.assigned_at).await?;
+    }
+    executions::finish(ctx, &mut tx, settings, &task, &execution, ending).await?;
     tx.commit(()).await
 }
 
-/// After an outage of the control plane nobody could renew: every lease gets one more term.
+/// What a runner says is bounded, and free of what Postgres cannot keep.
+fn told(text: &str, chars: usize) -> String {
+    text.chars().filter(|c| *c != '\0').take(chars).collect()
+}
+
+/// After an outage of the control plane nobody could renew or be heard: every lease gets one more term,
+/// and no worker counts as silent for as long.
 pub async fn grant_grace(ctx: &Ctx, settings: &Settings) -> Result<u64> {
     let mut tx = ctx.begin("leases.grace").await?;
+    pool::workers::grant_grace(&mut tx, ctx.now(), settings.lease).await?;
     let renewed = store::renew_all(&mut tx, lease_end(ctx, settings)).await?;
     tx.commit(renewed).await
 }
 
-async fn fenced(tx: &mut Tx, worker: WorkerId, execution: ExecutionId, fence: i64) -> Result<Execution> {
-    let found = store::lock_of_worker(tx, worker, execution).await?;
-    found.filter(|execution| i64::from(execution.number) == fence).ok_or_else(lease_lost)
+/// A task and the execution of it that the worker holds, both locked, the task first: everybody takes
+/// locks in the order task, execution, machine, worker, so that nobody waits in a circle.
+async fn fenced(tx: &mut Tx, worker: WorkerId, execution: ExecutionId, fence: i64) -> Result<(Task, Execution)> {
+    let seen = store::of_worker(tx, worker, execution).await?.ok_or_else(lease_lost)?;
+    let task = tasks::store::lock_any(tx, seen.task).await?.ok_or_else(lease_lost)?;
+    let held = store::lock_of_worker(tx, worker, execution).await?;
+    let held = held.filter(|execution| i64::from(execution.number) == fence).ok_or_else(lease_lost)?;
+    Ok((task, held))
 }
 
 fn lease_lost() -> Error {

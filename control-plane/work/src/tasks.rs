@@ -15,7 +15,8 @@ use wire::task::{NewTask, Priority, TaskChange, TaskSpec, TaskStatus, TaskView};
 
 use crate::executions::{self, Ending, Execution};
 use crate::{Scheduler, Settings};
-pub(crate) use state::{Event, step};
+use state::step;
+pub(crate) use state::{Event, end_of};
 
 /// The most tasks that one list gives.
 const LIST_MAX: i64 = 1_000;
@@ -165,14 +166,30 @@ pub async fn list(ctx: &Ctx, tenant: TenantId, filter: Filter) -> Result<Page> {
 
 /// Changes some fields of a task (row CAIRN-12).
 #[tracing::instrument(skip_all, fields(task.id = %id))]
-pub async fn update(ctx: &Ctx, tenant: TenantId, id: TaskId, change: TaskChange) -> Result<TaskView> {
+pub async fn update(
+    ctx: &Ctx,
+    settings: &Settings,
+    tenant: TenantId,
+    id: TaskId,
+    change: TaskChange,
+) -> Result<TaskView> {
     change.validate()?;
     let mut tx = ctx.begin("tasks.update").await?;
     let task = load_locked(&mut tx, tenant, id).await?;
-    if let Some(to) = change.status {
-        check_set_by_hand(&mut tx, &task, to).await?;
-    }
-    store::update(&mut tx, &task, &change, ctx.now()).await?;
+    let by_hand = match change.status {
+        Some(to) => check_set_by_hand(&mut tx, &task, to).await?,
+        None => None,
+    };
+    let outcome = change.status.and_then(outcome_of);
+    let rest = match (&by_hand, outcome) {
+        // The attempt ends with its task.
+        (Some(execution), Some(outcome)) => {
+            executions::finish(ctx, &mut tx, settings, &task, execution, Ending::bare(outcome)).await?;
+            TaskChange { status: None, ..change.clone() }
+        }
+        _ => change.clone(),
+    };
+    store::update(&mut tx, id, &rest, ctx.now()).await?;
     outbox::push(ctx, &mut tx, kind::TASK_UPDATED, About::task(id), &change).await?;
     tx.nudge(Scheduler::NUDGE);
     let task = load(&mut tx, tenant, id).await?;
@@ -180,22 +197,37 @@ pub async fn update(ctx: &Ctx, tenant: TenantId, id: TaskId, change: TaskChange)
     tx.commit(view).await
 }
 
-async fn check_set_by_hand(tx: &mut Tx, task: &Task, to: TaskStatus) -> Result<()> {
+/// How an attempt ended whose task was set so.
+fn outcome_of(status: TaskStatus) -> Option<Outcome> {
+    match status {
+        TaskStatus::Completed => Some(Outcome::Succeeded),
+        TaskStatus::Failed => Some(Outcome::Failed),
+        TaskStatus::Ready
+        | TaskStatus::Assigned
+        | TaskStatus::InProgress
+        | TaskStatus::Split
+        | TaskStatus::Cancelled => None,
+    }
+}
+
+/// Refuses what may not be set by hand; gives the attempt that somebody makes by hand, if there is one.
+async fn check_set_by_hand(tx: &mut Tx, task: &Task, to: TaskStatus) -> Result<Option<Execution>> {
     if !state::may_set(task.status, to) {
         let message = format!("a task that is {} cannot be set to {to}", task.status);
         return Err(Error::invalid("status", message));
     }
-    if executions::open_of(tx, task).await?.is_some_and(|execution| execution.lease_until.is_some()) {
+    let open = executions::open_of(tx, task).await?;
+    if open.as_ref().is_some_and(|execution| execution.lease_until.is_some()) {
         let message = "a worker of the pool has this task; cancel it, or wait for its end";
         return Err(Error::conflict("task_leased", message));
     }
-    Ok(())
+    Ok(open)
 }
 
 /// Calls a task off. Where a worker is on it, the worker is told, and the task ends when the worker has.
 /// Calling off twice is no error.
 #[tracing::instrument(skip_all, fields(task.id = %id))]
-pub async fn cancel(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<TaskView> {
+pub async fn cancel(ctx: &Ctx, settings: &Settings, tenant: TenantId, id: TaskId) -> Result<TaskView> {
     let mut tx = ctx.begin("tasks.cancel").await?;
     let task = load_locked(&mut tx, tenant, id).await?;
     match task.status {
@@ -213,7 +245,8 @@ pub async fn cancel(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<TaskView>
             // Nobody has begun, or nobody of ours: what was promised is taken back.
             match executions::open_of(&mut tx, &task).await? {
                 Some(execution) => {
-                    executions::finish(ctx, &mut tx, &task, &execution, Ending::bare(Outcome::Cancelled)).await?;
+                    executions::finish(ctx, &mut tx, settings, &task, &execution, Ending::bare(Outcome::Cancelled))
+                        .await?;
                 }
                 None => set_cancelled(ctx, &mut tx, &task).await?,
             }

@@ -133,7 +133,7 @@ kernel::on_both! { migrations();
         let task = submit(&ctx, tenant(&ctx).await, run("t")).await;
         let stranger = ctx.id(TenantId::mint);
         assert_eq!(code(tasks::get(&ctx, stranger, task.id).await), "not_found");
-        assert_eq!(code(tasks::cancel(&ctx, stranger, task.id).await), "not_found");
+        assert_eq!(code(tasks::cancel(&ctx, &Settings::default(), stranger, task.id).await), "not_found");
         assert!(titles(&ctx, stranger, Filter::default()).await.is_empty());
     }
 
@@ -155,7 +155,7 @@ kernel::on_both! { migrations();
         let task = submit(&ctx, tenant, note("old")).await;
         ctx.clock.advance(Duration::from_secs(1));
         let change = TaskChange { title: Some("new".into()), ..TaskChange::default() };
-        let changed = tasks::update(&ctx, tenant, task.id, change).await.expect("changes");
+        let changed = tasks::update(&ctx, &Settings::default(), tenant, task.id, change).await.expect("changes");
         assert_eq!(changed, TaskView { title: "new".into(), updated_at: ctx.now(), ..task });
     }
 
@@ -163,9 +163,9 @@ kernel::on_both! { migrations();
         let tenant = tenant(&ctx).await;
         let task = submit(&ctx, tenant, note("n")).await.id;
         let set = |status| TaskChange { status: Some(status), ..TaskChange::default() };
-        assert_eq!(code(tasks::update(&ctx, tenant, task, set(TaskStatus::Completed)).await), "invalid");
+        assert_eq!(code(tasks::update(&ctx, &Settings::default(), tenant, task, set(TaskStatus::Completed)).await), "invalid");
         for to in [TaskStatus::Assigned, TaskStatus::InProgress, TaskStatus::Completed] {
-            assert_eq!(tasks::update(&ctx, tenant, task, set(to)).await.expect("allowed").status, to);
+            assert_eq!(tasks::update(&ctx, &Settings::default(), tenant, task, set(to)).await.expect("allowed").status, to);
         }
     }
 
@@ -204,7 +204,7 @@ kernel::on_both! { migrations();
         leases::start(&ctx, worker, lease.execution_id, lease.fence).await.expect("starts");
         assert_eq!(first_reason(&ctx, tenant, task).await, ReasonCode::Running);
         ctx.clock.advance(Duration::from_secs(7));
-        leases::complete(&ctx, worker, lease.execution_id, ended(&lease, Outcome::Succeeded)).await.expect("ends");
+        leases::complete(&ctx, &Settings::default(), worker, lease.execution_id, ended(&lease, Outcome::Succeeded)).await.expect("ends");
         let task = tasks::get(&ctx, tenant, task).await.expect("found");
         let execution = task.execution.expect("one");
         assert_eq!((task.status, task.attempts), (TaskStatus::Completed, 1));
@@ -231,7 +231,8 @@ kernel::on_both! { migrations();
     async fn a_second_word_of_the_same_end_counts_once_and_another_end_is_refused(ctx) {
         let tenant = tenant(&ctx).await;
         let (task, worker, lease) = begun(&ctx, tenant).await;
-        let end = |outcome| leases::complete(&ctx, worker, lease.execution_id, ended(&lease, outcome));
+        let settings = Settings::default();
+        let end = |outcome| leases::complete(&ctx, &settings, worker, lease.execution_id, ended(&lease, outcome));
         end(Outcome::Failed).await.expect("ends");
         end(Outcome::Failed).await.expect("the answer was lost");
         assert_eq!(code(end(Outcome::Succeeded).await), "lease_lost");
@@ -250,7 +251,7 @@ kernel::on_both! { migrations();
         let view = tasks::get(&ctx, tenant, task).await.expect("found");
         assert_eq!((view.status, view.attempts), (TaskStatus::Ready, 0));
         assert_eq!(view.execution.and_then(|e| e.outcome), Some(Outcome::WorkerLost));
-        let late = leases::complete(&ctx, worker, lease.execution_id, ended(&lease, Outcome::Succeeded)).await;
+        let late = leases::complete(&ctx, &Settings::default(), worker, lease.execution_id, ended(&lease, Outcome::Succeeded)).await;
         assert_eq!(code(late), "lease_lost");
         let beat = Heartbeat { running: vec![holding(&lease)] };
         let reply = leases::heartbeat(&ctx, &Settings::default(), worker, &beat).await.expect("answers");
@@ -303,7 +304,7 @@ kernel::on_both! { migrations();
         let tenant = tenant(&ctx).await;
         let task = submit(&ctx, tenant, run("a")).await.id;
         for _ in 0..2 {
-            assert_eq!(tasks::cancel(&ctx, tenant, task).await.expect("cancels").status, TaskStatus::Cancelled);
+            assert_eq!(tasks::cancel(&ctx, &Settings::default(), tenant, task).await.expect("cancels").status, TaskStatus::Cancelled);
         }
         schedule(&ctx).await;
         assert!(pool::machines::list(&ctx).await.expect("lists").is_empty(), "no machine for nothing");
@@ -312,20 +313,20 @@ kernel::on_both! { migrations();
     async fn cancelling_what_runs_tells_the_worker_once_and_waits_for_its_word(ctx) {
         let tenant = tenant(&ctx).await;
         let (task, worker, lease) = begun(&ctx, tenant).await;
-        assert_eq!(tasks::cancel(&ctx, tenant, task).await.expect("cancels").status, TaskStatus::InProgress);
+        assert_eq!(tasks::cancel(&ctx, &Settings::default(), tenant, task).await.expect("cancels").status, TaskStatus::InProgress);
         assert_eq!(first_reason(&ctx, tenant, task).await, ReasonCode::Cancelling);
         let told = poll(&ctx, worker, vec![holding(&lease)]).await;
         assert_eq!(told, Instruction::Cancel { execution_id: lease.execution_id });
         let ending = Running { cancelling: true, ..holding(&lease) };
         assert_eq!(poll(&ctx, worker, vec![ending]).await, Instruction::Wait);
-        leases::complete(&ctx, worker, lease.execution_id, ended(&lease, Outcome::Cancelled)).await.expect("ends");
+        leases::complete(&ctx, &Settings::default(), worker, lease.execution_id, ended(&lease, Outcome::Cancelled)).await.expect("ends");
         assert_eq!(status(&ctx, tenant, task).await, TaskStatus::Cancelled);
     }
 
     async fn a_lost_worker_does_not_bring_back_what_was_called_off(ctx) {
         let tenant = tenant(&ctx).await;
         let (task, ..) = begun(&ctx, tenant).await;
-        tasks::cancel(&ctx, tenant, task).await.expect("cancels");
+        tasks::cancel(&ctx, &Settings::default(), tenant, task).await.expect("cancels");
         ctx.clock.advance(Duration::from_secs(61));
         take_back(&ctx).await;
         assert_eq!(status(&ctx, tenant, task).await, TaskStatus::Cancelled);
@@ -335,7 +336,7 @@ kernel::on_both! { migrations();
         let tenant = tenant(&ctx).await;
         let (task, worker, lease) = begun(&ctx, tenant).await;
         assert_eq!(code(tasks::retry(&ctx, tenant, task).await), "task_not_failed");
-        leases::complete(&ctx, worker, lease.execution_id, ended(&lease, Outcome::Failed)).await.expect("ends");
+        leases::complete(&ctx, &Settings::default(), worker, lease.execution_id, ended(&lease, Outcome::Failed)).await.expect("ends");
         assert_eq!(tasks::retry(&ctx, tenant, task).await.expect("retries").status, TaskStatus::Ready);
         schedule(&ctx).await;
         assert_eq!(leased(&ctx, worker).await.fence, 2);
@@ -348,14 +349,14 @@ kernel::on_both! { migrations();
         let new = || NewExecution { agent_type: "claude_code".into(), worker_id: worker };
         assert_eq!(code(executions::start_by_hand(&ctx, tenant, task, new()).await), "task_not_assigned");
         let assign = TaskChange { status: Some(TaskStatus::Assigned), ..TaskChange::default() };
-        tasks::update(&ctx, tenant, task, assign).await.expect("assigns");
+        tasks::update(&ctx, &Settings::default(), tenant, task, assign).await.expect("assigns");
         let execution = executions::start_by_hand(&ctx, tenant, task, new()).await.expect("starts");
         assert_eq!((execution.success, status(&ctx, tenant, task).await), (None, TaskStatus::InProgress));
         ctx.clock.advance(Duration::from_secs(90));
         let result = || ExecutionResult { success: true, cost_dollars: Some("0.25".into()), error_message: None };
-        let done = executions::complete_by_hand(&ctx, tenant, execution.id, result()).await.expect("ends");
+        let done = executions::complete_by_hand(&ctx, &Settings::default(), tenant, execution.id, result()).await.expect("ends");
         assert_eq!((done.success, done.duration_seconds, done.cost_dollars.as_str()), (Some(true), Some(90), "0.250000"));
-        assert_eq!(code(executions::complete_by_hand(&ctx, tenant, execution.id, result()).await), "execution_finished");
+        assert_eq!(code(executions::complete_by_hand(&ctx, &Settings::default(), tenant, execution.id, result()).await), "execution_finished");
         assert_eq!(executions::of_task(&ctx, tenant, task).await.expect("lists"), [done]);
     }
 
@@ -363,9 +364,86 @@ kernel::on_both! { migrations();
         let tenant = tenant(&ctx).await;
         let (task, _, lease) = begun(&ctx, tenant).await;
         let result = ExecutionResult { success: true, cost_dollars: None, error_message: None };
-        assert_eq!(code(executions::complete_by_hand(&ctx, tenant, lease.execution_id, result).await), "execution_leased");
+        assert_eq!(code(executions::complete_by_hand(&ctx, &Settings::default(), tenant, lease.execution_id, result).await), "execution_leased");
         let change = TaskChange { status: Some(TaskStatus::Completed), ..TaskChange::default() };
-        assert_eq!(code(tasks::update(&ctx, tenant, task, change).await), "task_leased");
+        assert_eq!(code(tasks::update(&ctx, &Settings::default(), tenant, task, change).await), "task_leased");
+    }
+
+    async fn a_task_set_to_its_end_by_hand_takes_its_attempt_along_and_a_late_word_of_it_changes_nothing(ctx) {
+        let tenant = tenant(&ctx).await;
+        let hand = pool::workers::add(&ctx, "claude_code", 1, serde_json::json!({})).await.expect("adds").id;
+        let task = submit(&ctx, tenant, run("a")).await.id;
+        let set = |status| TaskChange { status: Some(status), ..TaskChange::default() };
+        tasks::update(&ctx, &Settings::default(), tenant, task, set(TaskStatus::Assigned)).await.expect("assigns");
+        let new = NewExecution { agent_type: "claude_code".into(), worker_id: hand };
+        let first = executions::start_by_hand(&ctx, tenant, task, new).await.expect("starts");
+        let failed = tasks::update(&ctx, &Settings::default(), tenant, task, set(TaskStatus::Failed)).await.expect("sets");
+        assert_eq!(failed.execution.and_then(|execution| execution.success), Some(false));
+        let result = ExecutionResult { success: true, cost_dollars: None, error_message: None };
+        let late = executions::complete_by_hand(&ctx, &Settings::default(), tenant, first.id, result).await;
+        assert_eq!(code(late), "execution_finished");
+        assert_eq!(status(&ctx, tenant, task).await, TaskStatus::Failed);
+    }
+
+    async fn a_worker_of_the_pool_is_not_given_work_by_hand_and_nobody_more_than_it_takes(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (_, pooled, _) = begun(&ctx, tenant).await;
+        let hand = pool::workers::add(&ctx, "claude_code", 1, serde_json::json!({})).await.expect("adds").id;
+        let assigned = async || {
+            let task = submit(&ctx, tenant, note("n")).await.id;
+            let assign = TaskChange { status: Some(TaskStatus::Assigned), ..TaskChange::default() };
+            tasks::update(&ctx, &Settings::default(), tenant, task, assign).await.expect("assigns").id
+        };
+        let start = async |task, worker_id| {
+            executions::start_by_hand(&ctx, tenant, task, NewExecution { agent_type: "a".into(), worker_id }).await
+        };
+        assert_eq!(code(start(assigned().await, pooled).await), "invalid");
+        start(assigned().await, hand).await.expect("there is room");
+        assert_eq!(code(start(assigned().await, hand).await), "worker_full");
+    }
+
+    async fn a_runner_that_stops_does_not_bring_back_what_was_called_off(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (task, worker, lease) = begun(&ctx, tenant).await;
+        tasks::cancel(&ctx, &Settings::default(), tenant, task).await.expect("cancels");
+        let word = ended(&lease, Outcome::WorkerLost);
+        leases::complete(&ctx, &Settings::default(), worker, lease.execution_id, word).await.expect("ends");
+        assert_eq!(status(&ctx, tenant, task).await, TaskStatus::Cancelled);
+    }
+
+    async fn an_end_that_overtakes_its_beginning_has_one_all_the_same(ctx) {
+        let tenant = tenant(&ctx).await;
+        let task = submit(&ctx, tenant, run("a")).await.id;
+        schedule(&ctx).await;
+        let worker = worker(&ctx, 1).await;
+        schedule(&ctx).await;
+        let lease = leased(&ctx, worker).await;
+        ctx.clock.advance(Duration::from_secs(3));
+        let word = ended(&lease, Outcome::Succeeded);
+        leases::complete(&ctx, &Settings::default(), worker, lease.execution_id, word).await.expect("ends");
+        let execution = tasks::get(&ctx, tenant, task).await.expect("found").execution.expect("one");
+        assert_eq!((execution.started_at, execution.duration_seconds), (Some(execution.assigned_at), Some(3)));
+    }
+
+    async fn after_a_long_outage_no_silent_worker_loses_its_work(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (task, ..) = begun(&ctx, tenant).await;
+        ctx.clock.advance(Duration::from_secs(3_600));
+        leases::grant_grace(&ctx, &Settings::default()).await.expect("granted");
+        pool::StaleWorkers::default().tick(&ctx).await.expect("looks");
+        take_back(&ctx).await;
+        assert_eq!(status(&ctx, tenant, task).await, TaskStatus::InProgress);
+    }
+
+    async fn after_a_sleep_of_this_computer_nobody_is_judged_by_our_silence(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (task, ..) = begun(&ctx, tenant).await;
+        let lost = LostWork::new(Arc::default());
+        lost.tick(&ctx).await.expect("looks");
+        ctx.clock.advance(Duration::from_secs(3_600));
+        lost.tick(&ctx).await.expect("looks");
+        lost.tick(&ctx).await.expect("looks");
+        assert_eq!(status(&ctx, tenant, task).await, TaskStatus::InProgress);
     }
 
     async fn a_note_is_never_scheduled(ctx) {
@@ -390,7 +468,7 @@ kernel::on_both! { migrations();
     async fn the_news_of_a_task_go_out_with_it(ctx) {
         let tenant = tenant(&ctx).await;
         let (task, worker, lease) = begun(&ctx, tenant).await;
-        leases::complete(&ctx, worker, lease.execution_id, ended(&lease, Outcome::Succeeded)).await.expect("ends");
+        leases::complete(&ctx, &Settings::default(), worker, lease.execution_id, ended(&lease, Outcome::Succeeded)).await.expect("ends");
         let mut tx = ctx.read("test").await.expect("begins");
         let events = kernel::outbox::pending(&mut tx, 100).await.expect("reads");
         let kinds: Vec<_> = events.iter().filter(|event| event.task_id == Some(task)).map(|event| event.kind.as_str()).collect();
@@ -402,9 +480,9 @@ kernel::on_both! { migrations();
         let tenant = tenant(&ctx).await;
         let (_, worker, lease) = begun(&ctx, tenant).await;
         let forged = Lease { fence: lease.fence + 1, ..lease.clone() };
-        assert_eq!(code(leases::complete(&ctx, worker, lease.execution_id, ended(&forged, Outcome::Succeeded)).await), "lease_lost");
+        assert_eq!(code(leases::complete(&ctx, &Settings::default(), worker, lease.execution_id, ended(&forged, Outcome::Succeeded)).await), "lease_lost");
         let stranger = ctx.id(WorkerId::mint);
-        assert_eq!(code(leases::complete(&ctx, stranger, lease.execution_id, ended(&lease, Outcome::Succeeded)).await), "lease_lost");
+        assert_eq!(code(leases::complete(&ctx, &Settings::default(), stranger, lease.execution_id, ended(&lease, Outcome::Succeeded)).await), "lease_lost");
         let unknown = Register { machine_id: ctx.id(MachineId::mint), boot: uuid::Uuid::nil(), protocol: PROTOCOL, version: "t".into(), capacity: 1, repositories: vec![] };
         assert_eq!(code(leases::register(&ctx, &Settings::default(), &unknown).await), "unauthenticated");
     }

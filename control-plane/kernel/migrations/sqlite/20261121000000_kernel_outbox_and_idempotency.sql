@@ -7,10 +7,11 @@ CREATE TABLE outbox (
     payload      TEXT NOT NULL,
     created_at   TEXT NOT NULL,
     processed_at TEXT,
+    refused_at   TEXT,
     retry_count  INTEGER NOT NULL,
     dedup_key    TEXT NOT NULL UNIQUE
 ) STRICT;
-CREATE INDEX outbox_pending ON outbox (seq) WHERE processed_at IS NULL;
+CREATE INDEX outbox_pending ON outbox (seq) WHERE processed_at IS NULL AND refused_at IS NULL;
 CREATE INDEX outbox_processed ON outbox (processed_at) WHERE processed_at IS NOT NULL;
 
 CREATE TABLE idempotency_keys (

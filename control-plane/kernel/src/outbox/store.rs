@@ -12,11 +12,12 @@ crate::sql! {
     PUSH: "INSERT INTO outbox (id, event_type, task_id, execution_id, payload, created_at, retry_count, dedup_key) \
            VALUES ($1, $2, $3, $4, $5, $6, 0, $7) ON CONFLICT (dedup_key) DO NOTHING";
     PENDING: "SELECT id, event_type, task_id, execution_id, payload, created_at FROM outbox \
-              WHERE processed_at IS NULL ORDER BY seq LIMIT $1";
+              WHERE processed_at IS NULL AND refused_at IS NULL ORDER BY seq LIMIT $1";
     PROCESSED: "UPDATE outbox SET processed_at = $2 WHERE id = $1 AND processed_at IS NULL";
     FAILED: "UPDATE outbox SET retry_count = retry_count + 1 WHERE processed_at IS NULL AND id = $1";
     PRUNE: "DELETE FROM outbox WHERE processed_at < $1";
-    BACKLOG: "SELECT count(*) FROM outbox WHERE processed_at IS NULL";
+    BACKLOG: "SELECT count(*) FROM outbox WHERE processed_at IS NULL AND refused_at IS NULL";
+    REFUSED: "UPDATE outbox SET refused_at = $2 WHERE id = $1 AND processed_at IS NULL";
 }
 
 pub(super) async fn push(
@@ -52,6 +53,12 @@ pub async fn failed(tx: &mut Tx, ids: &[EventId]) -> Result<()> {
     for id in ids {
         execute!(tx, FAILED, id.uuid())?;
     }
+    Ok(())
+}
+
+/// Sets one aside that will never be taken: it must not stand in the way of those behind it.
+pub async fn refused(tx: &mut Tx, id: EventId, now: DateTime<Utc>) -> Result<()> {
+    execute!(tx, REFUSED, id.uuid(), now)?;
     Ok(())
 }
 

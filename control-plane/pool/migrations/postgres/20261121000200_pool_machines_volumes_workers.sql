@@ -16,6 +16,8 @@ CREATE TABLE machines (
     state_since  TIMESTAMPTZ NOT NULL,
     next_try_at  TIMESTAMPTZ NOT NULL,
     failures     INTEGER NOT NULL,
+    restarts     INTEGER NOT NULL,
+    report_by    TIMESTAMPTZ,
     error        TEXT,
     given_up     BOOLEAN NOT NULL,
     volume_id    UUID NOT NULL REFERENCES volumes (id),

@@ -16,6 +16,8 @@ CREATE TABLE machines (
     state_since  TEXT NOT NULL,
     next_try_at  TEXT NOT NULL,
     failures     INTEGER NOT NULL,
+    restarts     INTEGER NOT NULL,
+    report_by    TEXT,
     error        TEXT,
     given_up     INTEGER NOT NULL,
     volume_id    BLOB NOT NULL REFERENCES volumes (id),

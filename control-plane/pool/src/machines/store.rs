@@ -10,7 +10,7 @@ use super::Machine;
 use crate::plan::{Facts, GivenUp};
 
 kernel::sql! {
-    LIST: "SELECT m.id, m.name, m.provider_id, m.region, m.state, m.state_since, m.next_try_at, m.failures, m.error, \
+    LIST: "SELECT m.id, m.name, m.provider_id, m.region, m.state, m.state_since, m.next_try_at, m.failures, m.restarts, m.report_by, m.error, \
                   m.volume_id, v.name AS volume_name, v.provider_id AS volume_provider_id, m.batch, m.repositories, \
                   m.idle_since, m.created_at, w.last_heartbeat AS worker_heard_at \
            FROM machines m JOIN volumes v ON v.id = m.volume_id LEFT JOIN workers w ON w.machine_id = m.id WHERE m.state <> 'destroyed' ORDER BY m.created_at, m.id";
@@ -23,15 +23,18 @@ kernel::sql! {
     GIVEN_UP_ERROR: "SELECT coalesce(error, 'unknown') FROM machines WHERE state = 'destroyed' AND given_up \
                      ORDER BY state_since DESC LIMIT 1";
     INSERT_VOLUME: "INSERT INTO volumes (id, name, region, state, created_at) VALUES ($1, $2, $3, 'creating', $4)";
-    INSERT: "INSERT INTO machines (id, name, region, state, state_since, next_try_at, failures, volume_id, \
+    INSERT: "INSERT INTO machines (id, name, region, state, state_since, next_try_at, failures, restarts, volume_id, \
                                    repositories, batch, given_up, created_at) \
-             VALUES ($1, $2, $3, 'creating', $4, $4, 0, $5, $6, 0, $7, $4)";
-    SET_STATE: "UPDATE machines SET state = $3, state_since = $5, next_try_at = $5, failures = 0, \
+             VALUES ($1, $2, $3, 'creating', $4, $4, 0, 0, $5, $6, 0, $7, $4)";
+    SET_STATE: "UPDATE machines SET state = $3, state_since = $5, next_try_at = $5, failures = 0, restarts = 0, report_by = NULL, \
                        error = coalesce($4, error) WHERE id = $1 AND state = $2";
     NEXT_BATCH: "UPDATE machines SET batch = batch + 1 WHERE id = $1";
     SET_VOLUME: "UPDATE volumes SET provider_id = $2, region = $3, state = 'ready' WHERE id = $1";
     SET_PROVIDER_ID: "UPDATE machines SET provider_id = $2, region = $3 WHERE id = $1";
     TRY_LATER: "UPDATE machines SET next_try_at = $3, failures = $4, error = coalesce($5, error) WHERE id = $1 AND state = $2";
+    STARTED: "UPDATE machines SET next_try_at = $3, report_by = $3, restarts = restarts + $4, failures = 0, \
+                     error = coalesce($5, error) WHERE id = $1 AND state = $2";
+    OVERDUE: "UPDATE machines SET report_by = $2 WHERE id = $1";
     TRY_NOW: "UPDATE machines SET next_try_at = $2 WHERE id = $1 AND state IN ('starting', 'resuming') AND next_try_at > $2";
     GIVE_UP: "UPDATE machines SET given_up = $2 WHERE id = $1";
     VOLUME_DESTROYED: "UPDATE volumes SET state = 'destroyed' WHERE id = $1";
@@ -53,6 +56,8 @@ struct Row {
     state_since: DateTime<Utc>,
     next_try_at: DateTime<Utc>,
     failures: i32,
+    restarts: i32,
+    report_by: Option<DateTime<Utc>>,
     error: Option<String>,
     volume_id: Uuid,
     volume_name: String,
@@ -75,6 +80,8 @@ impl From<Row> for Machine {
             state_since: row.state_since,
             next_try_at: row.next_try_at,
             failures: row.failures,
+            restarts: row.restarts,
+            report_by: row.report_by,
             error: row.error,
             volume_id: row.volume_id.into(),
             volume_name: row.volume_name,
@@ -195,6 +202,24 @@ pub(crate) async fn try_later(
     error: Option<&str>,
 ) -> Result<()> {
     execute!(tx, TRY_LATER, machine.id.uuid(), machine.state.as_str(), at, failures, error)?;
+    Ok(())
+}
+
+/// Notes that a machine runs and by when its worker has to report in.
+pub(crate) async fn started(
+    tx: &mut Tx,
+    machine: &Machine,
+    report_by: DateTime<Utc>,
+    restarts: i32,
+    error: Option<&str>,
+) -> Result<()> {
+    execute!(tx, STARTED, machine.id.uuid(), machine.state.as_str(), report_by, restarts, error)?;
+    Ok(())
+}
+
+/// Notes that a machine's worker should have reported in already.
+pub(crate) async fn overdue(tx: &mut Tx, id: MachineId, now: DateTime<Utc>) -> Result<()> {
+    execute!(tx, OVERDUE, id.uuid(), now)?;
     Ok(())
 }
 

@@ -9,7 +9,8 @@ use kernel::Ctx;
 use wire::machine::MachineState;
 use wire::worker::env;
 
-use super::{Provision, RESTARTS_MAX};
+use super::Provision;
+use super::policy::{Boot, Booting, boot};
 use crate::machines::{Machine, store};
 
 /// The metadata key that names the pool a machine belongs to.
@@ -18,6 +19,9 @@ pub(crate) const POOL_KEY: &str = "bifrost_pool";
 pub(crate) const MACHINE_KEY: &str = "bifrost_machine";
 /// The longest one step waits for a state.
 const WAIT_LIMIT: Duration = Duration::from_secs(30);
+
+/// Refused suspensions after which a machine is stopped instead.
+const SUSPENDS_MAX: i32 = 3;
 
 /// What a step achieved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,10 +35,15 @@ pub(crate) enum Done {
         /// When to look again.
         until: DateTime<Utc>,
     },
+    /// It runs.
+    Runs {
+        /// By when its worker has to report in.
+        report_by: DateTime<Utc>,
+    },
     /// It was started again.
     Restarted {
-        /// When to look again.
-        until: DateTime<Utc>,
+        /// By when its worker has to report in.
+        report_by: DateTime<Utc>,
     },
     /// It is of no use.
     Hopeless {
@@ -49,7 +58,7 @@ impl Provision {
             (MachineState::Creating, _) => self.create(ctx, machine).await,
             (MachineState::Starting | MachineState::Resuming, Some(id)) => self.boot(ctx, machine, id).await,
             (MachineState::Draining, _) => Ok(self.drained(ctx, machine)),
-            (MachineState::Suspending, Some(id)) => self.suspend(id).await,
+            (MachineState::Suspending, Some(id)) => self.suspend(machine, id).await,
             (MachineState::Destroying, _) => self.destroy(machine).await,
             (state, _) => Ok(Done::Hopeless { why: format!("it is {state} but the provider never made it") }),
         }
@@ -62,10 +71,10 @@ impl Provision {
             return Ok(self.record(ctx, machine, Found::Volume(&volume.id, &volume.region)).await);
         };
         let made = self.create_machine(machine, volume).await?;
-        if !matches!(self.record(ctx, machine, Found::Machine(&made.0, &made.1)).await, Done::Recorded) {
-            return Ok(Done::Recorded);
+        match self.record(ctx, machine, Found::Machine(&made.0, &made.1)).await {
+            Done::Recorded => Ok(Done::Became(MachineState::Starting)),
+            not_stored => Ok(not_stored),
         }
-        Ok(Done::Became(MachineState::Starting))
     }
 
     async fn create_volume(&self, machine: &Machine) -> Result<fly::Volume, fly::Error> {
@@ -109,46 +118,38 @@ impl Provision {
         }
     }
 
-    /// A machine whose worker should report in: start it where it does not run, give it time where it does.
+    /// A machine whose worker should report in.
     async fn boot(&self, ctx: &Ctx, machine: &Machine, id: &str) -> Result<Done, fly::Error> {
         let app = &self.settings.provider.app;
-        let now = ctx.now();
-        let deadline = now + span(self.settings.resume_patience);
-        let is_first_try = machine.failures == 0 && machine.next_try_at <= machine.state_since;
-        if machine.state == MachineState::Resuming && is_first_try {
+        let is_first_look = machine.report_by.is_none() && machine.failures == 0 && machine.restarts == 0;
+        if machine.state == MachineState::Resuming && is_first_look {
+            // Whoever waits for a machine that sleeps should not wait for a look at it as well.
             self.machines.start(app, id).await?;
-            return Ok(Done::Waits { until: deadline });
+            return Ok(Done::Runs { report_by: ctx.now() + span(self.settings.resume_patience) });
         }
-        use fly::MachineState as At;
+        let booting = Booting {
+            since: machine.state_since,
+            restarts: machine.restarts,
+            report_by: machine.report_by,
+            patience: self.settings.boot_patience,
+        };
         let found = self.machines.machine(app, id).await?;
-        match found.state {
-            At::Stopped | At::Suspended | At::Created if machine.failures >= RESTARTS_MAX => {
-                Ok(Done::Hopeless { why: "its runner keeps ending before it reports in; see the machine's log".into() })
-            }
-            At::Created if is_first_try => Ok(Done::Waits { until: now + TimeDelta::seconds(1) }),
-            At::Stopped | At::Suspended | At::Created => {
+        match boot(booting, found.state, ctx.now()) {
+            Boot::Start => {
                 self.machines.start(app, id).await?;
-                Ok(Done::Restarted { until: deadline })
+                Ok(Done::Restarted { report_by: ctx.now() + span(self.settings.resume_patience) })
             }
-            At::Destroyed | At::Destroying | At::Failed | At::LaunchFailed | At::Replaced => {
-                Ok(Done::Hopeless { why: format!("the provider says that it is {}", found.state.as_str()) })
-            }
-            At::Started if is_first_try => Ok(Done::Waits { until: now + span(self.boot_grace(machine)) }),
-            At::Started if machine.failures >= RESTARTS_MAX => {
-                Ok(Done::Hopeless { why: "its worker never reported in".into() })
-            }
-            At::Started => {
+            Boot::Stop => {
                 self.machines.stop(app, id, &StopOptions::default()).await?;
-                Ok(Done::Restarted { until: now + TimeDelta::seconds(1) })
+                Ok(Done::Waits { until: ctx.now() + TimeDelta::seconds(1) })
             }
-            _ => Ok(Done::Waits { until: now + TimeDelta::milliseconds(500) }),
-        }
-    }
-
-    fn boot_grace(&self, machine: &Machine) -> Duration {
-        match machine.state {
-            MachineState::Starting => self.settings.boot_patience,
-            _ => self.settings.resume_patience,
+            Boot::GrantTime => {
+                let first = machine.state == MachineState::Starting && machine.restarts == 0;
+                let grace = if first { self.settings.boot_patience } else { self.settings.resume_patience };
+                Ok(Done::Runs { report_by: ctx.now() + span(grace) })
+            }
+            Boot::Wait(until) => Ok(Done::Waits { until }),
+            Boot::GiveUp(why) => Ok(Done::Hopeless { why }),
         }
     }
 
@@ -160,17 +161,19 @@ impl Provision {
         if ctx.now() < deadline { Done::Waits { until: deadline } } else { Done::Became(MachineState::Suspending) }
     }
 
-    async fn suspend(&self, id: &str) -> Result<Done, fly::Error> {
+    /// Sleep, or, where that is refused again and again, a stop: its volume keeps what matters.
+    async fn suspend(&self, machine: &Machine, id: &str) -> Result<Done, fly::Error> {
+        use fly::MachineState as At;
         let app = &self.settings.provider.app;
         match self.machines.machine(app, id).await?.state {
-            fly::MachineState::Suspended | fly::MachineState::Stopped => {
-                return Ok(Done::Became(MachineState::Suspended));
-            }
-            fly::MachineState::Destroyed => return Ok(Done::Became(MachineState::Destroying)),
-            fly::MachineState::Suspending => (),
+            At::Suspended | At::Stopped => return Ok(Done::Became(MachineState::Suspended)),
+            At::Destroyed | At::Failed => return Ok(Done::Became(MachineState::Destroying)),
+            At::Suspending | At::Stopping => (),
+            _ if machine.failures >= SUSPENDS_MAX => self.machines.stop(app, id, &StopOptions::default()).await?,
             _ => self.machines.suspend(app, id).await?,
         }
-        self.machines.wait(app, id, fly::MachineState::Suspended, None, WAIT_LIMIT).await?;
+        let wanted = if machine.failures >= SUSPENDS_MAX { At::Stopped } else { At::Suspended };
+        self.machines.wait(app, id, wanted, None, WAIT_LIMIT).await?;
         Ok(Done::Became(MachineState::Suspended))
     }
 

@@ -32,6 +32,15 @@ pub(super) enum Finding {
         /// What happened.
         why: String,
     },
+    /// A machine whose id at the provider was never stored: a crash came between.
+    Nameless {
+        /// The row.
+        id: MachineId,
+        /// Its id at the provider.
+        provider_id: String,
+        /// Where it is.
+        region: String,
+    },
     /// A machine that should be booting has stopped: provisioning should look at it now.
     Stalled(MachineId),
     /// A machine of this pool without a row.
@@ -44,7 +53,7 @@ impl Finding {
     pub(super) fn orphan(&self) -> Option<&str> {
         match self {
             Self::OrphanMachine(id) | Self::OrphanVolume(id) => Some(id),
-            Self::Row { .. } | Self::Stalled(_) => None,
+            Self::Row { .. } | Self::Nameless { .. } | Self::Stalled(_) => None,
         }
     }
 }
@@ -63,14 +72,14 @@ pub(super) fn compare(
     findings.extend(
         there
             .iter()
-            .filter(|found| is_ours(found, pool) && found.state != fly::MachineState::Destroyed)
+            .filter(|found| is_ours(found, pool) && !is_going(found.state))
             .filter(|found| !known.machines.iter().any(|row| row.name == found.name))
             .map(|found| Finding::OrphanMachine(found.id.clone())),
     );
     findings.extend(
         volumes
             .iter()
-            .filter(|volume| volume.name.starts_with(&volume_prefix(pool)))
+            .filter(|volume| volume.name.starts_with(&volume_prefix(pool)) && !volume.state.contains("destroy"))
             .filter(|volume| !known.volume_ids.contains(&volume.id) && !known.volume_names.contains(&volume.name))
             .map(|volume| Finding::OrphanVolume(volume.id.clone())),
     );
@@ -80,6 +89,11 @@ pub(super) fn compare(
 fn follow(machine: &Machine, there: &[fly::Machine]) -> Option<Finding> {
     use MachineState::{Creating, Destroyed, Destroying, Draining, Ready, Resuming, Starting, Suspended, Suspending};
     use fly::MachineState as At;
+    let named = there.iter().find(|found| found.name == machine.name);
+    if let (None, Some(named)) = (&machine.provider_id, named) {
+        let (provider_id, region) = (named.id.clone(), named.region.clone());
+        return Some(Finding::Nameless { id: machine.id, provider_id, region });
+    }
     let found = there.iter().find(|found| Some(&found.id) == machine.provider_id.as_ref()).map(|found| found.state);
     let to = |to, why: &str| Some(Finding::Row { id: machine.id, from: machine.state, to, why: why.to_owned() });
     match (machine.state, found) {
@@ -94,6 +108,11 @@ fn follow(machine: &Machine, there: &[fly::Machine]) -> Option<Finding> {
         (Starting | Resuming, Some(At::Stopped | At::Failed)) => Some(Finding::Stalled(machine.id)),
         (Ready | Draining | Starting | Resuming | Suspending | Suspended, Some(_)) => None,
     }
+}
+
+/// Whether nothing has to be done for it to be gone.
+fn is_going(state: fly::MachineState) -> bool {
+    matches!(state, fly::MachineState::Destroying | fly::MachineState::Destroyed | fly::MachineState::LaunchFailed)
 }
 
 fn is_ours(found: &fly::Machine, pool: &str) -> bool {

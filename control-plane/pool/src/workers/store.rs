@@ -17,7 +17,7 @@ kernel::sql! {
     AVAILABLE: "SELECT w.*, m.repositories, m.state_since FROM workers w JOIN machines m ON m.id = w.machine_id \
                 WHERE m.state = 'ready' AND w.status <> 'disabled' AND w.current_load < w.capacity \
                   AND w.last_heartbeat >= $1 ORDER BY w.current_load, w.last_heartbeat DESC, w.id";
-    DISABLED: "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
+    DISABLED_WITH_WORK: "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
                WHERE w.status = 'disabled' AND w.current_load > 0 ORDER BY w.id";
     REGISTER: "INSERT INTO workers (id, machine_id, boot, worker_type, capacity, current_load, status, last_heartbeat, \
                                     registered_at, metadata) \
@@ -33,8 +33,10 @@ kernel::sql! {
     ENABLE: "UPDATE workers SET last_heartbeat = $2, \
                     status = CASE WHEN current_load > 0 THEN 'active' ELSE 'idle' END WHERE machine_id = $1";
     DISABLE: "UPDATE workers SET status = 'disabled' WHERE machine_id = $1";
-    DISABLE_SILENT: "UPDATE workers SET status = 'disabled' WHERE status <> 'disabled' AND last_heartbeat < $1 \
-                     AND (machine_id IS NULL OR machine_id IN (SELECT id FROM machines WHERE state = 'ready'))";
+    STALE: "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
+            WHERE w.last_heartbeat < $1 AND (m.id IS NULL OR m.state = 'ready') ORDER BY w.last_heartbeat, w.id";
+    DISABLE_ONE: "UPDATE workers SET status = 'disabled' WHERE id = $1";
+    TOUCH_ALL: "UPDATE workers SET last_heartbeat = $1 WHERE last_heartbeat < $1 AND status <> 'disabled'";
     SET_LOAD: "UPDATE workers SET current_load = $2, status = CASE WHEN status = 'disabled' THEN status \
                       WHEN $2 > 0 THEN 'active' ELSE 'idle' END WHERE id = $1";
     REMOVE: "DELETE FROM workers WHERE id = $1";
@@ -96,8 +98,8 @@ pub(super) async fn available(tx: &mut Tx, heard_since: DateTime<Utc>) -> Result
     Ok(workers(fetch_all!(tx, Row, AVAILABLE, heard_since)?))
 }
 
-pub(super) async fn disabled(tx: &mut Tx) -> Result<Vec<Worker>> {
-    Ok(workers(fetch_all!(tx, Row, DISABLED)?))
+pub(super) async fn disabled_with_work(tx: &mut Tx) -> Result<Vec<Worker>> {
+    Ok(workers(fetch_all!(tx, Row, DISABLED_WITH_WORK)?))
 }
 
 pub(super) async fn register(
@@ -145,8 +147,20 @@ pub(super) async fn disable_of_machine(tx: &mut Tx, machine: MachineId) -> Resul
     Ok(())
 }
 
-pub(super) async fn disable_silent_since(tx: &mut Tx, since: DateTime<Utc>) -> Result<u64> {
-    Ok(execute!(tx, DISABLE_SILENT, since)?)
+/// Workers that were silent since then, though nobody put their machine to sleep.
+pub(super) async fn stale(tx: &mut Tx, since: DateTime<Utc>) -> Result<Vec<Worker>> {
+    Ok(workers(fetch_all!(tx, Row, STALE, since)?))
+}
+
+pub(super) async fn disable(tx: &mut Tx, id: WorkerId) -> Result<()> {
+    execute!(tx, DISABLE_ONE, id.uuid())?;
+    Ok(())
+}
+
+/// Counts everybody as heard at least then.
+pub(super) async fn touch_all(tx: &mut Tx, at: DateTime<Utc>) -> Result<()> {
+    execute!(tx, TOUCH_ALL, at)?;
+    Ok(())
 }
 
 pub(super) async fn set_load(tx: &mut Tx, id: WorkerId, load: i32) -> Result<()> {

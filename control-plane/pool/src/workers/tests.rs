@@ -77,8 +77,10 @@ kernel::on_both! { migrations();
         disable_stale(&ctx).await.expect("looks");
         assert_eq!(list(&ctx).await.expect("lists")[0].status, WorkerStatus::Idle, "after 4:59");
         ctx.clock.advance(Duration::from_secs(2));
-        disable_stale(&ctx).await.expect("looks");
+        let stale = disable_stale(&ctx).await.expect("looks");
+        assert_eq!(stale.len(), 1);
         assert_eq!(list(&ctx).await.expect("lists")[0].status, WorkerStatus::Disabled, "after 5:01");
+        assert_eq!(state(&ctx).await, MachineState::Starting, "and its machine is started anew");
     }
 
     async fn a_batch_ends_with_a_checkpoint_and_sleep_and_a_poll_ends_the_sleep(ctx) {
@@ -116,8 +118,8 @@ kernel::on_both! { migrations();
     async fn a_worker_registered_by_hand_lives_by_its_heartbeats(ctx) {
         let worker = add(&ctx, "claude_code", 3, serde_json::json!({"team": "a"})).await.expect("adds");
         ctx.clock.advance(Duration::from_secs(301));
-        disable_stale(&ctx).await.expect("looks");
-        assert_eq!(list(&ctx).await.expect("lists")[0].status, WorkerStatus::Disabled);
+        let stale = disable_stale(&ctx).await.expect("looks");
+        assert_eq!(stale.iter().map(|worker| (worker.id, worker.status)).collect::<Vec<_>>(), [(worker.id, WorkerStatus::Disabled)]);
         let back = heartbeat_by_hand(&ctx, worker.id, Some(2)).await.expect("heard");
         assert_eq!((back.status, back.current_load, back.last_heartbeat), (WorkerStatus::Active, 2, ctx.now()));
         assert_eq!(heartbeat_by_hand(&ctx, worker.id, Some(4)).await.expect_err("over capacity").code(), "invalid");

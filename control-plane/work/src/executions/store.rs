@@ -15,6 +15,7 @@ kernel::sql! {
                                      lease_until, cost_micros, phases) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10)";
     GET: "SELECT * FROM executions WHERE tenant_id = $1 AND id = $2";
+    OF_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND id = $2";
     LOCK_OF_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND id = $2" + lock;
     OF_TASK: "SELECT * FROM executions WHERE tenant_id = $1 AND task_id = $2 ORDER BY number DESC";
     NEWEST_OF_LIST: "SELECT * FROM executions WHERE id IN (SELECT execution_id FROM tasks WHERE tenant_id = $1 \
@@ -113,6 +114,10 @@ pub(super) async fn insert(tx: &mut Tx, execution: &Execution) -> Result<()> {
 
 pub(crate) async fn get(tx: &mut Tx, tenant: TenantId, id: ExecutionId) -> Result<Option<Execution>> {
     Ok(fetch_optional!(tx, Row, GET, tenant.uuid(), id.uuid())?.map(Execution::from))
+}
+
+pub(crate) async fn of_worker(tx: &mut Tx, worker: WorkerId, id: ExecutionId) -> Result<Option<Execution>> {
+    Ok(fetch_optional!(tx, Row, OF_WORKER, worker.uuid(), id.uuid())?.map(Execution::from))
 }
 
 pub(crate) async fn lock_of_worker(tx: &mut Tx, worker: WorkerId, id: ExecutionId) -> Result<Option<Execution>> {

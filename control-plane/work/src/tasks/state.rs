@@ -43,6 +43,16 @@ pub(crate) fn step(status: TaskStatus, event: Event) -> Result<TaskStatus, Illeg
     })
 }
 
+/// What an outcome means for a task: a lost worker must not bring back what somebody has called off,
+/// and not for ever what may be what kills workers. `losses` counts this one in.
+pub(crate) fn end_of(outcome: Outcome, is_called_off: bool, losses: i32, losses_max: i32) -> Event {
+    match outcome {
+        Outcome::WorkerLost if is_called_off => Event::Finish(Outcome::Cancelled),
+        Outcome::WorkerLost if losses >= losses_max => Event::LostTooOften,
+        outcome => Event::Finish(outcome),
+    }
+}
+
 fn after(outcome: Outcome) -> TaskStatus {
     match outcome {
         Outcome::Succeeded => Completed,
@@ -94,6 +104,14 @@ mod tests {
             };
             assert_eq!(step(Failed, event), expect);
         }
+    }
+
+    #[test]
+    fn a_lost_worker_brings_nothing_back_that_was_called_off_and_nothing_for_ever() {
+        assert_eq!(end_of(Outcome::WorkerLost, false, 1, 3), Event::Finish(Outcome::WorkerLost));
+        assert_eq!(end_of(Outcome::WorkerLost, true, 1, 3), Event::Finish(Outcome::Cancelled));
+        assert_eq!(end_of(Outcome::WorkerLost, false, 3, 3), Event::LostTooOften);
+        assert_eq!(end_of(Outcome::Succeeded, true, 3, 3), Event::Finish(Outcome::Succeeded));
     }
 
     #[test]

@@ -20,9 +20,10 @@ kernel::sql! {
            ORDER BY priority DESC, created_at, id LIMIT $4 OFFSET $5";
     COUNT: "SELECT count(*) FROM tasks WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR status = $2) \
             AND (CAST($3 AS SMALLINT) IS NULL OR priority = $3)";
-    UPDATE: "UPDATE tasks SET title = coalesce($3, title), description = coalesce($4, description), \
-                    status = coalesce($5, status), priority = coalesce($6, priority), \
-                    effort_estimate = coalesce($7, effort_estimate), updated_at = $8 WHERE id = $1 AND status = $2";
+    UPDATE: "UPDATE tasks SET title = coalesce($2, title), description = coalesce($3, description), \
+                    status = coalesce($4, status), priority = coalesce($5, priority), \
+                    effort_estimate = coalesce($6, effort_estimate), updated_at = $7, \
+                    losses = CASE WHEN $4 = 'ready' THEN 0 ELSE losses END WHERE id = $1";
     SET_STATUS: "UPDATE tasks SET status = $3, updated_at = $4, \
                         cancel_requested_at = CASE WHEN $3 = 'in_progress' THEN cancel_requested_at END \
                  WHERE id = $1 AND status = $2";
@@ -140,12 +141,12 @@ pub(super) async fn count(tx: &mut Tx, tenant: TenantId, filter: Filter) -> Resu
     Ok(count)
 }
 
-pub(super) async fn update(tx: &mut Tx, task: &Task, change: &TaskChange, now: DateTime<Utc>) -> Result<()> {
+/// Changes what the change names, of a task that is locked.
+pub(super) async fn update(tx: &mut Tx, id: TaskId, change: &TaskChange, now: DateTime<Utc>) -> Result<()> {
     execute!(
         tx,
         UPDATE,
-        task.id.uuid(),
-        task.status.as_str(),
+        id.uuid(),
         change.title.as_deref(),
         change.description.as_deref(),
         change.status.map(TaskStatus::as_str),

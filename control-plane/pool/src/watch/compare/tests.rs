@@ -22,6 +22,8 @@ fn row(state: MachineState) -> Machine {
         state_since: before,
         next_try_at: before,
         failures: 0,
+        restarts: 0,
+        report_by: None,
         error: None,
         volume_id: VolumeId::mint(before, [2; 10]),
         volume_name: "sprite_p1_a".into(),
@@ -71,6 +73,22 @@ fn a_row_follows_what_happened_to_its_machine() {
     check(Creating, None, None);
     check(Destroying, None, None);
     check(Starting, Some("stopped"), None);
+}
+
+#[test]
+fn a_row_without_an_id_is_found_by_its_name_and_not_taken_for_gone() {
+    let known = Known { machines: vec![Machine { provider_id: None, ..row(MachineState::Ready) }], ..Known::default() };
+    let found = compare(&known, &[there("m1", "sprite-a", POOL, "started")], &[], POOL, began());
+    let expect = Finding::Nameless { id: known.machines[0].id, provider_id: "m1".into(), region: "iad".into() };
+    assert_eq!(found, [expect]);
+}
+
+#[test]
+fn what_is_being_destroyed_is_no_orphan() {
+    let mut volume = volume("vol_2", "sprite_p1_b");
+    volume.state = "pending_destroy".into();
+    let found = compare(&Known::default(), &[there("m2", "sprite-b", POOL, "destroying")], &[volume], POOL, began());
+    assert_eq!(found, []);
 }
 
 #[test]
