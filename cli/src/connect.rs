@@ -13,6 +13,8 @@ use crate::invocation::Invocation;
 
 /// The variable that holds the API key.
 pub(crate) const API_KEY: &str = "BIFROST_API_KEY";
+/// The variables that hold an API key, the first one first; a server takes its first key from them too.
+const KEY_VARIABLES: [&str; 2] = [API_KEY, "CAIRN_API_KEY"];
 /// The name of the key's file in the data directory.
 const API_KEY_FILE: &str = "api-key";
 /// How often a call that may be repeated is made before it has failed.
@@ -32,8 +34,8 @@ pub(crate) struct Server {
 /// Where the key came from, for the person whose key is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum KeySource {
-    /// `BIFROST_API_KEY`
-    Variable,
+    /// The variable of this name.
+    Variable(&'static str),
     /// `--api-key-file`, or the data directory's own.
     File(PathBuf),
     /// The embedded system's.
@@ -103,12 +105,25 @@ pub(crate) fn key_file(global: &Global) -> PathBuf {
     global.api_key_file.clone().unwrap_or_else(|| global.data.join(API_KEY_FILE))
 }
 
-/// The key: from the file that was named, else from the variable, else from the data directory.
+/// The key, where there must be one.
 pub(crate) fn read_key(global: &Global, vars: &Vars) -> anyhow::Result<(String, KeySource)> {
+    find_key(global, vars)?.ok_or_else(|| {
+        let cure = format!(
+            "set {API_KEY}, or name the server's data directory with --data or its key's file with --api-key-file; `bifrost up` makes one"
+        );
+        let shown = key_file(global).display().to_string();
+        failure(Code::Configuration, format!("no API key: {API_KEY} is not set and there is no file {shown}"), cure)
+    })
+}
+
+/// The key: from the file that was named, else from a variable, else from the data directory.
+/// Nothing when the data directory has none yet; none is made.
+pub(crate) fn find_key(global: &Global, vars: &Vars) -> anyhow::Result<Option<(String, KeySource)>> {
+    let variable = KEY_VARIABLES.into_iter().find_map(|name| Some((name, vars.text(name)?)));
     if global.api_key_file.is_none()
-        && let Some(key) = vars.text(API_KEY)
+        && let Some((name, key)) = variable
     {
-        return Ok((header_safe(key, API_KEY)?, KeySource::Variable));
+        return Ok(Some((header_safe(key, name)?, KeySource::Variable(name))));
     }
     let path = key_file(global);
     let shown = path.display().to_string();
@@ -116,11 +131,14 @@ pub(crate) fn read_key(global: &Global, vars: &Vars) -> anyhow::Result<(String, 
         let cure = "its owner is whoever started the server: ask them, or set BIFROST_API_KEY";
         failure(Code::NoPermission, format!("the key file {shown} cannot be read: {error}"), cure)
     })?;
-    let key = key.ok_or_else(|| {
-        let cure = format!("set {API_KEY}, or name the server's data directory with --data or its key's file with --api-key-file; `bifrost up` makes one");
-        failure(Code::Configuration, format!("no API key: {API_KEY} is not set and there is no file {shown}"), cure)
-    })?;
-    Ok((header_safe(&key, &shown)?, KeySource::File(path)))
+    match key {
+        Some(key) => Ok(Some((header_safe(&key, &shown)?, KeySource::File(path)))),
+        None if global.api_key_file.is_some() => {
+            let cure = "name the one that the server's data directory has, or leave --api-key-file out";
+            Err(failure(Code::Configuration, format!("there is no key file {shown}"), cure))
+        }
+        None => Ok(None),
+    }
 }
 
 fn header_safe(key: &str, place: &str) -> anyhow::Result<String> {
@@ -177,8 +195,8 @@ fn explain(error: client::Error, base: &str, key: &KeySource) -> Failure {
 
 fn key_cure(key: &KeySource) -> String {
     match key {
-        KeySource::Variable => {
-            format!("the key comes from {API_KEY}; the server's own is in the file api-key of its data directory")
+        KeySource::Variable(name) => {
+            format!("the key comes from {name}; the server's own is in the file api-key of its data directory")
         }
         KeySource::File(path) => {
             format!(

@@ -12,15 +12,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use client::control::Control;
+use tokio::time::{Instant, sleep};
 
-use crate::args::UpArguments;
+use crate::args::{DEFAULT_LISTEN, UpArguments};
+use crate::connect::{self, KeySource};
 use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
-use addresses::Addresses;
+use addresses::{Addresses, Listen};
 use system::{System, Wanted};
 
 /// How long the end of a batch may take before the system stops without it.
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);
+/// How long another command's system may take to answer, or to leave the data directory.
+const TURN_LIMIT: Duration = Duration::from_secs(10);
+const TURN_BEAT: Duration = Duration::from_millis(100);
 
 /// A system to use for one command.
 pub(crate) struct Embedded {
@@ -33,34 +38,54 @@ pub(crate) struct Embedded {
 
 /// Brings the system up in the data directory, or finds the one that is up there.
 pub(crate) async fn start_embedded(invocation: &Invocation, data: &Path) -> anyhow::Result<Embedded> {
-    // Whoever answers has the directory; if nobody does, its lock is free or about to be.
-    if let Some(running) = find_running(invocation, data).await? {
-        return Ok(running);
-    }
-    let lock = take(data)?;
+    let lock = match turn(invocation, data).await? {
+        Turn::Own(lock) => lock,
+        Turn::Running(running) => return Ok(running),
+    };
     // One command, one batch: its machine goes to sleep as soon as it has nothing to do.
-    let wanted = Wanted { listen: None, database_url: None, suspend_after_ms: Some(0) };
+    let listen = Listen::Preferably(DEFAULT_LISTEN.parse().expect("an address"));
+    let wanted = Wanted { listen, database_url: None, suspend_after_ms: Some(0) };
     let system = System::start(invocation, data, lock, &wanted).await?;
     Ok(Embedded { url: system.addresses.control_url(), api_key: system.api_key.clone(), own: Some(system) })
 }
 
-/// The system that is up in the data directory, if one answers there.
-async fn find_running(invocation: &Invocation, data: &Path) -> anyhow::Result<Option<Embedded>> {
-    if system::lock(data, Duration::ZERO)?.is_some() {
-        return Ok(None);
+/// Whose turn it is in the data directory.
+enum Turn {
+    /// This command's.
+    Own(File),
+    /// That of a system which answers.
+    Running(Embedded),
+}
+
+/// Waits until the directory is free or its system answers: one that starts or stops does neither.
+async fn turn(invocation: &Invocation, data: &Path) -> anyhow::Result<Turn> {
+    let deadline = Instant::now() + TURN_LIMIT;
+    loop {
+        if let Some(lock) = system::lock(data, Duration::ZERO)? {
+            return Ok(Turn::Own(lock));
+        }
+        if let Some(running) = find_running(invocation, data).await? {
+            return Ok(Turn::Running(running));
+        }
+        if Instant::now() >= deadline {
+            return Err(in_use(data));
+        }
+        sleep(TURN_BEAT).await;
     }
+}
+
+/// The system that another process has up in the data directory, if it answers.
+async fn find_running(invocation: &Invocation, data: &Path) -> anyhow::Result<Option<Embedded>> {
     let Some(addresses) = Addresses::read(data)? else { return Ok(None) };
-    let api_key = control_plane::api_key_of(data, &invocation.chance)?;
+    let Some((api_key, _)) = connect::find_key(&invocation.global, &invocation.vars)? else { return Ok(None) };
     let url = addresses.control_url();
     let answers = Control::new(&url, &api_key).ready().await.is_ok();
     Ok(answers.then_some(Embedded { url, api_key, own: None }))
 }
 
-fn take(data: &Path) -> anyhow::Result<File> {
-    system::lock(data, kit::lock::PATIENCE)?.ok_or_else(|| {
-        let message = format!("another bifrost uses the data directory {}", data.display());
-        failure(Code::TryLater, message, "stop it, or name another directory with --data DIR")
-    })
+fn in_use(data: &Path) -> anyhow::Error {
+    let message = format!("another bifrost uses the data directory {}", data.display());
+    failure(Code::TryLater, message, "stop it, or name another directory with --data DIR")
 }
 
 impl Embedded {
@@ -76,36 +101,47 @@ impl Embedded {
 /// Runs the system until it is told to stop.
 pub(crate) async fn up(invocation: &Invocation, arguments: &UpArguments) -> anyhow::Result<()> {
     let data = invocation.prepare_data()?;
-    let lock = take(&data)?;
+    let lock = system::lock(&data, kit::lock::PATIENCE)?.ok_or_else(|| in_use(&data))?;
     let wanted = Wanted {
-        listen: Some(arguments.listen),
+        listen: Listen::Exactly(arguments.listen),
         database_url: arguments.database.database_url.clone(),
         suspend_after_ms: None,
     };
     let system = System::start(invocation, &data, lock, &wanted).await?;
-    welcome(invocation, &system, &data)?;
+    welcome(invocation, &system)?;
     kit::tasks::termination().await;
     invocation.output.say("stopping; tasks that run are ended here and go on at the next start");
-    system.stop().await;
-    Ok(())
+    tokio::select! {
+        () = system.stop() => Ok(()),
+        () = kit::tasks::termination() => {
+            let message = "interrupted before everything had stopped";
+            Err(failure(Code::Cancelled, message, "the next `bifrost up` takes over what is left"))
+        }
+    }
 }
 
-fn welcome(invocation: &Invocation, system: &System, data: &Path) -> anyhow::Result<()> {
+fn welcome(invocation: &Invocation, system: &System) -> anyhow::Result<()> {
     let output = invocation.output;
     let addresses = &system.addresses;
-    let key = data.join(control_plane::API_KEY_FILE);
+    let (key_variable, key_file) = match &system.key_source {
+        KeySource::Variable(name) => (Some(*name), None),
+        KeySource::File(path) => (None, Some(path)),
+        KeySource::Embedded => (None, None),
+    };
     if output.is_json {
         return output.json(&serde_json::json!({
             "control_plane": addresses.control_url(),
             "event_store": addresses.events_url(),
             "machines_api": addresses.emulator_url(),
-            "api_key_file": key,
+            "api_key_file": key_file,
+            "api_key_variable": key_variable,
         }));
     }
     output.line(&format!("control plane   {}", addresses.control_url()))?;
     output.line(&format!("event store     {}", addresses.events_url()))?;
     output.line(&format!("machines API    {}", addresses.emulator_url()))?;
-    output.line(&format!("API key         {}", key.display()))?;
+    let key = key_file.map(|path| path.display().to_string()).or(key_variable.map(|name| format!("${name}")));
+    output.line(&format!("API key         {}", key.unwrap_or_default()))?;
     output.line("")?;
     output.line("try it:  bifrost run --repo . -- git log -1 --oneline")?;
     Ok(())

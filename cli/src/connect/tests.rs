@@ -27,7 +27,7 @@ fn the_named_file_comes_before_the_variable_and_that_before_the_data_directory()
 
     let mut global = global(None, data.path());
     assert_eq!(read_key(&global, &unset).expect("a key"), ("from-data".into(), KeySource::File(own)));
-    assert_eq!(read_key(&global, &set).expect("a key"), ("from-variable".into(), KeySource::Variable));
+    assert_eq!(read_key(&global, &set).expect("a key"), ("from-variable".into(), KeySource::Variable(API_KEY)));
     global.api_key_file = Some(named.clone());
     assert_eq!(read_key(&global, &set).expect("a key"), ("from-file".into(), KeySource::File(named)));
 }
@@ -41,6 +41,16 @@ fn a_missing_or_broken_key_is_a_matter_of_configuration() {
         std::fs::write(data.path().join("api-key"), broken).expect("writes");
         assert_eq!(code(read_key(&global, &Vars::default())), Code::Configuration, "{broken:?}");
     }
+}
+
+#[test]
+fn looking_for_a_key_trims_it_and_makes_no_file() {
+    let data = tempfile::tempdir().expect("a directory");
+    let global = global(None, data.path());
+    assert_eq!(find_key(&global, &Vars::default()).expect("looks"), None);
+    assert!(!data.path().join("api-key").exists());
+    let set = Vars::from_pairs([("CAIRN_API_KEY", " key \n")]);
+    assert_eq!(find_key(&global, &set).expect("looks"), Some(("key".into(), KeySource::Variable("CAIRN_API_KEY"))));
 }
 
 #[test]
@@ -62,7 +72,7 @@ fn every_refusal_has_its_code() {
     let refused = |status, code: &str| {
         client::Error::Refused(Box::new(Problem::new(status, "title", code, "what the server says").at("field")))
     };
-    let explained = |error| explain(error, "http://x", &KeySource::Variable);
+    let explained = |error| explain(error, "http://x", &KeySource::Variable(API_KEY));
     for (status, code) in [
         (400, Code::Data),
         (401, Code::NoPermission),
@@ -89,7 +99,7 @@ async fn a_server_that_is_not_there_is_said_to_be_so() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
     let base = format!("http://127.0.0.1:{port}");
     let error = Control::new(&base, "key").ready().await.expect_err("nobody answers");
-    let failure = explain(error, &base, &KeySource::Variable);
+    let failure = explain(error, &base, &KeySource::Variable(API_KEY));
     assert_eq!(failure.code, Code::Unavailable);
     assert!(failure.help.expect("a cure").contains("is `bifrost up` running?"));
 }

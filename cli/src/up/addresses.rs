@@ -11,6 +11,8 @@ use tokio::net::TcpListener;
 use crate::exit::{Code, failure};
 
 const FILE: &str = "addresses.json";
+/// Any port of this computer.
+const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// The addresses of a local system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +20,15 @@ pub(super) struct Addresses {
     pub(super) control: SocketAddr,
     pub(super) events: SocketAddr,
     pub(super) emulator: SocketAddr,
+}
+
+/// Where the control plane is to listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listen {
+    /// There, or not at all.
+    Exactly(SocketAddr),
+    /// Where it was, else there, so that machines which are asleep find a later system too; else anywhere.
+    Preferably(SocketAddr),
 }
 
 /// The bound listeners.
@@ -36,14 +47,16 @@ impl Addresses {
     }
 
     /// Binds all three: the control plane where it was asked to be, the others where they were.
-    pub(super) async fn bind(data: &Path, listen: Option<SocketAddr>) -> anyhow::Result<(Self, Listeners)> {
+    pub(super) async fn bind(data: &Path, listen: Listen) -> anyhow::Result<(Self, Listeners)> {
         let earlier = Self::read(data)?;
         let control = match listen {
-            Some(address) => bind_exactly(address).await?,
-            None => bind_preferably(earlier.as_ref().map(|earlier| earlier.control)).await?,
+            Listen::Exactly(address) => bind_exactly(address).await?,
+            Listen::Preferably(usual) => {
+                bind_preferably(earlier.iter().map(|earlier| earlier.control).chain([usual])).await?
+            }
         };
-        let events = bind_preferably(earlier.as_ref().map(|earlier| earlier.events)).await?;
-        let emulator = bind_preferably(earlier.as_ref().map(|earlier| earlier.emulator)).await?;
+        let events = bind_preferably(earlier.iter().map(|earlier| earlier.events)).await?;
+        let emulator = bind_preferably(earlier.iter().map(|earlier| earlier.emulator)).await?;
         let addresses =
             Self { control: control.local_addr()?, events: events.local_addr()?, emulator: emulator.local_addr()? };
         let text = serde_json::to_vec_pretty(&addresses)?;
@@ -77,14 +90,14 @@ async fn bind_exactly(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-async fn bind_preferably(address: Option<SocketAddr>) -> anyhow::Result<TcpListener> {
-    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    if let Some(address) = address.filter(|address| address.ip().is_loopback())
-        && let Ok(listener) = TcpListener::bind(address).await
-    {
-        return Ok(listener);
+/// The first of the addresses that is this computer's own and free, else any port.
+async fn bind_preferably(addresses: impl IntoIterator<Item = SocketAddr>) -> anyhow::Result<TcpListener> {
+    for address in addresses.into_iter().filter(|address| address.ip().is_loopback()) {
+        if let Ok(listener) = TcpListener::bind(address).await {
+            return Ok(listener);
+        }
     }
-    bind_exactly(anywhere).await
+    bind_exactly(ANYWHERE).await
 }
 
 #[cfg(test)]
@@ -94,13 +107,28 @@ mod tests {
     #[tokio::test]
     async fn a_restarted_system_listens_where_it_did_and_a_taken_port_is_named() {
         let data = tempfile::tempdir().expect("a directory");
-        let (first, listeners) = Addresses::bind(data.path(), None).await.expect("binds");
-        let refused = Addresses::bind(data.path(), Some(first.control)).await.err().expect("taken").to_string();
+        let anywhere = Listen::Preferably(ANYWHERE);
+        let (first, listeners) = Addresses::bind(data.path(), anywhere).await.expect("binds");
+        let refused = Addresses::bind(data.path(), Listen::Exactly(first.control)).await;
+        let refused = refused.err().expect("taken").to_string();
         assert!(refused.contains(&first.control.to_string()), "{refused}");
         drop(listeners);
-        let (second, _) = Addresses::bind(data.path(), None).await.expect("binds again");
+        let (second, _) = Addresses::bind(data.path(), anywhere).await.expect("binds again");
         assert_eq!(first, second);
         assert_eq!(Addresses::read(data.path()).expect("reads"), Some(second));
+    }
+
+    #[tokio::test]
+    async fn a_new_system_prefers_the_usual_address_and_goes_elsewhere_only_when_it_is_taken() {
+        let usual = TcpListener::bind(ANYWHERE).await.expect("a port");
+        let address = usual.local_addr().expect("bound");
+        let bind = async || {
+            let data = tempfile::tempdir().expect("a directory");
+            Addresses::bind(data.path(), Listen::Preferably(address)).await.expect("binds").0.control
+        };
+        assert_ne!(bind().await, address);
+        drop(usual);
+        assert_eq!(bind().await, address);
     }
 
     #[test]

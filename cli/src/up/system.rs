@@ -2,7 +2,6 @@
 //! decides any more, then the machines end, then those who listen to them.
 
 use std::fs::File;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +9,8 @@ use control_plane::ControlPlane;
 use kit::{Tasks, Vars};
 use serde_json::json;
 
-use super::addresses::{Addresses, Listeners};
+use super::addresses::{Addresses, Listen, Listeners};
+use crate::connect::{self, KeySource};
 use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
 
@@ -26,6 +26,7 @@ const EVENTS_LIMIT: Duration = Duration::from_secs(10);
 pub(super) struct System {
     pub(super) addresses: Addresses,
     pub(super) api_key: String,
+    pub(super) key_source: KeySource,
     control: ControlPlane,
     emulator: Tasks,
     events: Tasks,
@@ -34,9 +35,9 @@ pub(super) struct System {
 
 /// What the command line says of a local system.
 pub(super) struct Wanted {
-    /// Where the control plane must listen; anywhere on this computer when absent.
-    pub(super) listen: Option<SocketAddr>,
-    /// Its database, if it is not the embedded one.
+    /// Where the control plane listens.
+    pub(super) listen: Listen,
+    /// Its database, if it is not the one in the data directory.
     pub(super) database_url: Option<String>,
     /// When a batch counts as over, if not after the usual time.
     pub(super) suspend_after_ms: Option<u64>,
@@ -61,13 +62,15 @@ impl System {
         let (clock, chance) = (invocation.clock.clone(), invocation.chance.clone());
         let (addresses, listeners) = Addresses::bind(data, wanted.listen).await?;
         let Listeners { control, events, emulator } = listeners;
-        let mut vars = compose(invocation, data, &addresses, wanted)?;
+        let own_key = || KeySource::File(data.join(control_plane::API_KEY_FILE));
+        let (api_key, key_source) = connect::find_key(&invocation.global, &invocation.vars)?.unzip();
+        let mut vars = compose(invocation, data, &addresses, wanted, api_key)?;
         let metrics = kit::telemetry::init_metrics();
         let event_tasks = Tasks::new();
         let event_config = event_store::Config::from_vars(&mut vars, data.join("events"));
         let emulator_tasks = Tasks::new();
         let emulator_config = emulator::Config::from_vars(data.join("emulator"), &mut vars);
-        let control_config = control_plane::Config::from_vars(&mut vars, data, wanted.database_url.as_deref(), &chance);
+        let control_config = control_plane::Config::from_vars(&mut vars, data, None, &chance);
         vars.finish()?;
         let (event_config, mut control_config) =
             event_config.zip(control_config).expect("whatever is missing was a problem");
@@ -76,7 +79,8 @@ impl System {
         event_store::start(event_config, events, clock.clone(), None, &event_tasks).await?;
         emulator::start(emulator_config, emulator, clock.clone(), chance.clone(), &emulator_tasks).await?;
         let control = control_plane::start(control_config, control, clock, chance, metrics).await?;
-        Ok(Self { addresses, api_key, control, emulator: emulator_tasks, events: event_tasks, _lock: lock })
+        let key_source = key_source.unwrap_or_else(own_key);
+        Ok(Self { addresses, api_key, key_source, control, emulator: emulator_tasks, events: event_tasks, _lock: lock })
     }
 
     /// Waits until no machine has anything to do, at most so long.
@@ -98,7 +102,13 @@ impl System {
 }
 
 /// The environment that the parts would have if they were deployed: they find each other by URL.
-fn compose(invocation: &Invocation, data: &Path, addresses: &Addresses, wanted: &Wanted) -> anyhow::Result<Vars> {
+fn compose(
+    invocation: &Invocation,
+    data: &Path,
+    addresses: &Addresses,
+    wanted: &Wanted,
+    api_key: Option<String>,
+) -> anyhow::Result<Vars> {
     let secret = control_plane::secret_of(data, EVENT_SECRET_FILE, &invocation.chance)?;
     let machines_token = || format!("{}\n", invocation.chance.hex::<20>());
     let machines_token = kit::files::read_or_create(&data.join(MACHINES_TOKEN_FILE), 0o600, machines_token)?;
@@ -112,10 +122,13 @@ fn compose(invocation: &Invocation, data: &Path, addresses: &Addresses, wanted: 
         ("BIFROST_PUBLIC_URL", addresses.control_url()),
         ("BIFROST_RUNNER_COMMAND", runner.to_string()),
         ("BIFROST_ALLOW_LOCAL_REPOSITORIES", "true".into()),
+        // Set even where it is empty: what the shell has may be another program's database.
+        ("DATABASE_URL", wanted.database_url.clone().unwrap_or_default()),
     ];
     let vars = invocation.vars.clone().with(settings);
     let batch_end = wanted.suspend_after_ms.map(|ms| ("BIFROST_SUSPEND_AFTER_MS", ms.to_string()));
-    Ok(vars.with(batch_end))
+    let api_key = api_key.map(|key| (connect::API_KEY, key));
+    Ok(vars.with(batch_end).with(api_key))
 }
 
 /// Local runners use this computer's tools, so they need what the tools find their way by.

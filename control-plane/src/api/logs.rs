@@ -1,6 +1,9 @@
 //! A task's record as it is written, as server-sent events: `event` (a stored
 //! event, with its place as the id), `waiting` (why the task waits, whenever
-//! that changes) and, once, `end` (the task).
+//! that changes) and, once, `end` (the task). A stream that cannot go on says
+//! `error` and has no `end`.
+
+mod feed;
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -9,11 +12,12 @@ use access::permission::TasksRead;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use client::sse::{Message, Messages};
+use client::sse::Message;
 use futures_util::Stream;
+use futures_util::future::Either;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep, sleep_until};
-use wire::event::StoredEvent;
+use tokio::time::{Instant, sleep_until};
+use wire::event::{StoredEvent, kind};
 use wire::id::{TaskId, TenantId};
 use wire::problem::Problem;
 use wire::task::TaskStatus;
@@ -23,8 +27,10 @@ use work::tasks;
 use super::App;
 use super::body::{Id, Parameters};
 use super::caller::Allowed;
+use super::events::unavailable;
 use super::problem::ApiError;
 use super::record::Record;
+use feed::Feed;
 
 /// A comment is sent this often, so that a dead connection is noticed.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
@@ -32,8 +38,8 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(5);
 /// How often a waiting task's reason is looked at.
 const WHY_EVERY: Duration = Duration::from_millis(500);
-/// Between tries to reach the event store.
-const RECONNECT: Duration = Duration::from_millis(250);
+/// However often tasks change, the own one is not looked at more often than this because of it.
+const CHANGES_EVERY: Duration = Duration::from_millis(20);
 /// Events of one page, where nothing is followed.
 const PAGE: u32 = 1_000;
 
@@ -51,7 +57,7 @@ pub(super) struct LogsQuery {
     get, path = "/tasks/{id}/logs", tag = "tasks",
     params(("id" = TaskId, Path), LogsQuery, ("last-event-id" = Option<u64>, Header, description = "Resume behind it")),
     responses((status = 200, description = "text/event-stream of event, waiting and end"),
-              (status = 401, body = Problem), (status = 404, body = Problem)))]
+              (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn logs(
     State(app): State<App>,
     Allowed(caller, _): Allowed<TasksRead>,
@@ -61,30 +67,55 @@ pub(super) async fn logs(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     tasks::get(&app.ctx, caller.tenant, id).await?;
     let after = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0);
-    let follower = Follower { app, tenant: caller.tenant, task: id, after, record: Record::default(), told: None };
-    let stream = async_stream::stream! {
-        let mut follower = follower;
-        if query.follow {
-            let mut messages = None;
-            let mut steps = Steps::new(&follower.app);
-            loop {
-                let step = steps.next(&mut follower, &mut messages).await;
-                for event in step.say {
-                    yield Ok(event);
+    let mut follower = Follower::new(app, caller.tenant, id, after);
+    let stream = if query.follow {
+        Either::Left(followed(follower))
+    } else {
+        // Asked for before the answer begins, so that a store that is away is told by the status.
+        let first = follower.page().await.map_err(unavailable)?;
+        Either::Right(written(follower, first))
+    };
+    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE)))
+}
+
+/// The record until the task's end.
+fn followed(mut follower: Follower) -> impl Stream<Item = Result<Event, Infallible>> {
+    async_stream::stream! {
+        let mut steps = Steps::new(&follower.app);
+        loop {
+            let step = steps.next(&mut follower).await;
+            for event in step.say {
+                yield Ok(event);
+            }
+            if step.is_last {
+                return;
+            }
+        }
+    }
+}
+
+/// The record as far as it is written, of which the first page is known.
+fn written(mut follower: Follower, first: Vec<Event>) -> impl Stream<Item = Result<Event, Infallible>> {
+    async_stream::stream! {
+        let mut page = Ok(first);
+        loop {
+            match page {
+                Ok(events) if events.is_empty() => break,
+                Ok(events) => {
+                    for event in events {
+                        yield Ok(event);
+                    }
                 }
-                if step.is_last {
+                Err(error) => {
+                    tracing::warn!(%error, "a record could not be read to its end");
+                    yield Ok(Event::default().event("error").data("unavailable"));
                     return;
                 }
             }
-        }
-        while let Some(events) = follower.page().await {
-            for event in events {
-                yield Ok(event);
-            }
+            page = follower.page().await;
         }
         yield Ok(follower.end().await);
-    };
-    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE)))
+    }
 }
 
 /// One reader of one task's record.
@@ -95,6 +126,7 @@ struct Follower {
     /// The place of the last event that was passed on.
     after: u64,
     record: Record,
+    feed: Feed,
     /// The last reason that was told.
     told: Option<Why>,
 }
@@ -109,40 +141,38 @@ struct Step {
 /// What a follower wakes for.
 struct Steps {
     changed: tokio::sync::watch::Receiver<()>,
+    looked_at: Instant,
     look_at: Instant,
     give_up_at: Option<Instant>,
 }
 
 impl Steps {
     fn new(app: &App) -> Self {
-        Self { changed: app.ctx.nudges.subscribe(tasks::CHANGED_NUDGE), look_at: Instant::now(), give_up_at: None }
+        let (changed, now) = (app.ctx.nudges.subscribe(tasks::CHANGED_NUDGE), Instant::now());
+        Self { changed, looked_at: now, look_at: now, give_up_at: None }
     }
 
-    async fn next(&mut self, follower: &mut Follower, messages: &mut Option<Messages>) -> Step {
-        if messages.is_none() {
-            *messages = follower.app.events.follow(Some(follower.task), follower.after).await.ok();
-        }
+    async fn next(&mut self, follower: &mut Follower) -> Step {
         let serving = follower.app.serving.clone();
         tokio::select! {
             () = serving.stopping() => Step { say: vec![], is_last: true },
-            message = next_message(messages) => match message {
-                Some(message) => {
-                    let say = follower.pass_on(&message).into_iter().collect();
-                    self.look(follower, say).await
-                }
-                None => {
-                    *messages = None;
-                    self.look(follower, vec![]).await
-                }
+            message = follower.feed.next(follower.after) => match follower.pass_on(&message) {
+                Some((say, true)) => self.look(follower, vec![say]).await,
+                Some((say, false)) => Step { say: vec![say], is_last: false },
+                None => Step::default(),
             },
-            _ = self.changed.changed() => self.look(follower, vec![]).await,
+            _ = self.changed.changed() => {
+                self.look_at = self.look_at.min(self.looked_at + CHANGES_EVERY);
+                Step::default()
+            }
             () = sleep_until(self.look_at) => self.look(follower, vec![]).await,
         }
     }
 
     /// Looks at the task: has it ended, or why does it wait?
     async fn look(&mut self, follower: &mut Follower, mut say: Vec<Event>) -> Step {
-        self.look_at = Instant::now() + WHY_EVERY;
+        self.looked_at = Instant::now();
+        self.look_at = self.looked_at + WHY_EVERY;
         let Ok(task) = tasks::get(&follower.app.ctx, follower.tenant, follower.task).await else {
             return Step { say, is_last: false };
         };
@@ -166,21 +196,18 @@ impl Steps {
     }
 }
 
-async fn next_message(messages: &mut Option<Messages>) -> Option<Message> {
-    match messages {
-        Some(messages) => messages.next().await,
-        None => {
-            sleep(RECONNECT).await;
-            None
-        }
-    }
-}
-
 impl Follower {
-    fn pass_on(&mut self, message: &Message) -> Option<Event> {
+    fn new(app: App, tenant: TenantId, task: TaskId, after: u64) -> Self {
+        let feed = Feed::new(app.events.clone(), task);
+        Self { app, tenant, task, after, record: Record::default(), feed, told: None }
+    }
+
+    /// The event, and whether it may have changed the task.
+    fn pass_on(&mut self, message: &Message) -> Option<(Event, bool)> {
         let event: StoredEvent = serde_json::from_str(&message.data).ok()?;
         self.note(&event);
-        Some(Event::default().event("event").id(event.seq.to_string()).data(&message.data))
+        let passed_on = Event::default().event("event").id(event.seq.to_string()).data(&message.data);
+        Some((passed_on, changes_task(&event.kind)))
     }
 
     fn note(&mut self, event: &StoredEvent) {
@@ -188,18 +215,14 @@ impl Follower {
         self.record.take(event);
     }
 
-    /// The next page of what is there already; nothing at its end, or when the store does not answer.
-    async fn page(&mut self) -> Option<Vec<Event>> {
-        let page = self.app.events.task_events(self.task, self.after, PAGE).await.ok()?;
-        let events: Vec<Event> = page
-            .events
-            .iter()
-            .map(|event| {
-                self.note(event);
-                message("event", event).id(event.seq.to_string())
-            })
-            .collect();
-        (!events.is_empty()).then_some(events)
+    /// The next page of what is there already; empty at its end.
+    async fn page(&mut self) -> Result<Vec<Event>, client::Error> {
+        let page = self.app.events.task_events(self.task, self.after, PAGE).await?;
+        let pass_on = |event: &StoredEvent| {
+            self.note(event);
+            message("event", event).id(event.seq.to_string())
+        };
+        Ok(page.events.iter().map(pass_on).collect())
     }
 
     /// Why the task waits, if that was not told already.
@@ -219,6 +242,11 @@ impl Follower {
             Err(error) => Event::default().event("error").data(error.code()),
         }
     }
+}
+
+/// Whether a task stands otherwise after such an event than before it; output, of which there is most, is not such.
+fn changes_task(word: &str) -> bool {
+    word.starts_with("task.") || word == kind::EXECUTION_FINISHED
 }
 
 fn message(name: &str, data: &impl Serialize) -> Event {
