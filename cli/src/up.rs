@@ -40,7 +40,7 @@ pub(crate) struct Embedded {
 pub(crate) async fn start_embedded(invocation: &Invocation, data: &Path) -> anyhow::Result<Embedded> {
     let lock = match turn(invocation, data).await? {
         Turn::Own(lock) => lock,
-        Turn::Running(running) => return Ok(running),
+        Turn::Running(running) => return Ok(*running),
     };
     // One command, one batch: its machine goes to sleep as soon as it has nothing to do.
     let listen = Listen::Preferably(DEFAULT_LISTEN.parse().expect("an address"));
@@ -54,7 +54,7 @@ enum Turn {
     /// This command's.
     Own(File),
     /// That of a system which answers.
-    Running(Embedded),
+    Running(Box<Embedded>),
 }
 
 /// Waits until the directory is free or its system answers: one that starts or stops does neither.
@@ -65,7 +65,7 @@ async fn turn(invocation: &Invocation, data: &Path) -> anyhow::Result<Turn> {
             return Ok(Turn::Own(lock));
         }
         if let Some(running) = find_running(invocation, data).await? {
-            return Ok(Turn::Running(running));
+            return Ok(Turn::Running(Box::new(running)));
         }
         if Instant::now() >= deadline {
             return Err(in_use(data));
@@ -125,7 +125,7 @@ fn welcome(invocation: &Invocation, system: &System) -> anyhow::Result<()> {
     let addresses = &system.addresses;
     let (key_variable, key_file) = match &system.key_source {
         KeySource::Variable(name) => (Some(*name), None),
-        KeySource::File(path) => (None, Some(path)),
+        KeySource::File(path) => (None, Some(std::path::absolute(path)?)),
         KeySource::Embedded => (None, None),
     };
     if output.is_json {

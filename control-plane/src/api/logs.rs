@@ -236,7 +236,7 @@ impl Follower {
         Some(event)
     }
 
-    async fn end(&self) -> Event {
+    async fn end(self) -> Event {
         match tasks::get(&self.app.ctx, self.tenant, self.task).await {
             Ok(task) => message("end", &task),
             Err(error) => Event::default().event("error").data(error.code()),

@@ -232,7 +232,10 @@ kernel::on_both! { crate::migrations();
         let answer = get(&app, "/v1/events").await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answer.headers["retry-after"], "1");
-        assert_eq!(post(&app, "/v1/tasks", &json!({ "title": "t" })).await.status, StatusCode::CREATED);
+        let task = post(&app, "/v1/tasks", &json!({ "title": "t" })).await;
+        assert_eq!(task.status, StatusCode::CREATED);
+        let logs = format!("/v1/tasks/{}/logs", task.body["id"].as_str().expect("an id"));
+        assert_eq!(get(&app, &logs).await.status, StatusCode::SERVICE_UNAVAILABLE);
     }
 
     async fn every_answer_carries_a_request_id(ctx) {
