@@ -20,8 +20,9 @@ mod workers;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderName, Request};
+use axum::http::{HeaderName, Method, Request};
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{Any, CorsLayer};
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -75,10 +76,20 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(wire::limit::BODY_BYTES))
+        .layer(cors())
         .layer(CatchPanicLayer::custom(problem::from_panic))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, NameRequests(app.ctx.chance.clone())))
         .with_state(app)
+}
+
+/// Pages of any origin may call (row CAIRN-6): nothing here trusts a browser's cookies, every call carries
+/// its key.
+fn cors() -> CorsLayer {
+    let methods = [Method::GET, Method::POST, Method::PATCH, Method::DELETE];
+    let sent = ["authorization", "content-type", "idempotency-key", "last-event-id"].map(HeaderName::from_static);
+    let shown = ["x-request-id", "x-total-count", "retry-after"].map(HeaderName::from_static);
+    CorsLayer::new().allow_origin(Any).allow_methods(methods).allow_headers(sent).expose_headers(shown)
 }
 
 /// Names requests that come without a name.

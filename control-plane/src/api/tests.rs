@@ -3,7 +3,7 @@
 //! router; nothing listens.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use chrono::DateTime;
 use kernel::{Address, Ctx};
 use kit::Chance;
@@ -236,6 +236,15 @@ kernel::on_both! { crate::migrations();
         assert_eq!(task.status, StatusCode::CREATED);
         let logs = format!("/v1/tasks/{}/logs", task.body["id"].as_str().expect("an id"));
         assert_eq!(get(&app, &logs).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    async fn a_page_of_another_origin_may_ask_and_still_needs_a_key(ctx) {
+        let app = app(&ctx).await;
+        let preflight = Request::builder().method(Method::OPTIONS).uri("/v1/tasks").header("origin", "https://a.example");
+        let preflight = preflight.header("access-control-request-method", "POST").body(Body::empty());
+        let answer = app.clone().oneshot(preflight.expect("a request")).await.expect("answers");
+        assert_eq!((answer.status(), &answer.headers()["access-control-allow-origin"]), (StatusCode::OK, &"*".parse().expect("text")));
+        assert_eq!(ask(&app, Method::GET, "/v1/tasks", None, None).await.status, StatusCode::UNAUTHORIZED);
     }
 
     async fn every_answer_carries_a_request_id(ctx) {
