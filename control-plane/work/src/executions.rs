@@ -225,14 +225,16 @@ pub(crate) async fn finish(
         // The task has gone on without this attempt.
         return Ok(task.status);
     }
-    if outcome == Outcome::WorkerLost {
+    // A machine at fault is as good as a lost one: the task itself was not tried.
+    let judged = if ending.failure == Some(Failure::MachineFault) { Outcome::WorkerLost } else { outcome };
+    if judged == Outcome::WorkerLost {
         tasks::store::count_loss(tx, task.id).await?;
     }
-    if outcome.spends_attempt() {
+    if judged.spends_attempt() {
         tasks::store::count_attempt(tx, task.id).await?;
     }
-    let losses = task.losses + i32::from(outcome == Outcome::WorkerLost);
-    let event = tasks::end_of(outcome, task.cancel_requested_at.is_some(), losses, settings.losses_max);
+    let losses = task.losses + i32::from(judged == Outcome::WorkerLost);
+    let event = tasks::end_of(judged, task.cancel_requested_at.is_some(), losses, settings.losses_max);
     let status = tasks::apply(ctx, tx, task, event).await?;
     let kind = match status {
         TaskStatus::Completed => kind::TASK_COMPLETED,

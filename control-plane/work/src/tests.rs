@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kernel::{Ctx, Migration, Reconciler};
-use wire::execution::{ExecutionResult, Exit, NewExecution, Outcome};
+use wire::execution::{ExecutionResult, Exit, Failure, NewExecution, Outcome};
 use wire::id::{ExecutionId, MachineId, TaskId, TenantId, WorkerId};
 use wire::task::{NewTask, Priority, TaskChange, TaskSpec, TaskStatus, TaskView};
 use wire::why::ReasonCode;
@@ -409,6 +409,16 @@ kernel::on_both! { migrations();
         let word = ended(&lease, Outcome::WorkerLost);
         leases::complete(&ctx, &Settings::default(), worker, lease.execution_id, word).await.expect("ends");
         assert_eq!(status(&ctx, tenant, task).await, TaskStatus::Cancelled);
+    }
+
+    async fn a_fault_of_the_machine_spends_no_attempt(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (task, worker, lease) = begun(&ctx, tenant).await;
+        let fault = Completion { failure: Some(Failure::MachineFault), exit: None, ..ended(&lease, Outcome::SetupFailed) };
+        leases::complete(&ctx, &Settings::default(), worker, lease.execution_id, fault).await.expect("ends");
+        let view = tasks::get(&ctx, tenant, task).await.expect("found");
+        assert_eq!((view.status, view.attempts), (TaskStatus::Ready, 0));
+        assert_eq!(view.execution.and_then(|e| e.outcome), Some(Outcome::SetupFailed), "the record says what happened");
     }
 
     async fn an_end_that_overtakes_its_beginning_has_one_all_the_same(ctx) {
