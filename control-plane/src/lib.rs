@@ -13,6 +13,7 @@ mod program;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::serve::ListenerExt as _;
 use client::events::{EventStore, Signer};
 use kernel::{Address, Ctx, Db, Migration, NewerDatabase, drive};
 use kit::{Chance, Clock, Tasks};
@@ -83,8 +84,6 @@ pub async fn start(
     });
     Ok(ControlPlane { ctx, background, serving })
 }
-
-use axum::serve::ListenerExt as _;
 
 /// Small answers must not wait for more; a connection that refuses is slower, not wrong.
 fn set_nodelay(connection: &mut tokio::net::TcpStream) {
