@@ -247,6 +247,17 @@ kernel::on_both! { crate::migrations();
         assert_eq!(ask(&app, Method::GET, "/v1/tasks", None, None).await.status, StatusCode::UNAUTHORIZED);
     }
 
+    async fn a_database_that_is_away_is_said_and_the_process_lives_on(ctx) {
+        let app = app(&ctx).await;
+        ctx.db.close().await;
+        let answer = get(&app, "/v1/tasks").await;
+        assert_eq!((answer.status, &answer.body["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
+        let ready = ask(&app, Method::GET, "/ready", None, None).await;
+        assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(ready.body["detail"].as_str().is_some_and(|text| text.contains("the database")), "{}", ready.body);
+        assert_eq!(ask(&app, Method::GET, "/health", None, None).await.status, StatusCode::OK);
+    }
+
     async fn every_answer_carries_a_request_id(ctx) {
         let app = app(&ctx).await;
         assert!(!get(&app, "/health").await.headers["x-request-id"].is_empty());
