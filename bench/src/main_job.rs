@@ -26,14 +26,19 @@ const STAY_AWAKE: [(&str, &str); 1] = [("BIFROST_SUSPEND_AFTER_MS", "3600000")];
 /// Machines go to sleep as soon as they have nothing to do.
 const SLEEP_AT_ONCE: [(&str, &str); 1] = [("BIFROST_SUSPEND_AFTER_MS", "0")];
 
+/// A program is also started from other directories than this one.
+fn absolute(path: &str) -> std::io::Result<PathBuf> {
+    std::path::absolute(path)
+}
+
 /// What to measure, and how often.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The `bifrost` to measure, from a release build
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = absolute)]
     bifrost: PathBuf,
     /// A `bifrost` from a dev build, whose start-up is measured too
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = absolute)]
     dev_bifrost: Option<PathBuf>,
     /// Starts on an empty data directory
     #[arg(long, value_name = "N", default_value_t = 10)]
