@@ -67,6 +67,12 @@ impl Error {
         Self::Invalid { field: field.into(), message: message.into() }
     }
 
+    /// The chain of causes, for the log; empty where there is none.
+    pub fn causes(&self) -> String {
+        let chain = std::iter::successors(StdError::source(self), |cause| StdError::source(*cause));
+        chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    }
+
     /// Stable and made for programs.
     pub fn code(&self) -> &'static str {
         match self {

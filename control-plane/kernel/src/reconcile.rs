@@ -69,11 +69,10 @@ impl Gap {
 
 fn report(name: &'static str, error: &Error) {
     metrics::counter!("reconcile_failures_total", "reconciler" => name).increment(1);
-    let cause = std::error::Error::source(error).map(ToString::to_string);
     match error {
         Error::Unavailable { .. } => {
-            tracing::warn!(reconciler = name, %error, cause, "background step postponed");
+            tracing::warn!(reconciler = name, %error, cause = error.causes(), "background step postponed");
         }
-        _ => tracing::error!(reconciler = name, %error, cause, "background step failed"),
+        _ => tracing::error!(reconciler = name, %error, cause = error.causes(), "background step failed"),
     }
 }

@@ -152,8 +152,7 @@ impl Reconciler for Provision {
                     Ok(()) => ctx.nudges.nudge(Self::NUDGE),
                     // The next beat repeats the step; at once, it would only fail again.
                     Err(error) => {
-                        let cause = std::error::Error::source(&error).map(ToString::to_string);
-                        tracing::warn!(machine.id = %machine.id, %error, cause, "a provisioning step was not recorded");
+                        tracing::warn!(machine.id = %machine.id, %error, cause = error.causes(), "a provisioning step was not recorded");
                     }
                 }
             });

@@ -124,8 +124,7 @@ impl Reconciler for Watch {
         for finding in &findings {
             // One that cannot be mended now must not keep the others from it.
             if let Err(error) = self.act(ctx, finding, &orphans).await {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(?finding, %error, cause, "a mismatch was not mended");
+                tracing::warn!(?finding, %error, cause = error.causes(), "a mismatch was not mended");
             }
         }
         *self.suspects.lock().unwrap_or_else(PoisonError::into_inner) = orphans;

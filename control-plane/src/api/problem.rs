@@ -44,7 +44,7 @@ fn translate(error: &Error) -> Problem {
         Error::Unauthenticated(message) => problem(StatusCode::UNAUTHORIZED, code, *message),
         Error::Forbidden { .. } => problem(StatusCode::FORBIDDEN, code, error.to_string()),
         Error::Unavailable { dependency, .. } => {
-            tracing::warn!(code, dependency, cause = cause(error), "a dependency is unavailable");
+            tracing::warn!(code, dependency, cause = error.causes(), "a dependency is unavailable");
             problem(
                 StatusCode::SERVICE_UNAVAILABLE,
                 code,
@@ -52,21 +52,10 @@ fn translate(error: &Error) -> Problem {
             )
         }
         Error::Internal(_) => {
-            tracing::error!(code, cause = cause(error), "a request failed");
+            tracing::error!(code, cause = error.causes(), "a request failed");
             problem(StatusCode::INTERNAL_SERVER_ERROR, code, "something went wrong here; the server's log says what")
         }
     }
-}
-
-/// The chain of causes, for the log.
-fn cause(error: &Error) -> String {
-    let mut text = String::new();
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        text.push_str(&format!("{}{cause}", if text.is_empty() { "" } else { ": " }));
-        next = cause.source();
-    }
-    text
 }
 
 impl IntoResponse for ApiError {

@@ -64,8 +64,7 @@ impl Reconciler for LostWork {
             match self.take_back(ctx, &execution).await {
                 Ok(done) => taken += usize::from(done),
                 Err(error) => {
-                    let cause = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::error!(execution.id = %execution.id, %error, cause, "lost work was not taken back");
+                    tracing::error!(execution.id = %execution.id, %error, cause = error.causes(), "lost work was not taken back");
                 }
             }
         }
