@@ -98,7 +98,7 @@ pub async fn start(
         tasks.spawn_until_stopped("event metrics", condense(metrics));
     }
     let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
-    tracing::info!(address, data = %config.data.display(), newest = log.newest(), "the event store accepts events");
+    tracing::info!(address, data = %config.data.display(), newest = log.head().seq, "the event store accepts events");
     let router = http::router(config, log.clone(), clock, metrics, tasks.clone());
     tasks.spawn("event store", serve(listener, router, log, writer_end, tasks.clone()));
     Ok(())

@@ -3,6 +3,7 @@
 //! A write is answered after its transaction was synced; readers see only what
 //! was. One process has the directory open at a time.
 
+mod chain;
 mod entry;
 mod reader;
 mod schema;
@@ -19,8 +20,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use wire::event::Receipt;
 use wire::id::EventId;
 
+pub(crate) use chain::Head;
 pub(crate) use entry::{Batch, NewEvent, Payload, Row};
-pub(crate) use reader::{Page, ReadError, Render, Selection};
+pub(crate) use reader::{Filter, Page, ReadError, Render, Selection};
 pub(crate) use writer::Writer;
 
 use reader::Readers;
@@ -89,7 +91,7 @@ pub(crate) enum AppendError {
 #[derive(Clone)]
 pub(crate) struct Log {
     jobs: mpsc::Sender<Job>,
-    newest: watch::Receiver<u64>,
+    head: watch::Receiver<Head>,
     readers: Arc<Readers>,
 }
 
@@ -107,8 +109,8 @@ impl Log {
         })?;
         let readers = Arc::new(Readers::open(&path, READERS).map_err(failed)?);
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let (writer, newest) = Writer::new(connection, queue, lock).map_err(failed)?;
-        Ok((Self { jobs, newest, readers }, writer))
+        let (writer, head) = Writer::new(connection, queue, lock).map_err(failed)?;
+        Ok((Self { jobs, head, readers }, writer))
     }
 
     /// Stores the events, all or none; they are synced when this returns.
@@ -123,17 +125,17 @@ impl Log {
 
     /// Events behind a place, oldest first, each written by `render`.
     pub(crate) async fn read(&self, selection: Selection, render: Render) -> Result<Page, ReadError> {
-        self.readers.read(selection, render).await
+        self.readers.read(selection, self.head().seq, render).await
     }
 
-    /// The sequence number of the newest stored event; 0 when there is none.
-    pub(crate) fn newest(&self) -> u64 {
-        *self.newest.borrow()
+    /// The newest event that is on disk.
+    pub(crate) fn head(&self) -> Head {
+        *self.head.borrow()
     }
 
     /// Tells of each commit.
-    pub(crate) fn commits(&self) -> watch::Receiver<u64> {
-        self.newest.clone()
+    pub(crate) fn commits(&self) -> watch::Receiver<Head> {
+        self.head.clone()
     }
 
     /// Has the writer end when it has answered everything accepted so far.

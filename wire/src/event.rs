@@ -89,6 +89,10 @@ pub struct Receipt {
 pub struct EventPage {
     /// The events.
     pub events: Vec<StoredEvent>,
+    /// Where to go on: the `after` of the next page. Absent where the page reached the newest
+    /// event of its moment. With a filter, a page may be empty and yet not the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
 }
 
 /// The types of event that Bifrost writes.

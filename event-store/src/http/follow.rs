@@ -17,7 +17,7 @@ use wire::id::TaskId;
 
 use super::Store;
 use super::problem::Refusal;
-use crate::log::{Row, Selection};
+use crate::log::{Filter, Row, Selection};
 
 /// A comment is sent when nothing else was for so long.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
@@ -25,16 +25,11 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 const CHUNK_EVENTS: usize = 256;
 const CHUNK_BYTES: usize = 256 * 1024;
 
-pub(super) fn stream(
-    store: Store,
-    task: Option<TaskId>,
-    kind: Option<String>,
-    after: u64,
-) -> Result<Response, Refusal> {
+pub(super) fn stream(store: Store, task: Option<TaskId>, filter: Filter, after: u64) -> Result<Response, Refusal> {
     let place = store.followers.clone().try_acquire_owned();
     let place = place.map_err(|_| Refusal::busy("too many streams are open; close one, or read pages"))?;
     let held = (place, Counted::new());
-    let selection = Selection { task, kind, after, limit: CHUNK_EVENTS, bytes: CHUNK_BYTES };
+    let selection = Selection { task, filter, after, limit: CHUNK_EVENTS, bytes: CHUNK_BYTES };
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::from_stream(chunks(store, selection, held))).into_response())
 }
@@ -50,14 +45,12 @@ fn chunks(
         let _held = held;
         let mut commits = store.log.commits();
         loop {
-            let newest = *commits.borrow_and_update();
+            let newest = commits.borrow_and_update().seq;
             while selection.after < newest {
                 let Ok(page) = store.log.read(selection.clone(), message).await.inspect_err(|error| {
                     tracing::error!(%error, "a stream of events ends early");
                 }) else { return };
-                // What a whole page passed over was not asked for.
-                let seen = if page.is_full { selection.after } else { newest };
-                selection.after = page.last.unwrap_or(seen).max(seen);
+                selection.after = page.seen;
                 if !page.bytes.is_empty() {
                     yield Ok(page.bytes.into());
                 }

@@ -1,16 +1,17 @@
 //! `GET /v1/events` and `GET /v1/events/{task_id}`: a page, or a stream that goes
-//! on. A page ends at `limit`, or earlier where it would be too large: the end is
-//! reached when one is empty. A stream has no limit.
+//! on. A page ends at `limit`, or earlier where it would be too large or take too
+//! long to find; `next` then says where to go on. A stream has no limit.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use wire::id::TaskId;
 
 use super::problem::Refusal;
 use super::{Store, decode, follow};
-use crate::log::{Row, Selection};
+use crate::log::{Filter, Row, Selection};
 
 const LIMIT_DEFAULT: usize = 1_000;
 const LIMIT_MAX: usize = 10_000;
@@ -36,15 +37,19 @@ pub(super) async fn of_task(
 }
 
 async fn answer(store: Store, task: Option<TaskId>, uri: &Uri, headers: &HeaderMap) -> Result<Response, Refusal> {
-    let Wanted { after, limit, kind, follow } = Wanted::of(uri, headers)?;
+    let Wanted { after, limit, filter, follow } = Wanted::of(uri, headers)?;
     if follow {
-        return follow::stream(store, task, kind, after);
+        return follow::stream(store, task, filter, after);
     }
-    let selection = Selection { task, kind, after, limit, bytes: PAGE_BYTES };
+    let selection = Selection { task, filter, after, limit, bytes: PAGE_BYTES };
     let page = store.log.read(selection, comma_and_json).await?;
     let mut body = b"{\"events\":[".to_vec();
     body.extend_from_slice(page.bytes.strip_prefix(b",").unwrap_or_default());
-    body.extend_from_slice(b"]}");
+    body.push(b']');
+    if page.is_full {
+        body.extend_from_slice(format!(",\"next\":{}", page.seen).as_bytes());
+    }
+    body.push(b'}');
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
@@ -63,7 +68,7 @@ fn target(uri: &Uri) -> &str {
 struct Wanted {
     after: u64,
     limit: usize,
-    kind: Option<String>,
+    filter: Filter,
     follow: bool,
 }
 
@@ -73,20 +78,26 @@ impl Wanted {
             .map_err(|_| Refusal::malformed("the query cannot be read; escape it as a URL demands"))?;
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let accepts_stream = header("accept").is_some_and(|accept| accept.contains("text/event-stream"));
-        let mut wanted = Self { after: 0, limit: LIMIT_DEFAULT, kind: None, follow: accepts_stream };
+        let mut wanted = Self { after: 0, limit: LIMIT_DEFAULT, filter: Filter::default(), follow: accepts_stream };
         for (name, value) in parameters {
             match name.as_str() {
                 "after" => wanted.after = sequence_number(&value, "after")?,
                 "limit" => wanted.limit = limit(&value)?,
                 "type" => {
                     decode::check_kind(&value, "type".into())?;
-                    wanted.kind = Some(value);
+                    wanted.filter.kind = Some(value);
                 }
+                "since" => wanted.filter.since = Some(time(&value)?),
                 "follow" => {
                     let not_a_truth_value = |_| Refusal::invalid("follow", "must be true or false");
                     wanted.follow |= value.parse::<bool>().map_err(not_a_truth_value)?;
                 }
-                _ => return Err(Refusal::invalid(name, "is not a parameter; there are after, limit, type, follow")),
+                _ => {
+                    return Err(Refusal::invalid(
+                        name,
+                        "is not a parameter; there are after, limit, type, since, follow",
+                    ));
+                }
             }
         }
         if let Some(last) = header("last-event-id") {
@@ -99,6 +110,11 @@ impl Wanted {
 fn sequence_number(text: &str, name: &str) -> Result<u64, Refusal> {
     let number = text.parse().ok().filter(|number| i64::try_from(*number).is_ok());
     number.ok_or_else(|| Refusal::invalid(name, "must be the sequence number of an event, or 0"))
+}
+
+fn time(text: &str) -> Result<DateTime<Utc>, Refusal> {
+    let time = text.parse().ok().filter(|time: &DateTime<Utc>| time.timestamp_micros() >= 0);
+    time.ok_or_else(|| Refusal::invalid("since", "must be a time such as 2026-11-21T05:00:00Z (RFC 3339)"))
 }
 
 fn limit(text: &str) -> Result<usize, Refusal> {

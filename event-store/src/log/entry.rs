@@ -9,6 +9,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 use wire::id::{EventId, ExecutionId, TaskId};
 
+use super::chain::{Content, Digest};
+
 /// A checked event that is to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NewEvent {
@@ -20,6 +22,21 @@ pub(crate) struct NewEvent {
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) schema_version: u16,
     pub(crate) payload: Payload,
+}
+
+impl NewEvent {
+    fn digest(&self) -> Digest {
+        Digest::of(&Content {
+            id: self.id.uuid(),
+            kind: &self.kind,
+            task_id: self.task_id.map(TaskId::uuid),
+            execution_id: self.execution_id.map(ExecutionId::uuid),
+            producer: &self.producer,
+            created_at_micros: self.created_at.timestamp_micros(),
+            schema_version: self.schema_version,
+            payload: &self.payload.0,
+        })
+    }
 }
 
 /// JSON in UTF-8: a part of the request's body, not a copy of it.
@@ -43,13 +60,16 @@ impl ToSql for Payload {
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(super) events: Vec<NewEvent>,
+    /// Of each event, made where the writer does not wait for it.
+    pub(super) digests: Vec<Digest>,
     /// Held, never read: the request's claim on memory, for as long as its payloads take it.
     _claim: OwnedSemaphorePermit,
 }
 
 impl Batch {
     pub(crate) fn new(events: Vec<NewEvent>, claim: OwnedSemaphorePermit) -> Self {
-        Self { events, _claim: claim }
+        let digests = events.iter().map(NewEvent::digest).collect();
+        Self { events, digests, _claim: claim }
     }
 }
 
@@ -83,6 +103,20 @@ impl<'a> Row<'a> {
             created_at: DateTime::from_timestamp_micros(micros).ok_or(FromSqlError::OutOfRange(micros))?,
             schema_version: row.get(7)?,
             payload: text(8)?,
+        })
+    }
+
+    /// What the chain makes of the row as it is stored.
+    pub(super) fn digest(&self) -> Digest {
+        Digest::of(&Content {
+            id: self.id.uuid(),
+            kind: self.kind,
+            task_id: self.task_id.map(TaskId::uuid),
+            execution_id: self.execution_id.map(ExecutionId::uuid),
+            producer: self.producer,
+            created_at_micros: self.created_at.timestamp_micros(),
+            schema_version: self.schema_version,
+            payload: self.payload.as_bytes(),
         })
     }
 

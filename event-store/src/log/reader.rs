@@ -4,17 +4,21 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::{DateTime, Utc};
 use rusqlite::{Connection, ToSql};
 use tokio::sync::Semaphore;
 use wire::id::TaskId;
 
 use super::entry::{COLUMNS, Row};
 
+/// Events that one read looks at, at most, while it finds none that were asked for.
+const LOOKED_AT: usize = 50_000;
+
 /// Which events to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Selection {
     pub(crate) task: Option<TaskId>,
-    pub(crate) kind: Option<String>,
+    pub(crate) filter: Filter,
     /// Only behind this sequence number.
     pub(crate) after: u64,
     /// At most so many.
@@ -23,12 +27,20 @@ pub(crate) struct Selection {
     pub(crate) bytes: usize,
 }
 
+/// What no index answers: events are looked at one by one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Filter {
+    pub(crate) kind: Option<String>,
+    /// Only those that happened then or later, by their producers' clocks.
+    pub(crate) since: Option<DateTime<Utc>>,
+}
+
 /// Rendered events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Page {
     pub(crate) bytes: Vec<u8>,
-    /// The sequence number of the last one.
-    pub(crate) last: Option<u64>,
+    /// Every event up to here that was asked for is in it: the place to go on behind.
+    pub(crate) seen: u64,
     /// Whether a bound cut it short: more may follow.
     pub(crate) is_full: bool,
 }
@@ -53,12 +65,18 @@ impl Readers {
         Ok(Self { idle: Mutex::new(idle), free: Semaphore::new(count) })
     }
 
-    pub(super) async fn read(self: &Arc<Self>, selection: Selection, render: Render) -> Result<Page, ReadError> {
+    /// Nothing beyond `newest` is read, were it there.
+    pub(super) async fn read(
+        self: &Arc<Self>,
+        selection: Selection,
+        newest: u64,
+        render: Render,
+    ) -> Result<Page, ReadError> {
         let _free = self.free.acquire().await.expect("the readers are never closed");
         let readers = self.clone();
         let reading = tokio::task::spawn_blocking(move || {
             let connection = readers.take();
-            let page = select(&connection, &selection, render);
+            let page = select(&connection, &selection, newest, render);
             readers.give_back(connection);
             page
         });
@@ -81,30 +99,48 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn select(connection: &Connection, selection: &Selection, render: Render) -> rusqlite::Result<Page> {
+fn select(connection: &Connection, selection: &Selection, newest: u64, render: Render) -> rusqlite::Result<Page> {
     let task = selection.task.map(|task| task.uuid().into_bytes());
-    let mut parameters: Vec<(&str, &dyn ToSql)> = vec![(":after", &selection.after), (":limit", &selection.limit)];
+    let mut parameters: Vec<(&str, &dyn ToSql)> = vec![(":after", &selection.after), (":newest", &newest)];
     parameters.extend(task.as_ref().map(|task| (":task", task as &dyn ToSql)));
-    parameters.extend(selection.kind.as_ref().map(|kind| (":type", kind as &dyn ToSql)));
-    let mut statement = connection.prepare_cached(&query(task.is_some(), selection.kind.is_some()))?;
+    let mut statement = connection.prepare_cached(&query(task.is_some()))?;
     let mut rows = statement.query(parameters.as_slice())?;
-    let mut page = Page::default();
-    let mut count = 0;
+    let mut page = Page { bytes: Vec::new(), seen: newest.max(selection.after), is_full: false };
+    let (mut count, mut looked_at) = (0, 0);
     while let Some(row) = rows.next()? {
-        let row = Row::read(row)?;
-        render(&mut page.bytes, &row);
-        page.last = Some(row.seq);
-        count += 1;
-        page.is_full = count == selection.limit || page.bytes.len() >= selection.bytes;
-        if page.is_full {
+        looked_at += 1;
+        if selection.filter.takes(row)? {
+            let row = Row::read(row)?;
+            render(&mut page.bytes, &row);
+            count += 1;
+        }
+        if count == selection.limit || page.bytes.len() >= selection.bytes || looked_at == LOOKED_AT {
+            page.seen = row.get(0)?;
+            page.is_full = true;
             break;
         }
     }
     Ok(page)
 }
 
-fn query(by_task: bool, by_kind: bool) -> String {
+fn query(by_task: bool) -> String {
     let task = if by_task { "AND task_id = :task" } else { "" };
-    let kind = if by_kind { "AND type = :type" } else { "" };
-    format!("SELECT {COLUMNS} FROM events WHERE seq > :after {task} {kind} ORDER BY seq LIMIT :limit")
+    format!("SELECT {COLUMNS} FROM events WHERE seq > :after AND seq <= :newest {task} ORDER BY seq")
+}
+
+impl Filter {
+    /// Only columns before the payload are looked at, so that passing over a large event is cheap.
+    fn takes(&self, row: &rusqlite::Row<'_>) -> rusqlite::Result<bool> {
+        if let Some(kind) = &self.kind
+            && row.get_ref(2)?.as_str()? != kind
+        {
+            return Ok(false);
+        }
+        if let Some(since) = self.since
+            && row.get::<_, i64>(6)? < since.timestamp_micros()
+        {
+            return Ok(false);
+        }
+        Ok(true)
+    }
 }

@@ -1,38 +1,64 @@
 //! The database's schema and its versions.
 //!
 //! Each migration runs in one transaction with the row that records it, so a
-//! failing one leaves neither behind. A merged migration is never edited.
+//! failing one leaves neither behind; the same holds for going back. A merged
+//! migration is never edited.
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-/// One step from a version to the next.
+use super::chain::Link;
+use super::entry::{COLUMNS, Row};
+
+/// One step from a version to the next, and back.
 pub(super) struct Migration {
     pub(super) version: u32,
     pub(super) name: &'static str,
-    pub(super) sql: &'static str,
+    pub(super) up: &'static str,
+    /// What SQL cannot say, behind `up`.
+    pub(super) then: Option<fn(&Transaction<'_>) -> rusqlite::Result<()>>,
+    pub(super) down: &'static str,
 }
 
 /// All steps, oldest first, numbered from 1 without gaps.
-pub(super) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "events",
-    // Ids are the 16 bytes of a UUID; times are microseconds since 1970.
-    sql: "
-        CREATE TABLE events (
-            seq INTEGER PRIMARY KEY,
-            id BLOB NOT NULL UNIQUE,
-            type TEXT NOT NULL,
-            task_id BLOB,
-            execution_id BLOB,
-            producer TEXT NOT NULL,
-            created_at INTEGER NOT NULL,
-            schema_version INTEGER NOT NULL,
-            payload TEXT NOT NULL
-        ) STRICT;
-        CREATE INDEX events_by_task ON events (task_id, seq) WHERE task_id IS NOT NULL;
-    ",
-}];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "events",
+        // Ids are the 16 bytes of a UUID; times are microseconds since 1970.
+        up: "
+            CREATE TABLE events (
+                seq INTEGER PRIMARY KEY,
+                id BLOB NOT NULL UNIQUE,
+                type TEXT NOT NULL,
+                task_id BLOB,
+                execution_id BLOB,
+                producer TEXT NOT NULL,
+                created_at INTEGER NOT NULL,
+                schema_version INTEGER NOT NULL,
+                payload TEXT NOT NULL
+            ) STRICT;
+            CREATE INDEX events_by_task ON events (task_id, seq) WHERE task_id IS NOT NULL;
+        ",
+        then: None,
+        down: "DROP TABLE events",
+    },
+    Migration {
+        version: 2,
+        name: "chain",
+        // `start` has a row once old events were deleted: the place and the link before the first that is left.
+        up: "
+            ALTER TABLE events ADD COLUMN link BLOB NOT NULL DEFAULT x'';
+            CREATE TABLE start (
+                one INTEGER PRIMARY KEY CHECK (one = 1),
+                seq INTEGER NOT NULL,
+                link BLOB NOT NULL
+            ) STRICT;
+        ",
+        then: Some(link_all),
+        down: "DROP TABLE start; ALTER TABLE events DROP COLUMN link",
+    },
+];
 
 const CREATE_VERSIONS: &str = "
     CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -41,7 +67,7 @@ const CREATE_VERSIONS: &str = "
         applied_at INTEGER NOT NULL
     ) STRICT";
 
-/// Why the schema is not up to date.
+/// Why the schema is not at the wanted version.
 #[derive(Debug)]
 pub(super) enum MigrateError {
     Newer { found: u32, known: u32 },
@@ -54,21 +80,24 @@ impl From<rusqlite::Error> for MigrateError {
     }
 }
 
+/// The version that a database has when all migrations were applied.
+pub(super) fn known(migrations: &[Migration]) -> u32 {
+    migrations.last().map_or(0, |migration| migration.version)
+}
+
 /// Applies what is missing; again, it changes nothing. A newer database is left alone.
 pub(super) fn migrate(
     connection: &mut Connection,
     migrations: &[Migration],
     now: DateTime<Utc>,
 ) -> Result<(), MigrateError> {
-    connection.execute(CREATE_VERSIONS, [])?;
-    let known = migrations.last().map_or(0, |migration| migration.version);
-    let found = version(connection)?;
-    if found > known {
-        return Err(MigrateError::Newer { found, known });
-    }
+    let found = check(connection, migrations)?;
     for migration in migrations.iter().filter(|migration| migration.version > found) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute_batch(migration.sql)?;
+        transaction.execute_batch(migration.up)?;
+        if let Some(then) = migration.then {
+            then(&transaction)?;
+        }
         transaction.execute(
             "INSERT INTO schema_migrations (version, name, applied_at) VALUES (?1, ?2, ?3)",
             params![migration.version, migration.name, now.timestamp_micros()],
@@ -79,8 +108,47 @@ pub(super) fn migrate(
     Ok(())
 }
 
+/// Takes back every migration above `target`, newest first, for an older program to open the
+/// database. What those migrations added is gone.
+pub(super) fn revert(connection: &mut Connection, migrations: &[Migration], target: u32) -> Result<(), MigrateError> {
+    let found = check(connection, migrations)?;
+    for migration in migrations.iter().rev().filter(|migration| (target + 1..=found).contains(&migration.version)) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(migration.down)?;
+        transaction.execute("DELETE FROM schema_migrations WHERE version = ?1", [migration.version])?;
+        transaction.commit()?;
+        tracing::info!(
+            version = migration.version,
+            name = migration.name,
+            "took back a migration of the event database"
+        );
+    }
+    Ok(())
+}
+
+/// The version found, unless this program does not know it.
+pub(super) fn check(connection: &Connection, migrations: &[Migration]) -> Result<u32, MigrateError> {
+    connection.execute(CREATE_VERSIONS, [])?;
+    let (found, known) = (version(connection)?, known(migrations));
+    if found > known { Err(MigrateError::Newer { found, known }) } else { Ok(found) }
+}
+
 fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.query_row("SELECT coalesce(max(version), 0) FROM schema_migrations", [], |row| row.get(0))
+}
+
+/// Gives every event that was stored before there was a chain its link.
+fn link_all(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let mut events = transaction.prepare(&format!("SELECT {COLUMNS} FROM events ORDER BY seq"))?;
+    let mut store = transaction.prepare("UPDATE events SET link = ?2 WHERE seq = ?1")?;
+    let mut link = Link::START;
+    let mut rows = events.query([])?;
+    while let Some(row) = rows.next()? {
+        let row = Row::read(row)?;
+        link = link.then(row.digest());
+        store.execute(params![row.seq, link.as_bytes()])?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ fn commits_in_journal(directory: &TempDir) -> usize {
 }
 
 async fn stored(log: &Log) -> Vec<u64> {
-    let selection = Selection { task: None, kind: None, after: 0, limit: 1_000, bytes: usize::MAX };
+    let selection = Selection { task: None, filter: Filter::default(), after: 0, limit: 1_000, bytes: usize::MAX };
     let page = log.read(selection, |out, row| out.extend_from_slice(&row.seq.to_le_bytes())).await.expect("reads");
     page.bytes.chunks_exact(8).map(|seq| u64::from_le_bytes(seq.try_into().unwrap())).collect()
 }
@@ -152,16 +152,17 @@ async fn a_page_ends_at_either_bound_and_says_so() {
     let (log, writer) = open(&directory);
     thread::spawn(move || writer.run());
     log.append(batch((0..10).map(event))).await.expect("stores");
-    let selection = Selection { task: None, kind: None, after: 0, limit: 4, bytes: usize::MAX };
+    let selection = Selection { task: None, filter: Filter::default(), after: 0, limit: 4, bytes: usize::MAX };
     let render: Render = |out, _| out.push(b'.');
     let page = |selection| log.read(selection, render);
-    let full = Page { bytes: b"....".to_vec(), last: Some(4), is_full: true };
+    let full = Page { bytes: b"....".to_vec(), seen: 4, is_full: true };
     assert_eq!(page(selection.clone()).await.unwrap(), full);
     assert_eq!(page(Selection { limit: 1_000, bytes: 4, ..selection.clone() }).await.unwrap(), full);
-    let rest = Page { bytes: b"..".to_vec(), last: Some(10), is_full: false };
+    let rest = Page { bytes: b"..".to_vec(), seen: 10, is_full: false };
     assert_eq!(page(Selection { after: 8, ..selection.clone() }).await.unwrap(), rest);
-    let none = Page { bytes: vec![], last: None, is_full: false };
-    assert_eq!(page(Selection { kind: Some("other".into()), ..selection }).await.unwrap(), none);
+    let filter = Filter { kind: Some("other".into()), since: None };
+    let none = Page { bytes: vec![], seen: 10, is_full: false };
+    assert_eq!(page(Selection { filter, ..selection }).await.unwrap(), none);
 }
 
 #[test]
@@ -180,7 +181,7 @@ fn a_newer_database_is_refused_with_the_cure() {
     let database = Connection::open(directory.path().join("events.db")).unwrap();
     database.execute("INSERT INTO schema_migrations VALUES (99, 'of the future', 0)", []).unwrap();
     let Err(error) = Log::open(directory.path(), now()) else { panic!("a newer database was opened") };
-    assert!(error.to_string().contains("schema version 99, this program knows only 1"), "{error}");
+    assert!(error.to_string().contains("schema version 99, this program knows only 2"), "{error}");
 }
 
 #[test]

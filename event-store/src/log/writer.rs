@@ -13,11 +13,12 @@ use uuid::Uuid;
 use wire::event::Receipt;
 
 use super::AppendError;
+use super::chain::{Head, Link};
 use super::entry::{Batch, COLUMNS, NewEvent, Row};
 
 const INSERT: &str = "
-    INSERT INTO events (seq, id, type, task_id, execution_id, producer, created_at, schema_version, payload)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+    INSERT INTO events (seq, id, type, task_id, execution_id, producer, created_at, schema_version, payload, link)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
     ON CONFLICT (id) DO NOTHING";
 /// Only ever rows of the transaction that is still open.
 const TAKE_BACK: &str = "DELETE FROM events WHERE seq > ?1";
@@ -47,14 +48,14 @@ pub(super) type Answer = Result<Vec<Receipt>, AppendError>;
 pub(crate) struct Writer {
     connection: Connection,
     jobs: mpsc::Receiver<Job>,
-    newest: watch::Sender<u64>,
+    head: watch::Sender<Head>,
     /// Held, never read: while it lives no other process opens the log.
     _lock: File,
 }
 
 /// A transaction that is on disk.
 struct Committed {
-    newest: u64,
+    head: Head,
     answers: Vec<Answer>,
 }
 
@@ -63,10 +64,9 @@ impl Writer {
         connection: Connection,
         jobs: mpsc::Receiver<Job>,
         lock: File,
-    ) -> rusqlite::Result<(Self, watch::Receiver<u64>)> {
-        let newest = connection.query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))?;
-        let (newest, commits) = watch::channel(newest);
-        Ok((Self { connection, jobs, newest, _lock: lock }, commits))
+    ) -> rusqlite::Result<(Self, watch::Receiver<Head>)> {
+        let (head, commits) = watch::channel(head(&connection)?);
+        Ok((Self { connection, jobs, head, _lock: lock }, commits))
     }
 
     /// Writes until it is told to close, or nobody is left who could ask.
@@ -96,10 +96,10 @@ impl Writer {
     fn write(&mut self, group: &mut Vec<Job>) {
         let began = Instant::now();
         match self.commit(group) {
-            Ok(Committed { newest, answers }) => {
-                count(group, newest - *self.newest.borrow(), began);
+            Ok(Committed { head, answers }) => {
+                count(group, head.seq - self.head.borrow().seq, began);
                 // Followers first: they read while the answers are still being handed out.
-                self.newest.send_if_modified(|before| std::mem::replace(before, newest) != newest);
+                self.head.send_if_modified(|before| std::mem::replace(before, head) != head);
                 for (job, answer) in group.drain(..).zip(answers) {
                     // Who hung up finds the events when asking again.
                     job.answer.send(answer).ok();
@@ -121,34 +121,35 @@ impl Writer {
     /// Carries out the group in one transaction, which is taken back if anything but a
     /// request itself is at fault.
     fn commit(&mut self, group: &[Job]) -> rusqlite::Result<Committed> {
-        let mut newest = *self.newest.borrow();
+        let mut head = *self.head.borrow();
         let mut answers = Vec::with_capacity(group.len());
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for job in group {
             answers.push(match &job.work {
-                Work::Append(batch) => append(&transaction, &batch.events, &mut newest)?,
+                Work::Append(batch) => append(&transaction, batch, &mut head)?,
                 Work::Probe => transaction.execute_batch(PROBE).map(|()| Ok(Vec::new()))?,
                 Work::Close => Ok(Vec::new()),
             });
         }
         transaction.commit()?;
-        Ok(Committed { newest, answers })
+        Ok(Committed { head, answers })
     }
 }
 
 /// Stores the events of one request, all or none.
-fn append(transaction: &Connection, events: &[NewEvent], newest: &mut u64) -> rusqlite::Result<Answer> {
-    let before = *newest;
-    let mut receipts = Vec::with_capacity(events.len());
-    for (index, event) in events.iter().enumerate() {
-        let receipt = if insert(transaction, event, *newest + 1)? {
-            *newest += 1;
-            Receipt { id: event.id, seq: *newest, duplicate: false }
+fn append(transaction: &Connection, batch: &Batch, head: &mut Head) -> rusqlite::Result<Answer> {
+    let before = *head;
+    let mut receipts = Vec::with_capacity(batch.events.len());
+    for (index, (event, digest)) in batch.events.iter().zip(&batch.digests).enumerate() {
+        let next = head.then(*digest);
+        let receipt = if insert(transaction, event, next)? {
+            *head = next;
+            Receipt { id: event.id, seq: next.seq, duplicate: false }
         } else if let Some(seq) = stored_as(transaction, event)? {
             Receipt { id: event.id, seq, duplicate: true }
         } else {
-            transaction.prepare_cached(TAKE_BACK)?.execute([before])?;
-            *newest = before;
+            transaction.prepare_cached(TAKE_BACK)?.execute([before.seq])?;
+            *head = before;
             return Ok(Err(AppendError::Conflict { index, id: event.id }));
         };
         receipts.push(receipt);
@@ -156,11 +157,25 @@ fn append(transaction: &Connection, events: &[NewEvent], newest: &mut u64) -> ru
     Ok(Ok(receipts))
 }
 
+/// The newest event's place; where old events were deleted and none is left, the last one's.
+fn head(connection: &Connection) -> rusqlite::Result<Head> {
+    const NEWEST: &str = "
+        SELECT seq, link FROM (SELECT seq, link FROM events ORDER BY seq DESC LIMIT 1)
+        UNION ALL SELECT seq, link FROM start
+        LIMIT 1";
+    let mut statement = connection.prepare(NEWEST)?;
+    let mut rows = statement.query([])?;
+    match rows.next()? {
+        Some(row) => Ok(Head { seq: row.get(0)?, link: Link::read(row.get_ref(1)?)? }),
+        None => Ok(Head::START),
+    }
+}
+
 /// Whether the event's id was free.
-fn insert(transaction: &Connection, event: &NewEvent, seq: u64) -> rusqlite::Result<bool> {
+fn insert(transaction: &Connection, event: &NewEvent, place: Head) -> rusqlite::Result<bool> {
     let NewEvent { id, kind, task_id, execution_id, producer, created_at, schema_version, payload } = event;
     let inserted = transaction.prepare_cached(INSERT)?.execute(params![
-        seq,
+        place.seq,
         id.uuid().as_bytes(),
         kind,
         task_id.map(|id| Uuid::into_bytes(id.uuid())),
@@ -169,6 +184,7 @@ fn insert(transaction: &Connection, event: &NewEvent, seq: u64) -> rusqlite::Res
         created_at.timestamp_micros(),
         schema_version,
         payload,
+        place.link.as_bytes(),
     ])?;
     Ok(inserted == 1)
 }

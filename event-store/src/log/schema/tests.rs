@@ -41,11 +41,8 @@ fn a_failing_migration_leaves_schema_and_version_untouched() {
     let mut connection = Connection::open_in_memory().unwrap();
     migrate(&mut connection, MIGRATIONS, now()).unwrap();
     let before = dump(&connection);
-    let [first] = MIGRATIONS else { panic!("one migration") };
-    let broken = [
-        Migration { version: 1, name: first.name, sql: first.sql },
-        Migration { version: 2, name: "broken", sql: "ALTER TABLE events ADD COLUMN extra TEXT; SELECT nonsense;" },
-    ];
+    let up = "ALTER TABLE events ADD COLUMN extra TEXT; SELECT nonsense;";
+    let broken = [Migration { version: known(MIGRATIONS) + 1, name: "broken", up, then: None, down: "" }];
     assert!(matches!(migrate(&mut connection, &broken, now()), Err(MigrateError::Sqlite(_))));
     assert_eq!(dump(&connection), before);
 }
@@ -56,7 +53,42 @@ fn a_newer_database_is_refused() {
     migrate(&mut connection, MIGRATIONS, now()).unwrap();
     connection.execute("INSERT INTO schema_migrations VALUES (7, 'of the future', 0)", []).unwrap();
     let refused = migrate(&mut connection, MIGRATIONS, now());
-    assert!(matches!(refused, Err(MigrateError::Newer { found: 7, known: 1 })));
+    assert!(matches!(refused, Err(MigrateError::Newer { found: 7, known: 2 })));
+}
+
+#[test]
+fn every_migration_can_be_taken_back_and_applied_again() {
+    let mut connection = Connection::open_in_memory().unwrap();
+    let mut dumps = Vec::new();
+    for last in 1..=MIGRATIONS.len() {
+        migrate(&mut connection, &MIGRATIONS[..last], now()).unwrap();
+        dumps.push(dump(&connection));
+    }
+    for last in (1..MIGRATIONS.len()).rev() {
+        revert(&mut connection, MIGRATIONS, MIGRATIONS[last - 1].version).unwrap();
+        assert_eq!(dump(&connection), dumps[last - 1]);
+    }
+    migrate(&mut connection, MIGRATIONS, now()).unwrap();
+    assert_eq!(Some(&dump(&connection)), dumps.last());
+}
+
+#[test]
+fn events_of_before_the_chain_are_linked() {
+    let mut connection = Connection::open_in_memory().unwrap();
+    migrate(&mut connection, &MIGRATIONS[..1], now()).unwrap();
+    for seq in 1..=3_u8 {
+        let insert = "INSERT INTO events VALUES (?1, ?2, 'test', NULL, NULL, 'tests', 0, 1, '{}')";
+        connection.execute(insert, params![seq, [seq; 16]]).unwrap();
+    }
+    migrate(&mut connection, MIGRATIONS, now()).unwrap();
+    let mut statement = connection.prepare(&format!("SELECT {COLUMNS}, link FROM events ORDER BY seq")).unwrap();
+    let mut rows = statement.query([]).unwrap();
+    let mut link = Link::START;
+    while let Some(row) = rows.next().unwrap() {
+        link = link.then(Row::read(row).unwrap().digest());
+        assert_eq!(Link::read(row.get_ref("link").unwrap()).unwrap(), link);
+    }
+    assert_ne!(link, Link::START);
 }
 
 #[test]
