@@ -25,6 +25,12 @@ pub(crate) struct NewEvent {
 }
 
 impl NewEvent {
+    /// About what it takes on disk.
+    pub(super) fn bytes(&self) -> usize {
+        const COLUMNS: usize = 150;
+        self.payload.0.len() + self.kind.len() + self.producer.len() + COLUMNS
+    }
+
     fn digest(&self) -> Digest {
         Digest::of(&Content {
             id: self.id.uuid(),
