@@ -114,8 +114,10 @@ impl Log {
         let readers = Arc::new(Readers::open(&path, READERS).map_err(failed)?);
         let (jobs, queue) = mpsc::channel(QUEUE);
         let for_checkpoints = open_writable(&path).map_err(failed)?;
-        let journal =
-            open_journal(&path).map_err(|source| OpenError::Directory { path: directory.to_owned(), source })?;
+        let unwritable = |source| OpenError::Directory { path: directory.to_owned(), source };
+        let journal = open_journal(&path).map_err(unwritable)?;
+        // A rollback journal of before, were it to come back after a power cut, would undo everything.
+        kit::files::sync_directory(directory).map_err(unwritable)?;
         let (writer, head) = Writer::new([connection, for_checkpoints], journal, queue, lock).map_err(failed)?;
         Ok((Self { jobs, head, readers }, writer))
     }
