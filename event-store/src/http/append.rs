@@ -21,7 +21,7 @@ pub(super) async fn append(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Appended>), Refusal> {
-    let received = body::read(body, &store.memory).await?;
+    let received = body::read(body, &store.memory, store.body_deadline).await?;
     let (batch, shape) = if received.bytes.len() <= INLINE_BYTES {
         check(&store.keys, &headers, received)?
     } else {
