@@ -6,6 +6,7 @@
 mod chain;
 mod checkpoint;
 mod entry;
+mod followed;
 mod reader;
 mod schema;
 mod sync;
@@ -20,13 +21,15 @@ use chrono::{DateTime, Utc};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 use wire::event::Receipt;
-use wire::id::EventId;
+use wire::id::{EventId, TaskId};
 
 pub(crate) use chain::Head;
 pub(crate) use entry::{Batch, NewEvent, Payload, Row};
+pub(crate) use followed::News;
 pub(crate) use reader::{Filter, Page, ReadError, Render, Selection};
 pub(crate) use writer::Writer;
 
+use followed::Followed;
 use reader::Readers;
 use writer::{Job, Work};
 
@@ -96,6 +99,7 @@ pub(crate) enum AppendError {
 pub(crate) struct Log {
     jobs: mpsc::Sender<Job>,
     head: watch::Receiver<Head>,
+    followed: Arc<Followed>,
     readers: Arc<Readers>,
 }
 
@@ -118,8 +122,10 @@ impl Log {
         let journal = open_journal(&path).map_err(unwritable)?;
         // A rollback journal of before, were it to come back after a power cut, would undo everything.
         kit::files::sync_directory(directory).map_err(unwritable)?;
-        let (writer, head) = Writer::new([connection, for_checkpoints], journal, queue, lock).map_err(failed)?;
-        Ok((Self { jobs, head, readers }, writer))
+        let followed = Arc::new(Followed::default());
+        let (writer, head) =
+            Writer::new([connection, for_checkpoints], journal, queue, followed.clone(), lock).map_err(failed)?;
+        Ok((Self { jobs, head, followed, readers }, writer))
     }
 
     /// Stores the events, all or none; they are synced when this returns.
@@ -142,9 +148,9 @@ impl Log {
         *self.head.borrow()
     }
 
-    /// Tells of each commit.
-    pub(crate) fn commits(&self) -> watch::Receiver<Head> {
-        self.head.clone()
+    /// Tells of each commit, or of those that hold events of the task.
+    pub(crate) fn news(&self, task: Option<TaskId>) -> News {
+        News::of(self.head.clone(), task.map(|task| self.followed.follow(task)))
     }
 
     /// Has the writer end when it has answered everything accepted so far.
