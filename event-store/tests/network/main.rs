@@ -2,4 +2,6 @@
 //! it costs.
 
 mod following;
+mod idle;
+mod isolation;
 mod program;
