@@ -3,7 +3,8 @@
 //! It promises that an event is on disk before its 201, that sequence numbers
 //! have no gaps, that the same event written twice is one event, and that every
 //! request except the probes is signed. It listens only where it is told to and
-//! refuses public addresses unless told so in as many words.
+//! refuses public addresses unless told so in as many words; `serve` says who may
+//! connect.
 //!
 //! ```text
 //! POST /v1/events              append one event or a batch        http/append.rs ──▶ log/writer.rs

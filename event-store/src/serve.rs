@@ -162,11 +162,11 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, peers: Peers, l
     open.shutdown().await;
 }
 
-/// Errors leave a connection slower, not wrong.
+/// Sets the socket up; one that refuses is slower, not wrong.
 fn prepare(stream: &TcpStream, unread: Duration) {
     // Small answers must not wait for more.
     stream.set_nodelay(true).ok();
-    // The kernel then also lets go of a machine that was suspended, and of a stream nobody reads.
+    // So the kernel lets go of a machine that was suspended, and of a stream that nobody reads.
     let unread_ms = u32::try_from(unread.as_millis()).unwrap_or(u32::MAX);
     rustix::net::sockopt::set_tcp_user_timeout(stream, unread_ms).ok();
 }

@@ -18,8 +18,9 @@ pub(super) struct Received {
     pub(super) claim: OwnedSemaphorePermit,
 }
 
-/// Reads the body, which may take until the deadline to arrive. `memory` has one permit for each byte that all bodies may take together;
-/// they are claimed as the bytes come, so that a slow sender holds no more than it sent.
+/// Reads the body, for which there is time until the deadline. `memory` has one permit for each
+/// byte that all bodies may take together; they are claimed as the bytes come, so that a slow
+/// sender holds no more than it sent.
 pub(super) async fn read(body: Body, memory: &Arc<Semaphore>, deadline: Duration) -> Result<Received, Refusal> {
     tokio::time::timeout(deadline, collect(body, memory)).await.unwrap_or_else(|_| Err(Refusal::too_slow()))
 }

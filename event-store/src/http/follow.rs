@@ -1,8 +1,8 @@
 //! Server-sent events: everything behind a place, then everything that comes.
 //!
-//! A commit wakes followers, and each reads what it lacks by sequence number. So
-//! there are neither gaps nor repeats, and one that reads slowly keeps nobody
-//! waiting: nothing is queued for it.
+//! A commit wakes those whom it concerns, and each reads what it lacks by sequence
+//! number. So there are neither gaps nor repeats, and one that reads slowly keeps
+//! nobody waiting: nothing is queued for it.
 
 use std::convert::Infallible;
 use std::time::Duration;
