@@ -54,6 +54,11 @@ impl Payload {
     pub(crate) fn within(body: &Bytes, text: &str) -> Self {
         Self(body.slice_ref(text.as_bytes()))
     }
+
+    #[cfg(test)]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl ToSql for Payload {
