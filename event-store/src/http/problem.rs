@@ -103,7 +103,8 @@ impl Refusal {
     }
 
     pub(super) fn too_large() -> Self {
-        let detail = format!("the body has more than {EVENT_BATCH_BYTES} bytes; send smaller batches");
+        let detail =
+            format!("the body has more than {EVENT_BATCH_BYTES} bytes, packed or unpacked; send smaller batches");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
     }
 
@@ -119,6 +120,14 @@ impl Refusal {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unknown_type", detail)
             .at("content-type")
             .accepting(header::ACCEPT, accepted)
+    }
+
+    /// The body is compressed in a way that is not known.
+    pub(super) fn unknown_encoding() -> Self {
+        let accepted = "gzip, zstd";
+        let detail = format!("content-encoding must be one of {accepted}, or absent; one alone, not several");
+        let refusal = Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unknown_encoding", detail).at("content-encoding");
+        refusal.accepting(header::ACCEPT_ENCODING, accepted)
     }
 
     /// A bound on concurrent work is reached.
