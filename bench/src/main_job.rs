@@ -14,6 +14,7 @@ use kit::Tasks;
 use serde_json::json;
 
 use self::first_byte::{Asleep, PARTS};
+use crate::memory::megabytes;
 use crate::report::{Figure, Report, Target, Unit, milliseconds};
 use crate::repository::Repository;
 use crate::sample::Sample;
@@ -117,7 +118,7 @@ async fn warm(
         ("idle memory of the runner, RSS", usages.runners.resident, None),
         ("idle memory of the runner, PSS", usages.runners.proportional, None),
     ] {
-        let sample = [memory::megabytes(bytes)].into_iter().collect();
+        let sample = [megabytes(bytes)].into_iter().collect();
         report.figure(Figure { name, unit: Unit::Megabytes, sample, target: Target { p50: None, p99 } })?;
     }
     Ok(())

@@ -18,6 +18,9 @@ pub(crate) enum Unit {
     /// Millions of bytes.
     #[serde(rename = "MB")]
     Megabytes,
+    /// A ratio.
+    #[serde(rename = "×")]
+    Times,
 }
 
 /// What is wanted of a figure, in its unit.
@@ -82,7 +85,12 @@ impl Report {
         Ok(())
     }
 
-    /// Prints the table, where a person reads.
+    /// Prints a table that has no room in the other, where a person reads.
+    pub(crate) fn print(&self, table: &str) -> io::Result<()> {
+        if self.is_json { Ok(()) } else { writeln!(io::stdout(), "{table}\n") }
+    }
+
+    /// Prints the table of figures, where a person reads.
     pub(crate) fn finish(&self) -> io::Result<()> {
         if self.is_json { Ok(()) } else { writeln!(io::stdout(), "{}", table(&self.figures)) }
     }
@@ -134,6 +142,7 @@ fn unit(unit: Unit) -> &'static str {
     match unit {
         Unit::Milliseconds => "ms",
         Unit::Megabytes => "MB",
+        Unit::Times => "×",
     }
 }
 
