@@ -34,15 +34,30 @@ pub(crate) enum System {
     SqliteShared,
     /// SQLite without a network: each thread has a connection and waits for the lock.
     SqliteEach,
+    /// PostgreSQL, prepared inserts.
+    Postgres,
+    /// Redis Streams, synced before each answer.
+    Redis,
+    /// NATS JetStream, files.
+    Jetstream,
 }
 
 impl System {
+    /// Whether it is a server of somebody else's.
+    pub(crate) fn is_peer(self) -> bool {
+        matches!(self, Self::Postgres | Self::Redis | Self::Jetstream)
+    }
+
     /// How many times as fast as this system ours has to be in the case.
     pub(crate) fn wanted_times(self, case: Case) -> Option<f64> {
         match (self, case.batch, case.connections) {
-            (Self::Store | Self::SqliteShared | Self::SqliteEach, ..) | (Self::SqliteGrouped, 1, 1) => None,
+            (Self::Store | Self::SqliteShared | Self::SqliteEach, ..) | (_, 1, 1) => None,
             (Self::SqliteGrouped, 1, _) => Some(0.9),
-            (Self::SqliteGrouped, ..) => Some(1.2),
+            (Self::Postgres, 1, _) => Some(1.5),
+            (Self::Jetstream, 1, _) => Some(5.0),
+            (Self::SqliteGrouped | Self::Redis, 100, _) => Some(1.2),
+            (Self::Postgres, 100, _) => Some(2.0),
+            (Self::SqliteGrouped | Self::Postgres | Self::Redis | Self::Jetstream, ..) => None,
         }
     }
 }

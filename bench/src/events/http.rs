@@ -16,7 +16,7 @@ pub(crate) struct Http {
 }
 
 impl Protocol for Http {
-    fn greet(&self, _: &mut std::net::TcpStream) -> anyhow::Result<()> {
+    fn greet(&self, _: &mut std::net::TcpStream, _: usize) -> anyhow::Result<()> {
         Ok(())
     }
 
@@ -52,6 +52,11 @@ impl Protocol for Http {
 }
 
 impl Http {
+    /// One request to read the target; its id must be new.
+    pub(crate) fn read(&self, target: &str, id: &str) -> Vec<u8> {
+        self.head("GET", target, id, target.as_bytes(), "")
+    }
+
     fn head(&self, method: &str, target: &str, id: &str, signed: &[u8], rest: &str) -> Vec<u8> {
         let now = self.clock.now().timestamp();
         let signature = self.key.sign(id, now, signed);

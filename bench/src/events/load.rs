@@ -33,10 +33,13 @@ pub(crate) enum Answer {
 /// How a system speaks.
 pub(crate) trait Protocol {
     /// Brings a new connection to where it takes requests.
-    fn greet(&self, stream: &mut std::net::TcpStream) -> anyhow::Result<()>;
+    fn greet(&self, stream: &mut std::net::TcpStream, connection: usize) -> anyhow::Result<()>;
 
     /// One request to write these records.
     fn request(&self, source: &Source, records: &[Record]) -> Vec<u8>;
+
+    /// Writes into the request over which connection it goes, where the system needs to be told.
+    fn address(&self, _request: &mut [u8], _connection: usize) {}
 
     /// Reads everything that came since the request was sent.
     fn answer(&self, received: &[u8]) -> Answer;
@@ -52,8 +55,9 @@ pub(crate) struct Load<'a, P> {
 }
 
 struct Connection {
+    number: usize,
     stream: TcpStream,
-    /// The request that is under way, and how much of it has left.
+    /// The request that is under way, and how much of it has left; out of bounds while there is none.
     request: usize,
     written: usize,
     sent_at: Instant,
@@ -70,19 +74,19 @@ impl<'a, P: Protocol> Load<'a, P> {
         tasks: &Tasks,
     ) -> anyhow::Result<Self> {
         let poll = Poll::new()?;
-        let connections = (0..connections).map(|index| Connection::open(protocol, address, &poll, Token(index)));
+        let connections = (0..connections).map(|index| Connection::open(protocol, address, &poll, index));
         let connections = connections.collect::<anyhow::Result<_>>().context("cannot connect")?;
         Ok(Self { protocol, poll, connections, buffer: vec![0; BUFFER_BYTES], tasks: tasks.clone() })
     }
 
     /// Sends the requests, each once and in their order, until they are used up or the time
     /// is, and waits for every answer.
-    pub(crate) fn run(&mut self, requests: &[Vec<u8>], limit: Duration) -> anyhow::Result<Outcome> {
+    pub(crate) fn run(&mut self, requests: &mut [Vec<u8>], limit: Duration) -> anyhow::Result<Outcome> {
         let mut outcome = Outcome { latencies: Vec::with_capacity(requests.len()), ..Outcome::default() };
         let mut ready = Events::with_capacity(self.connections.len());
         let began = Instant::now();
         for connection in self.connections.iter_mut().take(requests.len()) {
-            connection.send(requests, outcome.sent, Instant::now())?;
+            connection.send(self.protocol, requests, outcome.sent, Instant::now())?;
             outcome.sent += 1;
         }
         while outcome.latencies.len() < outcome.sent {
@@ -104,7 +108,7 @@ impl<'a, P: Protocol> Load<'a, P> {
                 outcome.latencies.push(now - connection.sent_at);
                 outcome.elapsed = now - began;
                 if outcome.elapsed < limit && outcome.sent < requests.len() {
-                    connection.send(requests, outcome.sent, now)?;
+                    connection.send(self.protocol, requests, outcome.sent, now)?;
                     outcome.sent += 1;
                 }
             }
@@ -114,18 +118,25 @@ impl<'a, P: Protocol> Load<'a, P> {
 }
 
 impl Connection {
-    fn open(protocol: &impl Protocol, address: SocketAddr, poll: &Poll, token: Token) -> anyhow::Result<Self> {
+    fn open(protocol: &impl Protocol, address: SocketAddr, poll: &Poll, number: usize) -> anyhow::Result<Self> {
         let mut stream = std::net::TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(GREETING_LIMIT))?;
-        protocol.greet(&mut stream)?;
+        protocol.greet(&mut stream, number)?;
         stream.set_nonblocking(true)?;
         let mut stream = TcpStream::from_std(stream);
-        poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self { stream, request: 0, written: usize::MAX, sent_at: Instant::now(), received: Vec::new() })
+        poll.registry().register(&mut stream, Token(number), Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Self { number, stream, request: 0, written: usize::MAX, sent_at: Instant::now(), received: Vec::new() })
     }
 
-    fn send(&mut self, requests: &[Vec<u8>], request: usize, now: Instant) -> io::Result<()> {
+    fn send(
+        &mut self,
+        protocol: &impl Protocol,
+        requests: &mut [Vec<u8>],
+        request: usize,
+        now: Instant,
+    ) -> io::Result<()> {
+        protocol.address(&mut requests[request], self.number);
         (self.request, self.written, self.sent_at) = (request, 0, now);
         self.write(requests)
     }
@@ -166,6 +177,7 @@ impl Connection {
                 Answer::Partial => (),
                 Answer::Accepted | Answer::Refused(_) => {
                     self.received.clear();
+                    self.written = usize::MAX;
                     return Ok(answer);
                 }
             }

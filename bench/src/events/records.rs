@@ -54,6 +54,11 @@ impl Source {
         (0..count).map(next).collect()
     }
 
+    /// The tasks that the records are of.
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = TaskId> {
+        self.tasks.iter().map(|(task, _)| *task)
+    }
+
     /// The payload of every record, as JSON.
     pub(crate) fn payload(&self) -> &str {
         self.payload.get()

@@ -15,6 +15,7 @@ use wire::id::EventId;
 use super::case::{Case, System};
 use super::load::{Load, Protocol};
 use super::outcome::Outcome;
+use super::peers::{self, Peer, Programs};
 use super::records::{Record, Source};
 use super::sqlite::Bare;
 use super::store::Store;
@@ -31,6 +32,8 @@ const PREPARED: f64 = 1.5;
 pub(crate) struct Bench<'a> {
     /// Our store.
     pub(crate) program: &'a Path,
+    /// Of the peers.
+    pub(crate) programs: &'a Programs,
     /// On the disk that is measured.
     pub(crate) directory: &'a Path,
     pub(crate) warm_up: Duration,
@@ -63,6 +66,15 @@ impl Bench<'_> {
             System::SqliteGrouped | System::SqliteShared | System::SqliteEach => {
                 self.sqlite(case, system, directory.path()).await
             }
+            System::Postgres => {
+                self.peer(case, peers::postgres::start(self.found(system)?, directory.path(), case.batch).await?).await
+            }
+            System::Redis => {
+                self.peer(case, peers::redis::start(self.found(system)?, directory.path(), case.batch).await?).await
+            }
+            System::Jetstream => {
+                self.peer(case, peers::jetstream::start(self.found(system)?, directory.path(), case.batch).await?).await
+            }
         }
     }
 
@@ -76,7 +88,7 @@ impl Bench<'_> {
     async fn store(&self, case: Case, directory: &Path) -> anyhow::Result<Measured> {
         let store = Store::start(self.program, directory).await?;
         let mut acknowledged = Vec::new();
-        let outcome = self.load(&store.protocol, store.address, case, |records, outcome| {
+        let outcome = self.load(&store.protocol, store.address(), case, |records, outcome| {
             acknowledged.extend(accepted(records, case.batch, outcome));
         })?;
         let usage = Usage::of(store.process_id)?;
@@ -104,6 +116,16 @@ impl Bench<'_> {
         Ok(Measured { label: label.into(), outcome, memory: None })
     }
 
+    async fn peer(&self, case: Case, peer: Peer<impl Protocol>) -> anyhow::Result<Measured> {
+        let outcome = self.load(&peer.protocol, peer.server.address, case, |_, _| ())?;
+        peer.server.stop(peer.end).await?;
+        Ok(Measured { label: peer.label, outcome, memory: None })
+    }
+
+    fn found(&self, peer: System) -> anyhow::Result<&Path> {
+        self.programs.of(peer).context("its programs are not installed")
+    }
+
     /// Puts a server under load; `answered` is told which records it was given in each part.
     fn load(
         &self,
@@ -116,8 +138,8 @@ impl Bench<'_> {
         let mut load = block_in_place(|| Load::open(protocol, address, case.connections, self.tasks))?;
         self.timed(case, |requests, limit| {
             let records = source.records(requests * case.batch);
-            let requests: Vec<_> = records.chunks(case.batch).map(|some| protocol.request(&source, some)).collect();
-            let outcome = load.run(&requests, limit)?;
+            let requests = records.chunks(case.batch).map(|some| protocol.request(&source, some));
+            let outcome = load.run(&mut requests.collect::<Vec<_>>(), limit)?;
             answered(&records, &outcome);
             Ok(outcome)
         })
@@ -125,7 +147,7 @@ impl Bench<'_> {
 
     /// Warms up, then measures. `run` prepares so many requests and sends them for so long.
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]
-    fn timed(
+    pub(crate) fn timed(
         &self,
         case: Case,
         mut run: impl FnMut(usize, Duration) -> anyhow::Result<Outcome>,

@@ -8,16 +8,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use kit::process::{Sig, signal_group};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 /// The longest a start or a stop may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at whether it listens.
+const BEAT: Duration = Duration::from_millis(1);
 /// Of a log that ends a failure.
 const LOG_LINES: usize = 10;
 
 /// A process that listens, or soon will.
 #[derive(Debug)]
 pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     pub(crate) process_id: u32,
     pub(crate) started: Instant,
     child: Child,
@@ -25,8 +29,9 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts the command. What it says goes to a file in the directory.
-    pub(crate) fn start(command: &mut Command, directory: &Path) -> anyhow::Result<Self> {
+    /// Starts the command, which has been told to listen on the address. What it says goes to
+    /// a file in the directory.
+    pub(crate) fn start(command: &mut Command, address: SocketAddr, directory: &Path) -> anyhow::Result<Self> {
         let log = directory.join("log");
         let output = File::create(&log)?;
         command.stdout(output.try_clone()?).stderr(output);
@@ -34,7 +39,16 @@ impl Server {
         let started = Instant::now();
         let child = command.spawn().with_context(|| format!("{} cannot be started", program.display()))?;
         let process_id = child.id().context("it has just been started")?;
-        Ok(Self { process_id, started, child, log })
+        Ok(Self { address, process_id, started, child, log })
+    }
+
+    /// Waits until it accepts connections.
+    pub(crate) async fn listens(&mut self) -> anyhow::Result<()> {
+        while TcpStream::connect(self.address).await.is_err() {
+            self.still_starts()?;
+            tokio::time::sleep(BEAT).await;
+        }
+        Ok(())
     }
 
     /// Whether there is still hope that it will be ready.

@@ -10,7 +10,7 @@ use client::events::{EventStore, Signer};
 use kit::process::Sig;
 use kit::{Chance, Clock};
 use uuid::Uuid;
-use wire::id::EventId;
+use wire::id::{EventId, TaskId};
 use wire::signature::{Key, SECRET_BYTES_MIN};
 
 use super::http::Http;
@@ -24,9 +24,10 @@ const PAGE: u32 = 10_000;
 
 /// An event store that is ready.
 pub(crate) struct Store {
-    pub(crate) address: SocketAddr,
     pub(crate) process_id: u32,
     pub(crate) protocol: Http,
+    /// From the start of the process until `/ready` said yes.
+    pub(crate) ready_after: Duration,
     server: Server,
     client: EventStore,
 }
@@ -42,13 +43,19 @@ impl Store {
         let mut command = system::program(program);
         command.args(["--listen", &address.to_string(), "--data"]).arg(data);
         command.env("FLY_EVENT_SECRET", key.reveal());
-        let mut server = Server::start(&mut command, data)?;
+        let mut server = Server::start(&mut command, address, data)?;
         while client.ready().await.is_err() {
             server.still_starts()?;
             tokio::time::sleep(ASK_EVERY).await;
         }
+        let ready_after = server.started.elapsed();
         let protocol = Http { key, clock: Clock::system() };
-        Ok(Self { address, process_id: server.process_id, protocol, server, client })
+        Ok(Self { process_id: server.process_id, protocol, ready_after, server, client })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.address
     }
 
     /// Reads everything and checks that each of these is there once and nothing is there twice.
@@ -67,6 +74,11 @@ impl Store {
         let lost = acknowledged.iter().filter(|id| stored.binary_search(&id.uuid()).is_err()).count();
         ensure!(lost == 0, "{lost} acknowledged events are lost");
         Ok(())
+    }
+
+    /// How many events of a task one page brings.
+    pub(crate) async fn count_of(&self, task: TaskId, limit: u32) -> anyhow::Result<usize> {
+        Ok(self.client.task_events(task, 0, limit).await?.events.len())
     }
 
     /// Stops it in order.
