@@ -59,8 +59,10 @@ impl Delivery {
             self.back_off().await;
         }
         let store = self.store.borrow_and_update().clone();
+        let (fitting, grants) = self.shared.grants.of(&batch.lines);
+        let batch = batch.first(fitting);
         let answer = tokio::select! {
-            answer = attempt(&store, body(&batch.lines), self.failures > 0) => answer,
+            answer = attempt(&store, body(&batch.lines), &grants, self.failures > 0) => answer,
             // A machine that slept has dead connections; do not wait for their deadline.
             Ok(()) = self.store.changed() => return self.redirected(),
         };
@@ -125,11 +127,11 @@ impl Delivery {
 }
 
 /// Posts the batch; after a failure only to a store that answers its probe.
-async fn attempt(store: &EventStore, body: Bytes, probe: bool) -> Result<(), Error> {
+async fn attempt(store: &EventStore, body: Bytes, grants: &[String], probe: bool) -> Result<(), Error> {
     if probe {
         store.health().await?;
     }
-    store.append_body(body).await.map(drop)
+    store.append_body(body, grants).await.map(drop)
 }
 
 /// Whether the store itself has said that it will never take these events as they are.
