@@ -5,6 +5,7 @@ mod auth;
 mod body;
 mod decode;
 mod follow;
+mod grants;
 mod problem;
 mod read;
 
@@ -22,6 +23,7 @@ use tokio::sync::Semaphore;
 use crate::Config;
 use crate::log::Log;
 use auth::Keys;
+pub use grants::Ungranted;
 use problem::Refusal;
 
 /// All bodies that are being read or wait for the writer, together.
@@ -64,7 +66,7 @@ pub(crate) fn router(
 ) -> Router {
     let store = Store(Arc::new(Shared {
         log,
-        keys: Keys::new(config.secret, config.previous_secret, clock),
+        keys: Keys::new(config.secret, config.previous_secret, config.ungranted, clock),
         tasks,
         metrics,
         memory: Arc::new(Semaphore::new(BODIES_BYTES)),

@@ -28,6 +28,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use wire::signature::Key;
 
+pub use http::Ungranted;
 pub use log::OpenError;
 use log::{Log, Writer};
 use serve::{Limits, Peers};
@@ -48,11 +49,20 @@ pub struct Config {
     pub peers: Peers,
     /// What connections may take.
     pub limits: Limits,
+    /// Whether machines need a grant for the executions they write about.
+    pub ungranted: Ungranted,
 }
 
 impl Config {
-    /// Takes `FLY_EVENT_SECRET` (required, base64 of at least 32 bytes) and
-    /// `FLY_EVENT_SECRET_PREVIOUS` from the environment, which also tells whether this is Fly.
+    /// A store of these data and this secret that is like others in everything else.
+    pub fn new(data: PathBuf, secret: Key) -> Self {
+        let (peers, limits) = (Peers::Everybody, Limits::default());
+        Self { data, secret, previous_secret: None, peers, limits, ungranted: Ungranted::Refused }
+    }
+
+    /// Takes `FLY_EVENT_SECRET` (required, base64 of at least 32 bytes), `FLY_EVENT_SECRET_PREVIOUS`
+    /// and `BIFROST_EVENTS_UNGRANTED` (false by default) from the environment, which also tells
+    /// whether this is Fly.
     pub fn from_vars(vars: &mut Vars, data: PathBuf) -> Option<Self> {
         let secret = read_secret(vars, "FLY_EVENT_SECRET");
         let previous_secret = read_secret(vars, "FLY_EVENT_SECRET_PREVIOUS");
@@ -60,7 +70,9 @@ impl Config {
             vars.problem("FLY_EVENT_SECRET: is not set; make one with: openssl rand -base64 32");
         }
         let peers = Peers::from_vars(vars);
-        Some(Self { data, secret: secret?, previous_secret, peers, limits: Limits::default() })
+        let is_accepted = vars.or("BIFROST_EVENTS_UNGRANTED", false);
+        let ungranted = if is_accepted { Ungranted::Accepted } else { Ungranted::Refused };
+        Some(Self { previous_secret, peers, ungranted, ..Self::new(data, secret?) })
     }
 }
 

@@ -4,6 +4,7 @@ mod access;
 mod clocks;
 mod connections;
 mod faults;
+mod grants;
 mod sender;
 mod serving;
 mod world;

@@ -42,7 +42,7 @@ fn check(store: &Store, headers: &HeaderMap, received: Received) -> Result<(Batc
     let caller = store.keys.writer(headers, &received.bytes)?;
     let Received { bytes, claim } = Encoding::of(headers)?.unpack(received, &store.memory)?;
     let Request { events, shape } = decode::request(Format::of(headers)?, &bytes)?;
-    caller.may_write(&events, |index| shape.field(index, "producer"))?;
+    caller.may_write(&events, shape)?;
     Ok((Batch::new(events, claim), shape))
 }
 

@@ -3,7 +3,8 @@
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use wire::limit::{EVENT_BATCH_BYTES, EVENTS_PER_BATCH};
+use wire::grant;
+use wire::limit::{EVENT_BATCH_BYTES, EVENTS_PER_BATCH, GRANTS_PER_REQUEST};
 use wire::problem::{CONTENT_TYPE, Problem};
 
 use crate::log::{AppendError, ReadError};
@@ -87,6 +88,31 @@ impl Refusal {
     pub(super) fn wrong_producer(field: String, key_id: &str) -> Self {
         let detail = format!("{field} must be {key_id}: a machine's key writes only its own events");
         Self::new(StatusCode::FORBIDDEN, "wrong_producer", detail).at(field)
+    }
+
+    pub(super) fn not_granted(field: String) -> Self {
+        let detail = format!(
+            "{field} is not covered by a grant: a machine's key writes only of executions leased to it, and sends \
+             the grant that came with each lease as bifrost-grant; a control plane that hands none out must be \
+             brought up to date"
+        );
+        Self::new(StatusCode::FORBIDDEN, "not_granted", detail).at(field)
+    }
+
+    pub(super) fn grant_wrong() -> Self {
+        let detail = "a grant was signed with neither FLY_EVENT_SECRET nor FLY_EVENT_SECRET_PREVIOUS of this \
+                      event store; check that the control plane has the same secret";
+        Self::new(StatusCode::FORBIDDEN, "grant_wrong", detail).at(grant::HEADER)
+    }
+
+    pub(super) fn grant_malformed() -> Self {
+        let detail = "a grant cannot be read; send it as it came with the lease";
+        Self::new(StatusCode::BAD_REQUEST, "grant_malformed", detail).at(grant::HEADER)
+    }
+
+    pub(super) fn too_many_grants() -> Self {
+        let detail = format!("the request has more than {GRANTS_PER_REQUEST} grants; send smaller batches");
+        Self::new(StatusCode::BAD_REQUEST, "too_many_grants", detail).at(grant::HEADER)
     }
 
     pub(super) fn not_found() -> Self {

@@ -13,8 +13,8 @@ use wire::event::{Event, StoredEvent};
 use wire::id::{EventId, TaskId};
 use wire::signature::Key;
 
-use crate::Config;
-use crate::serve::{Limits, Peers};
+use crate::serve::Limits;
+use crate::{Config, Ungranted};
 
 /// Nothing in a test takes longer unless it is broken.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
@@ -52,13 +52,7 @@ pub(super) fn event(number: u64) -> Event {
 }
 
 fn config(data: &TempDir) -> Config {
-    Config {
-        data: data.path().to_owned(),
-        secret: key(),
-        previous_secret: None,
-        peers: Peers::Everybody,
-        limits: Limits::default(),
-    }
+    Config::new(data.path().to_owned(), key())
 }
 
 /// An event store on a free port.
@@ -75,8 +69,8 @@ impl World {
         Self::start_as(config(data)).await
     }
 
-    pub(super) async fn start_with(data: &TempDir, previous_secret: Option<Key>) -> Self {
-        Self::start_as(Config { previous_secret, ..config(data) }).await
+    pub(super) async fn start_with(data: &TempDir, previous_secret: Option<Key>, ungranted: Ungranted) -> Self {
+        Self::start_as(Config { previous_secret, ungranted, ..config(data) }).await
     }
 
     pub(super) async fn start_within(data: &TempDir, limits: Limits) -> Self {
