@@ -1,8 +1,9 @@
 //! What a machine's key may write: events in the machine's own name, about the
 //! executions it was granted, and about itself.
 //!
-//! Each grant of a request is checked once, however many events it carries. A
-//! grant of another machine, or of another secret, grants nothing.
+//! Each grant of a request is checked once, however many events it carries. One
+//! of another machine grants nothing; one of another secret is a mistake, and the
+//! request is refused.
 
 use axum::http::HeaderMap;
 use wire::grant::{self, BadGrant, Grant, GrantKey};
