@@ -72,12 +72,7 @@ impl EventStore {
     /// As [`EventStore::append`], with a machine's grants for the executions that the events are
     /// about; see [`wire::grant`].
     pub async fn append_granted(&self, events: &[Event], grants: &[String]) -> Result<Appended, Error> {
-        #[derive(Serialize)]
-        struct Batch<'a> {
-            events: &'a [Event],
-        }
-        let body = serde_json::to_vec(&Batch { events }).expect("events are plain data");
-        self.append_body(body.into(), grants).await
+        self.append_body(body(events), grants).await
     }
 
     /// Writes a request body that is already in the form of [`EventStore::append`].
@@ -169,6 +164,15 @@ impl EventStore {
         serde_json::from_slice(&body)
             .map_err(|error| Error::Unexpected { service: self.service.name, detail: error.to_string() })
     }
+}
+
+/// The body of a request that writes the events.
+pub fn body(events: &[Event]) -> Bytes {
+    #[derive(Serialize)]
+    struct Batch<'a> {
+        events: &'a [Event],
+    }
+    serde_json::to_vec(&Batch { events }).expect("events are plain data").into()
 }
 
 /// What the store sees of a URL and a read signs: path and query. A URL that cannot
