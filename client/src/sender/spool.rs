@@ -2,8 +2,9 @@
 //! place of its first byte among all bytes ever spooled, and `cursor`, which
 //! says up to where they were acknowledged.
 //!
-//! Losing the cursor only means sending again, so nothing here is synced. A line
-//! counts when its line feed is there: a torn one at the end is dropped.
+//! Losing the cursor only means sending again, so it is never synced, and the lines
+//! only when asked. A line counts when its line feed is there: a torn one at the end
+//! is dropped.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -121,6 +122,20 @@ impl Spool {
             }
         }
         Ok(None)
+    }
+
+    /// Makes every line that is still here survive the loss of power.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        let starts = self.tail().starts.clone();
+        for start in starts {
+            match File::open(segment(&self.directory, start)) {
+                Ok(file) => file.sync_data()?,
+                // All of it was acknowledged in the meantime.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => (),
+                Err(error) => return Err(error),
+            }
+        }
+        kit::files::sync_directory(&self.directory)
     }
 
     /// Notes that everything before the place was acknowledged, and deletes what nobody needs.

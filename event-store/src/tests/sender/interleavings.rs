@@ -12,6 +12,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use client::events::EventStore;
+use client::sender::Flushed;
 use kit::{Clock, Tasks};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -115,10 +116,10 @@ async fn run(steps: &[Step]) -> (u64, Vec<u64>) {
                 tasks = Tasks::new();
                 sender = open(spool.path(), client.clone(), &tasks);
             }
-            Step::Settle => assert!(sender.flush(DEADLINE).await),
+            Step::Settle => assert_eq!(sender.flush(DEADLINE).await, Flushed::Delivered),
         }
     }
-    assert!(sender.flush(DEADLINE).await);
+    assert_eq!(sender.flush(DEADLINE).await, Flushed::Delivered);
     tasks.stop_within(DEADLINE).await.unwrap();
     server.stop_within(DEADLINE).await.unwrap();
     let kept = store.0.lock().unwrap();
