@@ -61,17 +61,27 @@ impl Course {
         self.failures = self.failures.saturating_add(1);
     }
 
-    /// Asks the store whether it answers, and notes what it said.
-    pub async fn probe(&mut self, store: &EventStore) -> Result<(), Error> {
-        store.health().await.inspect_err(|_| self.failed())
+    /// Asks a store that nothing is sent to whether it answers.
+    pub async fn look(&mut self, store: &EventStore) -> Result<(), Error> {
+        match store.health().await {
+            Ok(()) => {
+                self.failures = 0;
+                Ok(())
+            }
+            Err(error) => {
+                self.failed();
+                Err(error)
+            }
+        }
     }
 
     /// Posts `count` events that stand in the body, with the grants that they need, after a failure
     /// behind a probe. Giving this up changes nothing here.
     pub async fn offer(&mut self, store: &EventStore, body: Bytes, grants: &[String], count: usize) -> Offered {
         if self.failures > 0
-            && let Err(error) = self.probe(store).await
+            && let Err(error) = store.health().await
         {
+            self.failed();
             return Offered::Away(error);
         }
         let answer = store.append_body(body, grants).await.map(drop);
