@@ -42,6 +42,7 @@ impl Delivery {
     pub(super) async fn run(mut self) {
         loop {
             match self.shared.spool.read(self.acknowledged, self.course.most(), self.limits.batch_bytes) {
+                Ok(Some(batch)) if batch.lines.is_empty() => self.acknowledge(batch.end),
                 Ok(Some(batch)) => self.deliver(batch).await,
                 Ok(None) => self.shared.written.notified().await,
                 Err(error) => {

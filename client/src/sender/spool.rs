@@ -104,7 +104,7 @@ impl Spool {
     }
 
     /// The lines from the given place on, as many as fit in both bounds but at least one;
-    /// nothing when none waits.
+    /// nothing when none waits. A batch without a line passes over a hole that a power cut left.
     pub(super) fn read(&self, from: u64, most_lines: usize, most_bytes: usize) -> io::Result<Option<Batch>> {
         let (starts, end) = {
             let tail = self.tail();
@@ -121,7 +121,7 @@ impl Spool {
                 return Ok(Some(Batch { lines, end: from + length as u64 }));
             }
         }
-        Ok(None)
+        Ok((from < end).then_some(Batch { lines: Vec::new(), end }))
     }
 
     /// Makes every line that is still here survive the loss of power.
