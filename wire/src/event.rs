@@ -127,7 +127,8 @@ pub mod kind {
     pub const CHECKPOINT_RESTORED: &str = "checkpoint.restored";
     /// Something on the machine's volume was found damaged and set aside.
     pub const VOLUME_DAMAGED: &str = "volume.damaged";
-    /// The control plane found that the event store does not answer.
+    /// The event store did not answer the control plane's probes: written when that was noticed, once
+    /// in an outage, and delivered when it was over. Its payload is empty.
     pub const EVENT_STORE_AWAY: &str = "event_store.away";
 }
 

@@ -182,8 +182,7 @@ async fn alert(ctx: &Ctx, error: &client::Error) -> Result<()> {
     metrics::gauge!("event_store_away").set(1.0);
     metrics::counter!("event_store_outages_total").increment(1);
     let mut tx = ctx.begin("signals.away").await?;
-    let payload = json!({ "since": ctx.now() });
-    outbox::push(ctx, &mut tx, kind::EVENT_STORE_AWAY, About::default(), &payload).await?;
+    outbox::push(ctx, &mut tx, kind::EVENT_STORE_AWAY, About::default(), &json!({})).await?;
     tx.commit(()).await
 }
 
