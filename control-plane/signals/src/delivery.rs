@@ -72,7 +72,7 @@ impl OutboxDelivery {
     }
 
     async fn deliver(&self, ctx: &Ctx, standing: &mut Standing, events: &[Event]) -> Result<usize> {
-        let offered = standing.course.offer(&self.store, events::body(events), events.len()).await;
+        let offered = standing.course.offer(&self.store, events::body(events), &[], events.len()).await;
         match offered {
             Offered::Taken => {
                 answered(ctx, standing);
