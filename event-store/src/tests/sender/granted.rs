@@ -31,7 +31,7 @@ async fn what_a_machine_spooled_before_a_crash_is_delivered_with_its_grants() {
     drop(sender);
     let (tasks, (store, _)) = (Tasks::new(), world.machine(7));
     let sender = open(spool.path(), store, &tasks);
-    assert!(sender.flush(DEADLINE).await);
+    assert_eq!(sender.flush(DEADLINE).await, Flushed::Delivered);
     assert!(world.stored().await.into_iter().eq(0..u64::from(2 * executions)));
     assert!(!spool.path().join("rejected.jsonl").exists());
     tasks.stop_within(DEADLINE).await.unwrap();
@@ -48,7 +48,7 @@ async fn events_without_a_grant_are_set_aside_and_hold_up_no_other() {
     for number in 0..9 {
         sender.send(told(number, if number % 4 == 3 { 2 } else { 1 })).await;
     }
-    assert!(sender.flush(DEADLINE).await);
+    assert_eq!(sender.flush(DEADLINE).await, Flushed::Delivered);
     assert_eq!(world.stored().await, [0, 1, 2, 4, 5, 6, 8]);
     let rejected = std::fs::read_to_string(spool.path().join("rejected.jsonl")).unwrap();
     assert_eq!(rejected.lines().count(), 2);
