@@ -1,7 +1,7 @@
 //! A machine's sender shows the grants that its events need, also after a crash.
 
 use client::events::EventStore;
-use client::sender::Sender;
+use client::sender::{Flushed, Sender};
 use kit::Tasks;
 use tempfile::TempDir;
 use wire::limit::GRANTS_PER_REQUEST;
