@@ -7,10 +7,10 @@
 
 mod case;
 mod comparison;
-mod disk;
 mod http;
 mod large;
 mod load;
+mod machine;
 mod outcome;
 mod peers;
 mod records;
@@ -22,7 +22,7 @@ mod store;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use kit::Tasks;
 use serde_json::json;
@@ -84,7 +84,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn measure(arguments: &Arguments, tasks: &Tasks, report: &mut Report) -> anyhow::Result<()> {
     let program = std::path::absolute(&arguments.bifrost_events)?;
     let directory = arguments.directory.as_deref().or(program.parent()).context("the program has no directory")?;
-    report.say(&format!("all data in {}, which is {}", directory.display(), disk::file_system(directory)?));
+    report.say(&format!("all data in {}, which is {}", directory.display(), machine::file_system(directory)?));
     let bench = Bench {
         program: &program,
         programs: &arguments.programs,
@@ -93,34 +93,35 @@ pub(crate) async fn measure(arguments: &Arguments, tasks: &Tasks, report: &mut R
         time: Duration::from_secs_f64(arguments.seconds),
         tasks,
     };
-    if !arguments.only_large {
-        writes(arguments, &bench, report).await?;
+    let measuring = async {
+        if !arguments.only_large {
+            writes(arguments, &bench, report).await?;
+        }
+        if !arguments.no_large {
+            let more = arguments.full.then_some(MOST_EVENTS);
+            large::measure(&bench, arguments.events, more, report).await?;
+        }
+        Ok(report.finish()?)
+    };
+    // What is dropped in its middle takes its servers and its data along.
+    tokio::select! {
+        measured = measuring => measured,
+        () = tasks.stopping() => bail!("interrupted"),
     }
-    if !arguments.no_large {
-        let more = arguments.full.then_some(MOST_EVENTS);
-        large::measure(&bench, arguments.events, more, report).await?;
-    }
-    Ok(report.finish()?)
 }
 
 /// Every case on every system, in turns.
 async fn writes(arguments: &Arguments, bench: &Bench<'_>, report: &mut Report) -> anyhow::Result<()> {
-    let systems = System::value_variants().iter().copied();
-    let mut systems: Vec<_> = systems.filter(|system| is_wanted(&arguments.systems, system)).collect();
-    systems.retain(|system| {
-        let is_there = !system.is_peer() || arguments.programs.of(*system).is_some();
-        if !is_there {
-            report.say(&format!("left out: {system:?}, whose programs are not named"));
-        }
-        is_there
-    });
-    let mut runs = Vec::new();
-    let mut peaks = Sample::default();
+    let systems = systems(arguments, report);
+    let (mut runs, mut peaks, mut syncs) = (Vec::new(), Sample::default(), Sample::default());
     for round in 0..arguments.rounds {
+        syncs.take_all(machine::syncs(bench.new_directory()?.path())?);
+        report.row(&json!({ "round": round, "load_average": machine::load_average()? }))?;
         for case in CASES.into_iter().filter(|case| is_wanted(&arguments.connections, &case.connections)) {
             for system in systems.iter().copied() {
+                let measured = bench.run(case, system).await;
                 let Measured { label, outcome, memory } =
-                    bench.run(case, system).await.with_context(|| format!("{system:?}, {}", case.name))?;
+                    measured.with_context(|| format!("{system:?}, {}", case.name))?;
                 let run = Run { round, case, system, label, speed: outcome.speed(case.batch) };
                 report.say(&format!("round {round}, {}, {}: {:.0}/s", case.name, run.label, run.speed.per_second));
                 report.row(&run)?;
@@ -137,24 +138,29 @@ async fn writes(arguments: &Arguments, bench: &Bench<'_>, report: &mut Report) -
         report.row(line)?;
     }
     report.print(&comparison::table(&lines))?;
-    for (name, sample, most) in [
-        ("p99 as times of p50, 64 connections", comparison::spread(&runs, 64), 5.0),
-        ("p50 as times of SQLite's, 1 connection", comparison::p50_times(&runs, 1), 1.5),
+    let most = |p50| Target { p50: Some(p50), ..Target::default() };
+    for (name, unit, sample, target) in [
+        ("write and sync 4 KiB", Unit::Milliseconds, syncs, Target::default()),
+        ("p99 as times of p50, 64 connections", Unit::Times, comparison::spread(&runs, 64), most(5.0)),
+        ("p50 as times of SQLite's, 1 connection", Unit::Times, comparison::p50_times(&runs, 1), most(1.5)),
+        ("peak memory, 256 connections", Unit::Megabytes, peaks, Target { p99: Some(64.0), ..Target::default() }),
     ] {
-        report.figure(Figure {
-            name: name.into(),
-            unit: Unit::Times,
-            sample,
-            target: Target { p50: Some(most), ..Target::default() },
-        })?;
+        if sample.count() > 0 {
+            report.figure(Figure { name: name.into(), unit, sample, target })?;
+        }
     }
-    let name = "peak memory, 256 connections";
-    report.figure(Figure {
-        name: name.into(),
-        unit: Unit::Megabytes,
-        sample: peaks,
-        target: Target { p99: Some(64.0), ..Target::default() },
-    })
+    Ok(())
+}
+
+/// Those that are wanted and there.
+fn systems(arguments: &Arguments, report: &Report) -> Vec<System> {
+    let wanted = System::value_variants().iter().copied().filter(|system| is_wanted(&arguments.systems, system));
+    let (there, missing): (Vec<_>, Vec<_>) =
+        wanted.partition(|system| !system.is_peer() || arguments.programs.of(*system).is_some());
+    for system in missing {
+        report.say(&format!("left out: {system:?}, whose programs are not named"));
+    }
+    there
 }
 
 /// Whether a list that may be empty lets it through.

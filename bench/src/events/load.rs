@@ -195,3 +195,6 @@ fn wait(poll: &mut Poll, ready: &mut Events) -> anyhow::Result<()> {
         Ok(()) | Err(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

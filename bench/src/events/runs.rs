@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use kit::Tasks;
 use serde::Serialize;
 use tempfile::TempDir;
@@ -153,6 +153,7 @@ impl Bench<'_> {
         mut run: impl FnMut(usize, Duration) -> anyhow::Result<Outcome>,
     ) -> anyhow::Result<Outcome> {
         block_in_place(|| {
+            ensure!(!self.tasks.is_stopping(), "interrupted");
             let guess = (WARM_UP_RATE * self.warm_up.as_secs_f64()) as usize / case.batch;
             let warm = run(guess + case.connections, self.warm_up)?;
             let rate = warm.sent as f64 / warm.elapsed.as_secs_f64();

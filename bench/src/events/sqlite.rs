@@ -222,3 +222,6 @@ impl<'a> Race<'a> {
         outcome
     }
 }
+
+#[cfg(test)]
+mod tests;

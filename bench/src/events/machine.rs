@@ -1,8 +1,20 @@
-//! Which disk the data is on.
+//! The machine that is measured on: its disk, how long that takes to make something
+//! durable, which is the measure for everything else, and what else it has to do.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, ensure};
+
+use crate::report::milliseconds;
+use crate::sample::Sample;
+
+/// What is written before each sync.
+const PAGE: [u8; 4_096] = [0x5a; 4_096];
+/// How many there are of them.
+const SYNCS: u64 = 200;
 
 /// The kind of file system of a directory, such as `ext4`. Memory is none: nothing on it is
 /// durable, and everything on it is fast.
@@ -13,6 +25,24 @@ pub(crate) fn file_system(directory: &Path) -> anyhow::Result<String> {
     let is_memory = ["tmpfs", "ramfs"].contains(&kind);
     ensure!(!is_memory, "{} is in memory ({kind}); choose a disk with --directory", directory.display());
     Ok(kind.to_owned())
+}
+
+/// How long it takes to append a page to a file and have it on disk, in milliseconds.
+pub(crate) fn syncs(directory: &Path) -> anyhow::Result<Sample> {
+    let file = File::create(directory.join("page"))?;
+    let sync = |number: u64| {
+        let began = Instant::now();
+        file.write_all_at(&PAGE, number * PAGE.len() as u64)?;
+        file.sync_data()?;
+        Ok(milliseconds(began.elapsed()))
+    };
+    (0..SYNCS).map(sync).collect::<std::io::Result<_>>().context("cannot write to the disk")
+}
+
+/// What else the machine has to do: processes that want to run, over a minute.
+pub(crate) fn load_average() -> anyhow::Result<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg")?;
+    Ok(text.split(' ').next().unwrap_or_default().parse()?)
 }
 
 /// The kind of the innermost mount above the directory; of several in one place the last one counts.
