@@ -112,16 +112,22 @@ pub(crate) async fn measure(arguments: &Arguments, tasks: &Tasks, report: &mut R
 
 /// Every case on every system, in turns.
 async fn writes(arguments: &Arguments, bench: &Bench<'_>, report: &mut Report) -> anyhow::Result<()> {
-    let systems = systems(arguments, report);
+    let mut systems = systems(arguments, report);
     let (mut runs, mut peaks, mut syncs) = (Vec::new(), Sample::default(), Sample::default());
     for round in 0..arguments.rounds {
         syncs.take_all(machine::syncs(bench.new_directory()?.path())?);
         report.row(&json!({ "round": round, "load_average": machine::load_average()? }))?;
         for case in CASES.into_iter().filter(|case| is_wanted(&arguments.connections, &case.connections)) {
-            for system in systems.iter().copied() {
-                let measured = bench.run(case, system).await;
-                let Measured { label, outcome, memory } =
-                    measured.with_context(|| format!("{system:?}, {}", case.name))?;
+            for system in systems.clone() {
+                let measured = bench.run(case, system).await.with_context(|| format!("{system:?}, {}", case.name));
+                let Measured { label, outcome, memory } = match measured {
+                    Err(error) if system.is_peer() && !bench.tasks.is_stopping() => {
+                        report.say(&format!("left out from here on: {error:#}"));
+                        systems.retain(|other| *other != system);
+                        continue;
+                    }
+                    measured => measured?,
+                };
                 let run = Run { round, case, system, label, speed: outcome.speed(case.batch) };
                 report.say(&format!("round {round}, {}, {}: {:.0}/s", case.name, run.label, run.speed.per_second));
                 report.row(&run)?;

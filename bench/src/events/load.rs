@@ -102,7 +102,7 @@ impl<'a, P: Protocol> Load<'a, P> {
                 match connection.read(self.protocol, &mut self.buffer)? {
                     Answer::Partial => continue,
                     Answer::Accepted => (),
-                    Answer::Refused(why) => outcome.refuse(connection.request, why),
+                    Answer::Refused(why) => outcome.refuse(why),
                 }
                 let now = Instant::now();
                 outcome.latencies.push(now - connection.sent_at);

@@ -12,8 +12,8 @@ use crate::sample::Sample;
 pub(crate) struct Outcome {
     /// Requests that were handed out, from the first on; each had its answer.
     pub(crate) sent: usize,
-    /// Those of them that were refused.
-    pub(crate) refused: Vec<usize>,
+    /// How many of them were refused.
+    pub(crate) refused: usize,
     /// What the first refusal said.
     pub(crate) refusal: Option<String>,
     /// From the first request until the last answer.
@@ -37,8 +37,8 @@ pub(crate) struct Speed {
 
 impl Outcome {
     /// Notes a refusal.
-    pub(crate) fn refuse(&mut self, request: usize, why: String) {
-        self.refused.push(request);
+    pub(crate) fn refuse(&mut self, why: String) {
+        self.refused += 1;
         self.refusal.get_or_insert(why);
     }
 
@@ -47,14 +47,14 @@ impl Outcome {
     pub(crate) fn speed(&self, each: usize) -> Speed {
         let latencies: Sample = self.latencies.iter().copied().map(milliseconds).collect();
         let percentile = |percent| latencies.percentile(percent).unwrap_or_default();
-        let answered = (self.sent - self.refused.len()) * each;
+        let answered = (self.sent - self.refused) * each;
         Speed {
             per_second: answered as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE),
             p50_ms: percentile(50),
             p95_ms: percentile(95),
             p99_ms: percentile(99),
             most_ms: percentile(100),
-            refused: self.refused.len(),
+            refused: self.refused,
             refusal: self.refusal.clone(),
         }
     }

@@ -1,6 +1,5 @@
 //! One run: a new, empty system, a warm-up, and the case against the clock.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +9,6 @@ use kit::Tasks;
 use serde::Serialize;
 use tempfile::TempDir;
 use tokio::task::block_in_place;
-use wire::id::EventId;
 
 use super::case::{Case, System};
 use super::load::{Load, Protocol};
@@ -87,10 +85,12 @@ impl Bench<'_> {
 
     async fn store(&self, case: Case, directory: &Path) -> anyhow::Result<Measured> {
         let store = Store::start(self.program, directory).await?;
-        let mut acknowledged = Vec::new();
+        let (mut acknowledged, mut refusal) = (Vec::new(), None);
         let outcome = self.load(&store.protocol, store.address(), case, |records, outcome| {
-            acknowledged.extend(accepted(records, case.batch, outcome));
+            acknowledged.extend(records.iter().take(outcome.sent * case.batch).map(|record| record.id));
+            refusal = refusal.take().or_else(|| outcome.refusal.clone());
         })?;
+        ensure!(refusal.is_none(), "our store refused an event: {}", refusal.unwrap_or_default());
         let usage = Usage::of(store.process_id)?;
         let memory = Memory { resident: usage.resident, peak: peak(store.process_id)? };
         store.holds(&acknowledged).await?;
@@ -161,12 +161,4 @@ impl Bench<'_> {
             run(expected + case.connections, self.time)
         })
     }
-}
-
-/// The records whose requests were accepted.
-fn accepted(records: &[Record], batch: usize, outcome: &Outcome) -> Vec<EventId> {
-    let requests = records.chunks(batch).take(outcome.sent).enumerate();
-    let refused: HashSet<_> = outcome.refused.iter().collect();
-    let accepted = requests.filter(|(index, _)| !refused.contains(index));
-    accepted.flat_map(|(_, records)| records).map(|record| record.id).collect()
 }

@@ -192,7 +192,7 @@ impl<'a> Race<'a> {
             for thread in threads.collect::<Vec<_>>() {
                 let one = thread.join().expect("storing rows does not panic");
                 outcome.sent += one.sent;
-                outcome.refused.extend(one.refused);
+                outcome.refused += one.refused;
                 outcome.refusal = outcome.refusal.take().or(one.refusal);
                 outcome.latencies.extend(one.latencies);
                 outcome.elapsed = outcome.elapsed.max(one.elapsed);
@@ -213,7 +213,7 @@ impl<'a> Race<'a> {
             let Some(rows) = self.records.get(request * self.batch..(request + 1) * self.batch) else { break };
             let sent_at = Instant::now();
             if let Err(why) = store(rows) {
-                outcome.refuse(request, why);
+                outcome.refuse(why);
             }
             outcome.sent += 1;
             outcome.latencies.push(sent_at.elapsed());

@@ -106,7 +106,7 @@ impl Protocol for Nats {
     }
 
     fn answer(&self, received: &[u8]) -> Answer {
-        let (mut rest, mut answers) = (received, 0);
+        let (mut rest, mut answers, mut refusal) = (received, 0, None);
         while answers < self.batch {
             let Some((line, behind)) = line(rest) else { return Answer::Partial };
             rest = behind;
@@ -119,12 +119,12 @@ impl Protocol for Nats {
                 let Some(behind) = rest.get(length + 2..) else { return Answer::Partial };
                 let text = &rest[..length];
                 if text.windows(8).any(|eight| eight == b"\"error\":") {
-                    return Answer::Refused(String::from_utf8_lossy(text).into_owned());
+                    refusal.get_or_insert_with(|| String::from_utf8_lossy(text).into_owned());
                 }
                 (rest, answers) = (behind, answers + 1);
             }
         }
-        Answer::Accepted
+        refusal.map_or(Answer::Accepted, Answer::Refused)
     }
 }
 
@@ -163,7 +163,7 @@ mod tests {
         }
         assert_eq!(nats.answer(whole), Answer::Accepted);
         let refusal = "{\"error\":{}}";
-        let refused = format!("MSG _I.0001 1 {}\r\n{refusal}\r\n", refusal.len());
+        let refused = format!("MSG _I.0001 1 {}\r\n{refusal}\r\nMSG _I.0001 1 2\r\n{{}}\r\n", refusal.len());
         assert_eq!(nats.answer(refused.as_bytes()), Answer::Refused(refusal.into()));
     }
 }

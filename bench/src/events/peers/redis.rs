@@ -39,7 +39,7 @@ impl Protocol for Resp {
     }
 
     fn answer(&self, received: &[u8]) -> Answer {
-        let mut rest = received;
+        let (mut rest, mut refusal) = (received, None);
         for _ in 0..self.batch {
             let Some((line, behind)) = line(rest) else { return Answer::Partial };
             match line.split_first() {
@@ -50,10 +50,13 @@ impl Protocol for Resp {
                     };
                     rest = behind;
                 }
-                _ => return Answer::Refused(String::from_utf8_lossy(line).into_owned()),
+                _ => {
+                    refusal.get_or_insert_with(|| String::from_utf8_lossy(line).into_owned());
+                    rest = behind;
+                }
             }
         }
-        Answer::Accepted
+        refusal.map_or(Answer::Accepted, Answer::Refused)
     }
 }
 
@@ -108,7 +111,8 @@ mod tests {
             assert_eq!(resp.answer(&whole[..end]), Answer::Partial, "{end}");
         }
         assert_eq!(resp.answer(whole), Answer::Accepted);
-        assert_eq!(resp.answer(b"$3\r\n1-0\r\n-ERR full\r\n"), Answer::Refused("-ERR full".into()));
+        assert_eq!(resp.answer(b"-ERR full\r\n"), Answer::Partial);
+        assert_eq!(resp.answer(b"-ERR full\r\n$3\r\n1-0\r\n"), Answer::Refused("-ERR full".into()));
     }
 
     #[test]
