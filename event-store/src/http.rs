@@ -5,6 +5,8 @@ mod auth;
 mod body;
 mod decode;
 mod follow;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod grants;
 mod problem;
 mod read;

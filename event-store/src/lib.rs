@@ -12,6 +12,12 @@
 //!      … Accept: text/event-stream                                http/follow.rs ──▶ log/reader.rs
 //! GET  /health /ready /metrics
 //! ```
+//!
+//! A write's body is JSON (one event, an array, or `{"events": […]}`; no content
+//! type, `application/json` or `text/json`) or an event on each line
+//! (`application/x-ndjson`), as it is or in one `content-encoding` of `gzip` and
+//! `zstd`. It is signed as it is sent: a compressed body over its compressed bytes.
+//! It has at most 1,000 events and 8 MiB, compressed and not.
 
 mod http;
 mod log;
@@ -29,6 +35,9 @@ use tokio::sync::oneshot;
 use wire::signature::Key;
 
 pub use http::Ungranted;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use http::fuzzing;
 pub use log::OpenError;
 use log::{Log, Writer};
 use serve::{Limits, Peers};

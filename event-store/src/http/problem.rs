@@ -42,7 +42,7 @@ impl Refusal {
         self
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn status(&self) -> u16 {
         self.problem.status
     }

@@ -55,7 +55,7 @@ impl Payload {
         Self(body.slice_ref(text.as_bytes()))
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
