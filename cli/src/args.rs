@@ -267,6 +267,8 @@ pub(crate) struct EventStoreArguments {
     /// Listen on an address that is neither loopback nor private
     #[arg(long)]
     pub(crate) allow_public: bool,
+    #[command(flatten)]
+    pub(crate) keep: event_store::Keep,
 }
 
 #[derive(Args)]

@@ -7,8 +7,10 @@ mod decode;
 mod follow;
 mod problem;
 mod read;
+mod status;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
@@ -19,7 +21,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
 use crate::Config;
-use crate::log::Log;
+use crate::log::{AppendError, Log};
+use crate::volume::Volume;
 use auth::Keys;
 use problem::Refusal;
 
@@ -34,6 +37,7 @@ struct Store(Arc<Shared>);
 
 struct Shared {
     log: Log,
+    volume: Arc<Volume>,
     keys: Keys,
     tasks: Tasks,
     metrics: Option<PrometheusHandle>,
@@ -41,6 +45,7 @@ struct Shared {
     memory: Arc<Semaphore>,
     /// One permit for each open stream.
     followers: Arc<Semaphore>,
+    started: Instant,
 }
 
 impl std::ops::Deref for Store {
@@ -55,17 +60,20 @@ impl std::ops::Deref for Store {
 pub(crate) fn router(
     config: Config,
     log: Log,
+    volume: Arc<Volume>,
     clock: Clock,
     metrics: Option<PrometheusHandle>,
     tasks: Tasks,
 ) -> Router {
     let store = Store(Arc::new(Shared {
         log,
+        volume,
         keys: Keys::new(config.secret, config.previous_secret, clock),
         tasks,
         metrics,
         memory: Arc::new(Semaphore::new(BODIES_BYTES)),
         followers: Arc::new(Semaphore::new(FOLLOWERS)),
+        started: Instant::now(),
     }));
     let events = post(append::append).get(read::feed);
     Router::new()
@@ -73,6 +81,8 @@ pub(crate) fn router(
         .route("/events", events)
         .route("/v1/events/{task_id}", get(read::of_task))
         .route("/events/{task_id}", get(read::of_task))
+        .route("/v1/head", get(status::head))
+        .route("/v1/stats", get(status::stats))
         .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/metrics", get(render_metrics))
@@ -88,6 +98,9 @@ async fn health() -> StatusCode {
 }
 
 async fn ready(State(store): State<Store>) -> Result<StatusCode, Refusal> {
+    if !store.volume.admits(0) {
+        return Err(AppendError::DiskFull.into());
+    }
     store.log.probe().await.map(|()| StatusCode::OK).map_err(Refusal::from)
 }
 

@@ -9,15 +9,20 @@
 //! POST /v1/events              append one event or a batch        http/append.rs ──▶ log/writer.rs
 //! GET  /v1/events[/{task_id}]  a page                             http/read.rs   ──▶ log/reader.rs
 //!      … Accept: text/event-stream                                http/follow.rs ──▶ log/reader.rs
+//! GET  /v1/head /v1/stats          how the log is              http/status.rs ─▶ log/survey.rs, volume.rs
 //! GET  /health /ready /metrics
+//! by itself: volume.rs warns and refuses before the disk is full, retention.rs deletes what need not be kept
 //! ```
 
 mod http;
 mod log;
 pub mod program;
+mod retention;
+mod volume;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
@@ -28,7 +33,11 @@ use tokio::sync::oneshot;
 use wire::signature::Key;
 
 pub use log::OpenError;
+pub use retention::{Keep, KeptBytes, NotKeptBytes};
+pub use volume::{Amount, Marks, NotAnAmount};
+
 use log::{Log, Writer};
+use volume::Volume;
 
 /// What a stop leaves to requests that are under way.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -44,18 +53,32 @@ pub struct Config {
     pub secret: Key,
     /// The secret before it, accepted while it is being replaced.
     pub previous_secret: Option<Key>,
+    /// What is kept.
+    pub keep: Keep,
+    /// How little room on the volume is too little.
+    pub marks: Marks,
+    /// Whether Litestream copies the database away. Then it, and nobody else, folds the journal in.
+    pub is_replicated: bool,
 }
 
 impl Config {
-    /// Takes `FLY_EVENT_SECRET` (required, base64 of at least 32 bytes) and
-    /// `FLY_EVENT_SECRET_PREVIOUS` from the environment.
+    /// Takes `FLY_EVENT_SECRET` (required, base64 of at least 32 bytes) and the other settings
+    /// from the environment.
     pub fn from_vars(vars: &mut Vars, data: PathBuf) -> Option<Self> {
         let secret = read_secret(vars, "FLY_EVENT_SECRET");
         let previous_secret = read_secret(vars, "FLY_EVENT_SECRET_PREVIOUS");
         if vars.text("FLY_EVENT_SECRET").is_none() {
             vars.problem("FLY_EVENT_SECRET: is not set; make one with: openssl rand -base64 32");
         }
-        Some(Self { data, secret: secret?, previous_secret })
+        let keep =
+            Keep { days: vars.optional("BIFROST_EVENTS_KEEP_DAYS"), bytes: vars.optional("BIFROST_EVENTS_KEEP_BYTES") };
+        let usual = Marks::default();
+        let marks = Marks {
+            warn: vars.or("BIFROST_EVENTS_WARN_FREE", usual.warn),
+            stop: vars.or("BIFROST_EVENTS_STOP_FREE", usual.stop),
+        };
+        let is_replicated = vars.text("BIFROST_EVENTS_REPLICA").is_some();
+        Some(Self { data, secret: secret?, previous_secret, keep, marks, is_replicated })
     }
 }
 
@@ -92,14 +115,20 @@ pub async fn start(
 ) -> Result<(), StartError> {
     let (data, opened_at) = (config.data.clone(), clock.now());
     let opening = tokio::task::spawn_blocking(move || Log::open(&data, opened_at));
-    let (log, writer) = opening.await.expect("opening a database does not panic")?;
+    let (log, mut writer) = opening.await.expect("opening a database does not panic")?;
+    if config.is_replicated {
+        writer.leave_journal().map_err(|source| OpenError::Database { path: config.data.clone(), source })?;
+    }
+    let volume = Arc::new(Volume::new(config.data.clone(), config.marks));
     let writer_end = start_writer(writer).map_err(StartError::Thread)?;
     if let Some(metrics) = metrics.clone() {
         tasks.spawn_until_stopped("event metrics", condense(metrics));
     }
     let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
     tracing::info!(address, data = %config.data.display(), newest = log.head().seq, "the event store accepts events");
-    let router = http::router(config, log.clone(), clock, metrics, tasks.clone());
+    tasks.spawn_until_stopped("event volume", volume::watch(volume.clone(), log.clone(), clock.clone()));
+    tasks.spawn_until_stopped("event retention", retention::enforce(config.keep, log.clone(), clock.clone()));
+    let router = http::router(config, log.clone(), volume, clock, metrics, tasks.clone());
     tasks.spawn("event store", serve(listener, router, log, writer_end, tasks.clone()));
     Ok(())
 }

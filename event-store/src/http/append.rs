@@ -29,7 +29,15 @@ pub(super) async fn append(
         let checking = tokio::task::spawn_blocking(move || check(&store.keys, &headers, received));
         checking.await.expect("checking a body does not panic")?
     };
-    let events = store.log.append(batch).await.map_err(|error| refusal(error, shape))?;
+    if !store.volume.admits(batch.payload_bytes()) {
+        return Err(AppendError::DiskFull.into());
+    }
+    let events = store.log.append(batch).await.map_err(|error| {
+        if matches!(error, AppendError::DiskFull | AppendError::Failed) {
+            store.volume.distrust();
+        }
+        refusal(error, shape)
+    })?;
     Ok((StatusCode::CREATED, Json(Appended { events })))
 }
 

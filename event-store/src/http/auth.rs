@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use axum::http::HeaderMap;
 use kit::Clock;
+use wire::event::{Link, SignedHead};
 use wire::id::MachineId;
 use wire::signature::{self, Key, Signed, machine_key_id};
 
@@ -65,6 +66,11 @@ impl Keys {
             Seen::Never => Ok(()),
             Seen::WithThisContent | Seen::WithOtherContent => Err(Refusal::replayed()),
         }
+    }
+
+    /// Signs the newest place of the log, for a client to keep.
+    pub(super) fn sign_head(&self, seq: u64, link: Link) -> SignedHead {
+        SignedHead::sign(&self.current, seq, link, self.clock.now())
     }
 
     fn verify(&self, request: &SignedRequest<'_>, content: &[u8]) -> Result<Caller, Refusal> {

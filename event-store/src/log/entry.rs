@@ -48,6 +48,11 @@ impl Payload {
     pub(crate) fn within(body: &Bytes, text: &str) -> Self {
         Self(body.slice_ref(text.as_bytes()))
     }
+
+    /// JSON that fills the bytes.
+    pub(super) fn whole(json: Bytes) -> Self {
+        Self(json)
+    }
 }
 
 impl ToSql for Payload {
@@ -70,6 +75,11 @@ impl Batch {
     pub(crate) fn new(events: Vec<NewEvent>, claim: OwnedSemaphorePermit) -> Self {
         let digests = events.iter().map(NewEvent::digest).collect();
         Self { events, digests, _claim: claim }
+    }
+
+    /// What its payloads take.
+    pub(crate) fn payload_bytes(&self) -> u64 {
+        self.events.iter().map(|event| event.payload.0.len() as u64).sum()
     }
 }
 

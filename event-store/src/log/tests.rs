@@ -147,6 +147,66 @@ async fn a_probe_goes_through_the_disk() {
 }
 
 #[tokio::test]
+async fn the_chain_goes_on_from_where_old_events_were_deleted() {
+    let directory = TempDir::new().unwrap();
+    let (log, writer) = open(&directory);
+    thread::spawn(move || writer.run());
+    log.append(batch((0..10).map(event))).await.expect("stores");
+    let link = log.link(4).await.expect("reads").expect("is there");
+    let record = |last| PrunedPayload { first: 1, last, link: wire::event::Link(*link.as_bytes()) };
+    log.prune(&record(4), now()).await.expect("deletes");
+    // What is gone already changes nothing, whoever asks for it.
+    log.prune(&record(2), now()).await.expect("deletes nothing");
+    assert_eq!(stored(&log).await, (5..=12).collect::<Vec<_>>());
+    let database = Connection::open(directory.path().join(DATABASE)).unwrap();
+    let mut head = database
+        .query_row("SELECT seq, link FROM start", [], |row| {
+            Ok(Head { seq: row.get(0)?, link: Link::read(row.get_ref(1)?)? })
+        })
+        .unwrap();
+    assert_eq!(head, Head { seq: 4, link });
+    let mut events = database.prepare(&format!("SELECT {}, link FROM events ORDER BY seq", entry::COLUMNS)).unwrap();
+    let mut rows = events.query([]).unwrap();
+    while let Some(row) = rows.next().unwrap() {
+        head = head.then(Row::read(row).unwrap().digest());
+        assert_eq!(head.link, Link::read(row.get_ref("link").unwrap()).unwrap());
+    }
+    assert_eq!(head, log.head());
+}
+
+#[tokio::test]
+async fn an_id_that_was_deleted_is_free_again() {
+    let directory = TempDir::new().unwrap();
+    let (log, writer) = open(&directory);
+    thread::spawn(move || writer.run());
+    log.append(batch([event(1), event(2)])).await.expect("stores");
+    let link = log.link(1).await.expect("reads").expect("is there");
+    let record = PrunedPayload { first: 1, last: 1, link: wire::event::Link(*link.as_bytes()) };
+    log.prune(&record, now()).await.expect("deletes");
+    assert_eq!(log.append(batch([event(1), event(2)])).await, Ok(vec![receipt(1, 4, false), receipt(2, 2, true)]));
+}
+
+#[tokio::test]
+async fn a_journal_that_is_left_to_others_is_never_folded_in() {
+    let directory = TempDir::new().unwrap();
+    let (log, mut writer) = open(&directory);
+    writer.leave_journal().expect("can be set");
+    let running = thread::spawn(move || writer.run());
+    let large = || Bytes::from(format!("\"{}\"", "x".repeat(1_000_000)));
+    for number in 0..10 {
+        let payload = large();
+        let payload = Payload::within(&payload, std::str::from_utf8(&payload).unwrap());
+        log.append(batch([NewEvent { payload, ..event(number) }])).await.expect("stores");
+    }
+    log.close().await;
+    running.join().unwrap();
+    let size = |name| fs::metadata(directory.path().join(name)).unwrap().len();
+    assert!(size(JOURNAL) > 10_000_000 && size(DATABASE) < 1_000_000);
+    drop(log);
+    assert_eq!(stored(&open(&directory).0).await.len(), 10);
+}
+
+#[tokio::test]
 async fn a_page_ends_at_either_bound_and_says_so() {
     let directory = TempDir::new().unwrap();
     let (log, writer) = open(&directory);

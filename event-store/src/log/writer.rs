@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::time::Instant;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
@@ -20,6 +21,11 @@ const INSERT: &str = "
     INSERT INTO events (seq, id, type, task_id, execution_id, producer, created_at, schema_version, payload, link)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
     ON CONFLICT (id) DO NOTHING";
+/// The log then begins behind this place, if it was there still.
+const START_BEHIND: &str = "
+    INSERT INTO start (one, seq, link) SELECT 1, seq, link FROM events WHERE seq = ?1
+    ON CONFLICT (one) DO UPDATE SET seq = excluded.seq, link = excluded.link";
+const PRUNE: &str = "DELETE FROM events WHERE seq <= ?1";
 /// Only ever rows of the transaction that is still open.
 const TAKE_BACK: &str = "DELETE FROM events WHERE seq > ?1";
 /// Changes nothing, but unlike an update to the same values goes through the disk.
@@ -35,6 +41,8 @@ pub(super) struct Job {
 pub(super) enum Work {
     /// Store these events, all or none.
     Append(Batch),
+    /// Delete the oldest events up to a place, and store the record of it.
+    Prune { through: u64, record: Batch },
     /// Write something, to see whether it can be done.
     Probe,
     /// Take no more work, and end when what was accepted is done.
@@ -49,6 +57,8 @@ pub(crate) struct Writer {
     connection: Connection,
     jobs: mpsc::Receiver<Job>,
     head: watch::Sender<Head>,
+    /// Whether somebody else folds the journal into the database.
+    leaves_journal: bool,
     /// Held, never read: while it lives no other process opens the log.
     _lock: File,
 }
@@ -66,7 +76,15 @@ impl Writer {
         lock: File,
     ) -> rusqlite::Result<(Self, watch::Receiver<Head>)> {
         let (head, commits) = watch::channel(head(&connection)?);
-        Ok((Self { connection, jobs, head, _lock: lock }, commits))
+        Ok((Self { connection, jobs, head, leaves_journal: false, _lock: lock }, commits))
+    }
+
+    /// Leaves folding the journal into the database to Litestream, which must have copied it away before.
+    pub(crate) fn leave_journal(&mut self) -> rusqlite::Result<()> {
+        self.connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        self.leaves_journal = true;
+        Ok(())
     }
 
     /// Writes until it is told to close, or nobody is left who could ask.
@@ -79,6 +97,9 @@ impl Writer {
                 self.jobs.close();
             }
             self.write(&mut group);
+        }
+        if self.leaves_journal {
+            return;
         }
         // Leaves one file behind, unless a reader is still at work; then opening folds the rest in.
         if let Err(error) = self.connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
@@ -127,6 +148,10 @@ impl Writer {
         for job in group {
             answers.push(match &job.work {
                 Work::Append(batch) => append(&transaction, batch, &mut head)?,
+                Work::Prune { through, record } => {
+                    prune(&transaction, *through)?;
+                    append(&transaction, record, &mut head)?
+                }
                 Work::Probe => transaction.execute_batch(PROBE).map(|()| Ok(Vec::new()))?,
                 Work::Close => Ok(Vec::new()),
             });
@@ -155,6 +180,12 @@ fn append(transaction: &Connection, batch: &Batch, head: &mut Head) -> rusqlite:
         receipts.push(receipt);
     }
     Ok(Ok(receipts))
+}
+
+fn prune(transaction: &Connection, through: u64) -> rusqlite::Result<()> {
+    transaction.prepare_cached(START_BEHIND)?.execute([through])?;
+    transaction.prepare_cached(PRUNE)?.execute([through])?;
+    Ok(())
 }
 
 /// The newest event's place; where old events were deleted and none is left, the last one's.

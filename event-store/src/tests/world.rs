@@ -12,7 +12,7 @@ use wire::event::{Event, StoredEvent};
 use wire::id::{EventId, TaskId};
 use wire::signature::Key;
 
-use crate::Config;
+use crate::{Amount, Config, Keep, Marks};
 
 /// Nothing in a test takes longer unless it is broken.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
@@ -49,6 +49,19 @@ pub(super) fn event(number: u64) -> Event {
     }
 }
 
+/// Everything as usual, in this directory.
+pub(super) fn config(data: &TempDir) -> Config {
+    Config {
+        data: data.path().to_owned(),
+        secret: key(),
+        previous_secret: None,
+        keep: Keep::default(),
+        // Whatever room there is where the tests run is enough.
+        marks: Marks { warn: Amount::Bytes(0), stop: Amount::Bytes(0) },
+        is_replicated: false,
+    }
+}
+
 /// An event store on a free port.
 pub(super) struct World {
     pub(super) base: String,
@@ -63,10 +76,17 @@ impl World {
     }
 
     pub(super) async fn start_with(data: &TempDir, previous_secret: Option<Key>) -> Self {
+        Self::start_as(Config { previous_secret, ..config(data) }).await
+    }
+
+    pub(super) async fn start_as(config: Config) -> Self {
+        Self::start_at(config, Clock::manual(now())).await
+    }
+
+    pub(super) async fn start_at(config: Config, clock: Clock) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let base = format!("http://{}", listener.local_addr().expect("bound"));
-        let (clock, tasks) = (Clock::manual(now()), Tasks::new());
-        let config = Config { data: data.path().to_owned(), secret: key(), previous_secret };
+        let tasks = Tasks::new();
         let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
         crate::start(config, listener, clock.clone(), Some(metrics), &tasks).await.expect("starts");
         let store = EventStore::new(&base, signer(key(), None, &clock));
