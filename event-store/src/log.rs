@@ -4,11 +4,13 @@
 //! was. One process has the directory open at a time.
 
 mod chain;
+mod checkpoint;
 mod entry;
 mod own;
 mod reader;
 mod schema;
 mod survey;
+mod sync;
 mod writer;
 
 use std::fs::{self, File};
@@ -40,6 +42,8 @@ pub(crate) const JOURNAL: &str = "events.db-wal";
 pub(crate) const SCHEMA_VERSION: u32 = schema::known(schema::MIGRATIONS);
 /// Requests that may wait for the writer. Their bytes are bounded where bodies are read.
 const QUEUE: usize = 1_024;
+/// The size to which the journal shrinks when it begins anew.
+const JOURNAL_BYTES: u32 = 64 * 1024 * 1024;
 /// Connections that read at the same time.
 const READERS: usize = 4;
 
@@ -119,7 +123,10 @@ impl Log {
         })?;
         let readers = Arc::new(Readers::open(&path, READERS).map_err(failed)?);
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let (writer, head) = Writer::new(connection, queue, lock).map_err(failed)?;
+        let for_checkpoints = open_writable(&path).map_err(failed)?;
+        let journal =
+            open_journal(&path).map_err(|source| OpenError::Directory { path: directory.to_owned(), source })?;
+        let (writer, head) = Writer::new([connection, for_checkpoints], journal, queue, lock).map_err(failed)?;
         Ok((Self { jobs, head, readers }, writer))
     }
 
@@ -217,13 +224,26 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
     held.ok_or_else(|| OpenError::InUse(directory.to_owned()))
 }
 
-/// A connection on which a commit is on disk when it returns.
+/// A connection that may write. Its commits go to the journal and are not synced; its
+/// checkpoints sync the journal before they touch the database, and then that.
 fn open_writable(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    // The journal is folded in beside the writer: see `checkpoint`.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    // What a long reader made it grow by is given back.
+    connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES)?;
     Ok(connection)
+}
+
+/// The journal's file, for syncing it. SQLite makes it when a database is first read, and keeps
+/// it for as long as anybody has the database open.
+fn open_journal(database: &Path) -> io::Result<File> {
+    let mut path = database.as_os_str().to_owned();
+    path.push("-wal");
+    File::options().read(true).write(true).open(path)
 }
 
 #[cfg(test)]

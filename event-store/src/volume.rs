@@ -61,7 +61,7 @@ impl Volume {
 
     /// Whether there is room for so many bytes more. Looks only when enough was accepted to
     /// make a difference; where it cannot look, the disk itself may refuse.
-    pub(crate) fn admits(&self, bytes: u64) -> bool {
+    pub(crate) fn admits(&self, bytes: usize) -> bool {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         if self.unseen.fetch_sub(bytes, Ordering::Relaxed) > bytes {
             return true;

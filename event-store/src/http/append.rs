@@ -29,7 +29,7 @@ pub(super) async fn append(
         let checking = tokio::task::spawn_blocking(move || check(&store.keys, &headers, received));
         checking.await.expect("checking a body does not panic")?
     };
-    if !store.volume.admits(batch.payload_bytes()) {
+    if !store.volume.admits(batch.bytes()) {
         return Err(AppendError::DiskFull.into());
     }
     let events = store.log.append(batch).await.map_err(|error| {

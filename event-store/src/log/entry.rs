@@ -25,6 +25,12 @@ pub(crate) struct NewEvent {
 }
 
 impl NewEvent {
+    /// About what it takes on disk.
+    pub(super) fn bytes(&self) -> usize {
+        const COLUMNS: usize = 150;
+        self.payload.0.len() + self.kind.len() + self.producer.len() + COLUMNS
+    }
+
     fn digest(&self) -> Digest {
         Digest::of(&Content {
             id: self.id.uuid(),
@@ -77,9 +83,9 @@ impl Batch {
         Self { events, digests, _claim: claim }
     }
 
-    /// What its payloads take.
-    pub(crate) fn payload_bytes(&self) -> u64 {
-        self.events.iter().map(|event| event.payload.0.len() as u64).sum()
+    /// About what it takes on disk.
+    pub(crate) fn bytes(&self) -> usize {
+        self.events.iter().map(NewEvent::bytes).sum()
     }
 }
 
