@@ -247,4 +247,4 @@ fn open_journal(database: &Path) -> io::Result<File> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

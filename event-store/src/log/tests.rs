@@ -57,6 +57,21 @@ async fn stored(log: &Log) -> Vec<u64> {
     page.bytes.chunks_exact(8).map(|seq| u64::from_le_bytes(seq.try_into().unwrap())).collect()
 }
 
+/// Follows the chain from where the log begins, and says where it ends.
+pub(crate) fn assert_whole(directory: &Path) -> Head {
+    let database = Connection::open(directory.join(DATABASE)).unwrap();
+    let start = |row: &rusqlite::Row<'_>| Ok(Head { seq: row.get(0)?, link: Link::read(row.get_ref(1)?)? });
+    let mut head = database.query_row("SELECT seq, link FROM start", [], start).unwrap_or(Head::START);
+    let mut events = database.prepare(&format!("SELECT {}, link FROM events ORDER BY seq", entry::COLUMNS)).unwrap();
+    let mut rows = events.query([]).unwrap();
+    while let Some(row) = rows.next().unwrap() {
+        let event = Row::read(row).unwrap();
+        head = head.then(event.digest());
+        assert_eq!((head.seq, head.link), (event.seq, Link::read(row.get_ref("link").unwrap()).unwrap()));
+    }
+    head
+}
+
 #[tokio::test]
 async fn requests_that_wait_together_share_one_commit() {
     let directory = TempDir::new().unwrap();
@@ -158,20 +173,7 @@ async fn the_chain_goes_on_from_where_old_events_were_deleted() {
     // What is gone already changes nothing, whoever asks for it.
     log.prune(&record(2), now()).await.expect("deletes nothing");
     assert_eq!(stored(&log).await, (5..=12).collect::<Vec<_>>());
-    let database = Connection::open(directory.path().join(DATABASE)).unwrap();
-    let mut head = database
-        .query_row("SELECT seq, link FROM start", [], |row| {
-            Ok(Head { seq: row.get(0)?, link: Link::read(row.get_ref(1)?)? })
-        })
-        .unwrap();
-    assert_eq!(head, Head { seq: 4, link });
-    let mut events = database.prepare(&format!("SELECT {}, link FROM events ORDER BY seq", entry::COLUMNS)).unwrap();
-    let mut rows = events.query([]).unwrap();
-    while let Some(row) = rows.next().unwrap() {
-        head = head.then(Row::read(row).unwrap().digest());
-        assert_eq!(head.link, Link::read(row.get_ref("link").unwrap()).unwrap());
-    }
-    assert_eq!(head, log.head());
+    assert_eq!(assert_whole(directory.path()), log.head());
 }
 
 #[tokio::test]
