@@ -231,6 +231,8 @@ pub(crate) enum EventsCommand {
         #[arg(value_name = "TASK")]
         id: TaskId,
     },
+    /// Show how the event store is: its events, its disk, who waits and who follows
+    Stats,
 }
 
 #[derive(Args)]

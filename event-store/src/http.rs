@@ -105,5 +105,8 @@ async fn ready(State(store): State<Store>) -> Result<StatusCode, Refusal> {
 }
 
 async fn render_metrics(State(store): State<Store>) -> Result<String, Refusal> {
-    store.metrics.as_ref().map(PrometheusHandle::render).ok_or_else(Refusal::not_found)
+    let metrics = store.metrics.as_ref().ok_or_else(Refusal::not_found)?;
+    // Asked for here, so that no request pays for it.
+    metrics::gauge!("event_store_queue_depth").set(store.log.queue().taken as f64);
+    Ok(metrics.render())
 }

@@ -16,6 +16,7 @@
 
 mod http;
 mod log;
+mod meters;
 pub mod program;
 mod retention;
 mod volume;
@@ -121,6 +122,7 @@ pub async fn start(
     }
     let volume = Arc::new(Volume::new(config.data.clone(), config.marks));
     let writer_end = start_writer(writer).map_err(StartError::Thread)?;
+    meters::describe();
     if let Some(metrics) = metrics.clone() {
         tasks.spawn_until_stopped("event metrics", condense(metrics));
     }

@@ -211,7 +211,6 @@ impl Log {
             mpsc::error::TrySendError::Full(_) => AppendError::QueueFull,
             mpsc::error::TrySendError::Closed(_) => AppendError::Closed,
         })?;
-        metrics::gauge!("event_store_queue_depth").set((QUEUE - self.jobs.capacity()) as f64);
         answered.await.unwrap_or(Err(AppendError::Failed))
     }
 }

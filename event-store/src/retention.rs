@@ -109,6 +109,7 @@ pub(crate) async fn round(keep: Keep, log: &Log, now: DateTime<Utc>) -> Result<u
         let Some(link) = log.link(step.last).await? else { return Ok(deleted) };
         let payload = PrunedPayload { first: step.first, last: step.last, link: Link(*link.as_bytes()) };
         log.prune(&payload, now).await.map_err(PruneError::Write)?;
+        metrics::counter!("event_store_events_pruned_total").increment(step.last - step.first + 1);
         deleted += step.last - step.first + 1;
         excess = excess.saturating_sub(step.bytes);
     }

@@ -38,6 +38,10 @@ pub(super) async fn append(
         }
         refusal(error, shape)
     })?;
+    let duplicates = events.iter().filter(|receipt| receipt.duplicate).count();
+    if duplicates > 0 {
+        metrics::counter!("event_store_events_duplicate_total").increment(duplicates as u64);
+    }
     Ok((StatusCode::CREATED, Json(Appended { events })))
 }
 

@@ -87,6 +87,7 @@ pub(super) struct Journal {
 
 /// Copies what can be copied without waiting for anybody.
 pub(super) fn fold(connection: &Connection) -> rusqlite::Result<Journal> {
+    metrics::counter!("event_store_checkpoints_total").increment(1);
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
         // Both are -1 when the database has no journal.
         let count = |index| row.get(index).map(|count: i64| u64::try_from(count).unwrap_or(0));
