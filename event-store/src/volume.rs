@@ -102,9 +102,12 @@ impl Volume {
     }
 }
 
-/// What new events may take.
+/// What new events may take. They come into the journal before they come into the database, so
+/// what is free inside that is worth at most as much again as what is free outside.
 fn room(stats: &DiskStats) -> u64 {
-    stats.free_bytes.saturating_add(stats.reusable_bytes).saturating_sub(stats.journal_bytes)
+    let folded_in = stats.free_bytes.saturating_add(stats.reusable_bytes).saturating_sub(stats.journal_bytes);
+    let journal = stats.free_bytes.saturating_add(stats.journal_bytes);
+    folded_in.min(journal.saturating_mul(2))
 }
 
 /// The level that follows. A mark counts as left behind only a quarter above it, so that a

@@ -3,7 +3,6 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::time::Duration;
 
 use client::events::EventStore;
 use kit::process::command;
@@ -53,7 +52,7 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         // Nothing waits for it, and what is still open goes when it is closed.
-        drop(rustix::mount::unmount(self.0.path(), rustix::mount::UnmountFlags::DETACH));
+        rustix::mount::unmount(self.0.path(), rustix::mount::UnmountFlags::DETACH).ok();
     }
 }
 
@@ -72,7 +71,6 @@ async fn until_taken(store: &EventStore, event: &Event) {
     let deadline = Instant::now() + DEADLINE;
     while let Err(error) = store.append(std::slice::from_ref(event)).await {
         assert!(Instant::now() < deadline, "{error}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -103,13 +101,7 @@ async fn a_disk_that_fills_up_in_the_middle_of_a_batch_keeps_nothing_of_it_and_r
     disk.remount("size=64m").await;
     // The same events again, as a sender would: all of them are new.
     let again = batch(taken.len() as u64..taken.len() as u64 + 100);
-    let deadline = Instant::now() + DEADLINE;
-    let appended = loop {
-        match world.store.append(&again).await {
-            Ok(appended) => break appended,
-            Err(error) => assert!(Instant::now() < deadline, "{error}"),
-        }
-    };
+    let appended = world.store.append(&again).await.expect("there is room");
     assert!(appended.events.iter().all(|receipt| !receipt.duplicate));
     assert_eq!(appended.events[0].seq, taken.len() as u64 + 1);
     // The journal that could not be folded in is folded in now.

@@ -37,6 +37,8 @@ fn what_is_free_in_the_database_counts_and_the_journal_does_not() {
     };
     assert_eq!(room(&stats), 110);
     assert_eq!(room(&DiskStats { free_bytes: 0, reusable_bytes: 0, ..stats }), 0);
+    // A database with room inside is no use on a disk without room for the journal.
+    assert_eq!(room(&DiskStats { reusable_bytes: 5_000, ..stats }), 240);
 }
 
 #[test]
