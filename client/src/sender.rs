@@ -9,6 +9,7 @@
 //! The spool is written without a sync: it outlives the process, not the power.
 
 mod delivery;
+mod grants;
 mod spool;
 
 use std::io;
@@ -20,9 +21,12 @@ use kit::backoff::Backoff;
 use kit::{Chance, Tasks};
 use tokio::sync::{Notify, watch};
 use wire::event::Event;
+use wire::id::ExecutionId;
 
 use crate::events::EventStore;
 use delivery::Delivery;
+use grants::Grants;
+pub use grants::UnfitGrant;
 use spool::Spool;
 
 /// After a failure, of the disk or of the store.
@@ -53,6 +57,7 @@ pub struct Sender {
 #[derive(Debug)]
 struct Shared {
     spool: Spool,
+    grants: Grants,
     /// Up to where the store has answered for the spool.
     acknowledged: watch::Sender<u64>,
     /// Something was written.
@@ -72,11 +77,19 @@ impl Sender {
     ) -> io::Result<Self> {
         let (spool, acknowledged) = Spool::open(directory)?;
         let (acknowledged, _) = watch::channel(acknowledged);
-        let shared = Arc::new(Shared { spool, acknowledged, written: Notify::new() });
+        let grants = Grants::open(directory)?;
+        let shared = Arc::new(Shared { spool, grants, acknowledged, written: Notify::new() });
         let (store, current_store) = watch::channel(store);
         let delivery = Delivery::new(shared.clone(), current_store, limits, chance.clone());
         tasks.spawn_until_stopped("event sender", delivery.run());
         Ok(Self { shared, store: Arc::new(store), limits, chance, tasks: tasks.clone() })
+    }
+
+    /// Takes the grant that lets this machine write of an execution; it goes with every event of it
+    /// that is sent from now on, also after a crash.
+    pub fn grant(&self, execution: ExecutionId, grant: &str) -> Result<(), UnfitGrant> {
+        let is_unsent = *self.shared.acknowledged.borrow() < self.shared.spool.end();
+        self.shared.grants.take(execution, grant, is_unsent)
     }
 
     /// Takes one event; it is in the spool when this returns. Waits while the spool is full or
@@ -87,7 +100,7 @@ impl Sender {
         let mut failures = 0;
         loop {
             let sent_before = *acknowledged.borrow_and_update();
-            let retry = match self.shared.spool.append(&line, sent_before, self.limits.spool_bytes) {
+            let retry = match self.shared.spool_line(&line, sent_before, self.limits.spool_bytes) {
                 Ok(true) => return self.shared.written.notify_one(),
                 Ok(false) => None,
                 Err(error) => {
@@ -127,6 +140,14 @@ impl Sender {
     /// Sends to this store from now on; a request under way to the old one is given up and repeated.
     pub fn redirect(&self, store: EventStore) {
         self.store.send_replace(store);
+    }
+}
+
+impl Shared {
+    /// Puts a line into the spool if there is room, after the grant that it may need.
+    fn spool_line(&self, line: &[u8], sent_before: u64, most: u64) -> io::Result<bool> {
+        self.grants.save()?;
+        self.spool.append(line, sent_before, most)
     }
 }
 

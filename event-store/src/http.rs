@@ -5,12 +5,13 @@ mod auth;
 mod body;
 mod decode;
 mod follow;
+mod grants;
 mod problem;
 mod read;
 mod status;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
@@ -24,6 +25,7 @@ use crate::Config;
 use crate::log::{AppendError, Log};
 use crate::volume::Volume;
 use auth::Keys;
+pub use grants::Ungranted;
 use problem::Refusal;
 
 /// All bodies that are being read or wait for the writer, together.
@@ -46,6 +48,8 @@ struct Shared {
     /// One permit for each open stream.
     followers: Arc<Semaphore>,
     started: Instant,
+    /// How long a body may take to arrive.
+    body_deadline: Duration,
 }
 
 impl std::ops::Deref for Store {
@@ -68,12 +72,13 @@ pub(crate) fn router(
     let store = Store(Arc::new(Shared {
         log,
         volume,
-        keys: Keys::new(config.secret, config.previous_secret, clock),
+        keys: Keys::new(config.secret, config.previous_secret, config.ungranted, clock),
         tasks,
         metrics,
         memory: Arc::new(Semaphore::new(BODIES_BYTES)),
         followers: Arc::new(Semaphore::new(FOLLOWERS)),
         started: Instant::now(),
+        body_deadline: config.limits.body,
     }));
     let events = post(append::append).get(read::feed);
     Router::new()

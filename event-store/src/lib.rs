@@ -3,7 +3,8 @@
 //! It promises that an event is on disk before its 201, that sequence numbers
 //! have no gaps, that the same event written twice is one event, and that every
 //! request except the probes is signed. It listens only where it is told to and
-//! refuses public addresses unless told so in as many words.
+//! refuses public addresses unless told so in as many words; `serve` says who may
+//! connect.
 //!
 //! ```text
 //! POST /v1/events              append one event or a batch        http/append.rs ──▶ log/writer.rs
@@ -19,6 +20,7 @@ mod log;
 mod meters;
 pub mod program;
 mod retention;
+pub mod serve;
 mod volume;
 
 use std::io;
@@ -26,22 +28,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use kit::{Clock, Tasks, Vars};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use wire::signature::Key;
 
+pub use http::Ungranted;
 pub use log::OpenError;
 pub use retention::{Keep, KeptBytes, NotKeptBytes};
 pub use volume::{Amount, Marks, NotAnAmount};
 
 use log::{Log, Writer};
+use serve::{Limits, Peers};
 use volume::Volume;
 
-/// What a stop leaves to requests that are under way.
-const DRAIN: Duration = Duration::from_secs(5);
 /// How often the numbers behind `/metrics` are condensed, whether or not anybody reads them.
 const UPKEEP: Duration = Duration::from_secs(30);
 
@@ -54,6 +55,12 @@ pub struct Config {
     pub secret: Key,
     /// The secret before it, accepted while it is being replaced.
     pub previous_secret: Option<Key>,
+    /// Who may connect.
+    pub peers: Peers,
+    /// What connections may take.
+    pub limits: Limits,
+    /// Whether machines need a grant for the executions they write about.
+    pub ungranted: Ungranted,
     /// What is kept.
     pub keep: Keep,
     /// How little room on the volume is too little.
@@ -63,23 +70,39 @@ pub struct Config {
 }
 
 impl Config {
+    /// A store of these data and this secret that is like others in everything else.
+    pub fn new(data: PathBuf, secret: Key) -> Self {
+        Self {
+            data,
+            secret,
+            previous_secret: None,
+            peers: Peers::Everybody,
+            limits: Limits::default(),
+            ungranted: Ungranted::Refused,
+            keep: Keep::default(),
+            marks: Marks::default(),
+            is_replicated: false,
+        }
+    }
+
     /// Takes `FLY_EVENT_SECRET` (required, base64 of at least 32 bytes) and the other settings
-    /// from the environment.
+    /// from the environment, which also tells whether this is Fly.
     pub fn from_vars(vars: &mut Vars, data: PathBuf) -> Option<Self> {
         let secret = read_secret(vars, "FLY_EVENT_SECRET");
         let previous_secret = read_secret(vars, "FLY_EVENT_SECRET_PREVIOUS");
         if vars.text("FLY_EVENT_SECRET").is_none() {
             vars.problem("FLY_EVENT_SECRET: is not set; make one with: openssl rand -base64 32");
         }
+        let peers = Peers::from_vars(vars);
+        let is_accepted = vars.or("BIFROST_EVENTS_UNGRANTED", false);
+        let ungranted = if is_accepted { Ungranted::Accepted } else { Ungranted::Refused };
         let keep =
             Keep { days: vars.optional("BIFROST_EVENTS_KEEP_DAYS"), bytes: vars.optional("BIFROST_EVENTS_KEEP_BYTES") };
-        let usual = Marks::default();
-        let marks = Marks {
-            warn: vars.or("BIFROST_EVENTS_WARN_FREE", usual.warn),
-            stop: vars.or("BIFROST_EVENTS_STOP_FREE", usual.stop),
-        };
+        let Marks { warn, stop } = Marks::default();
+        let marks =
+            Marks { warn: vars.or("BIFROST_EVENTS_WARN_FREE", warn), stop: vars.or("BIFROST_EVENTS_STOP_FREE", stop) };
         let is_replicated = vars.text("BIFROST_EVENTS_REPLICA").is_some();
-        Some(Self { data, secret: secret?, previous_secret, keep, marks, is_replicated })
+        Some(Self { previous_secret, peers, ungranted, keep, marks, is_replicated, ..Self::new(data, secret?) })
     }
 }
 
@@ -130,8 +153,12 @@ pub async fn start(
     tracing::info!(address, data = %config.data.display(), newest = log.head().seq, "the event store accepts events");
     tasks.spawn_until_stopped("event volume", volume::watch(volume.clone(), log.clone(), clock.clone()));
     tasks.spawn_until_stopped("event retention", retention::enforce(config.keep, log.clone(), clock.clone()));
+    let (peers, limits) = (config.peers, config.limits);
     let router = http::router(config, log.clone(), volume, clock, metrics, tasks.clone());
-    tasks.spawn("event store", serve(listener, router, log, writer_end, tasks.clone()));
+    let stop = tasks.clone();
+    tasks.spawn("event store", async move {
+        run(serve::serve(listener, router, peers, limits, &stop), log, writer_end, &stop).await;
+    });
     Ok(())
 }
 
@@ -146,26 +173,10 @@ fn start_writer(writer: Writer) -> io::Result<oneshot::Receiver<()>> {
     Ok(end)
 }
 
-async fn serve(
-    listener: TcpListener,
-    router: axum::Router,
-    log: Log,
-    mut writer_end: oneshot::Receiver<()>,
-    tasks: Tasks,
-) {
-    let listener = listener.tap_io(|connection| {
-        // Small answers must not wait for more; a connection that refuses is slower, not wrong.
-        connection.set_nodelay(true).ok();
-    });
-    let stop = tasks.clone();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move { stop.stopping().await });
-    let drained = async {
-        tasks.stopping().await;
-        tokio::time::sleep(DRAIN).await;
-    };
+/// Serves until the stop is given, then closes the log.
+async fn run(serving: impl Future<Output = ()>, log: Log, mut writer_end: oneshot::Receiver<()>, tasks: &Tasks) {
     tokio::select! {
-        _ = server.into_future() => (),
-        () = drained => tracing::warn!("connections were still open when the event store stopped"),
+        () = serving => (),
         _ = &mut writer_end => {
             tracing::error!("the event writer has died; stopping, so that a restart can mend it");
             tasks.stop();

@@ -6,6 +6,7 @@
 mod chain;
 mod checkpoint;
 mod entry;
+mod followed;
 mod own;
 mod reader;
 mod schema;
@@ -23,14 +24,16 @@ use rusqlite::Connection;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 use wire::event::{Occupancy, PrunedPayload, Receipt, kind};
-use wire::id::EventId;
+use wire::id::{EventId, TaskId};
 
 pub(crate) use chain::{Head, Link};
 pub(crate) use entry::{Batch, NewEvent, Payload, Row};
+pub(crate) use followed::News;
 pub(crate) use reader::{Filter, Page, ReadError, Render, Selection};
 pub(crate) use survey::{Extent, Old, Pages};
 pub(crate) use writer::Writer;
 
+use followed::Followed;
 use reader::Readers;
 use writer::{Job, Work};
 
@@ -106,6 +109,7 @@ pub(crate) enum AppendError {
 pub(crate) struct Log {
     jobs: mpsc::Sender<Job>,
     head: watch::Receiver<Head>,
+    followed: Arc<Followed>,
     readers: Arc<Readers>,
 }
 
@@ -124,10 +128,14 @@ impl Log {
         let readers = Arc::new(Readers::open(&path, READERS).map_err(failed)?);
         let (jobs, queue) = mpsc::channel(QUEUE);
         let for_checkpoints = open_writable(&path).map_err(failed)?;
-        let journal =
-            open_journal(&path).map_err(|source| OpenError::Directory { path: directory.to_owned(), source })?;
-        let (writer, head) = Writer::new([connection, for_checkpoints], journal, queue, lock).map_err(failed)?;
-        Ok((Self { jobs, head, readers }, writer))
+        let unwritable = |source| OpenError::Directory { path: directory.to_owned(), source };
+        let journal = open_journal(&path).map_err(unwritable)?;
+        // A rollback journal of before, were it to come back after a power cut, would undo everything.
+        kit::files::sync_directory(directory).map_err(unwritable)?;
+        let followed = Arc::new(Followed::default());
+        let (writer, head) =
+            Writer::new([connection, for_checkpoints], journal, queue, followed.clone(), lock).map_err(failed)?;
+        Ok((Self { jobs, head, followed, readers }, writer))
     }
 
     /// Stores the events, all or none; they are synced when this returns.
@@ -193,9 +201,9 @@ impl Log {
         *self.head.borrow()
     }
 
-    /// Tells of each commit.
-    pub(crate) fn commits(&self) -> watch::Receiver<Head> {
-        self.head.clone()
+    /// Tells of each commit, or of those that hold events of the task.
+    pub(crate) fn news(&self, task: Option<TaskId>) -> News {
+        News::of(self.head.clone(), task.map(|task| self.followed.follow(task)))
     }
 
     /// Has the writer end when it has answered everything accepted so far.

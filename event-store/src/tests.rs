@@ -1,7 +1,11 @@
 //! A whole event store over HTTP, asked by the real client.
 
 mod access;
+mod clocks;
+mod connections;
 mod disk;
+mod faults;
+mod grants;
 mod operating;
 mod sender;
 mod serving;

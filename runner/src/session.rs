@@ -255,6 +255,7 @@ impl Session {
     async fn take(&mut self, lease: Lease) -> bool {
         self.check_if_due().await;
         let id = lease.execution_id;
+        self.take_grant(&lease);
         match self.board.take(lease) {
             Taken::Begin(work) => self.begin(*work),
             Taken::Waits => (),
@@ -264,6 +265,20 @@ impl Session {
             }
         }
         true
+    }
+
+    /// Sees to it that the events of the execution go with the grant that its lease came with.
+    fn take_grant(&self, lease: &Lease) {
+        let id = lease.execution_id;
+        let Events::Going(sender) = &self.events else { return };
+        match lease.grant.as_deref().map(|grant| sender.grant(id, grant)) {
+            Some(Ok(())) => (),
+            Some(Err(error)) => tracing::error!("the event store will refuse the record of execution {id}: {error}"),
+            None => tracing::warn!(
+                "the lease of execution {id} came without a grant, without which newer event stores refuse its \
+                 record: bring the control plane up to date"
+            ),
+        }
     }
 
     fn begin(&mut self, work: Work) {

@@ -66,6 +66,7 @@ impl Scene {
                 timeout_seconds: None,
                 idle_timeout_seconds: None,
             },
+            grant: None,
         }
     }
 

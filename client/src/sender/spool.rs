@@ -46,6 +46,15 @@ pub(super) struct Batch {
     pub(super) end: u64,
 }
 
+impl Batch {
+    /// Only so many of its lines.
+    pub(super) fn first(mut self, count: usize) -> Self {
+        let rest = self.lines.drain(count..);
+        self.end -= rest.map(|line| line.len() as u64 + 1).sum::<u64>();
+        self
+    }
+}
+
 impl Spool {
     /// Opens or makes the spool; also tells up to where it was acknowledged.
     pub(super) fn open(directory: &Path) -> io::Result<(Self, u64)> {

@@ -59,6 +59,11 @@ impl Payload {
     pub(super) fn whole(json: Bytes) -> Self {
         Self(json)
     }
+
+    #[cfg(test)]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl ToSql for Payload {

@@ -7,21 +7,22 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::chain::Head;
-use super::writer::Answer;
+use super::followed::Followed;
+use super::writer::{Answer, Job};
 
 /// A group that is committed but may not be on disk yet.
 #[derive(Default)]
 pub(super) struct Group {
     /// The newest event of this group, or of one before it; none when nothing was committed.
     pub(super) head: Option<Head>,
-    /// Who waits, and for what.
-    pub(super) answers: Vec<(oneshot::Sender<Answer>, Answer)>,
+    /// What was done, and what to say to who waits for it.
+    pub(super) answers: Vec<(Job, Answer)>,
 }
 
 /// Owns the journal's file.
@@ -31,6 +32,7 @@ pub(super) struct Syncer {
     /// Emptied groups go back to the writer, which begins none without.
     pub(super) free: mpsc::Sender<Group>,
     pub(super) head: watch::Sender<Head>,
+    pub(super) followed: Arc<Followed>,
 }
 
 impl Syncer {
@@ -45,10 +47,11 @@ impl Syncer {
             // Followers first: they read while the answers are still being handed out.
             if let Some(head) = group.head.take() {
                 self.head.send_if_modified(|before| std::mem::replace(before, head) != head);
+                self.followed.announce(head.seq, group.answers.iter().flat_map(|(job, _)| job.tasks()));
             }
-            for (waiting, answer) in group.answers.drain(..) {
+            for (job, answer) in group.answers.drain(..) {
                 // Who hung up finds the events when asking again.
-                waiting.send(answer).ok();
+                job.answer.send(answer).ok();
             }
             // An error means that the writer has ended; what it handed over is still answered.
             self.free.send(group).ok();

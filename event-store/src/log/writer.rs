@@ -9,6 +9,7 @@
 //! waits for a timer.
 
 use std::fs::File;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 use std::time::Instant;
@@ -18,11 +19,13 @@ use rusqlite::{Connection, ErrorCode, Statement, Transaction, TransactionBehavio
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 use wire::event::Receipt;
+use wire::id::TaskId;
 
 use super::AppendError;
 use super::chain::{Head, Link};
 use super::checkpoint::{self, Checkpointer, Progress};
 use super::entry::{Batch, COLUMNS, NewEvent, Row};
+use super::followed::Followed;
 use super::sync::{Group, Syncer};
 
 /// Groups under way: one that is synced, one that is written.
@@ -87,6 +90,7 @@ impl Writer {
         connections: [Connection; 2],
         journal: File,
         jobs: tokio::sync::mpsc::Receiver<Job>,
+        followed: Arc<Followed>,
         lock: File,
     ) -> rusqlite::Result<(Self, watch::Receiver<Head>)> {
         let [connection, for_checkpoints] = connections;
@@ -95,7 +99,7 @@ impl Writer {
         let (committed, to_sync) = mpsc::sync_channel(GROUPS);
         let (emptied, free) = mpsc::channel();
         (0..GROUPS).for_each(|_| emptied.send(Group::default()).expect("the other end is here"));
-        let syncer = Syncer { journal, committed: to_sync, free: emptied, head: durable };
+        let syncer = Syncer { journal, committed: to_sync, free: emptied, head: durable, followed };
         let (checkpointer, progress) = Checkpointer::new(for_checkpoints);
         let writer = Self {
             connection,
@@ -199,7 +203,7 @@ impl Committer<'_> {
                 self.progress.add(jobs.iter().map(Job::bytes).sum());
                 self.head = head;
                 group.head = Some(head);
-                group.answers.extend(jobs.drain(..).zip(answers).map(|(job, answer)| (job.answer, answer)));
+                group.answers.extend(jobs.drain(..).zip(answers));
             }
             Err(error) => {
                 tracing::error!(%error, requests = jobs.len(), "the event log cannot be written; nothing was stored");
@@ -207,7 +211,7 @@ impl Committer<'_> {
                     Some(ErrorCode::DiskFull) => AppendError::DiskFull,
                     _ => AppendError::Failed,
                 };
-                group.answers.extend(jobs.drain(..).map(|job| (job.answer, Err(answer))));
+                group.answers.extend(jobs.drain(..).map(|job| (job, Err(answer))));
             }
         }
         group
@@ -235,6 +239,15 @@ impl Committer<'_> {
 }
 
 impl Job {
+    /// The task of each event that it stores.
+    pub(super) fn tasks(&self) -> impl Iterator<Item = TaskId> {
+        let events = match &self.work {
+            Work::Append(batch) | Work::Prune { record: batch, .. } => batch.events.as_slice(),
+            Work::Probe | Work::Close => &[],
+        };
+        events.iter().filter_map(|event| event.task_id)
+    }
+
     fn bytes(&self) -> usize {
         match &self.work {
             Work::Append(batch) => batch.bytes(),

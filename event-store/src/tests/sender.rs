@@ -12,6 +12,7 @@ use wire::signature::Key;
 
 use super::world::{DEADLINE, World, event, signer};
 
+mod granted;
 mod interleavings;
 
 pub(super) const LIMITS: Limits = Limits { spool_bytes: 1_000_000, batch_events: 100, batch_bytes: 100_000 };

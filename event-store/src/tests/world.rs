@@ -1,5 +1,6 @@
 //! A running event store and everybody who talks to it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -12,7 +13,8 @@ use wire::event::{Event, StoredEvent};
 use wire::id::{EventId, TaskId};
 use wire::signature::Key;
 
-use crate::{Amount, Config, Keep, Marks};
+use crate::serve::Limits;
+use crate::{Amount, Config, Marks, Ungranted};
 
 /// Nothing in a test takes longer unless it is broken.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
@@ -49,34 +51,32 @@ pub(super) fn event(number: u64) -> Event {
     }
 }
 
-/// Everything as usual, in this directory.
+/// Everything as usual, in this directory. Whatever room there is where the tests run is enough.
 pub(super) fn config(data: &TempDir) -> Config {
-    Config {
-        data: data.path().to_owned(),
-        secret: key(),
-        previous_secret: None,
-        keep: Keep::default(),
-        // Whatever room there is where the tests run is enough.
-        marks: Marks { warn: Amount::Bytes(0), stop: Amount::Bytes(0) },
-        is_replicated: false,
-    }
+    let marks = Marks { warn: Amount::Bytes(0), stop: Amount::Bytes(0) };
+    Config { marks, ..Config::new(data.path().to_owned(), key()) }
 }
 
 /// An event store on a free port.
 pub(super) struct World {
     pub(super) base: String,
+    pub(super) address: SocketAddr,
     pub(super) clock: Clock,
     pub(super) store: EventStore,
-    tasks: Tasks,
+    pub(super) tasks: Tasks,
 }
 
 impl World {
     pub(super) async fn start(data: &TempDir) -> Self {
-        Self::start_with(data, None).await
+        Self::start_as(config(data)).await
     }
 
-    pub(super) async fn start_with(data: &TempDir, previous_secret: Option<Key>) -> Self {
-        Self::start_as(Config { previous_secret, ..config(data) }).await
+    pub(super) async fn start_with(data: &TempDir, previous_secret: Option<Key>, ungranted: Ungranted) -> Self {
+        Self::start_as(Config { previous_secret, ungranted, ..config(data) }).await
+    }
+
+    pub(super) async fn start_within(data: &TempDir, limits: Limits) -> Self {
+        Self::start_as(Config { limits, ..config(data) }).await
     }
 
     pub(super) async fn start_as(config: Config) -> Self {
@@ -85,12 +85,13 @@ impl World {
 
     pub(super) async fn start_at(config: Config, clock: Clock) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
-        let base = format!("http://{}", listener.local_addr().expect("bound"));
+        let address = listener.local_addr().expect("bound");
+        let base = format!("http://{address}");
         let tasks = Tasks::new();
         let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
         crate::start(config, listener, clock.clone(), Some(metrics), &tasks).await.expect("starts");
         let store = EventStore::new(&base, signer(key(), None, &clock));
-        Self { base, clock, store, tasks }
+        Self { base, address, clock, store, tasks }
     }
 
     pub(super) async fn stop(self) {

@@ -176,6 +176,28 @@ async fn a_lease_is_begun_told_and_completed_and_the_batch_is_saved() {
 }
 
 #[tokio::test]
+async fn the_grant_of_a_lease_goes_with_its_events_and_an_older_control_plane_gives_none() {
+    for grant in [Some("v1.of-this.lease"), None] {
+        let control = Control::new(|_| ()).await;
+        let remote = Remote::new().await;
+        let mut lease = control.scene.lease(&remote, None, &["true"]);
+        lease.grant = grant.map(str::to_owned);
+        control.answer_worker("next", [execute(&lease), wait()]).await;
+        control.answer_worker("heartbeat", [ok(HeartbeatReply::default())]).await;
+        control.answer_worker("executions/.*", [ok(())]).await;
+        control.run_until("/complete", 1).await.expect("stopped");
+        assert_eq!(control.completion().await.outcome, Outcome::Succeeded);
+        let requests = control.server.received_requests().await.expect("recorded");
+        let of_events = requests.iter().filter(|request| request.url.path() == "/v1/events");
+        let sent: Vec<Vec<&str>> = of_events
+            .map(|request| request.headers.get_all(wire::grant::HEADER))
+            .map(|values| values.iter().map(|value| value.to_str().expect("text")).collect())
+            .collect();
+        assert!(!sent.is_empty() && sent.iter().all(|grants| *grants == Vec::from_iter(grant)), "{sent:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_cancelled_execution_is_ended_and_reported_as_such() {
     let control = Control::new(|_| ()).await;
     let lease = control.scene.lease(&Remote::new().await, None, &["sleep", "600"]);
