@@ -231,6 +231,8 @@ pub(crate) enum EventsCommand {
         #[arg(value_name = "TASK")]
         id: TaskId,
     },
+    /// Show how the event store is: its events, its disk, who waits and who follows
+    Stats,
 }
 
 #[derive(Args)]
@@ -267,6 +269,8 @@ pub(crate) struct EventStoreArguments {
     /// Listen on an address that is neither loopback nor private
     #[arg(long)]
     pub(crate) allow_public: bool,
+    #[command(flatten)]
+    pub(crate) keep: event_store::Keep,
 }
 
 #[derive(Args)]

@@ -3,8 +3,10 @@
 mod access;
 mod clocks;
 mod connections;
+mod disk;
 mod faults;
 mod grants;
+mod operating;
 mod sender;
 mod serving;
 mod world;

@@ -54,7 +54,11 @@ pub(super) const EVENTS: &str = "\
 Examples:
   bifrost events tail
   bifrost events tail --after 0 --no-follow --json > record.jsonl
-  bifrost events get 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70";
+  bifrost events get 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
+  bifrost events stats
+
+`stats` asks the event store itself, which is where BIFROST_EVENTS_URL says and opens with FLY_EVENT_SECRET;
+without them, that of `bifrost up` in the data directory.";
 
 pub(super) const DOCTOR: &str = "\
 Examples:

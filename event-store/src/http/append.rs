@@ -33,7 +33,19 @@ pub(super) async fn append(
         let checking = tokio::task::spawn_blocking(move || check(&store, &headers, received));
         checking.await.expect("checking a body does not panic")?
     };
-    let events = store.log.append(batch).await.map_err(|error| refusal(error, shape))?;
+    if !store.volume.admits(batch.bytes()) {
+        return Err(AppendError::DiskFull.into());
+    }
+    let events = store.log.append(batch).await.map_err(|error| {
+        if matches!(error, AppendError::DiskFull | AppendError::Failed) {
+            store.volume.distrust();
+        }
+        refusal(error, shape)
+    })?;
+    let duplicates = events.iter().filter(|receipt| receipt.duplicate).count();
+    if duplicates > 0 {
+        metrics::counter!("event_store_events_duplicate_total").increment(duplicates as u64);
+    }
     Ok((StatusCode::CREATED, Json(Appended { events })))
 }
 

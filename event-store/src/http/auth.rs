@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use axum::http::HeaderMap;
 use kit::Clock;
+use wire::event::{Link, SignedHead};
 use wire::grant::GrantKey;
 use wire::id::MachineId;
 use wire::signature::{self, Key, Signed, machine_key_id};
@@ -75,6 +76,11 @@ impl Keys {
             Seen::Never => Ok(()),
             Seen::WithThisContent | Seen::WithOtherContent => Err(Refusal::replayed()),
         }
+    }
+
+    /// Signs the newest place of the log, for a client to keep.
+    pub(super) fn sign_head(&self, seq: u64, link: Link) -> SignedHead {
+        SignedHead::sign(&self.current, seq, link, self.clock.now())
     }
 
     /// The machine whose key has signed; none where it was the master secret itself.

@@ -1,5 +1,7 @@
 //! Every refusal of the event store, as a problem document with its cure.
 
+use std::io;
+
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
@@ -139,6 +141,13 @@ impl Refusal {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_events", detail).at("events")
     }
 
+    /// The volume does not say how it is.
+    pub(super) fn cannot_look(error: &io::Error) -> Self {
+        tracing::error!(%error, "the volume of the event log cannot be looked at");
+        let detail = "the event store cannot look at its disk; try again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "storage_failed", detail).retry_after(1)
+    }
+
     /// The body is in a form that is not known.
     pub(super) fn unknown_type() -> Self {
         let accepted = "application/json, application/x-ndjson";
@@ -173,11 +182,13 @@ impl From<AppendError> for Refusal {
             AppendError::QueueFull => Self::busy("too many writes wait; send again a little later"),
             AppendError::Closed => unavailable("stopping", "the event store is stopping; send again").retry_after(1),
             AppendError::DiskFull => {
-                let detail = "the event store's disk is full; nothing of this request was stored";
+                let detail = "the event store's disk is full, or less is free on it than BIFROST_EVENTS_STOP_FREE; \
+                              nothing of this request was stored; extend the volume or keep less, and send again";
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", detail).retry_after(30)
             }
             AppendError::Failed => {
-                let detail = "the event store cannot write to its disk; nothing is promised about this request";
+                let detail = "the event store cannot write to its disk; nothing is promised about this request; \
+                              see that its volume is there and can be written to, and send again";
                 unavailable("storage_failed", detail).retry_after(1)
             }
         }
