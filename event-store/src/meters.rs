@@ -12,7 +12,7 @@ enum Kind {
 }
 
 /// All of them.
-const METERS: [(Kind, &str, &str); 16] = [
+const METERS: [(Kind, &str, &str); 19] = [
     (Kind::Counter, "event_store_events_appended_total", "Events that were stored."),
     (Kind::Counter, "event_store_events_duplicate_total", "Events that came again and had been stored before."),
     (Kind::Counter, "event_store_events_pruned_total", "Events that the retention deleted."),
@@ -22,6 +22,9 @@ const METERS: [(Kind, &str, &str); 16] = [
     (Kind::Histogram, "event_store_sync_seconds", "How long one sync of the journal took."),
     (Kind::Histogram, "event_store_group_requests", "Requests that shared one transaction."),
     (Kind::Gauge, "event_store_queue_depth", "Requests that wait for the writer, of at most 1024."),
+    (Kind::Counter, "event_store_follower_reads_total", "Reads on behalf of streams."),
+    (Kind::Counter, "event_store_connections_refused_total", "Connections that were reset, by the reason."),
+    (Kind::Gauge, "event_store_connections", "Connections that are open."),
     (Kind::Gauge, "event_store_followers", "Streams that are open, of at most 1024."),
     (Kind::Gauge, "event_store_database_bytes", "The size of the database."),
     (Kind::Gauge, "event_store_reusable_bytes", "What of it is free for new events."),
@@ -61,7 +64,9 @@ mod tests {
             let expect = match kind {
                 Kind::Counter => name.ends_with("_total"),
                 Kind::Histogram => has_unit,
-                Kind::Gauge => has_unit || ["_depth", "_followers", "_level"].iter().any(|end| name.ends_with(end)),
+                Kind::Gauge => {
+                    has_unit || ["_depth", "_followers", "_connections", "_level"].iter().any(|end| name.ends_with(end))
+                }
             };
             assert!(expect && name.starts_with("event_store_"), "{name}");
         }
