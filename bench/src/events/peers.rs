@@ -72,3 +72,9 @@ fn read_until(stream: &mut TcpStream, is_enough: impl Fn(&[u8]) -> bool) -> anyh
     }
     Ok(received)
 }
+
+/// A line without its end, and what is behind it.
+fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.windows(2).position(|two| two == b"\r\n")?;
+    Some((&bytes[..end], &bytes[end + 2..]))
+}

@@ -17,7 +17,7 @@ use tokio::task::block_in_place;
 use super::super::load::{Answer, Protocol};
 use super::super::records::{Record, Source};
 use super::super::server::{Server, free_address};
-use super::{Peer, read_until, version};
+use super::{Peer, line, read_until, version};
 
 /// The longest an answer may take while the stream is made.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -126,12 +126,6 @@ impl Protocol for Nats {
         }
         refusal.map_or(Answer::Accepted, Answer::Refused)
     }
-}
-
-/// A line without its end, and what is behind it.
-fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.windows(2).position(|two| two == b"\r\n")?;
-    Some((&bytes[..end], &bytes[end + 2..]))
 }
 
 fn number_in(digits: &[u8]) -> usize {

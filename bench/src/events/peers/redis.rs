@@ -8,7 +8,7 @@ use kit::process::Sig;
 use super::super::load::{Answer, Protocol};
 use super::super::records::{KIND, PRODUCER, Record, Source};
 use super::super::server::{Server, free_address};
-use super::{Peer, version};
+use super::{Peer, line, version};
 
 /// How Redis speaks.
 pub(crate) struct Resp {
@@ -58,12 +58,6 @@ impl Protocol for Resp {
         }
         refusal.map_or(Answer::Accepted, Answer::Refused)
     }
-}
-
-/// A line without its end, and what is behind it.
-fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.windows(2).position(|two| two == b"\r\n")?;
-    Some((&bytes[..end], &bytes[end + 2..]))
 }
 
 /// `XADD`, with one field for each column of ours.
