@@ -1,6 +1,8 @@
 //! Events: the immutable records that the event store keeps, and the payloads
 //! that Bifrost itself writes.
 
+mod head;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -8,6 +10,8 @@ use serde_json::value::RawValue;
 use crate::execution::{Cache, Exit, Failure, Outcome, Phase};
 use crate::id::{EventId, ExecutionId, TaskId};
 use crate::task::text_enum;
+
+pub use head::{Link, NotALink, SignedHead};
 
 /// The version of the envelope that this build writes.
 pub const SCHEMA_VERSION: u16 = 1;
