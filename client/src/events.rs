@@ -11,7 +11,7 @@ use reqwest::{RequestBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::{Position, Url};
-use wire::event::{Appended, Event, EventPage};
+use wire::event::{Appended, Event, EventPage, SignedHead};
 use wire::id::TaskId;
 use wire::signature::{HEADER_ID, HEADER_KEY_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP, Key};
 
@@ -98,6 +98,12 @@ impl EventStore {
         let path = format!("/v1/events{of_task}?after={after}&follow=true");
         let request = self.get(&path).header("accept", "text/event-stream").timeout(FOLLOW_DEADLINE);
         self.signed_read(&path, request).await.map(Messages::new)
+    }
+
+    /// The newest event's place and link, signed by the store: to be kept, and later looked for
+    /// in the log. Whoever knows the secret checks it with [`SignedHead::is_signed_by`].
+    pub async fn head(&self) -> Result<SignedHead, Error> {
+        self.read(self.signed_read("/v1/head", self.get("/v1/head")).await?).await
     }
 
     /// Whether the store's process answers.
