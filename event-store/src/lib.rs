@@ -12,6 +12,7 @@
 //! GET  /health /ready /metrics
 //! ```
 
+mod archive;
 mod http;
 mod log;
 pub mod program;
@@ -47,6 +48,14 @@ pub struct Config {
 }
 
 impl Config {
+    /// The secrets that the environment names, for checking what an event store signed.
+    pub fn secrets(vars: &mut Vars) -> Vec<Key> {
+        ["FLY_EVENT_SECRET", "FLY_EVENT_SECRET_PREVIOUS"]
+            .into_iter()
+            .filter_map(|name| read_secret(vars, name))
+            .collect()
+    }
+
     /// Takes `FLY_EVENT_SECRET` (required, base64 of at least 32 bytes) and
     /// `FLY_EVENT_SECRET_PREVIOUS` from the environment.
     pub fn from_vars(vars: &mut Vars, data: PathBuf) -> Option<Self> {

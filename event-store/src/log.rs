@@ -6,7 +6,7 @@
 mod chain;
 mod entry;
 mod reader;
-mod schema;
+pub(crate) mod schema;
 mod writer;
 
 use std::fs::{self, File};
@@ -20,14 +20,16 @@ use tokio::sync::{mpsc, oneshot, watch};
 use wire::event::Receipt;
 use wire::id::EventId;
 
-pub(crate) use chain::Head;
-pub(crate) use entry::{Batch, NewEvent, Payload, Row};
+pub(crate) use chain::{Digest, Head, Link};
+pub(crate) use entry::{Batch, COLUMNS, NewEvent, Payload, Row};
 pub(crate) use reader::{Filter, Page, ReadError, Render, Selection};
 pub(crate) use writer::Writer;
 
 use reader::Readers;
 use writer::{Job, Work};
 
+/// The database's name in its directory.
+pub(crate) const DATABASE: &str = "events.db";
 /// Requests that may wait for the writer. Their bytes are bounded where bodies are read.
 const QUEUE: usize = 1_024;
 /// Connections that read at the same time.
@@ -100,7 +102,7 @@ impl Log {
     /// date. The caller runs the writer.
     pub(crate) fn open(directory: &Path, now: DateTime<Utc>) -> Result<(Self, Writer), OpenError> {
         let lock = lock(directory)?;
-        let path = directory.join("events.db");
+        let path = directory.join(DATABASE);
         let failed = |source| OpenError::Database { path: path.clone(), source };
         let mut connection = open_writable(&path).map_err(failed)?;
         schema::migrate(&mut connection, schema::MIGRATIONS, now).map_err(|error| match error {
@@ -157,7 +159,7 @@ impl Log {
 }
 
 /// Takes the directory for this process; the lock ends with it, however it ends.
-fn lock(directory: &Path) -> Result<File, OpenError> {
+pub(crate) fn lock(directory: &Path) -> Result<File, OpenError> {
     let failed = |source| OpenError::Directory { path: directory.to_owned(), source };
     fs::create_dir_all(directory).map_err(failed)?;
     let held = kit::lock::take(&directory.join("lock"), kit::lock::PATIENCE).map_err(failed)?;
@@ -165,7 +167,7 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
 }
 
 /// A connection on which a commit is on disk when it returns.
-fn open_writable(path: &Path) -> rusqlite::Result<Connection> {
+pub(crate) fn open_writable(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
