@@ -1,4 +1,8 @@
-//! `bifrost events`: reads the record, of one task or of all of them.
+//! `bifrost events`: reads the record, of one task or of all of them, and keeps its files.
+
+mod files;
+mod head;
+mod store;
 
 use std::time::Duration;
 
@@ -19,15 +23,38 @@ const POLL: Duration = Duration::from_millis(500);
 
 /// Carries out one of the commands.
 pub(crate) async fn run(invocation: &Invocation, command: &EventsCommand) -> anyhow::Result<()> {
-    let server = Server::find(invocation)?;
-    match *command {
-        EventsCommand::Get { id } => get(invocation.output, &server, id).await,
+    match command {
+        EventsCommand::Get { id } => get(invocation.output, &Server::find(invocation)?, *id).await,
         EventsCommand::Tail { lines, after, no_follow } => {
+            let server = Server::find(invocation)?;
             let after = match after {
-                Some(after) => after,
-                None => end_of_log(&server).await?.saturating_sub(lines),
+                Some(after) => *after,
+                None => end_of_log(&server).await?.saturating_sub(*lines),
             };
-            tail(invocation, &server, after, no_follow).await
+            tail(invocation, &server, after, *no_follow).await
+        }
+        EventsCommand::Head { save } => head::run(invocation, save.as_deref()).await,
+        EventsCommand::Verify(verify) => {
+            let verify = verify.clone();
+            files::carry_out(invocation, move |operation, stop| verify.run(operation, stop)).await
+        }
+        EventsCommand::Backup(backup) => {
+            let backup = backup.clone();
+            files::carry_out(invocation, move |operation, stop| backup.run(operation, stop)).await
+        }
+        EventsCommand::Restore(restore) => {
+            // A new directory's keys are nobody else's business.
+            invocation.prepare_data()?;
+            let restore = restore.clone();
+            files::carry_out(invocation, move |operation, stop| restore.run(operation, stop)).await
+        }
+        EventsCommand::Export(export) => {
+            let export = export.clone();
+            files::carry_out(invocation, move |operation, stop| export.run(operation, stop)).await
+        }
+        EventsCommand::Migrate(migrate) => {
+            let migrate = migrate.clone();
+            files::carry_out(invocation, move |operation, stop| migrate.run(operation, stop)).await
         }
     }
 }

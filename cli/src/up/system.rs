@@ -15,7 +15,7 @@ use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
 
 const LOCK_FILE: &str = "lock";
-const EVENT_SECRET_FILE: &str = "event-secret";
+pub(super) const EVENT_SECRET_FILE: &str = "event-secret";
 /// Opens the local Machines API to whoever may read the data directory, and so to no other program's pool.
 const MACHINES_TOKEN_FILE: &str = "machines-api-token";
 /// Machines get ten seconds to end; this is a little more.
