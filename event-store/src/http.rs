@@ -9,6 +9,7 @@ mod problem;
 mod read;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
@@ -41,6 +42,8 @@ struct Shared {
     memory: Arc<Semaphore>,
     /// One permit for each open stream.
     followers: Arc<Semaphore>,
+    /// How long a body may take to arrive.
+    body_deadline: Duration,
 }
 
 impl std::ops::Deref for Store {
@@ -66,6 +69,7 @@ pub(crate) fn router(
         metrics,
         memory: Arc::new(Semaphore::new(BODIES_BYTES)),
         followers: Arc::new(Semaphore::new(FOLLOWERS)),
+        body_deadline: config.limits.body,
     }));
     let events = post(append::append).get(read::feed);
     Router::new()

@@ -3,7 +3,8 @@
 //! It promises that an event is on disk before its 201, that sequence numbers
 //! have no gaps, that the same event written twice is one event, and that every
 //! request except the probes is signed. It listens only where it is told to and
-//! refuses public addresses unless told so in as many words.
+//! refuses public addresses unless told so in as many words; `serve` says who may
+//! connect.
 //!
 //! ```text
 //! POST /v1/events              append one event or a batch        http/append.rs ──▶ log/writer.rs
@@ -16,12 +17,12 @@ mod archive;
 mod http;
 mod log;
 pub mod program;
+pub mod serve;
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use kit::{Clock, Tasks, Vars};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -30,9 +31,8 @@ use wire::signature::Key;
 
 pub use log::OpenError;
 use log::{Log, Writer};
+use serve::{Limits, Peers};
 
-/// What a stop leaves to requests that are under way.
-const DRAIN: Duration = Duration::from_secs(5);
 /// How often the numbers behind `/metrics` are condensed, whether or not anybody reads them.
 const UPKEEP: Duration = Duration::from_secs(30);
 
@@ -45,6 +45,10 @@ pub struct Config {
     pub secret: Key,
     /// The secret before it, accepted while it is being replaced.
     pub previous_secret: Option<Key>,
+    /// Who may connect.
+    pub peers: Peers,
+    /// What connections may take.
+    pub limits: Limits,
 }
 
 impl Config {
@@ -57,14 +61,15 @@ impl Config {
     }
 
     /// Takes `FLY_EVENT_SECRET` (required, base64 of at least 32 bytes) and
-    /// `FLY_EVENT_SECRET_PREVIOUS` from the environment.
+    /// `FLY_EVENT_SECRET_PREVIOUS` from the environment, which also tells whether this is Fly.
     pub fn from_vars(vars: &mut Vars, data: PathBuf) -> Option<Self> {
         let secret = read_secret(vars, "FLY_EVENT_SECRET");
         let previous_secret = read_secret(vars, "FLY_EVENT_SECRET_PREVIOUS");
         if vars.text("FLY_EVENT_SECRET").is_none() {
             vars.problem("FLY_EVENT_SECRET: is not set; make one with: openssl rand -base64 32");
         }
-        Some(Self { data, secret: secret?, previous_secret })
+        let peers = Peers::from_vars(vars);
+        Some(Self { data, secret: secret?, previous_secret, peers, limits: Limits::default() })
     }
 }
 
@@ -108,8 +113,12 @@ pub async fn start(
     }
     let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
     tracing::info!(address, data = %config.data.display(), newest = log.head().seq, "the event store accepts events");
+    let (peers, limits) = (config.peers, config.limits);
     let router = http::router(config, log.clone(), clock, metrics, tasks.clone());
-    tasks.spawn("event store", serve(listener, router, log, writer_end, tasks.clone()));
+    let stop = tasks.clone();
+    tasks.spawn("event store", async move {
+        run(serve::serve(listener, router, peers, limits, &stop), log, writer_end, &stop).await;
+    });
     Ok(())
 }
 
@@ -124,26 +133,10 @@ fn start_writer(writer: Writer) -> io::Result<oneshot::Receiver<()>> {
     Ok(end)
 }
 
-async fn serve(
-    listener: TcpListener,
-    router: axum::Router,
-    log: Log,
-    mut writer_end: oneshot::Receiver<()>,
-    tasks: Tasks,
-) {
-    let listener = listener.tap_io(|connection| {
-        // Small answers must not wait for more; a connection that refuses is slower, not wrong.
-        connection.set_nodelay(true).ok();
-    });
-    let stop = tasks.clone();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move { stop.stopping().await });
-    let drained = async {
-        tasks.stopping().await;
-        tokio::time::sleep(DRAIN).await;
-    };
+/// Serves until the stop is given, then closes the log.
+async fn run(serving: impl Future<Output = ()>, log: Log, mut writer_end: oneshot::Receiver<()>, tasks: &Tasks) {
     tokio::select! {
-        _ = server.into_future() => (),
-        () = drained => tracing::warn!("connections were still open when the event store stopped"),
+        () = serving => (),
         _ = &mut writer_end => {
             tracing::error!("the event writer has died; stopping, so that a restart can mend it");
             tasks.stop();

@@ -4,9 +4,12 @@
 //! was. One process has the directory open at a time.
 
 mod chain;
+mod checkpoint;
 mod entry;
+mod followed;
 mod reader;
 pub(crate) mod schema;
+mod sync;
 mod writer;
 
 use std::fs::{self, File};
@@ -18,13 +21,15 @@ use chrono::{DateTime, Utc};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 use wire::event::Receipt;
-use wire::id::EventId;
+use wire::id::{EventId, TaskId};
 
 pub(crate) use chain::{Digest, Head, Link};
 pub(crate) use entry::{Batch, COLUMNS, NewEvent, Payload, Row};
+pub(crate) use followed::News;
 pub(crate) use reader::{Filter, Page, ReadError, Render, Selection};
 pub(crate) use writer::Writer;
 
+use followed::Followed;
 use reader::Readers;
 use writer::{Job, Work};
 
@@ -32,6 +37,8 @@ use writer::{Job, Work};
 pub(crate) const DATABASE: &str = "events.db";
 /// Requests that may wait for the writer. Their bytes are bounded where bodies are read.
 const QUEUE: usize = 1_024;
+/// The size to which the journal shrinks when it begins anew.
+const JOURNAL_BYTES: u32 = 64 * 1024 * 1024;
 /// Connections that read at the same time.
 const READERS: usize = 4;
 
@@ -94,6 +101,7 @@ pub(crate) enum AppendError {
 pub(crate) struct Log {
     jobs: mpsc::Sender<Job>,
     head: watch::Receiver<Head>,
+    followed: Arc<Followed>,
     readers: Arc<Readers>,
 }
 
@@ -111,8 +119,15 @@ impl Log {
         })?;
         let readers = Arc::new(Readers::open(&path, READERS).map_err(failed)?);
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let (writer, head) = Writer::new(connection, queue, lock).map_err(failed)?;
-        Ok((Self { jobs, head, readers }, writer))
+        let for_checkpoints = open_writable(&path).map_err(failed)?;
+        let unwritable = |source| OpenError::Directory { path: directory.to_owned(), source };
+        let journal = open_journal(&path).map_err(unwritable)?;
+        // A rollback journal of before, were it to come back after a power cut, would undo everything.
+        kit::files::sync_directory(directory).map_err(unwritable)?;
+        let followed = Arc::new(Followed::default());
+        let (writer, head) =
+            Writer::new([connection, for_checkpoints], journal, queue, followed.clone(), lock).map_err(failed)?;
+        Ok((Self { jobs, head, followed, readers }, writer))
     }
 
     /// Stores the events, all or none; they are synced when this returns.
@@ -135,9 +150,9 @@ impl Log {
         *self.head.borrow()
     }
 
-    /// Tells of each commit.
-    pub(crate) fn commits(&self) -> watch::Receiver<Head> {
-        self.head.clone()
+    /// Tells of each commit, or of those that hold events of the task.
+    pub(crate) fn news(&self, task: Option<TaskId>) -> News {
+        News::of(self.head.clone(), task.map(|task| self.followed.follow(task)))
     }
 
     /// Has the writer end when it has answered everything accepted so far.
@@ -166,13 +181,26 @@ pub(crate) fn lock(directory: &Path) -> Result<File, OpenError> {
     held.ok_or_else(|| OpenError::InUse(directory.to_owned()))
 }
 
-/// A connection on which a commit is on disk when it returns.
+/// A connection that may write. Its commits go to the journal and are not synced; its
+/// checkpoints sync the journal before they touch the database, and then that.
 pub(crate) fn open_writable(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    // The journal is folded in beside the writer: see `checkpoint`.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    // What a long reader made it grow by is given back.
+    connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES)?;
     Ok(connection)
+}
+
+/// The journal's file, for syncing it. SQLite makes it when a database is first read, and keeps
+/// it for as long as anybody has the database open.
+fn open_journal(database: &Path) -> io::Result<File> {
+    let mut path = database.as_os_str().to_owned();
+    path.push("-wal");
+    File::options().read(true).write(true).open(path)
 }
 
 #[cfg(test)]

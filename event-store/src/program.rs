@@ -43,6 +43,9 @@ pub async fn run(arguments: Arguments, mut vars: Vars) -> anyhow::Result<()> {
     let config = config.context("the environment is not usable")?;
     kit::telemetry::init_logs(&filter);
     let metrics = kit::telemetry::init_metrics();
+    if let Err(error) = crate::serve::raise_open_files() {
+        tracing::warn!(%error, "the limit of open files stays as it is; it bounds the connections");
+    }
     let listener = bind(&arguments.listen, arguments.allow_public).await?;
     let tasks = Tasks::new();
     crate::start(config, listener, Clock::system(), Some(metrics), &tasks).await?;

@@ -1,6 +1,8 @@
 //! A whole event store over HTTP, asked by the real client.
 
 mod access;
+mod clocks;
+mod connections;
 mod sender;
 mod serving;
 mod world;

@@ -9,7 +9,7 @@ use wire::event::Appended;
 use super::Store;
 use super::auth::Keys;
 use super::body::{self, Received};
-use super::decode::{self, Request, Shape};
+use super::decode::{self, Format, Request, Shape};
 use super::problem::Refusal;
 use crate::log::{AppendError, Batch};
 
@@ -21,7 +21,7 @@ pub(super) async fn append(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Appended>), Refusal> {
-    let received = body::read(body, &store.memory).await?;
+    let received = body::read(body, &store.memory, store.body_deadline).await?;
     let (batch, shape) = if received.bytes.len() <= INLINE_BYTES {
         check(&store.keys, &headers, received)?
     } else {
@@ -37,7 +37,7 @@ pub(super) async fn append(
 fn check(keys: &Keys, headers: &HeaderMap, received: Received) -> Result<(Batch, Shape), Refusal> {
     let Received { bytes, claim } = received;
     let caller = keys.writer(headers, &bytes)?;
-    let Request { events, shape } = decode::request(&bytes)?;
+    let Request { events, shape } = decode::request(Format::of(headers)?, &bytes)?;
     caller.may_write(&events, |index| shape.field(index, "producer"))?;
     Ok((Batch::new(events, claim), shape))
 }

@@ -11,9 +11,6 @@ use wire::limit::EVENT_BATCH_BYTES;
 
 use super::problem::Refusal;
 
-/// The longest that a body may take to arrive.
-const DEADLINE: Duration = Duration::from_secs(30);
-
 /// A whole body and its claim on memory.
 #[derive(Debug)]
 pub(super) struct Received {
@@ -21,10 +18,11 @@ pub(super) struct Received {
     pub(super) claim: OwnedSemaphorePermit,
 }
 
-/// Reads the body. `memory` has one permit for each byte that all bodies may take together;
-/// they are claimed as the bytes come, so that a slow sender holds no more than it sent.
-pub(super) async fn read(body: Body, memory: &Arc<Semaphore>) -> Result<Received, Refusal> {
-    tokio::time::timeout(DEADLINE, collect(body, memory)).await.unwrap_or_else(|_| Err(Refusal::too_slow()))
+/// Reads the body, for which there is time until the deadline. `memory` has one permit for each
+/// byte that all bodies may take together; they are claimed as the bytes come, so that a slow
+/// sender holds no more than it sent.
+pub(super) async fn read(body: Body, memory: &Arc<Semaphore>, deadline: Duration) -> Result<Received, Refusal> {
+    tokio::time::timeout(deadline, collect(body, memory)).await.unwrap_or_else(|_| Err(Refusal::too_slow()))
 }
 
 async fn collect(body: Body, memory: &Arc<Semaphore>) -> Result<Received, Refusal> {

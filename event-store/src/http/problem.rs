@@ -1,6 +1,6 @@
 //! Every refusal of the event store, as a problem document with its cure.
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use wire::limit::{EVENT_BATCH_BYTES, EVENTS_PER_BATCH};
@@ -13,12 +13,15 @@ use crate::log::{AppendError, ReadError};
 pub(super) struct Refusal {
     problem: Box<Problem>,
     retry_after_seconds: Option<u16>,
+    /// A header that says what would have been accepted.
+    accepted: Option<(HeaderName, &'static str)>,
 }
 
 impl Refusal {
     fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or_default();
-        Self { problem: Box::new(Problem::new(status.as_u16(), title, code, detail)), retry_after_seconds: None }
+        let problem = Box::new(Problem::new(status.as_u16(), title, code, detail));
+        Self { problem, retry_after_seconds: None, accepted: None }
     }
 
     /// The same, naming the field at fault.
@@ -29,6 +32,12 @@ impl Refusal {
 
     fn retry_after(mut self, seconds: u16) -> Self {
         self.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    /// The same, with a header that says what would have been accepted.
+    fn accepting(mut self, header: HeaderName, accepted: &'static str) -> Self {
+        self.accepted = Some((header, accepted));
         self
     }
 
@@ -103,6 +112,15 @@ impl Refusal {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_events", detail).at("events")
     }
 
+    /// The body is in a form that is not known.
+    pub(super) fn unknown_type() -> Self {
+        let accepted = "application/json, application/x-ndjson";
+        let detail = format!("content-type must be one of {accepted}, or absent for JSON");
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unknown_type", detail)
+            .at("content-type")
+            .accepting(header::ACCEPT, accepted)
+    }
+
     /// A bound on concurrent work is reached.
     pub(super) fn busy(detail: &str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(1)
@@ -147,6 +165,9 @@ impl IntoResponse for Refusal {
         let mut response = (status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response();
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some((name, value)) = self.accepted {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
         response
     }

@@ -84,7 +84,7 @@ impl Wanted {
                 "after" => wanted.after = sequence_number(&value, "after")?,
                 "limit" => wanted.limit = limit(&value)?,
                 "type" => {
-                    decode::check_kind(&value, "type".into())?;
+                    decode::check_kind(&value).map_err(|detail| Refusal::invalid("type", detail))?;
                     wanted.filter.kind = Some(value);
                 }
                 "since" => wanted.filter.since = Some(time(&value)?),

@@ -27,6 +27,12 @@ pub(crate) struct NewEvent {
 }
 
 impl NewEvent {
+    /// About what it takes on disk.
+    pub(super) fn bytes(&self) -> usize {
+        const COLUMNS: usize = 150;
+        self.payload.0.len() + self.kind.len() + self.producer.len() + COLUMNS
+    }
+
     fn digest(&self) -> Digest {
         Digest::of(&Content {
             id: self.id.uuid(),
@@ -49,6 +55,11 @@ impl Payload {
     /// The part of `body` that `text` is a slice of.
     pub(crate) fn within(body: &Bytes, text: &str) -> Self {
         Self(body.slice_ref(text.as_bytes()))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 

@@ -1,5 +1,6 @@
 //! A running event store and everybody who talks to it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -13,6 +14,7 @@ use wire::id::{EventId, TaskId};
 use wire::signature::Key;
 
 use crate::Config;
+use crate::serve::{Limits, Peers};
 
 /// Nothing in a test takes longer unless it is broken.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
@@ -49,28 +51,47 @@ pub(super) fn event(number: u64) -> Event {
     }
 }
 
+fn config(data: &TempDir) -> Config {
+    Config {
+        data: data.path().to_owned(),
+        secret: key(),
+        previous_secret: None,
+        peers: Peers::Everybody,
+        limits: Limits::default(),
+    }
+}
+
 /// An event store on a free port.
 pub(super) struct World {
     pub(super) base: String,
+    pub(super) address: SocketAddr,
     pub(super) clock: Clock,
     pub(super) store: EventStore,
-    tasks: Tasks,
+    pub(super) tasks: Tasks,
 }
 
 impl World {
     pub(super) async fn start(data: &TempDir) -> Self {
-        Self::start_with(data, None).await
+        Self::start_as(config(data)).await
     }
 
     pub(super) async fn start_with(data: &TempDir, previous_secret: Option<Key>) -> Self {
+        Self::start_as(Config { previous_secret, ..config(data) }).await
+    }
+
+    pub(super) async fn start_within(data: &TempDir, limits: Limits) -> Self {
+        Self::start_as(Config { limits, ..config(data) }).await
+    }
+
+    async fn start_as(config: Config) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
-        let base = format!("http://{}", listener.local_addr().expect("bound"));
+        let address = listener.local_addr().expect("bound");
+        let base = format!("http://{address}");
         let (clock, tasks) = (Clock::manual(now()), Tasks::new());
-        let config = Config { data: data.path().to_owned(), secret: key(), previous_secret };
         let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
         crate::start(config, listener, clock.clone(), Some(metrics), &tasks).await.expect("starts");
         let store = EventStore::new(&base, signer(key(), None, &clock));
-        Self { base, clock, store, tasks }
+        Self { base, address, clock, store, tasks }
     }
 
     pub(super) async fn stop(self) {

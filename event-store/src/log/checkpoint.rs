@@ -1,0 +1,89 @@
+//! Folds the journal into the database beside the writer, so that no request waits for it.
+//!
+//! A passive checkpoint copies what was committed when it began and holds nobody up. It
+//! never catches up with a busy writer, and only a journal that was copied whole begins
+//! anew; so, once little is left to copy, the writer is asked to do that little itself
+//! between two groups.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+
+use rusqlite::Connection;
+
+/// Bytes of events after which the journal is folded in.
+const EVERY_BYTES: usize = 4 * 1024 * 1024;
+/// Pages of journal beyond which it should begin anew.
+const JOURNAL_PAGES: u64 = 2_048;
+/// Pages that the writer may be asked to copy; it takes about a millisecond.
+const LEFT_PAGES: u64 = 512;
+
+/// What the writer tells of its progress, and asks whether it has something to copy.
+pub(super) struct Progress {
+    written: usize,
+    due: mpsc::SyncSender<()>,
+    finish: Arc<AtomicBool>,
+}
+
+impl Progress {
+    /// The writer has committed so many bytes of events.
+    pub(super) fn add(&mut self, bytes: usize) {
+        self.written += bytes;
+        if self.written >= EVERY_BYTES {
+            self.written = 0;
+            // Full means that it is told already.
+            self.due.try_send(()).ok();
+        }
+    }
+
+    /// Whether the writer should copy the rest of the journal now; says so once.
+    pub(super) fn should_finish(&self) -> bool {
+        self.finish.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// Copies the journal's pages into the database.
+pub(super) struct Checkpointer {
+    connection: Connection,
+    due: mpsc::Receiver<()>,
+    finish: Arc<AtomicBool>,
+}
+
+impl Checkpointer {
+    /// With a connection of its own.
+    pub(super) fn new(connection: Connection) -> (Self, Progress) {
+        let (sender, due) = mpsc::sync_channel(1);
+        let finish = Arc::new(AtomicBool::new(false));
+        let progress = Progress { written: 0, due: sender, finish: finish.clone() };
+        (Self { connection, due, finish }, progress)
+    }
+
+    /// Runs until the writer ends.
+    pub(super) fn run(self) {
+        while self.due.recv().is_ok() {
+            match fold(&self.connection) {
+                Ok(Journal { pages, copied }) if pages >= JOURNAL_PAGES && pages - copied <= LEFT_PAGES => {
+                    self.finish.store(true, Ordering::Relaxed);
+                }
+                Ok(_) => (),
+                // The journal grows until the next one succeeds.
+                Err(error) => tracing::warn!(%error, "the event journal cannot be folded into the database"),
+            }
+        }
+    }
+}
+
+/// How large the journal is, and how much of it the database has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Journal {
+    pub(super) pages: u64,
+    pub(super) copied: u64,
+}
+
+/// Copies what can be copied without waiting for anybody.
+pub(super) fn fold(connection: &Connection) -> rusqlite::Result<Journal> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+        // Both are -1 when the database has no journal.
+        let count = |index| row.get(index).map(|count: i64| u64::try_from(count).unwrap_or(0));
+        Ok(Journal { pages: count(1)?, copied: count(2)? })
+    })
+}
