@@ -166,4 +166,4 @@ fn is_damage(error: &rusqlite::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,6 +3,7 @@
 mod access;
 mod clocks;
 mod connections;
+mod reimport;
 mod sender;
 mod serving;
 mod world;

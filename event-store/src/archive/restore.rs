@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 
-use super::partial::with_suffix;
+use super::partial::{directory, with_suffix};
 use super::verify::Report;
 use super::{Database, Error, Partial, Watch, backup, write_error};
 use crate::log::{self, DATABASE};
@@ -14,7 +14,11 @@ use crate::log::{self, DATABASE};
 pub(crate) fn restore(file: &Path, data: &Path, watch: &Watch<'_>) -> Result<Report, Error> {
     let source = Database::open(file, watch)?;
     source.version()?;
+    let is_new = !data.exists();
     let _lock = log::lock(data)?;
+    if is_new {
+        give_to_owner(directory(data), data)?;
+    }
     let database = data.join(DATABASE);
     if !is_empty(&database, watch)? {
         return Err(Error::Occupied(data.to_owned()));

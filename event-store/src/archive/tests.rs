@@ -65,7 +65,7 @@ fn numbered(count: u64) -> TempDir {
 }
 
 /// Does something with nobody looking on.
-pub(super) fn quiet<T>(work: impl FnOnce(&Watch<'_>) -> T) -> T {
+pub(crate) fn quiet<T>(work: impl FnOnce(&Watch<'_>) -> T) -> T {
     work(&Watch { stop: Arc::default(), progress: &|_, _, _| () })
 }
 
