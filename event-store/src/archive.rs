@@ -12,11 +12,11 @@ mod restore;
 mod verify;
 mod versions;
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use std::{fs, io};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
@@ -57,9 +57,9 @@ pub(crate) enum Error {
     #[error("there is no room left for {}", .0.display())]
     Full(PathBuf),
     #[error("cannot read {}", path.display())]
-    Read { path: PathBuf, source: rusqlite::Error },
+    Read { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("cannot write {}", path.display())]
-    Write { path: PathBuf, source: io::Error },
+    Write { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("this cannot be undone, and nobody agreed to it")]
     Unconfirmed,
     #[error("interrupted")]
@@ -98,8 +98,10 @@ struct Database {
 
 impl Database {
     fn open(path: &Path, watch: &Watch<'_>) -> Result<Self, Error> {
-        if !path.try_exists().map_err(|source| Error::Write { path: path.to_owned(), source })? {
-            return Err(Error::Missing(path.to_owned()));
+        match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Error::Missing(path.to_owned())),
+            Err(error) => return Err(Error::Read { path: path.to_owned(), source: error.into() }),
+            Ok(_) => (),
         }
         let open = || {
             let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
@@ -134,16 +136,16 @@ fn read_error(path: &Path, error: rusqlite::Error) -> Error {
         Some(ErrorCode::OperationInterrupted) => Error::Interrupted,
         Some(ErrorCode::DiskFull) => Error::Full(path.to_owned()),
         _ if is_damage(&error) => {
-            Error::Damaged { path: path.to_owned(), damage: Damage::Unreadable(error.to_string()) }
+            Error::Damaged { path: path.to_owned(), damage: Damage::Unreadable { error: error.to_string() } }
         }
-        _ => Error::Read { path: path.to_owned(), source: error },
+        _ => Error::Read { path: path.to_owned(), source: error.into() },
     }
 }
 
 fn write_error(path: &Path, source: io::Error) -> Error {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full(path.to_owned()),
-        _ => Error::Write { path: path.to_owned(), source },
+        _ => Error::Write { path: path.to_owned(), source: source.into() },
     }
 }
 

@@ -54,6 +54,11 @@ impl Partial {
         &self.path
     }
 
+    /// Where it is to appear.
+    pub(super) fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// To write to it.
     pub(crate) fn writer(&self) -> &File {
         &self.file

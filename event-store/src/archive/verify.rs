@@ -5,12 +5,13 @@
 //! show that, and that events were cut off the end.
 
 use std::fmt;
+use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Row as Found};
 use serde::Serialize;
 
 use super::{CHAINED, Database, Error, Stage, Watch, is_damage};
-use crate::log::{COLUMNS, Head, Link, Row};
+use crate::log::{COLUMNS, Digest, Head, Link, Row};
 
 /// Events read on one snapshot: long ones would keep a running store from folding its journal.
 const WINDOW: u32 = 10_000;
@@ -61,7 +62,7 @@ pub(crate) enum Damage {
     /// The chain is whole, but what stands around it is not, such as an index.
     Structure { faults: Vec<String> },
     /// Nothing can be read.
-    Unreadable(String),
+    Unreadable { error: String },
     /// The log ends before the kept head.
     CutOff { seq: u64, newest: u64 },
     /// The log has another history than the one the kept head stands for.
@@ -81,7 +82,7 @@ impl Damage {
             | Self::CutOff { seq, .. }
             | Self::Rewritten { seq }
             | Self::HeadTooOld { seq, .. } => Some(seq),
-            Self::Structure { .. } | Self::Unreadable(_) => None,
+            Self::Structure { .. } | Self::Unreadable { .. } => None,
         }
     }
 }
@@ -99,7 +100,7 @@ impl fmt::Display for Damage {
             Self::Structure { faults } => {
                 write!(f, "every event is what was stored, but the database is damaged: {}", faults.join("; "))
             }
-            Self::Unreadable(error) => write!(f, "this is no event log, or one too damaged to read: {error}"),
+            Self::Unreadable { error } => write!(f, "this is no event log, or one too damaged to read: {error}"),
             Self::CutOff { seq, newest } => {
                 write!(f, "the log ends at event {newest}, but once had event {seq}: events were cut off")
             }
@@ -120,7 +121,7 @@ impl fmt::Display for Damage {
 }
 
 /// Verifies the database at the path. Damage is a finding, not an error.
-pub(crate) fn verify(path: &std::path::Path, wanted: &Wanted, watch: &Watch<'_>) -> Result<Report, Error> {
+pub(crate) fn verify(path: &Path, wanted: &Wanted, watch: &Watch<'_>) -> Result<Report, Error> {
     let nothing = |damage| Report { events: 0, head: Head::START, damage: Some(damage) };
     match Database::open(path, watch).and_then(|database| inspect(&database, wanted, watch)) {
         Err(Error::Damaged { damage, .. }) => Ok(nothing(damage)),
@@ -163,25 +164,18 @@ struct Walk {
 impl Walk {
     fn begin(connection: &Connection, wanted: &Wanted) -> rusqlite::Result<Self> {
         let start = start(connection)?;
+        let since = wanted.since.filter(|since| since.seq > start.seq);
         let mut heads = wanted.heads.clone();
+        // One that lies at the start or before it is held against the start as any other.
+        heads.extend(wanted.since.filter(|_| since.is_none()));
         heads.sort_by_key(|head| std::cmp::Reverse(head.seq));
         let mut walk = Self { at: start, heads, events: 0, damage: None, is_over: false };
-        if let Some(since) = wanted.since.filter(|since| since.seq > start.seq) {
+        if let Some(since) = since {
             match link_at(connection, since.seq)? {
                 Some(link) if link == since.link => walk.at = since,
                 Some(_) => walk.end(Damage::Rewritten { seq: since.seq }),
-                None => {
-                    let newest = connection.query_row("SELECT max(seq) FROM events", [], |row| row.get(0));
-                    let newest = newest.optional()?.flatten().unwrap_or(start.seq);
-                    walk.end(match newest < since.seq {
-                        true => Damage::CutOff { seq: since.seq, newest },
-                        false => Damage::Gap { seq: since.seq, found: newest },
-                    });
-                }
+                None => walk.end(absent(connection, since.seq)?),
             }
-        } else {
-            walk.heads.extend(wanted.since);
-            walk.heads.sort_by_key(|head| std::cmp::Reverse(head.seq));
         }
         walk.come_by();
         Ok(walk)
@@ -243,8 +237,8 @@ impl Walk {
         let seq = self.at.seq + 1;
         match read(row) {
             Ok((found, _, _)) if found != seq => self.end(Damage::Gap { seq, found }),
-            Ok((_, next, link)) => {
-                let next = self.at.then(next);
+            Ok((_, digest, link)) => {
+                let next = self.at.then(digest);
                 if next.link == link {
                     self.at = next;
                     self.events += 1;
@@ -258,7 +252,7 @@ impl Walk {
     }
 }
 
-fn read(row: &Found<'_>) -> rusqlite::Result<(u64, crate::log::Digest, Link)> {
+fn read(row: &Found<'_>) -> rusqlite::Result<(u64, Digest, Link)> {
     let event = Row::read(row)?;
     Ok((event.seq, event.digest(), Link::read(row.get_ref("link")?)?))
 }
@@ -273,6 +267,17 @@ fn start(connection: &Connection) -> rusqlite::Result<Head> {
 fn link_at(connection: &Connection, seq: u64) -> rusqlite::Result<Option<Link>> {
     let mut statement = connection.prepare("SELECT link FROM events WHERE seq = ?1")?;
     statement.query_row([seq], |row| Link::read(row.get_ref(0)?)).optional()
+}
+
+/// Why the log does not have this event.
+fn absent(connection: &Connection, seq: u64) -> rusqlite::Result<Damage> {
+    let sql = "SELECT (SELECT min(seq) FROM events WHERE seq > ?1), (SELECT max(seq) FROM events)";
+    connection.query_row(sql, [seq], |row| {
+        Ok(match row.get(0)? {
+            Some(found) => Damage::Gap { seq, found },
+            None => Damage::CutOff { seq, newest: row.get::<_, Option<u64>>(1)?.unwrap_or_default() },
+        })
+    })
 }
 
 /// The first event from the given one on that can be read again, as nearly as seeking tells:

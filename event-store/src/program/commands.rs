@@ -226,7 +226,7 @@ impl Migrate {
     pub fn run(&self, operation: &Operation, stop: &Arc<AtomicBool>) -> Result<(), Failure> {
         let screen = Screen::new(operation.is_json);
         let plan = screen.watched(stop, |watch| {
-            archive::migrate(&operation.data, self.to, watch, |plan| self.confirm(plan, &screen))
+            archive::migrate(&operation.data, self.to, watch, |plan| self.confirm(plan, &screen, stop))
         })?;
         if operation.is_json {
             return screen.json(&json!({ "from": plan.from, "to": plan.to, "lost": plan.losses }));
@@ -234,13 +234,11 @@ impl Migrate {
         screen.line(&format!("the database has schema version {} (it had {})", plan.to, plan.from))
     }
 
-    fn confirm(&self, plan: &Plan, screen: &Screen) -> Result<(), Error> {
+    fn confirm(&self, plan: &Plan, screen: &Screen, stop: &AtomicBool) -> Result<(), Error> {
         screen.say(&format!("going back from schema version {} to {} loses:", plan.from, plan.to));
         plan.losses.iter().for_each(|loss| screen.say(&format!("  {loss}")));
-        match self.yes || (io::stdin().is_terminal() && screen.asks("go on?")) {
-            true => Ok(()),
-            false => Err(Error::Unconfirmed),
-        }
+        let is_confirmed = self.yes || (io::stdin().is_terminal() && screen.asks("go on?", stop));
+        if is_confirmed { Ok(()) } else { Err(Error::Unconfirmed) }
     }
 }
 

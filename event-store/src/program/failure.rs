@@ -130,6 +130,6 @@ fn cure(damage: &Damage) -> &'static str {
         | Damage::Gap { .. }
         | Damage::Row { .. }
         | Damage::Pages { .. }
-        | Damage::Unreadable(_) => "keep a copy of the files, then restore the newest backup that verifies",
+        | Damage::Unreadable { .. } => "keep a copy of the files, then restore the newest backup that verifies",
     }
 }

@@ -3,9 +3,10 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use super::failure::{Failure, Trouble};
@@ -70,12 +71,22 @@ impl Screen {
         self.bar.suspend(|| drop(io::stderr().lock().write_all(format!("{text}\n").as_bytes())));
     }
 
-    /// Whether the person at the terminal says yes.
-    pub(super) fn asks(&self, question: &str) -> bool {
+    /// Whether the person at the terminal says yes; Ctrl-C is a no.
+    pub(super) fn asks(&self, question: &str, stop: &AtomicBool) -> bool {
+        const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
         self.bar.suspend(|| {
             drop(io::stderr().lock().write_all(format!("{question} [y/N] ").as_bytes()));
-            let mut answer = String::new();
-            io::stdin().lock().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+            let stdin = io::stdin();
+            while !stop.load(Ordering::Relaxed) {
+                let mut ready = [PollFd::new(&stdin, PollFlags::IN)];
+                // A signal that interrupts it is seen above.
+                if poll(&mut ready, Some(&LOOK)).is_ok_and(|count| count > 0) {
+                    let mut answer = String::new();
+                    let was_read = stdin.lock().read_line(&mut answer).is_ok();
+                    return was_read && matches!(answer.trim(), "y" | "Y" | "yes");
+                }
+            }
+            false
         })
     }
 }

@@ -172,6 +172,22 @@ async fn damage_is_named_on_both_streams() {
 }
 
 #[tokio::test]
+async fn each_kind_of_damage_can_be_told_as_json() {
+    let data = stored(50).await;
+    let database = data.path().join("events.db");
+    let bytes = std::fs::read(&database).expect("reads");
+    for (damaged, kind) in [(bytes[..bytes.len() / 2].to_vec(), None), (b"no database".repeat(99), Some("unreadable"))]
+    {
+        std::fs::write(&database, damaged).expect("writes");
+        let verified = call(data.path(), &["verify", "--json"]).await;
+        assert_eq!(verified.code, Some(65), "{verified:?}");
+        let damage = verified.json()["damage"].clone();
+        assert!(damage["detail"].is_string() && damage["found"]["kind"].is_string(), "{damage}");
+        assert!(kind.is_none_or(|kind| damage["found"]["kind"] == kind), "{damage}");
+    }
+}
+
+#[tokio::test]
 async fn a_backup_that_is_interrupted_or_killed_leaves_no_half_file() {
     let (data, out) = (stored(20_000).await, TempDir::new().expect("a directory"));
     let file = path(&out, "backup.db");

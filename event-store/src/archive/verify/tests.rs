@@ -24,25 +24,25 @@ fn log() -> (TempDir, PathBuf) {
     (data, path)
 }
 
-fn check(path: &std::path::Path, wanted: &Wanted) -> Report {
+fn check(path: &Path, wanted: &Wanted) -> Report {
     quiet(|watch| verify(path, wanted, watch)).expect("can be looked at")
 }
 
-fn damage(path: &std::path::Path) -> Option<Damage> {
+fn damage(path: &Path) -> Option<Damage> {
     check(path, &Wanted::whole()).damage
 }
 
-fn head_at(path: &std::path::Path, seq: u64) -> Head {
+fn head_at(path: &Path, seq: u64) -> Head {
     let connection = Connection::open(path).expect("opens");
     Head { seq, link: link_at(&connection, seq).expect("reads").expect("is there") }
 }
 
-fn change(path: &std::path::Path, sql: &str) {
+fn change(path: &Path, sql: &str) {
     Connection::open(path).expect("opens").execute_batch(sql).expect(sql);
 }
 
 /// Changes the log's content, then chains it anew as if nothing had happened.
-fn rewrite(path: &std::path::Path, sql: &str) {
+fn rewrite(path: &Path, sql: &str) {
     change(path, sql);
     let mut connection = Connection::open(path).expect("opens");
     schema::revert(&mut connection, MIGRATIONS, CHAINED - 1).expect("reverts");
@@ -113,6 +113,14 @@ fn only_a_kept_head_shows_that_events_were_cut_off() {
 }
 
 #[test]
+fn a_head_whose_event_is_missing_is_a_gap() {
+    let (_data, path) = log();
+    let since = Wanted { since: Some(head_at(&path, 17)), ..Wanted::default() };
+    change(&path, "DELETE FROM events WHERE seq = 17");
+    assert_eq!(check(&path, &since).damage, Some(Damage::Gap { seq: 17, found: 18 }));
+}
+
+#[test]
 fn only_a_kept_head_shows_a_history_that_was_rewritten() {
     let (_data, path) = log();
     let (before, after) = (head_at(&path, 16), head_at(&path, 40));
@@ -146,7 +154,7 @@ fn a_log_whose_old_events_were_deleted_verifies_from_what_is_left() {
 }
 
 /// Every value of every row, or nothing where they cannot all be read.
-fn rows(path: &std::path::Path) -> Option<Vec<String>> {
+fn rows(path: &Path) -> Option<Vec<String>> {
     let connection = Connection::open(path).ok()?;
     let sql = "SELECT format('%d|%Q|%Q|%Q|%Q|%Q|%d|%d|%Q|%Q', seq, hex(id), type, hex(task_id), hex(execution_id),
         producer, created_at, schema_version, hex(payload), hex(link)) FROM events ORDER BY seq";
@@ -155,7 +163,7 @@ fn rows(path: &std::path::Path) -> Option<Vec<String>> {
 }
 
 /// What verifying finds after a flip at each place of the file that has these bytes, where rows then are the same or not.
-fn flips(path: &std::path::Path, text: &[u8], flip: u8, is_same: bool) -> Vec<Report> {
+fn flips(path: &Path, text: &[u8], flip: u8, is_same: bool) -> Vec<Report> {
     let (bytes, stored) = (fs::read(path).expect("reads"), rows(path));
     let mut reports = Vec::new();
     for at in (0..bytes.len()).filter(|at| bytes[*at..].starts_with(text)) {
@@ -223,7 +231,7 @@ fn a_file_that_was_cut_short_or_is_none_is_said_so() {
     }
     fs::write(&path, "no database at all, but a text that is a good deal longer than a hundred bytes. ".repeat(9))
         .expect("writes");
-    assert!(matches!(damage(&path), Some(Damage::Unreadable(_))));
+    assert!(matches!(damage(&path), Some(Damage::Unreadable { .. })));
 }
 
 #[test]
