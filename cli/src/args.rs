@@ -239,6 +239,13 @@ pub(crate) enum EventsCommand {
         #[arg(long, value_name = "FILE")]
         save: Option<PathBuf>,
     },
+    #[command(flatten)]
+    Files(FilesCommand),
+}
+
+/// What is done with the files of the data directory's event log.
+#[derive(Clone, Subcommand)]
+pub(crate) enum FilesCommand {
     /// Check that the log is what was once stored
     #[command(after_help = help::EVENTS_VERIFY)]
     Verify(Verify),

@@ -34,28 +34,7 @@ pub(crate) async fn run(invocation: &Invocation, command: &EventsCommand) -> any
             tail(invocation, &server, after, *no_follow).await
         }
         EventsCommand::Head { save } => head::run(invocation, save.as_deref()).await,
-        EventsCommand::Verify(verify) => {
-            let verify = verify.clone();
-            files::carry_out(invocation, move |operation, stop| verify.run(operation, stop)).await
-        }
-        EventsCommand::Backup(backup) => {
-            let backup = backup.clone();
-            files::carry_out(invocation, move |operation, stop| backup.run(operation, stop)).await
-        }
-        EventsCommand::Restore(restore) => {
-            // A new directory's keys are nobody else's business.
-            invocation.prepare_data()?;
-            let restore = restore.clone();
-            files::carry_out(invocation, move |operation, stop| restore.run(operation, stop)).await
-        }
-        EventsCommand::Export(export) => {
-            let export = export.clone();
-            files::carry_out(invocation, move |operation, stop| export.run(operation, stop)).await
-        }
-        EventsCommand::Migrate(migrate) => {
-            let migrate = migrate.clone();
-            files::carry_out(invocation, move |operation, stop| migrate.run(operation, stop)).await
-        }
+        EventsCommand::Files(command) => files::run(invocation, command.clone()).await,
     }
 }
 

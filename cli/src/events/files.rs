@@ -1,24 +1,30 @@
 //! The files of the data directory's event log: what `bifrost-events` does with them.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-
 use event_store::Config;
 use event_store::program::{self, Operation};
 use wire::signature::Key;
 
+use crate::args::FilesCommand;
 use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
 use crate::up;
 
-/// Does something with the log, as `bifrost-events` does it.
-pub(super) async fn carry_out(
-    invocation: &Invocation,
-    work: impl FnOnce(&Operation, &Arc<AtomicBool>) -> Result<(), program::Failure> + Send + 'static,
-) -> anyhow::Result<()> {
+/// Carries out one of the commands, as `bifrost-events` does it.
+pub(super) async fn run(invocation: &Invocation, command: FilesCommand) -> anyhow::Result<()> {
+    if let FilesCommand::Restore(_) = command {
+        // The directory may be new, and keys come to live in it.
+        invocation.prepare_data()?;
+    }
     let data = invocation.data()?.join("events");
     let operation = Operation { data, secrets: secrets(invocation)?, is_json: invocation.output.is_json };
-    Ok(program::carry_out(move |stop| work(&operation, stop)).await?)
+    let work = program::carry_out(move |stop| match command {
+        FilesCommand::Verify(verify) => verify.run(&operation, stop),
+        FilesCommand::Backup(backup) => backup.run(&operation, stop),
+        FilesCommand::Restore(restore) => restore.run(&operation, stop),
+        FilesCommand::Export(export) => export.run(&operation, stop),
+        FilesCommand::Migrate(migrate) => migrate.run(&operation, stop),
+    });
+    Ok(work.await?)
 }
 
 /// What heads may be signed with: what the environment names, else what `bifrost up` keeps in
