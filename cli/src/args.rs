@@ -232,6 +232,8 @@ pub(crate) enum EventsCommand {
         #[arg(value_name = "TASK")]
         id: TaskId,
     },
+    /// Show how the event store is: its events, its disk, who waits and who follows
+    Stats,
     /// Print the log's head, signed by the event store: what the log can be held against later
     #[command(after_help = help::EVENTS_HEAD)]
     Head {
@@ -297,6 +299,8 @@ pub(crate) struct EventStoreArguments {
     /// Listen on an address that is neither loopback nor private
     #[arg(long)]
     pub(crate) allow_public: bool,
+    #[command(flatten)]
+    pub(crate) keep: event_store::Keep,
 }
 
 #[derive(Args)]

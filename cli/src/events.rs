@@ -1,7 +1,9 @@
-//! `bifrost events`: reads the record, of one task or of all of them, and keeps its files.
+//! `bifrost events`: reads the record, of one task or of all of them, asks how the event
+//! store is, and keeps the files of its log.
 
 mod files;
 mod head;
+mod stats;
 mod store;
 
 use std::time::Duration;
@@ -25,6 +27,7 @@ const POLL: Duration = Duration::from_millis(500);
 pub(crate) async fn run(invocation: &Invocation, command: &EventsCommand) -> anyhow::Result<()> {
     match command {
         EventsCommand::Get { id } => get(invocation.output, &Server::find(invocation)?, *id).await,
+        EventsCommand::Stats => stats::run(invocation).await,
         EventsCommand::Tail { lines, after, no_follow } => {
             let server = Server::find(invocation)?;
             let after = match after {

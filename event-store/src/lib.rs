@@ -10,17 +10,29 @@
 //! POST /v1/events              append one event or a batch        http/append.rs ──▶ log/writer.rs
 //! GET  /v1/events[/{task_id}]  a page                             http/read.rs   ──▶ log/reader.rs
 //!      … Accept: text/event-stream                                http/follow.rs ──▶ log/reader.rs
+//! GET  /v1/head /v1/stats          how the log is              http/status.rs ─▶ log/survey.rs, volume.rs
 //! GET  /health /ready /metrics
+//! by itself: volume.rs warns and refuses before the disk is full, retention.rs deletes what need not be kept
 //! ```
+//!
+//! A write's body is JSON (one event, an array, or `{"events": […]}`; no content
+//! type, `application/json` or `text/json`) or an event on each line
+//! (`application/x-ndjson`), as it is or in one `content-encoding` of `gzip` and
+//! `zstd`. It is signed as it is sent: a compressed body over its compressed bytes.
+//! It has at most 1,000 events and 8 MiB, compressed and not.
 
 mod archive;
 mod http;
 mod log;
+mod meters;
 pub mod program;
+mod retention;
 pub mod serve;
+mod volume;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kit::{Clock, Tasks, Vars};
@@ -29,9 +41,17 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use wire::signature::Key;
 
+pub use http::Ungranted;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use http::fuzzing;
 pub use log::OpenError;
+pub use retention::{Keep, KeptBytes, NotKeptBytes};
+pub use volume::{Amount, Marks, NotAnAmount};
+
 use log::{Log, Writer};
 use serve::{Limits, Peers};
+use volume::Volume;
 
 /// How often the numbers behind `/metrics` are condensed, whether or not anybody reads them.
 const UPKEEP: Duration = Duration::from_secs(30);
@@ -49,6 +69,14 @@ pub struct Config {
     pub peers: Peers,
     /// What connections may take.
     pub limits: Limits,
+    /// Whether machines need a grant for the executions they write about.
+    pub ungranted: Ungranted,
+    /// What is kept.
+    pub keep: Keep,
+    /// How little room on the volume is too little.
+    pub marks: Marks,
+    /// Whether Litestream copies the database away. Then it, and nobody else, folds the journal in.
+    pub is_replicated: bool,
 }
 
 impl Config {
@@ -60,8 +88,23 @@ impl Config {
             .collect()
     }
 
-    /// Takes `FLY_EVENT_SECRET` (required, base64 of at least 32 bytes) and
-    /// `FLY_EVENT_SECRET_PREVIOUS` from the environment, which also tells whether this is Fly.
+    /// A store of these data and this secret that is like others in everything else.
+    pub fn new(data: PathBuf, secret: Key) -> Self {
+        Self {
+            data,
+            secret,
+            previous_secret: None,
+            peers: Peers::Everybody,
+            limits: Limits::default(),
+            ungranted: Ungranted::Refused,
+            keep: Keep::default(),
+            marks: Marks::default(),
+            is_replicated: false,
+        }
+    }
+
+    /// Takes `FLY_EVENT_SECRET` (required, base64 of at least 32 bytes) and the other settings
+    /// from the environment, which also tells whether this is Fly.
     pub fn from_vars(vars: &mut Vars, data: PathBuf) -> Option<Self> {
         let secret = read_secret(vars, "FLY_EVENT_SECRET");
         let previous_secret = read_secret(vars, "FLY_EVENT_SECRET_PREVIOUS");
@@ -69,7 +112,15 @@ impl Config {
             vars.problem("FLY_EVENT_SECRET: is not set; make one with: openssl rand -base64 32");
         }
         let peers = Peers::from_vars(vars);
-        Some(Self { data, secret: secret?, previous_secret, peers, limits: Limits::default() })
+        let is_accepted = vars.or("BIFROST_EVENTS_UNGRANTED", false);
+        let ungranted = if is_accepted { Ungranted::Accepted } else { Ungranted::Refused };
+        let keep =
+            Keep { days: vars.optional("BIFROST_EVENTS_KEEP_DAYS"), bytes: vars.optional("BIFROST_EVENTS_KEEP_BYTES") };
+        let Marks { warn, stop } = Marks::default();
+        let marks =
+            Marks { warn: vars.or("BIFROST_EVENTS_WARN_FREE", warn), stop: vars.or("BIFROST_EVENTS_STOP_FREE", stop) };
+        let is_replicated = vars.text("BIFROST_EVENTS_REPLICA").is_some();
+        Some(Self { previous_secret, peers, ungranted, keep, marks, is_replicated, ..Self::new(data, secret?) })
     }
 }
 
@@ -106,15 +157,22 @@ pub async fn start(
 ) -> Result<(), StartError> {
     let (data, opened_at) = (config.data.clone(), clock.now());
     let opening = tokio::task::spawn_blocking(move || Log::open(&data, opened_at));
-    let (log, writer) = opening.await.expect("opening a database does not panic")?;
+    let (log, mut writer) = opening.await.expect("opening a database does not panic")?;
+    if config.is_replicated {
+        writer.leave_journal().map_err(|source| OpenError::Database { path: config.data.clone(), source })?;
+    }
+    let volume = Arc::new(Volume::new(config.data.clone(), config.marks));
     let writer_end = start_writer(writer).map_err(StartError::Thread)?;
+    meters::describe();
     if let Some(metrics) = metrics.clone() {
         tasks.spawn_until_stopped("event metrics", condense(metrics));
     }
     let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
     tracing::info!(address, data = %config.data.display(), newest = log.head().seq, "the event store accepts events");
+    tasks.spawn_until_stopped("event volume", volume::watch(volume.clone(), log.clone(), clock.clone()));
+    tasks.spawn_until_stopped("event retention", retention::enforce(config.keep, log.clone(), clock.clone()));
     let (peers, limits) = (config.peers, config.limits);
-    let router = http::router(config, log.clone(), clock, metrics, tasks.clone());
+    let router = http::router(config, log.clone(), volume, clock, metrics, tasks.clone());
     let stop = tasks.clone();
     tasks.spawn("event store", async move {
         run(serve::serve(listener, router, peers, limits, &stop), log, writer_end, &stop).await;

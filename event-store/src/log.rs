@@ -7,8 +7,10 @@ mod chain;
 mod checkpoint;
 mod entry;
 mod followed;
+mod own;
 mod reader;
 pub(crate) mod schema;
+mod survey;
 mod sync;
 mod writer;
 
@@ -19,22 +21,28 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use rusqlite::Connection;
+use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
-use wire::event::Receipt;
+use wire::event::{Occupancy, PrunedPayload, Receipt, kind};
 use wire::id::{EventId, TaskId};
 
 pub(crate) use chain::{Digest, Head, Link};
 pub(crate) use entry::{Batch, COLUMNS, NewEvent, Payload, Row};
 pub(crate) use followed::News;
 pub(crate) use reader::{Filter, Page, ReadError, Render, Selection};
+pub(crate) use survey::{Extent, Old, Pages};
 pub(crate) use writer::Writer;
 
 use followed::Followed;
 use reader::Readers;
 use writer::{Job, Work};
 
-/// The database's name in its directory.
+/// The database, in the data directory.
 pub(crate) const DATABASE: &str = "events.db";
+/// What SQLite keeps beside it until it is folded in.
+pub(crate) const JOURNAL: &str = "events.db-wal";
+/// The version of the schema of every database that is open.
+pub(crate) const SCHEMA_VERSION: u32 = schema::known(schema::MIGRATIONS);
 /// Requests that may wait for the writer. Their bytes are bounded where bodies are read.
 const QUEUE: usize = 1_024;
 /// The size to which the journal shrinks when it begins anew.
@@ -135,6 +143,23 @@ impl Log {
         self.submit(Work::Append(batch)).await
     }
 
+    /// Records something of the store itself.
+    pub(crate) async fn append_own(
+        &self,
+        kind: &str,
+        payload: &impl Serialize,
+        now: DateTime<Utc>,
+    ) -> Result<(), AppendError> {
+        self.append(own::batch(kind, payload, self.head(), now)).await.map(drop)
+    }
+
+    /// Deletes the oldest events up to the place that the record names, and stores the record, at once.
+    pub(crate) async fn prune(&self, record: &PrunedPayload, now: DateTime<Utc>) -> Result<(), AppendError> {
+        let through = record.last;
+        let record = own::batch(kind::LOG_PRUNED, record, self.head(), now);
+        self.submit(Work::Prune { through, record }).await.map(drop)
+    }
+
     /// Whether the database can be written: writes to it.
     pub(crate) async fn probe(&self) -> Result<(), AppendError> {
         self.submit(Work::Probe).await.map(drop)
@@ -143,6 +168,32 @@ impl Log {
     /// Events behind a place, oldest first, each written by `render`.
     pub(crate) async fn read(&self, selection: Selection, render: Render) -> Result<Page, ReadError> {
         self.readers.read(selection, self.head().seq, render).await
+    }
+
+    /// The ends of what is kept; nothing while there is no event.
+    pub(crate) async fn extent(&self) -> Result<Option<Extent>, ReadError> {
+        self.readers.ask(survey::extent).await
+    }
+
+    /// What the database takes.
+    pub(crate) async fn pages(&self) -> Result<Pages, ReadError> {
+        self.readers.ask(survey::pages).await
+    }
+
+    /// The oldest events up to a place, so many at most.
+    pub(crate) async fn oldest(&self, through: u64, most: usize) -> Result<Vec<Old>, ReadError> {
+        self.readers.ask(move |connection| survey::oldest(connection, through, most)).await
+    }
+
+    /// The link of the event at a place.
+    pub(crate) async fn link(&self, seq: u64) -> Result<Option<Link>, ReadError> {
+        self.readers.ask(move |connection| survey::link(connection, seq)).await
+    }
+
+    /// Requests that wait for the writer.
+    pub(crate) fn queue(&self) -> Occupancy {
+        let bound = self.jobs.max_capacity();
+        Occupancy { taken: (bound - self.jobs.capacity()) as u64, bound: bound as u64 }
     }
 
     /// The newest event that is on disk.
@@ -168,7 +219,6 @@ impl Log {
             mpsc::error::TrySendError::Full(_) => AppendError::QueueFull,
             mpsc::error::TrySendError::Closed(_) => AppendError::Closed,
         })?;
-        metrics::gauge!("event_store_queue_depth").set((QUEUE - self.jobs.capacity()) as f64);
         answered.await.unwrap_or(Err(AppendError::Failed))
     }
 }
@@ -204,4 +254,4 @@ fn open_journal(database: &Path) -> io::Result<File> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

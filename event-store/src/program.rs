@@ -12,7 +12,7 @@ use anyhow::Context;
 use kit::{Clock, Tasks, Vars};
 use tokio::net::TcpListener;
 
-use crate::Config;
+use crate::{Config, Keep};
 
 pub use commands::{Backup, Export, Migrate, Operation, Restore, Verify, carry_out};
 pub use failure::{Failure, Trouble};
@@ -33,6 +33,9 @@ pub struct Arguments {
     /// encrypted: whoever is on the way reads them.
     #[arg(long)]
     pub allow_public: bool,
+    /// What is kept; what is not said here may be in the environment.
+    #[command(flatten)]
+    pub keep: Keep,
 }
 
 /// Runs an event store until SIGINT or SIGTERM, or until it cannot go on.
@@ -40,7 +43,8 @@ pub async fn run(arguments: Arguments, mut vars: Vars) -> anyhow::Result<()> {
     let filter: String = vars.or("BIFROST_LOG", "info".into());
     let config = Config::from_vars(&mut vars, arguments.data);
     vars.finish()?;
-    let config = config.context("the environment is not usable")?;
+    let mut config = config.context("the environment is not usable")?;
+    config.keep = arguments.keep.or(config.keep);
     kit::telemetry::init_logs(&filter);
     let metrics = kit::telemetry::init_metrics();
     if let Err(error) = crate::serve::raise_open_files() {

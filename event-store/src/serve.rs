@@ -6,19 +6,25 @@
 //! silent, drips, or takes nothing of what it asked for is let go of. HTTP/1.1
 //! only, which is what our clients speak on a private network.
 
+mod turns;
+
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use kit::{Tasks, Vars};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
+use turns::{Answer, Turns};
 
 /// What a stop leaves to requests that are under way.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -39,7 +45,8 @@ const FLY_NAMES: [&str; 3] = ["FLY_PRIVATE_IP", "FLY_MACHINE_ID", "FLY_APP_NAME"
 pub struct Limits {
     /// Connections that are open at the same time; fewer where the process may not open so many files.
     pub connections: usize,
-    /// How long a connection may be open without the whole head of a next request.
+    /// How often a connection is looked at; one on which no request was under way since the look
+    /// before, nor the whole head of one came, is closed.
     pub patience: Duration,
     /// The same for those that come when seven eighths of the connections are taken, so that
     /// idle ones make room for working ones.
@@ -54,7 +61,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 12_288,
-            patience: Duration::from_secs(60),
+            patience: Duration::from_secs(40),
             patience_when_crowded: Duration::from_secs(5),
             body: Duration::from_secs(30),
             unread: Duration::from_secs(60),
@@ -185,13 +192,25 @@ async fn connection(stream: TcpStream, patience: Duration, router: Router, stop:
     }
 }
 
-/// Answers requests until the peer has no more.
+/// Answers requests until the peer has no more, or takes too long to begin one.
 async fn speak(stream: TcpStream, patience: Duration, router: Router, stop: Watcher) {
+    let turns = Turns::default();
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|request: Request<Incoming>| {
+        let under_way = turns.begin();
+        let answer = router.call(request);
+        async move { answer.await.map(|answer| answer.map(|body| Answer { body, _under_way: under_way })) }
+    });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(patience).max_header_size(HEAD_BYTES).max_buf_size(BUFFER_BYTES);
-    let served = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    if let Err(error) = stop.watch(served).await {
-        tracing::debug!(error = &error as &dyn std::error::Error, "a connection broke off");
+    http.max_header_size(HEAD_BYTES).max_buf_size(BUFFER_BYTES);
+    tokio::select! {
+        biased;
+        served = stop.watch(http.serve_connection(TokioIo::new(stream), service)) => {
+            if let Err(error) = served {
+                tracing::debug!(error = &error as &dyn std::error::Error, "a connection broke off");
+            }
+        }
+        () = turns.silence(patience) => (),
     }
 }
 

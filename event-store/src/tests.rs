@@ -3,6 +3,10 @@
 mod access;
 mod clocks;
 mod connections;
+mod disk;
+mod faults;
+mod grants;
+mod operating;
 mod reimport;
 mod sender;
 mod serving;

@@ -49,11 +49,17 @@ async fn a_failed_task_is_ready_again_after_a_retry() {
 
 #[tokio::test]
 async fn the_records_files_are_kept_beside_the_server() {
-    let world = World::start().await;
+    let world = World::plan().in_one_process().start().await;
     let task = world.submit("true").await;
     world.until_task(task, TaskStatus::Completed).await;
     let verified = json(&world, &["events", "verify"]).await;
     assert_eq!(verified["verified"], true);
+    let kept = world.directory().join("head.json");
+    let kept = kept.to_str().expect("is text");
+    let head = json(&world, &["events", "head", "--save", kept]).await;
+    assert!(head["seq"].as_u64() >= verified["head"]["seq"].as_u64(), "{head}");
+    let against = world.bifrost(&["events", "verify", "--head", kept]).output().await;
+    assert_eq!((against.code, against.stderr.as_str()), (0, ""), "{}", against.stdout);
     let file = world.directory().join("record.db");
     let file = file.to_str().expect("is text");
     let backed_up = json(&world, &["events", "backup", file]).await;

@@ -55,12 +55,14 @@ Examples:
   bifrost events tail
   bifrost events tail --after 0 --no-follow --json > record.jsonl
   bifrost events get 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
+  bifrost events stats
   bifrost events head --save head.json
   bifrost events verify --head head.json
   bifrost events backup events.db
 
-tail and get ask the server. head asks the event store itself; the others read the log in the data
-directory, beside a running event store or without one (restore and migrate: only without).";
+`tail` and `get` ask the server. `stats` and `head` ask the event store itself, which is where BIFROST_EVENTS_URL
+says and opens with FLY_EVENT_SECRET; without them, that of `bifrost up` in the data directory. The others read
+the log in the data directory, beside a running event store or without one; `restore` and `migrate` only without.";
 
 pub(super) const EVENTS_HEAD: &str = "\
 Examples:

@@ -122,6 +122,8 @@ fn compose(
         ("BIFROST_PUBLIC_URL", addresses.control_url()),
         ("BIFROST_RUNNER_COMMAND", runner.to_string()),
         ("BIFROST_ALLOW_LOCAL_REPOSITORIES", "true".into()),
+        // Nothing copies this system's database away.
+        ("BIFROST_EVENTS_REPLICA", String::new()),
         // Set even where it is empty: what the shell has may be another program's database.
         ("DATABASE_URL", wanted.database_url.clone().unwrap_or_default()),
     ];

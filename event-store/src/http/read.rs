@@ -59,7 +59,7 @@ fn comma_and_json(out: &mut Vec<u8>, row: &Row<'_>) {
 }
 
 /// What a read signs.
-fn target(uri: &Uri) -> &str {
+pub(super) fn target(uri: &Uri) -> &str {
     uri.path_and_query().map_or("/", |target| target.as_str())
 }
 

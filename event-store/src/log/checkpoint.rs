@@ -22,13 +22,19 @@ pub(super) struct Progress {
     written: usize,
     due: mpsc::SyncSender<()>,
     finish: Arc<AtomicBool>,
+    leaves_journal: bool,
 }
 
 impl Progress {
+    /// Asks for no checkpoint from now on: somebody else makes them.
+    pub(super) fn leave_journal(&mut self) {
+        self.leaves_journal = true;
+    }
+
     /// The writer has committed so many bytes of events.
     pub(super) fn add(&mut self, bytes: usize) {
         self.written += bytes;
-        if self.written >= EVERY_BYTES {
+        if self.written >= EVERY_BYTES && !self.leaves_journal {
             self.written = 0;
             // Full means that it is told already.
             self.due.try_send(()).ok();
@@ -53,7 +59,7 @@ impl Checkpointer {
     pub(super) fn new(connection: Connection) -> (Self, Progress) {
         let (sender, due) = mpsc::sync_channel(1);
         let finish = Arc::new(AtomicBool::new(false));
-        let progress = Progress { written: 0, due: sender, finish: finish.clone() };
+        let progress = Progress { written: 0, due: sender, finish: finish.clone(), leaves_journal: false };
         (Self { connection, due, finish }, progress)
     }
 
@@ -81,6 +87,7 @@ pub(super) struct Journal {
 
 /// Copies what can be copied without waiting for anybody.
 pub(super) fn fold(connection: &Connection) -> rusqlite::Result<Journal> {
+    metrics::counter!("event_store_checkpoints_total").increment(1);
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
         // Both are -1 when the database has no journal.
         let count = |index| row.get(index).map(|count: i64| u64::try_from(count).unwrap_or(0));

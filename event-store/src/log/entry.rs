@@ -57,7 +57,12 @@ impl Payload {
         Self(body.slice_ref(text.as_bytes()))
     }
 
-    #[cfg(test)]
+    /// JSON that fills the bytes.
+    pub(super) fn whole(json: Bytes) -> Self {
+        Self(json)
+    }
+
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -83,6 +88,11 @@ impl Batch {
     pub(crate) fn new(events: Vec<NewEvent>, claim: OwnedSemaphorePermit) -> Self {
         let digests = events.iter().map(NewEvent::digest).collect();
         Self { events, digests, _claim: claim }
+    }
+
+    /// About what it takes on disk.
+    pub(crate) fn bytes(&self) -> usize {
+        self.events.iter().map(NewEvent::bytes).sum()
     }
 }
 

@@ -72,13 +72,21 @@ impl Readers {
         newest: u64,
         render: Render,
     ) -> Result<Page, ReadError> {
+        self.ask(move |connection| select(connection, &selection, newest, render)).await
+    }
+
+    /// Lends a connection to a question.
+    pub(super) async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, ReadError> {
         let _free = self.free.acquire().await.expect("the readers are never closed");
         let readers = self.clone();
         let reading = tokio::task::spawn_blocking(move || {
             let connection = readers.take();
-            let page = select(&connection, &selection, newest, render);
+            let answer = question(&connection);
             readers.give_back(connection);
-            page
+            answer
         });
         reading.await.expect("a read does not panic").map_err(ReadError)
     }

@@ -85,8 +85,11 @@ impl From<rusqlite::Error> for MigrateError {
 }
 
 /// The version that a database has when all migrations were applied.
-pub(crate) fn known(migrations: &[Migration]) -> u32 {
-    migrations.last().map_or(0, |migration| migration.version)
+pub(crate) const fn known(migrations: &[Migration]) -> u32 {
+    match migrations.last() {
+        Some(last) => last.version,
+        None => 0,
+    }
 }
 
 /// Applies what is missing; again, it changes nothing. A newer database is left alone.

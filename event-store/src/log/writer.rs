@@ -14,6 +14,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 use std::time::Instant;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, Statement, Transaction, TransactionBehavior, params};
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
@@ -34,6 +35,11 @@ const INSERT: &str = "
     INSERT INTO events (seq, id, type, task_id, execution_id, producer, created_at, schema_version, payload, link)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
     ON CONFLICT (id) DO NOTHING";
+/// The log then begins behind this place, if it was there still.
+const START_BEHIND: &str = "
+    INSERT INTO start (one, seq, link) SELECT 1, seq, link FROM events WHERE seq = ?1
+    ON CONFLICT (one) DO UPDATE SET seq = excluded.seq, link = excluded.link";
+const PRUNE: &str = "DELETE FROM events WHERE seq <= ?1";
 /// Only ever rows of the transaction that is still open.
 const TAKE_BACK: &str = "DELETE FROM events WHERE seq > ?1";
 /// Changes nothing, but unlike an update to the same values goes through the disk.
@@ -49,6 +55,8 @@ pub(super) struct Job {
 pub(super) enum Work {
     /// Store these events, all or none.
     Append(Batch),
+    /// Delete the oldest events up to a place, and store the record of it.
+    Prune { through: u64, record: Batch },
     /// Write something, to see whether it can be done.
     Probe,
     /// Take no more work, and end when what was accepted is done.
@@ -69,6 +77,8 @@ pub(crate) struct Writer {
     free: Receiver<Group>,
     checkpointer: Checkpointer,
     progress: Progress,
+    /// Whether somebody else folds the journal into the database.
+    leaves_journal: bool,
     /// Held, never read: while it lives no other process opens the log.
     _lock: File,
 }
@@ -91,13 +101,33 @@ impl Writer {
         (0..GROUPS).for_each(|_| emptied.send(Group::default()).expect("the other end is here"));
         let syncer = Syncer { journal, committed: to_sync, free: emptied, head: durable, followed };
         let (checkpointer, progress) = Checkpointer::new(for_checkpoints);
-        let writer = Self { connection, jobs, head, syncer, committed, free, checkpointer, progress, _lock: lock };
+        let writer = Self {
+            connection,
+            jobs,
+            head,
+            syncer,
+            committed,
+            free,
+            checkpointer,
+            progress,
+            leaves_journal: false,
+            _lock: lock,
+        };
         Ok((writer, commits))
+    }
+
+    /// Leaves folding the journal into the database to Litestream, which must have copied it away before.
+    pub(crate) fn leave_journal(&mut self) -> rusqlite::Result<()> {
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        self.progress.leave_journal();
+        self.leaves_journal = true;
+        Ok(())
     }
 
     /// Writes until it is told to close, or nobody is left who could ask, or it cannot go on.
     pub(crate) fn run(self) {
-        let Self { connection, jobs, head, syncer, committed, free, checkpointer, progress, _lock } = self;
+        let Self { connection, jobs, head, syncer, committed, free, checkpointer, progress, leaves_journal, _lock } =
+            self;
         let ended = thread::scope(|threads| -> anyhow::Result<()> {
             let committer = Committer { connection: &connection, jobs, head, committed, free, progress };
             let thread = |name: &str| thread::Builder::new().name(name.into());
@@ -109,6 +139,9 @@ impl Writer {
         });
         if let Err(error) = ended {
             tracing::error!(error = format!("{error:#}"), "the event writer cannot begin");
+        }
+        if leaves_journal {
+            return;
         }
         // Leaves one file behind, unless a reader is still at work; then opening folds the rest in.
         if let Err(error) = connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
@@ -192,6 +225,10 @@ impl Committer<'_> {
         for job in jobs {
             answers.push(match &job.work {
                 Work::Append(batch) => statements.append(batch, &mut head)?,
+                Work::Prune { through, record } => {
+                    prune(&transaction, *through)?;
+                    statements.append(record, &mut head)?
+                }
                 Work::Probe => transaction.execute_batch(PROBE).map(|()| Ok(Vec::new()))?,
                 Work::Close => Ok(Vec::new()),
             });
@@ -205,7 +242,7 @@ impl Job {
     /// The task of each event that it stores.
     pub(super) fn tasks(&self) -> impl Iterator<Item = TaskId> {
         let events = match &self.work {
-            Work::Append(batch) => batch.events.as_slice(),
+            Work::Append(batch) | Work::Prune { record: batch, .. } => batch.events.as_slice(),
             Work::Probe | Work::Close => &[],
         };
         events.iter().filter_map(|event| event.task_id)
@@ -213,7 +250,9 @@ impl Job {
 
     fn bytes(&self) -> usize {
         match &self.work {
-            Work::Append(batch) => batch.events.iter().map(NewEvent::bytes).sum(),
+            Work::Append(batch) => batch.bytes(),
+            // The pages that it touches, roughly.
+            Work::Prune { .. } => 1024 * 1024,
             Work::Probe | Work::Close => 0,
         }
     }
@@ -281,6 +320,13 @@ impl<'a> Statements<'a> {
             Ok(stored.is_same_as(event).then_some(stored.seq))
         })
     }
+}
+
+/// The oldest events go, and the log begins behind them.
+fn prune(transaction: &Connection, through: u64) -> rusqlite::Result<()> {
+    transaction.prepare_cached(START_BEHIND)?.execute([through])?;
+    transaction.prepare_cached(PRUNE)?.execute([through])?;
+    Ok(())
 }
 
 /// The newest event's place; where old events were deleted and none is left, the last one's.

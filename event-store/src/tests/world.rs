@@ -13,8 +13,8 @@ use wire::event::{Event, StoredEvent};
 use wire::id::{EventId, TaskId};
 use wire::signature::Key;
 
-use crate::Config;
-use crate::serve::{Limits, Peers};
+use crate::serve::Limits;
+use crate::{Amount, Config, Marks, Ungranted};
 
 /// Nothing in a test takes longer unless it is broken.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
@@ -51,14 +51,10 @@ pub(super) fn event(number: u64) -> Event {
     }
 }
 
-fn config(data: &TempDir) -> Config {
-    Config {
-        data: data.path().to_owned(),
-        secret: key(),
-        previous_secret: None,
-        peers: Peers::Everybody,
-        limits: Limits::default(),
-    }
+/// Everything as usual, in this directory. Whatever room there is where the tests run is enough.
+pub(super) fn config(data: &TempDir) -> Config {
+    let marks = Marks { warn: Amount::Bytes(0), stop: Amount::Bytes(0) };
+    Config { marks, ..Config::new(data.path().to_owned(), key()) }
 }
 
 /// An event store on a free port.
@@ -75,19 +71,23 @@ impl World {
         Self::start_as(config(data)).await
     }
 
-    pub(super) async fn start_with(data: &TempDir, previous_secret: Option<Key>) -> Self {
-        Self::start_as(Config { previous_secret, ..config(data) }).await
+    pub(super) async fn start_with(data: &TempDir, previous_secret: Option<Key>, ungranted: Ungranted) -> Self {
+        Self::start_as(Config { previous_secret, ungranted, ..config(data) }).await
     }
 
     pub(super) async fn start_within(data: &TempDir, limits: Limits) -> Self {
         Self::start_as(Config { limits, ..config(data) }).await
     }
 
-    async fn start_as(config: Config) -> Self {
+    pub(super) async fn start_as(config: Config) -> Self {
+        Self::start_at(config, Clock::manual(now())).await
+    }
+
+    pub(super) async fn start_at(config: Config, clock: Clock) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let address = listener.local_addr().expect("bound");
         let base = format!("http://{address}");
-        let (clock, tasks) = (Clock::manual(now()), Tasks::new());
+        let tasks = Tasks::new();
         let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
         crate::start(config, listener, clock.clone(), Some(metrics), &tasks).await.expect("starts");
         let store = EventStore::new(&base, signer(key(), None, &clock));

@@ -117,9 +117,7 @@ async fn run_traced(data: &Path, record: &Path) {
 async fn stored(data: &Path) -> Vec<StoredEvent> {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let store = EventStore::new(&format!("http://{}", listener.local_addr().expect("bound")), signer());
-    let peers = event_store::serve::Peers::Everybody;
-    let limits = event_store::serve::Limits::default();
-    let config = event_store::Config { data: data.to_owned(), secret: key(), previous_secret: None, peers, limits };
+    let config = event_store::Config::new(data.to_owned(), key());
     let tasks = Tasks::new();
     event_store::start(config, listener, Clock::system(), None, &tasks).await.expect("starts");
     let mut events = Vec::new();
