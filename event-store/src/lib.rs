@@ -21,6 +21,7 @@
 //! `zstd`. It is signed as it is sent: a compressed body over its compressed bytes.
 //! It has at most 1,000 events and 8 MiB, compressed and not.
 
+mod archive;
 mod http;
 mod log;
 mod meters;
@@ -79,6 +80,14 @@ pub struct Config {
 }
 
 impl Config {
+    /// The secrets that the environment names, for checking what an event store signed.
+    pub fn secrets(vars: &mut Vars) -> Vec<Key> {
+        ["FLY_EVENT_SECRET", "FLY_EVENT_SECRET_PREVIOUS"]
+            .into_iter()
+            .filter_map(|name| read_secret(vars, name))
+            .collect()
+    }
+
     /// A store of these data and this secret that is like others in everything else.
     pub fn new(data: PathBuf, secret: Key) -> Self {
         Self {

@@ -9,7 +9,7 @@ mod entry;
 mod followed;
 mod own;
 mod reader;
-mod schema;
+pub(crate) mod schema;
 mod survey;
 mod sync;
 mod writer;
@@ -26,8 +26,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use wire::event::{Occupancy, PrunedPayload, Receipt, kind};
 use wire::id::{EventId, TaskId};
 
-pub(crate) use chain::{Head, Link};
-pub(crate) use entry::{Batch, NewEvent, Payload, Row};
+pub(crate) use chain::{Digest, Head, Link};
+pub(crate) use entry::{Batch, COLUMNS, NewEvent, Payload, Row};
 pub(crate) use followed::News;
 pub(crate) use reader::{Filter, Page, ReadError, Render, Selection};
 pub(crate) use survey::{Extent, Old, Pages};
@@ -224,7 +224,7 @@ impl Log {
 }
 
 /// Takes the directory for this process; the lock ends with it, however it ends.
-fn lock(directory: &Path) -> Result<File, OpenError> {
+pub(crate) fn lock(directory: &Path) -> Result<File, OpenError> {
     let failed = |source| OpenError::Directory { path: directory.to_owned(), source };
     fs::create_dir_all(directory).map_err(failed)?;
     let held = kit::lock::take(&directory.join("lock"), kit::lock::PATIENCE).map_err(failed)?;
@@ -233,7 +233,7 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
 
 /// A connection that may write. Its commits go to the journal and are not synced; its
 /// checkpoints sync the journal before they touch the database, and then that.
-fn open_writable(path: &Path) -> rusqlite::Result<Connection> {
+pub(crate) fn open_writable(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;

@@ -1,5 +1,9 @@
 //! The program `bifrost-events`: its arguments, and its life from start to stop.
 
+mod commands;
+mod failure;
+mod screen;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +13,9 @@ use kit::{Clock, Tasks, Vars};
 use tokio::net::TcpListener;
 
 use crate::{Config, Keep};
+
+pub use commands::{Backup, Export, Migrate, Operation, Restore, Verify, carry_out};
+pub use failure::{Failure, Trouble};
 
 /// What a stop leaves to everything together.
 const STOP: Duration = Duration::from_secs(10);
@@ -20,7 +27,7 @@ pub struct Arguments {
     #[arg(long, env = "BIFROST_EVENTS_LISTEN", default_value = "127.0.0.1:7601", value_name = "ADDR")]
     pub listen: String,
     /// Directory of the database; made if missing.
-    #[arg(long, env = "BIFROST_EVENTS_DATA", default_value = "data", value_name = "DIR")]
+    #[arg(long, env = "BIFROST_EVENTS_DATA", default_value = "data", value_name = "DIR", global = true)]
     pub data: PathBuf,
     /// Listen on an address that is neither loopback nor private. Requests are signed, but not
     /// encrypted: whoever is on the way reads them.

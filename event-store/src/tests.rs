@@ -7,6 +7,7 @@ mod disk;
 mod faults;
 mod grants;
 mod operating;
+mod reimport;
 mod sender;
 mod serving;
 mod world;

@@ -62,7 +62,7 @@ pub(crate) fn assert_whole(directory: &Path) -> Head {
     let database = Connection::open(directory.join(DATABASE)).unwrap();
     let start = |row: &rusqlite::Row<'_>| Ok(Head { seq: row.get(0)?, link: Link::read(row.get_ref(1)?)? });
     let mut head = database.query_row("SELECT seq, link FROM start", [], start).unwrap_or(Head::START);
-    let mut events = database.prepare(&format!("SELECT {}, link FROM events ORDER BY seq", entry::COLUMNS)).unwrap();
+    let mut events = database.prepare(&format!("SELECT {}, link FROM events ORDER BY seq", COLUMNS)).unwrap();
     let mut rows = events.query([]).unwrap();
     while let Some(row) = rows.next().unwrap() {
         let event = Row::read(row).unwrap();

@@ -42,7 +42,7 @@ fn a_failing_migration_leaves_schema_and_version_untouched() {
     migrate(&mut connection, MIGRATIONS, now()).unwrap();
     let before = dump(&connection);
     let up = "ALTER TABLE events ADD COLUMN extra TEXT; SELECT nonsense;";
-    let broken = [Migration { version: known(MIGRATIONS) + 1, name: "broken", up, then: None, down: "" }];
+    let broken = [Migration { version: known(MIGRATIONS) + 1, name: "broken", up, then: None, down: "", loses: "" }];
     assert!(matches!(migrate(&mut connection, &broken, now()), Err(MigrateError::Sqlite(_))));
     assert_eq!(dump(&connection), before);
 }
