@@ -6,7 +6,7 @@
 //! read's id is good for one read.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::{Mutex, PoisonError};
 
 use axum::http::HeaderMap;
@@ -154,13 +154,13 @@ enum Seen {
 /// The latest ids and what came with them, as keyed hashes. It is bounded and forgets the
 /// oldest first.
 struct Remembered {
-    hasher: RandomState,
+    hasher: foldhash::quality::RandomState,
     halves: Mutex<Halves>,
 }
 
 impl Remembered {
     fn new(most: usize) -> Self {
-        Self { hasher: RandomState::new(), halves: Mutex::new(Halves::new(most / 2)) }
+        Self { hasher: foldhash::quality::RandomState::default(), halves: Mutex::new(Halves::new(most / 2)) }
     }
 
     /// Whether the verified message's id was used before. Ids of different keys do not meet.
@@ -174,13 +174,15 @@ impl Remembered {
 /// When the recent half is full it becomes the older one.
 struct Halves {
     most: usize,
-    recent: HashMap<u64, u64>,
-    older: HashMap<u64, u64>,
+    recent: HashMap<u64, u64, foldhash::fast::RandomState>,
+    older: HashMap<u64, u64, foldhash::fast::RandomState>,
 }
 
 impl Halves {
     fn new(most: usize) -> Self {
-        Self { most, recent: HashMap::new(), older: HashMap::new() }
+        // Room for all at once: growing would hold up everybody who comes in that moment.
+        let empty = || HashMap::with_capacity_and_hasher(most, Default::default());
+        Self { most, recent: empty(), older: empty() }
     }
 
     fn see(&mut self, id: u64, content: u64) -> Seen {
@@ -190,7 +192,8 @@ impl Halves {
             None => (),
         }
         if self.recent.len() >= self.most {
-            self.older = std::mem::take(&mut self.recent);
+            std::mem::swap(&mut self.recent, &mut self.older);
+            self.recent.clear();
         }
         self.recent.insert(id, content);
         Seen::Never

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Instant;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, Statement, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, Statement, params};
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 use wire::event::Receipt;
@@ -221,20 +221,29 @@ impl Committer<'_> {
     fn commit(&self, statements: &mut Statements<'_>, jobs: &[Job]) -> rusqlite::Result<(Head, Vec<Answer>)> {
         let mut head = self.head;
         let mut answers = Vec::with_capacity(jobs.len());
-        let transaction = Transaction::new_unchecked(self.connection, TransactionBehavior::Immediate)?;
-        for job in jobs {
+        statements.begin.execute([])?;
+        let done = jobs.iter().try_for_each(|job| {
             answers.push(match &job.work {
                 Work::Append(batch) => statements.append(batch, &mut head)?,
                 Work::Prune { through, record } => {
-                    prune(&transaction, *through)?;
+                    prune(self.connection, *through)?;
                     statements.append(record, &mut head)?
                 }
-                Work::Probe => transaction.execute_batch(PROBE).map(|()| Ok(Vec::new()))?,
+                Work::Probe => self.connection.execute_batch(PROBE).map(|()| Ok(Vec::new()))?,
                 Work::Close => Ok(Vec::new()),
             });
+            Ok(())
+        });
+        match done.and_then(|()| statements.commit.execute([])) {
+            Ok(_) => Ok((head, answers)),
+            Err(error) => {
+                // SQLite may have done so itself, as it does when the disk is full.
+                if !self.connection.is_autocommit() {
+                    statements.roll_back.execute([])?;
+                }
+                Err(error)
+            }
         }
-        transaction.commit()?;
-        Ok((head, answers))
     }
 }
 
@@ -260,6 +269,9 @@ impl Job {
 
 /// What is done for each event, prepared once.
 struct Statements<'a> {
+    begin: Statement<'a>,
+    commit: Statement<'a>,
+    roll_back: Statement<'a>,
     insert: Statement<'a>,
     find: Statement<'a>,
     take_back: Statement<'a>,
@@ -268,6 +280,9 @@ struct Statements<'a> {
 impl<'a> Statements<'a> {
     fn prepare(connection: &'a Connection) -> rusqlite::Result<Self> {
         Ok(Self {
+            begin: connection.prepare("BEGIN IMMEDIATE")?,
+            commit: connection.prepare("COMMIT")?,
+            roll_back: connection.prepare("ROLLBACK")?,
             insert: connection.prepare(INSERT)?,
             find: connection.prepare(&format!("SELECT {COLUMNS} FROM events WHERE id = ?1"))?,
             take_back: connection.prepare(TAKE_BACK)?,
