@@ -35,7 +35,7 @@ pub(crate) use writer::Writer;
 
 use followed::Followed;
 use reader::Readers;
-use writer::{Job, Work};
+use writer::{Files, Job, Work};
 
 /// The database, in the data directory.
 pub(crate) const DATABASE: &str = "events.db";
@@ -129,12 +129,14 @@ impl Log {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let for_checkpoints = open_writable(&path).map_err(failed)?;
         let unwritable = |source| OpenError::Directory { path: directory.to_owned(), source };
-        let journal = open_journal(&path).map_err(unwritable)?;
+        // SQLite makes the journal when a database is first read, and keeps it while it is open.
+        let journal = open_to_sync(&directory.join(JOURNAL)).map_err(unwritable)?;
+        let database = open_to_sync(&path).map_err(unwritable)?;
         // A rollback journal of before, were it to come back after a power cut, would undo everything.
         kit::files::sync_directory(directory).map_err(unwritable)?;
         let followed = Arc::new(Followed::default());
-        let (writer, head) =
-            Writer::new([connection, for_checkpoints], journal, queue, followed.clone(), lock).map_err(failed)?;
+        let files = Files { connection, for_checkpoints, database, journal, lock };
+        let (writer, head) = Writer::new(files, queue, followed.clone()).map_err(failed)?;
         Ok((Self { jobs, head, followed, readers }, writer))
     }
 
@@ -245,11 +247,8 @@ pub(crate) fn open_writable(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// The journal's file, for syncing it. SQLite makes it when a database is first read, and keeps
-/// it for as long as anybody has the database open.
-fn open_journal(database: &Path) -> io::Result<File> {
-    let mut path = database.as_os_str().to_owned();
-    path.push("-wal");
+/// A file of SQLite's, for syncing it.
+fn open_to_sync(path: &Path) -> io::Result<File> {
     File::options().read(true).write(true).open(path)
 }
 

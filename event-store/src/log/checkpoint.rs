@@ -4,18 +4,24 @@
 //! never catches up with a busy writer, and only a journal that was copied whole begins
 //! anew; so, once little is left to copy, the writer is asked to do that little itself
 //! between two groups.
+//!
+//! SQLite syncs the database only then, when the whole journal was copied. Most of that is
+//! done here before, so that the writer finds little left to sync as well.
 
+use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
 use rusqlite::Connection;
 
 /// Bytes of events after which the journal is folded in.
-const EVERY_BYTES: usize = 4 * 1024 * 1024;
-/// Pages of journal beyond which it should begin anew.
-const JOURNAL_PAGES: u64 = 2_048;
-/// Pages that the writer may be asked to copy; it takes about a millisecond.
+const EVERY_BYTES: usize = 1 * 1024 * 1024;
+/// Pages of journal beyond which it should begin anew: 32 MiB.
+const JOURNAL_PAGES: u64 = 8_192;
+/// Pages that the writer may be asked to copy and to sync; it takes about a millisecond.
 const LEFT_PAGES: u64 = 512;
+/// How often to try for so few before the writer has to do with more.
+const TRIES: u32 = 5;
 
 /// What the writer tells of its progress, and asks whether it has something to copy.
 pub(super) struct Progress {
@@ -63,18 +69,33 @@ impl Checkpointer {
         (Self { connection, due, finish }, progress)
     }
 
-    /// Runs until the writer ends.
-    pub(super) fn run(self) {
+    /// Runs until the writer ends. The file is the database's, for syncing it.
+    pub(super) fn run(self, database: &File) {
         while self.due.recv().is_ok() {
-            match fold(&self.connection) {
-                Ok(Journal { pages, copied }) if pages >= JOURNAL_PAGES && pages - copied <= LEFT_PAGES => {
-                    self.finish.store(true, Ordering::Relaxed);
-                }
-                Ok(_) => (),
-                // The journal grows until the next one succeeds.
+            // The journal grows until the next one succeeds.
+            match self.checkpoint(database) {
+                Ok(should_finish) => self.finish.store(should_finish, Ordering::Relaxed),
                 Err(error) => tracing::warn!(%error, "the event journal cannot be folded into the database"),
             }
         }
+    }
+
+    /// Copies and syncs until the journal is short or little of it is left; whether the writer
+    /// should do that little.
+    fn checkpoint(&self, database: &File) -> anyhow::Result<bool> {
+        let mut copied = 0;
+        for _ in 0..TRIES {
+            let journal = fold(&self.connection)?;
+            database.sync_data()?;
+            if journal.pages < JOURNAL_PAGES {
+                return Ok(false);
+            }
+            if journal.pages - copied <= LEFT_PAGES {
+                break;
+            }
+            copied = journal.copied;
+        }
+        Ok(true)
     }
 }
 

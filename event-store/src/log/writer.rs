@@ -79,21 +79,29 @@ pub(crate) struct Writer {
     progress: Progress,
     /// Whether somebody else folds the journal into the database.
     leaves_journal: bool,
+    /// SQLite's locks on the database end when a file of it is closed, so this one outlives all
+    /// that writes.
+    database: File,
     /// Held, never read: while it lives no other process opens the log.
     _lock: File,
 }
 
+/// The log's files, and two connections that may write.
+pub(super) struct Files {
+    pub(super) connection: Connection,
+    pub(super) for_checkpoints: Connection,
+    pub(super) database: File,
+    pub(super) journal: File,
+    pub(super) lock: File,
+}
+
 impl Writer {
-    /// `connections` are the one to write with and one for checkpoints; `journal` is what the
-    /// former writes to.
     pub(super) fn new(
-        connections: [Connection; 2],
-        journal: File,
+        files: Files,
         jobs: tokio::sync::mpsc::Receiver<Job>,
         followed: Arc<Followed>,
-        lock: File,
     ) -> rusqlite::Result<(Self, watch::Receiver<Head>)> {
-        let [connection, for_checkpoints] = connections;
+        let Files { connection, for_checkpoints, database, journal, lock } = files;
         let head = newest(&connection)?;
         let (durable, commits) = watch::channel(head);
         let (committed, to_sync) = mpsc::sync_channel(GROUPS);
@@ -111,6 +119,7 @@ impl Writer {
             checkpointer,
             progress,
             leaves_journal: false,
+            database,
             _lock: lock,
         };
         Ok((writer, commits))
@@ -126,13 +135,12 @@ impl Writer {
 
     /// Writes until it is told to close, or nobody is left who could ask, or it cannot go on.
     pub(crate) fn run(self) {
-        let Self { connection, jobs, head, syncer, committed, free, checkpointer, progress, leaves_journal, _lock } =
-            self;
+        let Self { database, connection, jobs, head, syncer, committed, free, checkpointer, progress, .. } = self;
         let ended = thread::scope(|threads| -> anyhow::Result<()> {
             let committer = Committer { connection: &connection, jobs, head, committed, free, progress };
             let thread = |name: &str| thread::Builder::new().name(name.into());
             thread("event-syncer").spawn_scoped(threads, || syncer.run())?;
-            thread("event-checkpointer").spawn_scoped(threads, || checkpointer.run())?;
+            thread("event-checkpointer").spawn_scoped(threads, || checkpointer.run(&database))?;
             // At its end their channels close, and they finish what they have.
             committer.run()?;
             Ok(())
@@ -140,7 +148,7 @@ impl Writer {
         if let Err(error) = ended {
             tracing::error!(error = format!("{error:#}"), "the event writer cannot begin");
         }
-        if leaves_journal {
+        if self.leaves_journal {
             return;
         }
         // Leaves one file behind, unless a reader is still at work; then opening folds the rest in.
