@@ -8,6 +8,7 @@ mod checkpoint;
 mod entry;
 mod followed;
 mod own;
+mod postings;
 mod reader;
 pub(crate) mod schema;
 mod survey;
@@ -125,7 +126,8 @@ impl Log {
             schema::MigrateError::Newer { found, known } => OpenError::Newer { path: path.clone(), found, known },
             schema::MigrateError::Sqlite(source) => failed(source),
         })?;
-        let readers = Arc::new(Readers::open(&path, READERS).map_err(failed)?);
+        let postings = Arc::default();
+        let readers = Arc::new(Readers::open(&path, READERS, Arc::clone(&postings)).map_err(failed)?);
         let (jobs, queue) = mpsc::channel(QUEUE);
         let for_checkpoints = open_writable(&path).map_err(failed)?;
         let unwritable = |source| OpenError::Directory { path: directory.to_owned(), source };
@@ -136,7 +138,7 @@ impl Log {
         kit::files::sync_directory(directory).map_err(unwritable)?;
         let followed = Arc::new(Followed::default());
         let files = Files { connection, for_checkpoints, database, journal, lock };
-        let (writer, head) = Writer::new(files, queue, followed.clone()).map_err(failed)?;
+        let (writer, head) = Writer::new(files, queue, followed.clone(), postings).map_err(failed)?;
         Ok((Self { jobs, head, followed, readers }, writer))
     }
 

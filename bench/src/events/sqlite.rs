@@ -1,5 +1,6 @@
-//! SQLite with no network: the same rows in the store's own schema, from as many
-//! threads as there are connections elsewhere, each row synced before its thread
+//! SQLite with no network: the same rows in the store's own table, with an ordinary
+//! index by task where the store has its runs, from as many threads as there are
+//! connections elsewhere, each row synced before its thread
 //! goes on. What somebody would write who needs no server.
 
 use std::path::Path;
@@ -18,6 +19,8 @@ use super::records::{KIND, PRODUCER, Record};
 
 /// The longest a thread waits for another's lock.
 const BUSY: Duration = Duration::from_secs(10);
+/// What finds a task's rows.
+const INDEX: &str = "CREATE INDEX IF NOT EXISTS events_by_task ON events (task_id, seq) WHERE task_id IS NOT NULL";
 /// What a column takes that is none of the event's own, such as a hash.
 const OTHER: [u8; 32] = [0xa5; 32];
 
@@ -38,7 +41,9 @@ impl Bare<'_> {
         tasks: &Tasks,
     ) -> anyhow::Result<Outcome> {
         let race = Race { records, batch: case.batch, limit, tasks };
-        let insert = Insert::into(&open(self.database)?, self.payload)?;
+        let connection = open(self.database)?;
+        connection.execute_batch(INDEX)?;
+        let insert = Insert::into(&connection, self.payload)?;
         let insert = &insert;
         let threads = 0..case.connections;
         match way {

@@ -243,7 +243,7 @@ fn a_newer_database_is_refused_with_the_cure() {
     let database = Connection::open(directory.path().join("events.db")).unwrap();
     database.execute("INSERT INTO schema_migrations VALUES (99, 'of the future', 0)", []).unwrap();
     let Err(error) = Log::open(directory.path(), now()) else { panic!("a newer database was opened") };
-    assert!(error.to_string().contains("schema version 99, this program knows only 2"), "{error}");
+    assert!(error.to_string().contains("schema version 99, this program knows only 3"), "{error}");
 }
 
 #[test]

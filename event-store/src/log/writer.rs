@@ -9,8 +9,8 @@
 //! waits for a timer.
 
 use std::fs::File;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
@@ -26,6 +26,7 @@ use super::chain::{Head, Link};
 use super::checkpoint::{self, Checkpointer, Progress};
 use super::entry::{Batch, COLUMNS, NewEvent, Row};
 use super::followed::Followed;
+use super::postings::{self, Change, Postings};
 use super::sync::{Group, Syncer};
 
 /// Groups under way: one that is synced, one that is written.
@@ -39,6 +40,10 @@ const INSERT: &str = "
 const START_BEHIND: &str = "
     INSERT INTO start (one, seq, link) SELECT 1, seq, link FROM events WHERE seq = ?1
     ON CONFLICT (one) DO UPDATE SET seq = excluded.seq, link = excluded.link";
+/// Runs that reach further stay; a reader passes over what is gone.
+const PRUNE_RUNS: &str = "
+    DELETE FROM runs WHERE last <= ?1
+    AND task_id IN (SELECT task_id FROM events WHERE seq <= ?1 AND task_id IS NOT NULL)";
 const PRUNE: &str = "DELETE FROM events WHERE seq <= ?1";
 /// Only ever rows of the transaction that is still open.
 const TAKE_BACK: &str = "DELETE FROM events WHERE seq > ?1";
@@ -77,6 +82,7 @@ pub(crate) struct Writer {
     free: Receiver<Group>,
     checkpointer: Checkpointer,
     progress: Progress,
+    postings: Arc<Mutex<Postings>>,
     /// Whether somebody else folds the journal into the database.
     leaves_journal: bool,
     /// SQLite's locks on the database end when a file of it is closed, so this one outlives all
@@ -100,9 +106,11 @@ impl Writer {
         files: Files,
         jobs: tokio::sync::mpsc::Receiver<Job>,
         followed: Arc<Followed>,
+        postings: Arc<Mutex<Postings>>,
     ) -> rusqlite::Result<(Self, watch::Receiver<Head>)> {
         let Files { connection, for_checkpoints, database, journal, lock } = files;
         let head = newest(&connection)?;
+        *postings::lock(&postings) = Postings::load(&connection, head.seq)?;
         let (durable, commits) = watch::channel(head);
         let (committed, to_sync) = mpsc::sync_channel(GROUPS);
         let (emptied, free) = mpsc::channel();
@@ -118,6 +126,7 @@ impl Writer {
             free,
             checkpointer,
             progress,
+            postings,
             leaves_journal: false,
             database,
             _lock: lock,
@@ -135,9 +144,11 @@ impl Writer {
 
     /// Writes until it is told to close, or nobody is left who could ask, or it cannot go on.
     pub(crate) fn run(self) {
-        let Self { database, connection, jobs, head, syncer, committed, free, checkpointer, progress, .. } = self;
+        let Self {
+            database, connection, jobs, head, syncer, committed, free, checkpointer, progress, postings, ..
+        } = self;
         let ended = thread::scope(|threads| -> anyhow::Result<()> {
-            let committer = Committer { connection: &connection, jobs, head, committed, free, progress };
+            let committer = Committer { connection: &connection, jobs, head, committed, free, progress, postings };
             let thread = |name: &str| thread::Builder::new().name(name.into());
             thread("event-syncer").spawn_scoped(threads, || syncer.run())?;
             thread("event-checkpointer").spawn_scoped(threads, || checkpointer.run(&database))?;
@@ -172,6 +183,7 @@ struct Committer<'a> {
     committed: SyncSender<Group>,
     free: Receiver<Group>,
     progress: Progress,
+    postings: Arc<Mutex<Postings>>,
 }
 
 impl Committer<'_> {
@@ -242,9 +254,14 @@ impl Committer<'_> {
             });
             Ok(())
         });
-        match done.and_then(|()| statements.commit.execute([])) {
-            Ok(_) => Ok((head, answers)),
+        let indexed = done.and_then(|()| statements.index(&self.postings, head));
+        match indexed.and_then(|change| statements.commit.execute([]).map(|_| change)) {
+            Ok(change) => {
+                postings::lock(&self.postings).apply(change);
+                Ok((head, answers))
+            }
             Err(error) => {
+                statements.places.clear();
                 // SQLite may have done so itself, as it does when the disk is full.
                 if !self.connection.is_autocommit() {
                     statements.roll_back.execute([])?;
@@ -283,6 +300,9 @@ struct Statements<'a> {
     insert: Statement<'a>,
     find: Statement<'a>,
     take_back: Statement<'a>,
+    add_run: Statement<'a>,
+    /// Of the transaction that is open: the new events' tasks and places.
+    places: Vec<(TaskId, u64)>,
 }
 
 impl<'a> Statements<'a> {
@@ -294,6 +314,8 @@ impl<'a> Statements<'a> {
             insert: connection.prepare(INSERT)?,
             find: connection.prepare(&format!("SELECT {COLUMNS} FROM events WHERE id = ?1"))?,
             take_back: connection.prepare(TAKE_BACK)?,
+            add_run: connection.prepare(postings::ADD_RUN)?,
+            places: Vec::new(),
         })
     }
 
@@ -305,17 +327,26 @@ impl<'a> Statements<'a> {
             let next = head.then(*digest);
             let receipt = if self.insert(event, next)? {
                 *head = next;
+                self.places.extend(event.task_id.map(|task| (task, next.seq)));
                 Receipt { id: event.id, seq: next.seq, duplicate: false }
             } else if let Some(seq) = self.stored_as(event)? {
                 Receipt { id: event.id, seq, duplicate: true }
             } else {
                 self.take_back.execute([before.seq])?;
+                while self.places.pop_if(|(_, place)| *place > before.seq).is_some() {}
                 *head = before;
                 return Ok(Err(AppendError::Conflict { index, id: event.id }));
             };
             receipts.push(receipt);
         }
         Ok(Ok(receipts))
+    }
+
+    /// Writes down the runs that are due once the transaction has all its events.
+    fn index(&mut self, postings: &Mutex<Postings>, head: Head) -> rusqlite::Result<Change> {
+        let change = postings::lock(postings).plan(std::mem::take(&mut self.places), head.seq);
+        change.runs.iter().try_for_each(|run| postings::add_run(&mut self.add_run, run))?;
+        Ok(change)
     }
 
     /// Whether the event's id was free.
@@ -348,6 +379,7 @@ impl<'a> Statements<'a> {
 /// The oldest events go, and the log begins behind them.
 fn prune(transaction: &Connection, through: u64) -> rusqlite::Result<()> {
     transaction.prepare_cached(START_BEHIND)?.execute([through])?;
+    transaction.prepare_cached(PRUNE_RUNS)?.execute([through])?;
     transaction.prepare_cached(PRUNE)?.execute([through])?;
     Ok(())
 }

@@ -32,7 +32,7 @@ async fn the_state_of_the_store_is_told_to_its_operator_alone() {
     world.store.append(&[event(1), event(2), event(3)]).await.expect("stores");
     let follower = world.store.follow(None, 0).await.expect("follows");
     let stats = world.store.stats().await.expect("answers");
-    assert_eq!((stats.engine.as_str(), stats.schema_version, stats.events), ("sqlite", 2, 3));
+    assert_eq!((stats.engine.as_str(), stats.schema_version, stats.events), ("sqlite", 3, 3));
     assert_eq!(stats.oldest, Some(Place { seq: 1, created_at: now() }));
     assert_eq!(stats.newest, Some(Place { seq: 3, created_at: now() }));
     assert_eq!(stats.followers, Occupancy { taken: 1, bound: 1_024 });
