@@ -18,6 +18,9 @@ use wire::id::EventId;
 use wire::signature::Key;
 
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How often the program is killed, and what it acknowledges in between.
+const KILLS: usize = 200;
+const ACKNOWLEDGED: usize = 40;
 
 fn key() -> Key {
     Key::from_bytes([1; 32])
@@ -74,14 +77,14 @@ async fn what_was_acknowledged_survives_kills_under_load() {
     let data = tempfile::tempdir().unwrap();
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
     let number = Arc::new(AtomicU64::new(0));
-    for round in 0..8 {
+    for round in 0..KILLS {
         let (mut child, store) = start(data.path()).await;
         let writers = Tasks::new();
         let (enough, mut reached) = tokio::sync::mpsc::channel(1);
         for _ in 0..16 {
             let (store, acknowledged, number, enough) =
                 (store.clone(), acknowledged.clone(), number.clone(), enough.clone());
-            let goal = (round + 1) * 100;
+            let goal = (round + 1) * ACKNOWLEDGED;
             writers.spawn("writer", async move {
                 loop {
                     let number = number.fetch_add(1, Ordering::Relaxed);
