@@ -19,6 +19,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
 use crate::Config;
+use crate::engine::Engine;
 use crate::log::Log;
 use auth::Keys;
 use problem::Refusal;
@@ -33,7 +34,10 @@ const FOLLOWERS: usize = 1_024;
 struct Store(Arc<Shared>);
 
 struct Shared {
+    /// What is read.
     log: Log,
+    /// Where writes go.
+    engine: Engine,
     keys: Keys,
     tasks: Tasks,
     metrics: Option<PrometheusHandle>,
@@ -55,12 +59,14 @@ impl std::ops::Deref for Store {
 pub(crate) fn router(
     config: Config,
     log: Log,
+    engine: Engine,
     clock: Clock,
     metrics: Option<PrometheusHandle>,
     tasks: Tasks,
 ) -> Router {
     let store = Store(Arc::new(Shared {
         log,
+        engine,
         keys: Keys::new(config.secret, config.previous_secret, clock),
         tasks,
         metrics,
@@ -88,7 +94,7 @@ async fn health() -> StatusCode {
 }
 
 async fn ready(State(store): State<Store>) -> Result<StatusCode, Refusal> {
-    store.log.probe().await.map(|()| StatusCode::OK).map_err(Refusal::from)
+    store.engine.probe().await.map(|()| StatusCode::OK).map_err(Refusal::from)
 }
 
 async fn render_metrics(State(store): State<Store>) -> Result<String, Refusal> {

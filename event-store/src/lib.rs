@@ -6,15 +6,18 @@
 //! refuses public addresses unless told so in as many words.
 //!
 //! ```text
-//! POST /v1/events              append one event or a batch        http/append.rs ──▶ log/writer.rs
+//! POST /v1/events              append one event or a batch        http/append.rs ──▶ engine.rs ──▶ log/writer.rs
 //! GET  /v1/events[/{task_id}]  a page                             http/read.rs   ──▶ log/reader.rs
 //!      … Accept: text/event-stream                                http/follow.rs ──▶ log/reader.rs
 //! GET  /health /ready /metrics
 //! ```
 
+pub mod engine;
 mod http;
 mod log;
 pub mod program;
+#[cfg(feature = "jetstream")]
+pub mod replica;
 
 use std::io;
 use std::path::PathBuf;
@@ -27,8 +30,11 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use wire::signature::Key;
 
+use engine::{COPY_MARK, Engine, EngineConfig};
 pub use log::OpenError;
 use log::{Log, Writer};
+#[cfg(feature = "jetstream")]
+use replica::Replica;
 
 /// What a stop leaves to requests that are under way.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -44,6 +50,8 @@ pub struct Config {
     pub secret: Key,
     /// The secret before it, accepted while it is being replaced.
     pub previous_secret: Option<Key>,
+    /// What keeps the events.
+    pub engine: EngineConfig,
 }
 
 impl Config {
@@ -55,7 +63,7 @@ impl Config {
         if vars.text("FLY_EVENT_SECRET").is_none() {
             vars.problem("FLY_EVENT_SECRET: is not set; make one with: openssl rand -base64 32");
         }
-        Some(Self { data, secret: secret?, previous_secret })
+        Some(Self { data, secret: secret?, previous_secret, engine: EngineConfig::default() })
     }
 }
 
@@ -78,6 +86,17 @@ pub enum StartError {
     /// The system gives it no thread to write with.
     #[error("cannot start the event writer's thread")]
     Thread(#[source] io::Error),
+    /// Its log is a copy, and would be one no longer.
+    #[error(
+        "the data directory {} is the copy of a stream; start with --engine jetstream, or remove {COPY_MARK} from it \
+         to go on without the stream",
+        .0.display()
+    )]
+    Copy(PathBuf),
+    /// It cannot work on the stream.
+    #[cfg(feature = "jetstream")]
+    #[error(transparent)]
+    Stream(#[from] replica::OpenError),
 }
 
 /// Starts an event store on the listener; it accepts requests when this returns. It ends with
@@ -94,14 +113,29 @@ pub async fn start(
     let opening = tokio::task::spawn_blocking(move || Log::open(&data, opened_at));
     let (log, writer) = opening.await.expect("opening a database does not panic")?;
     let writer_end = start_writer(writer).map_err(StartError::Thread)?;
+    let engine = open_engine(&config, &log, tasks).await?;
     if let Some(metrics) = metrics.clone() {
         tasks.spawn_until_stopped("event metrics", condense(metrics));
     }
     let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
     tracing::info!(address, data = %config.data.display(), newest = log.head().seq, "the event store accepts events");
-    let router = http::router(config, log.clone(), clock, metrics, tasks.clone());
-    tasks.spawn("event store", serve(listener, router, log, writer_end, tasks.clone()));
+    let router = http::router(config, log, engine.clone(), clock, metrics, tasks.clone());
+    tasks.spawn("event store", serve(listener, router, engine, writer_end, tasks.clone()));
     Ok(())
+}
+
+/// Finds out where writes go.
+async fn open_engine(config: &Config, log: &Log, tasks: &Tasks) -> Result<Engine, StartError> {
+    // Only the second engine copies.
+    let _ = tasks;
+    match &config.engine {
+        EngineConfig::Sqlite if config.data.join(COPY_MARK).exists() => Err(StartError::Copy(config.data.clone())),
+        EngineConfig::Sqlite => Ok(Engine::Sqlite(log.clone())),
+        #[cfg(feature = "jetstream")]
+        EngineConfig::Jetstream(stream) => {
+            Ok(Engine::Jetstream(Replica::open(stream, log.clone(), &config.data, tasks).await?.into()))
+        }
+    }
 }
 
 /// Runs the writer on a thread of its own; the receiver resolves when it has ended.
@@ -118,7 +152,7 @@ fn start_writer(writer: Writer) -> io::Result<oneshot::Receiver<()>> {
 async fn serve(
     listener: TcpListener,
     router: axum::Router,
-    log: Log,
+    engine: Engine,
     mut writer_end: oneshot::Receiver<()>,
     tasks: Tasks,
 ) {
@@ -141,7 +175,7 @@ async fn serve(
             return;
         }
     }
-    log.close().await;
+    engine.close().await;
     // An error means that it has ended already, which is all that is waited for.
     writer_end.await.ok();
     tracing::info!("the event store has closed its database");

@@ -5,6 +5,8 @@
 
 mod chain;
 mod entry;
+#[cfg(feature = "jetstream")]
+mod known;
 mod reader;
 mod schema;
 mod writer;
@@ -85,6 +87,12 @@ pub(crate) enum AppendError {
     DiskFull,
     /// The database failed; the writer has logged how.
     Failed,
+    /// Nobody who keeps the events for several machines answers.
+    #[cfg(feature = "jetstream")]
+    Unreachable,
+    /// This machine's copy of the events does not have all of them yet.
+    #[cfg(feature = "jetstream")]
+    Behind,
 }
 
 /// The door to the log; clones share it.

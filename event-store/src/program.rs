@@ -9,6 +9,7 @@ use kit::{Clock, Tasks, Vars};
 use tokio::net::TcpListener;
 
 use crate::Config;
+use crate::engine::EngineArguments;
 
 /// What a stop leaves to everything together.
 const STOP: Duration = Duration::from_secs(10);
@@ -26,14 +27,18 @@ pub struct Arguments {
     /// encrypted: whoever is on the way reads them.
     #[arg(long)]
     pub allow_public: bool,
+    /// What keeps the events.
+    #[command(flatten)]
+    pub engine: EngineArguments,
 }
 
 /// Runs an event store until SIGINT or SIGTERM, or until it cannot go on.
 pub async fn run(arguments: Arguments, mut vars: Vars) -> anyhow::Result<()> {
     let filter: String = vars.or("BIFROST_LOG", "info".into());
     let config = Config::from_vars(&mut vars, arguments.data);
+    let engine = arguments.engine.config(&mut vars);
     vars.finish()?;
-    let config = config.context("the environment is not usable")?;
+    let config = Config { engine, ..config.context("the environment is not usable")? };
     kit::telemetry::init_logs(&filter);
     let metrics = kit::telemetry::init_metrics();
     let listener = bind(&arguments.listen, arguments.allow_public).await?;

@@ -29,7 +29,7 @@ pub(super) async fn append(
         let checking = tokio::task::spawn_blocking(move || check(&store.keys, &headers, received));
         checking.await.expect("checking a body does not panic")?
     };
-    let events = store.log.append(batch).await.map_err(|error| refusal(error, shape))?;
+    let events = store.engine.append(batch).await.map_err(|error| refusal(error, shape))?;
     Ok((StatusCode::CREATED, Json(Appended { events })))
 }
 

@@ -127,6 +127,16 @@ impl From<AppendError> for Refusal {
                 let detail = "the event store cannot write to its disk; nothing is promised about this request";
                 unavailable("storage_failed", detail).retry_after(1)
             }
+            #[cfg(feature = "jetstream")]
+            AppendError::Unreachable => {
+                let detail = "NATS has not acknowledged the request in time; nothing is promised about it, send again";
+                unavailable("stream_unavailable", detail).retry_after(1)
+            }
+            #[cfg(feature = "jetstream")]
+            AppendError::Behind => {
+                let detail = "this store is still copying what others wrote; send again a little later";
+                unavailable("catching_up", detail).retry_after(1)
+            }
         }
     }
 }

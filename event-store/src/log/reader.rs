@@ -72,15 +72,23 @@ impl Readers {
         newest: u64,
         render: Render,
     ) -> Result<Page, ReadError> {
+        self.lend(move |connection| select(connection, &selection, newest, render)).await.map_err(ReadError)
+    }
+
+    /// Runs a read on a connection of its own, on a thread that may block.
+    pub(super) async fn lend<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Connection) -> T + Send + 'static,
+    ) -> T {
         let _free = self.free.acquire().await.expect("the readers are never closed");
         let readers = self.clone();
         let reading = tokio::task::spawn_blocking(move || {
             let connection = readers.take();
-            let page = select(&connection, &selection, newest, render);
+            let found = read(&connection);
             readers.give_back(connection);
-            page
+            found
         });
-        reading.await.expect("a read does not panic").map_err(ReadError)
+        reading.await.expect("a read does not panic")
     }
 
     fn take(&self) -> Connection {

@@ -12,10 +12,16 @@ use wire::event::{Event, StoredEvent};
 use wire::id::{EventId, TaskId};
 use wire::signature::Key;
 
-use crate::Config;
+#[cfg(feature = "jetstream")]
+use super::nats::Server;
+use crate::engine::EngineConfig;
+use crate::{Config, StartError};
 
 /// Nothing in a test takes longer unless it is broken.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How often a level that is waited for is looked at.
+pub(super) const BEAT: Duration = Duration::from_millis(20);
 
 pub(super) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_700_000_000, 0).expect("in range")
@@ -49,6 +55,60 @@ pub(super) fn event(number: u64) -> Event {
     }
 }
 
+/// What is left of a store while it is stopped.
+pub(super) struct Place {
+    pub(super) data: TempDir,
+    pub(super) engine: EngineConfig,
+    /// Held, not used: it ends with the test.
+    #[cfg(feature = "jetstream")]
+    pub(super) _server: Option<Server>,
+}
+
+impl Place {
+    pub(super) fn sqlite() -> Self {
+        Self {
+            data: TempDir::new().unwrap(),
+            engine: EngineConfig::Sqlite,
+            #[cfg(feature = "jetstream")]
+            _server: None,
+        }
+    }
+
+    /// With a NATS server of its own.
+    #[cfg(feature = "jetstream")]
+    pub(super) async fn jetstream() -> Self {
+        let server = Server::start().await;
+        Self { data: TempDir::new().unwrap(), engine: server.engine(), _server: Some(server) }
+    }
+
+    /// With the stream of a server that is there.
+    #[cfg(feature = "jetstream")]
+    pub(super) fn on(engine: EngineConfig) -> Self {
+        Self { data: TempDir::new().unwrap(), engine, _server: None }
+    }
+}
+
+/// Runs each test on both engines: `sqlite::<name>` and `jetstream::<name>`.
+macro_rules! over_both_engines {
+    ($($name:ident,)*) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Place::sqlite()).await;
+            })*
+        }
+
+        #[cfg(feature = "jetstream")]
+        mod jetstream {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Place::jetstream().await).await;
+            })*
+        }
+    };
+}
+pub(super) use over_both_engines;
+
 /// An event store on a free port.
 pub(super) struct World {
     pub(super) base: String,
@@ -58,19 +118,36 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) async fn start(data: &TempDir) -> Self {
-        Self::start_with(data, None).await
+    pub(super) async fn start(place: &Place) -> Self {
+        Self::start_with(place, None).await
     }
 
-    pub(super) async fn start_with(data: &TempDir, previous_secret: Option<Key>) -> Self {
+    pub(super) async fn start_with(place: &Place, previous_secret: Option<Key>) -> Self {
+        Self::try_start(place, previous_secret).await.expect("starts")
+    }
+
+    pub(super) async fn try_start(place: &Place, previous_secret: Option<Key>) -> Result<Self, StartError> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let base = format!("http://{}", listener.local_addr().expect("bound"));
         let (clock, tasks) = (Clock::manual(now()), Tasks::new());
-        let config = Config { data: data.path().to_owned(), secret: key(), previous_secret };
+        let config =
+            Config { data: place.data.path().to_owned(), secret: key(), previous_secret, engine: place.engine.clone() };
         let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
-        crate::start(config, listener, clock.clone(), Some(metrics), &tasks).await.expect("starts");
+        crate::start(config, listener, clock.clone(), Some(metrics), &tasks).await?;
         let store = EventStore::new(&base, signer(key(), None, &clock));
-        Self { base, clock, store, tasks }
+        let world = Self { base, clock, store, tasks };
+        world.is_ready().await;
+        Ok(world)
+    }
+
+    /// Returns once the store takes writes.
+    pub(super) async fn is_ready(&self) {
+        let ready = async {
+            while self.store.ready().await.is_err() {
+                tokio::time::sleep(BEAT).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, ready).await.expect("gets ready");
     }
 
     pub(super) async fn stop(self) {

@@ -1,0 +1,42 @@
+//! Whether events are in the log already, without writing anything.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension};
+use wire::event::Receipt;
+
+use super::entry::{Batch, COLUMNS, NewEvent, Row};
+use super::{AppendError, Log};
+
+impl Log {
+    /// The receipts of a batch whose every event is stored; nothing while one is not. An id that
+    /// is taken by other content is a conflict either way.
+    pub(crate) async fn known(&self, batch: &Arc<Batch>) -> Result<Option<Vec<Receipt>>, AppendError> {
+        let batch = batch.clone();
+        let found = self.readers.lend(move |connection| look_up(connection, &batch.events)).await;
+        found.unwrap_or_else(|error| {
+            tracing::error!(%error, "the event log cannot be read");
+            Err(AppendError::Failed)
+        })
+    }
+}
+
+fn look_up(
+    connection: &Connection,
+    events: &[NewEvent],
+) -> rusqlite::Result<Result<Option<Vec<Receipt>>, AppendError>> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE id = ?1"))?;
+    let mut receipts = Vec::with_capacity(events.len());
+    for (index, event) in events.iter().enumerate() {
+        let stored = statement.query_row([event.id.uuid().as_bytes()], |row| {
+            let stored = Row::read(row)?;
+            Ok((stored.seq, stored.is_same_as(event)))
+        });
+        match stored.optional()? {
+            Some((seq, true)) => receipts.push(Receipt { id: event.id, seq, duplicate: true }),
+            Some((_, false)) => return Ok(Err(AppendError::Conflict { index, id: event.id })),
+            None => (),
+        }
+    }
+    Ok(Ok((receipts.len() == events.len()).then_some(receipts)))
+}
