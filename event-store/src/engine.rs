@@ -64,9 +64,8 @@ impl Default for EngineArguments {
 
 impl EngineArguments {
     /// The engine, with what it needs of the environment; what is wrong is noted there.
+    #[cfg_attr(not(feature = "jetstream"), expect(unused_variables, reason = "SQLite needs none of it"))]
     pub fn config(self, vars: &mut Vars) -> EngineConfig {
-        // Without the second engine there is nothing to read.
-        let _ = &vars;
         match self.engine {
             EngineName::Sqlite => EngineConfig::Sqlite,
             #[cfg(feature = "jetstream")]

@@ -125,9 +125,8 @@ pub async fn start(
 }
 
 /// Finds out where writes go.
+#[cfg_attr(not(feature = "jetstream"), expect(unused_variables, reason = "only a copy can fail to go on"))]
 async fn open_engine(config: &Config, log: &Log, tasks: &Tasks) -> Result<Engine, StartError> {
-    // Only the second engine copies.
-    let _ = tasks;
     match &config.engine {
         EngineConfig::Sqlite if config.data.join(COPY_MARK).exists() => Err(StartError::Copy(config.data.clone())),
         EngineConfig::Sqlite => Ok(Engine::Sqlite(log.clone())),

@@ -142,3 +142,24 @@ async fn a_start_that_cannot_succeed_says_why() {
     }
     child.kill().await.expect("is killed");
 }
+
+#[cfg(feature = "jetstream")]
+#[tokio::test]
+async fn an_engine_for_several_machines_asks_for_its_servers_and_for_no_secret() {
+    let data = tempfile::tempdir().unwrap();
+    let cases = [
+        (&["--engine", "jetstream"][..], "needs a NATS server"),
+        (&["--engine", "jetstream", "--nats", "nats://me:hunter2@host"], "set BIFROST_NATS_USER"),
+        (&["--engine", "jetstream", "--nats", "nats://127.0.0.1:9"], "cannot connect to NATS at nats://127.0.0.1:9"),
+        (&["--engine", "paper"], "possible values: sqlite, jetstream"),
+    ];
+    for (arguments, expect) in cases {
+        let mut command = command(env!("CARGO_BIN_EXE_bifrost-events"));
+        command.args(["--listen", "127.0.0.1:0", "--data"]).arg(data.path()).args(arguments);
+        let output = command.env("FLY_EVENT_SECRET", key().reveal()).output();
+        let output = tokio::time::timeout(DEADLINE, output).await.expect("ends").expect("runs");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && text.contains(expect), "{expect}: {text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}

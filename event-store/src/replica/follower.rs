@@ -5,6 +5,7 @@
 //! transaction. A disk that fails holds the copy up; it never makes it skip a message,
 //! since that copy would differ from the others from there on.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,6 +80,9 @@ pub(super) struct Follower {
     position: Position,
     /// The sequence number that was last noted in the directory.
     noted: u64,
+    /// The last message that the stream is known to have. While the copy lacks it, a write would
+    /// have to wait for all that is before.
+    last: u64,
     progress: watch::Sender<Progress>,
     waiting: Arc<Waiting>,
     /// What comes from the stream is bounded by the pulls, so the claims on it are for nothing.
@@ -95,8 +99,8 @@ impl Follower {
     ) -> (Self, watch::Receiver<Progress>) {
         let start = Progress { sequence: position.sequence, may_write: Err(AppendError::Behind) };
         let (progress, watched) = watch::channel(start);
-        let (noted, unclaimed) = (position.sequence, Arc::new(Semaphore::new(0)));
-        (Self { log, directory, stream, position, noted, progress, waiting, unclaimed }, watched)
+        let (noted, last, unclaimed) = (position.sequence, u64::MAX, Arc::new(Semaphore::new(0)));
+        (Self { log, directory, stream, position, noted, last, progress, waiting, unclaimed }, watched)
     }
 
     /// Copies until `own` are stopped. Where it cannot go on, `all` are stopped.
@@ -134,7 +138,7 @@ impl Follower {
         }
     }
 
-    async fn copy(&mut self) -> Result<std::convert::Infallible, Trouble> {
+    async fn copy(&mut self) -> Result<Infallible, Trouble> {
         self.check().await?;
         let consumer = self.consumer().await?;
         loop {
@@ -144,6 +148,9 @@ impl Follower {
             while let Some(chunk) = tokio::time::timeout(PULL + LATE, messages.next()).await? {
                 is_idle = false;
                 self.apply(chunk).await?;
+            }
+            if is_idle && self.position.sequence < self.last {
+                return Err("a pull brought nothing although the stream has more".to_owned().into());
             }
             if is_idle {
                 self.note().await;
@@ -168,7 +175,8 @@ impl Follower {
                 "message {copied} of the stream is not the one that was copied; NATS has lost acknowledged messages"
             )));
         }
-        if last == copied {
+        self.last = last;
+        if copied == last {
             self.tell(Ok(()));
         }
         Ok(())
@@ -200,13 +208,9 @@ impl Follower {
         let mut broken = None;
         let mut requests = Vec::with_capacity(messages.len());
         let mut position = self.position.clone();
-        let mut pending = u64::MAX;
         for message in messages {
-            match message.map_err(Trouble::from).and_then(|message| self.take(message, &mut position)) {
-                Ok((request, behind_it)) => {
-                    requests.extend(request);
-                    pending = behind_it;
-                }
+            match message.map_err(Trouble::from).and_then(|message| Self::take(&message, &mut position)) {
+                Ok(request) => requests.extend(request),
                 Err(trouble) => {
                     broken = Some(trouble);
                     break;
@@ -216,8 +220,8 @@ impl Follower {
         let answers = self.store(&requests).await?;
         position.event = self.log.head().seq;
         self.position = position;
-        let is_current = pending == 0 && broken.is_none();
-        self.tell(if is_current { Ok(()) } else { self.progress.borrow().may_write });
+        let is_current = self.position.sequence >= self.last;
+        self.tell(if is_current { Ok(()) } else { Err(AppendError::Behind) });
         for (Request { request, .. }, answer) in requests.iter().zip(answers) {
             self.waiting.tell(request, answer);
         }
@@ -227,10 +231,9 @@ impl Follower {
         broken.map_or(Ok(()), Err)
     }
 
-    /// The next message, and how many are behind it; moves the position on to it.
-    fn take(&self, message: Message, position: &mut Position) -> Result<(Option<Request>, u64), Trouble> {
-        let info = message.info()?;
-        let (sequence, pending) = (info.stream_sequence, info.pending);
+    /// The request that comes next, if the message is one; moves the position on to it.
+    fn take(message: &Message, position: &mut Position) -> Result<Option<Request>, Trouble> {
+        let sequence = message.info()?.stream_sequence;
         if sequence != position.sequence + 1 {
             return Err(format!("message {} is missing from the stream", position.sequence + 1).into());
         }
@@ -249,7 +252,7 @@ impl Follower {
         };
         position.sequence = sequence;
         position.message = text(&headers, NATS_MESSAGE_ID.as_ref());
-        Ok((request, pending))
+        Ok(request)
     }
 
     /// Stores each request whole or not at all, and as many as possible in one transaction.
@@ -257,8 +260,7 @@ impl Follower {
         if requests.is_empty() {
             return Ok(Vec::new());
         }
-        let lengths_and_answer = self.store_as_one(requests).await?;
-        let (lengths, answer) = lengths_and_answer;
+        let (lengths, answer) = self.store_as_one(requests).await?;
         match answer {
             Ok(receipts) => {
                 let mut receipts = receipts.into_iter();
@@ -308,6 +310,7 @@ impl Follower {
     }
 
     fn tell(&self, may_write: Result<(), AppendError>) {
+        metrics::gauge!("event_store_stream_sequence").set(self.position.sequence as f64);
         let now = Progress { sequence: self.position.sequence, may_write };
         self.progress.send_if_modified(|before| std::mem::replace(before, now) != now);
     }

@@ -68,5 +68,5 @@ impl Position {
 }
 
 pub(super) fn made_at_us(stream: &Info) -> i64 {
-    i64::try_from(stream.created.unix_timestamp_nanos() / 1_000).unwrap_or_default()
+    stream.created.unix_timestamp() * 1_000_000 + i64::from(stream.created.microsecond())
 }

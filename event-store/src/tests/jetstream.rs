@@ -9,7 +9,7 @@ use kit::Vars;
 use wire::event::Event;
 
 use super::nats::{self, Server};
-use super::world::{BEAT, DEADLINE, Place, World, event, next, now};
+use super::world::{DEADLINE, Place, World, event, next, now, until};
 use crate::engine::EngineConfig;
 use crate::log::{Head, Log};
 
@@ -18,36 +18,24 @@ async fn write_all(stores: &[EventStore], count: u64, acknowledged: &AtomicU64) 
     let writers = (0..8).map(|writer| async move {
         for number in (writer..count).step_by(8) {
             let store = &stores[usize::try_from(number).unwrap() % stores.len()];
-            while store.append(&[event(number)]).await.is_err() {
-                tokio::time::sleep(BEAT).await;
-            }
+            until("it is acknowledged", async || store.append(&[event(number)]).await.ok()).await;
             acknowledged.fetch_add(1, Ordering::Relaxed);
         }
     });
-    tokio::time::timeout(DEADLINE * 2, join_all(writers)).await.expect("everything is acknowledged in the end");
+    join_all(writers).await;
 }
 
 async fn reaches(acknowledged: &AtomicU64, goal: u64) {
-    let reaching = async {
-        while acknowledged.load(Ordering::Relaxed) < goal {
-            tokio::time::sleep(BEAT).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, reaching).await.expect("writes go on");
+    until("writes go on", async || (acknowledged.load(Ordering::Relaxed) >= goal).then_some(())).await;
 }
 
 /// Everything the store has, once it has so many.
 async fn log_of(world: &World, count: u64) -> Vec<(u64, u64)> {
-    let reading = async {
-        loop {
-            let page = world.store.feed(0, 10_000).await.expect("reads");
-            if page.events.len() as u64 >= count {
-                return page.events;
-            }
-            tokio::time::sleep(BEAT).await;
-        }
+    let look = async || {
+        let events = world.store.feed(0, 10_000).await.expect("reads").events;
+        (events.len() as u64 >= count).then_some(events)
     };
-    let events = tokio::time::timeout(DEADLINE, reading).await.expect("copies everything");
+    let events = until("everything is copied", look).await;
     events.iter().map(|event| (event.seq, event.payload.get().parse().expect("a number"))).collect()
 }
 
@@ -145,6 +133,33 @@ async fn what_the_stream_has_twice_the_log_has_once_however_late() {
 }
 
 #[tokio::test]
+async fn a_message_of_a_later_format_is_not_passed_over() {
+    let server = Server::start().await;
+    let place = Place::on(server.engine());
+    let world = World::start(&place).await;
+    let (context, _) = stream(&[server.url()]).await;
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Bifrost-Format", "2");
+    let published = context.publish_with_headers("test-events._", headers, "of the future".into()).await;
+    published.expect("is sent").await.expect("is stored");
+    world.gives_up().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_was_made_anew_is_not_copied_behind_the_old_one() {
+    let server = Server::start().await;
+    let place = Place::on(server.engine());
+    let world = World::start(&place).await;
+    world.store.append(&[event(1)]).await.expect("stores");
+    let (context, stream) = stream(&[server.url()]).await;
+    let config = stream.cached_info().config.clone();
+    context.delete_stream(&config.name).await.expect("is deleted");
+    context.create_stream(config).await.expect("is made");
+    world.gives_up().await;
+    assert_refused(&place, "is a copy of another stream").await;
+}
+
+#[tokio::test]
 async fn while_nats_is_away_writes_are_refused_and_reads_go_on() {
     let mut server = Server::start().await;
     let place = Place::on(server.engine());
@@ -170,15 +185,7 @@ async fn a_node_of_three_that_dies_takes_nothing_with_it() {
     let engine = nats::engine(&urls, Some(3), &mut Vars::default());
     let places = [Place::on(engine.clone()), Place::on(engine)];
     // The servers take a moment to agree on who leads.
-    let forming = async {
-        loop {
-            match World::try_start(&places[0], None).await {
-                Ok(world) => return world,
-                Err(_) => tokio::time::sleep(BEAT).await,
-            }
-        }
-    };
-    let first = tokio::time::timeout(DEADLINE, forming).await.expect("three servers find each other");
+    let first = until("three servers find each other", async || World::try_start(&places[0], None).await.ok()).await;
     let worlds = [first, World::start(&places[1]).await];
     let (acknowledged, stores) = (AtomicU64::new(0), worlds.each_ref().map(|world| world.store.clone()));
     let (_, stream) = stream(&urls).await;

@@ -9,7 +9,7 @@ use kit::process::command;
 use tempfile::TempDir;
 use tokio::process::Child;
 
-use super::world::{BEAT, DEADLINE};
+use super::world::until;
 use crate::engine::EngineConfig;
 use crate::replica::StreamConfig;
 
@@ -35,15 +35,8 @@ impl Server {
         let directory = TempDir::new().unwrap();
         let process = run(directory.path(), "-1", &format!("{JETSTREAM}{settings}"));
         let ports = directory.path().join(format!("nats-server_{}.ports", process.id().expect("runs")));
-        let port = tokio::time::timeout(DEADLINE, async {
-            loop {
-                match std::fs::read_to_string(&ports).ok().and_then(|text| client_port(&text)) {
-                    Some(port) => return port,
-                    None => tokio::time::sleep(BEAT).await,
-                }
-            }
-        });
-        let port = port.await.expect("nats-server says where it listens");
+        let look = async || client_port(&std::fs::read_to_string(&ports).ok()?);
+        let port = until("nats-server says where it listens", look).await;
         let server = Self { directory, port, process: Some(process) };
         server.answers().await;
         server
@@ -95,12 +88,8 @@ impl Server {
     }
 
     async fn answers(&self) {
-        let answering = async {
-            while tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
-                tokio::time::sleep(BEAT).await;
-            }
-        };
-        tokio::time::timeout(DEADLINE, answering).await.expect("nats-server answers");
+        let connect = async || tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.ok();
+        until("nats-server answers", connect).await;
     }
 }
 

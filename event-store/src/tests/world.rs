@@ -20,8 +20,19 @@ use crate::{Config, StartError};
 /// Nothing in a test takes longer unless it is broken.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// How often a level that is waited for is looked at.
-pub(super) const BEAT: Duration = Duration::from_millis(20);
+/// Looks again and again until there is something to see, within the deadline.
+pub(super) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let looking = async {
+        let mut beat = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            beat.tick().await;
+            if let Some(seen) = look().await {
+                return seen;
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, looking).await.unwrap_or_else(|_| panic!("not within the deadline: {what}"))
+}
 
 pub(super) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_700_000_000, 0).expect("in range")
@@ -142,12 +153,14 @@ impl World {
 
     /// Returns once the store takes writes.
     pub(super) async fn is_ready(&self) {
-        let ready = async {
-            while self.store.ready().await.is_err() {
-                tokio::time::sleep(BEAT).await;
-            }
-        };
-        tokio::time::timeout(DEADLINE, ready).await.expect("gets ready");
+        until("the store is ready", async || self.store.ready().await.ok()).await;
+    }
+
+    /// Returns once the store has stopped by itself.
+    #[cfg(feature = "jetstream")]
+    pub(super) async fn gives_up(self) {
+        tokio::time::timeout(DEADLINE, self.tasks.stopping()).await.expect("gives up");
+        self.stop().await;
     }
 
     pub(super) async fn stop(self) {
