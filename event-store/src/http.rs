@@ -34,7 +34,7 @@ const FOLLOWERS: usize = 1_024;
 struct Store(Arc<Shared>);
 
 struct Shared {
-    /// What is read.
+    /// What is read, and only read.
     log: Log,
     /// Where writes go.
     engine: Engine,

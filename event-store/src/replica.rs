@@ -147,11 +147,11 @@ impl Replica {
         directory: &Path,
         tasks: &Tasks,
     ) -> Result<Self, OpenError> {
-        let Connected { context, stream } = connect::connect(config).await?;
+        let Connected { context, stream, losses } = connect::connect(config).await?;
         let position = Position::open(directory, stream.cached_info(), log.head().seq)?;
         let (waiting, following) = (Arc::new(Waiting::default()), Tasks::new());
         let (follower, progress) =
-            Follower::new(log.clone(), directory.to_owned(), stream.clone(), position, waiting.clone());
+            Follower::new(log.clone(), directory.to_owned(), stream.clone(), losses, position, waiting.clone());
         following.spawn("stream follower", follower.run(following.clone(), tasks.clone()));
         let (name, chance) = (config.name.clone(), Chance::system());
         Ok(Self { log, name, context, stream, progress, waiting, chance, following })

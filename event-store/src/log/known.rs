@@ -1,16 +1,18 @@
 //! Whether events are in the log already, without writing anything.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
 use wire::event::Receipt;
+use wire::id::EventId;
 
 use super::entry::{Batch, COLUMNS, NewEvent, Row};
 use super::{AppendError, Log};
 
 impl Log {
     /// The receipts of a batch whose every event is stored; nothing while one is not. An id that
-    /// is taken by other content is a conflict either way.
+    /// is taken by other content, in the log or in the batch, is a conflict either way.
     pub(crate) async fn known(&self, batch: &Arc<Batch>) -> Result<Option<Vec<Receipt>>, AppendError> {
         let batch = batch.clone();
         let found = self.readers.lend(move |connection| look_up(connection, &batch.events)).await;
@@ -27,6 +29,7 @@ fn look_up(
 ) -> rusqlite::Result<Result<Option<Vec<Receipt>>, AppendError>> {
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE id = ?1"))?;
     let mut receipts = Vec::with_capacity(events.len());
+    let mut new: HashMap<EventId, &NewEvent> = HashMap::new();
     for (index, event) in events.iter().enumerate() {
         let stored = statement.query_row([event.id.uuid().as_bytes()], |row| {
             let stored = Row::read(row)?;
@@ -34,8 +37,8 @@ fn look_up(
         });
         match stored.optional()? {
             Some((seq, true)) => receipts.push(Receipt { id: event.id, seq, duplicate: true }),
-            Some((_, false)) => return Ok(Err(AppendError::Conflict { index, id: event.id })),
-            None => (),
+            None if *new.entry(event.id).or_insert(event) == event => (),
+            Some((_, false)) | None => return Ok(Err(AppendError::Conflict { index, id: event.id })),
         }
     }
     Ok(Ok((receipts.len() == events.len()).then_some(receipts)))

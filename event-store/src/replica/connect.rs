@@ -6,6 +6,7 @@ use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream};
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectOptions, Event};
+use tokio::sync::watch;
 use wire::limit::EVENT_BATCH_BYTES;
 
 use super::OpenError;
@@ -24,6 +25,8 @@ const MESSAGE_BYTES: usize = EVENT_BATCH_BYTES + 256 * 1024;
 pub(super) struct Connected {
     pub(super) context: Context,
     pub(super) stream: Stream,
+    /// Changes whenever the connection is lost.
+    pub(super) losses: watch::Receiver<()>,
 }
 
 /// Connects, and finds or makes the stream.
@@ -32,7 +35,8 @@ pub(super) async fn connect(config: &StreamConfig) -> Result<Connected, OpenErro
         let servers: Vec<&str> = config.servers.iter().map(|server| server.as_url_str()).collect();
         OpenError::Connect { servers: servers.join(", "), source }
     };
-    let options = options(config).await?;
+    let (lost, losses) = watch::channel(());
+    let options = options(config, lost).await?;
     let connecting = tokio::time::timeout(DEADLINE, options.connect(&config.servers)).await;
     let client = connecting.map_err(|late| unreachable(late.into()))?.map_err(|error| unreachable(error.into()))?;
     let found = client.max_payload();
@@ -41,22 +45,27 @@ pub(super) async fn connect(config: &StreamConfig) -> Result<Connected, OpenErro
     }
     let context = context(client);
     let stream = find_or_make(&context, config).await?;
-    Ok(Connected { context, stream })
+    Ok(Connected { context, stream, losses })
 }
 
-async fn options(config: &StreamConfig) -> Result<ConnectOptions, OpenError> {
+async fn options(config: &StreamConfig, lost: watch::Sender<()>) -> Result<ConnectOptions, OpenError> {
     let options = ConnectOptions::new()
         .name("bifrost-events")
         .connection_timeout(DEADLINE)
         .request_timeout(Some(DEADLINE))
         .ping_interval(Duration::from_secs(10))
         .reconnect_delay_callback(|attempts| Duration::from_millis(50).saturating_mul(attempts as u32).min(RECONNECT))
-        .event_callback(async |event| match event {
-            Event::Connected => tracing::info!("connected to NATS"),
-            Event::Disconnected => {
-                tracing::warn!("the connection to NATS is lost; writes are refused until it is back")
+        .event_callback(move |event| {
+            match event {
+                Event::Connected => tracing::info!("connected to NATS"),
+                Event::Disconnected => {
+                    tracing::warn!("the connection to NATS is lost; writes are refused until it is back");
+                    // Without a follower nobody asks.
+                    lost.send(()).ok();
+                }
+                event => tracing::warn!(%event, "NATS has something to say"),
             }
-            event => tracing::warn!(%event, "NATS has something to say"),
+            std::future::ready(())
         });
     let options = match &config.authority {
         Some(path) => options.add_root_certificates(path.clone()),

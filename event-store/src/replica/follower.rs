@@ -17,6 +17,7 @@ use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use async_nats::jetstream::{Message, consumer::PullConsumer};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::stream::ReadyChunks;
 use kit::Tasks;
 use tokio::sync::{Semaphore, watch};
 
@@ -31,9 +32,9 @@ const PULL_MESSAGES: usize = 512;
 const PULL_BYTES: usize = 16 * 1024 * 1024;
 /// A pull ends when nothing came for so long, and a little later it is given up.
 const PULL: Duration = Duration::from_secs(1);
-const LATE: Duration = Duration::from_secs(1);
+const LATE: Duration = Duration::from_secs(4);
 /// Between two tries of what failed.
-const PAUSE: Duration = Duration::from_millis(250);
+const PAUSE: Duration = Duration::from_millis(500);
 /// The servers forget a consumer that nobody has asked for so long.
 const ABANDONED: Duration = Duration::from_secs(30);
 /// The place is noted after so many messages, and when there is nothing else to do.
@@ -58,12 +59,17 @@ enum Trouble {
     Closed,
 }
 
-/// Anything the client says is taken for a servers' or network's fault.
+/// Anything the client says is taken for a fault of the servers or of the network.
 impl<E: Into<async_nats::Error>> From<E> for Trouble {
     fn from(error: E) -> Self {
         Self::Passing(error.into())
     }
 }
+
+/// A message, or why it could not be delivered.
+type Delivered = Result<Message, async_nats::Error>;
+/// What a pull brings, as it comes.
+type Pulled = ReadyChunks<pull::Batch>;
 
 /// A message as far as it matters here.
 struct Request {
@@ -77,6 +83,7 @@ pub(super) struct Follower {
     log: Log,
     directory: PathBuf,
     stream: Stream,
+    losses: watch::Receiver<()>,
     position: Position,
     /// The sequence number that was last noted in the directory.
     noted: u64,
@@ -94,26 +101,27 @@ impl Follower {
         log: Log,
         directory: PathBuf,
         stream: Stream,
+        losses: watch::Receiver<()>,
         position: Position,
         waiting: Arc<Waiting>,
     ) -> (Self, watch::Receiver<Progress>) {
         let start = Progress { sequence: position.sequence, may_write: Err(AppendError::Behind) };
         let (progress, watched) = watch::channel(start);
         let (noted, last, unclaimed) = (position.sequence, u64::MAX, Arc::new(Semaphore::new(0)));
-        (Self { log, directory, stream, position, noted, last, progress, waiting, unclaimed }, watched)
+        (Self { log, directory, stream, losses, position, noted, last, progress, waiting, unclaimed }, watched)
     }
 
     /// Copies until `own` are stopped. Where it cannot go on, `all` are stopped.
     pub(super) async fn run(mut self, own: Tasks, all: Tasks) {
         loop {
             let trouble = tokio::select! {
-                trouble = self.follow() => trouble,
+                Err(trouble) = self.copy() => trouble,
                 () = own.stopping() => break,
             };
             match trouble {
                 Trouble::Passing(error) => {
                     tracing::warn!(%error, at = self.position.sequence, "the stream is asked again from where the copy is");
-                    self.tell(Err(AppendError::Behind));
+                    self.tell(Err(AppendError::Unreachable));
                 }
                 Trouble::Lasting(what) => {
                     tracing::error!("the copy of the stream cannot go on: {what}");
@@ -131,21 +139,16 @@ impl Follower {
         self.note().await;
     }
 
-    async fn follow(&mut self) -> Trouble {
-        match self.copy().await {
-            Ok(never) => match never {},
-            Err(trouble) => trouble,
-        }
-    }
-
+    /// Copies until something is wrong.
     async fn copy(&mut self) -> Result<Infallible, Trouble> {
+        self.losses.mark_unchanged();
         self.check().await?;
         let consumer = self.consumer().await?;
         loop {
             let pull = consumer.batch().max_messages(PULL_MESSAGES).max_bytes(PULL_BYTES).expires(PULL);
             let mut messages = pull.messages().await?.ready_chunks(PULL_MESSAGES);
             let mut is_idle = true;
-            while let Some(chunk) = tokio::time::timeout(PULL + LATE, messages.next()).await? {
+            while let Some(chunk) = self.next(&mut messages).await? {
                 is_idle = false;
                 self.apply(chunk).await?;
             }
@@ -156,6 +159,15 @@ impl Follower {
                 self.note().await;
                 self.check().await?;
             }
+        }
+    }
+
+    /// What has arrived, or nothing at the end of the pull. What was under way when a connection
+    /// was lost does not come any more.
+    async fn next(&mut self, messages: &mut Pulled) -> Result<Option<Vec<Delivered>>, Trouble> {
+        tokio::select! {
+            chunk = tokio::time::timeout(PULL + LATE, messages.next()) => Ok(chunk?),
+            _ = self.losses.changed() => Err("the connection was lost".to_owned().into()),
         }
     }
 
@@ -204,7 +216,7 @@ impl Follower {
         Ok(tokio::time::timeout(DEADLINE, self.stream.create_consumer(config)).await??)
     }
 
-    async fn apply(&mut self, messages: Vec<Result<Message, async_nats::Error>>) -> Result<(), Trouble> {
+    async fn apply(&mut self, messages: Vec<Delivered>) -> Result<(), Trouble> {
         let mut broken = None;
         let mut requests = Vec::with_capacity(messages.len());
         let mut position = self.position.clone();

@@ -64,6 +64,11 @@ async fn an_id_with_other_content_is_a_conflict_and_nothing_is_stored(place: Pla
     assert_eq!((refused.status(), refused.code()), (Some(409), Some("event_conflict")));
     let client::Error::Refused(problem) = refused else { panic!("a problem") };
     assert_eq!(problem.field.as_deref(), Some("events.1.id"));
+    let twice = [event(3), Event { kind: "changed".into(), ..event(3) }];
+    for _ in 0..2 {
+        let refused = world.store.append(&twice).await.expect_err("conflicts with itself");
+        assert_eq!(refused.code(), Some("event_conflict"));
+    }
     assert_eq!(world.stored().await, [1]);
     world.stop().await;
 }
