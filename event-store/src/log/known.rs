@@ -15,9 +15,9 @@ impl Log {
     /// is taken by other content, in the log or in the batch, is a conflict either way.
     pub(crate) async fn known(&self, batch: &Arc<Batch>) -> Result<Option<Vec<Receipt>>, AppendError> {
         let batch = batch.clone();
-        let found = self.readers.lend(move |connection| look_up(connection, &batch.events)).await;
+        let found = self.readers.ask(move |connection| look_up(connection, &batch.events)).await;
         found.unwrap_or_else(|error| {
-            tracing::error!(%error, "the event log cannot be read");
+            tracing::error!(error = &error as &dyn std::error::Error, "whether events are known cannot be told");
             Err(AppendError::Failed)
         })
     }

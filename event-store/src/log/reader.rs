@@ -72,23 +72,23 @@ impl Readers {
         newest: u64,
         render: Render,
     ) -> Result<Page, ReadError> {
-        self.lend(move |connection| select(connection, &selection, newest, render)).await.map_err(ReadError)
+        self.ask(move |connection| select(connection, &selection, newest, render)).await
     }
 
-    /// Runs a read on a connection of its own, on a thread that may block.
-    pub(super) async fn lend<T: Send + 'static>(
+    /// Lends a connection to a question.
+    pub(super) async fn ask<T: Send + 'static>(
         self: &Arc<Self>,
-        read: impl FnOnce(&Connection) -> T + Send + 'static,
-    ) -> T {
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, ReadError> {
         let _free = self.free.acquire().await.expect("the readers are never closed");
         let readers = self.clone();
         let reading = tokio::task::spawn_blocking(move || {
             let connection = readers.take();
-            let found = read(&connection);
+            let answer = question(&connection);
             readers.give_back(connection);
-            found
+            answer
         });
-        reading.await.expect("a read does not panic")
+        reading.await.expect("a read does not panic").map_err(ReadError)
     }
 
     fn take(&self) -> Connection {
