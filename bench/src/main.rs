@@ -3,7 +3,9 @@
 //!
 //! It judges nothing: a figure that is not reached is shown, and is no failure.
 
+mod events;
 mod main_job;
+mod memory;
 mod report;
 mod repository;
 mod sample;
@@ -31,11 +33,13 @@ struct Arguments {
 enum What {
     /// The main job on this computer: start-up, submit to first output, memory
     MainJob(main_job::Arguments),
+    /// The event store, and beside it what one would use instead: throughput, latency, memory, start-up
+    Events(events::Arguments),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Arguments { what: What::MainJob(arguments), json } = Arguments::parse();
+    let Arguments { what, json } = Arguments::parse();
     let tasks = Tasks::new();
     let stop = tasks.clone();
     tasks.spawn_until_stopped("signals", async move {
@@ -43,7 +47,11 @@ async fn main() -> ExitCode {
         stop.stop();
     });
     let mut report = Report::new(json);
-    match main_job::measure(&arguments, &tasks, &mut report).await {
+    let measured = match &what {
+        What::MainJob(arguments) => main_job::measure(arguments, &tasks, &mut report).await,
+        What::Events(arguments) => events::measure(arguments, &tasks, &mut report).await,
+    };
+    match measured {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report.failed(&error);

@@ -14,6 +14,7 @@ use kit::Tasks;
 use serde_json::json;
 
 use self::first_byte::{Asleep, PARTS};
+use crate::memory::megabytes;
 use crate::report::{Figure, Report, Target, Unit, milliseconds};
 use crate::repository::Repository;
 use crate::sample::Sample;
@@ -89,7 +90,12 @@ async fn starts(
         report.row(&json!({ "measured": name, "round": round, "ms": milliseconds(ready_after) }))?;
         sample.take(milliseconds(ready_after));
     }
-    report.figure(Figure { name, unit: Unit::Milliseconds, sample, target: Target { p50: None, p99 } })
+    report.figure(Figure {
+        name: name.into(),
+        unit: Unit::Milliseconds,
+        sample,
+        target: Target { p99, ..Target::default() },
+    })
 }
 
 async fn warm(
@@ -109,7 +115,7 @@ async fn warm(
         Ok((found, memory::of_system(system.process_id)?))
     })
     .await?;
-    first_bytes(name, found, Target { p50: Some(50.0), p99: Some(200.0) }, report)?;
+    first_bytes(name, found, Target { p50: Some(50.0), p99: Some(200.0), ..Target::default() }, report)?;
     report.row(&json!({ "measured": "memory", "up": usages.up, "runner": usages.runners }))?;
     for (name, bytes, p99) in [
         ("idle memory of `bifrost up`, RSS", usages.up.resident, Some(80.0)),
@@ -117,8 +123,13 @@ async fn warm(
         ("idle memory of the runner, RSS", usages.runners.resident, None),
         ("idle memory of the runner, PSS", usages.runners.proportional, None),
     ] {
-        let sample = [memory::megabytes(bytes)].into_iter().collect();
-        report.figure(Figure { name, unit: Unit::Megabytes, sample, target: Target { p50: None, p99 } })?;
+        let sample = [megabytes(bytes)].into_iter().collect();
+        report.figure(Figure {
+            name: name.into(),
+            unit: Unit::Megabytes,
+            sample,
+            target: Target { p99, ..Target::default() },
+        })?;
     }
     Ok(())
 }
@@ -137,7 +148,7 @@ async fn suspended(
         first_byte::rounds(system, repository, rounds, Asleep::BeforeEach, name, report).await
     })
     .await?;
-    first_bytes(name, found, Target { p50: Some(150.0), p99: None }, report)
+    first_bytes(name, found, Target { p50: Some(150.0), ..Target::default() }, report)
 }
 
 /// The whole way, and below it its parts.
@@ -147,7 +158,7 @@ fn first_bytes(
     target: Target,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let figure = |name, sample, target| Figure { name, unit: Unit::Milliseconds, sample, target };
+    let figure = |name: &str, sample, target| Figure { name: name.into(), unit: Unit::Milliseconds, sample, target };
     report.figure(figure(name, found.iter().map(|round| round.total).collect(), target))?;
     for (index, part) in PARTS.iter().enumerate() {
         let sample = found.iter().map(|round| round.parts[index]).collect();

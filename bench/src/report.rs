@@ -18,6 +18,11 @@ pub(crate) enum Unit {
     /// Millions of bytes.
     #[serde(rename = "MB")]
     Megabytes,
+    #[serde(rename = "1/s")]
+    PerSecond,
+    /// A ratio.
+    #[serde(rename = "×")]
+    Times,
 }
 
 /// What is wanted of a figure, in its unit.
@@ -27,12 +32,15 @@ pub(crate) struct Target {
     pub(crate) p50: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) p99: Option<f64>,
+    /// What half of the values have to reach, where more is better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) at_least: Option<f64>,
 }
 
 /// One figure: what it is called, what was found, what is wanted.
 #[derive(Debug)]
 pub(crate) struct Figure {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) unit: Unit,
     pub(crate) sample: Sample,
     pub(crate) target: Target,
@@ -82,7 +90,12 @@ impl Report {
         Ok(())
     }
 
-    /// Prints the table, where a person reads.
+    /// Prints a table that has no room in the other, where a person reads.
+    pub(crate) fn print(&self, table: &str) -> io::Result<()> {
+        if self.is_json { Ok(()) } else { writeln!(io::stdout(), "{table}\n") }
+    }
+
+    /// Prints the table of figures, where a person reads.
     pub(crate) fn finish(&self) -> io::Result<()> {
         if self.is_json { Ok(()) } else { writeln!(io::stdout(), "{}", table(&self.figures)) }
     }
@@ -96,7 +109,8 @@ impl Figure {
     /// Whether it is as wanted; nothing where nothing is wanted of it.
     fn is_reached(&self) -> Option<bool> {
         let within = |percent, bound: Option<f64>| Some(self.sample.percentile(percent)? <= bound?);
-        let judged = [within(50, self.target.p50), within(99, self.target.p99)];
+        let at_least = self.sample.percentile(50).zip(self.target.at_least).map(|(found, bound)| found >= bound);
+        let judged = [within(50, self.target.p50), within(99, self.target.p99), at_least];
         judged.into_iter().flatten().reduce(|all, one| all && one)
     }
 }
@@ -111,10 +125,12 @@ fn table(figures: &[Figure]) -> String {
     table.force_no_tty().load_style(presets::NOTHING);
     table.set_header(["FIGURE", "COUNT", "p50", "p99", "MOST", "UNIT", "TARGET", ""]);
     for figure in figures {
-        let value =
-            |percent| figure.sample.percentile(percent).map_or_else(|| "-".into(), |value| format!("{value:.1}"));
+        let decimals = if figure.unit == Unit::Times { 2 } else { 1 };
+        let value = |percent| {
+            figure.sample.percentile(percent).map_or_else(|| "-".into(), |value| format!("{value:.decimals$}"))
+        };
         table.add_row([
-            figure.name.to_owned(),
+            figure.name.clone(),
             figure.sample.count().to_string(),
             value(50),
             value(99),
@@ -134,12 +150,14 @@ fn unit(unit: Unit) -> &'static str {
     match unit {
         Unit::Milliseconds => "ms",
         Unit::Megabytes => "MB",
+        Unit::PerSecond => "1/s",
+        Unit::Times => "×",
     }
 }
 
 fn wanted(target: Target) -> String {
-    let bounds = [("p50", target.p50), ("p99", target.p99)];
-    let bounds = bounds.into_iter().filter_map(|(name, bound)| Some(format!("{name} ≤ {}", bound?)));
+    let bounds = [("p50 ≤", target.p50), ("p99 ≤", target.p99), ("p50 ≥", target.at_least)];
+    let bounds = bounds.into_iter().filter_map(|(name, bound)| Some(format!("{name} {}", bound?)));
     bounds.collect::<Vec<_>>().join(", ")
 }
 
@@ -149,7 +167,12 @@ mod tests {
 
     fn figure(values: &[f64], p50: Option<f64>, p99: Option<f64>) -> Figure {
         let sample = values.iter().copied().collect();
-        Figure { name: "a figure", unit: Unit::Milliseconds, sample, target: Target { p50, p99 } }
+        Figure {
+            name: "a figure".into(),
+            unit: Unit::Milliseconds,
+            sample,
+            target: Target { p50, p99, at_least: None },
+        }
     }
 
     #[test]

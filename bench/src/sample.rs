@@ -10,6 +10,11 @@ impl Sample {
         self.0.push(value);
     }
 
+    /// Takes another sample's values.
+    pub(crate) fn take_all(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.0.len()

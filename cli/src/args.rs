@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use event_store::program::{Backup, Export, Migrate, Restore, Verify};
 use wire::id::TaskId;
 use wire::task::{Priority, TaskStatus};
 
@@ -68,7 +69,7 @@ pub(crate) enum Command {
     /// See the registered workers
     #[command(subcommand, after_help = help::WORKERS)]
     Workers(WorkersCommand),
-    /// Read the record
+    /// Read the record, and keep it: verify it, back it up, export it
     #[command(subcommand, after_help = help::EVENTS)]
     Events(EventsCommand),
     /// Check this computer and the server, one thing after the other
@@ -231,6 +232,37 @@ pub(crate) enum EventsCommand {
         #[arg(value_name = "TASK")]
         id: TaskId,
     },
+    /// Show how the event store is: its events, its disk, who waits and who follows
+    Stats,
+    /// Print the log's head, signed by the event store: what the log can be held against later
+    #[command(after_help = help::EVENTS_HEAD)]
+    Head {
+        /// Save it to this file as well
+        #[arg(long, value_name = "FILE")]
+        save: Option<PathBuf>,
+    },
+    #[command(flatten)]
+    Files(FilesCommand),
+}
+
+/// What is done with the files of the data directory's event log.
+#[derive(Clone, Subcommand)]
+pub(crate) enum FilesCommand {
+    /// Check that the log is what was once stored
+    #[command(after_help = help::EVENTS_VERIFY)]
+    Verify(Verify),
+    /// Copy the log to a file
+    #[command(after_help = help::EVENTS_BACKUP)]
+    Backup(Backup),
+    /// Make a backup the log of a data directory that has none
+    #[command(after_help = help::EVENTS_RESTORE)]
+    Restore(Restore),
+    /// Write events as lines of JSON or as CSV
+    #[command(after_help = help::EVENTS_EXPORT)]
+    Export(Export),
+    /// Take the log's database back to an older schema, for an older program
+    #[command(after_help = help::EVENTS_MIGRATE)]
+    Migrate(Migrate),
 }
 
 #[derive(Args)]
@@ -267,6 +299,8 @@ pub(crate) struct EventStoreArguments {
     /// Listen on an address that is neither loopback nor private
     #[arg(long)]
     pub(crate) allow_public: bool,
+    #[command(flatten)]
+    pub(crate) keep: event_store::Keep,
 }
 
 #[derive(Args)]

@@ -1,4 +1,10 @@
-//! `bifrost events`: reads the record, of one task or of all of them.
+//! `bifrost events`: reads the record, of one task or of all of them, asks how the event
+//! store is, and keeps the files of its log.
+
+mod files;
+mod head;
+mod stats;
+mod store;
 
 use std::time::Duration;
 
@@ -19,16 +25,19 @@ const POLL: Duration = Duration::from_millis(500);
 
 /// Carries out one of the commands.
 pub(crate) async fn run(invocation: &Invocation, command: &EventsCommand) -> anyhow::Result<()> {
-    let server = Server::find(invocation)?;
-    match *command {
-        EventsCommand::Get { id } => get(invocation.output, &server, id).await,
+    match command {
+        EventsCommand::Get { id } => get(invocation.output, &Server::find(invocation)?, *id).await,
+        EventsCommand::Stats => stats::run(invocation).await,
         EventsCommand::Tail { lines, after, no_follow } => {
+            let server = Server::find(invocation)?;
             let after = match after {
-                Some(after) => after,
-                None => end_of_log(&server).await?.saturating_sub(lines),
+                Some(after) => *after,
+                None => end_of_log(&server).await?.saturating_sub(*lines),
             };
-            tail(invocation, &server, after, no_follow).await
+            tail(invocation, &server, after, *no_follow).await
         }
+        EventsCommand::Head { save } => head::run(invocation, save.as_deref()).await,
+        EventsCommand::Files(command) => files::run(invocation, command.clone()).await,
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use event_store::program::Trouble;
 use wire::execution::{Exit, Failure as SetupFailure, Outcome};
 use wire::task::{TaskStatus, TaskView};
 
@@ -28,7 +29,7 @@ codes! {
     /// The command line is wrong.
     Usage = 64, "the command line is wrong";
     /// What was given cannot be used.
-    Data = 65, "what was given cannot be used, such as an unknown ref";
+    Data = 65, "what was given cannot be used, such as an unknown ref or a damaged event log";
     /// What was named does not exist.
     NotFound = 66, "what was named does not exist: no such repository, task or file";
     /// A server, a remote or a program that is needed is not there.
@@ -89,6 +90,10 @@ pub(crate) fn classify(error: &anyhow::Error) -> Failure {
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return failure.clone();
     }
+    if let Some(failure) = error.downcast_ref::<event_store::program::Failure>() {
+        let (message, help) = (failure.to_string(), Some(failure.help.clone()));
+        return Failure { code: of_trouble(failure.trouble), message, help };
+    }
     let code = if error.chain().any(|cause| cause.is::<kit::vars::BadEnvironment>()) {
         Code::Configuration
     } else if error.chain().any(|cause| cause.is::<std::io::Error>()) {
@@ -97,6 +102,20 @@ pub(crate) fn classify(error: &anyhow::Error) -> Failure {
         Code::Internal
     };
     Failure { code, message: format!("{error:#}"), help: None }
+}
+
+/// The same numbers as those of `bifrost-events`.
+fn of_trouble(trouble: Trouble) -> Code {
+    match trouble {
+        Trouble::Usage => Code::Usage,
+        Trouble::Damaged => Code::Data,
+        Trouble::Missing => Code::NotFound,
+        Trouble::CannotCreate => Code::CannotCreate,
+        Trouble::InputOutput => Code::InputOutput,
+        Trouble::InUse => Code::TryLater,
+        Trouble::Version => Code::Configuration,
+        Trouble::Interrupted => Code::Cancelled,
+    }
 }
 
 /// Whether nobody reads our standard output any more, as after `| head`.

@@ -27,6 +27,16 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 const TURN_LIMIT: Duration = Duration::from_secs(10);
 const TURN_BEAT: Duration = Duration::from_millis(100);
 
+/// Where the event store of the system listens that has the data directory, or had it last.
+pub(crate) fn events_url(data: &Path) -> anyhow::Result<Option<String>> {
+    Ok(Addresses::read(data)?.map(|addresses| addresses.events_url()))
+}
+
+/// What opens that event store.
+pub(crate) fn event_secret(data: &Path) -> anyhow::Result<Option<String>> {
+    Ok(kit::files::read_if_exists(&data.join(system::EVENT_SECRET_FILE))?)
+}
+
 /// A system to use for one command.
 pub(crate) struct Embedded {
     /// Where its control plane listens.

@@ -11,7 +11,8 @@ use reqwest::{RequestBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::{Position, Url};
-use wire::event::{Appended, Event, EventPage};
+use wire::event::{Appended, Event, EventPage, SignedHead, Stats};
+use wire::grant;
 use wire::id::TaskId;
 use wire::signature::{HEADER_ID, HEADER_KEY_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP, Key};
 
@@ -65,17 +66,19 @@ impl EventStore {
     /// Writes events, all or none; they are on disk when this returns. Repeating it is safe:
     /// an event that was written before is answered as before, and marked.
     pub async fn append(&self, events: &[Event]) -> Result<Appended, Error> {
-        #[derive(Serialize)]
-        struct Batch<'a> {
-            events: &'a [Event],
-        }
-        let body = serde_json::to_vec(&Batch { events }).expect("events are plain data");
-        self.append_body(body.into()).await
+        self.append_granted(events, &[]).await
+    }
+
+    /// As [`EventStore::append`], with a machine's grants for the executions that the events are
+    /// about; see [`wire::grant`].
+    pub async fn append_granted(&self, events: &[Event], grants: &[String]) -> Result<Appended, Error> {
+        self.append_body(body(events), grants).await
     }
 
     /// Writes a request body that is already in the form of [`EventStore::append`].
-    pub(crate) async fn append_body(&self, body: Bytes) -> Result<Appended, Error> {
+    pub(crate) async fn append_body(&self, body: Bytes, grants: &[String]) -> Result<Appended, Error> {
         let request = self.service.http.post(self.service.url("/v1/events"));
+        let request = grants.iter().fold(request, |request, grant| request.header(grant::HEADER, grant));
         let request = request.header("content-type", "application/json").body(body.clone());
         self.read(self.signed(request, &body).await?).await
     }
@@ -98,6 +101,17 @@ impl EventStore {
         let path = format!("/v1/events{of_task}?after={after}&follow=true");
         let request = self.get(&path).header("accept", "text/event-stream").timeout(FOLLOW_DEADLINE);
         self.signed_read(&path, request).await.map(Messages::new)
+    }
+
+    /// The newest event's place and link, signed by the store: to be kept, and later looked for
+    /// in the log. Whoever knows the secret checks it with [`SignedHead::is_signed_by`].
+    pub async fn head(&self) -> Result<SignedHead, Error> {
+        self.read(self.signed_read("/v1/head", self.get("/v1/head")).await?).await
+    }
+
+    /// The state of the store, for its operator.
+    pub async fn stats(&self) -> Result<Stats, Error> {
+        self.read(self.signed_read("/v1/stats", self.get("/v1/stats")).await?).await
     }
 
     /// Whether the store's process answers.
@@ -161,6 +175,15 @@ impl EventStore {
         serde_json::from_slice(&body)
             .map_err(|error| Error::Unexpected { service: self.service.name, detail: error.to_string() })
     }
+}
+
+/// The body of a request that writes the events.
+pub fn body(events: &[Event]) -> Bytes {
+    #[derive(Serialize)]
+    struct Batch<'a> {
+        events: &'a [Event],
+    }
+    serde_json::to_vec(&Batch { events }).expect("events are plain data").into()
 }
 
 /// What the store sees of a URL and a read signs: path and query. A URL that cannot

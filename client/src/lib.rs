@@ -6,6 +6,7 @@
 
 mod call;
 pub mod control;
+pub mod course;
 pub mod events;
 pub mod sender;
 pub mod sse;

@@ -1,14 +1,27 @@
 //! Sends events to the event store in order and loses none: not when the store
-//! is away, not when this process is killed.
+//! is away, not when this process is killed or stopped.
 //!
 //! An event is first written to a spool on disk; one background task
 //! takes them from there, and whatever came in while a request was under way
-//! goes with the next one. No event waits for a timer. What was acknowledged
-//! just before a crash is sent again, which its id makes harmless.
+//! goes with the next one. No event waits for a timer: whoever produces many small
+//! ones gathers them (the runner does so with output), and only there is it known
+//! what may wait. What was acknowledged just before a crash is sent again, which
+//! its id makes harmless.
 //!
-//! The spool is written without a sync: it outlives the process, not the power.
+//! The spool is written without a sync, since that would cost one per event: it
+//! outlives the process, not the power. [`Sender::flush`] ends that: what the store
+//! has not answered for by then is synced. So whoever lets something depend on its
+//! events (a completed execution, say) flushes before.
+//!
+//! The spool has a bound, and whoever sends waits at it. A process that ends cannot
+//! wait: [`Sender::lift_bound`] takes the bound away, and so does the stop. What is
+//! then written over it is what the process had at hand and no more.
+//!
+//! One event can be lost in one way: the disk refuses it and goes on refusing while
+//! the process stops. That is logged as an error.
 
 mod delivery;
+mod grants;
 mod spool;
 
 use std::io;
@@ -20,9 +33,12 @@ use kit::backoff::Backoff;
 use kit::{Chance, Tasks};
 use tokio::sync::{Notify, watch};
 use wire::event::Event;
+use wire::id::ExecutionId;
 
 use crate::events::EventStore;
 use delivery::Delivery;
+use grants::Grants;
+pub use grants::UnfitGrant;
 use spool::Spool;
 
 /// After a failure, of the disk or of the store.
@@ -39,12 +55,22 @@ pub struct Limits {
     pub batch_bytes: usize,
 }
 
+/// How safe what was sent is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flushed {
+    /// The store has answered for all of it.
+    Delivered,
+    /// What the store has not answered for is on disk for good, and will be sent.
+    OnDisk,
+    /// It outlives this process, but perhaps not the power, or it is not even in the spool.
+    Unsafe,
+}
+
 /// Takes events and sees to it that the event store gets them. Clones share one spool.
 #[derive(Debug, Clone)]
 pub struct Sender {
     shared: Arc<Shared>,
     store: Arc<watch::Sender<EventStore>>,
-    limits: Limits,
     chance: Chance,
     tasks: Tasks,
 }
@@ -53,8 +79,11 @@ pub struct Sender {
 #[derive(Debug)]
 struct Shared {
     spool: Spool,
+    grants: Grants,
     /// Up to where the store has answered for the spool.
     acknowledged: watch::Sender<u64>,
+    /// How many bytes may wait in the spool.
+    bound: watch::Sender<u64>,
     /// Something was written.
     written: Notify,
 }
@@ -72,24 +101,40 @@ impl Sender {
     ) -> io::Result<Self> {
         let (spool, acknowledged) = Spool::open(directory)?;
         let (acknowledged, _) = watch::channel(acknowledged);
-        let shared = Arc::new(Shared { spool, acknowledged, written: Notify::new() });
+        let grants = Grants::open(directory)?;
+        let (bound, _) = watch::channel(limits.spool_bytes);
+        let shared = Arc::new(Shared { spool, grants, acknowledged, bound, written: Notify::new() });
         let (store, current_store) = watch::channel(store);
         let delivery = Delivery::new(shared.clone(), current_store, limits, chance.clone());
         tasks.spawn_until_stopped("event sender", delivery.run());
-        Ok(Self { shared, store: Arc::new(store), limits, chance, tasks: tasks.clone() })
+        Ok(Self { shared, store: Arc::new(store), chance, tasks: tasks.clone() })
+    }
+
+    /// Takes the grant that lets this machine write of an execution; it goes with every event of it
+    /// that is sent from now on, also after a crash.
+    pub fn grant(&self, execution: ExecutionId, grant: &str) -> Result<(), UnfitGrant> {
+        let is_unsent = *self.shared.acknowledged.borrow() < self.shared.spool.end();
+        self.shared.grants.take(execution, grant, is_unsent)
     }
 
     /// Takes one event; it is in the spool when this returns. Waits while the spool is full or
-    /// its disk refuses, and gives up on that only when the process is stopping.
+    /// its disk refuses.
     pub async fn send(&self, event: Event) {
         let line = line(&event);
         let mut acknowledged = self.shared.acknowledged.subscribe();
+        let mut bound = self.shared.bound.subscribe();
         let mut failures = 0;
         loop {
+            let is_stopping = self.tasks.is_stopping();
+            let most = if is_stopping { u64::MAX } else { *bound.borrow_and_update() };
             let sent_before = *acknowledged.borrow_and_update();
-            let retry = match self.shared.spool.append(&line, sent_before, self.limits.spool_bytes) {
+            let retry = match self.shared.spool_line(&line, sent_before, most) {
                 Ok(true) => return self.shared.written.notify_one(),
                 Ok(false) => None,
+                Err(error) if is_stopping => {
+                    tracing::error!(%error, event.id = %event.id, event.kind, "stopping, and the disk refuses an event: it is lost");
+                    return;
+                }
                 Err(error) => {
                     failures += 1;
                     if failures == 1 {
@@ -101,32 +146,63 @@ impl Sender {
             let room = async {
                 match retry {
                     Some(wait) => tokio::time::sleep(wait).await,
-                    // It cannot have closed: this sender holds the other end.
-                    None => drop(acknowledged.changed().await),
+                    // Neither can have closed: this sender holds the other ends.
+                    None => tokio::select! {
+                        _ = acknowledged.changed() => (),
+                        _ = bound.changed() => (),
+                    },
                 }
             };
             tokio::select! {
                 () = room => (),
-                () = self.tasks.stopping() => {
-                    tracing::error!(event.id = %event.id, event.kind, "stopping with no room in the spool: an event is lost");
-                    return;
-                }
+                () = self.tasks.stopping() => (),
             }
         }
     }
 
-    /// Waits until the store has answered for everything sent so far; whether it did in time.
-    /// An event that the store refused for good counts as answered.
-    pub async fn flush(&self, limit: Duration) -> bool {
+    /// From now on nobody waits for room in the spool: for a process that is about to end, and
+    /// sends only what it has at hand.
+    pub fn lift_bound(&self) {
+        self.shared.bound.send_replace(u64::MAX);
+    }
+
+    /// Waits until the store has answered for everything sent so far, at most so long and not past
+    /// the stop. An event that the store refused for good counts as answered. What it has not
+    /// answered for is then synced: no power cut takes it any more.
+    pub async fn flush(&self, limit: Duration) -> Flushed {
         let target = self.shared.spool.end();
         let mut acknowledged = self.shared.acknowledged.subscribe();
         let answered = acknowledged.wait_for(|acknowledged| *acknowledged >= target);
-        tokio::time::timeout(limit, answered).await.is_ok_and(|answered| answered.is_ok())
+        let is_delivered = tokio::select! {
+            biased;
+            answered = tokio::time::timeout(limit, answered) => answered.is_ok_and(|answered| answered.is_ok()),
+            () = self.tasks.stopping() => false,
+        };
+        if is_delivered {
+            return Flushed::Delivered;
+        }
+        let shared = self.shared.clone();
+        let synced = tokio::task::spawn_blocking(move || shared.spool.sync()).await;
+        match synced.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic())) {
+            Ok(()) => Flushed::OnDisk,
+            Err(error) => {
+                tracing::error!(%error, "the event spool cannot be synced");
+                Flushed::Unsafe
+            }
+        }
     }
 
     /// Sends to this store from now on; a request under way to the old one is given up and repeated.
     pub fn redirect(&self, store: EventStore) {
         self.store.send_replace(store);
+    }
+}
+
+impl Shared {
+    /// Puts a line into the spool if there is room, after the grant that it may need.
+    fn spool_line(&self, line: &[u8], sent_before: u64, most: u64) -> io::Result<bool> {
+        self.grants.save()?;
+        self.spool.append(line, sent_before, most)
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Events {
     pub url: String,
     /// `FLY_EVENT_SECRET`: the master secret, base64 of at least 32 bytes.
     pub secret: Key,
+    /// `BIFROST_EVENTS_APP`: its app at the provider; without one its machine is not woken.
+    pub app: Option<String>,
 }
 
 /// The file of the data directory that holds the first API key.
@@ -109,7 +111,8 @@ impl Events {
         let url = vars.required("BIFROST_EVENTS_URL");
         let secret = vars.required::<String>("FLY_EVENT_SECRET");
         let secret = problem(vars, "FLY_EVENT_SECRET", Key::parse(&secret?));
-        Some(Self { url: url?, secret: secret? })
+        let app = vars.text("BIFROST_EVENTS_APP").map(str::to_owned);
+        Some(Self { url: url?, secret: secret?, app })
     }
 }
 

@@ -117,9 +117,10 @@ fn reconcile(ctx: &Ctx, config: &Config, events: EventStore, tasks: &Tasks) {
     drive(ctx, tasks, work::LostWork::new(work));
     drive(ctx, tasks, pool::EnsureApp::new(machines.clone(), Arc::clone(&pool)));
     drive(ctx, tasks, pool::Provision::new(machines.clone(), Arc::clone(&pool), config.credentials(), tasks.clone()));
+    let waker = config.events.app.as_ref().map(|app| signals::Waker::new(machines.clone(), app));
     drive(ctx, tasks, pool::Watch::new(machines, pool));
     drive(ctx, tasks, pool::StaleWorkers::default());
-    drive(ctx, tasks, signals::OutboxDelivery::new(events));
+    drive(ctx, tasks, signals::OutboxDelivery::new(events, waker));
     drive(ctx, tasks, signals::Housekeeping);
 }
 

@@ -6,8 +6,10 @@
 #[cfg(feature = "jetstream")]
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use clap::ValueEnum;
 use kit::Vars;
+use serde::Serialize;
 use wire::event::Receipt;
 
 use crate::log::{AppendError, Batch, Log};
@@ -102,6 +104,30 @@ impl Engine {
             Self::Sqlite(log) => log.append(batch).await,
             #[cfg(feature = "jetstream")]
             Self::Jetstream(replica) => replica.append(batch).await,
+        }
+    }
+
+    /// Records something of this store and its machine. A log that several machines share does not
+    /// speak of one of them: there their metrics and their own logs do.
+    pub(crate) async fn append_own(
+        &self,
+        kind: &str,
+        payload: &impl Serialize,
+        now: DateTime<Utc>,
+    ) -> Result<(), AppendError> {
+        match self {
+            Self::Sqlite(log) => log.append_own(kind, payload, now).await,
+            #[cfg(feature = "jetstream")]
+            Self::Jetstream(_) => Ok(()),
+        }
+    }
+
+    /// What it is called in `/v1/stats`.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            #[cfg(feature = "jetstream")]
+            Self::Jetstream(_) => "jetstream",
         }
     }
 

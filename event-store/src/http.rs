@@ -5,10 +5,15 @@ mod auth;
 mod body;
 mod decode;
 mod follow;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+mod grants;
 mod problem;
 mod read;
+mod status;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
@@ -20,8 +25,10 @@ use tokio::sync::Semaphore;
 
 use crate::Config;
 use crate::engine::Engine;
-use crate::log::Log;
+use crate::log::{AppendError, Log};
+use crate::volume::Volume;
 use auth::Keys;
+pub use grants::Ungranted;
 use problem::Refusal;
 
 /// All bodies that are being read or wait for the writer, together.
@@ -38,6 +45,7 @@ struct Shared {
     log: Log,
     /// Where writes go.
     engine: Engine,
+    volume: Arc<Volume>,
     keys: Keys,
     tasks: Tasks,
     metrics: Option<PrometheusHandle>,
@@ -45,6 +53,9 @@ struct Shared {
     memory: Arc<Semaphore>,
     /// One permit for each open stream.
     followers: Arc<Semaphore>,
+    started: Instant,
+    /// How long a body may take to arrive.
+    body_deadline: Duration,
 }
 
 impl std::ops::Deref for Store {
@@ -60,6 +71,7 @@ pub(crate) fn router(
     config: Config,
     log: Log,
     engine: Engine,
+    volume: Arc<Volume>,
     clock: Clock,
     metrics: Option<PrometheusHandle>,
     tasks: Tasks,
@@ -67,11 +79,14 @@ pub(crate) fn router(
     let store = Store(Arc::new(Shared {
         log,
         engine,
-        keys: Keys::new(config.secret, config.previous_secret, clock),
+        volume,
+        keys: Keys::new(config.secret, config.previous_secret, config.ungranted, clock),
         tasks,
         metrics,
         memory: Arc::new(Semaphore::new(BODIES_BYTES)),
         followers: Arc::new(Semaphore::new(FOLLOWERS)),
+        started: Instant::now(),
+        body_deadline: config.limits.body,
     }));
     let events = post(append::append).get(read::feed);
     Router::new()
@@ -79,6 +94,8 @@ pub(crate) fn router(
         .route("/events", events)
         .route("/v1/events/{task_id}", get(read::of_task))
         .route("/events/{task_id}", get(read::of_task))
+        .route("/v1/head", get(status::head))
+        .route("/v1/stats", get(status::stats))
         .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/metrics", get(render_metrics))
@@ -94,9 +111,15 @@ async fn health() -> StatusCode {
 }
 
 async fn ready(State(store): State<Store>) -> Result<StatusCode, Refusal> {
+    if !store.volume.admits(0) {
+        return Err(AppendError::DiskFull.into());
+    }
     store.engine.probe().await.map(|()| StatusCode::OK).map_err(Refusal::from)
 }
 
 async fn render_metrics(State(store): State<Store>) -> Result<String, Refusal> {
-    store.metrics.as_ref().map(PrometheusHandle::render).ok_or_else(Refusal::not_found)
+    let metrics = store.metrics.as_ref().ok_or_else(Refusal::not_found)?;
+    // Asked for here, so that no request pays for it.
+    metrics::gauge!("event_store_queue_depth").set(store.log.queue().taken as f64);
+    Ok(metrics.render())
 }

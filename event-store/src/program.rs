@@ -1,5 +1,9 @@
 //! The program `bifrost-events`: its arguments, and its life from start to stop.
 
+mod commands;
+mod failure;
+mod screen;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,8 +12,11 @@ use anyhow::Context;
 use kit::{Clock, Tasks, Vars};
 use tokio::net::TcpListener;
 
-use crate::Config;
 use crate::engine::EngineArguments;
+use crate::{Config, Keep};
+
+pub use commands::{Backup, Export, Migrate, Operation, Restore, Verify, carry_out};
+pub use failure::{Failure, Trouble};
 
 /// What a stop leaves to everything together.
 const STOP: Duration = Duration::from_secs(10);
@@ -21,7 +28,7 @@ pub struct Arguments {
     #[arg(long, env = "BIFROST_EVENTS_LISTEN", default_value = "127.0.0.1:7601", value_name = "ADDR")]
     pub listen: String,
     /// Directory of the database; made if missing.
-    #[arg(long, env = "BIFROST_EVENTS_DATA", default_value = "data", value_name = "DIR")]
+    #[arg(long, env = "BIFROST_EVENTS_DATA", default_value = "data", value_name = "DIR", global = true)]
     pub data: PathBuf,
     /// Listen on an address that is neither loopback nor private. Requests are signed, but not
     /// encrypted: whoever is on the way reads them.
@@ -30,6 +37,9 @@ pub struct Arguments {
     /// What keeps the events.
     #[command(flatten)]
     pub engine: EngineArguments,
+    /// What is kept; what is not said here may be in the environment.
+    #[command(flatten)]
+    pub keep: Keep,
 }
 
 /// Runs an event store until SIGINT or SIGTERM, or until it cannot go on.
@@ -37,10 +47,17 @@ pub async fn run(arguments: Arguments, mut vars: Vars) -> anyhow::Result<()> {
     let filter: String = vars.or("BIFROST_LOG", "info".into());
     let config = Config::from_vars(&mut vars, arguments.data);
     let engine = arguments.engine.config(&mut vars);
+    let config = config.map(|config| Config { engine, keep: arguments.keep.or(config.keep), ..config });
+    if let Some(config) = &config {
+        config.check(&mut vars);
+    }
     vars.finish()?;
-    let config = Config { engine, ..config.context("the environment is not usable")? };
+    let config = config.context("the environment is not usable")?;
     kit::telemetry::init_logs(&filter);
     let metrics = kit::telemetry::init_metrics();
+    if let Err(error) = crate::serve::raise_open_files() {
+        tracing::warn!(%error, "the limit of open files stays as it is; it bounds the connections");
+    }
     let listener = bind(&arguments.listen, arguments.allow_public).await?;
     let tasks = Tasks::new();
     crate::start(config, listener, Clock::system(), Some(metrics), &tasks).await?;

@@ -193,6 +193,7 @@ async fn an_engine_for_several_machines_asks_for_its_servers_and_for_no_secret()
     let data = tempfile::tempdir().unwrap();
     let cases = [
         (&["--engine", "jetstream"][..], "needs a NATS server"),
+        (&["--engine", "jetstream", "--nats", "nats://host", "--keep-days", "5"], "every event is kept"),
         (&["--engine", "jetstream", "--nats", "nats://me:hunter2@host"], "set BIFROST_NATS_USER"),
         (&["--engine", "jetstream", "--nats", "nats://127.0.0.1:9"], "cannot connect to NATS at nats://127.0.0.1:9"),
         (&["--engine", "paper"], "possible values: sqlite, jetstream"),

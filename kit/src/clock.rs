@@ -48,11 +48,27 @@ impl Clock {
             }
         }
     }
+
+    /// Sets a manual clock, also back, as an administrator or a resumed machine does with the system's.
+    pub fn set(&self, now: DateTime<Utc>) {
+        match &self.0 {
+            Source::System => (),
+            Source::Manual(micros) => micros.store(now.timestamp_micros(), Ordering::SeqCst),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_manual_clock_can_be_set_back() {
+        let clock = Clock::manual(DateTime::UNIX_EPOCH);
+        clock.advance(Duration::from_secs(7));
+        clock.set(DateTime::UNIX_EPOCH);
+        assert_eq!(clock.now(), DateTime::UNIX_EPOCH);
+    }
 
     #[test]
     fn a_manual_clock_moves_only_when_told_and_for_all_its_clones() {

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use client::sender::Flushed;
 use kit::{Chance, Clock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -23,12 +24,12 @@ const QUEUE: usize = 256;
 pub(crate) enum Entry {
     /// To be delivered.
     Event(Event),
-    /// Everything before this is to be delivered within the time; the answer says whether it was.
+    /// Everything before this is to be delivered within the time, or else put on disk for good.
     Flush {
         /// How long to try.
         within: Duration,
         /// Where the answer goes.
-        delivered: oneshot::Sender<bool>,
+        flushed: oneshot::Sender<Flushed>,
     },
 }
 
@@ -72,13 +73,19 @@ impl Recorder {
         drop(self.queue.send(Entry::Event(event)).await);
     }
 
-    /// Waits until everything told so far is delivered, at most as long as given.
-    pub(crate) async fn flush(&self, within: Duration) -> bool {
-        let (delivered, answer) = oneshot::channel();
-        let entry = Entry::Flush { within, delivered };
-        let flushed = async { self.queue.send(entry).await.is_ok() && answer.await.unwrap_or(false) };
+    /// Waits until everything told so far is delivered, at most as long as given; says how safe it
+    /// is then.
+    pub(crate) async fn flush(&self, within: Duration) -> Flushed {
+        let (flushed, answer) = oneshot::channel();
+        let entry = Entry::Flush { within, flushed };
+        let answer = async {
+            match self.queue.send(entry).await {
+                Ok(()) => answer.await.unwrap_or(Flushed::Unsafe),
+                Err(_) => Flushed::Unsafe,
+            }
+        };
         // The queue before it may take as long again.
-        tokio::time::timeout(within * 2, flushed).await.unwrap_or(false)
+        tokio::time::timeout(within * 2, answer).await.unwrap_or(Flushed::Unsafe)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use client::Error;
 use client::events::{EventStore, Signer};
-use client::sender::{self, Sender};
+use client::sender::{self, Flushed, Sender};
 use client::worker::Worker;
 use kit::Tasks;
 use kit::backoff::Backoff;
@@ -206,7 +206,7 @@ impl Session {
                         .context("the event spool cannot be opened")?;
                 let waiting = std::mem::replace(&mut self.events, Events::Going(sender.clone()));
                 if let Events::Waiting(entries) = waiting {
-                    self.tasks.spawn_until_stopped("events", deliver(entries, sender));
+                    self.tasks.spawn("events", deliver(entries, sender, self.tasks.clone()));
                 }
             }
         }
@@ -249,12 +249,13 @@ impl Session {
 
     /// Whether the event store has answered for every event so far.
     async fn is_all_told(&self) -> bool {
-        self.room.recorder.flush(self.room.limits.flush).await
+        self.room.recorder.flush(self.room.limits.flush).await == Flushed::Delivered
     }
 
     async fn take(&mut self, lease: Lease) -> bool {
         self.check_if_due().await;
         let id = lease.execution_id;
+        self.take_grant(&lease);
         match self.board.take(lease) {
             Taken::Begin(work) => self.begin(*work),
             Taken::Waits => (),
@@ -264,6 +265,20 @@ impl Session {
             }
         }
         true
+    }
+
+    /// Sees to it that the events of the execution go with the grant that its lease came with.
+    fn take_grant(&self, lease: &Lease) {
+        let id = lease.execution_id;
+        let Events::Going(sender) = &self.events else { return };
+        match lease.grant.as_deref().map(|grant| sender.grant(id, grant)) {
+            Some(Ok(())) => (),
+            Some(Err(error)) => tracing::error!("the event store will refuse the record of execution {id}: {error}"),
+            None => tracing::warn!(
+                "the lease of execution {id} came without a grant, without which newer event stores refuse its \
+                 record: bring the control plane up to date"
+            ),
+        }
     }
 
     fn begin(&mut self, work: Work) {
@@ -306,6 +321,9 @@ impl Session {
 
     /// Ends what is in hand, delivers what can be delivered, and leaves nothing behind.
     async fn close(mut self) {
+        if let Events::Going(sender) = &self.events {
+            sender.lift_bound();
+        }
         self.board.halt_all(Halt::Stopping);
         if let Some(execution) = self.execution.take() {
             let limit = self.room.limits.grace + LAST_CHECKPOINT + self.room.limits.flush + LAST_WORD;
@@ -314,7 +332,7 @@ impl Session {
             }
         }
         if let Events::Going(_) = self.events
-            && !self.room.recorder.flush(self.room.limits.flush).await
+            && !self.is_all_told().await
         {
             tracing::warn!("some events stay in the spool until the runner starts again");
         }
@@ -341,11 +359,22 @@ async fn ended(execution: &mut Option<JoinHandle<()>>) {
     }
 }
 
-async fn deliver(mut entries: mpsc::Receiver<Entry>, sender: Sender) {
-    while let Some(entry) = entries.recv().await {
+/// Passes on what is told, and after the stop what was told before it: the queue is memory, the
+/// spool is not.
+async fn deliver(mut entries: mpsc::Receiver<Entry>, sender: Sender, tasks: Tasks) {
+    loop {
+        let entry = tokio::select! {
+            biased;
+            () = tasks.stopping(), if !entries.is_closed() => {
+                entries.close();
+                continue;
+            }
+            entry = entries.recv() => entry,
+        };
         match entry {
-            Entry::Event(event) => sender.send(event).await,
-            Entry::Flush { within, delivered } => drop(delivered.send(sender.flush(within).await)),
+            Some(Entry::Event(event)) => sender.send(event).await,
+            Some(Entry::Flush { within, flushed }) => drop(flushed.send(sender.flush(within).await)),
+            None => return,
         }
     }
 }

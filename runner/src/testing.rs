@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::sender::Flushed;
 use kit::{Chance, Clock};
 use tokio::sync::mpsc;
 use wire::event::{Event, LogPayload, Stream, kind};
@@ -66,6 +67,7 @@ impl Scene {
                 timeout_seconds: None,
                 idle_timeout_seconds: None,
             },
+            grant: None,
         }
     }
 
@@ -115,8 +117,8 @@ impl Scene {
 fn event(entry: Entry) -> Option<Event> {
     match entry {
         Entry::Event(event) => Some(event),
-        Entry::Flush { delivered, .. } => {
-            delivered.send(true).ok();
+        Entry::Flush { flushed, .. } => {
+            flushed.send(Flushed::Delivered).ok();
             None
         }
     }

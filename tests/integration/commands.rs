@@ -48,6 +48,36 @@ async fn a_failed_task_is_ready_again_after_a_retry() {
 }
 
 #[tokio::test]
+async fn the_records_files_are_kept_beside_the_server() {
+    let world = World::plan().in_one_process().start().await;
+    let task = world.submit("true").await;
+    world.until_task(task, TaskStatus::Completed).await;
+    let verified = json(&world, &["events", "verify"]).await;
+    assert_eq!(verified["verified"], true);
+    let kept = world.directory().join("head.json");
+    let kept = kept.to_str().expect("is text");
+    let head = json(&world, &["events", "head", "--save", kept]).await;
+    assert!(head["seq"].as_u64() >= verified["head"]["seq"].as_u64(), "{head}");
+    let against = world.bifrost(&["events", "verify", "--head", kept]).output().await;
+    assert_eq!((against.code, against.stderr.as_str()), (0, ""), "{}", against.stdout);
+    let file = world.directory().join("record.db");
+    let file = file.to_str().expect("is text");
+    let backed_up = json(&world, &["events", "backup", file]).await;
+    assert!(backed_up["head"]["seq"].as_u64() >= verified["head"]["seq"].as_u64(), "{backed_up}");
+    assert_eq!(json(&world, &["events", "verify", file]).await["head"], backed_up["head"]);
+    let exported = world.bifrost(&["events", "export", "--task", &task.to_string()]).output().await;
+    let first: Value = serde_json::from_str(exported.stdout.lines().next().expect("a line")).expect("is JSON");
+    assert_eq!((exported.code, &first["type"]), (0, &Value::from("task.submitted")));
+    let restored = world.directory().join("restored");
+    let restored = restored.to_str().expect("is text");
+    assert_eq!(json(&world, &["events", "restore", file, "--data", restored]).await["head"], backed_up["head"]);
+    let refused = world.bifrost(&["events", "migrate", "--to", "1", "--yes"]).output().await;
+    assert_eq!(refused.code, 75, "{}", refused.stderr);
+    assert!(refused.stderr.contains("stop the event store"), "{}", refused.stderr);
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn machines_workers_and_the_record_can_be_seen_and_the_doctor_finds_all_well() {
     let world = World::start().await;
     let task = world.submit("true").await;

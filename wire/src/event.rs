@@ -1,6 +1,9 @@
 //! Events: the immutable records that the event store keeps, and the payloads
 //! that Bifrost itself writes.
 
+mod head;
+mod stats;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -8,6 +11,9 @@ use serde_json::value::RawValue;
 use crate::execution::{Cache, Exit, Failure, Outcome, Phase};
 use crate::id::{EventId, ExecutionId, TaskId};
 use crate::task::text_enum;
+
+pub use head::{Link, NotALink, SignedHead};
+pub use stats::{DiskStats, Occupancy, Place, PrunedPayload, Stats, VolumeLevel, VolumePayload};
 
 /// The version of the envelope that this build writes.
 pub const SCHEMA_VERSION: u16 = 1;
@@ -127,6 +133,15 @@ pub mod kind {
     pub const CHECKPOINT_RESTORED: &str = "checkpoint.restored";
     /// Something on the machine's volume was found damaged and set aside.
     pub const VOLUME_DAMAGED: &str = "volume.damaged";
+    /// The event store did not answer the control plane's probes: written when that was noticed, once
+    /// in an outage, and delivered when it was over. Its payload is empty.
+    pub const EVENT_STORE_AWAY: &str = "event_store.away";
+    /// Little room is left on the event store's volume: [`super::VolumePayload`].
+    pub const VOLUME_LOW: &str = "volume.low";
+    /// There is room enough on it again: [`super::VolumePayload`].
+    pub const VOLUME_RECOVERED: &str = "volume.recovered";
+    /// The event store deleted its oldest events: [`super::PrunedPayload`].
+    pub const LOG_PRUNED: &str = "log.pruned";
 }
 
 text_enum! {

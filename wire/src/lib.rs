@@ -1,6 +1,6 @@
 //! What crosses a process border, and nothing else: ids, states, the task
-//! specification, the worker protocol, the event envelope, signatures and
-//! error codes.
+//! specification, the worker protocol, the event envelope, signatures, grants
+//! and error codes.
 //!
 //! Everything here is plain data with serde. A field is only ever added, never
 //! renamed or given another meaning: an old runner must be able to talk to a
@@ -8,6 +8,7 @@
 
 pub mod event;
 pub mod execution;
+pub mod grant;
 pub mod id;
 pub mod limit;
 pub mod machine;

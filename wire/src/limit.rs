@@ -22,6 +22,8 @@ pub const TIMEOUT_SECONDS_DEFAULT: u64 = 1_800;
 pub const EVENTS_PER_BATCH: usize = 1_000;
 /// One request to the event store.
 pub const EVENT_BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// Grants in one request to the event store; a batch is of no more executions.
+pub const GRANTS_PER_REQUEST: usize = 16;
 /// Any other request body of ours.
 pub const BODY_BYTES: usize = 2 * 1024 * 1024;
 /// One log event's text, before JSON escapes.

@@ -151,6 +151,10 @@ pub struct Lease {
     pub fence: i64,
     /// What to do.
     pub spec: TaskSpec,
+    /// Lets the machine write the execution's events: sent along with them as it is, see
+    /// [`crate::grant`]. Absent from control planes before grants, and for workers without a machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
 }
 
 /// Sent to `POST /v1/workers/{id}/heartbeat` (row CAIRN-53).
@@ -257,4 +261,22 @@ pub fn repository_name(url: &str) -> String {
     let readable: String =
         last.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).take(48).collect();
     format!("{}-{short}", readable.trim_start_matches(['.', '-']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_of_an_older_or_a_newer_control_plane_is_read() {
+        let lease = |more: &str| {
+            let id = uuid::Uuid::nil();
+            let spec = r#"{"repository":"https://example.org/a","command":["true"]}"#;
+            let text = format!(r#"{{"execution_id":"{id}","task_id":"{id}","fence":1,"spec":{spec}{more}}}"#);
+            serde_json::from_str::<Lease>(&text).expect("reads").grant
+        };
+        assert_eq!(lease(""), None);
+        assert_eq!(lease(r#","grant":"v1.a.b""#).as_deref(), Some("v1.a.b"));
+        assert_eq!(lease(r#","what_comes_next":[1]"#), None);
+    }
 }

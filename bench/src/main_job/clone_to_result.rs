@@ -55,14 +55,14 @@ pub(super) async fn from_nothing(checkout: &Path, tasks: &Tasks, report: &mut Re
     command.args(MAIN_JOB).current_dir(&clone);
     let run = timed(command, tasks).await?;
     one("cold: bifrost run", run, Target::default(), report)?;
-    let target = Target { p50: Some(WANTED_MS), p99: None };
+    let target = Target { p50: Some(WANTED_MS), ..Target::default() };
     one("cold: from clone to result", cloned + built + run, target, report)
 }
 
 fn one(name: &'static str, took: Duration, target: Target, report: &mut Report) -> anyhow::Result<()> {
     report.row(&json!({ "measured": name, "ms": milliseconds(took) }))?;
     let sample = [milliseconds(took)].into_iter().collect();
-    report.figure(Figure { name, unit: Unit::Milliseconds, sample, target })
+    report.figure(Figure { name: name.into(), unit: Unit::Milliseconds, sample, target })
 }
 
 /// How long the command takes from its start to its end, which must be a good one.

@@ -54,7 +54,51 @@ pub(super) const EVENTS: &str = "\
 Examples:
   bifrost events tail
   bifrost events tail --after 0 --no-follow --json > record.jsonl
-  bifrost events get 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70";
+  bifrost events get 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
+  bifrost events stats
+  bifrost events head --save head.json
+  bifrost events verify --head head.json
+  bifrost events backup events.db
+
+`tail` and `get` ask the server. `stats` and `head` ask the event store itself, which is where BIFROST_EVENTS_URL
+says and opens with FLY_EVENT_SECRET; without them, that of `bifrost up` in the data directory. The others read
+the log in the data directory, beside a running event store or without one; `restore` and `migrate` only without.";
+
+pub(super) const EVENTS_HEAD: &str = "\
+Examples:
+  bifrost events head
+  bifrost events head --save head.json
+  BIFROST_EVENTS_URL=http://[fdaa::3]:3000 bifrost events head --json
+
+Without BIFROST_EVENTS_URL and FLY_EVENT_SECRET it is that of `bifrost up` in the data directory.";
+
+pub(super) const EVENTS_VERIFY: &str = "\
+Examples:
+  bifrost events verify
+  bifrost events verify --head head.json
+  bifrost events verify --since-head head.json --quick
+  bifrost events verify events.db
+
+The exit code is 0 only if nothing is wrong, and 65 if something is; the first event that is not
+what was stored is named.";
+
+pub(super) const EVENTS_BACKUP: &str = "\
+Examples:
+  bifrost events backup events.db";
+
+pub(super) const EVENTS_RESTORE: &str = "\
+Examples:
+  bifrost events restore events.db --data ./restored";
+
+pub(super) const EVENTS_EXPORT: &str = "\
+Examples:
+  bifrost events export > events.ndjson
+  bifrost events export --format csv --type task.failed --since 2026-11-01T00:00:00Z
+  bifrost events export --after 1000 --output later.ndjson";
+
+pub(super) const EVENTS_MIGRATE: &str = "\
+Examples:
+  bifrost events migrate --to 1";
 
 pub(super) const DOCTOR: &str = "\
 Examples:

@@ -68,6 +68,13 @@ fn an_error_without_a_code_is_sorted_by_its_cause() {
 }
 
 #[test]
+fn a_command_ends_the_same_under_either_name_of_the_event_store() {
+    for (trouble, number, _) in Trouble::ALL {
+        assert_eq!(of_trouble(trouble).number(), number, "{trouble:?}");
+    }
+}
+
+#[test]
 fn only_a_closed_output_is_passed_over_in_silence() {
     let io_error = |kind| anyhow::Error::from(std::io::Error::from(kind)).context("writing the list");
     assert!(is_closed_output(&io_error(std::io::ErrorKind::BrokenPipe)));

@@ -15,7 +15,7 @@ use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
 
 const LOCK_FILE: &str = "lock";
-const EVENT_SECRET_FILE: &str = "event-secret";
+pub(super) const EVENT_SECRET_FILE: &str = "event-secret";
 /// Opens the local Machines API to whoever may read the data directory, and so to no other program's pool.
 const MACHINES_TOKEN_FILE: &str = "machines-api-token";
 /// Machines get ten seconds to end; this is a little more.
@@ -122,6 +122,8 @@ fn compose(
         ("BIFROST_PUBLIC_URL", addresses.control_url()),
         ("BIFROST_RUNNER_COMMAND", runner.to_string()),
         ("BIFROST_ALLOW_LOCAL_REPOSITORIES", "true".into()),
+        // Nothing copies this system's database away.
+        ("BIFROST_EVENTS_REPLICA", String::new()),
         // Set even where it is empty: what the shell has may be another program's database.
         ("DATABASE_URL", wanted.database_url.clone().unwrap_or_default()),
     ];

@@ -62,10 +62,12 @@ async fn a_refusal_that_tells_the_time_is_answered_once_by_that_time() {
     let mut skew = Problem::new(401, "Unauthorized", CLOCK_SKEW, "too far away");
     skew.server_time_us = Some(theirs.now().timestamp_micros());
     Mock::given(method("POST")).respond_with(ResponseTemplate::new(401).set_body_json(&skew)).mount(&server).await;
-    let refused = store(&server, "").append(&[]).await.expect_err("is refused again");
+    let refused = store(&server, "").append_granted(&[], &["a-grant".into()]).await.expect_err("is refused again");
     assert_eq!(refused.code(), Some(CLOCK_SKEW));
     let requests = server.received_requests().await.expect("recorded");
     let [first, second] = requests.as_slice() else { panic!("{} requests", requests.len()) };
     assert!(signs(first, br#"{"events":[]}"#, &clock()));
     assert!(signs(second, br#"{"events":[]}"#, &theirs));
+    assert!(requests.iter().all(|request| request.headers[grant::HEADER] == "a-grant"));
+    assert_ne!(first.headers[HEADER_ID], second.headers[HEADER_ID]);
 }

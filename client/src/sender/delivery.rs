@@ -10,6 +10,7 @@ use wire::limit::{EVENT_BATCH_BYTES, EVENTS_PER_BATCH};
 use super::spool::Batch;
 use super::{Limits, RETRY, Shared};
 use crate::Error;
+use crate::course::{Course, Offered};
 use crate::events::EventStore;
 
 /// What stands around the events in a request's body, and to spare.
@@ -23,10 +24,7 @@ pub(super) struct Delivery {
     chance: Chance,
     /// Everything before this place was acknowledged.
     acknowledged: u64,
-    /// Attempts in a row that failed.
-    failures: u32,
-    /// Events in the next request; fewer than the limit while looking for one that is refused.
-    most: usize,
+    course: Course,
 }
 
 impl Delivery {
@@ -37,17 +35,19 @@ impl Delivery {
             ..limits
         };
         let acknowledged = *shared.acknowledged.borrow();
-        Self { shared, store, limits, chance, acknowledged, failures: 0, most: limits.batch_events }
+        Self { shared, store, limits, chance, acknowledged, course: Course::new(limits.batch_events) }
     }
 
     /// Delivers for as long as the process runs.
     pub(super) async fn run(mut self) {
         loop {
-            match self.shared.spool.read(self.acknowledged, self.most, self.limits.batch_bytes) {
+            match self.shared.spool.read(self.acknowledged, self.course.most(), self.limits.batch_bytes) {
+                Ok(Some(batch)) if batch.lines.is_empty() => self.acknowledge(batch.end),
                 Ok(Some(batch)) => self.deliver(batch).await,
                 Ok(None) => self.shared.written.notified().await,
                 Err(error) => {
-                    self.failed(&error, "the event spool cannot be read");
+                    self.course.failed();
+                    self.postponed(&error, "the event spool cannot be read");
                     self.back_off().await;
                 }
             }
@@ -55,54 +55,47 @@ impl Delivery {
     }
 
     async fn deliver(&mut self, batch: Batch) {
-        if self.failures > 0 {
+        let had_failed = self.course.failures() > 0;
+        if had_failed {
             self.back_off().await;
         }
         let store = self.store.borrow_and_update().clone();
-        let answer = tokio::select! {
-            answer = attempt(&store, body(&batch.lines), self.failures > 0) => answer,
+        let (fitting, grants) = self.shared.grants.of(&batch.lines);
+        let batch = batch.first(fitting);
+        let offered = tokio::select! {
+            offered = self.course.offer(&store, body(&batch.lines), &grants, batch.lines.len()) => offered,
             // A machine that slept has dead connections; do not wait for their deadline.
-            Ok(()) = self.store.changed() => return self.redirected(),
+            Ok(()) = self.store.changed() => return self.course.forgive(),
         };
-        match answer {
-            Ok(()) => {
-                if self.failures > 0 {
+        match offered {
+            Offered::Taken => {
+                if had_failed {
                     tracing::info!("the event store takes events again");
                 }
-                self.failures = 0;
                 self.acknowledge(batch.end);
             }
-            Err(error) if !is_final(&error) => {
-                self.failed(&error, "the event store does not take events; they wait in the spool");
+            Offered::Away(error) | Offered::Later(error) => {
+                self.postponed(&error, "the event store does not take events; they wait in the spool");
             }
-            Err(error) => self.refused(&error, batch),
+            Offered::Split => (),
+            Offered::Refused(error) => self.refused(&error, batch),
         }
     }
 
     /// Waits as long as the failures ask for, or until there is another store to try.
     async fn back_off(&mut self) {
         tokio::select! {
-            () = tokio::time::sleep(RETRY.wait(self.failures, &self.chance)) => (),
-            Ok(()) = self.store.changed() => self.redirected(),
+            () = tokio::time::sleep(RETRY.wait(self.course.failures(), &self.chance)) => (),
+            Ok(()) = self.store.changed() => self.course.forgive(),
         }
-    }
-
-    /// Another store need not wait for what the last one did, but is probed first all the same.
-    fn redirected(&mut self) {
-        self.failures = self.failures.min(1);
     }
 
     /// One event that the store will never take must not hold up the rest.
     fn refused(&mut self, error: &Error, batch: Batch) {
-        self.failures = 0;
-        if let [line] = batch.lines.as_slice() {
-            let kept = self.shared.spool.set_aside(&error.to_string(), line);
-            let kept = kept.inspect_err(|error| tracing::warn!(%error, "the refused event cannot be kept"));
-            tracing::error!(%error, code = error.code(), kept = kept.unwrap_or(false), "an event was refused for good");
-            self.acknowledge(batch.end);
-        } else {
-            self.most = batch.lines.len() / 2;
-        }
+        let kept = self.shared.spool.set_aside(&error.to_string(), &batch.lines[0]);
+        let kept = kept.inspect_err(|error| tracing::warn!(%error, "the refused event cannot be kept"));
+        tracing::error!(%error, code = error.code(), kept = kept.unwrap_or(false), "an event was refused for good");
+        self.acknowledge(batch.end);
     }
 
     fn acknowledge(&mut self, place: u64) {
@@ -111,32 +104,15 @@ impl Delivery {
             tracing::warn!(%error, "the event spool's cursor cannot be written");
         }
         self.acknowledged = place;
-        self.most = self.most.saturating_mul(2).min(self.limits.batch_events);
         self.shared.acknowledged.send_replace(place);
     }
 
-    fn failed(&mut self, error: &dyn std::error::Error, what: &'static str) {
-        self.failures = self.failures.saturating_add(1);
-        match self.failures {
+    fn postponed(&self, error: &dyn std::error::Error, what: &'static str) {
+        match self.course.failures() {
             1 => tracing::warn!(error = chain(error), "{what}"),
             failures => tracing::debug!(error = chain(error), failures, "{what}"),
         }
     }
-}
-
-/// Posts the batch; after a failure only to a store that answers its probe.
-async fn attempt(store: &EventStore, body: Bytes, probe: bool) -> Result<(), Error> {
-    if probe {
-        store.health().await?;
-    }
-    store.append_body(body).await.map(drop)
-}
-
-/// Whether the store itself has said that it will never take these events as they are.
-fn is_final(error: &Error) -> bool {
-    let Error::Refused(problem) = error else { return false };
-    // A proxy's refusal says nothing about the events.
-    problem.code != "not_a_problem_document" && matches!(problem.status, 400 | 403 | 409 | 413 | 422)
 }
 
 fn body(lines: &[Vec<u8>]) -> Bytes {
@@ -166,19 +142,6 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire::problem::Problem;
-
-    #[test]
-    fn only_the_stores_own_word_about_the_events_is_final() {
-        let refused = |status, code: &str| Error::Refused(Box::new(Problem::new(status, "", code, "")));
-        for status in [400, 403, 409, 413, 422] {
-            assert!(is_final(&refused(status, "invalid")), "{status}");
-            assert!(!is_final(&refused(status, "not_a_problem_document")), "{status} of a proxy");
-        }
-        for status in [401, 404, 408, 429, 500, 503, 507] {
-            assert!(!is_final(&refused(status, "x")), "{status}");
-        }
-    }
 
     #[test]
     fn a_body_is_the_lines_and_nothing_else() {

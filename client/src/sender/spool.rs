@@ -2,8 +2,9 @@
 //! place of its first byte among all bytes ever spooled, and `cursor`, which
 //! says up to where they were acknowledged.
 //!
-//! Losing the cursor only means sending again, so nothing here is synced. A line
-//! counts when its line feed is there: a torn one at the end is dropped.
+//! Losing the cursor only means sending again, so it is never synced, and the lines
+//! only when asked. A line counts when its line feed is there: a torn one at the end
+//! is dropped.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -44,6 +45,15 @@ pub(super) struct Batch {
     pub(super) lines: Vec<Vec<u8>>,
     /// Where the next batch begins.
     pub(super) end: u64,
+}
+
+impl Batch {
+    /// Only so many of its lines.
+    pub(super) fn first(mut self, count: usize) -> Self {
+        let rest = self.lines.drain(count..);
+        self.end -= rest.map(|line| line.len() as u64 + 1).sum::<u64>();
+        self
+    }
 }
 
 impl Spool {
@@ -94,7 +104,7 @@ impl Spool {
     }
 
     /// The lines from the given place on, as many as fit in both bounds but at least one;
-    /// nothing when none waits.
+    /// nothing when none waits. A batch without a line passes over a hole that a power cut left.
     pub(super) fn read(&self, from: u64, most_lines: usize, most_bytes: usize) -> io::Result<Option<Batch>> {
         let (starts, end) = {
             let tail = self.tail();
@@ -111,7 +121,21 @@ impl Spool {
                 return Ok(Some(Batch { lines, end: from + length as u64 }));
             }
         }
-        Ok(None)
+        Ok((from < end).then_some(Batch { lines: Vec::new(), end }))
+    }
+
+    /// Makes every line that is still here survive the loss of power.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        let starts = self.tail().starts.clone();
+        for start in starts {
+            match File::open(segment(&self.directory, start)) {
+                Ok(file) => file.sync_data()?,
+                // All of it was acknowledged in the meantime.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => (),
+                Err(error) => return Err(error),
+            }
+        }
+        kit::files::sync_directory(&self.directory)
     }
 
     /// Notes that everything before the place was acknowledged, and deletes what nobody needs.

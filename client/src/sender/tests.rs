@@ -53,13 +53,28 @@ async fn after_a_failure_nothing_is_posted_to_a_store_that_is_not_healthy() {
     let limits = Limits { spool_bytes: 1_000_000, batch_events: 10, batch_bytes: 100_000 };
     let sender = Sender::open(directory.path(), store, limits, Chance::system(), &tasks).unwrap();
     sender.send(event("1")).await;
-    assert!(sender.flush(DEADLINE).await);
+    assert_eq!(sender.flush(DEADLINE).await, Flushed::Delivered);
     tasks.stop_within(DEADLINE).await.unwrap();
     let mut order = Vec::new();
     while let Ok(status) = statuses.try_recv() {
         order.push(status);
     }
     assert_eq!(order, [500, 503, 503, 200, 201]);
+}
+
+#[tokio::test]
+async fn a_flush_that_does_not_deliver_says_whether_the_disk_has_it() {
+    let key = Key::from_bytes([1; 32]);
+    let signer = Signer { key, key_id: None, clock: Clock::system(), chance: Chance::system() };
+    let nowhere = EventStore::new("http://127.0.0.1:9", signer);
+    let (directory, tasks) = (TempDir::new().unwrap(), Tasks::new());
+    let limits = Limits { spool_bytes: 1_000_000, batch_events: 10, batch_bytes: 100_000 };
+    let sender = Sender::open(directory.path(), nowhere, limits, Chance::system(), &tasks).unwrap();
+    sender.send(event("1")).await;
+    assert_eq!(sender.flush(Duration::from_millis(1)).await, Flushed::OnDisk);
+    directory.close().unwrap();
+    assert_eq!(sender.flush(Duration::from_millis(1)).await, Flushed::Unsafe);
+    tasks.stop_within(DEADLINE).await.unwrap();
 }
 
 #[test]

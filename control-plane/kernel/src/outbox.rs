@@ -8,7 +8,7 @@ use serde::Serialize;
 use wire::id::{EventId, ExecutionId, TaskId};
 
 use crate::{Ctx, Error, Result, Tx};
-pub use store::{backlog, failed, pending, processed, prune, refused};
+pub use store::{Backlog, backlog, failed, pending, processed, prune, refused};
 
 /// The name under which delivery is nudged.
 pub const NUDGE: &str = "outbox-delivery";
@@ -57,3 +57,6 @@ pub async fn push_once(
     tx.nudge(NUDGE);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

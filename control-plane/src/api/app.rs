@@ -7,6 +7,7 @@ use kernel::Ctx;
 use kit::Tasks;
 use metrics_exporter_prometheus::PrometheusHandle;
 use pool::Credentials;
+use wire::grant::GrantKey;
 use wire::signature::Key;
 
 use crate::Config;
@@ -20,6 +21,7 @@ pub(crate) struct App {
     pub(crate) credentials: Credentials,
     pub(crate) events: EventStore,
     pub(crate) event_secret: Key,
+    pub(crate) event_grants: GrantKey,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) serving: Tasks,
 }
@@ -39,6 +41,7 @@ impl App {
             credentials: config.credentials(),
             events,
             event_secret: config.events.secret.clone(),
+            event_grants: GrantKey::of(&config.events.secret),
             metrics,
             serving,
         }

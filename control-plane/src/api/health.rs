@@ -7,6 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use kernel::outbox::{self, Backlog};
 use serde_json::json;
 
 use super::App;
@@ -39,15 +40,17 @@ async fn ready(State(app): State<App>) -> Response {
     respond(&problem(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail))
 }
 
-async fn database(app: &App) -> kernel::Result<i64> {
+async fn database(app: &App) -> kernel::Result<Backlog> {
     let mut tx = app.ctx.read("api.ready").await?;
-    kernel::outbox::backlog(&mut tx).await
+    outbox::backlog(&mut tx).await
 }
 
 /// Numbers for Prometheus; its scraper sends an API key as its bearer token.
 async fn metrics(State(app): State<App>, Allowed(..): Allowed<MachinesRead>) -> Response {
     if let Ok(backlog) = database(&app).await {
-        metrics::gauge!("outbox_pending").set(f64::from(i32::try_from(backlog).unwrap_or(i32::MAX)));
+        let number = |count: i64| f64::from(i32::try_from(count).unwrap_or(i32::MAX));
+        metrics::gauge!("outbox_pending").set(number(backlog.entries));
+        metrics::gauge!("outbox_retries").set(number(backlog.retries));
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render()).into_response()
 }

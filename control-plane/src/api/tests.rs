@@ -5,10 +5,11 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode};
 use chrono::DateTime;
-use kernel::{Address, Ctx};
+use kernel::{Address, Ctx, Reconciler as _};
 use kit::Chance;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
+use wire::grant::{Grant, GrantKey};
 use wire::signature::Key;
 
 use super::*;
@@ -19,7 +20,7 @@ const KEY: &str = "bifrost_0123456789abcdef";
 async fn app(ctx: &Ctx) -> Router {
     access::ensure_bootstrap_key(ctx, KEY).await.expect("made");
     // Nobody listens there: what needs the event store says so.
-    let events = Events { url: "http://127.0.0.1:1".into(), secret: Key::from_bytes([1; 32]) };
+    let events = Events { url: "http://127.0.0.1:1".into(), secret: Key::from_bytes([1; 32]), app: None };
     let token = "t".parse().expect("a token");
     let config = Config {
         database: Address::Sqlite("unused".into()),
@@ -225,6 +226,29 @@ kernel::on_both! { crate::migrations();
         let beat = format!("/workers/{}/heartbeat", worker.body["id"].as_str().expect("an id"));
         assert_eq!(post(&app, &beat, &json!({ "current_load": 1 })).await.body["status"], "active");
         assert_eq!(get(&app, "/workers/stale").await.body, json!([]));
+    }
+
+    async fn a_lease_comes_with_a_grant_for_its_machine_its_task_and_its_execution(ctx) {
+        let app = app(&ctx).await;
+        let spec = json!({ "repository": "https://example.org/a", "command": ["true"] });
+        let task = post(&app, "/v1/tasks", &json!({ "title": "t", "spec": spec })).await.body;
+        let scheduler = work::Scheduler::new(Default::default(), Default::default());
+        scheduler.tick(&ctx).await.expect("asks for a machine");
+        let machine = pool::machines::list(&ctx).await.expect("lists")[0].id;
+        let token = pool::Credentials::new(&Key::from_bytes([2; 32])).machine_token(machine);
+        let hello = json!({
+            "machine_id": machine, "boot": uuid::Uuid::from_u128(1), "protocol": 1, "version": "t", "capacity": 1,
+        });
+        let registered = ask(&app, Method::POST, "/v1/workers/register", Some(&token), Some(&hello.to_string())).await;
+        scheduler.tick(&ctx).await.expect("assigns");
+        let path = format!("/v1/workers/{}/next", registered.body["worker_id"].as_str().expect("an id"));
+        let instruction = ask(&app, Method::POST, &path, registered.body["token"].as_str(), Some("{\"wait_seconds\": 0}"));
+        let lease: wire::worker::Lease = serde_json::from_value(instruction.await.body).expect("a lease");
+        let granted = Grant { machine, task: lease.task_id, execution: lease.execution_id };
+        assert_eq!(lease.task_id.to_string(), task["id"]);
+        // The event store knows nothing but the secret.
+        let opened = GrantKey::of(&Key::from_bytes([1; 32])).open(&lease.grant.expect("a grant"));
+        assert_eq!(opened, Ok(granted));
     }
 
     async fn an_unreachable_event_store_is_said_and_breaks_nothing_else(ctx) {

@@ -3,7 +3,9 @@
 use axum::Json;
 use axum::extract::State;
 use kernel::Error;
+use pool::workers::Worker;
 use serde::{Deserialize, Serialize};
+use wire::grant::Grant;
 use wire::id::{ExecutionId, WorkerId};
 use wire::problem::Problem;
 use wire::signature::machine_key_id;
@@ -54,11 +56,21 @@ pub(super) async fn next(
     ThisWorker(worker): ThisWorker,
     Body(poll): Body<Poll>,
 ) -> Result<Json<Instruction>, ApiError> {
+    let next = leases::next(&app.ctx, &app.work, worker.id, &poll);
     tokio::select! {
-        instruction = leases::next(&app.ctx, &app.work, worker.id, &poll) => Ok(Json(instruction?)),
+        instruction = next => Ok(Json(granted(&app, &worker, instruction?))),
         // A server that stops must not wait for those who wait for it.
         () = app.serving.stopping() => Ok(Json(Instruction::Wait)),
     }
+}
+
+/// A lease goes out with the grant that lets the worker's machine write the execution's events.
+fn granted(app: &App, worker: &Worker, mut instruction: Instruction) -> Instruction {
+    if let (Instruction::Execute(lease), Some(machine)) = (&mut instruction, worker.machine_id) {
+        let grant = Grant { machine, task: lease.task_id, execution: lease.execution_id };
+        lease.grant = Some(app.event_grants.issue(&grant));
+    }
+    instruction
 }
 
 /// A heartbeat: of a runner with its leases, or of a worker registered by hand with its load.

@@ -105,7 +105,8 @@ async fn in_hand(
         return Ok(None);
     }
     let fence = i64::from(execution.number);
-    Ok(Some(Instruction::Execute(Box::new(Lease { execution_id: execution.id, task_id: execution.task, fence, spec }))))
+    let (execution_id, task_id) = (execution.id, execution.task);
+    Ok(Some(Instruction::Execute(Box::new(Lease { execution_id, task_id, fence, spec, grant: None }))))
 }
 
 /// Renews the leases of what a worker has in hand; names those that are no longer its own.

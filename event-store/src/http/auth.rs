@@ -1,19 +1,23 @@
 //! Who may do what: the master secret everything, a machine's key only the
-//! writing of the machine's own events.
+//! writing of the events that it was granted.
 //!
 //! A repeat of a write with the same id and body is a retry and harmless, since
 //! events have ids of their own; the same id with another body is refused. A
 //! read's id is good for one read.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::{Mutex, PoisonError};
 
 use axum::http::HeaderMap;
 use kit::Clock;
+use wire::event::{Link, SignedHead};
+use wire::grant::GrantKey;
 use wire::id::MachineId;
 use wire::signature::{self, Key, Signed, machine_key_id};
 
+use super::decode::Shape;
+use super::grants::{Scribe, Ungranted};
 use super::problem::Refusal;
 use crate::log::NewEvent;
 
@@ -24,42 +28,49 @@ const REMEMBERED: usize = 65_536;
 pub(super) struct Keys {
     current: Key,
     previous: Option<Key>,
+    /// Of both secrets, the current one's first.
+    grants: Vec<GrantKey>,
+    ungranted: Ungranted,
     clock: Clock,
     writes: Remembered,
     reads: Remembered,
 }
 
-/// Who has signed a request.
+/// Who has signed a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Caller {
     /// The holder of the master secret: an operator or the control plane.
     Operator,
-    /// The holder of the key with this id, such as `machine/<id>`.
-    Machine(String),
+    /// The holder of a machine's key.
+    Machine(Scribe),
 }
 
 impl Keys {
-    pub(super) fn new(current: Key, previous: Option<Key>, clock: Clock) -> Self {
+    pub(super) fn new(current: Key, previous: Option<Key>, ungranted: Ungranted, clock: Clock) -> Self {
+        let grants = std::iter::once(&current).chain(&previous).map(GrantKey::of).collect();
         let (writes, reads) = (Remembered::new(REMEMBERED), Remembered::new(REMEMBERED));
-        Self { current, previous, clock, writes, reads }
+        Self { current, previous, grants, ungranted, clock, writes, reads }
     }
 
     /// Who wrote this body.
     pub(super) fn writer(&self, headers: &HeaderMap, body: &[u8]) -> Result<Caller, Refusal> {
         let request = SignedRequest::of(headers)?;
-        let caller = self.verify(&request, body)?;
+        let signer = self.verify(&request, body)?;
         match self.writes.see(&request, body) {
-            Seen::Never | Seen::WithThisContent => Ok(caller),
-            Seen::WithOtherContent => Err(Refusal::replayed()),
+            Seen::Never | Seen::WithThisContent => (),
+            Seen::WithOtherContent => return Err(Refusal::replayed()),
+        }
+        match signer {
+            None => Ok(Caller::Operator),
+            Some(machine) => Scribe::new(machine, headers, &self.grants, self.ungranted).map(Caller::Machine),
         }
     }
 
     /// Whether the signer may read this path and query, once.
     pub(super) fn may_read(&self, headers: &HeaderMap, target: &str) -> Result<(), Refusal> {
         let request = SignedRequest::of(headers)?;
-        match self.verify(&request, target.as_bytes())? {
-            Caller::Operator => (),
-            Caller::Machine(_) => return Err(Refusal::write_only()),
+        if self.verify(&request, target.as_bytes())?.is_some() {
+            return Err(Refusal::write_only());
         }
         match self.reads.see(&request, target.as_bytes()) {
             Seen::Never => Ok(()),
@@ -67,14 +78,20 @@ impl Keys {
         }
     }
 
-    fn verify(&self, request: &SignedRequest<'_>, content: &[u8]) -> Result<Caller, Refusal> {
+    /// Signs the newest place of the log, for a client to keep.
+    pub(super) fn sign_head(&self, seq: u64, link: Link) -> SignedHead {
+        SignedHead::sign(&self.current, seq, link, self.clock.now())
+    }
+
+    /// The machine whose key has signed; none where it was the master secret itself.
+    fn verify(&self, request: &SignedRequest<'_>, content: &[u8]) -> Result<Option<MachineId>, Refusal> {
         let now = self.clock.now();
         let machine = request.key_id.map(machine_of).transpose()?;
         let mut refusal = signature::Refusal::WrongSignature;
         for secret in std::iter::once(&self.current).chain(&self.previous) {
             let derived = machine.map(|machine| secret.derive(&machine_key_id(machine)));
             match derived.as_ref().unwrap_or(secret).verify(&request.signed, content, now) {
-                Ok(()) => return Ok(machine.map_or(Caller::Operator, |id| Caller::Machine(machine_key_id(id)))),
+                Ok(()) => return Ok(machine),
                 Err(signature::Refusal::WrongSignature) => (),
                 Err(other) => refusal = other,
             }
@@ -90,12 +107,11 @@ impl Keys {
 }
 
 impl Caller {
-    /// Whether the caller may write these events; `field` names the one at an index.
-    pub(super) fn may_write(&self, events: &[NewEvent], field: impl Fn(usize) -> String) -> Result<(), Refusal> {
-        let Self::Machine(key_id) = self else { return Ok(()) };
-        match events.iter().position(|event| event.producer != *key_id) {
-            Some(index) => Err(Refusal::wrong_producer(field(index), key_id)),
-            None => Ok(()),
+    /// Whether the caller may write these events, which came in a body of this shape.
+    pub(super) fn may_write(&self, events: &[NewEvent], shape: Shape) -> Result<(), Refusal> {
+        match self {
+            Self::Operator => Ok(()),
+            Self::Machine(scribe) => scribe.may_write(events, shape),
         }
     }
 }
@@ -138,13 +154,13 @@ enum Seen {
 /// The latest ids and what came with them, as keyed hashes. It is bounded and forgets the
 /// oldest first.
 struct Remembered {
-    hasher: RandomState,
+    hasher: foldhash::quality::RandomState,
     halves: Mutex<Halves>,
 }
 
 impl Remembered {
     fn new(most: usize) -> Self {
-        Self { hasher: RandomState::new(), halves: Mutex::new(Halves::new(most / 2)) }
+        Self { hasher: foldhash::quality::RandomState::default(), halves: Mutex::new(Halves::new(most / 2)) }
     }
 
     /// Whether the verified message's id was used before. Ids of different keys do not meet.
@@ -158,13 +174,15 @@ impl Remembered {
 /// When the recent half is full it becomes the older one.
 struct Halves {
     most: usize,
-    recent: HashMap<u64, u64>,
-    older: HashMap<u64, u64>,
+    recent: HashMap<u64, u64, foldhash::fast::RandomState>,
+    older: HashMap<u64, u64, foldhash::fast::RandomState>,
 }
 
 impl Halves {
     fn new(most: usize) -> Self {
-        Self { most, recent: HashMap::new(), older: HashMap::new() }
+        // Room for all at once: growing would hold up everybody who comes in that moment.
+        let empty = || HashMap::with_capacity_and_hasher(most, Default::default());
+        Self { most, recent: empty(), older: empty() }
     }
 
     fn see(&mut self, id: u64, content: u64) -> Seen {
@@ -174,7 +192,8 @@ impl Halves {
             None => (),
         }
         if self.recent.len() >= self.most {
-            self.older = std::mem::take(&mut self.recent);
+            std::mem::swap(&mut self.recent, &mut self.older);
+            self.recent.clear();
         }
         self.recent.insert(id, content);
         Seen::Never

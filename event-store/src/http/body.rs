@@ -1,9 +1,12 @@
-//! Request bodies: bounded in size, in time, and all together in memory.
+//! Request bodies: bounded in size, in time, and all together in memory, as
+//! they were sent and as they are once unpacked.
+
+mod encoding;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -11,8 +14,11 @@ use wire::limit::EVENT_BATCH_BYTES;
 
 use super::problem::Refusal;
 
-/// The longest that a body may take to arrive.
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(super) use encoding::Encoding;
+
+/// What is read of a refused body and thrown away, and for how long.
+const DISCARDED_BYTES: usize = 4 * EVENT_BATCH_BYTES;
+const DISCARD_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A whole body and its claim on memory.
 #[derive(Debug)]
@@ -21,15 +27,33 @@ pub(super) struct Received {
     pub(super) claim: OwnedSemaphorePermit,
 }
 
-/// Reads the body. `memory` has one permit for each byte that all bodies may take together;
-/// they are claimed as the bytes come, so that a slow sender holds no more than it sent.
-pub(super) async fn read(body: Body, memory: &Arc<Semaphore>) -> Result<Received, Refusal> {
-    tokio::time::timeout(DEADLINE, collect(body, memory)).await.unwrap_or_else(|_| Err(Refusal::too_slow()))
+/// Reads the body, for which there is time until the deadline. `memory` has one permit for each
+/// byte that all bodies may take together; they are claimed as the bytes come, so that a slow
+/// sender holds no more than it sent.
+pub(super) async fn read(body: Body, memory: &Arc<Semaphore>, deadline: Duration) -> Result<Received, Refusal> {
+    let mut pieces = body.into_data_stream();
+    let reading = tokio::time::timeout(deadline, collect(&mut pieces, memory)).await;
+    let received = reading.unwrap_or_else(|_| Err(Refusal::too_slow()));
+    if received.is_err() {
+        // Over time is no worse than over the bound: the refusal goes out either way.
+        tokio::time::timeout(DISCARD_DEADLINE, discard(&mut pieces)).await.ok();
+    }
+    received
 }
 
-async fn collect(body: Body, memory: &Arc<Semaphore>) -> Result<Received, Refusal> {
+/// Who is still sending when the connection closes gets a reset instead of the refusal.
+async fn discard(pieces: &mut BodyDataStream) {
+    let mut left = DISCARDED_BYTES;
+    while let Some(Ok(piece)) = pieces.next().await {
+        left = left.saturating_sub(piece.len());
+        if left == 0 {
+            return;
+        }
+    }
+}
+
+async fn collect(pieces: &mut BodyDataStream, memory: &Arc<Semaphore>) -> Result<Received, Refusal> {
     let mut claim = claim(memory, 0)?;
-    let mut pieces = body.into_data_stream();
     // Most bodies come in one piece, which then need not be copied.
     let mut first = Bytes::new();
     let mut joined = BytesMut::new();

@@ -1,8 +1,8 @@
 //! Server-sent events: everything behind a place, then everything that comes.
 //!
-//! A commit wakes followers, and each reads what it lacks by sequence number. So
-//! there are neither gaps nor repeats, and one that reads slowly keeps nobody
-//! waiting: nothing is queued for it.
+//! A commit wakes those whom it concerns, and each reads what it lacks by sequence
+//! number. So there are neither gaps nor repeats, and one that reads slowly keeps
+//! nobody waiting: nothing is queued for it.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::Stream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use wire::id::TaskId;
 
 use super::Store;
@@ -21,6 +22,9 @@ use crate::log::{Filter, Row, Selection};
 
 /// A comment is sent when nothing else was for so long.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+/// A follower that was just told something looks again after so long: a burst comes in few reads,
+/// however many commits it was, and many followers do not read faster than that.
+const GATHER: Duration = Duration::from_millis(2);
 /// What one follower is handed at a time.
 const CHUNK_EVENTS: usize = 256;
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -43,10 +47,11 @@ fn chunks(
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
     async_stream::stream! {
         let _held = held;
-        let mut commits = store.log.commits();
+        let mut news = store.log.news(selection.task);
         loop {
-            let newest = commits.borrow_and_update().seq;
+            let newest = news.newest();
             while selection.after < newest {
+                metrics::counter!("event_store_follower_reads_total").increment(1);
                 let Ok(page) = store.log.read(selection.clone(), message).await.inspect_err(|error| {
                     tracing::error!(%error, "a stream of events ends early");
                 }) else { return };
@@ -54,12 +59,17 @@ fn chunks(
                 if !page.bytes.is_empty() {
                     yield Ok(page.bytes.into());
                 }
+                if store.tasks.is_stopping() {
+                    return;
+                }
             }
+            let rested = Instant::now() + GATHER;
             tokio::select! {
-                changed = commits.changed() => if changed.is_err() { return },
+                heard = news.wait() => if heard.is_none() { return },
                 () = tokio::time::sleep(SIGN_OF_LIFE) => yield Ok(Bytes::from_static(b": alive\n\n")),
                 () = store.tasks.stopping() => return,
             }
+            tokio::time::sleep_until(rested).await;
         }
     }
 }

@@ -59,7 +59,7 @@ fn comma_and_json(out: &mut Vec<u8>, row: &Row<'_>) {
 }
 
 /// What a read signs.
-fn target(uri: &Uri) -> &str {
+pub(super) fn target(uri: &Uri) -> &str {
     uri.path_and_query().map_or("/", |target| target.as_str())
 }
 
@@ -84,7 +84,7 @@ impl Wanted {
                 "after" => wanted.after = sequence_number(&value, "after")?,
                 "limit" => wanted.limit = limit(&value)?,
                 "type" => {
-                    decode::check_kind(&value, "type".into())?;
+                    decode::check_kind(&value).map_err(|detail| Refusal::invalid("type", detail))?;
                     wanted.filter.kind = Some(value);
                 }
                 "since" => wanted.filter.since = Some(time(&value)?),

@@ -63,18 +63,30 @@ impl Digest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Link([u8; 32]);
 
+impl From<wire::event::Link> for Link {
+    fn from(link: wire::event::Link) -> Self {
+        Self(link.0)
+    }
+}
+
+impl From<Link> for wire::event::Link {
+    fn from(link: Link) -> Self {
+        Self(link.0)
+    }
+}
+
 impl Link {
     /// Before the first event.
     pub(crate) const START: Self = Self([0; 32]);
 
     /// The link of the event that follows.
-    pub(super) fn then(self, event: Digest) -> Self {
+    pub(crate) fn then(self, event: Digest) -> Self {
         let mut hash = Sha256::new_with_prefix(self.0);
         hash.update(event.0);
         Self(hash.finalize().into())
     }
 
-    pub(super) fn read(value: ValueRef<'_>) -> rusqlite::Result<Self> {
+    pub(crate) fn read(value: ValueRef<'_>) -> rusqlite::Result<Self> {
         Ok(Self(value.as_blob()?.try_into().map_err(|error| FromSqlError::Other(Box::new(error)))?))
     }
 
@@ -96,7 +108,7 @@ impl Head {
     pub(crate) const START: Self = Self { seq: 0, link: Link::START };
 
     /// The head once this event follows.
-    pub(super) fn then(self, event: Digest) -> Self {
+    pub(crate) fn then(self, event: Digest) -> Self {
         Self { seq: self.seq + 1, link: self.link.then(event) }
     }
 }

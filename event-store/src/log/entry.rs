@@ -1,7 +1,9 @@
 //! Events on their way into the database and out of it.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use rusqlite::ToSql;
 use rusqlite::types::{FromSqlError, ToSqlOutput, ValueRef};
 use serde::Serialize;
@@ -25,6 +27,12 @@ pub(crate) struct NewEvent {
 }
 
 impl NewEvent {
+    /// About what it takes on disk.
+    pub(super) fn bytes(&self) -> usize {
+        const COLUMNS: usize = 150;
+        self.payload.0.len() + self.kind.len() + self.producer.len() + COLUMNS
+    }
+
     fn digest(&self) -> Digest {
         Digest::of(&Content {
             id: self.id.uuid(),
@@ -64,6 +72,16 @@ impl Payload {
     pub(crate) fn within(body: &Bytes, text: &str) -> Self {
         Self(body.slice_ref(text.as_bytes()))
     }
+
+    /// JSON that fills the bytes.
+    pub(super) fn whole(json: Bytes) -> Self {
+        Self(json)
+    }
+
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl ToSql for Payload {
@@ -92,10 +110,15 @@ impl Batch {
     pub(crate) fn events(&self) -> &[NewEvent] {
         &self.events
     }
+
+    /// About what it takes on disk.
+    pub(crate) fn bytes(&self) -> usize {
+        self.events.iter().map(NewEvent::bytes).sum()
+    }
 }
 
 /// The columns that [`Row::read`] expects, in its order.
-pub(super) const COLUMNS: &str = "seq, id, type, task_id, execution_id, producer, created_at, schema_version, payload";
+pub(crate) const COLUMNS: &str = "seq, id, type, task_id, execution_id, producer, created_at, schema_version, payload";
 
 /// A stored event, borrowed from the statement that found it.
 pub(crate) struct Row<'a> {
@@ -111,7 +134,7 @@ pub(crate) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    pub(super) fn read(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+    pub(crate) fn read(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<Self> {
         let text = |index| Ok::<_, rusqlite::Error>(row.get_ref(index)?.as_str()?);
         let micros: i64 = row.get(6)?;
         Ok(Self {
@@ -128,7 +151,7 @@ impl<'a> Row<'a> {
     }
 
     /// What the chain makes of the row as it is stored.
-    pub(super) fn digest(&self) -> Digest {
+    pub(crate) fn digest(&self) -> Digest {
         Digest::of(&Content {
             id: self.id.uuid(),
             kind: self.kind,
@@ -159,6 +182,21 @@ impl<'a> Row<'a> {
         let seq = Some(seq);
         let fields = Fields { seq, id, kind, task_id, execution_id, producer, created_at, schema_version };
         fields.write_json(payload.as_bytes(), out);
+    }
+
+    /// Its columns as text, in their order; an absent one is empty.
+    pub(crate) fn texts(&self) -> [Cow<'a, str>; 9] {
+        [
+            self.seq.to_string().into(),
+            self.id.to_string().into(),
+            self.kind.into(),
+            self.task_id.map_or_else(String::new, |id| id.to_string()).into(),
+            self.execution_id.map_or_else(String::new, |id| id.to_string()).into(),
+            self.producer.into(),
+            self.created_at.to_rfc3339_opts(SecondsFormat::AutoSi, true).into(),
+            self.schema_version.to_string().into(),
+            self.payload.into(),
+        ]
     }
 }
 

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, ToSql};
+use rusqlite::{Connection, params};
 use tokio::sync::Semaphore;
 use wire::id::TaskId;
 
 use super::entry::{COLUMNS, Row};
+use super::postings::{self, Postings};
 
 /// Events that one read looks at, at most, while it finds none that were asked for.
 const LOOKED_AT: usize = 50_000;
@@ -57,12 +58,13 @@ pub(crate) struct ReadError(#[source] rusqlite::Error);
 pub(super) struct Readers {
     idle: Mutex<Vec<Connection>>,
     free: Semaphore,
+    postings: Arc<Mutex<Postings>>,
 }
 
 impl Readers {
-    pub(super) fn open(path: &Path, count: usize) -> rusqlite::Result<Self> {
+    pub(super) fn open(path: &Path, count: usize, postings: Arc<Mutex<Postings>>) -> rusqlite::Result<Self> {
         let idle = (0..count).map(|_| open(path)).collect::<Result<_, _>>()?;
-        Ok(Self { idle: Mutex::new(idle), free: Semaphore::new(count) })
+        Ok(Self { idle: Mutex::new(idle), free: Semaphore::new(count), postings })
     }
 
     /// Nothing beyond `newest` is read, were it there.
@@ -72,7 +74,13 @@ impl Readers {
         newest: u64,
         render: Render,
     ) -> Result<Page, ReadError> {
-        self.ask(move |connection| select(connection, &selection, newest, render)).await
+        let postings = self.postings.clone();
+        let question = move |connection: &Connection| {
+            // Before the snapshot: what comes into a run in between is then in both, not in neither.
+            let young = selection.task.map(|task| postings::lock(&postings).of(task).to_vec());
+            select(connection, &selection, &young.unwrap_or_default(), newest, render)
+        };
+        self.ask(question).await
     }
 
     /// Lends a connection to a question.
@@ -107,33 +115,104 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn select(connection: &Connection, selection: &Selection, newest: u64, render: Render) -> rusqlite::Result<Page> {
-    let task = selection.task.map(|task| task.uuid().into_bytes());
-    let mut parameters: Vec<(&str, &dyn ToSql)> = vec![(":after", &selection.after), (":newest", &newest)];
-    parameters.extend(task.as_ref().map(|task| (":task", task as &dyn ToSql)));
-    let mut statement = connection.prepare_cached(&query(task.is_some()))?;
-    let mut rows = statement.query(parameters.as_slice())?;
-    let mut page = Page { bytes: Vec::new(), seen: newest.max(selection.after), is_full: false };
-    let (mut count, mut looked_at) = (0, 0);
-    while let Some(row) = rows.next()? {
-        looked_at += 1;
-        if selection.filter.takes(row)? {
-            let row = Row::read(row)?;
-            render(&mut page.bytes, &row);
-            count += 1;
-        }
-        if count == selection.limit || page.bytes.len() >= selection.bytes || looked_at == LOOKED_AT {
-            page.seen = row.get(0)?;
-            page.is_full = true;
-            break;
-        }
+fn select(
+    connection: &Connection,
+    selection: &Selection,
+    young: &[u64],
+    newest: u64,
+    render: Render,
+) -> rusqlite::Result<Page> {
+    // One snapshot for all that is looked up.
+    let snapshot = connection.unchecked_transaction()?;
+    let mut gathering = Gathering { selection, render, page: Page::default(), count: 0, looked_at: 0 };
+    let is_full = match selection.task {
+        None => of_all(&snapshot, newest, &mut gathering)?,
+        Some(task) => of_task(&snapshot, task, young, newest, &mut gathering)?,
+    };
+    snapshot.finish()?;
+    let mut page = gathering.page;
+    page.is_full = is_full;
+    if !is_full {
+        page.seen = newest.max(selection.after);
     }
     Ok(page)
 }
 
-fn query(by_task: bool) -> String {
-    let task = if by_task { "AND task_id = :task" } else { "" };
-    format!("SELECT {COLUMNS} FROM events WHERE seq > :after AND seq <= :newest {task} ORDER BY seq")
+/// Whether the page is full.
+fn of_all(connection: &Connection, newest: u64, gathering: &mut Gathering<'_>) -> rusqlite::Result<bool> {
+    let query = format!("SELECT {COLUMNS} FROM events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq");
+    let mut statement = connection.prepare_cached(&query)?;
+    let mut rows = statement.query([gathering.selection.after, newest])?;
+    while let Some(row) = rows.next()? {
+        if gathering.take(row)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether the page is full. The task's places are those of its runs and the young ones, of
+/// which some may have come into a run since.
+fn of_task(
+    connection: &Connection,
+    task: TaskId,
+    young: &[u64],
+    newest: u64,
+    gathering: &mut Gathering<'_>,
+) -> rusqlite::Result<bool> {
+    let mut runs =
+        connection.prepare_cached("SELECT places FROM runs WHERE task_id = ?1 AND last > ?2 ORDER BY last")?;
+    let mut events = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE seq = ?1"))?;
+    let mut after = gathering.selection.after;
+    let mut look_up = |places: &[u64], gathering: &mut Gathering<'_>| -> rusqlite::Result<bool> {
+        for place in places {
+            if *place <= after {
+                continue;
+            }
+            if *place > newest {
+                return Ok(false);
+            }
+            after = *place;
+            // One that is gone was deleted as too old.
+            let mut rows = events.query([place])?;
+            if let Some(row) = rows.next()?
+                && gathering.take(row)?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    let mut rows = runs.query(params![task.uuid().as_bytes(), gathering.selection.after])?;
+    while let Some(row) = rows.next()? {
+        if look_up(&postings::unpack(row.get_ref(0)?.as_blob()?)?, gathering)? {
+            return Ok(true);
+        }
+    }
+    look_up(young, gathering)
+}
+
+/// A page that is being put together.
+struct Gathering<'a> {
+    selection: &'a Selection,
+    render: Render,
+    page: Page,
+    count: usize,
+    looked_at: usize,
+}
+
+impl Gathering<'_> {
+    /// Takes the event if it is asked for; whether that was the last one for this page.
+    fn take(&mut self, row: &rusqlite::Row<'_>) -> rusqlite::Result<bool> {
+        self.looked_at += 1;
+        if self.selection.filter.takes(row)? {
+            (self.render)(&mut self.page.bytes, &Row::read(row)?);
+            self.count += 1;
+        }
+        self.page.seen = row.get(0)?;
+        let Selection { limit, bytes, .. } = *self.selection;
+        Ok(self.count == limit || self.page.bytes.len() >= bytes || self.looked_at == LOOKED_AT)
+    }
 }
 
 impl Filter {

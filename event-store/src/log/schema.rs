@@ -9,19 +9,22 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::chain::Link;
 use super::entry::{COLUMNS, Row};
+use super::postings;
 
 /// One step from a version to the next, and back.
-pub(super) struct Migration {
-    pub(super) version: u32,
-    pub(super) name: &'static str,
-    pub(super) up: &'static str,
+pub(crate) struct Migration {
+    pub(crate) version: u32,
+    pub(crate) name: &'static str,
+    pub(crate) up: &'static str,
     /// What SQL cannot say, behind `up`.
-    pub(super) then: Option<fn(&Transaction<'_>) -> rusqlite::Result<()>>,
-    pub(super) down: &'static str,
+    pub(crate) then: Option<fn(&Transaction<'_>) -> rusqlite::Result<()>>,
+    pub(crate) down: &'static str,
+    /// What is gone once it is taken back, for the person who is asked.
+    pub(crate) loses: &'static str,
 }
 
 /// All steps, oldest first, numbered from 1 without gaps.
-pub(super) const MIGRATIONS: &[Migration] = &[
+pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration {
         version: 1,
         name: "events",
@@ -42,6 +45,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         ",
         then: None,
         down: "DROP TABLE events",
+        loses: "every event",
     },
     Migration {
         version: 2,
@@ -57,6 +61,26 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         ",
         then: Some(link_all),
         down: "DROP TABLE start; ALTER TABLE events DROP COLUMN link",
+        loses: "the hash chain, and with it every way to tell whether the log was changed in the meantime",
+    },
+    Migration {
+        version: 3,
+        name: "runs",
+        // See `postings`; a row is named by the last of its places.
+        up: "
+            CREATE TABLE runs (
+                task_id BLOB NOT NULL,
+                last INTEGER NOT NULL,
+                places BLOB NOT NULL,
+                PRIMARY KEY (task_id, last)
+            ) STRICT, WITHOUT ROWID;
+        ",
+        then: Some(index_in_runs),
+        down: "
+            DROP TABLE runs;
+            CREATE INDEX events_by_task ON events (task_id, seq) WHERE task_id IS NOT NULL;
+        ",
+        loses: "nothing; writing becomes slower",
     },
 ];
 
@@ -69,7 +93,7 @@ const CREATE_VERSIONS: &str = "
 
 /// Why the schema is not at the wanted version.
 #[derive(Debug)]
-pub(super) enum MigrateError {
+pub(crate) enum MigrateError {
     Newer { found: u32, known: u32 },
     Sqlite(rusqlite::Error),
 }
@@ -81,12 +105,15 @@ impl From<rusqlite::Error> for MigrateError {
 }
 
 /// The version that a database has when all migrations were applied.
-pub(super) fn known(migrations: &[Migration]) -> u32 {
-    migrations.last().map_or(0, |migration| migration.version)
+pub(crate) const fn known(migrations: &[Migration]) -> u32 {
+    match migrations.last() {
+        Some(last) => last.version,
+        None => 0,
+    }
 }
 
 /// Applies what is missing; again, it changes nothing. A newer database is left alone.
-pub(super) fn migrate(
+pub(crate) fn migrate(
     connection: &mut Connection,
     migrations: &[Migration],
     now: DateTime<Utc>,
@@ -110,7 +137,7 @@ pub(super) fn migrate(
 
 /// Takes back every migration above `target`, newest first, for an older program to open the
 /// database. What those migrations added is gone.
-pub(super) fn revert(connection: &mut Connection, migrations: &[Migration], target: u32) -> Result<(), MigrateError> {
+pub(crate) fn revert(connection: &mut Connection, migrations: &[Migration], target: u32) -> Result<(), MigrateError> {
     let found = check(connection, migrations)?;
     for migration in migrations.iter().rev().filter(|migration| (target + 1..=found).contains(&migration.version)) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -127,13 +154,13 @@ pub(super) fn revert(connection: &mut Connection, migrations: &[Migration], targ
 }
 
 /// The version found, unless this program does not know it.
-pub(super) fn check(connection: &Connection, migrations: &[Migration]) -> Result<u32, MigrateError> {
+pub(crate) fn check(connection: &Connection, migrations: &[Migration]) -> Result<u32, MigrateError> {
     connection.execute(CREATE_VERSIONS, [])?;
     let (found, known) = (version(connection)?, known(migrations));
     if found > known { Err(MigrateError::Newer { found, known }) } else { Ok(found) }
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<u32> {
+pub(crate) fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.query_row("SELECT coalesce(max(version), 0) FROM schema_migrations", [], |row| row.get(0))
 }
 
@@ -149,6 +176,11 @@ fn link_all(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         store.execute(params![row.seq, link.as_bytes()])?;
     }
     Ok(())
+}
+
+fn index_in_runs(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    postings::index_all(transaction)?;
+    transaction.execute_batch("DROP INDEX events_by_task")
 }
 
 #[cfg(test)]

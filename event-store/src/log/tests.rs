@@ -57,6 +57,21 @@ async fn stored(log: &Log) -> Vec<u64> {
     page.bytes.chunks_exact(8).map(|seq| u64::from_le_bytes(seq.try_into().unwrap())).collect()
 }
 
+/// Follows the chain from where the log begins, and says where it ends.
+pub(crate) fn assert_whole(directory: &Path) -> Head {
+    let database = Connection::open(directory.join(DATABASE)).unwrap();
+    let start = |row: &rusqlite::Row<'_>| Ok(Head { seq: row.get(0)?, link: Link::read(row.get_ref(1)?)? });
+    let mut head = database.query_row("SELECT seq, link FROM start", [], start).unwrap_or(Head::START);
+    let mut events = database.prepare(&format!("SELECT {}, link FROM events ORDER BY seq", COLUMNS)).unwrap();
+    let mut rows = events.query([]).unwrap();
+    while let Some(row) = rows.next().unwrap() {
+        let event = Row::read(row).unwrap();
+        head = head.then(event.digest());
+        assert_eq!((head.seq, head.link), (event.seq, Link::read(row.get_ref("link").unwrap()).unwrap()));
+    }
+    head
+}
+
 #[tokio::test]
 async fn requests_that_wait_together_share_one_commit() {
     let directory = TempDir::new().unwrap();
@@ -147,6 +162,53 @@ async fn a_probe_goes_through_the_disk() {
 }
 
 #[tokio::test]
+async fn the_chain_goes_on_from_where_old_events_were_deleted() {
+    let directory = TempDir::new().unwrap();
+    let (log, writer) = open(&directory);
+    thread::spawn(move || writer.run());
+    log.append(batch((0..10).map(event))).await.expect("stores");
+    let link = log.link(4).await.expect("reads").expect("is there");
+    let record = |last| PrunedPayload { first: 1, last, link: wire::event::Link(*link.as_bytes()) };
+    log.prune(&record(4), now()).await.expect("deletes");
+    // What is gone already changes nothing, whoever asks for it.
+    log.prune(&record(2), now()).await.expect("deletes nothing");
+    assert_eq!(stored(&log).await, (5..=12).collect::<Vec<_>>());
+    assert_eq!(assert_whole(directory.path()), log.head());
+}
+
+#[tokio::test]
+async fn an_id_that_was_deleted_is_free_again() {
+    let directory = TempDir::new().unwrap();
+    let (log, writer) = open(&directory);
+    thread::spawn(move || writer.run());
+    log.append(batch([event(1), event(2)])).await.expect("stores");
+    let link = log.link(1).await.expect("reads").expect("is there");
+    let record = PrunedPayload { first: 1, last: 1, link: wire::event::Link(*link.as_bytes()) };
+    log.prune(&record, now()).await.expect("deletes");
+    assert_eq!(log.append(batch([event(1), event(2)])).await, Ok(vec![receipt(1, 4, false), receipt(2, 2, true)]));
+}
+
+#[tokio::test]
+async fn a_journal_that_is_left_to_others_is_never_folded_in() {
+    let directory = TempDir::new().unwrap();
+    let (log, mut writer) = open(&directory);
+    writer.leave_journal().expect("can be set");
+    let running = thread::spawn(move || writer.run());
+    let large = || Bytes::from(format!("\"{}\"", "x".repeat(1_000_000)));
+    for number in 0..10 {
+        let payload = large();
+        let payload = Payload::within(&payload, std::str::from_utf8(&payload).unwrap());
+        log.append(batch([NewEvent { payload, ..event(number) }])).await.expect("stores");
+    }
+    log.close().await;
+    running.join().unwrap();
+    let size = |name| fs::metadata(directory.path().join(name)).unwrap().len();
+    assert!(size(JOURNAL) > 10_000_000 && size(DATABASE) < 1_000_000);
+    drop(log);
+    assert_eq!(stored(&open(&directory).0).await.len(), 10);
+}
+
+#[tokio::test]
 async fn a_page_ends_at_either_bound_and_says_so() {
     let directory = TempDir::new().unwrap();
     let (log, writer) = open(&directory);
@@ -181,7 +243,7 @@ fn a_newer_database_is_refused_with_the_cure() {
     let database = Connection::open(directory.path().join("events.db")).unwrap();
     database.execute("INSERT INTO schema_migrations VALUES (99, 'of the future', 0)", []).unwrap();
     let Err(error) = Log::open(directory.path(), now()) else { panic!("a newer database was opened") };
-    assert!(error.to_string().contains("schema version 99, this program knows only 2"), "{error}");
+    assert!(error.to_string().contains("schema version 99, this program knows only 3"), "{error}");
 }
 
 #[test]

@@ -1,25 +1,50 @@
-//! The one writer. Every request that waits when it begins a commit shares that
-//! commit's sync; none is answered before it.
+//! The one writer. Every request that waits when it begins a group shares that group's
+//! commit and sync; none is answered before it.
 //!
-//! While one group is being synced the next one gathers in the queue, so groups
-//! grow with the load by themselves and no request waits for a timer.
+//! ```text
+//! requests ──▶ queue ──▶ writer: one transaction ──▶ syncer: one sync ──▶ answers, followers
+//! ```
+//! While one group is being synced the writer commits the next, and behind that the one
+//! after gathers in the queue; so groups grow with the load by themselves, and no request
+//! waits for a timer.
 
 use std::fs::File;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Instant;
 
-use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
-use tokio::sync::{mpsc, oneshot, watch};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, Statement, params};
+use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 use wire::event::Receipt;
+use wire::id::TaskId;
 
 use super::AppendError;
 use super::chain::{Head, Link};
+use super::checkpoint::{self, Checkpointer, Progress};
 use super::entry::{Batch, COLUMNS, NewEvent, Row};
+use super::followed::Followed;
+use super::postings::{self, Change, Postings};
+use super::sync::{Group, Syncer};
+
+/// Groups under way: one that is synced, one that is written.
+const GROUPS: usize = 2;
 
 const INSERT: &str = "
     INSERT INTO events (seq, id, type, task_id, execution_id, producer, created_at, schema_version, payload, link)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
     ON CONFLICT (id) DO NOTHING";
+/// The log then begins behind this place, if it was there still.
+const START_BEHIND: &str = "
+    INSERT INTO start (one, seq, link) SELECT 1, seq, link FROM events WHERE seq = ?1
+    ON CONFLICT (one) DO UPDATE SET seq = excluded.seq, link = excluded.link";
+/// Runs that reach further stay; a reader passes over what is gone.
+const PRUNE_RUNS: &str = "
+    DELETE FROM runs WHERE last <= ?1
+    AND task_id IN (SELECT task_id FROM events WHERE seq <= ?1 AND task_id IS NOT NULL)";
+const PRUNE: &str = "DELETE FROM events WHERE seq <= ?1";
 /// Only ever rows of the transaction that is still open.
 const TAKE_BACK: &str = "DELETE FROM events WHERE seq > ?1";
 /// Changes nothing, but unlike an update to the same values goes through the disk.
@@ -35,6 +60,8 @@ pub(super) struct Job {
 pub(super) enum Work {
     /// Store these events, all or none.
     Append(Batch),
+    /// Delete the oldest events up to a place, and store the record of it.
+    Prune { through: u64, record: Batch },
     /// Write something, to see whether it can be done.
     Probe,
     /// Take no more work, and end when what was accepted is done.
@@ -47,41 +74,96 @@ pub(super) type Answer = Result<Vec<Receipt>, AppendError>;
 /// Owns the connection that writes.
 pub(crate) struct Writer {
     connection: Connection,
-    jobs: mpsc::Receiver<Job>,
-    head: watch::Sender<Head>,
+    jobs: tokio::sync::mpsc::Receiver<Job>,
+    /// The newest event that was committed; it may not be on disk yet.
+    head: Head,
+    syncer: Syncer,
+    committed: SyncSender<Group>,
+    free: Receiver<Group>,
+    checkpointer: Checkpointer,
+    progress: Progress,
+    postings: Arc<Mutex<Postings>>,
+    /// Whether somebody else folds the journal into the database.
+    leaves_journal: bool,
+    /// SQLite's locks on the database end when a file of it is closed, so this one outlives all
+    /// that writes.
+    database: File,
     /// Held, never read: while it lives no other process opens the log.
     _lock: File,
 }
 
-/// A transaction that is on disk.
-struct Committed {
-    head: Head,
-    answers: Vec<Answer>,
+/// The log's files, and two connections that may write.
+pub(super) struct Files {
+    pub(super) connection: Connection,
+    pub(super) for_checkpoints: Connection,
+    pub(super) database: File,
+    pub(super) journal: File,
+    pub(super) lock: File,
 }
 
 impl Writer {
     pub(super) fn new(
-        connection: Connection,
-        jobs: mpsc::Receiver<Job>,
-        lock: File,
+        files: Files,
+        jobs: tokio::sync::mpsc::Receiver<Job>,
+        followed: Arc<Followed>,
+        postings: Arc<Mutex<Postings>>,
     ) -> rusqlite::Result<(Self, watch::Receiver<Head>)> {
-        let (head, commits) = watch::channel(head(&connection)?);
-        Ok((Self { connection, jobs, head, _lock: lock }, commits))
+        let Files { connection, for_checkpoints, database, journal, lock } = files;
+        let head = newest(&connection)?;
+        *postings::lock(&postings) = Postings::load(&connection, head.seq)?;
+        let (durable, commits) = watch::channel(head);
+        let (committed, to_sync) = mpsc::sync_channel(GROUPS);
+        let (emptied, free) = mpsc::channel();
+        (0..GROUPS).for_each(|_| emptied.send(Group::default()).expect("the other end is here"));
+        let syncer = Syncer { journal, committed: to_sync, free: emptied, head: durable, followed };
+        let (checkpointer, progress) = Checkpointer::new(for_checkpoints);
+        let writer = Self {
+            connection,
+            jobs,
+            head,
+            syncer,
+            committed,
+            free,
+            checkpointer,
+            progress,
+            postings,
+            leaves_journal: false,
+            database,
+            _lock: lock,
+        };
+        Ok((writer, commits))
     }
 
-    /// Writes until it is told to close, or nobody is left who could ask.
-    pub(crate) fn run(mut self) {
-        let most = self.jobs.max_capacity();
-        let mut group = Vec::with_capacity(most);
-        while self.jobs.blocking_recv_many(&mut group, most) > 0 {
-            if group.iter().any(|job| matches!(job.work, Work::Close)) {
-                // What was accepted before is still handed out.
-                self.jobs.close();
-            }
-            self.write(&mut group);
+    /// Leaves folding the journal into the database to Litestream, which must have copied it away before.
+    pub(crate) fn leave_journal(&mut self) -> rusqlite::Result<()> {
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        self.progress.leave_journal();
+        self.leaves_journal = true;
+        Ok(())
+    }
+
+    /// Writes until it is told to close, or nobody is left who could ask, or it cannot go on.
+    pub(crate) fn run(self) {
+        let Self {
+            database, connection, jobs, head, syncer, committed, free, checkpointer, progress, postings, ..
+        } = self;
+        let ended = thread::scope(|threads| -> anyhow::Result<()> {
+            let committer = Committer { connection: &connection, jobs, head, committed, free, progress, postings };
+            let thread = |name: &str| thread::Builder::new().name(name.into());
+            thread("event-syncer").spawn_scoped(threads, || syncer.run())?;
+            thread("event-checkpointer").spawn_scoped(threads, || checkpointer.run(&database))?;
+            // At its end their channels close, and they finish what they have.
+            committer.run()?;
+            Ok(())
+        });
+        if let Err(error) = ended {
+            tracing::error!(error = format!("{error:#}"), "the event writer cannot begin");
+        }
+        if self.leaves_journal {
+            return;
         }
         // Leaves one file behind, unless a reader is still at work; then opening folds the rest in.
-        if let Err(error) = self.connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
+        if let Err(error) = connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
             tracing::warn!(%error, "the event log is closed with its journal beside it");
         }
     }
@@ -91,74 +173,219 @@ impl Writer {
     pub(super) fn limit_pages(&self, pages: u32) {
         self.connection.pragma_update(None, "max_page_count", pages).unwrap();
     }
+}
 
-    /// Carries out the group and gives every answer, after the sync.
-    fn write(&mut self, group: &mut Vec<Job>) {
+/// Carries out group after group.
+struct Committer<'a> {
+    connection: &'a Connection,
+    jobs: tokio::sync::mpsc::Receiver<Job>,
+    head: Head,
+    committed: SyncSender<Group>,
+    free: Receiver<Group>,
+    progress: Progress,
+    postings: Arc<Mutex<Postings>>,
+}
+
+impl Committer<'_> {
+    fn run(mut self) -> rusqlite::Result<()> {
+        let mut statements = Statements::prepare(self.connection)?;
+        let most = self.jobs.max_capacity();
+        let mut jobs = Vec::with_capacity(most);
+        // Room first: what comes while both groups are under way joins the next one. There is
+        // none any more once the syncer has failed.
+        while let Ok(group) = self.free.recv() {
+            if self.jobs.blocking_recv_many(&mut jobs, most) == 0 {
+                break;
+            }
+            if jobs.iter().any(|job| matches!(job.work, Work::Close)) {
+                // What was accepted before is still handed out.
+                self.jobs.close();
+            }
+            let group = self.write(&mut statements, &mut jobs, group);
+            if self.committed.send(group).is_err() {
+                break;
+            }
+            if self.progress.should_finish()
+                && let Err(error) = checkpoint::fold(self.connection)
+            {
+                tracing::warn!(%error, "the event journal cannot be folded into the database");
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries out the jobs in one transaction; their answers go into the group.
+    fn write(&mut self, statements: &mut Statements<'_>, jobs: &mut Vec<Job>, mut group: Group) -> Group {
         let began = Instant::now();
-        match self.commit(group) {
-            Ok(Committed { head, answers }) => {
-                count(group, head.seq - self.head.borrow().seq, began);
-                // Followers first: they read while the answers are still being handed out.
-                self.head.send_if_modified(|before| std::mem::replace(before, head) != head);
-                for (job, answer) in group.drain(..).zip(answers) {
-                    // Who hung up finds the events when asking again.
-                    job.answer.send(answer).ok();
-                }
+        match self.commit(statements, jobs) {
+            Ok((head, answers)) => {
+                count(jobs, head.seq - self.head.seq, began);
+                self.progress.add(jobs.iter().map(Job::bytes).sum());
+                self.head = head;
+                group.head = Some(head);
+                group.answers.extend(jobs.drain(..).zip(answers));
             }
             Err(error) => {
-                tracing::error!(%error, requests = group.len(), "the event log cannot be written; nothing was stored");
+                tracing::error!(%error, requests = jobs.len(), "the event log cannot be written; nothing was stored");
                 let answer = match error.sqlite_error_code() {
                     Some(ErrorCode::DiskFull) => AppendError::DiskFull,
                     _ => AppendError::Failed,
                 };
-                for job in group.drain(..) {
-                    job.answer.send(Err(answer)).ok();
+                group.answers.extend(jobs.drain(..).map(|job| (job, Err(answer))));
+            }
+        }
+        group
+    }
+
+    /// One transaction, which is taken back if anything but a request itself is at fault.
+    fn commit(&self, statements: &mut Statements<'_>, jobs: &[Job]) -> rusqlite::Result<(Head, Vec<Answer>)> {
+        let mut head = self.head;
+        let mut answers = Vec::with_capacity(jobs.len());
+        statements.begin.execute([])?;
+        let done = jobs.iter().try_for_each(|job| {
+            answers.push(match &job.work {
+                Work::Append(batch) => statements.append(batch, &mut head)?,
+                Work::Prune { through, record } => {
+                    prune(self.connection, *through)?;
+                    statements.append(record, &mut head)?
                 }
+                Work::Probe => self.connection.execute_batch(PROBE).map(|()| Ok(Vec::new()))?,
+                Work::Close => Ok(Vec::new()),
+            });
+            Ok(())
+        });
+        let indexed = done.and_then(|()| statements.index(&self.postings, head));
+        match indexed.and_then(|change| statements.commit.execute([]).map(|_| change)) {
+            Ok(change) => {
+                postings::lock(&self.postings).apply(change);
+                Ok((head, answers))
+            }
+            Err(error) => {
+                statements.places.clear();
+                // SQLite may have done so itself, as it does when the disk is full.
+                if !self.connection.is_autocommit() {
+                    statements.roll_back.execute([])?;
+                }
+                Err(error)
             }
         }
     }
+}
 
-    /// Carries out the group in one transaction, which is taken back if anything but a
-    /// request itself is at fault.
-    fn commit(&mut self, group: &[Job]) -> rusqlite::Result<Committed> {
-        let mut head = *self.head.borrow();
-        let mut answers = Vec::with_capacity(group.len());
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for job in group {
-            answers.push(match &job.work {
-                Work::Append(batch) => append(&transaction, batch, &mut head)?,
-                Work::Probe => transaction.execute_batch(PROBE).map(|()| Ok(Vec::new()))?,
-                Work::Close => Ok(Vec::new()),
-            });
+impl Job {
+    /// The task of each event that it stores.
+    pub(super) fn tasks(&self) -> impl Iterator<Item = TaskId> {
+        let events = match &self.work {
+            Work::Append(batch) | Work::Prune { record: batch, .. } => batch.events.as_slice(),
+            Work::Probe | Work::Close => &[],
+        };
+        events.iter().filter_map(|event| event.task_id)
+    }
+
+    fn bytes(&self) -> usize {
+        match &self.work {
+            Work::Append(batch) => batch.bytes(),
+            // The pages that it touches, roughly.
+            Work::Prune { .. } => 1024 * 1024,
+            Work::Probe | Work::Close => 0,
         }
-        transaction.commit()?;
-        Ok(Committed { head, answers })
     }
 }
 
-/// Stores the events of one request, all or none.
-fn append(transaction: &Connection, batch: &Batch, head: &mut Head) -> rusqlite::Result<Answer> {
-    let before = *head;
-    let mut receipts = Vec::with_capacity(batch.events.len());
-    for (index, (event, digest)) in batch.events.iter().zip(&batch.digests).enumerate() {
-        let next = head.then(*digest);
-        let receipt = if insert(transaction, event, next)? {
-            *head = next;
-            Receipt { id: event.id, seq: next.seq, duplicate: false }
-        } else if let Some(seq) = stored_as(transaction, event)? {
-            Receipt { id: event.id, seq, duplicate: true }
-        } else {
-            transaction.prepare_cached(TAKE_BACK)?.execute([before.seq])?;
-            *head = before;
-            return Ok(Err(AppendError::Conflict { index, id: event.id }));
-        };
-        receipts.push(receipt);
+/// What is done for each event, prepared once.
+struct Statements<'a> {
+    begin: Statement<'a>,
+    commit: Statement<'a>,
+    roll_back: Statement<'a>,
+    insert: Statement<'a>,
+    find: Statement<'a>,
+    take_back: Statement<'a>,
+    add_run: Statement<'a>,
+    /// Of the transaction that is open: the new events' tasks and places.
+    places: Vec<(TaskId, u64)>,
+}
+
+impl<'a> Statements<'a> {
+    fn prepare(connection: &'a Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            begin: connection.prepare("BEGIN IMMEDIATE")?,
+            commit: connection.prepare("COMMIT")?,
+            roll_back: connection.prepare("ROLLBACK")?,
+            insert: connection.prepare(INSERT)?,
+            find: connection.prepare(&format!("SELECT {COLUMNS} FROM events WHERE id = ?1"))?,
+            take_back: connection.prepare(TAKE_BACK)?,
+            add_run: connection.prepare(postings::ADD_RUN)?,
+            places: Vec::new(),
+        })
     }
-    Ok(Ok(receipts))
+
+    /// Stores the events of one request, all or none.
+    fn append(&mut self, batch: &Batch, head: &mut Head) -> rusqlite::Result<Answer> {
+        let before = *head;
+        let mut receipts = Vec::with_capacity(batch.events.len());
+        for (index, (event, digest)) in batch.events.iter().zip(&batch.digests).enumerate() {
+            let next = head.then(*digest);
+            let receipt = if self.insert(event, next)? {
+                *head = next;
+                self.places.extend(event.task_id.map(|task| (task, next.seq)));
+                Receipt { id: event.id, seq: next.seq, duplicate: false }
+            } else if let Some(seq) = self.stored_as(event)? {
+                Receipt { id: event.id, seq, duplicate: true }
+            } else {
+                self.take_back.execute([before.seq])?;
+                while self.places.pop_if(|(_, place)| *place > before.seq).is_some() {}
+                *head = before;
+                return Ok(Err(AppendError::Conflict { index, id: event.id }));
+            };
+            receipts.push(receipt);
+        }
+        Ok(Ok(receipts))
+    }
+
+    /// Writes down the runs that are due once the transaction has all its events.
+    fn index(&mut self, postings: &Mutex<Postings>, head: Head) -> rusqlite::Result<Change> {
+        let change = postings::lock(postings).plan(std::mem::take(&mut self.places), head.seq);
+        change.runs.iter().try_for_each(|run| postings::add_run(&mut self.add_run, run))?;
+        Ok(change)
+    }
+
+    /// Whether the event's id was free.
+    fn insert(&mut self, event: &NewEvent, place: Head) -> rusqlite::Result<bool> {
+        let NewEvent { id, kind, task_id, execution_id, producer, created_at, schema_version, payload } = event;
+        let inserted = self.insert.execute(params![
+            place.seq,
+            id.uuid().as_bytes(),
+            kind,
+            task_id.map(|id| Uuid::into_bytes(id.uuid())),
+            execution_id.map(|id| Uuid::into_bytes(id.uuid())),
+            producer,
+            created_at.timestamp_micros(),
+            schema_version,
+            payload,
+            place.link.as_bytes(),
+        ])?;
+        Ok(inserted == 1)
+    }
+
+    /// The place of the event if the one that has its id is the same.
+    fn stored_as(&mut self, event: &NewEvent) -> rusqlite::Result<Option<u64>> {
+        self.find.query_row([event.id.uuid().as_bytes()], |row| {
+            let stored = Row::read(row)?;
+            Ok(stored.is_same_as(event).then_some(stored.seq))
+        })
+    }
+}
+
+/// The oldest events go, and the log begins behind them.
+fn prune(transaction: &Connection, through: u64) -> rusqlite::Result<()> {
+    transaction.prepare_cached(START_BEHIND)?.execute([through])?;
+    transaction.prepare_cached(PRUNE_RUNS)?.execute([through])?;
+    transaction.prepare_cached(PRUNE)?.execute([through])?;
+    Ok(())
 }
 
 /// The newest event's place; where old events were deleted and none is left, the last one's.
-fn head(connection: &Connection) -> rusqlite::Result<Head> {
+fn newest(connection: &Connection) -> rusqlite::Result<Head> {
     const NEWEST: &str = "
         SELECT seq, link FROM (SELECT seq, link FROM events ORDER BY seq DESC LIMIT 1)
         UNION ALL SELECT seq, link FROM start
@@ -171,38 +398,8 @@ fn head(connection: &Connection) -> rusqlite::Result<Head> {
     }
 }
 
-/// Whether the event's id was free.
-fn insert(transaction: &Connection, event: &NewEvent, place: Head) -> rusqlite::Result<bool> {
-    let NewEvent { id, kind, task_id, execution_id, producer, created_at, schema_version, payload } = event;
-    let inserted = transaction.prepare_cached(INSERT)?.execute(params![
-        place.seq,
-        id.uuid().as_bytes(),
-        kind,
-        task_id.map(|id| Uuid::into_bytes(id.uuid())),
-        execution_id.map(|id| Uuid::into_bytes(id.uuid())),
-        producer,
-        created_at.timestamp_micros(),
-        schema_version,
-        payload,
-        place.link.as_bytes(),
-    ])?;
-    Ok(inserted == 1)
-}
-
-/// The place of the event if the one that has its id is the same.
-fn stored_as(transaction: &Connection, event: &NewEvent) -> rusqlite::Result<Option<u64>> {
-    let mut statement = transaction.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE id = ?1"))?;
-    statement.query_row([event.id.uuid().as_bytes()], |row| {
-        let stored = Row::read(row)?;
-        Ok(stored.is_same_as(event).then_some(stored.seq))
-    })
-}
-
-fn count(group: &[Job], events: u64, began: Instant) {
-    let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+fn count(jobs: &[Job], events: u64, began: Instant) {
     metrics::counter!("event_store_events_appended_total").increment(events);
-    metrics::counter!("event_store_commits_total").increment(1);
-    metrics::counter!("event_store_commit_micros_total").increment(micros);
-    metrics::counter!("event_store_commit_requests_total").increment(group.len() as u64);
-    metrics::gauge!("event_store_group_size").set(group.len() as f64);
+    metrics::histogram!("event_store_commit_seconds").record(began.elapsed());
+    metrics::histogram!("event_store_group_requests").record(jobs.len() as f64);
 }

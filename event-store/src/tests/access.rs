@@ -9,6 +9,7 @@ use wire::problem::{CONTENT_TYPE, Problem};
 use wire::signature::{HEADER_ID, HEADER_KEY_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP, Key};
 
 use super::world::{DEADLINE, Place, World, event, key, now, over_both_engines, signer, task};
+use crate::Ungranted;
 
 over_both_engines! {
     only_what_the_key_signed_lately_gets_in,
@@ -86,7 +87,7 @@ async fn a_repeated_write_is_a_retry_unless_its_body_changed(place: Place) {
 async fn a_machine_writes_its_own_events_and_reads_none(place: Place) {
     let world = World::start(&place).await;
     let (machine, id) = world.machine(7);
-    let own = Event { producer: id.clone(), ..event(1) };
+    let own = Event { producer: id.clone(), task_id: None, ..event(1) };
     machine.append(std::slice::from_ref(&own)).await.expect("its own");
     let foreign = machine.append(&[own, event(2)]).await.expect_err("another's");
     assert_eq!((foreign.status(), foreign.code()), (Some(403), Some("wrong_producer")));
@@ -100,10 +101,14 @@ async fn a_machine_writes_its_own_events_and_reads_none(place: Place) {
 
 async fn the_previous_secret_is_accepted_while_it_is_replaced(place: Place) {
     let previous = Key::from_bytes([9; 32]);
-    let world = World::start_with(&place, Some(previous.clone())).await;
+    let world = World::start_with(&place, Some(previous.clone()), Ungranted::Refused).await;
     let late = EventStore::new(&world.base, signer(previous, None, &world.clock));
     late.append(&[event(1)]).await.expect("the previous secret");
     world.store.append(&[event(2)]).await.expect("the current secret");
+    assert_eq!(late.feed(0, 10).await.expect("reads with the previous secret").events.len(), 2);
+    late.follow(None, 0).await.expect("follows with the previous secret");
+    let neither = EventStore::new(&world.base, signer(Key::from_bytes([8; 32]), None, &world.clock));
+    assert_eq!(neither.feed(0, 10).await.expect_err("is neither").code(), Some("signature_wrong"));
     world.stop().await;
 }
 

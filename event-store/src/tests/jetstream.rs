@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_nats::jetstream::{self, stream::Stream};
 use client::events::EventStore;
 use futures_util::future::join_all;
-use kit::Vars;
+use kit::{Clock, Vars};
 use wire::event::Event;
 
 use super::nats::{self, Server};
-use super::world::{DEADLINE, Place, World, event, next, now, until};
+use super::world::{DEADLINE, Place, World, config, event, next, now, until};
 use crate::engine::EngineConfig;
 use crate::log::{Head, Log};
 
@@ -185,7 +185,10 @@ async fn a_node_of_three_that_dies_takes_nothing_with_it() {
     let engine = nats::engine(&urls, Some(3), &mut Vars::default());
     let places = [Place::on(engine.clone()), Place::on(engine)];
     // The servers take a moment to agree on who leads.
-    let first = until("three servers find each other", async || World::try_start(&places[0], None).await.ok()).await;
+    let first = until("three servers find each other", async || {
+        World::try_start(config(&places[0]), Clock::manual(now())).await.ok()
+    })
+    .await;
     let worlds = [first, World::start(&places[1]).await];
     let (acknowledged, stores) = (AtomicU64::new(0), worlds.each_ref().map(|world| world.store.clone()));
     let (_, stream) = stream(&urls).await;
@@ -257,7 +260,7 @@ async fn a_directory_that_is_no_copy_of_the_stream_is_refused() {
 }
 
 async fn assert_refused(place: &Place, expect: &str) {
-    let error = World::try_start(place, None).await.err().expect("does not start").to_string();
+    let error = World::try_start(config(place), Clock::manual(now())).await.err().expect("does not start").to_string();
     assert!(error.contains(expect), "{expect}: {error}");
 }
 

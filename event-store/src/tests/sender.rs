@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use client::events::EventStore;
-use client::sender::{Limits, Sender};
+use client::sender::{Flushed, Limits, Sender};
 use futures_util::FutureExt;
 use kit::{Chance, Tasks};
 use tempfile::TempDir;
@@ -12,6 +12,7 @@ use wire::signature::Key;
 
 use super::world::{DEADLINE, Place, World, event, over_both_engines, signer};
 
+mod granted;
 mod interleavings;
 
 over_both_engines! {
@@ -32,14 +33,14 @@ async fn events_wait_while_the_store_is_away_and_go_to_the_next_one(place: Place
     let world = World::start(&place).await;
     let sender = open(spool.path(), world.store.clone(), &tasks);
     sender.send(event(1)).await;
-    assert!(sender.flush(DEADLINE).await);
+    assert_eq!(sender.flush(DEADLINE).await, Flushed::Delivered);
     world.stop().await;
     for number in 2..10 {
         sender.send(event(number)).await;
     }
     let world = World::start(&place).await;
     sender.redirect(world.store.clone());
-    assert!(sender.flush(DEADLINE).await);
+    assert_eq!(sender.flush(DEADLINE).await, Flushed::Delivered);
     assert!(world.stored().await.into_iter().eq(1..10));
     tasks.stop_within(DEADLINE).await.unwrap();
     world.stop().await;
@@ -57,7 +58,7 @@ async fn an_event_that_is_refused_for_good_is_set_aside_and_holds_up_no_other(pl
         sender.send(Event { kind: kind.into(), ..event(number) }).await;
     }
     sender.redirect(world.store.clone());
-    assert!(sender.flush(DEADLINE).await);
+    assert_eq!(sender.flush(DEADLINE).await, Flushed::Delivered);
     assert_eq!(world.stored().await, [5, 1, 2, 3, 4, 6, 8, 9]);
     let rejected = std::fs::read_to_string(spool.path().join("rejected.jsonl")).unwrap();
     let rejected: Vec<&str> = rejected.lines().collect();
@@ -75,7 +76,7 @@ async fn a_wrong_key_keeps_events_until_the_right_one_is_given(place: Place) {
     let sender = open(spool.path(), wrong, &tasks);
     sender.send(event(1)).await;
     sender.redirect(world.store.clone());
-    assert!(sender.flush(DEADLINE).await);
+    assert_eq!(sender.flush(DEADLINE).await, Flushed::Delivered);
     assert_eq!(world.stored().await, [1]);
     assert!(!spool.path().join("rejected.jsonl").exists());
     tasks.stop_within(DEADLINE).await.unwrap();
@@ -94,8 +95,36 @@ async fn a_full_spool_makes_the_producer_wait_and_loses_nothing(place: Place) {
     for number in first_that_waits..100 {
         tokio::time::timeout(DEADLINE, sender.send(event(number))).await.expect("room comes");
     }
-    assert!(sender.flush(DEADLINE).await);
+    assert_eq!(sender.flush(DEADLINE).await, Flushed::Delivered);
     assert!(world.stored().await.into_iter().eq(0..100));
     tasks.stop_within(DEADLINE).await.unwrap();
     world.stop().await;
+}
+
+#[tokio::test]
+async fn what_waits_at_a_full_spool_is_kept_when_the_process_ends() {
+    for end in [|_: &Sender, tasks: &Tasks| tasks.stop(), |sender: &Sender, _: &Tasks| sender.lift_bound()] {
+        let (place, spool, tasks) = (Place::sqlite(), TempDir::new().unwrap(), Tasks::new());
+        let world = World::start(&place).await;
+        let limits = Limits { spool_bytes: 1_000, ..LIMITS };
+        let nowhere = EventStore::new("http://127.0.0.1:9", signer(super::world::key(), None, &world.clock));
+        let sender = Sender::open(spool.path(), nowhere, limits, Chance::seeded(1), &tasks).expect("opens");
+        let waits = |number: &u64| sender.send(event(*number)).now_or_never().is_none();
+        let first_that_waits = (0..100).find(waits).expect("the spool fills up");
+        let mut waiting = Box::pin(sender.send(event(first_that_waits)));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        end(&sender, &tasks);
+        tokio::time::timeout(DEADLINE, waiting).await.expect("it goes over the bound");
+        for number in first_that_waits + 1..100 {
+            sender.send(event(number)).now_or_never().expect("nothing waits any more");
+        }
+        tasks.stop_within(DEADLINE).await.unwrap();
+        drop(sender);
+        let tasks = Tasks::new();
+        let sender = open(spool.path(), world.store.clone(), &tasks);
+        assert_eq!(sender.flush(DEADLINE).await, Flushed::Delivered);
+        assert!(world.stored().await.into_iter().eq(0..100));
+        tasks.stop_within(DEADLINE).await.unwrap();
+        world.stop().await;
+    }
 }

@@ -1,5 +1,6 @@
 //! A running event store and everybody who talks to it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -15,7 +16,8 @@ use wire::signature::Key;
 #[cfg(feature = "jetstream")]
 use super::nats::Server;
 use crate::engine::EngineConfig;
-use crate::{Config, StartError};
+use crate::serve::Limits;
+use crate::{Amount, Config, Marks, StartError, Ungranted};
 
 /// Nothing in a test takes longer unless it is broken.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
@@ -120,35 +122,56 @@ macro_rules! over_both_engines {
 }
 pub(super) use over_both_engines;
 
+/// Everything as usual, in this place. Whatever room there is where the tests run is enough.
+pub(super) fn config(place: &Place) -> Config {
+    let marks = Marks { warn: Amount::Bytes(0), stop: Amount::Bytes(0) };
+    Config { marks, engine: place.engine.clone(), ..Config::new(place.data.path().to_owned(), key()) }
+}
+
 /// An event store on a free port.
 pub(super) struct World {
     pub(super) base: String,
+    pub(super) address: SocketAddr,
     pub(super) clock: Clock,
     pub(super) store: EventStore,
-    tasks: Tasks,
+    pub(super) tasks: Tasks,
 }
 
 impl World {
     pub(super) async fn start(place: &Place) -> Self {
-        Self::start_with(place, None).await
+        Self::start_as(config(place)).await
     }
 
-    pub(super) async fn start_with(place: &Place, previous_secret: Option<Key>) -> Self {
-        Self::try_start(place, previous_secret).await.expect("starts")
+    pub(super) async fn start_with(place: &Place, previous_secret: Option<Key>, ungranted: Ungranted) -> Self {
+        Self::start_as(Config { previous_secret, ungranted, ..config(place) }).await
     }
 
-    pub(super) async fn try_start(place: &Place, previous_secret: Option<Key>) -> Result<Self, StartError> {
+    pub(super) async fn start_within(place: &Place, limits: Limits) -> Self {
+        Self::start_as(Config { limits, ..config(place) }).await
+    }
+
+    pub(super) async fn start_as(config: Config) -> Self {
+        Self::start_at(config, Clock::manual(now())).await
+    }
+
+    pub(super) async fn start_at(config: Config, clock: Clock) -> Self {
+        let needs_time = !matches!(config.engine, EngineConfig::Sqlite);
+        let world = Self::try_start(config, clock).await.expect("starts");
+        if needs_time {
+            world.is_ready().await;
+        }
+        world
+    }
+
+    pub(super) async fn try_start(config: Config, clock: Clock) -> Result<Self, StartError> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
-        let base = format!("http://{}", listener.local_addr().expect("bound"));
-        let (clock, tasks) = (Clock::manual(now()), Tasks::new());
-        let config =
-            Config { data: place.data.path().to_owned(), secret: key(), previous_secret, engine: place.engine.clone() };
+        let address = listener.local_addr().expect("bound");
+        let base = format!("http://{address}");
+        let tasks = Tasks::new();
         let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
         crate::start(config, listener, clock.clone(), Some(metrics), &tasks).await?;
         let store = EventStore::new(&base, signer(key(), None, &clock));
-        let world = Self { base, clock, store, tasks };
-        world.is_ready().await;
-        Ok(world)
+        Ok(Self { base, address, clock, store, tasks })
     }
 
     /// Returns once the store takes writes.

@@ -131,7 +131,7 @@ mod tests {
             idle_timeout_seconds: None,
         };
         let execution_id = ExecutionId::from(uuid::Uuid::from_u128(number.into()));
-        Lease { execution_id, task_id: TaskId::from(uuid::Uuid::nil()), fence: number.into(), spec }
+        Lease { execution_id, task_id: TaskId::from(uuid::Uuid::nil()), fence: number.into(), spec, grant: None }
     }
 
     #[test]

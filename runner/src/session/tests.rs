@@ -176,9 +176,32 @@ async fn a_lease_is_begun_told_and_completed_and_the_batch_is_saved() {
 }
 
 #[tokio::test]
+async fn the_grant_of_a_lease_goes_with_its_events_and_an_older_control_plane_gives_none() {
+    for grant in [Some("v1.of-this.lease"), None] {
+        let control = Control::new(|_| ()).await;
+        let remote = Remote::new().await;
+        let mut lease = control.scene.lease(&remote, None, &["true"]);
+        lease.grant = grant.map(str::to_owned);
+        control.answer_worker("next", [execute(&lease), wait()]).await;
+        control.answer_worker("heartbeat", [ok(HeartbeatReply::default())]).await;
+        control.answer_worker("executions/.*", [ok(())]).await;
+        control.run_until("/complete", 1).await.expect("stopped");
+        assert_eq!(control.completion().await.outcome, Outcome::Succeeded);
+        let requests = control.server.received_requests().await.expect("recorded");
+        let of_events = requests.iter().filter(|request| request.url.path() == "/v1/events");
+        let sent: Vec<Vec<&str>> = of_events
+            .map(|request| request.headers.get_all(wire::grant::HEADER))
+            .map(|values| values.iter().map(|value| value.to_str().expect("text")).collect())
+            .collect();
+        assert!(!sent.is_empty() && sent.iter().all(|grants| *grants == Vec::from_iter(grant)), "{sent:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_cancelled_execution_is_ended_and_reported_as_such() {
     let control = Control::new(|_| ()).await;
-    let lease = control.scene.lease(&Remote::new().await, None, &["sleep", "600"]);
+    let remote = Remote::new().await;
+    let lease = control.scene.lease(&remote, None, &["sleep", "600"]);
     let cancel = ok(Instruction::Cancel { execution_id: lease.execution_id });
     control.answer_worker("next", [execute(&lease), cancel, wait()]).await;
     control.answer_worker("heartbeat", [ok(HeartbeatReply::default())]).await;
@@ -251,4 +274,47 @@ async fn a_forgotten_machine_gives_up() {
     let error = ended.expect_err("gives up").to_string();
     assert!(error.contains("has not answered"), "{error}");
     assert!(!error.contains("the-machine-token"));
+}
+
+#[tokio::test]
+async fn an_end_is_not_told_while_its_events_are_in_memory_only() {
+    let change = |config: &mut Config| {
+        config.limits.flush = Duration::from_millis(20);
+        config.limits.spool_bytes = 300;
+    };
+    let control = Control::new(change).await;
+    let busy = || ResponseTemplate::new(503);
+    Mock::given(path("/v1/events")).respond_with(busy()).up_to_n_times(1).with_priority(1).mount(&control.server).await;
+    control.on("GET", "^/health$", InTurn::of((0..6).map(|turn| if turn < 5 { busy() } else { ok(()) }))).await;
+    let remote = Remote::new().await;
+    let lease = control.scene.lease(&remote, None, &["true"]);
+    control.answer_worker("next", [execute(&lease), wait()]).await;
+    control.answer_worker("heartbeat", [ok(HeartbeatReply::default())]).await;
+    control.answer_worker("executions/.*", [ok(())]).await;
+    control.run_until("/complete", 1).await.expect("stopped");
+    let requests = control.server.received_requests().await.expect("recorded");
+    let place = |word: &str, route: &str| {
+        let is_it = |r: &Request| r.url.path().ends_with(route) && String::from_utf8_lossy(&r.body).contains(word);
+        requests.iter().rposition(is_it).expect("it was told")
+    };
+    assert!(place("execution.finished", "/v1/events") < place("", "/complete"));
+}
+
+#[tokio::test]
+async fn what_was_told_before_the_stop_is_in_the_spool_after_it() {
+    let (directory, tasks) = (tempfile::tempdir().expect("a directory"), Tasks::new());
+    let machine = wire::id::MachineId::from(uuid::Uuid::from_u128(1));
+    let (recorder, entries) = crate::record::Recorder::new(machine, Clock::system(), Chance::system());
+    let signer =
+        Signer { key: Key::from_bytes([7; 32]), key_id: None, clock: Clock::system(), chance: Chance::system() };
+    let nowhere = EventStore::new("http://127.0.0.1:9", signer);
+    let limits = sender::Limits { spool_bytes: 1_000, batch_events: 10, batch_bytes: 10_000 };
+    let sender = Sender::open(directory.path(), nowhere, limits, Chance::system(), &tasks).expect("opens");
+    for number in 0..100 {
+        recorder.tell(None, "test", &number).await;
+    }
+    tasks.spawn("events", deliver(entries, sender, tasks.clone()));
+    tasks.stop_within(PATIENCE).await.expect("ends");
+    let spooled = std::fs::read_to_string(directory.path().join(format!("{:020}.jsonl", 0))).expect("spooled");
+    assert_eq!(spooled.lines().count(), 100);
 }

@@ -58,6 +58,21 @@ pub fn shell_offences(tree: &Tree) -> Vec<Offence> {
     offences
 }
 
+/// Where the control plane would tell the event store something past its outbox, so that a crash
+/// between a change and its news would lose the news (row T-7.9e). Only `signals` delivers.
+pub fn publish_offences(tree: &Tree) -> Vec<Offence> {
+    let mut offences = Vec::new();
+    let publishers = |path: &str| path.starts_with("control-plane/") && !path.starts_with("control-plane/signals/");
+    for file in tree.of_kind("rs").filter(|file| publishers(&file.path) && file.text.contains("EventStore")) {
+        let source = RustSource::of(file);
+        for (line, code) in source.lines().filter(|(line, code)| !source.is_test(*line) && has_call(code, "append")) {
+            let cure = format!("`{}` goes past the outbox: push it there, in the change's transaction", code.trim());
+            offences.push(Offence::at(&file.path, line, cure));
+        }
+    }
+    offences
+}
+
 /// A call of something named sleep; its definition is none.
 fn sleeps(code: &str) -> bool {
     !code.contains("fn sleep") && SLEEPS.iter().any(|name| has_call(code, name))
@@ -71,6 +86,15 @@ mod tests {
     fn check(rule: fn(&Tree) -> Vec<Offence>, path: &str, code: &str, expect: usize) {
         let found = rule(&Tree::of(&[(path, code)]));
         assert_eq!(found.len(), expect, "{code}: {found:?}");
+    }
+
+    #[test]
+    fn news_that_go_past_the_outbox_are_found() {
+        let code = "fn f(store: &EventStore) { store.append(&[event]).await }";
+        check(publish_offences, "control-plane/work/src/a.rs", code, 1);
+        check(publish_offences, "control-plane/signals/src/a.rs", code, 0);
+        check(publish_offences, "runner/src/a.rs", code, 0);
+        check(publish_offences, "control-plane/work/src/a.rs", "fn f(all: &mut Vec<u8>) { all.append(more) }", 0);
     }
 
     #[test]

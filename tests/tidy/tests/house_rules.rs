@@ -72,6 +72,11 @@ fn nothing_unfinished_enters_and_no_test_sleeps() {
 }
 
 #[test]
+fn the_outbox_is_the_only_way_out() {
+    hold_in_tree(words::publish_offences);
+}
+
+#[test]
 fn no_shell_stands_between_us_and_a_process() {
     hold_in_tree(words::shell_offences);
 }

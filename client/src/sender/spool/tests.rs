@@ -108,6 +108,22 @@ fn lines_that_a_power_cut_took_do_not_stop_those_that_follow() {
 }
 
 #[test]
+fn a_hole_with_nothing_behind_it_is_passed_over() {
+    let directory = TempDir::new().unwrap();
+    let (spool, _) = open(&directory);
+    append(&spool, &["one", "two"]);
+    spool.acknowledge(8).unwrap();
+    drop(spool);
+    // The power takes a line, and after another restart the cursor is lost as well.
+    fs::write(segment(directory.path(), 0), "one\n").unwrap();
+    drop(open(&directory));
+    fs::remove_file(directory.path().join("cursor")).unwrap();
+    let (spool, acknowledged) = open(&directory);
+    assert_eq!(read_all(&spool, acknowledged, 9, 99), [vec!["one"], vec![]]);
+    assert_eq!(spool.read(spool.end(), 9, 99).unwrap(), None);
+}
+
+#[test]
 fn a_full_spool_takes_no_more_until_something_was_acknowledged() {
     let directory = TempDir::new().unwrap();
     let (spool, _) = open(&directory);

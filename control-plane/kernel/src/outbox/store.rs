@@ -16,7 +16,8 @@ crate::sql! {
     PROCESSED: "UPDATE outbox SET processed_at = $2 WHERE id = $1 AND processed_at IS NULL";
     FAILED: "UPDATE outbox SET retry_count = retry_count + 1 WHERE processed_at IS NULL AND id = $1";
     PRUNE: "DELETE FROM outbox WHERE processed_at < $1";
-    BACKLOG: "SELECT count(*) FROM outbox WHERE processed_at IS NULL AND refused_at IS NULL";
+    BACKLOG: "SELECT count(*), CAST(coalesce(max(retry_count), 0) AS BIGINT) FROM outbox \
+              WHERE processed_at IS NULL AND refused_at IS NULL";
     REFUSED: "UPDATE outbox SET refused_at = $2 WHERE id = $1 AND processed_at IS NULL";
 }
 
@@ -67,10 +68,19 @@ pub async fn prune(tx: &mut Tx, before: DateTime<Utc>) -> Result<u64> {
     Ok(execute!(tx, PRUNE, before)?)
 }
 
-/// How many entries nobody has been told yet.
-pub async fn backlog(tx: &mut Tx) -> Result<i64> {
-    let (count,) = fetch_one!(tx, (i64,), BACKLOG)?;
-    Ok(count)
+/// What nobody has been told yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// Entries.
+    pub entries: i64,
+    /// How often one of them was tried in vain, at most.
+    pub retries: i64,
+}
+
+/// How much nobody has been told yet.
+pub async fn backlog(tx: &mut Tx) -> Result<Backlog> {
+    let (entries, retries) = fetch_one!(tx, (i64, i64), BACKLOG)?;
+    Ok(Backlog { entries, retries })
 }
 
 #[derive(sqlx::FromRow)]

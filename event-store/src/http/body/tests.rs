@@ -9,6 +9,11 @@ fn in_pieces(pieces: &[&'static [u8]]) -> Body {
     Body::from_stream(futures_util::stream::iter(pieces))
 }
 
+/// As the handler does it, with time enough.
+async fn read(body: Body, memory: &Arc<Semaphore>) -> Result<Received, Refusal> {
+    super::read(body, memory, Duration::from_secs(30)).await
+}
+
 fn memory(bytes: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(bytes))
 }

@@ -42,7 +42,7 @@ fn a_failing_migration_leaves_schema_and_version_untouched() {
     migrate(&mut connection, MIGRATIONS, now()).unwrap();
     let before = dump(&connection);
     let up = "ALTER TABLE events ADD COLUMN extra TEXT; SELECT nonsense;";
-    let broken = [Migration { version: known(MIGRATIONS) + 1, name: "broken", up, then: None, down: "" }];
+    let broken = [Migration { version: known(MIGRATIONS) + 1, name: "broken", up, then: None, down: "", loses: "" }];
     assert!(matches!(migrate(&mut connection, &broken, now()), Err(MigrateError::Sqlite(_))));
     assert_eq!(dump(&connection), before);
 }
@@ -53,7 +53,7 @@ fn a_newer_database_is_refused() {
     migrate(&mut connection, MIGRATIONS, now()).unwrap();
     connection.execute("INSERT INTO schema_migrations VALUES (7, 'of the future', 0)", []).unwrap();
     let refused = migrate(&mut connection, MIGRATIONS, now());
-    assert!(matches!(refused, Err(MigrateError::Newer { found: 7, known: 2 })));
+    assert!(matches!(refused, Err(MigrateError::Newer { found: 7, known: 3 })));
 }
 
 #[test]
@@ -92,9 +92,33 @@ fn events_of_before_the_chain_are_linked() {
 }
 
 #[test]
-fn one_tasks_events_are_found_by_their_index() {
+fn one_tasks_runs_are_found_by_their_key() {
     let mut connection = Connection::open_in_memory().unwrap();
     migrate(&mut connection, MIGRATIONS, now()).unwrap();
+    let query = "EXPLAIN QUERY PLAN SELECT places FROM runs WHERE task_id = ?1 AND last > ?2 ORDER BY last";
+    let plan: String = connection.query_row(query, params![[0_u8; 16], 0], |row| row.get(3)).unwrap();
+    assert_eq!(plan, "SEARCH runs USING PRIMARY KEY (task_id=? AND last>?)");
+}
+
+#[test]
+fn events_of_before_the_runs_are_in_runs_and_come_back_into_the_index() {
+    let mut connection = Connection::open_in_memory().unwrap();
+    migrate(&mut connection, &MIGRATIONS[..2], now()).unwrap();
+    let insert = "INSERT INTO events VALUES (?1, ?2, 'test', ?3, NULL, 'tests', 0, 1, '{}', x'')";
+    for seq in 1..=7_u8 {
+        let task = (seq != 4).then_some([seq % 2; 16]);
+        connection.execute(insert, params![seq, [seq; 16], task]).unwrap();
+    }
+    migrate(&mut connection, MIGRATIONS, now()).unwrap();
+    let mut statement = connection.prepare("SELECT task_id, last, places FROM runs").unwrap();
+    let row =
+        |row: &rusqlite::Row<'_>| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, u64>(1)?, row.get::<_, Vec<u8>>(2)?));
+    let runs: Vec<_> = statement.query_map([], row).unwrap().map(Result::unwrap).collect();
+    drop(statement);
+    let places: Vec<_> = runs.iter().map(|(_, _, places)| postings::unpack(places).unwrap()).collect();
+    assert_eq!((runs[0].0, runs[0].1, runs[1].0, runs[1].1), ([0; 16], 6, [1; 16], 7));
+    assert_eq!(places, [vec![2, 6], vec![1, 3, 5, 7]]);
+    revert(&mut connection, MIGRATIONS, 2).unwrap();
     let query = "EXPLAIN QUERY PLAN SELECT * FROM events WHERE seq > ?1 AND task_id = ?2 ORDER BY seq LIMIT 10";
     let plan: String = connection.query_row(query, params![0, [0_u8; 16]], |row| row.get(3)).unwrap();
     assert!(plan.contains("events_by_task (task_id=? AND seq>?)"), "{plan}");
