@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params};
 use wire::event::Receipt;
 use wire::id::EventId;
 
@@ -14,8 +14,9 @@ impl Log {
     /// The receipts of a batch whose every event is stored; nothing while one is not. An id that
     /// is taken by other content, in the log or in the batch, is a conflict either way.
     pub(crate) async fn known(&self, batch: &Arc<Batch>) -> Result<Option<Vec<Receipt>>, AppendError> {
-        let batch = batch.clone();
-        let found = self.readers.ask(move |connection| look_up(connection, &batch.events)).await;
+        // What is behind the head is not on disk yet, and may never be.
+        let (batch, newest) = (batch.clone(), self.head().seq);
+        let found = self.readers.ask(move |connection| look_up(connection, &batch.events, newest)).await;
         found.unwrap_or_else(|error| {
             tracing::error!(error = &error as &dyn std::error::Error, "whether events are known cannot be told");
             Err(AppendError::Failed)
@@ -26,12 +27,14 @@ impl Log {
 fn look_up(
     connection: &Connection,
     events: &[NewEvent],
+    newest: u64,
 ) -> rusqlite::Result<Result<Option<Vec<Receipt>>, AppendError>> {
-    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE id = ?1"))?;
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE id = ?1 AND seq <= ?2"))?;
     let mut receipts = Vec::with_capacity(events.len());
     let mut new: HashMap<EventId, &NewEvent> = HashMap::new();
     for (index, event) in events.iter().enumerate() {
-        let stored = statement.query_row([event.id.uuid().as_bytes()], |row| {
+        let stored = statement.query_row(params![event.id.uuid().as_bytes(), newest], |row| {
             let stored = Row::read(row)?;
             Ok((stored.seq, stored.is_same_as(event)))
         });
