@@ -5,6 +5,7 @@ mod help;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 
 use clap::{Parser, Subcommand};
 use event_store::Config;
@@ -45,8 +46,14 @@ enum Command {
     Migrate(Migrate),
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<ExitCode> {
+fn main() -> anyhow::Result<ExitCode> {
+    // One processor is the log's, whose threads are none of the runtime's.
+    let workers = thread::available_parallelism().map_or(1, |processors| processors.get().saturating_sub(1).max(1));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
+    runtime.block_on(run())
+}
+
+async fn run() -> anyhow::Result<ExitCode> {
     let Cli { arguments, json, command } = Cli::parse();
     let vars = Vars::from_process();
     let Some(command) = command else {

@@ -6,7 +6,6 @@
 //! takes nothing back that anybody has seen.
 
 use std::fs::File;
-use std::io;
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
@@ -25,43 +24,46 @@ pub(super) struct Group {
     pub(super) answers: Vec<(Job, Answer)>,
 }
 
-/// Owns the journal's file.
+/// The journal's file, and those who wait for it.
 pub(super) struct Syncer {
     pub(super) journal: File,
-    pub(super) committed: mpsc::Receiver<Group>,
-    /// Emptied groups go back to the writer, which begins none without.
-    pub(super) free: mpsc::Sender<Group>,
     pub(super) head: watch::Sender<Head>,
     pub(super) followed: Arc<Followed>,
 }
 
+/// The journal may or may not have been synced: nobody can say what is on disk.
+#[derive(Debug)]
+pub(super) struct SyncFailed;
+
 impl Syncer {
-    /// Runs until the writer ends. After a failed sync nobody can say what is on disk, so it
-    /// answers nothing more and ends: a restart reads what is really there.
-    pub(super) fn run(self) {
-        while let Ok(mut group) = self.committed.recv() {
-            if let Err(error) = self.sync() {
-                tracing::error!(%error, "the event journal cannot be synced; nothing is promised about its end");
-                return;
-            }
-            // Followers first: they read while the answers are still being handed out.
-            if let Some(head) = group.head.take() {
-                self.head.send_if_modified(|before| std::mem::replace(before, head) != head);
-                self.followed.announce(head.seq, group.answers.iter().flat_map(|(job, _)| job.tasks()));
-            }
-            for (job, answer) in group.answers.drain(..) {
-                // Who hung up finds the events when asking again.
-                job.answer.send(answer).ok();
-            }
+    /// Syncs and answers the groups that come, until the writer ends or a sync fails. Each goes
+    /// back empty to the writer, which begins none without.
+    pub(super) fn run(&self, committed: &mpsc::Receiver<Group>, empty: &mpsc::Sender<Group>) {
+        while let Ok(group) = committed.recv() {
+            let Ok(group) = self.complete(group) else { return };
             // An error means that the writer has ended; what it handed over is still answered.
-            self.free.send(group).ok();
+            empty.send(group).ok();
         }
     }
 
-    fn sync(&self) -> io::Result<()> {
+    /// Syncs the journal, then publishes the group and gives its answers; none of that when the
+    /// sync fails. The group comes back empty. Groups must come in the order of their commits.
+    pub(super) fn complete(&self, mut group: Group) -> Result<Group, SyncFailed> {
         let began = Instant::now();
-        self.journal.sync_data()?;
+        if let Err(error) = self.journal.sync_data() {
+            tracing::error!(%error, "the event journal cannot be synced; nothing is promised about its end");
+            return Err(SyncFailed);
+        }
         metrics::histogram!("event_store_sync_seconds").record(began.elapsed());
-        Ok(())
+        // Followers first: they read while the answers are still being handed out.
+        if let Some(head) = group.head.take() {
+            self.head.send_if_modified(|before| std::mem::replace(before, head) != head);
+            self.followed.announce(head.seq, group.answers.iter().flat_map(|(job, _)| job.tasks()));
+        }
+        for (job, answer) in group.answers.drain(..) {
+            // Who hung up finds the events when asking again.
+            job.answer.send(answer).ok();
+        }
+        Ok(group)
     }
 }

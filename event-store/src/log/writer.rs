@@ -6,7 +6,8 @@
 //! ```
 //! While one group is being synced the writer commits the next, and behind that the one
 //! after gathers in the queue; so groups grow with the load by themselves, and no request
-//! waits for a timer.
+//! waits for a timer. Where nobody else waits there is nothing to do meanwhile, and the
+//! writer syncs by itself, which spares a lone client the way to another thread.
 
 use std::fs::File;
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -27,7 +28,7 @@ use super::checkpoint::{self, Checkpointer, Progress};
 use super::entry::{Batch, COLUMNS, NewEvent, Row};
 use super::followed::Followed;
 use super::postings::{self, Change, Postings};
-use super::sync::{Group, Syncer};
+use super::sync::{Group, SyncFailed, Syncer};
 
 /// Groups under way: one that is synced, one that is written.
 const GROUPS: usize = 2;
@@ -78,8 +79,6 @@ pub(crate) struct Writer {
     /// The newest event that was committed; it may not be on disk yet.
     head: Head,
     syncer: Syncer,
-    committed: SyncSender<Group>,
-    free: Receiver<Group>,
     checkpointer: Checkpointer,
     progress: Progress,
     postings: Arc<Mutex<Postings>>,
@@ -112,18 +111,13 @@ impl Writer {
         let head = newest(&connection)?;
         *postings::lock(&postings) = Postings::load(&connection, head.seq)?;
         let (durable, commits) = watch::channel(head);
-        let (committed, to_sync) = mpsc::sync_channel(GROUPS);
-        let (emptied, free) = mpsc::channel();
-        (0..GROUPS).for_each(|_| emptied.send(Group::default()).expect("the other end is here"));
-        let syncer = Syncer { journal, committed: to_sync, free: emptied, head: durable, followed };
+        let syncer = Syncer { journal, head: durable, followed };
         let (checkpointer, progress) = Checkpointer::new(for_checkpoints);
         let writer = Self {
             connection,
             jobs,
             head,
             syncer,
-            committed,
-            free,
             checkpointer,
             progress,
             postings,
@@ -144,13 +138,15 @@ impl Writer {
 
     /// Writes until it is told to close, or nobody is left who could ask, or it cannot go on.
     pub(crate) fn run(self) {
-        let Self {
-            database, connection, jobs, head, syncer, committed, free, checkpointer, progress, postings, ..
-        } = self;
+        let Self { database, connection, jobs, head, syncer, checkpointer, progress, postings, .. } = self;
         let ended = thread::scope(|threads| -> anyhow::Result<()> {
-            let committer = Committer { connection: &connection, jobs, head, committed, free, progress, postings };
+            let (committed, to_sync) = mpsc::sync_channel(GROUPS);
+            let (emptied, empty) = mpsc::channel();
+            let spare = (0..GROUPS).map(|_| Group::default()).collect();
+            let (connection, syncer) = (&connection, &syncer);
+            let committer = Committer { connection, jobs, head, syncer, committed, empty, spare, progress, postings };
             let thread = |name: &str| thread::Builder::new().name(name.into());
-            thread("event-syncer").spawn_scoped(threads, || syncer.run())?;
+            thread("event-syncer").spawn_scoped(threads, move || syncer.run(&to_sync, &emptied))?;
             thread("event-checkpointer").spawn_scoped(threads, || checkpointer.run(&database))?;
             // At its end their channels close, and they finish what they have.
             committer.run()?;
@@ -180,8 +176,11 @@ struct Committer<'a> {
     connection: &'a Connection,
     jobs: tokio::sync::mpsc::Receiver<Job>,
     head: Head,
+    syncer: &'a Syncer,
     committed: SyncSender<Group>,
-    free: Receiver<Group>,
+    empty: Receiver<Group>,
+    /// Groups that are under way nowhere.
+    spare: Vec<Group>,
     progress: Progress,
     postings: Arc<Mutex<Postings>>,
 }
@@ -193,7 +192,7 @@ impl Committer<'_> {
         let mut jobs = Vec::with_capacity(most);
         // Room first: what comes while both groups are under way joins the next one. There is
         // none any more once the syncer has failed.
-        while let Ok(group) = self.free.recv() {
+        while let Some(group) = self.spare.pop().or_else(|| self.empty.recv().ok()) {
             if self.jobs.blocking_recv_many(&mut jobs, most) == 0 {
                 break;
             }
@@ -202,7 +201,7 @@ impl Committer<'_> {
                 self.jobs.close();
             }
             let group = self.write(&mut statements, &mut jobs, group);
-            if self.committed.send(group).is_err() {
+            if self.complete(group).is_err() {
                 break;
             }
             if self.progress.should_finish()
@@ -212,6 +211,17 @@ impl Committer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Has the group synced and answered: here if that keeps nobody waiting, else beside the next.
+    fn complete(&mut self, group: Group) -> Result<(), SyncFailed> {
+        self.spare.extend(self.empty.try_iter());
+        let is_alone = self.spare.len() == GROUPS - 1;
+        if is_alone && self.jobs.is_empty() {
+            self.spare.push(self.syncer.complete(group)?);
+            return Ok(());
+        }
+        self.committed.send(group).map_err(|_| SyncFailed)
     }
 
     /// Carries out the jobs in one transaction; their answers go into the group.
