@@ -155,9 +155,10 @@ impl World {
     }
 
     pub(super) async fn start_at(config: Config, clock: Clock) -> Self {
-        let needs_time = !matches!(config.engine, EngineConfig::Sqlite);
+        let is_copy = !matches!(config.engine, EngineConfig::Sqlite);
         let world = Self::try_start(config, clock).await.expect("starts");
-        if needs_time {
+        // It asks its stream first; a log of its own takes writes from the start, if ever.
+        if is_copy {
             world.is_ready().await;
         }
         world
