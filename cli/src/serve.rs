@@ -27,6 +27,7 @@ pub(crate) async fn event_store(invocation: &Invocation, arguments: &EventStoreA
         listen: arguments.listen.to_string(),
         data: invocation.prepare_data()?.join("events"),
         allow_public: arguments.allow_public,
+        engine: event_store::engine::EngineArguments::default(),
         keep: arguments.keep,
     };
     event_store::program::run(arguments, invocation.vars.clone()).await

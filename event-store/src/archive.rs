@@ -44,6 +44,8 @@ pub(crate) enum Error {
     Missing(PathBuf),
     #[error("there is an event log in {} already", .0.display())]
     Occupied(PathBuf),
+    #[error("{} is the copy of a stream, which a backup cannot go on with", .0.display())]
+    Copy(PathBuf),
     #[error("{} exists already", .0.display())]
     Exists(PathBuf),
     #[error("{} is being written by another process", .0.display())]

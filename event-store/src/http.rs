@@ -24,6 +24,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
 use crate::Config;
+use crate::engine::Engine;
 use crate::log::{AppendError, Log};
 use crate::volume::Volume;
 use auth::Keys;
@@ -40,7 +41,10 @@ const FOLLOWERS: usize = 1_024;
 struct Store(Arc<Shared>);
 
 struct Shared {
+    /// What is read, and only read.
     log: Log,
+    /// Where writes go.
+    engine: Engine,
     volume: Arc<Volume>,
     keys: Keys,
     tasks: Tasks,
@@ -66,6 +70,7 @@ impl std::ops::Deref for Store {
 pub(crate) fn router(
     config: Config,
     log: Log,
+    engine: Engine,
     volume: Arc<Volume>,
     clock: Clock,
     metrics: Option<PrometheusHandle>,
@@ -73,6 +78,7 @@ pub(crate) fn router(
 ) -> Router {
     let store = Store(Arc::new(Shared {
         log,
+        engine,
         volume,
         keys: Keys::new(config.secret, config.previous_secret, config.ungranted, clock),
         tasks,
@@ -108,7 +114,7 @@ async fn ready(State(store): State<Store>) -> Result<StatusCode, Refusal> {
     if !store.volume.admits(0) {
         return Err(AppendError::DiskFull.into());
     }
-    store.log.probe().await.map(|()| StatusCode::OK).map_err(Refusal::from)
+    store.engine.probe().await.map(|()| StatusCode::OK).map_err(Refusal::from)
 }
 
 async fn render_metrics(State(store): State<Store>) -> Result<String, Refusal> {

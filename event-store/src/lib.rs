@@ -7,7 +7,7 @@
 //! connect.
 //!
 //! ```text
-//! POST /v1/events              append one event or a batch        http/append.rs ──▶ log/writer.rs
+//! POST /v1/events              append one event or a batch        http/append.rs ──▶ engine.rs ──▶ log/writer.rs
 //! GET  /v1/events[/{task_id}]  a page                             http/read.rs   ──▶ log/reader.rs
 //!      … Accept: text/event-stream                                http/follow.rs ──▶ log/reader.rs
 //! GET  /v1/head /v1/stats          how the log is              http/status.rs ─▶ log/survey.rs, volume.rs
@@ -22,10 +22,13 @@
 //! It has at most 1,000 events and 8 MiB, compressed and not.
 
 mod archive;
+pub mod engine;
 mod http;
 mod log;
 mod meters;
 pub mod program;
+#[cfg(feature = "jetstream")]
+pub mod replica;
 mod retention;
 pub mod serve;
 mod volume;
@@ -49,7 +52,10 @@ pub use log::OpenError;
 pub use retention::{Keep, KeptBytes, NotKeptBytes};
 pub use volume::{Amount, Marks, NotAnAmount};
 
+use engine::{COPY_MARK, Engine, EngineConfig};
 use log::{Log, Writer};
+#[cfg(feature = "jetstream")]
+use replica::Replica;
 use serve::{Limits, Peers};
 use volume::Volume;
 
@@ -65,6 +71,8 @@ pub struct Config {
     pub secret: Key,
     /// The secret before it, accepted while it is being replaced.
     pub previous_secret: Option<Key>,
+    /// What keeps the events.
+    pub engine: EngineConfig,
     /// Who may connect.
     pub peers: Peers,
     /// What connections may take.
@@ -94,6 +102,7 @@ impl Config {
             data,
             secret,
             previous_secret: None,
+            engine: EngineConfig::default(),
             peers: Peers::Everybody,
             limits: Limits::default(),
             ungranted: Ungranted::Refused,
@@ -122,6 +131,27 @@ impl Config {
         let is_replicated = vars.text("BIFROST_EVENTS_REPLICA").is_some();
         Some(Self { previous_secret, peers, ungranted, keep, marks, is_replicated, ..Self::new(data, secret?) })
     }
+
+    /// Notes what does not go with the engine.
+    #[cfg_attr(not(feature = "jetstream"), expect(unused_variables, reason = "with SQLite everything goes"))]
+    pub fn check(&self, vars: &mut Vars) {
+        #[cfg(feature = "jetstream")]
+        if matches!(self.engine, EngineConfig::Jetstream(_)) {
+            if self.keep != Keep::default() {
+                vars.problem(
+                    "--keep-days, --keep-bytes: with --engine jetstream every event is kept, since a copy of the \
+                     stream that deletes some is none; leave them out, and BIFROST_EVENTS_KEEP_DAYS and \
+                     BIFROST_EVENTS_KEEP_BYTES",
+                );
+            }
+            if self.is_replicated {
+                vars.problem(
+                    "BIFROST_EVENTS_REPLICA: with --engine jetstream the stream is the copy, and a database that \
+                     Litestream restores cannot go on with it; leave it out",
+                );
+            }
+        }
+    }
 }
 
 fn read_secret(vars: &mut Vars, name: &str) -> Option<Key> {
@@ -143,6 +173,17 @@ pub enum StartError {
     /// The system gives it no thread to write with.
     #[error("cannot start the event writer's thread")]
     Thread(#[source] io::Error),
+    /// Its log is a copy, and would be one no longer.
+    #[error(
+        "the data directory {} is the copy of a stream; start with --engine jetstream, or remove {COPY_MARK} from it \
+         to go on without the stream",
+        .0.display()
+    )]
+    Copy(PathBuf),
+    /// It cannot work on the stream.
+    #[cfg(feature = "jetstream")]
+    #[error(transparent)]
+    Stream(#[from] replica::OpenError),
 }
 
 /// Starts an event store on the listener; it accepts requests when this returns. It ends with
@@ -163,21 +204,36 @@ pub async fn start(
     }
     let volume = Arc::new(Volume::new(config.data.clone(), config.marks));
     let writer_end = start_writer(writer).map_err(StartError::Thread)?;
+    let engine = open_engine(&config, &log, tasks).await?;
     meters::describe();
     if let Some(metrics) = metrics.clone() {
         tasks.spawn_until_stopped("event metrics", condense(metrics));
     }
     let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
     tracing::info!(address, data = %config.data.display(), newest = log.head().seq, "the event store accepts events");
-    tasks.spawn_until_stopped("event volume", volume::watch(volume.clone(), log.clone(), clock.clone()));
+    let watching = volume::watch(volume.clone(), log.clone(), engine.clone(), clock.clone());
+    tasks.spawn_until_stopped("event volume", watching);
     tasks.spawn_until_stopped("event retention", retention::enforce(config.keep, log.clone(), clock.clone()));
     let (peers, limits) = (config.peers, config.limits);
-    let router = http::router(config, log.clone(), volume, clock, metrics, tasks.clone());
+    let router = http::router(config, log, engine.clone(), volume, clock, metrics, tasks.clone());
     let stop = tasks.clone();
     tasks.spawn("event store", async move {
-        run(serve::serve(listener, router, peers, limits, &stop), log, writer_end, &stop).await;
+        run(serve::serve(listener, router, peers, limits, &stop), engine, writer_end, &stop).await;
     });
     Ok(())
+}
+
+/// Finds out where writes go.
+#[cfg_attr(not(feature = "jetstream"), expect(unused_variables, reason = "only a copy can fail to go on"))]
+async fn open_engine(config: &Config, log: &Log, tasks: &Tasks) -> Result<Engine, StartError> {
+    match &config.engine {
+        EngineConfig::Sqlite if config.data.join(COPY_MARK).exists() => Err(StartError::Copy(config.data.clone())),
+        EngineConfig::Sqlite => Ok(Engine::Sqlite(log.clone())),
+        #[cfg(feature = "jetstream")]
+        EngineConfig::Jetstream(stream) => {
+            Ok(Engine::Jetstream(Replica::open(stream, log.clone(), &config.data, tasks).await?.into()))
+        }
+    }
 }
 
 /// Runs the writer on a thread of its own; the receiver resolves when it has ended.
@@ -192,7 +248,7 @@ fn start_writer(writer: Writer) -> io::Result<oneshot::Receiver<()>> {
 }
 
 /// Serves until the stop is given, then closes the log.
-async fn run(serving: impl Future<Output = ()>, log: Log, mut writer_end: oneshot::Receiver<()>, tasks: &Tasks) {
+async fn run(serving: impl Future<Output = ()>, engine: Engine, mut writer_end: oneshot::Receiver<()>, tasks: &Tasks) {
     tokio::select! {
         () = serving => (),
         _ = &mut writer_end => {
@@ -201,7 +257,7 @@ async fn run(serving: impl Future<Output = ()>, log: Log, mut writer_end: onesho
             return;
         }
     }
-    log.close().await;
+    engine.close().await;
     // An error means that it has ended already, which is all that is waited for.
     writer_end.await.ok();
     tracing::info!("the event store has closed its database");

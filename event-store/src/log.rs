@@ -7,6 +7,8 @@ mod chain;
 mod checkpoint;
 mod entry;
 mod followed;
+#[cfg(feature = "jetstream")]
+mod known;
 mod own;
 mod postings;
 mod reader;
@@ -103,6 +105,12 @@ pub(crate) enum AppendError {
     DiskFull,
     /// The database failed; the writer has logged how.
     Failed,
+    /// Nobody who keeps the events for several machines answers.
+    #[cfg(feature = "jetstream")]
+    Unreachable,
+    /// This machine's copy of the events does not have all of them yet.
+    #[cfg(feature = "jetstream")]
+    Behind,
 }
 
 /// The door to the log; clones share it.

@@ -12,7 +12,7 @@ enum Kind {
 }
 
 /// All of them.
-const METERS: [(Kind, &str, &str); 19] = [
+const METERS: [(Kind, &str, &str); 20] = [
     (Kind::Counter, "event_store_events_appended_total", "Events that were stored."),
     (Kind::Counter, "event_store_events_duplicate_total", "Events that came again and had been stored before."),
     (Kind::Counter, "event_store_events_pruned_total", "Events that the retention deleted."),
@@ -32,6 +32,11 @@ const METERS: [(Kind, &str, &str); 19] = [
     (Kind::Gauge, "event_store_volume_free_bytes", "What is free on the volume."),
     (Kind::Gauge, "event_store_volume_size_bytes", "The size of the volume."),
     (Kind::Gauge, "event_store_volume_level", "The room on the volume: 0 ample, 1 low, 2 full and writes refused."),
+    (
+        Kind::Gauge,
+        "event_store_stream_sequence",
+        "The stream's last message that is in this store's log, with JetStream.",
+    ),
 ];
 
 /// Says what each means, for the page at `/metrics`.
@@ -65,7 +70,8 @@ mod tests {
                 Kind::Counter => name.ends_with("_total"),
                 Kind::Histogram => has_unit,
                 Kind::Gauge => {
-                    has_unit || ["_depth", "_followers", "_connections", "_level"].iter().any(|end| name.ends_with(end))
+                    let ends = ["_depth", "_followers", "_connections", "_level", "_sequence"];
+                    has_unit || ends.iter().any(|end| name.ends_with(end))
                 }
             };
             assert!(expect && name.starts_with("event_store_"), "{name}");

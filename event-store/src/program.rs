@@ -12,6 +12,7 @@ use anyhow::Context;
 use kit::{Clock, Tasks, Vars};
 use tokio::net::TcpListener;
 
+use crate::engine::EngineArguments;
 use crate::{Config, Keep};
 
 pub use commands::{Backup, Export, Migrate, Operation, Restore, Verify, carry_out};
@@ -33,6 +34,9 @@ pub struct Arguments {
     /// encrypted: whoever is on the way reads them.
     #[arg(long)]
     pub allow_public: bool,
+    /// What keeps the events.
+    #[command(flatten)]
+    pub engine: EngineArguments,
     /// What is kept; what is not said here may be in the environment.
     #[command(flatten)]
     pub keep: Keep,
@@ -42,9 +46,13 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments, mut vars: Vars) -> anyhow::Result<()> {
     let filter: String = vars.or("BIFROST_LOG", "info".into());
     let config = Config::from_vars(&mut vars, arguments.data);
+    let engine = arguments.engine.config(&mut vars);
+    let config = config.map(|config| Config { engine, keep: arguments.keep.or(config.keep), ..config });
+    if let Some(config) = &config {
+        config.check(&mut vars);
+    }
     vars.finish()?;
-    let mut config = config.context("the environment is not usable")?;
-    config.keep = arguments.keep.or(config.keep);
+    let config = config.context("the environment is not usable")?;
     kit::telemetry::init_logs(&filter);
     let metrics = kit::telemetry::init_metrics();
     if let Err(error) = crate::serve::raise_open_files() {

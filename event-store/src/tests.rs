@@ -1,4 +1,4 @@
-//! A whole event store over HTTP, asked by the real client.
+//! A whole event store over HTTP, asked by the real client: the same on either engine.
 
 mod access;
 mod clocks;
@@ -6,6 +6,10 @@ mod connections;
 mod disk;
 mod faults;
 mod grants;
+#[cfg(feature = "jetstream")]
+mod jetstream;
+#[cfg(feature = "jetstream")]
+mod nats;
 mod operating;
 mod reimport;
 mod sender;

@@ -19,6 +19,7 @@ use kit::Clock;
 use rustix::fs::statvfs;
 use wire::event::{DiskStats, VolumeLevel, VolumePayload, kind};
 
+use crate::engine::Engine;
 use crate::log::{DATABASE, JOURNAL, Log};
 
 pub use amount::{Amount, NotAnAmount};
@@ -132,9 +133,9 @@ fn size_of(path: &Path) -> io::Result<u64> {
     }
 }
 
-/// Looks again and again, shows it in the metrics, and records in the log when the room becomes
-/// little and when there is enough again: once each, and once more after a restart.
-pub(crate) async fn watch(volume: Arc<Volume>, log: Log, clock: Clock) {
+/// Looks again and again, shows it in the metrics, and records, where the engine does, when the room
+/// becomes little and when there is enough again: once each, and once more after a restart.
+pub(crate) async fn watch(volume: Arc<Volume>, log: Log, engine: Engine, clock: Clock) {
     let mut recorded = VolumeLevel::Ample;
     loop {
         match log.pages().await {
@@ -144,7 +145,7 @@ pub(crate) async fn watch(volume: Arc<Volume>, log: Log, clock: Clock) {
         match volume.look() {
             Ok(stats) => {
                 show(&stats);
-                recorded = record(&stats, recorded, &log, &clock).await;
+                recorded = record(&stats, recorded, &engine, &clock).await;
             }
             Err(error) => tracing::warn!(%error, "the volume of the event log cannot be looked at"),
         }
@@ -153,7 +154,7 @@ pub(crate) async fn watch(volume: Arc<Volume>, log: Log, clock: Clock) {
 }
 
 /// Records a change between ample and not; the level that the log then speaks of.
-async fn record(stats: &DiskStats, recorded: VolumeLevel, log: &Log, clock: &Clock) -> VolumeLevel {
+async fn record(stats: &DiskStats, recorded: VolumeLevel, engine: &Engine, clock: &Clock) -> VolumeLevel {
     let is_ample = stats.level == VolumeLevel::Ample;
     if is_ample == (recorded == VolumeLevel::Ample) {
         return recorded;
@@ -162,7 +163,7 @@ async fn record(stats: &DiskStats, recorded: VolumeLevel, log: &Log, clock: &Clo
     let DiskStats { level, free_bytes, volume_bytes, .. } = *stats;
     let payload = VolumePayload { level, free_bytes, volume_bytes };
     // The mark leaves room for the store's own few events.
-    match log.append_own(kind, &payload, clock.now()).await {
+    match engine.append_own(kind, &payload, clock.now()).await {
         Ok(_) => {
             tracing::warn!(%level, free_bytes, volume_bytes, "the room on the event log's volume has changed");
             level

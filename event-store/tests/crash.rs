@@ -11,8 +11,8 @@ use chrono::{DateTime, Utc};
 use client::events::{EventStore, Signer};
 use kit::process::{Sig, command, signal_group};
 use kit::{Chance, Clock, Tasks};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Child;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr};
 use wire::event::Event;
 use wire::id::EventId;
 use wire::signature::Key;
@@ -42,22 +42,54 @@ fn event(number: u64) -> Event {
     }
 }
 
-/// Starts the program and waits until it says where it listens.
-async fn start(data: &Path) -> (Child, EventStore) {
-    let mut command = command(env!("CARGO_BIN_EXE_bifrost-events"));
-    command.args(["--listen", "127.0.0.1:0", "--data"]).arg(data);
-    let mut child = command.env("FLY_EVENT_SECRET", key().reveal()).stderr(Stdio::piped()).spawn().expect("starts");
+type Log = Lines<BufReader<ChildStderr>>;
+
+/// What the process says of itself, once `find` finds it. While the rest is held, the process can
+/// go on talking.
+async fn said<T>(child: &mut Child, find: impl Fn(&str) -> Option<T>) -> (T, Log) {
     let mut lines = BufReader::new(child.stderr.take().expect("is piped")).lines();
-    let address = loop {
+    loop {
         let line = tokio::time::timeout(DEADLINE, lines.next_line()).await.expect("says something");
-        let line = line.expect("is text").expect("does not end");
-        let entry: serde_json::Value = serde_json::from_str(&line).expect("logs are JSON");
-        if let Some(address) = entry["fields"]["address"].as_str() {
-            break address.to_owned();
+        if let Some(found) = find(&line.expect("is text").expect("does not end")) {
+            return (found, lines);
+        }
+    }
+}
+
+/// Starts the program and waits until it takes writes.
+async fn start(data: &Path, arguments: &[&str]) -> (Child, EventStore) {
+    let mut command = command(env!("CARGO_BIN_EXE_bifrost-events"));
+    command.args(["--listen", "127.0.0.1:0", "--data"]).arg(data).args(arguments);
+    let mut child = command.env("FLY_EVENT_SECRET", key().reveal()).stderr(Stdio::piped()).spawn().expect("starts");
+    let address = |line: &str| {
+        let entry: serde_json::Value = serde_json::from_str(line).expect("logs are JSON");
+        entry["fields"]["address"].as_str().map(str::to_owned)
+    };
+    let (address, _) = said(&mut child, address).await;
+    let signer = Signer { key: key(), key_id: None, clock: Clock::system(), chance: Chance::system() };
+    let store = EventStore::new(&format!("http://{address}"), signer);
+    let mut beat = tokio::time::interval(Duration::from_millis(10));
+    let ready = async {
+        while store.ready().await.is_err() {
+            beat.tick().await;
         }
     };
-    let signer = Signer { key: key(), key_id: None, clock: Clock::system(), chance: Chance::system() };
-    (child, EventStore::new(&format!("http://{address}"), signer))
+    tokio::time::timeout(DEADLINE, ready).await.expect("gets ready");
+    (child, store)
+}
+
+/// A NATS server that ends with its handle, and its URL.
+#[cfg(feature = "jetstream")]
+async fn start_nats(directory: &Path) -> (Child, Log, String) {
+    let configuration = directory.join("nats.conf");
+    let settings = "listen: \"127.0.0.1:-1\"\nmax_payload: 9MB\njetstream { store_dir: \"data\" }\n";
+    std::fs::write(&configuration, settings).expect("writes");
+    let mut command = command("nats-server");
+    command.arg("--config").arg(configuration).current_dir(directory).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("nats-server is installed (Debian: apt-get install nats-server)");
+    let address = |line: &str| Some(line.split_once("Listening for client connections on ")?.1.to_owned());
+    let (address, log) = said(&mut child, address).await;
+    (child, log, format!("nats://{address}"))
 }
 
 async fn stored(store: &EventStore) -> Vec<(u64, u64)> {
@@ -74,11 +106,23 @@ async fn stored(store: &EventStore) -> Vec<(u64, u64)> {
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_kills_under_load() {
-    let data = tempfile::tempdir().unwrap();
+    survives_kills_under_load(KILLS, &[]).await;
+}
+
+#[cfg(feature = "jetstream")]
+#[tokio::test]
+async fn what_was_acknowledged_survives_kills_under_load_with_jetstream() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_nats, _log, url) = start_nats(directory.path()).await;
+    survives_kills_under_load(KILLS / 10, &["--engine", "jetstream", "--nats", &url]).await;
+}
+
+async fn survives_kills_under_load(kills: usize, arguments: &[&str]) {
+    let data = tempfile::tempdir().expect("a directory");
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
     let number = Arc::new(AtomicU64::new(0));
-    for round in 0..KILLS {
-        let (mut child, store) = start(data.path()).await;
+    for round in 0..kills {
+        let (mut child, store) = start(data.path(), arguments).await;
         let writers = Tasks::new();
         let (enough, mut reached) = tokio::sync::mpsc::channel(1);
         for _ in 0..16 {
@@ -91,7 +135,7 @@ async fn what_was_acknowledged_survives_kills_under_load() {
                     if store.append(&[event(number)]).await.is_err() {
                         return;
                     }
-                    let mut acknowledged = acknowledged.lock().unwrap();
+                    let mut acknowledged = acknowledged.lock().expect("no writer panics");
                     acknowledged.push(number);
                     if acknowledged.len() >= goal {
                         // Somebody else may have said so already.
@@ -105,13 +149,13 @@ async fn what_was_acknowledged_survives_kills_under_load() {
         child.wait().await.expect("ends");
         writers.stop_within(DEADLINE).await.expect("writers see that it is gone");
     }
-    let (mut child, store) = start(data.path()).await;
+    let (mut child, store) = start(data.path(), arguments).await;
     let stored = stored(&store).await;
     assert!(stored.iter().map(|(seq, _)| *seq).eq(1..=stored.len() as u64), "a gap");
     let mut numbers: Vec<u64> = stored.iter().map(|(_, number)| *number).collect();
     numbers.sort_unstable();
-    let acknowledged = acknowledged.lock().unwrap().clone();
-    assert!(acknowledged.len() >= 800);
+    let acknowledged = acknowledged.lock().expect("no writer panics").clone();
+    assert!(acknowledged.len() >= kills * ACKNOWLEDGED);
     let lost: Vec<u64> = acknowledged.into_iter().filter(|number| numbers.binary_search(number).is_err()).collect();
     assert_eq!(lost, Vec::<u64>::new());
     numbers.dedup();
@@ -124,7 +168,7 @@ async fn what_was_acknowledged_survives_kills_under_load() {
 #[tokio::test]
 async fn a_start_that_cannot_succeed_says_why() {
     let data = tempfile::tempdir().unwrap();
-    let (mut child, store) = start(data.path()).await;
+    let (mut child, store) = start(data.path(), &[]).await;
     let taken = store.base().trim_start_matches("http://").to_owned();
     let other = tempfile::tempdir().unwrap();
     let secret = key().reveal();
@@ -144,4 +188,26 @@ async fn a_start_that_cannot_succeed_says_why() {
         assert!(!output.status.success() && text.contains(expect), "{expect}: {text}");
     }
     child.kill().await.expect("is killed");
+}
+
+#[cfg(feature = "jetstream")]
+#[tokio::test]
+async fn an_engine_for_several_machines_asks_for_its_servers_and_for_no_secret() {
+    let data = tempfile::tempdir().unwrap();
+    let cases = [
+        (&["--engine", "jetstream"][..], "needs a NATS server"),
+        (&["--engine", "jetstream", "--nats", "nats://host", "--keep-days", "5"], "every event is kept"),
+        (&["--engine", "jetstream", "--nats", "nats://me:hunter2@host"], "set BIFROST_NATS_USER"),
+        (&["--engine", "jetstream", "--nats", "nats://127.0.0.1:9"], "cannot connect to NATS at nats://127.0.0.1:9"),
+        (&["--engine", "paper"], "possible values: sqlite, jetstream"),
+    ];
+    for (arguments, expect) in cases {
+        let mut command = command(env!("CARGO_BIN_EXE_bifrost-events"));
+        command.args(["--listen", "127.0.0.1:0", "--data"]).arg(data.path()).args(arguments);
+        let output = command.env("FLY_EVENT_SECRET", key().reveal()).output();
+        let output = tokio::time::timeout(DEADLINE, output).await.expect("ends").expect("runs");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && text.contains(expect), "{expect}: {text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::partial::{directory, with_suffix};
 use super::verify::Report;
 use super::{Database, Error, Partial, Watch, backup, write_error};
+use crate::engine::COPY_MARK;
 use crate::log::{self, DATABASE};
 
 /// Verifies the backup and installs it. The directory must not have a log with events, and
@@ -18,6 +19,9 @@ pub(crate) fn restore(file: &Path, data: &Path, watch: &Watch<'_>) -> Result<Rep
     let _lock = log::lock(data)?;
     if is_new {
         give_to_owner(directory(data), data)?;
+    }
+    if data.join(COPY_MARK).exists() {
+        return Err(Error::Copy(data.to_owned()));
     }
     let database = data.join(DATABASE);
     if !is_empty(&database, watch)? {

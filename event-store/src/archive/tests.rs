@@ -11,6 +11,7 @@ use wire::event::StoredEvent;
 use wire::id::{EventId, TaskId};
 
 use super::*;
+use crate::engine::COPY_MARK;
 use crate::log::{Batch, Log, NewEvent, Payload};
 
 pub(super) fn now() -> DateTime<Utc> {
@@ -131,6 +132,17 @@ fn a_restore_takes_the_place_of_an_empty_log_and_of_no_other() {
     let refused = quiet(|watch| restore(&file, other.path(), watch));
     assert!(matches!(refused, Err(Error::Occupied(_))), "{refused:?}");
     assert_eq!(report_of(&other.path().join(DATABASE)).events, 5);
+}
+
+#[test]
+fn a_restore_leaves_the_copy_of_a_stream_alone() {
+    let (data, out, copy) = (numbered(3), TempDir::new().expect("a directory"), TempDir::new().expect("a directory"));
+    let file = out.path().join("backup.db");
+    quiet(|watch| backup(data.path(), &file, watch)).expect("is backed up");
+    fs::write(copy.path().join(COPY_MARK), "{}").expect("is written");
+    let refused = quiet(|watch| restore(&file, copy.path(), watch));
+    assert!(matches!(refused, Err(Error::Copy(_))), "{refused:?}");
+    assert!(!copy.path().join(DATABASE).exists());
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub(super) async fn append(
     if !store.volume.admits(batch.bytes()) {
         return Err(AppendError::DiskFull.into());
     }
-    let events = store.log.append(batch).await.map_err(|error| {
+    let events = store.engine.append(batch).await.map_err(|error| {
         if matches!(error, AppendError::DiskFull | AppendError::Failed) {
             store.volume.distrust();
         }

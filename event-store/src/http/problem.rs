@@ -191,6 +191,16 @@ impl From<AppendError> for Refusal {
                               see that its volume is there and can be written to, and send again";
                 unavailable("storage_failed", detail).retry_after(1)
             }
+            #[cfg(feature = "jetstream")]
+            AppendError::Unreachable => {
+                let detail = "NATS has not acknowledged the request in time; nothing is promised about it, send again";
+                unavailable("stream_unavailable", detail).retry_after(1)
+            }
+            #[cfg(feature = "jetstream")]
+            AppendError::Behind => {
+                let detail = "this store is still copying what others wrote; send again a little later";
+                unavailable("catching_up", detail).retry_after(1)
+            }
         }
     }
 }

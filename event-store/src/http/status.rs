@@ -11,9 +11,6 @@ use super::read::target;
 use super::{FOLLOWERS, Store};
 use crate::log::SCHEMA_VERSION;
 
-/// What keeps the events.
-const ENGINE: &str = "sqlite";
-
 pub(super) async fn head(
     State(store): State<Store>,
     uri: Uri,
@@ -30,7 +27,7 @@ pub(super) async fn stats(State(store): State<Store>, uri: Uri, headers: HeaderM
     let disk = store.volume.look().map_err(|error| Refusal::cannot_look(&error))?;
     let open = FOLLOWERS - store.followers.available_permits();
     Ok(Json(Stats {
-        engine: ENGINE.to_owned(),
+        engine: store.engine.name().to_owned(),
         schema_version: SCHEMA_VERSION,
         uptime_seconds: store.started.elapsed().as_secs(),
         events: extent.map_or(0, |extent| extent.count()),

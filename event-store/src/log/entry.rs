@@ -45,6 +45,22 @@ impl NewEvent {
             payload: &self.payload.0,
         })
     }
+
+    /// Appends the form of [`wire::event::Event`]. The payload is copied, not read.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn write_json(&self, out: &mut Vec<u8>) {
+        let fields = Fields {
+            seq: None,
+            id: self.id,
+            kind: &self.kind,
+            task_id: self.task_id,
+            execution_id: self.execution_id,
+            producer: &self.producer,
+            created_at: self.created_at,
+            schema_version: self.schema_version,
+        };
+        fields.write_json(&self.payload.0, out);
+    }
 }
 
 /// JSON in UTF-8: a part of the request's body, not a copy of it.
@@ -88,6 +104,11 @@ impl Batch {
     pub(crate) fn new(events: Vec<NewEvent>, claim: OwnedSemaphorePermit) -> Self {
         let digests = events.iter().map(NewEvent::digest).collect();
         Self { events, digests, _claim: claim }
+    }
+
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn events(&self) -> &[NewEvent] {
+        &self.events
     }
 
     /// About what it takes on disk.
@@ -157,27 +178,10 @@ impl<'a> Row<'a> {
 
     /// Appends the form of [`wire::event::StoredEvent`]. The payload is copied, not read.
     pub(crate) fn write_json(&self, out: &mut Vec<u8>) {
-        #[derive(Serialize)]
-        struct Head<'a> {
-            seq: u64,
-            id: EventId,
-            #[serde(rename = "type")]
-            kind: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            task_id: Option<TaskId>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            execution_id: Option<ExecutionId>,
-            producer: &'a str,
-            created_at: DateTime<Utc>,
-            schema_version: u16,
-        }
         let Self { seq, id, kind, task_id, execution_id, producer, created_at, schema_version, payload } = *self;
-        let head = Head { seq, id, kind, task_id, execution_id, producer, created_at, schema_version };
-        serde_json::to_writer(&mut *out, &head).expect("memory can be written to");
-        out.pop();
-        out.extend_from_slice(b",\"payload\":");
-        out.extend_from_slice(payload.as_bytes());
-        out.push(b'}');
+        let seq = Some(seq);
+        let fields = Fields { seq, id, kind, task_id, execution_id, producer, created_at, schema_version };
+        fields.write_json(payload.as_bytes(), out);
     }
 
     /// Its columns as text, in their order; an absent one is empty.
@@ -193,6 +197,33 @@ impl<'a> Row<'a> {
             self.schema_version.to_string().into(),
             self.payload.into(),
         ]
+    }
+}
+
+/// What JSON shows of an event before its payload.
+#[derive(Serialize)]
+struct Fields<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    id: EventId,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task_id: Option<TaskId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    execution_id: Option<ExecutionId>,
+    producer: &'a str,
+    created_at: DateTime<Utc>,
+    schema_version: u16,
+}
+
+impl Fields<'_> {
+    fn write_json(&self, payload: &[u8], out: &mut Vec<u8>) {
+        serde_json::to_writer(&mut *out, self).expect("memory can be written to");
+        out.pop();
+        out.extend_from_slice(b",\"payload\":");
+        out.extend_from_slice(payload);
+        out.push(b'}');
     }
 }
 

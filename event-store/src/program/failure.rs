@@ -94,6 +94,10 @@ fn sort(error: &Error) -> (Trouble, &'static str) {
         Error::Occupied(_) => {
             (Trouble::CannotCreate, "name another directory with --data DIR, or move the log that is there away")
         }
+        Error::Copy(_) => (
+            Trouble::CannotCreate,
+            "name another directory with --data DIR; a store with --engine jetstream copies the stream into an empty one",
+        ),
         Error::Exists(_) => (Trouble::CannotCreate, "choose another name, or remove the file first"),
         Error::Busy(_) => (Trouble::InUse, "let it finish, or choose another name"),
         Error::Unchained { .. } => {

@@ -4,13 +4,21 @@ use std::time::Duration;
 
 use client::events::EventStore;
 use reqwest::{RequestBuilder, Response};
-use tempfile::TempDir;
 use wire::event::Event;
 use wire::problem::{CONTENT_TYPE, Problem};
 use wire::signature::{HEADER_ID, HEADER_KEY_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP, Key};
 
-use super::world::{DEADLINE, World, event, key, now, signer, task};
+use super::world::{DEADLINE, Place, World, event, key, now, over_both_engines, signer, task};
 use crate::Ungranted;
+
+over_both_engines! {
+    only_what_the_key_signed_lately_gets_in,
+    a_repeated_write_is_a_retry_unless_its_body_changed,
+    a_machine_writes_its_own_events_and_reads_none,
+    the_previous_secret_is_accepted_while_it_is_replaced,
+    a_client_whose_clock_is_behind_signs_by_the_servers,
+    what_is_wrong_with_a_request_is_named,
+}
 
 async fn problem(response: Response) -> Problem {
     assert_eq!(response.headers()["content-type"], CONTENT_TYPE);
@@ -37,10 +45,8 @@ fn body(number: u64) -> String {
     serde_json::to_string(&event(number)).expect("an event is JSON")
 }
 
-#[tokio::test]
-async fn only_what_the_key_signed_lately_gets_in() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+async fn only_what_the_key_signed_lately_gets_in(place: Place) {
+    let world = World::start(&place).await;
     let (body, time) = (body(1), now().timestamp());
     let wrong = Key::from_bytes([2; 32]);
     let cases = [
@@ -64,10 +70,8 @@ async fn only_what_the_key_signed_lately_gets_in() {
     world.stop().await;
 }
 
-#[tokio::test]
-async fn a_repeated_write_is_a_retry_unless_its_body_changed() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+async fn a_repeated_write_is_a_retry_unless_its_body_changed(place: Place) {
+    let world = World::start(&place).await;
     let time = now().timestamp();
     for (id, number, expect) in [("a", 1, 201), ("a", 1, 201), ("a", 2, 401), ("b", 2, 201)] {
         let request = sign(post(&world, &body(number)), &key(), id, time, &body(number));
@@ -80,10 +84,8 @@ async fn a_repeated_write_is_a_retry_unless_its_body_changed() {
     world.stop().await;
 }
 
-#[tokio::test]
-async fn a_machine_writes_its_own_events_and_reads_none() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+async fn a_machine_writes_its_own_events_and_reads_none(place: Place) {
+    let world = World::start(&place).await;
     let (machine, id) = world.machine(7);
     let own = Event { producer: id.clone(), task_id: None, ..event(1) };
     machine.append(std::slice::from_ref(&own)).await.expect("its own");
@@ -97,11 +99,9 @@ async fn a_machine_writes_its_own_events_and_reads_none() {
     world.stop().await;
 }
 
-#[tokio::test]
-async fn the_previous_secret_is_accepted_while_it_is_replaced() {
-    let data = TempDir::new().unwrap();
+async fn the_previous_secret_is_accepted_while_it_is_replaced(place: Place) {
     let previous = Key::from_bytes([9; 32]);
-    let world = World::start_with(&data, Some(previous.clone()), Ungranted::Refused).await;
+    let world = World::start_with(&place, Some(previous.clone()), Ungranted::Refused).await;
     let late = EventStore::new(&world.base, signer(previous, None, &world.clock));
     late.append(&[event(1)]).await.expect("the previous secret");
     world.store.append(&[event(2)]).await.expect("the current secret");
@@ -112,10 +112,8 @@ async fn the_previous_secret_is_accepted_while_it_is_replaced() {
     world.stop().await;
 }
 
-#[tokio::test]
-async fn a_client_whose_clock_is_behind_signs_by_the_servers() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+async fn a_client_whose_clock_is_behind_signs_by_the_servers(place: Place) {
+    let world = World::start(&place).await;
     let asleep = kit::Clock::manual(now());
     let sleeper = EventStore::new(&world.base, signer(key(), None, &asleep));
     world.clock.advance(Duration::from_secs(3_600));
@@ -124,10 +122,8 @@ async fn a_client_whose_clock_is_behind_signs_by_the_servers() {
     world.stop().await;
 }
 
-#[tokio::test]
-async fn what_is_wrong_with_a_request_is_named() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+async fn what_is_wrong_with_a_request_is_named(place: Place) {
+    let world = World::start(&place).await;
     let time = now().timestamp();
     let cases = [
         ("/v1/events/7", 400, "invalid", Some("task_id")),

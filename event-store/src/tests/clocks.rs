@@ -1,21 +1,22 @@
 //! The store's clock jumps while clients write.
 
 use futures_util::future::join_all;
-use tempfile::TempDir;
 
 use chrono::TimeDelta;
 use client::events::EventStore;
 use kit::Clock;
 use wire::signature::{HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP};
 
-use super::world::{DEADLINE, World, event, key, now, signer};
+use super::world::{DEADLINE, Place, World, event, key, now, over_both_engines, signer};
+
+over_both_engines! {
+    while_the_clock_jumps_writes_go_on_without_gaps_and_keep_the_producers_time,
+}
 
 const HOURS: [i64; 6] = [3, -5, 48, -47, 0, -8_760];
 
-#[tokio::test]
-async fn while_the_clock_jumps_writes_go_on_without_gaps_and_keep_the_producers_time() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+async fn while_the_clock_jumps_writes_go_on_without_gaps_and_keep_the_producers_time(place: Place) {
+    let world = World::start(&place).await;
     let own_clock = Clock::manual(now());
     let clients: Vec<EventStore> =
         (0..8).map(|_| EventStore::new(&world.base, signer(key(), None, &own_clock))).collect();
@@ -39,8 +40,8 @@ async fn while_the_clock_jumps_writes_go_on_without_gaps_and_keep_the_producers_
 
 #[tokio::test]
 async fn a_request_signed_by_the_time_before_a_jump_is_told_the_time() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+    let place = Place::sqlite();
+    let world = World::start(&place).await;
     let http = kit::http::client(DEADLINE);
     for hours in HOURS.into_iter().filter(|hours| *hours != 0) {
         let jumped = now() + TimeDelta::hours(hours);

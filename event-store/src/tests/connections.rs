@@ -4,14 +4,18 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use wire::event::Event;
 use wire::signature::{HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP};
 
-use super::world::{DEADLINE, World, event, key, now};
+use super::world::{DEADLINE, Place, World, event, key, now, over_both_engines};
 use crate::serve::Limits;
+
+over_both_engines! {
+    a_half_closed_connection_is_closed_and_its_event_is_stored_once,
+    a_stop_answers_what_was_accepted_and_ends_followers,
+}
 
 /// Short enough not to be waited for, long enough for an honest request.
 const SOON: Duration = Duration::from_secs(1);
@@ -75,8 +79,8 @@ async fn drip(world: &World, mut stream: TcpStream, bytes: impl Iterator<Item = 
 
 #[tokio::test]
 async fn a_head_that_comes_byte_by_byte_is_cut_off_while_others_are_served() {
-    let data = TempDir::new().unwrap();
-    let world = World::start_within(&data, Limits { patience: SOON, ..Limits::default() }).await;
+    let place = Place::sqlite();
+    let world = World::start_within(&place, Limits { patience: SOON, ..Limits::default() }).await;
     let head = b"GET /health HTTP/1.1\r\nhost: events\r\nfiller: ".iter().copied().chain(std::iter::repeat(b'x'));
     let answer = drip(&world, connect(&world).await, head).await;
     assert_eq!(answer, "", "cut off, and not for its size");
@@ -85,8 +89,8 @@ async fn a_head_that_comes_byte_by_byte_is_cut_off_while_others_are_served() {
 
 #[tokio::test]
 async fn a_body_that_comes_byte_by_byte_is_refused_while_others_are_served() {
-    let data = TempDir::new().unwrap();
-    let world = World::start_within(&data, Limits { body: SOON, ..Limits::default() }).await;
+    let place = Place::sqlite();
+    let world = World::start_within(&place, Limits { body: SOON, ..Limits::default() }).await;
     let mut stream = connect(&world).await;
     let head = "POST /v1/events HTTP/1.1\r\nhost: events\r\ncontent-length: 1000000\r\n\r\n";
     stream.write_all(head.as_bytes()).await.expect("is sent");
@@ -97,8 +101,8 @@ async fn a_body_that_comes_byte_by_byte_is_refused_while_others_are_served() {
 
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_closed_before_and_after_a_request() {
-    let data = TempDir::new().unwrap();
-    let world = World::start_within(&data, Limits { patience: SOON, ..Limits::default() }).await;
+    let place = Place::sqlite();
+    let world = World::start_within(&place, Limits { patience: SOON, ..Limits::default() }).await;
     assert_eq!(rest(&mut connect(&world).await).await, "");
     let mut stream = connect(&world).await;
     stream.write_all(request("GET", "/health", "", "").as_bytes()).await.expect("is sent");
@@ -108,8 +112,8 @@ async fn a_connection_that_says_nothing_is_closed_before_and_after_a_request() {
 
 #[tokio::test]
 async fn past_the_bound_a_connection_is_reset_and_room_is_given_again() {
-    let data = TempDir::new().unwrap();
-    let world = World::start_within(&data, Limits { connections: 2, ..Limits::default() }).await;
+    let place = Place::sqlite();
+    let world = World::start_within(&place, Limits { connections: 2, ..Limits::default() }).await;
     let mut inside = [connect(&world).await, connect(&world).await];
     for stream in &mut inside {
         stream.write_all(request("GET", "/health", "", "").as_bytes()).await.expect("is sent");
@@ -124,10 +128,8 @@ async fn past_the_bound_a_connection_is_reset_and_room_is_given_again() {
     world.stop().await;
 }
 
-#[tokio::test]
-async fn a_half_closed_connection_is_closed_and_its_event_is_stored_once() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+async fn a_half_closed_connection_is_closed_and_its_event_is_stored_once(place: Place) {
+    let world = World::start(&place).await;
     let whole = request("POST", "/v1/events", "", &body(1));
     for part in [&whole[..30], &whole[..whole.len() - 5], &whole] {
         let mut stream = connect(&world).await;
@@ -143,8 +145,8 @@ async fn a_half_closed_connection_is_closed_and_its_event_is_stored_once() {
 
 #[tokio::test]
 async fn a_follower_that_never_reads_holds_up_nobody_and_is_let_go_of() {
-    let data = TempDir::new().unwrap();
-    let world = World::start_within(&data, Limits { unread: SOON, ..Limits::default() }).await;
+    let place = Place::sqlite();
+    let world = World::start_within(&place, Limits { unread: SOON, ..Limits::default() }).await;
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4_096).expect("is small");
     let mut deaf = socket.connect(world.address).await.expect("connects");
@@ -175,10 +177,8 @@ fn is_open(world: &World, client: &TcpStream) -> bool {
         .any(|columns| columns[1].ends_with(&ends[0]) && columns[2].ends_with(&ends[1]) && columns[3] == ESTABLISHED)
 }
 
-#[tokio::test]
-async fn a_stop_answers_what_was_accepted_and_ends_followers() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+async fn a_stop_answers_what_was_accepted_and_ends_followers(place: Place) {
+    let world = World::start(&place).await;
     let mut follower = world.store.follow(None, 0).await.expect("follows");
     // Silent, but open: it must not hold up the stop.
     let mut silent = connect(&world).await;
@@ -212,7 +212,7 @@ async fn a_stop_answers_what_was_accepted_and_ends_followers() {
     assert!(heard > 0);
     assert_eq!(rest(&mut silent).await, "");
     world.stop().await;
-    let world = World::start(&data).await;
+    let world = World::start(&place).await;
     let page = world.store.feed(0, 10_000).await.expect("reads");
     assert!(page.events.iter().map(|event| event.seq).eq(1..=page.events.len() as u64));
     let stored = world.stored().await;

@@ -7,26 +7,26 @@ use std::path::Path;
 use client::events::EventStore;
 use kit::process::command;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
-use tempfile::TempDir;
 use tokio::time::Instant;
 use wire::event::{Event, VolumeLevel, kind};
 
-use super::world::{DEADLINE, World, config, event, next};
+use super::world::{DEADLINE, Place, World, config, event, next};
+#[cfg(feature = "jetstream")]
+use super::{nats::Server, world::until};
 use crate::log::tests::assert_whole;
 use crate::log::{DATABASE, JOURNAL};
 use crate::{Amount, Config, Marks};
 
-/// A small file system of its own, gone with the test.
-struct Disk(TempDir);
+/// A place on a small file system of its own, gone with the test.
+struct Disk(Place);
 
 impl Disk {
     /// Of so many megabytes; nothing, said aloud, without the right to mount one.
-    async fn new(megabytes: u32) -> Option<Self> {
-        let directory = TempDir::new().unwrap();
+    async fn new(place: Place, megabytes: u32) -> Option<Self> {
         let size = format!("size={megabytes}m");
-        let mount = command("mount").args(["-t", "tmpfs", "-o", &size, "none"]).arg(directory.path()).output().await;
+        let mount = command("mount").args(["-t", "tmpfs", "-o", &size, "none"]).arg(place.data.path()).output().await;
         match mount {
-            Ok(output) if output.status.success() => Some(Self(directory)),
+            Ok(output) if output.status.success() => Some(Self(place)),
             _ => {
                 eprintln!("SKIPPED: a small file system cannot be mounted here; run as root");
                 None
@@ -36,23 +36,23 @@ impl Disk {
 
     async fn remount(&self, options: &str) {
         let options = format!("remount,{options}");
-        let output = command("mount").args(["-o", &options]).arg(self.0.path()).output().await.expect("runs");
+        let output = command("mount").args(["-o", &options]).arg(self.0.data.path()).output().await.expect("runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     fn path(&self) -> &Path {
-        self.0.path()
+        self.0.data.path()
     }
 
     fn file(&self, name: &str) -> std::path::PathBuf {
-        self.0.path().join(name)
+        self.0.data.path().join(name)
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
         // Nothing waits for it, and what is still open goes when it is closed.
-        rustix::mount::unmount(self.0.path(), rustix::mount::UnmountFlags::DETACH).ok();
+        rustix::mount::unmount(self.0.data.path(), rustix::mount::UnmountFlags::DETACH).ok();
     }
 }
 
@@ -90,7 +90,7 @@ async fn until_refused(store: &EventStore, first: u64, events: u64) -> (Vec<Even
 
 #[tokio::test]
 async fn a_disk_that_fills_up_in_the_middle_of_a_batch_keeps_nothing_of_it_and_recovers() {
-    let Some(disk) = Disk::new(7).await else { return };
+    let Some(disk) = Disk::new(Place::sqlite(), 7).await else { return };
     let world = World::start_as(Config { data: disk.file("data"), marks: marks(0, 0), ..config(&disk.0) }).await;
     let (taken, refused) = until_refused(&world.store, 0, 100).await;
     assert_eq!((refused.status(), refused.code()), (Some(507), Some("disk_full")));
@@ -119,7 +119,7 @@ async fn a_disk_that_fills_up_in_the_middle_of_a_batch_keeps_nothing_of_it_and_r
 
 #[tokio::test]
 async fn a_store_on_a_full_disk_can_be_restarted_and_serves_reads() {
-    let Some(disk) = Disk::new(7).await else { return };
+    let Some(disk) = Disk::new(Place::sqlite(), 7).await else { return };
     let config = Config { data: disk.file("data"), marks: marks(0, 0), ..config(&disk.0) };
     let world = World::start_as(config.clone()).await;
     let (taken, _) = until_refused(&world.store, 0, 100).await;
@@ -138,7 +138,7 @@ async fn a_store_on_a_full_disk_can_be_restarted_and_serves_reads() {
 
 #[tokio::test]
 async fn a_disk_that_is_almost_full_refuses_before_it_is_and_recovers() {
-    let Some(disk) = Disk::new(16).await else { return };
+    let Some(disk) = Disk::new(Place::sqlite(), 16).await else { return };
     let marks = marks(8 * 1024 * 1024, 4 * 1024 * 1024);
     let world = World::start_as(Config { data: disk.file("data"), marks, ..config(&disk.0) }).await;
     let mut events = world.store.follow(None, 0).await.expect("follows");
@@ -169,11 +169,11 @@ async fn a_disk_that_is_almost_full_refuses_before_it_is_and_recovers() {
 
 #[tokio::test]
 async fn a_disk_that_takes_no_writes_is_refused_clearly_and_recovers() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+    let place = Place::sqlite();
+    let world = World::start(&place).await;
     world.store.append(&[event(1)]).await.expect("stores");
     // A file system cannot be made read-only under a file that is open for writing, but a file can.
-    let journal = File::open(data.path().join(JOURNAL)).unwrap();
+    let journal = File::open(place.data.path().join(JOURNAL)).unwrap();
     let usual = ioctl_getflags(&journal).unwrap_or(IFlags::empty());
     if ioctl_setflags(&journal, usual | IFlags::IMMUTABLE).is_err() {
         eprintln!("SKIPPED: a file cannot be made immutable here; run as root on ext4");
@@ -188,13 +188,13 @@ async fn a_disk_that_takes_no_writes_is_refused_clearly_and_recovers() {
     ioctl_setflags(&journal, usual).expect("as it was");
     world.store.append(&[event(2)]).await.expect("stores");
     assert_eq!(world.stored().await, [1, 2]);
-    assert_whole(data.path());
+    assert_whole(place.data.path());
     world.stop().await;
 }
 
 #[tokio::test]
 async fn a_start_on_a_read_only_disk_says_so() {
-    let Some(disk) = Disk::new(8).await else { return };
+    let Some(disk) = Disk::new(Place::sqlite(), 8).await else { return };
     let config = Config { data: disk.path().to_owned(), ..config(&disk.0) };
     let world = World::start_as(config.clone()).await;
     world.store.append(&[event(1)]).await.expect("stores");
@@ -209,4 +209,30 @@ async fn a_start_on_a_read_only_disk_says_so() {
     let world = World::start_as(config).await;
     assert_eq!(world.stored().await, [1]);
     world.stop().await;
+}
+
+#[cfg(feature = "jetstream")]
+#[tokio::test]
+async fn a_copy_of_jetstream_whose_disk_fills_up_stops_and_goes_on_where_it_was() {
+    let server = Server::start().await;
+    let Some(disk) = Disk::new(Place::on(server.engine()), 7).await else { return };
+    let small = World::start_as(Config { data: disk.file("data"), ..config(&disk.0) }).await;
+    let place = Place::on(server.engine());
+    let large = World::start(&place).await;
+    for first in (0..1_000).step_by(100) {
+        large.store.append(&batch(first..first + 100)).await.expect("there is room");
+    }
+    let is_full = async || small.store.ready().await.err().filter(|error| error.code() == Some("disk_full"));
+    until("the small disk is full", is_full).await;
+    assert!(small.store.head().await.expect("answers").seq < 1_000);
+    assert_whole(&disk.file("data"));
+    disk.remount("size=64m").await;
+    let head = large.store.head().await.expect("answers");
+    let catches_up = async || small.store.head().await.ok().filter(|copy| copy.seq == head.seq);
+    let copy = until("the rest is copied", catches_up).await;
+    assert_eq!((copy.seq, copy.link), (1_000, head.link));
+    small.is_ready().await;
+    small.stop().await;
+    large.stop().await;
+    assert_whole(&disk.file("data"));
 }

@@ -7,12 +7,17 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use reqwest::Response;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use wire::limit::{EVENT_BATCH_BYTES, EVENTS_PER_BATCH};
 use wire::problem::Problem;
 use wire::signature::{HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP};
 
-use super::world::{DEADLINE, World, event, key, now};
+use super::world::{DEADLINE, Place, World, event, key, now, over_both_engines};
+
+over_both_engines! {
+    the_same_events_are_stored_in_every_shape_and_encoding,
+    what_is_wrong_with_an_event_is_named,
+    payloads_are_the_producers_own,
+}
 
 const JSON: &str = "application/json";
 const LINES: &str = "application/x-ndjson";
@@ -79,10 +84,8 @@ fn zstd(body: &[u8]) -> Vec<u8> {
     zstd::encode_all(body, 3).expect("memory can be written to")
 }
 
-#[tokio::test]
-async fn the_same_events_are_stored_in_every_shape_and_encoding() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+async fn the_same_events_are_stored_in_every_shape_and_encoding(place: Place) {
+    let world = World::start(&place).await;
     let number = |offset: u64| serde_json::to_string(&event(offset)).expect("an event is JSON");
     let mut expected = Vec::new();
     for (round, encoding) in ["identity", "gzip", "x-gzip", "zstd", "GZIP"].into_iter().enumerate() {
@@ -111,8 +114,8 @@ async fn the_same_events_are_stored_in_every_shape_and_encoding() {
 
 #[tokio::test]
 async fn bodies_that_are_too_large_are_refused_packed_and_unpacked() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+    let place = Place::sqlite();
+    let world = World::start(&place).await;
     let nine_mebibytes = vec![b' '; 9 * 1024 * 1024];
     let too_large = (413, "too_large", None, "send smaller batches");
     check(&world, &[], nine_mebibytes.clone(), too_large).await;
@@ -133,8 +136,8 @@ async fn bodies_that_are_too_large_are_refused_packed_and_unpacked() {
 
 #[tokio::test]
 async fn packed_bodies_that_cannot_be_unpacked_say_so() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+    let place = Place::sqlite();
+    let world = World::start(&place).await;
     let (gzipped, zstded) = (gzip(text().as_bytes()), zstd(text().as_bytes()));
     let mut wrong_sum = gzipped.clone();
     let place = wrong_sum.len() - 8;
@@ -163,8 +166,8 @@ async fn packed_bodies_that_cannot_be_unpacked_say_so() {
 
 #[tokio::test]
 async fn forms_that_are_not_known_are_refused_with_those_that_are() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+    let place = Place::sqlite();
+    let world = World::start(&place).await;
     for encoding in ["br", "deflate", "gzip, gzip", "identity, gzip", ""] {
         let answer = post(&world, &[("content-encoding", encoding)], text()).await;
         assert_eq!(answer.headers()["accept-encoding"], "gzip, zstd", "{encoding}");
@@ -182,8 +185,8 @@ async fn forms_that_are_not_known_are_refused_with_those_that_are() {
 
 #[tokio::test]
 async fn a_packed_body_is_signed_as_it_was_sent() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+    let place = Place::sqlite();
+    let world = World::start(&place).await;
     let time = now().timestamp();
     let request = kit::http::client(DEADLINE)
         .post(format!("{}/v1/events", world.base))
@@ -198,8 +201,8 @@ async fn a_packed_body_is_signed_as_it_was_sent() {
 
 #[tokio::test]
 async fn what_is_no_json_is_refused_with_its_place() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+    let place = Place::sqlite();
+    let world = World::start(&place).await;
     let bad_utf8 = with("payload", "\"?\"").replace('?', "\u{1}").into_bytes();
     let bad_utf8: Vec<u8> = bad_utf8.into_iter().map(|byte| if byte == 1 { 0xff } else { byte }).collect();
     let cases: [(Vec<u8>, &str); 9] = [
@@ -222,10 +225,8 @@ async fn what_is_no_json_is_refused_with_its_place() {
     goes_on(world).await;
 }
 
-#[tokio::test]
-async fn what_is_wrong_with_an_event_is_named() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+async fn what_is_wrong_with_an_event_is_named(place: Place) {
+    let world = World::start(&place).await;
     let deep = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000));
     let cases = [
         (with("payload", &deep), "payload", "deeper than 64"),
@@ -253,8 +254,8 @@ async fn what_is_wrong_with_an_event_is_named() {
 
 #[tokio::test]
 async fn too_many_events_and_none_are_refused() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+    let place = Place::sqlite();
+    let world = World::start(&place).await;
     let lines = [("content-type", LINES)];
     let too_many = (413, "too_many_events", Some("events"), "send smaller batches");
     check(&world, &[], format!("[{}0]", "0,".repeat(999_999)), too_many).await;
@@ -268,10 +269,8 @@ async fn too_many_events_and_none_are_refused() {
     goes_on(world).await;
 }
 
-#[tokio::test]
-async fn payloads_are_the_producers_own() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+async fn payloads_are_the_producers_own(place: Place) {
+    let world = World::start(&place).await;
     let odd = ["\"\\u0000\"", "1e400", "{\"a\":1,\"a\":2}", "123456789012345678901234567890.10", "\"\\ud83d\\ude00\""];
     for (number, payload) in odd.into_iter().enumerate() {
         let id = serde_json::to_string(&event(number as u64).id).expect("an id is JSON");

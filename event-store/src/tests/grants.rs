@@ -1,15 +1,22 @@
 //! A machine's key writes only of executions leased to the machine.
 
 use client::events::EventStore;
-use tempfile::TempDir;
 use wire::event::Event;
 use wire::grant::{Grant, GrantKey};
 use wire::id::{ExecutionId, MachineId};
 use wire::limit::GRANTS_PER_REQUEST;
 use wire::signature::{Key, machine_key_id};
 
-use super::world::{World, event, key, now, signer, task};
+use super::world::{Place, World, event, key, now, over_both_engines, signer, task};
 use crate::Ungranted;
+
+over_both_engines! {
+    a_machine_writes_of_executions_it_was_granted_and_of_itself,
+    whatever_was_not_granted_is_refused_by_name_and_nothing_is_stored,
+    a_request_carries_a_bounded_number_of_grants,
+    grants_and_machines_keys_of_the_previous_secret_are_accepted_while_it_is_replaced,
+    a_runner_from_before_grants_is_heard_where_the_operator_says_so_but_only_in_its_own_name,
+}
 
 pub(super) fn machine(number: u8) -> MachineId {
     MachineId::mint(now(), [number; 10])
@@ -36,10 +43,8 @@ async fn refusal(store: &EventStore, events: &[Event], grants: &[String]) -> (u1
     (problem.status, problem.code, problem.field)
 }
 
-#[tokio::test]
-async fn a_machine_writes_of_executions_it_was_granted_and_of_itself() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+async fn a_machine_writes_of_executions_it_was_granted_and_of_itself(place: Place) {
+    let world = World::start(&place).await;
     let (store, _) = world.machine(7);
     let of_itself = Event { task_id: None, execution_id: None, ..told(1, 1) };
     store.append(std::slice::from_ref(&of_itself)).await.expect("needs no grant");
@@ -51,10 +56,8 @@ async fn a_machine_writes_of_executions_it_was_granted_and_of_itself() {
     world.stop().await;
 }
 
-#[tokio::test]
-async fn whatever_was_not_granted_is_refused_by_name_and_nothing_is_stored() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+async fn whatever_was_not_granted_is_refused_by_name_and_nothing_is_stored(place: Place) {
+    let world = World::start(&place).await;
     let (store, _) = world.machine(7);
     let good = grant(&key(), 7, 1);
     let forged = grant(&Key::from_bytes([2; 32]), 7, 1);
@@ -83,10 +86,8 @@ async fn whatever_was_not_granted_is_refused_by_name_and_nothing_is_stored() {
     world.stop().await;
 }
 
-#[tokio::test]
-async fn a_request_carries_a_bounded_number_of_grants() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+async fn a_request_carries_a_bounded_number_of_grants(place: Place) {
+    let world = World::start(&place).await;
     let (store, _) = world.machine(7);
     let grants: Vec<String> = (0..=GRANTS_PER_REQUEST as u8).map(|of| grant(&key(), 7, of)).collect();
     let most = GRANTS_PER_REQUEST as u8 - 1;
@@ -96,11 +97,9 @@ async fn a_request_carries_a_bounded_number_of_grants() {
     world.stop().await;
 }
 
-#[tokio::test]
-async fn grants_and_machines_keys_of_the_previous_secret_are_accepted_while_it_is_replaced() {
-    let data = TempDir::new().unwrap();
+async fn grants_and_machines_keys_of_the_previous_secret_are_accepted_while_it_is_replaced(place: Place) {
     let previous = Key::from_bytes([9; 32]);
-    let world = World::start_with(&data, Some(previous.clone()), Ungranted::Refused).await;
+    let world = World::start_with(&place, Some(previous.clone()), Ungranted::Refused).await;
     let key_id = machine_key_id(machine(7));
     let of_secret =
         |secret: &Key| EventStore::new(&world.base, signer(secret.derive(&key_id), Some(key_id.clone()), &world.clock));
@@ -111,10 +110,8 @@ async fn grants_and_machines_keys_of_the_previous_secret_are_accepted_while_it_i
     world.stop().await;
 }
 
-#[tokio::test]
-async fn a_runner_from_before_grants_is_heard_where_the_operator_says_so_but_only_in_its_own_name() {
-    let data = TempDir::new().unwrap();
-    let world = World::start_with(&data, None, Ungranted::Accepted).await;
+async fn a_runner_from_before_grants_is_heard_where_the_operator_says_so_but_only_in_its_own_name(place: Place) {
+    let world = World::start_with(&place, None, Ungranted::Accepted).await;
     let (store, _) = world.machine(7);
     store.append(&[told(1, 1)]).await.expect("is accepted without a grant");
     store.append_granted(&[told(2, 2)], &["v9.what.ever".into()]).await.expect("no grant is looked at");

@@ -2,16 +2,22 @@
 
 use std::time::Duration;
 
-use tempfile::TempDir;
-use wire::event::{Occupancy, Place, SignedHead, VolumeLevel, VolumePayload, kind};
+use kit::Vars;
+use wire::event::{self, Occupancy, SignedHead, VolumeLevel, VolumePayload, kind};
 
-use super::world::{World, config, event, key, next, now};
+#[cfg(feature = "jetstream")]
+use super::nats;
+use super::world::{Place, World, config, event, key, next, now, over_both_engines};
+use crate::engine::EngineConfig;
 use crate::{Amount, Config, Keep, Marks};
 
-#[tokio::test]
-async fn the_head_is_signed_and_follows_the_log() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+over_both_engines! {
+    the_head_is_signed_and_follows_the_log,
+    the_state_of_the_store_is_told_to_its_operator_alone,
+}
+
+async fn the_head_is_signed_and_follows_the_log(place: Place) {
+    let world = World::start(&place).await;
     let empty = world.store.head().await.expect("answers");
     assert_eq!((empty.seq, empty.link.0), (0, [0; 32]));
     world.store.append(&[event(1), event(2)]).await.expect("stores");
@@ -23,18 +29,21 @@ async fn the_head_is_signed_and_follows_the_log() {
     world.stop().await;
 }
 
-#[tokio::test]
-async fn the_state_of_the_store_is_told_to_its_operator_alone() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+async fn the_state_of_the_store_is_told_to_its_operator_alone(place: Place) {
+    let world = World::start(&place).await;
+    let engine = match place.engine {
+        EngineConfig::Sqlite => "sqlite",
+        #[cfg(feature = "jetstream")]
+        EngineConfig::Jetstream(_) => "jetstream",
+    };
     let empty = world.store.stats().await.expect("answers");
     assert_eq!((empty.events, empty.oldest, empty.newest), (0, None, None));
     world.store.append(&[event(1), event(2), event(3)]).await.expect("stores");
     let follower = world.store.follow(None, 0).await.expect("follows");
     let stats = world.store.stats().await.expect("answers");
-    assert_eq!((stats.engine.as_str(), stats.schema_version, stats.events), ("sqlite", 3, 3));
-    assert_eq!(stats.oldest, Some(Place { seq: 1, created_at: now() }));
-    assert_eq!(stats.newest, Some(Place { seq: 3, created_at: now() }));
+    assert_eq!((stats.engine.as_str(), stats.schema_version, stats.events), (engine, 3, 3));
+    assert_eq!(stats.oldest, Some(event::Place { seq: 1, created_at: now() }));
+    assert_eq!(stats.newest, Some(event::Place { seq: 3, created_at: now() }));
     assert_eq!(stats.followers, Occupancy { taken: 1, bound: 1_024 });
     assert_eq!((stats.queue, stats.disk.level), (Occupancy { taken: 0, bound: 1_024 }, VolumeLevel::Ample));
     assert!(stats.disk.database_bytes > 0 && stats.disk.free_bytes > 0, "{:?}", stats.disk);
@@ -47,9 +56,9 @@ async fn the_state_of_the_store_is_told_to_its_operator_alone() {
 
 #[tokio::test]
 async fn little_room_is_an_event_and_writes_go_on() {
-    let data = TempDir::new().unwrap();
+    let place = Place::sqlite();
     let marks = Marks { warn: Amount::Percent(100), stop: Amount::Bytes(0) };
-    let world = World::start_as(Config { marks, ..config(&data) }).await;
+    let world = World::start_as(Config { marks, ..config(&place) }).await;
     let mut events = world.store.follow(None, 0).await.expect("follows");
     let warning = next(&mut events).await;
     assert_eq!((warning.kind.as_str(), warning.producer.as_str()), (kind::VOLUME_LOW, "event-store"));
@@ -64,12 +73,12 @@ async fn little_room_is_an_event_and_writes_go_on() {
 
 #[tokio::test]
 async fn too_little_room_refuses_writes_and_serves_reads() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+    let place = Place::sqlite();
+    let world = World::start(&place).await;
     world.store.append(&[event(1)]).await.expect("stores");
     world.stop().await;
     let marks = Marks { warn: Amount::Bytes(0), stop: Amount::Bytes(u64::MAX) };
-    let world = World::start_as(Config { marks, ..config(&data) }).await;
+    let world = World::start_as(Config { marks, ..config(&place) }).await;
     let refused = world.store.append(&[event(2)]).await.expect_err("too little room");
     assert_eq!((refused.status(), refused.code()), (Some(507), Some("disk_full")));
     assert!(refused.is_transient(), "a sender keeps its events and tries again");
@@ -85,13 +94,13 @@ async fn too_little_room_refuses_writes_and_serves_reads() {
 
 #[tokio::test]
 async fn old_events_go_by_themselves_and_reads_begin_behind_them() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+    let place = Place::sqlite();
+    let world = World::start(&place).await;
     world.store.append(&[event(1), event(2), event(3)]).await.expect("stores");
     world.stop().await;
     let keep = Keep { days: std::num::NonZeroU32::new(1), bytes: None };
     let clock = kit::Clock::manual(now() + Duration::from_secs(3 * 24 * 3_600));
-    let world = World::start_at(Config { keep, ..config(&data) }, clock).await;
+    let world = World::start_at(Config { keep, ..config(&place) }, clock).await;
     let mut events = world.store.follow(None, 3).await.expect("follows");
     assert_eq!(next(&mut events).await.kind, kind::LOG_PRUNED);
     let page = world.store.feed(0, 10).await.expect("reads");
@@ -109,10 +118,33 @@ fn settings_that_make_no_sense_are_named() {
         ("BIFROST_EVENTS_WARN_FREE", "much"),
         ("BIFROST_EVENTS_STOP_FREE", "101%"),
     ];
-    let mut vars = kit::Vars::from_pairs(settings);
+    let mut vars = Vars::from_pairs(settings);
     Config::from_vars(&mut vars, "data".into());
     let problems = vars.finish().expect_err("nonsense").to_string();
     for (name, _) in settings {
         assert!(problems.contains(&format!("{name}: ")), "{name} in {problems}");
+    }
+}
+
+#[cfg(feature = "jetstream")]
+#[test]
+fn what_would_make_a_copy_of_a_stream_differ_from_the_others_is_refused() {
+    let settings = [
+        ("BIFROST_EVENTS_KEEP_DAYS", "5", "every event is kept"),
+        ("BIFROST_EVENTS_REPLICA", "s3://a/b", "is the copy"),
+    ];
+    for (name, value, expect) in settings {
+        let servers = ["nats://host".to_owned()];
+        let check = |engine: fn(&[String], &mut Vars) -> EngineConfig| {
+            let secret = key().reveal();
+            let mut vars = Vars::from_pairs([("FLY_EVENT_SECRET", secret.as_str()), (name, value)]);
+            let config = Config::from_vars(&mut vars, "data".into()).expect("is complete");
+            Config { engine: engine(&servers, &mut vars), ..config }.check(&mut vars);
+            vars.finish()
+        };
+        check(|_, _| EngineConfig::Sqlite).expect("a log of one store may");
+        let problem =
+            check(|servers, vars| nats::engine(servers, None, vars)).expect_err("a copy must not").to_string();
+        assert!(problem.contains(name) && problem.contains(expect), "{problem}");
     }
 }

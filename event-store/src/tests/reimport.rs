@@ -1,20 +1,22 @@
 //! What was exported can be written again.
 
-use tempfile::TempDir;
 use wire::event::{Event, StoredEvent};
 
-use super::world::{World, event};
+use super::world::{Place, World, event, over_both_engines};
 use crate::archive::tests::quiet;
 use crate::archive::{Format, Report, Selected, Wanted, export, verify};
 use crate::log::DATABASE;
 
-fn verified(data: &TempDir) -> Report {
-    quiet(|watch| verify(&data.path().join(DATABASE), &Wanted::default(), watch)).expect("can be looked at")
+over_both_engines! {
+    an_export_written_into_another_store_gives_the_same_events_and_the_same_chain,
 }
 
-#[tokio::test]
-async fn an_export_written_into_another_store_gives_the_same_events_and_the_same_chain() {
-    let (first, second) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+fn verified(place: &Place) -> Report {
+    quiet(|watch| verify(&place.data.path().join(DATABASE), &Wanted::default(), watch)).expect("can be looked at")
+}
+
+async fn an_export_written_into_another_store_gives_the_same_events_and_the_same_chain(first: Place) {
+    let second = Place::sqlite();
     let payloads = ["{\"b\": 1.10,  \"a\":[ ]}", "\"żółw\\n\"", "null", "[1,\t2]"];
     let world = World::start(&first).await;
     for (number, payload) in payloads.iter().enumerate() {
@@ -24,7 +26,7 @@ async fn an_export_written_into_another_store_gives_the_same_events_and_the_same
     }
     world.stop().await;
     let mut lines = Vec::new();
-    let exported = quiet(|watch| export(first.path(), &Selected::default(), Format::Ndjson, &mut lines, watch));
+    let exported = quiet(|watch| export(first.data.path(), &Selected::default(), Format::Ndjson, &mut lines, watch));
     assert_eq!(exported.expect("exports").events, payloads.len() as u64);
 
     let events = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| {

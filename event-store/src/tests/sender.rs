@@ -10,10 +10,17 @@ use tempfile::TempDir;
 use wire::event::Event;
 use wire::signature::Key;
 
-use super::world::{DEADLINE, World, event, signer};
+use super::world::{DEADLINE, Place, World, event, over_both_engines, signer};
 
 mod granted;
 mod interleavings;
+
+over_both_engines! {
+    events_wait_while_the_store_is_away_and_go_to_the_next_one,
+    an_event_that_is_refused_for_good_is_set_aside_and_holds_up_no_other,
+    a_wrong_key_keeps_events_until_the_right_one_is_given,
+    a_full_spool_makes_the_producer_wait_and_loses_nothing,
+}
 
 pub(super) const LIMITS: Limits = Limits { spool_bytes: 1_000_000, batch_events: 100, batch_bytes: 100_000 };
 
@@ -21,10 +28,9 @@ pub(super) fn open(directory: &Path, store: EventStore, tasks: &Tasks) -> Sender
     Sender::open(directory, store, LIMITS, Chance::seeded(1), tasks).expect("opens")
 }
 
-#[tokio::test]
-async fn events_wait_while_the_store_is_away_and_go_to_the_next_one() {
-    let (data, spool, tasks) = (TempDir::new().unwrap(), TempDir::new().unwrap(), Tasks::new());
-    let world = World::start(&data).await;
+async fn events_wait_while_the_store_is_away_and_go_to_the_next_one(place: Place) {
+    let (spool, tasks) = (TempDir::new().unwrap(), Tasks::new());
+    let world = World::start(&place).await;
     let sender = open(spool.path(), world.store.clone(), &tasks);
     sender.send(event(1)).await;
     assert_eq!(sender.flush(DEADLINE).await, Flushed::Delivered);
@@ -32,7 +38,7 @@ async fn events_wait_while_the_store_is_away_and_go_to_the_next_one() {
     for number in 2..10 {
         sender.send(event(number)).await;
     }
-    let world = World::start(&data).await;
+    let world = World::start(&place).await;
     sender.redirect(world.store.clone());
     assert_eq!(sender.flush(DEADLINE).await, Flushed::Delivered);
     assert!(world.stored().await.into_iter().eq(1..10));
@@ -40,10 +46,9 @@ async fn events_wait_while_the_store_is_away_and_go_to_the_next_one() {
     world.stop().await;
 }
 
-#[tokio::test]
-async fn an_event_that_is_refused_for_good_is_set_aside_and_holds_up_no_other() {
-    let (data, spool, tasks) = (TempDir::new().unwrap(), TempDir::new().unwrap(), Tasks::new());
-    let world = World::start(&data).await;
+async fn an_event_that_is_refused_for_good_is_set_aside_and_holds_up_no_other(place: Place) {
+    let (spool, tasks) = (TempDir::new().unwrap(), Tasks::new());
+    let world = World::start(&place).await;
     world.store.append(&[Event { kind: "first".into(), ..event(5) }]).await.expect("stores");
     // Everything waits before the delivery begins, so that the refused ones are among others.
     let nowhere = EventStore::new("http://127.0.0.1:9", signer(super::world::key(), None, &world.clock));
@@ -64,10 +69,9 @@ async fn an_event_that_is_refused_for_good_is_set_aside_and_holds_up_no_other() 
     world.stop().await;
 }
 
-#[tokio::test]
-async fn a_wrong_key_keeps_events_until_the_right_one_is_given() {
-    let (data, spool, tasks) = (TempDir::new().unwrap(), TempDir::new().unwrap(), Tasks::new());
-    let world = World::start(&data).await;
+async fn a_wrong_key_keeps_events_until_the_right_one_is_given(place: Place) {
+    let (spool, tasks) = (TempDir::new().unwrap(), Tasks::new());
+    let world = World::start(&place).await;
     let wrong = EventStore::new(&world.base, signer(Key::from_bytes([8; 32]), None, &world.clock));
     let sender = open(spool.path(), wrong, &tasks);
     sender.send(event(1)).await;
@@ -79,10 +83,9 @@ async fn a_wrong_key_keeps_events_until_the_right_one_is_given() {
     world.stop().await;
 }
 
-#[tokio::test]
-async fn a_full_spool_makes_the_producer_wait_and_loses_nothing() {
-    let (data, spool, tasks) = (TempDir::new().unwrap(), TempDir::new().unwrap(), Tasks::new());
-    let world = World::start(&data).await;
+async fn a_full_spool_makes_the_producer_wait_and_loses_nothing(place: Place) {
+    let (spool, tasks) = (TempDir::new().unwrap(), Tasks::new());
+    let world = World::start(&place).await;
     let limits = Limits { spool_bytes: 1_000, ..LIMITS };
     let nowhere = EventStore::new("http://127.0.0.1:9", signer(super::world::key(), None, &world.clock));
     let sender = Sender::open(spool.path(), nowhere, limits, Chance::seeded(1), &tasks).expect("opens");
@@ -101,8 +104,8 @@ async fn a_full_spool_makes_the_producer_wait_and_loses_nothing() {
 #[tokio::test]
 async fn what_waits_at_a_full_spool_is_kept_when_the_process_ends() {
     for end in [|_: &Sender, tasks: &Tasks| tasks.stop(), |sender: &Sender, _: &Tasks| sender.lift_bound()] {
-        let (data, spool, tasks) = (TempDir::new().unwrap(), TempDir::new().unwrap(), Tasks::new());
-        let world = World::start(&data).await;
+        let (place, spool, tasks) = (Place::sqlite(), TempDir::new().unwrap(), Tasks::new());
+        let world = World::start(&place).await;
         let limits = Limits { spool_bytes: 1_000, ..LIMITS };
         let nowhere = EventStore::new("http://127.0.0.1:9", signer(super::world::key(), None, &world.clock));
         let sender = Sender::open(spool.path(), nowhere, limits, Chance::seeded(1), &tasks).expect("opens");

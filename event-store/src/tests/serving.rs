@@ -2,22 +2,29 @@
 
 use futures_util::future::join_all;
 use serde_json::value::RawValue;
-use tempfile::TempDir;
 use wire::event::Event;
 
-use super::world::{DEADLINE, World, event, next, task};
+use super::world::{DEADLINE, Place, World, event, next, over_both_engines, task};
 
-#[tokio::test]
-async fn what_was_acknowledged_is_there_after_a_restart_in_order() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+over_both_engines! {
+    what_was_acknowledged_is_there_after_a_restart_in_order,
+    events_of_a_task_come_back_whole_and_page_by_page,
+    an_id_with_other_content_is_a_conflict_and_nothing_is_stored,
+    many_writers_at_once_lose_nothing_and_leave_no_gap,
+    a_follower_sees_every_event_once_and_resumes_where_it_was,
+    a_follower_catches_up_over_many_chunks,
+    the_probes_need_no_signature,
+}
+
+async fn what_was_acknowledged_is_there_after_a_restart_in_order(place: Place) {
+    let world = World::start(&place).await;
     let batch = [event(1), event(2), event(3)];
     let appended = world.store.append(&batch).await.expect("stores");
     assert_eq!(appended.events.iter().map(|receipt| receipt.seq).collect::<Vec<_>>(), [1, 2, 3]);
     world.stop().await;
-    let files = std::fs::read_dir(data.path()).unwrap().map(|file| file.unwrap().file_name());
+    let files = std::fs::read_dir(place.data.path()).unwrap().map(|file| file.unwrap().file_name());
     assert!(files.into_iter().all(|name| !name.to_string_lossy().ends_with("-wal")), "closed cleanly");
-    let world = World::start(&data).await;
+    let world = World::start(&place).await;
     let again = world.store.append(&[event(3), event(4)]).await.expect("stores");
     assert_eq!(
         again.events.iter().map(|receipt| (receipt.seq, receipt.duplicate)).collect::<Vec<_>>(),
@@ -27,10 +34,8 @@ async fn what_was_acknowledged_is_there_after_a_restart_in_order() {
     world.stop().await;
 }
 
-#[tokio::test]
-async fn events_of_a_task_come_back_whole_and_page_by_page() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+async fn events_of_a_task_come_back_whole_and_page_by_page(place: Place) {
+    let world = World::start(&place).await;
     let payload = RawValue::from_string("{\"b\": 1.10,  \"a\":[ ]}".into()).unwrap();
     let of_two = Event { task_id: Some(task(2)), payload, ..event(9) };
     let of_none = Event { task_id: None, ..event(10) };
@@ -51,24 +56,25 @@ async fn events_of_a_task_come_back_whole_and_page_by_page() {
     world.stop().await;
 }
 
-#[tokio::test]
-async fn an_id_with_other_content_is_a_conflict_and_nothing_is_stored() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+async fn an_id_with_other_content_is_a_conflict_and_nothing_is_stored(place: Place) {
+    let world = World::start(&place).await;
     world.store.append(&[event(1)]).await.expect("stores");
     let changed = Event { kind: "changed".into(), ..event(1) };
     let refused = world.store.append(&[event(2), changed]).await.expect_err("conflicts");
     assert_eq!((refused.status(), refused.code()), (Some(409), Some("event_conflict")));
     let client::Error::Refused(problem) = refused else { panic!("a problem") };
     assert_eq!(problem.field.as_deref(), Some("events.1.id"));
+    let twice = [event(3), Event { kind: "changed".into(), ..event(3) }];
+    for _ in 0..2 {
+        let refused = world.store.append(&twice).await.expect_err("conflicts with itself");
+        assert_eq!(refused.code(), Some("event_conflict"));
+    }
     assert_eq!(world.stored().await, [1]);
     world.stop().await;
 }
 
-#[tokio::test]
-async fn many_writers_at_once_lose_nothing_and_leave_no_gap() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+async fn many_writers_at_once_lose_nothing_and_leave_no_gap(place: Place) {
+    let world = World::start(&place).await;
     let writers = (0..32_u64).map(|writer| {
         let store = world.store.clone();
         async move {
@@ -86,10 +92,8 @@ async fn many_writers_at_once_lose_nothing_and_leave_no_gap() {
     world.stop().await;
 }
 
-#[tokio::test]
-async fn a_follower_sees_every_event_once_and_resumes_where_it_was() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+async fn a_follower_sees_every_event_once_and_resumes_where_it_was(place: Place) {
+    let world = World::start(&place).await;
     let laid_out = RawValue::from_string("{\n \"a\":\r\n 1\r}".into()).unwrap();
     world.store.append(&[event(1), Event { payload: laid_out, ..event(2) }]).await.expect("stores");
     let mut all = world.store.follow(None, 0).await.expect("follows");
@@ -105,17 +109,15 @@ async fn a_follower_sees_every_event_once_and_resumes_where_it_was() {
     world.stop().await;
     // The stop has ended the streams; a new store goes on behind the last id.
     assert_eq!(tokio::time::timeout(DEADLINE, all.next()).await.expect("ends"), None);
-    let world = World::start(&data).await;
+    let world = World::start(&place).await;
     let mut all = world.store.follow(None, 4).await.expect("follows");
     world.store.append(&[event(5)]).await.expect("stores");
     assert_eq!(next(&mut all).await.seq, 5);
     world.stop().await;
 }
 
-#[tokio::test]
-async fn a_follower_catches_up_over_many_chunks() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+async fn a_follower_catches_up_over_many_chunks(place: Place) {
+    let world = World::start(&place).await;
     world.store.append(&(0..1_000).map(event).collect::<Vec<_>>()).await.expect("stores");
     let mut all = world.store.follow(None, 0).await.expect("follows");
     for seq in 1..=1_000 {
@@ -124,10 +126,8 @@ async fn a_follower_catches_up_over_many_chunks() {
     world.stop().await;
 }
 
-#[tokio::test]
-async fn the_probes_need_no_signature() {
-    let data = TempDir::new().unwrap();
-    let world = World::start(&data).await;
+async fn the_probes_need_no_signature(place: Place) {
+    let world = World::start(&place).await;
     world.store.health().await.expect("is up");
     world.store.ready().await.expect("can write");
     let http = kit::http::client(DEADLINE);

@@ -13,11 +13,28 @@ use wire::event::{Event, StoredEvent};
 use wire::id::{EventId, TaskId};
 use wire::signature::Key;
 
+#[cfg(feature = "jetstream")]
+use super::nats::Server;
+use crate::engine::EngineConfig;
 use crate::serve::Limits;
-use crate::{Amount, Config, Marks, Ungranted};
+use crate::{Amount, Config, Marks, StartError, Ungranted};
 
 /// Nothing in a test takes longer unless it is broken.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Looks again and again until there is something to see, within the deadline.
+pub(super) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let looking = async {
+        let mut beat = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            beat.tick().await;
+            if let Some(seen) = look().await {
+                return seen;
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, looking).await.unwrap_or_else(|_| panic!("not within the deadline: {what}"))
+}
 
 pub(super) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_700_000_000, 0).expect("in range")
@@ -51,10 +68,64 @@ pub(super) fn event(number: u64) -> Event {
     }
 }
 
-/// Everything as usual, in this directory. Whatever room there is where the tests run is enough.
-pub(super) fn config(data: &TempDir) -> Config {
+/// What is left of a store while it is stopped.
+pub(super) struct Place {
+    pub(super) data: TempDir,
+    pub(super) engine: EngineConfig,
+    /// Held, not used: it ends with the test.
+    #[cfg(feature = "jetstream")]
+    pub(super) _server: Option<Server>,
+}
+
+impl Place {
+    pub(super) fn sqlite() -> Self {
+        Self {
+            data: TempDir::new().unwrap(),
+            engine: EngineConfig::Sqlite,
+            #[cfg(feature = "jetstream")]
+            _server: None,
+        }
+    }
+
+    /// With a NATS server of its own.
+    #[cfg(feature = "jetstream")]
+    pub(super) async fn jetstream() -> Self {
+        let server = Server::start().await;
+        Self { data: TempDir::new().unwrap(), engine: server.engine(), _server: Some(server) }
+    }
+
+    /// With the stream of a server that is there.
+    #[cfg(feature = "jetstream")]
+    pub(super) fn on(engine: EngineConfig) -> Self {
+        Self { data: TempDir::new().unwrap(), engine, _server: None }
+    }
+}
+
+/// Runs each test on both engines: `sqlite::<name>` and `jetstream::<name>`.
+macro_rules! over_both_engines {
+    ($($name:ident,)*) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Place::sqlite()).await;
+            })*
+        }
+
+        #[cfg(feature = "jetstream")]
+        mod jetstream {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Place::jetstream().await).await;
+            })*
+        }
+    };
+}
+pub(super) use over_both_engines;
+
+/// Everything as usual, in this place. Whatever room there is where the tests run is enough.
+pub(super) fn config(place: &Place) -> Config {
     let marks = Marks { warn: Amount::Bytes(0), stop: Amount::Bytes(0) };
-    Config { marks, ..Config::new(data.path().to_owned(), key()) }
+    Config { marks, engine: place.engine.clone(), ..Config::new(place.data.path().to_owned(), key()) }
 }
 
 /// An event store on a free port.
@@ -67,16 +138,16 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) async fn start(data: &TempDir) -> Self {
-        Self::start_as(config(data)).await
+    pub(super) async fn start(place: &Place) -> Self {
+        Self::start_as(config(place)).await
     }
 
-    pub(super) async fn start_with(data: &TempDir, previous_secret: Option<Key>, ungranted: Ungranted) -> Self {
-        Self::start_as(Config { previous_secret, ungranted, ..config(data) }).await
+    pub(super) async fn start_with(place: &Place, previous_secret: Option<Key>, ungranted: Ungranted) -> Self {
+        Self::start_as(Config { previous_secret, ungranted, ..config(place) }).await
     }
 
-    pub(super) async fn start_within(data: &TempDir, limits: Limits) -> Self {
-        Self::start_as(Config { limits, ..config(data) }).await
+    pub(super) async fn start_within(place: &Place, limits: Limits) -> Self {
+        Self::start_as(Config { limits, ..config(place) }).await
     }
 
     pub(super) async fn start_as(config: Config) -> Self {
@@ -84,14 +155,36 @@ impl World {
     }
 
     pub(super) async fn start_at(config: Config, clock: Clock) -> Self {
+        let is_copy = !matches!(config.engine, EngineConfig::Sqlite);
+        let world = Self::try_start(config, clock).await.expect("starts");
+        // It asks its stream first; a log of its own takes writes from the start, if ever.
+        if is_copy {
+            world.is_ready().await;
+        }
+        world
+    }
+
+    pub(super) async fn try_start(config: Config, clock: Clock) -> Result<Self, StartError> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let address = listener.local_addr().expect("bound");
         let base = format!("http://{address}");
         let tasks = Tasks::new();
         let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
-        crate::start(config, listener, clock.clone(), Some(metrics), &tasks).await.expect("starts");
+        crate::start(config, listener, clock.clone(), Some(metrics), &tasks).await?;
         let store = EventStore::new(&base, signer(key(), None, &clock));
-        Self { base, address, clock, store, tasks }
+        Ok(Self { base, address, clock, store, tasks })
+    }
+
+    /// Returns once the store takes writes.
+    pub(super) async fn is_ready(&self) {
+        until("the store is ready", async || self.store.ready().await.ok()).await;
+    }
+
+    /// Returns once the store has stopped by itself.
+    #[cfg(feature = "jetstream")]
+    pub(super) async fn gives_up(self) {
+        tokio::time::timeout(DEADLINE, self.tasks.stopping()).await.expect("gives up");
+        self.stop().await;
     }
 
     pub(super) async fn stop(self) {

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use wire::limit::GRANTS_PER_REQUEST;
 
 use super::super::grants::{execution, grant, told};
-use super::super::world::{DEADLINE, World, key, signer};
+use super::super::world::{DEADLINE, Place, World, key, signer};
 use super::open;
 
 fn take(sender: &Sender, of: u8) {
@@ -16,8 +16,8 @@ fn take(sender: &Sender, of: u8) {
 
 #[tokio::test]
 async fn what_a_machine_spooled_before_a_crash_is_delivered_with_its_grants() {
-    let (data, spool) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    let world = World::start(&data).await;
+    let (place, spool) = (Place::sqlite(), TempDir::new().unwrap());
+    let world = World::start(&place).await;
     let nowhere = EventStore::new("http://127.0.0.1:9", signer(key(), None, &world.clock));
     let before = Tasks::new();
     let sender = open(spool.path(), nowhere, &before);
@@ -40,8 +40,8 @@ async fn what_a_machine_spooled_before_a_crash_is_delivered_with_its_grants() {
 
 #[tokio::test]
 async fn events_without_a_grant_are_set_aside_and_hold_up_no_other() {
-    let (data, spool, tasks) = (TempDir::new().unwrap(), TempDir::new().unwrap(), Tasks::new());
-    let world = World::start(&data).await;
+    let (place, spool, tasks) = (Place::sqlite(), TempDir::new().unwrap(), Tasks::new());
+    let world = World::start(&place).await;
     let (store, _) = world.machine(7);
     let sender = open(spool.path(), store, &tasks);
     take(&sender, 1);

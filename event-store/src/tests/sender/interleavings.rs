@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 use wire::event::Event;
 
-use super::super::world::{DEADLINE, World, event, key, now, signer, task};
+use super::super::world::{DEADLINE, Place, World, event, key, now, signer, task};
 use gateway::{Fault, Gateway};
 
 mod gateway;
@@ -106,7 +106,7 @@ impl Process {
 }
 
 struct Run {
-    data: TempDir,
+    place: Place,
     spool: TempDir,
     gateway: Gateway,
     gateway_tasks: Tasks,
@@ -124,12 +124,12 @@ struct Run {
 
 impl Run {
     async fn start() -> Self {
-        let (data, spool, gateway_tasks) = (TempDir::new().unwrap(), TempDir::new().unwrap(), Tasks::new());
+        let (place, spool, gateway_tasks) = (Place::sqlite(), TempDir::new().unwrap(), Tasks::new());
         let (gateway, base) = Gateway::start(&gateway_tasks).await;
         let clock = Clock::manual(now());
         let store = EventStore::new(&base, signer(key(), None, &clock));
         let mut run = Self {
-            data,
+            place,
             spool,
             gateway,
             gateway_tasks,
@@ -148,7 +148,7 @@ impl Run {
 
     async fn start_store(&mut self) {
         if self.world.is_none() {
-            let world = World::start(&self.data).await;
+            let world = World::start(&self.place).await;
             self.gateway.lead_to(Some(world.base.clone()));
             self.world = Some(world);
         }
