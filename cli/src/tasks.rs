@@ -153,6 +153,10 @@ fn show(invocation: &Invocation, task: &TaskView) -> anyhow::Result<()> {
         ("submitted", show_age(now, task.created_at)),
         ("changed", show_age(now, task.updated_at)),
     ];
+    if task.waits_for > 0 {
+        fields.push(("needs", format!("{} more tasks completed", task.waits_for)));
+    }
+    fields.extend(task.effort_estimate.map(|minutes| ("estimate", format!("{minutes} minutes"))));
     if !task.description.is_empty() {
         fields.push(("description", task.description.clone()));
     }

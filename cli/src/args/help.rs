@@ -42,7 +42,7 @@ Examples:
   bifrost tasks list --json | jq -r '.[].id'
   bifrost tasks import plan.jsonl
   bifrost tasks ready
-  bifrost tasks depend 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 --on 0197f0a4-7d20-7b11-8f02-9a1c3e5d7f90
+  bifrost tasks depend ID --on OTHER ANOTHER
   bifrost tasks graph --dot | dot -Tsvg > graph.svg
 
 A line of plan.jsonl:

@@ -43,6 +43,22 @@ kernel::on_both! { migrations();
         assert_eq!(all(&ctx, tenant, task).await, MetadataAnswer::All(expect));
     }
 
+    async fn the_database_itself_refuses_a_key_twice_and_a_key_of_nothing(ctx) {
+        let tenant = tenant(&ctx).await;
+        let task = submit(&ctx, tenant, note("n")).await.id;
+        const TEXT: &str = "INSERT INTO task_metadata (id, tenant_id, task_id, metadata_key, metadata_value, created_at) \
+                            VALUES ($1, $2, $3, 'k', 'v', $4)";
+        let sql = kernel::Sql { sqlite: TEXT, postgres: TEXT };
+        for (of, is_fine) in [(task, true), (task, false), (ctx.id(TaskId::mint), false)] {
+            let mut tx = ctx.begin("test").await.expect("begins");
+            let done = kernel::execute!(tx, sql, ctx.id(MetadataId::mint).uuid(), tenant.uuid(), of.uuid(), ctx.now());
+            assert_eq!(done.is_ok(), is_fine, "{of}");
+            if is_fine {
+                tx.commit(()).await.expect("commits");
+            }
+        }
+    }
+
     async fn one_key_gives_its_value_and_an_unknown_one_is_not_found(ctx) {
         let tenant = tenant(&ctx).await;
         let task = submit(&ctx, tenant, note("n")).await.id;
