@@ -52,12 +52,13 @@ kernel::sql! {
     COUNT_WAITING: "SELECT count(*) FROM tasks WHERE status = 'ready' AND spec IS NOT NULL AND waits_for = 0";
     AHEAD: "SELECT count(*) FROM tasks t WHERE t.status = 'ready' AND t.spec IS NOT NULL AND t.waits_for = 0 \
             AND (t.priority > $1 OR (t.priority = $1 AND (t.created_at < $2 OR (t.created_at = $2 AND t.id < $3))))";
+    // Postgres may look at the conditions in any order, and only tags are sure to be JSON: hence the CASE.
     TAGGED: "SELECT * FROM tasks WHERE tenant_id = $1 AND id IN (SELECT m.task_id FROM task_metadata m \
                WHERE m.tenant_id = $1 AND m.metadata_key = 'tags' \
                  AND EXISTS (SELECT 1 FROM json_each(m.metadata_value) tag WHERE tag.value = $2)) \
              ORDER BY priority DESC, created_at, id LIMIT $3",
         postgres "SELECT * FROM tasks WHERE tenant_id = $1 AND id IN (SELECT m.task_id FROM task_metadata m \
-                    WHERE m.tenant_id = $1 \
+                    WHERE m.tenant_id = $1 AND m.metadata_key = 'tags' \
                       AND CASE WHEN m.metadata_key = 'tags' THEN CAST(m.metadata_value AS JSONB) ? $2 ELSE FALSE END) \
                   ORDER BY priority DESC, created_at, id LIMIT $3";
     DELETE: "DELETE FROM tasks WHERE tenant_id = $1 AND id = $2";
