@@ -2,6 +2,7 @@
 //! Nothing is decided here.
 
 mod help;
+mod tasks;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,7 +11,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use event_store::program::{Backup, Export, Migrate, Restore, Verify};
 use wire::id::TaskId;
-use wire::task::{Priority, TaskStatus};
+use wire::task::Priority;
+
+pub(crate) use tasks::{MetadataCommand, TasksCommand};
 
 /// Where `bifrost up` listens, and where the other commands look for it.
 pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:7600";
@@ -150,54 +153,6 @@ impl EnvArgument {
             None => Self::Inherit(name.into()),
         })
     }
-}
-
-#[derive(Subcommand)]
-pub(crate) enum TasksCommand {
-    /// List tasks, most urgent first
-    List {
-        /// Only those that stand so: ready, assigned, in_progress, completed, failed, split or cancelled
-        #[arg(long, value_parser = parse_status)]
-        status: Option<TaskStatus>,
-        /// At most so many
-        #[arg(long, default_value_t = 100)]
-        limit: u32,
-        /// Leave out the first so many
-        #[arg(long, default_value_t = 0)]
-        offset: u32,
-    },
-    /// Show one task with its newest execution
-    Show {
-        /// The task's id
-        id: TaskId,
-    },
-    /// Print what a task's command wrote: its standard output and standard error, each on ours
-    Logs {
-        /// The task's id
-        id: TaskId,
-        /// Go on until the task has ended
-        #[arg(long, short)]
-        follow: bool,
-    },
-    /// Call a task off; twice is no error
-    Cancel {
-        /// The task's id
-        id: TaskId,
-    },
-    /// Make a failed task ready again
-    Retry {
-        /// The task's id
-        id: TaskId,
-    },
-    /// Say what a task waits for, the nearest obstacle first
-    Why {
-        /// The task's id
-        id: TaskId,
-    },
-}
-
-fn parse_status(text: &str) -> Result<TaskStatus, wire::task::UnknownWord> {
-    text.parse()
 }
 
 #[derive(Subcommand)]

@@ -1,8 +1,13 @@
 //! `bifrost tasks`: lists, shows and steers tasks, and replays what their
 //! commands wrote.
 
+mod dependencies;
+mod dot;
+mod import;
+mod metadata;
+
 use client::control::TaskFilter;
-use wire::execution::{ExecutionView, Exit};
+use wire::execution::{ExecutionView, Exit, StaleExecution};
 use wire::id::TaskId;
 use wire::task::TaskView;
 use wire::why::Why;
@@ -24,7 +29,7 @@ pub(crate) async fn run(invocation: &Invocation, command: &TasksCommand) -> anyh
     let server = Server::find(invocation)?;
     match *command {
         TasksCommand::List { status, limit, offset } => {
-            let filter = TaskFilter { status, limit: Some(limit), offset: Some(offset) };
+            let filter = TaskFilter { status, limit: Some(limit), offset: Some(offset), ..TaskFilter::default() };
             list(invocation, &server, filter).await
         }
         TasksCommand::Show { id } => {
@@ -46,26 +51,90 @@ pub(crate) async fn run(invocation: &Invocation, command: &TasksCommand) -> anyh
             let why = server.ask(async |control| control.why(id).await).await?;
             explain(invocation, &why)
         }
+        TasksCommand::Delete { id } => delete(invocation, &server, id).await,
+        TasksCommand::Search { ref text } => {
+            let tasks = server.ask(async |control| control.search(text).await).await?;
+            print_tasks(invocation, &tasks, "no task has this text")
+        }
+        TasksCommand::Import { ref file } => import::import(invocation, &server, file).await,
+        TasksCommand::Depend { id, ref on, soft } => dependencies::depend(invocation, &server, id, on, soft).await,
+        TasksCommand::Undepend { id, on } => dependencies::undepend(invocation, &server, id, on).await,
+        TasksCommand::Needs { id } => dependencies::needs(invocation, &server, id).await,
+        TasksCommand::Ready { id: Some(id) } => dependencies::ready(invocation, &server, id).await,
+        TasksCommand::Ready { id: None } => dependencies::all_ready(invocation, &server).await,
+        TasksCommand::Blocks { id, all: false } => dependencies::blocks(invocation, &server, id).await,
+        TasksCommand::Blocks { id, all: true } => dependencies::impact(invocation, &server, id).await,
+        TasksCommand::Graph { dot } => dependencies::graph(invocation, &server, dot).await,
+        TasksCommand::Tag { id, ref tags } => metadata::tag(invocation, &server, id, tags).await,
+        TasksCommand::Tagged { ref tag } => metadata::tagged(invocation, &server, tag).await,
+        TasksCommand::Metadata(ref command) => metadata::run(invocation, &server, command).await,
+        TasksCommand::Assign { id, worker } => {
+            // Not asked twice: after a lost answer the second would be refused, since the task is assigned already.
+            let task = server.control.assign(id, worker).await.map_err(|error| server.explain(error))?;
+            steered(invocation, &task)
+        }
+        TasksCommand::Estimate { id, minutes } => {
+            let task = server.ask(async |control| control.estimate(id, minutes).await).await?;
+            steered(invocation, &task)
+        }
+        TasksCommand::Stale => stale(invocation, &server).await,
     }
 }
 
 async fn list(invocation: &Invocation, server: &Server, filter: TaskFilter) -> anyhow::Result<()> {
     let tasks = server.ask(async |control| control.tasks(filter).await).await?;
+    print_tasks(invocation, &tasks, "no tasks")
+}
+
+fn print_tasks(invocation: &Invocation, tasks: &[TaskView], if_none: &str) -> anyhow::Result<()> {
     let output = invocation.output;
     if output.is_json {
         return output.json(&tasks);
     }
     if tasks.is_empty() {
-        output.say("no tasks");
+        output.say(if_none);
         return Ok(());
     }
     let now = invocation.clock.now();
     let row = |task: &TaskView| {
         let (id, status, priority) = (task.id.to_string(), task.status.to_string(), task.priority.get().to_string());
-        vec![id, status, priority, show_age(now, task.created_at), task.title.clone()]
+        let needs = if task.waits_for == 0 { "-".to_owned() } else { task.waits_for.to_string() };
+        vec![id, status, priority, needs, show_age(now, task.created_at), task.title.clone()]
     };
-    let header = ["ID", "STATUS", "PRIORITY", "SUBMITTED", "TITLE"];
+    let header = ["ID", "STATUS", "PRIORITY", "NEEDS", "SUBMITTED", "TITLE"];
     let rows = tasks.iter().map(row).collect();
+    Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
+}
+
+async fn delete(invocation: &Invocation, server: &Server, id: TaskId) -> anyhow::Result<()> {
+    // Not asked twice: after a lost answer the second would find no task.
+    server.control.delete(id).await.map_err(|error| server.explain(error))?;
+    let output = invocation.output;
+    if output.is_json {
+        output.json(&serde_json::json!({ "id": id }))
+    } else {
+        Ok(output.line(&format!("{id} deleted"))?)
+    }
+}
+
+async fn stale(invocation: &Invocation, server: &Server) -> anyhow::Result<()> {
+    let stale = server.ask(async |control| control.stale_executions().await).await?;
+    let output = invocation.output;
+    if output.is_json {
+        return output.json(&stale);
+    }
+    if stale.is_empty() {
+        output.say("no execution has run for so long");
+        return Ok(());
+    }
+    let row = |stale: &StaleExecution| {
+        let running = show_micros(u64::try_from(stale.running_seconds).unwrap_or(0) * 1_000_000);
+        let estimate = stale.effort_estimate.map_or_else(|| "-".into(), |minutes| format!("{minutes}m"));
+        let over = if stale.exceeds_estimate { "yes" } else { "no" };
+        vec![stale.execution.task_id.to_string(), stale.execution.id.to_string(), running, estimate, over.into()]
+    };
+    let rows = stale.iter().map(row).collect();
+    let header = ["TASK", "EXECUTION", "RUNNING", "ESTIMATE", "OVER TWICE"];
     Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
 }
 
@@ -84,6 +153,10 @@ fn show(invocation: &Invocation, task: &TaskView) -> anyhow::Result<()> {
         ("submitted", show_age(now, task.created_at)),
         ("changed", show_age(now, task.updated_at)),
     ];
+    if task.waits_for > 0 {
+        fields.push(("needs", format!("{} more tasks completed", task.waits_for)));
+    }
+    fields.extend(task.effort_estimate.map(|minutes| ("estimate", format!("{minutes} minutes"))));
     if !task.description.is_empty() {
         fields.push(("description", task.description.clone()));
     }

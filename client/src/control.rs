@@ -1,11 +1,17 @@
 //! The control plane's API, for people's tools.
 
+mod dependencies;
+mod metadata;
+
 use std::time::Duration;
 
 use reqwest::RequestBuilder;
+use wire::batch::NewBatch;
 use wire::event::EventPage;
-use wire::id::TaskId;
+use wire::execution::StaleExecution;
+use wire::id::{TaskId, WorkerId};
 use wire::machine::MachineView;
+use wire::metadata::{Assignment, Estimate};
 use wire::task::{NewTask, TaskChange, TaskStatus, TaskView};
 use wire::why::Why;
 use wire::worker::WorkerView;
@@ -34,6 +40,8 @@ impl std::fmt::Debug for Control {
 pub struct TaskFilter {
     /// Only these.
     pub status: Option<TaskStatus>,
+    /// Only those that wait for another task, or only those that do not.
+    pub blocked: Option<bool>,
     /// At most this many; 100 when absent.
     pub limit: Option<u32>,
     /// After so many.
@@ -61,6 +69,17 @@ impl Control {
         self.service.json(self.post("/v1/tasks").header("idempotency-key", idempotency_key).json(task)).await
     }
 
+    /// Submits several tasks, all or none. The same `idempotency_key` with the same tasks gives the first answer
+    /// again.
+    pub async fn submit_batch(&self, batch: &NewBatch, idempotency_key: &str) -> Result<Vec<TaskView>, Error> {
+        self.service.json(self.post("/v1/tasks/batch").header("idempotency-key", idempotency_key).json(batch)).await
+    }
+
+    /// Up to 50 tasks with this text in their title or description.
+    pub async fn search(&self, text: &str) -> Result<Vec<TaskView>, Error> {
+        self.service.json(self.get("/v1/tasks/search").query(&[("q", text)])).await
+    }
+
     /// One task.
     pub async fn task(&self, id: TaskId) -> Result<TaskView, Error> {
         self.service.json(self.get(&format!("/v1/tasks/{id}"))).await
@@ -70,6 +89,7 @@ impl Control {
     pub async fn tasks(&self, filter: TaskFilter) -> Result<Vec<TaskView>, Error> {
         let mut query: Vec<(&str, String)> = Vec::new();
         query.extend(filter.status.map(|status| ("status", status.to_string())));
+        query.extend(filter.blocked.map(|blocked| ("blocked", blocked.to_string())));
         query.extend(filter.limit.map(|limit| ("limit", limit.to_string())));
         query.extend(filter.offset.map(|offset| ("offset", offset.to_string())));
         self.service.json(self.get("/v1/tasks").query(&query)).await
@@ -84,6 +104,26 @@ impl Control {
     /// Calls a task off. Twice is no error.
     pub async fn cancel(&self, id: TaskId) -> Result<TaskView, Error> {
         self.service.json(self.post(&format!("/v1/tasks/{id}/cancel"))).await
+    }
+
+    /// Deletes a task with everything that hangs on it.
+    pub async fn delete(&self, id: TaskId) -> Result<(), Error> {
+        self.service.send(self.delete_request(&format!("/v1/tasks/{id}"))).await.map(drop)
+    }
+
+    /// Gives a ready task to a worker that no machine of the pool carries.
+    pub async fn assign(&self, id: TaskId, worker_id: WorkerId) -> Result<TaskView, Error> {
+        self.service.json(self.post(&format!("/v1/tasks/{id}/assign")).json(&Assignment { worker_id })).await
+    }
+
+    /// Says how many minutes of work a task is.
+    pub async fn estimate(&self, id: TaskId, effort_minutes: i32) -> Result<TaskView, Error> {
+        self.service.json(self.post(&format!("/v1/tasks/{id}/estimate")).json(&Estimate { effort_minutes })).await
+    }
+
+    /// Executions that have run for long: for more than two hours, unless the server says otherwise.
+    pub async fn stale_executions(&self) -> Result<Vec<StaleExecution>, Error> {
+        self.service.json(self.get("/v1/executions/stale")).await
     }
 
     /// Makes a failed task ready again.
@@ -132,6 +172,10 @@ impl Control {
 
     fn get(&self, path: &str) -> RequestBuilder {
         self.service.http.get(self.service.url(path)).bearer_auth(&self.key)
+    }
+
+    fn delete_request(&self, path: &str) -> RequestBuilder {
+        self.service.http.delete(self.service.url(path)).bearer_auth(&self.key)
     }
 
     fn post(&self, path: &str) -> RequestBuilder {

@@ -7,11 +7,13 @@
 mod app;
 mod body;
 mod caller;
+mod dependencies;
 mod events;
 mod executions;
 mod health;
 mod logs;
 mod machines;
+mod metadata;
 mod problem;
 mod record;
 mod tasks;
@@ -36,12 +38,28 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 fn operations() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(tasks::submit, tasks::list))
-        .routes(routes!(tasks::get, tasks::update))
+        .routes(routes!(tasks::submit_batch))
+        .routes(routes!(tasks::search))
+        .routes(routes!(tasks::get, tasks::update, tasks::delete))
+        .routes(routes!(tasks::assign))
+        .routes(routes!(tasks::estimate))
         .routes(routes!(tasks::cancel))
         .routes(routes!(tasks::retry))
         .routes(routes!(tasks::why))
+        .routes(routes!(dependencies::list, dependencies::add))
+        .routes(routes!(dependencies::remove))
+        .routes(routes!(dependencies::ready))
+        .routes(routes!(dependencies::blocks))
+        .routes(routes!(dependencies::blocking_impact))
+        .routes(routes!(dependencies::graph))
+        .routes(routes!(metadata::get, metadata::set))
+        .routes(routes!(metadata::of_tasks))
+        .routes(routes!(metadata::tag))
+        .routes(routes!(metadata::tagged))
+        .routes(routes!(metadata::custom_fields))
         .routes(routes!(logs::logs))
         .routes(routes!(executions::list, executions::start))
+        .routes(routes!(executions::stale))
         .routes(routes!(executions::complete))
         .routes(routes!(machines::list))
         .routes(routes!(workers::list, workers::add))

@@ -190,6 +190,7 @@ fn work_settings(vars: &mut Vars) -> work::Settings {
         lease,
         heartbeat: lease / 4,
         losses_max: vars.or("BIFROST_WORKER_LOSSES_MAX", defaults.losses_max),
+        stale_after: Duration::from_secs(vars.or("BIFROST_EXECUTION_STALE_SECONDS", defaults.stale_after.as_secs())),
         allow_local_repositories: vars.or("BIFROST_ALLOW_LOCAL_REPOSITORIES", false),
     }
 }

@@ -5,7 +5,7 @@ use wire::task::TaskStatus;
 use world::World;
 
 /// What the command prints as JSON.
-async fn json(world: &World, arguments: &[&str]) -> Value {
+pub(crate) async fn json(world: &World, arguments: &[&str]) -> Value {
     let output = world.bifrost(&[arguments, &["--json"]].concat()).output().await;
     assert_eq!(output.code, 0, "{arguments:?}: {}", output.stderr);
     serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {}", output.stdout))

@@ -7,6 +7,7 @@ mod endings;
 mod loss;
 mod main_job;
 mod mistakes;
+mod plans;
 mod pool;
 mod readme;
 mod up;

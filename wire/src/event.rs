@@ -119,6 +119,14 @@ pub mod kind {
     pub const TASK_REQUEUED: &str = "task.requeued";
     /// Some other field of a task changed.
     pub const TASK_UPDATED: &str = "task.updated";
+    /// A task was removed with everything that hung on it; its payload holds the title.
+    pub const TASK_DELETED: &str = "task.deleted";
+    /// A task needs another from now on: a [`DependencyView`](crate::dependency::DependencyView).
+    pub const DEPENDENCY_ADDED: &str = "task.dependency_added";
+    /// A task no longer needs another: a [`DependencyView`](crate::dependency::DependencyView).
+    pub const DEPENDENCY_REMOVED: &str = "task.dependency_removed";
+    /// A key of a task got a value or lost it; its payload holds the key.
+    pub const METADATA_SET: &str = "task.metadata_set";
     /// A machine of the pool changed state.
     pub const MACHINE_STATE: &str = "machine.state";
     /// A phase of an execution began or ended: [`super::PhasePayload`].

@@ -182,3 +182,18 @@ pub struct ExecutionResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
 }
+
+/// An execution that runs for long: an entry of `GET /v1/executions/stale`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StaleExecution {
+    /// The execution.
+    #[serde(flatten)]
+    pub execution: ExecutionView,
+    /// For how long it has run, in whole seconds.
+    pub running_seconds: i64,
+    /// Estimated minutes of its task.
+    pub effort_estimate: Option<i32>,
+    /// Whether it has run for more than twice the estimate.
+    pub exceeds_estimate: bool,
+}

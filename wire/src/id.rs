@@ -65,9 +65,11 @@ macro_rules! id_kinds {
 id_kinds! {
     "API key" ApiKeyId;
     "checkpoint" CheckpointId;
+    "dependency" DependencyId;
     "event" EventId;
     "execution" ExecutionId;
     "machine" MachineId;
+    "metadata" MetadataId;
     "principal" PrincipalId;
     "task" TaskId;
     "tenant" TenantId;

@@ -6,12 +6,15 @@
 //! renamed or given another meaning: an old runner must be able to talk to a
 //! new server and the reverse.
 
+pub mod batch;
+pub mod dependency;
 pub mod event;
 pub mod execution;
 pub mod grant;
 pub mod id;
 pub mod limit;
 pub mod machine;
+pub mod metadata;
 pub mod problem;
 pub mod signature;
 pub mod task;

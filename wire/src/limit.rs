@@ -4,6 +4,22 @@
 pub const TITLE_CHARS: usize = 500;
 /// A description is a page, not a file.
 pub const DESCRIPTION_CHARS: usize = 65_536;
+/// What one search may look for.
+pub const SEARCH_CHARS: usize = 500;
+/// Tasks in one batch (row CAIRN-15).
+pub const TASKS_PER_BATCH: usize = 100;
+/// Dependencies between the tasks of one batch.
+pub const DEPENDENCIES_PER_BATCH: usize = 1_000;
+/// A key of a task's metadata.
+pub const METADATA_KEY_CHARS: usize = 200;
+/// A value of a task's metadata.
+pub const METADATA_VALUE_CHARS: usize = 65_536;
+/// Tasks whose metadata is read in one request.
+pub const METADATA_TASKS: usize = 1_000;
+/// Tags on one task.
+pub const TAGS_PER_TASK: usize = 100;
+/// One tag.
+pub const TAG_CHARS: usize = 100;
 /// Arguments of a command, the program itself included.
 pub const COMMAND_ARGUMENTS: usize = 1_024;
 /// All arguments of a command together; Linux refuses far larger ones.

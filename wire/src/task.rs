@@ -387,6 +387,9 @@ pub struct TaskView {
     pub spec: Option<TaskSpec>,
     /// Attempts that count; an attempt lost with its worker does not.
     pub attempts: i32,
+    /// How many tasks that it needs (hard) are not completed; it starts when there are none.
+    #[serde(default)]
+    pub waits_for: i32,
     /// Its newest execution.
     pub execution: Option<ExecutionView>,
     /// When it was submitted.

@@ -11,6 +11,8 @@ text_enum! {
     ReasonCode, "reason" {
         /// It says nothing to run: it is a note for people.
         NothingToRun = "nothing_to_run",
+        /// A task that it needs is not completed.
+        Dependency = "dependency",
         /// Others are ahead of it.
         Queued = "queued",
         /// A machine is being made or woken for the queue.
@@ -40,6 +42,9 @@ pub struct Reason {
     pub code: ReasonCode,
     /// The same for a person.
     pub message: String,
+    /// The task that stands in the way, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<TaskId>,
     /// Until when, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<DateTime<Utc>>,

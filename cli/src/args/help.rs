@@ -39,7 +39,20 @@ Examples:
   bifrost tasks show 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
   bifrost tasks logs 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 --follow
   bifrost tasks why 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
-  bifrost tasks list --json | jq -r '.[].id'";
+  bifrost tasks list --json | jq -r '.[].id'
+  bifrost tasks import plan.jsonl
+  bifrost tasks ready
+  bifrost tasks depend ID --on OTHER ANOTHER
+  bifrost tasks graph --dot | dot -Tsvg > graph.svg
+
+A line of plan.jsonl:
+  {\"key\": \"test\", \"needs\": [\"build\"], \"title\": \"Run the tests\", \"priority\": 4}";
+
+pub(super) const METADATA: &str = "\
+Examples:
+  bifrost tasks metadata set 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 branch fix/login
+  bifrost tasks metadata get 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 branch
+  bifrost tasks metadata keys --json";
 
 pub(super) const MACHINES: &str = "\
 Examples:

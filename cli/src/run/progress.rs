@@ -107,9 +107,11 @@ impl Progress {
         let nearest = why.reasons.first()?;
         let phase = match nearest.code {
             ReasonCode::MachineComing | ReasonCode::ProviderTrouble => Phase::Machine,
-            ReasonCode::Queued | ReasonCode::MachineCap | ReasonCode::QueueShort | ReasonCode::NothingToRun => {
-                Phase::Queued
-            }
+            ReasonCode::Dependency
+            | ReasonCode::Queued
+            | ReasonCode::MachineCap
+            | ReasonCode::QueueShort
+            | ReasonCode::NothingToRun => Phase::Queued,
             // It no longer waits: its own events say more.
             ReasonCode::Assigned | ReasonCode::Running | ReasonCode::Cancelling | ReasonCode::Finished => return None,
         };

@@ -24,7 +24,7 @@ pub use error::{Error, Result};
 pub use migrate::{Migration, NewerDatabase, migrate, revert};
 pub use nudges::Nudges;
 pub use reconcile::{Gap, Reconciler, drive};
-pub use sql::Sql;
+pub use sql::{Sql, id_list};
 pub use tx::{Inner, Tx};
 
 /// The kernel's own tables.

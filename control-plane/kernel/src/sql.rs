@@ -11,6 +11,14 @@ pub struct Sql {
     pub postgres: &'static str,
 }
 
+/// A list of ids as one argument, which both dialects take apart: its SQL is
+/// `IN (SELECT unhex(value) FROM json_each($1))` on SQLite and
+/// `IN (SELECT CAST(value AS UUID) FROM jsonb_array_elements_text(CAST($1 AS JSONB)))` on Postgres.
+pub fn id_list(ids: impl IntoIterator<Item = sqlx::types::Uuid>) -> String {
+    let quoted: Vec<String> = ids.into_iter().map(|id| format!("\"{}\"", id.simple())).collect();
+    format!("[{}]", quoted.join(","))
+}
+
 /// Declares a store's statements, and `STATEMENTS`, the list of them for the test that prepares all.
 ///
 /// `NAME: "text";` serves both dialects. `NAME: "text" + lock;` appends `FOR UPDATE` on

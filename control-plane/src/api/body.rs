@@ -69,9 +69,25 @@ where
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Path((first, second)) =
-            Path::<(String, String)>::from_request_parts(parts, state).await.map_err(unreadable_path)?;
-        Ok(Self(id(&first, "id")?, id(&second, "execution_id")?))
+        let Path(names) =
+            Path::<Vec<(String, String)>>::from_request_parts(parts, state).await.map_err(unreadable_path)?;
+        let [(first, first_text), (second, second_text)] = names.as_slice() else {
+            let detail = "the path: it names two things by their ids";
+            return Err(problem(StatusCode::BAD_REQUEST, "invalid", detail).into());
+        };
+        Ok(Self(id(first_text, first)?, id(second_text, second)?))
+    }
+}
+
+/// A path parameter that is a word of people's own.
+pub(crate) struct Word(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Word {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(unreadable_path)?;
+        Ok(Self(text))
     }
 }
 

@@ -4,7 +4,7 @@ use access::permission::{TasksRead, TasksWrite};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use wire::execution::{ExecutionResult, ExecutionView, NewExecution};
+use wire::execution::{ExecutionResult, ExecutionView, NewExecution, StaleExecution};
 use wire::id::{ExecutionId, TaskId};
 use wire::problem::Problem;
 use work::executions;
@@ -24,6 +24,17 @@ pub(super) async fn list(
     Id(id): Id<TaskId>,
 ) -> Result<Json<Vec<ExecutionView>>, ApiError> {
     Ok(Json(executions::of_task(&app.ctx, caller.tenant, id).await?))
+}
+
+/// Executions that have run for more than two hours (BIFROST_EXECUTION_STALE_SECONDS), the longest first.
+#[utoipa::path(
+    get, path = "/executions/stale", tag = "executions",
+    responses((status = 200, body = Vec<StaleExecution>), (status = 401, body = Problem)))]
+pub(super) async fn stale(
+    State(app): State<App>,
+    Allowed(caller, _): Allowed<TasksRead>,
+) -> Result<Json<Vec<StaleExecution>>, ApiError> {
+    Ok(Json(executions::stale(&app.ctx, &app.work, caller.tenant).await?))
 }
 
 /// Begins an execution of a task that was assigned by hand.

@@ -98,6 +98,7 @@ mod tests {
             effort_estimate: None,
             spec: None,
             attempts: 0,
+            waits_for: 0,
             execution: attempt,
             created_at: at,
             updated_at: at,

@@ -6,12 +6,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use kernel::idempotency::Attempt;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use wire::batch::NewBatch;
 use wire::id::TaskId;
+use wire::metadata::{Assignment, Estimate};
 use wire::problem::Problem;
 use wire::task::{NewTask, Priority, TaskChange, TaskStatus, TaskView};
 use wire::why::Why;
-use work::tasks::{self, Filter};
+use work::tasks::{self, Filter, batch};
 
 use super::App;
 use super::body::{Body, Id, Parameters};
@@ -33,10 +35,53 @@ pub(super) async fn submit(
     headers: HeaderMap,
     Body(new): Body<NewTask>,
 ) -> Result<(StatusCode, Json<TaskView>), ApiError> {
-    let key = headers.get(IDEMPOTENCY_KEY).map(|value| value.to_str().unwrap_or(""));
-    let attempt = key.map(|key| Attempt::new(key, "tasks.submit", &new)).transpose()?;
+    let attempt = attempt(&headers, "tasks.submit", &new)?;
     let task = tasks::submit(&app.ctx, &app.work, caller.tenant, new, attempt.as_ref()).await?;
     Ok((StatusCode::CREATED, Json(task)))
+}
+
+/// What the request says of its being repeated.
+fn attempt(headers: &HeaderMap, operation: &str, request: &impl Serialize) -> Result<Option<Attempt>, ApiError> {
+    let key = headers.get(IDEMPOTENCY_KEY).map(|value| value.to_str().unwrap_or(""));
+    Ok(key.map(|key| Attempt::new(key, operation, request)).transpose()?)
+}
+
+/// Submits up to 100 tasks, and what they need of each other: all, or none.
+#[utoipa::path(
+    post, path = "/tasks/batch", tag = "tasks", request_body = NewBatch,
+    params(("idempotency-key" = Option<String>, Header, description = "Makes a repeat give the first answer")),
+    responses((status = 201, body = Vec<TaskView>), (status = 400, body = Problem), (status = 401, body = Problem),
+              (status = 403, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn submit_batch(
+    State(app): State<App>,
+    Allowed(caller, _): Allowed<TasksWrite>,
+    headers: HeaderMap,
+    Body(batch): Body<NewBatch>,
+) -> Result<(StatusCode, Json<Vec<TaskView>>), ApiError> {
+    let attempt = attempt(&headers, "tasks.batch", &batch)?;
+    let tasks = batch::submit(&app.ctx, &app.work, caller.tenant, batch.into(), attempt.as_ref()).await?;
+    Ok((StatusCode::CREATED, Json(tasks)))
+}
+
+/// What to search for.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SearchQuery {
+    /// 1 to 500 characters, taken as they are.
+    q: String,
+}
+
+/// Up to 50 tasks that have the text in their title or description, in either case of letters; those that
+/// are nothing but the text come first.
+#[utoipa::path(
+    get, path = "/tasks/search", tag = "tasks", params(SearchQuery),
+    responses((status = 200, body = Vec<TaskView>), (status = 400, body = Problem), (status = 401, body = Problem)))]
+pub(super) async fn search(
+    State(app): State<App>,
+    Allowed(caller, _): Allowed<TasksRead>,
+    Parameters(query): Parameters<SearchQuery>,
+) -> Result<Json<Vec<TaskView>>, ApiError> {
+    Ok(Json(tasks::search(&app.ctx, caller.tenant, &query.q).await?))
 }
 
 /// What to list.
@@ -47,6 +92,8 @@ pub(super) struct ListQuery {
     status: Option<TaskStatus>,
     /// Only tasks of this priority.
     priority: Option<i16>,
+    /// Only tasks that wait for another (true), or only tasks that do not (false).
+    blocked: Option<bool>,
     /// At most this many, 100 when absent, 1,000 at most.
     limit: Option<i64>,
     /// After so many.
@@ -64,7 +111,8 @@ pub(super) async fn list(
 ) -> Result<Response, ApiError> {
     let priority = query.priority.map(Priority::try_from).transpose();
     let priority = priority.map_err(|error| kernel::Error::invalid("priority", error.to_string()))?;
-    let filter = Filter { status: query.status, priority, limit: query.limit, offset: query.offset };
+    let ListQuery { status, blocked, limit, offset, .. } = query;
+    let filter = Filter { status, priority, blocked, limit, offset };
     let page = tasks::list(&app.ctx, caller.tenant, filter).await?;
     Ok(([("x-total-count", page.total.to_string())], Json(page.tasks)).into_response())
 }
@@ -94,6 +142,48 @@ pub(super) async fn update(
     Body(change): Body<TaskChange>,
 ) -> Result<Json<TaskView>, ApiError> {
     Ok(Json(tasks::update(&app.ctx, &app.work, caller.tenant, id, change).await?))
+}
+
+/// Deletes a task that no worker has, with everything that hangs on it. The record keeps what was told of it.
+#[utoipa::path(
+    delete, path = "/tasks/{id}", tag = "tasks", params(("id" = TaskId, Path)),
+    responses((status = 204), (status = 401, body = Problem), (status = 404, body = Problem),
+              (status = 409, body = Problem)))]
+pub(super) async fn delete(
+    State(app): State<App>,
+    Allowed(caller, _): Allowed<TasksWrite>,
+    Id(id): Id<TaskId>,
+) -> Result<StatusCode, ApiError> {
+    tasks::delete(&app.ctx, caller.tenant, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Gives a ready task to a worker that no machine of the pool carries.
+#[utoipa::path(
+    post, path = "/tasks/{id}/assign", tag = "tasks", params(("id" = TaskId, Path)), request_body = Assignment,
+    responses((status = 200, body = TaskView), (status = 400, body = Problem), (status = 401, body = Problem),
+              (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn assign(
+    State(app): State<App>,
+    Allowed(caller, _): Allowed<TasksWrite>,
+    Id(id): Id<TaskId>,
+    Body(to): Body<Assignment>,
+) -> Result<Json<TaskView>, ApiError> {
+    Ok(Json(tasks::assign(&app.ctx, caller.tenant, id, to).await?))
+}
+
+/// Says how much work a task is.
+#[utoipa::path(
+    post, path = "/tasks/{id}/estimate", tag = "tasks", params(("id" = TaskId, Path)), request_body = Estimate,
+    responses((status = 200, body = TaskView), (status = 400, body = Problem), (status = 401, body = Problem),
+              (status = 404, body = Problem)))]
+pub(super) async fn estimate(
+    State(app): State<App>,
+    Allowed(caller, _): Allowed<TasksWrite>,
+    Id(id): Id<TaskId>,
+    Body(estimate): Body<Estimate>,
+) -> Result<Json<TaskView>, ApiError> {
+    Ok(Json(tasks::estimate(&app.ctx, &app.work, caller.tenant, id, estimate).await?))
 }
 
 /// Calls a task off; one that runs ends when its worker has ended it.

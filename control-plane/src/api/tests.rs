@@ -15,6 +15,8 @@ use wire::signature::Key;
 use super::*;
 use crate::{Config, Events, Provider};
 
+mod graph_of_tasks;
+
 const KEY: &str = "bifrost_0123456789abcdef";
 
 async fn app(ctx: &Ctx) -> Router {
@@ -78,7 +80,9 @@ fn operations_of_document() -> Vec<(Method, String)> {
     for (path, methods) in paths {
         for method in methods.as_object().expect("methods").keys() {
             let Ok(method) = method.to_uppercase().parse() else { continue };
-            found.push((method, path.replace("{id}", &id).replace("{execution_id}", &id)));
+            let ids = ["{id}", "{execution_id}", "{dependency_id}"];
+            let path = ids.iter().fold(path.clone(), |path, name| path.replace(name, &id)).replace("{tag}", "t");
+            found.push((method, path));
         }
     }
     found
@@ -113,6 +117,11 @@ kernel::on_both! { crate::migrations();
             let body = match path.as_str() {
                 path if path.ends_with("/executions") => json!({ "agent_type": "a", "worker_id": uuid::Uuid::nil() }),
                 path if path.ends_with("/complete") => json!({ "success": true }),
+                path if path.ends_with("/dependencies") => json!({ "depends_on_task_id": uuid::Uuid::nil() }),
+                path if path.ends_with("/metadata") => json!({ "key": "k", "value": "v" }),
+                path if path.ends_with("/tags") => json!({ "tags": ["t"] }),
+                path if path.ends_with("/assign") => json!({ "worker_id": uuid::Uuid::nil() }),
+                path if path.ends_with("/estimate") => json!({ "effort_minutes": 1 }),
                 _ => json!({}),
             };
             let answer = ask(&app, method.clone(), &path, Some(KEY), Some(&body.to_string())).await;

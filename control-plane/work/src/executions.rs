@@ -7,7 +7,9 @@ use kernel::outbox::{self, About};
 use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
 use wire::event::{AssignedPayload, kind};
-use wire::execution::{ExecutionResult, ExecutionView, Exit, Failure, NewExecution, Outcome, PhaseTiming};
+use wire::execution::{
+    ExecutionResult, ExecutionView, Exit, Failure, NewExecution, Outcome, PhaseTiming, StaleExecution,
+};
 use wire::id::{ExecutionId, TaskId, TenantId, WorkerId};
 use wire::task::TaskStatus;
 use wire::worker::WorkerStatus;
@@ -216,15 +218,27 @@ pub(crate) async fn finish(
     if !store::complete(tx, execution.id, &ending, seconds, execution.cost_micros, now).await? {
         return Err(Error::conflict("execution_finished", "the execution has ended already"));
     }
-    let outcome = ending.outcome;
+    metrics::counter!("executions_finished_total", "outcome" => ending.outcome.as_str()).increment(1);
+    // Where that is another, the task has gone on without this attempt.
+    let is_newest = task.execution_id == Some(execution.id);
+    let status = if is_newest { move_on(ctx, tx, settings, task, execution, &ending).await? } else { task.status };
+    // Last, since the tasks that need this one are locked before any worker.
     if let Some(worker) = pool::workers::find(tx, execution.worker).await? {
         recount(ctx, tx, &worker).await?;
     }
-    metrics::counter!("executions_finished_total", "outcome" => outcome.as_str()).increment(1);
-    if task.execution_id != Some(execution.id) {
-        // The task has gone on without this attempt.
-        return Ok(task.status);
-    }
+    Ok(status)
+}
+
+/// Moves the task on as the end of its newest execution says.
+async fn move_on(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    settings: &Settings,
+    task: &Task,
+    execution: &Execution,
+    ending: &Ending,
+) -> Result<TaskStatus> {
+    let outcome = ending.outcome;
     // A machine at fault is as good as a lost one: the task itself was not tried.
     let judged = if ending.failure == Some(Failure::MachineFault) { Outcome::WorkerLost } else { outcome };
     if judged == Outcome::WorkerLost {
@@ -248,6 +262,21 @@ pub(crate) async fn finish(
     Ok(status)
 }
 
+/// Executions that have run for long (row CAIRN-30), the longest first; each says whether it has run for
+/// more than twice its task's estimate.
+pub async fn stale(ctx: &Ctx, settings: &Settings, tenant: TenantId) -> Result<Vec<StaleExecution>> {
+    let now = ctx.now();
+    let before = now - chrono::TimeDelta::from_std(settings.stale_after).unwrap_or(chrono::TimeDelta::hours(2));
+    let mut tx = ctx.read("executions.stale").await?;
+    let stale = store::stale(&mut tx, tenant, before).await?;
+    let view = |(execution, effort_estimate): (Execution, Option<i32>)| {
+        let running_seconds = execution.started_at.map_or(0, |started| (now - started).num_seconds());
+        let exceeds_estimate = effort_estimate.is_some_and(|minutes| running_seconds > 2 * 60 * i64::from(minutes));
+        StaleExecution { execution: execution.into(), running_seconds, effort_estimate, exceeds_estimate }
+    };
+    Ok(stale.into_iter().map(view).collect())
+}
+
 async fn recount(ctx: &Ctx, tx: &mut Tx, worker: &pool::workers::Worker) -> Result<()> {
     let open = store::count_open_of_worker(tx, worker.id).await?;
     pool::workers::set_load(tx, worker, open, ctx.now()).await
@@ -266,9 +295,7 @@ pub async fn start_by_hand(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewEx
         let message = format!("the task is {}; only one that is assigned by hand can be started so", task.status);
         return Err(Error::conflict("task_not_assigned", message));
     }
-    let worker = pool::workers::find(&mut tx, new.worker_id).await?;
-    let worker = worker.ok_or_else(|| Error::invalid("worker_id", "names no registered worker"))?;
-    check_takes_by_hand(&worker)?;
+    let worker = load_worker_by_hand(&mut tx, new.worker_id).await?;
     let begun = Begun { started_at: Some(ctx.now()), lease_until: None };
     let id = insert(ctx, &mut tx, &task, &new.agent_type, &worker, begun).await?;
     tasks::apply(ctx, &mut tx, &task, Event::Start).await?;
@@ -278,8 +305,11 @@ pub async fn start_by_hand(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewEx
     tx.commit(execution.into()).await
 }
 
-/// A worker of the pool is given work by the scheduler alone, and nobody more than it takes (row CAIRN-50).
-fn check_takes_by_hand(worker: &pool::workers::Worker) -> Result<()> {
+/// A worker that takes work by hand: one of the pool is given work by the scheduler alone, and nobody more
+/// than it takes (row CAIRN-50).
+pub(crate) async fn load_worker_by_hand(tx: &mut Tx, id: WorkerId) -> Result<pool::workers::Worker> {
+    let worker = pool::workers::find(tx, id).await?;
+    let worker = worker.ok_or_else(|| Error::invalid("worker_id", "names no registered worker"))?;
     if worker.machine_id.is_some() {
         return Err(Error::invalid("worker_id", "is a worker of the pool; the scheduler gives it work"));
     }
@@ -293,7 +323,7 @@ fn check_takes_by_hand(worker: &pool::workers::Worker) -> Result<()> {
         let message = format!("the worker has as much as it takes: {} at once", worker.capacity);
         return Err(Error::conflict("worker_full", message));
     }
-    Ok(())
+    Ok(worker)
 }
 
 /// Ends such an execution (row CAIRN-26).

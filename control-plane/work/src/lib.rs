@@ -1,4 +1,4 @@
-//! Work: tasks, their executions, the scheduler that matches them with workers,
+//! Work: tasks, what they need of each other, their executions, the scheduler that matches them with workers,
 //! and the leases under which workers carry them out.
 //!
 //! It promises that a task has one owner at a time (an execution is leased and
@@ -6,9 +6,11 @@
 //! ready again, and that spends no attempt), and that every wait has a reason
 //! that comes from the function that decided.
 
+pub mod dependencies;
 pub mod executions;
 pub mod leases;
 mod lost;
+pub mod metadata;
 mod scheduler;
 mod settings;
 pub mod tasks;
@@ -20,11 +22,17 @@ pub use scheduler::{Scheduler, why};
 pub use settings::Settings;
 
 /// This slice's tables.
-pub const MIGRATIONS: &[Migration] = &[kernel::migration!("20261121000300_work_tasks_and_executions")];
+pub const MIGRATIONS: &[Migration] = &[
+    kernel::migration!("20261121000300_work_tasks_and_executions"),
+    kernel::migration!("20261121000400_work_dependencies"),
+    kernel::migration!("20261121000500_work_search"),
+    kernel::migration!("20261121000600_work_metadata"),
+];
 
 /// This slice's statements, for the test that prepares all of them.
 pub fn statements() -> Vec<(&'static str, Sql)> {
-    [tasks::store::STATEMENTS, executions::store::STATEMENTS].concat()
+    let (tasks, executions) = (tasks::store::STATEMENTS, executions::store::STATEMENTS);
+    [tasks, dependencies::store::STATEMENTS, executions, metadata::store::STATEMENTS].concat()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use wire::task::TaskStatus;
 use wire::why::{Reason, ReasonCode, Why};
 
 use crate::tasks::{self, Task};
-use crate::{Settings, executions};
+use crate::{Settings, dependencies, executions};
 use plan::{Plan, Room, Snapshot, Waiting};
 
 /// Tasks looked at in one step; the rest only counts.
@@ -74,7 +74,7 @@ fn waiting_after(snapshot: &Snapshot, plan: &Plan) -> f64 {
 
 async fn assign(ctx: &Ctx, tx: &mut Tx, settings: &Settings, task: TaskId, worker: &Worker) -> Result<bool> {
     let Some(task) = tasks::store::lock_any(tx, task).await? else { return Ok(false) };
-    if task.status != TaskStatus::Ready {
+    if task.status != TaskStatus::Ready || task.waits_for > 0 {
         return Ok(false);
     }
     executions::assign(ctx, tx, settings, &task, worker).await?;
@@ -106,6 +106,7 @@ pub async fn why(ctx: &Ctx, settings: &pool::Settings, tenant: TenantId, id: Tas
     let mut tx = ctx.read("scheduler.why").await?;
     let task = tasks::load(&mut tx, tenant, id).await?;
     let reasons = match task.status {
+        TaskStatus::Ready if task.waits_for > 0 => plan::blocked(&dependencies::in_the_way(&mut tx, &task).await?),
         TaskStatus::Ready if task.spec.is_none() => vec![reason(
             ReasonCode::NothingToRun,
             "it has no spec, so there is nothing to run: it is a note for people",
@@ -134,7 +135,7 @@ async fn in_hand(tx: &mut Tx, task: &Task) -> Result<Vec<Reason>> {
     } else {
         (ReasonCode::Running, format!("{worker} is on it"))
     };
-    Ok(vec![Reason { code, message, until }])
+    Ok(vec![Reason { code, message, until, task_id: None }])
 }
 
 async fn finished(tx: &mut Tx, task: &Task) -> Result<Vec<Reason>> {
@@ -153,5 +154,5 @@ async fn finished(tx: &mut Tx, task: &Task) -> Result<Vec<Reason>> {
 }
 
 fn reason(code: ReasonCode, message: &str) -> Reason {
-    Reason { code, message: message.to_owned(), until: None }
+    Reason { code, message: message.to_owned(), until: None, task_id: None }
 }

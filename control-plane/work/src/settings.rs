@@ -11,6 +11,8 @@ pub struct Settings {
     pub heartbeat: Duration,
     /// How often a task may lose its worker before it counts as failed: it may be what kills them.
     pub losses_max: i32,
+    /// How long an execution runs before it is called stale (row CAIRN-30).
+    pub stale_after: Duration,
     /// Whether `file://` repositories are accepted: only where machines share this computer's files.
     pub allow_local_repositories: bool,
 }
@@ -21,6 +23,7 @@ impl Default for Settings {
             lease: Duration::from_secs(60),
             heartbeat: Duration::from_secs(15),
             losses_max: 10,
+            stale_after: Duration::from_secs(2 * 3_600),
             allow_local_repositories: false,
         }
     }

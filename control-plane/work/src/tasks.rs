@@ -1,7 +1,10 @@
-//! Tasks: submitting, looking, changing, calling off, trying again.
+//! Tasks: submitting, looking, changing, calling off, trying again, deleting.
 
+pub mod batch;
 mod state;
 pub(crate) mod store;
+
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use kernel::idempotency::{self, Attempt};
@@ -11,10 +14,12 @@ use serde_json::json;
 use wire::event::kind;
 use wire::execution::Outcome;
 use wire::id::{ExecutionId, TaskId, TenantId};
+use wire::limit::SEARCH_CHARS;
+use wire::metadata::{ASSIGNED_WORKER_KEY, Assignment, Estimate};
 use wire::task::{NewTask, Priority, TaskChange, TaskSpec, TaskStatus, TaskView};
 
 use crate::executions::{self, Ending, Execution};
-use crate::{Scheduler, Settings};
+use crate::{Scheduler, Settings, dependencies, metadata};
 use state::step;
 pub(crate) use state::{Event, end_of};
 
@@ -22,6 +27,8 @@ pub(crate) use state::{Event, end_of};
 const LIST_MAX: i64 = 1_000;
 /// What a list gives where nothing else is asked (row CAIRN-11).
 const LIST_DEFAULT: i64 = 100;
+/// The most tasks that a search gives (row CAIRN-16).
+const SEARCH_MAX: i64 = 50;
 
 /// A task.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +53,8 @@ pub struct Task {
     pub attempts: i32,
     /// Attempts that were lost with their worker, since the last one that counted.
     pub losses: i32,
+    /// How many tasks that it needs (hard) are not completed.
+    pub waits_for: i32,
     /// When somebody called it off while a worker was on it.
     pub cancel_requested_at: Option<DateTime<Utc>>,
     /// Its newest execution.
@@ -68,6 +77,7 @@ impl Task {
             effort_estimate: self.effort_estimate,
             spec: self.spec,
             attempts: self.attempts,
+            waits_for: self.waits_for,
             execution: execution.map(Into::into),
             created_at: self.created_at,
             updated_at: self.updated_at,
@@ -82,6 +92,8 @@ pub struct Filter {
     pub status: Option<TaskStatus>,
     /// Only these.
     pub priority: Option<Priority>,
+    /// Only those that wait for another task, or only those that do not.
+    pub blocked: Option<bool>,
     /// At most this many; 100 when absent, 1,000 at most.
     pub limit: Option<i64>,
     /// After so many.
@@ -115,7 +127,7 @@ pub async fn submit(
         return Ok(first);
     }
     let (id, now) = (ctx.id(TaskId::mint), ctx.now());
-    store::insert(&mut tx, tenant, id, &new, now).await?;
+    store::insert(&mut tx, tenant, id, &new, 0, now).await?;
     let task = load(&mut tx, tenant, id).await?;
     outbox::push(ctx, &mut tx, kind::TASK_SUBMITTED, About::task(id), &json!({ "title": task.title })).await?;
     let view = task.into_view(None);
@@ -155,13 +167,19 @@ pub async fn list(ctx: &Ctx, tenant: TenantId, filter: Filter) -> Result<Page> {
     }
     let mut tx = ctx.read("tasks.list").await?;
     let tasks = store::list(&mut tx, tenant, filter, limit, offset).await?;
-    let mut newest = executions::store::newest_of_list(&mut tx, tenant, filter, limit, offset).await?;
     let total = store::count(&mut tx, tenant, filter).await?;
-    let tasks = tasks.into_iter().map(|task| {
-        let at = newest.iter().position(|execution| Some(execution.id) == task.execution_id);
-        task.into_view(at.map(|at| newest.swap_remove(at)))
-    });
-    Ok(Page { tasks: tasks.collect(), total })
+    Ok(Page { tasks: views(&mut tx, tenant, tasks).await?, total })
+}
+
+/// Tasks that have the text in their title or description, in either case of letters: first those that
+/// are nothing but the text, then those with it in the title (row CAIRN-16).
+pub async fn search(ctx: &Ctx, tenant: TenantId, text: &str) -> Result<Vec<TaskView>> {
+    if text.is_empty() || text.chars().count() > SEARCH_CHARS || text.contains('\0') {
+        return Err(Error::invalid("q", format!("must have 1 to {SEARCH_CHARS} characters")));
+    }
+    let mut tx = ctx.read("tasks.search").await?;
+    let found = store::search(&mut tx, tenant, text, SEARCH_MAX).await?;
+    views(&mut tx, tenant, found).await
 }
 
 /// Changes some fields of a task (row CAIRN-12).
@@ -190,6 +208,9 @@ pub async fn update(
         _ => change.clone(),
     };
     store::update(&mut tx, id, &rest, ctx.now()).await?;
+    if rest.status == Some(TaskStatus::Completed) {
+        dependencies::satisfied(&mut tx, &task).await?;
+    }
     outbox::push(ctx, &mut tx, kind::TASK_UPDATED, About::task(id), &change).await?;
     tx.nudge(Scheduler::NUDGE);
     let task = load(&mut tx, tenant, id).await?;
@@ -216,12 +237,80 @@ async fn check_set_by_hand(tx: &mut Tx, task: &Task, to: TaskStatus) -> Result<O
         let message = format!("a task that is {} cannot be set to {to}", task.status);
         return Err(Error::invalid("status", message));
     }
+    if to == TaskStatus::Assigned {
+        refuse_blocked(task)?;
+    }
     let open = executions::open_of(tx, task).await?;
     if open.as_ref().is_some_and(|execution| execution.lease_until.is_some()) {
         let message = "a worker of the pool has this task; cancel it, or wait for its end";
         return Err(Error::conflict("task_leased", message));
     }
     Ok(open)
+}
+
+/// A task that needs others first is given to nobody.
+fn refuse_blocked(task: &Task) -> Result<()> {
+    if task.waits_for == 0 {
+        return Ok(());
+    }
+    let tasks = if task.waits_for == 1 { "a task".to_owned() } else { format!("{} tasks", task.waits_for) };
+    let message = format!("the task needs {tasks} that must be completed first; `why` names what it waits for");
+    Err(Error::conflict("task_blocked", message))
+}
+
+/// Gives a task to a worker that no machine of the pool carries (row CAIRN-34).
+#[tracing::instrument(skip_all, fields(task.id = %id))]
+pub async fn assign(ctx: &Ctx, tenant: TenantId, id: TaskId, to: Assignment) -> Result<TaskView> {
+    let mut tx = ctx.begin("tasks.assign").await?;
+    let task = load_locked(&mut tx, tenant, id).await?;
+    if task.status != TaskStatus::Ready {
+        let message = format!("only a ready task can be assigned; this one is {}", task.status);
+        return Err(Error::conflict("task_not_ready", message));
+    }
+    refuse_blocked(&task)?;
+    executions::load_worker_by_hand(&mut tx, to.worker_id).await?;
+    apply(ctx, &mut tx, &task, Event::Assign).await?;
+    metadata::write(ctx, &mut tx, tenant, id, ASSIGNED_WORKER_KEY, &to.worker_id.to_string()).await?;
+    let change = TaskChange { status: Some(TaskStatus::Assigned), ..TaskChange::default() };
+    outbox::push(ctx, &mut tx, kind::TASK_UPDATED, About::task(id), &change).await?;
+    let task = load(&mut tx, tenant, id).await?;
+    let view = view(&mut tx, task).await?;
+    tx.commit(view).await
+}
+
+/// Says how much work a task is (row CAIRN-34).
+pub async fn estimate(
+    ctx: &Ctx,
+    settings: &Settings,
+    tenant: TenantId,
+    id: TaskId,
+    estimate: Estimate,
+) -> Result<TaskView> {
+    if estimate.effort_minutes < 0 {
+        return Err(Error::invalid("effort_minutes", "must be a number of minutes, zero or more"));
+    }
+    let change = TaskChange { effort_estimate: Some(estimate.effort_minutes), ..TaskChange::default() };
+    update(ctx, settings, tenant, id, change).await
+}
+
+/// Deletes a task with its executions, its metadata, what it needs and what needs it (row CAIRN-13). What was
+/// told of it stays in the record.
+#[tracing::instrument(skip_all, fields(task.id = %id))]
+pub async fn delete(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<()> {
+    let mut tx = ctx.begin("tasks.delete").await?;
+    let task = load_locked(&mut tx, tenant, id).await?;
+    if executions::open_of(&mut tx, &task).await?.is_some() {
+        let message = format!("the task is {} and a worker has it; cancel it and wait for its end", task.status);
+        return Err(Error::conflict("task_in_hand", message));
+    }
+    dependencies::forget(&mut tx, &task).await?;
+    executions::store::delete_of_task(&mut tx, tenant, id).await?;
+    metadata::store::delete_of_task(&mut tx, tenant, id).await?;
+    store::delete(&mut tx, tenant, id).await?;
+    outbox::push(ctx, &mut tx, kind::TASK_DELETED, About::task(id), &json!({ "title": task.title })).await?;
+    tx.nudge(Scheduler::NUDGE);
+    tx.nudge(CHANGED_NUDGE);
+    tx.commit(()).await
 }
 
 /// Calls a task off. Where a worker is on it, the worker is told, and the task ends when the worker has.
@@ -274,6 +363,7 @@ pub async fn retry(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<TaskView> 
     }
     apply(ctx, &mut tx, &task, Event::Retry).await?;
     store::count_retry(&mut tx, id).await?;
+    metadata::clear(ctx, &mut tx, tenant, id, ASSIGNED_WORKER_KEY).await?;
     let payload = json!({ "reason": "retry" });
     outbox::push(ctx, &mut tx, kind::TASK_REQUEUED, About::task(id), &payload).await?;
     let task = load(&mut tx, tenant, id).await?;
@@ -288,6 +378,9 @@ pub(crate) async fn apply(ctx: &Ctx, tx: &mut Tx, task: &Task, event: Event) -> 
     if !store::set_status(tx, task.id, task.status, to, ctx.now()).await? {
         return Err(Error::conflict("task_changed", "the task has just changed; look again"));
     }
+    if to == TaskStatus::Completed {
+        dependencies::satisfied(tx, task).await?;
+    }
     tx.nudge(Scheduler::NUDGE);
     tx.nudge(CHANGED_NUDGE);
     Ok(to)
@@ -300,7 +393,7 @@ pub(crate) async fn load(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Ta
     store::get(tx, tenant, id).await?.ok_or(Error::NotFound { what: "task" })
 }
 
-async fn load_locked(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Task> {
+pub(crate) async fn load_locked(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Task> {
     store::lock(tx, tenant, id).await?.ok_or(Error::NotFound { what: "task" })
 }
 
@@ -311,3 +404,18 @@ async fn view(tx: &mut Tx, task: Task) -> Result<TaskView> {
     };
     Ok(task.into_view(execution))
 }
+
+/// Tasks with their newest executions, in the same order.
+pub(crate) async fn views(tx: &mut Tx, tenant: TenantId, tasks: Vec<Task>) -> Result<Vec<TaskView>> {
+    let newest: Vec<ExecutionId> = tasks.iter().filter_map(|task| task.execution_id).collect();
+    let newest = executions::store::of_ids(tx, tenant, &newest).await?;
+    let mut newest: HashMap<ExecutionId, Execution> = newest.into_iter().map(|one| (one.id, one)).collect();
+    let view = |task: Task| {
+        let execution = task.execution_id.and_then(|id| newest.remove(&id));
+        task.into_view(execution)
+    };
+    Ok(tasks.into_iter().map(view).collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,15 +14,15 @@ use wire::worker::{Completion, Heartbeat, Instruction, Lease, PROTOCOL, Poll, Re
 use crate::tasks::{self, Filter};
 use crate::{LostWork, Scheduler, Settings, executions, leases, why};
 
-fn migrations() -> Vec<Migration> {
+pub(crate) fn migrations() -> Vec<Migration> {
     [kernel::MIGRATIONS, access::MIGRATIONS, pool::MIGRATIONS, crate::MIGRATIONS].concat()
 }
 
-async fn tenant(ctx: &Ctx) -> TenantId {
+pub(crate) async fn tenant(ctx: &Ctx) -> TenantId {
     access::ensure_bootstrap_key(ctx, "bifrost_0123456789abcdef").await.expect("made")
 }
 
-fn run(title: &str) -> NewTask {
+pub(crate) fn run(title: &str) -> NewTask {
     let spec = TaskSpec {
         repository: "https://example.org/a".into(),
         reference: None,
@@ -40,16 +40,16 @@ fn run(title: &str) -> NewTask {
     }
 }
 
-fn note(title: &str) -> NewTask {
+pub(crate) fn note(title: &str) -> NewTask {
     NewTask { spec: None, ..run(title) }
 }
 
-async fn submit(ctx: &Ctx, tenant: TenantId, new: NewTask) -> TaskView {
+pub(crate) async fn submit(ctx: &Ctx, tenant: TenantId, new: NewTask) -> TaskView {
     ctx.clock.advance(Duration::from_millis(1));
     tasks::submit(ctx, &Settings::default(), tenant, new, None).await.expect("submitted")
 }
 
-async fn schedule(ctx: &Ctx) {
+pub(crate) async fn schedule(ctx: &Ctx) {
     let scheduler = Scheduler::new(Arc::default(), Arc::default());
     scheduler.tick(ctx).await.expect("schedules");
 }
@@ -58,12 +58,12 @@ async fn take_back(ctx: &Ctx) {
     LostWork::new(Arc::default()).tick(ctx).await.expect("takes back");
 }
 
-async fn status(ctx: &Ctx, tenant: TenantId, id: TaskId) -> TaskStatus {
+pub(crate) async fn status(ctx: &Ctx, tenant: TenantId, id: TaskId) -> TaskStatus {
     tasks::get(ctx, tenant, id).await.expect("found").status
 }
 
 /// A machine that the scheduler asked for, and its worker after the given start of its runner.
-async fn worker(ctx: &Ctx, boot: u128) -> WorkerId {
+pub(crate) async fn worker(ctx: &Ctx, boot: u128) -> WorkerId {
     let machines = pool::machines::list(ctx).await.expect("lists");
     let hello = Register {
         machine_id: machines.first().expect("the scheduler asked for one").id,
@@ -81,7 +81,7 @@ async fn poll(ctx: &Ctx, worker: WorkerId, running: Vec<Running>) -> Instruction
     leases::next(ctx, &Settings::default(), worker, &poll).await.expect("polls")
 }
 
-async fn leased(ctx: &Ctx, worker: WorkerId) -> Lease {
+pub(crate) async fn leased(ctx: &Ctx, worker: WorkerId) -> Lease {
     match poll(ctx, worker, vec![]).await {
         Instruction::Execute(lease) => *lease,
         other => panic!("nothing to execute: {other:?}"),
@@ -89,7 +89,7 @@ async fn leased(ctx: &Ctx, worker: WorkerId) -> Lease {
 }
 
 /// A task in the hands of a worker that has begun.
-async fn begun(ctx: &Ctx, tenant: TenantId) -> (TaskId, WorkerId, Lease) {
+pub(crate) async fn begun(ctx: &Ctx, tenant: TenantId) -> (TaskId, WorkerId, Lease) {
     let task = submit(ctx, tenant, run("a")).await.id;
     schedule(ctx).await;
     let worker = worker(ctx, 1).await;
@@ -99,7 +99,7 @@ async fn begun(ctx: &Ctx, tenant: TenantId) -> (TaskId, WorkerId, Lease) {
     (task, worker, lease)
 }
 
-fn ended(lease: &Lease, outcome: Outcome) -> Completion {
+pub(crate) fn ended(lease: &Lease, outcome: Outcome) -> Completion {
     let exit = Some(Exit::Code(i32::from(outcome != Outcome::Succeeded)));
     Completion { fence: lease.fence, outcome, exit, failure: None, message: None, commit: None, phases: vec![] }
 }
@@ -112,11 +112,11 @@ async fn titles(ctx: &Ctx, tenant: TenantId, filter: Filter) -> Vec<String> {
     tasks::list(ctx, tenant, filter).await.expect("lists").tasks.into_iter().map(|task| task.title).collect()
 }
 
-async fn first_reason(ctx: &Ctx, tenant: TenantId, id: TaskId) -> ReasonCode {
+pub(crate) async fn first_reason(ctx: &Ctx, tenant: TenantId, id: TaskId) -> ReasonCode {
     why(ctx, &pool::Settings::default(), tenant, id).await.expect("says why").reasons[0].code
 }
 
-fn code<T: std::fmt::Debug>(result: kernel::Result<T>) -> &'static str {
+pub(crate) fn code<T: std::fmt::Debug>(result: kernel::Result<T>) -> &'static str {
     result.expect_err("refused").code()
 }
 
@@ -360,6 +360,26 @@ kernel::on_both! { migrations();
         assert_eq!(executions::of_task(&ctx, tenant, task).await.expect("lists"), [done]);
     }
 
+    async fn an_execution_is_stale_after_two_hours_and_says_when_it_takes_twice_its_estimate(ctx) {
+        let tenant = tenant(&ctx).await;
+        let hand = pool::workers::add(&ctx, "claude_code", 1, serde_json::json!({})).await.expect("adds").id;
+        let task = submit(&ctx, tenant, NewTask { effort_estimate: Some(70), ..note("n") }).await.id;
+        let assign = TaskChange { status: Some(TaskStatus::Assigned), ..TaskChange::default() };
+        tasks::update(&ctx, &Settings::default(), tenant, task, assign).await.expect("assigns");
+        let new = NewExecution { agent_type: "claude_code".into(), worker_id: hand };
+        let execution = executions::start_by_hand(&ctx, tenant, task, new).await.expect("starts");
+        for (minutes, expect) in [(119, None), (2, Some(false)), (19, Some(false)), (1, Some(true))] {
+            ctx.clock.advance(Duration::from_secs(60 * minutes));
+            let stale = executions::stale(&ctx, &Settings::default(), tenant).await.expect("lists");
+            let found = stale.first().map(|stale| (stale.execution.id, stale.exceeds_estimate));
+            assert_eq!(found, expect.map(|exceeds| (execution.id, exceeds)), "after {minutes} more minutes");
+        }
+        assert_eq!(executions::stale(&ctx, &Settings::default(), ctx.id(TenantId::mint)).await.expect("lists"), []);
+        let result = ExecutionResult { success: true, cost_dollars: None, error_message: None };
+        executions::complete_by_hand(&ctx, &Settings::default(), tenant, execution.id, result).await.expect("ends");
+        assert_eq!(executions::stale(&ctx, &Settings::default(), tenant).await.expect("lists"), []);
+    }
+
     async fn a_leased_execution_is_not_ended_by_hand(ctx) {
         let tenant = tenant(&ctx).await;
         let (task, _, lease) = begun(&ctx, tenant).await;
@@ -495,6 +515,16 @@ kernel::on_both! { migrations();
         assert_eq!(code(leases::complete(&ctx, &Settings::default(), stranger, lease.execution_id, ended(&lease, Outcome::Succeeded)).await), "lease_lost");
         let unknown = Register { machine_id: ctx.id(MachineId::mint), boot: uuid::Uuid::nil(), protocol: PROTOCOL, version: "t".into(), capacity: 1, repositories: vec![] };
         assert_eq!(code(leases::register(&ctx, &Settings::default(), &unknown).await), "unauthenticated");
+    }
+
+    async fn every_step_has_a_way_back(ctx) {
+        let tenant = tenant(&ctx).await;
+        submit(&ctx, tenant, run("Ärger")).await;
+        let first = crate::MIGRATIONS[0].name;
+        assert_eq!(kernel::revert(&ctx, &migrations(), first).await.expect("reverts"), crate::MIGRATIONS.len() - 1);
+        kernel::migrate(&ctx, &migrations()).await.expect("migrates again");
+        assert_eq!(titles(&ctx, tenant, Filter::default()).await, ["Ärger"]);
+        schedule(&ctx).await;
     }
 
     async fn every_statement_is_understood(ctx) {

@@ -5,10 +5,8 @@ use kernel::{Result, Tx, execute, fetch_all, fetch_one, fetch_optional};
 use sqlx::types::{Json, Uuid};
 use wire::execution::{Exit, Failure, Outcome, PhaseTiming};
 use wire::id::{ExecutionId, TaskId, TenantId, WorkerId};
-use wire::task::{Priority, TaskStatus};
 
 use super::{Ending, Execution};
-use crate::tasks::Filter;
 
 kernel::sql! {
     INSERT: "INSERT INTO executions (id, tenant_id, task_id, number, agent_type, worker_id, assigned_at, started_at, \
@@ -18,9 +16,12 @@ kernel::sql! {
     OF_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND id = $2";
     LOCK_OF_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND id = $2" + lock;
     OF_TASK: "SELECT * FROM executions WHERE tenant_id = $1 AND task_id = $2 ORDER BY number DESC";
-    NEWEST_OF_LIST: "SELECT * FROM executions WHERE id IN (SELECT execution_id FROM tasks WHERE tenant_id = $1 \
-                       AND (CAST($2 AS TEXT) IS NULL OR status = $2) AND (CAST($3 AS SMALLINT) IS NULL OR priority = $3) \
-                       ORDER BY priority DESC, created_at, id LIMIT $4 OFFSET $5)";
+    OF_IDS: "SELECT * FROM executions WHERE tenant_id = $1 AND id IN (SELECT unhex(value) FROM json_each($2))",
+        postgres "SELECT * FROM executions WHERE tenant_id = $1 \
+                  AND id IN (SELECT CAST(value AS UUID) FROM jsonb_array_elements_text(CAST($2 AS JSONB)))";
+    STALE: "SELECT e.*, t.effort_estimate FROM executions e JOIN tasks t ON t.id = e.task_id \
+            WHERE e.tenant_id = $1 AND e.completed_at IS NULL AND e.started_at < $2 ORDER BY e.started_at, e.id";
+    DELETE_OF_TASK: "DELETE FROM executions WHERE tenant_id = $1 AND task_id = $2";
     COUNT_OF_TASK: "SELECT count(*) FROM executions WHERE task_id = $1";
     COUNT_OPEN: "SELECT count(*) FROM executions WHERE worker_id = $1 AND completed_at IS NULL";
     OPEN_OF_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND completed_at IS NULL AND lease_until IS NOT NULL \
@@ -89,6 +90,13 @@ impl From<Row> for Execution {
     }
 }
 
+#[derive(sqlx::FromRow)]
+struct StaleRow {
+    #[sqlx(flatten)]
+    execution: Row,
+    effort_estimate: Option<i32>,
+}
+
 fn executions(rows: Vec<Row>) -> Vec<Execution> {
     rows.into_iter().map(Execution::from).collect()
 }
@@ -128,16 +136,25 @@ pub(super) async fn of_task(tx: &mut Tx, tenant: TenantId, task: TaskId) -> Resu
     Ok(executions(fetch_all!(tx, Row, OF_TASK, tenant.uuid(), task.uuid())?))
 }
 
-/// The newest executions of the tasks that a list gives.
-pub(crate) async fn newest_of_list(
+/// These executions, in no order.
+pub(crate) async fn of_ids(tx: &mut Tx, tenant: TenantId, ids: &[ExecutionId]) -> Result<Vec<Execution>> {
+    let ids = kernel::id_list(ids.iter().map(|id| id.uuid()));
+    Ok(executions(fetch_all!(tx, Row, OF_IDS, tenant.uuid(), &ids)?))
+}
+
+/// Executions that began before then and have not ended, the longest first, each with its task's estimate.
+pub(super) async fn stale(
     tx: &mut Tx,
     tenant: TenantId,
-    filter: Filter,
-    limit: i64,
-    offset: i64,
-) -> Result<Vec<Execution>> {
-    let (status, priority) = (filter.status.map(TaskStatus::as_str), filter.priority.map(Priority::get));
-    Ok(executions(fetch_all!(tx, Row, NEWEST_OF_LIST, tenant.uuid(), status, priority, limit, offset)?))
+    before: DateTime<Utc>,
+) -> Result<Vec<(Execution, Option<i32>)>> {
+    let rows = fetch_all!(tx, StaleRow, STALE, tenant.uuid(), before)?;
+    Ok(rows.into_iter().map(|row| (row.execution.into(), row.effort_estimate)).collect())
+}
+
+pub(crate) async fn delete_of_task(tx: &mut Tx, tenant: TenantId, task: TaskId) -> Result<()> {
+    execute!(tx, DELETE_OF_TASK, tenant.uuid(), task.uuid())?;
+    Ok(())
 }
 
 pub(super) async fn count_of_task(tx: &mut Tx, task: TaskId) -> Result<i32> {

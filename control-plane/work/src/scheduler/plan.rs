@@ -2,6 +2,9 @@
 //! each other task has to wait: one pure function, so that the reason is the
 //! decision's own.
 //!
+//! A task that needs another first (hard) does not come this far: it is left out of
+//! what waits until the last of them is completed, and is told which they are.
+//!
 //! Tasks are taken in order: priority (5 first), then age, then id. Among the
 //! workers with room a task prefers one that holds its repository, and leaves
 //! alone, if it can, those that others want.
@@ -11,7 +14,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use pool::plan::{Action, Demand, Limits, Outlook, View};
 use wire::id::{MachineId, TaskId, WorkerId};
+use wire::task::TaskStatus;
 use wire::why::{Reason, ReasonCode};
+
+use crate::dependencies::Unsatisfied;
 
 /// A task that waits, in the order in which tasks are taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,9 +109,38 @@ fn best_room(rooms: &[Room], task: &Waiting, wanted: &BTreeMap<&str, usize>) -> 
     (0..rooms.len()).min_by_key(|at| rank(&rooms[*at]))
 }
 
+/// How many of the tasks that stand in the way are named.
+const NAMED: usize = 20;
+
+/// What a task is told that needs others first: before all, those that somebody has to look after.
+pub(crate) fn blocked(in_the_way: &[Unsatisfied]) -> Vec<Reason> {
+    let (stuck, going): (Vec<_>, Vec<_>) = in_the_way.iter().partition(|needed| needed.status.is_final());
+    let mut reasons: Vec<Reason> = stuck.into_iter().chain(going).take(NAMED).map(needs).collect();
+    if in_the_way.len() > NAMED {
+        let message = format!("it needs {} more tasks", in_the_way.len() - NAMED);
+        reasons.push(Reason { code: ReasonCode::Dependency, message, until: None, task_id: None });
+    }
+    reasons
+}
+
+fn needs(needed: &Unsatisfied) -> Reason {
+    let Unsatisfied { task, title, status, .. } = needed;
+    let cure = match status {
+        TaskStatus::Failed => format!("; retry it with: bifrost tasks retry {task}"),
+        TaskStatus::Cancelled => format!("; take that back with: bifrost tasks undepend ID --on {task}"),
+        TaskStatus::Ready
+        | TaskStatus::Assigned
+        | TaskStatus::InProgress
+        | TaskStatus::Completed
+        | TaskStatus::Split => String::new(),
+    };
+    let message = format!("it needs task {task} ({title}), which is {status}{cure}");
+    Reason { code: ReasonCode::Dependency, message, until: None, task_id: Some(*task) }
+}
+
 /// What a waiting task is told, the nearest obstacle first.
 pub(crate) fn reasons(outlook: &Outlook, ahead: i64) -> Vec<Reason> {
-    let reason = |code, message: String, until| Reason { code, message, until };
+    let reason = |code, message: String, until| Reason { code, message, until, task_id: None };
     let mut reasons = Vec::new();
     match outlook {
         Outlook::Calm => (),

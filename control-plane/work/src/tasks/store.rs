@@ -6,24 +6,39 @@ use sqlx::types::{Json, Uuid};
 use wire::id::{ExecutionId, TaskId, TenantId};
 use wire::task::{NewTask, Priority, TaskChange, TaskSpec, TaskStatus};
 
-use super::{Filter, Task};
+use super::{Filter, LIST_MAX, Task};
 
 kernel::sql! {
     INSERT: "INSERT INTO tasks (id, tenant_id, title, description, status, priority, effort_estimate, spec, repository, \
-                                attempts, losses, retry_count, created_at, updated_at) \
-             VALUES ($1, $2, $3, $4, 'ready', $5, $6, $7, $8, 0, 0, 0, $9, $9)";
+                                attempts, losses, retry_count, created_at, updated_at, waits_for, folded_title, \
+                                folded_description) \
+             VALUES ($1, $2, $3, $4, 'ready', $5, $6, $7, $8, 0, 0, 0, $9, $9, $10, $11, $12)";
     GET: "SELECT * FROM tasks WHERE tenant_id = $1 AND id = $2";
     LOCK: "SELECT * FROM tasks WHERE tenant_id = $1 AND id = $2" + lock;
     LOCK_ANY: "SELECT * FROM tasks WHERE id = $1" + lock;
     LIST: "SELECT * FROM tasks WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR status = $2) \
            AND (CAST($3 AS SMALLINT) IS NULL OR priority = $3) \
-           ORDER BY priority DESC, created_at, id LIMIT $4 OFFSET $5";
+           AND (CAST($4 AS BOOLEAN) IS NULL OR (waits_for > 0) = $4) \
+           ORDER BY priority DESC, created_at, id LIMIT $5 OFFSET $6";
     COUNT: "SELECT count(*) FROM tasks WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR status = $2) \
-            AND (CAST($3 AS SMALLINT) IS NULL OR priority = $3)";
+            AND (CAST($3 AS SMALLINT) IS NULL OR priority = $3) \
+            AND (CAST($4 AS BOOLEAN) IS NULL OR (waits_for > 0) = $4)";
+    SEARCH: "SELECT * FROM tasks WHERE tenant_id = $1 \
+             AND (folded_title LIKE $3 ESCAPE '\\' OR folded_description LIKE $3 ESCAPE '\\') \
+             ORDER BY CASE WHEN folded_title = $2 THEN 0 WHEN folded_description = $2 THEN 1 \
+                           WHEN folded_title LIKE $3 ESCAPE '\\' THEN 2 ELSE 3 END, \
+                      priority DESC, created_at, id LIMIT $4";
+    NEEDED_BY: "SELECT * FROM tasks WHERE tenant_id = $1 \
+                AND id IN (SELECT depends_on_task_id FROM dependencies WHERE task_id = $2)";
+    BLOCKED_BY: "SELECT * FROM tasks WHERE tenant_id = $1 AND id IN \
+                 (SELECT task_id FROM dependencies WHERE depends_on_task_id = $2 AND dependency_type = 'hard') \
+                 ORDER BY priority DESC, created_at, id";
     UPDATE: "UPDATE tasks SET title = coalesce($2, title), description = coalesce($3, description), \
                     status = coalesce($4, status), priority = coalesce($5, priority), \
                     effort_estimate = coalesce($6, effort_estimate), updated_at = $7, \
-                    losses = CASE WHEN $4 = 'ready' THEN 0 ELSE losses END WHERE id = $1";
+                    losses = CASE WHEN $4 = 'ready' THEN 0 ELSE losses END, \
+                    folded_title = coalesce($8, folded_title), \
+                    folded_description = coalesce($9, folded_description) WHERE id = $1";
     SET_STATUS: "UPDATE tasks SET status = $3, updated_at = $4, \
                         cancel_requested_at = CASE WHEN $3 = 'in_progress' THEN cancel_requested_at END \
                  WHERE id = $1 AND status = $2";
@@ -32,11 +47,21 @@ kernel::sql! {
     COUNT_LOSS: "UPDATE tasks SET losses = losses + 1 WHERE id = $1";
     COUNT_RETRY: "UPDATE tasks SET retry_count = retry_count + 1, losses = 0 WHERE id = $1";
     REQUEST_CANCEL: "UPDATE tasks SET cancel_requested_at = coalesce(cancel_requested_at, $2), updated_at = $2 WHERE id = $1";
-    WAITING: "SELECT id, tenant_id, repository, created_at FROM tasks WHERE status = 'ready' AND spec IS NOT NULL \
-              ORDER BY priority DESC, created_at, id LIMIT $1";
-    COUNT_WAITING: "SELECT count(*) FROM tasks WHERE status = 'ready' AND spec IS NOT NULL";
-    AHEAD: "SELECT count(*) FROM tasks t WHERE t.status = 'ready' AND t.spec IS NOT NULL AND (t.priority > $1 \
-            OR (t.priority = $1 AND (t.created_at < $2 OR (t.created_at = $2 AND t.id < $3))))";
+    WAITING: "SELECT id, tenant_id, repository, created_at FROM tasks \
+              WHERE status = 'ready' AND spec IS NOT NULL AND waits_for = 0 ORDER BY priority DESC, created_at, id LIMIT $1";
+    COUNT_WAITING: "SELECT count(*) FROM tasks WHERE status = 'ready' AND spec IS NOT NULL AND waits_for = 0";
+    AHEAD: "SELECT count(*) FROM tasks t WHERE t.status = 'ready' AND t.spec IS NOT NULL AND t.waits_for = 0 \
+            AND (t.priority > $1 OR (t.priority = $1 AND (t.created_at < $2 OR (t.created_at = $2 AND t.id < $3))))";
+    // Postgres may look at the conditions in any order, and only tags are sure to be JSON: hence the CASE.
+    TAGGED: "SELECT * FROM tasks WHERE tenant_id = $1 AND id IN (SELECT m.task_id FROM task_metadata m \
+               WHERE m.tenant_id = $1 AND m.metadata_key = 'tags' \
+                 AND EXISTS (SELECT 1 FROM json_each(m.metadata_value) tag WHERE tag.value = $2)) \
+             ORDER BY priority DESC, created_at, id LIMIT $3",
+        postgres "SELECT * FROM tasks WHERE tenant_id = $1 AND id IN (SELECT m.task_id FROM task_metadata m \
+                    WHERE m.tenant_id = $1 AND m.metadata_key = 'tags' \
+                      AND CASE WHEN m.metadata_key = 'tags' THEN CAST(m.metadata_value AS JSONB) ? $2 ELSE FALSE END) \
+                  ORDER BY priority DESC, created_at, id LIMIT $3";
+    DELETE: "DELETE FROM tasks WHERE tenant_id = $1 AND id = $2";
     CANCELLING: "SELECT execution_id FROM tasks WHERE cancel_requested_at IS NOT NULL AND status = 'in_progress'";
 }
 
@@ -54,6 +79,7 @@ struct Row {
     spec: Option<Json<TaskSpec>>,
     attempts: i32,
     losses: i32,
+    waits_for: i32,
     cancel_requested_at: Option<DateTime<Utc>>,
     execution_id: Option<Uuid>,
     created_at: DateTime<Utc>,
@@ -73,12 +99,17 @@ impl From<Row> for Task {
             spec: row.spec.map(|json| json.0),
             attempts: row.attempts,
             losses: row.losses,
+            waits_for: row.waits_for,
             cancel_requested_at: row.cancel_requested_at,
             execution_id: row.execution_id.map(ExecutionId::from),
             created_at: row.created_at,
             updated_at: row.updated_at,
         }
     }
+}
+
+fn tasks(rows: Vec<Row>) -> Vec<Task> {
+    rows.into_iter().map(Task::from).collect()
 }
 
 /// A task that waits for a worker, as far as the scheduler needs it.
@@ -96,7 +127,14 @@ struct WaitingRow {
     repository: String,
 }
 
-pub(super) async fn insert(tx: &mut Tx, tenant: TenantId, id: TaskId, new: &NewTask, now: DateTime<Utc>) -> Result<()> {
+pub(super) async fn insert(
+    tx: &mut Tx,
+    tenant: TenantId,
+    id: TaskId,
+    new: &NewTask,
+    waits_for: i32,
+    now: DateTime<Utc>,
+) -> Result<()> {
     let repository = new.spec.as_ref().map(|spec| wire::worker::repository_name(&spec.repository));
     let spec = new.spec.as_ref().map(Json);
     let (priority, effort) = (new.priority.get(), new.effort_estimate);
@@ -111,9 +149,17 @@ pub(super) async fn insert(tx: &mut Tx, tenant: TenantId, id: TaskId, new: &NewT
         effort,
         spec,
         repository,
-        now
+        now,
+        waits_for,
+        fold(&new.title),
+        fold(&new.description)
     )?;
     Ok(())
+}
+
+/// As search compares: `A` is `a`, in every alphabet.
+fn fold(text: &str) -> String {
+    text.to_lowercase()
 }
 
 pub(super) async fn get(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Option<Task>> {
@@ -129,16 +175,38 @@ pub(crate) async fn lock_any(tx: &mut Tx, id: TaskId) -> Result<Option<Task>> {
     Ok(fetch_optional!(tx, Row, LOCK_ANY, id.uuid())?.map(Task::from))
 }
 
-pub(super) async fn list(tx: &mut Tx, tenant: TenantId, filter: Filter, limit: i64, offset: i64) -> Result<Vec<Task>> {
+pub(crate) async fn list(tx: &mut Tx, tenant: TenantId, filter: Filter, limit: i64, offset: i64) -> Result<Vec<Task>> {
     let (status, priority) = (filter.status.map(TaskStatus::as_str), filter.priority.map(Priority::get));
-    let rows = fetch_all!(tx, Row, LIST, tenant.uuid(), status, priority, limit, offset)?;
-    Ok(rows.into_iter().map(Task::from).collect())
+    let rows = fetch_all!(tx, Row, LIST, tenant.uuid(), status, priority, filter.blocked, limit, offset)?;
+    Ok(tasks(rows))
 }
 
-pub(super) async fn count(tx: &mut Tx, tenant: TenantId, filter: Filter) -> Result<i64> {
+pub(crate) async fn count(tx: &mut Tx, tenant: TenantId, filter: Filter) -> Result<i64> {
     let (status, priority) = (filter.status.map(TaskStatus::as_str), filter.priority.map(Priority::get));
-    let (count,) = fetch_one!(tx, (i64,), COUNT, tenant.uuid(), status, priority)?;
+    let (count,) = fetch_one!(tx, (i64,), COUNT, tenant.uuid(), status, priority, filter.blocked)?;
     Ok(count)
+}
+
+/// Tasks that have the text in their title or description, those that are nothing but the text first.
+pub(super) async fn search(tx: &mut Tx, tenant: TenantId, text: &str, limit: i64) -> Result<Vec<Task>> {
+    let text = fold(text);
+    let pattern = format!("%{}%", literally(&text));
+    Ok(tasks(fetch_all!(tx, Row, SEARCH, tenant.uuid(), &text, &pattern, limit)?))
+}
+
+/// The text as a pattern that matches only itself.
+fn literally(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
+}
+
+/// What a task needs, in no order.
+pub(crate) async fn needed_by(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Vec<Task>> {
+    Ok(tasks(fetch_all!(tx, Row, NEEDED_BY, tenant.uuid(), id.uuid())?))
+}
+
+/// What needs a task (hard), most urgent and then oldest first.
+pub(crate) async fn blocked_by(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Vec<Task>> {
+    Ok(tasks(fetch_all!(tx, Row, BLOCKED_BY, tenant.uuid(), id.uuid())?))
 }
 
 /// Changes what the change names, of a task that is locked.
@@ -152,7 +220,9 @@ pub(super) async fn update(tx: &mut Tx, id: TaskId, change: &TaskChange, now: Da
         change.status.map(TaskStatus::as_str),
         change.priority.map(Priority::get),
         change.effort_estimate,
-        now
+        now,
+        change.title.as_deref().map(fold),
+        change.description.as_deref().map(fold)
     )?;
     Ok(())
 }
@@ -192,7 +262,18 @@ pub(super) async fn request_cancel(tx: &mut Tx, id: TaskId, now: DateTime<Utc>) 
     Ok(())
 }
 
-/// Tasks that wait for a worker, the next first.
+/// Tasks that carry the tag, most urgent and then oldest first.
+pub(crate) async fn tagged(tx: &mut Tx, tenant: TenantId, tag: &str) -> Result<Vec<Task>> {
+    Ok(tasks(fetch_all!(tx, Row, TAGGED, tenant.uuid(), tag, LIST_MAX)?))
+}
+
+/// Removes the task's row; whatever hangs on it is gone already.
+pub(super) async fn delete(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<()> {
+    execute!(tx, DELETE, tenant.uuid(), id.uuid())?;
+    Ok(())
+}
+
+/// Tasks that wait for a worker and for no other task, the next first.
 pub(crate) async fn waiting(tx: &mut Tx, limit: i64) -> Result<Vec<Waiting>> {
     let rows = fetch_all!(tx, WaitingRow, WAITING, limit)?;
     let waiting = rows.into_iter().map(|row| Waiting {

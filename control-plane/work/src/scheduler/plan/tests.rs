@@ -122,6 +122,28 @@ fn every_wait_has_a_reason() {
     }
 }
 
+fn needed(number: u8, status: TaskStatus) -> Unsatisfied {
+    let dependency_type = wire::dependency::DependencyType::Hard;
+    Unsatisfied { task: task(number), title: format!("t{number}"), status, dependency_type }
+}
+
+#[test]
+fn a_blocked_task_is_told_first_what_will_not_come_by_itself() {
+    let statuses = [TaskStatus::InProgress, TaskStatus::Failed, TaskStatus::Ready, TaskStatus::Cancelled];
+    let in_the_way: Vec<Unsatisfied> = (0..).zip(statuses).map(|(number, status)| needed(number, status)).collect();
+    let named: Vec<_> = blocked(&in_the_way).into_iter().map(|reason| reason.task_id).collect();
+    assert_eq!(named, [Some(task(1)), Some(task(3)), Some(task(0)), Some(task(2))]);
+}
+
+#[test]
+fn of_many_tasks_in_the_way_twenty_are_named_and_the_rest_is_counted() {
+    let many: Vec<Unsatisfied> = (0..23).map(|number| needed(number, TaskStatus::Ready)).collect();
+    let reasons = blocked(&many);
+    assert_eq!(reasons.iter().filter(|reason| reason.task_id.is_some()).count(), 20);
+    assert_eq!(reasons.last().map(|reason| reason.message.as_str()), Some("it needs 3 more tasks"));
+    assert!(reasons.iter().all(|reason| reason.code == ReasonCode::Dependency));
+}
+
 proptest! {
     #[test]
     fn no_task_goes_twice_no_worker_takes_more_than_its_room_and_no_room_stays_empty_while_work_waits(

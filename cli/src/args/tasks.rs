@@ -1,0 +1,168 @@
+//! What can be written after `bifrost tasks`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use wire::id::{TaskId, WorkerId};
+use wire::task::TaskStatus;
+
+#[derive(Subcommand)]
+pub(crate) enum TasksCommand {
+    /// List tasks, most urgent first
+    List {
+        /// Only those that stand so: ready, assigned, in_progress, completed, failed, split or cancelled
+        #[arg(long, value_parser = parse_status)]
+        status: Option<TaskStatus>,
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+        /// Leave out the first so many
+        #[arg(long, default_value_t = 0)]
+        offset: u32,
+    },
+    /// Show one task with its newest execution
+    Show {
+        /// The task's id
+        id: TaskId,
+    },
+    /// Print what a task's command wrote: its standard output and standard error, each on ours
+    Logs {
+        /// The task's id
+        id: TaskId,
+        /// Go on until the task has ended
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Call a task off; twice is no error
+    Cancel {
+        /// The task's id
+        id: TaskId,
+    },
+    /// Make a failed task ready again
+    Retry {
+        /// The task's id
+        id: TaskId,
+    },
+    /// Say what a task waits for, the nearest obstacle first
+    Why {
+        /// The task's id
+        id: TaskId,
+    },
+    /// Delete a task with its executions, metadata and dependencies; the record keeps what was told of it
+    Delete {
+        /// The task's id
+        id: TaskId,
+    },
+    /// Find tasks by a text in their title or description
+    Search {
+        /// The text, in either case of letters; no character means anything else
+        text: String,
+    },
+    /// Submit tasks from a file of JSON lines: all of them, or none
+    Import {
+        /// The file, or - for standard input. Each line is a task as the API takes it; `key` gives it a
+        /// name, and `needs` lists the names of tasks of the file that must be completed first
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Make a task wait for others
+    Depend {
+        /// The task that is to wait
+        id: TaskId,
+        /// The tasks that it needs
+        #[arg(long = "on", required = true, num_args = 1.., value_name = "TASK")]
+        on: Vec<TaskId>,
+        /// Only show it; nothing waits
+        #[arg(long)]
+        soft: bool,
+    },
+    /// Let a task no longer wait for another
+    Undepend {
+        /// The task that waits
+        id: TaskId,
+        /// The task that it needs
+        #[arg(long = "on", value_name = "TASK")]
+        on: TaskId,
+    },
+    /// List what a task needs
+    Needs {
+        /// The task's id
+        id: TaskId,
+    },
+    /// List the tasks that may start now, or say whether one may
+    Ready {
+        /// The task's id
+        id: Option<TaskId>,
+    },
+    /// List the tasks that wait for a task
+    Blocks {
+        /// The task's id
+        id: TaskId,
+        /// Also those that wait for one of them, and so on; their ids only
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show which tasks need which
+    Graph {
+        /// Write it for Graphviz
+        #[arg(long)]
+        dot: bool,
+    },
+    /// Give a task tags, in place of those it has
+    Tag {
+        /// The task's id
+        id: TaskId,
+        /// The tags; none takes all away
+        tags: Vec<String>,
+    },
+    /// List the tasks that carry a tag
+    Tagged {
+        /// The tag
+        tag: String,
+    },
+    /// Read and write what stands beside a task
+    #[command(subcommand, after_help = super::help::METADATA)]
+    Metadata(MetadataCommand),
+    /// Give a ready task to a worker that no machine of the pool carries
+    Assign {
+        /// The task's id
+        id: TaskId,
+        /// The worker's id
+        worker: WorkerId,
+    },
+    /// Say how many minutes of work a task is
+    Estimate {
+        /// The task's id
+        id: TaskId,
+        /// Minutes
+        minutes: i32,
+    },
+    /// List executions that have run for more than two hours, or what the server says is long
+    Stale,
+}
+
+fn parse_status(text: &str) -> Result<TaskStatus, wire::task::UnknownWord> {
+    text.parse()
+}
+
+#[derive(Subcommand)]
+pub(crate) enum MetadataCommand {
+    /// Give a key of a task its value
+    Set {
+        /// The task's id
+        id: TaskId,
+        /// The key
+        key: String,
+        /// The value
+        value: String,
+    },
+    /// Print every key of a task, or the value of one
+    Get {
+        /// The task's id
+        id: TaskId,
+        /// The key
+        key: Option<String>,
+    },
+    /// List every key in use and on how many tasks
+    Keys,
+}

@@ -1,0 +1,2 @@
+ALTER TABLE tasks DROP COLUMN folded_title;
+ALTER TABLE tasks DROP COLUMN folded_description;

@@ -1,0 +1,195 @@
+//! Dependencies: one task needs another. A hard one blocks a task until the other
+//! is completed; a soft one is shown only (gap G-14). There is never a circle.
+//!
+//! The ready set is kept, not computed: each task counts the tasks that it needs
+//! (hard) and that are not completed, and the count changes in the transaction
+//! that adds or removes a dependency, completes a task or deletes one. What needs
+//! a task that has failed or was called off waits, and `why` says for what.
+//!
+//! Locks: a task that is needed before the tasks that need it, and the lock of the
+//! tenant's graph, which all have to take who add to it, before both.
+
+pub(crate) mod graph;
+pub(crate) mod store;
+
+use std::collections::HashMap;
+
+use kernel::outbox::{self, About};
+use kernel::{Ctx, Error, Result, Tx};
+use wire::dependency::{
+    BlockingImpact, Blocks, DependencyGraph, DependencyType, DependencyView, GraphNode, NeededTask, NewDependency,
+    Readiness,
+};
+use wire::event::kind;
+use wire::id::{DependencyId, TaskId, TenantId};
+use wire::task::{TaskStatus, TaskView};
+
+use crate::Scheduler;
+use crate::tasks::{self, Filter, Task};
+
+/// The most tasks that one graph shows.
+const GRAPH_TASKS: i64 = 10_000;
+
+/// A task that another needs and that is not completed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unsatisfied {
+    pub(crate) task: TaskId,
+    pub(crate) title: String,
+    pub(crate) status: TaskStatus,
+    pub(crate) dependency_type: DependencyType,
+}
+
+impl Unsatisfied {
+    fn is_hard(&self) -> bool {
+        self.dependency_type == DependencyType::Hard
+    }
+}
+
+/// Makes a task need another (row CAIRN-17). What would close a circle is refused with its members.
+#[tracing::instrument(skip_all, fields(task.id = %task))]
+pub async fn add(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewDependency) -> Result<DependencyView> {
+    let needed = new.depends_on_task_id;
+    if task == needed {
+        return Err(Error::invalid("depends_on_task_id", "is the task itself, which cannot wait for its own end"));
+    }
+    let mut tx = ctx.begin("dependencies.add").await?;
+    // Of two dependencies that close a circle together, neither would see the other.
+    tx.alone(graph_lock(tenant)).await?;
+    tasks::load(&mut tx, tenant, task).await?;
+    tasks::load(&mut tx, tenant, needed).await?;
+    if let Some(there) = store::between(&mut tx, tenant, task, needed).await? {
+        let message = format!("the task needs that one already ({}); remove it to change it", there.dependency_type);
+        return Err(Error::conflict("dependency_exists", message));
+    }
+    refuse_circle(&mut tx, tenant, task, needed).await?;
+    let is_completed = tasks::load_locked(&mut tx, tenant, needed).await?.status == TaskStatus::Completed;
+    tasks::load_locked(&mut tx, tenant, task).await?;
+    let view = DependencyView {
+        id: ctx.id(DependencyId::mint),
+        task_id: task,
+        depends_on_task_id: needed,
+        dependency_type: new.dependency_type,
+        created_at: ctx.now(),
+    };
+    store::insert(&mut tx, tenant, &view).await?;
+    if view.dependency_type == DependencyType::Hard && !is_completed {
+        store::wait_for_more(&mut tx, tenant, task, 1).await?;
+    }
+    outbox::push(ctx, &mut tx, kind::DEPENDENCY_ADDED, About::task(task), &view).await?;
+    tx.commit(view).await
+}
+
+/// Any number that is the tenant's own and hardly another's.
+fn graph_lock(tenant: TenantId) -> i64 {
+    let bytes = tenant.uuid().into_bytes();
+    i64::from_le_bytes(*bytes.last_chunk().expect("an id has 16 bytes"))
+}
+
+async fn refuse_circle(tx: &mut Tx, tenant: TenantId, task: TaskId, needed: TaskId) -> Result<()> {
+    // What nobody needs is in no circle; that is every new task.
+    if !store::is_needed(tx, tenant, task).await? {
+        return Ok(());
+    }
+    let needs = store::upstream(tx, tenant, needed).await?;
+    match graph::circle(&needs, task, needed) {
+        None => Ok(()),
+        Some(circle) => {
+            let message = format!("each of these tasks would wait for the next: {}", graph::in_words(&circle));
+            Err(Error::conflict("dependency_cycle", message))
+        }
+    }
+}
+
+/// What a task needs, each with the task (row CAIRN-18), oldest dependency first.
+pub async fn of_task(ctx: &Ctx, tenant: TenantId, task: TaskId) -> Result<Vec<NeededTask>> {
+    let mut tx = ctx.read("dependencies.of_task").await?;
+    tasks::load(&mut tx, tenant, task).await?;
+    let dependencies = store::of_task(&mut tx, tenant, task).await?;
+    let needed = tasks::store::needed_by(&mut tx, tenant, task).await?;
+    let views = tasks::views(&mut tx, tenant, needed).await?;
+    let mut views: HashMap<TaskId, TaskView> = views.into_iter().map(|view| (view.id, view)).collect();
+    let with_task = |dependency: DependencyView| {
+        let depends_on_task = views.remove(&dependency.depends_on_task_id)?;
+        Some(NeededTask { dependency, depends_on_task })
+    };
+    Ok(dependencies.into_iter().filter_map(with_task).collect())
+}
+
+/// Whether what a task needs lets it start, and what does not (row CAIRN-19).
+pub async fn readiness(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<Readiness> {
+    let mut tx = ctx.read("dependencies.readiness").await?;
+    let task = tasks::load(&mut tx, tenant, id).await?;
+    let (hard, soft): (Vec<_>, Vec<_>) =
+        store::unsatisfied(&mut tx, tenant, id).await?.into_iter().partition(Unsatisfied::is_hard);
+    let ids = |unsatisfied: Vec<Unsatisfied>| unsatisfied.into_iter().map(|needed| needed.task).collect();
+    Ok(Readiness { task_id: id, ready: task.waits_for == 0, unsatisfied: ids(hard), unsatisfied_soft: ids(soft) })
+}
+
+/// The tasks that keep one from starting, for `why`.
+pub(crate) async fn in_the_way(tx: &mut Tx, task: &Task) -> Result<Vec<Unsatisfied>> {
+    let unsatisfied = store::unsatisfied(tx, task.tenant, task.id).await?;
+    Ok(unsatisfied.into_iter().filter(Unsatisfied::is_hard).collect())
+}
+
+/// The tasks that need a task (hard), directly (row CAIRN-20).
+pub async fn blocks(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<Blocks> {
+    let mut tx = ctx.read("dependencies.blocks").await?;
+    tasks::load(&mut tx, tenant, id).await?;
+    let blocked = tasks::store::blocked_by(&mut tx, tenant, id).await?;
+    let tasks = tasks::views(&mut tx, tenant, blocked).await?;
+    Ok(Blocks { task_id: id, count: tasks.len(), tasks })
+}
+
+/// The tasks that need a task (hard), directly or through others (row CAIRN-22).
+pub async fn blocking_impact(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<BlockingImpact> {
+    let mut tx = ctx.read("dependencies.blocking_impact").await?;
+    tasks::load(&mut tx, tenant, id).await?;
+    let blocked = store::downstream(&mut tx, tenant, id).await?;
+    Ok(BlockingImpact { task_id: id, blocking_count: blocked.len(), blocked_task_ids: blocked })
+}
+
+/// All tasks and what they need of each other (row CAIRN-23).
+pub async fn graph(ctx: &Ctx, tenant: TenantId) -> Result<DependencyGraph> {
+    let mut tx = ctx.read("dependencies.graph").await?;
+    let tasks = tasks::store::list(&mut tx, tenant, Filter::default(), GRAPH_TASKS, 0).await?;
+    let total = tasks::store::count(&mut tx, tenant, Filter::default()).await?;
+    let edges = store::of_graph(&mut tx, tenant, GRAPH_TASKS).await?;
+    let node = |task: Task| GraphNode { id: task.id, label: task.title, status: task.status, priority: task.priority };
+    Ok(DependencyGraph { nodes: tasks.into_iter().map(node).collect(), edges, truncated: total > GRAPH_TASKS })
+}
+
+/// Takes a dependency back (row CAIRN-21).
+#[tracing::instrument(skip_all, fields(task.id = %task))]
+pub async fn remove(ctx: &Ctx, tenant: TenantId, task: TaskId, id: DependencyId) -> Result<()> {
+    let missing = Error::NotFound { what: "dependency of this task" };
+    let mut tx = ctx.begin("dependencies.remove").await?;
+    let Some(view) = store::get(&mut tx, tenant, task, id).await? else { return Err(missing) };
+    let is_completed =
+        tasks::load_locked(&mut tx, tenant, view.depends_on_task_id).await?.status == TaskStatus::Completed;
+    tasks::load_locked(&mut tx, tenant, task).await?;
+    if !store::delete(&mut tx, tenant, id).await? {
+        return Err(missing);
+    }
+    if view.dependency_type == DependencyType::Hard && !is_completed {
+        store::wait_for_more(&mut tx, tenant, task, -1).await?;
+    }
+    outbox::push(ctx, &mut tx, kind::DEPENDENCY_REMOVED, About::task(task), &view).await?;
+    tx.nudge(Scheduler::NUDGE);
+    tx.commit(()).await
+}
+
+/// A task was completed: what needs it waits for one less.
+pub(crate) async fn satisfied(tx: &mut Tx, task: &Task) -> Result<()> {
+    store::release_waiting(tx, task.tenant, task.id).await
+}
+
+/// A task is about to be deleted: nothing needs it any longer, and it needs nothing.
+pub(crate) async fn forget(tx: &mut Tx, task: &Task) -> Result<()> {
+    if task.status != TaskStatus::Completed {
+        store::release_waiting(tx, task.tenant, task.id).await?;
+    }
+    store::delete_of_task(tx, task.tenant, task.id).await
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! Metadata: what people and programs write beside a task, as keys with values
+//! (rows CAIRN-31 to CAIRN-36). Tags are one key, whose value is a JSON array; so
+//! is, as an id, the worker to whom somebody gave the task.
+
+pub(crate) mod store;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kernel::outbox::{self, About};
+use kernel::{Ctx, Error, Result, Tx};
+use serde_json::json;
+use wire::event::kind;
+use wire::id::{MetadataId, TaskId, TenantId};
+use wire::limit::{METADATA_KEY_CHARS, METADATA_TASKS, METADATA_VALUE_CHARS, TAG_CHARS, TAGS_PER_TASK};
+use wire::metadata::{CustomField, MetadataAnswer, MetadataView, NewMetadata, TAGS_KEY, Tags};
+use wire::task::TaskView;
+
+use crate::tasks;
+
+/// Gives a key of a task its value, in place of an earlier one (row CAIRN-31).
+#[tracing::instrument(skip_all, fields(task.id = %task))]
+pub async fn set(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewMetadata) -> Result<MetadataView> {
+    if new.key.trim().is_empty() || new.key.chars().count() > METADATA_KEY_CHARS || new.key.contains('\0') {
+        return Err(Error::invalid("key", format!("must have 1 to {METADATA_KEY_CHARS} characters")));
+    }
+    if new.value.chars().count() > METADATA_VALUE_CHARS || new.value.contains('\0') {
+        return Err(Error::invalid("value", format!("must have at most {METADATA_VALUE_CHARS} characters")));
+    }
+    if new.key == TAGS_KEY {
+        // Lists by tag read it as what it has to be.
+        let tags = serde_json::from_str::<Vec<String>>(&new.value);
+        check_tags(
+            &tags.map_err(|_| Error::invalid("value", "must be a JSON array of tags under this key"))?,
+            "value",
+        )?;
+    }
+    let mut tx = ctx.begin("metadata.set").await?;
+    // Locked, so that it is not deleted in between.
+    tasks::load_locked(&mut tx, tenant, task).await?;
+    let view = write(ctx, &mut tx, tenant, task, &new.key, &new.value).await?;
+    tx.commit(view).await
+}
+
+/// Writes a key of a task that is locked.
+pub(crate) async fn write(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    tenant: TenantId,
+    task: TaskId,
+    key: &str,
+    value: &str,
+) -> Result<MetadataView> {
+    let view = store::set(tx, tenant, task, (ctx.id(MetadataId::mint), ctx.now()), key, value).await?;
+    tell(ctx, tx, task, key).await?;
+    Ok(view)
+}
+
+/// Removes a key of a task that is locked, if it is there.
+pub(crate) async fn clear(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, task: TaskId, key: &str) -> Result<()> {
+    if store::unset(tx, tenant, task, key).await? { tell(ctx, tx, task, key).await } else { Ok(()) }
+}
+
+/// The key alone: a value may be as long as a description, and is whatever people put there.
+async fn tell(ctx: &Ctx, tx: &mut Tx, task: TaskId, key: &str) -> Result<()> {
+    outbox::push(ctx, tx, kind::METADATA_SET, About::task(task), &json!({ "key": key })).await
+}
+
+/// Every key of a task, or the value of the one that is named (row CAIRN-32).
+pub async fn get(ctx: &Ctx, tenant: TenantId, task: TaskId, key: Option<&str>) -> Result<MetadataAnswer> {
+    let mut tx = ctx.read("metadata.get").await?;
+    tasks::load(&mut tx, tenant, task).await?;
+    match key {
+        None => Ok(MetadataAnswer::All(store::of_task(&mut tx, tenant, task).await?)),
+        // Postgres keeps no NUL, so nothing can be called so.
+        Some(key) if key.contains('\0') => Err(Error::NotFound { what: "metadata key" }),
+        Some(key) => {
+            let value = store::get(&mut tx, tenant, task, key).await?;
+            value.map(MetadataAnswer::One).ok_or(Error::NotFound { what: "metadata key" })
+        }
+    }
+}
+
+/// Every key of several tasks (row CAIRN-33). What does not exist is left out.
+pub async fn of_tasks(
+    ctx: &Ctx,
+    tenant: TenantId,
+    tasks: &[TaskId],
+) -> Result<BTreeMap<TaskId, BTreeMap<String, String>>> {
+    if tasks.len() > METADATA_TASKS {
+        return Err(Error::invalid("task ids", format!("must be at most {METADATA_TASKS}")));
+    }
+    let mut tx = ctx.read("metadata.of_tasks").await?;
+    store::of_tasks(&mut tx, tenant, tasks).await
+}
+
+/// Every key in use and how many tasks have it (row CAIRN-36).
+pub async fn custom_fields(ctx: &Ctx, tenant: TenantId) -> Result<Vec<CustomField>> {
+    let mut tx = ctx.read("metadata.custom_fields").await?;
+    store::keys(&mut tx, tenant).await
+}
+
+/// Gives a task these tags in place of those it has; each counts once (row CAIRN-35).
+#[tracing::instrument(skip_all, fields(task.id = %task))]
+pub async fn tag(ctx: &Ctx, tenant: TenantId, task: TaskId, tags: Tags) -> Result<Tags> {
+    check_tags(&tags.tags, "tags")?;
+    let mut seen = BTreeSet::new();
+    let tags: Vec<String> = tags.tags.into_iter().filter(|tag| seen.insert(tag.clone())).collect();
+    let value = serde_json::to_string(&tags).map_err(|error| Error::Internal(error.into()))?;
+    let mut tx = ctx.begin("metadata.tag").await?;
+    tasks::load_locked(&mut tx, tenant, task).await?;
+    write(ctx, &mut tx, tenant, task, TAGS_KEY, &value).await?;
+    tx.commit(Tags { tags }).await
+}
+
+fn check_tags(tags: &[String], field: &str) -> Result<()> {
+    let is_long = |tag: &String| tag.chars().count() > TAG_CHARS;
+    if tags.len() > TAGS_PER_TASK || tags.iter().any(|tag| tag.trim().is_empty() || is_long(tag) || tag.contains('\0'))
+    {
+        let message = format!("must be at most {TAGS_PER_TASK} tags of 1 to {TAG_CHARS} characters");
+        return Err(Error::invalid(field, message));
+    }
+    Ok(())
+}
+
+/// Tasks that carry the tag, most urgent and then oldest first (row CAIRN-35).
+pub async fn tagged(ctx: &Ctx, tenant: TenantId, tag: &str) -> Result<Vec<TaskView>> {
+    if tag.contains('\0') {
+        return Err(Error::invalid("tag", "must not have a NUL character"));
+    }
+    let mut tx = ctx.read("metadata.tagged").await?;
+    let tagged = tasks::store::tagged(&mut tx, tenant, tag).await?;
+    tasks::views(&mut tx, tenant, tagged).await
+}
+
+#[cfg(test)]
+mod tests;

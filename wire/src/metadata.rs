@@ -1,0 +1,88 @@
+//! What people and programs write beside a task: keys with values, and tags.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::id::{MetadataId, TaskId, WorkerId};
+
+/// The key under which tags are kept, as a JSON array (row CAIRN-35).
+pub const TAGS_KEY: &str = "tags";
+/// The key under which the worker is kept whom somebody gave the task (row CAIRN-34).
+pub const ASSIGNED_WORKER_KEY: &str = "assigned_worker";
+
+/// A key with its value, as sent to `POST /v1/tasks/{id}/metadata`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NewMetadata {
+    /// 1 to 200 characters.
+    pub key: String,
+    /// Up to 65,536 characters.
+    pub value: String,
+}
+
+/// A key of a task with its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MetadataView {
+    /// Its id; a new value does not change it.
+    pub id: MetadataId,
+    /// The task.
+    pub task_id: TaskId,
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: String,
+    /// When the key was first set.
+    pub created_at: DateTime<Utc>,
+}
+
+/// The answer of `GET /v1/tasks/{id}/metadata`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum MetadataAnswer {
+    /// The value of the key that was asked for.
+    One(String),
+    /// Every key with its value.
+    All(BTreeMap<String, String>),
+}
+
+/// A key in use and on how many tasks: an entry of `GET /v1/schema/custom-fields`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CustomField {
+    /// The key.
+    pub name: String,
+    /// How many tasks have it.
+    pub usage_count: i64,
+}
+
+/// All tags of a task, as sent to `POST /v1/tasks/{id}/tags`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Tags {
+    /// Up to 100, of 1 to 100 characters each; they replace those that were there.
+    pub tags: Vec<String>,
+}
+
+/// Who is to do a task, as sent to `POST /v1/tasks/{id}/assign`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Assignment {
+    /// A registered worker that no machine of the pool carries.
+    pub worker_id: WorkerId,
+}
+
+/// How much work a task is, as sent to `POST /v1/tasks/{id}/estimate`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Estimate {
+    /// Minutes of work, zero or more.
+    pub effort_minutes: i32,
+}
