@@ -8,6 +8,7 @@
 
 mod address;
 mod app;
+mod base_url;
 mod call;
 mod config;
 mod error;
@@ -23,6 +24,7 @@ mod volume;
 
 pub use address::{Address, AddressKind, NewAddress};
 pub use app::{App, NewApp, Organization};
+pub use base_url::BaseUrl;
 pub use config::{Guest, Init, MachineConfig, Mount, Restart, RestartPolicy, StopConfig};
 pub use error::{Action, Advice, Error};
 pub use event::{ExitEvent, MachineEvent};

@@ -50,7 +50,7 @@ impl Machines {
         updated_after: Option<DateTime<Utc>>,
         mut take: impl FnMut(P) -> Option<String>,
     ) -> Result<(), Error> {
-        let updated_after = updated_after.map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true));
+        let updated_after = updated_after.map(|at| at.to_rfc3339_opts(SecondsFormat::Micros, true));
         let mut cursor = None;
         for _ in 0..PAGES {
             let query = Query { limit: PAGE, updated_after: updated_after.as_deref(), cursor: cursor.as_deref() };
