@@ -13,7 +13,7 @@ mod words;
 
 pub(crate) use actor::Actor;
 pub(crate) use effects::blocking;
-pub(crate) use lease::{OWNER, current};
+pub(crate) use lease::{Lease, OWNER, current};
 pub(crate) use orders::{Command, MetadataChange, Order, Outcome, Update};
 pub(crate) use record::{LogEntry, Record};
 pub(crate) use state::State;

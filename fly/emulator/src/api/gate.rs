@@ -14,7 +14,7 @@ use crate::faults::{Call, CallEffect, Moment};
 use crate::refusal::Refusal;
 use crate::registry::Registry;
 
-/// Fly takes no larger bodies either.
+/// A machine's configuration with all its files is smaller.
 const BODY_BYTES: usize = 2 * 1024 * 1024;
 
 /// Lets a call pass, or answers in its place.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::body::{Body, Query};
 use super::{Emulated, nonce, ok};
-use crate::machine::{HowToStop, LogEntry, Order, Record, parse_duration, parse_signal};
+use crate::machine::{HowToStop, LogEntry, Order, Record, current, parse_duration, parse_signal};
 use crate::refusal::Refusal;
 use crate::registry::{MachineUpdate, NewMachine, PRIVATE_IP, Registry};
 
@@ -26,7 +26,7 @@ pub(super) async fn create(
     Body(new): Body<NewMachine>,
 ) -> Result<Json<Value>, Refusal> {
     let record = registry.create_machine(&app, new).await?;
-    Ok(Json(show(&registry, &record)))
+    Ok(Json(show_to_holder(&registry, &record)))
 }
 
 /// `state`, `region` and any number of `metadata.KEY`.
@@ -70,7 +70,7 @@ pub(super) async fn update(
     Body(update): Body<MachineUpdate>,
 ) -> Result<Json<Value>, Refusal> {
     let record = registry.update_machine(&app, &id, update, nonce(&headers)).await?;
-    Ok(Json(show(&registry, &record)))
+    Ok(Json(show_to_holder(&registry, &record)))
 }
 
 /// Newest first.
@@ -209,6 +209,15 @@ fn how(signal: Option<&str>, timeout: Option<&Value>) -> Result<HowToStop, Refus
 
 fn newest_first(record: &Record) -> impl Iterator<Item = &LogEntry> {
     record.events.iter().rev()
+}
+
+/// The same to whoever has just changed it: a lease that is on it now is theirs.
+fn show_to_holder(registry: &Registry, record: &Record) -> Value {
+    let mut shown = show(registry, record);
+    if let Some(lease) = current(record.lease.as_ref(), registry.clock.now()) {
+        shown["nonce"] = json!(lease.nonce);
+    }
+    shown
 }
 
 /// A machine as Fly shows it. What it runs is known to its host, and in full to nobody else.

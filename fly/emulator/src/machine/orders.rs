@@ -57,6 +57,8 @@ pub(crate) struct Update {
     /// The update is refused if the machine has another version.
     pub(crate) current_version: Option<String>,
     pub(crate) launch: bool,
+    /// For how long it is then the caller's alone.
+    pub(crate) lease_ttl: Option<TimeDelta>,
 }
 
 /// New metadata.
@@ -152,6 +154,9 @@ impl Actor {
         state::step(self.record.state, event).map_err(|illegal| words::refusal(&self.record.id, illegal))?;
         let mut record = self.record.clone();
         record.replace_config(update.config, self.registry.clock.now(), &self.registry.chance);
+        if let Some(ttl) = update.lease_ttl {
+            record.lease = Some(self.lease(String::new(), ttl, nonce)?);
+        }
         self.change(record).await?;
         self.ordered_stop = self.configured_stop;
         (self.config, self.configured_stop) = (update.parsed, update.stop);
@@ -172,11 +177,16 @@ impl Actor {
     }
 
     async fn acquire_lease(&mut self, description: String, ttl: TimeDelta, nonce: Option<&str>) -> Result<(), Refusal> {
+        let lease = self.lease(description, ttl, nonce)?;
+        self.change(Record { lease: Some(lease), ..self.record.clone() }).await
+    }
+
+    /// A new lease, or the caller's own for longer.
+    fn lease(&self, description: String, ttl: TimeDelta, nonce: Option<&str>) -> Result<lease::Lease, Refusal> {
         let new_nonce = self.registry.chance.hex::<8>();
         let now = self.registry.clock.now();
         let taken = lease::acquire(self.record.lease.as_ref(), nonce, new_nonce, description, ttl, now);
-        let lease = taken.map_err(|held| self.lease_held(&held))?;
-        self.change(Record { lease: Some(lease), ..self.record.clone() }).await
+        taken.map_err(|held| self.lease_held(&held))
     }
 
     async fn release_lease(&mut self, nonce: Option<&str>) -> Result<(), Refusal> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use fly::{HostStatus, MachineConfig};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -9,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::volumes::first_region;
 use super::{Contents, Handle, ORDERS, REGION, REMEMBERED, Registry};
-use crate::machine::{Actor, Command, HowToStop, Order, Outcome, Record, State, Update, blocking};
+use crate::machine::{Actor, Command, HowToStop, Lease, Order, Outcome, Record, State, Update, blocking};
 use crate::process;
 use crate::refusal::Refusal;
 use crate::{id, layout};
@@ -22,6 +23,8 @@ pub(crate) struct NewMachine {
     region: Option<String>,
     config: Option<Map<String, Value>>,
     skip_launch: bool,
+    /// Seconds for which it is its maker's alone.
+    lease_ttl: Option<u32>,
 }
 
 /// What a caller says of a machine that is to become another.
@@ -33,6 +36,8 @@ pub(crate) struct MachineUpdate {
     config: Option<Map<String, Value>>,
     current_version: Option<String>,
     skip_launch: bool,
+    /// Seconds for which it is then the caller's alone.
+    lease_ttl: Option<u32>,
 }
 
 /// A configuration that can be run.
@@ -64,6 +69,11 @@ pub(super) fn runnable(config: &Map<String, Value>) -> Result<Runnable, Refusal>
     Ok(Runnable { config, stop, volumes })
 }
 
+/// None for none, as on Fly.
+fn lease_ttl(seconds: Option<u32>) -> Option<TimeDelta> {
+    seconds.filter(|seconds| *seconds > 0).map(|seconds| TimeDelta::seconds(i64::from(seconds)))
+}
+
 impl Registry {
     /// Creates a machine and, unless that is to be skipped, starts it after the answer.
     pub(crate) async fn create_machine(self: &Arc<Self>, app: &str, new: NewMachine) -> Result<Arc<Record>, Refusal> {
@@ -82,7 +92,7 @@ impl Registry {
             created_at: now,
             updated_at: now,
             events: Vec::new(),
-            lease: None,
+            lease: lease_ttl(new.lease_ttl).map(|ttl| Lease::of_new_machine(self.chance.hex::<8>(), ttl, now)),
             process: None,
             restarts: Vec::new(),
             versions: Vec::new(),
@@ -122,7 +132,8 @@ impl Registry {
         let config = update.config.ok_or_else(|| Refusal::invalid_argument("config is required"))?;
         let Runnable { config: parsed, stop, volumes } = runnable(&config)?;
         let (current_version, launch) = (update.current_version, !update.skip_launch);
-        let update = Update { config, parsed, stop, volumes, current_version, launch };
+        let lease_ttl = lease_ttl(update.lease_ttl);
+        let update = Update { config, parsed, stop, volumes, current_version, launch, lease_ttl };
         Ok(self.order(app, id, Order::Update(Box::new(update)), nonce).await?.record)
     }
 

@@ -108,7 +108,7 @@ impl Registry {
             size_gb,
             encrypted: new.encrypted.unwrap_or(true),
             created_at: self.clock.now(),
-            zone: self.chance.hex::<2>(),
+            zone: self.chance.hex::<4>(),
             snapshot_retention,
             auto_backup_enabled: new.auto_backup_enabled.unwrap_or(true),
             snapshots: Vec::new(),

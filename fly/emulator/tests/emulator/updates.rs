@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fly::{Advice, MachineConfig, MachineState, MachineUpdate};
+use serde_json::{Value, json};
 
 use crate::world::*;
 
@@ -93,6 +94,28 @@ async fn whoever_holds_the_lease_updates_and_cordons() {
     let kinds: Vec<String> =
         world.machines.events(APP, &id).await.expect("read").into_iter().map(|event| event.kind).collect();
     assert!(["cordon", "update", "uncordon"].iter().all(|kind| kinds.iter().any(|seen| seen == kind)), "{kinds:?}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_lease_comes_with_a_creation_or_an_update_where_it_is_asked_for() {
+    let world = World::start().await;
+    let mut new = serde_json::to_value(script("one", "exec sleep 1000")).expect("JSON");
+    new["lease_ttl"] = json!(60);
+    let created = world.http("POST", &format!("/v1/apps/{APP}/machines")).json(&new).send().await.expect("answered");
+    let created: Value = created.json().await.expect("JSON");
+    let (id, nonce) = (created["id"].as_str().expect("an id"), created["nonce"].as_str().expect("a nonce"));
+    world.until(id, MachineState::Started).await;
+    assert_eq!(world.machines.suspend(APP, id).await.expect_err("it is its maker's").status(), Some(409));
+    world.machines.release_lease(APP, id, nonce).await.expect("released");
+
+    let update = json!({"config": new["config"], "lease_ttl": 60, "skip_launch": true});
+    let updated = world.http("POST", &format!("/v1/apps/{APP}/machines/{id}")).json(&update).send().await;
+    let updated: Value = updated.expect("answered").json().await.expect("JSON");
+    let nonce = updated["nonce"].as_str().expect("a nonce");
+    assert_eq!(world.machines.lease(APP, id).await.expect("read").nonce, nonce);
+    let shown = world.http("GET", &format!("/v1/apps/{APP}/machines/{id}")).send().await.expect("answered");
+    assert_eq!(shown.json::<Value>().await.expect("JSON")["nonce"], Value::Null);
     world.stop().await;
 }
 
