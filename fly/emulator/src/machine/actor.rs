@@ -123,9 +123,9 @@ impl Actor {
     async fn shut_down(mut self, commands: mpsc::Receiver<Command>) {
         // Whoever still waits for an answer learns that there will be none.
         drop(commands);
-        let is_held = self.held.take().is_some();
-        // Whoever is held while it stops was never asked to.
-        let grace = if is_held { Duration::ZERO } else { SHUTDOWN_GRACE };
+        // Whoever is held while it stops was never asked to, and is not asked any more.
+        let is_held_stopping = self.held.take().is_some() && self.record.state == State::Stopping;
+        let grace = if is_held_stopping { Duration::ZERO } else { SHUTDOWN_GRACE };
         let latest = Instant::now() + grace;
         self.happen(Event::Shutdown).await;
         while self.record.state == State::Stopping {

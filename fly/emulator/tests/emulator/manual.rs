@@ -58,6 +58,19 @@ async fn a_clean_stop_waits_for_no_poke() {
 }
 
 #[tokio::test]
+async fn a_machine_that_is_held_on_its_way_to_sleep_is_asked_to_stop_with_the_emulator() {
+    let world = manual().await;
+    let asked = "trap 'echo asked; exit 0' TERM; echo up; while :; do sleep 0.01; done";
+    let id = world.machines.create_machine(APP, &script("one", asked)).await.expect("created").id;
+    world.poke(&id).await;
+    until("the script runs", || world.log(&id).contains("up")).await;
+    world.machines.suspend(APP, &id).await.expect("accepted");
+    let data = world.stop().await;
+    let log = std::fs::read_to_string(data.path().join("machines").join(&id).join("log")).expect("a log");
+    assert!(log.ends_with("asked\n"), "{log}");
+}
+
+#[tokio::test]
 async fn a_held_machine_is_destroyed_by_force() {
     let world = World::failing("[[machine]]\neffect = { stick_in = 'stopping' }").await;
     let id = world.run(&script("one", "exec sleep 1000")).await.id;
