@@ -263,6 +263,8 @@ pub(crate) struct EmulatorArguments {
     /// Where to listen
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7602")]
     pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) options: emulator::Options,
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ pub(crate) async fn emulator(invocation: &Invocation, arguments: &EmulatorArgume
     let mut vars = invocation.vars.clone();
     let config = emulator::Config::from_vars(invocation.prepare_data()?.join("emulator"), &mut vars);
     vars.finish()?;
+    let config = config.with(&arguments.options).map_err(unusable_faults)?;
     let listener = kit::net::listen(arguments.listen).await.map_err(|error| {
         let cure = "stop what listens there, or choose another address with --listen ADDR";
         failure(Code::Unavailable, format!("cannot listen on {}: {error}", arguments.listen), cure)
@@ -46,6 +47,15 @@ pub(crate) async fn emulator(invocation: &Invocation, arguments: &EmulatorArgume
     emulator::start(config, listener, invocation.clock.clone(), invocation.chance.clone(), &tasks).await?;
     kit::tasks::termination().await;
     Ok(tasks.stop_within(STOP_LIMIT).await?)
+}
+
+fn unusable_faults(error: emulator::BadFaults) -> anyhow::Error {
+    let code = match &error {
+        emulator::BadFaults::Unreadable { .. } => Code::NotFound,
+        emulator::BadFaults::Wrong { .. } => Code::Data,
+    };
+    let cure = "name a script with --faults FILE; docs/emulator.md says what it may hold";
+    failure(code, format!("{:#}", anyhow::Error::from(error)), cure)
 }
 
 /// Runs the runner until it is told to stop.

@@ -34,7 +34,7 @@ pub struct Config {
 /// How the Machines API is reached.
 #[derive(Debug, Clone)]
 pub struct Provider {
-    /// `FLY_FLAPS_BASE_URL` or `FLY_API_HOSTNAME`: the base URL without `/v1`.
+    /// `FLY_FLAPS_BASE_URL` or `FLY_API_HOSTNAME`: the base URL without `/v1`; on a machine of Fly's, the private one.
     pub url: String,
     /// `FLY_API_TOKEN`.
     pub token: Token,
@@ -97,9 +97,12 @@ impl Config {
 
 impl Provider {
     fn from_vars(vars: &mut Vars) -> Option<Self> {
-        let url =
-            vars.text("FLY_FLAPS_BASE_URL").or(vars.text("FLY_API_HOSTNAME")).unwrap_or("https://api.machines.dev");
-        let url = url.to_owned();
+        let url = fly::BaseUrl {
+            flaps: vars.text("FLY_FLAPS_BASE_URL"),
+            hostname: vars.text("FLY_API_HOSTNAME"),
+            machine_id: vars.text("FLY_MACHINE_ID"),
+        };
+        let url = url.resolve();
         let token = vars.required("FLY_API_TOKEN");
         let pace = if vars.or("BIFROST_FLY_UNPACED", false) { Pace::Unlimited } else { Pace::Fly };
         Some(Self { url, token: token?, pace })

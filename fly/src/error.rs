@@ -6,34 +6,55 @@ mod advice;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::machine::MachineState;
 
 pub use advice::Advice;
 
 /// What was being attempted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Action {
+    /// Read an organisation's apps.
+    ListApps,
     /// Make an app.
     CreateApp,
     /// Read an app.
     ReadApp,
+    /// Delete an app with everything in it.
+    DeleteApp,
     /// Make a machine.
     CreateMachine,
     /// Read one machine.
     ReadMachine,
     /// Read an app's machines.
     ListMachines,
+    /// Give a machine another configuration.
+    UpdateMachine,
     /// Start or resume a machine.
     Start,
     /// Suspend a machine.
     Suspend,
     /// Stop a machine.
     Stop,
+    /// Stop and start a machine.
+    Restart,
+    /// Keep requests from a machine.
+    Cordon,
+    /// Let requests reach a machine again.
+    Uncordon,
     /// Destroy a machine.
     DestroyMachine,
     /// Wait for a machine's state.
     Wait,
-    /// Take a machine's lease.
+    /// Read what happened to a machine.
+    ReadEvents,
+    /// Read a machine's versions.
+    ReadVersions,
+    /// Read a machine's lease.
+    ReadLease,
+    /// Take or prolong a machine's lease.
     AcquireLease,
     /// Give a machine's lease back.
     ReleaseLease,
@@ -47,30 +68,73 @@ pub enum Action {
     ReadVolume,
     /// Read an app's volumes.
     ListVolumes,
+    /// Change a volume's settings.
+    UpdateVolume,
+    /// Make a volume larger.
+    ExtendVolume,
     /// Destroy a volume.
     DestroyVolume,
+    /// Read a volume's snapshots.
+    ListSnapshots,
+    /// Make a snapshot of a volume.
+    CreateSnapshot,
+    /// Read the names of an app's secrets.
+    ListSecrets,
+    /// Set or remove an app's secrets.
+    WriteSecrets,
+    /// Read an app's addresses.
+    ListAddresses,
+    /// Give an app an address.
+    AssignAddress,
+    /// Take an address from an app.
+    ReleaseAddress,
+    /// Ask where there is room.
+    FindPlacements,
+    /// Read the regions.
+    ListRegions,
+    /// Read an organisation's machines.
+    ListOrgMachines,
+    /// Read an organisation's volumes.
+    ListOrgVolumes,
 }
 
 impl Action {
     /// Whether a repeat could make a second thing.
     pub(crate) const fn is_create(self) -> bool {
-        matches!(self, Self::CreateApp | Self::CreateMachine | Self::CreateVolume)
+        matches!(
+            self,
+            Self::CreateApp | Self::CreateMachine | Self::CreateVolume | Self::CreateSnapshot | Self::AssignAddress
+        )
+    }
+
+    /// Whether, when it is not known how it went, one must look before it is done again.
+    pub(crate) const fn needs_a_look(self) -> bool {
+        self.is_create() || matches!(self, Self::UpdateMachine | Self::Restart)
     }
 }
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::ListApps => "list the apps",
             Self::CreateApp => "create the app",
             Self::ReadApp => "read the app",
+            Self::DeleteApp => "delete the app",
             Self::CreateMachine => "create the machine",
             Self::ReadMachine => "read the machine",
             Self::ListMachines => "list the machines",
+            Self::UpdateMachine => "update the machine",
             Self::Start => "start the machine",
             Self::Suspend => "suspend the machine",
             Self::Stop => "stop the machine",
+            Self::Restart => "restart the machine",
+            Self::Cordon => "cordon the machine",
+            Self::Uncordon => "uncordon the machine",
             Self::DestroyMachine => "destroy the machine",
             Self::Wait => "wait for the machine",
+            Self::ReadEvents => "read the machine's events",
+            Self::ReadVersions => "read the machine's versions",
+            Self::ReadLease => "read the machine's lease",
             Self::AcquireLease => "lease the machine",
             Self::ReleaseLease => "release the machine's lease",
             Self::ReadMetadata => "read the machine's metadata",
@@ -78,7 +142,20 @@ impl fmt::Display for Action {
             Self::CreateVolume => "create the volume",
             Self::ReadVolume => "read the volume",
             Self::ListVolumes => "list the volumes",
+            Self::UpdateVolume => "update the volume",
+            Self::ExtendVolume => "extend the volume",
             Self::DestroyVolume => "destroy the volume",
+            Self::ListSnapshots => "list the volume's snapshots",
+            Self::CreateSnapshot => "make a snapshot of the volume",
+            Self::ListSecrets => "list the secrets",
+            Self::WriteSecrets => "write the secrets",
+            Self::ListAddresses => "list the addresses",
+            Self::AssignAddress => "assign the address",
+            Self::ReleaseAddress => "release the address",
+            Self::FindPlacements => "find room",
+            Self::ListRegions => "list the regions",
+            Self::ListOrgMachines => "list the organisation's machines",
+            Self::ListOrgVolumes => "list the organisation's volumes",
         })
     }
 }
@@ -147,7 +224,7 @@ impl Error {
     /// What to do about it.
     pub fn advice(&self) -> Advice {
         match self {
-            Self::NoAnswer { action, never_sent, .. } => match (action.is_create(), never_sent) {
+            Self::NoAnswer { action, never_sent, .. } => match (action.needs_a_look(), never_sent) {
                 (true, false) => Advice::LookAgain,
                 (true, true) | (false, _) => Advice::WaitAndRetry,
             },
@@ -155,7 +232,7 @@ impl Error {
                 advice::for_refusal(*action, *status, code.as_deref(), message)
             }
             Self::NotReached { .. } => Advice::LookAgain,
-            Self::Unexpected { action, .. } => match action.is_create() {
+            Self::Unexpected { action, .. } => match action.needs_a_look() {
                 true => Advice::LookAgain,
                 false => Advice::GiveUp,
             },

@@ -6,21 +6,35 @@
 //! environment is never printed. It decides nothing about which machines there
 //! should be.
 
+mod address;
 mod app;
+mod base_url;
 mod call;
 mod config;
 mod error;
+mod event;
 mod machine;
 mod machines;
+mod organization;
 mod pace;
+mod platform;
+mod secret;
 mod token;
 mod volume;
 
+pub use address::{Address, AddressKind, NewAddress};
 pub use app::{App, NewApp, Organization};
+pub use base_url::BaseUrl;
 pub use config::{Guest, Init, MachineConfig, Mount, Restart, RestartPolicy, StopConfig};
 pub use error::{Action, Advice, Error};
-pub use machine::{HostStatus, Lease, Machine, MachineState, NewMachine, StopOptions};
+pub use event::{ExitEvent, MachineEvent};
+pub use machine::{
+    HostStatus, Lease, Machine, MachineFilter, MachineState, MachineUpdate, MachineVersion, NewMachine, StopOptions,
+};
 pub use machines::Machines;
-pub use pace::Pace;
+pub use organization::{OrgMachine, OrgMachines, OrgVolume};
+pub use pace::{Pace, Turnstile};
+pub use platform::{Placement, PlacementQuery, Region, Regions};
+pub use secret::Secret;
 pub use token::{BadToken, Token};
-pub use volume::{NewVolume, Volume};
+pub use volume::{NewVolume, Snapshot, Volume, VolumeUpdate};

@@ -1,5 +1,6 @@
 //! Machines and leases, as the Machines API takes and gives them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -22,6 +23,58 @@ pub struct NewMachine {
     /// Make it without starting it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub skip_launch: bool,
+}
+
+/// What a machine becomes: all of its configuration, for none of the old one stays.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct MachineUpdate {
+    /// What it is to run. Its volume cannot change.
+    pub config: MachineConfig,
+    /// Its `instance_id` as last seen; somebody else's update since then refuses this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_version: Option<String>,
+    /// Leave it stopped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skip_launch: bool,
+}
+
+/// A version that a machine has or had.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct MachineVersion {
+    /// The `instance_id` that it had.
+    pub version: String,
+    /// What it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_config: Option<MachineConfig>,
+}
+
+/// Which machines to list; all when nothing is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MachineFilter {
+    /// Destroyed ones as well, as long as Fly remembers them.
+    pub include_deleted: bool,
+    /// Those in this region.
+    pub region: Option<String>,
+    /// Those in one of these states: created, started, stopped or suspended.
+    pub states: Vec<MachineState>,
+    /// Those that have all of these marks.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl MachineFilter {
+    pub(crate) fn query(&self) -> Vec<(String, String)> {
+        let mut query = Vec::new();
+        if self.include_deleted {
+            query.push(("include_deleted".to_owned(), "true".to_owned()));
+        }
+        query.extend(self.region.iter().map(|region| ("region".to_owned(), region.clone())));
+        if !self.states.is_empty() {
+            let states: Vec<&str> = self.states.iter().map(|state| state.as_str()).collect();
+            query.push(("state".to_owned(), states.join(",")));
+        }
+        query.extend(self.metadata.iter().map(|(key, value)| (format!("metadata.{key}"), value.clone())));
+        query
+    }
 }
 
 /// A machine, as the API shows it.
@@ -49,6 +102,9 @@ pub struct Machine {
     /// What it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<MachineConfig>,
+    /// What is known of it while its host does not answer: never enough to make another from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incomplete_config: Option<MachineConfig>,
     /// When it was made.
     #[serde(default, deserialize_with = "time_if_readable", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<DateTime<Utc>>,

@@ -1,26 +1,38 @@
 //! The client of the Machines API.
 
+mod addresses;
+mod apps;
+mod leases;
+mod metadata;
+mod organizations;
+mod platform;
+mod secrets;
+mod volumes;
 mod wait;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use reqwest::Method;
-use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
+use serde::Serialize;
 
 use crate::call::{Api, Call, Repeat};
 use crate::error::{Action, Error};
-use crate::{App, Lease, Machine, NewApp, NewMachine, NewVolume, Pace, StopOptions, Token, Volume};
+use crate::{
+    Lease, Machine, MachineEvent, MachineFilter, MachineUpdate, MachineVersion, NewMachine, Pace, StopOptions, Token,
+};
 
-/// A new app is readable after at most so long.
-const APP_READABLE_WITHIN: Duration = Duration::from_secs(60);
+/// Where a lease is shown.
+const NONCE: &str = "fly-machine-lease-nonce";
+/// Fly shows no more events than that at once.
+const EVENTS_MAX: usize = 50;
 
 /// Calls the Machines API, Fly's or an emulator's. Clones share the rate limits.
 #[derive(Clone)]
 pub struct Machines {
     api: Api,
+    /// The lease under which machines are changed.
+    nonce: Option<String>,
 }
 
 impl fmt::Debug for Machines {
@@ -37,38 +49,12 @@ impl Machines {
 
     /// A client with the given pace.
     pub fn with_pace(base_url: &str, token: &Token, pace: Pace) -> Self {
-        Self { api: Api::new(base_url, token, pace) }
+        Self { api: Api::new(base_url, token, pace), nonce: None }
     }
 
-    /// Creates an app and waits until it is readable. One that exists and is ours is taken as it is.
-    pub async fn create_app(&self, app: &NewApp) -> Result<(), Error> {
-        let call = self.api.call(Action::CreateApp, &app.org_slug, Method::POST, &["apps"]);
-        match call.with(|request| request.json(app)).done().await {
-            Ok(()) => self.wait_for_app(&app.name).await,
-            Err(refused) if is_name_taken(&refused) => self.app(&app.name).await.map(drop).map_err(|_| refused),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Fly answers 404 and 401 for a while after it has created an app.
-    async fn wait_for_app(&self, app: &str) -> Result<(), Error> {
-        let until = Instant::now() + APP_READABLE_WITHIN;
-        let mut failures = 0;
-        loop {
-            match self.app(app).await {
-                Ok(_) => return Ok(()),
-                Err(error) if !matches!(error.status(), Some(401 | 404)) || Instant::now() >= until => {
-                    return Err(error);
-                }
-                Err(_) => failures += 1,
-            }
-            tokio::time::sleep(self.api.pause(failures)).await;
-        }
-    }
-
-    /// Reads an app.
-    pub async fn app(&self, app: &str) -> Result<App, Error> {
-        self.api.call(Action::ReadApp, app, Method::GET, &["apps", app]).json().await
+    /// The same client, which shows this lease's nonce with whatever it asks of a machine.
+    pub fn under(&self, lease: &Lease) -> Self {
+        Self { api: self.api.clone(), nonce: Some(lease.nonce.clone()) }
     }
 
     /// Creates a machine, and starts it unless told otherwise. Never repeated by itself: see [`Error::advice`].
@@ -82,9 +68,22 @@ impl Machines {
         self.api.call(Action::ListMachines, app, Method::GET, &["apps", app, "machines"]).json().await
     }
 
+    /// Reads those of an app's machines that the filter names.
+    pub async fn machines_where(&self, app: &str, filter: &MachineFilter) -> Result<Vec<Machine>, Error> {
+        let call = self.api.call(Action::ListMachines, app, Method::GET, &["apps", app, "machines"]);
+        call.with(|request| request.query(&filter.query())).json().await
+    }
+
     /// Reads a machine. One that was destroyed may still be told about for a while.
     pub async fn machine(&self, app: &str, id: &str) -> Result<Machine, Error> {
         self.api.call(Action::ReadMachine, id, Method::GET, &["apps", app, "machines", id]).json().await
+    }
+
+    /// Gives a machine another configuration and, unless told otherwise, starts it anew with that; a
+    /// suspended one loses its memory. Never repeated by itself: see [`Error::advice`].
+    pub async fn update(&self, app: &str, id: &str, update: &MachineUpdate) -> Result<Machine, Error> {
+        let call = self.on_machine(Action::UpdateMachine, Method::POST, app, id, &[]);
+        call.with(|request| request.json(update)).json().await
     }
 
     /// Starts a stopped machine, or resumes a suspended one.
@@ -104,61 +103,47 @@ impl Machines {
         call.with(|request| request.json(&body)).repeat(Repeat::Safe).done().await
     }
 
+    /// Stops a machine and starts it. Never repeated by itself: see [`Error::advice`].
+    pub async fn restart(&self, app: &str, id: &str, options: &StopOptions) -> Result<(), Error> {
+        let query = StopBody { signal: options.signal.as_deref(), timeout: options.timeout.map(go_duration) };
+        let call = self.on_machine(Action::Restart, Method::POST, app, id, &["restart"]);
+        call.with(|request| request.query(&query)).done().await
+    }
+
+    /// Keeps Fly's proxy from sending requests to a machine.
+    pub async fn cordon(&self, app: &str, id: &str) -> Result<(), Error> {
+        self.on_machine(Action::Cordon, Method::POST, app, id, &["cordon"]).repeat(Repeat::Safe).done().await
+    }
+
+    /// Lets requests reach a machine again.
+    pub async fn uncordon(&self, app: &str, id: &str) -> Result<(), Error> {
+        self.on_machine(Action::Uncordon, Method::POST, app, id, &["uncordon"]).repeat(Repeat::Safe).done().await
+    }
+
+    /// Reads what happened to a machine, newest first, as far back as Fly shows at once.
+    pub async fn events(&self, app: &str, id: &str) -> Result<Vec<MachineEvent>, Error> {
+        let call = self.on_machine(Action::ReadEvents, Method::GET, app, id, &["events"]);
+        call.with(|request| request.query(&[("limit", EVENTS_MAX)])).json().await
+    }
+
+    /// Reads the versions that a machine had, newest first.
+    pub async fn versions(&self, app: &str, id: &str) -> Result<Vec<MachineVersion>, Error> {
+        self.on_machine(Action::ReadVersions, Method::GET, app, id, &["versions"]).json().await
+    }
+
     /// Destroys a machine; with `force`, also one that runs. One that is gone is no error. Its volume stays.
     pub async fn destroy(&self, app: &str, id: &str, force: bool) -> Result<(), Error> {
         let call = self.on_machine(Action::DestroyMachine, Method::DELETE, app, id, &[]);
         gone_is_done(call.with(|request| request.query(&[("force", force)])).repeat(Repeat::Safe).done().await)
     }
 
-    /// Takes the right to change a machine for `ttl`; refused while somebody has it.
-    pub async fn acquire_lease(&self, app: &str, id: &str, description: &str, ttl: Duration) -> Result<Lease, Error> {
-        let body = LeaseBody { description, ttl: ttl.as_secs() };
-        let call = self.on_machine(Action::AcquireLease, Method::POST, app, id, &["lease"]);
-        call.with(|request| request.json(&body)).json().await.map(|Envelope { data }| data)
-    }
-
-    /// Gives a lease back.
-    pub async fn release_lease(&self, app: &str, id: &str, nonce: &str) -> Result<(), Error> {
-        let call = self.on_machine(Action::ReleaseLease, Method::DELETE, app, id, &["lease"]);
-        call.with(|request| request.header("fly-machine-lease-nonce", nonce)).done().await
-    }
-
-    /// Reads a machine's metadata.
-    pub async fn metadata(&self, app: &str, id: &str) -> Result<BTreeMap<String, String>, Error> {
-        self.on_machine(Action::ReadMetadata, Method::GET, app, id, &["metadata"]).json().await
-    }
-
-    /// Sets one word of a machine's metadata; that makes no new version of the machine.
-    pub async fn set_metadata(&self, app: &str, id: &str, key: &str, value: &str) -> Result<(), Error> {
-        let call = self.on_machine(Action::WriteMetadata, Method::POST, app, id, &["metadata", key]);
-        call.with(|request| request.json(&MetadataBody { value })).repeat(Repeat::Safe).done().await
-    }
-
-    /// Creates a volume. Never repeated by itself: see [`Error::advice`].
-    pub async fn create_volume(&self, app: &str, new: &NewVolume) -> Result<Volume, Error> {
-        let call = self.api.call(Action::CreateVolume, app, Method::POST, &["apps", app, "volumes"]);
-        call.with(|request| request.json(new)).json().await
-    }
-
-    /// Reads an app's volumes.
-    pub async fn volumes(&self, app: &str) -> Result<Vec<Volume>, Error> {
-        self.api.call(Action::ListVolumes, app, Method::GET, &["apps", app, "volumes"]).json().await
-    }
-
-    /// Reads a volume.
-    pub async fn volume(&self, app: &str, id: &str) -> Result<Volume, Error> {
-        self.api.call(Action::ReadVolume, id, Method::GET, &["apps", app, "volumes", id]).json().await
-    }
-
-    /// Destroys a volume and what is on it. One that is gone is no error.
-    pub async fn destroy_volume(&self, app: &str, id: &str) -> Result<(), Error> {
-        let call = self.api.call(Action::DestroyVolume, id, Method::DELETE, &["apps", app, "volumes", id]);
-        gone_is_done(call.repeat(Repeat::Safe).done().await)
-    }
-
     fn on_machine<'a>(&'a self, action: Action, method: Method, app: &str, id: &'a str, rest: &[&str]) -> Call<'a> {
         let path: Vec<&str> = ["apps", app, "machines", id].into_iter().chain(rest.iter().copied()).collect();
-        self.api.call(action, id, method, &path)
+        let call = self.api.call(action, id, method, &path);
+        match &self.nonce {
+            Some(nonce) => call.with(|request| request.header(NONCE, nonce)),
+            None => call,
+        }
     }
 }
 
@@ -168,32 +153,6 @@ struct StopBody<'a> {
     signal: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout: Option<String>,
-}
-
-#[derive(Serialize)]
-struct LeaseBody<'a> {
-    description: &'a str,
-    ttl: u64,
-}
-
-#[derive(Serialize)]
-struct MetadataBody<'a> {
-    value: &'a str,
-}
-
-/// What lease answers come in, against what the OpenAPI document says.
-#[derive(Deserialize)]
-struct Envelope {
-    data: Lease,
-}
-
-fn is_name_taken(error: &Error) -> bool {
-    match error {
-        Error::Refused { status: 422, code, message, .. } => {
-            code.as_deref() == Some("name_taken") || message.contains("Name has already been taken")
-        }
-        _ => false,
-    }
 }
 
 fn gone_is_done(result: Result<(), Error>) -> Result<(), Error> {

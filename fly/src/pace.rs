@@ -1,6 +1,6 @@
 //! Fly's rate limits, kept on this side: per action and per machine or app one
-//! call a second with a burst of three, and for reading one machine five with a
-//! burst of ten.
+//! call a second with a burst of three, for reading one machine five with a burst
+//! of ten, and for deleting apps a hundred a minute.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -25,8 +25,21 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Past so many subjects, those that owe nothing are forgotten.
 const SUBJECTS: usize = 4_096;
 
+/// Fly's side of the limits, for who answers calls: a turn is free now or it is not.
+#[derive(Debug, Default)]
+pub struct Turnstile {
+    limiter: Limiter,
+}
+
+impl Turnstile {
+    /// Whether there is a turn for this action and machine or app at once. A call that is turned away takes none.
+    pub fn lets_pass(&self, action: Action, subject: &str) -> bool {
+        self.limiter.reserve_within(action, subject, Instant::now(), Duration::ZERO).is_ok()
+    }
+}
+
 /// Hands out turns.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Limiter {
     pace: Pace,
     next: Mutex<BTreeMap<(Action, String), Instant>>,
@@ -54,13 +67,23 @@ impl Limiter {
     }
 
     fn reserve(&self, action: Action, subject: &str, now: Instant) -> Result<Duration, TooLong> {
+        self.reserve_within(action, subject, now, LONGEST_WAIT)
+    }
+
+    fn reserve_within(
+        &self,
+        action: Action,
+        subject: &str,
+        now: Instant,
+        longest_wait: Duration,
+    ) -> Result<Duration, TooLong> {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         if next.len() > SUBJECTS {
             next.retain(|_, due| *due > now);
         }
         let due = next.entry((action, subject.to_owned())).or_insert(now);
         let (wait, after) = take_turn(*due, now, rate(action));
-        if wait > LONGEST_WAIT {
+        if wait > longest_wait {
             return Err(TooLong);
         }
         *due = after;
@@ -78,6 +101,7 @@ struct Rate {
 const fn rate(action: Action) -> Rate {
     match action {
         Action::ReadMachine => Rate { interval: Duration::from_millis(200), burst: 10 },
+        Action::DeleteApp => Rate { interval: Duration::from_millis(600), burst: 3 },
         _ => Rate { interval: Duration::from_secs(1), burst: 3 },
     }
 }

@@ -33,6 +33,9 @@ pub struct NewVolume {
     /// A copy of this volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_volume_id: Option<String>,
+    /// What this snapshot holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_id: Option<String>,
     /// The machine that is to run with it, so that its host has room for that machine too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compute: Option<Guest>,
@@ -64,6 +67,45 @@ pub struct Volume {
     /// Whether its host answers.
     #[serde(default)]
     pub host_status: HostStatus,
+    /// Stands for the host that it is pinned to.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub zone: String,
+    /// Days that its snapshots are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_retention: Option<u32>,
+    /// Whether there is a snapshot of it every day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_backup_enabled: Option<bool>,
+    /// When it was made.
+    #[serde(default, deserialize_with = "time_if_readable", skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<DateTime<Utc>>,
+}
+
+/// New settings of a volume; what is absent stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeUpdate {
+    /// Days that its snapshots are kept, 1 to 60.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_retention: Option<u32>,
+    /// Whether there is a snapshot of it every day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_backup_enabled: Option<bool>,
+}
+
+/// What a volume held at some time.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Its id, such as `vs_…`.
+    pub id: String,
+    /// Such as `created`.
+    #[serde(default)]
+    pub status: String,
+    /// Stored bytes, which cost.
+    #[serde(default)]
+    pub size: u64,
+    /// Days that it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<u32>,
     /// When it was made.
     #[serde(default, deserialize_with = "time_if_readable", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<DateTime<Utc>>,

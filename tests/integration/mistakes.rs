@@ -68,6 +68,17 @@ async fn a_port_that_is_taken_is_named() {
 }
 
 #[tokio::test]
+async fn a_fault_script_that_is_missing_or_wrong_is_named_with_the_field() {
+    let home = tempfile::tempdir().expect("a directory");
+    let file = home.path().join("faults.toml");
+    let script = file.to_str().expect("a plain path");
+    let call = || CommandLine::new(home.path(), ["emulator", "--listen", "127.0.0.1:0", "--faults", script]);
+    check(&call().output().await, 66, &[script, "--faults"]);
+    std::fs::write(&file, "[[call]]\neffect = { delay_ms = 0 }").expect("may be written");
+    check(&call().output().await, 65, &[script, "call[0].effect.delay_ms", "docs/emulator.md"]);
+}
+
+#[tokio::test]
 async fn a_data_directory_that_cannot_be_written_is_named() {
     let home = tempfile::tempdir().expect("a directory");
     let file = home.path().join("file");

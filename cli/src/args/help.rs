@@ -142,8 +142,14 @@ Examples:
   bifrost event-store --data /data --listen '[::]:7601'";
 
 pub(super) const EMULATOR: &str = "\
+It speaks Fly's Machines API under /v1, so any client of that can use it: set FLY_FLAPS_BASE_URL to its address.
+FLY_API_TOKEN, when set, is the token that every request must carry. Machines are processes of this computer, and
+live on when the emulator is killed. docs/emulator.md has a walk with curl, and all that a fault script may say.
+
 Examples:
-  bifrost emulator --data ./machines --listen 127.0.0.1:7602";
+  bifrost emulator --data ./machines --listen 127.0.0.1:7602
+  bifrost emulator --faults faults.toml --rate-limits
+  bifrost emulator --manual";
 
 pub(super) const RUNNER: &str = "\
 The control plane starts it on each machine, with BIFROST_CONTROL_URL, BIFROST_MACHINE_ID and

@@ -1,11 +1,18 @@
 //! The HTTP surface: who may call, what the body says, and the registry's answer in
 //! Fly's shapes. Nothing is decided here.
 
+mod addresses;
 mod apps;
 mod body;
+mod control;
+mod gate;
 mod leases;
 mod machines;
 mod metadata;
+mod operation;
+mod organizations;
+mod platform;
+mod secrets;
 mod volumes;
 mod wait;
 
@@ -15,7 +22,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
@@ -27,44 +34,69 @@ use crate::registry::Registry;
 /// What every handler gets.
 type Emulated = State<Arc<Registry>>;
 
-/// All routes; with a token, everything under `/v1` asks for it.
+/// All routes; with a token, everything but the health check asks for it.
 pub(crate) fn router(registry: Arc<Registry>, token: Option<String>) -> Router {
-    let machine = Router::new()
-        .route("/", get(machines::read).delete(machines::destroy))
-        .route("/start", post(machines::start))
-        .route("/stop", post(machines::stop))
-        .route("/suspend", post(machines::suspend))
-        .route("/restart", post(machines::restart))
-        .route("/wait", get(wait::wait))
-        .route("/events", get(machines::events))
-        .route("/lease", get(leases::read).post(leases::acquire).delete(leases::release))
-        .route("/metadata", get(metadata::list).put(metadata::replace).patch(metadata::merge))
-        .route("/metadata/{key}", get(metadata::read).post(metadata::set).delete(metadata::remove));
-    let app = Router::new()
-        .route("/", get(apps::read).delete(apps::delete))
-        .route("/machines", get(machines::list).post(machines::create))
-        .nest("/machines/{machine}", machine)
-        .route("/volumes", get(volumes::list).post(volumes::create))
-        .route("/volumes/{volume}", get(volumes::read).delete(volumes::delete));
     let token: Arc<Option<String>> = Arc::new(token.map(|token| bare(&token).to_owned()));
-    let v1 = Router::new()
-        .route("/apps", get(apps::list).post(apps::create))
-        .nest("/apps/{app}", app)
-        .layer(middleware::from_fn_with_state(token, authenticate));
+    let authenticated = middleware::from_fn_with_state(token, authenticate);
+    // The last layer is the first that a request comes to.
+    let v1 = v1().layer(middleware::from_fn_with_state(Arc::clone(&registry), gate::pass)).layer(authenticated.clone());
+    let control = Router::new()
+        .route("/faults", put(control::replace_faults))
+        .route("/machines/{machine_id}/poke", post(control::poke))
+        .layer(authenticated);
     Router::new()
         .route("/health", get(async || Json(json!({ "status": "ok" }))))
         .nest("/v1", v1)
+        .nest("/control", control)
         .fallback(async || Refusal::not_found("page"))
         .method_not_allowed_fallback(async || Refusal::not_found("page"))
         .layer(middleware::from_fn_with_state(Arc::clone(&registry), name_request))
         .with_state(registry)
 }
 
+/// The routes of the Machines API, with the names of the OpenAPI document: the gate finds them by these.
+fn v1() -> Router<Arc<Registry>> {
+    let machine = Router::new()
+        .route("/", get(machines::read).post(machines::update).delete(machines::destroy))
+        .route("/start", post(machines::start))
+        .route("/stop", post(machines::stop))
+        .route("/suspend", post(machines::suspend))
+        .route("/restart", post(machines::restart))
+        .route("/cordon", post(machines::cordon))
+        .route("/uncordon", post(machines::uncordon))
+        .route("/wait", get(wait::wait))
+        .route("/events", get(machines::events))
+        .route("/versions", get(machines::versions))
+        .route("/lease", get(leases::read).post(leases::acquire).delete(leases::release))
+        .route("/metadata", get(metadata::list).put(metadata::replace).patch(metadata::merge))
+        .route("/metadata/{key}", get(metadata::read).post(metadata::set).delete(metadata::remove));
+    let volume = Router::new()
+        .route("/", get(volumes::read).put(volumes::update).delete(volumes::delete))
+        .route("/extend", put(volumes::extend))
+        .route("/snapshots", get(volumes::snapshots).post(volumes::create_snapshot));
+    let app = Router::new()
+        .route("/", get(apps::read).delete(apps::delete))
+        .route("/machines", get(machines::list).post(machines::create))
+        .nest("/machines/{machine_id}", machine)
+        .route("/volumes", get(volumes::list).post(volumes::create))
+        .nest("/volumes/{volume_id}", volume)
+        .route("/secrets", get(secrets::list).post(secrets::write))
+        .route("/ip_assignments", get(addresses::list).post(addresses::assign))
+        .route("/ip_assignments/{ip}", delete(addresses::release));
+    Router::new()
+        .route("/apps", get(apps::list).post(apps::create))
+        .nest("/apps/{app_name}", app)
+        .route("/orgs/{org_slug}/machines", get(organizations::machines))
+        .route("/orgs/{org_slug}/volumes", get(organizations::volumes))
+        .route("/platform/placements", post(platform::placements))
+        .route("/platform/regions", get(platform::list_regions))
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).expect("refusals have valid statuses");
         let mut body = json!({ "error": self.error });
-        if let Some(word) = self.word {
+        if let Some(word) = &self.word {
             body["status"] = json!(word);
         }
         (status, Json(body)).into_response()

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use clap::Args;
 use kit::Vars;
+
+use crate::faults::{BadScript, Script};
 
 /// Variables of this computer that machines see, unless their configuration says otherwise.
 const INHERITED: [&str; 3] = ["PATH", "HOME", "LANG"];
@@ -18,6 +21,49 @@ pub struct Config {
     pub token: Option<String>,
     /// What machines see of this computer's environment.
     pub host_env: BTreeMap<String, String>,
+    /// What fails on purpose.
+    pub faults: Script,
+    /// Whether machines wait to be poked wherever they are on their way to another state.
+    pub is_manual: bool,
+    /// Whether Fly's rate limits are kept.
+    pub keeps_rate_limits: bool,
+}
+
+/// How an emulator differs from one that only does what it is asked.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Options {
+    /// A fault script: which calls and machines fail, and how (docs/emulator.md)
+    #[arg(long, value_name = "FILE")]
+    pub faults: Option<PathBuf>,
+    /// Let machines wait on their way to another state until they are poked
+    #[arg(long)]
+    pub manual: bool,
+    /// Refuse with 429 what Fly's rate limits would
+    #[arg(long)]
+    pub rate_limits: bool,
+}
+
+/// A fault script cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BadFaults {
+    /// It cannot be read.
+    #[error("cannot read the fault script {path}")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It says something wrong.
+    #[error("the fault script {path} cannot be used")]
+    Wrong {
+        /// Which file.
+        path: PathBuf,
+        /// What, with the field.
+        #[source]
+        source: BadScript,
+    },
 }
 
 impl Config {
@@ -26,8 +72,29 @@ impl Config {
     pub fn from_vars(data: PathBuf, vars: &mut Vars) -> Self {
         let inherited = |name: &&str| Some(((*name).to_owned(), vars.text(name)?.to_owned()));
         let host_env = INHERITED.iter().filter_map(inherited).collect();
-        Self { data, token: vars.optional("FLY_API_TOKEN"), host_env }
+        Self {
+            data,
+            token: vars.optional("FLY_API_TOKEN"),
+            host_env,
+            faults: Script::default(),
+            is_manual: false,
+            keeps_rate_limits: false,
+        }
     }
+
+    /// The same with these options; reads the fault script, in JSON where the file's name says so.
+    pub fn with(self, options: &Options) -> Result<Self, BadFaults> {
+        let faults = options.faults.as_deref().map(read_script).transpose()?.unwrap_or_default();
+        Ok(Self { faults, is_manual: options.manual, keeps_rate_limits: options.rate_limits, ..self })
+    }
+}
+
+fn read_script(path: &Path) -> Result<Script, BadFaults> {
+    let unreadable = |source| BadFaults::Unreadable { path: path.to_owned(), source };
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let is_json = path.extension().is_some_and(|extension| extension == "json");
+    let read = if is_json { Script::from_json(&text) } else { Script::from_toml(&text) };
+    read.map_err(|source| BadFaults::Wrong { path: path.to_owned(), source })
 }
 
 impl fmt::Debug for Config {
@@ -48,5 +115,23 @@ mod tests {
         assert_eq!(config.host_env, BTreeMap::from([("PATH".to_owned(), "/bin".to_owned())]));
         assert_eq!(config.token.as_deref(), Some("hunter2"));
         assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_fault_script_is_read_by_its_ending_and_named_when_it_is_wrong() {
+        let directory = tempfile::tempdir().expect("a directory");
+        for (name, text, is_good) in [
+            ("a.toml", "seed = 1", true),
+            ("a.json", r#"{"seed": 1}"#, true),
+            ("b.json", "seed = 1", false),
+            ("b.toml", "sede = 1", false),
+        ] {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            let options = Options { faults: Some(path), ..Options::default() };
+            let config = Config::from_vars(PathBuf::from("data"), &mut Vars::from_pairs([("A", "b")])).with(&options);
+            assert_eq!(config.is_ok(), is_good, "{name}");
+            assert!(config.err().is_none_or(|error| error.to_string().contains(name)));
+        }
     }
 }

@@ -17,6 +17,12 @@ pub(crate) fn volume(chance: &Chance) -> String {
     format!("vol_{}", base32(random, 16).to_ascii_lowercase())
 }
 
+/// `vs_` and 16 digits.
+pub(crate) fn snapshot(chance: &Chance) -> String {
+    let random = u128::from_be_bytes(chance.bytes());
+    format!("vs_{}", base32(random, 16).to_ascii_lowercase())
+}
+
 /// A ULID: 26 digits that sort by time. Machine versions and events have such.
 pub(crate) fn ulid(now: DateTime<Utc>, chance: &Chance) -> String {
     let millis = u128::try_from(now.timestamp_millis()).unwrap_or(0);

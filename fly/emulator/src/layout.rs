@@ -8,11 +8,12 @@
 //! machines/ID/log            what it printed; log.1 is the one before
 //! volumes/ID.json            written last, removed first
 //! volumes/ID/                what is on it
+//! snapshots/ID/              what was on a volume, whose record names it
 //! ```
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -29,7 +30,7 @@ pub(crate) struct Layout {
 impl Layout {
     /// Makes the directory and takes its lock, which lasts as long as the file is open.
     pub(crate) fn open(data: &Path) -> Result<(Self, File), StartError> {
-        for directory in ["", "apps", "machines", "volumes"] {
+        for directory in ["", "apps", "machines", "volumes", "snapshots"] {
             make_private(&data.join(directory)).map_err(unusable(&data.join(directory)))?;
         }
         let data = data.canonicalize().map_err(unusable(data))?;
@@ -69,6 +70,14 @@ impl Layout {
         self.volumes().join(id)
     }
 
+    pub(crate) fn snapshots(&self) -> PathBuf {
+        self.data.join("snapshots")
+    }
+
+    pub(crate) fn snapshot_dir(&self, id: &str) -> PathBuf {
+        self.snapshots().join(id)
+    }
+
     pub(crate) fn volume_file(&self, id: &str) -> PathBuf {
         self.volumes().join(format!("{id}.json"))
     }
@@ -106,6 +115,28 @@ pub(crate) fn names(directory: &Path, ending: &str) -> Result<Vec<String>, Start
         names.extend(name.map(str::to_owned));
     }
     Ok(names)
+}
+
+/// Copies what is in a directory into another that does not exist yet, while it may be changing. Whatever
+/// is neither a file, a directory nor a link is left out.
+pub(crate) fn copy_tree(from: &Path, to: &Path) -> io::Result<u64> {
+    make_private(to)?;
+    let mut bytes = 0;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        let copied = match entry.file_type()? {
+            kind if kind.is_dir() => copy_tree(&from, &to),
+            kind if kind.is_file() => fs::copy(&from, &to),
+            kind if kind.is_symlink() => fs::read_link(&from).and_then(|at| symlink(at, &to)).map(|()| 0),
+            _ => Ok(0),
+        };
+        bytes += match copied {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            other => other?,
+        };
+    }
+    Ok(bytes)
 }
 
 /// Removes a file or a directory with everything in it. One that is gone is no error.
@@ -169,13 +200,26 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_has_directories_files_and_links() {
+        let data = tempfile::tempdir().expect("a directory");
+        let (from, to) = (data.path().join("from"), data.path().join("to"));
+        fs::create_dir_all(from.join("a/b")).expect("made");
+        fs::write(from.join("a/b/file"), "four").expect("written");
+        symlink("a/b/file", from.join("link")).expect("linked");
+        assert_eq!(copy_tree(&from, &to).expect("copied"), 4);
+        assert_eq!(fs::read_to_string(to.join("link")).expect("readable"), "four");
+        fs::write(from.join("a/b/file"), "changed").expect("written");
+        assert_eq!(fs::read_to_string(to.join("a/b/file")).expect("readable"), "four");
+    }
+
+    #[test]
     fn removing_follows_no_link_out_of_the_directory() {
         let data = tempfile::tempdir().expect("a directory");
         let (kept, root) = (data.path().join("volume"), data.path().join("root"));
         fs::create_dir(&kept).expect("made");
         fs::write(kept.join("cache"), "kept").expect("written");
         fs::create_dir(&root).expect("made");
-        std::os::unix::fs::symlink(&kept, root.join("mount")).expect("linked");
+        symlink(&kept, root.join("mount")).expect("linked");
         remove(&root).expect("removed");
         assert_eq!(fs::read_to_string(kept.join("cache")).expect("there"), "kept");
         remove(&root).expect("gone is no error");

@@ -8,6 +8,8 @@
 
 mod api;
 mod config;
+mod document;
+mod faults;
 mod id;
 mod layout;
 mod machine;
@@ -22,7 +24,8 @@ use std::sync::Arc;
 use kit::{Chance, Clock, Tasks};
 use tokio::net::TcpListener;
 
-pub use config::Config;
+pub use config::{BadFaults, Config, Options};
+pub use faults::{BadScript, Script};
 
 use registry::Registry;
 

@@ -2,6 +2,7 @@
 
 mod actor;
 mod effects;
+mod holding;
 mod lease;
 mod orders;
 mod record;
@@ -12,8 +13,8 @@ mod words;
 
 pub(crate) use actor::Actor;
 pub(crate) use effects::blocking;
-pub(crate) use lease::{OWNER, current};
-pub(crate) use orders::{Command, MetadataChange, Order, Outcome};
+pub(crate) use lease::{Lease, OWNER, current};
+pub(crate) use orders::{Command, MetadataChange, Order, Outcome, Update};
 pub(crate) use record::{LogEntry, Record};
 pub(crate) use state::State;
 pub(crate) use stop::{HowToStop, parse_duration, parse_signal};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use emulator::Config;
+use emulator::{Config, Options};
 use kit::{Chance, Clock, Tasks, Vars};
 
 /// Machines get ten seconds to stop; this is a little more.
@@ -24,14 +24,16 @@ struct Arguments {
     /// Where to keep machines and volumes.
     #[arg(long, value_name = "DIR", default_value = ".bifrost/emulator")]
     data: PathBuf,
+    #[command(flatten)]
+    options: Options,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Arguments { listen, data } = Arguments::parse();
+    let Arguments { listen, data, options } = Arguments::parse();
     let mut vars = Vars::from_process();
     kit::telemetry::init_logs(&vars.or("BIFROST_LOG", "info".to_owned()));
-    let config = Config::from_vars(data, &mut vars);
+    let config = Config::from_vars(data, &mut vars).with(&options)?;
     vars.finish()?;
 
     let listener = kit::net::listen(listen)

@@ -7,11 +7,11 @@ use std::io;
 pub(crate) struct Refusal {
     pub(crate) status: u16,
     pub(crate) error: String,
-    pub(crate) word: Option<&'static str>,
+    pub(crate) word: Option<String>,
 }
 
 impl Refusal {
-    fn new(status: u16, error: impl Into<String>) -> Self {
+    pub(crate) fn new(status: u16, error: impl Into<String>) -> Self {
         Self { status, error: error.into(), word: None }
     }
 
@@ -46,6 +46,10 @@ impl Refusal {
         Self::new(409, format!("machine ID {id} lease currently held by {owner}, expires at {expires_at}"))
     }
 
+    pub(crate) fn concurrent_update() -> Self {
+        Self::new(409, "aborted: machine update failed due to concurrent update")
+    }
+
     pub(crate) fn failed_precondition(error: impl AsRef<str>) -> Self {
         Self::new(412, format!("failed_precondition: {}", error.as_ref()))
     }
@@ -55,7 +59,11 @@ impl Refusal {
     }
 
     pub(crate) fn name_taken() -> Self {
-        Self { word: Some("name_taken"), ..Self::new(422, "Validation failed: Name has already been taken") }
+        Self { word: Some("name_taken".to_owned()), ..Self::new(422, "Validation failed: Name has already been taken") }
+    }
+
+    pub(crate) fn rate_limited() -> Self {
+        Self::new(429, "rate limit exceeded")
     }
 
     /// A failure on our side; the cause goes to the log, which its user reads.

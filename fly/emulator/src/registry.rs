@@ -12,20 +12,22 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use fly::Turnstile;
 use kit::{Chance, Clock, Tasks};
 use tokio::sync::{mpsc, watch};
 
-pub(crate) use apps::AppRecord;
-pub(crate) use machines::NewMachine;
-pub(crate) use volumes::{NewVolume, VolumeRecord};
+pub(crate) use apps::{AddressRecord, AppRecord};
+pub(crate) use machines::{MachineUpdate, NewMachine};
+pub(crate) use volumes::{NewVolume, SnapshotRecord, VolumeRecord, VolumeUpdate, regions};
 
+use crate::faults::Faults;
 use crate::layout::Layout;
 use crate::machine::{Command, Record};
 
 /// Every machine's address.
 pub(crate) const PRIVATE_IP: &str = "127.0.0.1";
 /// Where things are when nobody says so.
-const REGION: &str = "local";
+pub(crate) const REGION: &str = "local";
 /// Orders that may wait for one machine; more callers wait with theirs.
 const ORDERS: usize = 16;
 /// Destroyed machines that can still be read.
@@ -40,6 +42,13 @@ pub(crate) struct Registry {
     /// What machines see of this computer's environment.
     pub(crate) host_env: BTreeMap<String, String>,
     pub(crate) boot_id: String,
+    pub(crate) faults: Faults,
+    /// Whether machines wait to be poked wherever they are on their way.
+    pub(crate) is_manual: bool,
+    /// Fly's rate limits, where they are asked for.
+    pub(crate) turnstile: Option<Turnstile>,
+    /// Held while a record of an app or a volume is changed, so that its file is never older than what was told.
+    changing: Mutex<()>,
     contents: Mutex<Contents>,
     /// Held until the last machine's actor is done.
     _lock: File,
@@ -66,5 +75,9 @@ impl Registry {
     /// No lock is held across a wait, and nothing that holds it panics half-way through a change.
     fn contents(&self) -> MutexGuard<'_, Contents> {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

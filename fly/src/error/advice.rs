@@ -42,7 +42,7 @@ pub(super) fn for_refusal(action: Action, status: u16, code: Option<&str>, messa
             Advice::AnotherRegion
         }
         429 => Advice::SlowDown,
-        408 | 500.. if action.is_create() => Advice::LookAgain,
+        408 | 500.. if action.needs_a_look() => Advice::LookAgain,
         408 | 500.. => Advice::WaitAndRetry,
         _ => Advice::GiveUp,
     }
@@ -63,8 +63,12 @@ fn for_conflict(action: Action, message: &str) -> Advice {
     if says("governor policy") || says("temporarily disabled") {
         return Advice::RecreateElsewhere;
     }
-    // A concurrent update or somebody's lease passes; a create that clashes must be looked at.
-    if action.is_create() { Advice::LookAgain } else { Advice::WaitAndRetry }
+    // Somebody's lease passes; a create that clashes, or a configuration that another has changed, must be looked at.
+    if action.is_create() || says("concurrent update") && action == Action::UpdateMachine {
+        Advice::LookAgain
+    } else {
+        Advice::WaitAndRetry
+    }
 }
 
 /// The wrong state for this: it passes before a start and while a volume is still bound to a
@@ -72,20 +76,44 @@ fn for_conflict(action: Action, message: &str) -> Advice {
 fn for_precondition(action: Action) -> Advice {
     match action {
         Action::Start | Action::DestroyVolume => Advice::WaitAndRetry,
-        Action::CreateApp | Action::CreateMachine | Action::CreateVolume => Advice::GiveUp,
-        Action::ReadApp
+        Action::CreateApp
+        | Action::CreateMachine
+        | Action::CreateVolume
+        | Action::CreateSnapshot
+        | Action::AssignAddress => Advice::GiveUp,
+        Action::ListApps
+        | Action::ReadApp
+        | Action::DeleteApp
         | Action::ReadMachine
         | Action::ListMachines
+        | Action::UpdateMachine
         | Action::Suspend
         | Action::Stop
+        | Action::Restart
+        | Action::Cordon
+        | Action::Uncordon
         | Action::DestroyMachine
         | Action::Wait
+        | Action::ReadEvents
+        | Action::ReadVersions
+        | Action::ReadLease
         | Action::AcquireLease
         | Action::ReleaseLease
         | Action::ReadMetadata
         | Action::WriteMetadata
         | Action::ReadVolume
-        | Action::ListVolumes => Advice::LookAgain,
+        | Action::ListVolumes
+        | Action::UpdateVolume
+        | Action::ExtendVolume
+        | Action::ListSnapshots
+        | Action::ListSecrets
+        | Action::WriteSecrets
+        | Action::ListAddresses
+        | Action::ReleaseAddress
+        | Action::FindPlacements
+        | Action::ListRegions
+        | Action::ListOrgMachines
+        | Action::ListOrgVolumes => Advice::LookAgain,
     }
 }
 

@@ -7,9 +7,14 @@ use wiremock::matchers::{body_json, header, method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate, Times};
 
 use super::*;
-use crate::{Advice, Guest, Init, MachineConfig, MachineState, Mount, Restart, RestartPolicy, StopConfig};
+use crate::{
+    Advice, App, Guest, Init, MachineConfig, MachineState, Mount, NewApp, NewVolume, Restart, RestartPolicy,
+    StopConfig, Volume,
+};
 
 mod conformance;
+mod more;
+mod routes;
 
 const APP: &str = "/v1/apps/runners";
 const MACHINE: &str = "/v1/apps/runners/machines/148ed599c14698";

@@ -56,3 +56,11 @@ fn subjects_that_owe_nothing_are_forgotten() {
     }
     assert!(limiter.next.lock().expect("not poisoned").len() <= SUBJECTS + 1);
 }
+
+#[test]
+fn a_turnstile_turns_away_what_comes_too_fast() {
+    let turnstile = Turnstile::default();
+    let passed: Vec<bool> = (0..5).map(|_| turnstile.lets_pass(Action::Start, "a")).collect();
+    assert_eq!(passed, [true, true, true, false, false]);
+    assert!(turnstile.lets_pass(Action::Start, "b"));
+}

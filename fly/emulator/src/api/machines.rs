@@ -6,14 +6,15 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
+use fly::HostStatus;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::{Body, Query};
 use super::{Emulated, nonce, ok};
-use crate::machine::{HowToStop, LogEntry, Order, Record, parse_duration, parse_signal};
+use crate::machine::{HowToStop, LogEntry, Order, Record, current, parse_duration, parse_signal};
 use crate::refusal::Refusal;
-use crate::registry::{NewMachine, PRIVATE_IP};
+use crate::registry::{MachineUpdate, NewMachine, PRIVATE_IP, Registry};
 
 /// Fly's page of events, and its largest.
 const EVENTS: usize = 20;
@@ -25,7 +26,7 @@ pub(super) async fn create(
     Body(new): Body<NewMachine>,
 ) -> Result<Json<Value>, Refusal> {
     let record = registry.create_machine(&app, new).await?;
-    Ok(Json(show(&record)))
+    Ok(Json(show_to_holder(&registry, &record)))
 }
 
 /// `state`, `region` and any number of `metadata.KEY`.
@@ -37,16 +38,16 @@ pub(super) async fn list(
     let is_set = |name: &str| query.get(name).is_some_and(|value| value == "true" || value == "1");
     let machines = registry.machines(&app, is_set("include_deleted"))?;
     let mut shown: Vec<Value> =
-        machines.iter().filter(|record| is_asked(record, &query)).map(|one| show(one)).collect();
+        machines.iter().filter(|record| is_asked(record, &query)).map(|one| show(&registry, one)).collect();
     if is_set("summary") {
         for machine in shown.iter_mut().filter_map(Value::as_object_mut) {
-            machine.retain(|field, _| !["config", "checks", "events"].contains(&field.as_str()));
+            machine.retain(|field, _| !["config", "incomplete_config", "checks", "events"].contains(&field.as_str()));
         }
     }
     Ok(Json(Value::Array(shown)))
 }
 
-fn is_asked(record: &Record, query: &BTreeMap<String, String>) -> bool {
+pub(super) fn is_asked(record: &Record, query: &BTreeMap<String, String>) -> bool {
     query.iter().all(|(name, value)| match (name.as_str(), name.strip_prefix("metadata.")) {
         ("state", _) => value.split(',').any(|state| state.trim() == record.state.as_str()),
         ("region", _) => *value == record.region,
@@ -59,7 +60,43 @@ fn is_asked(record: &Record, query: &BTreeMap<String, String>) -> bool {
 pub(super) type Machine = Path<(String, String)>;
 
 pub(super) async fn read(State(registry): Emulated, Path((app, id)): Machine) -> Result<Json<Value>, Refusal> {
-    Ok(Json(show(&*registry.machine(&app, &id)?)))
+    Ok(Json(show(&registry, &*registry.machine(&app, &id)?)))
+}
+
+pub(super) async fn update(
+    State(registry): Emulated,
+    Path((app, id)): Machine,
+    headers: HeaderMap,
+    Body(update): Body<MachineUpdate>,
+) -> Result<Json<Value>, Refusal> {
+    let record = registry.update_machine(&app, &id, update, nonce(&headers)).await?;
+    Ok(Json(show_to_holder(&registry, &record)))
+}
+
+/// Newest first.
+pub(super) async fn versions(State(registry): Emulated, Path((app, id)): Machine) -> Result<Json<Value>, Refusal> {
+    let record = registry.machine(&app, &id)?;
+    let earlier = record.versions.iter().rev().map(|version| (&version.instance_id, &version.config));
+    let all = std::iter::once((&record.instance_id, &record.config)).chain(earlier);
+    Ok(Json(all.map(|(version, config)| json!({ "version": version, "user_config": config })).collect()))
+}
+
+pub(super) async fn cordon(
+    State(registry): Emulated,
+    Path((app, id)): Machine,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Refusal> {
+    registry.order(&app, &id, Order::Cordon(true), nonce(&headers)).await?;
+    Ok(ok())
+}
+
+pub(super) async fn uncordon(
+    State(registry): Emulated,
+    Path((app, id)): Machine,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Refusal> {
+    registry.order(&app, &id, Order::Cordon(false), nonce(&headers)).await?;
+    Ok(ok())
 }
 
 pub(super) async fn start(
@@ -174,20 +211,35 @@ fn newest_first(record: &Record) -> impl Iterator<Item = &LogEntry> {
     record.events.iter().rev()
 }
 
-/// A machine as Fly shows it.
-fn show(record: &Record) -> Value {
-    json!({
+/// The same to whoever has just changed it: a lease that is on it now is theirs.
+fn show_to_holder(registry: &Registry, record: &Record) -> Value {
+    let mut shown = show(registry, record);
+    if let Some(lease) = current(record.lease.as_ref(), registry.clock.now()) {
+        shown["nonce"] = json!(lease.nonce);
+    }
+    shown
+}
+
+/// A machine as Fly shows it. What it runs is known to its host, and in full to nobody else.
+fn show(registry: &Registry, record: &Record) -> Value {
+    let host_status = registry.faults.host_status(record);
+    let mut shown = json!({
         "id": record.id,
         "name": record.name,
         "state": record.state.as_str(),
         "region": record.region,
         "instance_id": record.instance_id,
         "private_ip": PRIVATE_IP,
-        "host_status": "ok",
-        "config": record.config,
+        "host_status": host_status,
         "checks": [],
         "events": newest_first(record).take(EVENTS).collect::<Vec<_>>(),
         "created_at": record.created_at,
         "updated_at": record.updated_at,
-    })
+    });
+    if host_status == HostStatus::Ok {
+        shown["config"] = json!(record.config);
+    } else {
+        shown["incomplete_config"] = json!({ "image": record.config.get("image") });
+    }
+    shown
 }

@@ -11,9 +11,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::effects::blocking;
+use super::holding::Held;
 use super::orders::Command;
 use super::record::{Record, Source, exit_event};
-use super::state::{self, Event, Found, State};
+use super::state::{self, Effect, Event, Found, State};
 use super::stop::HowToStop;
 use super::{restart, words};
 use crate::process::{self, Exit, Init, Root};
@@ -38,6 +39,8 @@ pub(crate) struct Actor {
     pub(super) failure: Option<Refusal>,
     pub(super) stop_overdue: Option<Instant>,
     pub(super) restart_due: Option<Instant>,
+    /// What it would do next, were it not held where it is.
+    pub(super) held: Option<Held>,
     is_changed: bool,
 }
 
@@ -61,6 +64,7 @@ impl Actor {
             failure: None,
             stop_overdue: None,
             restart_due: None,
+            held: None,
             is_changed: false,
         }
     }
@@ -109,7 +113,7 @@ impl Actor {
             tokio::select! {
                 () = tasks.stopping() => return self.shut_down(commands).await,
                 Some(command) = commands.recv() => self.obey(command).await,
-                () = ended(self.init.as_ref()) => self.init_ended().await,
+                () = ended(self.init.as_ref()), if self.held.is_none() => self.init_ended().await,
                 () = due(self.stop_overdue) => self.happen(Event::StopOverdue).await,
                 () = due(self.restart_due) => self.happen(Event::RestartDue).await,
             }
@@ -119,7 +123,10 @@ impl Actor {
     async fn shut_down(mut self, commands: mpsc::Receiver<Command>) {
         // Whoever still waits for an answer learns that there will be none.
         drop(commands);
-        let latest = Instant::now() + SHUTDOWN_GRACE;
+        // Whoever is held while it stops was never asked to, and is not asked any more.
+        let is_held_stopping = self.held.take().is_some() && self.record.state == State::Stopping;
+        let grace = if is_held_stopping { Duration::ZERO } else { SHUTDOWN_GRACE };
+        let latest = Instant::now() + grace;
         self.happen(Event::Shutdown).await;
         while self.record.state == State::Stopping {
             let overdue = self.stop_overdue.map_or(latest, |at| at.min(latest));
@@ -163,6 +170,11 @@ impl Actor {
     /// Lets it happen and writes what came of it.
     pub(super) async fn apply(&mut self, event: Event) -> Result<(), Refusal> {
         let done = self.steps(event).await;
+        self.settle(done).await
+    }
+
+    /// Writes what came of it.
+    pub(super) async fn settle(&mut self, done: Result<(), Refusal>) -> Result<(), Refusal> {
         let kept = self.keep().await;
         match self.failure.take() {
             Some(failure) => Err(failure),
@@ -171,7 +183,7 @@ impl Actor {
     }
 
     /// A state that lasts is entered when all that belongs to it is done, one on the way to another before.
-    async fn steps(&mut self, event: Event) -> Result<(), Refusal> {
+    pub(super) async fn steps(&mut self, event: Event) -> Result<(), Refusal> {
         let mut next = Some(event);
         while let Some(event) = next.take() {
             let (state, effects) =
@@ -179,14 +191,33 @@ impl Actor {
             if !state.is_settled() {
                 self.enter(state, event);
             }
-            for effect in effects {
-                next = self.carry_out(effect).await?.or(next);
+            if !effects.is_empty() {
+                self.held = None;
+                if self.is_to_be_held(state, event) {
+                    self.held = Some(Held { state, event, effects });
+                    break;
+                }
             }
-            if state.is_settled() {
-                self.enter(state, event);
-            }
+            next = self.arrive(state, event, effects).await?;
         }
         Ok(())
+    }
+
+    /// Does what belongs to the state; gives back what follows, if that is known at once.
+    pub(super) async fn arrive(
+        &mut self,
+        state: State,
+        event: Event,
+        effects: Vec<Effect>,
+    ) -> Result<Option<Event>, Refusal> {
+        let mut next = None;
+        for effect in effects {
+            next = self.carry_out(effect).await?.or(next);
+        }
+        if state.is_settled() {
+            self.enter(state, event);
+        }
+        Ok(next)
     }
 
     fn enter(&mut self, state: State, event: Event) {
@@ -214,8 +245,8 @@ impl Actor {
     }
 
     fn note_exit(&mut self, exit: Exit, previous: State) {
-        use State::{Destroying, Restarting, Starting, Stopping, Suspended};
-        let is_requested = matches!(previous, Stopping | Restarting | Destroying | Suspended);
+        use State::{Destroying, Replacing, Restarting, Starting, Stopping, Suspended};
+        let is_requested = matches!(previous, Stopping | Restarting | Replacing | Destroying | Suspended);
         let is_restarting = matches!(self.record.state, Restarting | Starting);
         let event = exit_event(exit, is_requested, is_restarting, self.registry.clock.now());
         self.note("exit", Source::Flyd, Some(event));

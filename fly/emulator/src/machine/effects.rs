@@ -56,6 +56,9 @@ impl Actor {
     }
 
     async fn boot(&mut self) -> Event {
+        if self.registry.faults.fails_to_boot(&self.record) {
+            return Event::BootFailed;
+        }
         let launch = self.launch_plan();
         match blocking(move || process::spawn(&launch)).await {
             Ok(init) => {
@@ -84,6 +87,11 @@ impl Actor {
 
     async fn resume(&mut self) -> Result<Event, Refusal> {
         if self.init.is_none() {
+            return Ok(self.boot().await);
+        }
+        // As on Fly, nobody is told: the machine boots, with its root as it was.
+        if self.registry.faults.loses_snapshot(&self.record) {
+            self.bury().await?;
             return Ok(self.boot().await);
         }
         match self.thaw().await {
@@ -186,11 +194,12 @@ impl Actor {
         }
     }
 
-    /// What this computer lends, then what the machine is given, then what Fly itself sets.
+    /// What this computer lends, then the app's secrets, then what the machine is given, then what Fly itself sets.
     fn environment(&self) -> BTreeMap<String, String> {
         let record = &self.record;
         let mut env = BTreeMap::from([("PATH".to_owned(), PATH.to_owned())]);
         env.extend(self.registry.host_env.clone());
+        env.extend(self.registry.secret_values(&record.app));
         env.extend(self.config.env.clone());
         let root = self.root_dir().display().to_string();
         let runtime = [

@@ -11,6 +11,13 @@ pub(crate) struct Lease {
     pub(crate) description: String,
 }
 
+impl Lease {
+    /// One that nobody stands in the way of, from now on.
+    pub(crate) fn of_new_machine(nonce: String, ttl: TimeDelta, now: DateTime<Utc>) -> Self {
+        Self { nonce, expires_at: now + ttl, description: String::new() }
+    }
+}
+
 /// Everybody with the emulator's token is the same to it.
 pub(crate) const OWNER: &str = "emulator@tokens.fly.io";
 

@@ -5,21 +5,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use serde_json::{Value, json};
+use fly::MachineConfig;
+use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
 use super::actor::Actor;
 use super::lease;
-use super::record::Record;
-use super::state::{Event, State};
+use super::record::{Record, Source};
+use super::state::{self, Event, State};
 use super::stop::HowToStop;
+use super::words;
 use crate::refusal::Refusal;
 
 /// Fly cannot save more memory than that.
 const SUSPENDABLE_MB: u32 = 2_048;
 
-/// What a caller wants of a machine.
-#[derive(Debug)]
+/// What a caller wants of a machine. It may hold secrets, so it does not print itself.
 pub(crate) enum Order {
     /// Start or resume.
     Start,
@@ -37,6 +38,27 @@ pub(crate) enum Order {
     ReleaseLease,
     /// Change the metadata.
     ChangeMetadata(MetadataChange),
+    /// Give it another configuration.
+    Update(Box<Update>),
+    /// Keep requests from it, or let them reach it again.
+    Cordon(bool),
+    /// Let it go on, if it is held.
+    Poke,
+}
+
+/// Another configuration.
+pub(crate) struct Update {
+    /// As it was sent.
+    pub(crate) config: Map<String, Value>,
+    /// As far as it is understood.
+    pub(crate) parsed: MachineConfig,
+    pub(crate) stop: HowToStop,
+    pub(crate) volumes: Vec<String>,
+    /// The update is refused if the machine has another version.
+    pub(crate) current_version: Option<String>,
+    pub(crate) launch: bool,
+    /// For how long it is then the caller's alone.
+    pub(crate) lease_ttl: Option<TimeDelta>,
 }
 
 /// New metadata.
@@ -78,6 +100,9 @@ impl Actor {
             Order::AcquireLease { description, ttl } => self.acquire_lease(description, ttl, nonce).await?,
             Order::ReleaseLease => self.release_lease(nonce).await?,
             Order::ChangeMetadata(change) => self.change_metadata(change).await?,
+            Order::Update(update) => self.update(*update, nonce).await?,
+            Order::Cordon(is_cordoned) => self.cordon(is_cordoned, nonce).await?,
+            Order::Poke => self.poke().await?,
             Order::Start => self.guarded(Event::Start, nonce).await?,
             Order::Suspend => {
                 self.can_suspend()?;
@@ -106,28 +131,68 @@ impl Actor {
     }
 
     async fn guarded(&mut self, event: Event, nonce: Option<&str>) -> Result<(), Refusal> {
-        let now = self.registry.clock.now();
-        lease::guard(self.record.lease.as_ref(), nonce, now).map_err(|held| self.held(held))?;
+        self.guard(nonce)?;
         self.apply(event).await
     }
 
-    fn held(&self, lease: &lease::Lease) -> Refusal {
+    fn guard(&self, nonce: Option<&str>) -> Result<(), Refusal> {
+        let now = self.registry.clock.now();
+        lease::guard(self.record.lease.as_ref(), nonce, now).map_err(|held| self.lease_held(held))
+    }
+
+    /// The new configuration is on disk before anything is done about it.
+    async fn update(&mut self, update: Update, nonce: Option<&str>) -> Result<(), Refusal> {
+        self.guard(nonce)?;
+        if update.current_version.is_some_and(|version| version != self.record.instance_id) {
+            return Err(Refusal::concurrent_update());
+        }
+        let mounted = self.config.mounts.iter().filter_map(|mount| mount.volume.clone());
+        if !update.volumes.iter().cloned().eq(mounted) {
+            return Err(Refusal::invalid_argument("config.mounts: a machine keeps the volumes it was made with"));
+        }
+        let event = Event::Replace { launch: update.launch };
+        state::step(self.record.state, event).map_err(|illegal| words::refusal(&self.record.id, illegal))?;
+        let mut record = self.record.clone();
+        record.replace_config(update.config, self.registry.clock.now(), &self.registry.chance);
+        if let Some(ttl) = update.lease_ttl {
+            record.lease = Some(self.lease(String::new(), ttl, nonce)?);
+        }
+        self.change(record).await?;
+        self.ordered_stop = self.configured_stop;
+        (self.config, self.configured_stop) = (update.parsed, update.stop);
+        self.apply(event).await
+    }
+
+    async fn cordon(&mut self, is_cordoned: bool, nonce: Option<&str>) -> Result<(), Refusal> {
+        self.guard(nonce)?;
+        let mut record = Record { is_cordoned, ..self.record.clone() };
+        let kind = if is_cordoned { "cordon" } else { "uncordon" };
+        record.note(kind, Source::User, None, self.registry.clock.now(), &self.registry.chance);
+        self.change(record).await
+    }
+
+    fn lease_held(&self, lease: &lease::Lease) -> Refusal {
         let until = lease.expires_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         Refusal::lease_held(&self.record.id, lease::OWNER, &until)
     }
 
     async fn acquire_lease(&mut self, description: String, ttl: TimeDelta, nonce: Option<&str>) -> Result<(), Refusal> {
+        let lease = self.lease(description, ttl, nonce)?;
+        self.change(Record { lease: Some(lease), ..self.record.clone() }).await
+    }
+
+    /// A new lease, or the caller's own for longer.
+    fn lease(&self, description: String, ttl: TimeDelta, nonce: Option<&str>) -> Result<lease::Lease, Refusal> {
         let new_nonce = self.registry.chance.hex::<8>();
         let now = self.registry.clock.now();
         let taken = lease::acquire(self.record.lease.as_ref(), nonce, new_nonce, description, ttl, now);
-        let lease = taken.map_err(|held| self.held(&held))?;
-        self.change(Record { lease: Some(lease), ..self.record.clone() }).await
+        taken.map_err(|held| self.lease_held(&held))
     }
 
     async fn release_lease(&mut self, nonce: Option<&str>) -> Result<(), Refusal> {
         let now = self.registry.clock.now();
-        let current = lease::current(self.record.lease.as_ref(), now).ok_or_else(|| Refusal::not_found("lease"))?;
-        lease::guard(Some(current), nonce, now).map_err(|held| self.held(held))?;
+        lease::current(self.record.lease.as_ref(), now).ok_or_else(|| Refusal::not_found("lease"))?;
+        self.guard(nonce)?;
         self.change(Record { lease: None, ..self.record.clone() }).await
     }
 

@@ -13,6 +13,8 @@ use crate::process::{Exit, Identity};
 
 /// As many of the newest as the API can show.
 const EVENTS: usize = 50;
+/// Earlier versions that are remembered.
+const VERSIONS: usize = 20;
 
 /// A machine.
 #[derive(Clone, Serialize, Deserialize)]
@@ -34,6 +36,19 @@ pub(crate) struct Record {
     pub(crate) process: Option<Identity>,
     /// When it was started again because its init had ended.
     pub(crate) restarts: Vec<DateTime<Utc>>,
+    /// What it was before its updates, oldest first.
+    #[serde(default)]
+    pub(crate) versions: Vec<Version>,
+    /// Whether requests are to be kept from it. No proxy is here that would send any.
+    #[serde(default)]
+    pub(crate) is_cordoned: bool,
+}
+
+/// What a machine was before an update.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Version {
+    pub(crate) instance_id: String,
+    pub(crate) config: Map<String, Value>,
 }
 
 /// Something that happened to a machine.
@@ -82,6 +97,15 @@ impl Record {
             timestamp: now.timestamp_millis(),
             request,
         });
+    }
+
+    /// Gives it another configuration, and with that another version.
+    pub(super) fn replace_config(&mut self, config: Map<String, Value>, now: DateTime<Utc>, chance: &Chance) {
+        let instance_id = std::mem::replace(&mut self.instance_id, id::ulid(now, chance));
+        let config = std::mem::replace(&mut self.config, config);
+        let excess = (self.versions.len() + 1).saturating_sub(VERSIONS);
+        self.versions.drain(..excess);
+        self.versions.push(Version { instance_id, config });
     }
 
     /// Its metadata; it is part of the configuration.

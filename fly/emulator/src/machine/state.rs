@@ -15,6 +15,8 @@ pub(crate) enum State {
     Suspending,
     Suspended,
     Restarting,
+    Replacing,
+    Failed,
     Destroying,
     Destroyed,
 }
@@ -39,6 +41,8 @@ impl State {
             Self::Suspending => MachineState::Suspending,
             Self::Suspended => MachineState::Suspended,
             Self::Restarting => MachineState::Restarting,
+            Self::Replacing => MachineState::Replacing,
+            Self::Failed => MachineState::Failed,
             Self::Destroying => MachineState::Destroying,
             Self::Destroyed => MachineState::Destroyed,
         }
@@ -58,6 +62,11 @@ pub(crate) enum Event {
     Stop,
     /// Somebody wants it stopped and started.
     Restart,
+    /// It has another configuration.
+    Replace {
+        /// And is to be started with it.
+        launch: bool,
+    },
     /// Somebody wants it gone.
     Destroy {
         /// Even if it runs.
@@ -65,6 +74,8 @@ pub(crate) enum Event {
     },
     /// Its init runs.
     Up,
+    /// The platform cannot boot it.
+    BootFailed,
     /// Its processes are stopped.
     Frozen,
     /// They could not be stopped, and run.
@@ -106,9 +117,9 @@ pub(crate) enum Found {
 /// What must be done, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// Start its init; `Up` or `InitEnded` follows.
+    /// Start its init; `Up`, `BootFailed` or `InitEnded` follows.
     Boot,
-    /// Let its processes run again, or start its init if they are lost; `Up` or `InitEnded` follows.
+    /// Let its processes run again, or start its init if they are lost; what follows a boot follows.
     Resume,
     /// Stop its processes; `Frozen` or `FreezeFailed` follows.
     Freeze,
@@ -139,21 +150,27 @@ pub(crate) fn step(state: State, event: Event) -> Result<(State, Vec<Effect>), I
     use Event::*;
     use State::*;
     Ok(match (state, event) {
-        (Created, Launch) | (Stopped, Start | Restart) | (Restarting, RestartDue) => (Starting, vec![Boot]),
+        (Created, Launch)
+        | (Stopped, Start | Restart | Replace { launch: true })
+        | (Failed, Restart | Replace { launch: true })
+        | (Restarting, RestartDue) => (Starting, vec![Boot]),
         (Suspended, Start) => (Starting, vec![Resume]),
         (Starting, Up) => (Started, vec![]),
+        (Starting, BootFailed) => (Failed, vec![DropRoot]),
         (Started, Suspend) => (Suspending, vec![Freeze]),
         (Suspending, Frozen) => (Suspended, vec![]),
         (Suspending, FreezeFailed) => (Started, vec![]),
-        (Started | Restarting, Stop) => (Stopping, vec![AskToStop]),
+        (Started | Restarting, Stop | Replace { launch: false }) => (Stopping, vec![AskToStop]),
         (Started, Restart) => (Restarting, vec![AskToStop]),
-        (Suspended, Stop) => (Stopped, vec![Kill, DropRoot]),
-        (Suspended, Restart) => (Starting, vec![Kill, DropRoot, Boot]),
+        (Started | Restarting, Replace { launch: true }) => (Replacing, vec![AskToStop]),
+        (Suspended, Stop | Replace { launch: false }) => (Stopped, vec![Kill, DropRoot]),
+        (Suspended, Restart | Replace { launch: true }) => (Starting, vec![Kill, DropRoot, Boot]),
+        (Stopped | Failed, Replace { launch: false }) => (Stopped, vec![]),
         // What is so already is no error.
         (Started, Start) | (Suspended, Suspend) | (Stopping | Stopped, Stop) | (Restarting, Restart) => (state, vec![]),
 
-        (Created | Stopped | Suspended | Destroying, Destroy { .. })
-        | (Starting | Started | Stopping | Suspending | Restarting, Destroy { force: true }) => {
+        (Created | Stopped | Suspended | Failed | Destroying, Destroy { .. })
+        | (Starting | Started | Stopping | Suspending | Restarting | Replacing, Destroy { force: true }) => {
             (Destroying, vec![Kill, Remove])
         }
         (Destroying, Removed) => (Destroyed, vec![]),
@@ -161,20 +178,21 @@ pub(crate) fn step(state: State, event: Event) -> Result<(State, Vec<Effect>), I
         (Starting | Started, InitEnded(verdict)) | (Started, Recovered(Found::Gone(verdict))) => ended(verdict),
         (Stopping, InitEnded(_)) => (Stopped, vec![DropRoot]),
         (Stopping, StopOverdue) => (Stopped, vec![Kill, DropRoot]),
-        (Restarting, InitEnded(_)) => (Starting, vec![DropRoot, Boot]),
-        (Restarting, StopOverdue) => (Starting, vec![Kill, DropRoot, Boot]),
+        (Restarting | Replacing, InitEnded(_)) => (Starting, vec![DropRoot, Boot]),
+        (Restarting | Replacing, StopOverdue) => (Starting, vec![Kill, DropRoot, Boot]),
         // Its memory is lost, its root is not: the next start boots it.
         (Suspended, InitEnded(_)) => (Suspended, vec![]),
 
-        (Starting | Started | Restarting, Shutdown) => (Stopping, vec![AskToStop]),
+        (Starting | Started | Suspending | Restarting | Replacing, Shutdown) => (Stopping, vec![AskToStop]),
         (Suspended, Shutdown) => (Suspended, vec![Kill]),
-        (Created | Stopping | Stopped | Destroying | Destroyed, Shutdown) => (state, vec![]),
+        (Created | Stopping | Stopped | Failed | Destroying | Destroyed, Shutdown) => (state, vec![]),
 
         (Started, Recovered(Found::Alive)) => (Started, vec![Thaw]),
         (Suspended | Suspending, Recovered(Found::Alive)) => (Suspending, vec![Freeze]),
         (Suspended | Suspending, Recovered(Found::Gone(_))) => (Suspended, vec![]),
-        (Created | Starting | Restarting, Recovered(_)) => (Starting, vec![Kill, DropRoot, Boot]),
+        (Created | Starting | Restarting | Replacing, Recovered(_)) => (Starting, vec![Kill, DropRoot, Boot]),
         (Stopping | Stopped, Recovered(_)) => (Stopped, vec![Kill, DropRoot]),
+        (Failed, Recovered(_)) => (Failed, vec![Kill, DropRoot]),
         (Destroying, Recovered(_)) => (Destroying, vec![Kill, Remove]),
 
         (state, event) => return Err(Illegal { state, event }),

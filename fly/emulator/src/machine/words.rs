@@ -12,8 +12,9 @@ pub(super) fn log_entry(event: Event) -> Option<(&'static str, Source)> {
         Event::Suspend => ("suspend", Source::User),
         Event::Stop => ("stop", Source::User),
         Event::Restart => ("restart", Source::User),
+        Event::Replace { .. } => ("update", Source::User),
         Event::Destroy { .. } => ("destroy", Source::User),
-        Event::Up => ("start", Source::Flyd),
+        Event::Up | Event::BootFailed => ("start", Source::Flyd),
         Event::Frozen | Event::FreezeFailed => ("suspend", Source::Flyd),
         Event::StopOverdue | Event::Shutdown => ("stop", Source::Flyd),
         Event::RestartDue => ("restart", Source::Flyd),
@@ -28,7 +29,12 @@ pub(super) fn refusal(id: &str, Illegal { state, event }: Illegal) -> Refusal {
         Refusal::failed_precondition(format!("unable to {verb} machine from current state: '{}'", state.as_str()))
     };
     match event {
-        Event::Start | Event::Suspend | Event::Stop | Event::Restart | Event::Destroy { .. }
+        Event::Start
+        | Event::Suspend
+        | Event::Stop
+        | Event::Restart
+        | Event::Replace { .. }
+        | Event::Destroy { .. }
             if state == State::Destroyed =>
         {
             Refusal::not_found("machine")
@@ -36,15 +42,20 @@ pub(super) fn refusal(id: &str, Illegal { state, event }: Illegal) -> Refusal {
         Event::Start if matches!(state, State::Stopping | State::Suspending | State::Restarting) => {
             Refusal::failed_precondition("machine still active, refusing to start")
         }
+        Event::Start if state == State::Replacing => {
+            Refusal::failed_precondition("machine getting replaced, refusing to start")
+        }
         Event::Start => unable("start"),
         Event::Suspend => unable("suspend"),
         Event::Stop => unable("stop"),
         Event::Restart => unable("restart"),
+        Event::Replace { .. } => unable("update"),
         Event::Destroy { .. } => Refusal::failed_precondition(
             "unable to destroy machine, not currently stopped, suspended, failed or created",
         ),
         Event::Launch
         | Event::Up
+        | Event::BootFailed
         | Event::Frozen
         | Event::FreezeFailed
         | Event::InitEnded(_)
@@ -64,11 +75,13 @@ mod tests {
     fn refusals_are_in_flys_words() {
         let started = "failed_precondition: unable to start machine from current state: 'created'";
         let active = "failed_precondition: machine still active, refusing to start";
+        let replaced = "failed_precondition: machine getting replaced, refusing to start";
         let running =
             "failed_precondition: unable to destroy machine, not currently stopped, suspended, failed or created";
         for (state, event, status, error) in [
             (State::Created, Event::Start, 412, started),
             (State::Stopping, Event::Start, 412, active),
+            (State::Replacing, Event::Start, 412, replaced),
             (State::Started, Event::Destroy { force: false }, 412, running),
             (State::Destroyed, Event::Stop, 404, "machine not found"),
         ] {

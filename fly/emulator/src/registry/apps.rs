@@ -1,4 +1,7 @@
-//! Apps: names for groups of machines and volumes.
+//! Apps: names for groups of machines and volumes, with secrets and addresses.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -11,13 +14,37 @@ use crate::refusal::Refusal;
 /// As long as a DNS label.
 const NAME_CHARS: usize = 63;
 
-/// An app.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// An app. It holds secrets, so it does not print itself.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AppRecord {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) org_slug: String,
     pub(crate) network: String,
+    pub(crate) created_at: DateTime<Utc>,
+    #[serde(default)]
+    pub(crate) secrets: BTreeMap<String, SecretRecord>,
+    /// One more with each change of the secrets.
+    #[serde(default)]
+    pub(crate) secrets_version: u64,
+    #[serde(default)]
+    pub(crate) addresses: Vec<AddressRecord>,
+}
+
+/// A secret of an app.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SecretRecord {
+    value: String,
+    /// Drawn anew with each value, for it must tell nothing of it.
+    pub(crate) digest: String,
+}
+
+/// An address of an app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AddressRecord {
+    pub(crate) ip: String,
+    pub(crate) region: String,
+    pub(crate) is_shared: bool,
     pub(crate) created_at: DateTime<Utc>,
 }
 
@@ -38,6 +65,9 @@ impl Registry {
             org_slug,
             network: network.unwrap_or_else(|| "default".to_owned()),
             created_at: self.clock.now(),
+            secrets: BTreeMap::new(),
+            secrets_version: 0,
+            addresses: Vec::new(),
         };
         {
             let mut contents = self.contents();
@@ -71,8 +101,88 @@ impl Registry {
         (machines, contents.volumes.values().filter(|volume| volume.app == name).count())
     }
 
+    /// Sets and removes secrets. Machines see that from their next start on.
+    pub(crate) async fn write_secrets(
+        self: &Arc<Self>,
+        name: &str,
+        values: BTreeMap<String, Option<String>>,
+    ) -> Result<AppRecord, Refusal> {
+        let chance = self.chance.clone();
+        self.change_app(name, move |app| {
+            for (name, value) in values {
+                match value.filter(|value| !value.is_empty()) {
+                    Some(value) => drop(app.secrets.insert(name, SecretRecord { value, digest: chance.hex::<8>() })),
+                    None => drop(app.secrets.remove(&name)),
+                }
+            }
+            app.secrets_version += 1;
+            Ok(app.clone())
+        })
+        .await
+    }
+
+    /// What an app's machines see of its secrets.
+    pub(crate) fn secret_values(&self, name: &str) -> BTreeMap<String, String> {
+        let app = self.app(name).ok();
+        let secrets = app.into_iter().flat_map(|app| app.secrets);
+        secrets.map(|(name, secret)| (name, secret.value)).collect()
+    }
+
+    /// Gives an app an address that leads nowhere.
+    pub(crate) async fn assign_address(
+        self: &Arc<Self>,
+        name: &str,
+        kind: &str,
+        region: String,
+    ) -> Result<AddressRecord, Refusal> {
+        let suffix = self.chance.hex::<2>();
+        let last: u8 = self.chance.bytes::<1>()[0];
+        let (ip, is_shared) = match kind {
+            "private_v6" => (format!("fdaa:0:1::{suffix}"), false),
+            // Addresses that are reserved for documentation.
+            "v6" | "" => (format!("2001:db8::{suffix}"), false),
+            "v4" => (format!("192.0.2.{last}"), false),
+            "shared_v4" => (format!("198.51.100.{last}"), true),
+            other => return Err(Refusal::invalid_argument(format!("type: {other:?} is no kind of address"))),
+        };
+        let address = AddressRecord { ip, region, is_shared, created_at: self.clock.now() };
+        self.change_app(name, move |app| {
+            app.addresses.push(address.clone());
+            Ok(address)
+        })
+        .await
+    }
+
+    pub(crate) async fn release_address(self: &Arc<Self>, name: &str, ip: String) -> Result<(), Refusal> {
+        self.change_app(name, move |app| {
+            let at = app.addresses.iter().position(|address| address.ip == ip);
+            app.addresses.remove(at.ok_or_else(|| Refusal::not_found("IP address"))?);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Changes an app's record, on disk first.
+    async fn change_app<T: Send + 'static>(
+        self: &Arc<Self>,
+        name: &str,
+        change: impl FnOnce(&mut AppRecord) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (registry, name) = (Arc::clone(self), name.to_owned());
+        blocking(move || {
+            let _turn = registry.changing();
+            let mut app = registry.app(&name)?;
+            let told = change(&mut app)?;
+            let written = layout::write(&registry.layout.app_file(&name), &app);
+            written.map_err(|error| Refusal::internal("write the app's record", &error))?;
+            registry.contents().apps.insert(name, app);
+            Ok(told)
+        })
+        .await
+    }
+
     /// Deletes the app with all its machines and volumes.
-    pub(crate) async fn delete_app(&self, name: &str) -> Result<(), Refusal> {
+    pub(crate) async fn delete_app(self: &Arc<Self>, name: &str) -> Result<(), Refusal> {
         self.app(name)?;
         for machine in self.machines(name, false)? {
             gone_is_fine(self.order(name, &machine.id, Order::Destroy { force: true }, None).await)?;
@@ -80,11 +190,16 @@ impl Registry {
         for volume in self.volumes(name)? {
             gone_is_fine(self.delete_volume(name, &volume.id).await)?;
         }
-        let path = self.layout.app_file(name);
-        let removed = blocking(move || layout::remove(&path)).await;
-        removed.map_err(|error| Refusal::internal("remove the app's record", &error))?;
-        self.contents().apps.remove(name);
-        Ok(())
+        let (registry, name) = (Arc::clone(self), name.to_owned());
+        let removed = blocking(move || {
+            let _turn = registry.changing();
+            let removed = layout::remove(&registry.layout.app_file(&name));
+            if removed.is_ok() {
+                registry.contents().apps.remove(&name);
+            }
+            removed
+        });
+        removed.await.map_err(|error| Refusal::internal("remove the app's record", &error))
     }
 }
 

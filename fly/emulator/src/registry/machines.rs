@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use fly::MachineConfig;
+use chrono::TimeDelta;
+use fly::{HostStatus, MachineConfig};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::volumes::first_region;
 use super::{Contents, Handle, ORDERS, REGION, REMEMBERED, Registry};
-use crate::machine::{Actor, Command, HowToStop, Order, Outcome, Record, State, blocking};
+use crate::machine::{Actor, Command, HowToStop, Lease, Order, Outcome, Record, State, Update, blocking};
 use crate::process;
 use crate::refusal::Refusal;
 use crate::{id, layout};
@@ -22,6 +23,21 @@ pub(crate) struct NewMachine {
     region: Option<String>,
     config: Option<Map<String, Value>>,
     skip_launch: bool,
+    /// Seconds for which it is its maker's alone.
+    lease_ttl: Option<u32>,
+}
+
+/// What a caller says of a machine that is to become another.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct MachineUpdate {
+    name: Option<String>,
+    region: Option<String>,
+    config: Option<Map<String, Value>>,
+    current_version: Option<String>,
+    skip_launch: bool,
+    /// Seconds for which it is then the caller's alone.
+    lease_ttl: Option<u32>,
 }
 
 /// A configuration that can be run.
@@ -53,6 +69,11 @@ pub(super) fn runnable(config: &Map<String, Value>) -> Result<Runnable, Refusal>
     Ok(Runnable { config, stop, volumes })
 }
 
+/// None for none, as on Fly.
+fn lease_ttl(seconds: Option<u32>) -> Option<TimeDelta> {
+    seconds.filter(|seconds| *seconds > 0).map(|seconds| TimeDelta::seconds(i64::from(seconds)))
+}
+
 impl Registry {
     /// Creates a machine and, unless that is to be skipped, starts it after the answer.
     pub(crate) async fn create_machine(self: &Arc<Self>, app: &str, new: NewMachine) -> Result<Arc<Record>, Refusal> {
@@ -71,9 +92,11 @@ impl Registry {
             created_at: now,
             updated_at: now,
             events: Vec::new(),
-            lease: None,
+            lease: lease_ttl(new.lease_ttl).map(|ttl| Lease::of_new_machine(self.chance.hex::<8>(), ttl, now)),
             process: None,
             restarts: Vec::new(),
+            versions: Vec::new(),
+            is_cordoned: false,
         };
         let (view, orders) = self.contents().reserve(&mut record, new.region.is_some(), volumes)?;
         let shown = Arc::new(record.clone());
@@ -91,6 +114,27 @@ impl Registry {
             actor.run(orders).await;
         });
         Ok(shown)
+    }
+
+    /// Gives a machine another configuration.
+    pub(crate) async fn update_machine(
+        &self,
+        app: &str,
+        id: &str,
+        update: MachineUpdate,
+        nonce: Option<String>,
+    ) -> Result<Arc<Record>, Refusal> {
+        let record = self.machine(app, id)?;
+        let is_other = |given: Option<String>, own: &str| given.is_some_and(|given| !given.is_empty() && given != own);
+        if is_other(update.name, &record.name) || is_other(update.region, &record.region) {
+            return Err(Refusal::invalid_argument("a machine keeps the name and the region it was made with"));
+        }
+        let config = update.config.ok_or_else(|| Refusal::invalid_argument("config is required"))?;
+        let Runnable { config: parsed, stop, volumes } = runnable(&config)?;
+        let (current_version, launch) = (update.current_version, !update.skip_launch);
+        let lease_ttl = lease_ttl(update.lease_ttl);
+        let update = Update { config, parsed, stop, volumes, current_version, launch, lease_ttl };
+        Ok(self.order(app, id, Order::Update(Box::new(update)), nonce).await?.record)
     }
 
     async fn write_new(&self, record: &Record) -> Result<(), Refusal> {
@@ -127,6 +171,14 @@ impl Registry {
         if is_of_app { Ok(view) } else { Err(Refusal::not_found("machine")) }
     }
 
+    /// The app of a machine that is not destroyed.
+    pub(crate) fn app_of(&self, id: &str) -> Result<String, Refusal> {
+        let contents = self.contents();
+        let machine = contents.machines.get(id).ok_or_else(|| Refusal::not_found("machine"))?;
+        let app = machine.view.borrow().app.clone();
+        Ok(app)
+    }
+
     /// The latest views of an app's machines, oldest first.
     pub(crate) fn machines(&self, app: &str, include_destroyed: bool) -> Result<Vec<Arc<Record>>, Refusal> {
         self.app(app)?;
@@ -146,7 +198,12 @@ impl Registry {
         order: Order,
         nonce: Option<String>,
     ) -> Result<Outcome, Refusal> {
-        self.machine(app, id)?;
+        let record = self.machine(app, id)?;
+        // Destruction is promised to whoever asks for it, and done where the host is heard again.
+        let is_reachable = self.faults.host_status(&record) == HostStatus::Ok;
+        if !is_reachable && !matches!(order, Order::Destroy { .. } | Order::Poke) {
+            return Err(Refusal::deadline_exceeded("the machine's host does not answer"));
+        }
         let orders = self.contents().machines.get(id).map(|handle| handle.orders.clone());
         let orders = orders.ok_or_else(|| Refusal::not_found("machine"))?;
         let (answer, result) = oneshot::channel();

@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use fly::Turnstile;
 use kit::{Chance, Clock, Tasks};
 
 use super::machines::{Runnable, runnable};
-use super::{Contents, Registry};
+use super::{Contents, Registry, VolumeRecord};
+use crate::faults::Faults;
 use crate::layout::{self, Layout};
 use crate::machine::{Actor, Record, blocking};
 use crate::process::{self, Root};
@@ -46,6 +48,10 @@ impl Registry {
             tasks,
             host_env: config.host_env,
             boot_id,
+            faults: Faults::new(config.faults),
+            is_manual: config.is_manual,
+            turnstile: config.keeps_rate_limits.then(Turnstile::default),
+            changing: Mutex::new(()),
             contents: Mutex::new(contents),
             _lock: lock,
         });
@@ -86,6 +92,12 @@ fn read(layout: &Layout) -> Result<Remains, StartError> {
     for id in layout::names(&layout.volumes(), "")? {
         if !id.ends_with(".json") && !contents.volumes.contains_key(&id) {
             remove_left_over(&layout.volume_dir(&id));
+        }
+    }
+    let recorded: BTreeSet<&str> = contents.volumes.values().flat_map(VolumeRecord::snapshot_ids).collect();
+    for id in layout::names(&layout.snapshots(), "")? {
+        if !recorded.contains(id.as_str()) {
+            remove_left_over(&layout.snapshot_dir(&id));
         }
     }
     let mut machines = Vec::new();

@@ -75,9 +75,42 @@ async fn answers_conform_to_the_document() {
     check(&world, "get", "/apps/{app_name}/volumes", &volumes, Value::Null, "200").await;
     check(&world, "get", "/apps/{app_name}/volumes/{volume_id}", &volume, Value::Null, "200").await;
 
+    check(&world, "get", &format!("{route}/versions"), &format!("{machine}/versions"), Value::Null, "200").await;
+    let update = json!({"config": new["config"]});
+    check(&world, "post", route, &machine, update, "200").await;
+    check(&world, "post", route, &machine, json!({"config": []}), "400").await;
+    let of_org = "/orgs/{org_slug}";
+    check(&world, "get", &format!("{of_org}/machines"), "/v1/orgs/personal/machines", Value::Null, "200").await;
+    check(&world, "get", &format!("{of_org}/volumes"), "/v1/orgs/personal/volumes", Value::Null, "200").await;
+
     world.machines.destroy(APP, &id, true).await.expect("destroyed");
     check(&world, "get", route, &machine, Value::Null, "200").await;
     check(&world, "delete", "/apps/{app_name}/volumes/{volume_id}", &volume, Value::Null, "200").await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn answers_about_what_belongs_to_an_app_conform_too() {
+    let world = World::start().await;
+    let volume = world.volume().await.id;
+    let (app, route) = (format!("/v1/apps/{APP}"), "/apps/{app_name}");
+    let (volume, of_volume) = (format!("{app}/volumes/{volume}"), "/apps/{app_name}/volumes/{volume_id}");
+    check(&world, "put", of_volume, &volume, json!({"snapshot_retention": 9}), "200").await;
+    check(&world, "put", &format!("{of_volume}/extend"), &format!("{volume}/extend"), json!({"size_gb": 9}), "200")
+        .await;
+    let (snapshots, of_snapshots) = (format!("{volume}/snapshots"), format!("{of_volume}/snapshots"));
+    assert_eq!(world.http("POST", &snapshots).send().await.expect("answered").status(), 200);
+    check(&world, "get", &of_snapshots, &snapshots, Value::Null, "200").await;
+
+    let (secrets, of_secrets) = (format!("{app}/secrets"), format!("{route}/secrets"));
+    check(&world, "post", &of_secrets, &secrets, json!({"values": {"A": "b"}}), "200").await;
+    check(&world, "get", &of_secrets, &secrets, Value::Null, "200").await;
+    let (addresses, of_addresses) = (format!("{app}/ip_assignments"), format!("{route}/ip_assignments"));
+    check(&world, "post", &of_addresses, &addresses, json!({"type": "v4"}), "200").await;
+    check(&world, "get", &of_addresses, &addresses, Value::Null, "200").await;
+    let asked = json!({"org_slug": "personal", "region": "iad"});
+    check(&world, "post", "/platform/placements", "/v1/platform/placements", asked, "200").await;
+    check(&world, "get", "/platform/regions", "/v1/platform/regions", Value::Null, "200").await;
     world.stop().await;
 }
 

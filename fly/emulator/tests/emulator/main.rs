@@ -3,6 +3,12 @@
 mod api;
 mod conformance;
 mod crash;
+mod documentation;
+mod faults;
 mod lifecycle;
+mod manual;
+mod organizations;
 mod processes;
+mod updates;
+mod volumes;
 mod world;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use emulator::{Config, Emulator};
+use emulator::{Config, Emulator, Script};
 use fly::{
     Init, Machine, MachineConfig, MachineState, Machines, Mount, NewApp, NewMachine, NewVolume, Pace, Restart,
     RestartPolicy, StopConfig, Volume,
@@ -60,6 +60,28 @@ impl World {
         let world = Self::on(Data::new()).await;
         create_app(&world.machines).await;
         world
+    }
+
+    /// The same with another configuration.
+    pub(crate) async fn with(options: impl FnOnce(Config) -> Config) -> Self {
+        let (data, tasks) = (Data::new(), Tasks::new());
+        let config = options(Config::from_vars(data.path().to_owned(), &mut host_vars()));
+        let emulator = start_with(config, &tasks).await.expect("starts");
+        let machines = client(&emulator.url());
+        create_app(&machines).await;
+        Self { data, tasks, emulator, machines }
+    }
+
+    /// With a fault script in TOML.
+    pub(crate) async fn failing(script: &str) -> Self {
+        let faults = Script::from_toml(script).expect("a script");
+        Self::with(|config| Config { faults, ..config }).await
+    }
+
+    /// Sends a held machine on.
+    pub(crate) async fn poke(&self, id: &str) -> Value {
+        let poked = self.http("POST", &format!("/control/machines/{id}/poke")).send().await.expect("answered");
+        poked.json::<Value>().await.expect("JSON")["state"].clone()
     }
 
     /// An emulator on a directory that may have been another's.
@@ -188,6 +210,10 @@ impl Program {
             }
         };
         Self { child, machines: client(&url), url }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     /// What has happened to a machine, newest first.

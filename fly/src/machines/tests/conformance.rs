@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const DOCUMENT: &str = include_str!("../../../spec/machines-openapi.json");
+pub(super) const DOCUMENT: &str = include_str!("../../../spec/machines-openapi.json");
 
 /// The document's schema of that name, closed: a field it does not know is an error.
 fn validator(schema: &str) -> jsonschema::Validator {

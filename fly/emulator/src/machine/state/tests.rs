@@ -36,7 +36,7 @@ fn an_end_by_itself_goes_by_the_verdict() {
 
 #[test]
 fn what_is_not_stopped_is_not_destroyed_without_force() {
-    for state in [Starting, Started, Stopping, Suspending, Restarting] {
+    for state in [Starting, Started, Stopping, Suspending, Restarting, Replacing] {
         let event = Destroy { force: false };
         assert_eq!(step(state, event), Err(Illegal { state, event }));
         check(state, Destroy { force: true }, Destroying, &[Kill, Remove]);
@@ -45,9 +45,33 @@ fn what_is_not_stopped_is_not_destroyed_without_force() {
 
 #[test]
 fn a_start_waits_for_what_is_still_going_on() {
-    for state in [Created, Stopping, Suspending, Restarting, Destroying, Destroyed] {
+    for state in [Created, Stopping, Suspending, Restarting, Replacing, Failed, Destroying, Destroyed] {
         assert_eq!(step(state, Start), Err(Illegal { state, event: Start }));
     }
+}
+
+#[test]
+fn another_configuration_is_started_with_unless_that_is_skipped() {
+    let launched = Replace { launch: true };
+    check(Started, launched, Replacing, &[AskToStop]);
+    check(Replacing, InitEnded(Verdict::Stay), Starting, &[DropRoot, Boot]);
+    check(Replacing, StopOverdue, Starting, &[Kill, DropRoot, Boot]);
+    check(Suspended, launched, Starting, &[Kill, DropRoot, Boot]);
+    check(Stopped, launched, Starting, &[Boot]);
+    let skipped = Replace { launch: false };
+    check(Started, skipped, Stopping, &[AskToStop]);
+    check(Suspended, skipped, Stopped, &[Kill, DropRoot]);
+    check(Stopped, skipped, Stopped, &[]);
+}
+
+#[test]
+fn a_failed_boot_is_overcome_by_an_update_a_restart_or_destruction_only() {
+    check(Starting, BootFailed, Failed, &[DropRoot]);
+    assert_eq!(step(Failed, Start), Err(Illegal { state: Failed, event: Start }));
+    check(Failed, Restart, Starting, &[Boot]);
+    check(Failed, Replace { launch: true }, Starting, &[Boot]);
+    check(Failed, Destroy { force: false }, Destroying, &[Kill, Remove]);
+    check(Failed, Recovered(Found::Gone(Verdict::Stay)), Failed, &[Kill, DropRoot]);
 }
 
 #[test]
@@ -72,6 +96,8 @@ fn events() -> impl Strategy<Value = Event> {
     prop_oneof![
         prop_oneof![Just(Launch), Just(Start), Just(Suspend), Just(Stop), Just(Restart), Just(Shutdown)],
         any::<bool>().prop_map(|force| Destroy { force }),
+        any::<bool>().prop_map(|launch| Replace { launch }),
+        Just(BootFailed),
         prop_oneof![Just(Up), Just(Frozen), Just(FreezeFailed), Just(StopOverdue), Just(RestartDue), Just(Removed)],
         verdict.clone().prop_map(InitEnded),
         verdict.prop_map(|verdict| Recovered(Found::Gone(verdict))),
@@ -88,11 +114,12 @@ proptest! {
             if state == Destroyed {
                 prop_assert_eq!(next, Destroyed);
             }
-            if next == Stopped && state != Stopped {
+            // A failed boot has dropped it already.
+            if next == Stopped && !matches!(state, Stopped | Failed) {
                 prop_assert!(effects.contains(&DropRoot));
             }
             // What could still have processes gives no root away before they have ended.
-            if effects.contains(&DropRoot) && !matches!(event, InitEnded(_) | Recovered(Found::Gone(_))) {
+            if effects.contains(&DropRoot) && !matches!(event, InitEnded(_) | BootFailed | Recovered(Found::Gone(_))) {
                 prop_assert!(effects.contains(&Kill));
             }
             // Where something is on its way, an effect will say how it went.

@@ -1,0 +1,25 @@
+//! `/control`: for tests, and no part of Fly's API.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::Emulated;
+use crate::Script;
+use crate::machine::Order;
+use crate::refusal::Refusal;
+
+/// Takes another fault script, in TOML, from its beginning.
+pub(super) async fn replace_faults(State(registry): Emulated, script: String) -> Result<StatusCode, Refusal> {
+    let script = Script::from_toml(&script).map_err(|error| Refusal::malformed(error.to_string()))?;
+    registry.faults.replace(script);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Sends a held machine on, and tells the state that it is in then.
+pub(super) async fn poke(State(registry): Emulated, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
+    let app = registry.app_of(&id)?;
+    let outcome = registry.order(&app, &id, Order::Poke, None).await?;
+    Ok(Json(json!({ "state": outcome.record.state.as_str() })))
+}

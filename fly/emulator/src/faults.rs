@@ -1,0 +1,132 @@
+//! Failures on purpose: which calls and which machines a script lets fail, and how.
+//!
+//! It promises: the same script, seed and order of calls give the same failures;
+//! without a script nothing fails. It answers what to do and does nothing itself.
+
+mod documented;
+mod pattern;
+mod script;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fly::{Action, HostStatus};
+use kit::Chance;
+
+pub use script::{BadScript, Script};
+
+pub(crate) use script::{CallEffect, Moment};
+
+use crate::machine::{Record, State};
+use script::{Conditions, MachineEffect};
+
+/// A call that may fail.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub(crate) action: Action,
+    pub(crate) app: &'a str,
+    /// The ids and names of the machine or volume that it is about.
+    pub(crate) targets: &'a [String],
+}
+
+/// A script, and how far it has come.
+pub(crate) struct Faults(Mutex<Progress>);
+
+struct Progress {
+    script: Script,
+    chance: Chance,
+    /// For each rule of calls and then of machines.
+    counts: Vec<Count>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
+    /// How often all but chance and counts were right for the rule.
+    seen: u64,
+    /// How often it let something fail.
+    fired: u64,
+}
+
+impl Faults {
+    pub(crate) fn new(script: Script) -> Self {
+        Self(Mutex::new(Progress::new(script)))
+    }
+
+    /// Another script, from its beginning.
+    pub(crate) fn replace(&self, script: Script) {
+        *self.progress() = Progress::new(script);
+    }
+
+    /// How a call is to fail: by the first rule that is for it.
+    pub(crate) fn of_call(&self, call: Call<'_>) -> Option<CallEffect> {
+        let mut progress = self.progress();
+        let Progress { script, chance, counts } = &mut *progress;
+        script.calls.iter().zip(counts).find_map(|(rule, count)| {
+            let is_asked = rule.action.is_none_or(|action| action == call.action);
+            let is_for_it = is_asked && rule.when.matches(call.app, call.targets);
+            (is_for_it && count.fires(&rule.when, chance)).then(|| rule.effect.clone())
+        })
+    }
+
+    /// Whether a machine sticks in a state that it has just come into.
+    pub(crate) fn sticks(&self, record: &Record, state: State) -> bool {
+        self.happens(record, |effect| *effect == MachineEffect::StickIn(state))
+    }
+
+    /// Whether a machine fails to boot.
+    pub(crate) fn fails_to_boot(&self, record: &Record) -> bool {
+        self.happens(record, |effect| *effect == MachineEffect::FailToBoot)
+    }
+
+    /// Whether a machine's memory is lost when it is resumed.
+    pub(crate) fn loses_snapshot(&self, record: &Record) -> bool {
+        self.happens(record, |effect| *effect == MachineEffect::LoseSnapshot)
+    }
+
+    /// Whether a machine's host answers; looking counts nothing.
+    pub(crate) fn host_status(&self, record: &Record) -> HostStatus {
+        let targets = targets(record);
+        let of_host = |rule: &script::MachineRule| match rule.effect {
+            MachineEffect::Host(status) if rule.when.matches(&record.app, &targets) => Some(status),
+            _ => None,
+        };
+        self.progress().script.machines.iter().find_map(of_host).unwrap_or_default()
+    }
+
+    fn happens(&self, record: &Record, is_asked: impl Fn(&MachineEffect) -> bool) -> bool {
+        let mut progress = self.progress();
+        let Progress { script, chance, counts } = &mut *progress;
+        let targets = targets(record);
+        script.machines.iter().zip(&mut counts[script.calls.len()..]).any(|(rule, count)| {
+            let is_for_it = is_asked(&rule.effect) && rule.when.matches(&record.app, &targets);
+            is_for_it && count.fires(&rule.when, chance)
+        })
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Progress {
+    fn new(script: Script) -> Self {
+        let counts = vec![Count::default(); script.calls.len() + script.machines.len()];
+        Self { chance: Chance::seeded(script.seed), counts, script }
+    }
+}
+
+impl Count {
+    /// Counts that a rule was right, and says whether it lets fail this time.
+    fn fires(&mut self, conditions: &Conditions, chance: &Chance) -> bool {
+        self.seen += 1;
+        let is_due = conditions.are_due(self.seen, self.fired, chance);
+        self.fired += u64::from(is_due);
+        is_due
+    }
+}
+
+fn targets(record: &Record) -> [String; 2] {
+    [record.id.clone(), record.name.clone()]
+}
+
+#[cfg(test)]
+mod tests;

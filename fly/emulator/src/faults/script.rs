@@ -1,0 +1,220 @@
+//! Pure: what a fault script may say, and what is wrong with one that says
+//! something else.
+
+use std::time::Duration;
+
+use fly::{Action, HostStatus};
+use kit::Chance;
+use serde::Deserialize;
+
+use super::documented::Documented;
+use super::pattern::Pattern;
+use crate::machine::State;
+use crate::refusal::Refusal;
+
+/// A longer delay than any client of ours waits.
+const LONGEST_DELAY_MS: u64 = 600_000;
+/// A probability has so many steps.
+const CHANCES: u64 = 1 << 32;
+
+/// A script, as it is written.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Script {
+    /// What chance goes by.
+    #[serde(default)]
+    pub(super) seed: u64,
+    /// Calls that fail; the first rule that is for a call decides.
+    #[serde(default, rename = "call")]
+    pub(super) calls: Vec<CallRule>,
+    /// What goes wrong with machines.
+    #[serde(default, rename = "machine")]
+    pub(super) machines: Vec<MachineRule>,
+}
+
+/// Which calls fail, and how.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CallRule {
+    /// Any when absent.
+    pub(super) action: Option<Action>,
+    #[serde(default)]
+    pub(super) when: Conditions,
+    pub(super) effect: CallEffect,
+}
+
+/// Which machines go wrong, and how.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MachineRule {
+    #[serde(default)]
+    pub(super) when: Conditions,
+    pub(super) effect: MachineEffect,
+}
+
+/// When a rule is for something, and when it then lets it fail; always, when nothing is said.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Conditions {
+    app: Option<Pattern>,
+    /// A machine's or volume's id or name.
+    target: Option<Pattern>,
+    /// Only these of all that the rule is for, counted from 1.
+    nth: Option<Vec<u64>>,
+    /// At most so often.
+    times: Option<u64>,
+    /// With this probability.
+    chance: Option<f64>,
+}
+
+/// How a call fails.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CallEffect {
+    /// One of Fly's known failures.
+    Failure(Documented),
+    /// Any answer.
+    Answer(Answer),
+    /// It is carried out so much later.
+    DelayMs(u64),
+    /// No answer comes.
+    Drop(Moment),
+}
+
+/// When the connection breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Moment {
+    /// Nothing was done.
+    Before,
+    /// It was done, and nobody learns of it.
+    After,
+}
+
+/// An answer in place of the real one.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Answer {
+    status: u16,
+    error: String,
+    /// The word for programs, `status` in the body.
+    #[serde(default)]
+    code: Option<String>,
+}
+
+impl Answer {
+    pub(crate) fn refusal(self) -> Refusal {
+        Refusal { word: self.code, ..Refusal::new(self.status, self.error) }
+    }
+}
+
+/// What goes wrong with a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum MachineEffect {
+    /// It comes into this state and does not get further.
+    StickIn(State),
+    /// Its boot fails.
+    FailToBoot,
+    /// What it had in memory is lost when it is resumed.
+    LoseSnapshot,
+    /// Its host does not answer.
+    Host(HostStatus),
+}
+
+/// A script cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadScript(String);
+
+impl Script {
+    /// Reads a script in TOML.
+    pub fn from_toml(text: &str) -> Result<Self, BadScript> {
+        toml::from_str(text).map_err(|error| BadScript(error.to_string())).and_then(Self::checked)
+    }
+
+    /// Reads a script in JSON, with the same fields.
+    pub fn from_json(text: &str) -> Result<Self, BadScript> {
+        serde_json::from_str(text).map_err(|error| BadScript(error.to_string())).and_then(Self::checked)
+    }
+
+    fn checked(self) -> Result<Self, BadScript> {
+        for (index, CallRule { when, effect, .. }) in self.calls.iter().enumerate() {
+            let place = format!("call[{index}]");
+            when.check(&place)?;
+            check_call_effect(effect, &place)?;
+        }
+        for (index, MachineRule { when, effect }) in self.machines.iter().enumerate() {
+            let place = format!("machine[{index}]");
+            when.check(&place)?;
+            check_machine_effect(effect, when, &place)?;
+        }
+        Ok(self)
+    }
+}
+
+fn check_call_effect(effect: &CallEffect, place: &str) -> Result<(), BadScript> {
+    match effect {
+        CallEffect::Answer(Answer { status, .. }) if !(400..=599).contains(status) => {
+            Err(BadScript(format!("{place}.effect.answer.status: {status} is no refusal; take 400 to 599")))
+        }
+        CallEffect::DelayMs(delay) if !(1..=LONGEST_DELAY_MS).contains(delay) => {
+            Err(BadScript(format!("{place}.effect.delay_ms: take 1 to {LONGEST_DELAY_MS}")))
+        }
+        CallEffect::Failure(_) | CallEffect::Answer(_) | CallEffect::DelayMs(_) | CallEffect::Drop(_) => Ok(()),
+    }
+}
+
+fn check_machine_effect(effect: &MachineEffect, when: &Conditions, place: &str) -> Result<(), BadScript> {
+    match effect {
+        MachineEffect::StickIn(state) if state.is_settled() => Err(BadScript(format!(
+            "{place}.effect.stick_in: a machine stays in {:?} anyhow; take starting, stopping, suspending, restarting, \
+             replacing or destroying",
+            state.as_str()
+        ))),
+        MachineEffect::Host(_) if when.nth.is_some() || when.times.is_some() || when.chance.is_some() => Err(
+            BadScript(format!("{place}.effect.host: a host is counted by no calls; leave out nth, times and chance")),
+        ),
+        MachineEffect::StickIn(_)
+        | MachineEffect::FailToBoot
+        | MachineEffect::LoseSnapshot
+        | MachineEffect::Host(_) => Ok(()),
+    }
+}
+
+impl Conditions {
+    fn check(&self, place: &str) -> Result<(), BadScript> {
+        if self.nth.as_ref().is_some_and(|nth| nth.is_empty() || nth.contains(&0)) {
+            return Err(BadScript(format!("{place}.when.nth: name at least one, counted from 1")));
+        }
+        if self.times == Some(0) {
+            return Err(BadScript(format!("{place}.when.times: take at least 1")));
+        }
+        if self.chance.is_some_and(|chance| !(0.0..=1.0).contains(&chance)) {
+            return Err(BadScript(format!("{place}.when.chance: take 0 to 1")));
+        }
+        Ok(())
+    }
+
+    pub(super) fn matches(&self, app: &str, targets: &[String]) -> bool {
+        self.app.as_ref().is_none_or(|pattern| pattern.matches(app))
+            && self.target.as_ref().is_none_or(|pattern| targets.iter().any(|target| pattern.matches(target)))
+    }
+
+    /// Whether it lets fail what is the `seen`th of its kind, when it let fail `fired` before.
+    pub(super) fn are_due(&self, seen: u64, fired: u64, chance: &Chance) -> bool {
+        self.nth.as_ref().is_none_or(|nth| nth.contains(&seen))
+            && self.times.is_none_or(|times| fired < times)
+            && self.chance.is_none_or(|odds| (chance.below(CHANCES) as f64) < odds * CHANCES as f64)
+    }
+}
+
+impl CallEffect {
+    /// How long a call is kept waiting.
+    pub(crate) const fn delay(&self) -> Option<Duration> {
+        match self {
+            Self::DelayMs(delay) => Some(Duration::from_millis(*delay)),
+            Self::Failure(_) | Self::Answer(_) | Self::Drop(_) => None,
+        }
+    }
+}
