@@ -32,6 +32,8 @@ pub(crate) use versions::{Plan, migrate};
 
 /// The schema version from which on events are chained.
 const CHAINED: u32 = 2;
+/// The schema version from which on tasks are indexed in runs.
+const INDEXED_IN_RUNS: u32 = 3;
 /// Steps of SQLite's machine between two looks at whether to stop; a few milliseconds.
 const STEPS_BETWEEN_LOOKS: i32 = 100_000;
 
@@ -119,6 +121,19 @@ impl Database {
     /// The log of a store's data directory.
     fn of_store(data: &Path, watch: &Watch<'_>) -> Result<Self, Error> {
         Self::open(&data.join(DATABASE), watch)
+    }
+
+    /// Sees to it that everything read so far is on disk: a running store may not have come to
+    /// sync it, and what is told of here must not be taken back by a power cut.
+    fn settle(&self) -> Result<(), Error> {
+        let mut path = self.path.clone().into_os_string();
+        path.push("-wal");
+        match fs::File::open(&path).and_then(|journal| journal.sync_data()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::Read { path: path.into(), source: error.into() })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn failed(&self, error: rusqlite::Error) -> Error {

@@ -201,6 +201,8 @@ pub async fn start(
     let (log, mut writer) = opening.await.expect("opening a database does not panic")?;
     if config.is_replicated {
         writer.leave_journal().map_err(|source| OpenError::Database { path: config.data.clone(), source })?;
+    } else if let Err(error) = writer.fold_in() {
+        tracing::warn!(%error, "the event journal cannot be folded into the database; it waits for room");
     }
     let volume = Arc::new(Volume::new(config.data.clone(), config.marks));
     let writer_end = start_writer(writer).map_err(StartError::Thread)?;

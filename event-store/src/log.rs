@@ -10,7 +10,7 @@ mod followed;
 #[cfg(feature = "jetstream")]
 mod known;
 mod own;
-mod postings;
+pub(crate) mod postings;
 mod reader;
 pub(crate) mod schema;
 mod survey;
@@ -144,6 +144,8 @@ impl Log {
         let database = open_to_sync(&path).map_err(unwritable)?;
         // A rollback journal of before, were it to come back after a power cut, would undo everything.
         kit::files::sync_directory(directory).map_err(unwritable)?;
+        // What an earlier process committed and did not come to sync is about to be shown.
+        journal.sync_data().map_err(unwritable)?;
         let followed = Arc::new(Followed::default());
         let files = Files { connection, for_checkpoints, database, journal, lock };
         let (writer, head) = Writer::new(files, queue, followed.clone(), postings).map_err(failed)?;

@@ -146,6 +146,11 @@ pub(crate) async fn watch(volume: Arc<Volume>, log: Log, engine: Engine, clock: 
             Ok(stats) => {
                 show(&stats);
                 recorded = record(&stats, recorded, &engine, &clock).await;
+                if stats.level != VolumeLevel::Ample {
+                    // Nothing else may be written that would have the journal give its room back. Its
+                    // answer is in the next look.
+                    log.probe().await.ok();
+                }
             }
             Err(error) => tracing::warn!(%error, "the volume of the event log cannot be looked at"),
         }

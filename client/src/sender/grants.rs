@@ -95,9 +95,8 @@ impl Grants {
             return Ok(());
         }
         let text: String = book.known.iter().map(Known::line).collect();
-        let beside = self.file.with_extension("new");
-        fs::write(&beside, text)?;
-        fs::rename(&beside, &self.file)?;
+        // On disk before anything is spooled that needs it, as a flush promises.
+        kit::files::replace(&self.file, text.as_bytes(), 0o600)?;
         book.is_saved = true;
         Ok(())
     }

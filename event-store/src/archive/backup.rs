@@ -51,6 +51,7 @@ fn copy_pages(source: &Database, partial: &Partial, watch: &Watch<'_>) -> Result
     // Held until the end: without it, every write of the store would have the copy begin again.
     let snapshot = source.connection.unchecked_transaction().map_err(failed)?;
     snapshot.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(failed)?;
+    source.settle()?;
     let mut target = Connection::open(partial.path()).map_err(failed)?;
     // Nobody relies on the file before it is synced as a whole.
     target.pragma_update(None, "synchronous", false).map_err(failed)?;

@@ -60,6 +60,7 @@ pub(crate) fn export(
     let sql = "SELECT coalesce(min(seq), 1) - 1, coalesce(max(seq), 0) FROM events";
     let (start, newest): (u64, u64) =
         database.connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
+    database.settle()?;
     let mut statement = database.connection.prepare(&query(selected)).map_err(failed)?;
     let task = selected.task.map(|task| task.uuid().into_bytes());
     let (since, until) =

@@ -10,8 +10,8 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, Row as Found};
 use serde::Serialize;
 
-use super::{CHAINED, Database, Error, Stage, Watch, is_damage};
-use crate::log::{COLUMNS, Digest, Head, Link, Row};
+use super::{CHAINED, Database, Error, INDEXED_IN_RUNS, Stage, Watch, is_damage};
+use crate::log::{COLUMNS, Digest, Head, Link, Row, postings};
 
 /// Events read on one snapshot: long ones would keep a running store from folding its journal.
 const WINDOW: u32 = 10_000;
@@ -139,13 +139,19 @@ fn inspect(database: &Database, wanted: &Wanted, watch: &Watch<'_>) -> Result<Re
     // A page that cannot be read ends the walk when it comes to it.
     let newest = connection.query_row("SELECT max(seq) FROM events", [], |row| row.get::<_, Option<u64>>(0));
     let newest = newest.unwrap_or_default().unwrap_or(i64::MAX as u64);
+    database.settle()?;
     while !walk.is_over {
         watch.tell(Stage::Verifying, walk.at.seq, newest)?;
         walk.window(connection, newest).map_err(|error| database.failed(error))?;
     }
     if walk.damage.is_none() && wanted.with_pages {
         watch.tell(Stage::CheckingPages, 0, 0)?;
-        let faults = faults(connection).map_err(|error| database.failed(error))?;
+        let mut faults = faults(connection).map_err(|error| database.failed(error))?;
+        if faults.is_empty() && found >= INDEXED_IN_RUNS {
+            // One snapshot, behind which a store beside this may write on.
+            let snapshot = connection.unchecked_transaction().map_err(|error| database.failed(error))?;
+            faults = postings::faults(&snapshot, walk.at.seq).map_err(|error| database.failed(error))?;
+        }
         walk.damage = (!faults.is_empty()).then_some(Damage::Structure { faults });
     }
     Ok(Report { events: walk.events, head: walk.at, damage: walk.damage })

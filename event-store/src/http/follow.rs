@@ -27,7 +27,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 const GATHER: Duration = Duration::from_millis(2);
 /// What one follower is handed at a time.
 const CHUNK_EVENTS: usize = 256;
-const CHUNK_BYTES: usize = 256 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 
 pub(super) fn stream(store: Store, task: Option<TaskId>, filter: Filter, after: u64) -> Result<Response, Refusal> {
     let place = store.followers.clone().try_acquire_owned();

@@ -16,7 +16,7 @@ use crate::log::{Filter, Row, Selection};
 const LIMIT_DEFAULT: usize = 1_000;
 const LIMIT_MAX: usize = 10_000;
 /// A page ends early rather than be larger than this by more than one event.
-const PAGE_BYTES: usize = 8 * 1024 * 1024;
+const PAGE_BYTES: usize = 2 * 1024 * 1024;
 
 pub(super) async fn feed(State(store): State<Store>, uri: Uri, headers: HeaderMap) -> Result<Response, Refusal> {
     store.keys.may_read(&headers, target(&uri))?;

@@ -15,7 +15,7 @@ use std::sync::{Arc, mpsc};
 use rusqlite::Connection;
 
 /// Bytes of events after which the journal is folded in.
-const EVERY_BYTES: usize = 1024 * 1024;
+pub(super) const EVERY_BYTES: usize = 1024 * 1024;
 /// Pages of journal beyond which it should begin anew: 32 MiB.
 const JOURNAL_PAGES: u64 = 8_192;
 /// Pages that the writer may be asked to copy and to sync; it takes about a millisecond.
@@ -90,7 +90,7 @@ impl Checkpointer {
             if journal.pages < JOURNAL_PAGES {
                 return Ok(false);
             }
-            if journal.pages - copied <= LEFT_PAGES {
+            if journal.pages.saturating_sub(copied) <= LEFT_PAGES {
                 break;
             }
             copied = journal.copied;

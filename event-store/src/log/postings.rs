@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
 use rusqlite::types::FromSqlError;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 use wire::id::TaskId;
 
@@ -109,6 +109,23 @@ impl Postings {
             && self.of(*task).first() != Some(oldest)
         {
             self.since.pop_front();
+        }
+    }
+
+    /// Forgets the places of events that were deleted.
+    pub(super) fn forget(&mut self, through: u64) {
+        if through > 0 {
+            self.tasks.retain(|_, places| {
+                places.retain(|place| *place > through);
+                !places.is_empty()
+            });
+            let tasks = &self.tasks;
+            let oldest = |task: &TaskId| tasks.get(task).and_then(|places| places.first()).copied();
+            let mut since: Vec<_> =
+                self.since.iter().filter_map(|(_, task)| oldest(task).map(|oldest| (oldest, *task))).collect();
+            since.sort_unstable_by_key(|(oldest, _)| *oldest);
+            since.dedup();
+            self.since = since.into();
         }
     }
 
@@ -209,6 +226,41 @@ pub(super) fn index_all(connection: &Connection) -> rusqlite::Result<()> {
         let Some((task, place)) = next else { return Ok(()) };
         run = Some(Run { task, places: vec![place] });
     }
+}
+
+/// What is wrong with the runs of a log whose newest event is at `newest`: a place that is no
+/// event of its task, or an event that no run and no young place stands for.
+pub(crate) fn faults(connection: &Connection, newest: u64) -> rusqlite::Result<Vec<String>> {
+    const RUNS: &str = "SELECT task_id, last, places FROM runs ORDER BY task_id, last";
+    const TASK: &str = "SELECT task_id FROM events WHERE seq = ?1";
+    const COUNT: &str = "SELECT count(*) FROM events WHERE task_id IS NOT NULL AND seq <= ?1";
+    const START: &str = "SELECT coalesce((SELECT seq FROM start), 0)";
+    let start: u64 = connection.query_row(START, [], |row| row.get(0))?;
+    let (mut runs, mut task_of) = (connection.prepare(RUNS)?, connection.prepare(TASK)?);
+    let mut rows = runs.query([])?;
+    let (mut known, mut before) = (0, (Vec::new(), 0));
+    while let Some(row) = rows.next()? {
+        let (task, last): (Vec<u8>, u64) = (row.get(0)?, row.get(1)?);
+        let fault = format!("the task index is wrong in the run that ends at event {last}");
+        let Ok(places) = unpack(row.get_ref(2)?.as_blob()?) else { return Ok(vec![fault]) };
+        let mut after = if before.0 == task { before.1 } else { 0 };
+        for place in places.iter().copied().filter(|place| *place > start && *place <= newest) {
+            let found = task_of.query_row([place], |row| row.get::<_, Option<Vec<u8>>>(0)).optional()?;
+            if place <= after || found.flatten().as_ref() != Some(&task) {
+                return Ok(vec![fault]);
+            }
+            after = place;
+            known += 1;
+        }
+        if places.last() != Some(&last) {
+            return Ok(vec![fault]);
+        }
+        before = (task, last);
+    }
+    let events: u64 = connection.query_row(COUNT, [newest], |row| row.get(0))?;
+    let young: usize = Postings::load(connection, newest)?.tasks.values().map(Vec::len).sum();
+    let missing = events.saturating_sub(known + young as u64);
+    Ok((missing > 0).then(|| format!("the task index lacks {missing} events")).into_iter().collect())
 }
 
 pub(super) const ADD_RUN: &str = "INSERT INTO runs (task_id, last, places) VALUES (?1, ?2, ?3)";

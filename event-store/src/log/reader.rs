@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
+use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, params};
 use tokio::sync::Semaphore;
 use wire::id::TaskId;
@@ -60,14 +61,14 @@ pub(crate) struct ReadError(#[source] rusqlite::Error);
 /// A few connections, each lent to one read at a time.
 pub(super) struct Readers {
     idle: Mutex<Vec<Connection>>,
-    free: Semaphore,
+    free: Arc<Semaphore>,
     postings: Arc<Mutex<Postings>>,
 }
 
 impl Readers {
     pub(super) fn open(path: &Path, count: usize, postings: Arc<Mutex<Postings>>) -> rusqlite::Result<Self> {
         let idle = (0..count).map(|_| open(path)).collect::<Result<_, _>>()?;
-        Ok(Self { idle: Mutex::new(idle), free: Semaphore::new(count), postings })
+        Ok(Self { idle: Mutex::new(idle), free: Arc::new(Semaphore::new(count)), postings })
     }
 
     /// Nothing beyond `newest` is read, were it there.
@@ -91,12 +92,14 @@ impl Readers {
         self: &Arc<Self>,
         question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, ReadError> {
-        let _free = self.free.acquire().await.expect("the readers are never closed");
+        let free = self.free.clone().acquire_owned().await.expect("the readers are never closed");
         let readers = self.clone();
         let reading = tokio::task::spawn_blocking(move || {
             let connection = readers.take();
             let answer = question(&connection);
             readers.give_back(connection);
+            // Not before: whoever asked may have gone long since.
+            drop(free);
             answer
         });
         reading.await.expect("a read does not panic").map_err(ReadError)
@@ -179,9 +182,11 @@ fn of_task(
             after = *place;
             // One that is gone was deleted as too old.
             let mut rows = events.query([place])?;
-            if let Some(row) = rows.next()?
-                && gathering.take(row)?
-            {
+            let Some(row) = rows.next()? else { continue };
+            if row.get_ref(3)?.as_blob_or_null()? != Some(task.uuid().as_bytes()) {
+                return Err(FromSqlError::Other("the task index names an event of another task".into()).into());
+            }
+            if gathering.take(row)? {
                 return Ok(true);
             }
         }

@@ -254,3 +254,61 @@ fn a_data_directory_that_cannot_be_written_is_named() {
     let Err(error) = Log::open(&file.join("data"), now()) else { panic!("opened below a file") };
     assert!(error.to_string().starts_with("cannot write to the data directory"), "{error}");
 }
+
+#[tokio::test]
+async fn readers_who_leave_take_no_connection_with_them() {
+    let directory = TempDir::new().unwrap();
+    let (log, writer) = open(&directory);
+    thread::spawn(move || writer.run());
+    log.append(batch((0..10).map(event))).await.expect("stores");
+    for _ in 0..10 {
+        let mut reads: Vec<_> = (0..READERS).map(|_| Box::pin(stored(&log))).collect();
+        // Begun, and given up.
+        reads.iter_mut().for_each(|read| drop(read.now_or_never()));
+        drop(reads);
+        assert_eq!(stored(&log).await.len(), 10);
+    }
+}
+
+#[test]
+fn the_engine_has_no_known_fault_in_its_journal() {
+    // Up to 3.51.2 two who fold the journal in and one who writes could damage a database.
+    assert!(rusqlite::version_number() >= 3_051_003, "{}", rusqlite::version());
+}
+
+#[tokio::test]
+async fn deleted_events_are_forgotten_by_the_task_index() {
+    let directory = TempDir::new().unwrap();
+    let (log, writer) = open(&directory);
+    thread::spawn(move || writer.run());
+    log.append(batch((0..10).map(event))).await.expect("stores");
+    let link = log.link(7).await.expect("reads").expect("is there");
+    let record = PrunedPayload { first: 1, last: 7, link: wire::event::Link(*link.as_bytes()) };
+    log.prune(&record, now()).await.expect("prunes");
+    let task = Some(TaskId::mint(now(), [1; 10]));
+    let selection = Selection { task, filter: Filter::default(), after: 0, limit: 100, bytes: usize::MAX };
+    let page = log.read(selection, |out, _| out.push(b'.')).await.expect("reads");
+    assert_eq!(page.bytes, b"...");
+    let database = Connection::open(directory.path().join(DATABASE)).unwrap();
+    assert_eq!(postings::faults(&database, log.head().seq).unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_index_that_lacks_an_event_or_names_another_tasks_is_found() {
+    let directory = TempDir::new().unwrap();
+    let (log, writer) = open(&directory);
+    thread::spawn(move || writer.run());
+    log.append(batch((0..100).map(event))).await.expect("stores");
+    let database = Connection::open(directory.path().join(DATABASE)).unwrap();
+    let faults = || postings::faults(&database, 100).unwrap();
+    assert_eq!(faults(), Vec::<String>::new());
+    database.execute("UPDATE events SET task_id = zeroblob(16) WHERE seq = 50", []).unwrap();
+    assert_eq!(faults(), ["the task index is wrong in the run that ends at event 100"]);
+    database
+        .execute("UPDATE events SET task_id = (SELECT task_id FROM events WHERE seq = 1) WHERE seq = 50", [])
+        .unwrap();
+    let places: Vec<u64> = (1..=100).filter(|place| *place != 60).collect();
+    let run = postings::Run { task: TaskId::mint(now(), [1; 10]), places };
+    database.execute("UPDATE runs SET places = ?1", [run.packed()]).unwrap();
+    assert_eq!(faults(), ["the task index lacks 1 events"]);
+}

@@ -128,6 +128,12 @@ impl Writer {
         Ok((writer, commits))
     }
 
+    /// Folds in what an earlier process left in the journal. Were it there only because the system
+    /// has not noticed that it could not write it, this would.
+    pub(crate) fn fold_in(&self) -> rusqlite::Result<()> {
+        checkpoint::fold(&self.connection).map(drop)
+    }
+
     /// Leaves folding the journal into the database to Litestream, which must have copied it away before.
     pub(crate) fn leave_journal(&mut self) -> rusqlite::Result<()> {
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -201,7 +207,8 @@ impl Committer<'_> {
                 self.jobs.close();
             }
             let group = self.write(&mut statements, &mut jobs, group);
-            if self.complete(group).is_err() {
+            // Where even taking back fails, only a new connection helps: a restart.
+            if self.complete(group).is_err() || !self.connection.is_autocommit() {
                 break;
             }
             if self.progress.should_finish()
@@ -251,12 +258,14 @@ impl Committer<'_> {
     fn commit(&self, statements: &mut Statements<'_>, jobs: &[Job]) -> rusqlite::Result<(Head, Vec<Answer>)> {
         let mut head = self.head;
         let mut answers = Vec::with_capacity(jobs.len());
+        let mut pruned = 0;
         statements.begin.execute([])?;
         let done = jobs.iter().try_for_each(|job| {
             answers.push(match &job.work {
                 Work::Append(batch) => statements.append(batch, &mut head)?,
                 Work::Prune { through, record } => {
                     prune(self.connection, *through)?;
+                    pruned = pruned.max(*through);
                     statements.append(record, &mut head)?
                 }
                 Work::Probe => self.connection.execute_batch(PROBE).map(|()| Ok(Vec::new()))?,
@@ -267,7 +276,9 @@ impl Committer<'_> {
         let indexed = done.and_then(|()| statements.index(&self.postings, head));
         match indexed.and_then(|change| statements.commit.execute([]).map(|_| change)) {
             Ok(change) => {
-                postings::lock(&self.postings).apply(change);
+                let mut postings = postings::lock(&self.postings);
+                postings.apply(change);
+                postings.forget(pruned);
                 Ok((head, answers))
             }
             Err(error) => {
@@ -297,7 +308,9 @@ impl Job {
             Work::Append(batch) => batch.bytes(),
             // The pages that it touches, roughly.
             Work::Prune { .. } => 1024 * 1024,
-            Work::Probe | Work::Close => 0,
+            // Rare, and where nothing else is written it is what has the journal folded in.
+            Work::Probe => checkpoint::EVERY_BYTES,
+            Work::Close => 0,
         }
     }
 }

@@ -94,9 +94,9 @@ async fn a_disk_that_fills_up_in_the_middle_of_a_batch_keeps_nothing_of_it_and_r
     let world = World::start_as(Config { data: disk.file("data"), marks: marks(0, 0), ..config(&disk.0) }).await;
     let (taken, refused) = until_refused(&world.store, 0, 100).await;
     assert_eq!((refused.status(), refused.code()), (Some(507), Some("disk_full")));
-    let page = world.store.feed(0, 10_000).await.expect("reads are served");
-    assert!(page.events.iter().map(|event| event.seq).eq(1..=taken.len() as u64), "nothing of the last batch");
-    assert!(page.events.iter().map(|event| event.id).eq(taken.iter().map(|event| event.id)));
+    let stored = world.everything().await;
+    assert!(stored.iter().map(|event| event.seq).eq(1..=taken.len() as u64), "nothing of the last batch");
+    assert!(stored.iter().map(|event| event.id).eq(taken.iter().map(|event| event.id)));
     assert_whole(&disk.file("data"));
     disk.remount("size=64m").await;
     // The same events again, as a sender would: all of them are new.
@@ -127,7 +127,7 @@ async fn a_store_on_a_full_disk_can_be_restarted_and_serves_reads() {
     // Not a byte is left, wherever the journal went.
     fs::write(disk.file("others"), vec![0; 7 * 1024 * 1024]).expect_err("it is full");
     let world = World::start_as(config).await;
-    assert_eq!(world.store.feed(0, 10_000).await.expect("reads").events.len(), taken.len());
+    assert_eq!(world.everything().await.len(), taken.len());
     assert_eq!(until_refused(&world.store, 10_000, 100).await.1.status(), Some(507));
     fs::remove_file(disk.file("others")).unwrap();
     disk.remount("size=64m").await;

@@ -198,10 +198,20 @@ impl World {
         (EventStore::new(&self.base, signer), id)
     }
 
+    /// Every event, page by page.
+    pub(super) async fn everything(&self) -> Vec<StoredEvent> {
+        let (mut events, mut after) = (Vec::new(), Some(0));
+        while let Some(behind) = after {
+            let page = self.store.feed(behind, 10_000).await.expect("reads");
+            after = page.next;
+            events.extend(page.events);
+        }
+        events
+    }
+
     /// The numbers in the payloads of everything stored, in order.
     pub(super) async fn stored(&self) -> Vec<u64> {
-        let page = self.store.feed(0, 10_000).await.expect("reads");
-        page.events.iter().map(|event| event.payload.get().parse().expect("a number")).collect()
+        self.everything().await.iter().map(|event| event.payload.get().parse().expect("a number")).collect()
     }
 }
 
