@@ -227,7 +227,7 @@ impl Fields<'_> {
     }
 }
 
-fn uuid(value: ValueRef<'_>) -> rusqlite::Result<Uuid> {
+pub(super) fn uuid(value: ValueRef<'_>) -> rusqlite::Result<Uuid> {
     Ok(Uuid::from_slice(value.as_blob()?).map_err(|error| FromSqlError::Other(Box::new(error)))?)
 }
 

@@ -19,6 +19,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 use wire::id::TaskId;
 
+use super::entry::uuid;
+
 /// The length at which a run goes to disk.
 const RUN: usize = 64;
 /// The most events in one row; one transaction may have far more of a task.
@@ -63,7 +65,7 @@ impl Postings {
         let (mut young, mut last) = (connection.prepare(YOUNG)?, connection.prepare(INDEXED)?);
         let mut rows = young.query([newest.saturating_sub(WINDOW)])?;
         while let Some(row) = rows.next()? {
-            let (id, place): (Uuid, u64) = (uuid(row.get_ref(0)?.as_blob()?)?, row.get(1)?);
+            let (id, place): (Uuid, u64) = (uuid(row.get_ref(0)?)?, row.get(1)?);
             let indexed = match indexed.entry(id.into()) {
                 Entry::Occupied(known) => *known.get(),
                 Entry::Vacant(unknown) => *unknown.insert(last.query_row([id.as_bytes()], |row| row.get(0))?),
@@ -210,7 +212,7 @@ pub(super) fn index_all(connection: &Connection) -> rusqlite::Result<()> {
     let mut run: Option<Run> = None;
     loop {
         let next = match rows.next()? {
-            Some(row) => Some((TaskId::from(uuid(row.get_ref(0)?.as_blob()?)?), row.get(1)?)),
+            Some(row) => Some((TaskId::from(uuid(row.get_ref(0)?)?), row.get(1)?)),
             None => None,
         };
         if let (Some(open), Some((task, place))) = (&mut run, next)
@@ -267,10 +269,6 @@ pub(super) const ADD_RUN: &str = "INSERT INTO runs (task_id, last, places) VALUE
 
 pub(super) fn add_run(add: &mut rusqlite::Statement<'_>, run: &Run) -> rusqlite::Result<()> {
     add.execute(params![run.task.uuid().as_bytes(), run.last(), run.packed()]).map(drop)
-}
-
-fn uuid(bytes: &[u8]) -> rusqlite::Result<Uuid> {
-    Ok(Uuid::from_slice(bytes).map_err(|error| FromSqlError::Other(Box::new(error)))?)
 }
 
 #[cfg(test)]

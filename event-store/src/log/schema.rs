@@ -172,6 +172,10 @@ fn link_all(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     let mut rows = events.query([])?;
     while let Some(row) = rows.next()? {
         let row = Row::read(row)?;
+        if link == Link::START && row.seq > 1 {
+            // The older ones were deleted, and with the chain, what is known of them.
+            transaction.execute("INSERT INTO start VALUES (1, ?1, ?2)", params![row.seq - 1, link.as_bytes()])?;
+        }
         link = link.then(row.digest());
         store.execute(params![row.seq, link.as_bytes()])?;
     }

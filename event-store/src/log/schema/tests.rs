@@ -92,6 +92,17 @@ fn events_of_before_the_chain_are_linked() {
 }
 
 #[test]
+fn a_log_whose_beginning_was_deleted_is_linked_from_where_it_begins() {
+    let mut connection = Connection::open_in_memory().unwrap();
+    migrate(&mut connection, &MIGRATIONS[..1], now()).unwrap();
+    let insert = "INSERT INTO events VALUES (5, ?1, 'test', NULL, NULL, 'tests', 0, 1, '{}')";
+    connection.execute(insert, [[5; 16]]).unwrap();
+    migrate(&mut connection, MIGRATIONS, now()).unwrap();
+    let start: u64 = connection.query_row("SELECT seq FROM start", [], |row| row.get(0)).unwrap();
+    assert_eq!(start, 4);
+}
+
+#[test]
 fn one_tasks_runs_are_found_by_their_key() {
     let mut connection = Connection::open_in_memory().unwrap();
     migrate(&mut connection, MIGRATIONS, now()).unwrap();
