@@ -28,6 +28,7 @@ pub(super) struct Progress {
     written: usize,
     due: mpsc::SyncSender<()>,
     finish: Arc<AtomicBool>,
+    /// Whether somebody else folds the journal into the database.
     leaves_journal: bool,
 }
 
@@ -35,6 +36,10 @@ impl Progress {
     /// Asks for no checkpoint from now on: somebody else makes them.
     pub(super) fn leave_journal(&mut self) {
         self.leaves_journal = true;
+    }
+
+    pub(super) fn leaves_journal(&self) -> bool {
+        self.leaves_journal
     }
 
     /// The writer has committed so many bytes of events.

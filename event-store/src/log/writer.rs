@@ -82,8 +82,6 @@ pub(crate) struct Writer {
     checkpointer: Checkpointer,
     progress: Progress,
     postings: Arc<Mutex<Postings>>,
-    /// Whether somebody else folds the journal into the database.
-    leaves_journal: bool,
     /// SQLite's locks on the database end when a file of it is closed, so this one outlives all
     /// that writes.
     database: File,
@@ -113,18 +111,7 @@ impl Writer {
         let (durable, commits) = watch::channel(head);
         let syncer = Syncer { journal, head: durable, followed };
         let (checkpointer, progress) = Checkpointer::new(for_checkpoints);
-        let writer = Self {
-            connection,
-            jobs,
-            head,
-            syncer,
-            checkpointer,
-            progress,
-            postings,
-            leaves_journal: false,
-            database,
-            _lock: lock,
-        };
+        let writer = Self { connection, jobs, head, syncer, checkpointer, progress, postings, database, _lock: lock };
         Ok((writer, commits))
     }
 
@@ -138,13 +125,13 @@ impl Writer {
     pub(crate) fn leave_journal(&mut self) -> rusqlite::Result<()> {
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         self.progress.leave_journal();
-        self.leaves_journal = true;
         Ok(())
     }
 
     /// Writes until it is told to close, or nobody is left who could ask, or it cannot go on.
     pub(crate) fn run(self) {
         let Self { database, connection, jobs, head, syncer, checkpointer, progress, postings, .. } = self;
+        let leaves_journal = progress.leaves_journal();
         let ended = thread::scope(|threads| -> anyhow::Result<()> {
             let (committed, to_sync) = mpsc::sync_channel(GROUPS);
             let (emptied, empty) = mpsc::channel();
@@ -161,7 +148,7 @@ impl Writer {
         if let Err(error) = ended {
             tracing::error!(error = format!("{error:#}"), "the event writer cannot begin");
         }
-        if self.leaves_journal {
+        if leaves_journal {
             return;
         }
         // Leaves one file behind, unless a reader is still at work; then opening folds the rest in.
