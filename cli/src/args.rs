@@ -13,7 +13,7 @@ use event_store::program::{Backup, Export, Migrate, Restore, Verify};
 use wire::id::TaskId;
 use wire::task::Priority;
 
-pub(crate) use tasks::{MetadataCommand, TasksCommand};
+pub(crate) use tasks::{MetadataCommand, OutcomesCommand, TasksCommand};
 
 /// Where `bifrost up` listens, and where the other commands look for it.
 pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:7600";

@@ -2,6 +2,7 @@
 
 mod dependencies;
 mod metadata;
+mod outcomes;
 
 use std::time::Duration;
 
@@ -178,7 +179,20 @@ impl Control {
         self.service.http.delete(self.service.url(path)).bearer_auth(&self.key)
     }
 
+    fn put(&self, path: &str) -> RequestBuilder {
+        self.service.http.put(self.service.url(path)).bearer_auth(&self.key)
+    }
+
     fn post(&self, path: &str) -> RequestBuilder {
         self.service.http.post(self.service.url(path)).bearer_auth(&self.key)
     }
+}
+
+/// A word of people's own as a part of a path, where it may hold what has a meaning there.
+fn path_part(word: &str) -> String {
+    let mut part = String::with_capacity(word.len());
+    for byte in word.bytes() {
+        if byte.is_ascii_alphanumeric() { part.push(byte.into()) } else { part.push_str(&format!("%{byte:02X}")) }
+    }
+    part
 }

@@ -14,6 +14,7 @@ mod health;
 mod logs;
 mod machines;
 mod metadata;
+mod outcomes;
 mod problem;
 mod record;
 mod tasks;
@@ -52,6 +53,8 @@ fn operations() -> OpenApiRouter<App> {
         .routes(routes!(dependencies::blocks))
         .routes(routes!(dependencies::blocking_impact))
         .routes(routes!(dependencies::graph))
+        .routes(routes!(outcomes::list))
+        .routes(routes!(outcomes::set, outcomes::withdraw))
         .routes(routes!(metadata::get, metadata::set))
         .routes(routes!(metadata::of_tasks))
         .routes(routes!(metadata::tag))
@@ -104,7 +107,7 @@ pub(crate) fn router(app: App) -> Router {
 /// Pages of any origin may call (row CAIRN-6): nothing here trusts a browser's cookies, every call carries
 /// its key.
 fn cors() -> CorsLayer {
-    let methods = [Method::GET, Method::POST, Method::PATCH, Method::DELETE];
+    let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
     let sent = ["authorization", "content-type", "idempotency-key", "last-event-id"].map(HeaderName::from_static);
     let shown = ["x-request-id", "x-total-count", "retry-after"].map(HeaderName::from_static);
     CorsLayer::new().allow_origin(Any).allow_methods(methods).allow_headers(sent).expose_headers(shown)
