@@ -2,17 +2,16 @@
 
 use access::permission::{TasksRead, TasksWrite};
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use wire::id::TaskId;
 use wire::outcome::{NewOutcome, OutcomeName, OutcomeView};
 use wire::problem::Problem;
 use work::outcomes;
 
-use super::App;
 use super::body::{Body, Id, IdAndWord};
 use super::caller::Allowed;
 use super::problem::ApiError;
+use super::{App, State};
 
 /// What is true of a task besides its status, by name.
 #[utoipa::path(

@@ -16,8 +16,10 @@ pub(crate) mod store;
 
 use std::collections::{HashMap, HashSet};
 
+use kernel::audit::{self, Change, Entity};
 use kernel::outbox::{self, About};
 use kernel::{Ctx, Error, Result, Tx};
+use serde_json::json;
 use wire::dependency::{
     BlockingImpact, Blocks, DependencyGraph, DependencyType, DependencyView, GraphNode, NeededTask, NewDependency,
     Readiness,
@@ -84,10 +86,33 @@ pub async fn add(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewDependency) 
     };
     store::insert(&mut tx, tenant, &view).await?;
     store::recount(&mut tx, tenant, task).await?;
-    outbox::push(ctx, &mut tx, kind::DEPENDENCY_ADDED, About::task(task), &view).await?;
+    tell_added(ctx, &mut tx, tenant, &view).await?;
     // One of a group may be true already, and let the task start.
     tx.nudge(Scheduler::NUDGE);
     tx.commit(view).await
+}
+
+/// Tells of a new dependency, in the record and in the audit.
+pub(crate) async fn tell_added(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, view: &DependencyView) -> Result<()> {
+    outbox::push(ctx, tx, kind::DEPENDENCY_ADDED, About::task(tenant, view.task_id), view).await?;
+    let dependency = Entity::new(tenant, "dependency", view.id);
+    audit::write(ctx, tx, kind::DEPENDENCY_ADDED, &dependency, &Change::created(&audited(view))?).await
+}
+
+async fn tell_removed(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, view: &DependencyView) -> Result<()> {
+    outbox::push(ctx, tx, kind::DEPENDENCY_REMOVED, About::task(tenant, view.task_id), view).await?;
+    let dependency = Entity::new(tenant, "dependency", view.id);
+    audit::write(ctx, tx, kind::DEPENDENCY_REMOVED, &dependency, &Change::removed(&audited(view))?).await
+}
+
+fn audited(view: &DependencyView) -> serde_json::Value {
+    json!({
+        "task_id": view.task_id,
+        "depends_on_task_id": view.depends_on_task_id,
+        "dependency_type": view.dependency_type,
+        "condition": view.condition,
+        "group": view.group,
+    })
 }
 
 /// Of two dependencies that close a circle together, neither would see the other: whoever adds one is alone.
@@ -189,7 +214,7 @@ pub async fn remove(ctx: &Ctx, tenant: TenantId, task: TaskId, id: DependencyId)
         return Err(missing);
     }
     store::recount(&mut tx, tenant, task).await?;
-    outbox::push(ctx, &mut tx, kind::DEPENDENCY_REMOVED, About::task(task), &view).await?;
+    tell_removed(ctx, &mut tx, tenant, &view).await?;
     tx.nudge(Scheduler::NUDGE);
     tx.commit(()).await
 }

@@ -4,8 +4,10 @@
 
 pub(crate) mod store;
 
+use kernel::audit::{self, Change, Entity};
 use kernel::outbox::{self, About};
 use kernel::{Ctx, Error, Result};
+use serde_json::json;
 use wire::event::kind;
 use wire::id::{TaskId, TenantId};
 use wire::limit::{OUTCOME_DETAIL_CHARS, OUTCOMES_PER_TASK};
@@ -34,9 +36,18 @@ pub async fn set(ctx: &Ctx, tenant: TenantId, id: TaskId, name: OutcomeName, new
     if there.is_none() {
         dependencies::outcome_changed(&mut tx, &task, view.name.clone(), true).await?;
     }
-    outbox::push(ctx, &mut tx, kind::OUTCOME_SET, About::task(id), &view).await?;
+    outbox::push(ctx, &mut tx, kind::OUTCOME_SET, About::task(tenant, id), &view).await?;
+    let change = match &there {
+        None => Change::created(&audited(&view))?,
+        Some(there) => Change::between(&audited(there), &audited(&view))?,
+    };
+    audit::write(ctx, &mut tx, kind::OUTCOME_SET, &Entity::new(tenant, "task", id), &change).await?;
     tx.nudge(Scheduler::NUDGE);
     tx.commit(view).await
+}
+
+fn audited(outcome: &OutcomeView) -> serde_json::Value {
+    json!({ "outcome": outcome.name, "detail": outcome.detail })
 }
 
 /// Withdraws what was noted: what needs it and has not begun waits again.
@@ -48,7 +59,9 @@ pub async fn withdraw(ctx: &Ctx, tenant: TenantId, id: TaskId, name: OutcomeName
     let there = there.ok_or(Error::NotFound { what: "outcome of this task" })?;
     store::delete(&mut tx, tenant, id, &name).await?;
     dependencies::outcome_changed(&mut tx, &task, name, false).await?;
-    outbox::push(ctx, &mut tx, kind::OUTCOME_WITHDRAWN, About::task(id), &there).await?;
+    outbox::push(ctx, &mut tx, kind::OUTCOME_WITHDRAWN, About::task(tenant, id), &there).await?;
+    let change = Change::removed(&audited(&there))?;
+    audit::write(ctx, &mut tx, kind::OUTCOME_WITHDRAWN, &Entity::new(tenant, "task", id), &change).await?;
     tx.commit(()).await
 }
 

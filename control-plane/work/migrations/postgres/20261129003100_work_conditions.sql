@@ -8,9 +8,10 @@ UPDATE dependencies SET is_satisfied = TRUE
 -- A task may need several things of another.
 ALTER TABLE dependencies DROP CONSTRAINT dependencies_task_id_depends_on_task_id_key;
 ALTER TABLE dependencies ADD UNIQUE (task_id, depends_on_task_id, condition);
--- What still stands in the way of anything, and nothing else: the critical path reads only this.
+-- What still stands in the way of anything, and nothing else.
 CREATE INDEX dependencies_open ON dependencies (tenant_id, task_id, depends_on_task_id)
-    WHERE dependency_type = 'hard' AND is_satisfied = FALSE;
+    WHERE dependency_type = 'hard' AND is_satisfied = FALSE AND group_label IS NULL;
+CREATE INDEX dependencies_groups ON dependencies (tenant_id, task_id) WHERE group_label IS NOT NULL;
 
 -- What is true of a task besides its status.
 CREATE TABLE task_outcomes (

@@ -20,9 +20,10 @@ INSERT INTO dependencies_with_conditions
 DROP TABLE dependencies;
 ALTER TABLE dependencies_with_conditions RENAME TO dependencies;
 CREATE INDEX dependencies_needed ON dependencies (depends_on_task_id, task_id);
--- What still stands in the way of anything, and nothing else: the critical path reads only this.
+-- What still stands in the way of anything, and nothing else.
 CREATE INDEX dependencies_open ON dependencies (tenant_id, task_id, depends_on_task_id)
-    WHERE dependency_type = 'hard' AND is_satisfied = FALSE;
+    WHERE dependency_type = 'hard' AND is_satisfied = FALSE AND group_label IS NULL;
+CREATE INDEX dependencies_groups ON dependencies (tenant_id, task_id) WHERE group_label IS NOT NULL;
 
 -- What is true of a task besides its status.
 CREATE TABLE task_outcomes (
