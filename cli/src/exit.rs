@@ -164,7 +164,7 @@ fn of_outcome(outcome: Outcome, exit: Option<Exit>, failure: Option<SetupFailure
 fn of_setup_failure(failure: SetupFailure) -> Code {
     match failure {
         SetupFailure::RepositoryNotFound => Code::NotFound,
-        SetupFailure::UnknownReference => Code::Data,
+        SetupFailure::UnknownReference | SetupFailure::UnknownAgent => Code::Data,
         SetupFailure::RepositoryUnreachable => Code::Unavailable,
         SetupFailure::InstallFailed => Code::SetupFailed,
         SetupFailure::MachineFault => Code::Internal,
@@ -185,6 +185,9 @@ pub(crate) fn cure(failure: SetupFailure) -> &'static str {
         }
         SetupFailure::InstallFailed => {
             "the package manager's output is above; the same install must work in a fresh clone"
+        }
+        SetupFailure::UnknownAgent => {
+            "check --agent; the runner's operator adds agents with BIFROST_AGENTS, see docs/agents.md"
         }
         SetupFailure::MachineFault => "see `bifrost machines list` and `bifrost doctor`, then `bifrost tasks retry ID`",
     }

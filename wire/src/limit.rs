@@ -20,6 +20,12 @@ pub const METADATA_TASKS: usize = 1_000;
 pub const TAGS_PER_TASK: usize = 100;
 /// One tag.
 pub const TAG_CHARS: usize = 100;
+/// What an agent is asked to do.
+pub const PROMPT_CHARS: usize = 200_000;
+/// An agent's name.
+pub const AGENT_NAME_CHARS: usize = 50;
+/// The name of an agent's model or session.
+pub const AGENT_WORD_CHARS: usize = 200;
 /// Arguments of a command, the program itself included.
 pub const COMMAND_ARGUMENTS: usize = 1_024;
 /// All arguments of a command together; Linux refuses far larger ones.
