@@ -26,6 +26,10 @@ pub const PROMPT_CHARS: usize = 200_000;
 pub const AGENT_NAME_CHARS: usize = 50;
 /// The name of an agent's model or session.
 pub const AGENT_WORD_CHARS: usize = 200;
+/// Why a caller asks for a change, in its own words.
+pub const REASON_CHARS: usize = 500;
+/// Entries of one page of the audit.
+pub const AUDIT_PAGE: i64 = 1_000;
 /// Arguments of a command, the program itself included.
 pub const COMMAND_ARGUMENTS: usize = 1_024;
 /// All arguments of a command together; Linux refuses far larger ones.
