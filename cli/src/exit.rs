@@ -148,10 +148,11 @@ pub(crate) fn of_task(task: &TaskView) -> u8 {
 fn of_outcome(outcome: Outcome, exit: Option<Exit>, failure: Option<SetupFailure>) -> u8 {
     match outcome {
         // A failed command never reads as a success, whatever its machine reported.
-        Outcome::Failed => exit
-            .and_then(|exit| u8::try_from(exit.shell_code()).ok())
-            .filter(|code| *code != 0)
-            .unwrap_or(Code::Internal.number()),
+        Outcome::Failed => match exit {
+            // An agent that exits well may still say that it has failed.
+            Some(Exit::Code(0)) => 1,
+            _ => exit.and_then(|exit| u8::try_from(exit.shell_code()).ok()).unwrap_or(Code::Internal.number()),
+        },
         Outcome::SetupFailed => failure.map_or(Code::Internal, of_setup_failure).number(),
         Outcome::TimedOut | Outcome::IdleTimedOut => Code::TimedOut.number(),
         Outcome::Cancelled => Code::Cancelled.number(),

@@ -14,7 +14,7 @@ async fn the_mock_agent_does_what_its_prompt_says() {
     let prompt = prompt.display().to_string();
     let asked = world.bifrost(&["run", "--agent", "mock", "--session", "s-1", "--prompt", &prompt]).output().await;
     assert_eq!((asked.code, asked.stdout.as_str()), (0, "I begin.\nAll done.\n"), "{}", asked.stderr);
-    assert_eq!(world.repository.git(&["log", "-1", "--format=%s", "notes"]).await, "Add notes");
+    assert_eq!(world.repository.git(&["log", "-1", "--format=%s", "notes"]).await.trim(), "Add notes");
     let task = json(&world, &["tasks", "list"]).await[0].clone();
     assert_eq!((&task["status"], &task["title"]), (&Value::from("completed"), &Value::from("I begin.")));
     let events = json(&world, &["events", "get", task["id"].as_str().expect("an id")]).await;

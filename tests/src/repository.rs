@@ -40,7 +40,7 @@ impl Repository {
         format!("file://{}", self.path.display())
     }
 
-    /// What git prints, without white space around it.
+    /// What git prints.
     pub async fn git(&self, arguments: &[&str]) -> String {
         let mut git = bare("git", &self.path);
         git.args(["-c", "user.name=World", "-c", "user.email=world@example.org"]).args(arguments);

@@ -226,9 +226,9 @@ cost_dollars = "/cost"
 ends = "/failed"
 "#;
 
-async fn ask(prompt: &str, session: Option<&str>) -> (Completion, Vec<wire::event::Event>) {
+async fn ask(prompt: &str, session: Option<&str>) -> (Completion, Vec<Event>) {
     let scripted = |config: &mut crate::config::Config| {
-        config.drivers = crate::agent::driver::Drivers::built_in().and(SCRIPTED).expect("reads");
+        config.drivers = agent::driver::Drivers::built_in().and(SCRIPTED).expect("reads");
     };
     let (mut scene, remote) = (Scene::with(scripted).await, Remote::new().await);
     let mut lease = scene.lease(&remote, None, &[]);
