@@ -15,7 +15,7 @@ use wire::id::TaskId;
 use wire::task::Priority;
 
 pub(crate) use audit::AuditArguments;
-pub(crate) use tasks::{MetadataCommand, OutcomesCommand, TasksCommand};
+pub(crate) use tasks::{ExportFormat, MetadataCommand, OutcomesCommand, PlanArguments, TasksCommand};
 
 /// Where `bifrost up` listens, and where the other commands look for it.
 pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:7600";
@@ -79,6 +79,9 @@ pub(crate) enum Command {
     /// List, inspect and steer tasks
     #[command(subcommand, after_help = help::TASKS)]
     Tasks(TasksCommand),
+    /// Say how tasks would go, what they would cost and what would wait: those of a file, or those that are open
+    #[command(after_help = help::PLAN)]
+    Plan(PlanArguments),
     /// See the machines of the pool
     #[command(subcommand, after_help = help::MACHINES)]
     Machines(MachinesCommand),

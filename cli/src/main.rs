@@ -69,6 +69,7 @@ fn default_log(command: &Command) -> &'static str {
         }
         Command::Run(_)
         | Command::Tasks(_)
+        | Command::Plan(_)
         | Command::Machines(_)
         | Command::Workers(_)
         | Command::Events(_)
@@ -85,6 +86,9 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Doctor => return doctor::run(invocation).await,
         Command::MockAgent { arguments } => return Ok(runner::run_mock_agent(arguments).await),
         Command::Tasks(command) => tasks::run(invocation, command).await?,
+        Command::Plan(arguments) => {
+            tasks::forecast::plan(invocation, &connect::Server::find(invocation)?, arguments).await?;
+        }
         Command::Machines(MachinesCommand::List) => machines::list(invocation).await?,
         Command::Workers(WorkersCommand::List) => machines::list_workers(invocation).await?,
         Command::Events(command) => events::run(invocation, command).await?,

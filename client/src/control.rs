@@ -2,6 +2,7 @@
 
 mod audit;
 mod dependencies;
+mod forecast;
 mod metadata;
 mod outcomes;
 

@@ -12,7 +12,9 @@ mod dependencies;
 mod edge;
 mod events;
 mod executions;
+mod forecast;
 mod health;
+mod import;
 mod logs;
 mod machines;
 mod metadata;
@@ -43,6 +45,10 @@ fn operations() -> OpenApiRouter<Edge> {
     OpenApiRouter::new()
         .routes(routes!(tasks::submit, tasks::list))
         .routes(routes!(tasks::submit_batch))
+        .routes(routes!(import::import))
+        .routes(routes!(import::export))
+        .routes(routes!(forecast::plan))
+        .routes(routes!(forecast::critical_path))
         .routes(routes!(tasks::search))
         .routes(routes!(tasks::get, tasks::update, tasks::delete))
         .routes(routes!(tasks::assign))
@@ -115,7 +121,7 @@ fn cors() -> CorsLayer {
     let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
     let sent =
         ["authorization", "content-type", "idempotency-key", "last-event-id", "x-reason"].map(HeaderName::from_static);
-    let shown = ["x-request-id", "x-total-count", "retry-after"].map(HeaderName::from_static);
+    let shown = ["x-request-id", "x-total-count", "x-total-count-more", "retry-after"].map(HeaderName::from_static);
     CorsLayer::new().allow_origin(Any).allow_methods(methods).allow_headers(sent).expose_headers(shown)
 }
 

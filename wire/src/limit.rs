@@ -18,6 +18,16 @@ pub const ARTEFACT_CHARS: usize = 200;
 pub const OUTCOME_DETAIL_CHARS: usize = 2_048;
 /// Outcomes of one task.
 pub const OUTCOMES_PER_TASK: usize = 100;
+/// Tasks in one import; all of them or none are stored.
+pub const TASKS_PER_IMPORT: usize = 10_000;
+/// The body of one import.
+pub const IMPORT_BYTES: usize = 64 * 1024 * 1024;
+/// The name of a line of an import.
+pub const IMPORT_KEY_CHARS: usize = 200;
+/// What one line of an import needs.
+pub const NEEDS_PER_TASK: usize = 1_000;
+/// Keys of metadata that one line of an import brings along.
+pub const METADATA_PER_IMPORT: usize = 200;
 /// A key of a task's metadata.
 pub const METADATA_KEY_CHARS: usize = 200;
 /// A value of a task's metadata.

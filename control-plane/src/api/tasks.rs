@@ -40,7 +40,11 @@ pub(super) async fn submit(
 }
 
 /// What the request says of its being repeated.
-fn attempt(headers: &HeaderMap, operation: &str, request: &impl Serialize) -> Result<Option<Attempt>, ApiError> {
+pub(super) fn attempt(
+    headers: &HeaderMap,
+    operation: &str,
+    request: &impl Serialize,
+) -> Result<Option<Attempt>, ApiError> {
     let key = headers.get(IDEMPOTENCY_KEY).map(|value| value.to_str().unwrap_or(""));
     Ok(key.map(|key| Attempt::new(key, operation, request)).transpose()?)
 }
@@ -99,7 +103,8 @@ pub(super) struct ListQuery {
     offset: Option<i64>,
 }
 
-/// Tasks, most urgent and then oldest first. `x-total-count` tells how many there are.
+/// Tasks, most urgent and then oldest first. `x-total-count` tells how many there are, counted no further than
+/// 10,000; where there are more, `x-total-count-more` is `true`.
 #[utoipa::path(
     get, path = "/tasks", tag = "tasks", params(ListQuery),
     responses((status = 200, body = Vec<TaskView>), (status = 400, body = Problem), (status = 401, body = Problem)))]
@@ -113,7 +118,8 @@ pub(super) async fn list(
     let ListQuery { status, blocked, limit, offset, .. } = query;
     let filter = Filter { status, priority, blocked, limit, offset };
     let page = tasks::list(&app.ctx, caller.tenant, filter).await?;
-    Ok(([("x-total-count", page.total.to_string())], Json(page.tasks)).into_response())
+    let more = page.is_cut.then_some([("x-total-count-more", "true")]);
+    Ok(([("x-total-count", page.total.to_string())], more, Json(page.tasks)).into_response())
 }
 
 /// One task with its newest execution.

@@ -16,7 +16,10 @@ use super::*;
 use crate::{Config, Events, Provider};
 
 mod audit;
+mod files_of_tasks;
 mod graph_of_tasks;
+mod model;
+mod odd_input;
 
 const KEY: &str = "bifrost_0123456789abcdef";
 

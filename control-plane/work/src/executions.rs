@@ -103,7 +103,7 @@ impl From<Execution> for ExecutionView {
 }
 
 /// Millionths of a dollar as a decimal string with six places.
-fn dollars(micros: i64) -> String {
+pub(crate) fn dollars(micros: i64) -> String {
     let (sign, micros) = (if micros < 0 { "-" } else { "" }, micros.unsigned_abs());
     format!("{sign}{}.{:06}", micros / 1_000_000, micros % 1_000_000)
 }

@@ -6,8 +6,10 @@
 //! ready again, and that spends no attempt), and that every wait has a reason
 //! that comes from the function that decided.
 
+mod critical_path;
 pub mod dependencies;
 pub mod executions;
+mod forecast;
 pub mod leases;
 mod lost;
 pub mod metadata;
@@ -18,6 +20,8 @@ pub mod tasks;
 
 use kernel::{Migration, Sql};
 
+pub use critical_path::critical_path;
+pub use forecast::forecast;
 pub use lost::LostWork;
 pub use scheduler::{Scheduler, why};
 pub use settings::Settings;
@@ -29,13 +33,16 @@ pub const MIGRATIONS: &[Migration] = &[
     kernel::migration!("20261121000500_work_search"),
     kernel::migration!("20261121000600_work_metadata"),
     kernel::migration!("20261129003100_work_conditions"),
+    kernel::migration!("20261129003200_work_lists_and_search"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.
 pub fn statements() -> Vec<(&'static str, Sql)> {
     let (tasks, executions) = (tasks::store::STATEMENTS, executions::store::STATEMENTS);
     let dependencies = [dependencies::store::STATEMENTS, dependencies::places::store::STATEMENTS].concat();
-    [tasks, &dependencies, executions, metadata::store::STATEMENTS, outcomes::store::STATEMENTS].concat()
+    let ahead =
+        [critical_path::store::STATEMENTS, forecast::store::STATEMENTS, tasks::search::store::STATEMENTS].concat();
+    [tasks, &dependencies, &ahead, executions, metadata::store::STATEMENTS, outcomes::store::STATEMENTS].concat()
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Tasks: submitting, looking, changing, calling off, trying again, deleting.
 
 pub mod batch;
+pub mod import;
+pub(crate) mod search;
 mod state;
 pub(crate) mod store;
 mod tell;
@@ -30,7 +32,9 @@ const LIST_MAX: i64 = 1_000;
 /// What a list gives where nothing else is asked (row CAIRN-11).
 const LIST_DEFAULT: i64 = 100;
 /// The most tasks that a search gives (row CAIRN-16).
-const SEARCH_MAX: i64 = 50;
+const SEARCH_MAX: usize = 50;
+/// How far tasks are counted: over a million of them a count would take longer than the answer.
+pub(crate) const COUNTED_MOST: i64 = 10_000;
 
 /// A task.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,8 +111,10 @@ pub struct Filter {
 pub struct Page {
     /// The tasks, most urgent and then oldest first.
     pub tasks: Vec<TaskView>,
-    /// How many there are on all pages.
+    /// How many there are on all pages; of more than ten thousand, ten thousand.
     pub total: i64,
+    /// Whether there are more than that.
+    pub is_cut: bool,
 }
 
 /// Submits a task. The same attempt again gives the first answer.
@@ -170,8 +176,9 @@ pub async fn list(ctx: &Ctx, tenant: TenantId, filter: Filter) -> Result<Page> {
     }
     let mut tx = ctx.read("tasks.list").await?;
     let tasks = store::list(&mut tx, tenant, filter, limit, offset).await?;
-    let total = store::count(&mut tx, tenant, filter).await?;
-    Ok(Page { tasks: views(&mut tx, tenant, tasks).await?, total })
+    let total = store::count(&mut tx, tenant, filter, COUNTED_MOST + 1).await?;
+    let is_cut = total > COUNTED_MOST;
+    Ok(Page { tasks: views(&mut tx, tenant, tasks).await?, total: total.min(COUNTED_MOST), is_cut })
 }
 
 /// Tasks that have the text in their title or description, in either case of letters: first those that
@@ -181,7 +188,7 @@ pub async fn search(ctx: &Ctx, tenant: TenantId, text: &str) -> Result<Vec<TaskV
         return Err(Error::invalid("q", format!("must have 1 to {SEARCH_CHARS} characters")));
     }
     let mut tx = ctx.read("tasks.search").await?;
-    let found = store::search(&mut tx, tenant, text, SEARCH_MAX).await?;
+    let found = search::search(&mut tx, tenant, &store::fold(text), SEARCH_MAX).await?;
     views(&mut tx, tenant, found).await
 }
 

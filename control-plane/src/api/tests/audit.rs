@@ -6,7 +6,8 @@ use wire::audit::AuditPage;
 use super::*;
 
 /// Operations that change nothing that lasts, or are no caller's decision.
-const NO_DECISION: [(&str, &str); 4] = [
+const NO_DECISION: [(&str, &str); 5] = [
+    ("POST", "/v1/plan"),
     ("POST", "/v1/tasks/metadata/batch"),
     ("POST", "/v1/workers/{id}/heartbeat"),
     ("POST", "/v1/workers/{id}/next"),
@@ -45,6 +46,7 @@ async fn prepare(app: &Router, method: &str, path: &str) -> Option<(String, Valu
     Some(match (method, path) {
         ("POST", "/v1/tasks") => (path.into(), json!({ "title": "t" })),
         ("POST", "/v1/tasks/batch") => (path.into(), json!([{ "title": "t" }])),
+        ("POST", "/v1/tasks/import") => (path.into(), json!({ "title": "t" })),
         ("PATCH", "/v1/tasks/{id}") => (of(&task(app).await), json!({ "title": "u" })),
         ("DELETE", "/v1/tasks/{id}") | ("POST", "/v1/tasks/{id}/cancel") => (of(&task(app).await), json!({})),
         ("POST", "/v1/tasks/{id}/assign") => {

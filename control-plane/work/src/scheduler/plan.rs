@@ -19,6 +19,7 @@ use wire::task::TaskStatus;
 use wire::why::{Reason, ReasonCode};
 
 use crate::dependencies::Unsatisfied;
+use crate::tasks::COUNTED_MOST;
 
 /// A task that waits, in the order in which tasks are taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,7 +186,12 @@ pub(crate) fn reasons(outlook: &Outlook, ahead: i64) -> Vec<Reason> {
         }
     }
     if ahead > 0 {
-        let tasks = if ahead == 1 { "1 task is".to_owned() } else { format!("{ahead} tasks are") };
+        let tasks = match ahead {
+            1 => "1 task is".to_owned(),
+            // Nobody counts further.
+            COUNTED_MOST.. => format!("at least {COUNTED_MOST} tasks are"),
+            ahead => format!("{ahead} tasks are"),
+        };
         reasons.push(reason(ReasonCode::Queued, format!("{tasks} ahead in the queue"), None));
     }
     if reasons.is_empty() {

@@ -8,7 +8,7 @@ use sqlx::types::{Json, Uuid};
 use wire::id::{ExecutionId, TaskId, TenantId};
 use wire::task::{NewTask, Priority, TaskChange, TaskSpec, TaskStatus};
 
-use super::{Filter, LIST_MAX, Task};
+use super::{COUNTED_MOST, Filter, LIST_MAX, Task};
 
 kernel::sql! {
     INSERT: "INSERT INTO tasks (id, tenant_id, title, description, status, priority, effort_estimate, spec, repository, \
@@ -16,23 +16,42 @@ kernel::sql! {
                                 folded_description) \
              VALUES ($1, $2, $3, $4, 'ready', $5, $6, $7, $8, 0, 0, 0, $9, $9, $10, $11, $12)";
     GET: "SELECT * FROM tasks WHERE tenant_id = $1 AND id = $2";
+    BY_ID: "SELECT * FROM tasks WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3";
+    OPEN: "SELECT * FROM tasks WHERE tenant_id = $1 AND status IN ('ready', 'assigned', 'in_progress', 'failed') \
+           ORDER BY priority DESC, created_at, id LIMIT $2";
     TITLES: "SELECT id, title FROM tasks WHERE tenant_id = $1 AND id IN (SELECT unhex(value) FROM json_each($2))",
         postgres "SELECT id, title FROM tasks WHERE tenant_id = $1 \
                   AND id IN (SELECT CAST(value AS UUID) FROM jsonb_array_elements_text(CAST($2 AS JSONB)))";
     LOCK: "SELECT * FROM tasks WHERE tenant_id = $1 AND id = $2" + lock;
     LOCK_ANY: "SELECT * FROM tasks WHERE id = $1" + lock;
-    LIST: "SELECT * FROM tasks WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR status = $2) \
-           AND (CAST($3 AS SMALLINT) IS NULL OR priority = $3) \
-           AND (CAST($4 AS BOOLEAN) IS NULL OR (waits_for > 0) = $4) \
-           ORDER BY priority DESC, created_at, id LIMIT $5 OFFSET $6";
-    COUNT: "SELECT count(*) FROM tasks WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR status = $2) \
-            AND (CAST($3 AS SMALLINT) IS NULL OR priority = $3) \
-            AND (CAST($4 AS BOOLEAN) IS NULL OR (waits_for > 0) = $4)";
-    SEARCH: "SELECT * FROM tasks WHERE tenant_id = $1 \
-             AND (folded_title LIKE $3 ESCAPE '\\' OR folded_description LIKE $3 ESCAPE '\\') \
-             ORDER BY CASE WHEN folded_title = $2 THEN 0 WHEN folded_description = $2 THEN 1 \
-                           WHEN folded_title LIKE $3 ESCAPE '\\' THEN 2 ELSE 3 END, \
-                      priority DESC, created_at, id LIMIT $4";
+    // One statement for each index that a list can be read from in its order. No list counts beyond a bound.
+    LIST: "SELECT * FROM tasks WHERE tenant_id = $1 \
+           AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+           AND (CAST($3 AS BOOLEAN) IS NULL OR (waits_for > 0) = $3) \
+           ORDER BY priority DESC, created_at, id LIMIT $4 OFFSET $5";
+    LIST_STATUS: "SELECT * FROM tasks WHERE status = $6 AND tenant_id = $1 \
+                  AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+                  AND (CAST($3 AS BOOLEAN) IS NULL OR (waits_for > 0) = $3) \
+                  ORDER BY priority DESC, created_at, id LIMIT $4 OFFSET $5";
+    LIST_READY: "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND waits_for = 0 \
+                 AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+                 ORDER BY priority DESC, created_at, id LIMIT $3 OFFSET $4";
+    LIST_BLOCKED: "SELECT * FROM tasks WHERE tenant_id = $1 AND waits_for > 0 \
+                   AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+                   AND (CAST($3 AS TEXT) IS NULL OR status = $3) \
+                   ORDER BY priority DESC, created_at, id LIMIT $4 OFFSET $5";
+    COUNT: "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE tenant_id = $1 \
+              AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+              AND (CAST($3 AS BOOLEAN) IS NULL OR (waits_for > 0) = $3) LIMIT $4) counted";
+    COUNT_STATUS: "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE status = $5 AND tenant_id = $1 \
+                     AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+                     AND (CAST($3 AS BOOLEAN) IS NULL OR (waits_for > 0) = $3) LIMIT $4) counted";
+    COUNT_READY: "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND waits_for = 0 \
+                    AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+                    LIMIT $3) counted";
+    COUNT_BLOCKED: "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE tenant_id = $1 AND waits_for > 0 \
+                      AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+                      AND (CAST($3 AS TEXT) IS NULL OR status = $3) LIMIT $4) counted";
     NEEDED_BY: "SELECT * FROM tasks WHERE tenant_id = $1 \
                 AND id IN (SELECT depends_on_task_id FROM dependencies WHERE task_id = $2)";
     BLOCKED_BY: "SELECT * FROM tasks WHERE tenant_id = $1 AND id IN \
@@ -54,9 +73,14 @@ kernel::sql! {
     REQUEST_CANCEL: "UPDATE tasks SET cancel_requested_at = coalesce(cancel_requested_at, $2), updated_at = $2 WHERE id = $1";
     WAITING: "SELECT id, tenant_id, repository, created_at FROM tasks \
               WHERE status = 'ready' AND spec IS NOT NULL AND waits_for = 0 ORDER BY priority DESC, created_at, id LIMIT $1";
-    COUNT_WAITING: "SELECT count(*) FROM tasks WHERE status = 'ready' AND spec IS NOT NULL AND waits_for = 0";
-    AHEAD: "SELECT count(*) FROM tasks t WHERE t.status = 'ready' AND t.spec IS NOT NULL AND t.waits_for = 0 \
-            AND (t.priority > $1 OR (t.priority = $1 AND (t.created_at < $2 OR (t.created_at = $2 AND t.id < $3))))";
+    // Bounded: nobody decides by whether ten thousand wait or a million.
+    COUNT_WAITING: "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE status = 'ready' AND spec IS NOT NULL \
+                      AND waits_for = 0 LIMIT $1) counted";
+    // Two ranges of the index that the scheduler takes tasks from, each bounded.
+    AHEAD: "SELECT (SELECT count(*) FROM (SELECT 1 FROM tasks WHERE status = 'ready' AND spec IS NOT NULL \
+                      AND waits_for = 0 AND priority > $1 LIMIT $4) more_urgent) \
+                 + (SELECT count(*) FROM (SELECT 1 FROM tasks WHERE status = 'ready' AND spec IS NOT NULL \
+                      AND waits_for = 0 AND priority = $1 AND (created_at, id) < ($2, $3) LIMIT $4) older)";
     // Postgres may look at the conditions in any order, and only tags are sure to be JSON: hence the CASE.
     TAGGED: "SELECT * FROM tasks WHERE tenant_id = $1 AND id IN (SELECT m.task_id FROM task_metadata m \
                WHERE m.tenant_id = $1 AND m.metadata_key = 'tags' \
@@ -71,7 +95,7 @@ kernel::sql! {
 }
 
 #[derive(sqlx::FromRow)]
-struct Row {
+pub(super) struct Row {
     id: Uuid,
     tenant_id: Uuid,
     title: String,
@@ -113,7 +137,7 @@ impl From<Row> for Task {
     }
 }
 
-fn tasks(rows: Vec<Row>) -> Vec<Task> {
+pub(super) fn tasks(rows: Vec<Row>) -> Vec<Task> {
     rows.into_iter().map(Task::from).collect()
 }
 
@@ -132,7 +156,7 @@ struct WaitingRow {
     repository: String,
 }
 
-pub(super) async fn insert(
+pub(crate) async fn insert(
     tx: &mut Tx,
     tenant: TenantId,
     id: TaskId,
@@ -163,7 +187,7 @@ pub(super) async fn insert(
 }
 
 /// As search compares: `A` is `a`, in every alphabet.
-fn fold(text: &str) -> String {
+pub(super) fn fold(text: &str) -> String {
     text.to_lowercase()
 }
 
@@ -173,6 +197,17 @@ pub(super) async fn get(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Opt
 
 pub(super) async fn lock(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Option<Task>> {
     Ok(fetch_optional!(tx, Row, LOCK, tenant.uuid(), id.uuid())?.map(Task::from))
+}
+
+/// Tasks behind the given one, in the order of their ids.
+pub(super) async fn by_id(tx: &mut Tx, tenant: TenantId, after: Option<TaskId>, limit: i64) -> Result<Vec<Task>> {
+    let after = after.map_or(Uuid::nil(), TaskId::uuid);
+    Ok(tasks(fetch_all!(tx, Row, BY_ID, tenant.uuid(), after, limit)?))
+}
+
+/// Tasks that are neither completed nor called off nor split, most urgent and then oldest first.
+pub(crate) async fn open(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Vec<Task>> {
+    Ok(tasks(fetch_all!(tx, Row, OPEN, tenant.uuid(), limit)?))
 }
 
 /// The titles of these tasks.
@@ -192,27 +227,28 @@ pub(crate) async fn lock_any(tx: &mut Tx, id: TaskId) -> Result<Option<Task>> {
 }
 
 pub(crate) async fn list(tx: &mut Tx, tenant: TenantId, filter: Filter, limit: i64, offset: i64) -> Result<Vec<Task>> {
-    let (status, priority) = (filter.status.map(TaskStatus::as_str), filter.priority.map(Priority::get));
-    let rows = fetch_all!(tx, Row, LIST, tenant.uuid(), status, priority, filter.blocked, limit, offset)?;
+    let (tenant, priority, blocked) = (tenant.uuid(), filter.priority.map(Priority::get), filter.blocked);
+    let status = filter.status.map(TaskStatus::as_str);
+    let rows = match (filter.status, blocked) {
+        (Some(TaskStatus::Ready), Some(false)) => fetch_all!(tx, Row, LIST_READY, tenant, priority, limit, offset)?,
+        (_, Some(true)) => fetch_all!(tx, Row, LIST_BLOCKED, tenant, priority, status, limit, offset)?,
+        (Some(_), _) => fetch_all!(tx, Row, LIST_STATUS, tenant, priority, blocked, limit, offset, status)?,
+        (None, _) => fetch_all!(tx, Row, LIST, tenant, priority, blocked, limit, offset)?,
+    };
     Ok(tasks(rows))
 }
 
-pub(crate) async fn count(tx: &mut Tx, tenant: TenantId, filter: Filter) -> Result<i64> {
-    let (status, priority) = (filter.status.map(TaskStatus::as_str), filter.priority.map(Priority::get));
-    let (count,) = fetch_one!(tx, (i64,), COUNT, tenant.uuid(), status, priority, filter.blocked)?;
+/// How many there are, counted no further than `most`.
+pub(crate) async fn count(tx: &mut Tx, tenant: TenantId, filter: Filter, most: i64) -> Result<i64> {
+    let (tenant, priority, blocked) = (tenant.uuid(), filter.priority.map(Priority::get), filter.blocked);
+    let status = filter.status.map(TaskStatus::as_str);
+    let (count,) = match (filter.status, blocked) {
+        (Some(TaskStatus::Ready), Some(false)) => fetch_one!(tx, (i64,), COUNT_READY, tenant, priority, most)?,
+        (_, Some(true)) => fetch_one!(tx, (i64,), COUNT_BLOCKED, tenant, priority, status, most)?,
+        (Some(_), _) => fetch_one!(tx, (i64,), COUNT_STATUS, tenant, priority, blocked, most, status)?,
+        (None, _) => fetch_one!(tx, (i64,), COUNT, tenant, priority, blocked, most)?,
+    };
     Ok(count)
-}
-
-/// Tasks that have the text in their title or description, those that are nothing but the text first.
-pub(super) async fn search(tx: &mut Tx, tenant: TenantId, text: &str, limit: i64) -> Result<Vec<Task>> {
-    let text = fold(text);
-    let pattern = format!("%{}%", literally(&text));
-    Ok(tasks(fetch_all!(tx, Row, SEARCH, tenant.uuid(), &text, &pattern, limit)?))
-}
-
-/// The text as a pattern that matches only itself.
-fn literally(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }
 
 /// What a task needs, in no order.
@@ -300,14 +336,15 @@ pub(crate) async fn waiting(tx: &mut Tx, limit: i64) -> Result<Vec<Waiting>> {
     Ok(waiting.collect())
 }
 
+/// How many tasks wait for a worker, counted no further than [`COUNTED_MOST`].
 pub(crate) async fn count_waiting(tx: &mut Tx) -> Result<usize> {
-    let (count,) = fetch_one!(tx, (i64,), COUNT_WAITING)?;
+    let (count,) = fetch_one!(tx, (i64,), COUNT_WAITING, COUNTED_MOST)?;
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
-/// How many waiting tasks come before this one.
+/// How many waiting tasks come before this one, counted no further than twice [`COUNTED_MOST`].
 pub(crate) async fn ahead_of(tx: &mut Tx, task: &Task) -> Result<i64> {
-    let (count,) = fetch_one!(tx, (i64,), AHEAD, task.priority.get(), task.created_at, task.id.uuid())?;
+    let (count,) = fetch_one!(tx, (i64,), AHEAD, task.priority.get(), task.created_at, task.id.uuid(), COUNTED_MOST)?;
     Ok(count)
 }
 
