@@ -4,6 +4,7 @@
 mod audit;
 mod help;
 mod tasks;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use wire::task::Priority;
 
 pub(crate) use audit::AuditArguments;
 pub(crate) use tasks::{MetadataCommand, TasksCommand};
+pub(crate) use webhooks::{SecretArgument, StreamArguments, WebhooksCommand};
 
 /// Where `bifrost up` listens, and where the other commands look for it.
 pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:7600";
@@ -88,6 +90,12 @@ pub(crate) enum Command {
     /// Read the record, and keep it: verify it, back it up, export it
     #[command(subcommand, after_help = help::EVENTS)]
     Events(EventsCommand),
+    /// Have others told of what happens, over HTTP
+    #[command(subcommand, after_help = help::WEBHOOKS)]
+    Webhooks(WebhooksCommand),
+    /// Print what happens, while it happens
+    #[command(after_help = help::STREAM)]
+    Stream(StreamArguments),
     /// See who changed what, when and why
     #[command(after_help = help::AUDIT)]
     Audit(AuditArguments),

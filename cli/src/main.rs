@@ -18,8 +18,10 @@ mod events;
 mod machines;
 mod run;
 mod serve;
+mod stream;
 mod tasks;
 mod up;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -72,6 +74,8 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Machines(_)
         | Command::Workers(_)
         | Command::Events(_)
+        | Command::Webhooks(_)
+        | Command::Stream(_)
         | Command::Audit(_)
         | Command::Doctor
         | Command::Completions { .. } => "error",
@@ -86,6 +90,8 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Machines(MachinesCommand::List) => machines::list(invocation).await?,
         Command::Workers(WorkersCommand::List) => machines::list_workers(invocation).await?,
         Command::Events(command) => events::run(invocation, command).await?,
+        Command::Webhooks(command) => webhooks::run(invocation, command).await?,
+        Command::Stream(arguments) => stream::follow(invocation, arguments).await?,
         Command::Audit(arguments) => audit::list(invocation, arguments).await?,
         Command::Completions { shell } => {
             let mut script = Vec::new();

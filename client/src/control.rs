@@ -3,6 +3,7 @@
 mod audit;
 mod dependencies;
 mod metadata;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -150,12 +151,7 @@ impl Control {
     /// `event` (data: a stored event) and, at the end, `end` (data: the task).
     /// `after` resumes behind the last id that was read. Without `follow` it ends with the record.
     pub async fn logs(&self, id: TaskId, after: Option<&str>, follow: bool) -> Result<Messages, Error> {
-        let mut request = self.get(&format!("/v1/tasks/{id}/logs")).query(&[("follow", follow)]);
-        if let Some(after) = after {
-            request = request.header("last-event-id", after);
-        }
-        // A stream has no end of its own to set a deadline by; its server sends a sign of life instead.
-        self.service.send(request.timeout(Duration::from_secs(8 * 24 * 3_600))).await.map(Messages::new)
+        self.follow(self.get(&format!("/v1/tasks/{id}/logs")).query(&[("follow", follow)]), after).await
     }
 
     /// The machines of the pool.

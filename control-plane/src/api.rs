@@ -17,7 +17,9 @@ mod machines;
 mod metadata;
 mod problem;
 mod record;
+mod stream;
 mod tasks;
+mod webhooks;
 mod worker_protocol;
 mod workers;
 
@@ -74,6 +76,15 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(events::feed))
         .routes(routes!(events::of_task))
         .routes(routes!(audit::list))
+        .routes(routes!(stream::all))
+        .routes(routes!(stream::of_task))
+        .routes(routes!(webhooks::add, webhooks::list))
+        .routes(routes!(webhooks::verify))
+        .routes(routes!(webhooks::get, webhooks::update, webhooks::delete))
+        .routes(routes!(webhooks::rotate))
+        .routes(routes!(webhooks::ping))
+        .routes(routes!(webhooks::deliveries))
+        .routes(routes!(webhooks::redeliver))
 }
 
 /// The OpenAPI document.

@@ -10,6 +10,7 @@ use fly::{Pace, Token};
 use kernel::Address;
 use kit::{Chance, Vars, files};
 use pool::Credentials;
+use signals::webhooks::Reach;
 use wire::signature::Key;
 
 /// Everything the control plane must know to start.
@@ -29,6 +30,8 @@ pub struct Config {
     pub pool: Arc<pool::Settings>,
     /// Bounds of work.
     pub work: Arc<work::Settings>,
+    /// `BIFROST_WEBHOOKS_REACH`: how far webhooks reach: `public` (the default), `loopback` or `any`.
+    pub webhooks_reach: Reach,
 }
 
 /// How the Machines API is reached.
@@ -79,6 +82,7 @@ impl Config {
         let (database, api_key, secret) = (database?, api_key?, secret?);
         let pool = pool_settings(vars, &secret);
         let work = work_settings(vars);
+        let webhooks_reach = vars.or("BIFROST_WEBHOOKS_REACH", Reach::default());
         Some(Self {
             database,
             api_key,
@@ -87,6 +91,7 @@ impl Config {
             events: events?,
             pool: pool.into(),
             work: work.into(),
+            webhooks_reach,
         })
     }
 

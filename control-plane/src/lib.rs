@@ -18,6 +18,8 @@ use client::events::{EventStore, Signer};
 use kernel::{Address, Ctx, Db, Migration, NewerDatabase, drive};
 use kit::{Chance, Clock, Tasks};
 use metrics_exporter_prometheus::PrometheusHandle;
+use signals::live::{Live, LiveFeed};
+use signals::webhooks::{FanOut, Sender, WebhookDelivery};
 use tokio::net::TcpListener;
 
 pub use api::openapi;
@@ -57,7 +59,7 @@ pub struct ControlPlane {
 
 /// All tables, of all slices.
 pub fn migrations() -> Vec<Migration> {
-    [kernel::MIGRATIONS, access::MIGRATIONS, pool::MIGRATIONS, work::MIGRATIONS].concat()
+    [kernel::MIGRATIONS, access::MIGRATIONS, pool::MIGRATIONS, signals::MIGRATIONS, work::MIGRATIONS].concat()
 }
 
 /// Opens the database, starts the background work and serves the API on the listener.
@@ -72,8 +74,13 @@ pub async fn start(
     let (background, serving) = (Tasks::new(), Tasks::new());
     let signer = Signer { key: config.events.secret.clone(), key_id: None, clock, chance };
     let events = EventStore::new(&config.events.url, signer);
-    let app = api::App::new(ctx.clone(), &config, events.clone(), metrics, serving.clone());
+    let (sender, live) = (Sender::new(&config.secret, config.webhooks_reach), Live::default());
+    let listeners = (sender.clone(), live.clone());
+    let app = api::App::new(ctx.clone(), &config, events.clone(), listeners, metrics, serving.clone());
     reconcile(&ctx, &config, events, &background);
+    drive(&ctx, &background, LiveFeed(live));
+    drive(&ctx, &background, FanOut);
+    drive(&ctx, &background, WebhookDelivery::new(sender, background.clone()));
     let stopping = serving.clone();
     let server = axum::serve(listener.tap_io(set_nodelay), api::router(app))
         .with_graceful_shutdown(async move { stopping.stopping().await });

@@ -127,6 +127,8 @@ pub mod kind {
     pub const DEPENDENCY_REMOVED: &str = "task.dependency_removed";
     /// A key of a task got a value or lost it; its payload holds the key.
     pub const METADATA_SET: &str = "task.metadata_set";
+    /// A webhook's receiver failed for so long that nothing is sent to it any more.
+    pub const WEBHOOK_DEACTIVATED: &str = "webhook.deactivated";
     /// A machine of the pool changed state.
     pub const MACHINE_STATE: &str = "machine.state";
     /// A phase of an execution began or ended: [`super::PhasePayload`].

@@ -65,6 +65,7 @@ macro_rules! id_kinds {
 id_kinds! {
     "API key" ApiKeyId;
     "checkpoint" CheckpointId;
+    "delivery" DeliveryId;
     "dependency" DependencyId;
     "event" EventId;
     "execution" ExecutionId;
@@ -74,6 +75,8 @@ id_kinds! {
     "task" TaskId;
     "tenant" TenantId;
     "volume" VolumeId;
+    "webhook" WebhookId;
+    "webhook message" WebhookMessageId;
     "worker" WorkerId;
 }
 

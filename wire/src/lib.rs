@@ -19,5 +19,6 @@ pub mod metadata;
 pub mod problem;
 pub mod signature;
 pub mod task;
+pub mod webhook;
 pub mod why;
 pub mod worker;

@@ -22,6 +22,18 @@ pub const TAGS_PER_TASK: usize = 100;
 pub const TAG_CHARS: usize = 100;
 /// Why a caller asks for a change, in its own words.
 pub const REASON_CHARS: usize = 500;
+/// Webhooks of one tenant.
+pub const WEBHOOKS_MAX: i64 = 100;
+/// Where a webhook's messages go.
+pub const WEBHOOK_URL_CHARS: usize = 2_048;
+/// Event types that one webhook names.
+pub const WEBHOOK_EVENT_TYPES: usize = 50;
+/// What a webhook is for.
+pub const WEBHOOK_DESCRIPTION_CHARS: usize = 500;
+/// Attempts to deliver, in one page.
+pub const DELIVERIES_PAGE: i64 = 1_000;
+/// How long a webhook's secret may sign beside the one that took its place.
+pub const ROTATION_OVERLAP_SECONDS_MAX: u64 = 7 * 24 * 3_600;
 /// Entries of one page of the audit.
 pub const AUDIT_PAGE: i64 = 1_000;
 /// Arguments of a command, the program itself included.

@@ -113,6 +113,25 @@ pub(super) const EVENTS_MIGRATE: &str = "\
 Examples:
   bifrost events migrate --to 1";
 
+pub(super) const WEBHOOKS: &str = "\
+Examples:
+  bifrost webhooks add https://example.org/hooks --event task.completed --event task.failed
+  bifrost webhooks ping 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
+  bifrost webhooks deliveries 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
+  bifrost webhooks update 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 --activate
+  bifrost webhooks verify ID body.json --signature 'v1,…' --message-id ID --timestamp 1795000000
+
+A receiver that fails is tried again after 30 s, 2 min and 5 min; then the webhook is off until it is
+activated, and what waited is sent. docs/webhooks.md says how to check a signature.";
+
+pub(super) const STREAM: &str = "\
+Examples:
+  bifrost stream
+  bifrost stream --event task.completed --event task.failed
+  bifrost stream --after 1041 --json
+
+A line: its place, the time, the event's type, the task, its status and its title.";
+
 pub(super) const AUDIT: &str = "\
 Examples:
   bifrost audit

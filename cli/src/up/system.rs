@@ -122,6 +122,8 @@ fn compose(
         ("BIFROST_PUBLIC_URL", addresses.control_url()),
         ("BIFROST_RUNNER_COMMAND", runner.to_string()),
         ("BIFROST_ALLOW_LOCAL_REPOSITORIES", "true".into()),
+        // Who may register a webhook here may run any command here: reaching this computer gives them nothing.
+        ("BIFROST_WEBHOOKS_REACH", invocation.vars.text("BIFROST_WEBHOOKS_REACH").unwrap_or("loopback").into()),
         // Nothing copies this system's database away.
         ("BIFROST_EVENTS_REPLICA", String::new()),
         // Set even where it is empty: what the shell has may be another program's database.

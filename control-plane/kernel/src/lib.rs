@@ -31,8 +31,11 @@ pub use sql::{Sql, id_list};
 pub use tx::{Inner, Tx};
 
 /// The kernel's own tables.
-pub const MIGRATIONS: &[Migration] =
-    &[migration!("20261121000000_kernel_outbox_and_idempotency"), migration!("20261129004000_kernel_audit")];
+pub const MIGRATIONS: &[Migration] = &[
+    migration!("20261121000000_kernel_outbox_and_idempotency"),
+    migration!("20261129004000_kernel_audit"),
+    migration!("20261129004100_kernel_outbox_places"),
+];
 
 /// The kernel's own statements, for the test that prepares all of them.
 pub fn statements() -> Vec<(&'static str, Sql)> {

@@ -11,6 +11,8 @@ use kernel::{Ctx, Error};
 use kit::Tasks;
 use metrics_exporter_prometheus::PrometheusHandle;
 use pool::Credentials;
+use signals::live::Live;
+use signals::webhooks::Sender;
 use wire::audit::REASON_HEADER;
 use wire::grant::GrantKey;
 use wire::limit::REASON_CHARS;
@@ -29,6 +31,8 @@ pub(crate) struct App {
     pub(crate) events: EventStore,
     pub(crate) event_secret: Key,
     pub(crate) event_grants: GrantKey,
+    pub(crate) sender: Sender,
+    pub(crate) live: Live,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) serving: Tasks,
 }
@@ -38,6 +42,7 @@ impl App {
         ctx: Ctx,
         config: &Config,
         events: EventStore,
+        (sender, live): (Sender, Live),
         metrics: PrometheusHandle,
         serving: Tasks,
     ) -> Self {
@@ -49,6 +54,8 @@ impl App {
             events,
             event_secret: config.events.secret.clone(),
             event_grants: GrantKey::of(&config.events.secret),
+            sender,
+            live,
             metrics,
             serving,
         }

@@ -17,10 +17,15 @@ use crate::{Config, Events, Provider};
 
 mod audit;
 mod graph_of_tasks;
+mod listeners;
 
 const KEY: &str = "bifrost_0123456789abcdef";
 
 async fn app(ctx: &Ctx) -> Router {
+    app_with(ctx, signals::live::Live::default()).await
+}
+
+async fn app_with(ctx: &Ctx, live: signals::live::Live) -> Router {
     access::ensure_bootstrap_key(ctx, KEY).await.expect("made");
     // Nobody listens there: what needs the event store says so.
     let events = Events { url: "http://127.0.0.1:1".into(), secret: Key::from_bytes([1; 32]), app: None };
@@ -33,6 +38,7 @@ async fn app(ctx: &Ctx) -> Router {
         events: events.clone(),
         pool: Default::default(),
         work: Default::default(),
+        webhooks_reach: signals::webhooks::Reach::Loopback,
     };
     let signer = client::events::Signer {
         key: events.secret.clone(),
@@ -42,7 +48,8 @@ async fn app(ctx: &Ctx) -> Router {
     };
     let store = client::events::EventStore::new(&events.url, signer);
     let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
-    router(App::new(ctx.clone(), &config, store, metrics, kit::Tasks::new()))
+    let sender = signals::webhooks::Sender::new(&config.secret, config.webhooks_reach);
+    router(App::new(ctx.clone(), &config, store, (sender, live), metrics, kit::Tasks::new()))
 }
 
 struct Answer {
@@ -81,7 +88,7 @@ fn operations_of_document() -> Vec<(Method, String)> {
     for (path, methods) in paths {
         for method in methods.as_object().expect("methods").keys() {
             let Ok(method) = method.to_uppercase().parse() else { continue };
-            let ids = ["{id}", "{execution_id}", "{dependency_id}"];
+            let ids = ["{id}", "{execution_id}", "{dependency_id}", "{delivery_id}"];
             let path = ids.iter().fold(path.clone(), |path, name| path.replace(name, &id)).replace("{tag}", "t");
             found.push((method, path));
         }

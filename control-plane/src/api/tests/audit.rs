@@ -6,8 +6,10 @@ use wire::audit::AuditPage;
 use super::*;
 
 /// Operations that change nothing that lasts, or are no caller's decision.
-const NO_DECISION: [(&str, &str); 4] = [
+const NO_DECISION: [(&str, &str); 6] = [
     ("POST", "/v1/tasks/metadata/batch"),
+    ("POST", "/v1/webhooks/verify"),
+    ("POST", "/v1/webhooks/{id}/ping"),
     ("POST", "/v1/workers/{id}/heartbeat"),
     ("POST", "/v1/workers/{id}/next"),
     // What a runner says of its executions is heard by the tests of `work`; here no machine has any.
@@ -22,6 +24,11 @@ async fn audit(app: &Router, query: &str) -> AuditPage {
 
 async fn task(app: &Router) -> String {
     let answer = post(app, "/v1/tasks", &json!({ "title": "t" })).await;
+    answer.body["id"].as_str().expect("an id").to_owned()
+}
+
+async fn webhook(app: &Router) -> String {
+    let answer = post(app, "/v1/webhooks", &json!({ "url": "http://127.0.0.1:1/" })).await;
     answer.body["id"].as_str().expect("an id").to_owned()
 }
 
@@ -76,6 +83,10 @@ async fn prepare(app: &Router, method: &str, path: &str) -> Option<(String, Valu
             (of(&task), json!({ "agent_type": "a", "worker_id": worker }))
         }
         ("POST", "/v1/executions/{id}/complete") => (of(&begun(app).await.1), json!({ "success": true })),
+        ("POST", "/v1/webhooks") => (path.into(), json!({ "url": "http://127.0.0.1:1/" })),
+        ("PATCH", "/v1/webhooks/{id}") => (of(&webhook(app).await), json!({ "description": "d" })),
+        ("DELETE", "/v1/webhooks/{id}") => (of(&webhook(app).await), json!({})),
+        ("POST", "/v1/webhooks/{id}/rotate") => (of(&webhook(app).await), json!({})),
         ("POST", "/v1/workers") => (path.into(), json!({ "worker_type": "w" })),
         ("DELETE", "/v1/workers/{id}") => (of(&worker(app).await), json!({})),
         _ => return None,
@@ -101,7 +112,9 @@ kernel::on_both! { crate::migrations();
         for (method, path) in changing() {
             // A worker's own words about its execution carry its token, not a key.
             let is_workers = path.starts_with("/v1/workers/{id}/executions/");
-            if is_workers || NO_DECISION.contains(&(method.as_str(), path.as_str())) {
+            // A delivery takes a message that was sent: see the tests of webhooks.
+            let is_of_delivery = path.ends_with("/redeliver");
+            if is_workers || is_of_delivery || NO_DECISION.contains(&(method.as_str(), path.as_str())) {
                 continue;
             }
             let prepared = prepare(&app, &method, &path).await;
