@@ -20,6 +20,12 @@ pub const METADATA_TASKS: usize = 1_000;
 pub const TAGS_PER_TASK: usize = 100;
 /// One tag.
 pub const TAG_CHARS: usize = 100;
+/// What an agent is asked to do.
+pub const PROMPT_CHARS: usize = 200_000;
+/// An agent's name.
+pub const AGENT_NAME_CHARS: usize = 50;
+/// The name of an agent's model or session.
+pub const AGENT_WORD_CHARS: usize = 200;
 /// Why a caller asks for a change, in its own words.
 pub const REASON_CHARS: usize = 500;
 /// Webhooks of one tenant.

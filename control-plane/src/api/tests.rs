@@ -22,10 +22,10 @@ mod listeners;
 const KEY: &str = "bifrost_0123456789abcdef";
 
 async fn app(ctx: &Ctx) -> Router {
-    app_with(ctx, signals::live::Live::default()).await
+    router(state(ctx).await)
 }
 
-async fn app_with(ctx: &Ctx, live: signals::live::Live) -> Router {
+pub(super) async fn state(ctx: &Ctx) -> App {
     access::ensure_bootstrap_key(ctx, KEY).await.expect("made");
     // Nobody listens there: what needs the event store says so.
     let events = Events { url: "http://127.0.0.1:1".into(), secret: Key::from_bytes([1; 32]), app: None };
@@ -48,8 +48,8 @@ async fn app_with(ctx: &Ctx, live: signals::live::Live) -> Router {
     };
     let store = client::events::EventStore::new(&events.url, signer);
     let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
-    let sender = signals::webhooks::Sender::new(&config.secret, config.webhooks_reach);
-    router(App::new(ctx.clone(), &config, store, (sender, live), metrics, kit::Tasks::new()))
+    let listeners = (signals::webhooks::Sender::new(&config.secret, config.webhooks_reach), Default::default());
+    App::new(ctx.clone(), &config, store, listeners, metrics, kit::Tasks::new())
 }
 
 struct Answer {

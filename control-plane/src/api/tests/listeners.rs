@@ -75,7 +75,7 @@ async fn open(app: &Router, path: &str, after: Option<i64>) -> BoxStream<'static
 
 async fn app_with_live(ctx: &Ctx) -> (Router, Live) {
     let live = Live::default();
-    (app_with(ctx, live.clone()).await, live)
+    (router(App { live: live.clone(), ..state(ctx).await }), live)
 }
 
 async fn pass_on(ctx: &Ctx, live: &Live) {
