@@ -22,6 +22,7 @@ use crate::output::one_line;
 use crate::run::display::Display;
 use crate::run::follow::seen::Seen;
 use crate::run::follow::{Follow, Heard};
+use crate::stream;
 use crate::table;
 
 /// Carries out one of the commands.
@@ -32,7 +33,8 @@ pub(crate) async fn run(invocation: &Invocation, command: &TasksCommand) -> anyh
             let filter = TaskFilter { status, limit: Some(limit), offset: Some(offset), ..TaskFilter::default() };
             list(invocation, &server, filter).await
         }
-        TasksCommand::Show { id } => {
+        TasksCommand::Show { id, follow: true } => stream::follow_task(invocation, &server, id).await,
+        TasksCommand::Show { id, follow: false } => {
             let task = server.ask(async |control| control.task(id).await).await?;
             show(invocation, &task)
         }

@@ -24,6 +24,9 @@ pub(crate) enum TasksCommand {
     Show {
         /// The task's id
         id: TaskId,
+        /// Go on, with a line for each change, until the task has ended
+        #[arg(long, short)]
+        follow: bool,
     },
     /// Print what a task's command wrote: its standard output and standard error, each on ours
     Logs {

@@ -58,15 +58,16 @@ pub(super) async fn all(
         types: query.types.as_deref().map_or(Ok(Vec::new()), Wanted::types)?,
     };
     let follower = app.live.follow(&app.ctx, last_event_id(&headers)?, wanted).await?;
-    let open = message("open", &json!({})).id(follower.place().to_string());
+    let open = open(&follower);
     Ok(followed(app, follower, open))
 }
 
-/// What happens to one task: first `task`, the task as it is; then each event under its type, until it is deleted.
+/// What happens to one task: first `task`, the task as it is, or where the stream is resumed `open`; then each event
+/// under its type, until it is deleted.
 #[utoipa::path(
     get, path = "/tasks/{id}/events", tag = "live",
     params(("id" = TaskId, Path), ("last-event-id" = Option<i64>, Header, description = "Resume behind it")),
-    responses((status = 200, description = "text/event-stream of task, gap and events by their type"),
+    responses((status = 200, description = "text/event-stream of task or open, gap and events by their type"),
               (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
               (status = 503, body = Problem)))]
 pub(super) async fn of_task(
@@ -76,11 +77,19 @@ pub(super) async fn of_task(
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let wanted = Wanted { tenant: caller.tenant, is_shared_wanted: false, task: Some(id), types: Vec::new() };
-    let follower = app.live.follow(&app.ctx, last_event_id(&headers)?, wanted).await?;
+    let after = last_event_id(&headers)?;
+    let follower = app.live.follow(&app.ctx, after, wanted).await?;
     // Looked at behind the place: what happens in between is told twice rather than not.
     let task = work::tasks::get(&app.ctx, caller.tenant, id).await?;
-    let first = message("task", &task).id(follower.place().to_string());
+    let first = match after {
+        None => message("task", &task).id(follower.place().to_string()),
+        Some(_) => open(&follower),
+    };
     Ok(followed(app, follower, first))
+}
+
+fn open(follower: &Follower) -> Event {
+    message("open", &json!({})).id(follower.place().to_string())
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, Error> {

@@ -14,6 +14,8 @@ use wire::worker::{Completion, Heartbeat, Instruction, Lease, PROTOCOL, Poll, Re
 use crate::tasks::{self, Filter};
 use crate::{LostWork, Scheduler, Settings, executions, leases, why};
 
+mod audit;
+
 pub(crate) fn migrations() -> Vec<Migration> {
     [kernel::MIGRATIONS, access::MIGRATIONS, pool::MIGRATIONS, crate::MIGRATIONS].concat()
 }
