@@ -16,7 +16,7 @@ use wire::id::TaskId;
 use wire::task::Priority;
 
 pub(crate) use audit::AuditArguments;
-pub(crate) use tasks::{MetadataCommand, TasksCommand};
+pub(crate) use tasks::{MetadataCommand, OutcomesCommand, TasksCommand};
 pub(crate) use webhooks::{SecretArgument, StreamArguments, WebhooksCommand};
 
 /// Where `bifrost up` listens, and where the other commands look for it.

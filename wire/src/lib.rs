@@ -17,6 +17,7 @@ pub mod id;
 pub mod limit;
 pub mod machine;
 pub mod metadata;
+pub mod outcome;
 pub mod problem;
 pub mod signature;
 pub mod task;
