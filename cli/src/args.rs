@@ -2,6 +2,7 @@
 //! Nothing is decided here.
 
 mod help;
+mod machines;
 mod tasks;
 
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use event_store::program::{Backup, Export, Migrate, Restore, Verify};
 use wire::id::TaskId;
 use wire::task::Priority;
 
+pub(crate) use machines::{CostCommand, MachinesCommand};
 pub(crate) use tasks::{MetadataCommand, TasksCommand};
 
 /// Where `bifrost up` listens, and where the other commands look for it.
@@ -66,9 +68,12 @@ pub(crate) enum Command {
     /// List, inspect and steer tasks
     #[command(subcommand, after_help = help::TASKS)]
     Tasks(TasksCommand),
-    /// See the machines of the pool
+    /// See and steer the machines of the pool
     #[command(subcommand, after_help = help::MACHINES)]
     Machines(MachinesCommand),
+    /// Show what the machines cost, and check that nothing runs that should not
+    #[command(subcommand, after_help = help::COST)]
+    Cost(CostCommand),
     /// See the registered workers
     #[command(subcommand, after_help = help::WORKERS)]
     Workers(WorkersCommand),
@@ -153,12 +158,6 @@ impl EnvArgument {
             None => Self::Inherit(name.into()),
         })
     }
-}
-
-#[derive(Subcommand)]
-pub(crate) enum MachinesCommand {
-    /// List the machines of the pool
-    List,
 }
 
 #[derive(Subcommand)]

@@ -1,6 +1,7 @@
 //! The control plane's API, for people's tools.
 
 mod dependencies;
+mod machines;
 mod metadata;
 
 use std::time::Duration;
@@ -10,7 +11,6 @@ use wire::batch::NewBatch;
 use wire::event::EventPage;
 use wire::execution::StaleExecution;
 use wire::id::{TaskId, WorkerId};
-use wire::machine::MachineView;
 use wire::metadata::{Assignment, Estimate};
 use wire::task::{NewTask, TaskChange, TaskStatus, TaskView};
 use wire::why::Why;
@@ -146,11 +146,6 @@ impl Control {
         }
         // A stream has no end of its own to set a deadline by; its server sends a sign of life instead.
         self.service.send(request.timeout(Duration::from_secs(8 * 24 * 3_600))).await.map(Messages::new)
-    }
-
-    /// The machines of the pool.
-    pub async fn machines(&self) -> Result<Vec<MachineView>, Error> {
-        self.service.json(self.get("/v1/machines")).await
     }
 
     /// The registered workers.

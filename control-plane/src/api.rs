@@ -7,6 +7,7 @@
 mod app;
 mod body;
 mod caller;
+mod cost;
 mod dependencies;
 mod events;
 mod executions;
@@ -62,6 +63,12 @@ fn operations() -> OpenApiRouter<App> {
         .routes(routes!(executions::stale))
         .routes(routes!(executions::complete))
         .routes(routes!(machines::list))
+        .routes(routes!(machines::last_sweep, machines::sweep))
+        .routes(routes!(machines::get, machines::destroy))
+        .routes(routes!(machines::suspend))
+        .routes(routes!(machines::resume))
+        .routes(routes!(machines::abandon))
+        .routes(routes!(cost::report))
         .routes(routes!(workers::list, workers::add))
         .routes(routes!(workers::stale))
         .routes(routes!(workers::get, workers::remove))

@@ -122,6 +122,8 @@ fn compose(
         ("BIFROST_PUBLIC_URL", addresses.control_url()),
         ("BIFROST_RUNNER_COMMAND", runner.to_string()),
         ("BIFROST_ALLOW_LOCAL_REPOSITORIES", "true".into()),
+        // A local machine is a process of this program: there is no image to pin.
+        ("BIFROST_ALLOW_UNPINNED_IMAGE", "true".into()),
         // Nothing copies this system's database away.
         ("BIFROST_EVENTS_REPLICA", String::new()),
         // Set even where it is empty: what the shell has may be another program's database.

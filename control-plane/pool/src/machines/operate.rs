@@ -1,0 +1,114 @@
+//! What an operator does to a machine by hand. Each is told in the record, with
+//! who did it and why.
+
+use kernel::outbox::{self, About};
+use kernel::{Ctx, Error, Result, Tx};
+use serde_json::json;
+use wire::event::kind;
+use wire::id::MachineId;
+use wire::machine::MachineState;
+
+use super::{Machine, drain, shift, store};
+use crate::{Settings, money};
+
+/// A reason is a sentence, not a page.
+const REASON_CHARS: usize = 500;
+
+/// Declares a machine's batch over: it saves a checkpoint and sleeps. Waiting work wakes it again.
+pub async fn suspend(ctx: &Ctx, id: MachineId, by: &str) -> Result<Machine> {
+    let mut order = Order::begin(ctx, id, "suspend", by).await?;
+    match order.machine.state {
+        MachineState::Ready => drain(ctx, &mut order.tx, id).await.map(drop)?,
+        MachineState::Draining | MachineState::Suspending | MachineState::Suspended => (),
+        _ => return Err(order.refuse("only a machine that is ready can be suspended")),
+    }
+    order.done(ctx, None).await
+}
+
+/// Wakes a machine that sleeps, if the budgets pay for that.
+pub async fn resume(ctx: &Ctx, settings: &Settings, id: MachineId, by: &str) -> Result<Machine> {
+    let mut order = Order::begin(ctx, id, "resume", by).await?;
+    let tx = &mut order.tx;
+    match order.machine.state {
+        MachineState::Suspended => {
+            if !money::pays_for_one_more(tx, settings, 0, ctx.now()).await? {
+                let message = "the budget for machines pays for no more; see: bifrost cost report";
+                return Err(Error::conflict("machine_budget", message));
+            }
+            shift(ctx, tx, id, MachineState::Suspended, MachineState::Resuming, None).await.map(drop)?;
+        }
+        MachineState::Draining => {
+            shift(ctx, tx, id, MachineState::Draining, MachineState::Ready, None).await.map(drop)?;
+        }
+        MachineState::Creating | MachineState::Starting | MachineState::Resuming | MachineState::Ready => (),
+        _ => return Err(order.refuse("wait until it sleeps, or use another")),
+    }
+    order.done(ctx, None).await
+}
+
+/// Destroys a machine with its volume; with `force`, also one whose worker has something to do.
+pub async fn destroy(ctx: &Ctx, id: MachineId, force: bool, by: &str) -> Result<Machine> {
+    let mut order = Order::begin(ctx, id, "destroy", by).await?;
+    if order.machine.load > 0 && !force {
+        let message = "its worker has work, which would be lost; force it to accept that";
+        return Err(Error::conflict("machine_busy", message));
+    }
+    let from = order.machine.state;
+    if from != MachineState::Destroying {
+        let why = Some("an operator has it destroyed");
+        shift(ctx, &mut order.tx, id, from, MachineState::Destroying, why).await?;
+    }
+    order.done(ctx, None).await
+}
+
+/// Gives a machine up without asking the provider: its row is over at once. Whatever of it is still there
+/// has no row from then on, and is found and reaped as such.
+pub async fn abandon(ctx: &Ctx, id: MachineId, reason: &str, by: &str) -> Result<Machine> {
+    let reason = reason.trim();
+    if reason.is_empty() || reason.chars().count() > REASON_CHARS || reason.contains('\0') {
+        return Err(Error::invalid("reason", format!("say why, in 1 to {REASON_CHARS} characters")));
+    }
+    let mut order = Order::begin(ctx, id, "abandon", by).await?;
+    let (tx, from) = (&mut order.tx, order.machine.state);
+    money::settle_volume(tx, order.machine.volume_id, ctx.now()).await?;
+    store::volume_destroyed(tx, order.machine.volume_id).await?;
+    let why = format!("abandoned: {reason}");
+    // On the way through `destroying` its worker loses what it has.
+    if from != MachineState::Destroying {
+        shift(ctx, tx, id, from, MachineState::Destroying, Some(&why)).await?;
+    }
+    shift(ctx, tx, id, MachineState::Destroying, MachineState::Destroyed, Some(&why)).await?;
+    order.done(ctx, Some(reason)).await
+}
+
+/// An order under way.
+struct Order<'a> {
+    tx: Tx,
+    /// The machine as it was found.
+    machine: Machine,
+    what: &'static str,
+    by: &'a str,
+}
+
+impl<'a> Order<'a> {
+    async fn begin(ctx: &Ctx, id: MachineId, what: &'static str, by: &'a str) -> Result<Self> {
+        let mut tx = ctx.begin("pool.machines.operate").await?;
+        let found = store::list(&mut tx).await?.into_iter().find(|machine| machine.id == id);
+        Ok(Self { tx, machine: found.ok_or(Error::NotFound { what: "machine" })?, what, by })
+    }
+
+    fn refuse(&self, cure: &str) -> Error {
+        Error::conflict("machine_state", format!("the machine is {}: {cure}", self.machine.state))
+    }
+
+    /// Tells of it, makes it true, and gives the machine as it is now.
+    async fn done(self, ctx: &Ctx, reason: Option<&str>) -> Result<Machine> {
+        let Self { mut tx, machine, what, by } = self;
+        let id = machine.id;
+        let payload = json!({ "machine_id": id, "what": what, "by": by, "reason": reason, "state": machine.state });
+        outbox::push(ctx, &mut tx, kind::MACHINE_OPERATED, About::default(), &payload).await?;
+        tracing::info!(machine.id = %id, what, by, "an operator's order");
+        let after = store::list(&mut tx).await?.into_iter().find(|machine| machine.id == id);
+        tx.commit(after.unwrap_or(Machine { state: MachineState::Destroyed, ..machine })).await
+    }
+}
