@@ -137,8 +137,6 @@ pub mod kind {
     pub const MACHINE_RECOVERY: &str = "machine.recovery";
     /// A machine or volume of the pool was found at the provider that no row knows, or was destroyed for that.
     pub const MACHINE_ORPHAN: &str = "machine.orphan";
-    /// An operator did something to a machine: its payload says what, who and why.
-    pub const MACHINE_OPERATED: &str = "machine.operated";
     /// A region had no room and is left alone for a while.
     pub const REGION_RESTS: &str = "region.rests";
     /// The provider refused the token; written once until it is accepted again.

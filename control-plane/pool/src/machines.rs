@@ -9,9 +9,11 @@ pub(crate) mod store;
 
 use chrono::{DateTime, Utc};
 use fly::price;
+use kernel::audit::{self, Change, Entity};
 use kernel::outbox::{self, About};
 use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
+use wire::event::kind;
 use wire::id::{MachineId, VolumeId};
 use wire::machine::{MachineState, MachineView};
 
@@ -200,6 +202,8 @@ async fn create(ctx: &Ctx, tx: &mut Tx, settings: &Settings) -> Result<bool> {
     let row = store::MachineRow { id, name: &machine_name(id, 0), region, volume, image };
     store::insert(tx, &row, ctx.now()).await?;
     announce(ctx, tx, id, MachineState::Creating, None).await?;
+    let change = Change::created(&json!({ "state": MachineState::Creating, "volume_id": volume, "region": region }))?;
+    audit::write(ctx, tx, "machine.created", &Entity::shared("machine", id), &change).await?;
     tx.nudge(Provision::NUDGE);
     Ok(true)
 }
@@ -314,7 +318,7 @@ pub(crate) async fn make_anew(
     if volume != machine.volume_id {
         store::release_volume(tx, machine.volume_id, now).await?;
     }
-    follow_up(ctx, tx, machine.id, MachineState::Creating, why).await?;
+    follow_up(ctx, tx, machine.id, machine.state, MachineState::Creating, why).await?;
     workers::disable_of_machine(tx, machine.id).await?;
     tx.nudge(LOST_NUDGE);
     Ok(true)
@@ -331,7 +335,7 @@ pub(crate) async fn report_stuck(ctx: &Ctx, tx: &mut Tx, machine: &Machine) -> R
     metrics::counter!("machines_stuck_total", "state" => state.as_str()).increment(1);
     store::stuck(tx, machine.id, minutes, minutes >= crate::recovery::STUCK_ACT_MINUTES, now).await?;
     let payload = json!({ "machine_id": machine.id, "state": state, "minutes": minutes, "error": machine.error });
-    outbox::push(ctx, tx, wire::event::kind::MACHINE_STUCK, About::default(), &payload).await?;
+    outbox::push(ctx, tx, kind::MACHINE_STUCK, About::default(), &payload).await?;
     tx.nudge(Provision::NUDGE);
     Ok(true)
 }
@@ -350,12 +354,22 @@ pub(crate) async fn shift(
     if !store::set_state(tx, id, from, to, error, ctx.now()).await? {
         return Ok(false);
     }
-    follow_up(ctx, tx, id, to, error).await?;
+    follow_up(ctx, tx, id, from, to, error).await?;
     Ok(true)
 }
 
-async fn follow_up(ctx: &Ctx, tx: &mut Tx, id: MachineId, to: MachineState, error: Option<&str>) -> Result<()> {
+async fn follow_up(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    id: MachineId,
+    from: MachineState,
+    to: MachineState,
+    error: Option<&str>,
+) -> Result<()> {
     announce(ctx, tx, id, to, error).await?;
+    let change = Change::between(&json!({ "state": from }), &json!({ "state": to }))?;
+    let change = if let Some(error) = error { change.because(error) } else { change };
+    audit::write(ctx, tx, kind::MACHINE_STATE, &Entity::shared("machine", id), &change).await?;
     metrics::counter!("machine_transitions_total", "to" => to.as_str()).increment(1);
     tx.nudge(Provision::NUDGE);
     match to {
@@ -372,5 +386,5 @@ async fn follow_up(ctx: &Ctx, tx: &mut Tx, id: MachineId, to: MachineState, erro
 
 async fn announce(ctx: &Ctx, tx: &mut Tx, id: MachineId, state: MachineState, error: Option<&str>) -> Result<()> {
     let payload = json!({ "machine_id": id, "state": state, "error": error });
-    outbox::push(ctx, tx, wire::event::kind::MACHINE_STATE, About::default(), &payload).await
+    outbox::push(ctx, tx, kind::MACHINE_STATE, About::default(), &payload).await
 }

@@ -4,6 +4,7 @@
 pub(crate) mod store;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use kernel::audit::{self, Change, Entity};
 use kernel::outbox::{self, About};
 use kernel::{Ctx, Result, Tx};
 use serde_json::json;
@@ -32,11 +33,13 @@ pub async fn last_sweep(ctx: &Ctx) -> Result<SweepView> {
 }
 
 /// Has the next comparison, which comes at once, reap what carries the pool's mark, whatever its age.
-pub async fn approve(ctx: &Ctx, by: &str) -> Result<SweepView> {
+pub async fn approve(ctx: &Ctx) -> Result<SweepView> {
     let mut tx = ctx.begin("pool.orphans.approve").await?;
-    store::approve(&mut tx).await?;
-    let payload = json!({ "what": "sweep", "by": by });
-    outbox::push(ctx, &mut tx, kind::MACHINE_OPERATED, About::default(), &payload).await?;
+    let approved = store::approve(&mut tx).await?;
+    if approved > 0 {
+        let change = Change::created(&json!({ "orphans": approved }))?;
+        audit::write(ctx, &mut tx, "orphans.approved", &Entity::shared("sweep", "last"), &change).await?;
+    }
     tx.nudge(Watch::NUDGE);
     let view = view(&mut tx, ctx.now()).await?;
     tx.commit(view).await
@@ -96,6 +99,8 @@ pub(crate) async fn reaped(ctx: &Ctx, kind: OrphanKind, provider_id: &str, error
     store::reaped(&mut tx, provider_id, error, ctx.now()).await?;
     if error.is_none() {
         metrics::counter!("orphans_reaped_total", "kind" => kind.as_str()).increment(1);
+        let change = Change::removed(&json!({ "kind": kind, "provider_id": provider_id }))?;
+        audit::write(ctx, &mut tx, "orphan.reaped", &Entity::shared("orphan", provider_id), &change).await?;
         tell(ctx, &mut tx, kind, provider_id, "reaped").await?;
     }
     tx.commit(()).await

@@ -2,13 +2,12 @@
 
 use access::permission::MachinesRead;
 use axum::Json;
-use axum::extract::State;
 use wire::cost::CostView;
 use wire::problem::Problem;
 
-use super::App;
 use super::caller::Allowed;
 use super::problem::ApiError;
+use super::{App, State};
 
 /// What runs, what it costs, and what should not be there.
 #[utoipa::path(

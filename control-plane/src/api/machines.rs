@@ -1,18 +1,16 @@
 //! The pool's machines over HTTP.
 
-use access::Caller;
 use access::permission::{MachinesRead, MachinesWrite};
 use axum::Json;
-use axum::extract::State;
 use serde::Deserialize;
 use wire::id::MachineId;
 use wire::machine::{Abandonment, MachineView, SweepOrder, SweepView};
 use wire::problem::Problem;
 
-use super::App;
 use super::body::{Body, Id, Parameters};
 use super::caller::Allowed;
 use super::problem::ApiError;
+use super::{App, State};
 
 /// Every machine of the pool that is not destroyed, oldest first.
 #[utoipa::path(
@@ -45,10 +43,10 @@ pub(super) async fn get(
               (status = 409, body = Problem)))]
 pub(super) async fn suspend(
     State(app): State<App>,
-    Allowed(caller, _): Allowed<MachinesWrite>,
+    Allowed(..): Allowed<MachinesWrite>,
     Id(id): Id<MachineId>,
 ) -> Result<Json<MachineView>, ApiError> {
-    Ok(Json(pool::machines::suspend(&app.ctx, id, &name(&caller)).await?.into()))
+    Ok(Json(pool::machines::suspend(&app.ctx, id).await?.into()))
 }
 
 /// Wakes a machine that sleeps, if the budgets pay for that.
@@ -58,10 +56,10 @@ pub(super) async fn suspend(
               (status = 409, body = Problem)))]
 pub(super) async fn resume(
     State(app): State<App>,
-    Allowed(caller, _): Allowed<MachinesWrite>,
+    Allowed(..): Allowed<MachinesWrite>,
     Id(id): Id<MachineId>,
 ) -> Result<Json<MachineView>, ApiError> {
-    Ok(Json(pool::machines::resume(&app.ctx, &app.pool, id, &name(&caller)).await?.into()))
+    Ok(Json(pool::machines::resume(&app.ctx, &app.pool, id).await?.into()))
 }
 
 /// How to destroy a machine.
@@ -81,11 +79,11 @@ pub(super) struct HowToDestroy {
               (status = 409, body = Problem)))]
 pub(super) async fn destroy(
     State(app): State<App>,
-    Allowed(caller, _): Allowed<MachinesWrite>,
+    Allowed(..): Allowed<MachinesWrite>,
     Id(id): Id<MachineId>,
     Parameters(how): Parameters<HowToDestroy>,
 ) -> Result<Json<MachineView>, ApiError> {
-    Ok(Json(pool::machines::destroy(&app.ctx, id, how.force, &name(&caller)).await?.into()))
+    Ok(Json(pool::machines::destroy(&app.ctx, id, how.force).await?.into()))
 }
 
 /// Gives a machine up without asking the provider; what is left of it is reaped as an orphan.
@@ -95,11 +93,11 @@ pub(super) async fn destroy(
               (status = 404, body = Problem)))]
 pub(super) async fn abandon(
     State(app): State<App>,
-    Allowed(caller, _): Allowed<MachinesWrite>,
+    Allowed(..): Allowed<MachinesWrite>,
     Id(id): Id<MachineId>,
     Body(abandonment): Body<Abandonment>,
 ) -> Result<Json<MachineView>, ApiError> {
-    let machine = pool::machines::abandon(&app.ctx, id, &abandonment.reason, &name(&caller)).await?;
+    let machine = pool::machines::abandon(&app.ctx, id, &abandonment.reason).await?;
     Ok(Json(machine.into()))
 }
 
@@ -120,17 +118,12 @@ pub(super) async fn last_sweep(
     responses((status = 200, body = SweepView), (status = 400, body = Problem), (status = 401, body = Problem)))]
 pub(super) async fn sweep(
     State(app): State<App>,
-    Allowed(caller, _): Allowed<MachinesWrite>,
+    Allowed(..): Allowed<MachinesWrite>,
     Body(order): Body<SweepOrder>,
 ) -> Result<Json<SweepView>, ApiError> {
     let found = match order.reap {
-        true => pool::orphans::approve(&app.ctx, &name(&caller)).await?,
+        true => pool::orphans::approve(&app.ctx).await?,
         false => pool::orphans::last_sweep(&app.ctx).await?,
     };
     Ok(Json(found))
-}
-
-/// Who gave an order, for the record.
-fn name(caller: &Caller) -> String {
-    format!("key/{}", caller.key)
 }

@@ -1,10 +1,9 @@
-//! What an operator does to a machine by hand. Each is told in the record, with
-//! who did it and why.
+//! What an operator does to a machine by hand. Each order is in the audit, with
+//! who gave it and why.
 
-use kernel::outbox::{self, About};
+use kernel::audit::{self, Change, Entity};
 use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
-use wire::event::kind;
 use wire::id::MachineId;
 use wire::machine::MachineState;
 
@@ -15,8 +14,8 @@ use crate::{Settings, money};
 const REASON_CHARS: usize = 500;
 
 /// Declares a machine's batch over: it saves a checkpoint and sleeps. Waiting work wakes it again.
-pub async fn suspend(ctx: &Ctx, id: MachineId, by: &str) -> Result<Machine> {
-    let mut order = Order::begin(ctx, id, "suspend", by).await?;
+pub async fn suspend(ctx: &Ctx, id: MachineId) -> Result<Machine> {
+    let mut order = Order::begin(ctx, id, "machine.suspend").await?;
     match order.machine.state {
         MachineState::Ready => drain(ctx, &mut order.tx, id).await.map(drop)?,
         MachineState::Draining | MachineState::Suspending | MachineState::Suspended => (),
@@ -26,8 +25,8 @@ pub async fn suspend(ctx: &Ctx, id: MachineId, by: &str) -> Result<Machine> {
 }
 
 /// Wakes a machine that sleeps, if the budgets pay for that.
-pub async fn resume(ctx: &Ctx, settings: &Settings, id: MachineId, by: &str) -> Result<Machine> {
-    let mut order = Order::begin(ctx, id, "resume", by).await?;
+pub async fn resume(ctx: &Ctx, settings: &Settings, id: MachineId) -> Result<Machine> {
+    let mut order = Order::begin(ctx, id, "machine.resume").await?;
     let tx = &mut order.tx;
     match order.machine.state {
         MachineState::Suspended => {
@@ -47,8 +46,8 @@ pub async fn resume(ctx: &Ctx, settings: &Settings, id: MachineId, by: &str) -> 
 }
 
 /// Destroys a machine with its volume; with `force`, also one whose worker has something to do.
-pub async fn destroy(ctx: &Ctx, id: MachineId, force: bool, by: &str) -> Result<Machine> {
-    let mut order = Order::begin(ctx, id, "destroy", by).await?;
+pub async fn destroy(ctx: &Ctx, id: MachineId, force: bool) -> Result<Machine> {
+    let mut order = Order::begin(ctx, id, "machine.destroy").await?;
     if order.machine.load > 0 && !force {
         let message = "its worker has work, which would be lost; force it to accept that";
         return Err(Error::conflict("machine_busy", message));
@@ -63,12 +62,12 @@ pub async fn destroy(ctx: &Ctx, id: MachineId, force: bool, by: &str) -> Result<
 
 /// Gives a machine up without asking the provider: its row is over at once. Whatever of it is still there
 /// has no row from then on, and is found and reaped as such.
-pub async fn abandon(ctx: &Ctx, id: MachineId, reason: &str, by: &str) -> Result<Machine> {
+pub async fn abandon(ctx: &Ctx, id: MachineId, reason: &str) -> Result<Machine> {
     let reason = reason.trim();
     if reason.is_empty() || reason.chars().count() > REASON_CHARS || reason.contains('\0') {
         return Err(Error::invalid("reason", format!("say why, in 1 to {REASON_CHARS} characters")));
     }
-    let mut order = Order::begin(ctx, id, "abandon", by).await?;
+    let mut order = Order::begin(ctx, id, "machine.abandon").await?;
     let (tx, from) = (&mut order.tx, order.machine.state);
     money::settle_volume(tx, order.machine.volume_id, ctx.now()).await?;
     store::volume_destroyed(tx, order.machine.volume_id).await?;
@@ -82,33 +81,36 @@ pub async fn abandon(ctx: &Ctx, id: MachineId, reason: &str, by: &str) -> Result
 }
 
 /// An order under way.
-struct Order<'a> {
+struct Order {
     tx: Tx,
     /// The machine as it was found.
     machine: Machine,
     what: &'static str,
-    by: &'a str,
 }
 
-impl<'a> Order<'a> {
-    async fn begin(ctx: &Ctx, id: MachineId, what: &'static str, by: &'a str) -> Result<Self> {
+impl Order {
+    async fn begin(ctx: &Ctx, id: MachineId, what: &'static str) -> Result<Self> {
         let mut tx = ctx.begin("pool.machines.operate").await?;
         let found = store::list(&mut tx).await?.into_iter().find(|machine| machine.id == id);
-        Ok(Self { tx, machine: found.ok_or(Error::NotFound { what: "machine" })?, what, by })
+        Ok(Self { tx, machine: found.ok_or(Error::NotFound { what: "machine" })?, what })
     }
 
     fn refuse(&self, cure: &str) -> Error {
         Error::conflict("machine_state", format!("the machine is {}: {cure}", self.machine.state))
     }
 
-    /// Tells of it, makes it true, and gives the machine as it is now.
+    /// Audits it, makes it true, and gives the machine as it is now. What was so already is no change.
     async fn done(self, ctx: &Ctx, reason: Option<&str>) -> Result<Machine> {
-        let Self { mut tx, machine, what, by } = self;
+        let Self { mut tx, machine, what } = self;
         let id = machine.id;
-        let payload = json!({ "machine_id": id, "what": what, "by": by, "reason": reason, "state": machine.state });
-        outbox::push(ctx, &mut tx, kind::MACHINE_OPERATED, About::default(), &payload).await?;
-        tracing::info!(machine.id = %id, what, by, "an operator's order");
         let after = store::list(&mut tx).await?.into_iter().find(|machine| machine.id == id);
-        tx.commit(after.unwrap_or(Machine { state: MachineState::Destroyed, ..machine })).await
+        let after = after.unwrap_or(Machine { state: MachineState::Destroyed, ..machine.clone() });
+        if after.state != machine.state {
+            let change = Change::between(&json!({ "state": machine.state }), &json!({ "state": after.state }))?;
+            let change = reason.map_or(change.clone(), |reason| change.because(reason));
+            audit::write(ctx, &mut tx, what, &Entity::shared("machine", id), &change).await?;
+            tracing::info!(machine.id = %id, what, by = %ctx.actor(), "an operator's order");
+        }
+        tx.commit(after).await
     }
 }

@@ -79,9 +79,9 @@ pub(super) async fn forget_unseen(tx: &mut Tx, seen: &[Orphan], now: DateTime<Ut
     Ok(())
 }
 
-pub(super) async fn approve(tx: &mut Tx) -> Result<()> {
-    execute!(tx, APPROVE, true)?;
-    Ok(())
+/// Gives how many were approved.
+pub(super) async fn approve(tx: &mut Tx) -> Result<u64> {
+    Ok(execute!(tx, APPROVE, true)?)
 }
 
 pub(super) async fn reaped(tx: &mut Tx, provider_id: &str, error: Option<&str>, now: DateTime<Utc>) -> Result<()> {

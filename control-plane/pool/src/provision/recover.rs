@@ -1,5 +1,6 @@
 //! Makes a machine anew that cannot be helped where it is, or gives it up.
 
+use kernel::audit::{self, Change, Entity};
 use kernel::outbox::{self, About};
 use kernel::{Ctx, Result, Tx};
 use serde_json::json;
@@ -61,6 +62,8 @@ impl Provision {
         tracing::warn!(machine.id = %machine.id, machine.state = %machine.state, how, why, "a machine was helped");
         metrics::counter!("machine_recoveries_total", "how" => how.to_owned()).increment(1);
         let payload = json!({ "machine_id": machine.id, "state": machine.state, "how": how, "why": why });
-        outbox::push(ctx, tx, kind::MACHINE_RECOVERY, About::default(), &payload).await
+        outbox::push(ctx, tx, kind::MACHINE_RECOVERY, About::default(), &payload).await?;
+        let change = Change::created(&json!({ "recovery": how }))?.because(why);
+        audit::write(ctx, tx, kind::MACHINE_RECOVERY, &Entity::shared("machine", machine.id), &change).await
     }
 }

@@ -130,9 +130,7 @@ async fn begin(world: &mut World, way: Way) {
         (Way::Sleep, Some(id)) => world.apply(Action::Suspend(id)).await,
         (Way::Wake, Some(id)) => world.apply(Action::Resume(id)).await,
         (Way::Anew, Some(id)) => world.apply(Action::Retire(id, pool::plan::Reason::Age)).await,
-        (Way::Down, Some(id)) => {
-            pool::machines::destroy(&world.ctx, id, true, "test").await.map(|_| 1).expect("ordered")
-        }
+        (Way::Down, Some(id)) => pool::machines::destroy(&world.ctx, id, true).await.map(|_| 1).expect("ordered"),
         _ => world.apply(Action::Create).await,
     };
 }

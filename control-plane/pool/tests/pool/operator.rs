@@ -2,8 +2,10 @@
 
 use chrono::TimeDelta;
 use fly::{MachineConfig, NewMachine, NewVolume};
+use kernel::{Ctx, audit};
 use pool::plan::Action;
 use pool::{Settings, machines, orphans};
+use wire::audit::AuditEntry;
 use wire::event::kind;
 use wire::machine::MachineState;
 
@@ -28,6 +30,12 @@ async fn orphaned(world: &World) {
             .await
             .expect("is made");
     }
+}
+
+async fn audited(ctx: &Ctx, action: &str) -> Vec<AuditEntry> {
+    let tenant = wire::id::TenantId::mint(ctx.now(), [1; 10]);
+    let all = audit::list(ctx, tenant, &audit::Filter::default()).await.expect("lists");
+    all.entries.into_iter().filter(|entry| entry.action == action).collect()
 }
 
 kernel::on_both! { migrations();
@@ -61,10 +69,11 @@ kernel::on_both! { migrations();
         world.pass(TimeDelta::seconds(60)).await;
         assert_eq!(orphans::last_sweep(&ctx).await.expect("shows").orphans.len(), 2);
         assert_eq!(world.there().await.0.len(), 2);
-        orphans::approve(&ctx, "key/1").await.expect("approves");
+        orphans::approve(&ctx).await.expect("approves");
         world.beat().await;
         assert_eq!(world.there().await.0.len(), 1);
-        assert_eq!(world.told(kind::MACHINE_OPERATED).await.len(), 1);
+        assert_eq!(audited(&ctx, "orphans.approved").await.len(), 1);
+        assert_eq!(audited(&ctx, "orphan.reaped").await.len(), 2);
         world.stop().await;
     }
 
@@ -72,15 +81,15 @@ kernel::on_both! { migrations();
         let mut world = World::new(&ctx, "").await;
         world.up().await;
         let id = world.row().await.id;
-        assert_eq!(machines::abandon(&ctx, id, " ", "key/1").await.expect_err("says nothing").code(), "invalid");
-        let gone = machines::abandon(&ctx, id, "its host is away", "key/1").await.expect("abandoned");
+        assert_eq!(machines::abandon(&ctx, id, " ").await.expect_err("says nothing").code(), "invalid");
+        let gone = machines::abandon(&ctx, id, "its host is away").await.expect("abandoned");
         assert_eq!(gone.state, MachineState::Destroyed);
         assert_eq!(world.rows().await, []);
-        assert_eq!(machines::abandon(&ctx, id, "again", "key/1").await.expect_err("is over").code(), "not_found");
+        assert_eq!(machines::abandon(&ctx, id, "again").await.expect_err("is over").code(), "not_found");
         world.pass(TimeDelta::seconds(40)).await;
         assert_eq!(world.there().await, (vec![], 0));
-        let told = world.told(kind::MACHINE_OPERATED).await;
-        assert_eq!((&told[0]["what"], &told[0]["reason"]), (&"abandon".into(), &"its host is away".into()));
+        let entries = audited(&ctx, "machine.abandon").await;
+        assert_eq!(entries[0].reason.as_deref(), Some("its host is away"));
         world.stop().await;
     }
 
@@ -88,20 +97,20 @@ kernel::on_both! { migrations();
         let mut world = World::new(&ctx, "").await;
         world.up().await;
         let id = world.row().await.id;
-        assert_eq!(machines::suspend(&ctx, id, "key/1").await.expect("ordered").state, MachineState::Draining);
+        assert_eq!(machines::suspend(&ctx, id).await.expect("ordered").state, MachineState::Draining);
         world.settle().await;
         assert_eq!(world.row().await.state, MachineState::Suspended, "a worker that is silent saves nothing more");
-        machines::resume(&ctx, &world.settings, id, "key/1").await.expect("ordered");
+        machines::resume(&ctx, &world.settings, id).await.expect("ordered");
         world.settle().await;
         assert_eq!(world.row().await.state, MachineState::Ready);
         let unknown = wire::id::MachineId::mint(ctx.now(), [9; 10]);
-        assert_eq!(machines::suspend(&ctx, unknown, "key/1").await.expect_err("no such").code(), "not_found");
+        assert_eq!(machines::suspend(&ctx, unknown).await.expect_err("no such").code(), "not_found");
         let mut tx = ctx.begin("test").await.expect("begins");
         let worker = pool::workers::available(&mut tx, ctx.now(), std::time::Duration::from_secs(45)).await.expect("looks");
         pool::workers::set_load(&mut tx, &worker[0], 1, ctx.now()).await.expect("notes");
         tx.commit(()).await.expect("commits");
-        assert_eq!(machines::destroy(&ctx, id, false, "key/1").await.expect_err("busy").code(), "machine_busy");
-        machines::destroy(&ctx, id, true, "key/1").await.expect("ordered");
+        assert_eq!(machines::destroy(&ctx, id, false).await.expect_err("busy").code(), "machine_busy");
+        machines::destroy(&ctx, id, true).await.expect("ordered");
         world.settle().await;
         assert_eq!((world.rows().await, world.there().await), (vec![], (vec![], 0)));
         world.stop().await;

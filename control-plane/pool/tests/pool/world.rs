@@ -217,7 +217,7 @@ impl World {
 
     pub(crate) async fn destroy(&mut self) {
         let id = self.row().await.id;
-        machines::destroy(&self.ctx, id, true, "test").await.expect("ordered");
+        machines::destroy(&self.ctx, id, true).await.expect("ordered");
         self.settle().await;
     }
 
