@@ -1,32 +1,30 @@
-//! What an operator does to a machine by hand. Each order is in the audit, with
-//! who gave it and why.
+//! What an operator does to a machine by hand. Each is a change of its state, and
+//! so in the audit with who asked for it and why.
 
-use kernel::audit::{self, Change, Entity};
 use kernel::{Ctx, Error, Result, Tx};
-use serde_json::json;
 use wire::id::MachineId;
 use wire::machine::MachineState;
 
 use super::{Machine, drain, shift, store};
-use crate::{Settings, money};
+use crate::{LOST_NUDGE, Settings, money, workers};
 
 /// A reason is a sentence, not a page.
 const REASON_CHARS: usize = 500;
 
 /// Declares a machine's batch over: it saves a checkpoint and sleeps. Waiting work wakes it again.
 pub async fn suspend(ctx: &Ctx, id: MachineId) -> Result<Machine> {
-    let mut order = Order::begin(ctx, id, "machine.suspend").await?;
+    let mut order = Order::begin(ctx, id, "suspend").await?;
     match order.machine.state {
         MachineState::Ready => drain(ctx, &mut order.tx, id).await.map(drop)?,
         MachineState::Draining | MachineState::Suspending | MachineState::Suspended => (),
         _ => return Err(order.refuse("only a machine that is ready can be suspended")),
     }
-    order.done(ctx, None).await
+    order.done(ctx).await
 }
 
 /// Wakes a machine that sleeps, if the budgets pay for that.
 pub async fn resume(ctx: &Ctx, settings: &Settings, id: MachineId) -> Result<Machine> {
-    let mut order = Order::begin(ctx, id, "machine.resume").await?;
+    let mut order = Order::begin(ctx, id, "resume").await?;
     let tx = &mut order.tx;
     match order.machine.state {
         MachineState::Suspended => {
@@ -42,12 +40,12 @@ pub async fn resume(ctx: &Ctx, settings: &Settings, id: MachineId) -> Result<Mac
         MachineState::Creating | MachineState::Starting | MachineState::Resuming | MachineState::Ready => (),
         _ => return Err(order.refuse("wait until it sleeps, or use another")),
     }
-    order.done(ctx, None).await
+    order.done(ctx).await
 }
 
 /// Destroys a machine with its volume; with `force`, also one whose worker has something to do.
 pub async fn destroy(ctx: &Ctx, id: MachineId, force: bool) -> Result<Machine> {
-    let mut order = Order::begin(ctx, id, "machine.destroy").await?;
+    let mut order = Order::begin(ctx, id, "destroy").await?;
     if order.machine.load > 0 && !force {
         let message = "its worker has work, which would be lost; force it to accept that";
         return Err(Error::conflict("machine_busy", message));
@@ -57,7 +55,7 @@ pub async fn destroy(ctx: &Ctx, id: MachineId, force: bool) -> Result<Machine> {
         let why = Some("an operator has it destroyed");
         shift(ctx, &mut order.tx, id, from, MachineState::Destroying, why).await?;
     }
-    order.done(ctx, None).await
+    order.done(ctx).await
 }
 
 /// Gives a machine up without asking the provider: its row is over at once. Whatever of it is still there
@@ -67,17 +65,15 @@ pub async fn abandon(ctx: &Ctx, id: MachineId, reason: &str) -> Result<Machine> 
     if reason.is_empty() || reason.chars().count() > REASON_CHARS || reason.contains('\0') {
         return Err(Error::invalid("reason", format!("say why, in 1 to {REASON_CHARS} characters")));
     }
-    let mut order = Order::begin(ctx, id, "machine.abandon").await?;
+    let mut order = Order::begin(ctx, id, "abandon").await?;
     let (tx, from) = (&mut order.tx, order.machine.state);
     money::settle_volume(tx, order.machine.volume_id, ctx.now()).await?;
     store::volume_destroyed(tx, order.machine.volume_id).await?;
-    let why = format!("abandoned: {reason}");
-    // On the way through `destroying` its worker loses what it has.
-    if from != MachineState::Destroying {
-        shift(ctx, tx, id, from, MachineState::Destroying, Some(&why)).await?;
-    }
-    shift(ctx, tx, id, MachineState::Destroying, MachineState::Destroyed, Some(&why)).await?;
-    order.done(ctx, Some(reason)).await
+    shift(ctx, tx, id, from, MachineState::Destroyed, Some(&format!("abandoned: {reason}"))).await?;
+    // Its worker loses what it has.
+    workers::disable_of_machine(tx, id).await?;
+    tx.nudge(LOST_NUDGE);
+    order.done(ctx).await
 }
 
 /// An order under way.
@@ -99,18 +95,11 @@ impl Order {
         Error::conflict("machine_state", format!("the machine is {}: {cure}", self.machine.state))
     }
 
-    /// Audits it, makes it true, and gives the machine as it is now. What was so already is no change.
-    async fn done(self, ctx: &Ctx, reason: Option<&str>) -> Result<Machine> {
+    /// Makes it true, and gives the machine as it is now. The change of its state is in the audit.
+    async fn done(self, ctx: &Ctx) -> Result<Machine> {
         let Self { mut tx, machine, what } = self;
-        let id = machine.id;
-        let after = store::list(&mut tx).await?.into_iter().find(|machine| machine.id == id);
-        let after = after.unwrap_or(Machine { state: MachineState::Destroyed, ..machine.clone() });
-        if after.state != machine.state {
-            let change = Change::between(&json!({ "state": machine.state }), &json!({ "state": after.state }))?;
-            let change = reason.map_or(change.clone(), |reason| change.because(reason));
-            audit::write(ctx, &mut tx, what, &Entity::shared("machine", id), &change).await?;
-            tracing::info!(machine.id = %id, what, by = %ctx.actor(), "an operator's order");
-        }
-        tx.commit(after).await
+        let after = store::list(&mut tx).await?.into_iter().find(|other| other.id == machine.id);
+        tracing::info!(machine.id = %machine.id, what, by = %ctx.actor(), "an operator's order");
+        tx.commit(after.unwrap_or(Machine { state: MachineState::Destroyed, ..machine })).await
     }
 }

@@ -88,8 +88,8 @@ kernel::on_both! { migrations();
         assert_eq!(machines::abandon(&ctx, id, "again").await.expect_err("is over").code(), "not_found");
         world.pass(TimeDelta::seconds(40)).await;
         assert_eq!(world.there().await, (vec![], 0));
-        let entries = audited(&ctx, "machine.abandon").await;
-        assert_eq!(entries[0].reason.as_deref(), Some("its host is away"));
+        let entries = audited(&ctx, kind::MACHINE_STATE).await;
+        assert_eq!(entries[0].reason.as_deref(), Some("abandoned: its host is away"));
         world.stop().await;
     }
 
