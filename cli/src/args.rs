@@ -3,6 +3,7 @@
 
 mod audit;
 mod help;
+mod machines;
 mod tasks;
 mod webhooks;
 
@@ -16,6 +17,7 @@ use wire::id::TaskId;
 use wire::task::Priority;
 
 pub(crate) use audit::AuditArguments;
+pub(crate) use machines::{CostCommand, MachinesCommand};
 pub(crate) use tasks::{MetadataCommand, OutcomesCommand, TasksCommand};
 pub(crate) use webhooks::{SecretArgument, StreamArguments, WebhooksCommand};
 
@@ -81,9 +83,12 @@ pub(crate) enum Command {
     /// List, inspect and steer tasks
     #[command(subcommand, after_help = help::TASKS)]
     Tasks(TasksCommand),
-    /// See the machines of the pool
+    /// See and steer the machines of the pool
     #[command(subcommand, after_help = help::MACHINES)]
     Machines(MachinesCommand),
+    /// Show what the machines cost, and check that nothing runs that should not
+    #[command(subcommand, after_help = help::COST)]
+    Cost(CostCommand),
     /// See the registered workers
     #[command(subcommand, after_help = help::WORKERS)]
     Workers(WorkersCommand),
@@ -196,12 +201,6 @@ impl EnvArgument {
             None => Self::Inherit(name.into()),
         })
     }
-}
-
-#[derive(Subcommand)]
-pub(crate) enum MachinesCommand {
-    /// List the machines of the pool
-    List,
 }
 
 #[derive(Subcommand)]

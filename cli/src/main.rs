@@ -7,6 +7,7 @@ mod invocation;
 mod output;
 
 mod connect;
+mod cost;
 mod duration;
 mod outage;
 mod repository;
@@ -29,7 +30,7 @@ use clap::{CommandFactory, Parser};
 use kit::Vars;
 use wire::event::Stream;
 
-use crate::args::{Arguments, Command, MachinesCommand, WorkersCommand};
+use crate::args::{Arguments, Command, WorkersCommand};
 use crate::exit::{Code, classify, is_closed_output};
 use crate::invocation::Invocation;
 
@@ -72,6 +73,7 @@ fn default_log(command: &Command) -> &'static str {
         Command::Run(_)
         | Command::Tasks(_)
         | Command::Machines(_)
+        | Command::Cost(_)
         | Command::Workers(_)
         | Command::Events(_)
         | Command::Webhooks(_)
@@ -89,7 +91,8 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Doctor => return doctor::run(invocation).await,
         Command::MockAgent { arguments } => return Ok(runner::run_mock_agent(arguments).await),
         Command::Tasks(command) => tasks::run(invocation, command).await?,
-        Command::Machines(MachinesCommand::List) => machines::list(invocation).await?,
+        Command::Machines(command) => machines::run(invocation, command).await?,
+        Command::Cost(command) => return cost::run(invocation, command).await,
         Command::Workers(WorkersCommand::List) => machines::list_workers(invocation).await?,
         Command::Events(command) => events::run(invocation, command).await?,
         Command::Webhooks(command) => webhooks::run(invocation, command).await?,

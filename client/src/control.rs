@@ -2,6 +2,7 @@
 
 mod audit;
 mod dependencies;
+mod machines;
 mod metadata;
 mod outcomes;
 mod webhooks;
@@ -15,7 +16,6 @@ use wire::batch::NewBatch;
 use wire::event::EventPage;
 use wire::execution::StaleExecution;
 use wire::id::{TaskId, WorkerId};
-use wire::machine::MachineView;
 use wire::metadata::{Assignment, Estimate};
 use wire::task::{NewTask, TaskChange, TaskStatus, TaskView};
 use wire::why::Why;
@@ -153,11 +153,6 @@ impl Control {
     /// `after` resumes behind the last id that was read. Without `follow` it ends with the record.
     pub async fn logs(&self, id: TaskId, after: Option<&str>, follow: bool) -> Result<Messages, Error> {
         self.follow(self.get(&format!("/v1/tasks/{id}/logs")).query(&[("follow", follow)]), after).await
-    }
-
-    /// The machines of the pool.
-    pub async fn machines(&self) -> Result<Vec<MachineView>, Error> {
-        self.service.json(self.get("/v1/machines")).await
     }
 
     /// The registered workers.

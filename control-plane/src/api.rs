@@ -8,6 +8,7 @@ mod app;
 mod audit;
 mod body;
 mod caller;
+mod cost;
 mod dependencies;
 mod edge;
 mod events;
@@ -70,6 +71,12 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(executions::stale))
         .routes(routes!(executions::complete))
         .routes(routes!(machines::list))
+        .routes(routes!(machines::last_sweep, machines::sweep))
+        .routes(routes!(machines::get, machines::destroy))
+        .routes(routes!(machines::suspend))
+        .routes(routes!(machines::resume))
+        .routes(routes!(machines::abandon))
+        .routes(routes!(cost::report))
         .routes(routes!(workers::list, workers::add))
         .routes(routes!(workers::stale))
         .routes(routes!(workers::get, workers::remove))

@@ -122,10 +122,13 @@ fn reconcile(ctx: &Ctx, config: &Config, events: EventStore, tasks: &Tasks) {
     let (pool, work) = (Arc::clone(&config.pool), Arc::clone(&config.work));
     drive(ctx, tasks, work::Scheduler::new(Arc::clone(&work), Arc::clone(&pool)));
     drive(ctx, tasks, work::LostWork::new(work));
-    drive(ctx, tasks, pool::EnsureApp::new(machines.clone(), Arc::clone(&pool)));
-    drive(ctx, tasks, pool::Provision::new(machines.clone(), Arc::clone(&pool), config.credentials(), tasks.clone()));
     let waker = config.events.app.as_ref().map(|app| signals::Waker::new(machines.clone(), app));
-    drive(ctx, tasks, pool::Watch::new(machines, pool));
+    let provider: pool::SharedProvider = Arc::new(pool::FlyMachines::new(machines, &pool.provider));
+    drive(ctx, tasks, pool::EnsureApp::new(Arc::clone(&provider)));
+    let steps = tasks.clone();
+    drive(ctx, tasks, pool::Provision::new(Arc::clone(&provider), Arc::clone(&pool), config.credentials(), steps));
+    drive(ctx, tasks, pool::Ledger::new(Arc::clone(&pool)));
+    drive(ctx, tasks, pool::Watch::new(provider, pool));
     drive(ctx, tasks, pool::StaleWorkers::default());
     drive(ctx, tasks, signals::OutboxDelivery::new(events, waker));
     drive(ctx, tasks, signals::Housekeeping);

@@ -9,6 +9,7 @@
 pub mod agent;
 pub mod audit;
 pub mod batch;
+pub mod cost;
 pub mod dependency;
 pub mod event;
 pub mod execution;

@@ -59,7 +59,18 @@ Examples:
 pub(super) const MACHINES: &str = "\
 Examples:
   bifrost machines list
-  bifrost machines list --json | jq -r '.[] | select(.state == \"ready\") | .name'";
+  bifrost machines list --json | jq -r '.[] | select(.state == \"ready\") | .name'
+  bifrost machines show 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
+  bifrost machines abandon 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 --reason 'its host has been away for a day'
+  bifrost machines sweep --reap";
+
+pub(super) const COST: &str = "\
+Examples:
+  bifrost cost report
+  bifrost cost check || mail -s 'machines that should not run' ops@example.org
+  bifrost cost check --json | jq -r '.findings[].message'
+
+`check` ends with 1 if there is a finding.";
 
 pub(super) const OUTCOMES: &str = "\
 An outcome is true of a task besides its status: merged, ci_green, approved, or artefact:NAME. Another task can

@@ -110,6 +110,7 @@ impl Progress {
             ReasonCode::Dependency
             | ReasonCode::Queued
             | ReasonCode::MachineCap
+            | ReasonCode::MachineBudget
             | ReasonCode::QueueShort
             | ReasonCode::NothingToRun => Phase::Queued,
             // It no longer waits: its own events say more.

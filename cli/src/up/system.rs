@@ -124,6 +124,8 @@ fn compose(
         ("BIFROST_ALLOW_LOCAL_REPOSITORIES", "true".into()),
         // Who may register a webhook here may run any command here: reaching this computer gives them nothing.
         ("BIFROST_WEBHOOKS_REACH", invocation.vars.text("BIFROST_WEBHOOKS_REACH").unwrap_or("loopback").into()),
+        // A local machine is a process of this program: there is no image to pin.
+        ("BIFROST_ALLOW_UNPINNED_IMAGE", "true".into()),
         // Nothing copies this system's database away.
         ("BIFROST_EVENTS_REPLICA", String::new()),
         // Set even where it is empty: what the shell has may be another program's database.

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kernel::audit::{self, Change, Entity};
+use kernel::outbox::{self, About};
 use kernel::{Ctx, Error, Gap, Reconciler, Result, Tx};
 use serde_json::json;
 use uuid::Uuid;
+use wire::event::kind;
 use wire::id::{MachineId, WorkerId};
 use wire::machine::MachineState;
 use wire::worker::{Poll, Register, WorkerStatus, WorkerView};
@@ -143,6 +145,9 @@ pub async fn register(ctx: &Ctx, tx: &mut Tx, register: &Register) -> Result<Reg
     }
     let earlier = store::find_by_machine(tx, register.machine_id).await?;
     let is_new_boot = earlier.as_ref().is_none_or(|worker| worker.boot != Some(register.boot));
+    if is_new_boot && earlier.is_some() && state == MachineState::Resuming {
+        notice_cold_start(ctx, tx, register.machine_id).await?;
+    }
     let id = earlier.map_or_else(|| ctx.id(WorkerId::mint), |worker| worker.id);
     let now = ctx.now();
     if is_new_boot {
@@ -154,6 +159,15 @@ pub async fn register(ctx: &Ctx, tx: &mut Tx, register: &Register) -> Result<Reg
     machines::store::set_repositories(tx, register.machine_id, &register.repositories).await?;
     report_in(ctx, tx, register.machine_id, state, now).await?;
     Ok(Registration { worker: id, is_new_boot })
+}
+
+/// A machine was woken and has booted instead: its memory was lost, and with it whatever it was doing.
+async fn notice_cold_start(ctx: &Ctx, tx: &mut Tx, machine: MachineId) -> Result<()> {
+    tracing::warn!(machine.id = %machine, "a machine's memory was lost while it slept; it has booted");
+    metrics::counter!("machine_cold_starts_total").increment(1);
+    machines::store::count_cold_start(tx, machine).await?;
+    let payload = json!({ "machine_id": machine });
+    outbox::push(ctx, tx, kind::MACHINE_COLD_START, About::default(), &payload).await
 }
 
 /// A runner's machine is untrusted once a task has run on it: what it tells is bounded.
@@ -238,6 +252,9 @@ pub async fn set_load(tx: &mut Tx, worker: &Worker, load: i64, now: DateTime<Utc
     let load = i32::try_from(load).unwrap_or(i32::MAX);
     if let Some(machine) = worker.machine_id {
         machines::store::set_idle_since(tx, machine, (load == 0).then_some(now)).await?;
+        if load > worker.current_load {
+            machines::store::count_executions(tx, machine, load - worker.current_load).await?;
+        }
     }
     store::set_load(tx, worker.id, load).await?;
     tx.nudge(CAPACITY_NUDGE);

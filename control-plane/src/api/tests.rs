@@ -127,6 +127,7 @@ kernel::on_both! { crate::migrations();
                 continue;
             }
             let body = match path.as_str() {
+                path if path.ends_with("/abandon") => json!({ "reason": "r" }),
                 path if path.ends_with("/executions") => json!({ "agent_type": "a", "worker_id": uuid::Uuid::nil() }),
                 path if path.ends_with("/complete") => json!({ "success": true }),
                 path if path.ends_with("/dependencies") => json!({ "depends_on_task_id": uuid::Uuid::nil() }),

@@ -89,7 +89,7 @@ async fn look(tx: &mut Tx, settings: &pool::Settings, now: DateTime<Utc>) -> Res
         waiting: waiting.into_iter().map(|task| Waiting { task: task.id, repository: task.repository }).collect(),
         waiting_total,
         rooms: workers.iter().map(room).collect(),
-        machines: pool::machines::view(tx, now).await?,
+        machines: pool::machines::view(tx, settings, now).await?,
         limits: Limits::from(settings),
     };
     Ok((snapshot, workers))

@@ -15,7 +15,7 @@ kernel::sql! {
     FIND_BY_MACHINE: "SELECT w.*, m.repositories, m.state_since FROM workers w JOIN machines m ON m.id = w.machine_id \
                       WHERE w.machine_id = $1";
     AVAILABLE: "SELECT w.*, m.repositories, m.state_since FROM workers w JOIN machines m ON m.id = w.machine_id \
-                WHERE m.state = 'ready' AND w.status <> 'disabled' AND w.current_load < w.capacity \
+                WHERE m.state = 'ready' AND m.retiring IS NULL AND w.status <> 'disabled' AND w.current_load < w.capacity \
                   AND w.last_heartbeat >= $1 ORDER BY w.current_load, w.last_heartbeat DESC, w.id";
     DISABLED_WITH_WORK: "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
                WHERE w.status = 'disabled' AND w.current_load > 0 ORDER BY w.id";

@@ -6,7 +6,9 @@ use wire::audit::AuditPage;
 use super::*;
 
 /// Operations that change nothing that lasts, or are no caller's decision.
-const NO_DECISION: [(&str, &str); 6] = [
+const NO_DECISION: [(&str, &str); 7] = [
+    // Here the provider has nothing to reap; the tests of `pool` look for the row.
+    ("POST", "/v1/machines/sweep"),
     ("POST", "/v1/tasks/metadata/batch"),
     ("POST", "/v1/webhooks/verify"),
     ("POST", "/v1/webhooks/{id}/ping"),
@@ -46,8 +48,30 @@ async fn begun(app: &Router) -> (String, String) {
     (task, execution.body["id"].as_str().expect("an id").to_owned())
 }
 
+/// A machine whose worker has reported in.
+async fn machine(ctx: &Ctx) -> String {
+    let known: Vec<_> = pool::machines::list(ctx).await.expect("lists").into_iter().map(|machine| machine.id).collect();
+    let mut tx = ctx.begin("test").await.expect("begins");
+    let create = [pool::plan::Action::Create];
+    pool::machines::apply(ctx, &mut tx, &Default::default(), &create).await.expect("applies");
+    tx.commit(()).await.expect("commits");
+    let machines = pool::machines::list(ctx).await.expect("lists");
+    let machine_id = machines.iter().find(|machine| !known.contains(&machine.id)).expect("a new one").id;
+    let hello = wire::worker::Register {
+        machine_id,
+        boot: uuid::Uuid::from_u128(1),
+        protocol: wire::worker::PROTOCOL,
+        version: "t".into(),
+        capacity: 1,
+        repositories: vec![],
+    };
+    let mut tx = ctx.begin("test").await.expect("begins");
+    pool::workers::register(ctx, &mut tx, &hello).await.expect("registers");
+    tx.commit(machine_id.to_string()).await.expect("commits")
+}
+
 /// Makes what the operation needs; gives its path and its body.
-async fn prepare(app: &Router, method: &str, path: &str) -> Option<(String, Value)> {
+async fn prepare(ctx: &Ctx, app: &Router, method: &str, path: &str) -> Option<(String, Value)> {
     let of = |id: &str| path.replace("{id}", id);
     Some(match (method, path) {
         ("POST", "/v1/tasks") => (path.into(), json!({ "title": "t" })),
@@ -93,6 +117,13 @@ async fn prepare(app: &Router, method: &str, path: &str) -> Option<(String, Valu
         ("PATCH", "/v1/webhooks/{id}") => (of(&webhook(app).await), json!({ "description": "d" })),
         ("DELETE", "/v1/webhooks/{id}") => (of(&webhook(app).await), json!({})),
         ("POST", "/v1/webhooks/{id}/rotate") => (of(&webhook(app).await), json!({})),
+        ("POST", "/v1/machines/{id}/suspend") | ("DELETE", "/v1/machines/{id}") => (of(&machine(ctx).await), json!({})),
+        ("POST", "/v1/machines/{id}/resume") => {
+            let machine = machine(ctx).await;
+            post(app, &format!("/v1/machines/{machine}/suspend"), &json!({})).await;
+            (of(&machine), json!({}))
+        }
+        ("POST", "/v1/machines/{id}/abandon") => (of(&machine(ctx).await), json!({ "reason": "r" })),
         ("POST", "/v1/workers") => (path.into(), json!({ "worker_type": "w" })),
         ("DELETE", "/v1/workers/{id}") => (of(&worker(app).await), json!({})),
         _ => return None,
@@ -123,7 +154,7 @@ kernel::on_both! { crate::migrations();
             if is_workers || is_of_delivery || NO_DECISION.contains(&(method.as_str(), path.as_str())) {
                 continue;
             }
-            let prepared = prepare(&app, &method, &path).await;
+            let prepared = prepare(&ctx, &app, &method, &path).await;
             let (path, body) = prepared.unwrap_or_else(|| panic!("say here how {method} {path} is called, so that its row is looked for"));
             let before = audit(&app, "").await.entries.len();
             let answer = ask(&app, method.parse().expect("a method"), &path, Some(KEY), Some(&body.to_string())).await;
