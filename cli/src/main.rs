@@ -14,6 +14,7 @@ mod table;
 
 mod audit;
 mod doctor;
+mod egress;
 mod events;
 mod machines;
 mod run;
@@ -27,7 +28,7 @@ use clap::{CommandFactory, Parser};
 use kit::Vars;
 use wire::event::Stream;
 
-use crate::args::{Arguments, Command, MachinesCommand, WorkersCommand};
+use crate::args::{Arguments, Command, EgressCommand, MachinesCommand, WorkersCommand};
 use crate::exit::{Code, classify, is_closed_output};
 use crate::invocation::Invocation;
 
@@ -64,12 +65,16 @@ fn refuse(error: &clap::Error) -> ExitCode {
 /// A service tells its story; a command has its own words for what matters.
 fn default_log(command: &Command) -> &'static str {
     match command {
-        Command::Up(_) | Command::ControlPlane(_) | Command::EventStore(_) | Command::Emulator(_) | Command::Runner => {
-            "info"
-        }
+        Command::Up(_)
+        | Command::ControlPlane(_)
+        | Command::EventStore(_)
+        | Command::Emulator(_)
+        | Command::Egress(EgressCommand::Serve(_))
+        | Command::Runner => "info",
         Command::Run(_)
         | Command::Tasks(_)
         | Command::Machines(_)
+        | Command::Egress(EgressCommand::Show { .. })
         | Command::Workers(_)
         | Command::Events(_)
         | Command::Audit(_)
@@ -85,6 +90,7 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Tasks(command) => tasks::run(invocation, command).await?,
         Command::Machines(MachinesCommand::List) => machines::list(invocation).await?,
         Command::Workers(WorkersCommand::List) => machines::list_workers(invocation).await?,
+        Command::Egress(command) => egress::run(invocation, command).await?,
         Command::Events(command) => events::run(invocation, command).await?,
         Command::Audit(arguments) => audit::list(invocation, arguments).await?,
         Command::Completions { shell } => {

@@ -10,8 +10,10 @@ use kit::{Chance, Clock};
 use snapshot::Store;
 use tokio::sync::mpsc;
 use wire::id::CheckpointId;
+use wire::worker::Lease;
 
 use crate::config::{Config, Limits};
+use crate::egress;
 use crate::git::Git;
 use crate::record::{Entry, Recorder};
 use crate::volume::Volume;
@@ -19,7 +21,7 @@ use crate::volume::Volume;
 /// Shared by everything that runs in this process.
 #[derive(Debug)]
 pub(crate) struct Room {
-    pub(crate) volume: Volume,
+    pub(crate) volume: Arc<Volume>,
     pub(crate) git: Git,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) limits: Limits,
@@ -45,8 +47,26 @@ impl Room {
         let environment = config.tool_environment.clone();
         let git = Git::new(volume.root(), &environment, config.limits.git).context("git cannot be set up")?;
         let (recorder, entries) = Recorder::new(config.machine_id, clock.clone(), chance.clone());
+        let volume = Arc::new(volume);
         let room = Self { volume, git, environment, limits: config.limits, recorder, clock, chance };
         Ok(Opened { room: Arc::new(room), entries })
+    }
+
+    /// The same for one execution: what its git, package managers and command ask of an egress proxy
+    /// is asked in its name.
+    pub(crate) fn in_the_name_of(&self, lease: &Lease) -> Self {
+        let proxies = lease.grant.as_deref().map(|grant| egress::proxies(&self.environment, grant)).unwrap_or_default();
+        let mut environment = self.environment.clone();
+        environment.extend(proxies.clone());
+        Self {
+            volume: Arc::clone(&self.volume),
+            git: self.git.with(proxies),
+            environment,
+            limits: self.limits,
+            recorder: self.recorder.clone(),
+            clock: self.clock.clone(),
+            chance: self.chance.clone(),
+        }
     }
 
     /// A word that sorts by time and was not used before, for names of things set aside.

@@ -54,6 +54,19 @@ Examples:
   bifrost tasks metadata get 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 branch
   bifrost tasks metadata keys --json";
 
+pub(super) const EGRESS: &str = "\
+Examples:
+  bifrost egress show 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
+  bifrost egress show ID --json | jq -r '.[] | select(.payload.verdict != \"allowed\") | .payload.host'";
+
+pub(super) const EGRESS_SERVE: &str = "\
+Needs BIFROST_EVENTS_URL and FLY_EVENT_SECRET in the environment; docs/egress.md says what the
+allow-list looks like and how the proxy is deployed.
+
+Examples:
+  bifrost egress serve --listen 10.0.0.1:3128 --host git.example.org
+  bifrost egress serve --listen '[::]:3128' --door '[::]:7600=bifrost-control.internal:7600'";
+
 pub(super) const MACHINES: &str = "\
 Examples:
   bifrost machines list

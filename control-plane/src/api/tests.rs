@@ -23,7 +23,8 @@ const KEY: &str = "bifrost_0123456789abcdef";
 async fn app(ctx: &Ctx) -> Router {
     access::ensure_bootstrap_key(ctx, KEY).await.expect("made");
     // Nobody listens there: what needs the event store says so.
-    let events = Events { url: "http://127.0.0.1:1".into(), secret: Key::from_bytes([1; 32]), app: None };
+    let url = String::from("http://127.0.0.1:1");
+    let events = Events { public_url: url.clone(), url, secret: Key::from_bytes([1; 32]), app: None };
     let token = "t".parse().expect("a token");
     let config = Config {
         database: Address::Sqlite("unused".into()),
