@@ -89,6 +89,9 @@ pub(crate) enum Command {
     /// Show what the machines cost, and check that nothing runs that should not
     #[command(subcommand, after_help = help::COST)]
     Cost(CostCommand),
+    /// See what tasks have asked of the world outside, or run the proxy that they ask through
+    #[command(subcommand, after_help = help::EGRESS)]
+    Egress(EgressCommand),
     /// See the registered workers
     #[command(subcommand, after_help = help::WORKERS)]
     Workers(WorkersCommand),
@@ -204,6 +207,19 @@ impl EnvArgument {
 }
 
 #[derive(Subcommand)]
+pub(crate) enum EgressCommand {
+    /// Print what a task has asked of the egress proxy, and what became of it
+    Show {
+        /// The task's id
+        #[arg(value_name = "TASK")]
+        id: TaskId,
+    },
+    /// Run the egress proxy, as deployed
+    #[command(after_help = help::EGRESS_SERVE)]
+    Serve(egress::program::Arguments),
+}
+
+#[derive(Subcommand)]
 pub(crate) enum WorkersCommand {
     /// List the registered workers
     List,
@@ -269,6 +285,21 @@ pub(crate) struct UpArguments {
     pub(crate) listen: SocketAddr,
     #[command(flatten)]
     pub(crate) database: DatabaseArguments,
+    #[command(flatten)]
+    pub(crate) machines: MachineArguments,
+}
+
+/// The machines of a local system, and what they may reach.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct MachineArguments {
+    #[command(flatten)]
+    pub(crate) options: emulator::MachineOptions,
+    /// What containers may reach, in place of the built-in list (docs/egress.md)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) egress_allow: Option<PathBuf>,
+    /// Let containers reach this host as well, such as git.example.org or *.example.org:8443
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) egress_host: Vec<String>,
 }
 
 #[derive(Args)]

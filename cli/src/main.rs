@@ -15,6 +15,7 @@ mod table;
 
 mod audit;
 mod doctor;
+mod egress;
 mod events;
 mod machines;
 mod run;
@@ -30,7 +31,7 @@ use clap::{CommandFactory, Parser};
 use kit::Vars;
 use wire::event::Stream;
 
-use crate::args::{Arguments, Command, WorkersCommand};
+use crate::args::{Arguments, Command, EgressCommand, WorkersCommand};
 use crate::exit::{Code, classify, is_closed_output};
 use crate::invocation::Invocation;
 
@@ -67,13 +68,17 @@ fn refuse(error: &clap::Error) -> ExitCode {
 /// A service tells its story; a command has its own words for what matters.
 fn default_log(command: &Command) -> &'static str {
     match command {
-        Command::Up(_) | Command::ControlPlane(_) | Command::EventStore(_) | Command::Emulator(_) | Command::Runner => {
-            "info"
-        }
+        Command::Up(_)
+        | Command::ControlPlane(_)
+        | Command::EventStore(_)
+        | Command::Emulator(_)
+        | Command::Egress(EgressCommand::Serve(_))
+        | Command::Runner => "info",
         Command::Run(_)
         | Command::Tasks(_)
         | Command::Machines(_)
         | Command::Cost(_)
+        | Command::Egress(EgressCommand::Show { .. })
         | Command::Workers(_)
         | Command::Events(_)
         | Command::Webhooks(_)
@@ -94,6 +99,7 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Machines(command) => machines::run(invocation, command).await?,
         Command::Cost(command) => return cost::run(invocation, command).await,
         Command::Workers(WorkersCommand::List) => machines::list_workers(invocation).await?,
+        Command::Egress(command) => egress::run(invocation, command).await?,
         Command::Events(command) => events::run(invocation, command).await?,
         Command::Webhooks(command) => webhooks::run(invocation, command).await?,
         Command::Stream(arguments) => stream::follow(invocation, arguments).await?,

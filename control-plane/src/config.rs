@@ -50,8 +50,10 @@ pub struct Provider {
 /// How the event store is reached.
 #[derive(Debug, Clone)]
 pub struct Events {
-    /// `BIFROST_EVENTS_URL`: its base URL, as the control plane and the machines reach it.
+    /// `BIFROST_EVENTS_URL`: its base URL, as the control plane reaches it.
     pub url: String,
+    /// `BIFROST_EVENTS_PUBLIC_URL`: as the machines reach it; the same where it is not set.
+    pub public_url: String,
     /// `FLY_EVENT_SECRET`: the master secret, base64 of at least 32 bytes.
     pub secret: Key,
     /// `BIFROST_EVENTS_APP`: its app at the provider; without one its machine is not woken.
@@ -122,7 +124,9 @@ impl Events {
         let secret = vars.required::<String>("FLY_EVENT_SECRET");
         let secret = problem(vars, "FLY_EVENT_SECRET", Key::parse(&secret?));
         let app = vars.text("BIFROST_EVENTS_APP").map(str::to_owned);
-        Some(Self { url: url?, secret: secret?, app })
+        let public_url = vars.text("BIFROST_EVENTS_PUBLIC_URL").map(str::to_owned);
+        let url: String = url?;
+        Some(Self { public_url: public_url.unwrap_or_else(|| url.clone()), url, secret: secret?, app })
     }
 }
 

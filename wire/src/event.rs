@@ -1,6 +1,7 @@
 //! Events: the immutable records that the event store keeps, and the payloads
 //! that Bifrost itself writes.
 
+mod egress;
 mod head;
 mod stats;
 
@@ -12,6 +13,7 @@ use crate::execution::{Cache, Exit, Failure, Outcome, Phase};
 use crate::id::{EventId, ExecutionId, TaskId};
 use crate::task::text_enum;
 
+pub use egress::{EgressPayload, EgressVerdict};
 pub use head::{Link, NotALink, SignedHead};
 pub use stats::{DiskStats, Occupancy, Place, PrunedPayload, Stats, VolumeLevel, VolumePayload};
 
@@ -170,6 +172,8 @@ pub mod kind {
     pub const VOLUME_LOW: &str = "volume.low";
     /// There is room enough on it again: [`super::VolumePayload`].
     pub const VOLUME_RECOVERED: &str = "volume.recovered";
+    /// A request to the egress proxy has ended: [`super::EgressPayload`].
+    pub const EGRESS_REQUEST: &str = "egress.request";
     /// The event store deleted its oldest events: [`super::PrunedPayload`].
     pub const LOG_PRUNED: &str = "log.pruned";
 }

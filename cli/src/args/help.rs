@@ -56,6 +56,19 @@ Examples:
   bifrost tasks metadata get 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 branch
   bifrost tasks metadata keys --json";
 
+pub(super) const EGRESS: &str = "\
+Examples:
+  bifrost egress show 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
+  bifrost egress show ID --json | jq -r '.[] | select(.payload.verdict != \"allowed\") | .payload.host'";
+
+pub(super) const EGRESS_SERVE: &str = "\
+Needs BIFROST_EVENTS_URL and FLY_EVENT_SECRET in the environment; docs/egress.md says what the
+allow-list looks like and how the proxy is deployed.
+
+Examples:
+  bifrost egress serve --listen 10.0.0.1:3128 --host git.example.org
+  bifrost egress serve --listen '[::]:3128' --door '[::]:7600=bifrost-control.internal:7600'";
+
 pub(super) const MACHINES: &str = "\
 Examples:
   bifrost machines list
@@ -71,6 +84,15 @@ Examples:
   bifrost cost check --json | jq -r '.findings[].message'
 
 `check` ends with 1 if there is a finding.";
+
+pub(super) const OUTCOMES: &str = "\
+An outcome is true of a task besides its status: merged, ci_green, approved, or artefact:NAME. Another task can
+wait for it: bifrost tasks depend ID --on TASK --for merged
+
+Examples:
+  bifrost tasks outcomes set 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 merged --detail 3f2a8c1
+  bifrost tasks outcomes withdraw 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 ci_green
+  bifrost tasks outcomes list 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70";
 
 pub(super) const OUTCOMES: &str = "\
 An outcome is true of a task besides its status: merged, ci_green, approved, or artefact:NAME. Another task can

@@ -28,7 +28,8 @@ async fn app(ctx: &Ctx) -> Router {
 pub(super) async fn state(ctx: &Ctx) -> App {
     access::ensure_bootstrap_key(ctx, KEY).await.expect("made");
     // Nobody listens there: what needs the event store says so.
-    let events = Events { url: "http://127.0.0.1:1".into(), secret: Key::from_bytes([1; 32]), app: None };
+    let url = String::from("http://127.0.0.1:1");
+    let events = Events { public_url: url.clone(), url, secret: Key::from_bytes([1; 32]), app: None };
     let token = "t".parse().expect("a token");
     let config = Config {
         database: Address::Sqlite("unused".into()),
