@@ -17,6 +17,7 @@ use crate::{Config, Events, Provider};
 
 mod audit;
 mod graph_of_tasks;
+mod replicas;
 
 const KEY: &str = "bifrost_0123456789abcdef";
 
