@@ -13,6 +13,7 @@ mod repository;
 mod table;
 
 mod audit;
+mod database;
 mod doctor;
 mod events;
 mod machines;
@@ -73,6 +74,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Workers(_)
         | Command::Events(_)
         | Command::Audit(_)
+        | Command::Database(_)
         | Command::Doctor
         | Command::Completions { .. } => "error",
     }
@@ -87,6 +89,7 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Workers(WorkersCommand::List) => machines::list_workers(invocation).await?,
         Command::Events(command) => events::run(invocation, command).await?,
         Command::Audit(arguments) => audit::list(invocation, arguments).await?,
+        Command::Database(command) => database::run(invocation, command).await?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Arguments::command(), "bifrost", &mut script);

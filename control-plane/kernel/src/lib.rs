@@ -20,10 +20,12 @@ mod nudges;
 pub mod outbox;
 mod reconcile;
 mod request;
+pub mod schema;
 mod sql;
 mod sqlite;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod transfer;
 mod tx;
 mod wall;
 
@@ -53,8 +55,8 @@ pub const MIGRATIONS: &[Migration] = &[
 /// The kernel's own statements, for the test that prepares all of them.
 pub fn statements() -> Vec<(&'static str, Sql)> {
     let (audit, idempotency) = (audit::store::STATEMENTS, idempotency::store::STATEMENTS);
-    let (leader, wall) = (leader::store::STATEMENTS, wall::store::STATEMENTS);
-    [migrate::STATEMENTS, outbox::store::STATEMENTS, idempotency, audit, leader, wall].concat()
+    let (leader, wall, schema) = (leader::store::STATEMENTS, wall::store::STATEMENTS, schema::STATEMENTS);
+    [migrate::STATEMENTS, outbox::store::STATEMENTS, idempotency, audit, leader, wall, schema].concat()
 }
 
 // Used by the macros of this package inside other packages.
