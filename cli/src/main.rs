@@ -76,6 +76,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Audit(_)
         | Command::Database(_)
         | Command::Doctor
+        | Command::MockAgent { .. }
         | Command::Completions { .. } => "error",
     }
 }
@@ -84,6 +85,7 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
     match command {
         Command::Run(arguments) => return run::run(invocation, arguments).await,
         Command::Doctor => return doctor::run(invocation).await,
+        Command::MockAgent { arguments } => return Ok(runner::run_mock_agent(arguments).await),
         Command::Tasks(command) => tasks::run(invocation, command).await?,
         Command::Machines(MachinesCommand::List) => machines::list(invocation).await?,
         Command::Workers(WorkersCommand::List) => machines::list_workers(invocation).await?,

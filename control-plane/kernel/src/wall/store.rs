@@ -34,7 +34,7 @@ BEGIN
 END
 $build$";
 
-/// A column that a rule speaks of can be neither dropped nor changed.
+/// A column that a rule speaks of can be neither dropped nor changed; and without its rule a wall hides every row.
 const RAZE: &str = r"
 DO $raze$
 DECLARE
@@ -45,6 +45,7 @@ BEGIN
         WHERE polname = 'tenants_rows' AND tables.relnamespace = CAST(current_schema() AS regnamespace)
     LOOP
         EXECUTE format('DROP POLICY tenants_rows ON %I', walled.table_name);
+        EXECUTE format('ALTER TABLE %I NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY', walled.table_name);
     END LOOP;
 END
 $raze$";
@@ -63,7 +64,7 @@ pub(crate) async fn build(tx: &mut Tx) -> Result<()> {
     run(tx, BUILD).await
 }
 
-/// Takes the rules away, so that tables can be changed; nobody sees a row of theirs until the wall is built again.
+/// Takes the wall down, so that tables can be changed. Until the transaction ends nobody else comes by.
 pub(crate) async fn raze(tx: &mut Tx) -> Result<()> {
     run(tx, RAZE).await
 }

@@ -121,6 +121,23 @@ async fn a_table_that_a_migration_adds_gets_its_wall_on_postgres() {
 }
 
 #[tokio::test]
+async fn a_migration_finds_the_rows_behind_the_wall_and_may_change_its_column_on_postgres() {
+    with_postgres(MIGRATIONS, async |ctx| {
+        let [a, _] = two_tenants(&ctx).await;
+        let up = sql(
+            "UPDATE idempotency_keys SET idempotency_key = idempotency_key || '!'; \
+             ALTER TABLE idempotency_keys ALTER COLUMN tenant_id SET DEFAULT gen_random_uuid(), \
+             ALTER COLUMN tenant_id TYPE UUID USING tenant_id;",
+        );
+        let extra = Migration { name: "30000101000000_extra", up, down: sql("") };
+        migrate(&ctx, &[MIGRATIONS, &[extra]].concat()).await.expect("migrates");
+        assert_eq!(texts(&ctx, KEYS).await, ["a!", "b!"]);
+        assert_eq!(texts(&of(&ctx, a), KEYS).await, ["a!"]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn each_class_has_its_timeout_on_postgres() {
     with_postgres(MIGRATIONS, async |ctx| {
         for (class, shown) in [(ctx.of_request(None), "10s"), (ctx.clone(), "1min"), (ctx.of_maintenance(), "0")] {
