@@ -2,6 +2,7 @@
 //! Nothing is decided here.
 
 mod audit;
+mod database;
 mod help;
 mod machines;
 mod tasks;
@@ -17,6 +18,7 @@ use wire::id::TaskId;
 use wire::task::Priority;
 
 pub(crate) use audit::AuditArguments;
+pub(crate) use database::DatabaseCommand;
 pub(crate) use machines::{CostCommand, MachinesCommand};
 pub(crate) use tasks::{MetadataCommand, OutcomesCommand, TasksCommand};
 pub(crate) use webhooks::{SecretArgument, StreamArguments, WebhooksCommand};
@@ -107,6 +109,9 @@ pub(crate) enum Command {
     /// See who changed what, when and why
     #[command(after_help = help::AUDIT)]
     Audit(AuditArguments),
+    /// Copy, back up, restore and check the control plane's database
+    #[command(subcommand, name = "db", after_help = help::DATABASE)]
+    Database(DatabaseCommand),
     /// Check this computer and the server, one thing after the other
     #[command(after_help = help::DOCTOR)]
     Doctor,
@@ -311,7 +316,7 @@ pub(crate) struct ControlPlaneArguments {
     pub(crate) database: DatabaseArguments,
 }
 
-#[derive(Args)]
+#[derive(Debug, Args)]
 pub(crate) struct DatabaseArguments {
     /// The database, such as postgres://host/name; one with a password belongs in the variable,
     /// where other users do not see it [default: SQLite in the data directory]

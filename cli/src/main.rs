@@ -14,6 +14,7 @@ mod repository;
 mod table;
 
 mod audit;
+mod database;
 mod doctor;
 mod egress;
 mod events;
@@ -84,6 +85,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Webhooks(_)
         | Command::Stream(_)
         | Command::Audit(_)
+        | Command::Database(_)
         | Command::Doctor
         | Command::MockAgent { .. }
         | Command::Completions { .. } => "error",
@@ -104,6 +106,7 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Webhooks(command) => webhooks::run(invocation, command).await?,
         Command::Stream(arguments) => stream::follow(invocation, arguments).await?,
         Command::Audit(arguments) => audit::list(invocation, arguments).await?,
+        Command::Database(command) => database::run(invocation, command).await?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Arguments::command(), "bifrost", &mut script);

@@ -183,6 +183,42 @@ Examples:
   bifrost audit --entity task/0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 --json
   bifrost tasks cancel ID --reason 'superseded by the other one'";
 
+pub(super) const DATABASE: &str = "\
+Examples:
+  bifrost db backup control-backup.db
+  bifrost db restore control-backup.db --data ./restored
+  bifrost db copy .bifrost/control.db postgres://bifrost@db.internal/bifrost
+  bifrost db check
+
+A password belongs in PGPASSWORD or DATABASE_URL, where other users do not see it. docs/operations-database.md
+says more.";
+
+pub(super) const DATABASE_COPY: &str = "\
+Examples:
+  bifrost db copy .bifrost/control.db postgres://bifrost@db.internal/bifrost
+  bifrost db copy postgres://bifrost@db.internal/bifrost ./control.db
+
+Stop the control plane first: what it writes after the copy has begun is not in it.";
+
+pub(super) const DATABASE_BACKUP: &str = "\
+Examples:
+  bifrost db backup control-backup.db
+  DATABASE_URL=postgres://bifrost@db.internal/bifrost bifrost db backup control-backup.db
+
+The file is an SQLite database, also of one on Postgres. It holds one moment, and is never written over.";
+
+pub(super) const DATABASE_RESTORE: &str = "\
+Examples:
+  bifrost db restore control-backup.db --data ./restored
+  DATABASE_URL=postgres://bifrost@db.internal/restored bifrost db restore control-backup.db";
+
+pub(super) const DATABASE_CHECK: &str = "\
+Examples:
+  bifrost db check
+  bifrost db check --json
+
+The exit code is 0 only if nothing is wrong, and 65 if something is.";
+
 pub(super) const DOCTOR: &str = "\
 Examples:
   bifrost doctor

@@ -139,11 +139,11 @@ impl From<sqlx::Error> for Error {
 }
 
 /// Refusals that pass by themselves: SQLite's BUSY (5), FULL (13) and IOERR (10) families, Postgres'
-/// connection (08), resource (53), operator (57) and serialization (40) classes.
+/// connection (08), resource (53), operator (57) and serialization (40) classes, and a transaction that stood still.
 fn is_passing(code: Option<&str>) -> bool {
     let Some(code) = code else { return false };
     if code.len() == 5 {
-        return ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class));
+        return ["08", "25P03", "53", "57", "40"].iter().any(|class| code.starts_with(class));
     }
     code.parse::<u32>().is_ok_and(|number| matches!(number & 0xff, 5 | 10 | 13))
 }

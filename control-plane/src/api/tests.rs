@@ -18,6 +18,7 @@ use crate::{Config, Events, Provider};
 mod audit;
 mod graph_of_tasks;
 mod listeners;
+mod replicas;
 
 const KEY: &str = "bifrost_0123456789abcdef";
 
