@@ -1,8 +1,10 @@
 //! Tasks: submitting, looking, changing, calling off, trying again, deleting.
 
 pub mod batch;
+pub mod bulk;
 mod state;
 pub(crate) mod store;
+mod target;
 
 use std::collections::HashMap;
 
@@ -15,13 +17,14 @@ use wire::event::kind;
 use wire::execution::Outcome;
 use wire::id::{ExecutionId, TaskId, TenantId};
 use wire::limit::SEARCH_CHARS;
-use wire::metadata::{ASSIGNED_WORKER_KEY, Assignment, Estimate};
+use wire::metadata::{ASSIGNED_WORKER_KEY, Assignment, Estimate, RETRY_COUNT_KEY, SCORE_KEY, SCORED_AT_KEY};
 use wire::task::{NewTask, Priority, TaskChange, TaskSpec, TaskStatus, TaskView};
 
 use crate::executions::{self, Ending, Execution};
 use crate::{Scheduler, Settings, dependencies, metadata};
 use state::step;
 pub(crate) use state::{Event, end_of};
+pub use target::{Named, Target};
 
 /// The most tasks that one list gives.
 const LIST_MAX: i64 = 1_000;
@@ -59,6 +62,8 @@ pub struct Task {
     pub cancel_requested_at: Option<DateTime<Utc>>,
     /// Its newest execution.
     pub execution_id: Option<ExecutionId>,
+    /// Moves with every change that a person could overwrite unseen.
+    pub version: i64,
     /// When it was submitted.
     pub created_at: DateTime<Utc>,
     /// When anything of it last changed.
@@ -79,6 +84,7 @@ impl Task {
             attempts: self.attempts,
             waits_for: self.waits_for,
             execution: execution.map(Into::into),
+            version: self.version,
             created_at: self.created_at,
             updated_at: self.updated_at,
         }
@@ -188,12 +194,13 @@ pub async fn update(
     ctx: &Ctx,
     settings: &Settings,
     tenant: TenantId,
-    id: TaskId,
+    id: impl Named,
     change: TaskChange,
 ) -> Result<TaskView> {
     change.validate()?;
     let mut tx = ctx.begin("tasks.update").await?;
     let task = load_locked(&mut tx, tenant, id).await?;
+    let id = task.id;
     let by_hand = match change.status {
         Some(to) => check_set_by_hand(&mut tx, &task, to).await?,
         None => None,
@@ -209,7 +216,15 @@ pub async fn update(
     };
     store::update(&mut tx, id, &rest, ctx.now()).await?;
     if rest.status == Some(TaskStatus::Completed) {
-        dependencies::satisfied(&mut tx, &task).await?;
+        dependencies::satisfied(ctx, &mut tx, &task).await?;
+    }
+    if let (Some(TaskStatus::InProgress), Some(promised)) = (rest.status, &by_hand) {
+        executions::store::start(&mut tx, promised.id, ctx.now()).await?;
+    }
+    if rest.priority.is_some() || rest.effort_estimate.is_some() {
+        // It was made of what has just changed.
+        metadata::clear(ctx, &mut tx, tenant, id, SCORE_KEY).await?;
+        metadata::clear(ctx, &mut tx, tenant, id, SCORED_AT_KEY).await?;
     }
     outbox::push(ctx, &mut tx, kind::TASK_UPDATED, About::task(id), &change).await?;
     tx.nudge(Scheduler::NUDGE);
@@ -233,10 +248,7 @@ fn outcome_of(status: TaskStatus) -> Option<Outcome> {
 
 /// Refuses what may not be set by hand; gives the attempt that somebody makes by hand, if there is one.
 async fn check_set_by_hand(tx: &mut Tx, task: &Task, to: TaskStatus) -> Result<Option<Execution>> {
-    if !state::may_set(task.status, to) {
-        let message = format!("a task that is {} cannot be set to {to}", task.status);
-        return Err(Error::invalid("status", message));
-    }
+    state::check_set(task.status, to).map_err(|message| Error::invalid("status", message))?;
     if to == TaskStatus::Assigned {
         refuse_blocked(task)?;
     }
@@ -260,22 +272,24 @@ fn refuse_blocked(task: &Task) -> Result<()> {
 
 /// Gives a task to a worker that no machine of the pool carries (row CAIRN-34).
 #[tracing::instrument(skip_all, fields(task.id = %id))]
-pub async fn assign(ctx: &Ctx, tenant: TenantId, id: TaskId, to: Assignment) -> Result<TaskView> {
+pub async fn assign(ctx: &Ctx, tenant: TenantId, id: impl Named, to: Assignment) -> Result<TaskView> {
     let mut tx = ctx.begin("tasks.assign").await?;
     let task = load_locked(&mut tx, tenant, id).await?;
+    check_assignable(&task)?;
+    let worker = executions::load_worker_by_hand(&mut tx, to.worker_id).await?;
+    executions::reserve(ctx, &mut tx, &task, &worker).await?;
+    let task = load(&mut tx, tenant, task.id).await?;
+    let view = view(&mut tx, task).await?;
+    tx.commit(view).await
+}
+
+/// Only a task that is ready and needs no other first is given to anybody.
+pub(crate) fn check_assignable(task: &Task) -> Result<()> {
     if task.status != TaskStatus::Ready {
         let message = format!("only a ready task can be assigned; this one is {}", task.status);
         return Err(Error::conflict("task_not_ready", message));
     }
-    refuse_blocked(&task)?;
-    executions::load_worker_by_hand(&mut tx, to.worker_id).await?;
-    apply(ctx, &mut tx, &task, Event::Assign).await?;
-    metadata::write(ctx, &mut tx, tenant, id, ASSIGNED_WORKER_KEY, &to.worker_id.to_string()).await?;
-    let change = TaskChange { status: Some(TaskStatus::Assigned), ..TaskChange::default() };
-    outbox::push(ctx, &mut tx, kind::TASK_UPDATED, About::task(id), &change).await?;
-    let task = load(&mut tx, tenant, id).await?;
-    let view = view(&mut tx, task).await?;
-    tx.commit(view).await
+    refuse_blocked(task)
 }
 
 /// Says how much work a task is (row CAIRN-34).
@@ -283,7 +297,7 @@ pub async fn estimate(
     ctx: &Ctx,
     settings: &Settings,
     tenant: TenantId,
-    id: TaskId,
+    id: impl Named,
     estimate: Estimate,
 ) -> Result<TaskView> {
     if estimate.effort_minutes < 0 {
@@ -296,14 +310,15 @@ pub async fn estimate(
 /// Deletes a task with its executions, its metadata, what it needs and what needs it (row CAIRN-13). What was
 /// told of it stays in the record.
 #[tracing::instrument(skip_all, fields(task.id = %id))]
-pub async fn delete(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<()> {
+pub async fn delete(ctx: &Ctx, tenant: TenantId, id: impl Named) -> Result<()> {
     let mut tx = ctx.begin("tasks.delete").await?;
     let task = load_locked(&mut tx, tenant, id).await?;
+    let id = task.id;
     if executions::open_of(&mut tx, &task).await?.is_some() {
         let message = format!("the task is {} and a worker has it; cancel it and wait for its end", task.status);
         return Err(Error::conflict("task_in_hand", message));
     }
-    dependencies::forget(&mut tx, &task).await?;
+    dependencies::forget(ctx, &mut tx, &task).await?;
     executions::store::delete_of_task(&mut tx, tenant, id).await?;
     metadata::store::delete_of_task(&mut tx, tenant, id).await?;
     store::delete(&mut tx, tenant, id).await?;
@@ -316,13 +331,16 @@ pub async fn delete(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<()> {
 /// Calls a task off. Where a worker is on it, the worker is told, and the task ends when the worker has.
 /// Calling off twice is no error.
 #[tracing::instrument(skip_all, fields(task.id = %id))]
-pub async fn cancel(ctx: &Ctx, settings: &Settings, tenant: TenantId, id: TaskId) -> Result<TaskView> {
+pub async fn cancel(ctx: &Ctx, settings: &Settings, tenant: TenantId, id: impl Named) -> Result<TaskView> {
     let mut tx = ctx.begin("tasks.cancel").await?;
     let task = load_locked(&mut tx, tenant, id).await?;
+    let id = task.id;
     match task.status {
         TaskStatus::Cancelled => (),
         TaskStatus::Completed | TaskStatus::Split => {
-            return Err(Error::conflict("task_finished", format!("the task is {} already", task.status)));
+            let illegal =
+                step(task.status, Event::Cancel).map_or_else(|illegal| illegal.to_string(), |_| String::new());
+            return Err(Error::conflict("task_finished", illegal));
         }
         TaskStatus::InProgress
             if executions::open_of(&mut tx, &task).await?.is_some_and(|e| e.lease_until.is_some()) =>
@@ -354,15 +372,14 @@ async fn set_cancelled(ctx: &Ctx, tx: &mut Tx, task: &Task) -> Result<()> {
 
 /// Makes a failed task ready again (row CAIRN-29).
 #[tracing::instrument(skip_all, fields(task.id = %id))]
-pub async fn retry(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<TaskView> {
+pub async fn retry(ctx: &Ctx, tenant: TenantId, id: impl Named) -> Result<TaskView> {
     let mut tx = ctx.begin("tasks.retry").await?;
     let task = load_locked(&mut tx, tenant, id).await?;
-    if task.status != TaskStatus::Failed {
-        let message = format!("only a failed task can be retried; this one is {}", task.status);
-        return Err(Error::conflict("task_not_failed", message));
-    }
+    let id = task.id;
+    step(task.status, Event::Retry).map_err(|illegal| Error::conflict("task_not_failed", illegal.to_string()))?;
     apply(ctx, &mut tx, &task, Event::Retry).await?;
-    store::count_retry(&mut tx, id).await?;
+    let count = store::count_retry(&mut tx, id).await?;
+    metadata::write(ctx, &mut tx, tenant, id, RETRY_COUNT_KEY, &count.to_string()).await?;
     metadata::clear(ctx, &mut tx, tenant, id, ASSIGNED_WORKER_KEY).await?;
     let payload = json!({ "reason": "retry" });
     outbox::push(ctx, &mut tx, kind::TASK_REQUEUED, About::task(id), &payload).await?;
@@ -373,13 +390,12 @@ pub async fn retry(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<TaskView> 
 
 /// Moves a task on as its state machine says, guarded by the state that was looked at.
 pub(crate) async fn apply(ctx: &Ctx, tx: &mut Tx, task: &Task, event: Event) -> Result<TaskStatus> {
-    let to = step(task.status, event)
-        .map_err(|illegal| Error::conflict("illegal_transition", format!("{illegal} ({:?})", illegal.event)))?;
+    let to = step(task.status, event).map_err(|illegal| Error::conflict("illegal_transition", illegal.to_string()))?;
     if !store::set_status(tx, task.id, task.status, to, ctx.now()).await? {
         return Err(Error::conflict("task_changed", "the task has just changed; look again"));
     }
     if to == TaskStatus::Completed {
-        dependencies::satisfied(tx, task).await?;
+        dependencies::satisfied(ctx, tx, task).await?;
     }
     tx.nudge(Scheduler::NUDGE);
     tx.nudge(CHANGED_NUDGE);
@@ -393,11 +409,15 @@ pub(crate) async fn load(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Ta
     store::get(tx, tenant, id).await?.ok_or(Error::NotFound { what: "task" })
 }
 
-pub(crate) async fn load_locked(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Task> {
-    store::lock(tx, tenant, id).await?.ok_or(Error::NotFound { what: "task" })
+/// A task that nobody else changes until the transaction ends, in the version that was meant.
+pub(crate) async fn load_locked(tx: &mut Tx, tenant: TenantId, target: impl Named) -> Result<Task> {
+    let target = target.into();
+    let task = store::lock(tx, tenant, target.id).await?.ok_or(Error::NotFound { what: "task" })?;
+    target.check(task.version)?;
+    Ok(task)
 }
 
-async fn view(tx: &mut Tx, task: Task) -> Result<TaskView> {
+pub(crate) async fn view(tx: &mut Tx, task: Task) -> Result<TaskView> {
     let execution = match task.execution_id {
         Some(id) => executions::store::get(tx, task.tenant, id).await?,
         None => None,
