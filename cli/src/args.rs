@@ -3,6 +3,7 @@
 
 mod help;
 mod tasks;
+mod workers;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,7 +14,8 @@ use event_store::program::{Backup, Export, Migrate, Restore, Verify};
 use wire::id::TaskId;
 use wire::task::Priority;
 
-pub(crate) use tasks::{MetadataCommand, TasksCommand};
+pub(crate) use tasks::{ChangedFields, MetadataCommand, Selected, TasksCommand};
+pub(crate) use workers::{AboutWorker, WorkersCommand};
 
 /// Where `bifrost up` listens, and where the other commands look for it.
 pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:7600";
@@ -69,7 +71,7 @@ pub(crate) enum Command {
     /// See the machines of the pool
     #[command(subcommand, after_help = help::MACHINES)]
     Machines(MachinesCommand),
-    /// See the registered workers
+    /// See the registered workers, and register your own
     #[command(subcommand, after_help = help::WORKERS)]
     Workers(WorkersCommand),
     /// Read the record, and keep it: verify it, back it up, export it
@@ -158,12 +160,6 @@ impl EnvArgument {
 #[derive(Subcommand)]
 pub(crate) enum MachinesCommand {
     /// List the machines of the pool
-    List,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum WorkersCommand {
-    /// List the registered workers
     List,
 }
 

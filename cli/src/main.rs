@@ -19,6 +19,7 @@ mod run;
 mod serve;
 mod tasks;
 mod up;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -26,7 +27,7 @@ use clap::{CommandFactory, Parser};
 use kit::Vars;
 use wire::event::Stream;
 
-use crate::args::{Arguments, Command, MachinesCommand, WorkersCommand};
+use crate::args::{Arguments, Command, MachinesCommand};
 use crate::exit::{Code, classify, is_closed_output};
 use crate::invocation::Invocation;
 
@@ -82,7 +83,7 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Doctor => return doctor::run(invocation).await,
         Command::Tasks(command) => tasks::run(invocation, command).await?,
         Command::Machines(MachinesCommand::List) => machines::list(invocation).await?,
-        Command::Workers(WorkersCommand::List) => machines::list_workers(invocation).await?,
+        Command::Workers(command) => workers::run(invocation, command).await?,
         Command::Events(command) => events::run(invocation, command).await?,
         Command::Completions { shell } => {
             let mut script = Vec::new();

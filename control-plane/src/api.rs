@@ -5,7 +5,9 @@
 //! lead to the same handlers (decision C-25).
 
 mod app;
+mod assignments;
 mod body;
+mod bulk;
 mod caller;
 mod dependencies;
 mod events;
@@ -17,6 +19,7 @@ mod metadata;
 mod problem;
 mod record;
 mod tasks;
+mod version;
 mod worker_protocol;
 mod workers;
 
@@ -40,8 +43,15 @@ fn operations() -> OpenApiRouter<App> {
         .routes(routes!(tasks::submit, tasks::list))
         .routes(routes!(tasks::submit_batch))
         .routes(routes!(tasks::search))
+        .routes(routes!(bulk::cancel))
+        .routes(routes!(bulk::retry))
+        .routes(routes!(assignments::prioritize))
+        .routes(routes!(assignments::assign_batch))
         .routes(routes!(tasks::get, tasks::update, tasks::delete))
         .routes(routes!(tasks::assign))
+        .routes(routes!(assignments::assign_optimal))
+        .routes(routes!(assignments::preempt))
+        .routes(routes!(assignments::split))
         .routes(routes!(tasks::estimate))
         .routes(routes!(tasks::cancel))
         .routes(routes!(tasks::retry))
@@ -61,10 +71,11 @@ fn operations() -> OpenApiRouter<App> {
         .routes(routes!(executions::list, executions::start))
         .routes(routes!(executions::stale))
         .routes(routes!(executions::complete))
+        .routes(routes!(executions::subtasks))
         .routes(routes!(machines::list))
         .routes(routes!(workers::list, workers::add))
         .routes(routes!(workers::stale))
-        .routes(routes!(workers::get, workers::remove))
+        .routes(routes!(workers::get, workers::update, workers::remove))
         .routes(routes!(worker_protocol::heartbeat))
         .routes(routes!(worker_protocol::register))
         .routes(routes!(worker_protocol::next))
@@ -105,8 +116,9 @@ pub(crate) fn router(app: App) -> Router {
 /// its key.
 fn cors() -> CorsLayer {
     let methods = [Method::GET, Method::POST, Method::PATCH, Method::DELETE];
-    let sent = ["authorization", "content-type", "idempotency-key", "last-event-id"].map(HeaderName::from_static);
-    let shown = ["x-request-id", "x-total-count", "retry-after"].map(HeaderName::from_static);
+    let sent =
+        ["authorization", "content-type", "idempotency-key", "if-match", "last-event-id"].map(HeaderName::from_static);
+    let shown = ["x-request-id", "x-total-count", "retry-after", "etag"].map(HeaderName::from_static);
     CorsLayer::new().allow_origin(Any).allow_methods(methods).allow_headers(sent).expose_headers(shown)
 }
 

@@ -127,6 +127,12 @@ pub mod kind {
     pub const DEPENDENCY_REMOVED: &str = "task.dependency_removed";
     /// A key of a task got a value or lost it; its payload holds the key.
     pub const METADATA_SET: &str = "task.metadata_set";
+    /// Tasks were scored: the algorithm and how many.
+    pub const TASKS_PRIORITIZED: &str = "tasks.prioritized";
+    /// A task had to give its worker to a more urgent one: which of the two it was, the other task, the worker.
+    pub const TASK_PREEMPTED: &str = "task.preempted";
+    /// A task was replaced by its parts; its payload holds their ids.
+    pub const TASK_SPLIT: &str = "task.split";
     /// A machine of the pool changed state.
     pub const MACHINE_STATE: &str = "machine.state";
     /// A phase of an execution began or ended: [`super::PhasePayload`].

@@ -6,7 +6,9 @@
 //! renamed or given another meaning: an old runner must be able to talk to a
 //! new server and the reverse.
 
+pub mod assignment;
 pub mod batch;
+pub mod bulk;
 pub mod dependency;
 pub mod event;
 pub mod execution;
@@ -15,8 +17,10 @@ pub mod id;
 pub mod limit;
 pub mod machine;
 pub mod metadata;
+pub mod prioritize;
 pub mod problem;
 pub mod signature;
+pub mod split;
 pub mod task;
 pub mod why;
 pub mod worker;

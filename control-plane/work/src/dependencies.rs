@@ -24,8 +24,8 @@ use wire::event::kind;
 use wire::id::{DependencyId, TaskId, TenantId};
 use wire::task::{TaskStatus, TaskView};
 
-use crate::Scheduler;
 use crate::tasks::{self, Filter, Task};
+use crate::{Scheduler, split};
 
 /// The most tasks that one graph shows.
 const GRAPH_TASKS: i64 = 10_000;
@@ -54,7 +54,7 @@ pub async fn add(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewDependency) 
     }
     let mut tx = ctx.begin("dependencies.add").await?;
     // Of two dependencies that close a circle together, neither would see the other.
-    tx.alone(graph_lock(tenant)).await?;
+    alone(&mut tx, tenant).await?;
     tasks::load(&mut tx, tenant, task).await?;
     tasks::load(&mut tx, tenant, needed).await?;
     if let Some(there) = store::between(&mut tx, tenant, task, needed).await? {
@@ -62,7 +62,7 @@ pub async fn add(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewDependency) 
         return Err(Error::conflict("dependency_exists", message));
     }
     refuse_circle(&mut tx, tenant, task, needed).await?;
-    let is_completed = tasks::load_locked(&mut tx, tenant, needed).await?.status == TaskStatus::Completed;
+    let status = tasks::load_locked(&mut tx, tenant, needed).await?.status;
     tasks::load_locked(&mut tx, tenant, task).await?;
     let view = DependencyView {
         id: ctx.id(DependencyId::mint),
@@ -71,12 +71,44 @@ pub async fn add(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewDependency) 
         dependency_type: new.dependency_type,
         created_at: ctx.now(),
     };
-    store::insert(&mut tx, tenant, &view).await?;
-    if view.dependency_type == DependencyType::Hard && !is_completed {
-        store::wait_for_more(&mut tx, tenant, task, 1).await?;
-    }
-    outbox::push(ctx, &mut tx, kind::DEPENDENCY_ADDED, About::task(task), &view).await?;
+    link(ctx, &mut tx, tenant, &view, status).await?;
     tx.commit(view).await
+}
+
+/// Writes a dependency that closes no circle, of two tasks that are locked, the needed one in this status.
+pub(crate) async fn link(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    tenant: TenantId,
+    view: &DependencyView,
+    status: TaskStatus,
+) -> Result<()> {
+    store::insert(tx, tenant, view).await?;
+    if view.dependency_type == DependencyType::Hard && status != TaskStatus::Completed {
+        store::wait_for_more(tx, tenant, view.task_id, 1).await?;
+    }
+    outbox::push(ctx, tx, kind::DEPENDENCY_ADDED, About::task(view.task_id), view).await
+}
+
+/// Takes the lock of the tenant's graph, for whoever adds to it.
+pub(crate) async fn alone(tx: &mut Tx, tenant: TenantId) -> Result<()> {
+    tx.alone(graph_lock(tenant)).await
+}
+
+/// Locks what a task needs; gives each dependency with the status of the task that is needed.
+pub(crate) async fn lock_needed(
+    tx: &mut Tx,
+    tenant: TenantId,
+    task: TaskId,
+) -> Result<Vec<(DependencyView, TaskStatus)>> {
+    let mut dependencies = store::of_task(tx, tenant, task).await?;
+    dependencies.sort_unstable_by_key(|dependency| dependency.depends_on_task_id);
+    let mut locked = Vec::with_capacity(dependencies.len());
+    for dependency in dependencies {
+        let status = tasks::load_locked(tx, tenant, dependency.depends_on_task_id).await?.status;
+        locked.push((dependency, status));
+    }
+    Ok(locked)
 }
 
 /// Any number that is the tenant's own and hardly another's.
@@ -172,6 +204,7 @@ pub async fn remove(ctx: &Ctx, tenant: TenantId, task: TaskId, id: DependencyId)
     }
     if view.dependency_type == DependencyType::Hard && !is_completed {
         store::wait_for_more(&mut tx, tenant, task, -1).await?;
+        split::settle_whole(ctx, &mut tx, tenant, task).await?;
     }
     outbox::push(ctx, &mut tx, kind::DEPENDENCY_REMOVED, About::task(task), &view).await?;
     tx.nudge(Scheduler::NUDGE);
@@ -179,14 +212,16 @@ pub async fn remove(ctx: &Ctx, tenant: TenantId, task: TaskId, id: DependencyId)
 }
 
 /// A task was completed: what needs it waits for one less.
-pub(crate) async fn satisfied(tx: &mut Tx, task: &Task) -> Result<()> {
-    store::release_waiting(tx, task.tenant, task.id).await
+pub(crate) async fn satisfied(ctx: &Ctx, tx: &mut Tx, task: &Task) -> Result<()> {
+    store::release_waiting(tx, task.tenant, task.id).await?;
+    split::settle(ctx, tx, task).await
 }
 
 /// A task is about to be deleted: nothing needs it any longer, and it needs nothing.
-pub(crate) async fn forget(tx: &mut Tx, task: &Task) -> Result<()> {
+pub(crate) async fn forget(ctx: &Ctx, tx: &mut Tx, task: &Task) -> Result<()> {
     if task.status != TaskStatus::Completed {
         store::release_waiting(tx, task.tenant, task.id).await?;
+        split::settle(ctx, tx, task).await?;
     }
     store::delete_of_task(tx, task.tenant, task.id).await
 }
