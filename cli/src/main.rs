@@ -12,6 +12,7 @@ mod outage;
 mod repository;
 mod table;
 
+mod audit;
 mod doctor;
 mod events;
 mod machines;
@@ -72,6 +73,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Machines(_)
         | Command::Workers(_)
         | Command::Events(_)
+        | Command::Audit(_)
         | Command::Doctor
         | Command::Completions { .. } => "error",
     }
@@ -85,6 +87,7 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Machines(MachinesCommand::List) => machines::list(invocation).await?,
         Command::Workers(command) => workers::run(invocation, command).await?,
         Command::Events(command) => events::run(invocation, command).await?,
+        Command::Audit(arguments) => audit::list(invocation, arguments).await?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Arguments::command(), "bifrost", &mut script);

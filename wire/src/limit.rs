@@ -38,6 +38,10 @@ pub const SUBTASKS: usize = 100;
 pub const BULK_TASKS: usize = 100;
 /// Tasks that one request calls off or has retried if it does.
 pub const BULK_TASKS_OF_ALL: usize = 10_000;
+/// Why a caller asks for a change, in its own words.
+pub const REASON_CHARS: usize = 500;
+/// Entries of one page of the audit.
+pub const AUDIT_PAGE: i64 = 1_000;
 /// Arguments of a command, the program itself included.
 pub const COMMAND_ARGUMENTS: usize = 1_024;
 /// All arguments of a command together; Linux refuses far larger ones.

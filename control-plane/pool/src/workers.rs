@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use kernel::audit::{self, Change, Entity};
 use kernel::{Ctx, Error, Gap, Reconciler, Result, Tx};
 use serde_json::json;
 use uuid::Uuid;
@@ -150,6 +151,8 @@ pub async fn register(ctx: &Ctx, tx: &mut Tx, register: &Register) -> Result<Reg
     if is_new_boot {
         let metadata = json!({ "version": register.version, "protocol": register.protocol });
         store::register(tx, id, register.machine_id, register.boot, capacity, &metadata, now).await?;
+        let new = json!({ "machine_id": register.machine_id, "boot": register.boot, "capacity": capacity });
+        audit::write(ctx, tx, "worker.registered", &Entity::shared("worker", id), &Change::created(&new)?).await?;
     }
     machines::store::set_repositories(tx, register.machine_id, &register.repositories).await?;
     report_in(ctx, tx, register.machine_id, state, now).await?;
@@ -263,6 +266,8 @@ pub async fn disable_stale(ctx: &Ctx) -> Result<Vec<Worker>> {
     let stale = store::stale(&mut tx, silent_since).await?;
     for worker in stale.iter().filter(|worker| worker.status != WorkerStatus::Disabled) {
         store::disable(&mut tx, worker.id).await?;
+        let change = status_change(worker.status, WorkerStatus::Disabled)?.because("it was silent for five minutes");
+        audit::write(ctx, &mut tx, "worker.disabled", &Entity::shared("worker", worker.id), &change).await?;
         tx.nudge(LOST_NUDGE);
         let Some(machine) = worker.machine_id else { continue };
         let why = "its worker has been silent for five minutes";
@@ -272,6 +277,10 @@ pub async fn disable_stale(ctx: &Ctx) -> Result<Vec<Worker>> {
     }
     let stale = stale.into_iter().map(|worker| Worker { status: WorkerStatus::Disabled, ..worker });
     tx.commit(stale.collect()).await
+}
+
+fn status_change(old: WorkerStatus, new: WorkerStatus) -> Result<Change> {
+    Change::between(&json!({ "status": old }), &json!({ "status": new }))
 }
 
 /// After an outage of ours nobody could be heard: nobody is counted as silent for another while.
@@ -288,7 +297,15 @@ pub async fn add(ctx: &Ctx, new: NewWorker) -> Result<Worker> {
     let id = ctx.id(WorkerId::mint);
     store::add(&mut tx, id, &new, ctx.now()).await?;
     let worker = load(&mut tx, id).await?;
+    audit::write(ctx, &mut tx, "worker.added", &Entity::shared("worker", id), &Change::created(&described(&worker))?)
+        .await?;
     tx.commit(worker).await
+}
+
+/// What a worker registered by hand tells about itself.
+fn described(worker: &Worker) -> serde_json::Value {
+    let Worker { worker_type, capacity, agent_types, metadata, .. } = worker;
+    json!({ "worker_type": worker_type, "capacity": capacity, "agent_types": agent_types, "metadata": metadata })
 }
 
 /// Changes such a worker (row CAIRN-50). What it has already it keeps.
@@ -301,6 +318,7 @@ pub async fn update(ctx: &Ctx, id: WorkerId, change: WorkerChange) -> Result<Wor
             "the worker belongs to a machine of the pool, which describes it",
         ));
     }
+    let before = described(&worker);
     let worker_type = change.worker_type.unwrap_or(worker.worker_type);
     let changed = NewWorker {
         agent_types: agent_types(change.agent_types.unwrap_or(worker.agent_types), &worker_type),
@@ -311,6 +329,8 @@ pub async fn update(ctx: &Ctx, id: WorkerId, change: WorkerChange) -> Result<Wor
     check(&changed)?;
     store::change(&mut tx, id, &changed).await?;
     let worker = load(&mut tx, id).await?;
+    let change = Change::between(&before, &described(&worker))?;
+    audit::write(ctx, &mut tx, "worker.changed", &Entity::shared("worker", id), &change).await?;
     tx.commit(worker).await
 }
 
@@ -364,6 +384,10 @@ pub async fn heartbeat_by_hand(ctx: &Ctx, id: WorkerId, told: Option<i32>) -> Re
         return Err(Error::conflict("worker_has_machine", "the worker's own runner reports for it"));
     }
     store::revive(&mut tx, id, ctx.now()).await?;
+    if worker.status == WorkerStatus::Disabled {
+        let change = status_change(worker.status, WorkerStatus::Idle)?;
+        audit::write(ctx, &mut tx, "worker.enabled", &Entity::shared("worker", id), &change).await?;
+    }
     if let Some(load) = told {
         // Whoever may take less from now on may still have more.
         let most = worker.capacity.max(worker.current_load);
@@ -392,6 +416,8 @@ pub async fn remove(ctx: &Ctx, id: WorkerId) -> Result<()> {
         return Err(Error::conflict("worker_busy", message));
     }
     store::remove(&mut tx, id).await?;
+    let change = Change::removed(&described(&worker))?;
+    audit::write(ctx, &mut tx, "worker.removed", &Entity::shared("worker", id), &change).await?;
     tx.commit(()).await
 }
 

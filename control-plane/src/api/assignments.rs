@@ -2,7 +2,6 @@
 
 use access::permission::TasksWrite;
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use wire::assignment::{AssignBatch, AssignedTask, Preempt, Preempted};
@@ -12,11 +11,11 @@ use wire::problem::Problem;
 use wire::split::{Split, SplitTask};
 use work::{assignments, prioritize, split};
 
-use super::App;
 use super::body::Body;
 use super::caller::Allowed;
 use super::problem::ApiError;
 use super::version::{Aimed, IfMatch};
+use super::{App, State};
 
 /// Scores every task that is ready by the algorithm that is named, keeps the scores and their time beside the tasks,
 /// and gives the tasks, highest score first. `x-total-count` tells how many were scored.

@@ -2,15 +2,14 @@
 
 use access::permission::TasksWrite;
 use axum::Json;
-use axum::extract::State;
 use wire::bulk::{BulkAnswer, BulkResult, Selection};
 use wire::problem::Problem;
 use work::tasks::bulk::{self, Done};
 
-use super::App;
 use super::body::Body;
 use super::caller::Allowed;
 use super::problem::{self, ApiError};
+use super::{App, State};
 
 /// Calls up to 100 tasks off, or all that match a filter; each by itself, with a result for each.
 #[utoipa::path(

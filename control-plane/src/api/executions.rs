@@ -2,7 +2,6 @@
 
 use access::permission::{TasksRead, TasksWrite};
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use wire::execution::{
     ExecutionHistory, ExecutionResult, ExecutionView, NewExecution, StaleExecution, SubtaskProgress,
@@ -11,10 +10,10 @@ use wire::id::{ExecutionId, TaskId};
 use wire::problem::Problem;
 use work::executions;
 
-use super::App;
 use super::body::{Body, Id};
 use super::caller::Allowed;
 use super::problem::ApiError;
+use super::{App, State};
 
 /// All attempts at a task, the one that began last first, and what they come to.
 #[utoipa::path(

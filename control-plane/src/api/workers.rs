@@ -2,16 +2,15 @@
 
 use access::permission::{MachinesRead, WorkersWrite};
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use wire::id::WorkerId;
 use wire::problem::Problem;
 use wire::worker::{NewWorker, WorkerChange, WorkerView};
 
-use super::App;
 use super::body::{Body, Id};
 use super::caller::Allowed;
 use super::problem::ApiError;
+use super::{App, State};
 
 /// Every worker, the last heard first.
 #[utoipa::path(

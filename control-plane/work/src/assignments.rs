@@ -175,7 +175,8 @@ async fn make_way(
     ending.message = Some(format!("task {} of priority {} took its worker", task.id, task.priority.get()));
     executions::finish(ctx, tx, settings, other, execution, ending).await?;
     let payload = json!({ "by_task_id": task.id, "worker_id": execution.worker });
-    outbox::push(ctx, tx, kind::TASK_PREEMPTED, About::execution(other.id, execution.id), &payload).await?;
+    outbox::push(ctx, tx, kind::TASK_PREEMPTED, About::execution(other.tenant, other.id, execution.id), &payload)
+        .await?;
     tracing::info!(task.id = %other.id, by.task.id = %task.id, worker.id = %execution.worker, "a task made way for a more urgent one");
     Ok((other.id, execution.id))
 }

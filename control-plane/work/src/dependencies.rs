@@ -14,8 +14,10 @@ pub(crate) mod store;
 
 use std::collections::HashMap;
 
+use kernel::audit::{self, Change, Entity};
 use kernel::outbox::{self, About};
 use kernel::{Ctx, Error, Result, Tx};
+use serde_json::json;
 use wire::dependency::{
     BlockingImpact, Blocks, DependencyGraph, DependencyType, DependencyView, GraphNode, NeededTask, NewDependency,
     Readiness,
@@ -87,7 +89,7 @@ pub(crate) async fn link(
     if view.dependency_type == DependencyType::Hard && status != TaskStatus::Completed {
         store::wait_for_more(tx, tenant, view.task_id, 1).await?;
     }
-    outbox::push(ctx, tx, kind::DEPENDENCY_ADDED, About::task(view.task_id), view).await
+    tell_added(ctx, tx, tenant, view).await
 }
 
 /// Takes the lock of the tenant's graph, for whoever adds to it.
@@ -109,6 +111,27 @@ pub(crate) async fn lock_needed(
         locked.push((dependency, status));
     }
     Ok(locked)
+}
+
+/// Tells of a new dependency, in the record and in the audit.
+pub(crate) async fn tell_added(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, view: &DependencyView) -> Result<()> {
+    outbox::push(ctx, tx, kind::DEPENDENCY_ADDED, About::task(tenant, view.task_id), view).await?;
+    let dependency = Entity::new(tenant, "dependency", view.id);
+    audit::write(ctx, tx, kind::DEPENDENCY_ADDED, &dependency, &Change::created(&audited(view))?).await
+}
+
+async fn tell_removed(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, view: &DependencyView) -> Result<()> {
+    outbox::push(ctx, tx, kind::DEPENDENCY_REMOVED, About::task(tenant, view.task_id), view).await?;
+    let dependency = Entity::new(tenant, "dependency", view.id);
+    audit::write(ctx, tx, kind::DEPENDENCY_REMOVED, &dependency, &Change::removed(&audited(view))?).await
+}
+
+fn audited(view: &DependencyView) -> serde_json::Value {
+    json!({
+        "task_id": view.task_id,
+        "depends_on_task_id": view.depends_on_task_id,
+        "dependency_type": view.dependency_type,
+    })
 }
 
 /// Any number that is the tenant's own and hardly another's.
@@ -206,7 +229,7 @@ pub async fn remove(ctx: &Ctx, tenant: TenantId, task: TaskId, id: DependencyId)
         store::wait_for_more(&mut tx, tenant, task, -1).await?;
         split::settle_whole(ctx, &mut tx, tenant, task).await?;
     }
-    outbox::push(ctx, &mut tx, kind::DEPENDENCY_REMOVED, About::task(task), &view).await?;
+    tell_removed(ctx, &mut tx, tenant, &view).await?;
     tx.nudge(Scheduler::NUDGE);
     tx.commit(()).await
 }

@@ -11,6 +11,7 @@ pub(crate) mod store;
 use std::collections::HashMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use kernel::audit::{self, Change, Entity};
 use kernel::outbox::{self, About};
 use kernel::{Ctx, Error, Result};
 use serde_json::json;
@@ -86,7 +87,10 @@ async fn keep(ctx: &Ctx, tenant: TenantId, ask: Prioritize, scored: &[(&Open, f6
         metadata::write_many(ctx, &mut tx, tenant, &some).await?;
     }
     let payload = json!({ "algorithm": ask.algorithm, "tasks": scored.len() });
-    outbox::push(ctx, &mut tx, kind::TASKS_PRIORITIZED, About::default(), &payload).await?;
+    let about = About { tenant: Some(tenant), ..About::default() };
+    outbox::push(ctx, &mut tx, kind::TASKS_PRIORITIZED, about, &payload).await?;
+    let scores = Entity::new(tenant, "scores", ask.algorithm);
+    audit::write(ctx, &mut tx, kind::TASKS_PRIORITIZED, &scores, &Change::created(&payload)?).await?;
     tx.commit(()).await
 }
 

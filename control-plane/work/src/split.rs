@@ -5,7 +5,7 @@
 //! completed. A part needs what the task needed, and of the other parts only what
 //! it says.
 
-use kernel::outbox::{self, About};
+use kernel::outbox::About;
 use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
 use wire::batch::{BatchDependency, NewGraph};
@@ -16,7 +16,7 @@ use wire::metadata::PARENT_TASK_KEY;
 use wire::split::{Split, SplitTask};
 use wire::task::{Priority, TaskStatus};
 
-use crate::tasks::{self, Event, Target, Task, batch};
+use crate::tasks::{self, Event, Target, Task, Turn, batch};
 use crate::{Settings, dependencies, metadata};
 
 /// Replaces a task that is ready or has failed by its parts.
@@ -59,7 +59,7 @@ async fn into_parts(
     needed: &[(DependencyView, TaskStatus)],
     new: &Split,
 ) -> Result<SplitTask> {
-    tasks::apply(ctx, tx, task, Event::Split).await?;
+    let after = tasks::apply(ctx, tx, task, Event::Split).await?;
     let parts = batch::insert(ctx, tx, task.tenant, &graph(new, task.priority)).await?;
     let subtask_ids: Vec<TaskId> = parts.iter().map(|part| part.id).collect();
     for part in &subtask_ids {
@@ -78,7 +78,8 @@ async fn into_parts(
         dependencies::link(ctx, tx, task.tenant, &view, TaskStatus::Ready).await?;
     }
     let payload = json!({ "subtask_ids": subtask_ids });
-    outbox::push(ctx, tx, kind::TASK_SPLIT, About::task(task.id), &payload).await?;
+    let about = About::task(task.tenant, task.id);
+    tasks::tell(ctx, tx, kind::TASK_SPLIT, about, Turn::Changed(task, &after), &payload).await?;
     Ok(SplitTask { task_id: task.id, subtask_ids })
 }
 
@@ -99,9 +100,9 @@ pub(crate) async fn settle_whole(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, id: T
 
 async fn complete(ctx: &Ctx, tx: &mut Tx, whole: &Task) -> Result<()> {
     // What it completes may be a part in turn.
-    Box::pin(tasks::apply(ctx, tx, whole, Event::PartsDone)).await?;
-    let payload = json!({ "reason": "subtasks_completed" });
-    outbox::push(ctx, tx, kind::TASK_COMPLETED, About::task(whole.id), &payload).await
+    let after = Box::pin(tasks::apply(ctx, tx, whole, Event::PartsDone)).await?;
+    let (about, payload) = (About::task(whole.tenant, whole.id), json!({ "reason": "subtasks_completed" }));
+    tasks::tell(ctx, tx, kind::TASK_COMPLETED, about, Turn::Changed(whole, &after), &payload).await
 }
 
 #[cfg(test)]

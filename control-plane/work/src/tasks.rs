@@ -5,12 +5,13 @@ pub mod bulk;
 mod state;
 pub(crate) mod store;
 mod target;
+mod tell;
 
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use kernel::idempotency::{self, Attempt};
-use kernel::outbox::{self, About};
+use kernel::outbox::About;
 use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
 use wire::event::kind;
@@ -25,6 +26,7 @@ use crate::{Scheduler, Settings, dependencies, metadata};
 use state::step;
 pub(crate) use state::{Event, end_of};
 pub use target::{Named, Target};
+pub(crate) use tell::{Turn, tell};
 
 /// The most tasks that one list gives.
 const LIST_MAX: i64 = 1_000;
@@ -135,7 +137,8 @@ pub async fn submit(
     let (id, now) = (ctx.id(TaskId::mint), ctx.now());
     store::insert(&mut tx, tenant, id, &new, 0, now).await?;
     let task = load(&mut tx, tenant, id).await?;
-    outbox::push(ctx, &mut tx, kind::TASK_SUBMITTED, About::task(id), &json!({ "title": task.title })).await?;
+    let payload = json!({ "title": task.title });
+    tell(ctx, &mut tx, kind::TASK_SUBMITTED, About::task(tenant, id), Turn::Created(&task), &payload).await?;
     let view = task.into_view(None);
     if let Some(attempt) = attempt {
         idempotency::remember(&mut tx, tenant, attempt, &view, now).await?;
@@ -200,7 +203,6 @@ pub async fn update(
     change.validate()?;
     let mut tx = ctx.begin("tasks.update").await?;
     let task = load_locked(&mut tx, tenant, id).await?;
-    let id = task.id;
     let by_hand = match change.status {
         Some(to) => check_set_by_hand(&mut tx, &task, to).await?,
         None => None,
@@ -214,23 +216,41 @@ pub async fn update(
         }
         _ => change.clone(),
     };
-    store::update(&mut tx, id, &rest, ctx.now()).await?;
-    if rest.status == Some(TaskStatus::Completed) {
-        dependencies::satisfied(ctx, &mut tx, &task).await?;
-    }
+    let task = if rest == change {
+        change_fields(ctx, &mut tx, &task, &rest).await?
+    } else {
+        let ended = load(&mut tx, tenant, task.id).await?;
+        // Where the attempt's end was all there was to it, that was told.
+        if rest == TaskChange::default() { ended } else { change_fields(ctx, &mut tx, &ended, &rest).await? }
+    };
     if let (Some(TaskStatus::InProgress), Some(promised)) = (rest.status, &by_hand) {
         executions::store::start(&mut tx, promised.id, ctx.now()).await?;
     }
-    if rest.priority.is_some() || rest.effort_estimate.is_some() {
-        // It was made of what has just changed.
-        metadata::clear(ctx, &mut tx, tenant, id, SCORE_KEY).await?;
-        metadata::clear(ctx, &mut tx, tenant, id, SCORED_AT_KEY).await?;
-    }
-    outbox::push(ctx, &mut tx, kind::TASK_UPDATED, About::task(id), &change).await?;
     tx.nudge(Scheduler::NUDGE);
-    let task = load(&mut tx, tenant, id).await?;
     let view = view(&mut tx, task).await?;
     tx.commit(view).await
+}
+
+/// Changes what the change names, of a task that is locked, and tells of it.
+async fn change_fields(ctx: &Ctx, tx: &mut Tx, task: &Task, change: &TaskChange) -> Result<Task> {
+    store::update(tx, task.id, change, ctx.now()).await?;
+    if change.status == Some(TaskStatus::Completed) {
+        dependencies::satisfied(ctx, tx, task).await?;
+    }
+    if change.priority.is_some() || change.effort_estimate.is_some() {
+        // It was made of what has just changed.
+        metadata::clear(ctx, tx, task.tenant, task.id, SCORE_KEY).await?;
+        metadata::clear(ctx, tx, task.tenant, task.id, SCORED_AT_KEY).await?;
+    }
+    let kind = match change.status {
+        Some(TaskStatus::Completed) => kind::TASK_COMPLETED,
+        Some(TaskStatus::Failed) => kind::TASK_FAILED,
+        _ => kind::TASK_UPDATED,
+    };
+    let after = load(tx, task.tenant, task.id).await?;
+    tell(ctx, tx, kind, About::task(task.tenant, task.id), Turn::Changed(task, &after), change).await?;
+    tx.nudge(CHANGED_NUDGE);
+    Ok(after)
 }
 
 /// How an attempt ended whose task was set so.
@@ -322,7 +342,8 @@ pub async fn delete(ctx: &Ctx, tenant: TenantId, id: impl Named) -> Result<()> {
     executions::store::delete_of_task(&mut tx, tenant, id).await?;
     metadata::store::delete_of_task(&mut tx, tenant, id).await?;
     store::delete(&mut tx, tenant, id).await?;
-    outbox::push(ctx, &mut tx, kind::TASK_DELETED, About::task(id), &json!({ "title": task.title })).await?;
+    let payload = json!({ "title": task.title });
+    tell(ctx, &mut tx, kind::TASK_DELETED, About::task(tenant, id), Turn::Deleted(&task), &payload).await?;
     tx.nudge(Scheduler::NUDGE);
     tx.nudge(CHANGED_NUDGE);
     tx.commit(()).await
@@ -345,7 +366,11 @@ pub async fn cancel(ctx: &Ctx, settings: &Settings, tenant: TenantId, id: impl N
         TaskStatus::InProgress
             if executions::open_of(&mut tx, &task).await?.is_some_and(|e| e.lease_until.is_some()) =>
         {
-            store::request_cancel(&mut tx, id, ctx.now()).await?;
+            if task.cancel_requested_at.is_none() {
+                store::request_cancel(&mut tx, id, ctx.now()).await?;
+                let after = Task { cancel_requested_at: Some(ctx.now()), version: task.version + 1, ..task.clone() };
+                tell::note(ctx, &mut tx, "task.cancel_requested", Turn::Changed(&task, &after)).await?;
+            }
             tx.nudge(pool::WORKERS_NUDGE);
         }
         TaskStatus::Assigned | TaskStatus::InProgress => {
@@ -366,8 +391,9 @@ pub async fn cancel(ctx: &Ctx, settings: &Settings, tenant: TenantId, id: impl N
 }
 
 async fn set_cancelled(ctx: &Ctx, tx: &mut Tx, task: &Task) -> Result<()> {
-    apply(ctx, tx, task, Event::Cancel).await?;
-    outbox::push(ctx, tx, kind::TASK_CANCELLED, About::task(task.id), &json!({})).await
+    let after = apply(ctx, tx, task, Event::Cancel).await?;
+    let about = About::task(task.tenant, task.id);
+    tell(ctx, tx, kind::TASK_CANCELLED, about, Turn::Changed(task, &after), &json!({})).await
 }
 
 /// Makes a failed task ready again (row CAIRN-29).
@@ -377,19 +403,20 @@ pub async fn retry(ctx: &Ctx, tenant: TenantId, id: impl Named) -> Result<TaskVi
     let task = load_locked(&mut tx, tenant, id).await?;
     let id = task.id;
     step(task.status, Event::Retry).map_err(|illegal| Error::conflict("task_not_failed", illegal.to_string()))?;
-    apply(ctx, &mut tx, &task, Event::Retry).await?;
+    let after = Task { losses: 0, ..apply(ctx, &mut tx, &task, Event::Retry).await? };
     let count = store::count_retry(&mut tx, id).await?;
     metadata::write(ctx, &mut tx, tenant, id, RETRY_COUNT_KEY, &count.to_string()).await?;
     metadata::clear(ctx, &mut tx, tenant, id, ASSIGNED_WORKER_KEY).await?;
     let payload = json!({ "reason": "retry" });
-    outbox::push(ctx, &mut tx, kind::TASK_REQUEUED, About::task(id), &payload).await?;
+    tell(ctx, &mut tx, kind::TASK_REQUEUED, About::task(tenant, id), Turn::Changed(&task, &after), &payload).await?;
     let task = load(&mut tx, tenant, id).await?;
     let view = view(&mut tx, task).await?;
     tx.commit(view).await
 }
 
-/// Moves a task on as its state machine says, guarded by the state that was looked at.
-pub(crate) async fn apply(ctx: &Ctx, tx: &mut Tx, task: &Task, event: Event) -> Result<TaskStatus> {
+/// Moves a task on as its state machine says, guarded by the state that was looked at; gives the task as it
+/// is then, of which the caller tells.
+pub(crate) async fn apply(ctx: &Ctx, tx: &mut Tx, task: &Task, event: Event) -> Result<Task> {
     let to = step(task.status, event).map_err(|illegal| Error::conflict("illegal_transition", illegal.to_string()))?;
     if !store::set_status(tx, task.id, task.status, to, ctx.now()).await? {
         return Err(Error::conflict("task_changed", "the task has just changed; look again"));
@@ -399,7 +426,8 @@ pub(crate) async fn apply(ctx: &Ctx, tx: &mut Tx, task: &Task, event: Event) -> 
     }
     tx.nudge(Scheduler::NUDGE);
     tx.nudge(CHANGED_NUDGE);
-    Ok(to)
+    let cancel_requested_at = task.cancel_requested_at.filter(|_| to == TaskStatus::InProgress);
+    Ok(Task { status: to, updated_at: ctx.now(), cancel_requested_at, version: task.version + 1, ..task.clone() })
 }
 
 /// Nudged when a task may have changed its status, for whoever follows one.
