@@ -17,7 +17,7 @@ use serde_json::json;
 use wire::assignment::{AssignBatch, AssignedTask, Preempt, Preempted};
 use wire::event::kind;
 use wire::execution::Outcome;
-use wire::id::{ExecutionId, TaskId, TenantId};
+use wire::id::{ExecutionId, TaskId, TenantId, WorkerId};
 use wire::limit::ASSIGNMENTS_PER_BATCH;
 use wire::metadata::AGENT_TYPE_KEY;
 
@@ -34,24 +34,45 @@ const NOBODY: &str = "no_capable_worker";
 /// Gives a ready task to the capable worker that has the least to do.
 #[tracing::instrument(skip_all, fields(task.id = %target))]
 pub async fn optimal(ctx: &Ctx, tenant: TenantId, target: Target) -> Result<AssignedTask> {
+    // One transaction for each worker that is tried: whoever held the row of one while it waits for another's would
+    // wait in a circle with somebody who tries them the other way round.
+    let mut passed_over = BTreeSet::new();
+    loop {
+        match attempt(ctx, tenant, target, &passed_over).await? {
+            Tried::Given(assigned) => return Ok(assigned),
+            Tried::Full(worker) => passed_over.insert(worker),
+        };
+    }
+}
+
+/// What came of looking for a worker.
+enum Tried {
+    /// One has the task.
+    Given(AssignedTask),
+    /// Somebody was faster with this one.
+    Full(WorkerId),
+}
+
+async fn attempt(ctx: &Ctx, tenant: TenantId, target: Target, passed_over: &BTreeSet<WorkerId>) -> Result<Tried> {
     let mut tx = ctx.begin("assignments.optimal").await?;
     let task = tasks::load_locked(&mut tx, tenant, target).await?;
     tasks::check_assignable(&task)?;
     let requirement = requirement(&mut tx, &task).await?;
     let mut workers = pool::workers::by_hand(&mut tx, ctx.now()).await?;
-    while let Some(best) = policy::best(&workers, &requirement) {
-        let id = best.id;
-        match executions::load_worker_by_hand(&mut tx, id).await {
-            Ok(worker) => {
-                let assigned = give(ctx, &mut tx, &task, &worker).await?;
-                return tx.commit(assigned).await;
-            }
-            // Somebody was faster.
-            Err(Error::Conflict { .. } | Error::Invalid { .. }) => workers.retain(|worker| worker.id != id),
-            Err(error) => return Err(error),
-        }
+    for worker in workers.iter_mut().filter(|worker| passed_over.contains(&worker.id)) {
+        // It was full behind its row's lock, whatever it tells.
+        worker.current_load = worker.capacity;
     }
-    Err(Error::conflict(NOBODY, policy::why_nobody(&workers, &requirement)))
+    let nobody = || Error::conflict(NOBODY, policy::why_nobody(&workers, &requirement));
+    let best = policy::best(&workers, &requirement).ok_or_else(nobody)?.id;
+    match executions::load_worker_by_hand(&mut tx, best).await {
+        Ok(worker) => {
+            let assigned = give(ctx, &mut tx, &task, &worker).await?;
+            tx.commit(Tried::Given(assigned)).await
+        }
+        Err(Error::Conflict { .. } | Error::Invalid { .. }) => Ok(Tried::Full(best)),
+        Err(error) => Err(error),
+    }
 }
 
 /// What a task asks of its worker. A spec is for whoever carries out plain commands, unless the task says
