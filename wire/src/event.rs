@@ -141,6 +141,8 @@ pub mod kind {
     pub const EXECUTION_LOG: &str = "execution.log";
     /// The last event of an execution: [`super::FinishedPayload`].
     pub const EXECUTION_FINISHED: &str = "execution.finished";
+    /// A coding agent has ended: an [`AgentReport`](crate::agent::AgentReport).
+    pub const AGENT_REPORT: &str = "agent.report";
     /// A checkpoint was saved.
     pub const CHECKPOINT_SAVED: &str = "checkpoint.saved";
     /// A checkpoint was put back after the health check found damage.

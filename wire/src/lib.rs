@@ -7,6 +7,7 @@
 //! new server and the reverse.
 
 pub mod assignment;
+pub mod agent;
 pub mod audit;
 pub mod batch;
 pub mod bulk;

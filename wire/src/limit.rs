@@ -38,6 +38,12 @@ pub const SUBTASKS: usize = 100;
 pub const BULK_TASKS: usize = 100;
 /// Tasks that one request calls off or has retried if it does.
 pub const BULK_TASKS_OF_ALL: usize = 10_000;
+/// What an agent is asked to do.
+pub const PROMPT_CHARS: usize = 200_000;
+/// An agent's name.
+pub const AGENT_NAME_CHARS: usize = 50;
+/// The name of an agent's model or session.
+pub const AGENT_WORD_CHARS: usize = 200;
 /// Why a caller asks for a change, in its own words.
 pub const REASON_CHARS: usize = 500;
 /// Entries of one page of the audit.

@@ -16,6 +16,8 @@ Examples:
   bifrost run --repo ~/src/app --ref v1.2 -- sh -c 'git log -1 --oneline && ls'
   bifrost run --repo https://github.com/owner/name --timeout 2h -- cargo test
   bifrost run --env CI=1 --env TERM --detach -- ./nightly.sh
+  bifrost run --agent claude_code --prompt task.md --env ANTHROPIC_API_KEY --timeout 2h
+  echo 'write NOTES hello' | bifrost run --agent mock --prompt -
 
 Without --url and BIFROST_URL the whole system runs in the data directory for as long as the command.
 Ctrl-C cancels the task; a second Ctrl-C leaves it alone and returns at once.";
