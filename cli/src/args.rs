@@ -16,7 +16,7 @@ use wire::id::TaskId;
 use wire::task::Priority;
 
 pub(crate) use audit::AuditArguments;
-pub(crate) use tasks::{ChangedFields, MetadataCommand, Selected, TasksCommand};
+pub(crate) use tasks::{ChangedFields, MetadataCommand, OutcomesCommand, Selected, TasksCommand};
 pub(crate) use workers::{AboutWorker, WorkersCommand};
 
 /// Where `bifrost up` listens, and where the other commands look for it.

@@ -18,6 +18,7 @@ mod health;
 mod logs;
 mod machines;
 mod metadata;
+mod outcomes;
 mod problem;
 mod record;
 mod tasks;
@@ -65,6 +66,8 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(dependencies::blocks))
         .routes(routes!(dependencies::blocking_impact))
         .routes(routes!(dependencies::graph))
+        .routes(routes!(outcomes::list))
+        .routes(routes!(outcomes::set, outcomes::withdraw))
         .routes(routes!(metadata::get, metadata::set))
         .routes(routes!(metadata::of_tasks))
         .routes(routes!(metadata::tag))
@@ -124,6 +127,10 @@ fn cors() -> CorsLayer {
     let sent = ["authorization", "content-type", "idempotency-key", "if-match", "last-event-id", "x-reason"]
         .map(HeaderName::from_static);
     let shown = ["x-request-id", "x-total-count", "retry-after", "etag"].map(HeaderName::from_static);
+    let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+    let sent =
+        ["authorization", "content-type", "idempotency-key", "last-event-id", "x-reason"].map(HeaderName::from_static);
+    let shown = ["x-request-id", "x-total-count", "retry-after"].map(HeaderName::from_static);
     CorsLayer::new().allow_origin(Any).allow_methods(methods).allow_headers(sent).expose_headers(shown)
 }
 

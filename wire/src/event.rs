@@ -125,6 +125,10 @@ pub mod kind {
     pub const DEPENDENCY_ADDED: &str = "task.dependency_added";
     /// A task no longer needs another: a [`DependencyView`](crate::dependency::DependencyView).
     pub const DEPENDENCY_REMOVED: &str = "task.dependency_removed";
+    /// Something is true of a task from now on: an [`OutcomeView`](crate::outcome::OutcomeView).
+    pub const OUTCOME_SET: &str = "task.outcome_set";
+    /// It is no longer true: the [`OutcomeView`](crate::outcome::OutcomeView) that was.
+    pub const OUTCOME_WITHDRAWN: &str = "task.outcome_withdrawn";
     /// A key of a task got a value or lost it; its payload holds the key.
     pub const METADATA_SET: &str = "task.metadata_set";
     /// Tasks were scored: the algorithm and how many.

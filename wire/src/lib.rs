@@ -6,8 +6,8 @@
 //! renamed or given another meaning: an old runner must be able to talk to a
 //! new server and the reverse.
 
-pub mod assignment;
 pub mod agent;
+pub mod assignment;
 pub mod audit;
 pub mod batch;
 pub mod bulk;
@@ -19,6 +19,7 @@ pub mod id;
 pub mod limit;
 pub mod machine;
 pub mod metadata;
+pub mod outcome;
 pub mod prioritize;
 pub mod problem;
 pub mod signature;

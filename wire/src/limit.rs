@@ -10,6 +10,14 @@ pub const SEARCH_CHARS: usize = 500;
 pub const TASKS_PER_BATCH: usize = 100;
 /// Dependencies between the tasks of one batch.
 pub const DEPENDENCIES_PER_BATCH: usize = 1_000;
+/// The label of dependencies of which one suffices.
+pub const GROUP_CHARS: usize = 100;
+/// The name of an artefact.
+pub const ARTEFACT_CHARS: usize = 200;
+/// What is said of an outcome.
+pub const OUTCOME_DETAIL_CHARS: usize = 2_048;
+/// Outcomes of one task.
+pub const OUTCOMES_PER_TASK: usize = 100;
 /// A key of a task's metadata.
 pub const METADATA_KEY_CHARS: usize = 200;
 /// A value of a task's metadata.

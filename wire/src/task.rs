@@ -396,7 +396,8 @@ pub struct TaskView {
     pub spec: Option<TaskSpec>,
     /// Attempts that count; an attempt lost with its worker does not.
     pub attempts: i32,
-    /// How many tasks that it needs (hard) are not completed; it starts when there are none.
+    /// Of how many things that it needs (hard) none is true yet: each dependency is one, and each group of them; it
+    /// starts when there are none.
     #[serde(default)]
     pub waits_for: i32,
     /// Its newest execution.

@@ -12,6 +12,7 @@ pub mod executions;
 pub mod leases;
 mod lost;
 pub mod metadata;
+pub mod outcomes;
 pub mod prioritize;
 mod scheduler;
 mod settings;
@@ -31,6 +32,7 @@ pub const MIGRATIONS: &[Migration] = &[
     kernel::migration!("20261121000500_work_search"),
     kernel::migration!("20261121000600_work_metadata"),
     kernel::migration!("20261129002200_work_versions_and_parents"),
+    kernel::migration!("20261129003100_work_conditions"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.
@@ -38,8 +40,10 @@ pub fn statements() -> Vec<(&'static str, Sql)> {
     [
         tasks::store::STATEMENTS,
         dependencies::store::STATEMENTS,
+        dependencies::places::store::STATEMENTS,
         executions::store::STATEMENTS,
         metadata::store::STATEMENTS,
+        outcomes::store::STATEMENTS,
         assignments::store::STATEMENTS,
         prioritize::store::STATEMENTS,
     ]

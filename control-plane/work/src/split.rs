@@ -13,6 +13,7 @@ use wire::dependency::{DependencyType, DependencyView};
 use wire::event::kind;
 use wire::id::{DependencyId, TaskId, TenantId};
 use wire::metadata::PARENT_TASK_KEY;
+use wire::outcome::Condition;
 use wire::split::{Split, SplitTask};
 use wire::task::{Priority, TaskStatus};
 
@@ -24,7 +25,7 @@ use crate::{Settings, dependencies, metadata};
 pub async fn split(ctx: &Ctx, settings: &Settings, tenant: TenantId, target: Target, new: Split) -> Result<SplitTask> {
     check(settings, &new)?;
     let mut tx = ctx.begin("split").await?;
-    dependencies::alone(&mut tx, tenant).await?;
+    dependencies::take_graph(&mut tx, tenant).await?;
     // What is needed is locked before what needs it.
     let needed = dependencies::lock_needed(&mut tx, tenant, target.id).await?;
     let task = tasks::load_locked(&mut tx, tenant, target).await?;
@@ -36,46 +37,40 @@ fn check(settings: &Settings, new: &Split) -> Result<()> {
     new.validate()?;
     let graph = graph(new, Priority::default());
     batch::check_tasks(settings, "subtasks", &graph.tasks)?;
-    let needs = new.subtasks.iter().enumerate();
-    let needs = needs.flat_map(|(at, part)| part.depends_on.iter().map(move |on| (at, *on)));
-    batch::check_dependencies(new.subtasks.len(), needs.map(|(at, on)| (format!("subtasks[{at}].depends_on"), at, on)))
+    let needs = graph.dependencies.iter().map(|one| (format!("subtasks[{}].depends_on", one.task), one));
+    batch::check_dependencies(&graph.tasks, needs)
 }
 
 /// The parts as tasks of their own.
 fn graph(new: &Split, usual: Priority) -> NewGraph {
     let parts = new.subtasks.iter().enumerate();
-    let needs = parts.flat_map(|(task, part)| part.depends_on.iter().map(move |on| (task, *on)));
-    let dependency_type = DependencyType::Hard;
-    let dependencies = needs.map(|(task, depends_on)| BatchDependency { task, depends_on, dependency_type });
-    let tasks = new.subtasks.iter().map(|part| part.task(usual));
-    NewGraph { tasks: tasks.collect(), dependencies: dependencies.collect() }
+    let dependencies =
+        parts.flat_map(|(task, part)| part.depends_on.iter().map(move |on| BatchDependency::on(task, *on))).collect();
+    NewGraph { tasks: new.subtasks.iter().map(|part| part.task(usual)).collect(), dependencies }
 }
 
 /// Makes the parts of a task that is locked, as is all that it needs.
-async fn into_parts(
-    ctx: &Ctx,
-    tx: &mut Tx,
-    task: &Task,
-    needed: &[(DependencyView, TaskStatus)],
-    new: &Split,
-) -> Result<SplitTask> {
+async fn into_parts(ctx: &Ctx, tx: &mut Tx, task: &Task, needed: &[DependencyView], new: &Split) -> Result<SplitTask> {
     let after = tasks::apply(ctx, tx, task, Event::Split).await?;
     let parts = batch::insert(ctx, tx, task.tenant, &graph(new, task.priority)).await?;
     let subtask_ids: Vec<TaskId> = parts.iter().map(|part| part.id).collect();
     for part in &subtask_ids {
         metadata::write(ctx, tx, task.tenant, *part, PARENT_TASK_KEY, &task.id.to_string()).await?;
-        for (dependency, status) in needed {
+        for dependency in needed {
             let view = DependencyView { id: ctx.id(DependencyId::mint), task_id: *part, ..dependency.clone() };
-            dependencies::link(ctx, tx, task.tenant, &view, *status).await?;
+            dependencies::add_to_part(ctx, tx, task.tenant, &view).await?;
         }
         let view = DependencyView {
             id: ctx.id(DependencyId::mint),
             task_id: task.id,
             depends_on_task_id: *part,
             dependency_type: DependencyType::Hard,
+            condition: Condition::Completed,
+            group: None,
+            satisfied: false,
             created_at: ctx.now(),
         };
-        dependencies::link(ctx, tx, task.tenant, &view, TaskStatus::Ready).await?;
+        dependencies::add_to_part(ctx, tx, task.tenant, &view).await?;
     }
     let payload = json!({ "subtask_ids": subtask_ids });
     let about = About::task(task.tenant, task.id);

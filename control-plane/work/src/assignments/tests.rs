@@ -134,7 +134,7 @@ kernel::on_both! { migrations();
         let tenant = tenant(&ctx).await;
         hand(&ctx, "codex", 5).await;
         let [needed, waiting, foreign] = [task(&ctx, tenant, "a", 1).await, task(&ctx, tenant, "b", 5).await, task(&ctx, tenant, "c", 5).await];
-        let on = wire::dependency::NewDependency { depends_on_task_id: needed, dependency_type: wire::dependency::DependencyType::Hard };
+        let on = wire::dependency::NewDependency::on(needed);
         crate::dependencies::add(&ctx, tenant, waiting, on).await.expect("adds");
         say(&ctx, tenant, foreign, "agent_type", "claude_code").await;
         let assigned = batch(&ctx, tenant, AssignBatch { count: 5 }).await.expect("assigns");

@@ -1,6 +1,6 @@
 //! Scores on both databases: what is stored, what is shown, and in which order.
 
-use wire::dependency::{DependencyType, NewDependency};
+use wire::dependency::NewDependency;
 use wire::metadata::MetadataAnswer;
 use wire::prioritize::Algorithm;
 use wire::task::{NewTask, Priority, TaskView};
@@ -15,7 +15,7 @@ async fn task(ctx: &Ctx, tenant: TenantId, title: &str, priority: i16, minutes: 
 }
 
 async fn depend(ctx: &Ctx, tenant: TenantId, task: &TaskView, needed: &TaskView) {
-    let new = NewDependency { depends_on_task_id: needed.id, dependency_type: DependencyType::Hard };
+    let new = NewDependency::on(needed.id);
     crate::dependencies::add(ctx, tenant, task.id, new).await.expect("adds");
 }
 

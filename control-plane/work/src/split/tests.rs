@@ -45,7 +45,7 @@ async fn depend(
     on: TaskId,
     dependency_type: DependencyType,
 ) -> DependencyId {
-    let new = NewDependency { depends_on_task_id: on, dependency_type };
+    let new = NewDependency { dependency_type, ..NewDependency::on(on) };
     dependencies::add(ctx, tenant, task, new).await.expect("adds").id
 }
 
@@ -125,7 +125,7 @@ kernel::on_both! { migrations();
         let tenant = tenant(&ctx).await;
         let whole = submit(&ctx, tenant, note("whole")).await.id;
         let ids = into(&ctx, tenant, whole, parts(&[part("a", &[])])).await.expect("splits");
-        let new = NewDependency { depends_on_task_id: whole, dependency_type: DependencyType::Hard };
+        let new = NewDependency::on(whole);
         assert_eq!(code(dependencies::add(&ctx, tenant, ids[0], new).await), "dependency_cycle");
     }
 

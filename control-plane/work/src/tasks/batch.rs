@@ -1,6 +1,8 @@
 //! Many tasks at once (row CAIRN-15): all of them, with what they need of each
 //! other, or none.
 
+use std::collections::HashSet;
+
 use kernel::idempotency::{self, Attempt};
 use kernel::outbox::About;
 use kernel::{Ctx, Error, Result, Tx};
@@ -50,9 +52,13 @@ fn check(settings: &Settings, new: &NewGraph) -> Result<()> {
     if new.dependencies.len() > DEPENDENCIES_PER_BATCH {
         return Err(Error::invalid("dependencies", format!("must be at most {DEPENDENCIES_PER_BATCH}")));
     }
+    for (number, dependency) in new.dependencies.iter().enumerate() {
+        let checked = dependency.validate();
+        checked.map_err(|error| Error::invalid(format!("dependencies[{number}].{}", error.field), error.message))?;
+    }
     let needs = new.dependencies.iter().enumerate();
-    let needs = needs.map(|(number, one)| (format!("dependencies[{number}]"), one.task, one.depends_on));
-    check_dependencies(new.tasks.len(), needs)
+    let needs = needs.map(|(number, one)| (format!("dependencies[{number}]"), one));
+    check_dependencies(&new.tasks, needs)
 }
 
 /// Refuses tasks of a list that break a bound, naming the place and the field.
@@ -67,26 +73,27 @@ pub(crate) fn check_tasks(settings: &Settings, list: &str, tasks: &[NewTask]) ->
     Ok(())
 }
 
-/// Refuses dependencies between so many tasks that name no task of them, are there twice, or close a circle. Each
-/// is a field, the place of the task and the place of the one that it needs.
-pub(crate) fn check_dependencies(
-    tasks: usize,
-    dependencies: impl Iterator<Item = (String, usize, usize)>,
+/// Refuses dependencies between tasks of a list that name no task of it, are there twice, or close a circle; each
+/// goes with the field that it was in.
+pub(crate) fn check_dependencies<'a>(
+    tasks: &[NewTask],
+    dependencies: impl Iterator<Item = (String, &'a BatchDependency)>,
 ) -> Result<()> {
-    let mut needs = graph::Needs::new();
-    for (field, task, depends_on) in dependencies {
+    let (mut needs, mut seen) = (graph::Needs::new(), HashSet::new());
+    let called = |place: &usize| format!("{place} ({})", tasks[*place].title);
+    for (field, dependency) in dependencies {
+        let BatchDependency { task, depends_on, condition, .. } = dependency;
         let wrong = |message: String| Err(Error::invalid(field, message));
-        if let Some(place) = [task, depends_on].into_iter().find(|place| *place >= tasks) {
-            return wrong(format!("names the task {place}, and the last one is {}", tasks - 1));
+        if let Some(place) = [task, depends_on].into_iter().find(|place| **place >= tasks.len()) {
+            return wrong(format!("names the task {place}, and the last one is {}", tasks.len() - 1));
         }
-        if let Some(circle) = graph::circle(&needs, task, depends_on) {
-            return wrong(format!("each of these tasks would wait for the next: {}", graph::in_words(&circle)));
+        if let Some(circle) = graph::circle(&needs, *task, *depends_on) {
+            return wrong(format!("each of these tasks would wait for the next: {}", graph::in_words(&circle, called)));
         }
-        let needed: &mut Vec<usize> = needs.entry(task).or_default();
-        if needed.contains(&depends_on) {
+        if !seen.insert((task, depends_on, condition)) {
             return wrong("is there already".into());
         }
-        needed.push(depends_on);
+        needs.entry(*task).or_default().push(*depends_on);
     }
     Ok(())
 }
@@ -105,12 +112,20 @@ pub(crate) async fn insert(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, new: &NewGr
         tell(ctx, tx, kind::TASK_SUBMITTED, About::task(tenant, *id), Turn::Created(&task), &payload).await?;
         views.push(task.into_view(None));
     }
+    if !new.dependencies.is_empty() {
+        dependencies::take_graph(tx, tenant).await?;
+        let ordered: Vec<TaskId> = graph::in_order(&needs_of(new)).into_iter().map(|place| ids[place]).collect();
+        dependencies::places::append(tx, tenant, &ordered).await?;
+    }
     for dependency in &new.dependencies {
         let view = DependencyView {
             id: ctx.id(DependencyId::mint),
             task_id: ids[dependency.task],
             depends_on_task_id: ids[dependency.depends_on],
             dependency_type: dependency.dependency_type,
+            condition: dependency.condition.clone(),
+            group: dependency.group.clone(),
+            satisfied: false,
             created_at: now,
         };
         dependencies::store::insert(tx, tenant, &view).await?;
@@ -119,11 +134,20 @@ pub(crate) async fn insert(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, new: &NewGr
     Ok(views)
 }
 
-/// How many of the others a task of the batch waits for: none of them is completed.
+/// What needs what, by their places in the batch.
+fn needs_of(new: &NewGraph) -> graph::Needs<usize> {
+    let mut needs = graph::Needs::new();
+    for dependency in &new.dependencies {
+        needs.entry(dependency.task).or_insert_with(Vec::new).push(dependency.depends_on);
+    }
+    needs
+}
+
+/// How many things a task of the batch waits for: none of them is true of a new task.
 fn waits_for(new: &NewGraph, place: usize) -> i32 {
     let hard =
         |dependency: &&BatchDependency| dependency.task == place && dependency.dependency_type == DependencyType::Hard;
-    i32::try_from(new.dependencies.iter().filter(hard).count()).unwrap_or(i32::MAX)
+    graph::waits_for(new.dependencies.iter().filter(hard).map(|dependency| (dependency.group.as_deref(), false)))
 }
 
 #[cfg(test)]
