@@ -7,6 +7,7 @@ mod help;
 mod machines;
 mod tasks;
 mod webhooks;
+mod workers;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,8 +21,9 @@ use wire::task::Priority;
 pub(crate) use audit::AuditArguments;
 pub(crate) use database::DatabaseCommand;
 pub(crate) use machines::{CostCommand, MachinesCommand};
-pub(crate) use tasks::{MetadataCommand, OutcomesCommand, TasksCommand};
 pub(crate) use webhooks::{SecretArgument, StreamArguments, WebhooksCommand};
+pub(crate) use tasks::{ChangedFields, MetadataCommand, OutcomesCommand, Selected, TasksCommand};
+pub(crate) use workers::{AboutWorker, WorkersCommand};
 
 /// Where `bifrost up` listens, and where the other commands look for it.
 pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:7600";
@@ -94,7 +96,7 @@ pub(crate) enum Command {
     /// See what tasks have asked of the world outside, or run the proxy that they ask through
     #[command(subcommand, after_help = help::EGRESS)]
     Egress(EgressCommand),
-    /// See the registered workers
+    /// See the registered workers, and register your own
     #[command(subcommand, after_help = help::WORKERS)]
     Workers(WorkersCommand),
     /// Read the record, and keep it: verify it, back it up, export it
@@ -222,12 +224,6 @@ pub(crate) enum EgressCommand {
     /// Run the egress proxy, as deployed
     #[command(after_help = help::EGRESS_SERVE)]
     Serve(egress::program::Arguments),
-}
-
-#[derive(Subcommand)]
-pub(crate) enum WorkersCommand {
-    /// List the registered workers
-    List,
 }
 
 #[derive(Subcommand)]

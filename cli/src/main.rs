@@ -25,6 +25,7 @@ mod stream;
 mod tasks;
 mod up;
 mod webhooks;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -32,7 +33,7 @@ use clap::{CommandFactory, Parser};
 use kit::Vars;
 use wire::event::Stream;
 
-use crate::args::{Arguments, Command, EgressCommand, WorkersCommand};
+use crate::args::{Arguments, Command, EgressCommand};
 use crate::exit::{Code, classify, is_closed_output};
 use crate::invocation::Invocation;
 
@@ -100,7 +101,7 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Tasks(command) => tasks::run(invocation, command).await?,
         Command::Machines(command) => machines::run(invocation, command).await?,
         Command::Cost(command) => return cost::run(invocation, command).await,
-        Command::Workers(WorkersCommand::List) => machines::list_workers(invocation).await?,
+        Command::Workers(command) => workers::run(invocation, command).await?,
         Command::Egress(command) => egress::run(invocation, command).await?,
         Command::Events(command) => events::run(invocation, command).await?,
         Command::Webhooks(command) => webhooks::run(invocation, command).await?,

@@ -135,6 +135,12 @@ pub mod kind {
     pub const METADATA_SET: &str = "task.metadata_set";
     /// A webhook's receiver failed for so long that nothing is sent to it any more.
     pub const WEBHOOK_DEACTIVATED: &str = "webhook.deactivated";
+    /// Tasks were scored: the algorithm and how many.
+    pub const TASKS_PRIORITIZED: &str = "tasks.prioritized";
+    /// A task had to give its worker to a more urgent one: which of the two it was, the other task, the worker.
+    pub const TASK_PREEMPTED: &str = "task.preempted";
+    /// A task was replaced by its parts; its payload holds their ids.
+    pub const TASK_SPLIT: &str = "task.split";
     /// A machine of the pool changed state.
     pub const MACHINE_STATE: &str = "machine.state";
     /// A machine was to be woken and booted instead: its memory was lost.

@@ -46,9 +46,20 @@ Examples:
   bifrost tasks ready
   bifrost tasks depend ID --on OTHER ANOTHER
   bifrost tasks graph --dot | dot -Tsvg > graph.svg
+  bifrost tasks prioritize critical_path
+  bifrost tasks retry --status failed --all
 
 A line of plan.jsonl:
   {\"key\": \"test\", \"needs\": [\"build\"], \"title\": \"Run the tests\", \"priority\": 4}";
+
+pub(super) const SPLIT: &str = "\
+Examples:
+  bifrost tasks split ID --into 'Write the parser' 'Write its tests'
+  bifrost tasks split ID --file parts.json
+
+parts.json, where the second part waits for the first:
+  {\"subtasks\": [{\"title\": \"Write the parser\", \"effort_estimate\": 90},
+                {\"title\": \"Write its tests\", \"depends_on\": [0]}]}";
 
 pub(super) const METADATA: &str = "\
 Examples:
@@ -105,7 +116,9 @@ Examples:
 
 pub(super) const WORKERS: &str = "\
 Examples:
-  bifrost workers list";
+  bifrost workers list
+  bifrost workers add claude_code --capacity 2 --for claude_code --for reviewer
+  bifrost workers heartbeat 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 --load 1";
 
 pub(super) const EVENTS: &str = "\
 Examples:

@@ -17,6 +17,7 @@ use crate::{Config, Events, Provider};
 
 mod audit;
 mod graph_of_tasks;
+mod hands;
 mod listeners;
 mod replicas;
 
@@ -65,7 +66,11 @@ async fn ask(app: &Router, method: Method, path: &str, key: Option<&str>, body: 
     if let Some(key) = key {
         request = request.header("authorization", format!("Bearer {key}"));
     }
-    let request = request.body(body.map_or_else(Body::empty, |text| Body::from(text.to_owned()))).expect("a request");
+    answer(app, request.body(body.map_or_else(Body::empty, |text| Body::from(text.to_owned()))).expect("a request"))
+        .await
+}
+
+async fn answer(app: &Router, request: Request<Body>) -> Answer {
     let response = app.clone().oneshot(request).await.expect("answers");
     let (parts, body) = response.into_parts();
     let bytes = axum::body::to_bytes(body, 1 << 20).await.expect("reads");
@@ -137,6 +142,8 @@ kernel::on_both! { crate::migrations();
                 path if path.ends_with("/tags") => json!({ "tags": ["t"] }),
                 path if path.ends_with("/assign") => json!({ "worker_id": uuid::Uuid::nil() }),
                 path if path.ends_with("/estimate") => json!({ "effort_minutes": 1 }),
+                path if path.ends_with("/preempt") => json!({ "target_worker_id": uuid::Uuid::nil() }),
+                path if path.ends_with("/split") => json!({ "subtasks": [{ "title": "t" }] }),
                 _ => json!({}),
             };
             let answer = ask(&app, method.clone(), &path, Some(KEY), Some(&body.to_string())).await;
