@@ -141,14 +141,10 @@ pub(crate) fn router(app: App) -> Router {
 /// Pages of any origin may call (row CAIRN-6): nothing here trusts a browser's cookies, every call carries
 /// its key.
 fn cors() -> CorsLayer {
-    let methods = [Method::GET, Method::POST, Method::PATCH, Method::DELETE];
+    let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
     let sent = ["authorization", "content-type", "idempotency-key", "if-match", "last-event-id", "x-reason"]
         .map(HeaderName::from_static);
     let shown = ["x-request-id", "x-total-count", "retry-after", "etag"].map(HeaderName::from_static);
-    let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
-    let sent =
-        ["authorization", "content-type", "idempotency-key", "last-event-id", "x-reason"].map(HeaderName::from_static);
-    let shown = ["x-request-id", "x-total-count", "retry-after"].map(HeaderName::from_static);
     CorsLayer::new().allow_origin(Any).allow_methods(methods).allow_headers(sent).expose_headers(shown)
 }
 

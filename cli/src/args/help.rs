@@ -105,15 +105,6 @@ Examples:
   bifrost tasks outcomes withdraw 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 ci_green
   bifrost tasks outcomes list 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70";
 
-pub(super) const OUTCOMES: &str = "\
-An outcome is true of a task besides its status: merged, ci_green, approved, or artefact:NAME. Another task can
-wait for it: bifrost tasks depend ID --on TASK --for merged
-
-Examples:
-  bifrost tasks outcomes set 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 merged --detail 3f2a8c1
-  bifrost tasks outcomes withdraw 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 ci_green
-  bifrost tasks outcomes list 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70";
-
 pub(super) const WORKERS: &str = "\
 Examples:
   bifrost workers list
