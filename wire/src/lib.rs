@@ -7,8 +7,11 @@
 //! new server and the reverse.
 
 pub mod agent;
+pub mod assignment;
 pub mod audit;
 pub mod batch;
+pub mod bulk;
+pub mod cost;
 pub mod dependency;
 pub mod event;
 pub mod execution;
@@ -20,8 +23,11 @@ pub mod machine;
 pub mod metadata;
 pub mod outcome;
 pub mod plan;
+pub mod prioritize;
 pub mod problem;
 pub mod signature;
+pub mod split;
 pub mod task;
+pub mod webhook;
 pub mod why;
 pub mod worker;

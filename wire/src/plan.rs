@@ -10,9 +10,6 @@ use crate::import::ImportedTask;
 
 /// What a task is taken to last that has no estimate: as long as a command may run when nothing else is said.
 pub const EFFORT_MINUTES_DEFAULT: i32 = 30;
-/// What a machine is taken to cost while it works, in millionths of a dollar per hour, where nothing is said:
-/// about what a machine of the pool's usual size (2 shared CPUs, 2 GB) costs at Fly.
-pub const MACHINE_HOUR_MICROS_DEFAULT: i64 = 17_000;
 /// The most tasks of one dry run.
 pub const PLAN_TASKS: usize = 10_000;
 /// The most machines of a dry run.
@@ -72,7 +69,7 @@ pub struct PlanRequest {
     /// Tasks that a machine works on at once, 1 to 100; 1 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tasks_per_machine: Option<u32>,
-    /// What an hour of a machine costs in millionths of a dollar; 17,000 when absent, which is 0.017 dollars.
+    /// What an hour of a machine costs in millionths of a dollar; when absent, what Fly asks for one of the pool's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine_hour_micros: Option<i64>,
     /// When the first task begins; now when absent.

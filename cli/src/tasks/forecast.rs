@@ -14,7 +14,7 @@ use crate::table;
 /// Plays tasks through and says how they would go.
 pub(crate) async fn plan(invocation: &Invocation, server: &Server, arguments: &PlanArguments) -> anyhow::Result<()> {
     let tasks = match &arguments.file {
-        Some(file) => Some(import::read(file, arguments.format)?.into_iter().map(|one| one.task).collect()),
+        Some(file) => Some(import::tasks_of(file, arguments.format)?.into_iter().map(|one| one.task).collect()),
         None => None,
     };
     let request = PlanRequest {

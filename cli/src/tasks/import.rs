@@ -20,7 +20,7 @@ pub(super) async fn import(
     file: &Path,
     form: Option<Format>,
 ) -> anyhow::Result<()> {
-    let tasks = read(file, form)?;
+    let tasks = tasks_of(file, form)?;
     if tasks.len() > TASKS_PER_IMPORT {
         let message = format!("{} holds {} tasks, and an import takes {TASKS_PER_IMPORT}", file.display(), tasks.len());
         return Err(failure(Code::Data, message, "part the file; later parts can need earlier tasks by their ids"));
@@ -33,13 +33,8 @@ pub(super) async fn import(
 }
 
 /// What a file holds, in the order of its lines.
-pub(super) fn read(file: &Path, form: Option<Format>) -> anyhow::Result<Vec<Sourced>> {
-    let text =
-        if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
-    let text = text.map_err(|error| {
-        let message = format!("{} cannot be read: {error}", file.display());
-        failure(Code::NotFound, message, "name a file, or - for standard input")
-    })?;
+pub(super) fn tasks_of(file: &Path, form: Option<Format>) -> anyhow::Result<Vec<Sourced>> {
+    let text = read(file)?;
     let form = form.unwrap_or_else(|| format::guess(&file.to_string_lossy(), &text));
     let tasks = format::read(form, &text).map_err(|wrong| {
         let message = format!("{}, line {}: {}", file.display(), wrong.line, wrong.what);
@@ -49,6 +44,16 @@ pub(super) fn read(file: &Path, form: Option<Format>) -> anyhow::Result<Vec<Sour
         return Err(failure(Code::Data, format!("{} holds no task", file.display()), "nothing was submitted"));
     }
     Ok(tasks)
+}
+
+/// The text of a file.
+pub(super) fn read(file: &Path) -> anyhow::Result<String> {
+    let text =
+        if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
+    text.map_err(|error| {
+        let message = format!("{} cannot be read: {error}", file.display());
+        failure(Code::NotFound, message, "name a file, or - for standard input")
+    })
 }
 
 /// The server counts the tasks that were sent; people count the lines of their file.

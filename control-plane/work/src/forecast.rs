@@ -15,8 +15,7 @@ use wire::id::{TaskId, TenantId};
 use wire::import::{ImportedTask, Need};
 use wire::outcome::Condition;
 use wire::plan::{
-    EFFORT_MINUTES_DEFAULT, Forecast, ForecastTask, ForecastWait, MACHINE_HOUR_MICROS_DEFAULT, PLAN_MACHINES,
-    PLAN_TASKS, PlanRequest,
+    EFFORT_MINUTES_DEFAULT, Forecast, ForecastTask, ForecastWait, PLAN_MACHINES, PLAN_TASKS, PlanRequest,
 };
 use wire::task::TaskStatus;
 
@@ -37,15 +36,21 @@ struct Named {
     tasks: Vec<Played>,
 }
 
-/// Plays the graph through.
-pub async fn forecast(ctx: &Ctx, settings: &Settings, tenant: TenantId, request: PlanRequest) -> Result<Forecast> {
+/// Plays the graph through. `machine_hour_micros` is what a machine costs where the request does not say.
+pub async fn forecast(
+    ctx: &Ctx,
+    settings: &Settings,
+    machine_hour_micros: i64,
+    tenant: TenantId,
+    request: PlanRequest,
+) -> Result<Forecast> {
     let number = |field, value: Option<u32>, usual, most| match value.unwrap_or(usual) {
         value if (1..=most).contains(&value) => Ok(value),
         _ => Err(Error::invalid(field, format!("must be from 1 to {most}"))),
     };
     let machines = number("machines", request.machines, MACHINES_DEFAULT, PLAN_MACHINES)?;
     let at_once = number("tasks_per_machine", request.tasks_per_machine, 1, AT_ONCE_MAX)?;
-    let price = request.machine_hour_micros.unwrap_or(MACHINE_HOUR_MICROS_DEFAULT);
+    let price = request.machine_hour_micros.unwrap_or(machine_hour_micros);
     if !(0..=MACHINE_HOUR_MICROS_MAX).contains(&price) {
         return Err(Error::invalid("machine_hour_micros", format!("must be from 0 to {MACHINE_HOUR_MICROS_MAX}")));
     }

@@ -125,13 +125,14 @@ const SEQUENCES: u32 = 24;
 const CALLS: usize = 80;
 
 /// Answers that every run must have heard: a walk that never comes so far proves little.
-const ANSWERS: [&str; 14] = [
+const ANSWERS: [&str; 15] = [
     "ok",
     "dependency_cycle",
     "dependency_exists",
     "execution_finished",
     "invalid",
     "not_found",
+    "task_assigned_elsewhere",
     "task_blocked",
     "task_finished",
     "task_in_hand",

@@ -14,11 +14,11 @@ fn request(value: serde_json::Value) -> PlanRequest {
 }
 
 async fn play(ctx: &Ctx, tenant: TenantId, value: serde_json::Value) -> Forecast {
-    forecast(ctx, &Settings::default(), tenant, request(value)).await.expect("plays")
+    forecast(ctx, &Settings::default(), 60_000, tenant, request(value)).await.expect("plays")
 }
 
 async fn refusal(ctx: &Ctx, tenant: TenantId, value: serde_json::Value) -> String {
-    forecast(ctx, &Settings::default(), tenant, request(value)).await.expect_err("is refused").to_string()
+    forecast(ctx, &Settings::default(), 60_000, tenant, request(value)).await.expect_err("is refused").to_string()
 }
 
 fn order(forecast: &Forecast) -> Vec<(&str, i64)> {
@@ -65,6 +65,7 @@ kernel::on_both! { migrations();
         let change = TaskChange { status: Some(TaskStatus::Assigned), ..TaskChange::default() };
         tasks::update(&ctx, &Settings::default(), tenant, first, change).await.expect("assigns");
         let forecast = play(&ctx, tenant, json!({})).await;
+        assert_eq!((forecast.machine_minutes, forecast.cost_dollars.as_str()), (30, "0.030000"), "at the usual price");
         assert_eq!(order(&forecast), [(first.to_string().as_str(), 0), (second.to_string().as_str(), 10)]);
         assert_eq!(forecast.waiting, [ForecastWait { key: stuck.to_string(), title: "stuck".into(), reason: "it needs completed of gone, which is cancelled".into() }]);
         let nothing = forecast_of_nobody(&ctx).await;

@@ -27,8 +27,11 @@ pub(super) struct Known {
     pub(super) needs: Vec<Need>,
     pub(super) outcomes: BTreeSet<String>,
     pub(super) metadata: BTreeMap<String, String>,
-    /// The execution that is under way.
+    /// The execution that is promised or under way.
     pub(super) open: Option<String>,
+    /// Whether that has begun.
+    pub(super) has_begun: bool,
+    pub(super) retries: u32,
     /// The newest execution.
     pub(super) newest: Option<String>,
     /// In which order it came.
@@ -58,6 +61,8 @@ impl Model {
             outcomes: BTreeSet::new(),
             metadata: BTreeMap::new(),
             open: None,
+            has_begun: false,
+            retries: 0,
             newest: None,
             age: self.age,
         };
@@ -125,6 +130,7 @@ impl Model {
         if known.open.take().is_some() && status != "cancelled" {
             known.attempts += 1;
         }
+        known.has_begun = false;
         known.status = status;
     }
 

@@ -118,7 +118,9 @@ impl Stage<'_> {
                         if matches!(status, "completed" | "failed") {
                             self.model.end(&id, status);
                         }
-                        self.known(&id).status = status;
+                        let known = self.known(&id);
+                        known.has_begun |= status == "in_progress" && known.open.is_some();
+                        known.status = status;
                     }
                     let known = self.known(&id);
                     if let Some(title) = title {
@@ -146,8 +148,11 @@ impl Stage<'_> {
                 };
                 if expect.is_ok() {
                     let worker = self.worker.clone();
+                    let promised = answer.body["execution"]["id"].as_str().map(str::to_owned);
                     let known = self.known(&id);
                     known.status = "assigned";
+                    known.open.clone_from(&promised);
+                    known.newest = promised;
                     known.metadata.insert("assigned_worker".into(), worker);
                 }
                 (expect, answer)
@@ -158,9 +163,8 @@ impl Stage<'_> {
                 let answer = self.call(Method::POST, &format!("/v1/tasks/{id}/executions"), Some(body)).await;
                 let expect = match self.model.tasks.get(&id) {
                     None => Err((404, "not_found")),
-                    Some(known) if known.status != "assigned" || known.open.is_some() => {
-                        Err((409, "task_not_assigned"))
-                    }
+                    Some(known) if known.status != "assigned" || known.has_begun => Err((409, "task_not_assigned")),
+                    Some(known) if known.open.is_some() && !worker => Err((409, "task_assigned_elsewhere")),
                     Some(_) if !worker => Err((400, "invalid")),
                     Some(_) => Ok(201),
                 };
@@ -168,6 +172,7 @@ impl Stage<'_> {
                     let execution = answer.body["id"].as_str().map(str::to_owned);
                     let known = self.known(&id);
                     known.status = "in_progress";
+                    known.has_begun = true;
                     known.open.clone_from(&execution);
                     known.newest = execution;
                 }
@@ -202,6 +207,8 @@ impl Stage<'_> {
                 if expect.is_ok() {
                     let known = self.known(&id);
                     known.status = "ready";
+                    known.retries += 1;
+                    known.metadata.insert("retry_count".into(), known.retries.to_string());
                     known.metadata.remove("assigned_worker");
                 }
                 (expect, answer)
