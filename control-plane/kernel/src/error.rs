@@ -33,6 +33,12 @@ pub enum Error {
         /// What stands in the way and what to do.
         message: String,
     },
+    /// What was asked was meant for an earlier version of the thing.
+    #[error("{message}")]
+    Stale {
+        /// Which version it is at, and for which the request was made.
+        message: String,
+    },
     /// What was sent cannot be right.
     #[error("{field}: {message}")]
     Invalid {
@@ -101,6 +107,7 @@ impl Error {
         match self {
             Self::NotFound { .. } => "not_found",
             Self::Conflict { code, .. } => code,
+            Self::Stale { .. } => "stale_version",
             Self::Invalid { .. } => "invalid",
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Forbidden { .. } => "forbidden",

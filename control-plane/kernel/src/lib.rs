@@ -50,6 +50,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("20261121000000_kernel_outbox_and_idempotency"),
     migration!("20261129001100_kernel_leadership"),
     migration!("20261129004000_kernel_audit"),
+    migration!("20261129004100_kernel_outbox_places"),
 ];
 
 /// The kernel's own statements, for the test that prepares all of them.
