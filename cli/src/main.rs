@@ -79,6 +79,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Events(_)
         | Command::Audit(_)
         | Command::Doctor
+        | Command::MockAgent { .. }
         | Command::Completions { .. } => "error",
     }
 }
@@ -87,6 +88,7 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
     match command {
         Command::Run(arguments) => return run::run(invocation, arguments).await,
         Command::Doctor => return doctor::run(invocation).await,
+        Command::MockAgent { arguments } => return Ok(runner::run_mock_agent(arguments).await),
         Command::Tasks(command) => tasks::run(invocation, command).await?,
         Command::Machines(MachinesCommand::List) => machines::list(invocation).await?,
         Command::Workers(WorkersCommand::List) => machines::list_workers(invocation).await?,

@@ -9,12 +9,14 @@ mod audit;
 mod body;
 mod caller;
 mod dependencies;
+mod edge;
 mod events;
 mod executions;
 mod health;
 mod logs;
 mod machines;
 mod metadata;
+mod outcomes;
 mod problem;
 mod record;
 mod tasks;
@@ -24,6 +26,7 @@ mod workers;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, Method, Request};
+use axum::middleware::from_fn_with_state;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
@@ -53,6 +56,8 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(dependencies::blocks))
         .routes(routes!(dependencies::blocking_impact))
         .routes(routes!(dependencies::graph))
+        .routes(routes!(outcomes::list))
+        .routes(routes!(outcomes::set, outcomes::withdraw))
         .routes(routes!(metadata::get, metadata::set))
         .routes(routes!(metadata::of_tasks))
         .routes(routes!(metadata::tag))
@@ -96,6 +101,7 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(wire::limit::BODY_BYTES))
+        .layer(from_fn_with_state(app.clone(), edge::edge))
         .layer(cors())
         .layer(CatchPanicLayer::custom(problem::from_panic))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
@@ -106,7 +112,7 @@ pub(crate) fn router(app: App) -> Router {
 /// Pages of any origin may call (row CAIRN-6): nothing here trusts a browser's cookies, every call carries
 /// its key.
 fn cors() -> CorsLayer {
-    let methods = [Method::GET, Method::POST, Method::PATCH, Method::DELETE];
+    let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
     let sent =
         ["authorization", "content-type", "idempotency-key", "last-event-id", "x-reason"].map(HeaderName::from_static);
     let shown = ["x-request-id", "x-total-count", "retry-after"].map(HeaderName::from_static);

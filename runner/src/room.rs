@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use wire::id::CheckpointId;
 use wire::worker::Lease;
 
+use crate::agent::driver::Drivers;
 use crate::config::{Config, Limits};
 use crate::egress;
 use crate::git::Git;
@@ -24,6 +25,7 @@ pub(crate) struct Room {
     pub(crate) volume: Arc<Volume>,
     pub(crate) git: Git,
     pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) drivers: Drivers,
     pub(crate) limits: Limits,
     pub(crate) recorder: Recorder,
     pub(crate) clock: Clock,
@@ -48,7 +50,8 @@ impl Room {
         let git = Git::new(volume.root(), &environment, config.limits.git).context("git cannot be set up")?;
         let (recorder, entries) = Recorder::new(config.machine_id, clock.clone(), chance.clone());
         let volume = Arc::new(volume);
-        let room = Self { volume, git, environment, limits: config.limits, recorder, clock, chance };
+        let drivers = config.drivers.clone();
+        let room = Self { volume, git, environment, drivers, limits: config.limits, recorder, clock, chance };
         Ok(Opened { room: Arc::new(room), entries })
     }
 
@@ -62,6 +65,7 @@ impl Room {
             volume: Arc::clone(&self.volume),
             git: self.git.with(proxies),
             environment,
+            drivers: self.drivers.clone(),
             limits: self.limits,
             recorder: self.recorder.clone(),
             clock: self.clock.clone(),
