@@ -121,8 +121,8 @@ fn is_complete(desk: &Desk) {
     let values = desk.state("values");
     let of = |app: &str| {
         let prefix = format!("{app} FLY_EVENT_SECRET=");
-        let found = values.lines().filter_map(|line| line.strip_prefix(&prefix)).map(str::to_owned);
-        found.last().expect("a secret")
+        let mut found = values.lines().filter_map(|line| line.strip_prefix(&prefix)).map(str::to_owned);
+        found.next_back().expect("a secret")
     };
     assert_eq!(of("bifrost-events"), of("bifrost-control"), "both sides have the same secret");
 }
