@@ -2,8 +2,12 @@
 //! Nothing is decided here.
 
 mod audit;
+mod database;
 mod help;
+mod machines;
 mod tasks;
+mod webhooks;
+mod workers;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,7 +19,11 @@ use wire::id::TaskId;
 use wire::task::Priority;
 
 pub(crate) use audit::AuditArguments;
-pub(crate) use tasks::{MetadataCommand, OutcomesCommand, TasksCommand};
+pub(crate) use database::DatabaseCommand;
+pub(crate) use machines::{CostCommand, MachinesCommand};
+pub(crate) use webhooks::{SecretArgument, StreamArguments, WebhooksCommand};
+pub(crate) use tasks::{ChangedFields, MetadataCommand, OutcomesCommand, Selected, TasksCommand};
+pub(crate) use workers::{AboutWorker, WorkersCommand};
 
 /// Where `bifrost up` listens, and where the other commands look for it.
 pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:7600";
@@ -79,21 +87,33 @@ pub(crate) enum Command {
     /// List, inspect and steer tasks
     #[command(subcommand, after_help = help::TASKS)]
     Tasks(TasksCommand),
-    /// See the machines of the pool
+    /// See and steer the machines of the pool
     #[command(subcommand, after_help = help::MACHINES)]
     Machines(MachinesCommand),
+    /// Show what the machines cost, and check that nothing runs that should not
+    #[command(subcommand, after_help = help::COST)]
+    Cost(CostCommand),
     /// See what tasks have asked of the world outside, or run the proxy that they ask through
     #[command(subcommand, after_help = help::EGRESS)]
     Egress(EgressCommand),
-    /// See the registered workers
+    /// See the registered workers, and register your own
     #[command(subcommand, after_help = help::WORKERS)]
     Workers(WorkersCommand),
     /// Read the record, and keep it: verify it, back it up, export it
     #[command(subcommand, after_help = help::EVENTS)]
     Events(EventsCommand),
+    /// Have others told of what happens, over HTTP
+    #[command(subcommand, after_help = help::WEBHOOKS)]
+    Webhooks(WebhooksCommand),
+    /// Print what happens, while it happens
+    #[command(after_help = help::STREAM)]
+    Stream(StreamArguments),
     /// See who changed what, when and why
     #[command(after_help = help::AUDIT)]
     Audit(AuditArguments),
+    /// Copy, back up, restore and check the control plane's database
+    #[command(subcommand, name = "db", after_help = help::DATABASE)]
+    Database(DatabaseCommand),
     /// Check this computer and the server, one thing after the other
     #[command(after_help = help::DOCTOR)]
     Doctor,
@@ -194,12 +214,6 @@ impl EnvArgument {
 }
 
 #[derive(Subcommand)]
-pub(crate) enum MachinesCommand {
-    /// List the machines of the pool
-    List,
-}
-
-#[derive(Subcommand)]
 pub(crate) enum EgressCommand {
     /// Print what a task has asked of the egress proxy, and what became of it
     Show {
@@ -210,12 +224,6 @@ pub(crate) enum EgressCommand {
     /// Run the egress proxy, as deployed
     #[command(after_help = help::EGRESS_SERVE)]
     Serve(egress::program::Arguments),
-}
-
-#[derive(Subcommand)]
-pub(crate) enum WorkersCommand {
-    /// List the registered workers
-    List,
 }
 
 #[derive(Subcommand)]
@@ -304,7 +312,7 @@ pub(crate) struct ControlPlaneArguments {
     pub(crate) database: DatabaseArguments,
 }
 
-#[derive(Args)]
+#[derive(Debug, Args)]
 pub(crate) struct DatabaseArguments {
     /// The database, such as postgres://host/name; one with a password belongs in the variable,
     /// where other users do not see it [default: SQLite in the data directory]
