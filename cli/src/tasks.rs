@@ -4,7 +4,7 @@
 mod assignments;
 mod dependencies;
 mod dot;
-mod import;
+pub(crate) mod import;
 mod many;
 mod metadata;
 mod outcomes;

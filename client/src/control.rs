@@ -6,6 +6,7 @@ mod dependencies;
 mod machines;
 mod metadata;
 mod outcomes;
+mod strategies;
 mod webhooks;
 mod workers;
 

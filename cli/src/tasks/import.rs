@@ -29,12 +29,12 @@ pub(super) async fn import(invocation: &Invocation, server: &Server, file: &Path
     print_tasks(invocation, &tasks, "no tasks")
 }
 
-pub(super) fn read(file: &Path) -> anyhow::Result<String> {
+pub(crate) fn read(file: &Path) -> anyhow::Result<String> {
     let text =
         if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
     text.map_err(|error| {
         let message = format!("{} cannot be read: {error}", file.display());
-        failure(Code::NotFound, message, "name a file of JSON lines, or - for standard input")
+        failure(Code::NotFound, message, "name a file, or - for standard input")
     })
 }
 

@@ -17,6 +17,7 @@ pub mod prioritize;
 mod scheduler;
 mod settings;
 pub mod split;
+pub mod strategies;
 pub mod tasks;
 
 use kernel::{Migration, Sql};
@@ -32,6 +33,7 @@ pub const MIGRATIONS: &[Migration] = &[
     kernel::migration!("20261121000500_work_search"),
     kernel::migration!("20261121000600_work_metadata"),
     kernel::migration!("20261129002200_work_versions_and_parents"),
+    kernel::migration!("20261129002300_work_failure_strategies"),
     kernel::migration!("20261129003100_work_conditions"),
 ];
 
@@ -46,6 +48,7 @@ pub fn statements() -> Vec<(&'static str, Sql)> {
         outcomes::store::STATEMENTS,
         assignments::store::STATEMENTS,
         prioritize::store::STATEMENTS,
+        strategies::store::STATEMENTS,
     ]
     .concat()
 }
