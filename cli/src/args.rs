@@ -5,6 +5,7 @@ mod audit;
 mod database;
 mod help;
 mod machines;
+mod strategies;
 mod tasks;
 mod webhooks;
 mod workers;
@@ -21,6 +22,7 @@ use wire::task::Priority;
 pub(crate) use audit::AuditArguments;
 pub(crate) use database::DatabaseCommand;
 pub(crate) use machines::{CostCommand, MachinesCommand};
+pub(crate) use strategies::StrategiesCommand;
 pub(crate) use tasks::{
     ChangedFields, ExportFormat, MetadataCommand, OutcomesCommand, PlanArguments, Selected, TasksCommand,
 };
@@ -104,6 +106,9 @@ pub(crate) enum Command {
     /// See the registered workers, and register your own
     #[command(subcommand, after_help = help::WORKERS)]
     Workers(WorkersCommand),
+    /// Say what is done by itself when a task fails
+    #[command(subcommand, after_help = help::STRATEGIES)]
+    Strategies(StrategiesCommand),
     /// Read the record, and keep it: verify it, back it up, export it
     #[command(subcommand, after_help = help::EVENTS)]
     Events(EventsCommand),

@@ -21,6 +21,7 @@ mod events;
 mod machines;
 mod run;
 mod serve;
+mod strategies;
 mod stream;
 mod tasks;
 mod up;
@@ -83,6 +84,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Cost(_)
         | Command::Egress(EgressCommand::Show { .. })
         | Command::Workers(_)
+        | Command::Strategies(_)
         | Command::Events(_)
         | Command::Webhooks(_)
         | Command::Stream(_)
@@ -106,6 +108,7 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Machines(command) => machines::run(invocation, command).await?,
         Command::Cost(command) => return cost::run(invocation, command).await,
         Command::Workers(command) => workers::run(invocation, command).await?,
+        Command::Strategies(command) => strategies::run(invocation, command).await?,
         Command::Egress(command) => egress::run(invocation, command).await?,
         Command::Events(command) => events::run(invocation, command).await?,
         Command::Webhooks(command) => webhooks::run(invocation, command).await?,

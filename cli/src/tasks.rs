@@ -6,7 +6,7 @@ mod dependencies;
 mod dot;
 pub(crate) mod forecast;
 pub(crate) mod format;
-mod import;
+pub(crate) mod import;
 mod many;
 mod metadata;
 mod outcomes;

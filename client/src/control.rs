@@ -7,6 +7,7 @@ mod forecast;
 mod machines;
 mod metadata;
 mod outcomes;
+mod strategies;
 mod webhooks;
 mod workers;
 

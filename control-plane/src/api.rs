@@ -24,6 +24,7 @@ mod metadata;
 mod outcomes;
 mod problem;
 mod record;
+mod strategies;
 mod stream;
 mod tasks;
 mod version;
@@ -86,6 +87,8 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(executions::list, executions::start))
         .routes(routes!(executions::stale))
         .routes(routes!(executions::complete))
+        .routes(routes!(strategies::list, strategies::add))
+        .routes(routes!(strategies::get, strategies::update, strategies::delete))
         .routes(routes!(executions::subtasks))
         .routes(routes!(machines::list))
         .routes(routes!(machines::last_sweep, machines::sweep))

@@ -27,6 +27,7 @@ pub mod prioritize;
 pub mod problem;
 pub mod signature;
 pub mod split;
+pub mod strategy;
 pub mod task;
 pub mod webhook;
 pub mod why;

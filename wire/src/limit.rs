@@ -50,6 +50,14 @@ pub const WORKER_CAPACITY: i32 = 100;
 pub const ASSIGNMENTS_PER_BATCH: usize = 100;
 /// Tasks that an answer about scores shows.
 pub const SCORES_SHOWN: usize = 10_000;
+/// Failure strategies of one tenant.
+pub const STRATEGIES: i64 = 100;
+/// A failure strategy's name.
+pub const STRATEGY_NAME_CHARS: usize = 100;
+/// Rules of one failure strategy.
+pub const STRATEGY_RULES: usize = 20;
+/// Attempts that a failure strategy may allow.
+pub const STRATEGY_ATTEMPTS: i32 = 100;
 /// Parts into which a task is split.
 pub const SUBTASKS: usize = 100;
 /// Tasks that one request calls off or has retried, unless it says that it means all of them.

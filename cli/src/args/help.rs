@@ -140,6 +140,17 @@ Examples:
   bifrost workers add claude_code --capacity 2 --for claude_code --for reviewer
   bifrost workers heartbeat 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 --load 1";
 
+pub(super) const STRATEGIES: &str = "\
+Examples:
+  bifrost strategies add careful.json
+  bifrost tasks metadata set TASK strategy_id STRATEGY
+  bifrost strategies list
+
+careful.json, of which the first rule that fits is followed; the actions are retry, reassign, split and escalate:
+  {\"name\": \"careful\", \"max_attempts\": 3, \"rules\": [
+    {\"on\": \"timed_out\", \"action\": {\"kind\": \"reassign\", \"agent_type\": \"patient\"}},
+    {\"on\": \"any\", \"action\": {\"kind\": \"retry\"}}]}";
+
 pub(super) const EVENTS: &str = "\
 Examples:
   bifrost events tail

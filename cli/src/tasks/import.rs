@@ -47,7 +47,7 @@ pub(super) fn tasks_of(file: &Path, form: Option<Format>) -> anyhow::Result<Vec<
 }
 
 /// The text of a file.
-pub(super) fn read(file: &Path) -> anyhow::Result<String> {
+pub(crate) fn read(file: &Path) -> anyhow::Result<String> {
     let text =
         if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
     text.map_err(|error| {

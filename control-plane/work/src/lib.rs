@@ -19,6 +19,7 @@ pub mod prioritize;
 mod scheduler;
 mod settings;
 pub mod split;
+pub mod strategies;
 pub mod tasks;
 
 use kernel::{Migration, Sql};
@@ -36,6 +37,7 @@ pub const MIGRATIONS: &[Migration] = &[
     kernel::migration!("20261121000500_work_search"),
     kernel::migration!("20261121000600_work_metadata"),
     kernel::migration!("20261129002200_work_versions_and_parents"),
+    kernel::migration!("20261129002300_work_failure_strategies"),
     kernel::migration!("20261129003100_work_conditions"),
     kernel::migration!("20261129003200_work_lists_and_search"),
 ];
@@ -54,6 +56,7 @@ pub fn statements() -> Vec<(&'static str, Sql)> {
         critical_path::store::STATEMENTS,
         forecast::store::STATEMENTS,
         tasks::search::store::STATEMENTS,
+        strategies::store::STATEMENTS,
     ]
     .concat()
 }

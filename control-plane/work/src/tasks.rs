@@ -21,10 +21,11 @@ use wire::execution::Outcome;
 use wire::id::{ExecutionId, TaskId, TenantId};
 use wire::limit::SEARCH_CHARS;
 use wire::metadata::{ASSIGNED_WORKER_KEY, Assignment, Estimate, RETRY_COUNT_KEY, SCORE_KEY, SCORED_AT_KEY};
+use wire::strategy::FailureClass;
 use wire::task::{NewTask, Priority, TaskChange, TaskSpec, TaskStatus, TaskView};
 
 use crate::executions::{self, Ending, Execution};
-use crate::{Scheduler, Settings, dependencies, metadata, outcomes};
+use crate::{Scheduler, Settings, dependencies, metadata, outcomes, strategies};
 use state::step;
 pub(crate) use state::{Event, end_of};
 pub use target::{Named, Target};
@@ -257,6 +258,14 @@ async fn change_fields(ctx: &Ctx, tx: &mut Tx, task: &Task, change: &TaskChange)
     let after = load(tx, task.tenant, task.id).await?;
     tell(ctx, tx, kind, About::task(task.tenant, task.id), Turn::Changed(task, &after), change).await?;
     tx.nudge(CHANGED_NUDGE);
+    match (task.status, after.status) {
+        (TaskStatus::Failed, TaskStatus::Ready) => strategies::recovered(ctx, tx, task).await?,
+        (TaskStatus::InProgress, TaskStatus::Failed) => {
+            strategies::after_failure(ctx, tx, &after, FailureClass::Failed).await?;
+            return load(tx, task.tenant, task.id).await;
+        }
+        _ => (),
+    }
     Ok(after)
 }
 
@@ -431,6 +440,9 @@ pub(crate) async fn apply(ctx: &Ctx, tx: &mut Tx, task: &Task, event: Event) -> 
     }
     if to == TaskStatus::Completed {
         dependencies::satisfied(ctx, tx, task).await?;
+    }
+    if task.status == TaskStatus::Failed {
+        strategies::recovered(ctx, tx, task).await?;
     }
     tx.nudge(Scheduler::NUDGE);
     tx.nudge(CHANGED_NUDGE);

@@ -78,6 +78,14 @@ async fn failed(app: &Router) -> String {
     task
 }
 
+fn careful() -> Value {
+    json!({ "name": "careful", "rules": [{ "on": "any", "action": { "kind": "retry" } }] })
+}
+
+async fn strategy(app: &Router) -> String {
+    post(app, "/v1/failure-strategies", &careful()).await.body["id"].as_str().expect("an id").to_owned()
+}
+
 /// How many things an operation changes: a split makes a task, and a dependency on it.
 fn rows(path: &str) -> usize {
     if path.ends_with("/split") { 3 } else { 1 }
@@ -151,6 +159,9 @@ async fn prepare(ctx: &Ctx, app: &Router, method: &str, path: &str) -> Option<(S
         }
         ("POST", "/v1/machines/{id}/abandon") => (of(&machine(ctx).await), json!({ "reason": "r" })),
         ("POST", "/v1/workers") => (path.into(), json!({ "worker_type": "w" })),
+        ("POST", "/v1/failure-strategies") => (path.into(), careful()),
+        ("PATCH", "/v1/failure-strategies/{id}") => (of(&strategy(app).await), json!({ "max_attempts": 9 })),
+        ("DELETE", "/v1/failure-strategies/{id}") => (of(&strategy(app).await), json!({})),
         ("PATCH", "/v1/workers/{id}") => (of(&worker(app).await), json!({ "capacity": 5 })),
         ("DELETE", "/v1/workers/{id}") => (of(&worker(app).await), json!({})),
         _ => return None,

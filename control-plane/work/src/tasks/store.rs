@@ -94,6 +94,7 @@ kernel::sql! {
     SET_EXECUTION: "UPDATE tasks SET execution_id = $2 WHERE id = $1";
     COUNT_ATTEMPT: "UPDATE tasks SET attempts = attempts + 1, losses = 0 WHERE id = $1";
     COUNT_LOSS: "UPDATE tasks SET losses = losses + 1 WHERE id = $1";
+    FORGET_LOSSES: "UPDATE tasks SET losses = 0 WHERE id = $1";
     COUNT_RETRY: "UPDATE tasks SET retry_count = retry_count + 1, losses = 0 WHERE id = $1 RETURNING retry_count";
     REQUEST_CANCEL: "UPDATE tasks SET cancel_requested_at = coalesce(cancel_requested_at, $2), updated_at = $2, \
                             version = version + 1 WHERE id = $1";
@@ -360,6 +361,12 @@ pub(crate) async fn count_attempt(tx: &mut Tx, id: TaskId) -> Result<()> {
 
 pub(crate) async fn count_loss(tx: &mut Tx, id: TaskId) -> Result<()> {
     execute!(tx, COUNT_LOSS, id.uuid())?;
+    Ok(())
+}
+
+/// A task is tried anew: what it lost before counts no longer.
+pub(crate) async fn forget_losses(tx: &mut Tx, id: TaskId) -> Result<()> {
+    execute!(tx, FORGET_LOSSES, id.uuid())?;
     Ok(())
 }
 
