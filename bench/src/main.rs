@@ -7,6 +7,7 @@ mod checkpoint;
 mod events;
 mod main_job;
 mod memory;
+mod planner;
 mod report;
 mod repository;
 mod sample;
@@ -38,6 +39,8 @@ enum What {
     Checkpoint(checkpoint::Arguments),
     /// The event store, and beside it what one would use instead: throughput, latency, memory, start-up
     Events(events::Arguments),
+    /// The scheduler's decision over many tasks and machines
+    Planner(planner::Arguments),
 }
 
 #[tokio::main]
@@ -54,6 +57,7 @@ async fn main() -> ExitCode {
         What::MainJob(arguments) => main_job::measure(arguments, &tasks, &mut report).await,
         What::Checkpoint(arguments) => checkpoint::measure(arguments, &mut report).await,
         What::Events(arguments) => events::measure(arguments, &tasks, &mut report).await,
+        What::Planner(arguments) => planner::measure(arguments, &mut report),
     };
     match measured {
         Ok(()) => ExitCode::SUCCESS,

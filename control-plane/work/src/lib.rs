@@ -19,7 +19,7 @@ pub mod tasks;
 use kernel::{Migration, Sql};
 
 pub use lost::LostWork;
-pub use scheduler::{Scheduler, why};
+pub use scheduler::{Arrivals, PlannerLoad, Scheduler, why};
 pub use settings::Settings;
 
 /// This slice's tables.

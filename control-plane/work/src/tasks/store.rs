@@ -55,6 +55,7 @@ kernel::sql! {
     WAITING: "SELECT id, tenant_id, repository, created_at FROM tasks \
               WHERE status = 'ready' AND spec IS NOT NULL AND waits_for = 0 ORDER BY priority DESC, created_at, id LIMIT $1";
     COUNT_WAITING: "SELECT count(*) FROM tasks WHERE status = 'ready' AND spec IS NOT NULL AND waits_for = 0";
+    COUNT_BETWEEN: "SELECT count(*) FROM tasks WHERE id >= $1 AND id < $2 AND spec IS NOT NULL";
     AHEAD: "SELECT count(*) FROM tasks t WHERE t.status = 'ready' AND t.spec IS NOT NULL AND t.waits_for = 0 \
             AND (t.priority > $1 OR (t.priority = $1 AND (t.created_at < $2 OR (t.created_at = $2 AND t.id < $3))))";
     // Postgres may look at the conditions in any order, and only tags are sure to be JSON: hence the CASE.
@@ -303,6 +304,11 @@ pub(crate) async fn waiting(tx: &mut Tx, limit: i64) -> Result<Vec<Waiting>> {
 pub(crate) async fn count_waiting(tx: &mut Tx) -> Result<usize> {
     let (count,) = fetch_one!(tx, (i64,), COUNT_WAITING)?;
     Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// How many tasks that can be run were submitted between two moments, which ids stand for.
+pub(crate) async fn count_between(tx: &mut Tx, from: TaskId, to: TaskId) -> Result<i64> {
+    Ok(fetch_one!(tx, (i64,), COUNT_BETWEEN, from.uuid(), to.uuid())?.0)
 }
 
 /// How many waiting tasks come before this one.
