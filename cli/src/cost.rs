@@ -7,7 +7,7 @@ use crate::args::CostCommand;
 use crate::connect::Server;
 use crate::duration::show_age;
 use crate::invocation::Invocation;
-use crate::machines::or_dash;
+use crate::table::or_dash;
 use crate::table;
 
 /// The exit code of a check that found something.

@@ -1,15 +1,13 @@
-//! `bifrost machines` and `bifrost workers list`: what there is to run on, and
-//! what an operator does to it.
+//! `bifrost machines`: what there is to run on, and what an operator does to it.
 
 use wire::machine::{MachineView, OrphanView, SweepView};
-use wire::worker::WorkerView;
 
 use crate::args::MachinesCommand;
 use crate::connect::Server;
 use crate::duration::show_age;
 use crate::invocation::Invocation;
 use crate::output::one_line;
-use crate::table;
+use crate::table::{self, joined, or_dash};
 
 /// Carries one of the commands out.
 pub(crate) async fn run(invocation: &Invocation, command: &MachinesCommand) -> anyhow::Result<()> {
@@ -128,42 +126,4 @@ async fn list(invocation: &Invocation) -> anyhow::Result<()> {
     let header = ["ID", "NAME", "STATE", "SINCE", "REGION", "REPOSITORIES", "LAST ERROR"];
     let rows = machines.iter().map(row).collect();
     Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
-}
-
-/// Lists the registered workers.
-pub(crate) async fn list_workers(invocation: &Invocation) -> anyhow::Result<()> {
-    let server = Server::find(invocation)?;
-    let workers = server.ask(async |control| control.workers().await).await?;
-    let output = invocation.output;
-    if output.is_json {
-        return output.json(&workers);
-    }
-    if workers.is_empty() {
-        output.say("no workers: none has registered yet");
-        return Ok(());
-    }
-    let now = invocation.clock.now();
-    let row = |worker: &WorkerView| {
-        vec![
-            worker.id.to_string(),
-            worker.status.to_string(),
-            worker.worker_type.clone(),
-            format!("{}/{}", worker.current_load, worker.capacity),
-            show_age(now, worker.last_heartbeat),
-            or_dash(worker.machine_id.map(|id| id.to_string())),
-            or_dash(joined(&worker.repositories)),
-        ]
-    };
-    let header = ["ID", "STATUS", "TYPE", "LOAD", "HEARD", "MACHINE", "REPOSITORIES"];
-    let rows = workers.iter().map(row).collect();
-    Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
-}
-
-fn joined(words: &[String]) -> Option<String> {
-    (!words.is_empty()).then(|| words.join(", "))
-}
-
-/// An empty column would make those behind it the wrong ones for `awk`.
-pub(crate) fn or_dash(text: Option<String>) -> String {
-    text.unwrap_or_else(|| "-".into())
 }

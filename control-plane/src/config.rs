@@ -12,6 +12,7 @@ use fly::{Pace, Token};
 use kernel::Address;
 use kit::{Chance, Vars, files};
 use pool::Credentials;
+use signals::webhooks::Reach;
 use wire::signature::Key;
 
 /// Everything the control plane must know to start.
@@ -31,6 +32,8 @@ pub struct Config {
     pub pool: Arc<pool::Settings>,
     /// Bounds of work.
     pub work: Arc<work::Settings>,
+    /// `BIFROST_WEBHOOKS_REACH`: how far webhooks reach: `public` (the default), `loopback` or `any`.
+    pub webhooks_reach: Reach,
 }
 
 /// How the Machines API is reached.
@@ -47,8 +50,10 @@ pub struct Provider {
 /// How the event store is reached.
 #[derive(Debug, Clone)]
 pub struct Events {
-    /// `BIFROST_EVENTS_URL`: its base URL, as the control plane and the machines reach it.
+    /// `BIFROST_EVENTS_URL`: its base URL, as the control plane reaches it.
     pub url: String,
+    /// `BIFROST_EVENTS_PUBLIC_URL`: as the machines reach it; the same where it is not set.
+    pub public_url: String,
     /// `FLY_EVENT_SECRET`: the master secret, base64 of at least 32 bytes.
     pub secret: Key,
     /// `BIFROST_EVENTS_APP`: its app at the provider; without one its machine is not woken.
@@ -81,6 +86,7 @@ impl Config {
         let (database, api_key, secret) = (database?, api_key?, secret?);
         let pool = machines::settings(vars, pool_name(&secret));
         let work = work_settings(vars);
+        let webhooks_reach = vars.or("BIFROST_WEBHOOKS_REACH", Reach::default());
         Some(Self {
             database,
             api_key,
@@ -89,6 +95,7 @@ impl Config {
             events: events?,
             pool: pool.into(),
             work: work.into(),
+            webhooks_reach,
         })
     }
 
@@ -117,7 +124,9 @@ impl Events {
         let secret = vars.required::<String>("FLY_EVENT_SECRET");
         let secret = problem(vars, "FLY_EVENT_SECRET", Key::parse(&secret?));
         let app = vars.text("BIFROST_EVENTS_APP").map(str::to_owned);
-        Some(Self { url: url?, secret: secret?, app })
+        let public_url = vars.text("BIFROST_EVENTS_PUBLIC_URL").map(str::to_owned);
+        let url: String = url?;
+        Some(Self { public_url: public_url.unwrap_or_else(|| url.clone()), url, secret: secret?, app })
     }
 }
 

@@ -48,6 +48,10 @@ permissions! {
     TasksRead = "tasks_read",
     /// Submit, change, cancel and retry tasks; report on executions.
     TasksWrite = "tasks_write",
+    /// See webhooks and what was sent to them.
+    WebhooksRead = "webhooks_read",
+    /// Register, change and test webhooks.
+    WebhooksWrite = "webhooks_write",
     /// Register and change workers that no machine of the pool carries.
     WorkersWrite = "workers_write",
 }

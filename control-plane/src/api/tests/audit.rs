@@ -6,10 +6,12 @@ use wire::audit::AuditPage;
 use super::*;
 
 /// Operations that change nothing that lasts, or are no caller's decision.
-const NO_DECISION: [(&str, &str); 5] = [
+const NO_DECISION: [(&str, &str); 7] = [
     // Here the provider has nothing to reap; the tests of `pool` look for the row.
     ("POST", "/v1/machines/sweep"),
     ("POST", "/v1/tasks/metadata/batch"),
+    ("POST", "/v1/webhooks/verify"),
+    ("POST", "/v1/webhooks/{id}/ping"),
     ("POST", "/v1/workers/{id}/heartbeat"),
     ("POST", "/v1/workers/{id}/next"),
     // What a runner says of its executions is heard by the tests of `work`; here no machine has any.
@@ -24,6 +26,11 @@ async fn audit(app: &Router, query: &str) -> AuditPage {
 
 async fn task(app: &Router) -> String {
     let answer = post(app, "/v1/tasks", &json!({ "title": "t" })).await;
+    answer.body["id"].as_str().expect("an id").to_owned()
+}
+
+async fn webhook(app: &Router) -> String {
+    let answer = post(app, "/v1/webhooks", &json!({ "url": "http://127.0.0.1:1/" })).await;
     answer.body["id"].as_str().expect("an id").to_owned()
 }
 
@@ -63,6 +70,18 @@ async fn machine(ctx: &Ctx) -> String {
     tx.commit(machine_id.to_string()).await.expect("commits")
 }
 
+/// A task that a worker by hand has failed at.
+async fn failed(app: &Router) -> String {
+    let (task, execution) = begun(app).await;
+    post(app, &format!("/v1/executions/{execution}/complete"), &json!({ "success": false })).await;
+    task
+}
+
+/// How many things an operation changes: a split makes a task, and a dependency on it.
+fn rows(path: &str) -> usize {
+    if path.ends_with("/split") { 3 } else { 1 }
+}
+
 /// Makes what the operation needs; gives its path and its body.
 async fn prepare(ctx: &Ctx, app: &Router, method: &str, path: &str) -> Option<(String, Value)> {
     let of = |id: &str| path.replace("{id}", id);
@@ -76,11 +95,23 @@ async fn prepare(ctx: &Ctx, app: &Router, method: &str, path: &str) -> Option<(S
             (of(&task), json!({ "worker_id": worker }))
         }
         ("POST", "/v1/tasks/{id}/estimate") => (of(&task(app).await), json!({ "effort_minutes": 1 })),
-        ("POST", "/v1/tasks/{id}/retry") => {
-            let (task, execution) = begun(app).await;
-            post(app, &format!("/v1/executions/{execution}/complete"), &json!({ "success": false })).await;
-            (of(&task), json!({}))
+        ("POST", "/v1/tasks/{id}/retry") => (of(&failed(app).await), json!({})),
+        ("POST", "/v1/tasks/retry") => (path.into(), json!({ "ids": [failed(app).await] })),
+        ("POST", "/v1/tasks/cancel") => (path.into(), json!({ "ids": [task(app).await] })),
+        ("POST", "/v1/tasks/prioritize") => (path.into(), json!({ "algorithm": "balanced" })),
+        ("POST", "/v1/tasks/assign-batch") => {
+            (task(app).await, worker(app).await);
+            (path.into(), json!({ "count": 1 }))
         }
+        ("POST", "/v1/tasks/{id}/assign-optimal") => {
+            worker(app).await;
+            (of(&task(app).await), json!({}))
+        }
+        ("POST", "/v1/tasks/{id}/preempt") => {
+            let (task, worker) = (task(app).await, worker(app).await);
+            (of(&task), json!({ "target_worker_id": worker }))
+        }
+        ("POST", "/v1/tasks/{id}/split") => (of(&task(app).await), json!({ "subtasks": [{ "title": "t" }] })),
         ("POST", "/v1/tasks/{id}/dependencies") => {
             let (task, needed) = (task(app).await, task(app).await);
             (of(&task), json!({ "depends_on_task_id": needed }))
@@ -106,6 +137,10 @@ async fn prepare(ctx: &Ctx, app: &Router, method: &str, path: &str) -> Option<(S
             (of(&task), json!({ "agent_type": "a", "worker_id": worker }))
         }
         ("POST", "/v1/executions/{id}/complete") => (of(&begun(app).await.1), json!({ "success": true })),
+        ("POST", "/v1/webhooks") => (path.into(), json!({ "url": "http://127.0.0.1:1/" })),
+        ("PATCH", "/v1/webhooks/{id}") => (of(&webhook(app).await), json!({ "description": "d" })),
+        ("DELETE", "/v1/webhooks/{id}") => (of(&webhook(app).await), json!({})),
+        ("POST", "/v1/webhooks/{id}/rotate") => (of(&webhook(app).await), json!({})),
         ("POST", "/v1/machines/{id}/suspend") | ("DELETE", "/v1/machines/{id}") => (of(&machine(ctx).await), json!({})),
         ("POST", "/v1/machines/{id}/resume") => {
             let machine = machine(ctx).await;
@@ -114,6 +149,7 @@ async fn prepare(ctx: &Ctx, app: &Router, method: &str, path: &str) -> Option<(S
         }
         ("POST", "/v1/machines/{id}/abandon") => (of(&machine(ctx).await), json!({ "reason": "r" })),
         ("POST", "/v1/workers") => (path.into(), json!({ "worker_type": "w" })),
+        ("PATCH", "/v1/workers/{id}") => (of(&worker(app).await), json!({ "capacity": 5 })),
         ("DELETE", "/v1/workers/{id}") => (of(&worker(app).await), json!({})),
         _ => return None,
     })
@@ -138,7 +174,9 @@ kernel::on_both! { crate::migrations();
         for (method, path) in changing() {
             // A worker's own words about its execution carry its token, not a key.
             let is_workers = path.starts_with("/v1/workers/{id}/executions/");
-            if is_workers || NO_DECISION.contains(&(method.as_str(), path.as_str())) {
+            // A delivery takes a message that was sent: see the tests of webhooks.
+            let is_of_delivery = path.ends_with("/redeliver");
+            if is_workers || is_of_delivery || NO_DECISION.contains(&(method.as_str(), path.as_str())) {
                 continue;
             }
             let prepared = prepare(&ctx, &app, &method, &path).await;
@@ -147,7 +185,7 @@ kernel::on_both! { crate::migrations();
             let answer = ask(&app, method.parse().expect("a method"), &path, Some(KEY), Some(&body.to_string())).await;
             assert!(answer.status.is_success(), "{method} {path}: {}", answer.body);
             let entries = audit(&app, "").await.entries;
-            assert_eq!(entries.len(), before + 1, "{method} {path}: {entries:?}");
+            assert_eq!(entries.len(), before + rows(&path), "{method} {path}: {entries:?}");
             assert_eq!(entries[0].actor, format!("api-key/{key}"), "{method} {path}");
             assert!(entries[0].old_values != entries[0].new_values, "{method} {path}: {:?}", entries[0]);
             walked += 1;
