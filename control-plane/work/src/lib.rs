@@ -27,7 +27,7 @@ use kernel::{Migration, Sql};
 pub use critical_path::critical_path;
 pub use forecast::forecast;
 pub use lost::LostWork;
-pub use scheduler::{Scheduler, why};
+pub use scheduler::{Arrivals, PlannerLoad, Scheduler, why};
 pub use settings::Settings;
 
 /// This slice's tables.

@@ -2,7 +2,11 @@
 //! writes the assignments and the pool's intents down in one transaction. `why`
 //! asks the same decision for its reasons.
 
+mod arrivals;
+mod load;
 mod plan;
+#[cfg(test)]
+mod simulation;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +22,9 @@ use wire::why::{Reason, ReasonCode, Why};
 use crate::tasks::{self, Task};
 use crate::{Settings, dependencies, executions};
 use plan::{Plan, Room, Snapshot, Waiting};
+
+pub use arrivals::Arrivals;
+pub use load::PlannerLoad;
 
 /// Tasks looked at in one step; the rest only counts.
 const BATCH: i64 = 500;

@@ -9,10 +9,12 @@
 //! workers with room a task prefers one that holds its repository, and leaves
 //! alone, if it can, those that others want.
 
-use std::collections::BTreeMap;
+mod rooms;
+
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use pool::plan::{Action, Demand, Limits, Outlook, View};
+use pool::plan::{Action, Demand, Facts, Limits, Outlook, View};
 use wire::id::{MachineId, TaskId, WorkerId};
 use wire::outcome::Condition;
 use wire::task::TaskStatus;
@@ -20,6 +22,10 @@ use wire::why::{Reason, ReasonCode};
 
 use crate::dependencies::Unsatisfied;
 use crate::tasks::COUNTED_MOST;
+use rooms::Rooms;
+
+/// Waiting tasks whose repositories the pool is told: more than machines could be woken for.
+const LOOKED_AT: usize = 20_000;
 
 /// A task that waits, in the order in which tasks are taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,55 +66,42 @@ pub(crate) struct Plan {
 
 /// Decides. Pure.
 pub(crate) fn plan(snapshot: &Snapshot, now: DateTime<Utc>) -> Plan {
-    let mut rooms = snapshot.rooms.clone();
+    let mut rooms = Rooms::new(&snapshot.rooms, &snapshot.waiting);
     let mut machines = snapshot.machines.clone();
-    let mut wanted: BTreeMap<&str, usize> = BTreeMap::new();
-    for task in &snapshot.waiting {
-        *wanted.entry(&task.repository).or_default() += 1;
-    }
+    let places: HashMap<MachineId, usize> =
+        machines.machines.iter().enumerate().map(|(at, facts)| (facts.id, at)).collect();
     let mut assignments = Vec::new();
-    let mut left = Vec::new();
-    for task in &snapshot.waiting {
-        if let Some(count) = wanted.get_mut(task.repository.as_str()) {
-            *count -= 1;
+    let mut looked_at = 0;
+    // Where nobody has room, a longer look finds nothing more.
+    while !rooms.are_full() {
+        let Some(task) = snapshot.waiting.get(looked_at) else { break };
+        let Some(at) = rooms.take(task) else { break };
+        let room = &snapshot.rooms[at];
+        assignments.push((task.task, room.worker));
+        if let Some(place) = room.machine.and_then(|machine| places.get(&machine)) {
+            burden(&mut machines.machines[*place]);
         }
-        match best_room(&rooms, task, &wanted) {
-            Some(at) => {
-                assignments.push((task.task, rooms[at].worker));
-                burden(&mut machines, rooms[at].machine);
-                rooms[at].free -= 1;
-                if rooms[at].free == 0 {
-                    rooms.swap_remove(at);
-                }
-            }
-            None => left.push(task),
-        }
+        looked_at += 1;
     }
     let demand = Demand {
         queued: snapshot.waiting_total - assignments.len(),
-        repositories: left.iter().map(|task| task.repository.clone()).collect(),
+        repositories: repositories(&snapshot.waiting[looked_at..]),
     };
     let pool = pool::plan::plan(&machines, &demand, snapshot.limits, now);
     Plan { assignments, machines: pool.actions, outlook: pool.outlook }
 }
 
-/// What is assigned now counts as load for the pool: a machine that just got work is not idle.
-fn burden(machines: &mut View, machine: Option<MachineId>) {
-    if let Some(facts) = machines.machines.iter_mut().find(|facts| Some(facts.id) == machine) {
-        facts.load += 1;
-        facts.idle_since = None;
-    }
+/// The repositories that the queue wants, each once, as far as the pool could wake a machine for.
+fn repositories(waiting: &[Waiting]) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let named = waiting.iter().take(LOOKED_AT).map(|task| task.repository.as_str());
+    named.filter(|name| seen.insert(*name)).map(str::to_owned).collect()
 }
 
-/// The room that suits a task best: one that holds its repository, then one that nobody else wants.
-fn best_room(rooms: &[Room], task: &Waiting, wanted: &BTreeMap<&str, usize>) -> Option<usize> {
-    let rank = |room: &Room| {
-        let holds = room.repositories.contains(&task.repository);
-        let wanted_by_others =
-            room.repositories.iter().map(|name| wanted.get(name.as_str()).copied().unwrap_or(0)).sum::<usize>();
-        (!holds, wanted_by_others)
-    };
-    (0..rooms.len()).min_by_key(|at| rank(&rooms[*at]))
+/// What is assigned now counts as load for the pool: a machine that just got work is not idle.
+fn burden(machine: &mut Facts) {
+    machine.load += 1;
+    machine.idle_since = None;
 }
 
 /// How many of the tasks that stand in the way are named.

@@ -100,6 +100,7 @@ kernel::sql! {
                             version = version + 1 WHERE id = $1";
     WAITING: "SELECT id, tenant_id, repository, created_at FROM tasks \
               WHERE status = 'ready' AND spec IS NOT NULL AND waits_for = 0 ORDER BY priority DESC, created_at, id LIMIT $1";
+    COUNT_BETWEEN: "SELECT count(*) FROM tasks WHERE id >= $1 AND id < $2 AND spec IS NOT NULL";
     // Bounded: nobody decides by whether ten thousand wait or a million.
     COUNT_WAITING: "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE status = 'ready' AND spec IS NOT NULL \
                       AND waits_for = 0 LIMIT $1) counted";
@@ -407,6 +408,11 @@ pub(crate) async fn waiting(tx: &mut Tx, limit: i64) -> Result<Vec<Waiting>> {
 pub(crate) async fn count_waiting(tx: &mut Tx) -> Result<usize> {
     let (count,) = fetch_one!(tx, (i64,), COUNT_WAITING, COUNTED_MOST)?;
     Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// How many tasks that can be run were submitted between two moments, which ids stand for.
+pub(crate) async fn count_between(tx: &mut Tx, from: TaskId, to: TaskId) -> Result<i64> {
+    Ok(fetch_one!(tx, (i64,), COUNT_BETWEEN, from.uuid(), to.uuid())?.0)
 }
 
 /// How many waiting tasks come before this one, counted no further than twice [`COUNTED_MOST`].
