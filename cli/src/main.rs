@@ -12,6 +12,7 @@ mod outage;
 mod repository;
 mod table;
 
+mod admission;
 mod doctor;
 mod events;
 mod machines;
@@ -68,6 +69,13 @@ fn default_log(command: &Command) -> &'static str {
         }
         Command::Run(_)
         | Command::Tasks(_)
+        | Command::Hold(_)
+        | Command::Unhold { .. }
+        | Command::Holds
+        | Command::Limits(_)
+        | Command::Projects(_)
+        | Command::Budgets(_)
+        | Command::Schedules(_)
         | Command::Machines(_)
         | Command::Workers(_)
         | Command::Events(_)
@@ -81,6 +89,13 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Run(arguments) => return run::run(invocation, arguments).await,
         Command::Doctor => return doctor::run(invocation).await,
         Command::Tasks(command) => tasks::run(invocation, command).await?,
+        Command::Hold(arguments) => admission::hold(invocation, arguments).await?,
+        Command::Unhold { ids } => admission::unhold(invocation, ids).await?,
+        Command::Holds => admission::holds(invocation).await?,
+        Command::Limits(command) => admission::limits(invocation, command).await?,
+        Command::Projects(command) => admission::projects(invocation, command).await?,
+        Command::Budgets(command) => admission::budgets(invocation, command).await?,
+        Command::Schedules(command) => admission::schedules(invocation, command).await?,
         Command::Machines(MachinesCommand::List) => machines::list(invocation).await?,
         Command::Workers(WorkersCommand::List) => machines::list_workers(invocation).await?,
         Command::Events(command) => events::run(invocation, command).await?,

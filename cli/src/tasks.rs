@@ -6,12 +6,15 @@ mod dot;
 mod import;
 mod metadata;
 
+pub(crate) use import::read;
+
 use client::control::TaskFilter;
 use wire::execution::{ExecutionView, Exit, StaleExecution};
 use wire::id::TaskId;
 use wire::task::TaskView;
 use wire::why::Why;
 
+use crate::admission;
 use crate::args::TasksCommand;
 use crate::connect::Server;
 use crate::duration::{show_age, show_micros};
@@ -99,9 +102,10 @@ fn print_tasks(invocation: &Invocation, tasks: &[TaskView], if_none: &str) -> an
     let row = |task: &TaskView| {
         let (id, status, priority) = (task.id.to_string(), task.status.to_string(), task.priority.get().to_string());
         let needs = if task.waits_for == 0 { "-".to_owned() } else { task.waits_for.to_string() };
-        vec![id, status, priority, needs, show_age(now, task.created_at), task.title.clone()]
+        let waiting = task.waiting.clone().unwrap_or_else(|| "-".into());
+        vec![id, status, priority, needs, show_age(now, task.created_at), waiting, task.title.clone()]
     };
-    let header = ["ID", "STATUS", "PRIORITY", "NEEDS", "SUBMITTED", "TITLE"];
+    let header = ["ID", "STATUS", "PRIORITY", "NEEDS", "SUBMITTED", "WAITING", "TITLE"];
     let rows = tasks.iter().map(row).collect();
     Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
 }
@@ -156,6 +160,15 @@ fn show(invocation: &Invocation, task: &TaskView) -> anyhow::Result<()> {
     if task.waits_for > 0 {
         fields.push(("needs", format!("{} more tasks completed", task.waits_for)));
     }
+    fields.extend(task.project.clone().map(|project| ("project", project)));
+    if !task.keys.is_empty() {
+        fields.push(("keys", task.keys.join(", ")));
+    }
+    fields.extend(task.not_before.map(|time| ("not before", time.to_rfc3339())));
+    let late = if task.overdue { " (passed)" } else { "" };
+    fields.extend(task.deadline.map(|time| ("deadline", format!("{}{late}", time.to_rfc3339()))));
+    fields.extend(task.budget.as_ref().map(|budget| ("budget", admission::show_budget(budget))));
+    fields.extend(task.schedule_id.map(|id| ("schedule", id.to_string())));
     fields.extend(task.effort_estimate.map(|minutes| ("estimate", format!("{minutes} minutes"))));
     if !task.description.is_empty() {
         fields.push(("description", task.description.clone()));

@@ -1,5 +1,6 @@
 //! The control plane's API, for people's tools.
 
+mod admission;
 mod dependencies;
 mod metadata;
 
@@ -97,8 +98,7 @@ impl Control {
 
     /// Changes some fields of a task.
     pub async fn update(&self, id: TaskId, change: &TaskChange) -> Result<TaskView, Error> {
-        let url = self.service.url(&format!("/v1/tasks/{id}"));
-        self.service.json(self.service.http.patch(url).bearer_auth(&self.key).json(change)).await
+        self.service.json(self.patch(&format!("/v1/tasks/{id}")).json(change)).await
     }
 
     /// Calls a task off. Twice is no error.
@@ -176,6 +176,10 @@ impl Control {
 
     fn delete_request(&self, path: &str) -> RequestBuilder {
         self.service.http.delete(self.service.url(path)).bearer_auth(&self.key)
+    }
+
+    fn patch(&self, path: &str) -> RequestBuilder {
+        self.service.http.patch(self.service.url(path)).bearer_auth(&self.key)
     }
 
     fn post(&self, path: &str) -> RequestBuilder {

@@ -6,16 +6,21 @@
 
 mod app;
 mod body;
+mod budgets;
 mod caller;
 mod dependencies;
 mod events;
 mod executions;
 mod health;
+mod holds;
+mod limits;
 mod logs;
 mod machines;
 mod metadata;
 mod problem;
+mod projects;
 mod record;
+mod schedules;
 mod tasks;
 mod worker_protocol;
 mod workers;
@@ -70,6 +75,16 @@ fn operations() -> OpenApiRouter<App> {
         .routes(routes!(worker_protocol::next))
         .routes(routes!(worker_protocol::start))
         .routes(routes!(worker_protocol::complete))
+        .routes(routes!(holds::list, holds::set))
+        .routes(routes!(holds::remove))
+        .routes(routes!(limits::list))
+        .routes(routes!(limits::get, limits::set, limits::remove))
+        .routes(routes!(projects::list))
+        .routes(routes!(projects::weigh))
+        .routes(routes!(budgets::list, budgets::create))
+        .routes(routes!(budgets::get, budgets::update, budgets::delete))
+        .routes(routes!(schedules::list, schedules::create))
+        .routes(routes!(schedules::get, schedules::update, schedules::delete))
         .routes(routes!(events::feed))
         .routes(routes!(events::of_task))
 }
@@ -104,7 +119,7 @@ pub(crate) fn router(app: App) -> Router {
 /// Pages of any origin may call (row CAIRN-6): nothing here trusts a browser's cookies, every call carries
 /// its key.
 fn cors() -> CorsLayer {
-    let methods = [Method::GET, Method::POST, Method::PATCH, Method::DELETE];
+    let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
     let sent = ["authorization", "content-type", "idempotency-key", "last-event-id"].map(HeaderName::from_static);
     let shown = ["x-request-id", "x-total-count", "retry-after"].map(HeaderName::from_static);
     CorsLayer::new().allow_origin(Any).allow_methods(methods).allow_headers(sent).expose_headers(shown)

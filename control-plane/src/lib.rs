@@ -114,6 +114,7 @@ fn reconcile(ctx: &Ctx, config: &Config, events: EventStore, tasks: &Tasks) {
     let machines = fly::Machines::with_pace(&config.provider.url, &config.provider.token, config.provider.pace);
     let (pool, work) = (Arc::clone(&config.pool), Arc::clone(&config.work));
     drive(ctx, tasks, work::Scheduler::new(Arc::clone(&work), Arc::clone(&pool)));
+    drive(ctx, tasks, work::Timers::new(Arc::clone(&work)));
     drive(ctx, tasks, work::LostWork::new(work));
     drive(ctx, tasks, pool::EnsureApp::new(machines.clone(), Arc::clone(&pool)));
     drive(ctx, tasks, pool::Provision::new(machines.clone(), Arc::clone(&pool), config.credentials(), tasks.clone()));

@@ -64,13 +64,16 @@ macro_rules! id_kinds {
 
 id_kinds! {
     "API key" ApiKeyId;
+    "budget" BudgetId;
     "checkpoint" CheckpointId;
     "dependency" DependencyId;
     "event" EventId;
     "execution" ExecutionId;
+    "hold" HoldId;
     "machine" MachineId;
     "metadata" MetadataId;
     "principal" PrincipalId;
+    "schedule" ScheduleId;
     "task" TaskId;
     "tenant" TenantId;
     "volume" VolumeId;

@@ -6,7 +6,9 @@
 //! renamed or given another meaning: an old runner must be able to talk to a
 //! new server and the reverse.
 
+pub mod admission;
 pub mod batch;
+pub mod budget;
 pub mod dependency;
 pub mod event;
 pub mod execution;
@@ -15,7 +17,9 @@ pub mod id;
 pub mod limit;
 pub mod machine;
 pub mod metadata;
+pub mod money;
 pub mod problem;
+pub mod schedule;
 pub mod signature;
 pub mod task;
 pub mod why;

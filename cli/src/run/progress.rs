@@ -111,7 +111,12 @@ impl Progress {
             | ReasonCode::Queued
             | ReasonCode::MachineCap
             | ReasonCode::QueueShort
-            | ReasonCode::NothingToRun => Phase::Queued,
+            | ReasonCode::NothingToRun
+            | ReasonCode::NotBefore
+            | ReasonCode::Held
+            | ReasonCode::ConcurrencyLimit
+            | ReasonCode::RateLimit
+            | ReasonCode::Budget => Phase::Queued,
             // It no longer waits: its own events say more.
             ReasonCode::Assigned | ReasonCode::Running | ReasonCode::Cancelling | ReasonCode::Finished => return None,
         };

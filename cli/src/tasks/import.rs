@@ -17,7 +17,7 @@ use crate::invocation::Invocation;
 
 /// Reads the file and submits what it holds.
 pub(super) async fn import(invocation: &Invocation, server: &Server, file: &Path) -> anyhow::Result<()> {
-    let graph = plan(&read(file)?).map_err(|(line, what)| {
+    let graph = plan(&read(file, "name a file of JSON lines, or - for standard input")?).map_err(|(line, what)| {
         let message = format!("{}, line {line}: {what}", file.display());
         failure(Code::Data, message, "nothing was submitted; `bifrost tasks --help` shows a line")
     })?;
@@ -30,12 +30,13 @@ pub(super) async fn import(invocation: &Invocation, server: &Server, file: &Path
     print_tasks(invocation, &tasks, "no tasks")
 }
 
-fn read(file: &Path) -> anyhow::Result<String> {
+/// A file's text, or that of standard input.
+pub(crate) fn read(file: &Path, cure: &'static str) -> anyhow::Result<String> {
     let text =
         if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
     text.map_err(|error| {
         let message = format!("{} cannot be read: {error}", file.display());
-        failure(Code::NotFound, message, "name a file of JSON lines, or - for standard input")
+        failure(Code::NotFound, message, cure)
     })
 }
 

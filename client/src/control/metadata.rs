@@ -7,6 +7,7 @@ use wire::metadata::{CustomField, MetadataAnswer, MetadataView, NewMetadata, Tag
 use wire::task::TaskView;
 
 use super::Control;
+use super::admission::segment;
 use crate::Error;
 
 impl Control {
@@ -41,11 +42,7 @@ impl Control {
 
     /// Tasks that carry the tag.
     pub async fn tagged(&self, tag: &str) -> Result<Vec<TaskView>, Error> {
-        let mut path = String::from("/v1/tasks/by-tag/");
-        // A tag may hold what has a meaning in a path.
-        for byte in tag.bytes() {
-            if byte.is_ascii_alphanumeric() { path.push(byte.into()) } else { path.push_str(&format!("%{byte:02X}")) }
-        }
+        let path = format!("/v1/tasks/by-tag/{}", segment(tag));
         self.service.json(self.get(&path)).await
     }
 }

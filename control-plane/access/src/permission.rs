@@ -38,6 +38,8 @@ macro_rules! permissions {
 permissions! {
     /// See the record.
     EventsRead = "events_read",
+    /// Hold work, and set limits, budgets and the weights of projects.
+    LimitsWrite = "limits_write",
     /// See the pool's machines and workers.
     MachinesRead = "machines_read",
     /// See tasks and their executions.

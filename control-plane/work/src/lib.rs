@@ -6,20 +6,28 @@
 //! ready again, and that spends no attempt), and that every wait has a reason
 //! that comes from the function that decided.
 
+mod admission;
+pub mod budgets;
 pub mod dependencies;
 pub mod executions;
+pub mod holds;
 pub mod leases;
+pub mod limits;
 mod lost;
 pub mod metadata;
+pub mod projects;
 mod scheduler;
+pub mod schedules;
 mod settings;
 pub mod tasks;
+mod timers;
 
 use kernel::{Migration, Sql};
 
 pub use lost::LostWork;
-pub use scheduler::{Scheduler, why};
+pub use scheduler::{Scheduler, tell_waiting, why};
 pub use settings::Settings;
+pub use timers::Timers;
 
 /// This slice's tables.
 pub const MIGRATIONS: &[Migration] = &[
@@ -27,12 +35,28 @@ pub const MIGRATIONS: &[Migration] = &[
     kernel::migration!("20261121000400_work_dependencies"),
     kernel::migration!("20261121000500_work_search"),
     kernel::migration!("20261121000600_work_metadata"),
+    kernel::migration!("20261129006100_work_admission"),
+    kernel::migration!("20261129006200_work_schedules"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.
 pub fn statements() -> Vec<(&'static str, Sql)> {
     let (tasks, executions) = (tasks::store::STATEMENTS, executions::store::STATEMENTS);
-    [tasks, dependencies::store::STATEMENTS, executions, metadata::store::STATEMENTS].concat()
+    let (holds, limits, budgets) = (holds::store::STATEMENTS, limits::store::STATEMENTS, budgets::store::STATEMENTS);
+    let (projects, schedules) = (projects::store::STATEMENTS, schedules::store::STATEMENTS);
+    [
+        tasks,
+        dependencies::store::STATEMENTS,
+        executions,
+        metadata::store::STATEMENTS,
+        admission::store::STATEMENTS,
+        holds,
+        limits,
+        budgets,
+        projects,
+        schedules,
+    ]
+    .concat()
 }
 
 #[cfg(test)]

@@ -90,6 +90,7 @@ async fn insert(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, new: &NewGraph) -> Res
     // Of one moment, and so listed in the order of their ids: let that be the order given.
     ids.sort_unstable();
     for (place, (id, task)) in ids.iter().zip(&new.tasks).enumerate() {
+        super::refuse_past(task.deadline, now).map_err(|error| at(place, error))?;
         store::insert(tx, tenant, *id, task, waits_for(new, place), now).await?;
         outbox::push(ctx, tx, kind::TASK_SUBMITTED, About::task(*id), &json!({ "title": task.title })).await?;
     }

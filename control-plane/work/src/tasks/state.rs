@@ -17,6 +17,8 @@ pub(crate) enum Event {
     LostTooOften,
     /// Somebody called it off.
     Cancel,
+    /// Nobody had it when its deadline passed.
+    Expire,
     /// Somebody wants it tried again.
     Retry,
 }
@@ -38,6 +40,7 @@ pub(crate) fn step(status: TaskStatus, event: Event) -> Result<TaskStatus, Illeg
         (Assigned | InProgress, Event::Finish(outcome)) => after(outcome),
         (Assigned | InProgress, Event::LostTooOften) => Failed,
         (Ready | Assigned | InProgress | Failed, Event::Cancel) => Cancelled,
+        (Ready, Event::Expire) => Failed,
         (Failed, Event::Retry) => Ready,
         (status, event) => return Err(Illegal { status, event }),
     })
@@ -91,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_final_task_stays_as_it_is_except_that_a_failed_one_may_be_retried_or_called_off() {
-        let events = [Event::Assign, Event::Start, Event::LostTooOften, Event::Cancel, Event::Retry];
+        let events = [Event::Assign, Event::Start, Event::LostTooOften, Event::Cancel, Event::Expire, Event::Retry];
         let finishes = Outcome::ALL.iter().copied().map(Event::Finish);
         for event in events.into_iter().chain(finishes) {
             for status in [Completed, Split, Cancelled] {
