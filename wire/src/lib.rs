@@ -7,6 +7,7 @@
 //! new server and the reverse.
 
 pub mod admission;
+pub mod audit;
 pub mod batch;
 pub mod budget;
 pub mod dependency;

@@ -24,8 +24,6 @@ pub const TAG_CHARS: usize = 100;
 pub const NAME_CHARS: usize = 100;
 /// Keys of one task.
 pub const KEYS_PER_TASK: usize = 10;
-/// Why something is held.
-pub const REASON_CHARS: usize = 500;
 /// The most that a limit may let run at once.
 pub const RUNNING_MAX: i32 = 1_000_000;
 /// Tokens of a rate limit.
@@ -40,6 +38,10 @@ pub const BUDGET_MICROS_MAX: i64 = 100_000_000_000_000;
 pub const BUDGET_UNITS_MAX: i64 = 1_000_000_000_000;
 /// A cron expression.
 pub const CRON_CHARS: usize = 200;
+/// Why a caller asks for a change, or holds something, in its own words.
+pub const REASON_CHARS: usize = 500;
+/// Entries of one page of the audit.
+pub const AUDIT_PAGE: i64 = 1_000;
 /// Arguments of a command, the program itself included.
 pub const COMMAND_ARGUMENTS: usize = 1_024;
 /// All arguments of a command together; Linux refuses far larger ones.

@@ -122,6 +122,8 @@ fn compose(
         ("BIFROST_PUBLIC_URL", addresses.control_url()),
         ("BIFROST_RUNNER_COMMAND", runner.to_string()),
         ("BIFROST_ALLOW_LOCAL_REPOSITORIES", "true".into()),
+        // Machines of this computer are paid for already.
+        ("BIFROST_MACHINE_MICRODOLLARS_PER_HOUR", "0".into()),
         // Nothing copies this system's database away.
         ("BIFROST_EVENTS_REPLICA", String::new()),
         // Set even where it is empty: what the shell has may be another program's database.

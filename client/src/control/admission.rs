@@ -1,6 +1,6 @@
 //! What keeps work from starting: holds, limits, budgets; and schedules, which start it.
 
-use reqwest::RequestBuilder;
+use reqwest::{Method, RequestBuilder};
 use wire::admission::{HoldView, LimitView, NewHold, NewLimit, ProjectView, ProjectWeight};
 use wire::budget::{BudgetChange, BudgetView, NewBudget};
 use wire::id::{BudgetId, HoldId, ScheduleId};
@@ -107,7 +107,7 @@ impl Control {
     }
 
     fn put(&self, path: &str) -> RequestBuilder {
-        self.service.http.put(self.service.url(path)).bearer_auth(&self.key)
+        self.request(Method::PUT, path)
     }
 }
 

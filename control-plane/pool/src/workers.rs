@@ -8,6 +8,7 @@ pub(crate) mod store;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use kernel::audit::{self, Change, Entity};
 use kernel::{Ctx, Error, Gap, Reconciler, Result, Tx};
 use serde_json::json;
 use uuid::Uuid;
@@ -147,6 +148,8 @@ pub async fn register(ctx: &Ctx, tx: &mut Tx, register: &Register) -> Result<Reg
     if is_new_boot {
         let metadata = json!({ "version": register.version, "protocol": register.protocol });
         store::register(tx, id, register.machine_id, register.boot, capacity, &metadata, now).await?;
+        let new = json!({ "machine_id": register.machine_id, "boot": register.boot, "capacity": capacity });
+        audit::write(ctx, tx, "worker.registered", &Entity::shared("worker", id), &Change::created(&new)?).await?;
     }
     machines::store::set_repositories(tx, register.machine_id, &register.repositories).await?;
     report_in(ctx, tx, register.machine_id, state, now).await?;
@@ -260,6 +263,8 @@ pub async fn disable_stale(ctx: &Ctx) -> Result<Vec<Worker>> {
     let stale = store::stale(&mut tx, silent_since).await?;
     for worker in stale.iter().filter(|worker| worker.status != WorkerStatus::Disabled) {
         store::disable(&mut tx, worker.id).await?;
+        let change = status_change(worker.status, WorkerStatus::Disabled)?.because("it was silent for five minutes");
+        audit::write(ctx, &mut tx, "worker.disabled", &Entity::shared("worker", worker.id), &change).await?;
         tx.nudge(LOST_NUDGE);
         let Some(machine) = worker.machine_id else { continue };
         let why = "its worker has been silent for five minutes";
@@ -269,6 +274,10 @@ pub async fn disable_stale(ctx: &Ctx) -> Result<Vec<Worker>> {
     }
     let stale = stale.into_iter().map(|worker| Worker { status: WorkerStatus::Disabled, ..worker });
     tx.commit(stale.collect()).await
+}
+
+fn status_change(old: WorkerStatus, new: WorkerStatus) -> Result<Change> {
+    Change::between(&json!({ "status": old }), &json!({ "status": new }))
 }
 
 /// After an outage of ours nobody could be heard: nobody is counted as silent for another while.
@@ -293,7 +302,14 @@ pub async fn add(ctx: &Ctx, worker_type: &str, capacity: i32, metadata: serde_js
     let id = ctx.id(WorkerId::mint);
     store::add(&mut tx, id, worker_type, capacity, &metadata, ctx.now()).await?;
     let worker = store::find(&mut tx, id).await?.ok_or(Error::NotFound { what: "worker" })?;
+    audit::write(ctx, &mut tx, "worker.added", &Entity::shared("worker", id), &Change::created(&told(&worker))?)
+        .await?;
     tx.commit(worker).await
+}
+
+/// What a worker registered by hand tells about itself.
+fn told(worker: &Worker) -> serde_json::Value {
+    json!({ "worker_type": worker.worker_type, "capacity": worker.capacity, "metadata": worker.metadata })
 }
 
 /// Notes a heartbeat of a worker registered by hand, and its load where it tells one.
@@ -304,6 +320,10 @@ pub async fn heartbeat_by_hand(ctx: &Ctx, id: WorkerId, load: Option<i32>) -> Re
         return Err(Error::conflict("worker_has_machine", "the worker's own runner reports for it"));
     }
     store::revive(&mut tx, id, ctx.now()).await?;
+    if worker.status == WorkerStatus::Disabled {
+        let change = status_change(worker.status, WorkerStatus::Idle)?;
+        audit::write(ctx, &mut tx, "worker.enabled", &Entity::shared("worker", id), &change).await?;
+    }
     if let Some(load) = load {
         if !(0..=worker.capacity).contains(&load) {
             return Err(Error::invalid("current_load", format!("must be from 0 to the capacity, {}", worker.capacity)));
@@ -325,6 +345,8 @@ pub async fn remove(ctx: &Ctx, id: WorkerId) -> Result<()> {
         ));
     }
     store::remove(&mut tx, id).await?;
+    let change = Change::removed(&told(&worker))?;
+    audit::write(ctx, &mut tx, "worker.removed", &Entity::shared("worker", id), &change).await?;
     tx.commit(()).await
 }
 

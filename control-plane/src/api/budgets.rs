@@ -2,17 +2,16 @@
 
 use access::permission::{LimitsWrite, TasksRead};
 use axum::Json;
-use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use wire::budget::{BudgetChange, BudgetView, NewBudget};
 use wire::id::BudgetId;
 use wire::problem::Problem;
 use work::budgets;
 
-use super::App;
 use super::body::{Body, Id, attempt};
 use super::caller::Allowed;
 use super::problem::ApiError;
+use super::{App, State};
 
 /// Every budget, in the period that lasts: that of all tasks first, then by project.
 #[utoipa::path(

@@ -2,17 +2,16 @@
 
 use access::permission::{TasksRead, TasksWrite};
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use wire::execution::{ExecutionResult, ExecutionView, NewExecution, StaleExecution};
 use wire::id::{ExecutionId, TaskId};
 use wire::problem::Problem;
 use work::executions;
 
-use super::App;
 use super::body::{Body, Id};
 use super::caller::Allowed;
 use super::problem::ApiError;
+use super::{App, State};
 
 /// All attempts at a task, the newest first.
 #[utoipa::path(

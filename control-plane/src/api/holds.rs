@@ -2,17 +2,16 @@
 
 use access::permission::{LimitsWrite, TasksRead};
 use axum::Json;
-use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use wire::admission::{HoldView, NewHold};
 use wire::id::HoldId;
 use wire::problem::Problem;
 use work::holds;
 
-use super::App;
 use super::body::{Body, Id, attempt};
 use super::caller::Allowed;
 use super::problem::ApiError;
+use super::{App, State};
 
 /// Every hold that lasts, the oldest first.
 #[utoipa::path(

@@ -2,16 +2,15 @@
 
 use access::permission::{LimitsWrite, TasksRead};
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use wire::admission::{LimitView, NewLimit};
 use wire::problem::Problem;
 use work::limits;
 
-use super::App;
 use super::body::{Body, Word};
 use super::caller::Allowed;
 use super::problem::ApiError;
+use super::{App, State};
 
 /// Every limit and how it stands, by key.
 #[utoipa::path(

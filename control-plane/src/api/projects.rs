@@ -2,15 +2,14 @@
 
 use access::permission::{LimitsWrite, TasksRead};
 use axum::Json;
-use axum::extract::State;
 use wire::admission::{ProjectView, ProjectWeight};
 use wire::problem::Problem;
 use work::projects;
 
-use super::App;
 use super::body::{Body, Word};
 use super::caller::Allowed;
 use super::problem::ApiError;
+use super::{App, State};
 
 /// Every project that was weighed or has a task in hand or waiting, by name; the empty name is that of tasks in none.
 #[utoipa::path(

@@ -2,17 +2,16 @@
 
 use access::permission::{TasksRead, TasksWrite};
 use axum::Json;
-use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use wire::id::ScheduleId;
 use wire::problem::Problem;
 use wire::schedule::{NewSchedule, ScheduleChange, ScheduleView};
 use work::schedules;
 
-use super::App;
 use super::body::{Body, Id, attempt};
 use super::caller::Allowed;
 use super::problem::ApiError;
+use super::{App, State};
 
 /// Every schedule, the oldest first.
 #[utoipa::path(

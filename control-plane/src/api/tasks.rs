@@ -2,7 +2,6 @@
 
 use access::permission::{TasksRead, TasksWrite};
 use axum::Json;
-use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -14,10 +13,10 @@ use wire::task::{NewTask, Priority, TaskChange, TaskStatus, TaskView};
 use wire::why::Why;
 use work::tasks::{self, Filter, batch};
 
-use super::App;
 use super::body::{Body, Id, Parameters, attempt};
 use super::caller::Allowed;
 use super::problem::ApiError;
+use super::{App, State};
 
 /// Submits a task.
 #[utoipa::path(

@@ -15,6 +15,8 @@ use wire::signature::Key;
 use super::*;
 use crate::{Config, Events, Provider};
 
+mod admission;
+mod audit;
 mod graph_of_tasks;
 
 const KEY: &str = "bifrost_0123456789abcdef";
@@ -81,7 +83,12 @@ fn operations_of_document() -> Vec<(Method, String)> {
         for method in methods.as_object().expect("methods").keys() {
             let Ok(method) = method.to_uppercase().parse() else { continue };
             let ids = ["{id}", "{execution_id}", "{dependency_id}"];
-            let path = ids.iter().fold(path.clone(), |path, name| path.replace(name, &id)).replace("{tag}", "t");
+            let path = ids
+                .iter()
+                .fold(path.clone(), |path, name| path.replace(name, &id))
+                .replace("{tag}", "t")
+                .replace("{key}", "k")
+                .replace("{project}", "p");
             found.push((method, path));
         }
     }

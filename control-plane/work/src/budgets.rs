@@ -12,6 +12,7 @@
 pub(crate) mod store;
 
 use chrono::{DateTime, Utc};
+use kernel::audit::{self, Change, Entity};
 use kernel::idempotency::{self, Attempt};
 use kernel::outbox::{self, About};
 use kernel::{Ctx, Error, Result, Tx};
@@ -96,6 +97,7 @@ pub async fn create(ctx: &Ctx, tenant: TenantId, new: NewBudget, attempt: Option
         return Err(Error::conflict("budget_exists", message));
     }
     let view = BudgetView::from(kept);
+    audit::write(ctx, &mut tx, "budget.made", &entity(tenant, view.id), &Change::created(&view)?).await?;
     idempotency::remember_if(&mut tx, tenant, attempt, &view, now).await?;
     tx.nudge(Scheduler::NUDGE);
     tx.commit(view).await
@@ -118,6 +120,10 @@ pub async fn get(ctx: &Ctx, tenant: TenantId, id: BudgetId) -> Result<BudgetView
     store::get(&mut tx, tenant, id, ctx.now()).await?.map(BudgetView::from).ok_or(MISSING)
 }
 
+fn entity(tenant: TenantId, id: BudgetId) -> Entity {
+    Entity::new(tenant, "budget", id)
+}
+
 const MISSING: Error = Error::NotFound { what: "budget" };
 
 /// Changes some fields of a budget.
@@ -126,6 +132,7 @@ pub async fn update(ctx: &Ctx, tenant: TenantId, id: BudgetId, change: BudgetCha
     change.validate()?;
     let mut tx = ctx.begin("budgets.update").await?;
     let mut kept = store::lock(&mut tx, tenant, id, ctx.now()).await?.ok_or(MISSING)?;
+    let before = BudgetView::from(kept.clone());
     if let Some(dollars) = &change.allocated_dollars {
         kept.budget.allocated_micros = check_dollars("allocated_dollars", dollars)?;
     }
@@ -138,17 +145,19 @@ pub async fn update(ctx: &Ctx, tenant: TenantId, id: BudgetId, change: BudgetCha
     // Below the threshold again, the next crossing is news.
     kept.alerted = kept.alerted && kept.is_over_threshold();
     store::save(&mut tx, &kept).await?;
+    let view = BudgetView::from(kept);
+    audit::write(ctx, &mut tx, "budget.changed", &entity(tenant, id), &Change::between(&before, &view)?).await?;
     tx.nudge(Scheduler::NUDGE);
-    tx.commit(kept.into()).await
+    tx.commit(view).await
 }
 
 /// Removes a budget. What it kept from starting starts.
 #[tracing::instrument(skip_all, fields(budget.id = %id))]
 pub async fn delete(ctx: &Ctx, tenant: TenantId, id: BudgetId) -> Result<()> {
     let mut tx = ctx.begin("budgets.delete").await?;
-    if !store::delete(&mut tx, tenant, id).await? {
-        return Err(MISSING);
-    }
+    let before = store::lock(&mut tx, tenant, id, ctx.now()).await?.map(BudgetView::from).ok_or(MISSING)?;
+    store::delete(&mut tx, tenant, id).await?;
+    audit::write(ctx, &mut tx, "budget.removed", &entity(tenant, id), &Change::removed(&before)?).await?;
     tx.nudge(Scheduler::NUDGE);
     tx.commit(()).await
 }
@@ -190,7 +199,7 @@ pub(crate) async fn settle(ctx: &Ctx, tx: &mut Tx, task: &Task, execution: Execu
         store::save(tx, &kept).await?;
         if is_news {
             let view = BudgetView::from(kept);
-            outbox::push(ctx, tx, kind::BUDGET_ALERT, About::execution(task.id, execution), &view).await?;
+            outbox::push(ctx, tx, kind::BUDGET_ALERT, About::execution(task.tenant, task.id, execution), &view).await?;
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 pub(crate) mod store;
 
 use chrono::{DateTime, Utc};
-use kernel::outbox::{self, About};
+use kernel::outbox::About;
 use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
 use wire::event::{AssignedPayload, kind};
@@ -17,7 +17,7 @@ use wire::task::TaskStatus;
 use wire::worker::WorkerStatus;
 
 use crate::admission::{self, policy};
-use crate::tasks::{self, Event, Spent, Task};
+use crate::tasks::{self, Event, Spent, Task, Turn};
 use crate::{Settings, budgets};
 
 /// What plain commands are carried out by.
@@ -133,9 +133,10 @@ pub(crate) async fn assign(
     let lease_until = now + chrono::TimeDelta::from_std(settings.lease).unwrap_or(chrono::TimeDelta::minutes(1));
     let id = insert(ctx, tx, task, COMMAND_AGENT, worker, Begun { started_at: None, lease_until: Some(lease_until) })
         .await?;
-    tasks::apply(ctx, tx, task, Event::Assign).await?;
+    let after = Task { execution_id: Some(id), ..tasks::apply(ctx, tx, task, Event::Assign).await? };
     let payload = AssignedPayload { machine_micros: machine_micros(task, worker) };
-    outbox::push(ctx, tx, kind::TASK_ASSIGNED, About::execution(task.id, id), &payload).await?;
+    let about = About::execution(task.tenant, task.id, id);
+    tasks::tell(ctx, tx, kind::TASK_ASSIGNED, about, Turn::Changed(task, &after), &payload).await?;
     metrics::histogram!("task_queue_seconds").record((now - task.created_at).as_seconds_f64());
     tx.nudge(pool::WORKERS_NUDGE);
     Ok(id)
@@ -256,8 +257,13 @@ async fn move_on(
     }
     let losses = task.losses + i32::from(judged == Outcome::WorkerLost);
     let event = tasks::end_of(judged, task.cancel_requested_at.is_some(), losses, settings.losses_max);
-    let status = tasks::apply(ctx, tx, task, event).await?;
-    let kind = match status {
+    let applied = tasks::apply(ctx, tx, task, event).await?;
+    let after = if judged.spends_attempt() {
+        Task { attempts: applied.attempts + 1, losses: 0, ..applied }
+    } else {
+        Task { losses, ..applied }
+    };
+    let kind = match after.status {
         TaskStatus::Completed => kind::TASK_COMPLETED,
         TaskStatus::Cancelled => kind::TASK_CANCELLED,
         TaskStatus::Ready => kind::TASK_REQUEUED,
@@ -265,8 +271,9 @@ async fn move_on(
     };
     let payload =
         json!({ "reason": outcome, "exit": ending.exit, "failure": ending.failure, "message": ending.message });
-    outbox::push(ctx, tx, kind, About::execution(task.id, execution.id), &payload).await?;
-    Ok(status)
+    let about = About::execution(task.tenant, task.id, execution.id);
+    tasks::tell(ctx, tx, kind, about, Turn::Changed(task, &after), &payload).await?;
+    Ok(after.status)
 }
 
 /// Executions that have run for long (row CAIRN-30), the longest first; each says whether it has run for
@@ -305,9 +312,9 @@ pub async fn start_by_hand(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewEx
     let worker = load_worker_by_hand(&mut tx, new.worker_id).await?;
     let begun = Begun { started_at: Some(ctx.now()), lease_until: None };
     let id = insert(ctx, &mut tx, &task, &new.agent_type, &worker, begun).await?;
-    tasks::apply(ctx, &mut tx, &task, Event::Start).await?;
-    outbox::push(ctx, &mut tx, kind::TASK_STARTED, About::execution(task.id, id), &json!({ "worker_id": worker.id }))
-        .await?;
+    let after = Task { execution_id: Some(id), ..tasks::apply(ctx, &mut tx, &task, Event::Start).await? };
+    let (about, payload) = (About::execution(tenant, task.id, id), json!({ "worker_id": worker.id }));
+    tasks::tell(ctx, &mut tx, kind::TASK_STARTED, about, Turn::Changed(&task, &after), &payload).await?;
     let execution = store::get(&mut tx, tenant, id).await?.ok_or(Error::NotFound { what: "execution" })?;
     tx.commit(execution.into()).await
 }

@@ -6,6 +6,7 @@
 pub(crate) mod store;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
+use kernel::audit::{self, Change, Entity};
 use kernel::idempotency::{self, Attempt};
 use kernel::outbox::{self, About};
 use kernel::{Ctx, Error, Result, Tx};
@@ -57,13 +58,18 @@ pub async fn set(
     if let Some(task) = hold.task_id {
         admission::park(&mut tx, tenant, task, now).await?;
     }
-    outbox::push(ctx, &mut tx, kind::HOLD_SET, about(&hold), &hold).await?;
+    outbox::push(ctx, &mut tx, kind::HOLD_SET, about(tenant, &hold), &hold).await?;
+    audit::write(ctx, &mut tx, kind::HOLD_SET, &entity(tenant, &hold), &Change::created(&hold)?).await?;
     idempotency::remember_if(&mut tx, tenant, attempt, &hold, now).await?;
     tx.commit(hold).await
 }
 
-fn about(hold: &HoldView) -> About {
-    hold.task_id.map(About::task).unwrap_or_default()
+fn about(tenant: TenantId, hold: &HoldView) -> About {
+    About { tenant: Some(tenant), task: hold.task_id, ..About::default() }
+}
+
+fn entity(tenant: TenantId, hold: &HoldView) -> Entity {
+    Entity::new(tenant, "hold", hold.id)
 }
 
 /// Every hold that lasts, the oldest first.
@@ -95,7 +101,8 @@ async fn end(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, hold: &HoldView) -> Resul
     if let Some(task) = hold.task_id {
         admission::park(tx, tenant, task, ctx.now()).await?;
     }
-    outbox::push(ctx, tx, kind::HOLD_ENDED, about(hold), hold).await?;
+    outbox::push(ctx, tx, kind::HOLD_ENDED, about(tenant, hold), hold).await?;
+    audit::write(ctx, tx, kind::HOLD_ENDED, &entity(tenant, hold), &Change::removed(hold)?).await?;
     tx.nudge(Scheduler::NUDGE);
     Ok(true)
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use kernel::outbox::{self, About};
+use kernel::outbox::About;
 use kernel::{Ctx, Error, Result, Tx};
 use pool::workers::{Arrival, Registration, Standing, Worker};
 use serde_json::json;
@@ -21,7 +21,7 @@ use wire::worker::{Completion, Heartbeat, HeartbeatReply, Instruction, Lease, Po
 use crate::Settings;
 use crate::admission::policy;
 use crate::executions::{self, Ending, Execution, store};
-use crate::tasks::{self, Task};
+use crate::tasks::{self, Task, Turn};
 
 /// The longest id of a commit, in hexadecimal digits.
 const COMMIT_CHARS: usize = 64;
@@ -145,9 +145,9 @@ pub async fn start(ctx: &Ctx, worker: WorkerId, execution: ExecutionId, fence: i
         return Err(lease_lost());
     }
     if store::start(&mut tx, execution.id, ctx.now()).await? {
-        tasks::apply(ctx, &mut tx, &task, tasks::Event::Start).await?;
-        let about = About::execution(task.id, execution.id);
-        outbox::push(ctx, &mut tx, kind::TASK_STARTED, about, &json!({ "worker_id": worker })).await?;
+        let after = tasks::apply(ctx, &mut tx, &task, tasks::Event::Start).await?;
+        let (about, payload) = (About::execution(task.tenant, task.id, execution.id), json!({ "worker_id": worker }));
+        tasks::tell(ctx, &mut tx, kind::TASK_STARTED, about, Turn::Changed(&task, &after), &payload).await?;
     }
     tx.commit(()).await
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod store;
 
+use kernel::audit::{self, Change, Entity};
 use kernel::{Ctx, Error, Result};
 use wire::admission::{LimitView, NewLimit, check_key};
 use wire::id::TenantId;
@@ -27,6 +28,7 @@ pub async fn set(ctx: &Ctx, tenant: TenantId, key: &str, new: NewLimit) -> Resul
     if earlier.is_none() && store::count(&mut tx, tenant).await? >= LIMITS_MAX {
         return Err(Error::conflict("too_many_limits", format!("there are {LIMITS_MAX} limits already; remove some")));
     }
+    let before = earlier.as_ref().map(what_was_set);
     let full = new.rate.map_or(0, |rate| rate.burst() * TOKEN);
     let bucket = earlier.and_then(|kept| kept.limit.bucket);
     let level = bucket.map_or(full, |bucket| bucket.level(now).min(full));
@@ -34,15 +36,25 @@ pub async fn set(ctx: &Ctx, tenant: TenantId, key: &str, new: NewLimit) -> Resul
     let kept = store::get(&mut tx, tenant, key).await?.ok_or(MISSING)?;
     let running = in_hand(&mut tx, Some(tenant)).await?;
     let view = view(kept, running.get(&(tenant, key.to_owned())).copied().unwrap_or(0), now);
+    let change = match &before {
+        Some(before) => Change::between(before, &new)?,
+        None => Change::created(&new)?,
+    };
+    audit::write(ctx, &mut tx, "limit.set", &Entity::new(tenant, "limit", key), &change).await?;
     tx.nudge(Scheduler::NUDGE);
     tx.commit(view).await
+}
+
+fn what_was_set(kept: &Kept) -> NewLimit {
+    let max_running = kept.limit.max_running.and_then(|most| i32::try_from(most).ok());
+    NewLimit { max_running, rate: kept.limit.bucket.map(|bucket| bucket.rate) }
 }
 
 fn view(kept: Kept, running: i64, now: chrono::DateTime<chrono::Utc>) -> LimitView {
     let bucket = kept.limit.bucket;
     LimitView {
+        max_running: what_was_set(&kept).max_running,
         key: kept.key,
-        max_running: kept.limit.max_running.and_then(|most| i32::try_from(most).ok()),
         running,
         rate: bucket.map(|bucket| bucket.rate),
         tokens_left: bucket.map(|bucket| bucket.level(now) / TOKEN),
@@ -76,9 +88,10 @@ pub async fn get(ctx: &Ctx, tenant: TenantId, key: &str) -> Result<LimitView> {
 #[tracing::instrument(skip_all)]
 pub async fn remove(ctx: &Ctx, tenant: TenantId, key: &str) -> Result<()> {
     let mut tx = ctx.begin("limits.remove").await?;
-    if !store::delete(&mut tx, tenant, key).await? {
-        return Err(MISSING);
-    }
+    let kept = store::lock(&mut tx, tenant, key).await?.ok_or(MISSING)?;
+    store::delete(&mut tx, tenant, key).await?;
+    let change = Change::removed(&what_was_set(&kept))?;
+    audit::write(ctx, &mut tx, "limit.removed", &Entity::new(tenant, "limit", key), &change).await?;
     tx.nudge(Scheduler::NUDGE);
     tx.commit(()).await
 }

@@ -6,6 +6,7 @@ pub(crate) mod store;
 
 use std::collections::BTreeMap;
 
+use kernel::audit::{self, Change, Entity};
 use kernel::{Ctx, Error, Result};
 use wire::admission::{ProjectView, ProjectWeight, check_name};
 use wire::id::TenantId;
@@ -22,7 +23,11 @@ pub async fn weigh(ctx: &Ctx, tenant: TenantId, name: &str, new: ProjectWeight) 
         return Err(Error::invalid("weight", format!("must be from 1 to {WEIGHT_MAX}")));
     }
     let mut tx = ctx.begin("projects.weigh").await?;
+    let weights = store::weights(&mut tx, tenant).await?;
+    let weight = weights.into_iter().find(|(known, _)| known == name).map_or(1, |(_, weight)| weight);
     store::weigh(&mut tx, tenant, name, new.weight).await?;
+    let change = Change::between(&ProjectWeight { weight }, &new)?;
+    audit::write(ctx, &mut tx, "project.weighed", &Entity::new(tenant, "project", name), &change).await?;
     tx.nudge(Scheduler::NUDGE);
     tx.commit(()).await?;
     let projects = list(ctx, tenant).await?;

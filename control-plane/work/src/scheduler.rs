@@ -195,7 +195,7 @@ async fn waiting(
         0 => Vec::new(),
         _ => plan::blocked(&dependencies::in_the_way(tx, task).await?),
     };
-    if task.spec.is_none() {
+    if task.waits_for == 0 && task.spec.is_none() {
         reasons.push(nothing_to_run());
     }
     let obstacles = admission::obstacles(tx, &rules, task, estimate(work, task), now).await?;
@@ -204,7 +204,7 @@ async fn waiting(
         let (snapshot, _) = look(tx, work, pool, rules, now).await?;
         let plan = plan::plan(&snapshot, now);
         let ahead = tasks::store::ahead_of(tx, task, plan::AHEAD_MAX).await?;
-        reasons.extend(closed(&plan, task).into_iter().cloned().map(Reason::from));
+        reasons.extend(closed(&plan, task).iter().cloned().map(Reason::from));
         reasons.extend(plan::reasons(&plan.outlook, ahead));
     }
     Ok(reasons)
@@ -249,16 +249,15 @@ pub async fn tell_waiting(
     for task in tasks {
         let own = admission::policy::own_obstacles(&task, holds.get(&task.id).map_or(&[], Vec::as_slice), now);
         let of_lane = || rules.obstacles(&Lane::of_task(&task), estimate(work, &task), now).into_iter().next();
-        let first = if task.waits_for > 0 {
-            Some(plan::needs_more(task.waits_for))
-        } else if task.spec.is_none() {
-            Some(nothing_to_run())
-        } else {
-            own.into_iter().next().or_else(of_lane).map(Reason::from)
+        let first = match task.waits_for {
+            0 => own.into_iter().next().or_else(of_lane).map(Reason::from),
+            more => Some(plan::needs_more(more)),
         };
         match first {
             Some(reason) => drop(lines.insert(task.id, plan::in_a_line(&reason))),
-            None => free.push(task),
+            None if task.spec.is_some() => free.push(task),
+            // A note waits for nothing but people.
+            None => (),
         }
     }
     if !free.is_empty() {

@@ -6,6 +6,7 @@
 pub(crate) mod plan;
 pub(crate) mod store;
 
+use kernel::audit::{self, Change, Entity};
 use kernel::idempotency::{self, Attempt};
 use kernel::outbox::{self, About};
 use kernel::{Ctx, Error, Result, Tx};
@@ -16,13 +17,23 @@ use wire::id::{ScheduleId, TaskId, TenantId};
 use wire::schedule::{CatchUp, NewSchedule, Overlap, ScheduleChange, ScheduleView};
 use wire::task::NewTask;
 
-use crate::tasks;
+use crate::tasks::{self, Turn};
 use crate::{Scheduler, Settings};
 use plan::{Due, Timetable};
 
 /// The most schedules of one tenant.
 const SCHEDULES_MAX: i64 = 10_000;
 const MISSING: Error = Error::NotFound { what: "schedule" };
+
+fn entity(tenant: TenantId, id: ScheduleId) -> Entity {
+    Entity::new(tenant, "schedule", id)
+}
+
+/// As the audit keeps it, without the values of variables.
+fn audited(view: &ScheduleView) -> ScheduleView {
+    let spec = view.task.spec.as_ref().map(tasks::without_values);
+    ScheduleView { task: NewTask { spec, ..view.task.clone() }, ..view.clone() }
+}
 
 fn timetable(cron: &str, zone: &str) -> Result<Timetable> {
     Timetable::read(cron, zone).map_err(|unreadable| Error::invalid(unreadable.field, unreadable.message))
@@ -73,6 +84,7 @@ pub async fn create(
         updated_at: now,
     };
     store::insert(&mut tx, tenant, &view).await?;
+    audit::write(ctx, &mut tx, "schedule.made", &entity(tenant, view.id), &Change::created(&audited(&view))?).await?;
     idempotency::remember_if(&mut tx, tenant, attempt, &view, now).await?;
     tx.commit(view).await
 }
@@ -103,6 +115,7 @@ pub async fn update(
     let now = ctx.now();
     let mut tx = ctx.begin("schedules.update").await?;
     let mut view = store::lock(&mut tx, tenant, id).await?.ok_or(MISSING)?;
+    let before = view.clone();
     let is_retimed = change.cron.is_some() || change.time_zone.is_some() || change.paused.is_some();
     view.name = change.name.unwrap_or(view.name);
     view.cron = change.cron.unwrap_or(view.cron);
@@ -120,6 +133,8 @@ pub async fn update(
         view.next_at = next_at.filter(|_| !view.paused);
     }
     store::save(&mut tx, tenant, &view).await?;
+    let change = Change::between(&audited(&before), &ScheduleView { updated_at: before.updated_at, ..audited(&view) })?;
+    audit::write(ctx, &mut tx, "schedule.changed", &entity(tenant, id), &change).await?;
     tx.commit(view).await
 }
 
@@ -127,9 +142,9 @@ pub async fn update(
 #[tracing::instrument(skip_all, fields(schedule.id = %id))]
 pub async fn delete(ctx: &Ctx, tenant: TenantId, id: ScheduleId) -> Result<()> {
     let mut tx = ctx.begin("schedules.delete").await?;
-    if !store::delete(&mut tx, tenant, id).await? {
-        return Err(MISSING);
-    }
+    let before = store::lock(&mut tx, tenant, id).await?.ok_or(MISSING)?;
+    store::delete(&mut tx, tenant, id).await?;
+    audit::write(ctx, &mut tx, "schedule.removed", &entity(tenant, id), &Change::removed(&audited(&before))?).await?;
     tx.commit(()).await
 }
 
@@ -166,7 +181,8 @@ async fn fire_one(ctx: &Ctx, settings: &Settings, tenant: TenantId, id: Schedule
     match skipped {
         Some(reason) => {
             let payload = SkippedPayload { schedule_id: id, occurrence_at: due.at, reason: reason.into() };
-            outbox::push(ctx, &mut tx, kind::SCHEDULE_SKIPPED, About::default(), &payload).await?;
+            let about = About { tenant: Some(tenant), ..About::default() };
+            outbox::push(ctx, &mut tx, kind::SCHEDULE_SKIPPED, about, &payload).await?;
         }
         None => schedule.last_task_id = Some(submit(ctx, &mut tx, tenant, &schedule, due).await?),
     }
@@ -209,7 +225,9 @@ async fn submit(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, schedule: &ScheduleVie
     tasks::store::insert(tx, tenant, id, &new, 0, now).await?;
     tasks::store::set_occurrence(tx, id, schedule.id, due.at).await?;
     let payload = json!({ "title": new.title, "schedule_id": schedule.id, "occurrence_at": due.at });
-    outbox::push(ctx, tx, kind::TASK_SUBMITTED, About::task(id), &payload).await?;
+    let task = tasks::load(tx, tenant, id).await?;
+    let about = About::task(tenant, id);
+    tasks::tell(ctx, tx, kind::TASK_SUBMITTED, about, Turn::Created(&task), &payload).await?;
     metrics::counter!("tasks_submitted_total").increment(1);
     tx.nudge(Scheduler::NUDGE);
     Ok(id)

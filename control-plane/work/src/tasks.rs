@@ -3,13 +3,15 @@
 pub mod batch;
 mod state;
 pub(crate) mod store;
+mod tell;
 
 use std::collections::HashMap;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use kernel::idempotency::{self, Attempt};
-use kernel::outbox::{self, About};
+use kernel::outbox::About;
 use kernel::{Ctx, Error, Result, Tx};
+use serde::Serialize;
 use serde_json::json;
 use wire::budget::{TaskBudget, TaskBudgetView};
 use wire::event::kind;
@@ -24,6 +26,7 @@ use crate::executions::{self, Ending, Execution};
 use crate::{Scheduler, Settings, admission, budgets, dependencies, metadata};
 use state::step;
 pub(crate) use state::{Event, end_of};
+pub(crate) use tell::{Turn, tell, without_values};
 
 /// The most tasks that one list gives.
 const LIST_MAX: i64 = 1_000;
@@ -88,7 +91,7 @@ pub struct Task {
 }
 
 /// What a task may use in its whole life.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Lifetime {
     /// Millionths of a dollar.
     pub micros: Option<i64>,
@@ -135,7 +138,7 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
-    fn new(mut self) -> Self {
+    fn in_order(mut self) -> Self {
         self.keys.sort_unstable();
         // As precise as Postgres keeps it.
         self.not_before = self.not_before.map(|time| time.trunc_subsecs(6));
@@ -155,7 +158,7 @@ impl Terms {
                 .as_ref()
                 .map_or(task.budget, |budget| budget.as_ref().map(Lifetime::from).unwrap_or_default()),
         };
-        terms.new()
+        terms.in_order()
     }
 }
 
@@ -168,7 +171,7 @@ impl From<&NewTask> for Terms {
             deadline: new.deadline,
             budget: new.budget.as_ref().map(Lifetime::from).unwrap_or_default(),
         };
-        terms.new()
+        terms.in_order()
     }
 }
 
@@ -257,7 +260,8 @@ pub async fn submit(
     refuse_past(new.deadline, now)?;
     store::insert(&mut tx, tenant, id, &new, 0, now).await?;
     let task = load(&mut tx, tenant, id).await?;
-    outbox::push(ctx, &mut tx, kind::TASK_SUBMITTED, About::task(id), &json!({ "title": task.title })).await?;
+    let payload = json!({ "title": task.title });
+    tell(ctx, &mut tx, kind::TASK_SUBMITTED, About::task(tenant, id), Turn::Created(&task), &payload).await?;
     let view = task.into_view(None);
     if let Some(attempt) = attempt {
         idempotency::remember(&mut tx, tenant, attempt, &view, now).await?;
@@ -343,22 +347,14 @@ pub async fn update(
         }
         _ => change.clone(),
     };
-    store::update(&mut tx, id, &rest, ctx.now()).await?;
-    if change.concerns_admission() {
-        set_terms(&mut tx, &task, &change, ctx.now()).await?;
-    }
-    if change.concerns_admission() || rest.status == Some(TaskStatus::Ready) {
-        admission::park(&mut tx, tenant, id, ctx.now()).await?;
-    }
-    if rest.status.is_some_and(TaskStatus::is_final) {
-        budgets::release(&mut tx, &task).await?;
-    }
-    if rest.status == Some(TaskStatus::Completed) {
-        dependencies::satisfied(&mut tx, &task).await?;
-    }
-    outbox::push(ctx, &mut tx, kind::TASK_UPDATED, About::task(id), &change).await?;
+    let task = if rest == change {
+        change_fields(ctx, &mut tx, &task, &rest).await?
+    } else {
+        let ended = load(&mut tx, tenant, id).await?;
+        // Where the attempt's end was all there was to it, that was told.
+        if rest == TaskChange::default() { ended } else { change_fields(ctx, &mut tx, &ended, &rest).await? }
+    };
     tx.nudge(Scheduler::NUDGE);
-    let task = load(&mut tx, tenant, id).await?;
     let view = view(&mut tx, task).await?;
     tx.commit(view).await
 }
@@ -374,6 +370,33 @@ async fn set_terms(tx: &mut Tx, task: &Task, change: &TaskChange, now: DateTime<
     }
     let is_new = terms.deadline != task.deadline;
     store::set_terms(tx, task, &terms, task.overdue_at.filter(|_| !is_new)).await
+}
+
+/// Changes what the change names, of a task that is locked, and tells of it.
+async fn change_fields(ctx: &Ctx, tx: &mut Tx, task: &Task, change: &TaskChange) -> Result<Task> {
+    let now = ctx.now();
+    store::update(tx, task.id, change, now).await?;
+    if change.concerns_admission() {
+        set_terms(tx, task, change, now).await?;
+    }
+    if change.concerns_admission() || change.status == Some(TaskStatus::Ready) {
+        admission::park(tx, task.tenant, task.id, now).await?;
+    }
+    if change.status == Some(TaskStatus::Completed) {
+        dependencies::satisfied(tx, task).await?;
+    }
+    if change.status.is_some_and(TaskStatus::is_final) {
+        budgets::release(tx, task).await?;
+    }
+    let kind = match change.status {
+        Some(TaskStatus::Completed) => kind::TASK_COMPLETED,
+        Some(TaskStatus::Failed) => kind::TASK_FAILED,
+        _ => kind::TASK_UPDATED,
+    };
+    let after = load(tx, task.tenant, task.id).await?;
+    tell(ctx, tx, kind, About::task(task.tenant, task.id), Turn::Changed(task, &after), change).await?;
+    tx.nudge(CHANGED_NUDGE);
+    Ok(after)
 }
 
 /// How an attempt ended whose task was set so.
@@ -432,10 +455,10 @@ pub async fn assign(ctx: &Ctx, tenant: TenantId, id: TaskId, to: Assignment) -> 
     refuse_blocked(&task)?;
     executions::load_worker_by_hand(&mut tx, to.worker_id).await?;
     admission::check(&mut tx, &task, ctx.now()).await?;
-    apply(ctx, &mut tx, &task, Event::Assign).await?;
+    let after = apply(ctx, &mut tx, &task, Event::Assign).await?;
     metadata::write(ctx, &mut tx, tenant, id, ASSIGNED_WORKER_KEY, &to.worker_id.to_string()).await?;
     let change = TaskChange { status: Some(TaskStatus::Assigned), ..TaskChange::default() };
-    outbox::push(ctx, &mut tx, kind::TASK_UPDATED, About::task(id), &change).await?;
+    tell(ctx, &mut tx, kind::TASK_UPDATED, About::task(tenant, id), Turn::Changed(&task, &after), &change).await?;
     let task = load(&mut tx, tenant, id).await?;
     let view = view(&mut tx, task).await?;
     tx.commit(view).await
@@ -471,7 +494,8 @@ pub async fn delete(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<()> {
     executions::store::delete_of_task(&mut tx, tenant, id).await?;
     metadata::store::delete_of_task(&mut tx, tenant, id).await?;
     store::delete(&mut tx, tenant, id).await?;
-    outbox::push(ctx, &mut tx, kind::TASK_DELETED, About::task(id), &json!({ "title": task.title })).await?;
+    let payload = json!({ "title": task.title });
+    tell(ctx, &mut tx, kind::TASK_DELETED, About::task(tenant, id), Turn::Deleted(&task), &payload).await?;
     tx.nudge(Scheduler::NUDGE);
     tx.nudge(CHANGED_NUDGE);
     tx.commit(()).await
@@ -491,7 +515,11 @@ pub async fn cancel(ctx: &Ctx, settings: &Settings, tenant: TenantId, id: TaskId
         TaskStatus::InProgress
             if executions::open_of(&mut tx, &task).await?.is_some_and(|e| e.lease_until.is_some()) =>
         {
-            store::request_cancel(&mut tx, id, ctx.now()).await?;
+            if task.cancel_requested_at.is_none() {
+                store::request_cancel(&mut tx, id, ctx.now()).await?;
+                let after = Task { cancel_requested_at: Some(ctx.now()), ..task.clone() };
+                tell::note(ctx, &mut tx, "task.cancel_requested", Turn::Changed(&task, &after)).await?;
+            }
             tx.nudge(pool::WORKERS_NUDGE);
         }
         TaskStatus::Assigned | TaskStatus::InProgress => {
@@ -512,8 +540,9 @@ pub async fn cancel(ctx: &Ctx, settings: &Settings, tenant: TenantId, id: TaskId
 }
 
 async fn set_cancelled(ctx: &Ctx, tx: &mut Tx, task: &Task) -> Result<()> {
-    apply(ctx, tx, task, Event::Cancel).await?;
-    outbox::push(ctx, tx, kind::TASK_CANCELLED, About::task(task.id), &json!({})).await
+    let after = apply(ctx, tx, task, Event::Cancel).await?;
+    let about = About::task(task.tenant, task.id);
+    tell(ctx, tx, kind::TASK_CANCELLED, about, Turn::Changed(task, &after), &json!({})).await
 }
 
 /// A task whose deadline has passed would fail again at once.
@@ -535,19 +564,20 @@ pub async fn retry(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<TaskView> 
         return Err(Error::conflict("task_not_failed", message));
     }
     refuse_late(&task, ctx.now())?;
-    apply(ctx, &mut tx, &task, Event::Retry).await?;
+    let after = Task { losses: 0, ..apply(ctx, &mut tx, &task, Event::Retry).await? };
     store::count_retry(&mut tx, id).await?;
     admission::park(&mut tx, tenant, id, ctx.now()).await?;
     metadata::clear(ctx, &mut tx, tenant, id, ASSIGNED_WORKER_KEY).await?;
     let payload = json!({ "reason": "retry" });
-    outbox::push(ctx, &mut tx, kind::TASK_REQUEUED, About::task(id), &payload).await?;
+    tell(ctx, &mut tx, kind::TASK_REQUEUED, About::task(tenant, id), Turn::Changed(&task, &after), &payload).await?;
     let task = load(&mut tx, tenant, id).await?;
     let view = view(&mut tx, task).await?;
     tx.commit(view).await
 }
 
-/// Moves a task on as its state machine says, guarded by the state that was looked at.
-pub(crate) async fn apply(ctx: &Ctx, tx: &mut Tx, task: &Task, event: Event) -> Result<TaskStatus> {
+/// Moves a task on as its state machine says, guarded by the state that was looked at; gives the task as it
+/// is then, of which the caller tells.
+pub(crate) async fn apply(ctx: &Ctx, tx: &mut Tx, task: &Task, event: Event) -> Result<Task> {
     let to = step(task.status, event)
         .map_err(|illegal| Error::conflict("illegal_transition", format!("{illegal} ({:?})", illegal.event)))?;
     if !store::set_status(tx, task.id, task.status, to, ctx.now()).await? {
@@ -561,7 +591,8 @@ pub(crate) async fn apply(ctx: &Ctx, tx: &mut Tx, task: &Task, event: Event) -> 
     }
     tx.nudge(Scheduler::NUDGE);
     tx.nudge(CHANGED_NUDGE);
-    Ok(to)
+    let cancel_requested_at = task.cancel_requested_at.filter(|_| to == TaskStatus::InProgress);
+    Ok(Task { status: to, updated_at: ctx.now(), cancel_requested_at, ..task.clone() })
 }
 
 /// Nudged when a task may have changed its status, for whoever follows one.

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kernel::outbox::{self, About};
+use kernel::outbox::About;
 use kernel::{Ctx, Reconciler, Result};
 use serde_json::json;
 use wire::event::kind;
 use wire::id::TaskId;
 use wire::task::TaskStatus;
 
-use crate::tasks::{self, Event};
+use crate::tasks::{self, Event, Task, Turn};
 use crate::{Settings, holds, schedules};
 
 /// Tasks whose deadline has passed that are looked at in one step.
@@ -61,13 +61,13 @@ async fn pass_deadline(ctx: &Ctx, id: TaskId) -> Result<bool> {
         return Ok(false);
     }
     let payload = json!({ "reason": "deadline", "deadline": task.deadline });
-    let kind = if task.status == TaskStatus::Ready {
-        tasks::apply(ctx, &mut tx, &task, Event::Expire).await?;
-        kind::TASK_FAILED
+    let (kind, after) = if task.status == TaskStatus::Ready {
+        (kind::TASK_FAILED, tasks::apply(ctx, &mut tx, &task, Event::Expire).await?)
     } else {
-        kind::TASK_OVERDUE
+        (kind::TASK_OVERDUE, task.clone())
     };
-    outbox::push(ctx, &mut tx, kind, About::task(id), &payload).await?;
+    let after = Task { overdue_at: Some(ctx.now()), ..after };
+    tasks::tell(ctx, &mut tx, kind, About::task(task.tenant, id), Turn::Changed(&task, &after), &payload).await?;
     tx.commit(true).await
 }
 

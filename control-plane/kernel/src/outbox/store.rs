@@ -3,14 +3,15 @@
 use chrono::{DateTime, Utc};
 use sqlx::types::{Json, Uuid};
 use wire::event::{Event, SCHEMA_VERSION};
-use wire::id::{EventId, ExecutionId, TaskId};
+use wire::id::{EventId, ExecutionId, TaskId, TenantId};
 
 use super::{About, PRODUCER};
 use crate::{Error, Result, Tx, execute, fetch_all, fetch_one};
 
 crate::sql! {
-    PUSH: "INSERT INTO outbox (id, event_type, task_id, execution_id, payload, created_at, retry_count, dedup_key) \
-           VALUES ($1, $2, $3, $4, $5, $6, 0, $7) ON CONFLICT (dedup_key) DO NOTHING";
+    PUSH: "INSERT INTO outbox (id, event_type, task_id, execution_id, payload, created_at, retry_count, dedup_key, \
+                               tenant_id, snapshot) \
+           VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9) ON CONFLICT (dedup_key) DO NOTHING";
     PENDING: "SELECT id, event_type, task_id, execution_id, payload, created_at FROM outbox \
               WHERE processed_at IS NULL AND refused_at IS NULL ORDER BY seq LIMIT $1";
     PROCESSED: "UPDATE outbox SET processed_at = $2 WHERE id = $1 AND processed_at IS NULL";
@@ -31,7 +32,8 @@ pub(super) async fn push(
     dedup_key: &str,
 ) -> Result<()> {
     let (task, execution) = (about.task.map(TaskId::uuid), about.execution.map(ExecutionId::uuid));
-    execute!(tx, PUSH, id.uuid(), kind, task, execution, Json(payload), now, dedup_key)?;
+    let (tenant, snapshot) = (about.tenant.map(TenantId::uuid), about.snapshot.map(Json));
+    execute!(tx, PUSH, id.uuid(), kind, task, execution, Json(payload), now, dedup_key, tenant, snapshot)?;
     Ok(())
 }
 

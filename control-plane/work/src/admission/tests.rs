@@ -77,13 +77,13 @@ kernel::on_both! { migrations();
         let tenant = tenant(&ctx).await;
         let worker = idle(&ctx, tenant).await;
         let task = submit(&ctx, tenant, run("t")).await.id;
-        let until = ctx.now() + chrono::TimeDelta::seconds(90);
+        let until = ctx.now() + chrono::TimeDelta::seconds(30);
         let hold = NewHold { task_id: Some(task), reason: "quota".into(), expires_at: Some(until), ..NewHold::default() };
         holds::set(&ctx, tenant, "me", hold, None).await.expect("holds");
         schedule(&ctx).await;
         assert_eq!(reasons(&ctx, tenant, task).await, [(ReasonCode::Held, Some(until))]);
         assert_eq!(code(by_hand(&ctx, tenant, task).await), "held");
-        ctx.clock.advance(Duration::from_secs(90));
+        ctx.clock.advance(Duration::from_secs(30));
         schedule(&ctx).await;
         assert_eq!(finish_leased(&ctx, worker).await, task);
     }
@@ -104,12 +104,12 @@ kernel::on_both! { migrations();
     async fn a_task_waits_for_its_time(ctx) {
         let tenant = tenant(&ctx).await;
         let worker = idle(&ctx, tenant).await;
-        let not_before = ctx.now() + chrono::TimeDelta::seconds(60);
+        let not_before = ctx.now() + chrono::TimeDelta::seconds(30);
         let task = submit(&ctx, tenant, NewTask { not_before: Some(not_before), ..run("t") }).await.id;
         schedule(&ctx).await;
         assert_eq!(reasons(&ctx, tenant, task).await, [(ReasonCode::NotBefore, Some(not_before))]);
         assert_eq!(code(by_hand(&ctx, tenant, task).await), "not_before");
-        ctx.clock.advance(Duration::from_secs(60));
+        ctx.clock.advance(Duration::from_secs(30));
         schedule(&ctx).await;
         assert_eq!(finish_leased(&ctx, worker).await, task);
     }
@@ -195,7 +195,8 @@ kernel::on_both! { migrations();
         tell_waiting(&ctx, &work, &pool, tenant, &mut views).await.expect("tells");
         let first = |view: &wire::task::TaskView| view.waiting.as_deref().and_then(|line| line.split(':').next().map(str::to_owned));
         let codes: Vec<_> = views.iter().filter_map(first).collect();
-        assert_eq!(codes, ["held", "not_before", "machine_coming", "nothing_to_run"]);
+        assert_eq!(codes, ["held", "not_before", "machine_coming"]);
+        assert_eq!(views[3].waiting, None, "a note waits for nothing but people");
         assert_eq!(views[0].waiting.as_deref(), Some("held: ada holds the project web: r"));
         assert!(views[1].waiting.as_deref().is_some_and(|line| line.contains("(until ")), "{:?}", views[1].waiting);
     }

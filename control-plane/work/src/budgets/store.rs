@@ -149,10 +149,10 @@ pub(super) async fn save(tx: &mut Tx, kept: &Kept) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn delete(tx: &mut Tx, tenant: TenantId, id: BudgetId) -> Result<bool> {
-    let is_gone = execute!(tx, DELETE, tenant.uuid(), id.uuid())? == 1;
+pub(super) async fn delete(tx: &mut Tx, tenant: TenantId, id: BudgetId) -> Result<()> {
+    execute!(tx, DELETE, tenant.uuid(), id.uuid())?;
     execute!(tx, DELETE_RESERVATIONS, tenant.uuid(), id.uuid())?;
-    Ok(is_gone)
+    Ok(())
 }
 
 pub(super) async fn insert_reservation(tx: &mut Tx, task: &Task, id: BudgetId, micros: i64) -> Result<()> {

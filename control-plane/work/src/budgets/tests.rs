@@ -205,7 +205,7 @@ kernel::on_both! { migrations();
         let tenant = tenant(&ctx).await;
         let budget = create(&ctx, tenant, new(Some("web"), "1", None), None).await.expect("made");
         assert_eq!(code(create(&ctx, tenant, new(Some("web"), "2", None), None).await), "budget_exists");
-        assert_eq!(list(&ctx, tenant).await.expect("lists"), [budget.clone()]);
+        assert_eq!(list(&ctx, tenant).await.expect("lists"), std::slice::from_ref(&budget));
         let stranger = ctx.id(TenantId::mint);
         assert_eq!(code(get(&ctx, stranger, budget.id).await), "not_found");
         assert_eq!(code(update(&ctx, stranger, budget.id, BudgetChange::default()).await), "not_found");

@@ -105,7 +105,7 @@ pub(super) async fn count(tx: &mut Tx, tenant: TenantId) -> Result<i64> {
     Ok(count)
 }
 
-/// Whether it was there.
-pub(super) async fn delete(tx: &mut Tx, tenant: TenantId, key: &str) -> Result<bool> {
-    Ok(execute!(tx, DELETE, tenant.uuid(), key)? == 1)
+pub(super) async fn delete(tx: &mut Tx, tenant: TenantId, key: &str) -> Result<()> {
+    execute!(tx, DELETE, tenant.uuid(), key)?;
+    Ok(())
 }

@@ -122,9 +122,9 @@ pub(super) async fn save(tx: &mut Tx, tenant: TenantId, view: &ScheduleView) -> 
     Ok(())
 }
 
-/// Whether it was there.
-pub(super) async fn delete(tx: &mut Tx, tenant: TenantId, id: ScheduleId) -> Result<bool> {
-    Ok(execute!(tx, DELETE, tenant.uuid(), id.uuid())? == 1)
+pub(super) async fn delete(tx: &mut Tx, tenant: TenantId, id: ScheduleId) -> Result<()> {
+    execute!(tx, DELETE, tenant.uuid(), id.uuid())?;
+    Ok(())
 }
 
 /// Every tenant's schedules that are due.

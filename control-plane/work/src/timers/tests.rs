@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use kernel::outbox;
 use wire::id::TenantId;
 use wire::task::{NewTask, TaskChange, TaskView};
 
