@@ -82,6 +82,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Events(_)
         | Command::Audit(_)
         | Command::Doctor
+        | Command::MockAgent { .. }
         | Command::Completions { .. } => "error",
     }
 }
@@ -90,6 +91,7 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
     match command {
         Command::Run(arguments) => return run::run(invocation, arguments).await,
         Command::Doctor => return doctor::run(invocation).await,
+        Command::MockAgent { arguments } => return Ok(runner::run_mock_agent(arguments).await),
         Command::Tasks(command) => tasks::run(invocation, command).await?,
         Command::Hold(arguments) => admission::hold(invocation, arguments).await?,
         Command::Unhold { ids } => admission::unhold(invocation, ids).await?,

@@ -4,6 +4,7 @@ mod admission;
 mod audit;
 mod dependencies;
 mod metadata;
+mod outcomes;
 
 use std::time::Duration;
 
@@ -193,6 +194,10 @@ impl Control {
         self.request(Method::PATCH, path)
     }
 
+    fn put(&self, path: &str) -> RequestBuilder {
+        self.request(Method::PUT, path)
+    }
+
     fn post(&self, path: &str) -> RequestBuilder {
         self.request(Method::POST, path)
     }
@@ -204,4 +209,13 @@ impl Control {
             None => request,
         }
     }
+}
+
+/// A word of people's own as a part of a path, where it may hold what has a meaning there.
+fn path_part(word: &str) -> String {
+    let mut part = String::with_capacity(word.len());
+    for byte in word.bytes() {
+        if byte.is_ascii_alphanumeric() { part.push(byte.into()) } else { part.push_str(&format!("%{byte:02X}")) }
+    }
+    part
 }

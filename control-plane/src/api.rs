@@ -10,6 +10,7 @@ mod body;
 mod budgets;
 mod caller;
 mod dependencies;
+mod edge;
 mod events;
 mod executions;
 mod health;
@@ -18,6 +19,7 @@ mod limits;
 mod logs;
 mod machines;
 mod metadata;
+mod outcomes;
 mod problem;
 mod projects;
 mod record;
@@ -29,6 +31,7 @@ mod workers;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, Method, Request};
+use axum::middleware::from_fn_with_state;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
@@ -58,6 +61,8 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(dependencies::blocks))
         .routes(routes!(dependencies::blocking_impact))
         .routes(routes!(dependencies::graph))
+        .routes(routes!(outcomes::list))
+        .routes(routes!(outcomes::set, outcomes::withdraw))
         .routes(routes!(metadata::get, metadata::set))
         .routes(routes!(metadata::of_tasks))
         .routes(routes!(metadata::tag))
@@ -111,6 +116,7 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(wire::limit::BODY_BYTES))
+        .layer(from_fn_with_state(app.clone(), edge::edge))
         .layer(cors())
         .layer(CatchPanicLayer::custom(problem::from_panic))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))

@@ -7,6 +7,7 @@
 //! new server and the reverse.
 
 pub mod admission;
+pub mod agent;
 pub mod audit;
 pub mod batch;
 pub mod budget;
@@ -19,6 +20,7 @@ pub mod limit;
 pub mod machine;
 pub mod metadata;
 pub mod money;
+pub mod outcome;
 pub mod problem;
 pub mod schedule;
 pub mod signature;

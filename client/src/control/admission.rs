@@ -1,12 +1,11 @@
 //! What keeps work from starting: holds, limits, budgets; and schedules, which start it.
 
-use reqwest::{Method, RequestBuilder};
 use wire::admission::{HoldView, LimitView, NewHold, NewLimit, ProjectView, ProjectWeight};
 use wire::budget::{BudgetChange, BudgetView, NewBudget};
 use wire::id::{BudgetId, HoldId, ScheduleId};
 use wire::schedule::{NewSchedule, ScheduleChange, ScheduleView};
 
-use super::Control;
+use super::{Control, path_part};
 use crate::Error;
 
 impl Control {
@@ -32,17 +31,17 @@ impl Control {
 
     /// What one key allows and how it stands.
     pub async fn limit(&self, key: &str) -> Result<LimitView, Error> {
-        self.service.json(self.get(&format!("/v1/limits/{}", segment(key)))).await
+        self.service.json(self.get(&format!("/v1/limits/{}", path_part(key)))).await
     }
 
     /// Says what a key allows.
     pub async fn set_limit(&self, key: &str, new: &NewLimit) -> Result<LimitView, Error> {
-        self.service.json(self.put(&format!("/v1/limits/{}", segment(key))).json(new)).await
+        self.service.json(self.put(&format!("/v1/limits/{}", path_part(key))).json(new)).await
     }
 
     /// Removes a limit.
     pub async fn remove_limit(&self, key: &str) -> Result<(), Error> {
-        self.service.send(self.delete_request(&format!("/v1/limits/{}", segment(key)))).await.map(drop)
+        self.service.send(self.delete_request(&format!("/v1/limits/{}", path_part(key)))).await.map(drop)
     }
 
     /// Every project and its share.
@@ -52,7 +51,7 @@ impl Control {
 
     /// Says which share a project gets.
     pub async fn weigh_project(&self, name: &str, weight: i32) -> Result<ProjectView, Error> {
-        let path = format!("/v1/projects/{}", segment(name));
+        let path = format!("/v1/projects/{}", path_part(name));
         self.service.json(self.put(&path).json(&ProjectWeight { weight })).await
     }
 
@@ -105,17 +104,4 @@ impl Control {
     pub async fn delete_schedule(&self, id: ScheduleId) -> Result<(), Error> {
         self.service.send(self.delete_request(&format!("/v1/schedules/{id}"))).await.map(drop)
     }
-
-    fn put(&self, path: &str) -> RequestBuilder {
-        self.request(Method::PUT, path)
-    }
-}
-
-/// A word of people's own as a part of a path: it may hold what has a meaning there.
-pub(super) fn segment(word: &str) -> String {
-    let part = |byte: u8| match byte {
-        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-        byte => format!("%{byte:02X}"),
-    };
-    word.bytes().map(part).collect()
 }

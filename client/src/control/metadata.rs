@@ -6,8 +6,7 @@ use wire::id::TaskId;
 use wire::metadata::{CustomField, MetadataAnswer, MetadataView, NewMetadata, Tags};
 use wire::task::TaskView;
 
-use super::Control;
-use super::admission::segment;
+use super::{Control, path_part};
 use crate::Error;
 
 impl Control {
@@ -42,7 +41,6 @@ impl Control {
 
     /// Tasks that carry the tag.
     pub async fn tagged(&self, tag: &str) -> Result<Vec<TaskView>, Error> {
-        let path = format!("/v1/tasks/by-tag/{}", segment(tag));
-        self.service.json(self.get(&path)).await
+        self.service.json(self.get(&format!("/v1/tasks/by-tag/{}", path_part(tag)))).await
     }
 }

@@ -11,22 +11,27 @@ mod ctx;
 mod db;
 mod error;
 pub mod idempotency;
+mod journal;
 mod migrate;
 mod nudges;
 pub mod outbox;
 mod reconcile;
+mod request;
 mod sql;
+mod sqlite;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tx;
 
 pub use actor::Actor;
 pub use ctx::Ctx;
-pub use db::{Address, Db};
+pub use db::{Address, Db, POOL, Pool};
 pub use error::{Error, Result};
+pub use journal::Journal;
 pub use migrate::{Migration, NewerDatabase, migrate, revert};
 pub use nudges::Nudges;
 pub use reconcile::{Gap, Reconciler, drive};
+pub use request::RequestScope;
 pub use sql::{Sql, id_list};
 pub use tx::{Inner, Tx};
 

@@ -1,11 +1,12 @@
-//! A transaction over either database. Committing fires the wake-up calls that
-//! were noted in it; dropping it rolls everything back.
+//! A transaction over either database. Committing answers once it is on disk and fires the
+//! wake-up calls that were noted in it; dropping it rolls everything back.
 
 use std::time::Instant;
 
-use sqlx::{Postgres, Sqlite, Transaction};
+use sqlx::{Postgres, Transaction};
 
-use crate::{Ctx, Db, Nudges, Result};
+use crate::sqlite::SqliteTransaction;
+use crate::{Ctx, Db, Journal, Nudges, RequestScope, Result};
 
 /// A named transaction.
 #[derive(Debug)]
@@ -15,39 +16,60 @@ pub struct Tx {
     began: Instant,
     nudges: Nudges,
     pending: Vec<&'static str>,
+    /// Waited for by a commit that writes to SQLite.
+    journal: Option<Journal>,
+    /// The request that a commit of this is noted in.
+    request: Option<RequestScope>,
 }
 
 /// The transaction of one of the databases; the macros of this package look inside.
 #[derive(Debug)]
 pub enum Inner {
     /// On the embedded file.
-    Sqlite(Transaction<'static, Sqlite>),
+    Sqlite(SqliteTransaction),
     /// On a server.
     Postgres(Transaction<'static, Postgres>),
 }
 
 impl Tx {
     pub(crate) async fn begin(ctx: &Ctx, name: &'static str) -> Result<Self> {
-        let inner = match &ctx.db {
-            // Plain BEGIN would fail with BUSY when two readers turn writers.
-            Db::Sqlite { writer, .. } => Inner::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
-            Db::Postgres(pool) => Inner::Postgres(pool.begin().await?),
+        let request = RequestScope::current();
+        let (inner, journal) = match &ctx.db {
+            Db::Sqlite { writer, journal, .. } => {
+                journal.check()?;
+                (Inner::Sqlite(writer.begin().await?), Some(journal.clone()))
+            }
+            Db::Postgres(pool) => (Inner::Postgres(pool.begin().await?), None),
         };
-        Ok(Self::new(inner, ctx, name))
+        if let Some(request) = &request {
+            request.sees();
+        }
+        let (began, nudges) = (Instant::now(), ctx.nudges.clone());
+        Ok(Self { inner, name, began, nudges, pending: Vec::new(), journal, request })
     }
 
+    /// Outside of a request what was read is on disk when this returns: something may be done on the strength
+    /// of it. A request waits for that once, before it is answered.
     pub(crate) async fn read(ctx: &Ctx, name: &'static str) -> Result<Self> {
+        let request = RequestScope::current();
         let inner = match &ctx.db {
-            Db::Sqlite { reader, .. } => Inner::Sqlite(reader.begin().await?),
+            Db::Sqlite { reader, journal, .. } => {
+                journal.check()?;
+                let transaction = SqliteTransaction::read(reader).await?;
+                if request.is_none() {
+                    journal.settle().await?;
+                }
+                Inner::Sqlite(transaction)
+            }
             Db::Postgres(pool) => {
                 Inner::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
             }
         };
-        Ok(Self::new(inner, ctx, name))
-    }
-
-    fn new(inner: Inner, ctx: &Ctx, name: &'static str) -> Self {
-        Self { inner, name, began: Instant::now(), nudges: ctx.nudges.clone(), pending: Vec::new() }
+        if let Some(request) = request {
+            request.sees();
+        }
+        let (began, nudges) = (Instant::now(), ctx.nudges.clone());
+        Ok(Self { inner, name, began, nudges, pending: Vec::new(), journal: None, request: None })
     }
 
     /// Waits until no other transaction holds the same lock, then holds it to the end. For decisions
@@ -71,11 +93,22 @@ impl Tx {
         }
     }
 
-    /// Makes everything true at once and gives the value back.
+    /// Makes everything true at once and, when it is on disk, gives the value back.
     pub async fn commit<T>(self, value: T) -> Result<T> {
+        if let Some(journal) = &self.journal {
+            journal.commit_begins();
+        }
         match self.inner {
             Inner::Sqlite(transaction) => transaction.commit().await?,
             Inner::Postgres(transaction) => transaction.commit().await?,
+        }
+        let ticket = self.journal.as_ref().map(Journal::commit_ends);
+        if let Some(request) = &self.request {
+            request.commits();
+        }
+        // The connection is another's already.
+        if let (Some(journal), Some(ticket)) = (&self.journal, ticket) {
+            journal.wait(ticket).await?;
         }
         metrics::histogram!("db_transaction_seconds", "tx" => self.name).record(self.began.elapsed().as_secs_f64());
         for name in self.pending {

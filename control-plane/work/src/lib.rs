@@ -15,6 +15,7 @@ pub mod leases;
 pub mod limits;
 mod lost;
 pub mod metadata;
+pub mod outcomes;
 pub mod projects;
 mod scheduler;
 pub mod schedules;
@@ -35,6 +36,7 @@ pub const MIGRATIONS: &[Migration] = &[
     kernel::migration!("20261121000400_work_dependencies"),
     kernel::migration!("20261121000500_work_search"),
     kernel::migration!("20261121000600_work_metadata"),
+    kernel::migration!("20261129003100_work_conditions"),
     kernel::migration!("20261129006100_work_admission"),
     kernel::migration!("20261129006200_work_schedules"),
 ];
@@ -42,21 +44,12 @@ pub const MIGRATIONS: &[Migration] = &[
 /// This slice's statements, for the test that prepares all of them.
 pub fn statements() -> Vec<(&'static str, Sql)> {
     let (tasks, executions) = (tasks::store::STATEMENTS, executions::store::STATEMENTS);
+    let dependencies = [dependencies::store::STATEMENTS, dependencies::places::store::STATEMENTS].concat();
+    let (metadata, outcomes) = (metadata::store::STATEMENTS, outcomes::store::STATEMENTS);
     let (holds, limits, budgets) = (holds::store::STATEMENTS, limits::store::STATEMENTS, budgets::store::STATEMENTS);
     let (projects, schedules) = (projects::store::STATEMENTS, schedules::store::STATEMENTS);
-    [
-        tasks,
-        dependencies::store::STATEMENTS,
-        executions,
-        metadata::store::STATEMENTS,
-        admission::store::STATEMENTS,
-        holds,
-        limits,
-        budgets,
-        projects,
-        schedules,
-    ]
-    .concat()
+    let set = [admission::store::STATEMENTS, holds, limits, budgets, projects, schedules].concat();
+    [tasks, &dependencies, executions, metadata, outcomes, &set].concat()
 }
 
 #[cfg(test)]

@@ -76,6 +76,12 @@ async fn prepare(app: &Router, method: &str, path: &str) -> Option<(String, Valu
             let dependency = added.body["id"].as_str().expect("an id").to_owned();
             (of(&task).replace("{dependency_id}", &dependency), json!({}))
         }
+        ("PUT", "/v1/tasks/{id}/outcomes/{name}") => (of(&task(app).await).replace("{name}", "merged"), json!({})),
+        ("DELETE", "/v1/tasks/{id}/outcomes/{name}") => {
+            let path = of(&task(app).await).replace("{name}", "merged");
+            ask(app, Method::PUT, &path, Some(KEY), Some("{}")).await;
+            (path, json!({}))
+        }
         ("POST", "/v1/tasks/{id}/metadata") => (of(&task(app).await), json!({ "key": "k", "value": "v" })),
         ("POST", "/v1/tasks/{id}/tags") => (of(&task(app).await), json!({ "tags": ["t"] })),
         ("POST", "/v1/tasks/{id}/executions") => {
