@@ -66,9 +66,11 @@ id_kinds! {
     "API key" ApiKeyId;
     "budget" BudgetId;
     "checkpoint" CheckpointId;
+    "delivery" DeliveryId;
     "dependency" DependencyId;
     "event" EventId;
     "execution" ExecutionId;
+    "failure strategy" FailureStrategyId;
     "hold" HoldId;
     "machine" MachineId;
     "metadata" MetadataId;
@@ -77,6 +79,8 @@ id_kinds! {
     "task" TaskId;
     "tenant" TenantId;
     "volume" VolumeId;
+    "webhook" WebhookId;
+    "webhook message" WebhookMessageId;
     "worker" WorkerId;
 }
 

@@ -8,9 +8,12 @@
 
 pub mod admission;
 pub mod agent;
+pub mod assignment;
 pub mod audit;
 pub mod batch;
 pub mod budget;
+pub mod bulk;
+pub mod cost;
 pub mod dependency;
 pub mod event;
 pub mod execution;
@@ -21,9 +24,12 @@ pub mod machine;
 pub mod metadata;
 pub mod money;
 pub mod outcome;
+pub mod prioritize;
 pub mod problem;
 pub mod schedule;
 pub mod signature;
+pub mod split;
 pub mod task;
+pub mod webhook;
 pub mod why;
 pub mod worker;

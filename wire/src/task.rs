@@ -508,6 +508,10 @@ pub struct TaskView {
     /// In lists, what a ready task waits for, in one line: the nearest obstacle of `why`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<String>,
+    /// Moves with every change of its title, description, status, priority or estimate, and when it is called off:
+    /// what `ETag` shows and `If-Match` is compared with. 0 from servers that did not count yet.
+    #[serde(default)]
+    pub version: i64,
     /// When it was submitted.
     pub created_at: DateTime<Utc>,
     /// When anything of it last changed.

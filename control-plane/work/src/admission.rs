@@ -71,18 +71,6 @@ impl Gate {
         Ok(Self { rules, now })
     }
 
-    /// The lanes of the tenant that have tasks without a spec and let none start now: whoever chooses such
-    /// tasks by SQL leaves these out, and those with a `parked_until`.
-    #[expect(dead_code, reason = "for claims, which choose their tasks by SQL")]
-    pub(crate) async fn closed_to_claims(&self, tx: &mut Tx, tenant: TenantId) -> Result<Vec<LaneId>> {
-        if self.rules.is_empty() {
-            return Ok(Vec::new());
-        }
-        let lanes = store::heads_of_notes(tx).await?.into_iter().map(|head| head.lane);
-        let is_closed = |lane: &Lane| lane.tenant == tenant && !self.rules.obstacles(lane, 0, self.now).is_empty();
-        Ok(lanes.filter(is_closed).map(|lane| lane.id).collect())
-    }
-
     /// Lets a task start that is locked and ready, and writes down what it takes: tokens, and money that is
     /// set aside. Or says what stands in the way, and changes nothing.
     pub(crate) async fn admit(
@@ -112,6 +100,19 @@ impl Gate {
         }
         Ok(Ok(()))
     }
+}
+
+/// The tenant's lanes that have tasks and let none start now: whoever chooses tasks by SQL leaves these out, and
+/// tasks with a `parked_until`, so that a thousand that are held keep nobody else.
+pub(crate) async fn closed(tx: &mut Tx, tenant: TenantId, now: DateTime<Utc>) -> Result<Vec<LaneId>> {
+    let rules = store::rules(tx, Some(tenant), store::Lock::No, now).await?;
+    if rules.is_empty() {
+        return Ok(Vec::new());
+    }
+    let heads = [store::heads(tx).await?, store::heads_of_notes(tx).await?].concat();
+    let lanes = heads.into_iter().map(|head| head.lane).filter(|lane| lane.tenant == tenant);
+    let closed = lanes.filter(|lane| !rules.obstacles(lane, 0, now).is_empty()).map(|lane| lane.id);
+    Ok(closed.collect())
 }
 
 /// Refuses to give a task to somebody by hand that the scheduler would not give to anybody; the task is

@@ -7,6 +7,7 @@
 //! that comes from the function that decided.
 
 mod admission;
+pub mod assignments;
 pub mod budgets;
 pub mod dependencies;
 pub mod executions;
@@ -16,10 +17,12 @@ pub mod limits;
 mod lost;
 pub mod metadata;
 pub mod outcomes;
+pub mod prioritize;
 pub mod projects;
 mod scheduler;
 pub mod schedules;
 mod settings;
+pub mod split;
 pub mod tasks;
 mod timers;
 
@@ -36,6 +39,7 @@ pub const MIGRATIONS: &[Migration] = &[
     kernel::migration!("20261121000400_work_dependencies"),
     kernel::migration!("20261121000500_work_search"),
     kernel::migration!("20261121000600_work_metadata"),
+    kernel::migration!("20261129002200_work_versions_and_parents"),
     kernel::migration!("20261129003100_work_conditions"),
     kernel::migration!("20261129006100_work_admission"),
     kernel::migration!("20261129006200_work_schedules"),
@@ -43,13 +47,23 @@ pub const MIGRATIONS: &[Migration] = &[
 
 /// This slice's statements, for the test that prepares all of them.
 pub fn statements() -> Vec<(&'static str, Sql)> {
-    let (tasks, executions) = (tasks::store::STATEMENTS, executions::store::STATEMENTS);
-    let dependencies = [dependencies::store::STATEMENTS, dependencies::places::store::STATEMENTS].concat();
-    let (metadata, outcomes) = (metadata::store::STATEMENTS, outcomes::store::STATEMENTS);
-    let (holds, limits, budgets) = (holds::store::STATEMENTS, limits::store::STATEMENTS, budgets::store::STATEMENTS);
-    let (projects, schedules) = (projects::store::STATEMENTS, schedules::store::STATEMENTS);
-    let set = [admission::store::STATEMENTS, holds, limits, budgets, projects, schedules].concat();
-    [tasks, &dependencies, executions, metadata, outcomes, &set].concat()
+    [
+        tasks::store::STATEMENTS,
+        dependencies::store::STATEMENTS,
+        dependencies::places::store::STATEMENTS,
+        executions::store::STATEMENTS,
+        metadata::store::STATEMENTS,
+        outcomes::store::STATEMENTS,
+        assignments::store::STATEMENTS,
+        prioritize::store::STATEMENTS,
+        admission::store::STATEMENTS,
+        holds::store::STATEMENTS,
+        limits::store::STATEMENTS,
+        budgets::store::STATEMENTS,
+        projects::store::STATEMENTS,
+        schedules::store::STATEMENTS,
+    ]
+    .concat()
 }
 
 #[cfg(test)]

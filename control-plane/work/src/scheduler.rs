@@ -131,7 +131,7 @@ async fn look(
     let lanes = order::foremost(heads, &shares, enough);
     let next = next(tx, &lanes, enough).await?;
     let queues = queues(lanes, next, work.machine_micros_per_hour);
-    let machines = pool::machines::view(tx, now).await?;
+    let machines = pool::machines::view(tx, pool, now).await?;
     Ok((Snapshot { queues, rules, shares, rooms, machines, limits }, workers))
 }
 
@@ -170,9 +170,12 @@ fn room(worker: &Worker) -> Room {
 
 /// What a task waits for. Makes the scheduler's decision anew, on what is there now.
 pub async fn why(ctx: &Ctx, work: &Settings, pool: &pool::Settings, tenant: TenantId, id: TaskId) -> Result<Why> {
-    let mut tx = ctx.read("scheduler.why").await?;
+    // What stands before it in the queue may be another tenant's; only how many they are is told.
+    let mut tx = ctx.across_tenants().read("scheduler.why").await?;
     let task = tasks::load(&mut tx, tenant, id).await?;
     let reasons = match task.status {
+        // A split task waits for its parts.
+        TaskStatus::Split if task.waits_for > 0 => plan::blocked(&dependencies::in_the_way(&mut tx, &task).await?),
         TaskStatus::Ready => waiting(&mut tx, work, pool, &task, ctx.now()).await?,
         TaskStatus::Assigned | TaskStatus::InProgress => in_hand(&mut tx, &task).await?,
         TaskStatus::Completed | TaskStatus::Failed | TaskStatus::Split | TaskStatus::Cancelled => {
@@ -240,7 +243,7 @@ pub async fn tell_waiting(
         return Ok(());
     }
     let now = ctx.now();
-    let mut tx = ctx.read("scheduler.tell_waiting").await?;
+    let mut tx = ctx.across_tenants().read("scheduler.tell_waiting").await?;
     let tasks = tasks::store::of_ids(&mut tx, tenant, &ready).await?;
     let holds = admission::store::holds_of_tasks(&mut tx, tenant, &ready).await?;
     let rules = admission::store::rules(&mut tx, None, Lock::No, now).await?;

@@ -46,8 +46,13 @@ async fn finish_leased(ctx: &Ctx, worker: WorkerId) -> TaskId {
     lease.task_id
 }
 
+pub(crate) fn person() -> wire::worker::NewWorker {
+    let (worker_type, metadata) = ("person".into(), serde_json::Value::Null);
+    wire::worker::NewWorker { worker_type, capacity: 100, agent_types: vec![], metadata }
+}
+
 pub(crate) async fn by_hand(ctx: &Ctx, tenant: TenantId, task: TaskId) -> Result<TaskStatus> {
-    let worker = pool::workers::add(ctx, "person", 100, serde_json::Value::Null).await.expect("added");
+    let worker = pool::workers::add(ctx, person()).await.expect("added");
     Ok(tasks::assign(ctx, tenant, task, Assignment { worker_id: worker.id }).await?.status)
 }
 

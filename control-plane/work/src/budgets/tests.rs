@@ -28,7 +28,7 @@ fn of_project(title: &str, project: &str) -> NewTask {
 }
 
 async fn person(ctx: &Ctx) -> WorkerId {
-    pool::workers::add(ctx, "person", 100, serde_json::Value::Null).await.expect("added").id
+    pool::workers::add(ctx, crate::admission::tests::person()).await.expect("added").id
 }
 
 async fn assign(ctx: &Ctx, tenant: TenantId, worker_id: WorkerId, task: TaskId) -> Result<TaskStatus> {
@@ -36,7 +36,7 @@ async fn assign(ctx: &Ctx, tenant: TenantId, worker_id: WorkerId, task: TaskId) 
 }
 
 async fn start(ctx: &Ctx, tenant: TenantId, worker_id: WorkerId, task: TaskId) -> ExecutionId {
-    let new = NewExecution { agent_type: "agent".into(), worker_id };
+    let new = NewExecution { agent_type: "agent".into(), worker_id, parent_execution_id: None };
     executions::start_by_hand(ctx, tenant, task, new).await.expect("starts").id
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pool::plan::Facts;
+use pool::plan::{Facts, Wear};
 use proptest::prelude::*;
 use wire::id::{MachineId, TenantId};
 use wire::machine::MachineState;
@@ -64,18 +64,14 @@ fn snapshot(waiting: Vec<Waiting>, rooms: Vec<Room>) -> Snapshot {
         load: 0,
         idle_since: Some(now()),
         repositories: vec![],
+        wear: Wear::default(),
     });
-    let limits = Limits {
-        machines_max: 10,
-        queue_per_machine: 5,
-        suspend_after: Duration::from_secs(5),
-        destroy_after: Duration::from_secs(3_600),
-    };
+    let limits = Limits { destroy_after: Duration::from_secs(3_600), ..Limits::from(&pool::Settings::default()) };
     Snapshot {
         queues: vec![queue(None, &[], waiting)],
         rules: Rules::default(),
         shares: Shares::default(),
-        machines: View { machines: ready.collect(), given_up: None },
+        machines: View { machines: ready.collect(), ..View::default() },
         rooms,
         limits,
     }
