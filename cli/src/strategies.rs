@@ -42,7 +42,7 @@ pub(crate) async fn run(invocation: &Invocation, command: &StrategiesCommand) ->
 }
 
 fn read<T: DeserializeOwned>(file: &Path) -> anyhow::Result<T> {
-    serde_json::from_str(&import::read(file)?).map_err(|error| {
+    serde_json::from_str(&import::read(file, "name a file of JSON, or - for standard input")?).map_err(|error| {
         let message = format!("{} holds no failure strategy: {error}", file.display());
         failure(Code::Data, message, "`bifrost strategies --help` shows one")
     })

@@ -8,6 +8,7 @@ mod app;
 mod assignments;
 mod audit;
 mod body;
+mod budgets;
 mod bulk;
 mod caller;
 mod cost;
@@ -18,13 +19,17 @@ mod executions;
 mod forecast;
 mod health;
 mod import;
+mod holds;
+mod limits;
 mod logs;
 mod machines;
 mod metadata;
 mod outcomes;
 mod problem;
+mod projects;
 mod record;
 mod strategies;
+mod schedules;
 mod stream;
 mod tasks;
 mod version;
@@ -105,6 +110,16 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(worker_protocol::next))
         .routes(routes!(worker_protocol::start))
         .routes(routes!(worker_protocol::complete))
+        .routes(routes!(holds::list, holds::set))
+        .routes(routes!(holds::remove))
+        .routes(routes!(limits::list))
+        .routes(routes!(limits::get, limits::set, limits::remove))
+        .routes(routes!(projects::list))
+        .routes(routes!(projects::weigh))
+        .routes(routes!(budgets::list, budgets::create))
+        .routes(routes!(budgets::get, budgets::update, budgets::delete))
+        .routes(routes!(schedules::list, schedules::create))
+        .routes(routes!(schedules::get, schedules::update, schedules::delete))
         .routes(routes!(events::feed))
         .routes(routes!(events::of_task))
         .routes(routes!(audit::list))

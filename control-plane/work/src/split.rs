@@ -59,7 +59,12 @@ pub(crate) async fn failed(ctx: &Ctx, tx: &mut Tx, task: &Task, new: &Split) -> 
 /// Makes the parts of a task that is locked, as is all that it needs.
 async fn into_parts(ctx: &Ctx, tx: &mut Tx, task: &Task, needed: &[DependencyView], new: &Split) -> Result<SplitTask> {
     let after = tasks::apply(ctx, tx, task, Event::Split).await?;
-    let parts = batch::insert(ctx, tx, task.tenant, &graph(new, task.priority)).await?;
+    let mut graph = graph(new, task.priority);
+    for part in &mut graph.tasks {
+        // What keeps the whole back keeps its parts back.
+        (part.project, part.keys) = (task.project.clone(), task.keys.clone());
+    }
+    let parts = batch::insert(ctx, tx, task.tenant, &graph).await?;
     let subtask_ids: Vec<TaskId> = parts.iter().map(|part| part.id).collect();
     for part in &subtask_ids {
         metadata::write(ctx, tx, task.tenant, *part, PARENT_TASK_KEY, &task.id.to_string()).await?;
