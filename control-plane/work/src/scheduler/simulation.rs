@@ -76,7 +76,8 @@ fn no_week_of_ten_thousand_arrivals_breaks_a_promise() {
 
 #[test]
 fn a_quiet_provider_serves_everybody_within_the_hour() {
-    let calm = Scenario { faults: Faults::NONE, host_failures: 0, is_poor: false, cap: 10, ..scenario(1, 400, 8 * HOUR) };
+    let calm =
+        Scenario { faults: Faults::NONE, host_failures: 0, is_poor: false, cap: 10, ..scenario(1, 400, 8 * HOUR) };
     let seen = World::new(calm).run();
     // Up to five wait for one machine, and some work takes twenty minutes.
     assert!(seen.longest < HOUR, "{seen:?}");
