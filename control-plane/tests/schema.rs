@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use kernel::Db;
 use kernel::schema::{describe, differences};
-use kernel::{Ctx, Db};
 
 fn read(folder: &Path) -> BTreeMap<String, String> {
     let files = fs::read_dir(folder).into_iter().flatten().map(|file| file.expect("can be listed").path());
