@@ -118,7 +118,8 @@ async fn prepare(ctx: &Ctx, app: &Router, method: &str, path: &str) -> Option<(S
         ("POST", "/v1/tasks/cancel") => (path.into(), json!({ "ids": [task(app).await] })),
         ("POST", "/v1/tasks/prioritize") => (path.into(), json!({ "algorithm": "balanced" })),
         ("POST", "/v1/tasks/assign-batch") => {
-            (task(app).await, worker(app).await);
+            task(app).await;
+            worker(app).await;
             (path.into(), json!({ "count": 1 }))
         }
         ("POST", "/v1/tasks/{id}/assign-optimal") => {
