@@ -2,9 +2,12 @@
 //! Nothing is decided here.
 
 mod audit;
+mod database;
 mod help;
+mod machines;
 mod tasks;
 mod webhooks;
+mod workers;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,8 +19,11 @@ use wire::id::TaskId;
 use wire::task::Priority;
 
 pub(crate) use audit::AuditArguments;
-pub(crate) use tasks::{MetadataCommand, OutcomesCommand, TasksCommand};
+pub(crate) use database::DatabaseCommand;
+pub(crate) use machines::{CostCommand, MachinesCommand};
 pub(crate) use webhooks::{SecretArgument, StreamArguments, WebhooksCommand};
+pub(crate) use tasks::{ChangedFields, MetadataCommand, OutcomesCommand, Selected, TasksCommand};
+pub(crate) use workers::{AboutWorker, WorkersCommand};
 
 /// Where `bifrost up` listens, and where the other commands look for it.
 pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:7600";
@@ -81,10 +87,16 @@ pub(crate) enum Command {
     /// List, inspect and steer tasks
     #[command(subcommand, after_help = help::TASKS)]
     Tasks(TasksCommand),
-    /// See the machines of the pool
+    /// See and steer the machines of the pool
     #[command(subcommand, after_help = help::MACHINES)]
     Machines(MachinesCommand),
-    /// See the registered workers
+    /// Show what the machines cost, and check that nothing runs that should not
+    #[command(subcommand, after_help = help::COST)]
+    Cost(CostCommand),
+    /// See what tasks have asked of the world outside, or run the proxy that they ask through
+    #[command(subcommand, after_help = help::EGRESS)]
+    Egress(EgressCommand),
+    /// See the registered workers, and register your own
     #[command(subcommand, after_help = help::WORKERS)]
     Workers(WorkersCommand),
     /// Read the record, and keep it: verify it, back it up, export it
@@ -99,6 +111,9 @@ pub(crate) enum Command {
     /// See who changed what, when and why
     #[command(after_help = help::AUDIT)]
     Audit(AuditArguments),
+    /// Copy, back up, restore and check the control plane's database
+    #[command(subcommand, name = "db", after_help = help::DATABASE)]
+    Database(DatabaseCommand),
     /// Check this computer and the server, one thing after the other
     #[command(after_help = help::DOCTOR)]
     Doctor,
@@ -199,15 +214,16 @@ impl EnvArgument {
 }
 
 #[derive(Subcommand)]
-pub(crate) enum MachinesCommand {
-    /// List the machines of the pool
-    List,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum WorkersCommand {
-    /// List the registered workers
-    List,
+pub(crate) enum EgressCommand {
+    /// Print what a task has asked of the egress proxy, and what became of it
+    Show {
+        /// The task's id
+        #[arg(value_name = "TASK")]
+        id: TaskId,
+    },
+    /// Run the egress proxy, as deployed
+    #[command(after_help = help::EGRESS_SERVE)]
+    Serve(egress::program::Arguments),
 }
 
 #[derive(Subcommand)]
@@ -270,6 +286,21 @@ pub(crate) struct UpArguments {
     pub(crate) listen: SocketAddr,
     #[command(flatten)]
     pub(crate) database: DatabaseArguments,
+    #[command(flatten)]
+    pub(crate) machines: MachineArguments,
+}
+
+/// The machines of a local system, and what they may reach.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct MachineArguments {
+    #[command(flatten)]
+    pub(crate) options: emulator::MachineOptions,
+    /// What containers may reach, in place of the built-in list (docs/egress.md)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) egress_allow: Option<PathBuf>,
+    /// Let containers reach this host as well, such as git.example.org or *.example.org:8443
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) egress_host: Vec<String>,
 }
 
 #[derive(Args)]
@@ -281,7 +312,7 @@ pub(crate) struct ControlPlaneArguments {
     pub(crate) database: DatabaseArguments,
 }
 
-#[derive(Args)]
+#[derive(Debug, Args)]
 pub(crate) struct DatabaseArguments {
     /// The database, such as postgres://host/name; one with a password belongs in the variable,
     /// where other users do not see it [default: SQLite in the data directory]

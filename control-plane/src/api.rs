@@ -5,9 +5,12 @@
 //! lead to the same handlers (decision C-25).
 
 mod app;
+mod assignments;
 mod audit;
 mod body;
+mod bulk;
 mod caller;
+mod cost;
 mod dependencies;
 mod edge;
 mod events;
@@ -22,6 +25,7 @@ mod record;
 mod stream;
 mod tasks;
 mod webhooks;
+mod version;
 mod worker_protocol;
 mod workers;
 
@@ -46,8 +50,15 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(tasks::submit, tasks::list))
         .routes(routes!(tasks::submit_batch))
         .routes(routes!(tasks::search))
+        .routes(routes!(bulk::cancel))
+        .routes(routes!(bulk::retry))
+        .routes(routes!(assignments::prioritize))
+        .routes(routes!(assignments::assign_batch))
         .routes(routes!(tasks::get, tasks::update, tasks::delete))
         .routes(routes!(tasks::assign))
+        .routes(routes!(assignments::assign_optimal))
+        .routes(routes!(assignments::preempt))
+        .routes(routes!(assignments::split))
         .routes(routes!(tasks::estimate))
         .routes(routes!(tasks::cancel))
         .routes(routes!(tasks::retry))
@@ -69,10 +80,17 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(executions::list, executions::start))
         .routes(routes!(executions::stale))
         .routes(routes!(executions::complete))
+        .routes(routes!(executions::subtasks))
         .routes(routes!(machines::list))
+        .routes(routes!(machines::last_sweep, machines::sweep))
+        .routes(routes!(machines::get, machines::destroy))
+        .routes(routes!(machines::suspend))
+        .routes(routes!(machines::resume))
+        .routes(routes!(machines::abandon))
+        .routes(routes!(cost::report))
         .routes(routes!(workers::list, workers::add))
         .routes(routes!(workers::stale))
-        .routes(routes!(workers::get, workers::remove))
+        .routes(routes!(workers::get, workers::update, workers::remove))
         .routes(routes!(worker_protocol::heartbeat))
         .routes(routes!(worker_protocol::register))
         .routes(routes!(worker_protocol::next))
@@ -124,9 +142,9 @@ pub(crate) fn router(app: App) -> Router {
 /// its key.
 fn cors() -> CorsLayer {
     let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
-    let sent =
-        ["authorization", "content-type", "idempotency-key", "last-event-id", "x-reason"].map(HeaderName::from_static);
-    let shown = ["x-request-id", "x-total-count", "retry-after"].map(HeaderName::from_static);
+    let sent = ["authorization", "content-type", "idempotency-key", "if-match", "last-event-id", "x-reason"]
+        .map(HeaderName::from_static);
+    let shown = ["x-request-id", "x-total-count", "retry-after", "etag"].map(HeaderName::from_static);
     CorsLayer::new().allow_origin(Any).allow_methods(methods).allow_headers(sent).expose_headers(shown)
 }
 

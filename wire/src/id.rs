@@ -69,6 +69,7 @@ id_kinds! {
     "dependency" DependencyId;
     "event" EventId;
     "execution" ExecutionId;
+    "failure strategy" FailureStrategyId;
     "machine" MachineId;
     "metadata" MetadataId;
     "principal" PrincipalId;

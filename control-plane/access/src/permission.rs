@@ -42,6 +42,8 @@ permissions! {
     EventsRead = "events_read",
     /// See the pool's machines and workers.
     MachinesRead = "machines_read",
+    /// Put machines to sleep, wake, destroy and abandon them.
+    MachinesWrite = "machines_write",
     /// See tasks and their executions.
     TasksRead = "tasks_read",
     /// Submit, change, cancel and retry tasks; report on executions.

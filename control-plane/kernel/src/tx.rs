@@ -1,11 +1,13 @@
 //! A transaction over either database. Committing answers once it is on disk and fires the
-//! wake-up calls that were noted in it; dropping it rolls everything back.
+//! wake-up calls that were noted in it, in every control plane; dropping it rolls everything back.
 
 use std::time::Instant;
 
-use sqlx::{Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Postgres, Transaction};
 
+use crate::leader::{self, NotLeading};
 use crate::sqlite::SqliteTransaction;
+use crate::wall;
 use crate::{Ctx, Db, Journal, Nudges, RequestScope, Result};
 
 /// A named transaction.
@@ -20,6 +22,8 @@ pub struct Tx {
     journal: Option<Journal>,
     /// The request that a commit of this is noted in.
     request: Option<RequestScope>,
+    /// The epoch of the lead that must last until this is committed.
+    epoch: Option<i64>,
 }
 
 /// The transaction of one of the databases; the macros of this package look inside.
@@ -39,13 +43,15 @@ impl Tx {
                 journal.check()?;
                 (Inner::Sqlite(writer.begin().await?), Some(journal.clone()))
             }
-            Db::Postgres(pool) => (Inner::Postgres(pool.begin().await?), None),
+            Db::Postgres(pool) => {
+                (Inner::Postgres(pool.begin_with(AssertSqlSafe(wall::begin("BEGIN", ctx))).await?), None)
+            }
         };
         if let Some(request) = &request {
             request.sees();
         }
         let (began, nudges) = (Instant::now(), ctx.nudges.clone());
-        Ok(Self { inner, name, began, nudges, pending: Vec::new(), journal, request })
+        Ok(Self { inner, name, began, nudges, pending: Vec::new(), journal, request, epoch: ctx.epoch() })
     }
 
     /// Outside of a request what was read is on disk when this returns: something may be done on the strength
@@ -62,14 +68,15 @@ impl Tx {
                 Inner::Sqlite(transaction)
             }
             Db::Postgres(pool) => {
-                Inner::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+                let begin = wall::begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ctx);
+                Inner::Postgres(pool.begin_with(AssertSqlSafe(begin)).await?)
             }
         };
         if let Some(request) = request {
             request.sees();
         }
         let (began, nudges) = (Instant::now(), ctx.nudges.clone());
-        Ok(Self { inner, name, began, nudges, pending: Vec::new(), journal: None, request: None })
+        Ok(Self { inner, name, began, nudges, pending: Vec::new(), journal: None, request: None, epoch: None })
     }
 
     /// Waits until no other transaction holds the same lock, then holds it to the end. For decisions
@@ -94,7 +101,12 @@ impl Tx {
     }
 
     /// Makes everything true at once and, when it is on disk, gives the value back.
-    pub async fn commit<T>(self, value: T) -> Result<T> {
+    pub async fn commit<T>(mut self, value: T) -> Result<T> {
+        if let Some(epoch) = self.epoch
+            && !leader::store::is_still(&mut self, epoch).await?
+        {
+            return Err(NotLeading.into());
+        }
         if let Some(journal) = &self.journal {
             journal.commit_begins();
         }
@@ -112,7 +124,7 @@ impl Tx {
         }
         metrics::histogram!("db_transaction_seconds", "tx" => self.name).record(self.began.elapsed().as_secs_f64());
         for name in self.pending {
-            self.nudges.nudge(name);
+            self.nudges.nudge_everywhere(name);
         }
         Ok(value)
     }

@@ -30,6 +30,8 @@ pub(crate) struct App {
     pub(crate) credentials: Credentials,
     pub(crate) events: EventStore,
     pub(crate) event_secret: Key,
+    /// Where machines reach the event store.
+    pub(crate) events_public_url: Arc<str>,
     pub(crate) event_grants: GrantKey,
     pub(crate) sender: Sender,
     pub(crate) live: Live,
@@ -53,6 +55,7 @@ impl App {
             credentials: config.credentials(),
             events,
             event_secret: config.events.secret.clone(),
+            events_public_url: config.events.public_url.as_str().into(),
             event_grants: GrantKey::of(&config.events.secret),
             sender,
             live,

@@ -17,7 +17,9 @@ use crate::{Config, Events, Provider};
 
 mod audit;
 mod graph_of_tasks;
+mod hands;
 mod listeners;
+mod replicas;
 
 const KEY: &str = "bifrost_0123456789abcdef";
 
@@ -28,7 +30,8 @@ async fn app(ctx: &Ctx) -> Router {
 pub(super) async fn state(ctx: &Ctx) -> App {
     access::ensure_bootstrap_key(ctx, KEY).await.expect("made");
     // Nobody listens there: what needs the event store says so.
-    let events = Events { url: "http://127.0.0.1:1".into(), secret: Key::from_bytes([1; 32]), app: None };
+    let url = String::from("http://127.0.0.1:1");
+    let events = Events { public_url: url.clone(), url, secret: Key::from_bytes([1; 32]), app: None };
     let token = "t".parse().expect("a token");
     let config = Config {
         database: Address::Sqlite("unused".into()),
@@ -63,7 +66,11 @@ async fn ask(app: &Router, method: Method, path: &str, key: Option<&str>, body: 
     if let Some(key) = key {
         request = request.header("authorization", format!("Bearer {key}"));
     }
-    let request = request.body(body.map_or_else(Body::empty, |text| Body::from(text.to_owned()))).expect("a request");
+    answer(app, request.body(body.map_or_else(Body::empty, |text| Body::from(text.to_owned()))).expect("a request"))
+        .await
+}
+
+async fn answer(app: &Router, request: Request<Body>) -> Answer {
     let response = app.clone().oneshot(request).await.expect("answers");
     let (parts, body) = response.into_parts();
     let bytes = axum::body::to_bytes(body, 1 << 20).await.expect("reads");
@@ -127,6 +134,7 @@ kernel::on_both! { crate::migrations();
                 continue;
             }
             let body = match path.as_str() {
+                path if path.ends_with("/abandon") => json!({ "reason": "r" }),
                 path if path.ends_with("/executions") => json!({ "agent_type": "a", "worker_id": uuid::Uuid::nil() }),
                 path if path.ends_with("/complete") => json!({ "success": true }),
                 path if path.ends_with("/dependencies") => json!({ "depends_on_task_id": uuid::Uuid::nil() }),
@@ -134,6 +142,8 @@ kernel::on_both! { crate::migrations();
                 path if path.ends_with("/tags") => json!({ "tags": ["t"] }),
                 path if path.ends_with("/assign") => json!({ "worker_id": uuid::Uuid::nil() }),
                 path if path.ends_with("/estimate") => json!({ "effort_minutes": 1 }),
+                path if path.ends_with("/preempt") => json!({ "target_worker_id": uuid::Uuid::nil() }),
+                path if path.ends_with("/split") => json!({ "subtasks": [{ "title": "t" }] }),
                 _ => json!({}),
             };
             let answer = ask(&app, method.clone(), &path, Some(KEY), Some(&body.to_string())).await;

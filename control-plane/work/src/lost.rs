@@ -26,7 +26,9 @@ impl LostWork {
         let mut tx = ctx.read("work.lost").await?;
         let mut lost = store::expired(&mut tx, ctx.now()).await?;
         for worker in pool::workers::disabled_with_work(&mut tx).await? {
-            let open = store::open_of_worker(&mut tx, worker.id).await?;
+            let mut open = store::open_of_worker(&mut tx, worker.id).await?;
+            // What somebody has begun by hand is theirs, however long they are silent.
+            open.extend(store::promised_to_worker(&mut tx, worker.id).await?);
             lost.extend(
                 open.into_iter()
                     .filter(|execution| !lost.iter().any(|known| known.id == execution.id))
@@ -41,7 +43,9 @@ impl LostWork {
         let mut tx = ctx.begin("work.lost.one").await?;
         tasks::store::lock_any(&mut tx, seen.task).await?;
         let now = store::lock_of_worker(&mut tx, seen.worker, seen.id).await?;
-        let is_as_seen = |now: &Execution| now.completed_at.is_none() && now.lease_until == seen.lease_until;
+        let is_as_seen = |now: &Execution| {
+            now.completed_at.is_none() && now.lease_until == seen.lease_until && now.started_at == seen.started_at
+        };
         let Some(execution) = now.filter(is_as_seen) else { return Ok(false) };
         tracing::warn!(task.id = %execution.task, execution.id = %execution.id, "a worker was lost with an execution");
         executions::lose(ctx, &mut tx, &self.settings, &execution).await?;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use kernel::{Result, Tx, execute, fetch_all, fetch_optional};
 use sqlx::types::{Json, Uuid};
 use wire::id::{MachineId, WorkerId};
-use wire::worker::WorkerStatus;
+use wire::worker::{NewWorker, WorkerStatus};
 
 use super::Worker;
 
@@ -15,18 +15,24 @@ kernel::sql! {
     FIND_BY_MACHINE: "SELECT w.*, m.repositories, m.state_since FROM workers w JOIN machines m ON m.id = w.machine_id \
                       WHERE w.machine_id = $1";
     AVAILABLE: "SELECT w.*, m.repositories, m.state_since FROM workers w JOIN machines m ON m.id = w.machine_id \
-                WHERE m.state = 'ready' AND w.status <> 'disabled' AND w.current_load < w.capacity \
+                WHERE m.state = 'ready' AND m.retiring IS NULL AND w.status <> 'disabled' AND w.current_load < w.capacity \
                   AND w.last_heartbeat >= $1 ORDER BY w.current_load, w.last_heartbeat DESC, w.id";
     DISABLED_WITH_WORK: "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
                WHERE w.status = 'disabled' AND w.current_load > 0 ORDER BY w.id";
     REGISTER: "INSERT INTO workers (id, machine_id, boot, worker_type, capacity, current_load, status, last_heartbeat, \
-                                    registered_at, metadata) \
-               VALUES ($1, $2, $3, 'command', $4, 0, 'idle', $5, $5, $6) \
+                                    registered_at, metadata, agent_types) \
+               VALUES ($1, $2, $3, 'command', $4, 0, 'idle', $5, $5, $6, '[\"command\"]') \
                ON CONFLICT (machine_id) DO UPDATE SET boot = excluded.boot, capacity = excluded.capacity, \
                  status = 'idle', last_heartbeat = excluded.last_heartbeat, registered_at = excluded.registered_at, \
                  metadata = excluded.metadata";
-    ADD: "INSERT INTO workers (id, worker_type, capacity, current_load, status, last_heartbeat, registered_at, metadata) \
-          VALUES ($1, $2, $3, 0, 'idle', $4, $4, $5)";
+    ADD: "INSERT INTO workers (id, worker_type, capacity, current_load, status, last_heartbeat, registered_at, metadata, \
+                               agent_types) \
+          VALUES ($1, $2, $3, 0, 'idle', $4, $4, $5, $6)";
+    CHANGE: "UPDATE workers SET worker_type = $2, capacity = $3, metadata = $4, agent_types = $5 WHERE id = $1";
+    LOCK: "SELECT id FROM workers WHERE id = $1" + lock;
+    BY_HAND: "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
+              WHERE w.machine_id IS NULL AND w.status <> 'disabled' AND w.last_heartbeat >= $1 \
+              ORDER BY w.current_load, w.registered_at, w.id";
     TOUCH: "UPDATE workers SET last_heartbeat = $2 WHERE id = $1";
     REVIVE: "UPDATE workers SET last_heartbeat = $2, \
                     status = CASE WHEN status = 'disabled' THEN 'idle' ELSE status END WHERE id = $1";
@@ -55,6 +61,7 @@ struct Row {
     last_heartbeat: DateTime<Utc>,
     registered_at: DateTime<Utc>,
     metadata: Json<serde_json::Value>,
+    agent_types: Json<Vec<String>>,
     repositories: Option<Json<Vec<String>>>,
     state_since: Option<DateTime<Utc>>,
 }
@@ -72,6 +79,7 @@ impl From<Row> for Worker {
             last_heartbeat: row.last_heartbeat,
             registered_at: row.registered_at,
             repositories: row.repositories.map(|json| json.0).unwrap_or_default(),
+            agent_types: row.agent_types.0,
             machine_since: row.state_since,
             metadata: row.metadata.0,
         }
@@ -115,16 +123,24 @@ pub(super) async fn register(
     Ok(())
 }
 
-pub(super) async fn add(
-    tx: &mut Tx,
-    id: WorkerId,
-    worker_type: &str,
-    capacity: i32,
-    metadata: &serde_json::Value,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    execute!(tx, ADD, id.uuid(), worker_type, capacity, now, Json(metadata))?;
+pub(super) async fn add(tx: &mut Tx, id: WorkerId, new: &NewWorker, now: DateTime<Utc>) -> Result<()> {
+    let (metadata, agent_types) = (Json(&new.metadata), Json(&new.agent_types));
+    execute!(tx, ADD, id.uuid(), &new.worker_type, new.capacity, now, metadata, agent_types)?;
     Ok(())
+}
+
+pub(super) async fn change(tx: &mut Tx, id: WorkerId, to: &NewWorker) -> Result<()> {
+    let (metadata, agent_types) = (Json(&to.metadata), Json(&to.agent_types));
+    execute!(tx, CHANGE, id.uuid(), &to.worker_type, to.capacity, metadata, agent_types)?;
+    Ok(())
+}
+
+pub(super) async fn lock(tx: &mut Tx, id: WorkerId) -> Result<bool> {
+    Ok(fetch_optional!(tx, (Uuid,), LOCK, id.uuid())?.is_some())
+}
+
+pub(super) async fn by_hand(tx: &mut Tx, heard_since: DateTime<Utc>) -> Result<Vec<Worker>> {
+    Ok(workers(fetch_all!(tx, Row, BY_HAND, heard_since)?))
 }
 
 pub(super) async fn touch(tx: &mut Tx, id: WorkerId, now: DateTime<Utc>) -> Result<()> {

@@ -10,12 +10,13 @@ use super::{Ending, Execution};
 
 kernel::sql! {
     INSERT: "INSERT INTO executions (id, tenant_id, task_id, number, agent_type, worker_id, assigned_at, started_at, \
-                                     lease_until, cost_micros, phases) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10)";
+                                     lease_until, cost_micros, phases, parent_execution_id) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11)";
     GET: "SELECT * FROM executions WHERE tenant_id = $1 AND id = $2";
     OF_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND id = $2";
     LOCK_OF_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND id = $2" + lock;
-    OF_TASK: "SELECT * FROM executions WHERE tenant_id = $1 AND task_id = $2 ORDER BY number DESC";
+    OF_TASK: "SELECT * FROM executions WHERE tenant_id = $1 AND task_id = $2 \
+              ORDER BY CASE WHEN started_at IS NULL THEN 0 ELSE 1 END, started_at DESC, number DESC";
     OF_IDS: "SELECT * FROM executions WHERE tenant_id = $1 AND id IN (SELECT unhex(value) FROM json_each($2))",
         postgres "SELECT * FROM executions WHERE tenant_id = $1 \
                   AND id IN (SELECT CAST(value AS UUID) FROM jsonb_array_elements_text(CAST($2 AS JSONB)))";
@@ -30,6 +31,9 @@ kernel::sql! {
     RENEW: "UPDATE executions SET lease_until = $4 WHERE id = $1 AND worker_id = $2 AND number = $3 \
             AND completed_at IS NULL AND lease_until IS NOT NULL";
     RENEW_ALL: "UPDATE executions SET lease_until = $1 WHERE completed_at IS NULL AND lease_until < $1";
+    PROMISED_TO_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND completed_at IS NULL AND lease_until IS NULL \
+                           AND started_at IS NULL ORDER BY assigned_at, id";
+    BEGIN: "UPDATE executions SET started_at = $2, agent_type = $3, parent_execution_id = $4 WHERE id = $1";
     START: "UPDATE executions SET started_at = $2 WHERE id = $1 AND started_at IS NULL AND completed_at IS NULL";
     COMPLETE: "UPDATE executions SET completed_at = $2, duration_seconds = $3, success = $4, outcome = $5, exit_code = $6, \
                       exit_signal = $7, failure = $8, error_message = $9, commit_sha = $10, phases = $11, cost_micros = $12 \
@@ -57,6 +61,7 @@ struct Row {
     error_message: Option<String>,
     commit_sha: Option<String>,
     phases: Json<Vec<PhaseTiming>>,
+    parent_execution_id: Option<Uuid>,
 }
 
 impl From<Row> for Execution {
@@ -86,6 +91,7 @@ impl From<Row> for Execution {
             duration_seconds: row.duration_seconds,
             cost_micros: row.cost_micros,
             ending,
+            parent: row.parent_execution_id.map(ExecutionId::from),
         }
     }
 }
@@ -115,7 +121,8 @@ pub(super) async fn insert(tx: &mut Tx, execution: &Execution) -> Result<()> {
         execution.assigned_at,
         execution.started_at,
         execution.lease_until,
-        none
+        none,
+        execution.parent.map(ExecutionId::uuid)
     )?;
     Ok(())
 }
@@ -170,6 +177,23 @@ pub(super) async fn count_open_of_worker(tx: &mut Tx, worker: WorkerId) -> Resul
 /// What a worker has been given under a lease and has not ended.
 pub(crate) async fn open_of_worker(tx: &mut Tx, worker: WorkerId) -> Result<Vec<Execution>> {
     Ok(executions(fetch_all!(tx, Row, OPEN_OF_WORKER, worker.uuid())?))
+}
+
+/// What a worker was promised by hand and has not begun.
+pub(crate) async fn promised_to_worker(tx: &mut Tx, worker: WorkerId) -> Result<Vec<Execution>> {
+    Ok(executions(fetch_all!(tx, Row, PROMISED_TO_WORKER, worker.uuid())?))
+}
+
+/// Begins what was promised by hand.
+pub(super) async fn begin(
+    tx: &mut Tx,
+    id: ExecutionId,
+    agent_type: &str,
+    parent: Option<ExecutionId>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    execute!(tx, BEGIN, id.uuid(), now, agent_type, parent.map(ExecutionId::uuid))?;
+    Ok(())
 }
 
 /// Executions whose lease has run out.
