@@ -51,6 +51,7 @@ pub(super) async fn everything(system: &System, size: Size, rounds: u32) -> anyh
                 priority: Priority::default(),
                 effort_estimate: None,
                 spec: None,
+                ..NewTask::default()
             };
             Ok(control.submit(&new, &format!("bench-{}-{round}", system.process_id)).await?)
         })
@@ -129,7 +130,7 @@ fn id(number: u32) -> anyhow::Result<TaskId> {
 
 async fn set(system: &System, id: TaskId, status: TaskStatus) -> anyhow::Result<()> {
     let change = TaskChange { status: Some(status), ..TaskChange::default() };
-    system.control.update(id, &change).await?;
+    system.control.update(id, &change, None).await?;
     Ok(())
 }
 

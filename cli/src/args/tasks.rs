@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Subcommand, ValueEnum};
 use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand, ValueEnum};
 use wire::id::{ExecutionId, TaskId, WorkerId};
 use wire::outcome::{Condition, OutcomeName};
 use wire::prioritize::Algorithm;

@@ -19,8 +19,8 @@ use wire::plan::{
 };
 use wire::task::TaskStatus;
 
-use crate::tasks::{self, Task, import};
 use crate::Settings;
+use crate::tasks::{self, Task, import};
 use plan::{Needed, Play, Played, Target};
 
 /// Machines of a dry run that names none: as many as a pool has at most.

@@ -18,9 +18,9 @@ use wire::task::Priority;
 
 use super::super::order::Shares;
 use super::super::plan::{Queue, Room, Snapshot, Waiting, plan};
+use super::fly::{Dice, Faults, Fly, HOUR, MINUTE, Machine, Millis, Refusal, SECOND};
 use crate::admission::Lane;
 use crate::admission::policy::Rules;
-use super::fly::{Dice, Faults, Fly, HOUR, MINUTE, Machine, Millis, Refusal, SECOND};
 
 const REGIONS: usize = 3;
 const SUSPEND_AFTER: Millis = 30 * SECOND;
