@@ -4,7 +4,8 @@
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::io;
+use std::path::PathBuf;
 
 use crate::migrate::{Migration, make, script};
 use crate::{Address, Ctx, Db, Error, Result, Sql, Tx};
@@ -29,29 +30,54 @@ pub async fn describe(tx: &mut Tx) -> Result<Schema> {
 
 /// What the schema should be: the migrations are tried beside it, and nothing of that stays.
 pub async fn expected(ctx: &Ctx, migrations: &[Migration]) -> Result<Schema> {
-    match &ctx.db {
-        Db::Sqlite { .. } => {
-            let folder = std::env::temp_dir().join(format!("bifrost-trial-{}", ctx.chance.hex::<8>()));
-            std::fs::create_dir(&folder).map_err(|error| Error::Internal(error.into()))?;
-            let schema = of_new_file(ctx, &folder.join("trial.db"), migrations).await;
-            std::fs::remove_dir_all(&folder).ok();
-            schema
-        }
-        Db::Postgres(_) => {
-            let mut tx = ctx.of_maintenance().begin("kernel.schema.trial").await?;
-            script(&mut tx, Sql { sqlite: TRIAL, postgres: TRIAL }, "trial").await?;
-            make(&mut tx, migrations, ctx.now()).await?;
-            describe(&mut tx).await
+    describe(&mut Trial::begin(ctx, migrations).await?.tx).await
+}
+
+/// A database as the migrations make it of nothing; it is gone when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Trial {
+    pub(crate) tx: Tx,
+    /// Where it is a file.
+    _folder: Option<Folder>,
+}
+
+impl Trial {
+    /// Of the same kind as the context's database.
+    pub(crate) async fn begin(ctx: &Ctx, migrations: &[Migration]) -> Result<Self> {
+        match &ctx.db {
+            Db::Sqlite { .. } => {
+                let folder = Folder::create(ctx).map_err(|error| Error::Internal(error.into()))?;
+                let db = Db::open(&Address::Sqlite(folder.0.join("trial.db"))).await?;
+                let trial = Ctx::new(db, ctx.clock.clone(), ctx.chance.clone());
+                crate::migrate(&trial, migrations).await?;
+                Ok(Self { tx: trial.read("kernel.schema.trial").await?, _folder: Some(folder) })
+            }
+            Db::Postgres(_) => {
+                let mut tx = ctx.of_maintenance().begin("kernel.schema.trial").await?;
+                script(&mut tx, Sql { sqlite: TRIAL, postgres: TRIAL }, "trial").await?;
+                make(&mut tx, migrations, ctx.now()).await?;
+                Ok(Self { tx, _folder: None })
+            }
         }
     }
 }
 
-async fn of_new_file(ctx: &Ctx, file: &Path, migrations: &[Migration]) -> Result<Schema> {
-    let trial = Ctx::new(Db::open(&Address::Sqlite(file.to_owned())).await?, ctx.clock.clone(), ctx.chance.clone());
-    crate::migrate(&trial, migrations).await?;
-    let schema = describe(&mut trial.read("kernel.schema.trial").await?).await;
-    trial.db.close().await;
-    schema
+/// A folder of its own among the temporary ones.
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Folder {
+    fn create(ctx: &Ctx) -> io::Result<Self> {
+        let folder = Self(std::env::temp_dir().join(format!("bifrost-trial-{}", ctx.chance.hex::<8>())));
+        std::fs::create_dir(&folder.0)?;
+        Ok(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
 }
 
 /// What differs between two schemas, one line each.

@@ -13,8 +13,10 @@ mod tables;
 
 use serde::Serialize;
 
+use crate::schema::Trial;
 use crate::{Ctx, Error, Migration, Result, Tx};
 pub use backup::{backup, restore};
+use catalogue::Table;
 pub use check::{Finding, check};
 
 /// What was carried, and proven to be the same.
@@ -46,13 +48,8 @@ pub async fn copy(from: &Ctx, to: &Ctx, migrations: &[Migration], progress: Prog
     prepare(to, migrations).await?;
     let mut target = to.of_maintenance().begin("kernel.copy.to").await?;
     let tables = catalogue::shared(&mut source, &mut target).await?;
-    for table in &tables {
-        if !tables::is_empty(&mut target, table).await? {
-            let message = format!("the target is not empty: {} has rows; name a new database", table.name);
-            return Err(Error::conflict("database_not_empty", message));
-        }
-    }
     let links = tables::loosen(&mut target).await?;
+    empty(to, &mut target, &tables, migrations).await?;
     let mut sent = Vec::new();
     for table in &tables {
         sent.push(tables::carry(&mut source, &mut target, table, progress).await?);
@@ -78,6 +75,27 @@ async fn prepare(to: &Ctx, migrations: &[Migration]) -> Result<()> {
         return Ok(());
     }
     check::versions(&mut target, migrations, "the target").await
+}
+
+/// Removes what the migrations themselves have put into a new database, and refuses one with anything else.
+async fn empty(to: &Ctx, target: &mut Tx, tables: &[Table], migrations: &[Migration]) -> Result<()> {
+    let mut trial: Option<Trial> = None;
+    for table in tables {
+        if tables::is_empty(target, table).await? {
+            continue;
+        }
+        let trial = match &mut trial {
+            Some(trial) => trial,
+            none => none.insert(Trial::begin(to, migrations).await?),
+        };
+        let as_new = tables::tally(&mut trial.tx, table, &mut |_, _| ()).await?;
+        if tables::tally(target, table, &mut |_, _| ()).await? != as_new {
+            let message = format!("the target is not empty: {} has rows; name a new database", table.name);
+            return Err(Error::conflict("database_not_empty", message));
+        }
+        tables::clear(target, table).await?;
+    }
+    Ok(())
 }
 
 /// Counts and sums every table.

@@ -78,6 +78,11 @@ pub(super) async fn is_empty(tx: &mut Tx, table: &Table) -> Result<bool> {
     Ok(rows.try_next().await?.is_none())
 }
 
+/// Removes every row.
+pub(super) async fn clear(tx: &mut Tx, table: &Table) -> Result<()> {
+    run(tx, format!("DELETE FROM {}", quoted(&table.name))).await
+}
+
 /// Counts and sums a table.
 pub(super) async fn tally(tx: &mut Tx, table: &Table, progress: Progress<'_>) -> Result<Tally> {
     let mut sum = Sum::default();

@@ -44,7 +44,7 @@ kernel::sql! {
                  AND NOT EXISTS (SELECT 1 FROM webhook_messages e WHERE e.webhook_id = m.webhook_id \
                                  AND e.task_id = m.task_id AND e.state = 'pending' AND e.place < m.place) \
                ORDER BY m.place LIMIT $4) \
-            RETURNING id, event_id, event_type, body, attempts";
+            RETURNING place, id, event_id, event_type, body, attempts";
     SETTLE: "UPDATE webhook_messages SET state = $2, attempts = attempts + 1 WHERE id = $1";
     TRY_AGAIN: "UPDATE webhook_messages SET attempts = attempts + 1, next_try_at = $2 WHERE id = $1";
     START_OVER: "UPDATE webhook_messages SET attempts = 0, next_try_at = $2 WHERE webhook_id = $1 AND state = 'pending'";
@@ -257,9 +257,11 @@ pub(super) async fn claim(
     until: DateTime<Utc>,
     (limit, attempts_min): (i64, i32),
 ) -> Result<Vec<Message>> {
-    let rows =
-        fetch_all!(tx, (Uuid, Uuid, String, String, i32), CLAIM, webhook.uuid(), now, until, limit, attempts_min)?;
-    let message = |(id, event, event_type, body, attempts): (Uuid, Uuid, String, String, i32)| Message {
+    type Row = (i64, Uuid, Uuid, String, String, i32);
+    let mut rows = fetch_all!(tx, Row, CLAIM, webhook.uuid(), now, until, limit, attempts_min)?;
+    // What an update gives back is in no order.
+    rows.sort_by_key(|(place, ..)| *place);
+    let message = |(_, id, event, event_type, body, attempts): Row| Message {
         id: id.into(),
         event: event.into(),
         event_type,
