@@ -21,8 +21,8 @@ use wire::task::Priority;
 pub(crate) use audit::AuditArguments;
 pub(crate) use database::DatabaseCommand;
 pub(crate) use machines::{CostCommand, MachinesCommand};
-pub(crate) use webhooks::{SecretArgument, StreamArguments, WebhooksCommand};
 pub(crate) use tasks::{ChangedFields, MetadataCommand, OutcomesCommand, Selected, TasksCommand};
+pub(crate) use webhooks::{SecretArgument, StreamArguments, WebhooksCommand};
 pub(crate) use workers::{AboutWorker, WorkersCommand};
 
 /// Where `bifrost up` listens, and where the other commands look for it.

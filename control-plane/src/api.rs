@@ -24,8 +24,8 @@ mod problem;
 mod record;
 mod stream;
 mod tasks;
-mod webhooks;
 mod version;
+mod webhooks;
 mod worker_protocol;
 mod workers;
 
