@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use axum::serve::ListenerExt as _;
 use client::events::{EventStore, Signer};
-use kernel::{Address, Ctx, Db, Election, Migration, NewerDatabase, drive, share_nudges};
+use kernel::{Address, Ctx, Db, Election, Migration, NewerDatabase, drive, drive_everywhere, share_nudges};
 use kit::{Chance, Clock, Tasks};
 use metrics_exporter_prometheus::PrometheusHandle;
 use signals::live::{Live, LiveFeed};
@@ -85,7 +85,7 @@ pub async fn start(
     let listeners = (sender.clone(), live.clone());
     let app = api::App::new(ctx.clone(), &config, events.clone(), listeners, metrics, serving.clone());
     reconcile(&ctx, &config, events, &background);
-    drive(&ctx, &background, LiveFeed(live));
+    drive_everywhere(&ctx, &background, LiveFeed(live));
     drive(&ctx, &background, FanOut);
     drive(&ctx, &background, WebhookDelivery::new(sender, background.clone()));
     let stopping = serving.clone();

@@ -39,7 +39,7 @@ pub use leader::Election;
 pub use line::share_nudges;
 pub use migrate::{Migration, NewerDatabase, migrate, revert};
 pub use nudges::Nudges;
-pub use reconcile::{Gap, Reconciler, drive};
+pub use reconcile::{Gap, Reconciler, drive, drive_everywhere};
 pub use request::RequestScope;
 pub use sql::{Sql, id_list};
 pub use tx::{Inner, Tx};

@@ -28,12 +28,21 @@ pub trait Reconciler: Send + Sync + 'static {
 /// something, otherwise after a nudge or its interval. After a failure it waits its interval. Where several
 /// control planes share a database, only the leader's runs.
 pub fn drive<R: Reconciler>(ctx: &Ctx, tasks: &Tasks, reconciler: R) {
+    drive_where(ctx, tasks, reconciler, Ctx::led);
+}
+
+/// As [`drive`], on every control plane: for what serves the process itself.
+pub fn drive_everywhere<R: Reconciler>(ctx: &Ctx, tasks: &Tasks, reconciler: R) {
+    drive_where(ctx, tasks, reconciler, |ctx| Some(ctx.clone()));
+}
+
+fn drive_where<R: Reconciler>(ctx: &Ctx, tasks: &Tasks, reconciler: R, here: fn(&Ctx) -> Option<Ctx>) {
     let (ctx, stop, mut leadership) = (ctx.of_system(R::NAME), tasks.clone(), ctx.leadership.clone());
     let mut nudged = ctx.nudges.subscribe(R::NAME);
     tasks.spawn(R::NAME, async move {
         while !stop.is_stopping() {
             nudged.borrow_and_update();
-            let Some(led) = ctx.led() else {
+            let Some(ctx) = here(&ctx) else {
                 tokio::select! {
                     () = stop.stopping() => break,
                     () = leadership.changed() => continue,
@@ -41,7 +50,7 @@ pub fn drive<R: Reconciler>(ctx: &Ctx, tasks: &Tasks, reconciler: R) {
             };
             let began = Instant::now();
             // A bug in one step must not end all later ones.
-            let step = AssertUnwindSafe(reconciler.tick(&led)).catch_unwind().await;
+            let step = AssertUnwindSafe(reconciler.tick(&ctx)).catch_unwind().await;
             let changed = step.unwrap_or_else(|_| Err(Error::Internal(anyhow::anyhow!("the step panicked"))));
             metrics::histogram!("reconcile_seconds", "reconciler" => R::NAME).record(began.elapsed().as_secs_f64());
             match changed {

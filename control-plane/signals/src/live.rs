@@ -55,7 +55,9 @@ impl Live {
             let source = format!("{FOLLOWERS_MAX} follow it already").into();
             return Err(Error::Unavailable { dependency: "the live stream", source });
         }
-        let now_at = latest(ctx).await?;
+        // Places are one row of numbers for all tenants, without a gap; what is wanted of them is told.
+        let ctx = ctx.across_tenants();
+        let now_at = latest(&ctx).await?;
         let feed = {
             let mut passed_on = self.passed_on();
             passed_on.get_or_insert(now_at);
@@ -63,7 +65,7 @@ impl Live {
         };
         // A place that is not reached yet is another database's.
         let after = after.filter(|after| (0..=now_at).contains(after)).unwrap_or(now_at);
-        Ok(Follower { ctx: ctx.clone(), feed, after, is_behind: true, page: VecDeque::new(), wanted })
+        Ok(Follower { ctx, feed, after, is_behind: true, page: VecDeque::new(), wanted })
     }
 
     /// Where to go on from, or nothing to do.
@@ -90,7 +92,7 @@ async fn latest(ctx: &Ctx) -> Result<i64> {
     tx.commit(last).await
 }
 
-/// The reconciler that reads for all followers.
+/// The reconciler that reads for all followers of this process: it is driven in each.
 #[derive(Debug, Clone)]
 pub struct LiveFeed(pub Live);
 

@@ -99,8 +99,8 @@ pub async fn add(ctx: &Ctx, sender: &Sender, tenant: TenantId, new: NewWebhook) 
     check_event_types(&new.event_types)?;
     check_description(&new.description)?;
     let given = new.secret.as_deref().map(secrets::given).transpose()?;
+    let from_place = begin_at(ctx).await?;
     let mut tx = ctx.begin("webhooks.add").await?;
-    let from_place = begin_at(&mut tx).await?;
     if store::count_of_tenant(&mut tx, tenant).await? >= limit::WEBHOOKS_MAX {
         let message = format!("there are {} webhooks, which is the most; delete one first", limit::WEBHOOKS_MAX);
         return Err(Error::conflict("too_many_webhooks", message));
@@ -130,15 +130,18 @@ pub async fn add(ctx: &Ctx, sender: &Sender, tenant: TenantId, new: NewWebhook) 
     tx.commit(WebhookWithSecret { webhook: webhook.into_view(0), secret }).await
 }
 
-/// The place behind which events are a new webhook's. Where it is the first, nobody has made messages so far.
-async fn begin_at(tx: &mut Tx) -> Result<i64> {
-    let progress = store::lock_progress(tx).await?;
-    outbox::place(tx, i64::MAX).await?;
-    let (last, _) = outbox::last_place(tx).await?;
-    if progress < last && store::count(tx).await? == 0 {
-        store::set_progress(tx, last).await?;
+/// The place behind which events are a new webhook's. Where it is the first of all, nobody has made messages so
+/// far.
+async fn begin_at(ctx: &Ctx) -> Result<i64> {
+    // Places are one row of numbers for all tenants.
+    let mut tx = ctx.across_tenants().begin("webhooks.begin_at").await?;
+    let progress = store::lock_progress(&mut tx).await?;
+    outbox::place(&mut tx, i64::MAX).await?;
+    let (last, _) = outbox::last_place(&mut tx).await?;
+    if progress < last && store::count(&mut tx).await? == 0 {
+        store::set_progress(&mut tx, last).await?;
     }
-    Ok(last)
+    tx.commit(last).await
 }
 
 fn check_url(sender: &Sender, text: &str) -> Result<()> {

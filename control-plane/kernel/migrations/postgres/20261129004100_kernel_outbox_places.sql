@@ -6,4 +6,3 @@ CREATE TABLE outbox_places (
     id         INTEGER NOT NULL PRIMARY KEY,
     last_place BIGINT NOT NULL
 );
-INSERT INTO outbox_places (id, last_place) VALUES (1, 0);

@@ -17,7 +17,8 @@ crate::sql! {
     PROCESSED: "UPDATE outbox SET processed_at = $2 WHERE id = $1 AND processed_at IS NULL";
     FAILED: "UPDATE outbox SET retry_count = retry_count + 1 WHERE processed_at IS NULL AND id = $1";
     PRUNE: "DELETE FROM outbox WHERE processed_at < $1 AND (CAST($2 AS BIGINT) IS NULL OR position <= $2)";
-    LOCK_PLACES: "UPDATE outbox_places SET last_place = last_place RETURNING last_place";
+    LOCK_PLACES: "INSERT INTO outbox_places (id, last_place) VALUES (1, 0) \
+                  ON CONFLICT (id) DO UPDATE SET last_place = outbox_places.last_place RETURNING last_place";
     PLACE: "UPDATE outbox SET position = $1 + unplaced.number FROM \
               (SELECT seq, row_number() OVER (ORDER BY seq) AS number FROM \
                  (SELECT seq FROM outbox WHERE position IS NULL ORDER BY seq LIMIT $2) AS oldest) AS unplaced \
@@ -116,7 +117,8 @@ pub async fn place(tx: &mut Tx, limit: i64) -> Result<u64> {
 
 /// The place that was given last, and whether an entry waits for the next.
 pub async fn last_place(tx: &mut Tx) -> Result<(i64, bool)> {
-    let (last,) = fetch_one!(tx, (i64,), LAST_PLACE)?;
+    // Before the first place is given there is no row.
+    let last = fetch_optional!(tx, (i64,), LAST_PLACE)?.map_or(0, |(last,)| last);
     Ok((last, fetch_optional!(tx, (i32,), UNPLACED)?.is_some()))
 }
 

@@ -59,4 +59,3 @@ CREATE TABLE webhook_progress (
     id    INTEGER NOT NULL PRIMARY KEY,
     place BIGINT NOT NULL
 );
-INSERT INTO webhook_progress (id, place) VALUES (1, 0);

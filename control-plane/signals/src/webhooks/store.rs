@@ -29,7 +29,8 @@ kernel::sql! {
     DELETE: "DELETE FROM webhooks WHERE tenant_id = $1 AND id = $2";
     UNDELIVERED: "SELECT webhook_id, count(*) FROM webhook_messages WHERE tenant_id = $1 AND state = 'pending' \
                   GROUP BY webhook_id";
-    LOCK_PROGRESS: "UPDATE webhook_progress SET place = place RETURNING place";
+    LOCK_PROGRESS: "INSERT INTO webhook_progress (id, place) VALUES (1, 0) \
+                    ON CONFLICT (id) DO UPDATE SET place = webhook_progress.place RETURNING place";
     PROGRESS: "SELECT place FROM webhook_progress";
     SET_PROGRESS: "UPDATE webhook_progress SET place = $1";
     ENQUEUE: "INSERT INTO webhook_messages (id, tenant_id, webhook_id, place, event_id, event_type, task_id, body, state, \
@@ -204,8 +205,8 @@ pub(super) async fn lock_progress(tx: &mut Tx) -> Result<i64> {
 }
 
 pub(crate) async fn progress(tx: &mut Tx) -> Result<i64> {
-    let (place,) = fetch_one!(tx, (i64,), PROGRESS)?;
-    Ok(place)
+    // Before the first webhook there is no row.
+    Ok(fetch_optional!(tx, (i64,), PROGRESS)?.map_or(0, |(place,)| place))
 }
 
 pub(super) async fn set_progress(tx: &mut Tx, place: i64) -> Result<()> {
