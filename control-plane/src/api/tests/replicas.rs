@@ -47,7 +47,7 @@ kernel::on_both! { crate::migrations();
         }
         for task in tasks {
             let executions = get(&app, &format!("/v1/tasks/{task}/executions")).await.body;
-            assert_eq!(executions.as_array().map(Vec::len), Some(1), "{executions}");
+            assert_eq!(executions["executions"].as_array().map(Vec::len), Some(1), "{executions}");
         }
     }
 }
