@@ -6,6 +6,7 @@ mod audit;
 mod database;
 mod help;
 mod machines;
+mod strategies;
 mod tasks;
 mod webhooks;
 mod workers;
@@ -24,7 +25,10 @@ pub(crate) use admission::{BudgetsCommand, HoldArguments, LimitsCommand, Project
 pub(crate) use audit::AuditArguments;
 pub(crate) use database::DatabaseCommand;
 pub(crate) use machines::{CostCommand, MachinesCommand};
-pub(crate) use tasks::{ChangedFields, MetadataCommand, OutcomesCommand, Selected, TasksCommand};
+pub(crate) use strategies::StrategiesCommand;
+pub(crate) use tasks::{
+    ChangedFields, ExportFormat, MetadataCommand, OutcomesCommand, PlanArguments, Selected, TasksCommand,
+};
 pub(crate) use webhooks::{SecretArgument, StreamArguments, WebhooksCommand};
 pub(crate) use workers::{AboutWorker, WorkersCommand};
 
@@ -90,6 +94,9 @@ pub(crate) enum Command {
     /// List, inspect and steer tasks
     #[command(subcommand, after_help = help::TASKS)]
     Tasks(TasksCommand),
+    /// Say how tasks would go, what they would cost and what would wait: those of a file, or those that are open
+    #[command(after_help = help::PLAN)]
+    Plan(PlanArguments),
     /// Hold a task, a project, everything with a key, or all work
     #[command(after_help = help::HOLD)]
     Hold(HoldArguments),
@@ -125,6 +132,9 @@ pub(crate) enum Command {
     /// See the registered workers, and register your own
     #[command(subcommand, after_help = help::WORKERS)]
     Workers(WorkersCommand),
+    /// Say what is done by itself when a task fails
+    #[command(subcommand, after_help = help::STRATEGIES)]
+    Strategies(StrategiesCommand),
     /// Read the record, and keep it: verify it, back it up, export it
     #[command(subcommand, after_help = help::EVENTS)]
     Events(EventsCommand),

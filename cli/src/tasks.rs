@@ -4,7 +4,9 @@
 mod assignments;
 mod dependencies;
 mod dot;
-mod import;
+pub(crate) mod forecast;
+pub(crate) mod format;
+pub(crate) mod import;
 mod many;
 mod metadata;
 mod outcomes;
@@ -62,7 +64,12 @@ pub(crate) async fn run(invocation: &Invocation, command: &TasksCommand) -> anyh
             let tasks = server.ask(async |control| control.search(text).await).await?;
             print_tasks(invocation, &tasks, "no task has this text")
         }
-        TasksCommand::Import { ref file } => import::import(invocation, &server, file).await,
+        TasksCommand::Import { ref file, format } => import::import(invocation, &server, file, format).await,
+        TasksCommand::Export { format, ref output } => {
+            import::export(invocation, &server, format, output.as_deref()).await
+        }
+        TasksCommand::Plan(ref arguments) => forecast::plan(invocation, &server, arguments).await,
+        TasksCommand::CriticalPath { limit } => forecast::critical_path(invocation, &server, limit).await,
         TasksCommand::Depend { id, ref on, soft, ref condition, ref group } => {
             let dependency_type = if soft { DependencyType::Soft } else { DependencyType::Hard };
             let (condition, group) = (condition.clone(), group.clone());

@@ -4,9 +4,11 @@ mod admission;
 mod assignments;
 mod audit;
 mod dependencies;
+mod forecast;
 mod machines;
 mod metadata;
 mod outcomes;
+mod strategies;
 mod webhooks;
 mod workers;
 

@@ -150,6 +150,10 @@ pub mod kind {
     pub const TASKS_PRIORITIZED: &str = "tasks.prioritized";
     /// A task had to give its worker to a more urgent one: which of the two it was, the other task, the worker.
     pub const TASK_PREEMPTED: &str = "task.preempted";
+    /// A failure strategy was applied to a task: which one, what it did about which failure, after how many attempts.
+    pub const STRATEGY_APPLIED: &str = "task.strategy_applied";
+    /// A failed task was left to a person: why.
+    pub const TASK_ESCALATED: &str = "task.escalated";
     /// A task was replaced by its parts; its payload holds their ids.
     pub const TASK_SPLIT: &str = "task.split";
     /// A machine of the pool changed state.

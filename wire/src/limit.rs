@@ -18,6 +18,16 @@ pub const ARTEFACT_CHARS: usize = 200;
 pub const OUTCOME_DETAIL_CHARS: usize = 2_048;
 /// Outcomes of one task.
 pub const OUTCOMES_PER_TASK: usize = 100;
+/// Tasks in one import; all of them or none are stored.
+pub const TASKS_PER_IMPORT: usize = 10_000;
+/// The body of one import.
+pub const IMPORT_BYTES: usize = 64 * 1024 * 1024;
+/// The name of a line of an import.
+pub const IMPORT_KEY_CHARS: usize = 200;
+/// What one line of an import needs.
+pub const NEEDS_PER_TASK: usize = 1_000;
+/// Keys of metadata that one line of an import brings along.
+pub const METADATA_PER_IMPORT: usize = 200;
 /// A key of a task's metadata.
 pub const METADATA_KEY_CHARS: usize = 200;
 /// A value of a task's metadata.
@@ -59,6 +69,14 @@ pub const WORKER_CAPACITY: i32 = 100;
 pub const ASSIGNMENTS_PER_BATCH: usize = 100;
 /// Tasks that an answer about scores shows.
 pub const SCORES_SHOWN: usize = 10_000;
+/// Failure strategies of one tenant.
+pub const STRATEGIES: i64 = 100;
+/// A failure strategy's name.
+pub const STRATEGY_NAME_CHARS: usize = 100;
+/// Rules of one failure strategy.
+pub const STRATEGY_RULES: usize = 20;
+/// Attempts that a failure strategy may allow.
+pub const STRATEGY_ATTEMPTS: i32 = 100;
 /// Parts into which a task is split.
 pub const SUBTASKS: usize = 100;
 /// Tasks that one request calls off or has retried, unless it says that it means all of them.

@@ -56,6 +56,23 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     Ok(value)
 }
 
+/// One line of a body of many.
+pub(super) fn parse_line<T: DeserializeOwned>(text: &[u8], number: usize) -> Result<T, ApiError> {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        let field = if path == "." { format!("lines[{number}]") } else { format!("lines[{number}].{path}") };
+        (field, error.into_inner().to_string())
+    });
+    let read = read.and_then(|value| match reader.end() {
+        Ok(()) => Ok(value),
+        Err(error) => Err((format!("lines[{number}]"), error.to_string())),
+    });
+    read.map_err(|(field, message)| {
+        problem(StatusCode::BAD_REQUEST, "invalid", format!("{field}: {message}")).at(field).into()
+    })
+}
+
 /// A path parameter that is an id.
 pub(crate) struct Id<T>(pub(crate) T);
 

@@ -90,7 +90,8 @@ pub(super) struct ListQuery {
     offset: Option<i64>,
 }
 
-/// Tasks, most urgent and then oldest first. `x-total-count` tells how many there are.
+/// Tasks, most urgent and then oldest first. `x-total-count` tells how many there are, counted no further than
+/// 10,000; where there are more, `x-total-count-more` is `true`.
 #[utoipa::path(
     get, path = "/tasks", tag = "tasks", params(ListQuery),
     responses((status = 200, body = Vec<TaskView>), (status = 400, body = Problem), (status = 401, body = Problem)))]
@@ -105,7 +106,8 @@ pub(super) async fn list(
     let filter = Filter { status, priority, blocked, limit, offset };
     let mut page = tasks::list(&app.ctx, caller.tenant, filter).await?;
     work::tell_waiting(&app.ctx, &app.work, &app.pool, caller.tenant, &mut page.tasks).await?;
-    Ok(([("x-total-count", page.total.to_string())], Json(page.tasks)).into_response())
+    let more = page.is_cut.then_some([("x-total-count-more", "true")]);
+    Ok(([("x-total-count", page.total.to_string())], more, Json(page.tasks)).into_response())
 }
 
 /// One task with its newest execution.

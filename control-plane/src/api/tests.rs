@@ -17,9 +17,12 @@ use crate::{Config, Events, Provider};
 
 mod admission;
 mod audit;
+mod files_of_tasks;
 mod graph_of_tasks;
 mod hands;
 mod listeners;
+mod model;
+mod odd_input;
 mod replicas;
 
 const KEY: &str = "bifrost_0123456789abcdef";

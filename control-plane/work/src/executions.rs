@@ -15,12 +15,13 @@ use wire::id::{ExecutionId, TaskId, TenantId, WorkerId};
 use wire::limit::{BUDGET_MICROS_MAX, BUDGET_UNITS_MAX};
 use wire::metadata::{AGENT_TYPE_KEY, ASSIGNED_WORKER_KEY};
 use wire::money::{dollars, micros};
+use wire::strategy::FailureClass;
 use wire::task::TaskStatus;
 use wire::worker::WorkerStatus;
 
 use crate::admission::{self, policy};
 use crate::tasks::{self, Event, Spent, Task, Turn};
-use crate::{Settings, budgets, metadata};
+use crate::{Settings, budgets, metadata, strategies};
 
 /// What plain commands are carried out by.
 pub(crate) const COMMAND_AGENT: &str = "command";
@@ -331,7 +332,21 @@ async fn move_on(
         json!({ "reason": outcome, "exit": ending.exit, "failure": ending.failure, "message": ending.message });
     let about = About::execution(task.tenant, task.id, execution.id);
     tasks::tell(ctx, tx, kind, about, Turn::Changed(task, &after), &payload).await?;
-    Ok(after.status)
+    match after.status {
+        TaskStatus::Failed => strategies::after_failure(ctx, tx, &after, class_of(judged)).await,
+        status => Ok(status),
+    }
+}
+
+/// How a task failed whose newest execution ended so.
+fn class_of(outcome: Outcome) -> FailureClass {
+    match outcome {
+        Outcome::SetupFailed => FailureClass::SetupFailed,
+        Outcome::TimedOut => FailureClass::TimedOut,
+        Outcome::IdleTimedOut => FailureClass::IdleTimedOut,
+        Outcome::WorkerLost => FailureClass::WorkerLost,
+        Outcome::Failed | Outcome::Succeeded | Outcome::Cancelled | Outcome::Preempted => FailureClass::Failed,
+    }
 }
 
 /// Executions that have run for long (row CAIRN-30), the longest first; each says whether it has run for

@@ -9,8 +9,10 @@
 mod admission;
 pub mod assignments;
 pub mod budgets;
+mod critical_path;
 pub mod dependencies;
 pub mod executions;
+mod forecast;
 pub mod holds;
 pub mod leases;
 pub mod limits;
@@ -23,13 +25,16 @@ mod scheduler;
 pub mod schedules;
 mod settings;
 pub mod split;
+pub mod strategies;
 pub mod tasks;
 mod timers;
 
 use kernel::{Migration, Sql};
 
+pub use critical_path::critical_path;
+pub use forecast::forecast;
 pub use lost::LostWork;
-pub use scheduler::{Scheduler, tell_waiting, why};
+pub use scheduler::{Arrivals, PlannerLoad, Scheduler, tell_waiting, why};
 pub use settings::Settings;
 pub use timers::Timers;
 
@@ -40,7 +45,9 @@ pub const MIGRATIONS: &[Migration] = &[
     kernel::migration!("20261121000500_work_search"),
     kernel::migration!("20261121000600_work_metadata"),
     kernel::migration!("20261129002200_work_versions_and_parents"),
+    kernel::migration!("20261129002300_work_failure_strategies"),
     kernel::migration!("20261129003100_work_conditions"),
+    kernel::migration!("20261129003200_work_lists_and_search"),
     kernel::migration!("20261129006100_work_admission"),
     kernel::migration!("20261129006200_work_schedules"),
 ];
@@ -56,6 +63,10 @@ pub fn statements() -> Vec<(&'static str, Sql)> {
         outcomes::store::STATEMENTS,
         assignments::store::STATEMENTS,
         prioritize::store::STATEMENTS,
+        critical_path::store::STATEMENTS,
+        forecast::store::STATEMENTS,
+        tasks::search::store::STATEMENTS,
+        strategies::store::STATEMENTS,
         admission::store::STATEMENTS,
         holds::store::STATEMENTS,
         limits::store::STATEMENTS,

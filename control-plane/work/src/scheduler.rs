@@ -6,8 +6,12 @@
 //! of keys) and places at workers, whatever number of tasks waits: of a lane that
 //! is closed nothing is read, of an open one only what can be needed.
 
+mod arrivals;
+mod load;
 pub(crate) mod order;
 pub(crate) mod plan;
+#[cfg(test)]
+mod simulation;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,6 +31,9 @@ use crate::admission::{self, Gate, Lane, LaneId};
 use crate::tasks::{self, Task};
 use crate::{Settings, dependencies, executions, projects};
 use plan::{Assignment, Plan, Queue, Room, Snapshot, Waiting};
+
+pub use arrivals::Arrivals;
+pub use load::PlannerLoad;
 
 /// Serializes decisions over the whole pool among replicas: two first inserts cannot see each other.
 const LOCK: i64 = 7_601;

@@ -33,7 +33,7 @@ pub async fn split(ctx: &Ctx, settings: &Settings, tenant: TenantId, target: Tar
     tx.commit(done).await
 }
 
-fn check(settings: &Settings, new: &Split) -> Result<()> {
+pub(crate) fn check(settings: &Settings, new: &Split) -> Result<()> {
     new.validate()?;
     let graph = graph(new, Priority::default());
     batch::check_tasks(settings, "subtasks", &graph.tasks)?;
@@ -47,6 +47,13 @@ fn graph(new: &Split, usual: Priority) -> NewGraph {
     let dependencies =
         parts.flat_map(|(task, part)| part.depends_on.iter().map(move |on| BatchDependency::on(task, *on))).collect();
     NewGraph { tasks: new.subtasks.iter().map(|part| part.task(usual)).collect(), dependencies }
+}
+
+/// Replaces a task that has just failed, and is locked, by its parts. What it needed was true, or it would not have
+/// been tried.
+pub(crate) async fn failed(ctx: &Ctx, tx: &mut Tx, task: &Task, new: &Split) -> Result<()> {
+    dependencies::take_graph(tx, task.tenant).await?;
+    into_parts(ctx, tx, task, &[], new).await.map(drop)
 }
 
 /// Makes the parts of a task that is locked, as is all that it needs.

@@ -2,6 +2,8 @@
 
 pub mod batch;
 pub mod bulk;
+pub mod import;
+pub(crate) mod search;
 mod state;
 pub(crate) mod store;
 mod target;
@@ -22,10 +24,11 @@ use wire::id::{ExecutionId, ScheduleId, TaskId, TenantId};
 use wire::limit::SEARCH_CHARS;
 use wire::metadata::{ASSIGNED_WORKER_KEY, Assignment, Estimate, RETRY_COUNT_KEY, SCORE_KEY, SCORED_AT_KEY};
 use wire::money::dollars;
+use wire::strategy::FailureClass;
 use wire::task::{NewTask, Priority, TaskChange, TaskSpec, TaskStatus, TaskView};
 
 use crate::executions::{self, Ending, Execution};
-use crate::{Scheduler, Settings, admission, budgets, dependencies, metadata, outcomes};
+use crate::{Scheduler, Settings, admission, budgets, dependencies, metadata, outcomes, strategies};
 use state::step;
 pub(crate) use state::{Event, end_of};
 pub use target::{Named, Target};
@@ -36,7 +39,9 @@ const LIST_MAX: i64 = 1_000;
 /// What a list gives where nothing else is asked (row CAIRN-11).
 const LIST_DEFAULT: i64 = 100;
 /// The most tasks that a search gives (row CAIRN-16).
-const SEARCH_MAX: i64 = 50;
+const SEARCH_MAX: usize = 50;
+/// How far tasks are counted: over a million of them a count would take longer than the answer.
+pub(crate) const COUNTED_MOST: i64 = 10_000;
 
 /// A task.
 #[derive(Debug, Clone, PartialEq)]
@@ -241,8 +246,10 @@ pub struct Filter {
 pub struct Page {
     /// The tasks, most urgent and then oldest first.
     pub tasks: Vec<TaskView>,
-    /// How many there are on all pages.
+    /// How many there are on all pages; of more than ten thousand, ten thousand.
     pub total: i64,
+    /// Whether there are more than that.
+    pub is_cut: bool,
 }
 
 /// Submits a task. The same attempt again gives the first answer.
@@ -313,8 +320,9 @@ pub async fn list(ctx: &Ctx, tenant: TenantId, filter: Filter) -> Result<Page> {
     }
     let mut tx = ctx.read("tasks.list").await?;
     let tasks = store::list(&mut tx, tenant, filter, limit, offset).await?;
-    let total = store::count(&mut tx, tenant, filter).await?;
-    Ok(Page { tasks: views(&mut tx, tenant, tasks).await?, total })
+    let total = store::count(&mut tx, tenant, filter, COUNTED_MOST + 1).await?;
+    let is_cut = total > COUNTED_MOST;
+    Ok(Page { tasks: views(&mut tx, tenant, tasks).await?, total: total.min(COUNTED_MOST), is_cut })
 }
 
 /// Tasks that have the text in their title or description, in either case of letters: first those that
@@ -324,7 +332,7 @@ pub async fn search(ctx: &Ctx, tenant: TenantId, text: &str) -> Result<Vec<TaskV
         return Err(Error::invalid("q", format!("must have 1 to {SEARCH_CHARS} characters")));
     }
     let mut tx = ctx.read("tasks.search").await?;
-    let found = store::search(&mut tx, tenant, text, SEARCH_MAX).await?;
+    let found = search::search(&mut tx, tenant, &store::fold(text), SEARCH_MAX).await?;
     views(&mut tx, tenant, found).await
 }
 
@@ -410,6 +418,14 @@ async fn change_fields(ctx: &Ctx, tx: &mut Tx, task: &Task, change: &TaskChange)
     let after = load(tx, task.tenant, task.id).await?;
     tell(ctx, tx, kind, About::task(task.tenant, task.id), Turn::Changed(task, &after), change).await?;
     tx.nudge(CHANGED_NUDGE);
+    match (task.status, after.status) {
+        (TaskStatus::Failed, TaskStatus::Ready) => strategies::recovered(ctx, tx, task).await?,
+        (TaskStatus::InProgress, TaskStatus::Failed) => {
+            strategies::after_failure(ctx, tx, &after, FailureClass::Failed).await?;
+            return load(tx, task.tenant, task.id).await;
+        }
+        _ => (),
+    }
     Ok(after)
 }
 
@@ -601,6 +617,9 @@ pub(crate) async fn apply(ctx: &Ctx, tx: &mut Tx, task: &Task, event: Event) -> 
     }
     if to == TaskStatus::Completed {
         dependencies::satisfied(ctx, tx, task).await?;
+    }
+    if task.status == TaskStatus::Failed {
+        strategies::recovered(ctx, tx, task).await?;
     }
     if to == TaskStatus::Ready || to.is_final() {
         budgets::release(tx, task).await?;

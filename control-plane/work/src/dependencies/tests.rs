@@ -323,7 +323,7 @@ kernel::on_both! { migrations();
 }
 
 /// A dependency as older programs stored it: without a place for either task.
-fn stored(ctx: &Ctx, task_id: TaskId, depends_on_task_id: TaskId) -> DependencyView {
+pub(crate) fn stored(ctx: &Ctx, task_id: TaskId, depends_on_task_id: TaskId) -> DependencyView {
     DependencyView {
         id: ctx.id(DependencyId::mint),
         task_id,

@@ -25,6 +25,7 @@ kernel::sql! {
             WHERE e.tenant_id = $1 AND e.completed_at IS NULL AND e.started_at < $2 ORDER BY e.started_at, e.id";
     DELETE_OF_TASK: "DELETE FROM executions WHERE tenant_id = $1 AND task_id = $2";
     COUNT_OF_TASK: "SELECT count(*) FROM executions WHERE task_id = $1";
+    BUSY_BETWEEN: "SELECT CAST(coalesce(sum(duration_seconds), 0) AS BIGINT) FROM executions WHERE id >= $1 AND id < $2";
     COUNT_OPEN: "SELECT count(*) FROM executions WHERE worker_id = $1 AND completed_at IS NULL";
     OPEN_OF_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND completed_at IS NULL AND lease_until IS NOT NULL \
                      ORDER BY assigned_at, id";
@@ -129,6 +130,11 @@ pub(super) async fn insert(tx: &mut Tx, execution: &Execution) -> Result<()> {
         execution.parent.map(ExecutionId::uuid)
     )?;
     Ok(())
+}
+
+/// How many seconds executions took that were assigned between two moments, which ids stand for.
+pub(crate) async fn busy_between(tx: &mut Tx, from: ExecutionId, to: ExecutionId) -> Result<i64> {
+    Ok(fetch_one!(tx, (i64,), BUSY_BETWEEN, from.uuid(), to.uuid())?.0)
 }
 
 pub(crate) async fn get(tx: &mut Tx, tenant: TenantId, id: ExecutionId) -> Result<Option<Execution>> {

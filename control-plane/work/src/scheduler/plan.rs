@@ -10,10 +10,12 @@
 //! prefers one that holds its repository, and leaves alone, if it can, those that
 //! others want; but it takes any before it waits, so that affinity starves nobody.
 
-use std::collections::{BTreeMap, HashMap};
+mod rooms;
+
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use pool::plan::{Action, Demand, Limits, Outlook, View};
+use pool::plan::{Action, Demand, Facts, Limits, Outlook, View};
 use wire::id::{MachineId, TaskId, WorkerId};
 use wire::outcome::Condition;
 use wire::task::{Priority, TaskStatus};
@@ -23,6 +25,7 @@ use super::order::{Line, Owner, Shares};
 use crate::admission::policy::{Obstacle, Rules};
 use crate::admission::{Lane, LaneId};
 use crate::dependencies::Unsatisfied;
+use rooms::Rooms;
 
 /// A task that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,13 +100,11 @@ const MOST_LEFT: usize = 1_000;
 
 /// Decides. Pure.
 pub(crate) fn plan(snapshot: &Snapshot, now: DateTime<Utc>) -> Plan {
-    let mut rooms = snapshot.rooms.clone();
+    let mut rooms = Rooms::new(&snapshot.rooms, snapshot.queues.iter().flat_map(|queue| &queue.tasks));
     let mut machines = snapshot.machines.clone();
+    let places: HashMap<MachineId, usize> =
+        machines.machines.iter().enumerate().map(|(at, facts)| (facts.id, at)).collect();
     let mut rules = snapshot.rules.clone();
-    let mut wanted: BTreeMap<&str, usize> = BTreeMap::new();
-    for task in snapshot.queues.iter().flat_map(|queue| &queue.tasks) {
-        *wanted.entry(&task.repository).or_default() += 1;
-    }
     let mut line = Line::new(&snapshot.queues, &snapshot.shares);
     let (mut assignments, mut left, mut closed) = (Vec::new(), Vec::new(), HashMap::new());
     let enough = enough(&snapshot.rooms, snapshot.limits);
@@ -117,46 +118,35 @@ pub(crate) fn plan(snapshot: &Snapshot, now: DateTime<Utc>) -> Plan {
             continue;
         }
         line.take(place);
-        if let Some(count) = wanted.get_mut(task.repository.as_str()) {
-            *count -= 1;
-        }
-        match best_room(&rooms, task, &wanted) {
-            Some(at) => {
-                let Waiting { task, estimate_micros, .. } = *task;
-                assignments.push(Assignment { task, worker: rooms[at].worker, estimate_micros });
-                line.serve(place);
-                burden(&mut machines, rooms[at].machine);
-                rooms[at].free -= 1;
-                if rooms[at].free == 0 {
-                    rooms.swap_remove(at);
-                }
-            }
-            None => left.push(task),
+        let Some(at) = rooms.take(task) else {
+            left.push(task);
+            continue;
+        };
+        let room = &snapshot.rooms[at];
+        let Waiting { task, estimate_micros, .. } = *task;
+        assignments.push(Assignment { task, worker: room.worker, estimate_micros });
+        line.serve(place);
+        if let Some(place) = room.machine.and_then(|machine| places.get(&machine)) {
+            burden(&mut machines.machines[*place]);
         }
     }
-    let demand = Demand { queued: left.len(), repositories: left.iter().map(|task| task.repository.clone()).collect() };
+    let demand = Demand { queued: left.len(), repositories: repositories(&left) };
     let pool = pool::plan::plan(&machines, &demand, snapshot.limits, now);
     let (left, served) = (left.len(), line.served());
     Plan { assignments, machines: pool.actions, outlook: pool.outlook, left, served, closed }
 }
 
-/// What is assigned now counts as load for the pool: a machine that just got work is not idle.
-fn burden(machines: &mut View, machine: Option<MachineId>) {
-    if let Some(facts) = machines.machines.iter_mut().find(|facts| Some(facts.id) == machine) {
-        facts.load += 1;
-        facts.idle_since = None;
-    }
+/// The repositories that those who found no worker want, each once.
+fn repositories(left: &[&Waiting]) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let named = left.iter().map(|task| task.repository.as_str());
+    named.filter(|name| seen.insert(*name)).map(str::to_owned).collect()
 }
 
-/// The room that suits a task best: one that holds its repository, then one that nobody else wants.
-fn best_room(rooms: &[Room], task: &Waiting, wanted: &BTreeMap<&str, usize>) -> Option<usize> {
-    let rank = |room: &Room| {
-        let holds = room.repositories.contains(&task.repository);
-        let wanted_by_others =
-            room.repositories.iter().map(|name| wanted.get(name.as_str()).copied().unwrap_or(0)).sum::<usize>();
-        (!holds, wanted_by_others)
-    };
-    (0..rooms.len()).min_by_key(|at| rank(&rooms[*at]))
+/// What is assigned now counts as load for the pool: a machine that just got work is not idle.
+fn burden(machine: &mut Facts) {
+    machine.load += 1;
+    machine.idle_since = None;
 }
 
 /// How many of the tasks that stand in the way are named.

@@ -32,23 +32,42 @@ kernel::sql! {
     TAKE: "SELECT * FROM tasks WHERE id = $1",
         postgres "SELECT * FROM tasks WHERE id = $1 FOR UPDATE SKIP LOCKED";
     GET: "SELECT * FROM tasks WHERE tenant_id = $1 AND id = $2";
+    BY_ID: "SELECT * FROM tasks WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3";
+    OPEN: "SELECT * FROM tasks WHERE tenant_id = $1 AND status IN ('ready', 'assigned', 'in_progress', 'failed') \
+           ORDER BY priority DESC, created_at, id LIMIT $2";
     TITLES: "SELECT id, title FROM tasks WHERE tenant_id = $1 AND id IN (SELECT unhex(value) FROM json_each($2))",
         postgres "SELECT id, title FROM tasks WHERE tenant_id = $1 \
                   AND id IN (SELECT CAST(value AS UUID) FROM jsonb_array_elements_text(CAST($2 AS JSONB)))";
     LOCK: "SELECT * FROM tasks WHERE tenant_id = $1 AND id = $2" + lock;
     LOCK_ANY: "SELECT * FROM tasks WHERE id = $1" + lock;
-    LIST: "SELECT * FROM tasks WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR status = $2) \
-           AND (CAST($3 AS SMALLINT) IS NULL OR priority = $3) \
-           AND (CAST($4 AS BOOLEAN) IS NULL OR (waits_for > 0) = $4) \
-           ORDER BY priority DESC, created_at, id LIMIT $5 OFFSET $6";
-    COUNT: "SELECT count(*) FROM tasks WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR status = $2) \
-            AND (CAST($3 AS SMALLINT) IS NULL OR priority = $3) \
-            AND (CAST($4 AS BOOLEAN) IS NULL OR (waits_for > 0) = $4)";
-    SEARCH: "SELECT * FROM tasks WHERE tenant_id = $1 \
-             AND (folded_title LIKE $3 ESCAPE '\\' OR folded_description LIKE $3 ESCAPE '\\') \
-             ORDER BY CASE WHEN folded_title = $2 THEN 0 WHEN folded_description = $2 THEN 1 \
-                           WHEN folded_title LIKE $3 ESCAPE '\\' THEN 2 ELSE 3 END, \
-                      priority DESC, created_at, id LIMIT $4";
+    // One statement for each index that a list can be read from in its order. No list counts beyond a bound.
+    LIST: "SELECT * FROM tasks WHERE tenant_id = $1 \
+           AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+           AND (CAST($3 AS BOOLEAN) IS NULL OR (waits_for > 0) = $3) \
+           ORDER BY priority DESC, created_at, id LIMIT $4 OFFSET $5";
+    LIST_STATUS: "SELECT * FROM tasks WHERE status = $6 AND tenant_id = $1 \
+                  AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+                  AND (CAST($3 AS BOOLEAN) IS NULL OR (waits_for > 0) = $3) \
+                  ORDER BY priority DESC, created_at, id LIMIT $4 OFFSET $5";
+    LIST_READY: "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND waits_for = 0 \
+                 AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+                 ORDER BY priority DESC, created_at, id LIMIT $3 OFFSET $4";
+    LIST_BLOCKED: "SELECT * FROM tasks WHERE tenant_id = $1 AND waits_for > 0 \
+                   AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+                   AND (CAST($3 AS TEXT) IS NULL OR status = $3) \
+                   ORDER BY priority DESC, created_at, id LIMIT $4 OFFSET $5";
+    COUNT: "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE tenant_id = $1 \
+              AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+              AND (CAST($3 AS BOOLEAN) IS NULL OR (waits_for > 0) = $3) LIMIT $4) counted";
+    COUNT_STATUS: "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE status = $5 AND tenant_id = $1 \
+                     AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+                     AND (CAST($3 AS BOOLEAN) IS NULL OR (waits_for > 0) = $3) LIMIT $4) counted";
+    COUNT_READY: "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND waits_for = 0 \
+                    AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+                    LIMIT $3) counted";
+    COUNT_BLOCKED: "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE tenant_id = $1 AND waits_for > 0 \
+                      AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+                      AND (CAST($3 AS TEXT) IS NULL OR status = $3) LIMIT $4) counted";
     PARTS_OF: "SELECT * FROM tasks WHERE tenant_id = $1 AND id IN ( \
                  SELECT task_id FROM executions WHERE tenant_id = $1 AND parent_execution_id = $2 \
                  UNION SELECT task_id FROM task_metadata WHERE tenant_id = $1 AND metadata_key = 'parent_task_id' \
@@ -90,14 +109,17 @@ kernel::sql! {
     SET_EXECUTION: "UPDATE tasks SET execution_id = $2 WHERE id = $1";
     COUNT_ATTEMPT: "UPDATE tasks SET attempts = attempts + 1, losses = 0 WHERE id = $1";
     COUNT_LOSS: "UPDATE tasks SET losses = losses + 1 WHERE id = $1";
+    FORGET_LOSSES: "UPDATE tasks SET losses = 0 WHERE id = $1";
     COUNT_RETRY: "UPDATE tasks SET retry_count = retry_count + 1, losses = 0 WHERE id = $1 RETURNING retry_count";
     REQUEST_CANCEL: "UPDATE tasks SET cancel_requested_at = coalesce(cancel_requested_at, $2), updated_at = $2, \
                             version = version + 1 WHERE id = $1";
-    // Counted as far as a person wants to know.
-    AHEAD: "SELECT count(*) FROM (SELECT 1 FROM tasks t \
-              WHERE t.status = 'ready' AND t.spec IS NOT NULL AND t.waits_for = 0 AND t.parked_until IS NULL \
-                AND (t.priority > $1 OR (t.priority = $1 AND (t.created_at < $2 OR (t.created_at = $2 AND t.id < $3)))) \
-              ORDER BY t.priority DESC, t.created_at, t.id LIMIT $4) ahead";
+    COUNT_BETWEEN: "SELECT count(*) FROM tasks WHERE id >= $1 AND id < $2 AND spec IS NOT NULL";
+    // Two ranges of the index that the scheduler takes tasks from, each counted as far as a person wants to know.
+    AHEAD: "SELECT (SELECT count(*) FROM (SELECT 1 FROM tasks WHERE status = 'ready' AND spec IS NOT NULL \
+                      AND waits_for = 0 AND parked_until IS NULL AND priority > $1 LIMIT $4) more_urgent) \
+                 + (SELECT count(*) FROM (SELECT 1 FROM tasks WHERE status = 'ready' AND spec IS NOT NULL \
+                      AND waits_for = 0 AND parked_until IS NULL AND priority = $1 AND (created_at, id) < ($2, $3) \
+                      LIMIT $4) older)";
     // Postgres may look at the conditions in any order, and only tags are sure to be JSON: hence the CASE.
     TAGGED: "SELECT * FROM tasks WHERE tenant_id = $1 AND id IN (SELECT m.task_id FROM task_metadata m \
                WHERE m.tenant_id = $1 AND m.metadata_key = 'tags' \
@@ -112,7 +134,7 @@ kernel::sql! {
 }
 
 #[derive(sqlx::FromRow)]
-struct Row {
+pub(super) struct Row {
     id: Uuid,
     tenant_id: Uuid,
     title: String,
@@ -190,7 +212,7 @@ impl From<Row> for Task {
     }
 }
 
-fn tasks(rows: Vec<Row>) -> Vec<Task> {
+pub(super) fn tasks(rows: Vec<Row>) -> Vec<Task> {
     rows.into_iter().map(Task::from).collect()
 }
 
@@ -296,7 +318,7 @@ pub(crate) async fn take(tx: &mut Tx, id: TaskId) -> Result<Option<Task>> {
 }
 
 /// As search compares: `A` is `a`, in every alphabet.
-fn fold(text: &str) -> String {
+pub(super) fn fold(text: &str) -> String {
     text.to_lowercase()
 }
 
@@ -306,6 +328,17 @@ pub(super) async fn get(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Opt
 
 pub(crate) async fn lock(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Option<Task>> {
     Ok(fetch_optional!(tx, Row, LOCK, tenant.uuid(), id.uuid())?.map(Task::from))
+}
+
+/// Tasks behind the given one, in the order of their ids.
+pub(super) async fn by_id(tx: &mut Tx, tenant: TenantId, after: Option<TaskId>, limit: i64) -> Result<Vec<Task>> {
+    let after = after.map_or(Uuid::nil(), TaskId::uuid);
+    Ok(tasks(fetch_all!(tx, Row, BY_ID, tenant.uuid(), after, limit)?))
+}
+
+/// Tasks that are neither completed nor called off nor split, most urgent and then oldest first.
+pub(crate) async fn open(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Vec<Task>> {
+    Ok(tasks(fetch_all!(tx, Row, OPEN, tenant.uuid(), limit)?))
 }
 
 /// The titles of these tasks.
@@ -325,27 +358,28 @@ pub(crate) async fn lock_any(tx: &mut Tx, id: TaskId) -> Result<Option<Task>> {
 }
 
 pub(crate) async fn list(tx: &mut Tx, tenant: TenantId, filter: Filter, limit: i64, offset: i64) -> Result<Vec<Task>> {
-    let (status, priority) = (filter.status.map(TaskStatus::as_str), filter.priority.map(Priority::get));
-    let rows = fetch_all!(tx, Row, LIST, tenant.uuid(), status, priority, filter.blocked, limit, offset)?;
+    let (tenant, priority, blocked) = (tenant.uuid(), filter.priority.map(Priority::get), filter.blocked);
+    let status = filter.status.map(TaskStatus::as_str);
+    let rows = match (filter.status, blocked) {
+        (Some(TaskStatus::Ready), Some(false)) => fetch_all!(tx, Row, LIST_READY, tenant, priority, limit, offset)?,
+        (_, Some(true)) => fetch_all!(tx, Row, LIST_BLOCKED, tenant, priority, status, limit, offset)?,
+        (Some(_), _) => fetch_all!(tx, Row, LIST_STATUS, tenant, priority, blocked, limit, offset, status)?,
+        (None, _) => fetch_all!(tx, Row, LIST, tenant, priority, blocked, limit, offset)?,
+    };
     Ok(tasks(rows))
 }
 
-pub(crate) async fn count(tx: &mut Tx, tenant: TenantId, filter: Filter) -> Result<i64> {
-    let (status, priority) = (filter.status.map(TaskStatus::as_str), filter.priority.map(Priority::get));
-    let (count,) = fetch_one!(tx, (i64,), COUNT, tenant.uuid(), status, priority, filter.blocked)?;
+/// How many there are, counted no further than `most`.
+pub(crate) async fn count(tx: &mut Tx, tenant: TenantId, filter: Filter, most: i64) -> Result<i64> {
+    let (tenant, priority, blocked) = (tenant.uuid(), filter.priority.map(Priority::get), filter.blocked);
+    let status = filter.status.map(TaskStatus::as_str);
+    let (count,) = match (filter.status, blocked) {
+        (Some(TaskStatus::Ready), Some(false)) => fetch_one!(tx, (i64,), COUNT_READY, tenant, priority, most)?,
+        (_, Some(true)) => fetch_one!(tx, (i64,), COUNT_BLOCKED, tenant, priority, status, most)?,
+        (Some(_), _) => fetch_one!(tx, (i64,), COUNT_STATUS, tenant, priority, blocked, most, status)?,
+        (None, _) => fetch_one!(tx, (i64,), COUNT, tenant, priority, blocked, most)?,
+    };
     Ok(count)
-}
-
-/// Tasks that have the text in their title or description, those that are nothing but the text first.
-pub(super) async fn search(tx: &mut Tx, tenant: TenantId, text: &str, limit: i64) -> Result<Vec<Task>> {
-    let text = fold(text);
-    let pattern = format!("%{}%", literally(&text));
-    Ok(tasks(fetch_all!(tx, Row, SEARCH, tenant.uuid(), &text, &pattern, limit)?))
-}
-
-/// The text as a pattern that matches only itself.
-fn literally(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }
 
 /// The tasks that somebody works on in an execution's name, and those into which a task was split, oldest first.
@@ -432,6 +466,12 @@ pub(crate) async fn count_loss(tx: &mut Tx, id: TaskId) -> Result<()> {
     Ok(())
 }
 
+/// A task is tried anew: what it lost before counts no longer.
+pub(crate) async fn forget_losses(tx: &mut Tx, id: TaskId) -> Result<()> {
+    execute!(tx, FORGET_LOSSES, id.uuid())?;
+    Ok(())
+}
+
 /// Counts a retry that somebody asked for; gives how many there have been.
 pub(super) async fn count_retry(tx: &mut Tx, id: TaskId) -> Result<i32> {
     let (count,) = fetch_one!(tx, (i32,), COUNT_RETRY, id.uuid())?;
@@ -454,7 +494,12 @@ pub(super) async fn delete(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<
     Ok(())
 }
 
-/// How many waiting tasks come before this one, counted up to `most`.
+/// How many tasks that can be run were submitted between two moments, which ids stand for.
+pub(crate) async fn count_between(tx: &mut Tx, from: TaskId, to: TaskId) -> Result<i64> {
+    Ok(fetch_one!(tx, (i64,), COUNT_BETWEEN, from.uuid(), to.uuid())?.0)
+}
+
+/// How many waiting tasks come before this one, counted up to `most` of the more urgent and of the older.
 pub(crate) async fn ahead_of(tx: &mut Tx, task: &Task, most: i64) -> Result<i64> {
     let (count,) = fetch_one!(tx, (i64,), AHEAD, task.priority.get(), task.created_at, task.id.uuid(), most)?;
     Ok(count)
