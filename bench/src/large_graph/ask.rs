@@ -91,7 +91,7 @@ pub(super) async fn everything(system: &System, size: Size, rounds: u32) -> anyh
     asked.push(ask("critical path", FEW.min(rounds), async |_| Ok(control.critical_path(100).await?)).await?);
     asked.push(
         ask("close one that 1,000 need", rounds, async |round| {
-            Ok(set(system, id(size.hub(round))?, TaskStatus::Completed).await?)
+            set(system, id(size.hub(round))?, TaskStatus::Completed).await
         })
         .await?,
     );

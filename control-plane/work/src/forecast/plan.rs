@@ -110,6 +110,9 @@ fn hopeless(task: &Played, stuck: &BTreeMap<usize, String>) -> Option<String> {
     })
 }
 
+/// When a task ends, which it is, and the room (machine, place) that it leaves.
+type Ending = (i64, usize, (usize, usize));
+
 /// The tasks that run, in the order of their beginnings.
 fn run(tasks: &[Played], stuck: &BTreeMap<usize, String>, machines: usize, at_once: usize) -> Vec<Run> {
     let mut waits: Vec<Waits<'_>> = tasks.iter().map(Waits::of).collect();
@@ -126,7 +129,7 @@ fn run(tasks: &[Played], stuck: &BTreeMap<usize, String>, machines: usize, at_on
     // The machine that is lowest in number comes first, so that few are used.
     let mut free: BTreeSet<(usize, usize)> =
         (1..=machines).flat_map(|machine| (0..at_once).map(move |room| (machine, room))).collect();
-    let mut running: BinaryHeap<Reverse<(i64, usize, (usize, usize))>> = BinaryHeap::new();
+    let mut running: BinaryHeap<Reverse<Ending>> = BinaryHeap::new();
     let (mut runs, mut now) = (Vec::new(), 0);
     loop {
         while let Some(room) = free.first().copied()
