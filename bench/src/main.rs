@@ -5,8 +5,10 @@
 
 mod checkpoint;
 mod events;
+mod large_graph;
 mod main_job;
 mod memory;
+mod planner;
 mod report;
 mod repository;
 mod sample;
@@ -38,6 +40,10 @@ enum What {
     Checkpoint(checkpoint::Arguments),
     /// The event store, and beside it what one would use instead: throughput, latency, memory, start-up
     Events(events::Arguments),
+    /// A graph of a million tasks on each database: lists, changes, searches, the critical path, memory
+    Graph(large_graph::Arguments),
+    /// The scheduler's decision over many tasks and machines
+    Planner(planner::Arguments),
 }
 
 #[tokio::main]
@@ -54,6 +60,8 @@ async fn main() -> ExitCode {
         What::MainJob(arguments) => main_job::measure(arguments, &tasks, &mut report).await,
         What::Checkpoint(arguments) => checkpoint::measure(arguments, &mut report).await,
         What::Events(arguments) => events::measure(arguments, &tasks, &mut report).await,
+        What::Graph(arguments) => large_graph::measure(arguments, &tasks, &mut report).await,
+        What::Planner(arguments) => planner::measure(arguments, &mut report),
     };
     match measured {
         Ok(()) => ExitCode::SUCCESS,
