@@ -129,7 +129,7 @@ fn id(number: u32) -> anyhow::Result<TaskId> {
 
 async fn set(system: &System, id: TaskId, status: TaskStatus) -> anyhow::Result<()> {
     let change = TaskChange { status: Some(status), ..TaskChange::default() };
-    system.control.update(id, &change).await?;
+    system.control.update(id, &change, None).await?;
     Ok(())
 }
 
