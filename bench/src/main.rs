@@ -8,6 +8,7 @@ mod events;
 mod large_graph;
 mod main_job;
 mod memory;
+mod planner;
 mod report;
 mod repository;
 mod sample;
@@ -41,6 +42,8 @@ enum What {
     Events(events::Arguments),
     /// A graph of a million tasks on each database: lists, changes, searches, the critical path, memory
     Graph(large_graph::Arguments),
+    /// The scheduler's decision over many tasks and machines
+    Planner(planner::Arguments),
 }
 
 #[tokio::main]
@@ -58,6 +61,7 @@ async fn main() -> ExitCode {
         What::Checkpoint(arguments) => checkpoint::measure(arguments, &mut report).await,
         What::Events(arguments) => events::measure(arguments, &tasks, &mut report).await,
         What::Graph(arguments) => large_graph::measure(arguments, &tasks, &mut report).await,
+        What::Planner(arguments) => planner::measure(arguments, &mut report),
     };
     match measured {
         Ok(()) => ExitCode::SUCCESS,

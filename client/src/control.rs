@@ -1,5 +1,6 @@
 //! The control plane's API, for people's tools.
 
+mod admission;
 mod assignments;
 mod audit;
 mod dependencies;
@@ -7,6 +8,7 @@ mod forecast;
 mod machines;
 mod metadata;
 mod outcomes;
+mod strategies;
 mod webhooks;
 mod workers;
 
@@ -196,7 +198,7 @@ impl Control {
     }
 
     fn put(&self, path: &str) -> RequestBuilder {
-        self.service.http.put(self.service.url(path)).bearer_auth(&self.key)
+        self.request(Method::PUT, path)
     }
 
     fn post(&self, path: &str) -> RequestBuilder {

@@ -64,6 +64,7 @@ impl ImportedTask {
             priority: self.priority,
             effort_estimate: self.effort_estimate,
             spec: self.spec.clone(),
+            ..NewTask::default()
         }
     }
 

@@ -51,6 +51,7 @@ pub(super) async fn everything(system: &System, size: Size, rounds: u32) -> anyh
                 priority: Priority::default(),
                 effort_estimate: None,
                 spec: None,
+                ..NewTask::default()
             };
             Ok(control.submit(&new, &format!("bench-{}-{round}", system.process_id)).await?)
         })

@@ -1,7 +1,9 @@
 //! What can be written after `bifrost tasks`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand, ValueEnum};
 use wire::id::{ExecutionId, TaskId, WorkerId};
 use wire::outcome::{Condition, OutcomeName};
@@ -271,6 +273,29 @@ pub(crate) struct ChangedFields {
     /// Estimated minutes of work
     #[arg(long, value_name = "MINUTES")]
     pub(crate) effort: Option<i32>,
+    /// The project that it belongs to, or none
+    #[arg(long, value_name = "NAME", value_parser = or_none::<String>)]
+    pub(crate) project: Option<OrNone<String>>,
+    /// Its keys, in place of those it has; none takes all away
+    #[arg(long = "key", value_name = "KEY")]
+    pub(crate) keys: Vec<String>,
+    /// The time before which it does not start, such as 2027-01-31T18:00:00Z, or none
+    #[arg(long, value_name = "TIME", value_parser = or_none::<DateTime<Utc>>)]
+    pub(crate) not_before: Option<OrNone<DateTime<Utc>>>,
+    /// The time at which it fails when nobody has begun, or none
+    #[arg(long, value_name = "TIME", value_parser = or_none::<DateTime<Utc>>)]
+    pub(crate) deadline: Option<OrNone<DateTime<Utc>>>,
+}
+
+/// A value, or the word `none` to take it away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OrNone<T>(pub(crate) Option<T>);
+
+fn or_none<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<OrNone<T>, String> {
+    if text == "none" {
+        return Ok(OrNone(None));
+    }
+    text.parse().map(|value| OrNone(Some(value))).map_err(|error: T::Err| error.to_string())
 }
 
 fn parse_algorithm(text: &str) -> Result<Algorithm, wire::task::UnknownWord> {

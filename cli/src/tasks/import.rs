@@ -34,7 +34,7 @@ pub(super) async fn import(
 
 /// What a file holds, in the order of its lines.
 pub(super) fn tasks_of(file: &Path, form: Option<Format>) -> anyhow::Result<Vec<Sourced>> {
-    let text = read(file)?;
+    let text = read(file, "name a file, or - for standard input")?;
     let form = form.unwrap_or_else(|| format::guess(&file.to_string_lossy(), &text));
     let tasks = format::read(form, &text).map_err(|wrong| {
         let message = format!("{}, line {}: {}", file.display(), wrong.line, wrong.what);
@@ -46,13 +46,13 @@ pub(super) fn tasks_of(file: &Path, form: Option<Format>) -> anyhow::Result<Vec<
     Ok(tasks)
 }
 
-/// The text of a file.
-pub(super) fn read(file: &Path) -> anyhow::Result<String> {
+/// A file's text, or that of standard input.
+pub(crate) fn read(file: &Path, cure: &'static str) -> anyhow::Result<String> {
     let text =
         if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
     text.map_err(|error| {
         let message = format!("{} cannot be read: {error}", file.display());
-        failure(Code::NotFound, message, "name a file, or - for standard input")
+        failure(Code::NotFound, message, cure)
     })
 }
 

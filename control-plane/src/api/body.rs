@@ -5,11 +5,26 @@ use std::str::FromStr;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use kernel::idempotency::Attempt;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::problem::{ApiError, problem};
+
+/// The header that makes a write safe to repeat.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// What the request says of its being repeated.
+pub(crate) fn attempt(
+    headers: &HeaderMap,
+    operation: &str,
+    request: &impl Serialize,
+) -> Result<Option<Attempt>, ApiError> {
+    let key = headers.get(IDEMPOTENCY_KEY).map(|value| value.to_str().unwrap_or(""));
+    Ok(key.map(|key| Attempt::new(key, operation, request)).transpose()?)
+}
 
 /// A JSON body.
 pub(crate) struct Body<T>(pub(crate) T);

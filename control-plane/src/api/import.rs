@@ -13,10 +13,9 @@ use wire::limit::{IMPORT_BYTES, TASKS_PER_IMPORT};
 use wire::problem::Problem;
 use work::tasks::import::{self, Line};
 
-use super::body::parse_line;
+use super::body::{attempt, parse_line};
 use super::caller::Allowed;
 use super::problem::{ApiError, problem};
-use super::tasks::attempt;
 use super::{App, State};
 
 /// Lines of JSON.

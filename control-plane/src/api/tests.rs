@@ -15,6 +15,7 @@ use wire::signature::Key;
 use super::*;
 use crate::{Config, Events, Provider};
 
+mod admission;
 mod audit;
 mod files_of_tasks;
 mod graph_of_tasks;
@@ -103,6 +104,8 @@ fn operations_of_document() -> Vec<(Method, String)> {
                 .iter()
                 .fold(path.clone(), |path, name| path.replace(name, &id))
                 .replace("{tag}", "t")
+                .replace("{key}", "k")
+                .replace("{project}", "p")
                 .replace("{name}", "merged");
             found.push((method, path));
         }

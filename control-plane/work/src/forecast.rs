@@ -19,8 +19,8 @@ use wire::plan::{
 };
 use wire::task::TaskStatus;
 
+use crate::Settings;
 use crate::tasks::{self, Task, import};
-use crate::{Settings, executions};
 use plan::{Needed, Play, Played, Target};
 
 /// Machines of a dry run that names none: as many as a pool has at most.
@@ -109,7 +109,7 @@ fn view(named: &Named, play: &Play, starts_at: DateTime<Utc>, price: i64) -> For
         critical_path_minutes: play.times.length,
         machines_used: play.machines_used,
         machine_minutes: play.machine_minutes,
-        cost_dollars: executions::dollars(i64::try_from(cost).unwrap_or(i64::MAX)),
+        cost_dollars: wire::money::dollars(i64::try_from(cost).unwrap_or(i64::MAX)),
         machine_hour_micros: price,
         default_effort_minutes: EFFORT_MINUTES_DEFAULT,
     }

@@ -53,7 +53,7 @@ async fn unsatisfied(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Vec<TaskId> {
 }
 
 async fn reasons(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Vec<Reason> {
-    why(ctx, &pool::Settings::default(), tenant, id).await.expect("says why").reasons
+    why(ctx, &Settings::default(), &pool::Settings::default(), tenant, id).await.expect("says why").reasons
 }
 
 fn urgent(title: &str) -> NewTask {

@@ -7,6 +7,7 @@ use wire::execution::{Exit, Failure, Outcome, PhaseTiming};
 use wire::id::{ExecutionId, TaskId, TenantId, WorkerId};
 
 use super::{Ending, Execution};
+use crate::tasks::Spent;
 
 kernel::sql! {
     INSERT: "INSERT INTO executions (id, tenant_id, task_id, number, agent_type, worker_id, assigned_at, started_at, \
@@ -24,6 +25,7 @@ kernel::sql! {
             WHERE e.tenant_id = $1 AND e.completed_at IS NULL AND e.started_at < $2 ORDER BY e.started_at, e.id";
     DELETE_OF_TASK: "DELETE FROM executions WHERE tenant_id = $1 AND task_id = $2";
     COUNT_OF_TASK: "SELECT count(*) FROM executions WHERE task_id = $1";
+    BUSY_BETWEEN: "SELECT CAST(coalesce(sum(duration_seconds), 0) AS BIGINT) FROM executions WHERE id >= $1 AND id < $2";
     COUNT_OPEN: "SELECT count(*) FROM executions WHERE worker_id = $1 AND completed_at IS NULL";
     OPEN_OF_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND completed_at IS NULL AND lease_until IS NOT NULL \
                      ORDER BY assigned_at, id";
@@ -36,7 +38,8 @@ kernel::sql! {
     BEGIN: "UPDATE executions SET started_at = $2, agent_type = $3, parent_execution_id = $4 WHERE id = $1";
     START: "UPDATE executions SET started_at = $2 WHERE id = $1 AND started_at IS NULL AND completed_at IS NULL";
     COMPLETE: "UPDATE executions SET completed_at = $2, duration_seconds = $3, success = $4, outcome = $5, exit_code = $6, \
-                      exit_signal = $7, failure = $8, error_message = $9, commit_sha = $10, phases = $11, cost_micros = $12 \
+                      exit_signal = $7, failure = $8, error_message = $9, commit_sha = $10, phases = $11, cost_micros = $12, \
+                      tokens = $13 \
                WHERE id = $1 AND completed_at IS NULL";
 }
 
@@ -54,6 +57,7 @@ struct Row {
     lease_until: Option<DateTime<Utc>>,
     duration_seconds: Option<i64>,
     cost_micros: i64,
+    tokens: i64,
     outcome: Option<String>,
     exit_code: Option<i32>,
     exit_signal: Option<i32>,
@@ -90,6 +94,7 @@ impl From<Row> for Execution {
             lease_until: row.lease_until,
             duration_seconds: row.duration_seconds,
             cost_micros: row.cost_micros,
+            tokens: row.tokens,
             ending,
             parent: row.parent_execution_id.map(ExecutionId::from),
         }
@@ -125,6 +130,11 @@ pub(super) async fn insert(tx: &mut Tx, execution: &Execution) -> Result<()> {
         execution.parent.map(ExecutionId::uuid)
     )?;
     Ok(())
+}
+
+/// How many seconds executions took that were assigned between two moments, which ids stand for.
+pub(crate) async fn busy_between(tx: &mut Tx, from: ExecutionId, to: ExecutionId) -> Result<i64> {
+    Ok(fetch_one!(tx, (i64,), BUSY_BETWEEN, from.uuid(), to.uuid())?.0)
 }
 
 pub(crate) async fn get(tx: &mut Tx, tenant: TenantId, id: ExecutionId) -> Result<Option<Execution>> {
@@ -225,7 +235,7 @@ pub(super) async fn complete(
     id: ExecutionId,
     ending: &Ending,
     seconds: Option<i64>,
-    cost_micros: i64,
+    used: Spent,
     now: DateTime<Utc>,
 ) -> Result<bool> {
     let (code, signal) = match ending.exit {
@@ -247,7 +257,8 @@ pub(super) async fn complete(
         ending.message.as_deref(),
         ending.commit.as_deref(),
         Json(&ending.phases),
-        cost_micros
+        used.micros,
+        used.tokens
     )?;
     Ok(done == 1)
 }
