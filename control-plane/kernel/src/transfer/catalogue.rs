@@ -1,11 +1,14 @@
 //! Which tables and columns there are to carry. What a database keeps for itself is left out: generated columns,
-//! and on SQLite the tables behind a search index, which triggers fill.
+//! and on SQLite the tables behind a search index, and whatever else triggers fill and is named so.
 
 use crate::transfer::cell::Kind;
 use crate::{Error, Inner, Result, Sql, Tx, fetch_all};
 
 /// What is another's to carry: the versions are made by the migrations, the lead is nobody's in a new place.
 const LEFT_OUT: [&str; 2] = ["schema_migrations", "leadership"];
+/// The end of the name of a table that triggers of other tables fill: it comes with them, and may be another on
+/// each database.
+const BY_TRIGGER: &str = "_by_trigger";
 
 /// `true` marks a column that the database numbers by itself.
 const COLUMNS: Sql = Sql {
@@ -43,7 +46,11 @@ type Row = (String, String, String, bool);
 
 async fn rows(tx: &mut Tx) -> Result<Vec<Row>> {
     let rows = fetch_all!(tx, Row, COLUMNS)?;
-    Ok(rows.into_iter().filter(|(table, ..)| !LEFT_OUT.contains(&table.as_str())).collect())
+    Ok(rows.into_iter().filter(is_to_carry).collect())
+}
+
+fn is_to_carry((table, ..): &Row) -> bool {
+    !LEFT_OUT.contains(&table.as_str()) && !table.ends_with(BY_TRIGGER)
 }
 
 /// Whether there is nothing yet.

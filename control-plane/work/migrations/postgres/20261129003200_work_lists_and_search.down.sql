@@ -1,7 +1,7 @@
 DROP TRIGGER task_texts_update ON tasks;
 DROP TRIGGER task_texts_insert ON tasks;
 DROP FUNCTION bifrost_task_texts();
-DROP TABLE task_texts;
+DROP TABLE task_texts_by_trigger;
 DROP FUNCTION bifrost_grams(TEXT);
 DROP INDEX tasks_open;
 DROP INDEX tasks_blocked;

@@ -18,24 +18,24 @@ CREATE FUNCTION bifrost_grams(TEXT) RETURNS TEXT[] LANGUAGE sql IMMUTABLE STRICT
 $$;
 
 -- Apart from the tasks, whose rows are written anew with every change of status, which would make the grams anew too.
-CREATE TABLE task_texts (
+CREATE TABLE task_texts_by_trigger (
     task_id     UUID NOT NULL PRIMARY KEY REFERENCES tasks (id) ON DELETE CASCADE,
     tenant_id   UUID NOT NULL,
     title       TEXT NOT NULL,
     description TEXT NOT NULL
 );
-INSERT INTO task_texts SELECT id, tenant_id, folded_title, folded_description FROM tasks;
+INSERT INTO task_texts_by_trigger SELECT id, tenant_id, folded_title, folded_description FROM tasks;
 -- Texts that are nothing but what is looked for; a prefix, since a description may be long.
-CREATE INDEX task_texts_titles ON task_texts (tenant_id, substr(title, 1, 64));
-CREATE INDEX task_texts_descriptions ON task_texts (tenant_id, substr(description, 1, 64)) WHERE description <> '';
+CREATE INDEX task_texts_titles ON task_texts_by_trigger (tenant_id, substr(title, 1, 64));
+CREATE INDEX task_texts_descriptions ON task_texts_by_trigger (tenant_id, substr(description, 1, 64)) WHERE description <> '';
 -- What is not in the index proper yet has to be read through by each search, so it is kept short.
-CREATE INDEX task_texts_title_grams ON task_texts USING gin (bifrost_grams(title)) WITH (gin_pending_list_limit = 256);
-CREATE INDEX task_texts_description_grams ON task_texts USING gin (bifrost_grams(description))
+CREATE INDEX task_texts_title_grams ON task_texts_by_trigger USING gin (bifrost_grams(title)) WITH (gin_pending_list_limit = 256);
+CREATE INDEX task_texts_description_grams ON task_texts_by_trigger USING gin (bifrost_grams(description))
     WITH (gin_pending_list_limit = 256);
 
 CREATE FUNCTION bifrost_task_texts() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO task_texts VALUES (NEW.id, NEW.tenant_id, NEW.folded_title, NEW.folded_description)
+    INSERT INTO task_texts_by_trigger VALUES (NEW.id, NEW.tenant_id, NEW.folded_title, NEW.folded_description)
         ON CONFLICT (task_id) DO UPDATE SET title = NEW.folded_title, description = NEW.folded_description;
     RETURN NULL;
 END

@@ -2,7 +2,7 @@ DROP TRIGGER task_search_delete;
 DROP TRIGGER task_search_update;
 DROP TRIGGER task_search_insert;
 DROP TABLE task_search;
-DROP TABLE task_texts;
+DROP TABLE task_numbers_by_trigger;
 DROP INDEX tasks_descriptions;
 DROP INDEX tasks_titles;
 DROP INDEX tasks_open;

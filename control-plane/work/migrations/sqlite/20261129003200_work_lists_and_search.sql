@@ -13,7 +13,7 @@ CREATE INDEX tasks_descriptions ON tasks (tenant_id, substr(folded_description, 
 
 -- Which tasks have which three characters in a row. The index keeps no text of its own, and knows tasks by
 -- numbers that stay the same when the database is compacted, as the tables' own do not.
-CREATE TABLE task_texts (
+CREATE TABLE task_numbers_by_trigger (
     number  INTEGER PRIMARY KEY AUTOINCREMENT,
     task_id BLOB NOT NULL UNIQUE REFERENCES tasks (id)
 ) STRICT;
@@ -21,19 +21,19 @@ CREATE VIRTUAL TABLE task_search USING fts5 (
     title, description, content = '', contentless_delete = 1, detail = column, tokenize = 'trigram case_sensitive 1'
 );
 CREATE TRIGGER task_search_insert AFTER INSERT ON tasks BEGIN
-    INSERT INTO task_texts (task_id) VALUES (new.id);
+    INSERT INTO task_numbers_by_trigger (task_id) VALUES (new.id);
     INSERT INTO task_search (rowid, title, description)
-        SELECT number, new.folded_title, new.folded_description FROM task_texts WHERE task_id = new.id;
+        SELECT number, new.folded_title, new.folded_description FROM task_numbers_by_trigger WHERE task_id = new.id;
 END;
 CREATE TRIGGER task_search_update AFTER UPDATE OF folded_title, folded_description ON tasks
     WHEN new.folded_title <> old.folded_title OR new.folded_description <> old.folded_description BEGIN
     UPDATE task_search SET title = new.folded_title, description = new.folded_description
-        WHERE rowid = (SELECT number FROM task_texts WHERE task_id = new.id);
+        WHERE rowid = (SELECT number FROM task_numbers_by_trigger WHERE task_id = new.id);
 END;
 CREATE TRIGGER task_search_delete BEFORE DELETE ON tasks BEGIN
-    DELETE FROM task_search WHERE rowid = (SELECT number FROM task_texts WHERE task_id = old.id);
-    DELETE FROM task_texts WHERE task_id = old.id;
+    DELETE FROM task_search WHERE rowid = (SELECT number FROM task_numbers_by_trigger WHERE task_id = old.id);
+    DELETE FROM task_numbers_by_trigger WHERE task_id = old.id;
 END;
-INSERT INTO task_texts (task_id) SELECT id FROM tasks ORDER BY id;
+INSERT INTO task_numbers_by_trigger (task_id) SELECT id FROM tasks ORDER BY id;
 INSERT INTO task_search (rowid, title, description)
-    SELECT x.number, t.folded_title, t.folded_description FROM task_texts x JOIN tasks t ON t.id = x.task_id;
+    SELECT x.number, t.folded_title, t.folded_description FROM task_numbers_by_trigger x JOIN tasks t ON t.id = x.task_id;

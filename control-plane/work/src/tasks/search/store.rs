@@ -9,13 +9,13 @@ use super::super::store::{Row, tasks};
 kernel::sql! {
     EXACT_TITLE: "SELECT * FROM tasks WHERE tenant_id = $1 AND substr(folded_title, 1, 64) = substr($2, 1, 64) \
                   AND folded_title = $2 ORDER BY priority DESC, created_at, id LIMIT $3",
-        postgres "SELECT t.* FROM task_texts x JOIN tasks t ON t.id = x.task_id \
+        postgres "SELECT t.* FROM task_texts_by_trigger x JOIN tasks t ON t.id = x.task_id \
                   WHERE x.tenant_id = $1 AND substr(x.title, 1, 64) = substr($2, 1, 64) AND x.title = $2 \
                   ORDER BY t.priority DESC, t.created_at, t.id LIMIT $3";
     EXACT_DESCRIPTION: "SELECT * FROM tasks WHERE tenant_id = $1 AND folded_description <> '' \
                         AND substr(folded_description, 1, 64) = substr($2, 1, 64) AND folded_description = $2 \
                         ORDER BY priority DESC, created_at, id LIMIT $3",
-        postgres "SELECT t.* FROM task_texts x JOIN tasks t ON t.id = x.task_id \
+        postgres "SELECT t.* FROM task_texts_by_trigger x JOIN tasks t ON t.id = x.task_id \
                   WHERE x.tenant_id = $1 AND x.description <> '' \
                     AND substr(x.description, 1, 64) = substr($2, 1, 64) AND x.description = $2 \
                   ORDER BY t.priority DESC, t.created_at, t.id LIMIT $3";
@@ -25,19 +25,19 @@ kernel::sql! {
                                       ORDER BY priority DESC, created_at, id LIMIT $3) t \
                        WHERE folded_description LIKE $2 ESCAPE '\\' ORDER BY priority DESC, created_at, id LIMIT $4";
     // The joins in the order written: the index first, whatever the planner thinks of it.
-    INDEX_TITLE: "SELECT t.* FROM task_search CROSS JOIN task_texts x ON x.number = task_search.rowid \
+    INDEX_TITLE: "SELECT t.* FROM task_search CROSS JOIN task_numbers_by_trigger x ON x.number = task_search.rowid \
                   CROSS JOIN tasks t ON t.id = x.task_id \
                   WHERE task_search MATCH $3 AND t.tenant_id = $1 AND t.folded_title LIKE $2 ESCAPE '\\' \
                   ORDER BY t.priority DESC, t.created_at, t.id LIMIT $4",
-        postgres "SELECT t.* FROM task_texts x JOIN tasks t ON t.id = x.task_id \
+        postgres "SELECT t.* FROM task_texts_by_trigger x JOIN tasks t ON t.id = x.task_id \
                   WHERE x.tenant_id = $1 \
                     AND bifrost_grams(x.title) @> ARRAY(SELECT jsonb_array_elements_text(CAST($3 AS JSONB))) \
                     AND x.title LIKE $2 ESCAPE '\\' ORDER BY t.priority DESC, t.created_at, t.id LIMIT $4";
-    INDEX_DESCRIPTION: "SELECT t.* FROM task_search CROSS JOIN task_texts x ON x.number = task_search.rowid \
+    INDEX_DESCRIPTION: "SELECT t.* FROM task_search CROSS JOIN task_numbers_by_trigger x ON x.number = task_search.rowid \
                         CROSS JOIN tasks t ON t.id = x.task_id \
                         WHERE task_search MATCH $3 AND t.tenant_id = $1 AND t.folded_description LIKE $2 ESCAPE '\\' \
                         ORDER BY t.priority DESC, t.created_at, t.id LIMIT $4",
-        postgres "SELECT t.* FROM task_texts x JOIN tasks t ON t.id = x.task_id \
+        postgres "SELECT t.* FROM task_texts_by_trigger x JOIN tasks t ON t.id = x.task_id \
                   WHERE x.tenant_id = $1 \
                     AND bifrost_grams(x.description) @> ARRAY(SELECT jsonb_array_elements_text(CAST($3 AS JSONB))) \
                     AND x.description LIKE $2 ESCAPE '\\' ORDER BY t.priority DESC, t.created_at, t.id LIMIT $4";

@@ -58,3 +58,23 @@ kernel::on_both! { migrations();
         assert!(tasks::search(&ctx, ctx.id(TenantId::mint), "a").await.expect("searches").is_empty());
     }
 }
+
+#[tokio::test]
+async fn a_copy_is_searched_like_what_it_was_made_of_also_on_postgres() {
+    use kernel::testing::{with_postgres, with_sqlite};
+    let copied = async |from: kernel::Ctx, to: kernel::Ctx, tenant: TenantId| {
+        kernel::transfer::copy(&from, &to, &migrations(), &mut |_, _| ()).await.expect("copies");
+        let found = tasks::search(&to, tenant, "needle").await.expect("searches");
+        assert_eq!(found, tasks::search(&from, tenant, "needle").await.expect("searches"));
+        assert_eq!(found.len(), 2);
+    };
+    with_sqlite(&migrations(), |from| async move {
+        let tenant = tenant(&from).await;
+        submit(&from, tenant, note("a Needle in the hay")).await;
+        submit(&from, tenant, NewTask { description: "two needles".into(), ..note("hay") }).await;
+        let again = from.clone();
+        with_postgres(&[], |to| copied(again, to, tenant)).await;
+        with_sqlite(&[], |to| copied(from, to, tenant)).await;
+    })
+    .await;
+}
