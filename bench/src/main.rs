@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod events;
+mod large_graph;
 mod main_job;
 mod memory;
 mod planner;
@@ -39,6 +40,8 @@ enum What {
     Checkpoint(checkpoint::Arguments),
     /// The event store, and beside it what one would use instead: throughput, latency, memory, start-up
     Events(events::Arguments),
+    /// A graph of a million tasks on each database: lists, changes, searches, the critical path, memory
+    Graph(large_graph::Arguments),
     /// The scheduler's decision over many tasks and machines
     Planner(planner::Arguments),
 }
@@ -57,6 +60,7 @@ async fn main() -> ExitCode {
         What::MainJob(arguments) => main_job::measure(arguments, &tasks, &mut report).await,
         What::Checkpoint(arguments) => checkpoint::measure(arguments, &mut report).await,
         What::Events(arguments) => events::measure(arguments, &tasks, &mut report).await,
+        What::Graph(arguments) => large_graph::measure(arguments, &tasks, &mut report).await,
         What::Planner(arguments) => planner::measure(arguments, &mut report),
     };
     match measured {

@@ -1,11 +1,14 @@
 //! The control plane's API, for people's tools.
 
+mod admission;
 mod assignments;
 mod audit;
 mod dependencies;
+mod forecast;
 mod machines;
 mod metadata;
 mod outcomes;
+mod strategies;
 mod webhooks;
 mod workers;
 
@@ -195,7 +198,7 @@ impl Control {
     }
 
     fn put(&self, path: &str) -> RequestBuilder {
-        self.service.http.put(self.service.url(path)).bearer_auth(&self.key)
+        self.request(Method::PUT, path)
     }
 
     fn post(&self, path: &str) -> RequestBuilder {

@@ -112,7 +112,12 @@ impl Progress {
             | ReasonCode::MachineCap
             | ReasonCode::MachineBudget
             | ReasonCode::QueueShort
-            | ReasonCode::NothingToRun => Phase::Queued,
+            | ReasonCode::NothingToRun
+            | ReasonCode::NotBefore
+            | ReasonCode::Held
+            | ReasonCode::ConcurrencyLimit
+            | ReasonCode::RateLimit
+            | ReasonCode::Budget => Phase::Queued,
             // It no longer waits: its own events say more.
             ReasonCode::Assigned | ReasonCode::Running | ReasonCode::Cancelling | ReasonCode::Finished => return None,
         };

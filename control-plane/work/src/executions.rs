@@ -12,12 +12,16 @@ use wire::execution::{
     PhaseTiming, StaleExecution, SubtaskProgress,
 };
 use wire::id::{ExecutionId, TaskId, TenantId, WorkerId};
+use wire::limit::{BUDGET_MICROS_MAX, BUDGET_UNITS_MAX};
 use wire::metadata::{AGENT_TYPE_KEY, ASSIGNED_WORKER_KEY};
+use wire::money::{dollars, micros};
+use wire::strategy::FailureClass;
 use wire::task::TaskStatus;
 use wire::worker::WorkerStatus;
 
-use crate::tasks::{self, Event, Task, Turn};
-use crate::{Settings, metadata};
+use crate::admission::{self, policy};
+use crate::tasks::{self, Event, Spent, Task, Turn};
+use crate::{Settings, budgets, metadata, strategies};
 
 /// What plain commands are carried out by.
 pub(crate) const COMMAND_AGENT: &str = "command";
@@ -51,6 +55,8 @@ pub struct Execution {
     pub duration_seconds: Option<i64>,
     /// What it cost, in millionths of a dollar.
     pub cost_micros: i64,
+    /// Tokens of models that it used.
+    pub tokens: i64,
     /// How it ended.
     pub ending: Option<Ending>,
     /// The execution whose work this is a part of.
@@ -95,6 +101,7 @@ impl From<Execution> for ExecutionView {
             completed_at: execution.completed_at,
             duration_seconds: execution.duration_seconds,
             cost_dollars: dollars(execution.cost_micros),
+            tokens: execution.tokens,
             success: ending.as_ref().map(|ending| ending.outcome == Outcome::Succeeded),
             outcome: ending.as_ref().map(|ending| ending.outcome),
             exit: ending.as_ref().and_then(|ending| ending.exit),
@@ -105,22 +112,6 @@ impl From<Execution> for ExecutionView {
             parent_execution_id: execution.parent,
         }
     }
-}
-
-/// Millionths of a dollar as a decimal string with six places.
-fn dollars(micros: i64) -> String {
-    let (sign, micros) = (if micros < 0 { "-" } else { "" }, micros.unsigned_abs());
-    format!("{sign}{}.{:06}", micros / 1_000_000, micros % 1_000_000)
-}
-
-/// A decimal string of dollars as millionths; nothing where it is none, negative or finer than that.
-fn micros(dollars: &str) -> Option<i64> {
-    let (whole, part) = dollars.split_once('.').unwrap_or((dollars, "0"));
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(whole) || !digits(part) || part.len() > 6 {
-        return None;
-    }
-    whole.parse::<i64>().ok()?.checked_mul(1_000_000)?.checked_add(format!("{part:0<6}").parse().ok()?)
 }
 
 /// All attempts at a task, the one that began last first, and what they come to (row CAIRN-27).
@@ -241,6 +232,7 @@ async fn insert(
         lease_until: begun.lease_until,
         duration_seconds: None,
         cost_micros: 0,
+        tokens: 0,
         ending: None,
         parent: begun.parent,
     };
@@ -271,18 +263,34 @@ pub(crate) async fn finish(
 ) -> Result<TaskStatus> {
     let now = ctx.now();
     let seconds = execution.started_at.map(|started| (now - started).num_seconds().max(0));
-    if !store::complete(tx, execution.id, &ending, seconds, execution.cost_micros, now).await? {
+    let used = used(settings, execution, now);
+    if !store::complete(tx, execution.id, &ending, seconds, used, now).await? {
         return Err(Error::conflict("execution_finished", "the execution has ended already"));
     }
     metrics::counter!("executions_finished_total", "outcome" => ending.outcome.as_str()).increment(1);
     // Where that is another, the task has gone on without this attempt.
     let is_newest = task.execution_id == Some(execution.id);
     let status = if is_newest { move_on(ctx, tx, settings, task, execution, &ending).await? } else { task.status };
+    // Behind the tasks that need this one, and before the worker: the order in which locks are taken.
+    budgets::settle(ctx, tx, task, execution.id, used).await?;
+    if status == TaskStatus::Ready {
+        admission::park(tx, task.tenant, task.id, now).await?;
+    }
     // Last, since the tasks that need this one are locked before any worker.
     if let Some(worker) = pool::workers::find(tx, execution.worker).await? {
         recount(ctx, tx, &worker).await?;
     }
     Ok(status)
+}
+
+/// What an execution that ends now has used: what it was told to have cost, and its time on a machine of the
+/// pool at the price of one.
+fn used(settings: &Settings, execution: &Execution, now: DateTime<Utc>) -> Spent {
+    let micros = execution.started_at.and_then(|started| (now - started).num_microseconds()).unwrap_or(0).max(0);
+    // Work by hand has no lease and is on nobody's machine that we pay for.
+    let machine_seconds = if execution.lease_until.is_some() { (micros + 999_999) / 1_000_000 } else { 0 };
+    let machine = policy::machine_micros(machine_seconds, settings.machine_micros_per_hour);
+    Spent { micros: execution.cost_micros.saturating_add(machine), machine_seconds, tokens: execution.tokens }
 }
 
 /// Moves the task on as the end of its newest execution says.
@@ -324,7 +332,21 @@ async fn move_on(
         json!({ "reason": outcome, "exit": ending.exit, "failure": ending.failure, "message": ending.message });
     let about = About::execution(task.tenant, task.id, execution.id);
     tasks::tell(ctx, tx, kind, about, Turn::Changed(task, &after), &payload).await?;
-    Ok(after.status)
+    match after.status {
+        TaskStatus::Failed => strategies::after_failure(ctx, tx, &after, class_of(judged)).await,
+        status => Ok(status),
+    }
+}
+
+/// How a task failed whose newest execution ended so.
+fn class_of(outcome: Outcome) -> FailureClass {
+    match outcome {
+        Outcome::SetupFailed => FailureClass::SetupFailed,
+        Outcome::TimedOut => FailureClass::TimedOut,
+        Outcome::IdleTimedOut => FailureClass::IdleTimedOut,
+        Outcome::WorkerLost => FailureClass::WorkerLost,
+        Outcome::Failed | Outcome::Succeeded | Outcome::Cancelled | Outcome::Preempted => FailureClass::Failed,
+    }
 }
 
 /// Executions that have run for long (row CAIRN-30), the longest first; each says whether it has run for
@@ -422,8 +444,8 @@ pub async fn complete_by_hand(
     id: ExecutionId,
     result: ExecutionResult,
 ) -> Result<ExecutionView> {
-    let cost = result.cost_dollars.as_deref().map_or(Some(0), micros);
-    let cost = cost.ok_or_else(|| Error::invalid("cost_dollars", "must be a decimal string such as \"0.125\""))?;
+    let cost = cost_micros(result.cost_dollars.as_deref())?;
+    let tokens = tokens(result.tokens)?;
     let message = result.error_message.as_deref();
     if message.is_some_and(|text| text.chars().count() > MESSAGE_CHARS || text.contains('\0')) {
         return Err(Error::invalid(
@@ -440,7 +462,7 @@ pub async fn complete_by_hand(
         ));
     }
     let task = tasks::store::lock_any(&mut tx, found.task).await?.ok_or(Error::NotFound { what: "task" })?;
-    let execution = Execution { cost_micros: cost, ..found };
+    let execution = Execution { cost_micros: cost, tokens, ..found };
     let mut ending = Ending::bare(if result.success { Outcome::Succeeded } else { Outcome::Failed });
     ending.message = result.error_message;
     finish(ctx, &mut tx, settings, &task, &execution, ending).await?;
@@ -448,18 +470,14 @@ pub async fn complete_by_hand(
     tx.commit(execution.into()).await
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What somebody says that an execution cost.
+pub(crate) fn cost_micros(dollars: Option<&str>) -> Result<i64> {
+    let cost = dollars.map_or(Some(0), micros).filter(|cost| *cost <= BUDGET_MICROS_MAX);
+    cost.ok_or_else(|| Error::invalid("cost_dollars", "must be a decimal string of dollars such as \"0.125\""))
+}
 
-    #[test]
-    fn money_is_exact() {
-        for (text, number) in [("0", 0), ("0.000001", 1), ("12.5", 12_500_000), ("3.125000", 3_125_000)] {
-            assert_eq!(micros(text), Some(number), "{text}");
-            assert_eq!(micros(&dollars(number)), Some(number));
-        }
-        for wrong in ["", "-1", "1.", ".5", "1.0000001", "1e3", "99999999999999999999", "$1"] {
-            assert_eq!(micros(wrong), None, "{wrong}");
-        }
-    }
+/// How many tokens somebody says that an execution used.
+pub(crate) fn tokens(tokens: Option<i64>) -> Result<i64> {
+    let tokens = Some(tokens.unwrap_or(0)).filter(|tokens| (0..=BUDGET_UNITS_MAX).contains(tokens));
+    tokens.ok_or_else(|| Error::invalid("tokens", format!("must be from 0 to {BUDGET_UNITS_MAX}")))
 }

@@ -7,6 +7,7 @@ use wire::execution::{Exit, Failure, Outcome, PhaseTiming};
 use wire::id::{ExecutionId, TaskId, TenantId, WorkerId};
 
 use super::{Ending, Execution};
+use crate::tasks::Spent;
 
 kernel::sql! {
     INSERT: "INSERT INTO executions (id, tenant_id, task_id, number, agent_type, worker_id, assigned_at, started_at, \
@@ -37,7 +38,8 @@ kernel::sql! {
     BEGIN: "UPDATE executions SET started_at = $2, agent_type = $3, parent_execution_id = $4 WHERE id = $1";
     START: "UPDATE executions SET started_at = $2 WHERE id = $1 AND started_at IS NULL AND completed_at IS NULL";
     COMPLETE: "UPDATE executions SET completed_at = $2, duration_seconds = $3, success = $4, outcome = $5, exit_code = $6, \
-                      exit_signal = $7, failure = $8, error_message = $9, commit_sha = $10, phases = $11, cost_micros = $12 \
+                      exit_signal = $7, failure = $8, error_message = $9, commit_sha = $10, phases = $11, cost_micros = $12, \
+                      tokens = $13 \
                WHERE id = $1 AND completed_at IS NULL";
 }
 
@@ -55,6 +57,7 @@ struct Row {
     lease_until: Option<DateTime<Utc>>,
     duration_seconds: Option<i64>,
     cost_micros: i64,
+    tokens: i64,
     outcome: Option<String>,
     exit_code: Option<i32>,
     exit_signal: Option<i32>,
@@ -91,6 +94,7 @@ impl From<Row> for Execution {
             lease_until: row.lease_until,
             duration_seconds: row.duration_seconds,
             cost_micros: row.cost_micros,
+            tokens: row.tokens,
             ending,
             parent: row.parent_execution_id.map(ExecutionId::from),
         }
@@ -231,7 +235,7 @@ pub(super) async fn complete(
     id: ExecutionId,
     ending: &Ending,
     seconds: Option<i64>,
-    cost_micros: i64,
+    used: Spent,
     now: DateTime<Utc>,
 ) -> Result<bool> {
     let (code, signal) = match ending.exit {
@@ -253,7 +257,8 @@ pub(super) async fn complete(
         ending.message.as_deref(),
         ending.commit.as_deref(),
         Json(&ending.phases),
-        cost_micros
+        used.micros,
+        used.tokens
     )?;
     Ok(done == 1)
 }

@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use pool::plan::{Facts, Limits, View, Wear};
-use wire::id::{MachineId, TaskId, WorkerId};
+use wire::id::{MachineId, TaskId, TenantId, WorkerId};
 use wire::machine::MachineState;
+use wire::task::Priority;
 
-use super::plan::{Room, Snapshot, Waiting, plan};
+use super::order::Shares;
+use super::plan::{Queue, Room, Snapshot, Waiting, plan};
+use crate::admission::Lane;
+use crate::admission::policy::Rules;
 
 /// Different repositories in the queue and on the machines.
 const REPOSITORIES: usize = 1_000;
@@ -45,7 +49,13 @@ impl PlannerLoad {
             free: 1,
             repositories: vec![repository(number), repository(number * 7)],
         };
-        let waits = |number: usize| Waiting { task: id(number, TaskId::mint), repository: repository(number * 13) };
+        let waits = |number: usize| Waiting {
+            task: id(number, TaskId::mint),
+            priority: Priority::default(),
+            created_at: now,
+            repository: repository(number * 13),
+            estimate_micros: 0,
+        };
         let is_ready = |number: &usize| has_room && state(*number) == MachineState::Ready;
         let settings = pool::Settings {
             machines_max: machines,
@@ -54,8 +64,12 @@ impl PlannerLoad {
             ..pool::Settings::default()
         };
         let snapshot = Snapshot {
-            waiting: (0..tasks).map(waits).collect(),
-            waiting_total: tasks,
+            queues: vec![Queue {
+                lane: Lane::of(id(0, TenantId::mint), None, &[]),
+                tasks: (0..tasks).map(waits).collect(),
+            }],
+            rules: Rules::default(),
+            shares: Shares::default(),
             rooms: (0..machines).filter(is_ready).map(room).collect(),
             machines: View { machines: (0..machines).map(facts).collect(), ..View::default() },
             limits: Limits::from(&settings),

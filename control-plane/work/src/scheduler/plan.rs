@@ -5,33 +5,45 @@
 //! A task that needs another first (hard) does not come this far: it is left out of
 //! what waits until the last of them is completed, and is told which they are.
 //!
-//! Tasks are taken in order: priority (5 first), then age, then id. Among the
-//! workers with room a task prefers one that holds its repository, and leaves
-//! alone, if it can, those that others want.
+//! Tasks are taken in the order of [`super::order`], as far as what people have set
+//! lets them start ([`crate::admission::policy`]). Among the workers with room a task
+//! prefers one that holds its repository, and leaves alone, if it can, those that
+//! others want; but it takes any before it waits, so that affinity starves nobody.
 
 mod rooms;
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use pool::plan::{Action, Demand, Facts, Limits, Outlook, View};
 use wire::id::{MachineId, TaskId, WorkerId};
 use wire::outcome::Condition;
-use wire::task::TaskStatus;
+use wire::task::{Priority, TaskStatus};
 use wire::why::{Reason, ReasonCode};
 
+use super::order::{Line, Owner, Shares};
+use crate::admission::policy::{Obstacle, Rules};
+use crate::admission::{Lane, LaneId};
 use crate::dependencies::Unsatisfied;
 use rooms::Rooms;
 
-/// Waiting tasks whose repositories the pool is told: more than machines could be woken for.
-const LOOKED_AT: usize = 20_000;
-
-/// A task that waits, in the order in which tasks are taken.
+/// A task that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Waiting {
     pub(crate) task: TaskId,
+    pub(crate) priority: Priority,
+    pub(crate) created_at: DateTime<Utc>,
     /// The name of its repository's mirror.
     pub(crate) repository: String,
+    /// What it is expected to cost, in millionths of a dollar.
+    pub(crate) estimate_micros: i64,
+}
+
+/// The next tasks of a lane, in the order of priority and age.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Queue {
+    pub(crate) lane: Lane,
+    pub(crate) tasks: Vec<Waiting>,
 }
 
 /// A worker with room.
@@ -46,10 +58,9 @@ pub(crate) struct Room {
 /// Everything the decision depends on.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
-    /// The first of the waiting tasks, in order.
-    pub(crate) waiting: Vec<Waiting>,
-    /// How many wait in all.
-    pub(crate) waiting_total: usize,
+    pub(crate) queues: Vec<Queue>,
+    pub(crate) rules: Rules,
+    pub(crate) shares: Shares,
     pub(crate) rooms: Vec<Room>,
     pub(crate) machines: View,
     pub(crate) limits: Limits,
@@ -58,42 +69,77 @@ pub(crate) struct Snapshot {
 /// The decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
-    pub(crate) assignments: Vec<(TaskId, WorkerId)>,
+    pub(crate) assignments: Vec<Assignment>,
     pub(crate) machines: Vec<Action>,
     pub(crate) outlook: Outlook,
+    /// Tasks that may start and found no worker, as far as they were counted.
+    pub(crate) left: usize,
+    /// Who was served, and when in the time of turns.
+    pub(crate) served: Vec<(Owner, i64)>,
+    /// Why the rest of a lane must wait whose first tasks may start.
+    pub(crate) closed: HashMap<LaneId, Vec<Obstacle>>,
 }
+
+/// A task that goes to a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Assignment {
+    pub(crate) task: TaskId,
+    pub(crate) worker: WorkerId,
+    pub(crate) estimate_micros: i64,
+}
+
+/// How many tasks the decision needs to see: one for each free place of a worker, and as many more as can
+/// make a difference to how many machines there are.
+pub(crate) fn enough(rooms: &[Room], limits: Limits) -> usize {
+    let free: usize = rooms.iter().map(|room| room.free).sum();
+    free + limits.queue_per_machine.saturating_mul(limits.machines_max).min(MOST_LEFT) + 1
+}
+
+/// However many tasks are worth a machine, no more are counted.
+const MOST_LEFT: usize = 1_000;
 
 /// Decides. Pure.
 pub(crate) fn plan(snapshot: &Snapshot, now: DateTime<Utc>) -> Plan {
-    let mut rooms = Rooms::new(&snapshot.rooms, &snapshot.waiting);
+    let mut rooms = Rooms::new(&snapshot.rooms, snapshot.queues.iter().flat_map(|queue| &queue.tasks));
     let mut machines = snapshot.machines.clone();
     let places: HashMap<MachineId, usize> =
         machines.machines.iter().enumerate().map(|(at, facts)| (facts.id, at)).collect();
-    let mut assignments = Vec::new();
-    let mut looked_at = 0;
-    // Where nobody has room, a longer look finds nothing more.
-    while !rooms.are_full() {
-        let Some(task) = snapshot.waiting.get(looked_at) else { break };
-        let Some(at) = rooms.take(task) else { break };
+    let mut rules = snapshot.rules.clone();
+    let mut line = Line::new(&snapshot.queues, &snapshot.shares);
+    let (mut assignments, mut left, mut closed) = (Vec::new(), Vec::new(), HashMap::new());
+    let enough = enough(&snapshot.rooms, snapshot.limits);
+    while assignments.len() + left.len() < enough
+        && let Some((place, task)) = line.next()
+    {
+        let lane = &snapshot.queues[place].lane;
+        if let Err(obstacles) = rules.admit(lane, task.estimate_micros, now) {
+            closed.insert(lane.id, obstacles);
+            line.close(place);
+            continue;
+        }
+        line.take(place);
+        let Some(at) = rooms.take(task) else {
+            left.push(task);
+            continue;
+        };
         let room = &snapshot.rooms[at];
-        assignments.push((task.task, room.worker));
+        let Waiting { task, estimate_micros, .. } = *task;
+        assignments.push(Assignment { task, worker: room.worker, estimate_micros });
+        line.serve(place);
         if let Some(place) = room.machine.and_then(|machine| places.get(&machine)) {
             burden(&mut machines.machines[*place]);
         }
-        looked_at += 1;
     }
-    let demand = Demand {
-        queued: snapshot.waiting_total - assignments.len(),
-        repositories: repositories(&snapshot.waiting[looked_at..]),
-    };
+    let demand = Demand { queued: left.len(), repositories: repositories(&left) };
     let pool = pool::plan::plan(&machines, &demand, snapshot.limits, now);
-    Plan { assignments, machines: pool.actions, outlook: pool.outlook }
+    let (left, served) = (left.len(), line.served());
+    Plan { assignments, machines: pool.actions, outlook: pool.outlook, left, served, closed }
 }
 
-/// The repositories that the queue wants, each once, as far as the pool could wake a machine for.
-fn repositories(waiting: &[Waiting]) -> Vec<String> {
+/// The repositories that those who found no worker want, each once.
+fn repositories(left: &[&Waiting]) -> Vec<String> {
     let mut seen = HashSet::new();
-    let named = waiting.iter().take(LOOKED_AT).map(|task| task.repository.as_str());
+    let named = left.iter().map(|task| task.repository.as_str());
     named.filter(|name| seen.insert(*name)).map(str::to_owned).collect()
 }
 
@@ -115,6 +161,12 @@ pub(crate) fn blocked(in_the_way: &[Unsatisfied]) -> Vec<Reason> {
         reasons.push(Reason { code: ReasonCode::Dependency, message, until: None, task_id: None });
     }
     reasons
+}
+
+/// The same, in short.
+pub(crate) fn needs_more(tasks: i32) -> Reason {
+    let message = if tasks == 1 { "it needs a task".to_owned() } else { format!("it needs {tasks} tasks") };
+    Reason { code: ReasonCode::Dependency, message, until: None, task_id: None }
 }
 
 fn needs(needed: &Unsatisfied) -> Reason {
@@ -148,6 +200,28 @@ fn cure(task: TaskId, status: TaskStatus) -> String {
 
 /// What a waiting task is told, the nearest obstacle first.
 pub(crate) fn reasons(outlook: &Outlook, ahead: i64) -> Vec<Reason> {
+    let mut reasons = pool_reasons(outlook);
+    if ahead > 0 {
+        let tasks = match ahead {
+            1 => "1 task is".to_owned(),
+            AHEAD_MAX.. => format!("{AHEAD_MAX} tasks or more are"),
+            _ => format!("{ahead} tasks are"),
+        };
+        let message = format!("{tasks} ahead in the queue");
+        reasons.push(Reason { code: ReasonCode::Queued, message, until: None, task_id: None });
+    }
+    if reasons.is_empty() {
+        let message = "it is next".into();
+        reasons.push(Reason { code: ReasonCode::Queued, message, until: None, task_id: None });
+    }
+    reasons
+}
+
+/// As far as tasks ahead of one are counted.
+pub(crate) const AHEAD_MAX: i64 = 1_000;
+
+/// What the pool does about what waits.
+pub(crate) fn pool_reasons(outlook: &Outlook) -> Vec<Reason> {
     let reason = |code, message: String, until| Reason { code, message, until, task_id: None };
     let mut reasons = Vec::new();
     match outlook {
@@ -182,14 +256,13 @@ pub(crate) fn reasons(outlook: &Outlook, ahead: i64) -> Vec<Reason> {
             reasons.push(reason(ReasonCode::ProviderTrouble, message, Some(*until)));
         }
     }
-    if ahead > 0 {
-        let tasks = if ahead == 1 { "1 task is".to_owned() } else { format!("{ahead} tasks are") };
-        reasons.push(reason(ReasonCode::Queued, format!("{tasks} ahead in the queue"), None));
-    }
-    if reasons.is_empty() {
-        reasons.push(reason(ReasonCode::Queued, "it is next".into(), None));
-    }
     reasons
+}
+
+/// A reason on one line, for lists.
+pub(crate) fn in_a_line(reason: &Reason) -> String {
+    let until = reason.until.map(|until| format!(" (until {})", until.to_rfc3339_opts(SecondsFormat::Secs, true)));
+    format!("{}: {}{}", reason.code, reason.message, until.unwrap_or_default())
 }
 
 #[cfg(test)]

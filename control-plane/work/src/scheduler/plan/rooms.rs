@@ -28,7 +28,7 @@ struct Repository {
 }
 
 impl<'a> Rooms<'a> {
-    pub(super) fn new(rooms: &'a [Room], waiting: &'a [Waiting]) -> Self {
+    pub(super) fn new(rooms: &'a [Room], waiting: impl Iterator<Item = &'a Waiting>) -> Self {
         let mut repositories: HashMap<&str, Repository> = HashMap::new();
         if rooms.is_empty() {
             // Nobody has to be told apart.
@@ -52,11 +52,6 @@ impl<'a> Rooms<'a> {
         let free: Vec<usize> = rooms.iter().map(|room| room.free).collect();
         let by_wanted = (0..rooms.len()).filter(|at| free[*at] > 0).map(|at| (wanted[at], at)).collect();
         Self { free, wanted, by_wanted, repositories }
-    }
-
-    /// Whether nobody has room any more.
-    pub(super) fn are_full(&self) -> bool {
-        self.by_wanted.is_empty()
     }
 
     /// Takes the room that suits the next task best: one that holds its repository, then one that nobody

@@ -16,9 +16,13 @@ use pool::regions::policy::{self as order, Rest};
 use wire::cost::Period;
 use wire::id::{MachineId, WorkerId};
 use wire::machine::MachineState as State;
+use wire::task::Priority;
 
-use super::super::plan::{Room, Snapshot, Waiting, plan};
+use super::super::order::Shares;
+use super::super::plan::{Queue, Room, Snapshot, Waiting, plan};
 use super::fly::{Dice, Faults, Fly, HOUR, MINUTE, Machine, Millis, Refusal, SECOND};
+use crate::admission::Lane;
+use crate::admission::policy::Rules;
 
 const REGIONS: usize = 3;
 const SUSPEND_AFTER: Millis = 30 * SECOND;
@@ -307,8 +311,8 @@ impl World {
         for order in plan.machines {
             self.order(order);
         }
-        for (task, worker) in plan.assignments {
-            self.assign(index(task.uuid()), index(worker.uuid()));
+        for assignment in plan.assignments {
+            self.assign(index(assignment.task.uuid()), index(assignment.worker.uuid()));
         }
         // What is decided by time alone.
         if self.rows.iter().any(|row| row.state == State::Ready && row.task.is_none()) || !self.waiting.is_empty() {
@@ -324,7 +328,13 @@ impl World {
             .waiting
             .iter()
             .take(BATCH)
-            .map(|task| Waiting { task: id(*task).into(), repository: self.tasks[*task].repository.clone() })
+            .map(|task| Waiting {
+                task: id(*task).into(),
+                priority: Priority::default(),
+                created_at: time(self.tasks[*task].arrived),
+                repository: self.tasks[*task].repository.clone(),
+                estimate_micros: 0,
+            })
             .collect();
         let free = |row: &Row| row.state == State::Ready && row.task.is_none() && !row.is_retiring;
         let room = |(number, row): (usize, &Row)| Room {
@@ -334,8 +344,9 @@ impl World {
             repositories: row.repository.iter().cloned().collect(),
         };
         Snapshot {
-            waiting_total: self.waiting.len(),
-            waiting,
+            queues: vec![Queue { lane: Lane::of(id(0).into(), None, &[]), tasks: waiting }],
+            rules: Rules::default(),
+            shares: Shares::default(),
             rooms: self.rows.iter().enumerate().filter(|(_, row)| free(row)).map(room).collect(),
             machines: self.view(),
             limits: self.limits(),
