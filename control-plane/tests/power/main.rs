@@ -61,6 +61,7 @@ async fn start_traced(data: &Path, record: &Path) -> (Child, Control) {
     command.env("BIFROST_API_KEY", KEY).env("FLY_EVENT_SECRET", Key::from_bytes([1; 32]).reveal());
     // Nobody is there.
     command.env("BIFROST_EVENTS_URL", "http://127.0.0.1:1").env("FLY_FLAPS_BASE_URL", "http://127.0.0.1:1");
+    command.env("BIFROST_ALLOW_UNPINNED_IMAGE", "true");
     let mut child = command.env("FLY_API_TOKEN", "any").stderr(Stdio::piped()).spawn().expect("starts");
     let mut lines = BufReader::new(child.stderr.take().expect("is piped")).lines();
     loop {

@@ -266,7 +266,7 @@ pub enum Sleep {
 }
 
 /// Decides about a machine that should sleep.
-pub fn sleep(machine: Tired, at: At, now: DateTime<Utc>) -> Sleep {
+pub fn suspend(machine: Tired, at: At, now: DateTime<Utc>) -> Sleep {
     let age = now - machine.since;
     match at {
         At::Suspended | At::Stopped => Sleep::Asleep,

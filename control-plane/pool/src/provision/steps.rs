@@ -10,7 +10,7 @@ use wire::machine::MachineState;
 use wire::worker::env;
 
 use super::Provision;
-use super::policy::{Boot, Booting, Sleep, Tired, Trouble, boot, sleep};
+use super::policy::{self, Boot, Booting, Sleep, Tired, Trouble, boot};
 use crate::machines::store::Made;
 use crate::machines::{Machine, store};
 use crate::regions;
@@ -196,7 +196,7 @@ impl Provision {
     /// Sleep, or, where that is refused again and again, a stop: its volume keeps what matters.
     async fn suspend(&self, ctx: &Ctx, machine: &Machine, id: &str) -> Result<Done, fly::Error> {
         let tired = Tired { since: machine.state_since, failures: machine.failures };
-        let wanted = match sleep(tired, self.provider.machine(id).await?.state, ctx.now()) {
+        let wanted = match policy::suspend(tired, self.provider.machine(id).await?.state, ctx.now()) {
             Sleep::Asleep => return Ok(Done::Became(MachineState::Suspended)),
             Sleep::Climb(trouble) => {
                 let why = "it does not go to sleep, nor can it be stopped".to_owned();

@@ -123,7 +123,7 @@ async fn begin(world: &mut World, way: Way) {
         world.up().await;
     }
     if matches!(way, Way::Wake | Way::Anew) {
-        world.sleep().await;
+        world.suspend().await;
     }
     let id = world.rows().await.first().map(|row| row.id);
     match (way, id) {

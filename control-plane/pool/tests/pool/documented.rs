@@ -120,12 +120,12 @@ async fn strike(world: &mut World, during: During, script: &str) {
     }
     world.up().await;
     if during == During::Wake {
-        world.sleep().await;
+        world.suspend().await;
     }
     world.script(script).await;
     match during {
         During::Wake => world.wake().await,
-        During::Sleep => world.sleep().await,
+        During::Sleep => world.suspend().await,
         During::Destroy => world.destroy().await,
         During::Create => (),
     }
@@ -197,7 +197,7 @@ kernel::on_both! { migrations();
     async fn a_lost_snapshot_is_noticed_and_the_machine_goes_on(ctx) {
         let mut world = World::new(&ctx, "").await;
         world.up().await;
-        world.sleep().await;
+        world.suspend().await;
         world.script("[[machine]]\neffect = 'lose_snapshot'").await;
         world.boot_anew().await;
         world.wake().await;
@@ -205,7 +205,7 @@ kernel::on_both! { migrations();
         assert_eq!((row.state, row.cold_starts, row.generation), (MachineState::Ready, 1, 0));
         assert_eq!(world.told(kind::MACHINE_COLD_START).await.len(), 1);
         world.script("").await;
-        world.sleep().await;
+        world.suspend().await;
         world.wake().await;
         assert_eq!(world.row().await.cold_starts, 1, "a snapshot that was kept is none");
         world.stop().await;

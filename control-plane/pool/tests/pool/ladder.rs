@@ -28,7 +28,7 @@ kernel::on_both! { migrations();
     async fn a_machine_made_anew_on_another_host_has_a_copy_of_its_volume(ctx) {
         let mut world = World::new(&ctx, "").await;
         world.up().await;
-        world.sleep().await;
+        world.suspend().await;
         let before = world.row().await;
         world.script("[[call]]\naction = 'start'\nwhen = { times = 1 }\neffect = { failure = 'host-memory' }").await;
         world.wake().await;

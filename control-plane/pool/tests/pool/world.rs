@@ -203,7 +203,7 @@ impl World {
     }
 
     /// Puts the machine to sleep: its worker has saved its checkpoint.
-    pub(crate) async fn sleep(&mut self) {
+    pub(crate) async fn suspend(&mut self) {
         let id = self.row().await.id;
         self.apply(Action::Suspend(id)).await;
         self.settle().await;

@@ -136,7 +136,7 @@ fn an_outage_of_the_provider_costs_no_machine() {
 fn sleep_is_asked_for_then_a_stop_and_then_another_machine() {
     let check = |minutes, failures, at, expect| {
         let machine = Tired { since: now() - TimeDelta::minutes(minutes), failures };
-        assert_eq!(sleep(machine, at, now()), expect, "{minutes} {failures} {at:?}");
+        assert_eq!(suspend(machine, at, now()), expect, "{minutes} {failures} {at:?}");
     };
     check(0, 0, At::Started, Sleep::Suspend);
     check(0, 3, At::Started, Sleep::Stop);
