@@ -495,14 +495,14 @@ impl World {
 
     /// What a worker had is lost and waits anew, before all others.
     fn lose_work(&mut self, row: usize) {
-        if let Some(task) = self.rows[row].task.take() {
-            if self.tasks[task].on == Some(row) {
-                self.seen.lost += 1;
-                self.tasks[task].on = None;
-                self.tasks[task].arrived = self.now;
-                self.waiting.push_front(task);
-                self.plan_soon(200);
-            }
+        if let Some(task) = self.rows[row].task.take()
+            && self.tasks[task].on == Some(row)
+        {
+            self.seen.lost += 1;
+            self.tasks[task].on = None;
+            self.tasks[task].arrived = self.now;
+            self.waiting.push_front(task);
+            self.plan_soon(200);
         }
     }
 }
