@@ -61,6 +61,7 @@ async fn a_port_that_is_taken_is_named() {
         let call = CommandLine::new(home.path(), [service, "--listen", &address]);
         let secret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
         let call = call.env("FLY_EVENT_SECRET", secret).env("FLY_API_TOKEN", "any");
+        let call = call.env("BIFROST_ALLOW_UNPINNED_IMAGE", "true");
         let output = call.env("BIFROST_EVENTS_URL", "http://127.0.0.1:1").output().await;
         assert!(output.code >= 64, "{service}: {}", output.code);
         check(&output, output.code, &[&address]);

@@ -113,7 +113,7 @@ async fn a_machine_that_nobody_needs_is_destroyed_with_its_volume() {
 #[tokio::test]
 async fn the_lifecycle_script_sees_a_machine_made_heard_and_destroyed() {
     let home = tempfile::tempdir().expect("a directory");
-    let output = CommandLine::script("e2e", home.path()).output().await;
+    let output = CommandLine::script("e2e-lifecycle", home.path()).output().await;
     assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
     assert_eq!(Process::all_of(home.path()), []);
 }

@@ -61,7 +61,11 @@ pub(super) fn parse_line<T: DeserializeOwned>(text: &[u8], number: usize) -> Res
     let mut reader = serde_json::Deserializer::from_slice(text);
     let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
-        let field = if path == "." { format!("lines[{number}]") } else { format!("lines[{number}].{path}") };
+        // Neither is a field: the text ended, or is something else altogether.
+        let field = match path.as_str() {
+            "." | "?" => format!("lines[{number}]"),
+            path => format!("lines[{number}].{path}"),
+        };
         (field, error.into_inner().to_string())
     });
     let read = read.and_then(|value| match reader.end() {

@@ -85,7 +85,8 @@ impl World {
 
     /// Every attempt at a task, the first one first.
     pub async fn executions(&self, id: TaskId) -> Vec<ExecutionView> {
-        let mut found: Vec<ExecutionView> = self.get(&format!("/v1/tasks/{id}/executions")).await;
+        let history: ExecutionHistory = self.get(&format!("/v1/tasks/{id}/executions")).await;
+        let mut found = history.executions;
         found.reverse();
         found
     }

@@ -211,7 +211,7 @@ kernel::on_both! { crate::migrations();
             (json!({ "name": "s", "rules": [] }), "rules"),
             (json!({ "name": "s", "rules": [{ "on": "never", "action": { "kind": "retry" } }] }), "rules[0].on"),
             (json!({ "name": "s", "rules": [{ "on": "any", "action": { "kind": "retry", "often": 3 } }] }), "rules[0].action"),
-            (json!({ "name": "s", "rules": [{ "on": "any", "action": { "kind": "pray" } }] }), "rules[0].action"),
+            (json!({ "name": "s", "rules": [{ "on": "any", "action": { "kind": "pray" } }] }), "rules[0].action.kind"),
             (json!({ "name": "s", "colour": 1, "rules": [] }), "colour"),
         ] {
             refuse(&app, "/v1/failure-strategies", &body.to_string(), Some(field)).await;

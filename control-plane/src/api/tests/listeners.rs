@@ -100,7 +100,8 @@ kernel::on_both! { crate::migrations();
         let types = |id: &str| of_task(id).iter().map(|(kind, _)| kind.clone()).collect::<Vec<_>>();
         assert_eq!(types(&first), ["task.created", "task.updated", "task.updated", "task.updated", "task.completed"]);
         assert_eq!(types(&second), ["task.created", "task.updated", "task.updated", "task.failed", "task.deleted"]);
-        assert_eq!(told.len(), 10);
+        // One more: a failed task is tagged.
+        assert_eq!(told.len(), 11);
         let updated = &of_task(&first)[1].1["data"];
         assert_eq!(updated["old_values"], json!({ "title": "first", "priority": 3 }));
         assert_eq!((&updated["task"]["title"], &updated["task"]["priority"]), (&json!("better"), &json!(5)));
@@ -177,7 +178,8 @@ kernel::on_both! { crate::migrations();
         set_status(&app, &id, &["assigned", "in_progress", "failed"]).await;
         ask(&app, Method::DELETE, &format!("/v1/tasks/{id}"), Some(KEY), None).await;
         pass_on(&ctx, &live).await;
-        for expect in ["task.updated", "task.updated", "task.failed", "task.deleted"] {
+        // A failed task is tagged, and that is told as well.
+        for expect in ["task.updated", "task.updated", "task.failed", "task.metadata_set", "task.deleted"] {
             assert_eq!(next(&mut stream).await.0, expect);
         }
         assert_eq!(stream.next().await, None);

@@ -67,12 +67,14 @@ kernel::on_both! { crate::migrations();
                 continue;
             }
             let path = path.replacen(&id, &theirs, 1).replace(&id, &dependency);
-            let body = json!({ "depends_on_task_id": ours, "key": "k", "value": "v", "tags": [], "worker_id": uuid::Uuid::nil(), "effort_minutes": 1, "agent_type": "a" });
+            let body = json!({ "depends_on_task_id": ours, "key": "k", "value": "v", "tags": [], "worker_id": uuid::Uuid::nil(), "effort_minutes": 1, "agent_type": "a", "target_worker_id": uuid::Uuid::nil(), "subtasks": [{ "title": "part" }] });
             let fields: &[&str] = match path.rsplit('/').next().unwrap_or_default() {
                 "dependencies" => &["depends_on_task_id"],
                 "metadata" => &["key", "value"],
                 "tags" => &["tags"],
                 "assign" => &["worker_id"],
+                "preempt" => &["target_worker_id"],
+                "split" => &["subtasks"],
                 "estimate" => &["effort_minutes"],
                 "executions" => &["agent_type", "worker_id"],
                 _ => &[],

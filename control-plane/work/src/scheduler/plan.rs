@@ -132,8 +132,26 @@ pub(crate) fn plan(snapshot: &Snapshot, now: DateTime<Utc>) -> Plan {
     }
     let demand = Demand { queued: left.len(), repositories: repositories(&left) };
     let pool = pool::plan::plan(&machines, &demand, snapshot.limits, now);
+    // A machine that can no longer be paid for gets nothing more to do; the next look finds its task another.
+    let leaving: HashSet<MachineId> = pool.actions.iter().filter_map(suspended).collect();
+    let machine_of = |worker| snapshot.rooms.iter().find(|room| room.worker == worker)?.machine;
+    if !leaving.is_empty() {
+        assignments.retain(|given| machine_of(given.worker).is_none_or(|machine| !leaving.contains(&machine)));
+    }
     let (left, served) = (left.len(), line.served());
     Plan { assignments, machines: pool.actions, outlook: pool.outlook, left, served, closed }
+}
+
+fn suspended(action: &Action) -> Option<MachineId> {
+    match action {
+        Action::Suspend(machine) => Some(*machine),
+        Action::Create
+        | Action::Resume(_)
+        | Action::Keep(_)
+        | Action::Drain(_)
+        | Action::Retire(..)
+        | Action::Destroy(_) => None,
+    }
 }
 
 /// The repositories that those who found no worker want, each once.

@@ -38,6 +38,29 @@ pub(super) struct Known {
     pub(super) age: usize,
 }
 
+impl Known {
+    /// Changes the status; as long as that is failed, a tag says so.
+    pub(super) fn stand(&mut self, status: &'static str) {
+        self.status = status;
+        let tags = self.metadata.get("tags").and_then(|tags| serde_json::from_str::<Vec<String>>(tags).ok());
+        let mut tags = tags.unwrap_or_default();
+        let before = tags.clone();
+        match status {
+            "failed" if !tags.iter().any(|tag| tag == BLOCKED) => tags.push(BLOCKED.into()),
+            "failed" => (),
+            _ => tags.retain(|tag| tag != BLOCKED),
+        }
+        match tags.is_empty() {
+            _ if tags == before => (),
+            true => drop(self.metadata.remove("tags")),
+            false => drop(self.metadata.insert("tags".into(), json!(tags).to_string())),
+        }
+    }
+}
+
+/// What a failed task is tagged with.
+const BLOCKED: &str = "swarm:blocked";
+
 /// Every task by its id.
 #[derive(Debug, Default)]
 pub(super) struct Model {
@@ -131,7 +154,7 @@ impl Model {
             known.attempts += 1;
         }
         known.has_begun = false;
-        known.status = status;
+        known.stand(status);
     }
 
     pub(super) fn forget(&mut self, id: &str) {

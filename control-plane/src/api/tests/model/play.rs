@@ -120,7 +120,7 @@ impl Stage<'_> {
                         }
                         let known = self.known(&id);
                         known.has_begun |= status == "in_progress" && known.open.is_some();
-                        known.status = status;
+                        known.stand(status);
                     }
                     let known = self.known(&id);
                     if let Some(title) = title {
@@ -206,7 +206,7 @@ impl Stage<'_> {
                 };
                 if expect.is_ok() {
                     let known = self.known(&id);
-                    known.status = "ready";
+                    known.stand("ready");
                     known.retries += 1;
                     known.metadata.insert("retry_count".into(), known.retries.to_string());
                     known.metadata.remove("assigned_worker");
