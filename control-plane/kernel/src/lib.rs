@@ -8,6 +8,7 @@
 mod ctx;
 mod db;
 mod error;
+mod gather;
 pub mod idempotency;
 mod migrate;
 mod nudges;
@@ -21,10 +22,11 @@ mod tx;
 pub use ctx::Ctx;
 pub use db::{Address, Db};
 pub use error::{Error, Result};
+pub use gather::{Batch, Gather};
 pub use migrate::{Migration, NewerDatabase, migrate, revert};
 pub use nudges::Nudges;
 pub use reconcile::{Gap, Reconciler, drive};
-pub use sql::{Sql, id_list};
+pub use sql::{Sql, hex, id_list, moment, rows};
 pub use tx::{Inner, Tx};
 
 /// The kernel's own tables.

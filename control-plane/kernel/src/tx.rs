@@ -1,11 +1,12 @@
-//! A transaction over either database. Committing fires the wake-up calls that
-//! were noted in it; dropping it rolls everything back.
+//! A transaction over either database. Committing writes what it has to tell the
+//! outside, in one statement, and fires the wake-up calls that were noted in it;
+//! dropping it rolls everything back.
 
 use std::time::Instant;
 
 use sqlx::{Postgres, Sqlite, Transaction};
 
-use crate::{Ctx, Db, Nudges, Result};
+use crate::{Ctx, Db, Nudges, Result, outbox};
 
 /// A named transaction.
 #[derive(Debug)]
@@ -15,6 +16,7 @@ pub struct Tx {
     began: Instant,
     nudges: Nudges,
     pending: Vec<&'static str>,
+    told: Vec<outbox::store::Entry>,
 }
 
 /// The transaction of one of the databases; the macros of this package look inside.
@@ -47,7 +49,7 @@ impl Tx {
     }
 
     fn new(inner: Inner, ctx: &Ctx, name: &'static str) -> Self {
-        Self { inner, name, began: Instant::now(), nudges: ctx.nudges.clone(), pending: Vec::new() }
+        Self { inner, name, began: Instant::now(), nudges: ctx.nudges.clone(), pending: Vec::new(), told: Vec::new() }
     }
 
     /// Waits until no other transaction holds the same lock, then holds it to the end. For decisions
@@ -71,8 +73,15 @@ impl Tx {
         }
     }
 
+    /// Notes what the outside must learn once this is committed.
+    pub(crate) fn tell(&mut self, entry: outbox::store::Entry) {
+        self.told.push(entry);
+    }
+
     /// Makes everything true at once and gives the value back.
-    pub async fn commit<T>(self, value: T) -> Result<T> {
+    pub async fn commit<T>(mut self, value: T) -> Result<T> {
+        let told = std::mem::take(&mut self.told);
+        outbox::store::push_all(&mut self, &told).await?;
         match self.inner {
             Inner::Sqlite(transaction) => transaction.commit().await?,
             Inner::Postgres(transaction) => transaction.commit().await?,
