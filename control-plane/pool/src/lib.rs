@@ -35,7 +35,10 @@ pub const CAPACITY_NUDGE: &str = "scheduler";
 pub const LOST_NUDGE: &str = "lost-work";
 
 /// This slice's tables.
-pub const MIGRATIONS: &[Migration] = &[kernel::migration!("20261121000200_pool_machines_volumes_workers")];
+pub const MIGRATIONS: &[Migration] = &[
+    kernel::migration!("20261121000200_pool_machines_volumes_workers"),
+    kernel::migration!("20261129005100_pool_worker_names"),
+];
 
 /// This slice's statements, for the test that prepares all of them.
 pub fn statements() -> Vec<(&'static str, Sql)> {

@@ -5,13 +5,14 @@
 
 pub(crate) mod store;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kernel::{Ctx, Error, Gap, Reconciler, Result, Tx};
 use serde_json::json;
 use uuid::Uuid;
-use wire::id::{MachineId, WorkerId};
+use wire::id::{MachineId, TenantId, WorkerId};
 use wire::machine::MachineState;
 use wire::worker::{Poll, Register, WorkerStatus, WorkerView};
 
@@ -26,6 +27,10 @@ const REPOSITORIES_MAX: usize = 1_000;
 const METADATA_BYTES: usize = 16 * 1024;
 /// Polls may be many; their times are written down this often.
 const TOUCH_AFTER: TimeDelta = TimeDelta::seconds(5);
+/// Executions that any worker takes at once, at most.
+const CAPACITY_MAX: i32 = 100;
+/// A worker that came by a name alone and was silent for so long is forgotten.
+const FORGET_AFTER: TimeDelta = TimeDelta::days(1);
 /// The protocols that this server speaks.
 const PROTOCOLS: std::ops::RangeInclusive<u32> = 1..=wire::worker::PROTOCOL;
 
@@ -36,6 +41,10 @@ pub struct Worker {
     pub id: WorkerId,
     /// The machine it runs on.
     pub machine_id: Option<MachineId>,
+    /// Whose it is, where it came by a name alone.
+    pub tenant: Option<TenantId>,
+    /// That name.
+    pub name: Option<String>,
     /// Different after each start of its runner.
     pub boot: Option<Uuid>,
     /// What kind of work it takes.
@@ -63,6 +72,7 @@ impl From<Worker> for WorkerView {
         Self {
             id: worker.id,
             machine_id: worker.machine_id,
+            name: worker.name,
             worker_type: worker.worker_type,
             capacity: worker.capacity,
             current_load: worker.current_load,
@@ -131,8 +141,8 @@ pub async fn register(ctx: &Ctx, tx: &mut Tx, register: &Register) -> Result<Reg
         let message = format!("this server speaks the protocols {PROTOCOLS:?}; build the runner's image anew");
         return Err(Error::invalid("protocol", message));
     }
-    let capacity = i32::try_from(register.capacity).ok().filter(|capacity| (1..=100).contains(capacity));
-    let capacity = capacity.ok_or_else(|| Error::invalid("capacity", "must be from 1 to 100"))?;
+    let capacity = i32::try_from(register.capacity).ok().filter(|capacity| (1..=CAPACITY_MAX).contains(capacity));
+    let capacity = capacity.ok_or_else(wrong_capacity)?;
     check_told(&register.version, &register.repositories)?;
     let Some((state, _)) = machines::store::state(tx, register.machine_id).await? else {
         return Err(Error::Unauthenticated("the pool has no such machine"));
@@ -151,6 +161,10 @@ pub async fn register(ctx: &Ctx, tx: &mut Tx, register: &Register) -> Result<Reg
     machines::store::set_repositories(tx, register.machine_id, &register.repositories).await?;
     report_in(ctx, tx, register.machine_id, state, now).await?;
     Ok(Registration { worker: id, is_new_boot })
+}
+
+fn wrong_capacity() -> Error {
+    Error::invalid("capacity", format!("must be from 1 to {CAPACITY_MAX}"))
 }
 
 /// A runner's machine is untrusted once a task has run on it: what it tells is bounded.
@@ -230,15 +244,69 @@ pub async fn heartbeat(tx: &mut Tx, id: WorkerId, now: DateTime<Utc>) -> Result<
     store::touch(tx, id, now).await
 }
 
-/// Notes how many executions a worker has. Its machine is idle from the moment it has none.
-pub async fn set_load(tx: &mut Tx, worker: &Worker, load: i64, now: DateTime<Utc>) -> Result<()> {
-    let load = i32::try_from(load).unwrap_or(i32::MAX);
-    if let Some(machine) = worker.machine_id {
-        machines::store::set_idle_since(tx, machine, (load == 0).then_some(now)).await?;
+/// Several workers, in a transaction, in no order.
+pub async fn find_all(tx: &mut Tx, ids: &[WorkerId]) -> Result<Vec<Worker>> {
+    if ids.is_empty() { Ok(Vec::new()) } else { store::find_all(tx, ids).await }
+}
+
+/// Several workers, each locked to the end of the transaction, in the order of their ids.
+pub async fn lock_all(tx: &mut Tx, ids: &[WorkerId]) -> Result<Vec<Worker>> {
+    if ids.is_empty() { Ok(Vec::new()) } else { store::lock_all(tx, ids).await }
+}
+
+/// A worker that is known by a name of its own choice, and what kind of work it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Named<'a> {
+    /// Whose worker it is: a name is one tenant's own.
+    pub tenant: TenantId,
+    /// The name.
+    pub name: &'a str,
+    /// Kept when the worker is new.
+    pub worker_type: &'a str,
+}
+
+/// The ids of workers that are known by name; who is not there yet is registered, with room for as many
+/// executions as any worker takes. What nobody has heard of for a day is forgotten.
+pub async fn ensure_named(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    named: &[Named<'_>],
+) -> Result<HashMap<(TenantId, String), WorkerId>> {
+    let mut known = HashMap::new();
+    if named.is_empty() {
+        return Ok(known);
     }
-    store::set_load(tx, worker.id, load).await?;
-    tx.nudge(CAPACITY_NUDGE);
-    Ok(())
+    let with_key = |(tenant, name, id)| ((tenant, name), id);
+    known.extend(store::find_named(tx, named).await?.into_iter().map(with_key));
+    let mut new: Vec<Named<'_>> = Vec::new();
+    for one in named {
+        let is_seen = new.iter().any(|other| (other.tenant, other.name) == (one.tenant, one.name));
+        if !is_seen && !known.contains_key(&(one.tenant, one.name.to_owned())) {
+            new.push(*one);
+        }
+    }
+    if !new.is_empty() {
+        store::add_named(tx, &new, || ctx.id(WorkerId::mint), CAPACITY_MAX, ctx.now()).await?;
+        known.extend(store::find_named(tx, &new).await?.into_iter().map(with_key));
+    }
+    Ok(known)
+}
+
+/// Notes that workers without a machine were heard: who was silent before counts again.
+pub async fn heard(tx: &mut Tx, ids: &[WorkerId], now: DateTime<Utc>) -> Result<()> {
+    if ids.is_empty() { Ok(()) } else { store::revive_all(tx, ids, now).await }
+}
+
+/// Notes how many executions each worker has. A machine is idle from the moment its worker has none.
+pub async fn set_loads(tx: &mut Tx, loads: &[(&Worker, i64)], now: DateTime<Utc>) -> Result<()> {
+    for (worker, load) in loads {
+        if let Some(machine) = worker.machine_id {
+            machines::store::set_idle_since(tx, machine, (*load == 0).then_some(now)).await?;
+            tx.nudge(CAPACITY_NUDGE);
+        }
+    }
+    let loads: Vec<(WorkerId, i64)> = loads.iter().map(|(worker, load)| (worker.id, *load)).collect();
+    if loads.is_empty() { Ok(()) } else { store::set_loads(tx, &loads).await }
 }
 
 /// Workers on ready machines that were heard lately and have room, the emptiest first.
@@ -286,8 +354,8 @@ pub async fn add(ctx: &Ctx, worker_type: &str, capacity: i32, metadata: serde_js
     if text.len() > METADATA_BYTES || text.contains("\\u0000") {
         return Err(Error::invalid("metadata", format!("must be at most {METADATA_BYTES} bytes of JSON without NUL")));
     }
-    if !(1..=100).contains(&capacity) {
-        return Err(Error::invalid("capacity", "must be from 1 to 100"));
+    if !(1..=CAPACITY_MAX).contains(&capacity) {
+        return Err(wrong_capacity());
     }
     let mut tx = ctx.begin("pool.workers.add").await?;
     let id = ctx.id(WorkerId::mint);
@@ -308,7 +376,7 @@ pub async fn heartbeat_by_hand(ctx: &Ctx, id: WorkerId, load: Option<i32>) -> Re
         if !(0..=worker.capacity).contains(&load) {
             return Err(Error::invalid("current_load", format!("must be from 0 to the capacity, {}", worker.capacity)));
         }
-        store::set_load(&mut tx, id, load).await?;
+        store::set_loads(&mut tx, &[(id, i64::from(load))]).await?;
     }
     let worker = store::find(&mut tx, id).await?.ok_or(Error::NotFound { what: "worker" })?;
     tx.commit(worker).await
@@ -349,7 +417,9 @@ impl Reconciler for StaleWorkers {
             return tx.commit(0).await;
         }
         disable_stale(ctx).await?;
-        Ok(0)
+        let mut tx = ctx.begin("pool.workers.forget").await?;
+        store::forget_named(&mut tx, ctx.now() - FORGET_AFTER).await?;
+        tx.commit(0).await
     }
 }
 
