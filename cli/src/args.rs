@@ -1,6 +1,7 @@
 //! The command line: what can be written, what each option means, and examples.
 //! Nothing is decided here.
 
+mod claims;
 mod help;
 mod tasks;
 
@@ -13,6 +14,7 @@ use event_store::program::{Backup, Export, Migrate, Restore, Verify};
 use wire::id::TaskId;
 use wire::task::Priority;
 
+pub(crate) use claims::{ClaimArguments, CompleteArguments, ReleaseArguments, RenewArguments};
 pub(crate) use tasks::{MetadataCommand, TasksCommand};
 
 /// Where `bifrost up` listens, and where the other commands look for it.
@@ -66,6 +68,15 @@ pub(crate) enum Command {
     /// List, inspect and steer tasks
     #[command(subcommand, after_help = help::TASKS)]
     Tasks(TasksCommand),
+    /// Take a task to work on it outside the pool, and begin
+    #[command(after_help = help::CLAIM)]
+    Claim(ClaimArguments),
+    /// Keep a claimed task for longer
+    Renew(RenewArguments),
+    /// Say that a claimed task is done
+    Complete(CompleteArguments),
+    /// Give a claimed task back: it is ready again
+    Release(ReleaseArguments),
     /// See the machines of the pool
     #[command(subcommand, after_help = help::MACHINES)]
     Machines(MachinesCommand),

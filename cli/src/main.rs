@@ -2,6 +2,7 @@
 //! whatever happened into an exit code and at most one error with its cure.
 
 mod args;
+mod claims;
 mod exit;
 mod invocation;
 mod output;
@@ -68,6 +69,10 @@ fn default_log(command: &Command) -> &'static str {
         }
         Command::Run(_)
         | Command::Tasks(_)
+        | Command::Claim(_)
+        | Command::Renew(_)
+        | Command::Complete(_)
+        | Command::Release(_)
         | Command::Machines(_)
         | Command::Workers(_)
         | Command::Events(_)
@@ -79,6 +84,10 @@ fn default_log(command: &Command) -> &'static str {
 async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<u8> {
     match command {
         Command::Run(arguments) => return run::run(invocation, arguments).await,
+        Command::Claim(arguments) => return claims::claim(invocation, arguments).await,
+        Command::Renew(arguments) => claims::renew(invocation, arguments).await?,
+        Command::Complete(arguments) => claims::complete(invocation, arguments).await?,
+        Command::Release(arguments) => claims::release(invocation, arguments).await?,
         Command::Doctor => return doctor::run(invocation).await,
         Command::Tasks(command) => tasks::run(invocation, command).await?,
         Command::Machines(MachinesCommand::List) => machines::list(invocation).await?,

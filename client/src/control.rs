@@ -1,5 +1,6 @@
 //! The control plane's API, for people's tools.
 
+mod claims;
 mod dependencies;
 mod metadata;
 

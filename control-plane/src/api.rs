@@ -7,6 +7,7 @@
 mod app;
 mod body;
 mod caller;
+mod claims;
 mod dependencies;
 mod events;
 mod executions;
@@ -60,6 +61,11 @@ fn operations() -> OpenApiRouter<App> {
         .routes(routes!(logs::logs))
         .routes(routes!(executions::list, executions::start))
         .routes(routes!(executions::stale))
+        .routes(routes!(claims::claim))
+        .routes(routes!(claims::start))
+        .routes(routes!(claims::heartbeat))
+        .routes(routes!(claims::release))
+        .routes(routes!(claims::complete_all))
         .routes(routes!(executions::complete))
         .routes(routes!(machines::list))
         .routes(routes!(workers::list, workers::add))

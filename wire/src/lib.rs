@@ -7,6 +7,7 @@
 //! new server and the reverse.
 
 pub mod batch;
+pub mod claim;
 pub mod dependency;
 pub mod event;
 pub mod execution;

@@ -211,7 +211,7 @@ fn headline(task: &TaskView, total: &str) -> String {
             Some(Outcome::IdleTimedOut) => format!("ended for its silence after {total}"),
             Some(Outcome::SetupFailed) => format!("could not be set up: failed after {total}"),
             Some(Outcome::WorkerLost) => format!("lost with its worker after {total}"),
-            Some(Outcome::Failed | Outcome::Succeeded | Outcome::Cancelled) | None => {
+            Some(Outcome::Failed | Outcome::Succeeded | Outcome::Cancelled | Outcome::Released) | None => {
                 match execution.and_then(|execution| execution.exit) {
                     Some(Exit::Code(code)) => format!("failed with exit code {code} after {total}"),
                     Some(Exit::Signal(signal)) => format!("killed by signal {signal} after {total}"),
@@ -239,7 +239,7 @@ fn trouble(task: &TaskView) -> Option<Trouble> {
         Outcome::Failed if matches!(execution.exit, Some(Exit::Code(126 | 127)) | None) && said.is_some() => {
             ("", Some("the program must be in the repository or on the machine's PATH, and be executable"))
         }
-        Outcome::Failed | Outcome::Succeeded | Outcome::Cancelled => return None,
+        Outcome::Failed | Outcome::Succeeded | Outcome::Cancelled | Outcome::Released => return None,
     };
     let message = said.unwrap_or_else(|| fallback.into());
     let help = help.map(|help| help.replace("retry ID", &format!("retry {}", task.id)));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use access::KnownKeys;
 use client::events::EventStore;
 use kernel::Ctx;
 use kit::Tasks;
@@ -9,6 +10,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use pool::Credentials;
 use wire::grant::GrantKey;
 use wire::signature::Key;
+use work::claims::Desk;
 
 use crate::Config;
 
@@ -16,6 +18,8 @@ use crate::Config;
 #[derive(Debug, Clone)]
 pub(crate) struct App {
     pub(crate) ctx: Ctx,
+    pub(crate) keys: KnownKeys,
+    pub(crate) desk: Desk,
     pub(crate) work: Arc<work::Settings>,
     pub(crate) pool: Arc<pool::Settings>,
     pub(crate) credentials: Credentials,
@@ -35,6 +39,8 @@ impl App {
         serving: Tasks,
     ) -> Self {
         Self {
+            keys: KnownKeys::default(),
+            desk: Desk::open(&ctx, &config.work, &serving),
             ctx,
             work: Arc::clone(&config.work),
             pool: Arc::clone(&config.pool),

@@ -23,7 +23,7 @@ impl<P: Required> FromRequestParts<App> for Allowed<P> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let caller = access::authenticate(&app.ctx, bearer(parts)?).await?;
+        let caller = app.keys.authenticate(&app.ctx, bearer(parts)?).await?;
         caller.require(P::PERMISSION)?;
         Ok(Self(caller, PhantomData))
     }

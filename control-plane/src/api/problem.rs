@@ -35,7 +35,7 @@ pub(crate) fn problem(status: StatusCode, code: &str, detail: impl Into<String>)
     Problem::new(status.as_u16(), status.canonical_reason().unwrap_or("Error"), code, detail)
 }
 
-fn translate(error: &Error) -> Problem {
+pub(crate) fn translate(error: &Error) -> Problem {
     let code = error.code();
     match error {
         Error::NotFound { .. } => problem(StatusCode::NOT_FOUND, code, error.to_string()),

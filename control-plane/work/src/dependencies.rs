@@ -178,9 +178,18 @@ pub async fn remove(ctx: &Ctx, tenant: TenantId, task: TaskId, id: DependencyId)
     tx.commit(()).await
 }
 
-/// A task was completed: what needs it waits for one less.
-pub(crate) async fn satisfied(tx: &mut Tx, task: &Task) -> Result<()> {
-    store::release_waiting(tx, task.tenant, task.id).await
+/// Tasks were completed: what needs them waits for so many less.
+pub(crate) async fn satisfied(tx: &mut Tx, tasks: &[&Task]) -> Result<()> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    // Most are needed by nobody, which one look tells of all.
+    let needed = store::needed_of(tx, tasks).await?;
+    for task in tasks.iter().filter(|task| needed.contains(&task.id)) {
+        store::release_waiting(tx, task.tenant, task.id).await?;
+        tx.nudge(Scheduler::NUDGE);
+    }
+    Ok(())
 }
 
 /// A task is about to be deleted: nothing needs it any longer, and it needs nothing.

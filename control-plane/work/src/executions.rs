@@ -2,14 +2,14 @@
 
 pub(crate) mod store;
 
+use std::collections::{BTreeSet, HashMap};
+
 use chrono::{DateTime, Utc};
 use kernel::outbox::{self, About};
 use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
 use wire::event::{AssignedPayload, kind};
-use wire::execution::{
-    ExecutionResult, ExecutionView, Exit, Failure, NewExecution, Outcome, PhaseTiming, StaleExecution,
-};
+use wire::execution::{ExecutionView, Exit, Failure, NewExecution, Outcome, PhaseTiming, StaleExecution};
 use wire::id::{ExecutionId, TaskId, TenantId, WorkerId};
 use wire::task::TaskStatus;
 use wire::worker::WorkerStatus;
@@ -19,8 +19,6 @@ use crate::tasks::{self, Event, Task};
 
 /// What plain commands are carried out by.
 pub(crate) const COMMAND_AGENT: &str = "command";
-/// What is kept of a message about what went wrong.
-pub(crate) const MESSAGE_CHARS: usize = 4_096;
 
 /// An execution.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,7 +107,7 @@ fn dollars(micros: i64) -> String {
 }
 
 /// A decimal string of dollars as millionths; nothing where it is none, negative or finer than that.
-fn micros(dollars: &str) -> Option<i64> {
+pub(crate) fn micros(dollars: &str) -> Option<i64> {
     let (whole, part) = dollars.split_once('.').unwrap_or((dollars, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(whole) || !digits(part) || part.len() > 6 {
@@ -141,14 +139,10 @@ pub(crate) async fn assign(
 ) -> Result<ExecutionId> {
     let now = ctx.now();
     let lease_until = now + chrono::TimeDelta::from_std(settings.lease).unwrap_or(chrono::TimeDelta::minutes(1));
-    let id = insert(ctx, tx, task, COMMAND_AGENT, worker, Begun { started_at: None, lease_until: Some(lease_until) })
-        .await?;
-    tasks::apply(ctx, tx, task, Event::Assign).await?;
-    let payload = AssignedPayload { machine_micros: machine_micros(task, worker) };
-    outbox::push(ctx, tx, kind::TASK_ASSIGNED, About::execution(task.id, id), &payload).await?;
-    metrics::histogram!("task_queue_seconds").record((now - task.created_at).as_seconds_f64());
+    let handing = Handing { task, worker, agent_type: COMMAND_AGENT, started_at: None, lease_until: Some(lease_until) };
+    let execution = hand_all(ctx, tx, &[handing]).await?.pop().ok_or(Error::NotFound { what: "task" })?;
     tx.nudge(pool::WORKERS_NUDGE);
-    Ok(id)
+    Ok(execution.id)
 }
 
 /// How much of a task's wait went into making or waking the machine: until it was ready, if that was
@@ -158,40 +152,114 @@ fn machine_micros(task: &Task, worker: &pool::workers::Worker) -> Option<u64> {
     u64::try_from(waited).ok().filter(|micros| *micros > 0)
 }
 
-/// How far an execution is when its row is written.
-struct Begun {
-    started_at: Option<DateTime<Utc>>,
-    lease_until: Option<DateTime<Utc>>,
+/// A task that goes to a worker, and how far the execution is when its row is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Handing<'a> {
+    pub(crate) task: &'a Task,
+    pub(crate) worker: &'a pool::workers::Worker,
+    pub(crate) agent_type: &'a str,
+    pub(crate) started_at: Option<DateTime<Utc>>,
+    pub(crate) lease_until: Option<DateTime<Utc>>,
 }
 
-async fn insert(
-    ctx: &Ctx,
-    tx: &mut Tx,
-    task: &Task,
-    agent_type: &str,
-    worker: &pool::workers::Worker,
-    begun: Begun,
-) -> Result<ExecutionId> {
-    let id = ctx.id(ExecutionId::mint);
-    let execution = Execution {
-        id,
-        tenant: task.tenant,
-        task: task.id,
-        number: store::count_of_task(tx, task.id).await? + 1,
-        agent_type: agent_type.to_owned(),
-        worker: worker.id,
-        assigned_at: ctx.now(),
-        started_at: begun.started_at,
+/// The one place where executions come into being, and their tasks move on with them: a task that is ready is
+/// assigned, and one whose execution begins at once is started. The tasks are locked, each is there once.
+pub(crate) async fn hand_all(ctx: &Ctx, tx: &mut Tx, handings: &[Handing<'_>]) -> Result<Vec<Execution>> {
+    let numbers = numbers(tx, handings).await?;
+    let now = ctx.now();
+    let execution = |handing: &Handing<'_>| Execution {
+        id: ctx.id(ExecutionId::mint),
+        tenant: handing.task.tenant,
+        task: handing.task.id,
+        number: numbers.get(&handing.task.id).copied().unwrap_or(0) + 1,
+        agent_type: handing.agent_type.to_owned(),
+        worker: handing.worker.id,
+        assigned_at: now,
+        started_at: handing.started_at,
         completed_at: None,
-        lease_until: begun.lease_until,
+        lease_until: handing.lease_until,
         duration_seconds: None,
         cost_micros: 0,
         ending: None,
     };
-    store::insert(tx, &execution).await?;
-    tasks::store::set_execution(tx, task.id, id).await?;
-    recount(ctx, tx, worker).await?;
-    Ok(id)
+    let executions: Vec<Execution> = handings.iter().map(execution).collect();
+    if executions.is_empty() {
+        return Ok(executions);
+    }
+    store::insert_all(tx, &executions).await?;
+    let mut moves = Vec::with_capacity(handings.len());
+    for (handing, execution) in handings.iter().zip(&executions) {
+        moves.push(handed(handing)?.with_execution(execution.id));
+    }
+    tasks::move_all(ctx, tx, &moves).await?;
+    for (handing, execution) in handings.iter().zip(&executions) {
+        tell_handed(ctx, tx, handing, execution).await?;
+    }
+    recount(ctx, tx, executions.iter().map(|execution| execution.worker)).await?;
+    Ok(executions)
+}
+
+/// The numbers that the tasks' earlier executions came to.
+async fn numbers(tx: &mut Tx, handings: &[Handing<'_>]) -> Result<HashMap<TaskId, i32>> {
+    let tried = handings.iter().filter(|handing| handing.task.execution_id.is_some());
+    let tried: Vec<TaskId> = tried.map(|handing| handing.task.id).collect();
+    if tried.is_empty() { Ok(HashMap::new()) } else { store::numbers(tx, &tried).await }
+}
+
+/// How a task moves on that goes to a worker; one that was assigned by hand already only begins.
+fn handed<'a>(handing: &Handing<'a>) -> Result<tasks::Move<'a>> {
+    let begins = handing.started_at.is_some();
+    if begins && handing.task.status == TaskStatus::Assigned {
+        return tasks::Move::new(handing.task, Event::Start);
+    }
+    let assigned = tasks::Move::new(handing.task, Event::Assign)?;
+    if begins { assigned.then(Event::Start) } else { Ok(assigned) }
+}
+
+async fn tell_handed(ctx: &Ctx, tx: &mut Tx, handing: &Handing<'_>, execution: &Execution) -> Result<()> {
+    let about = About::execution(execution.task, execution.id);
+    if handing.task.status == TaskStatus::Ready {
+        let payload = AssignedPayload { machine_micros: machine_micros(handing.task, handing.worker) };
+        outbox::push(ctx, tx, kind::TASK_ASSIGNED, about, &payload).await?;
+        let waited = (execution.assigned_at - handing.task.created_at).as_seconds_f64();
+        metrics::histogram!("task_queue_seconds").record(waited);
+    }
+    if execution.started_at.is_some() {
+        outbox::push(ctx, tx, kind::TASK_STARTED, about, &json!({ "worker_id": execution.worker })).await?;
+    }
+    Ok(())
+}
+
+/// Notes that executions have begun, of which each had not, and starts their tasks; all of them are locked.
+pub(crate) async fn start_all(ctx: &Ctx, tx: &mut Tx, begun: &[(&Task, &Execution)]) -> Result<()> {
+    if begun.is_empty() {
+        return Ok(());
+    }
+    let now = ctx.now();
+    let times: Vec<(ExecutionId, DateTime<Utc>)> = begun.iter().map(|(_, execution)| (execution.id, now)).collect();
+    if store::start_all(tx, &times).await? < begun.len() as u64 {
+        return Err(Error::conflict("execution_started", "the execution has begun already"));
+    }
+    let moves: Vec<_> = begun.iter().map(|(task, _)| tasks::Move::new(task, Event::Start)).collect::<Result<_>>()?;
+    tasks::move_all(ctx, tx, &moves).await?;
+    for (task, execution) in begun {
+        let about = About::execution(task.id, execution.id);
+        outbox::push(ctx, tx, kind::TASK_STARTED, about, &json!({ "worker_id": execution.worker })).await?;
+    }
+    Ok(())
+}
+
+/// The word that these began was lost on the way, or never sent: as far as we know they did when they were given.
+pub(crate) async fn began_unheard(tx: &mut Tx, executions: &mut [&mut Execution]) -> Result<()> {
+    if executions.is_empty() {
+        return Ok(());
+    }
+    for execution in executions.iter_mut() {
+        execution.started_at = Some(execution.assigned_at);
+    }
+    let times: Vec<_> = executions.iter().map(|execution| (execution.id, execution.assigned_at)).collect();
+    store::start_all(tx, &times).await?;
+    Ok(())
 }
 
 /// The worker was lost: its task is ready again, unless somebody has called it off or that has
@@ -204,7 +272,22 @@ pub(crate) async fn lose(ctx: &Ctx, tx: &mut Tx, settings: &Settings, execution:
     Ok(())
 }
 
-/// The one place where an execution ends, and its task moves on as that says.
+/// An execution that ends, with its task.
+#[derive(Debug)]
+pub(crate) struct End<'a> {
+    pub(crate) task: &'a Task,
+    pub(crate) execution: Execution,
+    pub(crate) ending: Ending,
+}
+
+/// What an end came to.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) task_status: TaskStatus,
+    pub(crate) execution: Execution,
+}
+
+/// As [`finish_all`], of one.
 pub(crate) async fn finish(
     ctx: &Ctx,
     tx: &mut Tx,
@@ -213,53 +296,76 @@ pub(crate) async fn finish(
     execution: &Execution,
     ending: Ending,
 ) -> Result<TaskStatus> {
-    let now = ctx.now();
-    let seconds = execution.started_at.map(|started| (now - started).num_seconds().max(0));
-    if !store::complete(tx, execution.id, &ending, seconds, execution.cost_micros, now).await? {
-        return Err(Error::conflict("execution_finished", "the execution has ended already"));
-    }
-    metrics::counter!("executions_finished_total", "outcome" => ending.outcome.as_str()).increment(1);
-    // Where that is another, the task has gone on without this attempt.
-    let is_newest = task.execution_id == Some(execution.id);
-    let status = if is_newest { move_on(ctx, tx, settings, task, execution, &ending).await? } else { task.status };
-    // Last, since the tasks that need this one are locked before any worker.
-    if let Some(worker) = pool::workers::find(tx, execution.worker).await? {
-        recount(ctx, tx, &worker).await?;
-    }
-    Ok(status)
+    let end = End { task, execution: execution.clone(), ending };
+    let ended = finish_all(ctx, tx, settings, vec![end]).await?;
+    Ok(ended.first().map_or(task.status, |ended| ended.task_status))
 }
 
-/// Moves the task on as the end of its newest execution says.
-async fn move_on(
+/// The one place where executions end, and their tasks move on as that says. The tasks and the executions are
+/// locked, and each is there once.
+pub(crate) async fn finish_all(
     ctx: &Ctx,
     tx: &mut Tx,
     settings: &Settings,
-    task: &Task,
-    execution: &Execution,
-    ending: &Ending,
-) -> Result<TaskStatus> {
-    let outcome = ending.outcome;
+    mut ends: Vec<End<'_>>,
+) -> Result<Vec<Ended>> {
+    if ends.is_empty() {
+        return Ok(Vec::new());
+    }
+    let now = ctx.now();
+    for End { execution, .. } in &mut ends {
+        execution.completed_at = Some(now);
+        execution.duration_seconds = execution.started_at.map(|started| (now - started).num_seconds().max(0));
+    }
+    let rows: Vec<(&Execution, &Ending)> = ends.iter().map(|end| (&end.execution, &end.ending)).collect();
+    if store::complete_all(tx, &rows, now).await? < ends.len() as u64 {
+        return Err(Error::conflict("execution_finished", "the execution has ended already"));
+    }
+    let mut moves = Vec::with_capacity(ends.len());
+    let mut statuses = Vec::with_capacity(ends.len());
+    for end in &ends {
+        metrics::counter!("executions_finished_total", "outcome" => end.ending.outcome.as_str()).increment(1);
+        // Where its task has another by now, it has gone on without this attempt.
+        let newest = (end.task.execution_id == Some(end.execution.id)).then(|| moved(settings, end)).transpose()?;
+        statuses.push(newest.as_ref().map_or(end.task.status, tasks::Move::to));
+        moves.extend(newest);
+    }
+    tasks::move_all(ctx, tx, &moves).await?;
+    for (end, status) in ends.iter().zip(&statuses) {
+        if end.task.execution_id == Some(end.execution.id) {
+            tell_ended(ctx, tx, end, *status).await?;
+        }
+    }
+    // Last, since the tasks that need these are locked before any worker.
+    recount(ctx, tx, ends.iter().map(|end| end.execution.worker)).await?;
+    let ended = |(End { execution, ending, .. }, task_status)| Ended {
+        task_status,
+        execution: Execution { ending: Some(ending), ..execution },
+    };
+    Ok(ends.into_iter().zip(statuses).map(ended).collect())
+}
+
+/// How a task moves on when its newest execution ends so.
+fn moved<'a>(settings: &Settings, end: &End<'a>) -> Result<tasks::Move<'a>> {
+    let (task, outcome) = (end.task, end.ending.outcome);
     // A machine at fault is as good as a lost one: the task itself was not tried.
-    let judged = if ending.failure == Some(Failure::MachineFault) { Outcome::WorkerLost } else { outcome };
-    if judged == Outcome::WorkerLost {
-        tasks::store::count_loss(tx, task.id).await?;
-    }
-    if judged.spends_attempt() {
-        tasks::store::count_attempt(tx, task.id).await?;
-    }
-    let losses = task.losses + i32::from(judged == Outcome::WorkerLost);
+    let judged = if end.ending.failure == Some(Failure::MachineFault) { Outcome::WorkerLost } else { outcome };
+    let is_lost = judged == Outcome::WorkerLost;
+    let losses = task.losses + i32::from(is_lost);
     let event = tasks::end_of(judged, task.cancel_requested_at.is_some(), losses, settings.losses_max);
-    let status = tasks::apply(ctx, tx, task, event).await?;
+    Ok(tasks::Move::new(task, event)?.counting(judged.spends_attempt(), is_lost))
+}
+
+async fn tell_ended(ctx: &Ctx, tx: &mut Tx, end: &End<'_>, status: TaskStatus) -> Result<()> {
     let kind = match status {
         TaskStatus::Completed => kind::TASK_COMPLETED,
         TaskStatus::Cancelled => kind::TASK_CANCELLED,
         TaskStatus::Ready => kind::TASK_REQUEUED,
         TaskStatus::Failed | TaskStatus::Assigned | TaskStatus::InProgress | TaskStatus::Split => kind::TASK_FAILED,
     };
-    let payload =
-        json!({ "reason": outcome, "exit": ending.exit, "failure": ending.failure, "message": ending.message });
-    outbox::push(ctx, tx, kind, About::execution(task.id, execution.id), &payload).await?;
-    Ok(status)
+    let Ending { outcome, exit, failure, message, .. } = &end.ending;
+    let payload = json!({ "reason": outcome, "exit": exit, "failure": failure, "message": message });
+    outbox::push(ctx, tx, kind, About::execution(end.task.id, end.execution.id), &payload).await
 }
 
 /// Executions that have run for long (row CAIRN-30), the longest first; each says whether it has run for
@@ -277,9 +383,14 @@ pub async fn stale(ctx: &Ctx, settings: &Settings, tenant: TenantId) -> Result<V
     Ok(stale.into_iter().map(view).collect())
 }
 
-async fn recount(ctx: &Ctx, tx: &mut Tx, worker: &pool::workers::Worker) -> Result<()> {
-    let open = store::count_open_of_worker(tx, worker.id).await?;
-    pool::workers::set_load(tx, worker, open, ctx.now()).await
+/// Counts anew what each worker has, which is locked for that: two that count at once would both miss the other's.
+async fn recount(ctx: &Ctx, tx: &mut Tx, workers: impl Iterator<Item = WorkerId>) -> Result<()> {
+    let ids: Vec<WorkerId> = workers.collect::<BTreeSet<_>>().into_iter().collect();
+    let workers = pool::workers::lock_all(tx, &ids).await?;
+    let open = store::count_open(tx, &ids).await?;
+    let load = |worker: &pool::workers::Worker| open.get(&worker.id).copied().unwrap_or(0);
+    let loads: Vec<_> = workers.iter().map(|worker| (worker, load(worker))).collect();
+    pool::workers::set_loads(tx, &loads, ctx.now()).await
 }
 
 /// Begins an execution that no runner of the pool carries out (row CAIRN-25).
@@ -296,12 +407,9 @@ pub async fn start_by_hand(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewEx
         return Err(Error::conflict("task_not_assigned", message));
     }
     let worker = load_worker_by_hand(&mut tx, new.worker_id).await?;
-    let begun = Begun { started_at: Some(ctx.now()), lease_until: None };
-    let id = insert(ctx, &mut tx, &task, &new.agent_type, &worker, begun).await?;
-    tasks::apply(ctx, &mut tx, &task, Event::Start).await?;
-    outbox::push(ctx, &mut tx, kind::TASK_STARTED, About::execution(task.id, id), &json!({ "worker_id": worker.id }))
-        .await?;
-    let execution = store::get(&mut tx, tenant, id).await?.ok_or(Error::NotFound { what: "execution" })?;
+    let (agent_type, started_at) = (new.agent_type.as_str(), Some(ctx.now()));
+    let handing = Handing { task: &task, worker: &worker, agent_type, started_at, lease_until: None };
+    let execution = hand_all(ctx, &mut tx, &[handing]).await?.pop().ok_or(Error::NotFound { what: "task" })?;
     tx.commit(execution.into()).await
 }
 
@@ -324,41 +432,6 @@ pub(crate) async fn load_worker_by_hand(tx: &mut Tx, id: WorkerId) -> Result<poo
         return Err(Error::conflict("worker_full", message));
     }
     Ok(worker)
-}
-
-/// Ends such an execution (row CAIRN-26).
-#[tracing::instrument(skip_all, fields(execution.id = %id))]
-pub async fn complete_by_hand(
-    ctx: &Ctx,
-    settings: &Settings,
-    tenant: TenantId,
-    id: ExecutionId,
-    result: ExecutionResult,
-) -> Result<ExecutionView> {
-    let cost = result.cost_dollars.as_deref().map_or(Some(0), micros);
-    let cost = cost.ok_or_else(|| Error::invalid("cost_dollars", "must be a decimal string such as \"0.125\""))?;
-    let message = result.error_message.as_deref();
-    if message.is_some_and(|text| text.chars().count() > MESSAGE_CHARS || text.contains('\0')) {
-        return Err(Error::invalid(
-            "error_message",
-            format!("must have at most {MESSAGE_CHARS} characters and no NUL"),
-        ));
-    }
-    let mut tx = ctx.begin("executions.complete_by_hand").await?;
-    let found = store::get(&mut tx, tenant, id).await?.ok_or(Error::NotFound { what: "execution" })?;
-    if found.lease_until.is_some() {
-        return Err(Error::conflict(
-            "execution_leased",
-            "a worker of the pool has this execution; it reports its end itself",
-        ));
-    }
-    let task = tasks::store::lock_any(&mut tx, found.task).await?.ok_or(Error::NotFound { what: "task" })?;
-    let execution = Execution { cost_micros: cost, ..found };
-    let mut ending = Ending::bare(if result.success { Outcome::Succeeded } else { Outcome::Failed });
-    ending.message = result.error_message;
-    finish(ctx, &mut tx, settings, &task, &execution, ending).await?;
-    let execution = store::get(&mut tx, tenant, id).await?.ok_or(Error::NotFound { what: "execution" })?;
-    tx.commit(execution.into()).await
 }
 
 #[cfg(test)]

@@ -7,14 +7,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use kernel::outbox::{self, About};
 use kernel::{Ctx, Error, Result, Tx};
 use pool::workers::{Arrival, Registration, Standing, Worker};
-use serde_json::json;
-use wire::event::kind;
 use wire::execution::{Outcome, Phase};
 use wire::id::{ExecutionId, WorkerId};
-use wire::limit::POLL_SECONDS_MAX;
+use wire::limit::{MESSAGE_CHARS, POLL_SECONDS_MAX};
 use wire::task::TaskStatus;
 use wire::worker::{Completion, Heartbeat, HeartbeatReply, Instruction, Lease, Poll, Register};
 
@@ -133,10 +130,8 @@ pub async fn start(ctx: &Ctx, worker: WorkerId, execution: ExecutionId, fence: i
     if execution.completed_at.is_some() {
         return Err(lease_lost());
     }
-    if store::start(&mut tx, execution.id, ctx.now()).await? {
-        tasks::apply(ctx, &mut tx, &task, tasks::Event::Start).await?;
-        let about = About::execution(task.id, execution.id);
-        outbox::push(ctx, &mut tx, kind::TASK_STARTED, about, &json!({ "worker_id": worker })).await?;
+    if execution.started_at.is_none() {
+        executions::start_all(ctx, &mut tx, &[(&task, &execution)]).await?;
     }
     tx.commit(()).await
 }
@@ -159,7 +154,7 @@ pub async fn complete(
         outcome: completion.outcome,
         exit: completion.exit,
         failure: completion.failure,
-        message: completion.message.as_deref().map(|text| told(text, executions::MESSAGE_CHARS)),
+        message: completion.message.as_deref().map(|text| told(text, MESSAGE_CHARS)),
         commit: completion.commit.as_deref().map(|text| told(text, COMMIT_CHARS)),
         phases: completion.phases.into_iter().take(Phase::ALL.len()).collect(),
     };
@@ -168,8 +163,7 @@ pub async fn complete(
     }
     if execution.started_at.is_none() && completion.outcome != Outcome::WorkerLost {
         // Its word that it began was lost on the way.
-        execution.started_at = Some(execution.assigned_at);
-        store::start(&mut tx, execution.id, execution.assigned_at).await?;
+        executions::began_unheard(&mut tx, &mut [&mut execution]).await?;
     }
     executions::finish(ctx, &mut tx, settings, &task, &execution, ending).await?;
     tx.commit(()).await
@@ -199,7 +193,7 @@ async fn fenced(tx: &mut Tx, worker: WorkerId, execution: ExecutionId, fence: i6
     Ok((task, held))
 }
 
-fn lease_lost() -> Error {
+pub(crate) fn lease_lost() -> Error {
     Error::conflict("lease_lost", "the lease was lost: the execution has ended, or somebody else has the task")
 }
 

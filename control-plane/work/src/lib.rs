@@ -6,6 +6,7 @@
 //! ready again, and that spends no attempt), and that every wait has a reason
 //! that comes from the function that decided.
 
+pub mod claims;
 pub mod dependencies;
 pub mod executions;
 pub mod leases;
@@ -27,6 +28,7 @@ pub const MIGRATIONS: &[Migration] = &[
     kernel::migration!("20261121000400_work_dependencies"),
     kernel::migration!("20261121000500_work_search"),
     kernel::migration!("20261121000600_work_metadata"),
+    kernel::migration!("20261129005200_work_claims"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.

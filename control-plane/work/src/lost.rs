@@ -25,7 +25,9 @@ impl LostWork {
     async fn look(&self, ctx: &Ctx) -> Result<Vec<Execution>> {
         let mut tx = ctx.read("work.lost").await?;
         let mut lost = store::expired(&mut tx, ctx.now()).await?;
-        for worker in pool::workers::disabled_with_work(&mut tx).await? {
+        // Who claims is no machine of ours, and works in silence for as long as its lease lasts.
+        let disabled = pool::workers::disabled_with_work(&mut tx).await?;
+        for worker in disabled.into_iter().filter(|worker| worker.machine_id.is_some()) {
             let open = store::open_of_worker(&mut tx, worker.id).await?;
             lost.extend(
                 open.into_iter()

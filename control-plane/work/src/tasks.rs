@@ -130,11 +130,12 @@ pub async fn submit(
     store::insert(&mut tx, tenant, id, &new, 0, now).await?;
     let task = load(&mut tx, tenant, id).await?;
     outbox::push(ctx, &mut tx, kind::TASK_SUBMITTED, About::task(id), &json!({ "title": task.title })).await?;
+    let task_has_spec = task.spec.is_some();
     let view = task.into_view(None);
     if let Some(attempt) = attempt {
         idempotency::remember(&mut tx, tenant, attempt, &view, now).await?;
     }
-    tx.nudge(Scheduler::NUDGE);
+    tx.nudge(if task_has_spec { Scheduler::NUDGE } else { READY_NUDGE });
     metrics::counter!("tasks_submitted_total").increment(1);
     tx.commit(view).await
 }
@@ -209,7 +210,7 @@ pub async fn update(
     };
     store::update(&mut tx, id, &rest, ctx.now()).await?;
     if rest.status == Some(TaskStatus::Completed) {
-        dependencies::satisfied(&mut tx, &task).await?;
+        dependencies::satisfied(&mut tx, &[&task]).await?;
     }
     outbox::push(ctx, &mut tx, kind::TASK_UPDATED, About::task(id), &change).await?;
     tx.nudge(Scheduler::NUDGE);
@@ -242,7 +243,7 @@ async fn check_set_by_hand(tx: &mut Tx, task: &Task, to: TaskStatus) -> Result<O
     }
     let open = executions::open_of(tx, task).await?;
     if open.as_ref().is_some_and(|execution| execution.lease_until.is_some()) {
-        let message = "a worker of the pool has this task; cancel it, or wait for its end";
+        let message = "a worker has this task under a lease; cancel it, or wait for its end";
         return Err(Error::conflict("task_leased", message));
     }
     Ok(open)
@@ -371,20 +372,76 @@ pub async fn retry(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<TaskView> 
     tx.commit(view).await
 }
 
-/// Moves a task on as its state machine says, guarded by the state that was looked at.
-pub(crate) async fn apply(ctx: &Ctx, tx: &mut Tx, task: &Task, event: Event) -> Result<TaskStatus> {
-    let to = step(task.status, event)
-        .map_err(|illegal| Error::conflict("illegal_transition", format!("{illegal} ({:?})", illegal.event)))?;
-    if !store::set_status(tx, task.id, task.status, to, ctx.now()).await? {
+/// How a task moves on, and what is counted with it.
+#[derive(Debug)]
+pub(crate) struct Move<'a> {
+    task: &'a Task,
+    to: TaskStatus,
+    execution: Option<ExecutionId>,
+    attempts: i32,
+    losses: i32,
+}
+
+impl<'a> Move<'a> {
+    /// As the state machine says.
+    pub(crate) fn new(task: &'a Task, event: Event) -> Result<Self> {
+        let still = Self { task, to: task.status, execution: None, attempts: 0, losses: 0 };
+        still.then(event)
+    }
+
+    /// And on from there, at once.
+    pub(crate) fn then(self, event: Event) -> Result<Self> {
+        let to = step(self.to, event)
+            .map_err(|illegal| Error::conflict("illegal_transition", format!("{illegal} ({:?})", illegal.event)))?;
+        Ok(Self { to, ..self })
+    }
+
+    /// With a new attempt at it.
+    pub(crate) fn with_execution(self, id: ExecutionId) -> Self {
+        Self { execution: Some(id), ..self }
+    }
+
+    /// And counts that an attempt was spent, or lost.
+    pub(crate) fn counting(self, is_spent: bool, is_lost: bool) -> Self {
+        Self { attempts: i32::from(is_spent), losses: i32::from(is_lost), ..self }
+    }
+
+    /// Where it leads.
+    pub(crate) fn to(&self) -> TaskStatus {
+        self.to
+    }
+}
+
+/// Moves tasks on, each guarded by the state that was looked at: all of them, or it is an error.
+pub(crate) async fn move_all(ctx: &Ctx, tx: &mut Tx, moves: &[Move<'_>]) -> Result<()> {
+    if moves.is_empty() {
+        return Ok(());
+    }
+    if store::move_all(tx, moves, ctx.now()).await? < moves.len() as u64 {
         return Err(Error::conflict("task_changed", "the task has just changed; look again"));
     }
-    if to == TaskStatus::Completed {
-        dependencies::satisfied(tx, task).await?;
+    let completed = moves.iter().filter(|one| one.to == TaskStatus::Completed).map(|one| one.task);
+    dependencies::satisfied(tx, &completed.collect::<Vec<_>>()).await?;
+    if moves.iter().any(|one| one.task.spec.is_some()) {
+        tx.nudge(Scheduler::NUDGE);
     }
-    tx.nudge(Scheduler::NUDGE);
+    if moves.iter().any(|one| one.to == TaskStatus::Ready) {
+        tx.nudge(READY_NUDGE);
+    }
     tx.nudge(CHANGED_NUDGE);
-    Ok(to)
+    Ok(())
 }
+
+/// Moves a task on as its state machine says, guarded by the state that was looked at.
+pub(crate) async fn apply(ctx: &Ctx, tx: &mut Tx, task: &Task, event: Event) -> Result<TaskStatus> {
+    let one = Move::new(task, event)?;
+    move_all(ctx, tx, std::slice::from_ref(&one)).await?;
+    Ok(one.to)
+}
+
+/// Nudged when a task that nobody of the pool takes may be there for a claim; whoever waits for one with a spec
+/// listens to the scheduler's nudge too.
+pub(crate) const READY_NUDGE: &str = "task-ready";
 
 /// Nudged when a task may have changed its status, for whoever follows one.
 pub const CHANGED_NUDGE: &str = "task-changed";

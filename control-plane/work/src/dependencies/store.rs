@@ -1,5 +1,7 @@
 //! SQL of dependencies, and of the count that each task keeps of its own.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use kernel::{Result, Tx, execute, fetch_all, fetch_optional};
 use sqlx::types::Uuid;
@@ -9,6 +11,7 @@ use wire::task::TaskStatus;
 
 use super::Unsatisfied;
 use super::graph::Needs;
+use crate::tasks::Task;
 
 kernel::sql! {
     INSERT: "INSERT INTO dependencies (id, tenant_id, task_id, depends_on_task_id, dependency_type, created_at) \
@@ -20,6 +23,10 @@ kernel::sql! {
                   JOIN tasks t ON t.id = d.depends_on_task_id \
                   WHERE d.tenant_id = $1 AND d.task_id = $2 AND t.status <> 'completed' ORDER BY d.created_at, d.id";
     IS_NEEDED: "SELECT id FROM dependencies WHERE tenant_id = $1 AND depends_on_task_id = $2 LIMIT 1";
+    NEEDED_OF: "SELECT DISTINCT depends_on_task_id FROM dependencies \
+                WHERE depends_on_task_id IN (SELECT unhex(value) FROM json_each($1))",
+        postgres "SELECT DISTINCT depends_on_task_id FROM dependencies WHERE depends_on_task_id IN \
+                    (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON)))";
     UPSTREAM: "WITH RECURSIVE upstream (id) AS ( \
                  SELECT depends_on_task_id FROM dependencies WHERE tenant_id = $1 AND task_id = $2 \
                  UNION SELECT d.depends_on_task_id FROM dependencies d JOIN upstream u ON d.task_id = u.id) \
@@ -123,6 +130,12 @@ pub(super) async fn unsatisfied(tx: &mut Tx, tenant: TenantId, task: TaskId) -> 
 /// Whether any task needs this one.
 pub(super) async fn is_needed(tx: &mut Tx, tenant: TenantId, task: TaskId) -> Result<bool> {
     Ok(fetch_optional!(tx, (Uuid,), IS_NEEDED, tenant.uuid(), task.uuid())?.is_some())
+}
+
+/// Those of the tasks that some task needs.
+pub(super) async fn needed_of(tx: &mut Tx, tasks: &[&Task]) -> Result<HashSet<TaskId>> {
+    let ids = kernel::id_list(tasks.iter().map(|task| task.id.uuid()));
+    Ok(fetch_all!(tx, (Uuid,), NEEDED_OF, &ids)?.into_iter().map(|(id,)| id.into()).collect())
 }
 
 /// What a task needs, and what that needs in turn, and so on.

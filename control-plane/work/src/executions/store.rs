@@ -1,7 +1,10 @@
 //! SQL of executions.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
-use kernel::{Result, Tx, execute, fetch_all, fetch_one, fetch_optional};
+use kernel::{Result, Tx, execute, fetch_all, fetch_optional, hex, id_list, moment, rows};
+use serde::Serialize;
 use sqlx::types::{Json, Uuid};
 use wire::execution::{Exit, Failure, Outcome, PhaseTiming};
 use wire::id::{ExecutionId, TaskId, TenantId, WorkerId};
@@ -11,7 +14,15 @@ use super::{Ending, Execution};
 kernel::sql! {
     INSERT: "INSERT INTO executions (id, tenant_id, task_id, number, agent_type, worker_id, assigned_at, started_at, \
                                      lease_until, cost_micros, phases) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10)";
+             SELECT unhex(value->>'id'), unhex(value->>'tenant_id'), unhex(value->>'task_id'), value->>'number', \
+                    value->>'agent_type', unhex(value->>'worker_id'), value->>'assigned_at', value->>'started_at', \
+                    value->>'lease_until', 0, '[]' FROM json_each($1)",
+        postgres "INSERT INTO executions (id, tenant_id, task_id, number, agent_type, worker_id, assigned_at, started_at, \
+                                          lease_until, cost_micros, phases) \
+                  SELECT id, tenant_id, task_id, number, agent_type, worker_id, assigned_at, started_at, lease_until, 0, '[]' \
+                  FROM json_to_recordset(CAST($1 AS JSON)) \
+                    AS new(id UUID, tenant_id UUID, task_id UUID, number INTEGER, agent_type TEXT, worker_id UUID, \
+                           assigned_at TIMESTAMPTZ, started_at TIMESTAMPTZ, lease_until TIMESTAMPTZ)";
     GET: "SELECT * FROM executions WHERE tenant_id = $1 AND id = $2";
     OF_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND id = $2";
     LOCK_OF_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND id = $2" + lock;
@@ -22,18 +33,50 @@ kernel::sql! {
     STALE: "SELECT e.*, t.effort_estimate FROM executions e JOIN tasks t ON t.id = e.task_id \
             WHERE e.tenant_id = $1 AND e.completed_at IS NULL AND e.started_at < $2 ORDER BY e.started_at, e.id";
     DELETE_OF_TASK: "DELETE FROM executions WHERE tenant_id = $1 AND task_id = $2";
-    COUNT_OF_TASK: "SELECT count(*) FROM executions WHERE task_id = $1";
-    COUNT_OPEN: "SELECT count(*) FROM executions WHERE worker_id = $1 AND completed_at IS NULL";
+    LOCK_ALL: "SELECT * FROM executions WHERE id IN (SELECT unhex(value) FROM json_each($1)) ORDER BY id",
+        postgres "SELECT * FROM executions \
+                  WHERE id IN (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON))) \
+                  ORDER BY id FOR UPDATE";
+    NUMBERS: "SELECT task_id, max(number) FROM executions \
+              WHERE task_id IN (SELECT unhex(value) FROM json_each($1)) GROUP BY task_id",
+        postgres "SELECT task_id, max(number) FROM executions WHERE task_id IN \
+                    (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON))) GROUP BY task_id";
+    COUNT_OPEN: "SELECT worker_id, count(*) FROM executions WHERE completed_at IS NULL \
+                 AND worker_id IN (SELECT unhex(value) FROM json_each($1)) GROUP BY worker_id",
+        postgres "SELECT worker_id, count(*) FROM executions WHERE completed_at IS NULL AND worker_id IN \
+                    (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON))) GROUP BY worker_id";
     OPEN_OF_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND completed_at IS NULL AND lease_until IS NOT NULL \
                      ORDER BY assigned_at, id";
     EXPIRED: "SELECT * FROM executions WHERE completed_at IS NULL AND lease_until < $1 ORDER BY lease_until, id LIMIT 100";
     RENEW: "UPDATE executions SET lease_until = $4 WHERE id = $1 AND worker_id = $2 AND number = $3 \
             AND completed_at IS NULL AND lease_until IS NOT NULL";
     RENEW_ALL: "UPDATE executions SET lease_until = $1 WHERE completed_at IS NULL AND lease_until < $1";
-    START: "UPDATE executions SET started_at = $2 WHERE id = $1 AND started_at IS NULL AND completed_at IS NULL";
-    COMPLETE: "UPDATE executions SET completed_at = $2, duration_seconds = $3, success = $4, outcome = $5, exit_code = $6, \
-                      exit_signal = $7, failure = $8, error_message = $9, commit_sha = $10, phases = $11, cost_micros = $12 \
-               WHERE id = $1 AND completed_at IS NULL";
+    EXTEND: "UPDATE executions SET lease_until = new.value->>'lease_until' FROM json_each($1) new \
+             WHERE executions.id = unhex(new.value->>'id') AND completed_at IS NULL AND lease_until IS NOT NULL",
+        postgres "UPDATE executions SET lease_until = new.lease_until \
+                  FROM json_to_recordset(CAST($1 AS JSON)) AS new(id UUID, lease_until TIMESTAMPTZ) \
+                  WHERE executions.id = new.id AND completed_at IS NULL AND executions.lease_until IS NOT NULL";
+    START: "UPDATE executions SET started_at = new.value->>'started_at' FROM json_each($1) new \
+            WHERE executions.id = unhex(new.value->>'id') AND started_at IS NULL AND completed_at IS NULL",
+        postgres "UPDATE executions SET started_at = new.started_at \
+                  FROM json_to_recordset(CAST($1 AS JSON)) AS new(id UUID, started_at TIMESTAMPTZ) \
+                  WHERE executions.id = new.id AND executions.started_at IS NULL AND completed_at IS NULL";
+    COMPLETE: "UPDATE executions SET completed_at = $2, duration_seconds = new.value->>'duration_seconds', \
+                      success = new.value->>'success', outcome = new.value->>'outcome', \
+                      exit_code = new.value->>'exit_code', exit_signal = new.value->>'exit_signal', \
+                      failure = new.value->>'failure', error_message = new.value->>'error_message', \
+                      commit_sha = new.value->>'commit_sha', phases = new.value->'phases', \
+                      cost_micros = new.value->>'cost_micros' \
+               FROM json_each($1) new WHERE executions.id = unhex(new.value->>'id') AND completed_at IS NULL",
+        postgres "UPDATE executions SET completed_at = $2, duration_seconds = new.duration_seconds, success = new.success, \
+                         outcome = new.outcome, exit_code = new.exit_code, exit_signal = new.exit_signal, \
+                         failure = new.failure, error_message = new.error_message, commit_sha = new.commit_sha, \
+                         phases = new.phases, cost_micros = new.cost_micros \
+                  FROM json_to_recordset(CAST($1 AS JSON)) \
+                    AS new(id UUID, duration_seconds BIGINT, success BOOLEAN, outcome TEXT, exit_code INTEGER, \
+                           exit_signal INTEGER, failure TEXT, error_message TEXT, commit_sha TEXT, phases JSONB, \
+                           cost_micros BIGINT) \
+                  WHERE executions.id = new.id AND completed_at IS NULL";
 }
 
 #[derive(sqlx::FromRow)]
@@ -101,23 +144,37 @@ fn executions(rows: Vec<Row>) -> Vec<Execution> {
     rows.into_iter().map(Execution::from).collect()
 }
 
-pub(super) async fn insert(tx: &mut Tx, execution: &Execution) -> Result<()> {
-    let none: Json<Vec<PhaseTiming>> = Json(Vec::new());
-    execute!(
-        tx,
-        INSERT,
-        execution.id.uuid(),
-        execution.tenant.uuid(),
-        execution.task.uuid(),
-        execution.number,
-        &execution.agent_type,
-        execution.worker.uuid(),
-        execution.assigned_at,
-        execution.started_at,
-        execution.lease_until,
-        none
-    )?;
+#[derive(Serialize)]
+struct NewRow<'a> {
+    id: String,
+    tenant_id: String,
+    task_id: String,
+    number: i32,
+    agent_type: &'a str,
+    worker_id: String,
+    assigned_at: String,
+    started_at: Option<String>,
+    lease_until: Option<String>,
+}
+
+pub(super) async fn insert_all(tx: &mut Tx, executions: &[Execution]) -> Result<()> {
+    let executions: Vec<NewRow<'_>> = executions.iter().map(new_row).collect();
+    execute!(tx, INSERT, &rows(&executions)?)?;
     Ok(())
+}
+
+fn new_row(new: &Execution) -> NewRow<'_> {
+    NewRow {
+        id: hex(new.id.uuid()),
+        tenant_id: hex(new.tenant.uuid()),
+        task_id: hex(new.task.uuid()),
+        number: new.number,
+        agent_type: &new.agent_type,
+        worker_id: hex(new.worker.uuid()),
+        assigned_at: moment(new.assigned_at),
+        started_at: new.started_at.map(moment),
+        lease_until: new.lease_until.map(moment),
+    }
 }
 
 pub(crate) async fn get(tx: &mut Tx, tenant: TenantId, id: ExecutionId) -> Result<Option<Execution>> {
@@ -138,7 +195,7 @@ pub(super) async fn of_task(tx: &mut Tx, tenant: TenantId, task: TaskId) -> Resu
 
 /// These executions, in no order.
 pub(crate) async fn of_ids(tx: &mut Tx, tenant: TenantId, ids: &[ExecutionId]) -> Result<Vec<Execution>> {
-    let ids = kernel::id_list(ids.iter().map(|id| id.uuid()));
+    let ids = id_list(ids.iter().map(|id| id.uuid()));
     Ok(executions(fetch_all!(tx, Row, OF_IDS, tenant.uuid(), &ids)?))
 }
 
@@ -157,14 +214,23 @@ pub(crate) async fn delete_of_task(tx: &mut Tx, tenant: TenantId, task: TaskId) 
     Ok(())
 }
 
-pub(super) async fn count_of_task(tx: &mut Tx, task: TaskId) -> Result<i32> {
-    let (count,) = fetch_one!(tx, (i64,), COUNT_OF_TASK, task.uuid())?;
-    Ok(i32::try_from(count).unwrap_or(i32::MAX - 1))
+/// These executions, whatever tenant's they are, each locked, in the order of their ids.
+pub(crate) async fn lock_all(tx: &mut Tx, ids: &[ExecutionId]) -> Result<Vec<Execution>> {
+    Ok(executions(fetch_all!(tx, Row, LOCK_ALL, &id_list(ids.iter().map(|id| id.uuid())))?))
 }
 
-pub(super) async fn count_open_of_worker(tx: &mut Tx, worker: WorkerId) -> Result<i64> {
-    let (count,) = fetch_one!(tx, (i64,), COUNT_OPEN, worker.uuid())?;
-    Ok(count)
+/// The number of each task's newest execution, where it has one.
+pub(super) async fn numbers(tx: &mut Tx, tasks: &[TaskId]) -> Result<HashMap<TaskId, i32>> {
+    let ids = id_list(tasks.iter().map(|id| id.uuid()));
+    let numbers = fetch_all!(tx, (Uuid, i32), NUMBERS, &ids)?;
+    Ok(numbers.into_iter().map(|(task, number)| (task.into(), number)).collect())
+}
+
+/// How many executions each of the workers has, where it has any.
+pub(super) async fn count_open(tx: &mut Tx, workers: &[WorkerId]) -> Result<HashMap<WorkerId, i64>> {
+    let ids = id_list(workers.iter().map(|id| id.uuid()));
+    let counts = fetch_all!(tx, (Uuid, i64), COUNT_OPEN, &ids)?;
+    Ok(counts.into_iter().map(|(worker, count)| (worker.into(), count)).collect())
 }
 
 /// What a worker has been given under a lease and has not ended.
@@ -192,38 +258,70 @@ pub(crate) async fn renew_all(tx: &mut Tx, until: DateTime<Utc>) -> Result<u64> 
     Ok(execute!(tx, RENEW_ALL, until)?)
 }
 
-pub(crate) async fn start(tx: &mut Tx, id: ExecutionId, now: DateTime<Utc>) -> Result<bool> {
-    Ok(execute!(tx, START, id.uuid(), now)? == 1)
+#[derive(Serialize)]
+struct ExtendRow {
+    id: String,
+    lease_until: String,
 }
 
-pub(super) async fn complete(
-    tx: &mut Tx,
-    id: ExecutionId,
-    ending: &Ending,
-    seconds: Option<i64>,
+/// Gives leases new ends.
+pub(crate) async fn extend(tx: &mut Tx, leases: &[(ExecutionId, DateTime<Utc>)]) -> Result<()> {
+    let row =
+        |(id, until): &(ExecutionId, DateTime<Utc>)| ExtendRow { id: hex(id.uuid()), lease_until: moment(*until) };
+    execute!(tx, EXTEND, &rows(&leases.iter().map(row).collect::<Vec<_>>())?)?;
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct StartRow {
+    id: String,
+    started_at: String,
+}
+
+/// Notes when executions began; gives how many had not.
+pub(super) async fn start_all(tx: &mut Tx, begun: &[(ExecutionId, DateTime<Utc>)]) -> Result<u64> {
+    let row = |(id, at): &(ExecutionId, DateTime<Utc>)| StartRow { id: hex(id.uuid()), started_at: moment(*at) };
+    Ok(execute!(tx, START, &rows(&begun.iter().map(row).collect::<Vec<_>>())?)?)
+}
+
+#[derive(Serialize)]
+struct EndRow<'a> {
+    id: String,
+    duration_seconds: Option<i64>,
+    success: bool,
+    outcome: &'static str,
+    exit_code: Option<i32>,
+    exit_signal: Option<i32>,
+    failure: Option<&'static str>,
+    error_message: Option<&'a str>,
+    commit_sha: Option<&'a str>,
+    phases: &'a [PhaseTiming],
     cost_micros: i64,
-    now: DateTime<Utc>,
-) -> Result<bool> {
-    let (code, signal) = match ending.exit {
+}
+
+/// Notes how executions ended; gives how many had not.
+pub(super) async fn complete_all(tx: &mut Tx, ended: &[(&Execution, &Ending)], now: DateTime<Utc>) -> Result<u64> {
+    let ended: Vec<EndRow<'_>> = ended.iter().map(|(execution, ending)| end_row(execution, ending)).collect();
+    Ok(execute!(tx, COMPLETE, &rows(&ended)?, now)?)
+}
+
+fn end_row<'a>(execution: &Execution, ending: &'a Ending) -> EndRow<'a> {
+    let (exit_code, exit_signal) = match ending.exit {
         Some(Exit::Code(code)) => (Some(code), None),
         Some(Exit::Signal(signal)) => (None, Some(signal)),
         None => (None, None),
     };
-    let done = execute!(
-        tx,
-        COMPLETE,
-        id.uuid(),
-        now,
-        seconds,
-        ending.outcome == Outcome::Succeeded,
-        ending.outcome.as_str(),
-        code,
-        signal,
-        ending.failure.map(Failure::as_str),
-        ending.message.as_deref(),
-        ending.commit.as_deref(),
-        Json(&ending.phases),
-        cost_micros
-    )?;
-    Ok(done == 1)
+    EndRow {
+        id: hex(execution.id.uuid()),
+        duration_seconds: execution.duration_seconds,
+        success: ending.outcome == Outcome::Succeeded,
+        outcome: ending.outcome.as_str(),
+        exit_code,
+        exit_signal,
+        failure: ending.failure.map(Failure::as_str),
+        error_message: ending.message.as_deref(),
+        commit_sha: ending.commit.as_deref(),
+        phases: &ending.phases,
+        cost_micros: execution.cost_micros,
+    }
 }

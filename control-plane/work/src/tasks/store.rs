@@ -1,12 +1,13 @@
 //! SQL of tasks.
 
 use chrono::{DateTime, Utc};
-use kernel::{Result, Tx, execute, fetch_all, fetch_one, fetch_optional};
+use kernel::{Error, Result, Tx, execute, fetch_all, fetch_one, fetch_optional, hex, id_list, rows};
+use serde::Serialize;
 use sqlx::types::{Json, Uuid};
 use wire::id::{ExecutionId, TaskId, TenantId};
 use wire::task::{NewTask, Priority, TaskChange, TaskSpec, TaskStatus};
 
-use super::{Filter, LIST_MAX, Task};
+use super::{Filter, LIST_MAX, Move, Task};
 
 kernel::sql! {
     INSERT: "INSERT INTO tasks (id, tenant_id, title, description, status, priority, effort_estimate, spec, repository, \
@@ -39,12 +40,26 @@ kernel::sql! {
                     losses = CASE WHEN $4 = 'ready' THEN 0 ELSE losses END, \
                     folded_title = coalesce($8, folded_title), \
                     folded_description = coalesce($9, folded_description) WHERE id = $1";
-    SET_STATUS: "UPDATE tasks SET status = $3, updated_at = $4, \
-                        cancel_requested_at = CASE WHEN $3 = 'in_progress' THEN cancel_requested_at END \
-                 WHERE id = $1 AND status = $2";
-    SET_EXECUTION: "UPDATE tasks SET execution_id = $2 WHERE id = $1";
-    COUNT_ATTEMPT: "UPDATE tasks SET attempts = attempts + 1, losses = 0 WHERE id = $1";
-    COUNT_LOSS: "UPDATE tasks SET losses = losses + 1 WHERE id = $1";
+    LOCK_OF_EXECUTIONS: "SELECT * FROM tasks WHERE id IN (SELECT task_id FROM executions \
+                           WHERE id IN (SELECT unhex(value) FROM json_each($1))) ORDER BY id",
+        postgres "SELECT * FROM tasks WHERE id IN (SELECT task_id FROM executions \
+                    WHERE id IN (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON)))) \
+                  ORDER BY id FOR UPDATE";
+    // With the attempt that is spent go the losses before it.
+    MOVE: "UPDATE tasks SET status = new.value->>'to', updated_at = $2, \
+                  cancel_requested_at = CASE WHEN new.value->>'to' = 'in_progress' THEN cancel_requested_at END, \
+                  execution_id = coalesce(unhex(new.value->>'execution_id'), execution_id), \
+                  attempts = attempts + (new.value->>'attempts'), \
+                  losses = CASE WHEN new.value->>'attempts' > 0 THEN 0 ELSE losses + (new.value->>'losses') END \
+           FROM json_each($1) new WHERE tasks.id = unhex(new.value->>'id') AND tasks.status = new.value->>'was'",
+        postgres "UPDATE tasks SET status = new.\"to\", updated_at = $2, \
+                         cancel_requested_at = CASE WHEN new.\"to\" = 'in_progress' THEN cancel_requested_at END, \
+                         execution_id = coalesce(new.execution_id, tasks.execution_id), \
+                         attempts = tasks.attempts + new.attempts, \
+                         losses = CASE WHEN new.attempts > 0 THEN 0 ELSE tasks.losses + new.losses END \
+                  FROM json_to_recordset(CAST($1 AS JSON)) \
+                    AS new(id UUID, was TEXT, \"to\" TEXT, execution_id UUID, attempts INTEGER, losses INTEGER) \
+                  WHERE tasks.id = new.id AND tasks.status = new.was";
     COUNT_RETRY: "UPDATE tasks SET retry_count = retry_count + 1, losses = 0 WHERE id = $1";
     REQUEST_CANCEL: "UPDATE tasks SET cancel_requested_at = coalesce(cancel_requested_at, $2), updated_at = $2 WHERE id = $1";
     WAITING: "SELECT id, tenant_id, repository, created_at FROM tasks \
@@ -61,6 +76,27 @@ kernel::sql! {
                     WHERE m.tenant_id = $1 AND m.metadata_key = 'tags' \
                       AND CASE WHEN m.metadata_key = 'tags' THEN CAST(m.metadata_value AS JSONB) ? $2 ELSE FALSE END) \
                   ORDER BY priority DESC, created_at, id LIMIT $3";
+    // Which of the two, a task without a spec or one with it, is in the text, so that its index serves.
+    CLAIMABLE: "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND spec IS NULL AND waits_for = 0 \
+                AND ($2 = '[]' OR EXISTS (SELECT 1 FROM task_metadata m WHERE m.task_id = tasks.id AND m.metadata_key = 'tags' \
+                     AND NOT EXISTS (SELECT 1 FROM json_each($2) wanted WHERE wanted.value NOT IN \
+                       (SELECT tag.value FROM json_each(m.metadata_value) tag)))) \
+                ORDER BY priority DESC, created_at, id LIMIT $3",
+        postgres "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND spec IS NULL AND waits_for = 0 \
+                  AND ($2 = '[]' OR EXISTS (SELECT 1 FROM task_metadata m WHERE m.task_id = tasks.id \
+                       AND CASE WHEN m.metadata_key = 'tags' THEN CAST(m.metadata_value AS JSONB) @> CAST($2 AS JSONB) \
+                                ELSE FALSE END)) \
+                  ORDER BY priority DESC, created_at, id LIMIT $3 FOR UPDATE SKIP LOCKED";
+    CLAIMABLE_WITH_SPEC: "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND spec IS NOT NULL AND waits_for = 0 \
+                AND ($2 = '[]' OR EXISTS (SELECT 1 FROM task_metadata m WHERE m.task_id = tasks.id AND m.metadata_key = 'tags' \
+                     AND NOT EXISTS (SELECT 1 FROM json_each($2) wanted WHERE wanted.value NOT IN \
+                       (SELECT tag.value FROM json_each(m.metadata_value) tag)))) \
+                ORDER BY priority DESC, created_at, id LIMIT $3",
+        postgres "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND spec IS NOT NULL AND waits_for = 0 \
+                  AND ($2 = '[]' OR EXISTS (SELECT 1 FROM task_metadata m WHERE m.task_id = tasks.id \
+                       AND CASE WHEN m.metadata_key = 'tags' THEN CAST(m.metadata_value AS JSONB) @> CAST($2 AS JSONB) \
+                                ELSE FALSE END)) \
+                  ORDER BY priority DESC, created_at, id LIMIT $3 FOR UPDATE SKIP LOCKED";
     DELETE: "DELETE FROM tasks WHERE tenant_id = $1 AND id = $2";
     CANCELLING: "SELECT execution_id FROM tasks WHERE cancel_requested_at IS NOT NULL AND status = 'in_progress'";
 }
@@ -227,29 +263,33 @@ pub(super) async fn update(tx: &mut Tx, id: TaskId, change: &TaskChange, now: Da
     Ok(())
 }
 
-pub(super) async fn set_status(
-    tx: &mut Tx,
-    id: TaskId,
-    from: TaskStatus,
-    to: TaskStatus,
-    now: DateTime<Utc>,
-) -> Result<bool> {
-    Ok(execute!(tx, SET_STATUS, id.uuid(), from.as_str(), to.as_str(), now)? == 1)
+/// The tasks of these executions, whatever tenant's they are, each locked, in the order of their ids.
+pub(crate) async fn lock_of_executions(tx: &mut Tx, executions: &[ExecutionId]) -> Result<Vec<Task>> {
+    let ids = id_list(executions.iter().map(|id| id.uuid()));
+    Ok(tasks(fetch_all!(tx, Row, LOCK_OF_EXECUTIONS, &ids)?))
 }
 
-pub(crate) async fn set_execution(tx: &mut Tx, id: TaskId, execution: ExecutionId) -> Result<()> {
-    execute!(tx, SET_EXECUTION, id.uuid(), execution.uuid())?;
-    Ok(())
+#[derive(Serialize)]
+struct MoveRow {
+    id: String,
+    was: &'static str,
+    to: &'static str,
+    execution_id: Option<String>,
+    attempts: i32,
+    losses: i32,
 }
 
-pub(crate) async fn count_attempt(tx: &mut Tx, id: TaskId) -> Result<()> {
-    execute!(tx, COUNT_ATTEMPT, id.uuid())?;
-    Ok(())
-}
-
-pub(crate) async fn count_loss(tx: &mut Tx, id: TaskId) -> Result<()> {
-    execute!(tx, COUNT_LOSS, id.uuid())?;
-    Ok(())
+/// Moves tasks on, each guarded by the status that was looked at; gives how many were still there.
+pub(super) async fn move_all(tx: &mut Tx, moves: &[Move<'_>], now: DateTime<Utc>) -> Result<u64> {
+    let row = |one: &Move<'_>| MoveRow {
+        id: hex(one.task.id.uuid()),
+        was: one.task.status.as_str(),
+        to: one.to.as_str(),
+        execution_id: one.execution.map(|id| hex(id.uuid())),
+        attempts: one.attempts,
+        losses: one.losses,
+    };
+    Ok(execute!(tx, MOVE, &rows(&moves.iter().map(row).collect::<Vec<_>>())?, now)?)
 }
 
 pub(super) async fn count_retry(tx: &mut Tx, id: TaskId) -> Result<()> {
@@ -282,6 +322,19 @@ pub(crate) async fn waiting(tx: &mut Tx, limit: i64) -> Result<Vec<Waiting>> {
         repository: row.repository,
     });
     Ok(waiting.collect())
+}
+
+/// The next tasks that a claim may take, each locked; what somebody else has locked is passed over.
+pub(crate) async fn claimable(
+    tx: &mut Tx,
+    tenant: TenantId,
+    tags: &[String],
+    with_spec: bool,
+    limit: i64,
+) -> Result<Vec<Task>> {
+    let tags = serde_json::to_string(tags).map_err(|error| Error::Internal(error.into()))?;
+    let sql = if with_spec { CLAIMABLE_WITH_SPEC } else { CLAIMABLE };
+    Ok(tasks(fetch_all!(tx, Row, sql, tenant.uuid(), &tags, limit)?))
 }
 
 pub(crate) async fn count_waiting(tx: &mut Tx) -> Result<usize> {
