@@ -3,6 +3,7 @@
 //!
 //! It judges nothing: a figure that is not reached is shown, and is no failure.
 
+mod checkpoint;
 mod events;
 mod main_job;
 mod memory;
@@ -33,6 +34,8 @@ struct Arguments {
 enum What {
     /// The main job on this computer: start-up, submit to first output, memory
     MainJob(main_job::Arguments),
+    /// Checkpoints of a large tree, and beside them what one would use instead
+    Checkpoint(checkpoint::Arguments),
     /// The event store, and beside it what one would use instead: throughput, latency, memory, start-up
     Events(events::Arguments),
 }
@@ -49,6 +52,7 @@ async fn main() -> ExitCode {
     let mut report = Report::new(json);
     let measured = match &what {
         What::MainJob(arguments) => main_job::measure(arguments, &tasks, &mut report).await,
+        What::Checkpoint(arguments) => checkpoint::measure(arguments, &mut report).await,
         What::Events(arguments) => events::measure(arguments, &tasks, &mut report).await,
     };
     match measured {

@@ -20,6 +20,11 @@ impl Sample {
         self.0.len()
     }
 
+    /// How many times as large each value is as the other's of the same turn.
+    pub(crate) fn over(&self, other: &Self) -> Self {
+        self.0.iter().zip(&other.0).map(|(one, other)| one / other).collect()
+    }
+
     /// The smallest value that is not exceeded by so many percent of all (nearest rank);
     /// nothing when there is none.
     pub(crate) fn percentile(&self, percent: usize) -> Option<f64> {
@@ -39,6 +44,12 @@ impl FromIterator<f64> for Sample {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_ratio_is_of_values_of_the_same_turn() {
+        let (ours, theirs): (Sample, Sample) = ([2.0, 4.0].into_iter().collect(), [6.0, 4.0].into_iter().collect());
+        assert_eq!(theirs.over(&ours), [3.0, 1.0].into_iter().collect());
+    }
 
     #[test]
     fn a_percentile_is_the_nearest_rank() {

@@ -1,6 +1,7 @@
 //! The command line: what can be written, what each option means, and examples.
 //! Nothing is decided here.
 
+mod audit;
 mod claims;
 mod help;
 mod tasks;
@@ -14,6 +15,7 @@ use event_store::program::{Backup, Export, Migrate, Restore, Verify};
 use wire::id::TaskId;
 use wire::task::Priority;
 
+pub(crate) use audit::AuditArguments;
 pub(crate) use claims::{ClaimArguments, CompleteArguments, ReleaseArguments, RenewArguments};
 pub(crate) use tasks::{MetadataCommand, TasksCommand};
 
@@ -45,9 +47,20 @@ pub(crate) struct Global {
     /// Write results as JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Why: the audit keeps it with whatever the command changes
+    #[arg(long, global = true, value_name = "TEXT", value_parser = parse_reason)]
+    pub(crate) reason: Option<String>,
     /// When to use colours; NO_COLOR is honoured
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
     pub(crate) color: ColorChoice,
+}
+
+fn parse_reason(text: &str) -> Result<String, String> {
+    let most = wire::limit::REASON_CHARS;
+    if text.trim().is_empty() || text.chars().count() > most || text.chars().any(char::is_control) {
+        return Err(format!("write 1 to {most} characters, on one line"));
+    }
+    Ok(text.trim().to_owned())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -86,6 +99,9 @@ pub(crate) enum Command {
     /// Read the record, and keep it: verify it, back it up, export it
     #[command(subcommand, after_help = help::EVENTS)]
     Events(EventsCommand),
+    /// See who changed what, when and why
+    #[command(after_help = help::AUDIT)]
+    Audit(AuditArguments),
     /// Check this computer and the server, one thing after the other
     #[command(after_help = help::DOCTOR)]
     Doctor,

@@ -52,7 +52,12 @@ impl Server {
 
     /// A server that is known already.
     pub(crate) fn new(url: &str, key: &str, source: KeySource, invocation: &Invocation) -> Self {
-        Self { control: Control::new(url, key), key: source, chance: invocation.chance.clone() }
+        let control = Control::new(url, key);
+        let control = match &invocation.global.reason {
+            Some(reason) => control.because(reason),
+            None => control,
+        };
+        Self { control, key: source, chance: invocation.chance.clone() }
     }
 
     /// Makes a call that may be repeated: a few times, while the trouble looks as if it would pass.

@@ -13,6 +13,7 @@ mod outage;
 mod repository;
 mod table;
 
+mod audit;
 mod doctor;
 mod events;
 mod machines;
@@ -76,6 +77,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Machines(_)
         | Command::Workers(_)
         | Command::Events(_)
+        | Command::Audit(_)
         | Command::Doctor
         | Command::Completions { .. } => "error",
     }
@@ -93,6 +95,7 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Machines(MachinesCommand::List) => machines::list(invocation).await?,
         Command::Workers(WorkersCommand::List) => machines::list_workers(invocation).await?,
         Command::Events(command) => events::run(invocation, command).await?,
+        Command::Audit(arguments) => audit::list(invocation, arguments).await?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Arguments::command(), "bifrost", &mut script);

@@ -37,8 +37,10 @@ pub(crate) async fn event_store(invocation: &Invocation, arguments: &EventStoreA
 pub(crate) async fn emulator(invocation: &Invocation, arguments: &EmulatorArguments) -> anyhow::Result<()> {
     let mut vars = invocation.vars.clone();
     let config = emulator::Config::from_vars(invocation.prepare_data()?.join("emulator"), &mut vars);
+    let options = &arguments.options;
+    let config = config.with_machines(&options.machines, options.egress_proxy.clone(), &mut vars);
     vars.finish()?;
-    let config = config.with(&arguments.options).map_err(unusable_faults)?;
+    let config = config.with(options).map_err(unusable_faults)?;
     let listener = kit::net::listen(arguments.listen).await.map_err(|error| {
         let cure = "stop what listens there, or choose another address with --listen ADDR";
         failure(Code::Unavailable, format!("cannot listen on {}: {error}", arguments.listen), cure)

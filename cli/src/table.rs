@@ -32,7 +32,7 @@ fn lay_out(header: &[&str], rows: Vec<Vec<String>>, is_terminal: bool) -> Table 
 
 /// Only what people have written, or written down, can be long.
 fn may_wrap(header: &str) -> bool {
-    matches!(header, "TITLE" | "REPOSITORIES" | "LAST ERROR")
+    matches!(header, "TITLE" | "REPOSITORIES" | "LAST ERROR" | "CHANGE" | "REASON")
 }
 
 #[cfg(test)]

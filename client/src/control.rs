@@ -1,12 +1,15 @@
 //! The control plane's API, for people's tools.
 
+mod audit;
 mod claims;
 mod dependencies;
 mod metadata;
 
 use std::time::Duration;
 
-use reqwest::RequestBuilder;
+use reqwest::header::HeaderValue;
+use reqwest::{Method, RequestBuilder};
+use wire::audit::REASON_HEADER;
 use wire::batch::NewBatch;
 use wire::event::EventPage;
 use wire::execution::StaleExecution;
@@ -20,6 +23,7 @@ use wire::worker::WorkerView;
 use crate::Error;
 use crate::call::Service;
 use crate::sse::Messages;
+pub use audit::AuditFilter;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -28,6 +32,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub struct Control {
     service: Service,
     key: String,
+    reason: Option<HeaderValue>,
 }
 
 impl std::fmt::Debug for Control {
@@ -52,7 +57,13 @@ pub struct TaskFilter {
 impl Control {
     /// A client of the server at `base`, such as `http://127.0.0.1:7600`.
     pub fn new(base: &str, key: &str) -> Self {
-        Self { service: Service::new("the control plane", base, DEADLINE), key: key.to_owned() }
+        Self { service: Service::new("the control plane", base, DEADLINE), key: key.to_owned(), reason: None }
+    }
+
+    /// Says with every request why it is made; the audit keeps that with what it changes.
+    #[must_use]
+    pub fn because(self, reason: &str) -> Self {
+        Self { reason: HeaderValue::from_bytes(reason.as_bytes()).ok(), ..self }
     }
 
     /// The server's base URL.
@@ -98,8 +109,7 @@ impl Control {
 
     /// Changes some fields of a task.
     pub async fn update(&self, id: TaskId, change: &TaskChange) -> Result<TaskView, Error> {
-        let url = self.service.url(&format!("/v1/tasks/{id}"));
-        self.service.json(self.service.http.patch(url).bearer_auth(&self.key).json(change)).await
+        self.service.json(self.request(Method::PATCH, &format!("/v1/tasks/{id}")).json(change)).await
     }
 
     /// Calls a task off. Twice is no error.
@@ -172,14 +182,22 @@ impl Control {
     }
 
     fn get(&self, path: &str) -> RequestBuilder {
-        self.service.http.get(self.service.url(path)).bearer_auth(&self.key)
+        self.request(Method::GET, path)
     }
 
     fn delete_request(&self, path: &str) -> RequestBuilder {
-        self.service.http.delete(self.service.url(path)).bearer_auth(&self.key)
+        self.request(Method::DELETE, path)
     }
 
     fn post(&self, path: &str) -> RequestBuilder {
-        self.service.http.post(self.service.url(path)).bearer_auth(&self.key)
+        self.request(Method::POST, path)
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.service.http.request(method, self.service.url(path)).bearer_auth(&self.key);
+        match &self.reason {
+            Some(reason) => request.header(REASON_HEADER, reason),
+            None => request,
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! lead to the same handlers (decision C-25).
 
 mod app;
+mod audit;
 mod body;
 mod caller;
 mod claims;
@@ -31,12 +32,12 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub(crate) use app::App;
+pub(crate) use app::{App, Edge, State};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Every route with its documentation, below `/v1`.
-fn operations() -> OpenApiRouter<App> {
+fn operations() -> OpenApiRouter<Edge> {
     OpenApiRouter::new()
         .routes(routes!(tasks::submit, tasks::list))
         .routes(routes!(tasks::submit_batch))
@@ -78,6 +79,7 @@ fn operations() -> OpenApiRouter<App> {
         .routes(routes!(worker_protocol::complete))
         .routes(routes!(events::feed))
         .routes(routes!(events::of_task))
+        .routes(routes!(audit::list))
 }
 
 /// The OpenAPI document.
@@ -104,14 +106,15 @@ pub(crate) fn router(app: App) -> Router {
         .layer(CatchPanicLayer::custom(problem::from_panic))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, NameRequests(app.ctx.chance.clone())))
-        .with_state(app)
+        .with_state(Edge(app))
 }
 
 /// Pages of any origin may call (row CAIRN-6): nothing here trusts a browser's cookies, every call carries
 /// its key.
 fn cors() -> CorsLayer {
     let methods = [Method::GET, Method::POST, Method::PATCH, Method::DELETE];
-    let sent = ["authorization", "content-type", "idempotency-key", "last-event-id"].map(HeaderName::from_static);
+    let sent =
+        ["authorization", "content-type", "idempotency-key", "last-event-id", "x-reason"].map(HeaderName::from_static);
     let shown = ["x-request-id", "x-total-count", "retry-after"].map(HeaderName::from_static);
     CorsLayer::new().allow_origin(Any).allow_methods(methods).allow_headers(sent).expose_headers(shown)
 }

@@ -52,6 +52,8 @@ pub enum Action {
     ReadEvents,
     /// Read a machine's versions.
     ReadVersions,
+    /// Run a program in a machine.
+    Exec,
     /// Read a machine's lease.
     ReadLease,
     /// Take or prolong a machine's lease.
@@ -134,6 +136,7 @@ impl fmt::Display for Action {
             Self::Wait => "wait for the machine",
             Self::ReadEvents => "read the machine's events",
             Self::ReadVersions => "read the machine's versions",
+            Self::Exec => "run a program in the machine",
             Self::ReadLease => "read the machine's lease",
             Self::AcquireLease => "lease the machine",
             Self::ReleaseLease => "release the machine's lease",

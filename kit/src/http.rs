@@ -20,3 +20,17 @@ pub fn client(deadline: Duration) -> reqwest::Client {
         .build()
         .expect("the TLS back end initialises")
 }
+
+/// A client whose every connection goes to this socket of the computer, whatever host its URLs name.
+#[cfg(unix)]
+#[expect(clippy::disallowed_methods, reason = "this is the one place that builds clients")]
+pub fn client_over(socket: &std::path::Path, deadline: Duration) -> reqwest::Client {
+    reqwest::Client::builder()
+        .timeout(deadline)
+        .pool_idle_timeout(Duration::from_secs(30))
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("bifrost/", env!("CARGO_PKG_VERSION")))
+        .unix_socket(socket)
+        .build()
+        .expect("the TLS back end initialises")
+}

@@ -1,18 +1,19 @@
 //! Checkpoints (row FLY-034): what a command left behind, saved on the volume.
 //!
 //! A checkpoint is a directory with `manifest.json` and, where files were changed
-//! or added, `changes.tar.zst`. It is measured against the commit that was checked
-//! out, so it can be put back wherever the mirror is. It is on disk before its
-//! name is: half a checkpoint is never seen. The newest few are kept.
+//! or added, their `listing`; what they are made of is in the volume's store of
+//! chunks, once however many checkpoints hold it. It is measured against the commit
+//! that was checked out, so it can be put back wherever the mirror is. It is on disk
+//! before its name is: half a checkpoint is never seen. The newest few are kept.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::DateTime;
 use serde::Serialize;
+use snapshot::{Listing, Store};
 use wire::id::CheckpointId;
 
 use crate::git::GitError;
@@ -26,13 +27,11 @@ pub(crate) mod changes;
 pub(crate) mod format;
 mod unpushed;
 use changes::Changes;
-use format::{Archive, Content, Hashing, Manifest, RelativePath, Saved, VERSION};
+use format::{Manifest, RelativePath, VERSION};
 
 /// The file that makes a directory a checkpoint.
 pub(crate) const MANIFEST: &str = "manifest.json";
-const ARCHIVE: &str = "changes.tar.zst";
-/// Source code compresses well long before zstd gets slow.
-const LEVEL: i32 = 3;
+const LISTING: &str = "listing";
 
 /// Why a workspace was not saved, or not put back.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +40,8 @@ pub(crate) enum CheckpointError {
     Git(#[from] GitError),
     #[error(transparent)]
     Io(#[from] io::Error),
+    #[error(transparent)]
+    Snapshot(#[from] snapshot::Error),
     #[error("checkpoint {id} is damaged: {reason}")]
     Damaged { id: CheckpointId, reason: String },
 }
@@ -62,7 +63,7 @@ pub(crate) struct CheckpointPayload {
     commit: String,
     files: usize,
     deleted: usize,
-    archive_bytes: u64,
+    stored_bytes: u64,
     unpushed: Vec<String>,
 }
 
@@ -72,9 +73,9 @@ impl From<&Manifest> for CheckpointPayload {
             checkpoint_id: manifest.checkpoint_id,
             repository: manifest.repository.clone(),
             commit: manifest.commit.clone(),
-            files: manifest.files.len(),
+            files: manifest.files,
             deleted: manifest.deleted.len(),
-            archive_bytes: manifest.archive.as_ref().map_or(0, |archive| archive.size),
+            stored_bytes: manifest.stored_bytes,
             unpushed: manifest.unpushed.clone(),
         }
     }
@@ -111,10 +112,10 @@ fn write(
     listed: &[u8],
     unpushed: Vec<String>,
     unfinished: &Path,
-) -> io::Result<Manifest> {
+) -> Result<Manifest, CheckpointError> {
     let changes = changes::sort(tree, listed)?;
     volume::make_private(unfinished)?;
-    let (files, archive) = write_archive(tree, &changes, &unfinished.join(ARCHIVE))?;
+    let (files, listing, stored_bytes) = store(room, marker, tree, &changes, &unfinished.join(LISTING))?;
     let manifest = Manifest {
         version: VERSION,
         checkpoint_id: id,
@@ -124,7 +125,8 @@ fn write(
         created_at: room.clock.now(),
         files,
         deleted: changes.deleted.iter().map(|path| RelativePath::new(path)).collect(),
-        archive,
+        listing,
+        stored_bytes,
         unpushed,
     };
     let text = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
@@ -135,29 +137,76 @@ fn write(
     Ok(manifest)
 }
 
-/// Reads a checkpoint and proves that all of it is there.
-pub(crate) fn verify(volume: &Volume, id: CheckpointId) -> Result<Manifest, CheckpointError> {
-    let directory = volume.checkpoint(id);
+/// Stores the changed files. What was not touched since the workspace's last checkpoint is not read.
+fn store(
+    room: &Room,
+    marker: &Marker,
+    tree: &Path,
+    changes: &Changes,
+    to: &Path,
+) -> Result<(usize, Option<String>, u64), CheckpointError> {
+    if changes.present.is_empty() {
+        return Ok((0, None, 0));
+    }
+    let paths: Vec<PathBuf> = changes.present.iter().cloned().collect();
+    let base = earlier(&room.volume, marker);
+    let saved = Store::new(&room.volume.chunks())?.save(tree, &paths, base.as_ref())?;
+    Ok((saved.listing.entries().len(), Some(saved.listing.write(to)?), saved.stored))
+}
+
+/// The listing of the workspace's last checkpoint.
+fn earlier(volume: &Volume, marker: &Marker) -> Option<Listing> {
+    let manifest = read(volume, volume.checkpoint_ids().ok()?.pop()?).ok()?;
+    let is_same = manifest.subject.execution_id == marker.subject.execution_id;
+    is_same.then(|| listing(volume, &manifest).ok().flatten()).flatten()
+}
+
+/// Reads a checkpoint's manifest.
+fn read(volume: &Volume, id: CheckpointId) -> Result<Manifest, CheckpointError> {
     let damaged = |reason: String| CheckpointError::Damaged { id, reason };
-    let text = fs::read(directory.join(MANIFEST)).map_err(|error| damaged(format!("its manifest: {error}")))?;
+    let text = fs::read(volume.checkpoint(id).join(MANIFEST));
+    let text = text.map_err(|error| damaged(format!("its manifest: {error}")))?;
     let manifest: Manifest =
         serde_json::from_slice(&text).map_err(|error| damaged(format!("its manifest: {error}")))?;
     if manifest.version != VERSION || manifest.checkpoint_id != id {
         return Err(damaged("its manifest is another's".into()));
     }
-    if let Some(archive) = &manifest.archive {
-        let hash = File::open(directory.join(ARCHIVE)).and_then(|file| {
-            let mut reader = Hashing::new(file);
-            io::copy(&mut reader, &mut io::sink())?;
-            Ok(reader.finish().1)
-        });
-        match hash {
-            Ok(hash) if hash == archive.blake3 => (),
-            Ok(_) => return Err(damaged("its archive has another hash".into())),
-            Err(error) => return Err(damaged(format!("its archive: {error}"))),
-        }
+    Ok(manifest)
+}
+
+/// What a checkpoint holds; nothing where nothing was changed or added.
+pub(crate) fn listing(volume: &Volume, manifest: &Manifest) -> Result<Option<Listing>, CheckpointError> {
+    let path = volume.checkpoint(manifest.checkpoint_id).join(LISTING);
+    Ok(manifest.listing.as_ref().map(|hash| Listing::read(&path, hash)).transpose()?)
+}
+
+/// Reads a checkpoint and proves that all of it is there.
+pub(crate) fn verify(volume: &Volume, id: CheckpointId) -> Result<Manifest, CheckpointError> {
+    let manifest = read(volume, id)?;
+    if let Some(listing) = listing(volume, &manifest)? {
+        Store::new(&volume.chunks())?.verify(&listing)?;
     }
     Ok(manifest)
+}
+
+/// Whether a workspace is as a checkpoint says it was left; `listed` is what git lists of it.
+pub(crate) fn is_as_left(
+    volume: &Volume,
+    manifest: &Manifest,
+    tree: &Path,
+    listed: &[u8],
+) -> Result<bool, CheckpointError> {
+    let changes = changes::sort(tree, listed)?;
+    let listing = listing(volume, manifest)?;
+    let entries = listing.as_ref().map_or(&[][..], Listing::entries);
+    let same_files = changes.present.iter().map(PathBuf::as_path).eq(entries.iter().map(snapshot::Entry::path));
+    let same_deleted =
+        changes.deleted.iter().map(PathBuf::as_path).eq(manifest.deleted.iter().map(RelativePath::as_path));
+    if !same_files || !same_deleted {
+        return Ok(false);
+    }
+    // A machine may have been away: every byte is looked at.
+    Ok(listing.map_or(Ok(true), |listing| listing.is_as_it_was_to_the_byte(tree))?)
 }
 
 /// Makes a workspace that is as the checkpoint says, in place of what is there.
@@ -166,6 +215,8 @@ pub(crate) async fn restore(room: &Arc<Room>, manifest: &Manifest) -> Result<(),
     let mut marker = Marker::new(manifest.subject, &manifest.repository, &manifest.commit, manifest.created_at);
     marker.saved = Some(manifest.checkpoint_id);
     let paths = marker.paths(&room.volume);
+    // What is there may be somebody's work, however damaged.
+    room.volume.quarantine(&paths.tree, &room.mark(), room.limits.quarantined)?;
     workspace::discard(room, manifest.subject.execution_id)?;
     for directory in [&paths.tree, &paths.home, &paths.temporary] {
         volume::make_private(directory)?;
@@ -184,65 +235,16 @@ pub(crate) async fn restore(room: &Arc<Room>, manifest: &Manifest) -> Result<(),
     .await
 }
 
-fn write_archive(tree: &Path, changes: &Changes, path: &Path) -> io::Result<(Vec<Saved>, Option<Archive>)> {
-    if changes.present.is_empty() {
-        return Ok((Vec::new(), None));
-    }
-    let encoder = zstd::Encoder::new(Hashing::new(File::create(path)?), LEVEL)?;
-    let mut builder = tar::Builder::new(encoder);
-    let mut files = Vec::with_capacity(changes.present.len());
-    for relative in &changes.present {
-        let content = append(&mut builder, &tree.join(relative), relative)?;
-        files.push(Saved { path: RelativePath::new(relative), content });
-    }
-    let (file, blake3, size) = builder.into_inner()?.finish()?.finish();
-    file.sync_all()?;
-    Ok((files, Some(Archive { blake3, size })))
-}
-
-fn append<W: io::Write>(builder: &mut tar::Builder<W>, path: &Path, relative: &Path) -> io::Result<Content> {
-    let meta = fs::symlink_metadata(path)?;
-    let mut header = tar::Header::new_gnu();
-    header.set_metadata(&meta);
-    if meta.is_symlink() {
-        let target = fs::read_link(path)?;
-        header.set_size(0);
-        builder.append_link(&mut header, relative, &target)?;
-        return Ok(Content::Link { target: RelativePath::new(&target) });
-    }
-    let mut reader = Hashing::new(File::open(path)?);
-    builder.append_data(&mut header, relative, &mut reader)?;
-    let (_, blake3, size) = reader.finish();
-    Ok(Content::File { blake3, size, mode: meta.permissions().mode() & 0o777 })
-}
-
 fn put_back(volume: &Volume, manifest: &Manifest, tree: &Path) -> Result<(), CheckpointError> {
-    let damaged = |reason: String| CheckpointError::Damaged { id: manifest.checkpoint_id, reason };
-    let place = |path: &RelativePath| path.below(tree).ok_or_else(|| damaged(format!("it names {path:?}")));
+    let leads_out = |path: &RelativePath| CheckpointError::Damaged {
+        id: manifest.checkpoint_id,
+        reason: format!("it names {path:?}"),
+    };
     for path in &manifest.deleted {
-        volume::remove(&place(path)?)?;
+        volume::remove(&path.below(tree).ok_or_else(|| leads_out(path))?)?;
     }
-    if manifest.archive.is_none() {
-        return Ok(());
-    }
-    let archive = File::open(volume.checkpoint(manifest.checkpoint_id).join(ARCHIVE))?;
-    let mut archive = tar::Archive::new(zstd::Decoder::new(archive)?);
-    let mut entries = archive.entries()?;
-    for saved in &manifest.files {
-        let mut entry = entries.next().ok_or_else(|| damaged("its archive is short".into()))??;
-        let path = place(&saved.path)?;
-        let parent = path.parent().unwrap_or(tree);
-        volume::make_private(parent)?;
-        // A link on the way would lead the file somewhere else.
-        volume.inside(parent)?;
-        volume::remove(&path)?;
-        match &saved.content {
-            Content::Link { target } => symlink(target.as_path(), &path)?,
-            Content::File { mode, .. } => {
-                io::copy(&mut entry, &mut File::create(&path)?)?;
-                fs::set_permissions(&path, fs::Permissions::from_mode(*mode))?;
-            }
-        }
+    if let Some(listing) = listing(volume, manifest)? {
+        Store::new(&volume.chunks())?.restore(&listing, tree)?;
     }
     Ok(())
 }
@@ -264,10 +266,22 @@ fn after(id: CheckpointId) -> DateTime<chrono::Utc> {
     DateTime::from_timestamp_millis(millis + 1).unwrap_or(DateTime::UNIX_EPOCH)
 }
 
-fn prune(volume: &Volume, keep: usize) -> io::Result<()> {
-    for old in volume.checkpoint_ids()?.into_iter().rev().skip(keep) {
-        volume::remove(&volume.checkpoint(old))?;
+/// Removes all but the newest checkpoints, and from the store what none of those needs.
+fn prune(volume: &Volume, keep: usize) -> Result<(), CheckpointError> {
+    let mut ids = volume.checkpoint_ids()?;
+    let old = ids.len().saturating_sub(keep);
+    if old == 0 {
+        return Ok(());
     }
+    for id in ids.drain(..old) {
+        volume::remove(&volume.checkpoint(id))?;
+    }
+    let listings: Result<Vec<Option<Listing>>, _> =
+        ids.into_iter().map(|id| listing(volume, &read(volume, id)?)).collect();
+    // A damaged one is for the health check to set aside; until then nothing goes that it may need.
+    let Ok(kept) = listings else { return Ok(()) };
+    let kept: Vec<Listing> = kept.into_iter().flatten().collect();
+    Store::new(&volume.chunks())?.prune(&kept)?;
     Ok(())
 }
 

@@ -243,7 +243,7 @@ async fn save(room: &Arc<Room>, story: &mut Story, marker: Marker) {
     let detail = match checkpoint::save(room, marker).await {
         Ok(manifest) => {
             story.tell(kind::CHECKPOINT_SAVED, &CheckpointPayload::from(&manifest)).await;
-            match manifest.files.len() + manifest.deleted.len() {
+            match manifest.files + manifest.deleted.len() {
                 0 => "nothing changed".to_owned(),
                 1 => "1 file changed".to_owned(),
                 changed => format!("{changed} files changed"),

@@ -125,8 +125,9 @@ async fn is_as_left(room: &Arc<Room>, marker: &Marker, manifest: Option<&Manifes
     }
     let listed = changes::list(&room.git, &paths).await.map_err(|error| error.to_string())?;
     let Some(manifest) = manifest.cloned() else { return Ok(()) };
-    let matches = blocking(move || changes::matches(&paths.tree, &listed, &manifest.files, &manifest.deleted)).await;
-    match matches {
+    let room = room.clone();
+    let as_left = blocking(move || checkpoint::is_as_left(&room.volume, &manifest, &paths.tree, &listed)).await;
+    match as_left {
         Ok(true) => Ok(()),
         Ok(false) => Err("its files are not as they were left".into()),
         Err(error) => Err(error.to_string()),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use kit::{Chance, Clock};
+use snapshot::Store;
 use tokio::sync::mpsc;
 use wire::id::CheckpointId;
 
@@ -39,6 +40,8 @@ impl Room {
     pub(crate) async fn open(config: &Config, clock: Clock, chance: Chance) -> anyhow::Result<Opened> {
         let root: PathBuf = config.sprite_dir.clone();
         let volume = blocking(move || Volume::open(&root)).await.context("the runner cannot take its volume")?;
+        let store = Store::new(&volume.chunks()).and_then(|store| store.tidy());
+        store.context("the store of the checkpoints cannot be used")?;
         let environment = config.tool_environment.clone();
         let git = Git::new(volume.root(), &environment, config.limits.git).context("git cannot be set up")?;
         let (recorder, entries) = Recorder::new(config.machine_id, clock.clone(), chance.clone());

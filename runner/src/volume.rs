@@ -5,7 +5,8 @@
 //! | `repos/<name>` | a bare mirror per repository |
 //! | `workspaces/<execution>` | the checked-out tree |
 //! | `executions/<execution>` | what belongs to it: marker, index, `home`, `tmp` |
-//! | `checkpoints/<checkpoint>` | saved workspaces |
+//! | `checkpoints/<checkpoint>` | saved workspaces: what each holds |
+//! | `chunks` | what the files of the checkpoints are made of, each part once |
 //! | `deps/<ecosystem>-<key>` | installed dependencies; `packages/` holds the tools' own caches |
 //! | `quarantine`, `trash` | damaged things that are kept, things that are going |
 //! | `spool` | events that the event store has not taken yet |
@@ -61,9 +62,18 @@ impl Volume {
     }
 
     fn tidy(&self) -> io::Result<()> {
-        for name in
-            ["repos", "workspaces", "executions", "checkpoints", "deps", "packages", "quarantine", "trash", "spool"]
-        {
+        for name in [
+            "repos",
+            "workspaces",
+            "executions",
+            "checkpoints",
+            "chunks",
+            "deps",
+            "packages",
+            "quarantine",
+            "trash",
+            "spool",
+        ] {
             let directory = self.root.join(name);
             make_private(&directory)?;
             for child in children(&directory)? {
@@ -97,6 +107,11 @@ impl Volume {
 
     pub(crate) fn checkpoint(&self, id: CheckpointId) -> PathBuf {
         self.root.join("checkpoints").join(id.to_string())
+    }
+
+    /// The store of the checkpoints' contents.
+    pub(crate) fn chunks(&self) -> PathBuf {
+        self.root.join("chunks")
     }
 
     pub(crate) fn dependency_tree(&self, name: &str) -> PathBuf {

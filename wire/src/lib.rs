@@ -6,6 +6,7 @@
 //! renamed or given another meaning: an old runner must be able to talk to a
 //! new server and the reverse.
 
+pub mod audit;
 pub mod batch;
 pub mod claim;
 pub mod dependency;

@@ -20,6 +20,10 @@ pub const METADATA_TASKS: usize = 1_000;
 pub const TAGS_PER_TASK: usize = 100;
 /// One tag.
 pub const TAG_CHARS: usize = 100;
+/// Why a caller asks for a change, in its own words.
+pub const REASON_CHARS: usize = 500;
+/// Entries of one page of the audit.
+pub const AUDIT_PAGE: i64 = 1_000;
 /// Arguments of a command, the program itself included.
 pub const COMMAND_ARGUMENTS: usize = 1_024;
 /// All arguments of a command together; Linux refuses far larger ones.

@@ -124,6 +124,13 @@ pub(super) const EVENTS_MIGRATE: &str = "\
 Examples:
   bifrost events migrate --to 1";
 
+pub(super) const AUDIT: &str = "\
+Examples:
+  bifrost audit
+  bifrost audit --since 2h --actor system/scheduler
+  bifrost audit --entity task/0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 --json
+  bifrost tasks cancel ID --reason 'superseded by the other one'";
+
 pub(super) const DOCTOR: &str = "\
 Examples:
   bifrost doctor

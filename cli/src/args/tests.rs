@@ -57,6 +57,8 @@ fn what_cannot_be_meant_is_refused_with_the_cure() {
         (&["tasks", "show", "7"], "expected a UUID"),
         (&["tasks", "list", "--status", "done"], "expected one of ready, assigned"),
         (&["tasks", "depend", ID], "--on <TASK>"),
+        (&["audit", "--since", "yesterday"], "or a time such as 2026-11-21T09:00:00Z"),
+        (&["tasks", "cancel", ID, "--reason", " "], "1 to 500 characters"),
         (&["tasks", "undepend", ID, "--on", "7"], "expected a UUID"),
         (&["tasks", "estimate", ID, "long"], "invalid digit"),
         (&["tasks", "import"], "<FILE>"),
@@ -81,5 +83,24 @@ fn the_help_of_run_lists_every_exit_code() {
     for code in crate::exit::Code::ALL {
         let row = format!("\n  {:<5} ", code.number());
         assert!(help.contains(&row), "{row} in {help}");
+    }
+}
+
+#[test]
+fn the_audit_is_asked_about_kinds_things_and_times() {
+    const ID: &str = "0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70";
+    let now = chrono::DateTime::from_timestamp(1_795_000_000, 0).expect("in range");
+    let entity = |text: &str| match parse(&["audit", "--entity", text]).expect("parses").command {
+        Command::Audit(AuditArguments { entity: Some(entity), .. }) => (entity.kind, entity.id),
+        _ => panic!("not the audit of an entity"),
+    };
+    assert_eq!(entity("task"), (Some("task".into()), None));
+    assert_eq!(entity(ID), (None, Some(ID.into())));
+    assert_eq!(entity("api_key/x"), (Some("api_key".into()), Some("x".into())));
+    for (text, seconds) in [("2h", 1_795_000_000 - 7_200), ("2026-11-18T09:46:41+01:00", 1_794_991_601)] {
+        match parse(&["audit", "--since", text]).expect("parses").command {
+            Command::Audit(AuditArguments { since: Some(since), .. }) => assert_eq!(since.at(now).timestamp(), seconds),
+            _ => panic!("not the audit since {text}"),
+        }
     }
 }

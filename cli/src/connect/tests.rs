@@ -9,7 +9,7 @@ use crate::args::ColorChoice;
 
 fn global(url: Option<&str>, data: &Path) -> Global {
     let url = url.map(str::to_owned);
-    Global { url, api_key_file: None, data: data.to_owned(), json: false, color: ColorChoice::Never }
+    Global { url, api_key_file: None, data: data.to_owned(), json: false, reason: None, color: ColorChoice::Never }
 }
 
 fn code<T: std::fmt::Debug>(result: anyhow::Result<T>) -> Code {

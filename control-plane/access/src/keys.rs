@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use kernel::audit::{self, Change, Entity};
 use kernel::{Ctx, Error, Result};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use wire::id::{ApiKeyId, TenantId};
 
@@ -54,9 +56,17 @@ pub async fn ensure_bootstrap_key(ctx: &Ctx, key: &str) -> Result<TenantId> {
     let now = ctx.now();
     let tenant = store::ensure_tenant(&mut tx, ctx.id(TenantId::mint), FIRST_TENANT, now).await?;
     let hash = hash(key);
-    store::revoke_bootstrap_keys_except(&mut tx, &hash, now).await?;
-    let words = Permissions::all().to_words();
-    store::ensure_bootstrap_key(&mut tx, ctx.id(ApiKeyId::mint), tenant, &hash, &words, now).await?;
+    let revoked = store::revoke_bootstrap_keys_except(&mut tx, &hash, now).await?;
+    let before = store::find(&mut tx, &hash).await?;
+    let all = Permissions::all();
+    let words = all.to_words();
+    let id = store::ensure_bootstrap_key(&mut tx, ctx.id(ApiKeyId::mint), tenant, &hash, &words, now).await?;
+    // Each start sets the same key again, which changes nothing.
+    if revoked > 0 || before.is_none_or(|key| key.permissions != all) {
+        let new = json!({ "bootstrap": true, "permissions": words, "earlier_keys_revoked": revoked });
+        let key = Entity::new(tenant, "api_key", id);
+        audit::write(ctx, &mut tx, "api_key.set", &key, &Change::created(&new)?).await?;
+    }
     tx.commit(tenant).await
 }
 

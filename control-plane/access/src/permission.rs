@@ -36,6 +36,8 @@ macro_rules! permissions {
 }
 
 permissions! {
+    /// See who changed what.
+    AuditRead = "audit_read",
     /// See the record.
     EventsRead = "events_read",
     /// See the pool's machines and workers.

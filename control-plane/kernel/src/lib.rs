@@ -1,10 +1,12 @@
 //! What every slice of the control plane stands on, without a product word in
 //! it: the context, the transaction over two databases, the error, background
-//! work, the outbox, repeated requests.
+//! work, the outbox, repeated requests, the audit.
 //!
 //! A use-case begins a [`Tx`], decides, stores, pushes what the outside must
 //! learn into the outbox, and commits; all of it happens or none.
 
+mod actor;
+pub mod audit;
 mod ctx;
 mod db;
 mod error;
@@ -19,6 +21,7 @@ mod sql;
 pub mod testing;
 mod tx;
 
+pub use actor::Actor;
 pub use ctx::Ctx;
 pub use db::{Address, Db};
 pub use error::{Error, Result};
@@ -30,11 +33,13 @@ pub use sql::{Sql, hex, id_list, moment, rows};
 pub use tx::{Inner, Tx};
 
 /// The kernel's own tables.
-pub const MIGRATIONS: &[Migration] = &[migration!("20261121000000_kernel_outbox_and_idempotency")];
+pub const MIGRATIONS: &[Migration] =
+    &[migration!("20261121000000_kernel_outbox_and_idempotency"), migration!("20261129004000_kernel_audit")];
 
 /// The kernel's own statements, for the test that prepares all of them.
 pub fn statements() -> Vec<(&'static str, Sql)> {
-    [migrate::STATEMENTS, outbox::store::STATEMENTS, idempotency::store::STATEMENTS].concat()
+    let (audit, idempotency) = (audit::store::STATEMENTS, idempotency::store::STATEMENTS);
+    [migrate::STATEMENTS, outbox::store::STATEMENTS, idempotency, audit].concat()
 }
 
 // Used by the macros of this package inside other packages.

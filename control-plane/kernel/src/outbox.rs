@@ -4,8 +4,9 @@
 
 pub(crate) mod store;
 
-use serde::Serialize;
-use wire::id::{EventId, ExecutionId, TaskId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use wire::id::{EventId, ExecutionId, TaskId, TenantId};
 
 use crate::{Ctx, Error, Result, Tx};
 pub use store::{Backlog, backlog, failed, pending, processed, prune, refused};
@@ -16,23 +17,36 @@ pub const NUDGE: &str = "outbox-delivery";
 pub const PRODUCER: &str = "control-plane";
 
 /// What an event is about.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct About {
+    /// The tenant; none for what all of them share.
+    pub tenant: Option<TenantId>,
     /// The task, if one.
     pub task: Option<TaskId>,
     /// The execution, if one.
     pub execution: Option<ExecutionId>,
+    /// The thing itself as it is now, and what it was: for those who only listen. The event store is not told.
+    pub snapshot: Option<Snapshot>,
+}
+
+/// A thing after a change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The whole thing, as answers show it; of something deleted, what it was last.
+    pub thing: Value,
+    /// The fields that changed, with their old values.
+    pub old: Map<String, Value>,
 }
 
 impl About {
     /// About a task as a whole.
-    pub fn task(id: TaskId) -> Self {
-        Self { task: Some(id), execution: None }
+    pub fn task(tenant: TenantId, id: TaskId) -> Self {
+        Self { tenant: Some(tenant), task: Some(id), ..Self::default() }
     }
 
     /// About one attempt at a task.
-    pub fn execution(task: TaskId, execution: ExecutionId) -> Self {
-        Self { task: Some(task), execution: Some(execution) }
+    pub fn execution(tenant: TenantId, task: TaskId, execution: ExecutionId) -> Self {
+        Self { execution: Some(execution), ..Self::task(tenant, task) }
     }
 }
 

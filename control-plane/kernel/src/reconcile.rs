@@ -27,7 +27,7 @@ pub trait Reconciler: Send + Sync + 'static {
 /// Runs a reconciler until the tasks are told to stop: again at once while it changes
 /// something, otherwise after a nudge or its interval. After a failure it waits its interval.
 pub fn drive<R: Reconciler>(ctx: &Ctx, tasks: &Tasks, reconciler: R) {
-    let (ctx, stop) = (ctx.clone(), tasks.clone());
+    let (ctx, stop) = (ctx.of_system(R::NAME), tasks.clone());
     let mut nudged = ctx.nudges.subscribe(R::NAME);
     tasks.spawn(R::NAME, async move {
         while !stop.is_stopping() {

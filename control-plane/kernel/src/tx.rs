@@ -1,12 +1,12 @@
 //! A transaction over either database. Committing writes what it has to tell the
-//! outside, in one statement, and fires the wake-up calls that were noted in it;
+//! outside and the audit, in one statement each, and fires the wake-up calls that were noted in it;
 //! dropping it rolls everything back.
 
 use std::time::Instant;
 
 use sqlx::{Postgres, Sqlite, Transaction};
 
-use crate::{Ctx, Db, Nudges, Result, outbox};
+use crate::{Ctx, Db, Nudges, Result, audit, outbox};
 
 /// A named transaction.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub struct Tx {
     nudges: Nudges,
     pending: Vec<&'static str>,
     told: Vec<outbox::store::Entry>,
+    audited: Vec<audit::store::New>,
 }
 
 /// The transaction of one of the databases; the macros of this package look inside.
@@ -49,7 +50,15 @@ impl Tx {
     }
 
     fn new(inner: Inner, ctx: &Ctx, name: &'static str) -> Self {
-        Self { inner, name, began: Instant::now(), nudges: ctx.nudges.clone(), pending: Vec::new(), told: Vec::new() }
+        Self {
+            inner,
+            name,
+            began: Instant::now(),
+            nudges: ctx.nudges.clone(),
+            pending: Vec::new(),
+            told: Vec::new(),
+            audited: Vec::new(),
+        }
     }
 
     /// Waits until no other transaction holds the same lock, then holds it to the end. For decisions
@@ -78,10 +87,16 @@ impl Tx {
         self.told.push(entry);
     }
 
+    /// Notes a change for the audit.
+    pub(crate) fn audit(&mut self, row: audit::store::New) {
+        self.audited.push(row);
+    }
+
     /// Makes everything true at once and gives the value back.
     pub async fn commit<T>(mut self, value: T) -> Result<T> {
-        let told = std::mem::take(&mut self.told);
+        let (told, audited) = (std::mem::take(&mut self.told), std::mem::take(&mut self.audited));
         outbox::store::push_all(&mut self, &told).await?;
+        audit::store::insert_all(&mut self, &audited).await?;
         match self.inner {
             Inner::Sqlite(transaction) => transaction.commit().await?,
             Inner::Postgres(transaction) => transaction.commit().await?,

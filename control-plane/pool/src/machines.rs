@@ -7,9 +7,11 @@
 pub(crate) mod store;
 
 use chrono::{DateTime, Utc};
+use kernel::audit::{self, Change, Entity};
 use kernel::outbox::{self, About};
 use kernel::{Ctx, Result, Tx};
 use serde_json::json;
+use wire::event::kind;
 use wire::id::{MachineId, VolumeId};
 use wire::machine::{MachineState, MachineView};
 
@@ -129,6 +131,8 @@ async fn create(ctx: &Ctx, tx: &mut Tx, settings: &Settings) -> Result<bool> {
     let names = store::Names { machine: name_of("sprite-", machine.uuid()), volume: volume_name(settings, volume) };
     store::insert(tx, machine, volume, &names, &settings.provider.region, ctx.now()).await?;
     announce(ctx, tx, machine, MachineState::Creating, None).await?;
+    let change = Change::created(&json!({ "state": MachineState::Creating, "volume_id": volume }))?;
+    audit::write(ctx, tx, "machine.created", &Entity::shared("machine", machine), &change).await?;
     tx.nudge(Provision::NUDGE);
     Ok(true)
 }
@@ -155,6 +159,9 @@ pub(crate) async fn shift(
         return Ok(false);
     }
     announce(ctx, tx, id, to, error).await?;
+    let change = Change::between(&json!({ "state": from }), &json!({ "state": to }))?;
+    let change = if let Some(error) = error { change.because(error) } else { change };
+    audit::write(ctx, tx, kind::MACHINE_STATE, &Entity::shared("machine", id), &change).await?;
     metrics::counter!("machine_transitions_total", "to" => to.as_str()).increment(1);
     tx.nudge(Provision::NUDGE);
     match to {
@@ -171,5 +178,5 @@ pub(crate) async fn shift(
 
 async fn announce(ctx: &Ctx, tx: &mut Tx, id: MachineId, state: MachineState, error: Option<&str>) -> Result<()> {
     let payload = json!({ "machine_id": id, "state": state, "error": error });
-    outbox::push(ctx, tx, wire::event::kind::MACHINE_STATE, About::default(), &payload).await
+    outbox::push(ctx, tx, kind::MACHINE_STATE, About::default(), &payload).await
 }

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use kernel::audit::{self, Change, Entity};
 use kernel::{Ctx, Error, Gap, Reconciler, Result, Tx};
 use serde_json::json;
 use uuid::Uuid;
@@ -157,6 +158,8 @@ pub async fn register(ctx: &Ctx, tx: &mut Tx, register: &Register) -> Result<Reg
     if is_new_boot {
         let metadata = json!({ "version": register.version, "protocol": register.protocol });
         store::register(tx, id, register.machine_id, register.boot, capacity, &metadata, now).await?;
+        let new = json!({ "machine_id": register.machine_id, "boot": register.boot, "capacity": capacity });
+        audit::write(ctx, tx, "worker.registered", &Entity::shared("worker", id), &Change::created(&new)?).await?;
     }
     machines::store::set_repositories(tx, register.machine_id, &register.repositories).await?;
     report_in(ctx, tx, register.machine_id, state, now).await?;
@@ -255,8 +258,10 @@ pub async fn lock_all(tx: &mut Tx, ids: &[WorkerId]) -> Result<Vec<Worker>> {
 }
 
 /// A worker that is known by a name of its own choice, and what kind of work it takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Named<'a> {
+    /// Who says so.
+    pub by: &'a Ctx,
     /// Whose worker it is: a name is one tenant's own.
     pub tenant: TenantId,
     /// The name.
@@ -277,24 +282,51 @@ pub async fn ensure_named(
         return Ok(known);
     }
     let with_key = |(tenant, name, id)| ((tenant, name), id);
-    known.extend(store::find_named(tx, named).await?.into_iter().map(with_key));
-    let mut new: Vec<Named<'_>> = Vec::new();
+    known.extend(store::find_named(tx, named.iter()).await?.into_iter().map(with_key));
+    let mut new: Vec<(WorkerId, &Named<'_>)> = Vec::new();
     for one in named {
-        let is_seen = new.iter().any(|other| (other.tenant, other.name) == (one.tenant, one.name));
+        let is_seen = new.iter().any(|(_, other)| (other.tenant, other.name) == (one.tenant, one.name));
         if !is_seen && !known.contains_key(&(one.tenant, one.name.to_owned())) {
-            new.push(*one);
+            new.push((ctx.id(WorkerId::mint), one));
         }
     }
     if !new.is_empty() {
-        store::add_named(tx, &new, || ctx.id(WorkerId::mint), CAPACITY_MAX, ctx.now()).await?;
-        known.extend(store::find_named(tx, &new).await?.into_iter().map(with_key));
+        store::add_named(tx, &new, CAPACITY_MAX, ctx.now()).await?;
+        let found = store::find_named(tx, new.iter().map(|(_, named)| *named)).await?;
+        known.extend(found.into_iter().map(with_key));
+        for (id, Named { by, tenant, name, worker_type }) in new {
+            // Somebody else may have been faster.
+            if known.get(&(*tenant, (*name).to_owned())) == Some(&id) {
+                let new = json!({ "name": name, "worker_type": worker_type, "capacity": CAPACITY_MAX });
+                audit::write(by, tx, "worker.added", &Entity::shared("worker", id), &Change::created(&new)?).await?;
+            }
+        }
     }
     Ok(known)
 }
 
-/// Notes that workers without a machine were heard: who was silent before counts again.
-pub async fn heard(tx: &mut Tx, ids: &[WorkerId], now: DateTime<Utc>) -> Result<()> {
-    if ids.is_empty() { Ok(()) } else { store::revive_all(tx, ids, now).await }
+/// Notes that workers without a machine were heard, on whose word: who was silent before counts again.
+pub async fn heard(tx: &mut Tx, workers: &[(&Ctx, &Worker)], now: DateTime<Utc>) -> Result<()> {
+    if workers.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<WorkerId> = workers.iter().map(|(_, worker)| worker.id).collect();
+    store::revive_all(tx, &ids, now).await?;
+    for (by, worker) in workers.iter().filter(|(_, worker)| worker.status == WorkerStatus::Disabled) {
+        let change = status_change(worker.status, WorkerStatus::Idle)?;
+        audit::write(by, tx, "worker.enabled", &Entity::shared("worker", worker.id), &change).await?;
+    }
+    Ok(())
+}
+
+/// Forgets who came by a name alone, has nothing and was not heard of for a day.
+async fn forget_named(ctx: &Ctx) -> Result<()> {
+    let mut tx = ctx.begin("pool.workers.forget").await?;
+    for (id, name) in store::forget_named(&mut tx, ctx.now() - FORGET_AFTER).await? {
+        let change = Change::removed(&json!({ "name": name }))?.because("it was silent for a day");
+        audit::write(ctx, &mut tx, "worker.removed", &Entity::shared("worker", id), &change).await?;
+    }
+    tx.commit(()).await
 }
 
 /// Notes how many executions each worker has. A machine is idle from the moment its worker has none.
@@ -328,6 +360,8 @@ pub async fn disable_stale(ctx: &Ctx) -> Result<Vec<Worker>> {
     let stale = store::stale(&mut tx, silent_since).await?;
     for worker in stale.iter().filter(|worker| worker.status != WorkerStatus::Disabled) {
         store::disable(&mut tx, worker.id).await?;
+        let change = status_change(worker.status, WorkerStatus::Disabled)?.because("it was silent for five minutes");
+        audit::write(ctx, &mut tx, "worker.disabled", &Entity::shared("worker", worker.id), &change).await?;
         tx.nudge(LOST_NUDGE);
         let Some(machine) = worker.machine_id else { continue };
         let why = "its worker has been silent for five minutes";
@@ -337,6 +371,10 @@ pub async fn disable_stale(ctx: &Ctx) -> Result<Vec<Worker>> {
     }
     let stale = stale.into_iter().map(|worker| Worker { status: WorkerStatus::Disabled, ..worker });
     tx.commit(stale.collect()).await
+}
+
+fn status_change(old: WorkerStatus, new: WorkerStatus) -> Result<Change> {
+    Change::between(&json!({ "status": old }), &json!({ "status": new }))
 }
 
 /// After an outage of ours nobody could be heard: nobody is counted as silent for another while.
@@ -361,7 +399,14 @@ pub async fn add(ctx: &Ctx, worker_type: &str, capacity: i32, metadata: serde_js
     let id = ctx.id(WorkerId::mint);
     store::add(&mut tx, id, worker_type, capacity, &metadata, ctx.now()).await?;
     let worker = store::find(&mut tx, id).await?.ok_or(Error::NotFound { what: "worker" })?;
+    audit::write(ctx, &mut tx, "worker.added", &Entity::shared("worker", id), &Change::created(&told(&worker))?)
+        .await?;
     tx.commit(worker).await
+}
+
+/// What a worker registered by hand tells about itself.
+fn told(worker: &Worker) -> serde_json::Value {
+    json!({ "worker_type": worker.worker_type, "capacity": worker.capacity, "metadata": worker.metadata })
 }
 
 /// Notes a heartbeat of a worker registered by hand, and its load where it tells one.
@@ -372,6 +417,10 @@ pub async fn heartbeat_by_hand(ctx: &Ctx, id: WorkerId, load: Option<i32>) -> Re
         return Err(Error::conflict("worker_has_machine", "the worker's own runner reports for it"));
     }
     store::revive(&mut tx, id, ctx.now()).await?;
+    if worker.status == WorkerStatus::Disabled {
+        let change = status_change(worker.status, WorkerStatus::Idle)?;
+        audit::write(ctx, &mut tx, "worker.enabled", &Entity::shared("worker", id), &change).await?;
+    }
     if let Some(load) = load {
         if !(0..=worker.capacity).contains(&load) {
             return Err(Error::invalid("current_load", format!("must be from 0 to the capacity, {}", worker.capacity)));
@@ -393,6 +442,8 @@ pub async fn remove(ctx: &Ctx, id: WorkerId) -> Result<()> {
         ));
     }
     store::remove(&mut tx, id).await?;
+    let change = Change::removed(&told(&worker))?;
+    audit::write(ctx, &mut tx, "worker.removed", &Entity::shared("worker", id), &change).await?;
     tx.commit(()).await
 }
 
@@ -417,9 +468,8 @@ impl Reconciler for StaleWorkers {
             return tx.commit(0).await;
         }
         disable_stale(ctx).await?;
-        let mut tx = ctx.begin("pool.workers.forget").await?;
-        store::forget_named(&mut tx, ctx.now() - FORGET_AFTER).await?;
-        tx.commit(0).await
+        forget_named(ctx).await?;
+        Ok(0)
     }
 }
 

@@ -2,16 +2,15 @@
 
 use access::permission::TasksWrite;
 use axum::Json;
-use axum::extract::State;
 use wire::claim::{Claim, CompletionView, Completions, LeaseView, NewClaim, ReleaseClaim, RenewClaim, StartClaim};
 use wire::execution::ExecutionView;
 use wire::id::ExecutionId;
 use wire::problem::Problem;
 
-use super::App;
 use super::body::{Body, Id};
 use super::caller::Allowed;
 use super::problem::{ApiError, translate};
+use super::{App, State};
 
 /// Claims ready tasks for a worker outside the pool, the most urgent and then the oldest first; waits where there
 /// are none, if asked to. Nothing to claim is an empty list.
@@ -24,7 +23,7 @@ pub(super) async fn claim(
     Allowed(caller, _): Allowed<TasksWrite>,
     Body(claim): Body<NewClaim>,
 ) -> Result<Json<Vec<Claim>>, ApiError> {
-    Ok(Json(app.desk.claim(caller.tenant, claim).await?))
+    Ok(Json(app.desk.claim(&app.ctx, caller.tenant, claim).await?))
 }
 
 /// Says that work on a claimed task has begun.
@@ -38,7 +37,7 @@ pub(super) async fn start(
     Id(id): Id<ExecutionId>,
     Body(start): Body<StartClaim>,
 ) -> Result<Json<LeaseView>, ApiError> {
-    Ok(Json(app.desk.start(caller.tenant, id, start).await?))
+    Ok(Json(app.desk.start(&app.ctx, caller.tenant, id, start).await?))
 }
 
 /// Renews the lease of a claimed task; the answer says whether the task was called off meanwhile.
@@ -53,7 +52,7 @@ pub(super) async fn heartbeat(
     Id(id): Id<ExecutionId>,
     Body(renew): Body<RenewClaim>,
 ) -> Result<Json<LeaseView>, ApiError> {
-    Ok(Json(app.desk.renew(caller.tenant, id, renew).await?))
+    Ok(Json(app.desk.renew(&app.ctx, caller.tenant, id, renew).await?))
 }
 
 /// Gives a claimed task back: it is ready again, and that spends no attempt.
@@ -68,7 +67,7 @@ pub(super) async fn release(
     Id(id): Id<ExecutionId>,
     Body(release): Body<ReleaseClaim>,
 ) -> Result<Json<ExecutionView>, ApiError> {
-    Ok(Json(app.desk.release(caller.tenant, id, release).await?))
+    Ok(Json(app.desk.release(&app.ctx, caller.tenant, id, release).await?))
 }
 
 /// Ends up to 100 executions, each by itself: what became of each is in the answer, in the same order.
@@ -81,7 +80,7 @@ pub(super) async fn complete_all(
     Allowed(caller, _): Allowed<TasksWrite>,
     Body(all): Body<Completions>,
 ) -> Result<Json<Vec<CompletionView>>, ApiError> {
-    let answers = app.desk.complete_all(caller.tenant, all).await?;
+    let answers = app.desk.complete_all(&app.ctx, caller.tenant, all).await?;
     let view = |(execution_id, answer)| match answer {
         Ok(status) => CompletionView { execution_id, task_status: Some(status), problem: None },
         Err(error) => CompletionView { execution_id, task_status: None, problem: Some(translate(&error)) },

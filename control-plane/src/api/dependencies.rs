@@ -2,17 +2,16 @@
 
 use access::permission::{TasksRead, TasksWrite};
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use wire::dependency::{BlockingImpact, Blocks, DependencyGraph, DependencyView, NeededTask, NewDependency, Readiness};
 use wire::id::{DependencyId, TaskId};
 use wire::problem::Problem;
 use work::dependencies;
 
-use super::App;
 use super::body::{Body, Id, Ids};
 use super::caller::Allowed;
 use super::problem::ApiError;
+use super::{App, State};
 
 /// Makes a task need another. What would close a circle is refused, naming its members in order.
 #[utoipa::path(

@@ -2,16 +2,15 @@
 
 use access::permission::EventsRead;
 use axum::Json;
-use axum::extract::State;
 use serde::Deserialize;
 use wire::event::EventPage;
 use wire::id::TaskId;
 use wire::problem::Problem;
 
-use super::App;
 use super::body::{Id, Parameters};
 use super::caller::Allowed;
 use super::problem::ApiError;
+use super::{App, State};
 
 /// The most events of one page.
 const PAGE_MAX: u32 = 1_000;

@@ -2,17 +2,16 @@
 
 use access::permission::{TasksRead, TasksWrite};
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use wire::execution::{ExecutionResult, ExecutionView, NewExecution, StaleExecution};
 use wire::id::{ExecutionId, TaskId};
 use wire::problem::Problem;
 use work::executions;
 
-use super::App;
 use super::body::{Body, Id};
 use super::caller::Allowed;
 use super::problem::ApiError;
+use super::{App, State};
 
 /// All attempts at a task, the newest first.
 #[utoipa::path(
@@ -65,5 +64,5 @@ pub(super) async fn complete(
     Id(id): Id<ExecutionId>,
     Body(result): Body<ExecutionResult>,
 ) -> Result<Json<ExecutionView>, ApiError> {
-    Ok(Json(app.desk.complete(caller.tenant, id, result).await?))
+    Ok(Json(app.desk.complete(&app.ctx, caller.tenant, id, result).await?))
 }

@@ -2,7 +2,6 @@
 //! The first two and the document need no key (decision C-26).
 
 use access::permission::MachinesRead;
-use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -10,11 +9,11 @@ use axum::{Json, Router};
 use kernel::outbox::{self, Backlog};
 use serde_json::json;
 
-use super::App;
 use super::caller::Allowed;
 use super::problem::{problem, respond};
+use super::{App, Edge, State};
 
-pub(super) fn router() -> Router<App> {
+pub(super) fn router() -> Router<Edge> {
     Router::new()
         .route("/health", get(health))
         .route("/ready", get(ready))

@@ -9,7 +9,6 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use access::permission::TasksRead;
-use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use client::sse::Message;
@@ -24,12 +23,12 @@ use wire::task::TaskStatus;
 use wire::why::Why;
 use work::tasks;
 
-use super::App;
 use super::body::{Id, Parameters};
 use super::caller::Allowed;
 use super::events::unavailable;
 use super::problem::ApiError;
 use super::record::Record;
+use super::{App, State};
 use feed::Feed;
 
 /// A comment is sent this often, so that a dead connection is noticed.

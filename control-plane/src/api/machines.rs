@@ -2,13 +2,12 @@
 
 use access::permission::MachinesRead;
 use axum::Json;
-use axum::extract::State;
 use wire::machine::MachineView;
 use wire::problem::Problem;
 
-use super::App;
 use super::caller::Allowed;
 use super::problem::ApiError;
+use super::{App, State};
 
 /// Every machine of the pool that is not destroyed, oldest first.
 #[utoipa::path(

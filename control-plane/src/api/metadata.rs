@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use access::permission::{TasksRead, TasksWrite};
 use axum::Json;
-use axum::extract::State;
 use serde::Deserialize;
 use wire::id::TaskId;
 use wire::metadata::{CustomField, MetadataAnswer, MetadataView, NewMetadata, Tags};
@@ -12,10 +11,10 @@ use wire::problem::Problem;
 use wire::task::TaskView;
 use work::metadata;
 
-use super::App;
 use super::body::{Body, Id, Parameters, Word};
 use super::caller::Allowed;
 use super::problem::ApiError;
+use super::{App, State};
 
 /// Gives a key of a task its value, in place of an earlier one.
 #[utoipa::path(

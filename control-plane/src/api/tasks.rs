@@ -2,7 +2,6 @@
 
 use access::permission::{TasksRead, TasksWrite};
 use axum::Json;
-use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use kernel::idempotency::Attempt;
@@ -15,10 +14,10 @@ use wire::task::{NewTask, Priority, TaskChange, TaskStatus, TaskView};
 use wire::why::Why;
 use work::tasks::{self, Filter, batch};
 
-use super::App;
 use super::body::{Body, Id, Parameters};
 use super::caller::Allowed;
 use super::problem::ApiError;
+use super::{App, State};
 
 /// The header that makes a write safe to repeat.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";

@@ -15,6 +15,7 @@ use wire::signature::Key;
 use super::*;
 use crate::{Config, Events, Provider};
 
+mod audit;
 mod claims;
 mod graph_of_tasks;
 

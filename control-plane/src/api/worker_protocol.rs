@@ -1,8 +1,7 @@
 //! The worker protocol over HTTP; see [`wire::worker`].
 
 use axum::Json;
-use axum::extract::State;
-use kernel::Error;
+use kernel::{Actor, Error};
 use pool::workers::Worker;
 use serde::{Deserialize, Serialize};
 use wire::grant::Grant;
@@ -15,10 +14,10 @@ use wire::worker::{
 };
 use work::leases;
 
-use super::App;
 use super::body::{Body, Id, Ids};
 use super::caller::{Bearer, ThisWorker, Witness};
 use super::problem::ApiError;
+use super::{App, State};
 
 /// Takes a runner in. The bearer is its machine's token.
 #[utoipa::path(
@@ -32,6 +31,7 @@ pub(super) async fn register(
     if !app.credentials.owns_machine_token(register.machine_id, &token) {
         return Err(Error::Unauthenticated("the machine's token is not valid").into());
     }
+    app.ctx.identify(Actor::Machine(register.machine_id));
     let worker = leases::register(&app.ctx, &app.work, &register).await?.worker;
     let key_id = machine_key_id(register.machine_id);
     Ok(Json(Registered {

@@ -2,17 +2,16 @@
 
 use access::permission::{MachinesRead, WorkersWrite};
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use wire::id::WorkerId;
 use wire::problem::Problem;
 use wire::worker::WorkerView;
 
-use super::App;
 use super::body::{Body, Id};
 use super::caller::Allowed;
 use super::problem::ApiError;
+use super::{App, State};
 
 /// Every worker, the last heard first.
 #[utoipa::path(

@@ -36,7 +36,7 @@ pub async fn complete(
     id: ExecutionId,
     result: ExecutionResult,
 ) -> Result<ExecutionView> {
-    let report = Report { tenant, execution: id, fence: result.fence, word: report::ended(result)? };
+    let report = Report { by: ctx.clone(), tenant, execution: id, fence: result.fence, word: report::ended(result)? };
     let heard = report::hear_all(ctx, settings, &[report]).await?.pop();
     heard.unwrap_or(Err(Error::NotFound { what: "execution" })).map(|heard| heard.execution.into())
 }

@@ -14,8 +14,10 @@ pub(crate) mod store;
 
 use std::collections::HashMap;
 
+use kernel::audit::{self, Change, Entity};
 use kernel::outbox::{self, About};
 use kernel::{Ctx, Error, Result, Tx};
+use serde_json::json;
 use wire::dependency::{
     BlockingImpact, Blocks, DependencyGraph, DependencyType, DependencyView, GraphNode, NeededTask, NewDependency,
     Readiness,
@@ -75,8 +77,29 @@ pub async fn add(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewDependency) 
     if view.dependency_type == DependencyType::Hard && !is_completed {
         store::wait_for_more(&mut tx, tenant, task, 1).await?;
     }
-    outbox::push(ctx, &mut tx, kind::DEPENDENCY_ADDED, About::task(task), &view).await?;
+    tell_added(ctx, &mut tx, tenant, &view).await?;
     tx.commit(view).await
+}
+
+/// Tells of a new dependency, in the record and in the audit.
+pub(crate) async fn tell_added(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, view: &DependencyView) -> Result<()> {
+    outbox::push(ctx, tx, kind::DEPENDENCY_ADDED, About::task(tenant, view.task_id), view).await?;
+    let dependency = Entity::new(tenant, "dependency", view.id);
+    audit::write(ctx, tx, kind::DEPENDENCY_ADDED, &dependency, &Change::created(&audited(view))?).await
+}
+
+async fn tell_removed(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, view: &DependencyView) -> Result<()> {
+    outbox::push(ctx, tx, kind::DEPENDENCY_REMOVED, About::task(tenant, view.task_id), view).await?;
+    let dependency = Entity::new(tenant, "dependency", view.id);
+    audit::write(ctx, tx, kind::DEPENDENCY_REMOVED, &dependency, &Change::removed(&audited(view))?).await
+}
+
+fn audited(view: &DependencyView) -> serde_json::Value {
+    json!({
+        "task_id": view.task_id,
+        "depends_on_task_id": view.depends_on_task_id,
+        "dependency_type": view.dependency_type,
+    })
 }
 
 /// Any number that is the tenant's own and hardly another's.
@@ -173,7 +196,7 @@ pub async fn remove(ctx: &Ctx, tenant: TenantId, task: TaskId, id: DependencyId)
     if view.dependency_type == DependencyType::Hard && !is_completed {
         store::wait_for_more(&mut tx, tenant, task, -1).await?;
     }
-    outbox::push(ctx, &mut tx, kind::DEPENDENCY_REMOVED, About::task(task), &view).await?;
+    tell_removed(ctx, &mut tx, tenant, &view).await?;
     tx.nudge(Scheduler::NUDGE);
     tx.commit(()).await
 }

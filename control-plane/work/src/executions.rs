@@ -5,7 +5,7 @@ pub(crate) mod store;
 use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
-use kernel::outbox::{self, About};
+use kernel::outbox::About;
 use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
 use wire::event::{AssignedPayload, kind};
@@ -15,7 +15,7 @@ use wire::task::TaskStatus;
 use wire::worker::WorkerStatus;
 
 use crate::Settings;
-use crate::tasks::{self, Event, Task};
+use crate::tasks::{self, Event, Task, Turn};
 
 /// What plain commands are carried out by.
 pub(crate) const COMMAND_AGENT: &str = "command";
@@ -139,7 +139,8 @@ pub(crate) async fn assign(
 ) -> Result<ExecutionId> {
     let now = ctx.now();
     let lease_until = now + chrono::TimeDelta::from_std(settings.lease).unwrap_or(chrono::TimeDelta::minutes(1));
-    let handing = Handing { task, worker, agent_type: COMMAND_AGENT, started_at: None, lease_until: Some(lease_until) };
+    let lease_until = Some(lease_until);
+    let handing = Handing { by: ctx, task, worker, agent_type: COMMAND_AGENT, started_at: None, lease_until };
     let execution = hand_all(ctx, tx, &[handing]).await?.pop().ok_or(Error::NotFound { what: "task" })?;
     tx.nudge(pool::WORKERS_NUDGE);
     Ok(execution.id)
@@ -152,9 +153,10 @@ fn machine_micros(task: &Task, worker: &pool::workers::Worker) -> Option<u64> {
     u64::try_from(waited).ok().filter(|micros| *micros > 0)
 }
 
-/// A task that goes to a worker, and how far the execution is when its row is written.
+/// A task that goes to a worker, on whose behalf, and how far the execution is when its row is written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Handing<'a> {
+    pub(crate) by: &'a Ctx,
     pub(crate) task: &'a Task,
     pub(crate) worker: &'a pool::workers::Worker,
     pub(crate) agent_type: &'a str,
@@ -189,11 +191,12 @@ pub(crate) async fn hand_all(ctx: &Ctx, tx: &mut Tx, handings: &[Handing<'_>]) -
     store::insert_all(tx, &executions).await?;
     let mut moves = Vec::with_capacity(handings.len());
     for (handing, execution) in handings.iter().zip(&executions) {
-        moves.push(handed(handing)?.with_execution(execution.id));
+        let after = handed(handing, execution)?.pop().unwrap_or_else(|| handing.task.clone());
+        moves.push(tasks::Move { task: handing.task, after });
     }
     tasks::move_all(ctx, tx, &moves).await?;
     for (handing, execution) in handings.iter().zip(&executions) {
-        tell_handed(ctx, tx, handing, execution).await?;
+        tell_handed(tx, handing, execution).await?;
     }
     recount(ctx, tx, executions.iter().map(|execution| execution.worker)).await?;
     Ok(executions)
@@ -206,45 +209,71 @@ async fn numbers(tx: &mut Tx, handings: &[Handing<'_>]) -> Result<HashMap<TaskId
     if tried.is_empty() { Ok(HashMap::new()) } else { store::numbers(tx, &tried).await }
 }
 
-/// How a task moves on that goes to a worker; one that was assigned by hand already only begins.
-fn handed<'a>(handing: &Handing<'a>) -> Result<tasks::Move<'a>> {
-    let begins = handing.started_at.is_some();
-    if begins && handing.task.status == TaskStatus::Assigned {
-        return tasks::Move::new(handing.task, Event::Start);
+/// The states that a task goes through which goes to a worker; one that was assigned by hand already only begins.
+fn handed(handing: &Handing<'_>, execution: &Execution) -> Result<Vec<Task>> {
+    let mut states: Vec<Task> = Vec::new();
+    let mut task = Task { execution_id: Some(execution.id), ..handing.task.clone() };
+    if handing.started_at.is_none() || task.status == TaskStatus::Ready {
+        task = tasks::next(handing.by, &task, Event::Assign)?;
+        states.push(task.clone());
     }
-    let assigned = tasks::Move::new(handing.task, Event::Assign)?;
-    if begins { assigned.then(Event::Start) } else { Ok(assigned) }
+    if handing.started_at.is_some() {
+        states.push(tasks::next(handing.by, &task, Event::Start)?);
+    }
+    Ok(states)
 }
 
-async fn tell_handed(ctx: &Ctx, tx: &mut Tx, handing: &Handing<'_>, execution: &Execution) -> Result<()> {
-    let about = About::execution(execution.task, execution.id);
-    if handing.task.status == TaskStatus::Ready {
-        let payload = AssignedPayload { machine_micros: machine_micros(handing.task, handing.worker) };
-        outbox::push(ctx, tx, kind::TASK_ASSIGNED, about, &payload).await?;
-        let waited = (execution.assigned_at - handing.task.created_at).as_seconds_f64();
-        metrics::histogram!("task_queue_seconds").record(waited);
-    }
-    if execution.started_at.is_some() {
-        outbox::push(ctx, tx, kind::TASK_STARTED, about, &json!({ "worker_id": execution.worker })).await?;
+async fn tell_handed(tx: &mut Tx, handing: &Handing<'_>, execution: &Execution) -> Result<()> {
+    let Handing { by, task, worker, .. } = *handing;
+    let states = handed(handing, execution)?;
+    let mut before = task;
+    for after in &states {
+        let about = About::execution(task.tenant, task.id, execution.id);
+        let turn = Turn::Changed(before, after);
+        if after.status == TaskStatus::Assigned {
+            let payload = AssignedPayload { machine_micros: machine_micros(task, worker) };
+            let newest = Execution { started_at: None, ..execution.clone() };
+            tasks::tell_with(by, tx, kind::TASK_ASSIGNED, about, turn, Some(newest), &payload).await?;
+            let waited = (execution.assigned_at - task.created_at).as_seconds_f64();
+            metrics::histogram!("task_queue_seconds").record(waited);
+        } else {
+            tell_started(by, tx, about, turn, execution.clone()).await?;
+        }
+        before = after;
     }
     Ok(())
 }
 
+async fn tell_started(by: &Ctx, tx: &mut Tx, about: About, turn: Turn<'_>, execution: Execution) -> Result<()> {
+    let payload = json!({ "worker_id": execution.worker });
+    tasks::tell_with(by, tx, kind::TASK_STARTED, about, turn, Some(execution), &payload).await
+}
+
+/// An execution that begins, with its task, and on whose behalf.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begin<'a> {
+    pub(crate) by: &'a Ctx,
+    pub(crate) task: &'a Task,
+    pub(crate) execution: &'a Execution,
+}
+
 /// Notes that executions have begun, of which each had not, and starts their tasks; all of them are locked.
-pub(crate) async fn start_all(ctx: &Ctx, tx: &mut Tx, begun: &[(&Task, &Execution)]) -> Result<()> {
+pub(crate) async fn start_all(ctx: &Ctx, tx: &mut Tx, begun: &[Begin<'_>]) -> Result<()> {
     if begun.is_empty() {
         return Ok(());
     }
     let now = ctx.now();
-    let times: Vec<(ExecutionId, DateTime<Utc>)> = begun.iter().map(|(_, execution)| (execution.id, now)).collect();
+    let times: Vec<(ExecutionId, DateTime<Utc>)> = begun.iter().map(|one| (one.execution.id, now)).collect();
     if store::start_all(tx, &times).await? < begun.len() as u64 {
         return Err(Error::conflict("execution_started", "the execution has begun already"));
     }
-    let moves: Vec<_> = begun.iter().map(|(task, _)| tasks::Move::new(task, Event::Start)).collect::<Result<_>>()?;
+    let moves = begun.iter().map(|one| tasks::Move::new(ctx, one.task, Event::Start));
+    let moves: Vec<tasks::Move<'_>> = moves.collect::<Result<_>>()?;
     tasks::move_all(ctx, tx, &moves).await?;
-    for (task, execution) in begun {
-        let about = About::execution(task.id, execution.id);
-        outbox::push(ctx, tx, kind::TASK_STARTED, about, &json!({ "worker_id": execution.worker })).await?;
+    for (Begin { by, task, execution }, one) in begun.iter().zip(&moves) {
+        let about = About::execution(task.tenant, task.id, execution.id);
+        let started = Execution { started_at: Some(now), ..(*execution).clone() };
+        tell_started(by, tx, about, Turn::Changed(task, &one.after), started).await?;
     }
     Ok(())
 }
@@ -272,9 +301,10 @@ pub(crate) async fn lose(ctx: &Ctx, tx: &mut Tx, settings: &Settings, execution:
     Ok(())
 }
 
-/// An execution that ends, with its task.
+/// An execution that ends, with its task, and on whose behalf.
 #[derive(Debug)]
 pub(crate) struct End<'a> {
+    pub(crate) by: &'a Ctx,
     pub(crate) task: &'a Task,
     pub(crate) execution: Execution,
     pub(crate) ending: Ending,
@@ -296,7 +326,7 @@ pub(crate) async fn finish(
     execution: &Execution,
     ending: Ending,
 ) -> Result<TaskStatus> {
-    let end = End { task, execution: execution.clone(), ending };
+    let end = End { by: ctx, task, execution: execution.clone(), ending };
     let ended = finish_all(ctx, tx, settings, vec![end]).await?;
     Ok(ended.first().map_or(task.status, |ended| ended.task_status))
 }
@@ -327,14 +357,14 @@ pub(crate) async fn finish_all(
         metrics::counter!("executions_finished_total", "outcome" => end.ending.outcome.as_str()).increment(1);
         // Where its task has another by now, it has gone on without this attempt.
         let newest = (end.task.execution_id == Some(end.execution.id)).then(|| moved(settings, end)).transpose()?;
-        statuses.push(newest.as_ref().map_or(end.task.status, tasks::Move::to));
+        statuses.push(newest.as_ref().map_or(end.task.status, |one| one.after.status));
         moves.extend(newest);
     }
     tasks::move_all(ctx, tx, &moves).await?;
-    for (end, status) in ends.iter().zip(&statuses) {
-        if end.task.execution_id == Some(end.execution.id) {
-            tell_ended(ctx, tx, end, *status).await?;
-        }
+    let mut moves = moves.iter();
+    for end in ends.iter().filter(|end| end.task.execution_id == Some(end.execution.id)) {
+        let Some(one) = moves.next() else { break };
+        tell_ended(tx, end, &one.after).await?;
     }
     // Last, since the tasks that need these are locked before any worker.
     recount(ctx, tx, ends.iter().map(|end| end.execution.worker)).await?;
@@ -350,14 +380,19 @@ fn moved<'a>(settings: &Settings, end: &End<'a>) -> Result<tasks::Move<'a>> {
     let (task, outcome) = (end.task, end.ending.outcome);
     // A machine at fault is as good as a lost one: the task itself was not tried.
     let judged = if end.ending.failure == Some(Failure::MachineFault) { Outcome::WorkerLost } else { outcome };
-    let is_lost = judged == Outcome::WorkerLost;
-    let losses = task.losses + i32::from(is_lost);
+    let losses = task.losses + i32::from(judged == Outcome::WorkerLost);
     let event = tasks::end_of(judged, task.cancel_requested_at.is_some(), losses, settings.losses_max);
-    Ok(tasks::Move::new(task, event)?.counting(judged.spends_attempt(), is_lost))
+    let applied = tasks::next(end.by, task, event)?;
+    let after = if judged.spends_attempt() {
+        Task { attempts: applied.attempts + 1, losses: 0, ..applied }
+    } else {
+        Task { losses, ..applied }
+    };
+    Ok(tasks::Move { task, after })
 }
 
-async fn tell_ended(ctx: &Ctx, tx: &mut Tx, end: &End<'_>, status: TaskStatus) -> Result<()> {
-    let kind = match status {
+async fn tell_ended(tx: &mut Tx, end: &End<'_>, after: &Task) -> Result<()> {
+    let kind = match after.status {
         TaskStatus::Completed => kind::TASK_COMPLETED,
         TaskStatus::Cancelled => kind::TASK_CANCELLED,
         TaskStatus::Ready => kind::TASK_REQUEUED,
@@ -365,7 +400,9 @@ async fn tell_ended(ctx: &Ctx, tx: &mut Tx, end: &End<'_>, status: TaskStatus) -
     };
     let Ending { outcome, exit, failure, message, .. } = &end.ending;
     let payload = json!({ "reason": outcome, "exit": exit, "failure": failure, "message": message });
-    outbox::push(ctx, tx, kind, About::execution(end.task.id, end.execution.id), &payload).await
+    let about = About::execution(end.task.tenant, end.task.id, end.execution.id);
+    let newest = Execution { ending: Some(end.ending.clone()), ..end.execution.clone() };
+    tasks::tell_with(end.by, tx, kind, about, Turn::Changed(end.task, after), Some(newest), &payload).await
 }
 
 /// Executions that have run for long (row CAIRN-30), the longest first; each says whether it has run for
@@ -408,7 +445,7 @@ pub async fn start_by_hand(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewEx
     }
     let worker = load_worker_by_hand(&mut tx, new.worker_id).await?;
     let (agent_type, started_at) = (new.agent_type.as_str(), Some(ctx.now()));
-    let handing = Handing { task: &task, worker: &worker, agent_type, started_at, lease_until: None };
+    let handing = Handing { by: ctx, task: &task, worker: &worker, agent_type, started_at, lease_until: None };
     let execution = hand_all(ctx, &mut tx, &[handing]).await?.pop().ok_or(Error::NotFound { what: "task" })?;
     tx.commit(execution.into()).await
 }

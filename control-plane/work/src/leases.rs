@@ -16,7 +16,7 @@ use wire::task::TaskStatus;
 use wire::worker::{Completion, Heartbeat, HeartbeatReply, Instruction, Lease, Poll, Register};
 
 use crate::Settings;
-use crate::executions::{self, Ending, Execution, store};
+use crate::executions::{self, Begin, Ending, Execution, store};
 use crate::tasks::{self, Task};
 
 /// The longest id of a commit, in hexadecimal digits.
@@ -131,7 +131,8 @@ pub async fn start(ctx: &Ctx, worker: WorkerId, execution: ExecutionId, fence: i
         return Err(lease_lost());
     }
     if execution.started_at.is_none() {
-        executions::start_all(ctx, &mut tx, &[(&task, &execution)]).await?;
+        let begin = Begin { by: ctx, task: &task, execution: &execution };
+        executions::start_all(ctx, &mut tx, &[begin]).await?;
     }
     tx.commit(()).await
 }

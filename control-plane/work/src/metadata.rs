@@ -6,6 +6,7 @@ pub(crate) mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kernel::audit::{self, Change, Entity};
 use kernel::outbox::{self, About};
 use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
@@ -37,8 +38,24 @@ pub async fn set(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewMetadata) ->
     let mut tx = ctx.begin("metadata.set").await?;
     // Locked, so that it is not deleted in between.
     tasks::load_locked(&mut tx, tenant, task).await?;
-    let view = write(ctx, &mut tx, tenant, task, &new.key, &new.value).await?;
+    let view = set_audited(ctx, &mut tx, tenant, task, &new.key, &new.value).await?;
     tx.commit(view).await
+}
+
+/// Writes a key, as a change of its own.
+async fn set_audited(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    tenant: TenantId,
+    task: TaskId,
+    key: &str,
+    value: &str,
+) -> Result<MetadataView> {
+    let before = store::get(tx, tenant, task, key).await?;
+    let view = write(ctx, tx, tenant, task, key, value).await?;
+    let change = Change::between(&json!({ key: before }), &json!({ key: value }))?;
+    audit::write(ctx, tx, kind::METADATA_SET, &Entity::new(tenant, "task", task), &change).await?;
+    Ok(view)
 }
 
 /// Writes a key of a task that is locked.
@@ -51,18 +68,18 @@ pub(crate) async fn write(
     value: &str,
 ) -> Result<MetadataView> {
     let view = store::set(tx, tenant, task, (ctx.id(MetadataId::mint), ctx.now()), key, value).await?;
-    tell(ctx, tx, task, key).await?;
+    tell(ctx, tx, tenant, task, key).await?;
     Ok(view)
 }
 
 /// Removes a key of a task that is locked, if it is there.
 pub(crate) async fn clear(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, task: TaskId, key: &str) -> Result<()> {
-    if store::unset(tx, tenant, task, key).await? { tell(ctx, tx, task, key).await } else { Ok(()) }
+    if store::unset(tx, tenant, task, key).await? { tell(ctx, tx, tenant, task, key).await } else { Ok(()) }
 }
 
 /// The key alone: a value may be as long as a description, and is whatever people put there.
-async fn tell(ctx: &Ctx, tx: &mut Tx, task: TaskId, key: &str) -> Result<()> {
-    outbox::push(ctx, tx, kind::METADATA_SET, About::task(task), &json!({ "key": key })).await
+async fn tell(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, task: TaskId, key: &str) -> Result<()> {
+    outbox::push(ctx, tx, kind::METADATA_SET, About::task(tenant, task), &json!({ "key": key })).await
 }
 
 /// Every key of a task, or the value of the one that is named (row CAIRN-32).
@@ -108,7 +125,7 @@ pub async fn tag(ctx: &Ctx, tenant: TenantId, task: TaskId, tags: Tags) -> Resul
     let value = serde_json::to_string(&tags).map_err(|error| Error::Internal(error.into()))?;
     let mut tx = ctx.begin("metadata.tag").await?;
     tasks::load_locked(&mut tx, tenant, task).await?;
-    write(ctx, &mut tx, tenant, task, TAGS_KEY, &value).await?;
+    set_audited(ctx, &mut tx, tenant, task, TAGS_KEY, &value).await?;
     tx.commit(Tags { tags }).await
 }
 

@@ -3,12 +3,13 @@
 pub mod batch;
 mod state;
 pub(crate) mod store;
+mod tell;
 
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use kernel::idempotency::{self, Attempt};
-use kernel::outbox::{self, About};
+use kernel::outbox::About;
 use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
 use wire::event::kind;
@@ -22,6 +23,7 @@ use crate::executions::{self, Ending, Execution};
 use crate::{Scheduler, Settings, dependencies, metadata};
 use state::step;
 pub(crate) use state::{Event, end_of};
+pub(crate) use tell::{Turn, tell, tell_with};
 
 /// The most tasks that one list gives.
 const LIST_MAX: i64 = 1_000;
@@ -129,7 +131,8 @@ pub async fn submit(
     let (id, now) = (ctx.id(TaskId::mint), ctx.now());
     store::insert(&mut tx, tenant, id, &new, 0, now).await?;
     let task = load(&mut tx, tenant, id).await?;
-    outbox::push(ctx, &mut tx, kind::TASK_SUBMITTED, About::task(id), &json!({ "title": task.title })).await?;
+    let payload = json!({ "title": task.title });
+    tell(ctx, &mut tx, kind::TASK_SUBMITTED, About::task(tenant, id), Turn::Created(&task), &payload).await?;
     let task_has_spec = task.spec.is_some();
     let view = task.into_view(None);
     if let Some(attempt) = attempt {
@@ -208,15 +211,33 @@ pub async fn update(
         }
         _ => change.clone(),
     };
-    store::update(&mut tx, id, &rest, ctx.now()).await?;
-    if rest.status == Some(TaskStatus::Completed) {
-        dependencies::satisfied(&mut tx, &[&task]).await?;
-    }
-    outbox::push(ctx, &mut tx, kind::TASK_UPDATED, About::task(id), &change).await?;
+    let task = if rest == change {
+        change_fields(ctx, &mut tx, &task, &rest).await?
+    } else {
+        let ended = load(&mut tx, tenant, id).await?;
+        // Where the attempt's end was all there was to it, that was told.
+        if rest == TaskChange::default() { ended } else { change_fields(ctx, &mut tx, &ended, &rest).await? }
+    };
     tx.nudge(Scheduler::NUDGE);
-    let task = load(&mut tx, tenant, id).await?;
     let view = view(&mut tx, task).await?;
     tx.commit(view).await
+}
+
+/// Changes what the change names, of a task that is locked, and tells of it.
+async fn change_fields(ctx: &Ctx, tx: &mut Tx, task: &Task, change: &TaskChange) -> Result<Task> {
+    store::update(tx, task.id, change, ctx.now()).await?;
+    if change.status == Some(TaskStatus::Completed) {
+        dependencies::satisfied(tx, &[task]).await?;
+    }
+    let kind = match change.status {
+        Some(TaskStatus::Completed) => kind::TASK_COMPLETED,
+        Some(TaskStatus::Failed) => kind::TASK_FAILED,
+        _ => kind::TASK_UPDATED,
+    };
+    let after = load(tx, task.tenant, task.id).await?;
+    tell(ctx, tx, kind, About::task(task.tenant, task.id), Turn::Changed(task, &after), change).await?;
+    tx.nudge(CHANGED_NUDGE);
+    Ok(after)
 }
 
 /// How an attempt ended whose task was set so.
@@ -270,10 +291,10 @@ pub async fn assign(ctx: &Ctx, tenant: TenantId, id: TaskId, to: Assignment) -> 
     }
     refuse_blocked(&task)?;
     executions::load_worker_by_hand(&mut tx, to.worker_id).await?;
-    apply(ctx, &mut tx, &task, Event::Assign).await?;
+    let after = apply(ctx, &mut tx, &task, Event::Assign).await?;
     metadata::write(ctx, &mut tx, tenant, id, ASSIGNED_WORKER_KEY, &to.worker_id.to_string()).await?;
     let change = TaskChange { status: Some(TaskStatus::Assigned), ..TaskChange::default() };
-    outbox::push(ctx, &mut tx, kind::TASK_UPDATED, About::task(id), &change).await?;
+    tell(ctx, &mut tx, kind::TASK_UPDATED, About::task(tenant, id), Turn::Changed(&task, &after), &change).await?;
     let task = load(&mut tx, tenant, id).await?;
     let view = view(&mut tx, task).await?;
     tx.commit(view).await
@@ -308,7 +329,8 @@ pub async fn delete(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<()> {
     executions::store::delete_of_task(&mut tx, tenant, id).await?;
     metadata::store::delete_of_task(&mut tx, tenant, id).await?;
     store::delete(&mut tx, tenant, id).await?;
-    outbox::push(ctx, &mut tx, kind::TASK_DELETED, About::task(id), &json!({ "title": task.title })).await?;
+    let payload = json!({ "title": task.title });
+    tell(ctx, &mut tx, kind::TASK_DELETED, About::task(tenant, id), Turn::Deleted(&task), &payload).await?;
     tx.nudge(Scheduler::NUDGE);
     tx.nudge(CHANGED_NUDGE);
     tx.commit(()).await
@@ -328,7 +350,11 @@ pub async fn cancel(ctx: &Ctx, settings: &Settings, tenant: TenantId, id: TaskId
         TaskStatus::InProgress
             if executions::open_of(&mut tx, &task).await?.is_some_and(|e| e.lease_until.is_some()) =>
         {
-            store::request_cancel(&mut tx, id, ctx.now()).await?;
+            if task.cancel_requested_at.is_none() {
+                store::request_cancel(&mut tx, id, ctx.now()).await?;
+                let after = Task { cancel_requested_at: Some(ctx.now()), ..task.clone() };
+                tell::note(ctx, &mut tx, "task.cancel_requested", Turn::Changed(&task, &after)).await?;
+            }
             tx.nudge(pool::WORKERS_NUDGE);
         }
         TaskStatus::Assigned | TaskStatus::InProgress => {
@@ -349,8 +375,9 @@ pub async fn cancel(ctx: &Ctx, settings: &Settings, tenant: TenantId, id: TaskId
 }
 
 async fn set_cancelled(ctx: &Ctx, tx: &mut Tx, task: &Task) -> Result<()> {
-    apply(ctx, tx, task, Event::Cancel).await?;
-    outbox::push(ctx, tx, kind::TASK_CANCELLED, About::task(task.id), &json!({})).await
+    let after = apply(ctx, tx, task, Event::Cancel).await?;
+    let about = About::task(task.tenant, task.id);
+    tell(ctx, tx, kind::TASK_CANCELLED, about, Turn::Changed(task, &after), &json!({})).await
 }
 
 /// Makes a failed task ready again (row CAIRN-29).
@@ -362,57 +389,40 @@ pub async fn retry(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<TaskView> 
         let message = format!("only a failed task can be retried; this one is {}", task.status);
         return Err(Error::conflict("task_not_failed", message));
     }
-    apply(ctx, &mut tx, &task, Event::Retry).await?;
+    let after = Task { losses: 0, ..apply(ctx, &mut tx, &task, Event::Retry).await? };
     store::count_retry(&mut tx, id).await?;
     metadata::clear(ctx, &mut tx, tenant, id, ASSIGNED_WORKER_KEY).await?;
     let payload = json!({ "reason": "retry" });
-    outbox::push(ctx, &mut tx, kind::TASK_REQUEUED, About::task(id), &payload).await?;
+    tell(ctx, &mut tx, kind::TASK_REQUEUED, About::task(tenant, id), Turn::Changed(&task, &after), &payload).await?;
     let task = load(&mut tx, tenant, id).await?;
     let view = view(&mut tx, task).await?;
     tx.commit(view).await
 }
 
-/// How a task moves on, and what is counted with it.
+/// How a task moves on: what it was and what it is then.
 #[derive(Debug)]
 pub(crate) struct Move<'a> {
-    task: &'a Task,
-    to: TaskStatus,
-    execution: Option<ExecutionId>,
-    attempts: i32,
-    losses: i32,
+    pub(crate) task: &'a Task,
+    pub(crate) after: Task,
 }
 
 impl<'a> Move<'a> {
     /// As the state machine says.
-    pub(crate) fn new(task: &'a Task, event: Event) -> Result<Self> {
-        let still = Self { task, to: task.status, execution: None, attempts: 0, losses: 0 };
-        still.then(event)
-    }
-
-    /// And on from there, at once.
-    pub(crate) fn then(self, event: Event) -> Result<Self> {
-        let to = step(self.to, event)
-            .map_err(|illegal| Error::conflict("illegal_transition", format!("{illegal} ({:?})", illegal.event)))?;
-        Ok(Self { to, ..self })
-    }
-
-    /// With a new attempt at it.
-    pub(crate) fn with_execution(self, id: ExecutionId) -> Self {
-        Self { execution: Some(id), ..self }
-    }
-
-    /// And counts that an attempt was spent, or lost.
-    pub(crate) fn counting(self, is_spent: bool, is_lost: bool) -> Self {
-        Self { attempts: i32::from(is_spent), losses: i32::from(is_lost), ..self }
-    }
-
-    /// Where it leads.
-    pub(crate) fn to(&self) -> TaskStatus {
-        self.to
+    pub(crate) fn new(ctx: &Ctx, task: &'a Task, event: Event) -> Result<Self> {
+        Ok(Self { task, after: next(ctx, task, event)? })
     }
 }
 
-/// Moves tasks on, each guarded by the state that was looked at: all of them, or it is an error.
+/// A task as it is after an event, as the state machine says.
+pub(crate) fn next(ctx: &Ctx, task: &Task, event: Event) -> Result<Task> {
+    let to = step(task.status, event)
+        .map_err(|illegal| Error::conflict("illegal_transition", format!("{illegal} ({:?})", illegal.event)))?;
+    let cancel_requested_at = task.cancel_requested_at.filter(|_| to == TaskStatus::InProgress);
+    Ok(Task { status: to, updated_at: ctx.now(), cancel_requested_at, ..task.clone() })
+}
+
+/// Moves tasks on that are locked, each guarded by the state that was looked at: all of them, or it is an error.
+/// The caller tells of them.
 pub(crate) async fn move_all(ctx: &Ctx, tx: &mut Tx, moves: &[Move<'_>]) -> Result<()> {
     if moves.is_empty() {
         return Ok(());
@@ -420,23 +430,24 @@ pub(crate) async fn move_all(ctx: &Ctx, tx: &mut Tx, moves: &[Move<'_>]) -> Resu
     if store::move_all(tx, moves, ctx.now()).await? < moves.len() as u64 {
         return Err(Error::conflict("task_changed", "the task has just changed; look again"));
     }
-    let completed = moves.iter().filter(|one| one.to == TaskStatus::Completed).map(|one| one.task);
+    let completed = moves.iter().filter(|one| one.after.status == TaskStatus::Completed).map(|one| one.task);
     dependencies::satisfied(tx, &completed.collect::<Vec<_>>()).await?;
     if moves.iter().any(|one| one.task.spec.is_some()) {
         tx.nudge(Scheduler::NUDGE);
     }
-    if moves.iter().any(|one| one.to == TaskStatus::Ready) {
+    if moves.iter().any(|one| one.after.status == TaskStatus::Ready) {
         tx.nudge(READY_NUDGE);
     }
     tx.nudge(CHANGED_NUDGE);
     Ok(())
 }
 
-/// Moves a task on as its state machine says, guarded by the state that was looked at.
-pub(crate) async fn apply(ctx: &Ctx, tx: &mut Tx, task: &Task, event: Event) -> Result<TaskStatus> {
-    let one = Move::new(task, event)?;
+/// Moves a task on as its state machine says, guarded by the state that was looked at; gives the task as it
+/// is then, of which the caller tells.
+pub(crate) async fn apply(ctx: &Ctx, tx: &mut Tx, task: &Task, event: Event) -> Result<Task> {
+    let one = Move::new(ctx, task, event)?;
     move_all(ctx, tx, std::slice::from_ref(&one)).await?;
-    Ok(one.to)
+    Ok(one.after)
 }
 
 /// Nudged when a task that nobody of the pool takes may be there for a claim; whoever waits for one with a spec

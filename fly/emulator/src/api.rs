@@ -5,6 +5,7 @@ mod addresses;
 mod apps;
 mod body;
 mod control;
+mod exec;
 mod gate;
 mod leases;
 mod machines;
@@ -67,6 +68,7 @@ fn v1() -> Router<Arc<Registry>> {
         .route("/wait", get(wait::wait))
         .route("/events", get(machines::events))
         .route("/versions", get(machines::versions))
+        .route("/exec", post(exec::run))
         .route("/lease", get(leases::read).post(leases::acquire).delete(leases::release))
         .route("/metadata", get(metadata::list).put(metadata::replace).patch(metadata::merge))
         .route("/metadata/{key}", get(metadata::read).post(metadata::set).delete(metadata::remove));

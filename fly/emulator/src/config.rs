@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use kit::Vars;
 
+use crate::container::{EngineAddress, NETWORK, Settings};
 use crate::faults::{BadScript, Script};
 
 /// Variables of this computer that machines see, unless their configuration says otherwise.
@@ -19,8 +20,8 @@ pub struct Config {
     pub data: PathBuf,
     /// When set, every request must carry it.
     pub token: Option<String>,
-    /// What machines see of this computer's environment.
-    pub host_env: BTreeMap<String, String>,
+    /// What machines run as.
+    pub machines: Kind,
     /// What fails on purpose.
     pub faults: Script,
     /// Whether machines wait to be poked wherever they are on their way to another state.
@@ -29,9 +30,52 @@ pub struct Config {
     pub keeps_rate_limits: bool,
 }
 
+/// What machines run as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Processes of this computer.
+    Process {
+        /// What they see of this computer's environment.
+        host_env: BTreeMap<String, String>,
+    },
+    /// Containers.
+    Container(Settings),
+}
+
+/// What machines run as, on the command line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum MachinesAs {
+    /// Processes of this computer, with your rights
+    #[default]
+    Process,
+    /// Hardened containers of Docker or podman, in a network without a way out
+    Container,
+}
+
+/// Which machines, and whose.
+#[derive(Debug, Clone, Default, Args)]
+pub struct MachineOptions {
+    /// What machines run as
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    pub machines: MachinesAs,
+    /// Where the container engine listens: unix:///PATH or tcp://HOST:PORT [default: the variable
+    /// DOCKER_HOST, then unix:///var/run/docker.sock]
+    #[arg(long, value_name = "URL")]
+    pub engine: Option<EngineAddress>,
+    /// The network that containers are in; it is made if it is missing
+    #[arg(long, value_name = "NAME", default_value = NETWORK)]
+    pub network: String,
+}
+
 /// How an emulator differs from one that only does what it is asked.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Options {
+    /// Which machines, and whose
+    #[command(flatten)]
+    pub machines: MachineOptions,
+    /// The egress proxy that containers are told of, such as http://172.20.0.1:3128
+    #[arg(long, value_name = "URL")]
+    pub egress_proxy: Option<String>,
     /// A fault script: which calls and machines fail, and how (docs/emulator.md)
     #[arg(long, value_name = "FILE")]
     pub faults: Option<PathBuf>,
@@ -75,10 +119,23 @@ impl Config {
         Self {
             data,
             token: vars.optional("FLY_API_TOKEN"),
-            host_env,
+            machines: Kind::Process { host_env },
             faults: Script::default(),
             is_manual: false,
             keeps_rate_limits: false,
+        }
+    }
+
+    /// The same with containers for machines, where these options ask for them; reads `DOCKER_HOST`
+    /// and `BIFROST_ENVIRONMENT`.
+    pub fn with_machines(self, options: &MachineOptions, egress_proxy: Option<String>, vars: &mut Vars) -> Self {
+        match options.machines {
+            MachinesAs::Process => self,
+            MachinesAs::Container => {
+                let engine = EngineAddress::find(options.engine.as_ref(), vars);
+                let settings = Settings { engine, network: options.network.clone(), egress_proxy };
+                Self { machines: Kind::Container(settings), ..self }
+            }
         }
     }
 
@@ -112,7 +169,8 @@ mod tests {
     fn machines_inherit_three_variables_and_the_token_is_not_printed() {
         let mut vars = Vars::from_pairs([("PATH", "/bin"), ("SECRET", "hunter2"), ("FLY_API_TOKEN", "hunter2")]);
         let config = Config::from_vars(PathBuf::from("data"), &mut vars);
-        assert_eq!(config.host_env, BTreeMap::from([("PATH".to_owned(), "/bin".to_owned())]));
+        let host_env = BTreeMap::from([("PATH".to_owned(), "/bin".to_owned())]);
+        assert_eq!(config.machines, Kind::Process { host_env });
         assert_eq!(config.token.as_deref(), Some("hunter2"));
         assert!(!format!("{config:?}").contains("hunter2"));
     }

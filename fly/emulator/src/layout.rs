@@ -42,6 +42,10 @@ impl Layout {
         }
     }
 
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
     pub(crate) fn apps(&self) -> PathBuf {
         self.data.join("apps")
     }

@@ -1,14 +1,17 @@
 //! A local Machines API: the routes, states and refusals of Fly's, over HTTP, with
-//! machines that are processes of this computer. Linux only.
+//! machines that are processes of this computer, or containers. Linux only.
 //!
 //! It promises: what was acknowledged survives a `kill -9`; a machine's processes
 //! live on through one and are found again; a clean stop leaves no process; a
 //! signal reaches no process but a machine's own; volumes outlive machines.
-//! It isolates nothing: a machine sees this computer with its user's rights.
+//! Processes are not isolated: such a machine sees this computer with its user's
+//! rights. Containers are, as far as their engine can (`container/plan.rs`).
 
 mod api;
 mod config;
+mod container;
 mod document;
+mod driver;
 mod faults;
 mod id;
 mod layout;
@@ -24,7 +27,8 @@ use std::sync::Arc;
 use kit::{Chance, Clock, Tasks};
 use tokio::net::TcpListener;
 
-pub use config::{BadFaults, Config, Options};
+pub use config::{BadFaults, Config, Kind, MachineOptions, MachinesAs, Options};
+pub use container::{BadAddress, EngineAddress, NETWORK, NoEngine, Settings, gateway};
 pub use faults::{BadScript, Script};
 
 use registry::Registry;
@@ -74,6 +78,9 @@ pub enum StartError {
         #[source]
         source: serde_json::Error,
     },
+    /// The container engine cannot be used.
+    #[error("machines cannot be containers; start the engine, or name it with --engine or DOCKER_HOST")]
+    Engine(#[source] NoEngine),
     /// It has no address.
     #[error("the emulator's listening address cannot be read")]
     Address(#[source] std::io::Error),

@@ -17,4 +17,4 @@ pub(crate) use lease::{Lease, OWNER, current};
 pub(crate) use orders::{Command, MetadataChange, Order, Outcome, Update};
 pub(crate) use record::{LogEntry, Record};
 pub(crate) use state::State;
-pub(crate) use stop::{HowToStop, parse_duration, parse_signal};
+pub(crate) use stop::{HowToStop, parse_duration, parse_signal, signal_name};

@@ -12,7 +12,7 @@ use kit::{Chance, Clock, Tasks, Vars};
 /// Machines get ten seconds to stop; this is a little more.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 
-/// Serves the Fly Machines API on this computer, with machines that are processes.
+/// Serves the Fly Machines API on this computer, with machines that are processes or containers.
 ///
 /// FLY_API_TOKEN, when set, is the token that every request must carry. BIFROST_LOG filters the log.
 #[derive(Debug, Parser)]
@@ -33,7 +33,8 @@ async fn main() -> anyhow::Result<()> {
     let Arguments { listen, data, options } = Arguments::parse();
     let mut vars = Vars::from_process();
     kit::telemetry::init_logs(&vars.or("BIFROST_LOG", "info".to_owned()));
-    let config = Config::from_vars(data, &mut vars).with(&options)?;
+    let config = Config::from_vars(data, &mut vars);
+    let config = config.with_machines(&options.machines, options.egress_proxy.clone(), &mut vars).with(&options)?;
     vars.finish()?;
 
     let listener = kit::net::listen(listen)

@@ -16,5 +16,5 @@ pub(crate) use freezing::{freeze, kill, thaw};
 pub(crate) use identity::{Identity, boot_id};
 pub(crate) use init::{Exit, Init};
 pub(crate) use members::{MARK, Root, machines_with_processes};
-pub(crate) use root::{drop_root, log_line, place};
+pub(crate) use root::{drop_root, log_line, open_log, place};
 pub(crate) use spawn::{Launch, spawn};

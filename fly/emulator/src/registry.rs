@@ -20,6 +20,7 @@ pub(crate) use apps::{AddressRecord, AppRecord};
 pub(crate) use machines::{MachineUpdate, NewMachine};
 pub(crate) use volumes::{NewVolume, SnapshotRecord, VolumeRecord, VolumeUpdate, regions};
 
+use crate::driver::Driver;
 use crate::faults::Faults;
 use crate::layout::Layout;
 use crate::machine::{Command, Record};
@@ -39,9 +40,8 @@ pub(crate) struct Registry {
     pub(crate) clock: Clock,
     pub(crate) chance: Chance,
     pub(crate) tasks: Tasks,
-    /// What machines see of this computer's environment.
-    pub(crate) host_env: BTreeMap<String, String>,
-    pub(crate) boot_id: String,
+    /// What machines run as.
+    pub(crate) driver: Driver,
     pub(crate) faults: Faults,
     /// Whether machines wait to be poked wherever they are on their way.
     pub(crate) is_manual: bool,

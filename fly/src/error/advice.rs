@@ -96,6 +96,7 @@ fn for_precondition(action: Action) -> Advice {
         | Action::Wait
         | Action::ReadEvents
         | Action::ReadVersions
+        | Action::Exec
         | Action::ReadLease
         | Action::AcquireLease
         | Action::ReleaseLease

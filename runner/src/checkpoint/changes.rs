@@ -1,14 +1,12 @@
 //! What differs between a workspace and the commit it began with.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::format::{Content, Hashing, RelativePath, Saved};
 use crate::git::{Git, GitError};
 use crate::orders::Orders;
 use crate::workspace::Paths;
@@ -66,29 +64,4 @@ fn walk(tree: &Path, directory: &Path, found: &mut BTreeSet<PathBuf>) -> io::Res
         }
     }
     Ok(())
-}
-
-/// The state of every changed path, without keeping the contents.
-pub(crate) fn measure(tree: &Path, changes: &Changes) -> io::Result<BTreeMap<PathBuf, Content>> {
-    changes.present.iter().map(|path| Ok((path.clone(), content(&tree.join(path))?))).collect()
-}
-
-fn content(path: &Path) -> io::Result<Content> {
-    let meta = fs::symlink_metadata(path)?;
-    if meta.is_symlink() {
-        return Ok(Content::Link { target: RelativePath::new(&fs::read_link(path)?) });
-    }
-    let mut reader = Hashing::new(fs::File::open(path)?);
-    io::copy(&mut reader, &mut io::sink())?;
-    let (_, blake3, size) = reader.finish();
-    Ok(Content::File { blake3, size, mode: meta.permissions().mode() & 0o777 })
-}
-
-/// Whether a workspace is as a manifest says it was left.
-pub(crate) fn matches(tree: &Path, listed: &[u8], files: &[Saved], deleted: &[RelativePath]) -> io::Result<bool> {
-    let changes = sort(tree, listed)?;
-    let measured = measure(tree, &changes)?;
-    let same_files = measured.len() == files.len()
-        && files.iter().all(|saved| measured.get(saved.path.as_path()) == Some(&saved.content));
-    Ok(same_files && changes.deleted.iter().map(PathBuf::as_path).eq(deleted.iter().map(RelativePath::as_path)))
 }

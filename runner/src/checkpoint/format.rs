@@ -1,7 +1,6 @@
 //! What a checkpoint says about itself: the manifest.
 
 use std::ffi::OsStr;
-use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -12,7 +11,7 @@ use wire::id::CheckpointId;
 use crate::record::Subject;
 
 /// The version of the manifest that this build writes.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Everything a command left behind, measured against the commit it began with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,39 +22,19 @@ pub(crate) struct Manifest {
     pub(crate) repository: String,
     pub(crate) commit: String,
     pub(crate) created_at: DateTime<Utc>,
-    /// What was changed or added, by path.
-    pub(crate) files: Vec<Saved>,
+    /// How many files and links were changed or added.
+    pub(crate) files: usize,
     /// What was deleted, by path.
     pub(crate) deleted: Vec<RelativePath>,
-    /// Holds the contents of `files`; none where there are none.
-    pub(crate) archive: Option<Archive>,
+    /// The hash of the listing of `files`; none where there are none.
+    pub(crate) listing: Option<String>,
+    /// Bytes that saving took: what other checkpoints hold is not stored again.
+    pub(crate) stored_bytes: u64,
     /// References of the mirror under which commits are kept that nobody pushed.
     pub(crate) unpushed: Vec<String>,
 }
 
-/// One file or link.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Saved {
-    pub(crate) path: RelativePath,
-    #[serde(flatten)]
-    pub(crate) content: Content,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub(crate) enum Content {
-    File { blake3: String, size: u64, mode: u32 },
-    Link { target: RelativePath },
-}
-
-/// The archive beside the manifest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Archive {
-    pub(crate) blake3: String,
-    pub(crate) size: u64,
-}
-
-/// A path as git and tar know it: bytes. JSON text where they are UTF-8, a list of numbers where not.
+/// A path as git knows it: bytes. JSON text where they are UTF-8, a list of numbers where not.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum RelativePath {
@@ -83,49 +62,6 @@ impl RelativePath {
         let path = self.as_path();
         let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
         (plain && !path.as_os_str().is_empty()).then(|| directory.join(path))
-    }
-}
-
-/// Passes bytes on, and knows their hash and number in the end.
-#[derive(Debug)]
-pub(crate) struct Hashing<T> {
-    inner: T,
-    hasher: blake3::Hasher,
-    size: u64,
-}
-
-impl<T> Hashing<T> {
-    pub(crate) fn new(inner: T) -> Self {
-        Self { inner, hasher: blake3::Hasher::new(), size: 0 }
-    }
-
-    pub(crate) fn finish(self) -> (T, String, u64) {
-        (self.inner, self.hasher.finalize().to_hex().to_string(), self.size)
-    }
-
-    fn passed(&mut self, bytes: &[u8]) {
-        self.hasher.update(bytes);
-        self.size += bytes.len() as u64;
-    }
-}
-
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.inner.read(buffer)?;
-        self.passed(&buffer[..length]);
-        Ok(length)
-    }
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let length = self.inner.write(buffer)?;
-        self.passed(&buffer[..length]);
-        Ok(length)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }
 

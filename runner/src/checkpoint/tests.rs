@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use super::*;
@@ -71,7 +72,7 @@ async fn where_nothing_changed_there_is_a_manifest_and_nothing_else() {
     let (mut scene, remote) = (Scene::new().await, remote().await);
     scene.run(&remote, "touch README; cat README > copy; rm copy").await;
     let manifest = newest(&scene);
-    assert_eq!((manifest.files.len(), manifest.deleted.len(), &manifest.archive), (0, 0, &None));
+    assert_eq!((manifest.files, manifest.deleted.len(), &manifest.listing), (0, 0, &None));
     let held = names_below(&scene.room.volume.checkpoint(manifest.checkpoint_id));
     assert_eq!(held, [PathBuf::from(MANIFEST)]);
 }
@@ -82,7 +83,7 @@ async fn every_kind_of_damage_is_noticed() {
     scene.run(&remote, SCRIPT).await;
     let manifest = newest(&scene);
     let directory = scene.room.volume.checkpoint(manifest.checkpoint_id);
-    for name in [MANIFEST, ARCHIVE] {
+    for name in [MANIFEST, LISTING] {
         let whole = fs::read(directory.join(name)).expect("reads");
         let mut flipped = whole.clone();
         flipped[whole.len() / 2] ^= 0x80;
@@ -110,17 +111,38 @@ async fn half_a_checkpoint_is_gone_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_hostile_manifest_writes_nothing_outside_the_workspace() {
+async fn a_hostile_manifest_removes_nothing_outside_the_workspace() {
     let (mut scene, remote) = (Scene::new().await, Remote::with(&[("README", "x")]).await);
-    scene.run(&remote, "mkdir d; echo x > d/file").await;
+    scene.run(&remote, "rm README").await;
     let mut manifest = newest(&scene);
     let outside = scene.directory.path().join("outside");
-    fs::create_dir(&outside).expect("makes");
-    for path in [PathBuf::from("../../../outside/file"), outside.join("file")] {
-        manifest.files[0].path = RelativePath::new(&path);
+    fs::write(&outside, "precious").expect("writes");
+    for path in [PathBuf::from("../../../outside"), outside.clone()] {
+        manifest.deleted[0] = RelativePath::new(&path);
         restore(&scene.room, &manifest).await.expect_err("refused");
-        assert!(names_below(&outside).is_empty());
+        assert_eq!(fs::read_to_string(&outside).expect("reads"), "precious");
     }
+}
+
+#[tokio::test]
+async fn what_checkpoints_share_is_stored_once_and_goes_with_the_last_of_them() {
+    let (mut scene, remote) = (Scene::new().await, remote().await);
+    let noise = "head -c 3000000 /dev/urandom > noise";
+    scene.run(&remote, noise).await;
+    let large = newest(&scene);
+    assert!(large.stored_bytes > 2_900_000, "{}", large.stored_bytes);
+    let kept = scene.room.volume.workspace(large.subject.execution_id).join("noise");
+    let again = fs::read(&kept).expect("reads");
+    let shared = scene.directory.path().join("shared");
+    fs::write(&shared, &again).expect("writes");
+    scene.run(&remote, &format!("cp {} noise; echo more > more", shared.display())).await;
+    let second = newest(&scene);
+    assert!(second.files == 2 && second.stored_bytes < 1_000, "{}", second.stored_bytes);
+    for round in 0..5 {
+        scene.run(&remote, &format!("echo {round} > small")).await;
+    }
+    let store = Store::new(&scene.room.volume.chunks()).expect("opens");
+    assert!(store.bytes().expect("adds") < 10_000);
 }
 
 #[tokio::test]

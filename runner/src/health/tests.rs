@@ -28,7 +28,7 @@ fn tree(scene: &Scene, manifest: &Manifest) -> PathBuf {
 }
 
 fn damage_checkpoint(scene: &Scene, manifest: &Manifest) {
-    fs::write(scene.room.volume.checkpoint(manifest.checkpoint_id).join("changes.tar.zst"), "bad").expect("writes");
+    fs::write(scene.room.volume.checkpoint(manifest.checkpoint_id).join("listing"), "bad").expect("writes");
 }
 
 #[tokio::test]
@@ -67,6 +67,29 @@ async fn a_damaged_checkpoint_is_set_aside_and_saved_anew_from_a_good_workspace(
     assert_eq!((ids.len(), ids[0]), (2, first.checkpoint_id));
     let anew = checkpoint::verify(&scene.room.volume, ids[1]).expect("whole");
     assert_eq!((anew.subject, anew.files, anew.deleted), (second.subject, second.files, second.deleted));
+}
+
+#[tokio::test]
+async fn a_damaged_pack_is_noticed_as_the_damage_of_what_needs_it() {
+    let (mut scene, _remote, [first, second]) = two_runs().await;
+    let chunks = scene.room.volume.chunks();
+    let newest = crate::testing::names_below(&chunks).into_iter().filter(|name| name.extension().is_some()).max();
+    fs::write(chunks.join(newest.expect("one")), "bad").expect("writes");
+    assert_eq!(checked(&mut scene).await, [kind::VOLUME_DAMAGED, kind::CHECKPOINT_SAVED]);
+    let ids = scene.room.volume.checkpoint_ids().expect("lists");
+    assert_eq!((ids.len(), ids[0]), (2, first.checkpoint_id));
+    let anew = checkpoint::verify(&scene.room.volume, ids[1]).expect("whole");
+    assert_eq!((anew.subject, anew.files), (second.subject, second.files));
+}
+
+#[tokio::test]
+async fn a_workspace_that_is_replaced_is_kept_aside() {
+    let (mut scene, _remote, [_, second]) = two_runs().await;
+    fs::write(tree(&scene, &second).join("made"), "precious").expect("writes");
+    checked(&mut scene).await;
+    let aside = scene.room.volume.root().join("quarantine");
+    let kept = crate::testing::names_below(&aside).into_iter().find(|path| path.ends_with("made")).expect("kept");
+    assert_eq!(fs::read_to_string(aside.join(kept)).expect("reads"), "precious");
 }
 
 #[tokio::test]

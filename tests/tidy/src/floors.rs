@@ -8,11 +8,12 @@ use serde_json::Value;
 use crate::Offence;
 
 /// Every package of the workspace and its floor (ARCHITECTURE.md).
-pub const FLOORS: [(&str, u8); 17] = [
+pub const FLOORS: [(&str, u8); 18] = [
     ("wire", 0),
     ("kit", 0),
     ("fly", 1),
     ("client", 1),
+    ("snapshot", 1),
     ("kernel", 1),
     ("emulator", 2),
     ("event-store", 2),

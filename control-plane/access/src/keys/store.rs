@@ -14,7 +14,7 @@ kernel::sql! {
     REVOKE_OTHERS: "UPDATE api_keys SET revoked_at = $2 WHERE bootstrap = $3 AND hash <> $1 AND revoked_at IS NULL";
     ADD_KEY: "INSERT INTO api_keys (id, tenant_id, hash, permissions, bootstrap, created_at) \
               VALUES ($1, $2, $3, $4, $5, $6) \
-              ON CONFLICT (hash) DO UPDATE SET permissions = excluded.permissions, revoked_at = NULL";
+              ON CONFLICT (hash) DO UPDATE SET permissions = excluded.permissions, revoked_at = NULL RETURNING id";
     FIND: "SELECT id, tenant_id, permissions FROM api_keys WHERE hash = $1 AND revoked_at IS NULL";
 }
 
@@ -35,9 +35,9 @@ pub(super) async fn ensure_bootstrap_key(
     hash: &[u8],
     permissions: &str,
     now: DateTime<Utc>,
-) -> Result<()> {
-    execute!(tx, ADD_KEY, id.uuid(), tenant.uuid(), hash, permissions, true, now)?;
-    Ok(())
+) -> Result<ApiKeyId> {
+    let (id,) = fetch_one!(tx, (Uuid,), ADD_KEY, id.uuid(), tenant.uuid(), hash, permissions, true, now)?;
+    Ok(id.into())
 }
 
 pub(super) async fn find(tx: &mut Tx, hash: &[u8]) -> Result<Option<Caller>> {

@@ -42,8 +42,8 @@ crate::on_both! { MIGRATIONS;
     async fn every_step_has_a_way_back(ctx) {
         migrate(&ctx, &with("30000101000000_extra", "CREATE TABLE extra (id BIGINT);")).await.expect("migrates");
         let all = with("30000101000000_extra", "");
-        assert_eq!(revert(&ctx, &all, "").await.expect("reverts"), 2);
-        assert_eq!(migrate(&ctx, MIGRATIONS).await.expect("migrates again"), 1);
+        assert_eq!(revert(&ctx, &all, "").await.expect("reverts"), all.len());
+        assert_eq!(migrate(&ctx, MIGRATIONS).await.expect("migrates again"), MIGRATIONS.len());
     }
 
     async fn every_statement_is_understood(ctx) {

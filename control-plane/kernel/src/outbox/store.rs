@@ -7,19 +7,22 @@ use sqlx::types::{Json, Uuid};
 use wire::event::{Event, SCHEMA_VERSION};
 use wire::id::{EventId, ExecutionId, TaskId};
 
-use super::{About, PRODUCER};
+use super::{About, PRODUCER, Snapshot};
 use crate::{Error, Result, Tx, execute, fetch_all, fetch_one, hex, id_list, moment, rows};
 
 crate::sql! {
-    PUSH: "INSERT INTO outbox (id, event_type, task_id, execution_id, payload, created_at, retry_count, dedup_key) \
+    PUSH: "INSERT INTO outbox (id, event_type, task_id, execution_id, payload, created_at, retry_count, dedup_key, \
+                               tenant_id, snapshot) \
            SELECT unhex(value->>'id'), value->>'event_type', unhex(value->>'task_id'), unhex(value->>'execution_id'), \
-                  value->'payload', value->>'created_at', 0, value->>'dedup_key' \
+                  value->'payload', value->>'created_at', 0, value->>'dedup_key', unhex(value->>'tenant_id'), \
+                  nullif(value->'snapshot', 'null') \
            FROM json_each($1) WHERE true ON CONFLICT (dedup_key) DO NOTHING",
-        postgres "INSERT INTO outbox (id, event_type, task_id, execution_id, payload, created_at, retry_count, dedup_key) \
-                  SELECT id, event_type, task_id, execution_id, payload, created_at, 0, dedup_key \
+        postgres "INSERT INTO outbox (id, event_type, task_id, execution_id, payload, created_at, retry_count, dedup_key, \
+                                      tenant_id, snapshot) \
+                  SELECT id, event_type, task_id, execution_id, payload, created_at, 0, dedup_key, tenant_id, snapshot \
                   FROM json_to_recordset(CAST($1 AS JSON)) \
                     AS new(id UUID, event_type TEXT, task_id UUID, execution_id UUID, payload JSONB, \
-                           created_at TIMESTAMPTZ, dedup_key TEXT) \
+                           created_at TIMESTAMPTZ, dedup_key TEXT, tenant_id UUID, snapshot JSONB) \
                   ON CONFLICT (dedup_key) DO NOTHING";
     PENDING: "SELECT id, event_type, task_id, execution_id, payload, created_at FROM outbox \
               WHERE processed_at IS NULL AND refused_at IS NULL ORDER BY seq LIMIT $1";
@@ -45,6 +48,8 @@ pub(crate) struct Entry {
     payload: Box<RawValue>,
     created_at: String,
     dedup_key: String,
+    tenant_id: Option<String>,
+    snapshot: Option<Snapshot>,
 }
 
 impl Entry {
@@ -64,6 +69,8 @@ impl Entry {
             payload,
             created_at: moment(now),
             dedup_key: dedup_key.to_owned(),
+            tenant_id: about.tenant.map(|id| hex(id.uuid())),
+            snapshot: about.snapshot,
         }
     }
 }

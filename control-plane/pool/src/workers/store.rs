@@ -37,7 +37,8 @@ kernel::sql! {
                   SELECT id, tenant_id, name, worker_type, $3, 0, 'idle', $2, $2, '{}' \
                   FROM json_to_recordset(CAST($1 AS JSON)) AS new(id UUID, tenant_id UUID, name TEXT, worker_type TEXT) \
                   ON CONFLICT (tenant_id, name) DO NOTHING";
-    FORGET_NAMED: "DELETE FROM workers WHERE name IS NOT NULL AND current_load = 0 AND last_heartbeat < $1";
+    FORGET_NAMED: "DELETE FROM workers WHERE name IS NOT NULL AND current_load = 0 AND last_heartbeat < $1 \
+                   RETURNING id, name";
     FIND_BY_MACHINE: "SELECT w.*, m.repositories, m.state_since FROM workers w JOIN machines m ON m.id = w.machine_id \
                       WHERE w.machine_id = $1";
     AVAILABLE: "SELECT w.*, m.repositories, m.state_since FROM workers w JOIN machines m ON m.id = w.machine_id \
@@ -213,43 +214,43 @@ pub(super) async fn lock_all(tx: &mut Tx, ids: &[WorkerId]) -> Result<Vec<Worker
 
 #[derive(Serialize)]
 struct NamedRow<'a> {
-    id: String,
+    id: Option<String>,
     tenant_id: String,
     name: &'a str,
     worker_type: &'a str,
 }
 
-fn named_rows(named: &[Named<'_>], id: impl Fn() -> WorkerId) -> Result<String> {
-    let mut all = Vec::with_capacity(named.len());
-    for new in named {
-        let (id, tenant_id) = (hex(id().uuid()), hex(new.tenant.uuid()));
-        all.push(NamedRow { id, tenant_id, name: new.name, worker_type: new.worker_type });
-    }
-    rows(&all)
+fn named_row<'a>(id: Option<WorkerId>, named: &Named<'a>) -> NamedRow<'a> {
+    let id = id.map(|id| hex(id.uuid()));
+    NamedRow { id, tenant_id: hex(named.tenant.uuid()), name: named.name, worker_type: named.worker_type }
 }
 
 /// Of these, who is there: whose they are, their names and their ids.
-pub(super) async fn find_named(tx: &mut Tx, named: &[Named<'_>]) -> Result<Vec<(TenantId, String, WorkerId)>> {
-    let sought = named_rows(named, || WorkerId::from(Uuid::nil()))?;
-    let found = fetch_all!(tx, (Uuid, Uuid, String), FIND_NAMED, &sought)?;
+pub(super) async fn find_named<'a>(
+    tx: &mut Tx,
+    named: impl Iterator<Item = &'a Named<'a>>,
+) -> Result<Vec<(TenantId, String, WorkerId)>> {
+    let sought: Vec<NamedRow<'_>> = named.map(|named| named_row(None, named)).collect();
+    let found = fetch_all!(tx, (Uuid, Uuid, String), FIND_NAMED, &rows(&sought)?)?;
     Ok(found.into_iter().map(|(id, tenant, name)| (tenant.into(), name, id.into())).collect())
 }
 
 /// Adds those who are not there.
 pub(super) async fn add_named(
     tx: &mut Tx,
-    named: &[Named<'_>],
-    id: impl Fn() -> WorkerId,
+    new: &[(WorkerId, &Named<'_>)],
     capacity: i32,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    execute!(tx, ADD_NAMED, &named_rows(named, id)?, now, capacity)?;
+    let new: Vec<NamedRow<'_>> = new.iter().map(|(id, named)| named_row(Some(*id), named)).collect();
+    execute!(tx, ADD_NAMED, &rows(&new)?, now, capacity)?;
     Ok(())
 }
 
-/// Removes who came by a name alone, has nothing and was silent since then.
-pub(super) async fn forget_named(tx: &mut Tx, since: DateTime<Utc>) -> Result<u64> {
-    Ok(execute!(tx, FORGET_NAMED, since)?)
+/// Removes who came by a name alone, has nothing and was silent since then; gives their ids and names.
+pub(super) async fn forget_named(tx: &mut Tx, since: DateTime<Utc>) -> Result<Vec<(WorkerId, String)>> {
+    let gone = fetch_all!(tx, (Uuid, String), FORGET_NAMED, since)?;
+    Ok(gone.into_iter().map(|(id, name)| (id.into(), name)).collect())
 }
 
 #[derive(Serialize)]

@@ -24,7 +24,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Takes claims and hears what becomes of them. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct Desk {
-    ctx: Ctx,
     takes: Gather<Takes>,
     reports: Gather<Reports>,
     tasks: Tasks,
@@ -60,7 +59,6 @@ impl Desk {
     /// Opens it; it closes when the last clone is gone.
     pub fn open(ctx: &Ctx, settings: &Arc<Settings>, tasks: &Tasks) -> Self {
         Self {
-            ctx: ctx.clone(),
             takes: Gather::start(tasks, Takes(ctx.clone())),
             reports: Gather::start(tasks, Reports(ctx.clone(), Arc::clone(settings))),
             tasks: tasks.clone(),
@@ -69,16 +67,16 @@ impl Desk {
 
     /// Claims tasks, the most urgent first, then the oldest. Where there are none, waits as long as was asked and
     /// then gives an empty list.
-    pub async fn claim(&self, tenant: TenantId, claim: NewClaim) -> Result<Vec<Claim>> {
+    pub async fn claim(&self, ctx: &Ctx, tenant: TenantId, claim: NewClaim) -> Result<Vec<Claim>> {
         claim.validate()?;
         let wait = Duration::from_secs(claim.wait_seconds.unwrap_or(0));
         let deadline = tokio::time::Instant::now() + wait;
-        let mut ready = self.ctx.nudges.subscribe(READY_NUDGE);
-        let mut scheduled = self.ctx.nudges.subscribe(Scheduler::NUDGE);
+        let mut ready = ctx.nudges.subscribe(READY_NUDGE);
+        let mut scheduled = ctx.nudges.subscribe(Scheduler::NUDGE);
         loop {
             ready.borrow_and_update();
             scheduled.borrow_and_update();
-            let claims = self.takes.ask(Take { tenant, claim: claim.clone() }).await?;
+            let claims = self.takes.ask(Take { by: ctx.clone(), tenant, claim: claim.clone() }).await?;
             let now = tokio::time::Instant::now();
             if !claims.is_empty() || now >= deadline {
                 return Ok(claims);
@@ -94,32 +92,45 @@ impl Desk {
     }
 
     /// Hears that work on a claimed task has begun. Twice is no error.
-    pub async fn start(&self, tenant: TenantId, id: ExecutionId, start: StartClaim) -> Result<LeaseView> {
-        self.hear(tenant, id, start.fence, Word::Start).await.map(lease)
+    pub async fn start(&self, ctx: &Ctx, tenant: TenantId, id: ExecutionId, start: StartClaim) -> Result<LeaseView> {
+        self.hear(ctx, tenant, id, start.fence, Word::Start).await.map(lease)
     }
 
     /// Renews a lease, and says whether the task was called off meanwhile.
-    pub async fn renew(&self, tenant: TenantId, id: ExecutionId, renew: RenewClaim) -> Result<LeaseView> {
+    pub async fn renew(&self, ctx: &Ctx, tenant: TenantId, id: ExecutionId, renew: RenewClaim) -> Result<LeaseView> {
         renew.validate()?;
         let lease_seconds = renew.lease_seconds.unwrap_or(LEASE_SECONDS_DEFAULT);
-        self.hear(tenant, id, renew.fence, Word::Renew { lease_seconds }).await.map(lease)
+        self.hear(ctx, tenant, id, renew.fence, Word::Renew { lease_seconds }).await.map(lease)
     }
 
     /// Ends an execution, and its task with it (row CAIRN-26). The same end twice is no error.
-    pub async fn complete(&self, tenant: TenantId, id: ExecutionId, result: ExecutionResult) -> Result<ExecutionView> {
+    pub async fn complete(
+        &self,
+        ctx: &Ctx,
+        tenant: TenantId,
+        id: ExecutionId,
+        result: ExecutionResult,
+    ) -> Result<ExecutionView> {
         let fence = result.fence;
-        self.hear(tenant, id, fence, ended(result)?).await.map(|heard| heard.execution.into())
+        self.hear(ctx, tenant, id, fence, ended(result)?).await.map(|heard| heard.execution.into())
     }
 
     /// Gives a claimed task back: it is ready again, and that spends no attempt. Twice is no error.
-    pub async fn release(&self, tenant: TenantId, id: ExecutionId, release: ReleaseClaim) -> Result<ExecutionView> {
+    pub async fn release(
+        &self,
+        ctx: &Ctx,
+        tenant: TenantId,
+        id: ExecutionId,
+        release: ReleaseClaim,
+    ) -> Result<ExecutionView> {
         let word = released(release.reason)?;
-        self.hear(tenant, id, release.fence, word).await.map(|heard| heard.execution.into())
+        self.hear(ctx, tenant, id, release.fence, word).await.map(|heard| heard.execution.into())
     }
 
     /// Ends several executions, each by itself: where each task stands then, or why not, in their order.
     pub async fn complete_all(
         &self,
+        ctx: &Ctx,
         tenant: TenantId,
         all: Completions,
     ) -> Result<Vec<(ExecutionId, Result<TaskStatus>)>> {
@@ -132,7 +143,7 @@ impl Desk {
             let ClaimCompletion { execution_id, fence, success, cost_dollars, error_message } = one;
             let result = ExecutionResult { success, fence, cost_dollars, error_message };
             let heard = match ended(result) {
-                Ok(word) => self.hear(tenant, execution_id, fence, word).await,
+                Ok(word) => self.hear(ctx, tenant, execution_id, fence, word).await,
                 Err(error) => Err(at(place, error)),
             };
             (execution_id, heard.map(|heard| heard.task_status))
@@ -140,8 +151,15 @@ impl Desk {
         Ok(join_all(all.completions.into_iter().enumerate().map(one)).await)
     }
 
-    async fn hear(&self, tenant: TenantId, execution: ExecutionId, fence: Option<i64>, word: Word) -> Result<Heard> {
-        self.reports.ask(Report { tenant, execution, fence, word }).await
+    async fn hear(
+        &self,
+        ctx: &Ctx,
+        tenant: TenantId,
+        execution: ExecutionId,
+        fence: Option<i64>,
+        word: Word,
+    ) -> Result<Heard> {
+        self.reports.ask(Report { by: ctx.clone(), tenant, execution, fence, word }).await
     }
 }
 

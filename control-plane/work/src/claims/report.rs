@@ -3,8 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, Utc};
 use kernel::{Ctx, Error, Result, Tx};
+use pool::workers::Worker;
 use wire::execution::{ExecutionResult, Outcome};
 use wire::id::{ExecutionId, TenantId, WorkerId};
 use wire::limit::MESSAGE_CHARS;
@@ -12,12 +12,14 @@ use wire::task::TaskStatus;
 
 use super::policy::{self, Verdict};
 use crate::Settings;
-use crate::executions::{self, End, Ending, Execution, store};
+use crate::executions::{self, Begin, End, Ending, Execution, store};
 use crate::tasks::{self, Task};
 
 /// What somebody says of an execution that they hold.
 #[derive(Debug, Clone)]
 pub(super) struct Report {
+    /// Who, and why.
+    pub(super) by: Ctx,
     pub(super) tenant: TenantId,
     pub(super) execution: ExecutionId,
     /// Where it is sent, it has to be right; the execution's id alone names one attempt of one worker.
@@ -73,38 +75,44 @@ async fn hear_round(
 ) -> Result<()> {
     let now = ctx.now();
     let held = hold(tx, reports, round).await?;
-    let mut begun: Vec<(&Task, &Execution)> = Vec::new();
-    let (mut extended, mut ends, mut end_places) = (Vec::new(), Vec::new(), Vec::new());
+    let mut begun: Vec<Begin<'_>> = Vec::new();
+    let (mut extended, mut silent) = (Vec::new(), Vec::new());
+    let (mut ends, mut end_places) = (Vec::new(), Vec::new());
     for place in round {
         let report = &reports[*place];
-        let Some((task, execution, is_pooled)) = held.get(&report.execution) else {
+        let Some(Held { task, execution, worker }) = held.get(&report.execution) else {
             heard[*place] = Some(Err(Error::NotFound { what: "execution" }));
             continue;
         };
         let stand = |task_status, execution: Execution| {
             Ok(Heard { task_status, execution, is_called_off: task.cancel_requested_at.is_some() })
         };
-        heard[*place] = Some(match policy::judge(report, task, execution, *is_pooled, now) {
+        let is_pooled = worker.as_ref().is_some_and(|worker| worker.machine_id.is_some());
+        heard[*place] = Some(match policy::judge(report, task, execution, is_pooled, now) {
             Err(refused) => Err(refused),
             Ok(Verdict::Known) => stand(task.status, execution.clone()),
             Ok(Verdict::Begin) => {
-                begun.push((task, execution));
+                begun.push(Begin { by: &report.by, task, execution });
                 stand(TaskStatus::InProgress, Execution { started_at: Some(now), ..execution.clone() })
             }
             Ok(Verdict::Extend(until)) => {
-                extended.push((execution, until));
+                extended.push((execution.id, until));
+                silent.extend(worker.as_ref().map(|worker| (&report.by, worker)));
                 stand(task.status, Execution { lease_until: Some(until), ..execution.clone() })
             }
             Ok(Verdict::Finish { ending, cost_micros }) => {
                 let ended = Execution { cost_micros, ..execution.clone() };
-                ends.push(End { task, execution: ended.clone(), ending });
+                ends.push(End { by: &report.by, task, execution: ended.clone(), ending });
                 end_places.push(*place);
                 stand(task.status, ended)
             }
         });
     }
     executions::start_all(ctx, tx, &begun).await?;
-    extend(ctx, tx, &extended).await?;
+    if !extended.is_empty() {
+        store::extend(tx, &extended).await?;
+        pool::workers::heard(tx, &silent, now).await?;
+    }
     let mut unheard: Vec<&mut Execution> =
         ends.iter_mut().filter(|end| began_unheard(end)).map(|end| &mut end.execution).collect();
     executions::began_unheard(tx, &mut unheard).await?;
@@ -121,13 +129,15 @@ fn began_unheard(end: &End<'_>) -> bool {
     end.execution.started_at.is_none() && end.ending.outcome.spends_attempt()
 }
 
-/// The executions of a round with their tasks, all locked, the tasks first, and whether a machine of the pool has
-/// them. What is another tenant's is not there.
-async fn hold(
-    tx: &mut Tx,
-    reports: &[Report],
-    round: &[usize],
-) -> Result<HashMap<ExecutionId, (Task, Execution, bool)>> {
+/// An execution with its task, both locked, and the worker that has it, where that is still known.
+struct Held {
+    task: Task,
+    execution: Execution,
+    worker: Option<Worker>,
+}
+
+/// The executions of a round, the tasks locked first. What is another tenant's is not there.
+async fn hold(tx: &mut Tx, reports: &[Report], round: &[usize]) -> Result<HashMap<ExecutionId, Held>> {
     let ids: Vec<ExecutionId> = round.iter().map(|place| reports[*place].execution).collect();
     let tasks = tasks::store::lock_of_executions(tx, &ids).await?;
     let tasks: HashMap<_, Task> = tasks.into_iter().map(|task| (task.id, task)).collect();
@@ -136,24 +146,13 @@ async fn hold(
     let executions = store::lock_all(tx, &ids).await?;
     let workers: Vec<WorkerId> = executions.iter().map(|execution| execution.worker).collect();
     let workers = pool::workers::find_all(tx, &workers).await?;
-    let is_pooled = |id: WorkerId| workers.iter().any(|worker| worker.id == id && worker.machine_id.is_some());
     let mine = executions.into_iter().filter(|execution| tenants.get(&execution.id) == Some(&execution.tenant));
     let held = mine.filter_map(|execution| {
         let task = tasks.get(&execution.task)?.clone();
-        let is_pooled = is_pooled(execution.worker);
-        Some((execution.id, (task, execution, is_pooled)))
+        let worker = workers.iter().find(|worker| worker.id == execution.worker).cloned();
+        Some((execution.id, Held { task, execution, worker }))
     });
     Ok(held.collect())
-}
-
-async fn extend(ctx: &Ctx, tx: &mut Tx, extended: &[(&Execution, DateTime<Utc>)]) -> Result<()> {
-    if extended.is_empty() {
-        return Ok(());
-    }
-    let leases: Vec<_> = extended.iter().map(|(execution, until)| (execution.id, *until)).collect();
-    store::extend(tx, &leases).await?;
-    let workers: Vec<WorkerId> = extended.iter().map(|(execution, _)| execution.worker).collect();
-    pool::workers::heard(tx, &workers, ctx.now()).await
 }
 
 /// What a worker says of an end, as an ending; refuses what cannot be kept.

@@ -23,6 +23,8 @@ const HEARD_AFTER: TimeDelta = TimeDelta::seconds(5);
 /// Somebody wants tasks.
 #[derive(Debug, Clone)]
 pub(super) struct Take {
+    /// Who, and why.
+    pub(super) by: Ctx,
     pub(super) tenant: TenantId,
     /// Validated.
     pub(super) claim: NewClaim,
@@ -47,7 +49,7 @@ pub(super) async fn take_all(ctx: &Ctx, takes: &[Take]) -> Result<Vec<Result<Vec
         handings.extend(tasks.iter().map(|task| handing(ctx, take, worker, task)));
     }
     let mut executions = executions::hand_all(ctx, &mut tx, &handings).await?.into_iter();
-    note_heard(ctx, &mut tx, &workers).await?;
+    note_heard(ctx, &mut tx, takes, &workers).await?;
     let now = ctx.now();
     let answer = |(wanted, tasks): (Result<usize>, Vec<Task>)| {
         wanted.map(|_| executions.by_ref().take(tasks.len()).zip(tasks).map(|pair| claim(pair, now)).collect())
@@ -97,7 +99,7 @@ async fn workers(ctx: &Ctx, tx: &mut Tx, takes: &[Take]) -> Result<Vec<Chosen>> 
 
 fn named(take: &Take) -> Option<Named<'_>> {
     let name = take.claim.worker.as_deref()?;
-    Some(Named { tenant: take.tenant, name, worker_type: agent_type(&take.claim) })
+    Some(Named { by: &take.by, tenant: take.tenant, name, worker_type: agent_type(&take.claim) })
 }
 
 fn agent_type(claim: &NewClaim) -> &str {
@@ -148,6 +150,7 @@ async fn find(tx: &mut Tx, takes: &[Take], wanted: &[Result<usize>]) -> Result<V
 fn handing<'a>(ctx: &Ctx, take: &'a Take, worker: &'a Worker, task: &'a Task) -> Handing<'a> {
     let now = ctx.now();
     Handing {
+        by: &take.by,
         task,
         worker,
         agent_type: agent_type(&take.claim),
@@ -156,11 +159,14 @@ fn handing<'a>(ctx: &Ctx, take: &'a Take, worker: &'a Worker, task: &'a Task) ->
     }
 }
 
-async fn note_heard(ctx: &Ctx, tx: &mut Tx, workers: &[Chosen]) -> Result<()> {
+async fn note_heard(ctx: &Ctx, tx: &mut Tx, takes: &[Take], workers: &[Chosen]) -> Result<()> {
     let now = ctx.now();
     let was_silent =
-        |worker: &&Worker| worker.status == WorkerStatus::Disabled || now - worker.last_heartbeat >= HEARD_AFTER;
-    let silent: Vec<WorkerId> = workers.iter().flatten().filter(was_silent).map(|worker| worker.id).collect();
+        |worker: &Worker| worker.status == WorkerStatus::Disabled || now - worker.last_heartbeat >= HEARD_AFTER;
+    let mut seen = HashSet::new();
+    let chosen = takes.iter().zip(workers).filter_map(|(take, worker)| Some((&take.by, worker.as_ref().ok()?)));
+    let silent: Vec<(&Ctx, &Worker)> =
+        chosen.filter(|(_, worker)| was_silent(worker) && seen.insert(worker.id)).collect();
     pool::workers::heard(tx, &silent, now).await
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use kernel::Reconciler as _;
+use kernel::{Actor, Reconciler as _, audit};
 use kit::Tasks;
 use wire::claim::{Claim, ClaimCompletion, Completions, LeaseView, NewClaim, ReleaseClaim, RenewClaim, StartClaim};
 use wire::dependency::{DependencyType, NewDependency};
@@ -43,8 +43,8 @@ fn result(claim: &Claim, success: bool) -> ExecutionResult {
 }
 
 /// One claim of one task.
-async fn one(desk: &Desk, tenant: TenantId, claim: NewClaim) -> Claim {
-    desk.claim(tenant, claim).await.expect("claims").pop().expect("a task is ready")
+async fn one(ctx: &Ctx, desk: &Desk, tenant: TenantId, claim: NewClaim) -> Claim {
+    desk.claim(ctx, tenant, claim).await.expect("claims").pop().expect("a task is ready")
 }
 
 async fn load(ctx: &Ctx, claim: &Claim) -> (i32, WorkerStatus) {
@@ -62,23 +62,23 @@ kernel::on_both! { migrations();
     async fn a_claimed_task_goes_from_claim_to_end(ctx) {
         let (tenant, desk) = (tenant(&ctx).await, desk(&ctx));
         let task = submit(&ctx, tenant, note("a")).await;
-        let claim = one(&desk, tenant, NewClaim { agent_type: Some("claude_code".into()), ..by("w") }).await;
+        let claim = one(&ctx, &desk, tenant, NewClaim { agent_type: Some("claude_code".into()), ..by("w") }).await;
         assert_eq!((claim.fence, claim.task.id, claim.task.status), (1, task.id, TaskStatus::Assigned));
         assert_eq!(claim.lease_until, ctx.now() + TimeDelta::seconds(300));
         assert_eq!(claim.task, tasks::get(&ctx, tenant, task.id).await.expect("found"), "as everybody sees it");
         assert_eq!(load(&ctx, &claim).await, (1, WorkerStatus::Active));
         ctx.clock.advance(Duration::from_secs(2));
         for _ in 0..2 {
-            desk.start(tenant, claim.execution_id, start(&claim)).await.expect("starts, and twice is no error");
+            desk.start(&ctx, tenant, claim.execution_id, start(&claim)).await.expect("starts, and twice is no error");
         }
         ctx.clock.advance(Duration::from_secs(3));
-        let first = desk.complete(tenant, claim.execution_id, result(&claim, true)).await.expect("ends");
+        let first = desk.complete(&ctx, tenant, claim.execution_id, result(&claim, true)).await.expect("ends");
         assert_eq!((first.success, first.duration_seconds, first.cost_dollars.as_str()), (Some(true), Some(3), "0.500000"));
         assert_eq!(first.agent_type, "claude_code");
         assert_eq!(executions::of_task(&ctx, tenant, task.id).await.expect("lists"), std::slice::from_ref(&first));
-        let again = desk.complete(tenant, claim.execution_id, result(&claim, true)).await.expect("twice is no error");
+        let again = desk.complete(&ctx, tenant, claim.execution_id, result(&claim, true)).await.expect("twice is no error");
         assert_eq!(again, first);
-        assert_eq!(code(desk.complete(tenant, claim.execution_id, result(&claim, false)).await), "lease_lost");
+        assert_eq!(code(desk.complete(&ctx, tenant, claim.execution_id, result(&claim, false)).await), "lease_lost");
         let view = tasks::get(&ctx, tenant, task.id).await.expect("found");
         assert_eq!((view.status, view.attempts), (TaskStatus::Completed, 1));
         assert_eq!(load(&ctx, &claim).await, (0, WorkerStatus::Idle));
@@ -94,12 +94,12 @@ kernel::on_both! { migrations();
         let blocked = submit(&ctx, tenant, with("blocked", 5)).await;
         let needs = NewDependency { depends_on_task_id: first.id, dependency_type: DependencyType::Hard };
         dependencies::add(&ctx, tenant, blocked.id, needs).await.expect("adds");
-        let all = desk.claim(tenant, NewClaim { limit: Some(100), start: true, ..by("w") }).await.expect("claims");
+        let all = desk.claim(&ctx, tenant, NewClaim { limit: Some(100), start: true, ..by("w") }).await.expect("claims");
         assert_eq!(titles(&all), ["urgent", "old", "new"]);
         assert!(all.iter().all(|claim| claim.task.status == TaskStatus::InProgress));
-        assert_eq!(desk.claim(tenant, by("w")).await.expect("answers"), []);
-        desk.complete(tenant, all[1].execution_id, result(&all[1], true)).await.expect("ends");
-        assert_eq!(one(&desk, tenant, by("w")).await.task.title, "blocked", "what it needs is completed");
+        assert_eq!(desk.claim(&ctx, tenant, by("w")).await.expect("answers"), []);
+        desk.complete(&ctx, tenant, all[1].execution_id, result(&all[1], true)).await.expect("ends");
+        assert_eq!(one(&ctx, &desk, tenant, by("w")).await.task.title, "blocked", "what it needs is completed");
     }
 
     async fn a_claim_leaves_the_pools_tasks_alone_unless_it_asks_for_them(ctx) {
@@ -107,8 +107,8 @@ kernel::on_both! { migrations();
         submit(&ctx, tenant, run("the pool's")).await;
         submit(&ctx, tenant, note("anybody's")).await;
         let limit = Some(10);
-        assert_eq!(titles(&desk.claim(tenant, NewClaim { limit, ..by("w") }).await.expect("claims")), ["anybody's"]);
-        let claims = desk.claim(tenant, NewClaim { limit, include_spec: true, ..by("w") }).await.expect("claims");
+        assert_eq!(titles(&desk.claim(&ctx, tenant, NewClaim { limit, ..by("w") }).await.expect("claims")), ["anybody's"]);
+        let claims = desk.claim(&ctx, tenant, NewClaim { limit, include_spec: true, ..by("w") }).await.expect("claims");
         assert_eq!(titles(&claims), ["the pool's"]);
         assert!(claims[0].task.spec.is_some(), "its claimer runs it");
         schedule(&ctx).await;
@@ -124,30 +124,30 @@ kernel::on_both! { migrations();
         }
         submit(&ctx, tenant, note("untagged")).await;
         let tagged = |tags: &[&str]| NewClaim { limit: Some(9), tags: tags.iter().map(|t| (*t).into()).collect(), ..by("w") };
-        assert_eq!(titles(&desk.claim(tenant, tagged(&["a", "%"])).await.expect("claims")), ["both"]);
-        assert_eq!(titles(&desk.claim(tenant, tagged(&["a"])).await.expect("claims")), ["one"]);
-        assert_eq!(titles(&desk.claim(tenant, tagged(&["c"])).await.expect("claims")), [""; 0]);
-        assert_eq!(titles(&desk.claim(tenant, tagged(&[])).await.expect("claims")), ["none", "untagged"]);
+        assert_eq!(titles(&desk.claim(&ctx, tenant, tagged(&["a", "%"])).await.expect("claims")), ["both"]);
+        assert_eq!(titles(&desk.claim(&ctx, tenant, tagged(&["a"])).await.expect("claims")), ["one"]);
+        assert_eq!(titles(&desk.claim(&ctx, tenant, tagged(&["c"])).await.expect("claims")), [""; 0]);
+        assert_eq!(titles(&desk.claim(&ctx, tenant, tagged(&[])).await.expect("claims")), ["none", "untagged"]);
     }
 
     async fn a_lease_that_runs_out_gives_the_task_back_and_spends_no_attempt(ctx) {
         let (tenant, desk) = (tenant(&ctx).await, desk(&ctx));
         let task = submit(&ctx, tenant, note("a")).await.id;
-        let lost = one(&desk, tenant, NewClaim { lease_seconds: Some(10), start: true, ..by("w") }).await;
+        let lost = one(&ctx, &desk, tenant, NewClaim { lease_seconds: Some(10), start: true, ..by("w") }).await;
         ctx.clock.advance(Duration::from_secs(9));
         take_back(&ctx).await;
         assert_eq!(status(&ctx, tenant, task).await, TaskStatus::InProgress);
         ctx.clock.advance(Duration::from_secs(2));
         take_back(&ctx).await;
         assert_eq!(status(&ctx, tenant, task).await, TaskStatus::Ready);
-        let second = one(&desk, tenant, by("v")).await;
+        let second = one(&ctx, &desk, tenant, by("v")).await;
         assert_eq!((second.task.id, second.fence, second.task.attempts), (task, 2, 0));
         let renew = RenewClaim { fence: Some(lost.fence), lease_seconds: None };
         for refused in [
-            code(desk.start(tenant, lost.execution_id, start(&lost)).await),
-            code(desk.renew(tenant, lost.execution_id, renew).await),
-            code(desk.complete(tenant, lost.execution_id, result(&lost, true)).await),
-            code(desk.release(tenant, lost.execution_id, release(&lost)).await),
+            code(desk.start(&ctx, tenant, lost.execution_id, start(&lost)).await),
+            code(desk.renew(&ctx, tenant, lost.execution_id, renew).await),
+            code(desk.complete(&ctx, tenant, lost.execution_id, result(&lost, true)).await),
+            code(desk.release(&ctx, tenant, lost.execution_id, release(&lost)).await),
         ] {
             assert_eq!(refused, "lease_lost");
         }
@@ -158,7 +158,7 @@ kernel::on_both! { migrations();
     async fn a_heartbeat_renews_a_lease_and_never_shortens_it(ctx) {
         let (tenant, desk) = (tenant(&ctx).await, desk(&ctx));
         submit(&ctx, tenant, note("a")).await;
-        let claim = one(&desk, tenant, NewClaim { lease_seconds: Some(3_600), ..by("w") }).await;
+        let claim = one(&ctx, &desk, tenant, NewClaim { lease_seconds: Some(3_600), ..by("w") }).await;
         // Long past the silence after which a runner counts as gone.
         ctx.clock.advance(Duration::from_secs(1_800));
         pool::workers::disable_stale(&ctx).await.expect("looks");
@@ -167,7 +167,7 @@ kernel::on_both! { migrations();
         let renewed = async |lease_seconds| {
             let renew = RenewClaim { fence: Some(claim.fence), lease_seconds };
             let LeaseView { lease_until, is_called_off, .. } =
-                desk.renew(tenant, claim.execution_id, renew).await.expect("renews");
+                desk.renew(&ctx, tenant, claim.execution_id, renew).await.expect("renews");
             assert!(!is_called_off);
             (lease_until - ctx.now()).num_seconds()
         };
@@ -183,11 +183,11 @@ kernel::on_both! { migrations();
         let (tenant, desk) = (tenant(&ctx).await, desk(&ctx));
         let task = submit(&ctx, tenant, note("a")).await.id;
         for fence in 1..=15 {
-            let claim = one(&desk, tenant, NewClaim { start: fence % 2 == 0, ..by("w") }).await;
+            let claim = one(&ctx, &desk, tenant, NewClaim { start: fence % 2 == 0, ..by("w") }).await;
             assert_eq!(claim.fence, fence);
             for _ in 0..2 {
                 let reason = ReleaseClaim { reason: Some("not mine".into()), ..release(&claim) };
-                let view = desk.release(tenant, claim.execution_id, reason).await.expect("twice is no error");
+                let view = desk.release(&ctx, tenant, claim.execution_id, reason).await.expect("twice is no error");
                 assert_eq!((view.outcome, view.error_message.as_deref()), (Some(Outcome::Released), Some("not mine")));
             }
         }
@@ -199,12 +199,12 @@ kernel::on_both! { migrations();
         let (tenant, desk) = (tenant(&ctx).await, desk(&ctx));
         for begun in [false, true] {
             submit(&ctx, tenant, note("a")).await;
-            let claim = one(&desk, tenant, NewClaim { start: begun, ..by("w") }).await;
+            let claim = one(&ctx, &desk, tenant, NewClaim { start: begun, ..by("w") }).await;
             tasks::cancel(&ctx, &Settings::default(), tenant, claim.task.id).await.expect("cancels");
-            let renewed = desk.renew(tenant, claim.execution_id, RenewClaim { fence: Some(claim.fence), lease_seconds: None }).await;
+            let renewed = desk.renew(&ctx, tenant, claim.execution_id, RenewClaim { fence: Some(claim.fence), lease_seconds: None }).await;
             if begun {
                 assert!(renewed.expect("renews").is_called_off);
-                desk.release(tenant, claim.execution_id, release(&claim)).await.expect("gives back");
+                desk.release(&ctx, tenant, claim.execution_id, release(&claim)).await.expect("gives back");
             } else {
                 assert_eq!(code(renewed), "lease_lost");
             }
@@ -215,17 +215,17 @@ kernel::on_both! { migrations();
     async fn a_word_without_the_right_fence_counts_for_nothing(ctx) {
         let (tenant, desk) = (tenant(&ctx).await, desk(&ctx));
         submit(&ctx, tenant, note("a")).await;
-        let claim = one(&desk, tenant, by("w")).await;
+        let claim = one(&ctx, &desk, tenant, by("w")).await;
         let forged = Claim { fence: 2, ..claim.clone() };
-        assert_eq!(code(desk.start(tenant, claim.execution_id, start(&forged)).await), "lease_lost");
-        assert_eq!(code(desk.complete(tenant, claim.execution_id, result(&forged, true)).await), "lease_lost");
+        assert_eq!(code(desk.start(&ctx, tenant, claim.execution_id, start(&forged)).await), "lease_lost");
+        assert_eq!(code(desk.complete(&ctx, tenant, claim.execution_id, result(&forged, true)).await), "lease_lost");
         let stranger = ctx.id(TenantId::mint);
-        assert_eq!(code(desk.complete(stranger, claim.execution_id, result(&claim, true)).await), "not_found");
+        assert_eq!(code(desk.complete(&ctx, stranger, claim.execution_id, result(&claim, true)).await), "not_found");
         let unknown = ctx.id(ExecutionId::mint);
-        assert_eq!(code(desk.complete(tenant, unknown, result(&claim, true)).await), "not_found");
+        assert_eq!(code(desk.complete(&ctx, tenant, unknown, result(&claim, true)).await), "not_found");
         assert_eq!(status(&ctx, tenant, claim.task.id).await, TaskStatus::Assigned);
         let bare = ExecutionResult { fence: None, ..result(&claim, true) };
-        desk.complete(tenant, claim.execution_id, bare).await.expect("the execution's id names the attempt");
+        desk.complete(&ctx, tenant, claim.execution_id, bare).await.expect("the execution's id names the attempt");
     }
 
     async fn a_worker_gets_no_more_than_its_capacity_and_one_of_the_pool_nothing(ctx) {
@@ -235,17 +235,17 @@ kernel::on_both! { migrations();
         }
         let worker = pool::workers::add(&ctx, "claude_code", 2, serde_json::json!({})).await.expect("adds").id;
         let claim = NewClaim { worker_id: Some(worker), limit: Some(9), ..NewClaim::default() };
-        let two = desk.claim(tenant, claim.clone()).await.expect("claims");
+        let two = desk.claim(&ctx, tenant, claim.clone()).await.expect("claims");
         assert_eq!(two.len(), 2);
-        assert_eq!(code(desk.claim(tenant, claim.clone()).await), "worker_full");
-        desk.release(tenant, two[0].execution_id, release(&two[0])).await.expect("gives back");
-        assert_eq!(desk.claim(tenant, claim).await.expect("claims").len(), 1);
+        assert_eq!(code(desk.claim(&ctx, tenant, claim.clone()).await), "worker_full");
+        desk.release(&ctx, tenant, two[0].execution_id, release(&two[0])).await.expect("gives back");
+        assert_eq!(desk.claim(&ctx, tenant, claim).await.expect("claims").len(), 1);
         let unknown = NewClaim { worker_id: Some(ctx.id(wire::id::WorkerId::mint)), ..NewClaim::default() };
-        assert_eq!(code(desk.claim(tenant, unknown).await), "invalid");
+        assert_eq!(code(desk.claim(&ctx, tenant, unknown).await), "invalid");
         submit(&ctx, tenant, run("b")).await;
         schedule(&ctx).await;
         let pooled = crate::tests::worker(&ctx, 1).await;
-        assert_eq!(code(desk.claim(tenant, NewClaim { worker_id: Some(pooled), ..NewClaim::default() }).await), "invalid");
+        assert_eq!(code(desk.claim(&ctx, tenant, NewClaim { worker_id: Some(pooled), ..NewClaim::default() }).await), "invalid");
     }
 
     async fn a_name_is_one_worker_of_one_tenant(ctx) {
@@ -253,7 +253,7 @@ kernel::on_both! { migrations();
         for _ in 0..4 {
             submit(&ctx, tenant, note("a")).await;
         }
-        let claims = join_all((0..4).map(|n| desk.claim(tenant, by(if n % 2 == 0 { "even" } else { "odd" })))).await;
+        let claims = join_all((0..4).map(|n| desk.claim(&ctx, tenant, by(if n % 2 == 0 { "even" } else { "odd" })))).await;
         let workers: BTreeSet<_> = claims.into_iter().map(|claims| claims.expect("claims")[0].worker_id).collect();
         assert_eq!(workers.len(), 2);
         let even = pool::workers::list(&ctx).await.expect("lists").into_iter().find(|w| w.name.as_deref() == Some("even"));
@@ -261,14 +261,14 @@ kernel::on_both! { migrations();
         assert_eq!((even.worker_type.as_str(), even.current_load, even.machine_id), ("agent", 2, None));
         let stranger = ctx.id(TenantId::mint);
         let theirs = NewClaim { worker_id: Some(even.id), ..NewClaim::default() };
-        assert_eq!(code(desk.claim(stranger, theirs).await), "invalid");
+        assert_eq!(code(desk.claim(&ctx, stranger, theirs).await), "invalid");
     }
 
     async fn who_came_by_a_name_and_has_nothing_is_forgotten_after_a_day(ctx) {
         let (tenant, desk) = (tenant(&ctx).await, desk(&ctx));
         submit(&ctx, tenant, note("a")).await;
-        desk.claim(tenant, NewClaim { lease_seconds: Some(86_400), ..by("busy") }).await.expect("claims");
-        desk.claim(tenant, by("gone")).await.expect("answers");
+        desk.claim(&ctx, tenant, NewClaim { lease_seconds: Some(86_400), ..by("busy") }).await.expect("claims");
+        desk.claim(&ctx, tenant, by("gone")).await.expect("answers");
         pool::workers::add(&ctx, "by hand", 1, serde_json::json!({})).await.expect("adds");
         ctx.clock.advance(Duration::from_secs(86_401));
         let sweep = pool::StaleWorkers::default();
@@ -279,10 +279,10 @@ kernel::on_both! { migrations();
 
     async fn who_waits_is_woken_by_what_becomes_ready(ctx) {
         let (tenant, desk) = (tenant(&ctx).await, desk(&ctx));
-        let waiting = async || one(&desk, tenant, NewClaim { wait_seconds: Some(30), ..by("w") }).await;
+        let waiting = async || one(&ctx, &desk, tenant, NewClaim { wait_seconds: Some(30), ..by("w") }).await;
         let submitted = async || {
             // The claim has found nothing by now, since both take turns at one database.
-            assert_eq!(desk.claim(tenant, by("v")).await.expect("answers"), []);
+            assert_eq!(desk.claim(&ctx, tenant, by("v")).await.expect("answers"), []);
             submit(&ctx, tenant, note("submitted")).await
         };
         let (claim, task) = tokio::join!(waiting(), submitted());
@@ -291,8 +291,8 @@ kernel::on_both! { migrations();
         let needs = NewDependency { depends_on_task_id: task.id, dependency_type: DependencyType::Hard };
         dependencies::add(&ctx, tenant, next, needs).await.expect("adds");
         let completed = async || {
-            assert_eq!(desk.claim(tenant, by("v")).await.expect("answers"), []);
-            desk.complete(tenant, claim.execution_id, result(&claim, true)).await.expect("ends")
+            assert_eq!(desk.claim(&ctx, tenant, by("v")).await.expect("answers"), []);
+            desk.complete(&ctx, tenant, claim.execution_id, result(&claim, true)).await.expect("ends")
         };
         let (woken, _) = tokio::join!(waiting(), completed());
         assert_eq!(woken.task.id, next);
@@ -303,19 +303,45 @@ kernel::on_both! { migrations();
         for title in ["a", "b", "c"] {
             submit(&ctx, tenant, note(title)).await;
         }
-        let claims = desk.claim(tenant, NewClaim { limit: Some(3), start: true, ..by("w") }).await.expect("claims");
+        let claims = desk.claim(&ctx, tenant, NewClaim { limit: Some(3), start: true, ..by("w") }).await.expect("claims");
         let end = |claim: &Claim, success: bool| ClaimCompletion {
             execution_id: claim.execution_id, fence: Some(claim.fence), success, cost_dollars: None, error_message: None,
         };
         let dear = ClaimCompletion { cost_dollars: Some("1e3".into()), ..end(&claims[2], true) };
         let late = ClaimCompletion { fence: Some(7), ..end(&claims[2], true) };
         let completions = vec![end(&claims[0], true), dear, late, end(&claims[1], false), end(&claims[0], true)];
-        let answers = desk.complete_all(tenant, Completions { completions }).await.expect("answers");
+        let answers = desk.complete_all(&ctx, tenant, Completions { completions }).await.expect("answers");
         let said: Vec<_> = answers.iter().map(|(_, answer)| answer.as_ref().map_err(Error::code).copied()).collect();
         let (completed, failed) = (Ok(TaskStatus::Completed), Ok(TaskStatus::Failed));
         assert_eq!(said, [completed, Err("invalid"), Err("lease_lost"), failed, completed]);
         assert_eq!(status(&ctx, tenant, claims[2].task.id).await, TaskStatus::InProgress);
-        assert_eq!(code(desk.complete_all(tenant, Completions { completions: vec![] }).await), "invalid");
+        assert_eq!(code(desk.complete_all(&ctx, tenant, Completions { completions: vec![] }).await), "invalid");
+    }
+
+    async fn each_is_the_author_of_what_it_claims_and_ends_though_all_go_together(ctx) {
+        let (tenant, desk) = (tenant(&ctx).await, desk(&ctx));
+        for _ in 0..6 {
+            submit(&ctx, tenant, note("a")).await;
+        }
+        let life = async |number: u8| {
+            let key = wire::id::ApiKeyId::mint(ctx.now(), [number; 10]);
+            let ctx = ctx.of_request(Some(format!("reason {number}")));
+            ctx.identify(Actor::ApiKey(key));
+            let claim = one(&ctx, &desk, tenant, by(&format!("w{number}"))).await;
+            desk.start(&ctx, tenant, claim.execution_id, start(&claim)).await.expect("starts");
+            desk.complete(&ctx, tenant, claim.execution_id, result(&claim, true)).await.expect("ends");
+            let filter = audit::Filter { entity_id: Some(claim.task.id.to_string()), ..audit::Filter::default() };
+            let said = audit::list(&ctx, tenant, &filter).await.expect("lists").entries;
+            for action in ["task.assigned", "task.started", "task.completed"] {
+                let entry = said.iter().find(|entry| entry.action == action).expect("is audited");
+                assert_eq!(entry.actor, Actor::ApiKey(key).to_string());
+                assert_eq!(entry.reason, Some(format!("reason {number}")));
+            }
+            let filter = audit::Filter { entity_id: Some(claim.worker_id.to_string()), ..audit::Filter::default() };
+            let worker = audit::list(&ctx, tenant, &filter).await.expect("lists").entries;
+            assert_eq!((worker[0].action.as_str(), &worker[0].actor), ("worker.added", &Actor::ApiKey(key).to_string()));
+        };
+        join_all((0..6).map(life)).await;
     }
 
     async fn a_thousand_claimers_of_a_thousand_tasks_get_one_each(ctx) {
@@ -330,8 +356,8 @@ kernel::on_both! { migrations();
         let claim = async |number: usize| {
             let desk = if number % 2 == 0 { &desk } else { &other };
             let claim = NewClaim { start: true, wait_seconds: Some(30), ..by(&format!("w{}", number % 50)) };
-            let claim = one(desk, tenant, claim).await;
-            desk.complete(tenant, claim.execution_id, result(&claim, true)).await.expect("ends");
+            let claim = one(&ctx, desk, tenant, claim).await;
+            desk.complete(&ctx, tenant, claim.execution_id, result(&claim, true)).await.expect("ends");
             claim
         };
         let claims = join_all((0..1_000).map(claim)).await;

@@ -2,7 +2,7 @@
 //! other, or none.
 
 use kernel::idempotency::{self, Attempt};
-use kernel::outbox::{self, About};
+use kernel::outbox::About;
 use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
 use wire::batch::{BatchDependency, NewGraph};
@@ -12,7 +12,7 @@ use wire::id::{DependencyId, TaskId, TenantId};
 use wire::limit::{DEPENDENCIES_PER_BATCH, TASKS_PER_BATCH};
 use wire::task::TaskView;
 
-use super::{refuse_local, store};
+use super::{Turn, refuse_local, store, tell};
 use crate::dependencies::{self, graph};
 use crate::{Scheduler, Settings};
 
@@ -89,9 +89,13 @@ async fn insert(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, new: &NewGraph) -> Res
     let mut ids: Vec<TaskId> = new.tasks.iter().map(|_| ctx.id(TaskId::mint)).collect();
     // Of one moment, and so listed in the order of their ids: let that be the order given.
     ids.sort_unstable();
+    let mut views = Vec::with_capacity(ids.len());
     for (place, (id, task)) in ids.iter().zip(&new.tasks).enumerate() {
         store::insert(tx, tenant, *id, task, waits_for(new, place), now).await?;
-        outbox::push(ctx, tx, kind::TASK_SUBMITTED, About::task(*id), &json!({ "title": task.title })).await?;
+        let task = super::load(tx, tenant, *id).await?;
+        let payload = json!({ "title": task.title });
+        tell(ctx, tx, kind::TASK_SUBMITTED, About::task(tenant, *id), Turn::Created(&task), &payload).await?;
+        views.push(task.into_view(None));
     }
     for dependency in &new.dependencies {
         let view = DependencyView {
@@ -102,11 +106,7 @@ async fn insert(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, new: &NewGraph) -> Res
             created_at: now,
         };
         dependencies::store::insert(tx, tenant, &view).await?;
-        outbox::push(ctx, tx, kind::DEPENDENCY_ADDED, About::task(view.task_id), &view).await?;
-    }
-    let mut views = Vec::with_capacity(ids.len());
-    for id in ids {
-        views.push(super::load(tx, tenant, id).await?.into_view(None));
+        dependencies::tell_added(ctx, tx, tenant, &view).await?;
     }
     Ok(views)
 }

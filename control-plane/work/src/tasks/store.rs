@@ -45,20 +45,16 @@ kernel::sql! {
         postgres "SELECT * FROM tasks WHERE id IN (SELECT task_id FROM executions \
                     WHERE id IN (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON)))) \
                   ORDER BY id FOR UPDATE";
-    // With the attempt that is spent go the losses before it.
-    MOVE: "UPDATE tasks SET status = new.value->>'to', updated_at = $2, \
-                  cancel_requested_at = CASE WHEN new.value->>'to' = 'in_progress' THEN cancel_requested_at END, \
-                  execution_id = coalesce(unhex(new.value->>'execution_id'), execution_id), \
-                  attempts = attempts + (new.value->>'attempts'), \
-                  losses = CASE WHEN new.value->>'attempts' > 0 THEN 0 ELSE losses + (new.value->>'losses') END \
+    MOVE: "UPDATE tasks SET status = new.value->>'status', updated_at = $2, \
+                  cancel_requested_at = CASE WHEN new.value->>'status' = 'in_progress' THEN cancel_requested_at END, \
+                  execution_id = unhex(new.value->>'execution_id'), attempts = new.value->>'attempts', \
+                  losses = new.value->>'losses' \
            FROM json_each($1) new WHERE tasks.id = unhex(new.value->>'id') AND tasks.status = new.value->>'was'",
-        postgres "UPDATE tasks SET status = new.\"to\", updated_at = $2, \
-                         cancel_requested_at = CASE WHEN new.\"to\" = 'in_progress' THEN cancel_requested_at END, \
-                         execution_id = coalesce(new.execution_id, tasks.execution_id), \
-                         attempts = tasks.attempts + new.attempts, \
-                         losses = CASE WHEN new.attempts > 0 THEN 0 ELSE tasks.losses + new.losses END \
+        postgres "UPDATE tasks SET status = new.status, updated_at = $2, \
+                         cancel_requested_at = CASE WHEN new.status = 'in_progress' THEN cancel_requested_at END, \
+                         execution_id = new.execution_id, attempts = new.attempts, losses = new.losses \
                   FROM json_to_recordset(CAST($1 AS JSON)) \
-                    AS new(id UUID, was TEXT, \"to\" TEXT, execution_id UUID, attempts INTEGER, losses INTEGER) \
+                    AS new(id UUID, was TEXT, status TEXT, execution_id UUID, attempts INTEGER, losses INTEGER) \
                   WHERE tasks.id = new.id AND tasks.status = new.was";
     COUNT_RETRY: "UPDATE tasks SET retry_count = retry_count + 1, losses = 0 WHERE id = $1";
     REQUEST_CANCEL: "UPDATE tasks SET cancel_requested_at = coalesce(cancel_requested_at, $2), updated_at = $2 WHERE id = $1";
@@ -273,7 +269,7 @@ pub(crate) async fn lock_of_executions(tx: &mut Tx, executions: &[ExecutionId]) 
 struct MoveRow {
     id: String,
     was: &'static str,
-    to: &'static str,
+    status: &'static str,
     execution_id: Option<String>,
     attempts: i32,
     losses: i32,
@@ -284,10 +280,10 @@ pub(super) async fn move_all(tx: &mut Tx, moves: &[Move<'_>], now: DateTime<Utc>
     let row = |one: &Move<'_>| MoveRow {
         id: hex(one.task.id.uuid()),
         was: one.task.status.as_str(),
-        to: one.to.as_str(),
-        execution_id: one.execution.map(|id| hex(id.uuid())),
-        attempts: one.attempts,
-        losses: one.losses,
+        status: one.after.status.as_str(),
+        execution_id: one.after.execution_id.map(|id| hex(id.uuid())),
+        attempts: one.after.attempts,
+        losses: one.after.losses,
     };
     Ok(execute!(tx, MOVE, &rows(&moves.iter().map(row).collect::<Vec<_>>())?, now)?)
 }

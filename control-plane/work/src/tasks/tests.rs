@@ -1,6 +1,6 @@
 //! Deleting, searching and estimating tasks, on both databases.
 
-use kernel::Ctx;
+use kernel::{Ctx, outbox};
 use wire::dependency::{DependencyType, NewDependency};
 use wire::execution::Outcome;
 use wire::metadata::NewMetadata;

@@ -3,7 +3,7 @@
 use fly::Action;
 
 /// Every route of the Machines API that is served here: method, path and action.
-const OPERATIONS: [(&str, &str, Action); 44] = {
+const OPERATIONS: [(&str, &str, Action); 45] = {
     use Action::*;
     [
         ("get", "/apps", ListApps),
@@ -24,6 +24,7 @@ const OPERATIONS: [(&str, &str, Action); 44] = {
         ("get", "/apps/{app_name}/machines/{machine_id}/wait", Wait),
         ("get", "/apps/{app_name}/machines/{machine_id}/events", ReadEvents),
         ("get", "/apps/{app_name}/machines/{machine_id}/versions", ReadVersions),
+        ("post", "/apps/{app_name}/machines/{machine_id}/exec", Exec),
         ("get", "/apps/{app_name}/machines/{machine_id}/lease", ReadLease),
         ("post", "/apps/{app_name}/machines/{machine_id}/lease", AcquireLease),
         ("delete", "/apps/{app_name}/machines/{machine_id}/lease", ReleaseLease),

@@ -17,7 +17,8 @@ use super::record::{Record, Source, exit_event};
 use super::state::{self, Effect, Event, Found, State};
 use super::stop::HowToStop;
 use super::{restart, words};
-use crate::process::{self, Exit, Init, Root};
+use crate::driver::{Adopted, Body};
+use crate::process::Exit;
 use crate::refusal::Refusal;
 use crate::registry::Registry;
 
@@ -32,7 +33,8 @@ pub(crate) struct Actor {
     pub(super) configured_stop: HowToStop,
     pub(super) ordered_stop: HowToStop,
     pub(super) view: watch::Sender<Arc<Record>>,
-    pub(super) init: Option<Init>,
+    /// What it runs as, while it does.
+    pub(super) body: Option<Body>,
     /// How an init ended, until that is noted.
     pub(super) exit: Option<Exit>,
     /// Why an effect failed that the machine has survived.
@@ -59,7 +61,7 @@ impl Actor {
             configured_stop,
             ordered_stop: HowToStop::default(),
             view,
-            init: None,
+            body: None,
             exit: None,
             failure: None,
             stop_overdue: None,
@@ -74,34 +76,38 @@ impl Actor {
         self.happen(Event::Launch).await;
     }
 
-    /// Finds what an emulator that was killed has left of the machine. `has_remains` says whether any
-    /// process carries its mark.
+    /// Finds what an emulator that was killed has left of the machine. `has_remains` says whether there
+    /// is anything that carries its mark.
     pub(crate) async fn recover(&mut self, has_remains: bool) {
         let adopted = match &self.record.process {
-            Some(identity) => Init::adopt(identity, &self.registry.boot_id),
-            None => Ok(None),
+            Some(trace) => {
+                let directory = self.registry.layout.machine_dir(&self.record.id);
+                self.registry.driver.adopt(trace, &directory).await
+            }
+            None => Ok(Adopted::Gone(Exit::default())),
         };
-        self.init = adopted.unwrap_or_else(|error| {
+        let adopted = adopted.unwrap_or_else(|error| {
             tracing::warn!(fly.machine.id = %self.record.id, %error, "a machine's process cannot be adopted");
-            None
+            Adopted::Gone(Exit::default())
         });
-        let found = match &self.init {
-            Some(_) => Found::Alive,
-            None => {
+        let found = match adopted {
+            Adopted::Alive(body) => {
+                self.body = Some(*body);
+                Found::Alive
+            }
+            Adopted::Gone(exit) => {
                 if has_remains {
                     self.end_remains().await;
                 }
-                // How it ended nobody has seen.
-                self.exit = self.record.process.take().map(|_| Exit::default());
-                Found::Gone(self.verdict(Exit::default()))
+                self.exit = self.record.process.take().map(|_| exit);
+                Found::Gone(self.verdict(exit))
             }
         };
         self.happen(Event::Recovered(found)).await;
     }
 
     async fn end_remains(&self) {
-        let root = Root::marked(&self.record.id);
-        if let Err(error) = blocking(move || process::kill(&root)).await {
+        if let Err(error) = self.registry.driver.end_remains(&self.record.id).await {
             tracing::error!(fly.machine.id = %self.record.id, %error, "processes of a lost machine still run");
         }
     }
@@ -113,7 +119,7 @@ impl Actor {
             tokio::select! {
                 () = tasks.stopping() => return self.shut_down(commands).await,
                 Some(command) = commands.recv() => self.obey(command).await,
-                () = ended(self.init.as_ref()), if self.held.is_none() => self.init_ended().await,
+                () = ended(self.body.as_ref()), if self.held.is_none() => self.init_ended().await,
                 () = due(self.stop_overdue) => self.happen(Event::StopOverdue).await,
                 () = due(self.restart_due) => self.happen(Event::RestartDue).await,
             }
@@ -131,7 +137,7 @@ impl Actor {
         while self.record.state == State::Stopping {
             let overdue = self.stop_overdue.map_or(latest, |at| at.min(latest));
             tokio::select! {
-                () = ended(self.init.as_ref()) => self.init_ended().await,
+                () = ended(self.body.as_ref()) => self.init_ended().await,
                 () = tokio::time::sleep_until(overdue) => {
                     self.happen(Event::StopOverdue).await;
                     break;
@@ -282,9 +288,9 @@ impl Actor {
     }
 }
 
-async fn ended(init: Option<&Init>) {
-    match init {
-        Some(init) => init.ended().await,
+async fn ended(body: Option<&Body>) {
+    match body {
+        Some(body) => body.ended().await,
         None => std::future::pending().await,
     }
 }

@@ -1,5 +1,4 @@
-//! What a step of a machine asks for, done: the process driver is called on threads
-//! that may block.
+//! What a step of a machine asks for, done through the driver.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,18 +12,15 @@ use wire::worker::env::MACHINE_ROOT;
 use super::actor::Actor;
 use super::restart;
 use super::state::{Effect, Event, Verdict};
+use super::stop::signal_name;
+use crate::container::NoBoot;
+use crate::driver::Start;
 use crate::layout;
-use crate::process::{self, Exit, Launch};
+use crate::process::{self, Exit};
 use crate::refusal::Refusal;
 
 /// The pause before an init that has ended is started again.
 const RESTART_PAUSE: Backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(10) };
-/// What machines see where this computer's own is not known.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// What a shell answers for a program that is not there, and for one that cannot be run.
-const NOT_FOUND: i32 = 127;
-const NOT_EXECUTABLE: i32 = 126;
-
 /// Runs what blocks where that is allowed.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.expect("nothing that blocks here panics or is aborted")
@@ -38,7 +34,7 @@ impl Actor {
             Effect::Resume => return self.resume().await.map(Some),
             Effect::Freeze => return Ok(Some(self.freeze().await)),
             Effect::Thaw => self.thaw().await.map_err(|error| Refusal::internal("let the machine run", &error))?,
-            Effect::AskToStop => return Ok(self.ask_to_stop()),
+            Effect::AskToStop => return Ok(self.ask_to_stop().await),
             Effect::Kill => self.exit = self.bury().await?,
             Effect::DropRoot => self.drop_root().await,
             Effect::AwaitRestart => self.await_restart(),
@@ -59,34 +55,33 @@ impl Actor {
         if self.registry.faults.fails_to_boot(&self.record) {
             return Event::BootFailed;
         }
-        let launch = self.launch_plan();
-        match blocking(move || process::spawn(&launch)).await {
-            Ok(init) => {
-                self.record.process = Some(init.identity().clone());
-                self.init = Some(init);
+        match self.registry.driver.boot(self.start()).await {
+            Ok(body) => {
+                self.record.process = Some(body.trace());
+                self.body = Some(body);
                 Event::Up
             }
-            Err(error) => self.boot_failed(&error).await,
+            Err(no) => self.boot_failed(no).await,
         }
     }
 
     /// As on Fly, a machine whose program cannot be started has been started and has ended.
-    async fn boot_failed(&mut self, error: &io::Error) -> Event {
-        let program = self.config.init.command().swap_remove(0);
-        tracing::warn!(fly.machine.id = %self.record.id, program, %error, "a machine's program cannot be started");
+    async fn boot_failed(&mut self, no: NoBoot) -> Event {
+        let (NoBoot::Program { why, .. } | NoBoot::Impossible(why)) = &no;
+        let line = format!("cannot start {why}");
+        tracing::info!(fly.machine.id = %self.record.id, why, "a machine cannot be started");
         let directory = self.registry.layout.machine_dir(&self.record.id);
-        let line = format!("cannot start {program}: {error}");
         if let Err(error) = blocking(move || process::log_line(&directory, &line)).await {
             tracing::warn!(fly.machine.id = %self.record.id, %error, "a machine's log cannot be written");
         }
-        let code = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
-        let exit = Exit { code: Some(code), signal: None };
+        let NoBoot::Program { code, .. } = no else { return Event::BootFailed };
+        let exit = Exit { code: Some(code), ..Exit::default() };
         self.exit = Some(exit);
         Event::InitEnded(self.verdict(exit))
     }
 
     async fn resume(&mut self) -> Result<Event, Refusal> {
-        if self.init.is_none() {
+        if self.body.is_none() {
             return Ok(self.boot().await);
         }
         // As on Fly, nobody is told: the machine boots, with its root as it was.
@@ -105,15 +100,15 @@ impl Actor {
     }
 
     async fn thaw(&self) -> io::Result<()> {
-        let Some(init) = &self.init else { return Ok(()) };
-        let root = init.root(&self.record.id)?;
-        blocking(move || process::thaw(&root)).await
+        match &self.body {
+            Some(body) => body.thaw(&self.record.id).await,
+            None => Ok(()),
+        }
     }
 
     async fn freeze(&mut self) -> Event {
-        let frozen = match self.init.as_ref().map(|init| init.root(&self.record.id)) {
-            Some(Ok(root)) => blocking(move || process::freeze(&root)).await,
-            Some(Err(error)) => Err(error),
+        let frozen = match &self.body {
+            Some(body) => body.freeze(&self.record.id).await,
             None => Err(io::Error::new(io::ErrorKind::NotFound, "the machine has no process")),
         };
         match frozen {
@@ -125,10 +120,10 @@ impl Actor {
         }
     }
 
-    fn ask_to_stop(&mut self) -> Option<Event> {
+    async fn ask_to_stop(&mut self) -> Option<Event> {
         let how = self.ordered_stop.or(self.configured_stop);
-        let Some(init) = &self.init else { return Some(Event::InitEnded(Verdict::Stay)) };
-        if let Err(error) = init.signal(how.signal()) {
+        let Some(body) = &self.body else { return Some(Event::InitEnded(Verdict::Stay)) };
+        if let Err(error) = body.signal(how.signal()).await {
             tracing::warn!(fly.machine.id = %self.record.id, %error, "a machine cannot be asked to stop");
         }
         self.stop_overdue = Some(Instant::now() + how.timeout());
@@ -137,18 +132,17 @@ impl Actor {
 
     /// Ends every process of the machine and learns how its init ended.
     pub(super) async fn bury(&mut self) -> Result<Option<Exit>, Refusal> {
-        let Some(init) = self.init.take() else { return Ok(None) };
-        let killed = match init.root(&self.record.id) {
-            // Before it is reaped: until then its id, and so its session's, is its own.
-            Ok(root) => blocking(move || process::kill(&root)).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = killed {
-            self.init = Some(init);
-            return Err(Refusal::internal("end the machine's processes", &error));
+        let Some(body) = self.body.take() else { return Ok(None) };
+        match body.bury(&self.record.id).await {
+            Ok(exit) => {
+                self.record.process = None;
+                Ok(Some(exit))
+            }
+            Err((body, error)) => {
+                self.body = Some(body);
+                Err(Refusal::internal("end the machine's processes", &error))
+            }
         }
-        self.record.process = None;
-        Ok(Some(init.reap().await))
     }
 
     fn await_restart(&mut self) {
@@ -178,30 +172,33 @@ impl Actor {
         self.registry.layout.machine_dir(&self.record.id).join("root")
     }
 
-    fn launch_plan(&self) -> Launch {
-        let root = self.root_dir();
+    fn start(&self) -> Start {
         let mount = |mount: &fly::Mount| {
             let directory = self.registry.layout.volume_dir(mount.volume.as_deref()?);
-            Some((process::place(&root, &mount.path)?, directory))
+            Some((mount.path.clone(), directory))
         };
-        Launch {
-            command: self.config.init.command(),
+        Start {
+            machine_id: self.record.id.clone(),
+            config: self.config.clone(),
+            is_sized: self.record.config.get("guest").is_some_and(|guest| !guest.is_null()),
             env: self.environment(),
             directory: self.registry.layout.machine_dir(&self.record.id),
+            root: self.root_dir(),
             mounts: self.config.mounts.iter().filter_map(mount).collect(),
-            boot_id: self.registry.boot_id.clone(),
-            root,
+            stop_signal: signal_name(self.configured_stop.signal()),
+            stop_within: self.configured_stop.timeout,
         }
     }
 
-    /// What this computer lends, then the app's secrets, then what the machine is given, then what Fly itself sets.
+    /// What the driver lends, then the app's secrets, then what the machine is given, then what Fly itself sets.
     fn environment(&self) -> BTreeMap<String, String> {
         let record = &self.record;
-        let mut env = BTreeMap::from([("PATH".to_owned(), PATH.to_owned())]);
-        env.extend(self.registry.host_env.clone());
+        let lent = self.registry.driver.environment(&self.root_dir());
+        let mut env = lent.clone();
         env.extend(self.registry.secret_values(&record.app));
         env.extend(self.config.env.clone());
-        let root = self.root_dir().display().to_string();
+        // Where the machine is, it cannot be told otherwise.
+        env.extend(lent.get_key_value(MACHINE_ROOT).map(|(name, root)| (name.clone(), root.clone())));
         let runtime = [
             ("FLY_APP_NAME", record.app.clone()),
             (process::MARK, record.id.clone()),
@@ -212,7 +209,6 @@ impl Actor {
             ("FLY_IMAGE_REF", self.config.image.clone()),
             ("FLY_PRIVATE_IP", crate::registry::PRIVATE_IP.to_owned()),
             ("FLY_VM_MEMORY_MB", self.config.guest.memory_mb.to_string()),
-            (MACHINE_ROOT, root),
         ];
         env.extend(runtime.map(|(name, value)| (name.to_owned(), value)));
         env

@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::lease::Lease;
 use super::state::State;
+use crate::driver::Trace;
 use crate::id;
-use crate::process::{Exit, Identity};
+use crate::process::Exit;
 
 /// As many of the newest as the API can show.
 const EVENTS: usize = 50;
@@ -32,8 +33,8 @@ pub(crate) struct Record {
     /// Oldest first.
     pub(crate) events: Vec<LogEntry>,
     pub(crate) lease: Option<Lease>,
-    /// Its init, while that runs.
-    pub(crate) process: Option<Identity>,
+    /// Its init or its container, while that runs.
+    pub(crate) process: Option<Trace>,
     /// When it was started again because its init had ended.
     pub(crate) restarts: Vec<DateTime<Utc>>,
     /// What it was before its updates, oldest first.
@@ -119,7 +120,7 @@ pub(super) fn exit_event(exit: Exit, requested_stop: bool, restarting: bool, now
     let mut event = json!({
         "requested_stop": requested_stop,
         "restarting": restarting,
-        "oom_killed": false,
+        "oom_killed": exit.is_out_of_memory,
         "exited_at": now.timestamp_millis(),
     });
     if let Some(code) = exit.code {

@@ -38,10 +38,14 @@ mod tests {
 
     use super::*;
 
-    const CLEAN: Exit = Exit { code: Some(0), signal: None };
-    const FAILED: Exit = Exit { code: Some(3), signal: None };
-    const KILLED: Exit = Exit { code: None, signal: Some(9) };
-    const UNKNOWN: Exit = Exit { code: None, signal: None };
+    const CLEAN: Exit = exit(Some(0), None);
+    const FAILED: Exit = exit(Some(3), None);
+    const KILLED: Exit = exit(None, Some(9));
+    const UNKNOWN: Exit = exit(None, None);
+
+    const fn exit(code: Option<i32>, signal: Option<i32>) -> Exit {
+        Exit { code, signal, is_out_of_memory: false }
+    }
 
     #[test]
     fn policies_decide_as_documented() {

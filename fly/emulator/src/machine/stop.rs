@@ -55,6 +55,20 @@ pub(crate) fn parse_signal(name: &str) -> Result<Signal, String> {
     })
 }
 
+/// The name that [`parse_signal`] reads.
+pub(crate) fn signal_name(signal: Signal) -> &'static str {
+    match signal {
+        Signal::HUP => "SIGHUP",
+        Signal::QUIT => "SIGQUIT",
+        Signal::KILL => "SIGKILL",
+        Signal::USR1 => "SIGUSR1",
+        Signal::USR2 => "SIGUSR2",
+        Signal::TERM => "SIGTERM",
+        // Fly takes no others.
+        _ => "SIGINT",
+    }
+}
+
 /// A duration as Go writes it, such as `1m30s` or `1500ms`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let bad = || format!("invalid duration {text:?}");

@@ -19,6 +19,8 @@ use super::table;
 pub(crate) struct Exit {
     pub(crate) code: Option<i32>,
     pub(crate) signal: Option<i32>,
+    /// Whether it was ended because it took more memory than it had; only containers tell.
+    pub(crate) is_out_of_memory: bool,
 }
 
 /// A machine's first process.
@@ -84,7 +86,7 @@ impl Init {
         self.ended().await;
         let Some(child) = &mut self.child else { return Exit::default() };
         match child.wait().await {
-            Ok(status) => Exit { code: status.code(), signal: status.signal() },
+            Ok(status) => Exit { code: status.code(), signal: status.signal(), is_out_of_memory: false },
             Err(error) => {
                 tracing::warn!(%error, "how a machine's process ended is not known");
                 Exit::default()

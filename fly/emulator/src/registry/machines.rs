@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::volumes::first_region;
 use super::{Contents, Handle, ORDERS, REGION, REMEMBERED, Registry};
+use crate::driver::Driver;
 use crate::machine::{Actor, Command, HowToStop, Lease, Order, Outcome, Record, State, Update, blocking};
 use crate::process;
 use crate::refusal::Refusal;
@@ -48,21 +49,18 @@ pub(super) struct Runnable {
 }
 
 /// Understands a configuration as far as this emulator does something about it.
-pub(super) fn runnable(config: &Map<String, Value>) -> Result<Runnable, Refusal> {
+pub(super) fn runnable(driver: &Driver, config: &Map<String, Value>) -> Result<Runnable, Refusal> {
     let config: MachineConfig = serde_json::from_value(Value::Object(config.clone()))
         .map_err(|error| Refusal::malformed(format!("json: config: {error}")))?;
     let stop = HowToStop::configured(config.stop_config.as_ref()).map_err(Refusal::invalid_argument)?;
-    if config.init.command().first().is_none_or(String::is_empty) {
-        let cure = "the process driver needs init.exec: it runs no images, so name the program and its arguments";
-        return Err(Refusal::unprocessable(cure));
-    }
+    driver.check(&config)?;
     let mut volumes = Vec::new();
     for mount in &config.mounts {
         if process::place(std::path::Path::new("/"), &mount.path).is_none() {
             return Err(Refusal::invalid_argument(format!("mount path {:?} is not an absolute path", mount.path)));
         }
         let Some(volume) = &mount.volume else {
-            return Err(Refusal::unprocessable("the process driver needs mounts[].volume: the id of a volume"));
+            return Err(Refusal::unprocessable("this emulator needs mounts[].volume: the id of a volume"));
         };
         volumes.push(volume.clone());
     }
@@ -78,7 +76,7 @@ impl Registry {
     /// Creates a machine and, unless that is to be skipped, starts it after the answer.
     pub(crate) async fn create_machine(self: &Arc<Self>, app: &str, new: NewMachine) -> Result<Arc<Record>, Refusal> {
         let config = new.config.ok_or_else(|| Refusal::invalid_argument("config is required"))?;
-        let Runnable { config: parsed, stop, volumes } = runnable(&config)?;
+        let Runnable { config: parsed, stop, volumes } = runnable(&self.driver, &config)?;
         let id = id::machine(&self.chance);
         let now = self.clock.now();
         let mut record = Record {
@@ -130,7 +128,7 @@ impl Registry {
             return Err(Refusal::invalid_argument("a machine keeps the name and the region it was made with"));
         }
         let config = update.config.ok_or_else(|| Refusal::invalid_argument("config is required"))?;
-        let Runnable { config: parsed, stop, volumes } = runnable(&config)?;
+        let Runnable { config: parsed, stop, volumes } = runnable(&self.driver, &config)?;
         let (current_version, launch) = (update.current_version, !update.skip_launch);
         let lease_ttl = lease_ttl(update.lease_ttl);
         let update = Update { config, parsed, stop, volumes, current_version, launch, lease_ttl };

@@ -10,19 +10,18 @@ use kit::{Chance, Clock, Tasks};
 
 use super::machines::{Runnable, runnable};
 use super::{Contents, Registry, VolumeRecord};
+use crate::driver::Driver;
 use crate::faults::Faults;
 use crate::layout::{self, Layout};
 use crate::machine::{Actor, Record, blocking};
-use crate::process::{self, Root};
 use crate::{Config, StartError};
 
 /// What the data directory holds.
 struct Remains {
     contents: Contents,
     machines: Vec<Record>,
-    /// Machines of which processes run, whether there is a record of them or not.
-    running: BTreeSet<String>,
-    boot_id: String,
+    /// Machines without a record: their creation or destruction was cut short.
+    left_over: Vec<String>,
 }
 
 impl Registry {
@@ -34,20 +33,24 @@ impl Registry {
         tasks: Tasks,
     ) -> Result<Arc<Self>, StartError> {
         let data = config.data;
-        let (layout, lock, remains) = blocking(move || {
-            let (layout, lock) = Layout::open(&data)?;
-            let remains = read(&layout)?;
-            Ok::<_, StartError>((layout, lock, remains))
-        })
-        .await?;
-        let Remains { contents, machines, running, boot_id } = remains;
+        let (layout, lock) = blocking(move || Layout::open(&data)).await?;
+        let driver = Driver::open(&config.machines, &layout, tasks.clone(), chance.clone()).await?;
+        let running = driver.machines().await?;
+        let read_layout = layout.clone();
+        let Remains { contents, machines, mut left_over } = blocking(move || read(&read_layout)).await?;
+        let known: BTreeSet<&str> = machines.iter().map(|record| record.id.as_str()).collect();
+        for id in running.iter().filter(|id| driver.knows_its_own() && !known.contains(id.as_str())) {
+            left_over.push(id.clone());
+        }
+        for id in left_over {
+            remove_left_over_machine(&layout, &driver, &id, &running).await;
+        }
         let registry = Arc::new(Self {
             layout,
             clock,
             chance,
             tasks,
-            host_env: config.host_env,
-            boot_id,
+            driver,
             faults: Faults::new(config.faults),
             is_manual: config.is_manual,
             turnstile: config.keeps_rate_limits.then(Turnstile::default),
@@ -63,7 +66,7 @@ impl Registry {
     }
 
     async fn take_up(registry: &Arc<Self>, record: Record, has_remains: bool) -> Result<(), StartError> {
-        let Runnable { config, stop, volumes } = runnable(&record.config).map_err(|refusal| {
+        let Runnable { config, stop, volumes } = runnable(&registry.driver, &record.config).map_err(|refusal| {
             let path = registry.layout.machine_file(&record.id);
             StartError::Damaged { path, source: serde::de::Error::custom(refusal.error) }
         })?;
@@ -76,8 +79,6 @@ impl Registry {
 }
 
 fn read(layout: &Layout) -> Result<Remains, StartError> {
-    let unreadable = |source| StartError::Data { path: "/proc".into(), source };
-    let running = process::machines_with_processes().map_err(unreadable)?;
     let mut contents = Contents::default();
     for name in layout::names(&layout.apps(), ".json")? {
         if let Some(app) = layout::read(&layout.app_file(&name))? {
@@ -100,27 +101,25 @@ fn read(layout: &Layout) -> Result<Remains, StartError> {
             remove_left_over(&layout.snapshot_dir(&id));
         }
     }
-    let mut machines = Vec::new();
+    let (mut machines, mut left_over) = (Vec::new(), Vec::new());
     for id in layout::names(&layout.machines(), "")? {
         match layout::read::<Record>(&layout.machine_file(&id))? {
             Some(record) => machines.push(record),
-            None => {
-                end_left_over(&id, &running);
-                remove_left_over(&layout.machine_dir(&id));
-            }
+            None => left_over.push(id),
         }
     }
-    let boot_id = process::boot_id().map_err(unreadable)?;
-    Ok(Remains { contents, machines, running, boot_id })
+    Ok(Remains { contents, machines, left_over })
 }
 
-/// A machine whose creation or destruction was cut short may have processes.
-fn end_left_over(id: &str, running: &BTreeSet<String>) {
+/// Of such a machine something may run.
+async fn remove_left_over_machine(layout: &Layout, driver: &Driver, id: &str, running: &BTreeSet<String>) {
     if running.contains(id)
-        && let Err(error) = process::kill(&Root::marked(id))
+        && let Err(error) = driver.end_remains(id).await
     {
         tracing::error!(fly.machine.id = id, %error, "processes of a machine without a record still run");
     }
+    let directory = layout.machine_dir(id);
+    blocking(move || remove_left_over(&directory)).await;
 }
 
 fn remove_left_over(path: &Path) {

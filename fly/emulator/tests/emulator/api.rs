@@ -49,7 +49,13 @@ async fn a_malformed_request_is_refused_with_its_reason() {
             400,
             "invalid_argument",
         ),
-        ("POST", machines.clone(), json!({"config": {"init": exec, "mounts": [{"path": "/x"}]}}), 422, "the process"),
+        (
+            "POST",
+            machines.clone(),
+            json!({"config": {"init": exec, "mounts": [{"path": "/x"}]}}),
+            422,
+            "this emulator needs",
+        ),
         ("POST", format!("/v1/apps/{APP}/volumes"), json!({}), 400, "invalid_argument: name"),
         (
             "POST",

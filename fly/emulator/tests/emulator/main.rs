@@ -2,12 +2,15 @@
 
 mod api;
 mod conformance;
+mod containers;
 mod crash;
 mod documentation;
+mod engine;
 mod faults;
 mod lifecycle;
 mod manual;
 mod organizations;
+mod podman;
 mod processes;
 mod updates;
 mod volumes;

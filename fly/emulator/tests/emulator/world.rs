@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use emulator::{Config, Emulator, Script};
+use emulator::{Config, Emulator, EngineAddress, Kind, NETWORK, Script, Settings};
 use fly::{
     Init, Machine, MachineConfig, MachineState, Machines, Mount, NewApp, NewMachine, NewVolume, Pace, Restart,
     RestartPolicy, StopConfig, Volume,
@@ -142,6 +142,12 @@ pub(crate) async fn start_with(config: Config, tasks: &Tasks) -> Result<Emulator
     emulator::start(config, listener, Clock::system(), Chance::system(), tasks).await
 }
 
+/// Machines are containers of the engine at this socket.
+pub(crate) fn in_containers(engine: &Path) -> Kind {
+    let engine = EngineAddress::Socket(engine.to_owned());
+    Kind::Container(Settings { engine, network: NETWORK.to_owned(), egress_proxy: None })
+}
+
 fn host_vars() -> Vars {
     let host = Vars::from_process();
     let lent = ["PATH", "HOME", "LANG"].into_iter().filter_map(|name| Some((name, host.text(name)?.to_owned())));
@@ -194,9 +200,19 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) async fn start(data: &Path) -> Self {
+        Self::start_as(data, &[]).await
+    }
+
+    /// Its machines are containers of the engine at this socket.
+    pub(crate) async fn in_containers(data: &Path, engine: &Path) -> Self {
+        Self::start_as(data, &["--machines", "container", "--engine", &format!("unix://{}", engine.display())]).await
+    }
+
+    async fn start_as(data: &Path, arguments: &[&str]) -> Self {
         let mut child = kit::process::command(env!("CARGO_BIN_EXE_bifrost-emulator"))
             .args(["--listen", "127.0.0.1:0", "--data"])
             .arg(data)
+            .args(arguments)
             .env("BIFROST_LOG", "info")
             .env_remove("FLY_API_TOKEN")
             .stderr(Stdio::piped())

@@ -1,0 +1,159 @@
+//! Machines that are containers of a real engine, podman's: what the kernel then
+//! says of them, and that they outlive a killed emulator. Named by `podman`, so
+//! that `scripts/test` can leave them out where there is none.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use emulator::Config;
+use fly::{MachineState, NewMachine};
+use kit::Vars;
+use kit::process::command;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::Child;
+
+use crate::world::*;
+
+/// Names an image in podman's store with `sh`, `sleep`, `id`, `cat` and `ip`, which `scripts/test` makes.
+const IMAGE: &str = "BIFROST_TEST_IMAGE";
+const SKIPPED: &str = "skipped: BIFROST_TEST_IMAGE names no image for podman";
+/// What podman needs to be told inside small virtual machines.
+const CONFIGURATION: &str = r#"
+[engine]
+cgroup_manager = "cgroupfs"
+runtime = "runc"
+events_logger = "file"
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+"#;
+
+/// `podman system service`, for as long as this is there.
+struct Podman {
+    directory: TempDir,
+    image: String,
+    _service: Child,
+}
+
+impl Podman {
+    /// Nothing where there is no podman, or no image for it.
+    async fn start() -> Option<Self> {
+        let vars = Vars::from_process();
+        let image = vars.text(IMAGE)?.to_owned();
+        let directory = tempfile::tempdir().expect("a directory");
+        let configuration = directory.path().join("containers.conf");
+        std::fs::write(&configuration, CONFIGURATION).expect("written");
+        let podman = Self {
+            _service: command("podman")
+                .args(["system", "service", "--time=0"])
+                .arg(format!("unix://{}/podman.sock", directory.path().display()))
+                .env("CONTAINERS_CONF", &configuration)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("podman starts"),
+            directory,
+            image,
+        };
+        let socket = podman.socket();
+        until("podman listens", || std::os::unix::net::UnixStream::connect(&socket).is_ok()).await;
+        Some(podman)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("podman.sock")
+    }
+
+    fn machine(&self, name: &str, text: &str) -> NewMachine {
+        let mut new = script(name, text);
+        new.config.image.clone_from(&self.image);
+        new
+    }
+}
+
+async fn exec(world: &World, id: &str, command: &[&str]) -> Value {
+    let request = world.http("POST", &format!("/v1/apps/{APP}/machines/{id}/exec"));
+    request.json(&json!({ "command": command })).send().await.expect("answered").json().await.expect("JSON")
+}
+
+#[tokio::test]
+async fn podman_runs_a_machine_with_no_rights_no_way_out_and_its_volume() {
+    let Some(podman) = Podman::start().await else { return eprintln!("{SKIPPED}") };
+    let world = World::with(|config| Config { machines: in_containers(&podman.socket()), ..config }).await;
+    let volume = world.volume().await;
+    let text = "touch /root-is-writable; echo kept > /.sprite/kept; echo to the log; exec sleep 1000";
+    let id = world.run(&with_volume(podman.machine("one", text), &volume)).await.id;
+    until("it has run", || world.log(&id).contains("to the log")).await;
+    assert!(world.log(&id).contains("Read-only file system"), "{}", world.log(&id));
+    assert!(world.data.path().join("volumes").join(&volume.id).join("kept").exists());
+
+    let status = exec(&world, &id, &["cat", "/proc/1/status"]).await["stdout"].as_str().expect("text").to_owned();
+    // NET_BIND_SERVICE is the tenth capability.
+    for line in ["CapBnd:\t0000000000000400", "NoNewPrivs:\t1", "Seccomp:\t2", "Uid:\t10001\t10001\t10001\t10001"] {
+        assert!(status.contains(line), "{line} in {status}");
+    }
+    let routes = exec(&world, &id, &["ip", "route"]).await;
+    let routes = routes["stdout"].as_str().expect("text");
+    assert!(!routes.is_empty() && !routes.contains("default"), "{routes}");
+    let mounts = exec(&world, &id, &["cat", "/proc/mounts"]).await;
+    let mounts = mounts["stdout"].as_str().expect("text");
+    let temporary = mounts.lines().find(|line| line.contains(" /tmp ")).expect("a /tmp");
+    assert!(temporary.contains("nosuid") && temporary.contains("noexec"), "{temporary}");
+    let unshared = exec(&world, &id, &["unshare", "-r", "true"]).await;
+    assert_ne!(unshared["exit_code"], 0, "the profile lets nobody make namespaces: {unshared}");
+
+    world.machines.suspend(APP, &id).await.expect("suspended");
+    world.machines.start(APP, &id).await.expect("resumed");
+    assert_eq!(world.state(&id).await, MachineState::Started);
+    world.machines.destroy(APP, &id, true).await.expect("destroyed");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn podman_keeps_machines_while_their_emulator_is_killed() {
+    let Some(podman) = Podman::start().await else { return eprintln!("{SKIPPED}") };
+    let data = Data::new();
+    let program = Program::in_containers(data.path(), &podman.socket()).await;
+    create_app(&program.machines).await;
+    let run = async |name: &str, text: &str| {
+        let machine = program.machines.create_machine(APP, &podman.machine(name, text)).await.expect("created");
+        program.machines.wait(APP, &machine.id, MachineState::Started, None, PATIENCE).await.expect("started");
+        machine.id
+    };
+    let lived = run("lived", "echo once; exec sleep 1000").await;
+    let slept = run("slept", "exec sleep 1000").await;
+    program.machines.suspend(APP, &slept).await.expect("suspended");
+    let log = data.path().join("machines").join(&lived).join("log");
+    until("its output is kept", || std::fs::read(&log).is_ok_and(|log| log == b"once\n")).await;
+    program.kill().await;
+
+    let program = Program::in_containers(data.path(), &podman.socket()).await;
+    assert_eq!(program.machines.machine(APP, &lived).await.expect("there").state, MachineState::Started);
+    assert_eq!(program.machines.machine(APP, &slept).await.expect("there").state, MachineState::Suspended);
+    until("it was started once", || std::fs::read(&log).is_ok_and(|log| log == b"once\n")).await;
+    program.machines.start(APP, &slept).await.expect("resumed");
+    for id in [&lived, &slept] {
+        program.machines.destroy(APP, id, true).await.expect("destroyed");
+    }
+    assert!(program.terminate().await.success());
+}
+
+#[tokio::test]
+async fn podman_tells_how_a_container_has_ended() {
+    let Some(podman) = Podman::start().await else { return eprintln!("{SKIPPED}") };
+    let world = World::with(|config| Config { machines: in_containers(&podman.socket()), ..config }).await;
+    for (text, code) in [("exit 3", 3), ("exec /no/such/program", 127)] {
+        let machine = world.machines.create_machine(APP, &podman.machine("one", text)).await.expect("created");
+        world.until(&machine.id, MachineState::Stopped).await;
+        let events = world.machines.events(APP, &machine.id).await.expect("read");
+        let exit = events.iter().find_map(fly::MachineEvent::exit).expect("an exit");
+        assert_eq!(exit.exit_code, Some(code), "{text}: {}", world.log(&machine.id));
+        world.machines.destroy(APP, &machine.id, true).await.expect("destroyed");
+    }
+    let mut missing = podman.machine("missing", "true");
+    missing.config.init.exec = Some(vec!["no-such-program".to_owned()]);
+    let machine = world.machines.create_machine(APP, &missing).await.expect("created");
+    world.until(&machine.id, MachineState::Stopped).await;
+    assert!(world.log(&machine.id).contains("cannot start"), "{}", world.log(&machine.id));
+    world.stop().await;
+}

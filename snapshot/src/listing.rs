@@ -1,0 +1,160 @@
+//! The listing: which chunks make which file, and how to tell that a file was not touched since.
+
+use std::ffi::OsStr;
+use std::fs::{self, Metadata};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::chunk::Hash;
+use crate::{At, Error, Result};
+
+/// The version of the listing, and of the cuts and packs that it speaks of.
+const VERSION: u32 = 1;
+const LEVEL: i32 = 3;
+/// Permission bits that are kept.
+pub(crate) const MODE_BITS: u32 = 0o777;
+
+/// Everything one snapshot holds, by path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing {
+    version: u32,
+    entries: Vec<Entry>,
+}
+
+/// One file or link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    path: Vec<u8>,
+    /// What is there.
+    pub content: Content,
+    pub(crate) stamp: Option<Stamp>,
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Content {
+    /// A regular file.
+    File {
+        /// Its length in bytes.
+        size: u64,
+        /// Its permission bits.
+        mode: u32,
+        /// What it is made of, in order.
+        chunks: Vec<Hash>,
+    },
+    /// A symbolic link.
+    Link {
+        /// Where it leads, as it says.
+        target: Vec<u8>,
+    },
+}
+
+/// What the file system says of a file that has not been touched: any change of content, mode or name moves
+/// the time of change, which no program can set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stamp {
+    inode: u64,
+    size: u64,
+    changed_seconds: i64,
+    changed_nanoseconds: i64,
+}
+
+impl Stamp {
+    pub(crate) fn of(meta: &Metadata) -> Self {
+        Self {
+            inode: meta.ino(),
+            size: meta.size(),
+            changed_seconds: meta.ctime(),
+            changed_nanoseconds: meta.ctime_nsec(),
+        }
+    }
+
+    /// Whether a later change is sure to show: a change within the same tick of the kernel's clock might not.
+    pub(crate) fn is_older_than(&self, seconds: i64, nanoseconds: i64) -> bool {
+        // The coarsest clock that Linux keeps has ten milliseconds; twice that is on the safe side.
+        let grain = 20_000_000;
+        let at = |seconds: i64, nanoseconds: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+        at(self.changed_seconds, self.changed_nanoseconds) + grain < at(seconds, nanoseconds)
+    }
+}
+
+impl Entry {
+    pub(crate) fn new(path: &Path, content: Content, stamp: Option<Stamp>) -> Self {
+        Self { path: path.as_os_str().as_bytes().to_vec(), content, stamp }
+    }
+
+    /// Where it is, relative to the tree.
+    pub fn path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.path))
+    }
+
+    /// Whether the path stays in its tree.
+    pub(crate) fn is_plain(&self) -> bool {
+        let path = self.path();
+        path.components().all(|part| matches!(part, Component::Normal(_))) && !self.path.is_empty()
+    }
+
+    pub(crate) fn chunks(&self) -> &[Hash] {
+        match &self.content {
+            Content::File { chunks, .. } => chunks,
+            Content::Link { .. } => &[],
+        }
+    }
+}
+
+impl Listing {
+    /// Of these entries, in any order.
+    pub(crate) fn new(mut entries: Vec<Entry>) -> Self {
+        entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+        Self { version: VERSION, entries }
+    }
+
+    /// What it holds, by path.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// What it holds at a path.
+    pub fn get(&self, path: &Path) -> Option<&Entry> {
+        let bytes = path.as_os_str().as_bytes();
+        self.entries.binary_search_by(|entry| entry.path.as_slice().cmp(bytes)).ok().map(|at| &self.entries[at])
+    }
+
+    /// The lengths of its files together.
+    pub fn bytes(&self) -> u64 {
+        let size = |entry: &Entry| match entry.content {
+            Content::File { size, .. } => size,
+            Content::Link { .. } => 0,
+        };
+        self.entries.iter().map(size).sum()
+    }
+
+    /// Writes it to a file that survives a power cut. Gives the hash that [`Listing::read`] wants.
+    pub fn write(&self, path: &Path) -> Result<String> {
+        let plain = postcard::to_stdvec(self).map_err(|error| Error::damaged(path, error.to_string()))?;
+        let packed = zstd::bulk::compress(&plain, LEVEL).at(path)?;
+        kit::files::replace(path, &packed, 0o600).at(path)?;
+        Ok(Hash::of(&packed).to_string())
+    }
+
+    /// Reads it back and proves that it is the one whose hash was noted.
+    pub fn read(path: &Path, hash: &str) -> Result<Self> {
+        let packed = fs::read(path).at(path)?;
+        if Hash::of(&packed).to_string() != hash {
+            return Err(Error::damaged(path, "it has another hash"));
+        }
+        let plain = zstd::decode_all(packed.as_slice()).at(path)?;
+        let listing: Self = postcard::from_bytes(&plain).map_err(|error| Error::damaged(path, error.to_string()))?;
+        if listing.version != VERSION {
+            return Err(Error::damaged(path, format!("it is of version {}", listing.version)));
+        }
+        if let Some(entry) = listing.entries.iter().find(|entry| !entry.is_plain()) {
+            let named: PathBuf = entry.path().to_owned();
+            return Err(Error::damaged(path, format!("it names {}, which leads out of the tree", named.display())));
+        }
+        Ok(listing)
+    }
+}

@@ -1,0 +1,169 @@
+//! The store: a directory of packs, and where each chunk is in them.
+
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::chunk::Hash;
+use crate::listing::Listing;
+use crate::pack::Pack;
+use crate::place::{Blocks, Place};
+use crate::{At, Error, Result};
+
+const ENDING: &str = "pack";
+/// Ends the name of a pack that is being written.
+const UNFINISHED: &str = "unfinished";
+
+/// A directory of packs. It keeps nothing in memory between its operations, and any number of processes may
+/// use one directory: saving excludes pruning, by a lock on a file.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// A look at the packs that are there.
+pub(crate) struct Opened {
+    pub(crate) packs: Vec<Arc<Pack>>,
+    pub(crate) places: HashMap<Hash, Place>,
+    /// Packs that cannot be used; what is in them counts as not there.
+    pub(crate) unusable: Vec<PathBuf>,
+    _lock: File,
+}
+
+/// What else may happen to the store meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beside {
+    /// Others may read and add.
+    Others,
+    /// Nobody: something is taken away.
+    Nobody,
+}
+
+impl Store {
+    /// A store in this directory, which is made where it is not there.
+    pub fn new(root: &Path) -> Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(root).at(root)?;
+        Ok(Self { root: root.to_owned() })
+    }
+
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The bytes of all packs.
+    pub fn bytes(&self) -> Result<u64> {
+        let size = |path: &PathBuf| fs::metadata(path).map(|meta| meta.len()).at(path);
+        self.pack_paths()?.iter().map(size).sum()
+    }
+
+    /// Where a pack of this number is, and where it is while it is being written.
+    pub(crate) fn paths_of(&self, number: u64) -> (PathBuf, PathBuf) {
+        let name = |ending: &str| self.root.join(format!("{number:016x}.{ending}"));
+        (name(ENDING), name(UNFINISHED))
+    }
+
+    /// A number that no pack has. Whoever asks must be alone with what begins the pack.
+    pub(crate) fn next_number(&self) -> Result<u64> {
+        let numbers = self.names()?.into_iter().filter_map(|path| {
+            let stem = path.file_stem()?.to_str()?;
+            u64::from_str_radix(stem, 16).ok()
+        });
+        Ok(numbers.max().map_or(1, |newest| newest + 1))
+    }
+
+    fn names(&self) -> Result<Vec<PathBuf>> {
+        let read = fs::read_dir(&self.root).at(&self.root)?;
+        read.map(|entry| entry.map(|entry| entry.path()).at(&self.root)).collect()
+    }
+
+    fn pack_paths(&self) -> Result<Vec<PathBuf>> {
+        let mut packs: Vec<PathBuf> =
+            self.names()?.into_iter().filter(|path| path.extension().is_some_and(|ending| ending == ENDING)).collect();
+        packs.sort();
+        Ok(packs)
+    }
+
+    pub(crate) fn lock(&self, beside: Beside) -> Result<File> {
+        let path = self.root.join("lock");
+        let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path).at(&path)?;
+        match beside {
+            Beside::Others => file.lock_shared().at(&path)?,
+            Beside::Nobody => file.lock().at(&path)?,
+        }
+        Ok(file)
+    }
+
+    /// Reads every pack's index.
+    pub(crate) fn open(&self, beside: Beside) -> Result<Opened> {
+        let lock = self.lock(beside)?;
+        let mut opened = Opened { packs: Vec::new(), places: HashMap::new(), unusable: Vec::new(), _lock: lock };
+        for path in self.pack_paths()? {
+            match Pack::open(path.clone()) {
+                Ok(pack) => opened.take_in(pack),
+                Err(Error::Damaged { .. }) => opened.unusable.push(path),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Removes what a killed process left half written. Only while nobody saves.
+    pub fn tidy(&self) -> Result<()> {
+        let _lock = self.lock(Beside::Nobody)?;
+        for path in self.names()? {
+            if path.extension().is_some_and(|ending| ending == UNFINISHED) {
+                fs::remove_file(&path).at(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Proves that everything a snapshot needs is there as it was stored, without writing anything. An error
+    /// names what is not.
+    pub fn verify(&self, listing: &Listing) -> Result<()> {
+        let opened = self.open(Beside::Others)?;
+        let mut needed: Vec<(u32, u32)> = Vec::new();
+        for entry in listing.entries() {
+            for hash in entry.chunks() {
+                needed.push(opened.place(hash, entry.path())?.block());
+            }
+        }
+        needed.sort_unstable();
+        needed.dedup();
+        for (pack, block) in needed {
+            opened.packs[pack as usize].stored(block as usize)?;
+        }
+        Ok(())
+    }
+}
+
+impl Opened {
+    fn take_in(&mut self, pack: Pack) {
+        let number = u32::try_from(self.packs.len()).expect("fewer than 2^32 packs");
+        for (block, at) in pack.blocks.iter().zip(0..) {
+            let mut offset = 0;
+            for (hash, length) in &block.chunks {
+                self.places.entry(*hash).or_insert(Place { pack: number, block: at, offset, length: *length });
+                offset += length;
+            }
+        }
+        self.packs.push(Arc::new(pack));
+    }
+
+    /// Where a chunk is. `path` is the file that needs it.
+    pub(crate) fn place(&self, hash: &Hash, path: &Path) -> Result<Place> {
+        let missing = || match self.unusable.as_slice() {
+            [] => Error::damaged(path, format!("its chunk {hash} is in no pack")),
+            [pack, ..] => Error::damaged(pack, "its index cannot be read"),
+        };
+        self.places.get(hash).copied().ok_or_else(missing)
+    }
+
+    /// A reader of chunks, with a memory of its own.
+    pub(crate) fn blocks(&self) -> Blocks<'_> {
+        Blocks::new(&self.packs)
+    }
+}
