@@ -10,6 +10,7 @@ mod body;
 mod caller;
 mod claims;
 mod dependencies;
+mod edge;
 mod events;
 mod executions;
 mod health;
@@ -25,6 +26,7 @@ mod workers;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, Method, Request};
+use axum::middleware::from_fn_with_state;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
@@ -102,6 +104,7 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(wire::limit::BODY_BYTES))
+        .layer(from_fn_with_state(app.clone(), edge::edge))
         .layer(cors())
         .layer(CatchPanicLayer::custom(problem::from_panic))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))

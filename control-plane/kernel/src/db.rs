@@ -1,22 +1,46 @@
 //! The database: an embedded SQLite file, or Postgres. One writer and several
-//! readers on SQLite; a pool of ten on Postgres (row CAIRN-7).
+//! readers on SQLite; a pool of ten on Postgres (rows CAIRN-7, T-1.10a).
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _};
 
-use crate::{Error, Result};
+use crate::journal::JournalFile;
+use crate::sqlite::Writer;
+use crate::{Error, Journal, Result};
 
-/// The most connections held open (row CAIRN-7).
-const CONNECTIONS_MAX: u32 = 10;
+/// Bounds of the pool of connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pool {
+    /// Connections that are kept open even when nobody needs them.
+    pub min: u32,
+    /// The most connections held open.
+    pub max: u32,
+    /// Beyond the minimum, a connection that nobody has needed for so long is closed.
+    pub idle_timeout: Duration,
+    /// How long a request waits for a connection before it is refused.
+    pub connection_timeout: Duration,
+}
+
+/// The pool on Postgres (row T-1.10a).
+pub const POOL: Pool =
+    Pool { min: 2, max: 10, idle_timeout: Duration::from_secs(30), connection_timeout: Duration::from_secs(5) };
+
 /// Readers beside SQLite's one writer.
 const READERS: u32 = 4;
-/// How long a request waits for a connection before it is refused.
-const ACQUIRE_LIMIT: Duration = Duration::from_secs(5);
+/// A connection to Postgres that was idle for longer is tried before it is used.
+const IDLE_TRUSTED: Duration = Duration::from_secs(1);
+/// Statements that each connection keeps prepared: more than there are.
+const STATEMENTS: usize = 1_000;
+/// Pages of journal after which a commit folds it into the database: 16 MiB. A page that many commits changed
+/// is then copied once, and fewer commits wait for the copying.
+const JOURNAL_PAGES: u32 = 4_000;
+/// Kibibytes of pages that each connection to SQLite keeps in memory.
+const CACHE_KIB: u32 = 16 * 1024;
 
 /// Where the database is.
 #[derive(Clone, PartialEq, Eq)]
@@ -59,9 +83,11 @@ pub enum Db {
     /// The embedded file.
     Sqlite {
         /// One connection; every write goes through it.
-        writer: SqlitePool,
+        writer: Writer,
         /// Several that cannot write.
         reader: SqlitePool,
+        /// Puts on disk what the writer has committed.
+        journal: Journal,
     },
     /// A server.
     Postgres(PgPool),
@@ -77,45 +103,83 @@ impl Db {
     }
 
     async fn open_sqlite(path: &Path) -> Result<Self> {
+        Self::open_sqlite_with(path, || {
+            let mut file = JournalFile::open(path)?;
+            Journal::start(move || file.sync())
+        })
+        .await
+    }
+
+    /// With a journal that is opened once the file's is there.
+    pub(crate) async fn open_sqlite_with(
+        path: &Path,
+        open_journal: impl FnOnce() -> std::io::Result<Journal>,
+    ) -> Result<Self> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            // A 2xx promises that the state survives a power cut.
-            .synchronous(SqliteSynchronous::Full)
+            // A 2xx promises that the state survives a power cut: `Tx::commit` waits for the journal's sync.
+            .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
-            .busy_timeout(ACQUIRE_LIMIT)
+            .busy_timeout(POOL.connection_timeout)
+            .statement_cache_capacity(STATEMENTS)
+            .pragma("cache_size", format!("-{CACHE_KIB}"))
+            .pragma("wal_autocheckpoint", JOURNAL_PAGES.to_string())
+            .pragma("temp_store", "MEMORY")
             .disable_statement_logging();
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(ACQUIRE_LIMIT)
-            .connect_with(options.clone())
-            .await
-            .map_err(unavailable)?;
+        let writer = Writer::connect(&options, POOL.connection_timeout).await.map_err(unavailable)?;
+        // The first transaction makes the journal's file.
+        writer.begin().await.map_err(unavailable)?.commit().await.map_err(unavailable)?;
+        let journal = open_journal().map_err(|error| unavailable(error.into()))?;
         let reader = SqlitePoolOptions::new()
             .max_connections(READERS)
             .min_connections(0)
-            .acquire_timeout(ACQUIRE_LIMIT)
+            .acquire_timeout(POOL.connection_timeout)
+            .test_before_acquire(false)
             .connect_lazy_with(options.pragma("query_only", "ON"));
-        Ok(Self::Sqlite { writer, reader })
+        Ok(Self::Sqlite { writer, reader, journal })
     }
 
     async fn open_postgres(url: &str) -> Result<Self> {
-        let options = PgConnectOptions::from_str(url).map_err(unavailable)?.application_name("bifrost-control");
-        let options = options.disable_statement_logging();
+        let options = PgConnectOptions::from_str(url)
+            .map_err(unavailable)?
+            .application_name("bifrost-control")
+            .statement_cache_capacity(STATEMENTS)
+            .disable_statement_logging();
         let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS_MAX)
-            .acquire_timeout(ACQUIRE_LIMIT)
+            .min_connections(POOL.min)
+            .max_connections(POOL.max)
+            .idle_timeout(POOL.idle_timeout)
+            .acquire_timeout(POOL.connection_timeout)
+            .test_before_acquire(false)
+            .before_acquire(|connection, about| {
+                Box::pin(async move {
+                    // One that was of use a moment ago still is; asking would cost as much as a statement.
+                    if about.idle_for > IDLE_TRUSTED {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_with(options)
             .await
             .map_err(unavailable)?;
         Ok(Self::Postgres(pool))
     }
 
+    /// Waits until whatever can be read now would survive a power cut.
+    pub async fn settle(&self) -> Result<()> {
+        match self {
+            Self::Sqlite { journal, .. } => journal.settle().await,
+            Self::Postgres(_) => Ok(()),
+        }
+    }
+
     /// Closes every connection once the transactions in hand have ended.
     pub async fn close(&self) {
         match self {
-            Self::Sqlite { writer, reader } => {
+            Self::Sqlite { writer, reader, .. } => {
                 reader.close().await;
                 writer.close().await;
             }

@@ -1,9 +1,17 @@
 //! The one error of use-cases: closed, blind to transports, with a stable code
 //! for each kind. What leaves the process is decided at the edge.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 
 use wire::task::FieldError;
+
+/// Postgres: a serialization failure, a deadlock.
+const TRANSACTION_CONFLICTS: [&str; 2] = ["40001", "40P01"];
+/// Postgres: a statement took longer than its class may.
+const QUERY_CANCELED: &str = "57014";
+/// SQLite: somebody else is writing.
+const SQLITE_BUSY: u32 = 5;
 
 /// What a use-case gives back.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -73,6 +81,21 @@ impl Error {
         chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
     }
 
+    /// Whether two transactions stood in each other's way and this one gave way: it left nothing, and may be
+    /// made again.
+    pub fn is_transaction_conflict(&self) -> bool {
+        self.database_code().is_some_and(|code| match code.len() {
+            5 => TRANSACTION_CONFLICTS.contains(&code.as_ref()),
+            _ => code.parse::<u32>().is_ok_and(|number| number & 0xff == SQLITE_BUSY),
+        })
+    }
+
+    /// The code with which the database refused.
+    fn database_code(&self) -> Option<Cow<'_, str>> {
+        let Self::Unavailable { source, .. } = self else { return None };
+        source.downcast_ref::<sqlx::Error>()?.as_database_error()?.code()
+    }
+
     /// Stable and made for programs.
     pub fn code(&self) -> &'static str {
         match self {
@@ -81,6 +104,7 @@ impl Error {
             Self::Invalid { .. } => "invalid",
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Forbidden { .. } => "forbidden",
+            Self::Unavailable { .. } if self.database_code().as_deref() == Some(QUERY_CANCELED) => "statement_timeout",
             Self::Unavailable { .. } => "unavailable",
             Self::Internal(_) => "internal",
         }
@@ -122,4 +146,27 @@ fn is_passing(code: Option<&str>) -> bool {
         return ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class));
     }
     code.parse::<u32>().is_ok_and(|number| matches!(number & 0xff, 5 | 10 | 13))
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::sqlite::SqliteConnectOptions;
+    use sqlx::{ConnectOptions as _, Connection as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_busy_database_is_a_conflict_and_another_refusal_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteConnectOptions::new().filename(folder.path().join("x.db")).create_if_missing(true);
+        let options = options.busy_timeout(std::time::Duration::ZERO);
+        let mut first = options.connect().await.unwrap();
+        let writing = first.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        let mut second = options.connect().await.unwrap();
+        let busy = Error::from(second.begin_with("BEGIN IMMEDIATE").await.expect_err("somebody is writing"));
+        assert!(busy.is_transaction_conflict(), "{}", busy.causes());
+        drop(writing);
+        let unknown = sqlx::query("SELECT * FROM no_such_table").execute(&mut second).await;
+        assert!(!Error::from(unknown.expect_err("there is none")).is_transaction_conflict());
+    }
 }

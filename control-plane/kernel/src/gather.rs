@@ -133,7 +133,9 @@ async fn one_by_one<B: Batch>(
             None => alone(batch, request).await,
         };
         // Each would wait as long for what does not answer.
-        if let Err(error @ Error::Unavailable { .. }) = &said {
+        if let Err(error @ Error::Unavailable { .. }) = &said
+            && !error.is_transaction_conflict()
+        {
             away.get_or_insert_with(|| error.causes());
         }
         drop(answer.send(said));

@@ -12,23 +12,28 @@ mod db;
 mod error;
 mod gather;
 pub mod idempotency;
+mod journal;
 mod migrate;
 mod nudges;
 pub mod outbox;
 mod reconcile;
+mod request;
 mod sql;
+mod sqlite;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tx;
 
 pub use actor::Actor;
 pub use ctx::Ctx;
-pub use db::{Address, Db};
+pub use db::{Address, Db, POOL, Pool};
 pub use error::{Error, Result};
 pub use gather::{Batch, Gather};
+pub use journal::Journal;
 pub use migrate::{Migration, NewerDatabase, migrate, revert};
 pub use nudges::Nudges;
 pub use reconcile::{Gap, Reconciler, drive};
+pub use request::RequestScope;
 pub use sql::{Sql, hex, id_list, moment, rows};
 pub use tx::{Inner, Tx};
 

@@ -1,12 +1,13 @@
 //! A transaction over either database. Committing writes what it has to tell the
-//! outside and the audit, in one statement each, and fires the wake-up calls that were noted in it;
-//! dropping it rolls everything back.
+//! outside and the audit, in one statement each, answers once all is on disk, and
+//! fires the wake-up calls that were noted in it; dropping it rolls everything back.
 
 use std::time::Instant;
 
-use sqlx::{Postgres, Sqlite, Transaction};
+use sqlx::{Postgres, Transaction};
 
-use crate::{Ctx, Db, Nudges, Result, audit, outbox};
+use crate::sqlite::SqliteTransaction;
+use crate::{Ctx, Db, Journal, Nudges, RequestScope, Result, audit, outbox};
 
 /// A named transaction.
 #[derive(Debug)]
@@ -18,34 +19,57 @@ pub struct Tx {
     pending: Vec<&'static str>,
     told: Vec<outbox::store::Entry>,
     audited: Vec<audit::store::New>,
+    /// Waited for by a commit that writes to SQLite.
+    journal: Option<Journal>,
+    /// The request that a commit of this is noted in.
+    request: Option<RequestScope>,
 }
 
 /// The transaction of one of the databases; the macros of this package look inside.
 #[derive(Debug)]
 pub enum Inner {
     /// On the embedded file.
-    Sqlite(Transaction<'static, Sqlite>),
+    Sqlite(SqliteTransaction),
     /// On a server.
     Postgres(Transaction<'static, Postgres>),
 }
 
 impl Tx {
     pub(crate) async fn begin(ctx: &Ctx, name: &'static str) -> Result<Self> {
-        let inner = match &ctx.db {
-            // Plain BEGIN would fail with BUSY when two readers turn writers.
-            Db::Sqlite { writer, .. } => Inner::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
-            Db::Postgres(pool) => Inner::Postgres(pool.begin().await?),
+        let request = RequestScope::current();
+        let (inner, journal) = match &ctx.db {
+            Db::Sqlite { writer, journal, .. } => {
+                journal.check()?;
+                (Inner::Sqlite(writer.begin().await?), Some(journal.clone()))
+            }
+            Db::Postgres(pool) => (Inner::Postgres(pool.begin().await?), None),
         };
-        Ok(Self::new(inner, ctx, name))
+        if let Some(request) = &request {
+            request.sees();
+        }
+        Ok(Self { journal, request, ..Self::new(inner, ctx, name) })
     }
 
+    /// Outside of a request what was read is on disk when this returns: something may be done on the strength
+    /// of it. A request waits for that once, before it is answered.
     pub(crate) async fn read(ctx: &Ctx, name: &'static str) -> Result<Self> {
+        let request = RequestScope::current();
         let inner = match &ctx.db {
-            Db::Sqlite { reader, .. } => Inner::Sqlite(reader.begin().await?),
+            Db::Sqlite { reader, journal, .. } => {
+                journal.check()?;
+                let transaction = SqliteTransaction::read(reader).await?;
+                if request.is_none() {
+                    journal.settle().await?;
+                }
+                Inner::Sqlite(transaction)
+            }
             Db::Postgres(pool) => {
                 Inner::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
             }
         };
+        if let Some(request) = request {
+            request.sees();
+        }
         Ok(Self::new(inner, ctx, name))
     }
 
@@ -58,6 +82,8 @@ impl Tx {
             pending: Vec::new(),
             told: Vec::new(),
             audited: Vec::new(),
+            journal: None,
+            request: None,
         }
     }
 
@@ -92,14 +118,25 @@ impl Tx {
         self.audited.push(row);
     }
 
-    /// Makes everything true at once and gives the value back.
+    /// Makes everything true at once and, when it is on disk, gives the value back.
     pub async fn commit<T>(mut self, value: T) -> Result<T> {
         let (told, audited) = (std::mem::take(&mut self.told), std::mem::take(&mut self.audited));
         outbox::store::push_all(&mut self, &told).await?;
         audit::store::insert_all(&mut self, &audited).await?;
+        if let Some(journal) = &self.journal {
+            journal.commit_begins();
+        }
         match self.inner {
             Inner::Sqlite(transaction) => transaction.commit().await?,
             Inner::Postgres(transaction) => transaction.commit().await?,
+        }
+        let ticket = self.journal.as_ref().map(Journal::commit_ends);
+        if let Some(request) = &self.request {
+            request.commits();
+        }
+        // The connection is another's already.
+        if let (Some(journal), Some(ticket)) = (&self.journal, ticket) {
+            journal.wait(ticket).await?;
         }
         metrics::histogram!("db_transaction_seconds", "tx" => self.name).record(self.began.elapsed().as_secs_f64());
         for name in self.pending {

@@ -44,7 +44,10 @@ pub(crate) fn translate(error: &Error) -> Problem {
         Error::Unauthenticated(message) => problem(StatusCode::UNAUTHORIZED, code, *message),
         Error::Forbidden { .. } => problem(StatusCode::FORBIDDEN, code, error.to_string()),
         Error::Unavailable { dependency, .. } => {
-            tracing::warn!(code, dependency, cause = error.causes(), "a dependency is unavailable");
+            // A conflict is made good at the edge, and is no news.
+            if !error.is_transaction_conflict() {
+                tracing::warn!(code, dependency, cause = error.causes(), "a dependency is unavailable");
+            }
             problem(
                 StatusCode::SERVICE_UNAVAILABLE,
                 code,
@@ -58,13 +61,22 @@ pub(crate) fn translate(error: &Error) -> Problem {
     }
 }
 
+/// Marks an answer: the transaction gave way to another and left nothing, so that the request may be made again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct GaveWay;
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        let gave_way = matches!(&self, Self::Use(error) if error.is_transaction_conflict());
         let problem = match self {
             Self::Use(error) => translate(&error),
             Self::Edge(problem) => *problem,
         };
-        respond(&problem)
+        let mut response = respond(&problem);
+        if gave_way {
+            response.extensions_mut().insert(GaveWay);
+        }
+        response
     }
 }
 

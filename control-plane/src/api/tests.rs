@@ -22,6 +22,10 @@ mod graph_of_tasks;
 const KEY: &str = "bifrost_0123456789abcdef";
 
 async fn app(ctx: &Ctx) -> Router {
+    router(state(ctx).await)
+}
+
+pub(super) async fn state(ctx: &Ctx) -> App {
     access::ensure_bootstrap_key(ctx, KEY).await.expect("made");
     // Nobody listens there: what needs the event store says so.
     let events = Events { url: "http://127.0.0.1:1".into(), secret: Key::from_bytes([1; 32]), app: None };
@@ -43,7 +47,7 @@ async fn app(ctx: &Ctx) -> Router {
     };
     let store = client::events::EventStore::new(&events.url, signer);
     let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
-    router(App::new(ctx.clone(), &config, store, metrics, kit::Tasks::new()))
+    App::new(ctx.clone(), &config, store, metrics, kit::Tasks::new())
 }
 
 struct Answer {
