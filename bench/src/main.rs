@@ -11,6 +11,7 @@ mod report;
 mod repository;
 mod sample;
 mod system;
+mod tasks;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,8 @@ enum What {
     Checkpoint(checkpoint::Arguments),
     /// The event store, and beside it what one would use instead: throughput, latency, memory, start-up
     Events(events::Arguments),
+    /// Tasks from creation to completion by workers outside the pool, and beside it other queues over PostgreSQL
+    Tasks(tasks::Arguments),
 }
 
 #[tokio::main]
@@ -54,6 +57,7 @@ async fn main() -> ExitCode {
         What::MainJob(arguments) => main_job::measure(arguments, &tasks, &mut report).await,
         What::Checkpoint(arguments) => checkpoint::measure(arguments, &mut report).await,
         What::Events(arguments) => events::measure(arguments, &tasks, &mut report).await,
+        What::Tasks(arguments) => tasks::measure(arguments, &tasks, &mut report).await,
     };
     match measured {
         Ok(()) => ExitCode::SUCCESS,

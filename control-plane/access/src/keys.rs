@@ -74,7 +74,10 @@ pub async fn ensure_bootstrap_key(ctx: &Ctx, key: &str) -> Result<TenantId> {
 ///
 /// A key that is revoked is refused everywhere within a second: that is how long an answer counts.
 #[derive(Debug, Clone, Default)]
-pub struct KnownKeys(Arc<Mutex<HashMap<Vec<u8>, (Caller, DateTime<Utc>)>>>);
+pub struct KnownKeys(Arc<Mutex<Known>>);
+
+/// Each key's hash, who holds it, and since when that is known.
+type Known = HashMap<Vec<u8>, (Caller, DateTime<Utc>)>;
 
 impl KnownKeys {
     /// Who holds the key.
@@ -96,7 +99,7 @@ impl KnownKeys {
         Ok(caller)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Vec<u8>, (Caller, DateTime<Utc>)>> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

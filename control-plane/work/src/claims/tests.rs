@@ -354,7 +354,7 @@ kernel::on_both! { migrations();
         // A second control plane on the same database.
         let other = Desk::open(&ctx, &Arc::default(), &Tasks::new());
         let claim = async |number: usize| {
-            let desk = if number % 2 == 0 { &desk } else { &other };
+            let desk = if number.is_multiple_of(2) { &desk } else { &other };
             let claim = NewClaim { start: true, wait_seconds: Some(30), ..by(&format!("w{}", number % 50)) };
             let claim = one(&ctx, desk, tenant, claim).await;
             desk.complete(&ctx, tenant, claim.execution_id, result(&claim, true)).await.expect("ends");
