@@ -17,7 +17,7 @@ use wire::task::Priority;
 
 pub(crate) use audit::AuditArguments;
 pub(crate) use claims::{ClaimArguments, CompleteArguments, ReleaseArguments, RenewArguments};
-pub(crate) use tasks::{MetadataCommand, TasksCommand};
+pub(crate) use tasks::{MetadataCommand, OutcomesCommand, TasksCommand};
 
 /// Where `bifrost up` listens, and where the other commands look for it.
 pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:7600";
@@ -126,6 +126,13 @@ pub(crate) enum Command {
     /// Run the runner alone, as on a machine
     #[command(after_help = help::RUNNER)]
     Runner,
+    /// Be the mock agent: carry the prompt on standard input out
+    #[command(hide = true)]
+    MockAgent {
+        /// As `drivers.toml` of the runner says
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -155,8 +162,20 @@ pub(crate) struct RunArguments {
     /// Print the task's id and leave it running on the server
     #[arg(long)]
     pub(crate) detach: bool,
+    /// Ask this coding agent in place of a command: claude_code, codex, gemini, opencode or mock
+    #[arg(long, value_name = "AGENT", requires = "prompt", conflicts_with = "command")]
+    pub(crate) agent: Option<String>,
+    /// What the agent is to do: a file, or - for standard input
+    #[arg(long, value_name = "FILE", requires = "agent", conflicts_with = "command")]
+    pub(crate) prompt: Option<PathBuf>,
+    /// The model that the agent is to use [default: the agent's]
+    #[arg(long, requires = "agent", conflicts_with = "command")]
+    pub(crate) model: Option<String>,
+    /// A session of the agent to go on with, as an earlier run named it
+    #[arg(long, requires = "agent", conflicts_with = "command")]
+    pub(crate) session: Option<String>,
     /// The command and its arguments; no shell reads them
-    #[arg(last = true, required = true, value_name = "CMD")]
+    #[arg(last = true, required_unless_present = "agent", value_name = "CMD")]
     pub(crate) command: Vec<String>,
 }
 

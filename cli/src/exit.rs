@@ -150,10 +150,11 @@ pub(crate) fn of_task(task: &TaskView) -> u8 {
 fn of_outcome(outcome: Outcome, exit: Option<Exit>, failure: Option<SetupFailure>) -> u8 {
     match outcome {
         // A failed command never reads as a success, whatever its machine reported.
-        Outcome::Failed => exit
-            .and_then(|exit| u8::try_from(exit.shell_code()).ok())
-            .filter(|code| *code != 0)
-            .unwrap_or(Code::Internal.number()),
+        Outcome::Failed => match exit {
+            // An agent that exits well may still say that it has failed.
+            Some(Exit::Code(0)) => 1,
+            _ => exit.and_then(|exit| u8::try_from(exit.shell_code()).ok()).unwrap_or(Code::Internal.number()),
+        },
         Outcome::SetupFailed => failure.map_or(Code::Internal, of_setup_failure).number(),
         Outcome::TimedOut | Outcome::IdleTimedOut => Code::TimedOut.number(),
         Outcome::Cancelled => Code::Cancelled.number(),
@@ -166,7 +167,7 @@ fn of_outcome(outcome: Outcome, exit: Option<Exit>, failure: Option<SetupFailure
 fn of_setup_failure(failure: SetupFailure) -> Code {
     match failure {
         SetupFailure::RepositoryNotFound => Code::NotFound,
-        SetupFailure::UnknownReference => Code::Data,
+        SetupFailure::UnknownReference | SetupFailure::UnknownAgent => Code::Data,
         SetupFailure::RepositoryUnreachable => Code::Unavailable,
         SetupFailure::InstallFailed => Code::SetupFailed,
         SetupFailure::MachineFault => Code::Internal,
@@ -187,6 +188,9 @@ pub(crate) fn cure(failure: SetupFailure) -> &'static str {
         }
         SetupFailure::InstallFailed => {
             "the package manager's output is above; the same install must work in a fresh clone"
+        }
+        SetupFailure::UnknownAgent => {
+            "check --agent; the runner's operator adds agents with BIFROST_AGENTS, see docs/agents.md"
         }
         SetupFailure::MachineFault => "see `bifrost machines list` and `bifrost doctor`, then `bifrost tasks retry ID`",
     }

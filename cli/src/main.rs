@@ -79,6 +79,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Events(_)
         | Command::Audit(_)
         | Command::Doctor
+        | Command::MockAgent { .. }
         | Command::Completions { .. } => "error",
     }
 }
@@ -91,6 +92,7 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Complete(arguments) => claims::complete(invocation, arguments).await?,
         Command::Release(arguments) => claims::release(invocation, arguments).await?,
         Command::Doctor => return doctor::run(invocation).await,
+        Command::MockAgent { arguments } => return Ok(runner::run_mock_agent(arguments).await),
         Command::Tasks(command) => tasks::run(invocation, command).await?,
         Command::Machines(MachinesCommand::List) => machines::list(invocation).await?,
         Command::Workers(WorkersCommand::List) => machines::list_workers(invocation).await?,

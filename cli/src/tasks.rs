@@ -5,8 +5,10 @@ mod dependencies;
 mod dot;
 mod import;
 mod metadata;
+mod outcomes;
 
 use client::control::TaskFilter;
+use wire::dependency::{DependencyType, NewDependency};
 use wire::execution::{ExecutionView, Exit, StaleExecution};
 use wire::id::TaskId;
 use wire::task::TaskView;
@@ -57,8 +59,16 @@ pub(crate) async fn run(invocation: &Invocation, command: &TasksCommand) -> anyh
             print_tasks(invocation, &tasks, "no task has this text")
         }
         TasksCommand::Import { ref file } => import::import(invocation, &server, file).await,
-        TasksCommand::Depend { id, ref on, soft } => dependencies::depend(invocation, &server, id, on, soft).await,
-        TasksCommand::Undepend { id, on } => dependencies::undepend(invocation, &server, id, on).await,
+        TasksCommand::Depend { id, ref on, soft, ref condition, ref group } => {
+            let dependency_type = if soft { DependencyType::Soft } else { DependencyType::Hard };
+            let (condition, group) = (condition.clone(), group.clone());
+            let like = NewDependency { depends_on_task_id: id, dependency_type, condition, group };
+            dependencies::depend(invocation, &server, id, on, &like).await
+        }
+        TasksCommand::Undepend { id, on, ref condition } => {
+            dependencies::undepend(invocation, &server, id, on, condition.as_ref()).await
+        }
+        TasksCommand::Outcomes(ref command) => outcomes::run(invocation, &server, command).await,
         TasksCommand::Needs { id } => dependencies::needs(invocation, &server, id).await,
         TasksCommand::Ready { id: Some(id) } => dependencies::ready(invocation, &server, id).await,
         TasksCommand::Ready { id: None } => dependencies::all_ready(invocation, &server).await,
@@ -155,7 +165,7 @@ pub(crate) fn show(invocation: &Invocation, task: &TaskView) -> anyhow::Result<(
         ("changed", show_age(now, task.updated_at)),
     ];
     if task.waits_for > 0 {
-        fields.push(("needs", format!("{} more tasks completed", task.waits_for)));
+        fields.push(("needs", format!("{} things of other tasks", task.waits_for)));
     }
     fields.extend(task.effort_estimate.map(|minutes| ("estimate", format!("{minutes} minutes"))));
     if !task.description.is_empty() {

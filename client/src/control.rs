@@ -4,6 +4,7 @@ mod audit;
 mod claims;
 mod dependencies;
 mod metadata;
+mod outcomes;
 
 use std::time::Duration;
 
@@ -189,6 +190,10 @@ impl Control {
         self.request(Method::DELETE, path)
     }
 
+    fn put(&self, path: &str) -> RequestBuilder {
+        self.service.http.put(self.service.url(path)).bearer_auth(&self.key)
+    }
+
     fn post(&self, path: &str) -> RequestBuilder {
         self.request(Method::POST, path)
     }
@@ -200,4 +205,13 @@ impl Control {
             None => request,
         }
     }
+}
+
+/// A word of people's own as a part of a path, where it may hold what has a meaning there.
+fn path_part(word: &str) -> String {
+    let mut part = String::with_capacity(word.len());
+    for byte in word.bytes() {
+        if byte.is_ascii_alphanumeric() { part.push(byte.into()) } else { part.push_str(&format!("%{byte:02X}")) }
+    }
+    part
 }

@@ -17,6 +17,7 @@ mod health;
 mod logs;
 mod machines;
 mod metadata;
+mod outcomes;
 mod problem;
 mod record;
 mod tasks;
@@ -56,6 +57,8 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(dependencies::blocks))
         .routes(routes!(dependencies::blocking_impact))
         .routes(routes!(dependencies::graph))
+        .routes(routes!(outcomes::list))
+        .routes(routes!(outcomes::set, outcomes::withdraw))
         .routes(routes!(metadata::get, metadata::set))
         .routes(routes!(metadata::of_tasks))
         .routes(routes!(metadata::tag))
@@ -115,7 +118,7 @@ pub(crate) fn router(app: App) -> Router {
 /// Pages of any origin may call (row CAIRN-6): nothing here trusts a browser's cookies, every call carries
 /// its key.
 fn cors() -> CorsLayer {
-    let methods = [Method::GET, Method::POST, Method::PATCH, Method::DELETE];
+    let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
     let sent =
         ["authorization", "content-type", "idempotency-key", "last-event-id", "x-reason"].map(HeaderName::from_static);
     let shown = ["x-request-id", "x-total-count", "retry-after"].map(HeaderName::from_static);

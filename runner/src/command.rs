@@ -3,6 +3,7 @@
 //! when this returns.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use wire::event::Stream;
 use wire::execution::{Exit, Outcome};
 
+use crate::agent::reading::Reading;
 use crate::leftovers;
 use crate::orders::{Halt, Orders};
 use crate::process::Group;
@@ -48,6 +50,8 @@ pub(crate) struct Job {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) grace: Duration,
     pub(crate) output_bytes: u64,
+    /// What it reads on its standard input; nothing when absent.
+    pub(crate) input: Option<File>,
 }
 
 /// What ended a command.
@@ -82,10 +86,10 @@ pub(crate) fn outcome(cause: Cause, exit: Exit) -> Option<Outcome> {
     })
 }
 
-/// Runs the command to its end and tells its output.
-pub(crate) async fn run(job: &Job, story: &mut Story) -> Ended {
+/// Runs the command to its end and tells its output, or, of an agent's, what `reading` makes of it.
+pub(crate) async fn run(job: &Job, story: &mut Story, reading: Option<&mut Reading<'_>>) -> Ended {
     let refused = match start(job) {
-        Ok(child) => return supervise(job, story, child).await,
+        Ok(child) => return supervise(job, story, child, reading).await,
         Err(refused) => refused,
     };
     story.log(Stream::Stderr, format!("bifrost: {refused}\n").into_bytes()).await;
@@ -99,6 +103,9 @@ fn start(job: &Job) -> Result<Child, NotRunnable> {
     let mut command = kit::process::command(&program);
     command.arg0(name).args(&job.arguments[1..]).current_dir(&job.directory);
     command.env_clear().envs(&job.environment).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if let Some(input) = &job.input {
+        command.stdin(input.try_clone().map_err(|error| NotRunnable::NotExecutable(format!("{name} ({error})")))?);
+    }
     command.spawn().map_err(|error| match error.kind() {
         // The file is there, so it is the interpreter on its first line that is not.
         io::ErrorKind::NotFound => NotRunnable::NotFound(format!("the interpreter of {name}")),
@@ -106,9 +113,9 @@ fn start(job: &Job) -> Result<Child, NotRunnable> {
     })
 }
 
-async fn supervise(job: &Job, story: &mut Story, mut child: Child) -> Ended {
+async fn supervise(job: &Job, story: &mut Story, mut child: Child, reading: Option<&mut Reading<'_>>) -> Ended {
     let group = Group::of(&child);
-    let mut watch = Watch::new(job, child.stdout.take(), child.stderr.take(), story.orders().clone());
+    let mut watch = Watch::new(job, child.stdout.take(), child.stderr.take(), story.orders().clone(), reading);
     let exit = loop {
         let step = watch.next(&mut child, story).await;
         if let Some(exit) = watch.take(step, &group, story).await {
@@ -139,12 +146,13 @@ enum Step {
 }
 
 /// Everything that is watched at once.
-struct Watch {
+struct Watch<'a, 'd> {
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
     buffers: [Vec<u8>; 2],
     chunker: Chunker,
     pieces: Pieces,
+    reading: Option<&'a mut Reading<'d>>,
     orders: Orders,
     cause: Cause,
     exit: Option<Exit>,
@@ -157,8 +165,14 @@ struct Watch {
     told_at: Option<Instant>,
 }
 
-impl Watch {
-    fn new(job: &Job, stdout: Option<ChildStdout>, stderr: Option<ChildStderr>, orders: Orders) -> Self {
+impl<'a, 'd> Watch<'a, 'd> {
+    fn new(
+        job: &Job,
+        stdout: Option<ChildStdout>,
+        stderr: Option<ChildStderr>,
+        orders: Orders,
+        reading: Option<&'a mut Reading<'d>>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             stdout,
@@ -166,6 +180,7 @@ impl Watch {
             buffers: [vec![0; READ_BYTES], vec![0; READ_BYTES]],
             chunker: Chunker::new(job.output_bytes),
             pieces: Pieces::new(),
+            reading,
             orders,
             cause: Cause::Itself,
             exit: None,
@@ -241,7 +256,12 @@ impl Watch {
             Stream::Stdout => &self.buffers[0],
             Stream::Stderr => &self.buffers[1],
         };
-        self.chunker.push(stream, &buffer[..length], &mut self.pieces);
+        match (&mut self.reading, stream) {
+            (Some(reading), Stream::Stdout) => {
+                self.chunker.push(stream, &reading.take(&buffer[..length]), &mut self.pieces);
+            }
+            _ => self.chunker.push(stream, &buffer[..length], &mut self.pieces),
+        }
         if self.told_at.is_none_or(|told| now >= told + GATHER) {
             self.chunker.flush(&mut self.pieces);
         }
@@ -262,6 +282,9 @@ impl Watch {
                 (0, Stream::Stderr) => self.stderr = None,
                 _ => self.take_output(stream, length),
             }
+        }
+        if let Some(reading) = &mut self.reading {
+            self.chunker.push(Stream::Stdout, &reading.finish(), &mut self.pieces);
         }
         self.chunker.finish(&mut self.pieces);
     }

@@ -10,6 +10,8 @@ use kit::Vars;
 use wire::id::MachineId;
 use wire::worker::env;
 
+use crate::agent::driver::Drivers;
+
 const SPRITE_DIR: &str = "/.sprite";
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -55,6 +57,8 @@ pub struct Config {
     pub sprite_dir: PathBuf,
     /// What of the runner's own environment git, package managers and commands may see.
     pub tool_environment: BTreeMap<String, String>,
+    /// The agents it knows: those that come with it, and those of the file that `BIFROST_AGENTS` names.
+    pub drivers: Drivers,
     /// The bounds it keeps to.
     pub limits: Limits,
 }
@@ -133,14 +137,29 @@ impl Config {
             ..defaults
         };
         let tool_environment = tool_environment(vars);
+        let drivers = drivers(vars);
         Some(Self {
             control_url: control_url?,
             machine_id: machine_id?,
             machine_token: machine_token?,
             sprite_dir,
             tool_environment,
+            drivers: drivers?,
             limits,
         })
+    }
+}
+
+/// The agents that come with the runner, and the operator's.
+fn drivers(vars: &mut Vars) -> Option<Drivers> {
+    let Some(path) = vars.text("BIFROST_AGENTS").map(PathBuf::from) else { return Some(Drivers::built_in()) };
+    let read = std::fs::read_to_string(&path).map_err(|error| error.to_string());
+    match read.and_then(|text| Drivers::built_in().and(&text)) {
+        Ok(drivers) => Some(drivers),
+        Err(complaint) => {
+            vars.problem(format!("BIFROST_AGENTS: {}: {complaint}", path.display()));
+            None
+        }
     }
 }
 

@@ -9,6 +9,8 @@ use wire::execution::{Cache, Exit, Failure, Outcome, Phase};
 use wire::task::{FieldError, TaskSpec};
 use wire::worker::{Completion, Lease};
 
+use crate::agent::reading::{Heard, Reading, Verdict};
+use crate::agent::{self, Launch};
 use crate::checkpoint::{self, CheckpointPayload};
 use crate::command::environment::{self, Surroundings};
 use crate::command::{self, Cause, Ended, Job};
@@ -27,7 +29,11 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
     let mut story = Story::new(room.recorder.clone(), subject, orders);
     let mut commit = None;
     let end = match work(room, &mut story, &lease.spec, &mut commit).await {
-        Ok(ended) => End::of_command(ended, &lease.spec)?,
+        Ok(Ran { ended, heard: None }) => End::of_command(ended, &lease.spec)?,
+        Ok(Ran { ended, heard: Some(heard) }) => {
+            story.tell(kind::AGENT_REPORT, &heard.report).await;
+            End::of_agent(ended, &heard, &lease.spec)?
+        }
         Err(reason) => {
             let own = room.clone();
             // Nothing ran in it, so nothing is lost with it.
@@ -75,6 +81,25 @@ impl End {
         })
     }
 
+    /// An agent that exits well has still failed if it says so, or says nothing.
+    fn of_agent(ended: Ended, heard: &Heard, spec: &TaskSpec) -> Option<Self> {
+        let end = Self::of_command(ended, spec)?;
+        let said = heard.report.message.clone();
+        Some(match (end.outcome, heard.verdict) {
+            (Outcome::Succeeded, Verdict::Succeeded) => end,
+            (Outcome::Succeeded, Verdict::Failed) => Self {
+                outcome: Outcome::Failed,
+                message: said.or_else(|| Some("the agent says that it has failed".into())),
+                ..end
+            },
+            (Outcome::Succeeded, Verdict::Silent) => {
+                Self { outcome: Outcome::Failed, message: Some("the agent ended without a result".into()), ..end }
+            }
+            (Outcome::Failed, Verdict::Failed) => Self { message: said.or_else(|| end.message.clone()), ..end },
+            _ => end,
+        })
+    }
+
     fn of_setup(reason: NotReady) -> Option<Self> {
         let (outcome, failure, message) = match reason {
             NotReady::Failed { failure, message } => (Outcome::SetupFailed, Some(failure), message),
@@ -116,12 +141,18 @@ fn message(ended: Ended, spec: &TaskSpec) -> Option<String> {
     })
 }
 
+/// What ran, and what was heard of it where it was an agent.
+struct Ran {
+    ended: Ended,
+    heard: Option<Heard>,
+}
+
 async fn work(
     room: &Arc<Room>,
     story: &mut Story,
     spec: &TaskSpec,
     commit: &mut Option<String>,
-) -> Result<Ended, NotReady> {
+) -> Result<Ran, NotReady> {
     spec.validate().map_err(refused)?;
     let (cleared, keep) = (room.clone(), story.subject().execution_id);
     // Old workspaces go while the new one is made; all are gone before the command starts.
@@ -133,9 +164,9 @@ async fn work(
     if !unsaved.is_empty() {
         settle(room, keep).await?;
     }
-    let ended = run_command(room, story, spec, &paths, &marker, &ready).await?;
+    let ran = run_command(room, story, spec, &paths, &marker, &ready).await?;
     save(room, story, marker).await;
-    Ok(ended)
+    Ok(ran)
 }
 
 /// Saves what an earlier execution left unsaved, and then removes it.
@@ -210,7 +241,9 @@ async fn run_command(
     paths: &Paths,
     marker: &Marker,
     ready: &Ready,
-) -> Result<Ended, NotReady> {
+) -> Result<Ran, NotReady> {
+    let own = room.volume.execution(story.subject().execution_id);
+    let launch = spec.agent.as_ref().map(|agent| agent::prepare(&room.drivers, agent, &own)).transpose()?;
     if let Some(halt) = story.orders().standing() {
         return Err(NotReady::Halted(halt));
     }
@@ -223,19 +256,30 @@ async fn run_command(
         dependencies: &ready.variables,
         programs: ready.programs.as_deref(),
     };
+    let mut environment = environment::whole(&surroundings, story.subject(), &spec.env);
+    let (arguments, input, mut reading) = match (launch, &spec.agent) {
+        (Some(Launch { driver, arguments, input }), Some(agent)) => {
+            for (name, value) in &driver.environment {
+                environment.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+            (arguments, Some(input), Some(Reading::new(driver, &agent.name)))
+        }
+        _ => (spec.command.clone(), None, None),
+    };
     let job = Job {
-        arguments: spec.command.clone(),
+        arguments,
         directory: paths.tree.clone(),
-        environment: environment::whole(&surroundings, story.subject(), &spec.env),
+        environment,
+        input,
         timeout: Duration::from_secs(spec.timeout_seconds()),
         idle_timeout: spec.idle_timeout_seconds.map(Duration::from_secs),
         grace: room.limits.grace,
         output_bytes: room.limits.output_bytes,
     };
     let phase = story.begin(Phase::Running).await;
-    let ended = command::run(&job, story).await;
+    let ended = command::run(&job, story, reading.as_mut()).await;
     story.end(phase, None, None).await;
-    Ok(ended)
+    Ok(Ran { ended, heard: reading.map(Reading::conclude) })
 }
 
 async fn save(room: &Arc<Room>, story: &mut Story, marker: Marker) {

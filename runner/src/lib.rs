@@ -9,6 +9,7 @@
 //! Read in this order: `session` talks to the control plane, `execution`
 //! carries out one lease, and the rest are its parts.
 
+mod agent;
 mod checkpoint;
 mod command;
 mod config;
@@ -30,6 +31,8 @@ mod workspace;
 #[cfg(test)]
 mod testing;
 
+pub use agent::driver::Drivers;
+pub use agent::mock::run as run_mock_agent;
 pub use config::{Config, Limits, TOOL_VARIABLES};
 
 /// Works for the control plane until `tasks` are told to stop, then ends the running command,

@@ -7,6 +7,10 @@ use anyhow::Context as _;
 use kit::{Chance, Clock, Tasks, Vars};
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some("mock-agent") {
+        return mock_agent(&arguments.collect::<Vec<_>>());
+    }
     let mut vars = Vars::from_process();
     kit::telemetry::init_logs(vars.text("BIFROST_LOG").unwrap_or("info"));
     let config = runner::Config::from_vars(&mut vars);
@@ -16,6 +20,17 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("the runner cannot go on: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The runner's own program is what the driver of the mock agent names.
+fn mock_agent(arguments: &[String]) -> ExitCode {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => ExitCode::from(runtime.block_on(runner::run_mock_agent(arguments))),
+        Err(error) => {
+            tracing::error!("the mock agent cannot run: {error}");
             ExitCode::FAILURE
         }
     }

@@ -11,6 +11,7 @@ use snapshot::Store;
 use tokio::sync::mpsc;
 use wire::id::CheckpointId;
 
+use crate::agent::driver::Drivers;
 use crate::config::{Config, Limits};
 use crate::git::Git;
 use crate::record::{Entry, Recorder};
@@ -22,6 +23,7 @@ pub(crate) struct Room {
     pub(crate) volume: Volume,
     pub(crate) git: Git,
     pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) drivers: Drivers,
     pub(crate) limits: Limits,
     pub(crate) recorder: Recorder,
     pub(crate) clock: Clock,
@@ -45,7 +47,8 @@ impl Room {
         let environment = config.tool_environment.clone();
         let git = Git::new(volume.root(), &environment, config.limits.git).context("git cannot be set up")?;
         let (recorder, entries) = Recorder::new(config.machine_id, clock.clone(), chance.clone());
-        let room = Self { volume, git, environment, limits: config.limits, recorder, clock, chance };
+        let drivers = config.drivers.clone();
+        let room = Self { volume, git, environment, drivers, limits: config.limits, recorder, clock, chance };
         Ok(Opened { room: Arc::new(room), entries })
     }
 

@@ -63,6 +63,7 @@ impl Scene {
                 repository: remote.url(),
                 reference: reference.map(Into::into),
                 command: command.iter().map(ToString::to_string).collect(),
+                agent: None,
                 env: BTreeMap::new(),
                 timeout_seconds: None,
                 idle_timeout_seconds: None,
@@ -132,6 +133,7 @@ pub(crate) fn config(directory: &Path) -> Config {
         machine_token: "the-machine-token".into(),
         sprite_dir: directory.join("sprite"),
         tool_environment: [("PATH".to_owned(), path), ("LANG".to_owned(), "C.UTF-8".to_owned())].into(),
+        drivers: crate::agent::driver::Drivers::built_in(),
         limits: Limits { grace: Duration::from_millis(500), ..Limits::default() },
     }
 }

@@ -1,6 +1,7 @@
 //! The one integration binary: the real programs, as people and tools use them.
 
 mod access;
+mod agents;
 mod commands;
 mod crash;
 mod endings;

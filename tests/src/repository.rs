@@ -40,7 +40,8 @@ impl Repository {
         format!("file://{}", self.path.display())
     }
 
-    async fn git(&self, arguments: &[&str]) -> String {
+    /// What git prints.
+    pub async fn git(&self, arguments: &[&str]) -> String {
         let mut git = bare("git", &self.path);
         git.args(["-c", "user.name=World", "-c", "user.email=world@example.org"]).args(arguments);
         let output = git.output().await.expect("git is installed");

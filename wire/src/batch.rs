@@ -6,8 +6,9 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::dependency::DependencyType;
-use crate::task::NewTask;
+use crate::dependency::{DependencyType, check_group};
+use crate::outcome::Condition;
+use crate::task::{FieldError, NewTask};
 
 /// New tasks, as sent to `POST /v1/tasks/batch`: all of them are submitted, or none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,7 +34,7 @@ pub struct NewGraph {
 }
 
 /// A dependency between two tasks of a batch, each named by its place in the list, counted from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BatchDependency {
@@ -44,6 +45,26 @@ pub struct BatchDependency {
     /// `hard` when absent.
     #[serde(default = "DependencyType::usual")]
     pub dependency_type: DependencyType,
+    /// What must be true of the task that is needed; `completed` when absent.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub condition: Condition,
+    /// Of the dependencies of one task with the same label, one suffices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+}
+
+impl BatchDependency {
+    /// On the completion of another task of the batch.
+    pub fn on(task: usize, depends_on: usize) -> Self {
+        let (dependency_type, condition) = (DependencyType::Hard, Condition::Completed);
+        Self { task, depends_on, dependency_type, condition, group: None }
+    }
+
+    /// Refuses a label that is out of bounds, or of a dependency that blocks nothing anyway.
+    pub fn validate(&self) -> Result<(), FieldError> {
+        check_group(self.group.as_deref(), self.dependency_type)
+    }
 }
 
 impl From<NewBatch> for NewGraph {
@@ -90,8 +111,7 @@ mod tests {
         let read = |text: &str| serde_json::from_str::<NewBatch>(text).map(NewGraph::from);
         assert_eq!(read(r#"[{"title":"a"}]"#).expect("a list").tasks.len(), 1);
         let graph = read(r#"{"tasks":[{"title":"a"},{"title":"b"}],"dependencies":[{"task":1,"depends_on":0}]}"#);
-        let hard = BatchDependency { task: 1, depends_on: 0, dependency_type: DependencyType::Hard };
-        assert_eq!(graph.expect("an object").dependencies, [hard]);
+        assert_eq!(graph.expect("an object").dependencies, [BatchDependency::on(1, 0)]);
         for (wrong, said) in [
             ("7", "a list of tasks"),
             (r#"{"tasks":[],"dependancies":[]}"#, "dependancies"),

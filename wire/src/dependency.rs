@@ -5,12 +5,14 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{DependencyId, TaskId};
-use crate::task::{Priority, TaskStatus, TaskView, text_enum};
+use crate::limit;
+use crate::outcome::Condition;
+use crate::task::{FieldError, Priority, TaskStatus, TaskView, text_enum, wrong};
 
 text_enum! {
     /// How much one task needs another (row CAIRN-2, gap G-14).
     DependencyType, "dependency type" {
-        /// The other must be completed before the task may start.
+        /// What it asks of the other must be true before the task may start.
         Hard = "hard",
         /// Shown only; blocks nothing.
         Soft = "soft",
@@ -34,6 +36,38 @@ pub struct NewDependency {
     /// `hard` when absent.
     #[serde(default = "DependencyType::usual")]
     pub dependency_type: DependencyType,
+    /// What must be true of the task that is needed: `completed` when absent, or `merged`, `ci_green`,
+    /// `approved`, `artefact:NAME`.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub condition: Condition,
+    /// Of the dependencies of one task with the same label, one suffices. 1 to 100 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+}
+
+impl NewDependency {
+    /// On the completion of a task.
+    pub fn on(depends_on_task_id: TaskId) -> Self {
+        Self { depends_on_task_id, dependency_type: DependencyType::Hard, condition: Condition::Completed, group: None }
+    }
+
+    /// Refuses a label that is out of bounds, or of a dependency that blocks nothing anyway.
+    pub fn validate(&self) -> Result<(), FieldError> {
+        check_group(self.group.as_deref(), self.dependency_type)
+    }
+}
+
+/// Refuses a label of a group that breaks a bound.
+pub(crate) fn check_group(group: Option<&str>, dependency_type: DependencyType) -> Result<(), FieldError> {
+    let Some(group) = group else { return Ok(()) };
+    if dependency_type == DependencyType::Soft {
+        return Err(wrong("group", "is of no use to a soft dependency, which blocks nothing; leave it out"));
+    }
+    if group.trim().is_empty() || group.chars().count() > limit::GROUP_CHARS || group.chars().any(char::is_control) {
+        return Err(wrong("group", format!("must have 1 to {} characters", limit::GROUP_CHARS)));
+    }
+    Ok(())
 }
 
 /// A dependency: `task_id` needs `depends_on_task_id`.
@@ -48,6 +82,16 @@ pub struct DependencyView {
     pub depends_on_task_id: TaskId,
     /// How much.
     pub dependency_type: DependencyType,
+    /// What must be true of the task that is needed.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub condition: Condition,
+    /// Of the dependencies of the task with the same label, one suffices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Whether what it asks is true.
+    #[serde(default)]
+    pub satisfied: bool,
     /// Since when.
     pub created_at: DateTime<Utc>,
 }
@@ -69,9 +113,9 @@ pub struct NeededTask {
 pub struct Readiness {
     /// The task.
     pub task_id: TaskId,
-    /// Whether every task that it needs (hard) is completed.
+    /// Whether everything that it needs (hard) is true.
     pub ready: bool,
-    /// The tasks that it needs (hard) and that are not completed.
+    /// The tasks of which it needs (hard) what is not true, each once.
     pub unsatisfied: Vec<TaskId>,
     /// The same of its soft dependencies, which block nothing.
     pub unsatisfied_soft: Vec<TaskId>,
@@ -141,4 +185,11 @@ pub struct GraphEdge {
     pub target: TaskId,
     /// How much.
     pub dependency_type: DependencyType,
+    /// What must be true of the task that is needed.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub condition: Condition,
+    /// Of the dependencies of the target with the same label, one suffices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }

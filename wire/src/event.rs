@@ -125,6 +125,10 @@ pub mod kind {
     pub const DEPENDENCY_ADDED: &str = "task.dependency_added";
     /// A task no longer needs another: a [`DependencyView`](crate::dependency::DependencyView).
     pub const DEPENDENCY_REMOVED: &str = "task.dependency_removed";
+    /// Something is true of a task from now on: an [`OutcomeView`](crate::outcome::OutcomeView).
+    pub const OUTCOME_SET: &str = "task.outcome_set";
+    /// It is no longer true: the [`OutcomeView`](crate::outcome::OutcomeView) that was.
+    pub const OUTCOME_WITHDRAWN: &str = "task.outcome_withdrawn";
     /// A key of a task got a value or lost it; its payload holds the key.
     pub const METADATA_SET: &str = "task.metadata_set";
     /// A machine of the pool changed state.
@@ -135,6 +139,8 @@ pub mod kind {
     pub const EXECUTION_LOG: &str = "execution.log";
     /// The last event of an execution: [`super::FinishedPayload`].
     pub const EXECUTION_FINISHED: &str = "execution.finished";
+    /// A coding agent has ended: an [`AgentReport`](crate::agent::AgentReport).
+    pub const AGENT_REPORT: &str = "agent.report";
     /// A checkpoint was saved.
     pub const CHECKPOINT_SAVED: &str = "checkpoint.saved";
     /// A checkpoint was put back after the health check found damage.

@@ -50,6 +50,8 @@ text_enum! {
         UnknownReference = "unknown_reference",
         /// The package manager failed; its output is in the log.
         InstallFailed = "install_failed",
+        /// The runner knows no agent of that name.
+        UnknownAgent = "unknown_agent",
         /// The machine itself is at fault: full disk, no permission, no git.
         MachineFault = "machine_fault",
     }

@@ -6,6 +6,7 @@
 //! renamed or given another meaning: an old runner must be able to talk to a
 //! new server and the reverse.
 
+pub mod agent;
 pub mod audit;
 pub mod batch;
 pub mod claim;
@@ -17,6 +18,7 @@ pub mod id;
 pub mod limit;
 pub mod machine;
 pub mod metadata;
+pub mod outcome;
 pub mod problem;
 pub mod signature;
 pub mod task;

@@ -10,6 +10,14 @@ pub const SEARCH_CHARS: usize = 500;
 pub const TASKS_PER_BATCH: usize = 100;
 /// Dependencies between the tasks of one batch.
 pub const DEPENDENCIES_PER_BATCH: usize = 1_000;
+/// The label of dependencies of which one suffices.
+pub const GROUP_CHARS: usize = 100;
+/// The name of an artefact.
+pub const ARTEFACT_CHARS: usize = 200;
+/// What is said of an outcome.
+pub const OUTCOME_DETAIL_CHARS: usize = 2_048;
+/// Outcomes of one task.
+pub const OUTCOMES_PER_TASK: usize = 100;
 /// A key of a task's metadata.
 pub const METADATA_KEY_CHARS: usize = 200;
 /// A value of a task's metadata.
@@ -20,6 +28,12 @@ pub const METADATA_TASKS: usize = 1_000;
 pub const TAGS_PER_TASK: usize = 100;
 /// One tag.
 pub const TAG_CHARS: usize = 100;
+/// What an agent is asked to do.
+pub const PROMPT_CHARS: usize = 200_000;
+/// An agent's name.
+pub const AGENT_NAME_CHARS: usize = 50;
+/// The name of an agent's model or session.
+pub const AGENT_WORD_CHARS: usize = 200;
 /// Why a caller asks for a change, in its own words.
 pub const REASON_CHARS: usize = 500;
 /// Entries of one page of the audit.

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::agent::AgentSpec;
 use crate::execution::ExecutionView;
 use crate::id::TaskId;
 use crate::limit;
@@ -157,8 +158,12 @@ pub struct TaskSpec {
     /// A branch, a tag or a commit; the remote's default branch when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
-    /// Program and arguments; no shell reads them.
+    /// Program and arguments; no shell reads them. Absent where an agent is asked instead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
+    /// What a coding agent is asked to do, in place of the command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentSpec>,
     /// Variables added to the command's environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
@@ -180,7 +185,7 @@ pub struct FieldError {
     pub message: String,
 }
 
-fn wrong(field: &'static str, message: impl Into<String>) -> FieldError {
+pub(crate) fn wrong(field: &'static str, message: impl Into<String>) -> FieldError {
     FieldError { field, message: message.into() }
 }
 
@@ -191,7 +196,11 @@ impl TaskSpec {
         if let Some(reference) = &self.reference {
             check_reference(reference)?;
         }
-        self.check_command()?;
+        match &self.agent {
+            None => self.check_command()?,
+            Some(agent) if self.command.is_empty() => agent.validate()?,
+            Some(_) => return Err(wrong("spec.agent", "and spec.command exclude each other; leave one out")),
+        }
         self.check_env()?;
         for (field, seconds) in
             [("spec.timeout_seconds", self.timeout_seconds), ("spec.idle_timeout_seconds", self.idle_timeout_seconds)]
@@ -387,7 +396,8 @@ pub struct TaskView {
     pub spec: Option<TaskSpec>,
     /// Attempts that count; an attempt lost with its worker does not.
     pub attempts: i32,
-    /// How many tasks that it needs (hard) are not completed; it starts when there are none.
+    /// Of how many things that it needs (hard) none is true yet: each dependency is one, and each group of them; it
+    /// starts when there are none.
     #[serde(default)]
     pub waits_for: i32,
     /// Its newest execution.

@@ -115,6 +115,7 @@ fn task(repository: &Repository) -> NewTask {
             repository: repository.url.clone(),
             reference: Some(repository.commit.clone()),
             command: vec!["echo".into(), "x".into()],
+            agent: None,
             env: Default::default(),
             timeout_seconds: None,
             idle_timeout_seconds: None,

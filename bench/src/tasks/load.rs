@@ -83,12 +83,8 @@ async fn life(control: &Control, name: &str) -> anyhow::Result<usize> {
     let claim = NewClaim { worker: Some(name.to_owned()), start: true, ..NewClaim::default() };
     let mut done = 0;
     while let Some(claimed) = control.claim(&claim).await?.pop() {
-        let result = ExecutionResult {
-            success: true,
-            fence: Some(claimed.fence),
-            cost_dollars: None,
-            error_message: None,
-        };
+        let result =
+            ExecutionResult { success: true, fence: Some(claimed.fence), cost_dollars: None, error_message: None };
         control.complete_execution(claimed.execution_id, &result).await?;
         done += 1;
     }

@@ -17,6 +17,8 @@ Examples:
   bifrost run --repo ~/src/app --ref v1.2 -- sh -c 'git log -1 --oneline && ls'
   bifrost run --repo https://github.com/owner/name --timeout 2h -- cargo test
   bifrost run --env CI=1 --env TERM --detach -- ./nightly.sh
+  bifrost run --agent claude_code --prompt task.md --env ANTHROPIC_API_KEY --timeout 2h
+  echo 'write NOTES hello' | bifrost run --agent mock --prompt -
 
 Without --url and BIFROST_URL the whole system runs in the data directory for as long as the command.
 Ctrl-C cancels the task; a second Ctrl-C leaves it alone and returns at once.";
@@ -69,6 +71,15 @@ pub(super) const MACHINES: &str = "\
 Examples:
   bifrost machines list
   bifrost machines list --json | jq -r '.[] | select(.state == \"ready\") | .name'";
+
+pub(super) const OUTCOMES: &str = "\
+An outcome is true of a task besides its status: merged, ci_green, approved, or artefact:NAME. Another task can
+wait for it: bifrost tasks depend ID --on TASK --for merged
+
+Examples:
+  bifrost tasks outcomes set 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 merged --detail 3f2a8c1
+  bifrost tasks outcomes withdraw 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 ci_green
+  bifrost tasks outcomes list 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70";
 
 pub(super) const WORKERS: &str = "\
 Examples:

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use wire::id::{TaskId, WorkerId};
+use wire::outcome::{Condition, OutcomeName};
 use wire::task::TaskStatus;
 
 #[derive(Subcommand)]
@@ -75,6 +76,12 @@ pub(crate) enum TasksCommand {
         /// Only show it; nothing waits
         #[arg(long)]
         soft: bool,
+        /// What must be true of each: completed, merged, ci_green, approved or artefact:NAME
+        #[arg(long = "for", value_name = "CONDITION", default_value = "completed")]
+        condition: Condition,
+        /// A label of your own: of those that the task needs with the same label, one suffices
+        #[arg(long, value_name = "LABEL", conflicts_with = "soft")]
+        group: Option<String>,
     },
     /// Let a task no longer wait for another
     Undepend {
@@ -83,6 +90,9 @@ pub(crate) enum TasksCommand {
         /// The task that it needs
         #[arg(long = "on", value_name = "TASK")]
         on: TaskId,
+        /// Only this of what it needs of the other [default: everything]
+        #[arg(long = "for", value_name = "CONDITION")]
+        condition: Option<Condition>,
     },
     /// List what a task needs
     Needs {
@@ -123,6 +133,9 @@ pub(crate) enum TasksCommand {
     /// Read and write what stands beside a task
     #[command(subcommand, after_help = super::help::METADATA)]
     Metadata(MetadataCommand),
+    /// Read and write what is true of a task besides its status, which others may wait for
+    #[command(subcommand, after_help = super::help::OUTCOMES)]
+    Outcomes(OutcomesCommand),
     /// Give a ready task to a worker that no machine of the pool carries
     Assign {
         /// The task's id
@@ -143,6 +156,32 @@ pub(crate) enum TasksCommand {
 
 fn parse_status(text: &str) -> Result<TaskStatus, wire::task::UnknownWord> {
     text.parse()
+}
+
+#[derive(Subcommand)]
+pub(crate) enum OutcomesCommand {
+    /// Note that something is true of a task; twice is no error
+    Set {
+        /// The task's id
+        id: TaskId,
+        /// merged, ci_green, approved or artefact:NAME
+        name: OutcomeName,
+        /// Where it can be seen, such as a commit or an address
+        #[arg(long, value_name = "TEXT")]
+        detail: Option<String>,
+    },
+    /// Take it back: what needs it and has not begun waits again
+    Withdraw {
+        /// The task's id
+        id: TaskId,
+        /// merged, ci_green, approved or artefact:NAME
+        name: OutcomeName,
+    },
+    /// List what is true of a task
+    List {
+        /// The task's id
+        id: TaskId,
+    },
 }
 
 #[derive(Subcommand)]

@@ -51,6 +51,10 @@ fn what_cannot_be_meant_is_refused_with_the_cure() {
     for (line, cure) in [
         (&["run", "make"][..], "-- <CMD>"),
         (&["run"], "<CMD>"),
+        (&["run", "--agent", "mock"], "--prompt <FILE>"),
+        (&["run", "--agent", "mock", "--prompt", "f", "--", "x"], "cannot be used with"),
+        (&["run", "--prompt", "f", "--", "x"], "cannot be used with"),
+        (&["run", "--prompt", "f"], "--agent <AGENT>"),
         (&["run", "--priority", "6", "--", "x"], "from 1 (least urgent) to 5"),
         (&["run", "--timeout", "30", "--", "x"], "such as 90s, 30m, 2h or 1d"),
         (&["run", "--env", "=v", "--", "x"], "NAME=VALUE"),

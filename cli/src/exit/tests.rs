@@ -25,7 +25,7 @@ fn a_finished_task_gives_its_commands_code_or_a_documented_one() {
         ("failed", json!({ "outcome": "failed", "exit": { "code": 3 } }), 3),
         ("failed", json!({ "outcome": "failed", "exit": { "code": 127 } }), 127),
         ("failed", json!({ "outcome": "failed", "exit": { "signal": 9 } }), 137),
-        ("failed", json!({ "outcome": "failed", "exit": { "code": 0 } }), 70),
+        ("failed", json!({ "outcome": "failed", "exit": { "code": 0 } }), 1),
         ("failed", json!({ "outcome": "failed", "exit": { "code": 256 } }), 70),
         ("failed", json!({ "outcome": "failed" }), 70),
         ("failed", json!({ "outcome": "setup_failed", "failure": "repository_not_found" }), 66),

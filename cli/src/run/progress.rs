@@ -222,6 +222,10 @@ fn headline(task: &TaskView, total: &str) -> String {
     }
 }
 
+fn is_agents(task: &TaskView) -> bool {
+    task.spec.as_ref().is_some_and(|spec| spec.agent.is_some())
+}
+
 /// Only what is not the command's own failure: that one has had its say on standard error.
 fn trouble(task: &TaskView) -> Option<Trouble> {
     let execution = task.execution.as_ref().filter(|_| task.status == TaskStatus::Failed)?;
@@ -239,6 +243,8 @@ fn trouble(task: &TaskView) -> Option<Trouble> {
         Outcome::Failed if matches!(execution.exit, Some(Exit::Code(126 | 127)) | None) && said.is_some() => {
             ("", Some("the program must be in the repository or on the machine's PATH, and be executable"))
         }
+        // An agent's result is not in its output.
+        Outcome::Failed if said.is_some() && is_agents(task) => ("", None),
         Outcome::Failed | Outcome::Succeeded | Outcome::Cancelled | Outcome::Released => return None,
     };
     let message = said.unwrap_or_else(|| fallback.into());

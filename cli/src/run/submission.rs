@@ -2,8 +2,11 @@
 //! carry out before anything is started.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::{fs, io};
 
 use kit::Vars;
+use wire::agent::AgentSpec;
 use wire::task::{FieldError, NewTask, TaskSpec};
 
 use crate::args::{EnvArgument, RunArguments};
@@ -20,8 +23,12 @@ pub(super) async fn prepare(invocation: &Invocation, arguments: &RunArguments) -
     let env = environment(&arguments.env, &invocation.vars)?;
     let directory = std::env::current_dir()?;
     let source = repository::resolve(&arguments.repo, arguments.reference.as_deref(), &directory).await?;
+    let agent = agent(arguments)?;
     let task = NewTask {
-        title: arguments.title.clone().unwrap_or_else(|| title(&arguments.command)),
+        title: arguments.title.clone().unwrap_or_else(|| match &agent {
+            Some(agent) => short(agent.prompt.lines().find(|line| !line.trim().is_empty()).unwrap_or_default()),
+            None => title(&arguments.command),
+        }),
         description: String::new(),
         priority: arguments.priority,
         effort_estimate: None,
@@ -29,6 +36,7 @@ pub(super) async fn prepare(invocation: &Invocation, arguments: &RunArguments) -
             repository: source.repository,
             reference: source.reference,
             command: arguments.command.clone(),
+            agent,
             env,
             timeout_seconds: arguments.timeout,
             idle_timeout_seconds: arguments.idle_timeout,
@@ -54,10 +62,26 @@ fn environment(arguments: &[EnvArgument], vars: &Vars) -> anyhow::Result<BTreeMa
     arguments.iter().map(value).collect()
 }
 
+/// The agent that is asked, with its prompt read.
+fn agent(arguments: &RunArguments) -> anyhow::Result<Option<AgentSpec>> {
+    let (Some(name), Some(from)) = (&arguments.agent, &arguments.prompt) else { return Ok(None) };
+    let read = if from == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(from) };
+    let prompt = read.map_err(|error| {
+        let cure = "name a text file with what the agent is to do, or - for standard input";
+        failure(Code::Usage, format!("--prompt {}: {error}", from.display()), cure)
+    })?;
+    let (model, session) = (arguments.model.clone(), arguments.session.clone());
+    Ok(Some(AgentSpec { name: name.clone(), prompt, model, session }))
+}
+
 /// The command as a shell would be given it, on one line.
 fn title(command: &[String]) -> String {
     let line = command.iter().map(|argument| quoted(argument)).collect::<Vec<_>>().join(" ");
-    let line = one_line(&line);
+    short(&line)
+}
+
+fn short(line: &str) -> String {
+    let line = one_line(line.trim());
     if line.chars().count() <= TITLE_CHARS {
         return line;
     }
@@ -82,6 +106,10 @@ fn refusal(error: &FieldError) -> anyhow::Error {
         "spec.repository" => "--repo",
         "spec.reference" => "--ref",
         "spec.command" => "the command",
+        "spec.agent.name" => "--agent",
+        "spec.agent.prompt" => "--prompt",
+        "spec.agent.model" => "--model",
+        "spec.agent.session" => "--session",
         "spec.env" => "--env",
         "spec.timeout_seconds" => "--timeout",
         "spec.idle_timeout_seconds" => "--idle-timeout",

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use client::control::TaskFilter;
-use wire::dependency::{DependencyGraph, DependencyType, GraphNode, NeededTask, NewDependency};
+use wire::dependency::{DependencyGraph, GraphNode, NeededTask, NewDependency};
 use wire::id::TaskId;
+use wire::outcome::Condition;
 use wire::task::TaskStatus;
 
 use super::{dot, print_tasks};
@@ -16,38 +17,55 @@ use crate::table;
 /// The most tasks that one list gives.
 const LIST_MAX: u32 = 1_000;
 
-/// Makes a task need others.
+/// Makes a task need others, each as `like` says.
 pub(super) async fn depend(
     invocation: &Invocation,
     server: &Server,
     id: TaskId,
     on: &[TaskId],
-    soft: bool,
+    like: &NewDependency,
 ) -> anyhow::Result<()> {
-    let dependency_type = if soft { DependencyType::Soft } else { DependencyType::Hard };
     for needed in on {
-        let new = NewDependency { depends_on_task_id: *needed, dependency_type };
+        let new = NewDependency { depends_on_task_id: *needed, ..like.clone() };
         // Not asked twice: after a lost answer the second would be refused, since the dependency is there already.
         let added = server.control.depend(id, &new).await.map_err(|error| server.explain(error))?;
         if invocation.output.is_json {
             invocation.output.json(&added)?;
         } else {
-            invocation.output.line(&format!("{id} needs {needed} ({dependency_type})"))?;
+            let group = added.group.map(|group| format!(", or another of {group}")).unwrap_or_default();
+            let words = format!("{id} needs {needed} ({}, {}{group})", added.dependency_type, added.condition);
+            invocation.output.line(&words)?;
         }
     }
     Ok(())
 }
 
-/// Takes the dependency of one task on another back.
-pub(super) async fn undepend(invocation: &Invocation, server: &Server, id: TaskId, on: TaskId) -> anyhow::Result<()> {
+/// Takes what one task needs of another back: everything, or what asks for the condition.
+pub(super) async fn undepend(
+    invocation: &Invocation,
+    server: &Server,
+    id: TaskId,
+    on: TaskId,
+    condition: Option<&Condition>,
+) -> anyhow::Result<()> {
     let needed = server.ask(async |control| control.dependencies(id).await).await?;
-    let found = needed.into_iter().find(|needed| needed.depends_on_task.id == on).ok_or_else(|| {
-        failure(Code::NotFound, format!("{id} does not need {on}"), "`bifrost tasks needs` shows what it needs")
-    })?;
-    let dependency = found.dependency;
-    server.control.undepend(id, dependency.id).await.map_err(|error| server.explain(error))?;
-    let output = invocation.output;
-    if output.is_json { output.json(&dependency) } else { Ok(output.line(&format!("{id} no longer needs {on}"))?) }
+    let is_meant = |needed: &NeededTask| {
+        needed.depends_on_task.id == on && condition.is_none_or(|condition| *condition == needed.dependency.condition)
+    };
+    let found: Vec<_> = needed.into_iter().filter(is_meant).map(|needed| needed.dependency).collect();
+    if found.is_empty() {
+        let message = format!("{id} does not need that of {on}");
+        return Err(failure(Code::NotFound, message, "`bifrost tasks needs` shows what it needs"));
+    }
+    for dependency in found {
+        server.control.undepend(id, dependency.id).await.map_err(|error| server.explain(error))?;
+        if invocation.output.is_json {
+            invocation.output.json(&dependency)?;
+        } else {
+            invocation.output.line(&format!("{id} no longer needs {on} ({})", dependency.condition))?;
+        }
+    }
+    Ok(())
 }
 
 /// Lists what a task needs.
@@ -63,11 +81,16 @@ pub(super) async fn needs(invocation: &Invocation, server: &Server, id: TaskId) 
     }
     let row = |needed: &NeededTask| {
         let task = &needed.depends_on_task;
-        let kind = needed.dependency.dependency_type.to_string();
-        vec![task.id.to_string(), kind, task.status.to_string(), task.title.clone()]
+        let NeededTask { dependency, .. } = needed;
+        let is_true = if dependency.satisfied { "yes" } else { "no" }.to_owned();
+        let group = dependency.group.clone().unwrap_or_else(|| "-".into());
+        let kind = dependency.dependency_type.to_string();
+        let (id, condition, status) = (task.id.to_string(), dependency.condition.to_string(), task.status.to_string());
+        vec![id, kind, condition, is_true, group, status, task.title.clone()]
     };
     let rows = needed.iter().map(row).collect();
-    Ok(output.line(&table::render(&["ID", "TYPE", "STATUS", "TITLE"], rows, output.is_stdout_terminal()))?)
+    let header = ["ID", "TYPE", "FOR", "TRUE", "GROUP", "STATUS", "TITLE"];
+    Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
 }
 
 /// Lists the tasks that may start now.

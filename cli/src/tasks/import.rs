@@ -6,7 +6,6 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 use wire::batch::{BatchDependency, NewBatch, NewGraph};
-use wire::dependency::DependencyType;
 use wire::limit::TASKS_PER_BATCH;
 use wire::task::NewTask;
 
@@ -62,7 +61,7 @@ fn plan(text: &str) -> Result<NewGraph, (usize, String)> {
         for key in keys {
             let place = places.get(&key).copied();
             let depends_on = place.ok_or_else(|| (number, format!("no line has the key {key:?}, which it needs")))?;
-            graph.dependencies.push(BatchDependency { task, depends_on, dependency_type: DependencyType::Hard });
+            graph.dependencies.push(BatchDependency::on(task, depends_on));
         }
     }
     Ok(graph)
@@ -94,7 +93,7 @@ mod tests {
         let text = "{\"title\":\"b\",\"needs\":[\"x\"]}\n\n{\"title\":\"a\",\"key\":\"x\"}\n";
         let graph = plan(text).expect("reads");
         assert_eq!(graph.tasks.iter().map(|task| task.title.as_str()).collect::<Vec<_>>(), ["b", "a"]);
-        let expect = BatchDependency { task: 0, depends_on: 1, dependency_type: DependencyType::Hard };
+        let expect = BatchDependency::on(0, 1);
         assert_eq!(graph.dependencies, [expect]);
     }
 

@@ -6,7 +6,7 @@ use wire::id::TaskId;
 use wire::metadata::{CustomField, MetadataAnswer, MetadataView, NewMetadata, Tags};
 use wire::task::TaskView;
 
-use super::Control;
+use super::{Control, path_part};
 use crate::Error;
 
 impl Control {
@@ -41,11 +41,6 @@ impl Control {
 
     /// Tasks that carry the tag.
     pub async fn tagged(&self, tag: &str) -> Result<Vec<TaskView>, Error> {
-        let mut path = String::from("/v1/tasks/by-tag/");
-        // A tag may hold what has a meaning in a path.
-        for byte in tag.bytes() {
-            if byte.is_ascii_alphanumeric() { path.push(byte.into()) } else { path.push_str(&format!("%{byte:02X}")) }
-        }
-        self.service.json(self.get(&path)).await
+        self.service.json(self.get(&format!("/v1/tasks/by-tag/{}", path_part(tag)))).await
     }
 }

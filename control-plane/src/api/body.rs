@@ -79,6 +79,23 @@ where
     }
 }
 
+/// A path parameter that is an id, and another that is a word.
+pub(crate) struct IdAndWord<T>(pub(crate) T, pub(crate) String);
+
+impl<T, S> FromRequestParts<S> for IdAndWord<T>
+where
+    T: FromStr<Err = wire::id::NotAnId>,
+    S: Send + Sync,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Path((text, word)) =
+            Path::<(String, String)>::from_request_parts(parts, state).await.map_err(unreadable_path)?;
+        Ok(Self(id(&text, "id")?, word))
+    }
+}
+
 /// A path parameter that is a word of people's own.
 pub(crate) struct Word(pub(crate) String);
 

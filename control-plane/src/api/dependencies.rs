@@ -13,7 +13,8 @@ use super::caller::Allowed;
 use super::problem::ApiError;
 use super::{App, State};
 
-/// Makes a task need another. What would close a circle is refused, naming its members in order.
+/// Makes a task need another: that it is completed, or has an outcome. What would close a circle is refused, naming
+/// its members in order.
 #[utoipa::path(
     post, path = "/tasks/{id}/dependencies", tag = "dependencies", params(("id" = TaskId, Path)),
     request_body = NewDependency,
@@ -56,7 +57,7 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Whether what a task needs (hard) is completed, and what of it is not.
+/// Whether what a task needs (hard) is true, and of which tasks it is not.
 #[utoipa::path(
     get, path = "/tasks/{id}/ready", tag = "dependencies", params(("id" = TaskId, Path)),
     responses((status = 200, body = Readiness), (status = 401, body = Problem), (status = 404, body = Problem)))]

@@ -87,7 +87,11 @@ fn operations_of_document() -> Vec<(Method, String)> {
         for method in methods.as_object().expect("methods").keys() {
             let Ok(method) = method.to_uppercase().parse() else { continue };
             let ids = ["{id}", "{execution_id}", "{dependency_id}"];
-            let path = ids.iter().fold(path.clone(), |path, name| path.replace(name, &id)).replace("{tag}", "t");
+            let path = ids
+                .iter()
+                .fold(path.clone(), |path, name| path.replace(name, &id))
+                .replace("{tag}", "t")
+                .replace("{name}", "merged");
             found.push((method, path));
         }
     }

@@ -1,18 +1,20 @@
-//! Dependencies: one task needs another. A hard one blocks a task until the other
-//! is completed; a soft one is shown only (gap G-14). There is never a circle.
+//! Dependencies: one task needs another. A hard one blocks a task until what it
+//! asks of the other is true: that it is completed, or has an outcome; a soft one is
+//! shown only (gap G-14). Of those with the same group one suffices. There is never a circle.
 //!
-//! The ready set is kept, not computed: each task counts the tasks that it needs
-//! (hard) and that are not completed, and the count changes in the transaction
-//! that adds or removes a dependency, completes a task or deletes one. What needs
-//! a task that has failed or was called off waits, and `why` says for what.
+//! The ready set is kept, not computed: each task counts what it needs (hard) and
+//! is not true, and the count changes in the transaction that adds or removes a
+//! dependency, completes a task, sets or withdraws an outcome, or deletes a task. What
+//! needs a task that has failed or was called off waits, and `why` says for what.
 //!
 //! Locks: a task that is needed before the tasks that need it, and the lock of the
 //! tenant's graph, which all have to take who add to it, before both.
 
 pub(crate) mod graph;
+pub(crate) mod places;
 pub(crate) mod store;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use kernel::audit::{self, Change, Entity};
 use kernel::outbox::{self, About};
@@ -24,21 +26,24 @@ use wire::dependency::{
 };
 use wire::event::kind;
 use wire::id::{DependencyId, TaskId, TenantId};
+use wire::outcome::{Condition, OutcomeName};
 use wire::task::{TaskStatus, TaskView};
 
-use crate::Scheduler;
 use crate::tasks::{self, Filter, Task};
+use crate::{Scheduler, outcomes};
 
 /// The most tasks that one graph shows.
 const GRAPH_TASKS: i64 = 10_000;
 
-/// A task that another needs and that is not completed.
+/// A task of which another needs what is not true.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unsatisfied {
     pub(crate) task: TaskId,
     pub(crate) title: String,
     pub(crate) status: TaskStatus,
     pub(crate) dependency_type: DependencyType,
+    pub(crate) condition: Condition,
+    pub(crate) group: Option<String>,
 }
 
 impl Unsatisfied {
@@ -54,30 +59,36 @@ pub async fn add(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewDependency) 
     if task == needed {
         return Err(Error::invalid("depends_on_task_id", "is the task itself, which cannot wait for its own end"));
     }
+    new.validate()?;
     let mut tx = ctx.begin("dependencies.add").await?;
-    // Of two dependencies that close a circle together, neither would see the other.
-    tx.alone(graph_lock(tenant)).await?;
+    take_graph(&mut tx, tenant).await?;
     tasks::load(&mut tx, tenant, task).await?;
     tasks::load(&mut tx, tenant, needed).await?;
-    if let Some(there) = store::between(&mut tx, tenant, task, needed).await? {
-        let message = format!("the task needs that one already ({}); remove it to change it", there.dependency_type);
+    if let Some(there) = store::between(&mut tx, tenant, task, needed, &new.condition).await? {
+        let message =
+            format!("the task needs that of that one already ({}); remove it to change it", there.dependency_type);
         return Err(Error::conflict("dependency_exists", message));
     }
-    refuse_circle(&mut tx, tenant, task, needed).await?;
-    let is_completed = tasks::load_locked(&mut tx, tenant, needed).await?.status == TaskStatus::Completed;
+    if let Some(circle) = places::put_behind(&mut tx, tenant, task, needed).await? {
+        return Err(refuse_circle(&mut tx, tenant, &circle).await?);
+    }
+    let needed_task = tasks::load_locked(&mut tx, tenant, needed).await?;
     tasks::load_locked(&mut tx, tenant, task).await?;
     let view = DependencyView {
         id: ctx.id(DependencyId::mint),
         task_id: task,
         depends_on_task_id: needed,
         dependency_type: new.dependency_type,
+        satisfied: is_true(&mut tx, &needed_task, &new.condition).await?,
+        condition: new.condition,
+        group: new.group,
         created_at: ctx.now(),
     };
     store::insert(&mut tx, tenant, &view).await?;
-    if view.dependency_type == DependencyType::Hard && !is_completed {
-        store::wait_for_more(&mut tx, tenant, task, 1).await?;
-    }
+    store::recount(&mut tx, tenant, task).await?;
     tell_added(ctx, &mut tx, tenant, &view).await?;
+    // One of a group may be true already, and let the task start.
+    tx.nudge(Scheduler::NUDGE);
     tx.commit(view).await
 }
 
@@ -99,27 +110,34 @@ fn audited(view: &DependencyView) -> serde_json::Value {
         "task_id": view.task_id,
         "depends_on_task_id": view.depends_on_task_id,
         "dependency_type": view.dependency_type,
+        "condition": view.condition,
+        "group": view.group,
     })
 }
 
-/// Any number that is the tenant's own and hardly another's.
-fn graph_lock(tenant: TenantId) -> i64 {
+/// Of two dependencies that close a circle together, neither would see the other: whoever adds one is alone.
+pub(crate) async fn take_graph(tx: &mut Tx, tenant: TenantId) -> Result<()> {
     let bytes = tenant.uuid().into_bytes();
-    i64::from_le_bytes(*bytes.last_chunk().expect("an id has 16 bytes"))
+    // Any number that is the tenant's own and hardly another's.
+    tx.alone(i64::from_le_bytes(*bytes.last_chunk().expect("an id has 16 bytes"))).await
 }
 
-async fn refuse_circle(tx: &mut Tx, tenant: TenantId, task: TaskId, needed: TaskId) -> Result<()> {
-    // What nobody needs is in no circle; that is every new task.
-    if !store::is_needed(tx, tenant, task).await? {
-        return Ok(());
-    }
-    let needs = store::upstream(tx, tenant, needed).await?;
-    match graph::circle(&needs, task, needed) {
-        None => Ok(()),
-        Some(circle) => {
-            let message = format!("each of these tasks would wait for the next: {}", graph::in_words(&circle));
-            Err(Error::conflict("dependency_cycle", message))
-        }
+/// The refusal of a circle, with the titles of its members.
+async fn refuse_circle(tx: &mut Tx, tenant: TenantId, circle: &[TaskId]) -> Result<Error> {
+    let [first, last] = graph::shown(circle);
+    let titles = tasks::store::titles(tx, tenant, first.iter().chain(last)).await?;
+    let named = graph::in_words(circle, |id| match titles.get(id) {
+        Some(title) => format!("{id} ({title})"),
+        None => id.to_string(),
+    });
+    Ok(Error::conflict("dependency_cycle", format!("each of these tasks would wait for the next: {named}")))
+}
+
+/// Whether what is asked of a task is true.
+async fn is_true(tx: &mut Tx, task: &Task, condition: &Condition) -> Result<bool> {
+    match condition {
+        Condition::Completed => Ok(task.status == TaskStatus::Completed),
+        Condition::Outcome(name) => Ok(outcomes::store::get(tx, task.tenant, task.id, name).await?.is_some()),
     }
 }
 
@@ -130,9 +148,9 @@ pub async fn of_task(ctx: &Ctx, tenant: TenantId, task: TaskId) -> Result<Vec<Ne
     let dependencies = store::of_task(&mut tx, tenant, task).await?;
     let needed = tasks::store::needed_by(&mut tx, tenant, task).await?;
     let views = tasks::views(&mut tx, tenant, needed).await?;
-    let mut views: HashMap<TaskId, TaskView> = views.into_iter().map(|view| (view.id, view)).collect();
+    let views: HashMap<TaskId, TaskView> = views.into_iter().map(|view| (view.id, view)).collect();
     let with_task = |dependency: DependencyView| {
-        let depends_on_task = views.remove(&dependency.depends_on_task_id)?;
+        let depends_on_task = views.get(&dependency.depends_on_task_id)?.clone();
         Some(NeededTask { dependency, depends_on_task })
     };
     Ok(dependencies.into_iter().filter_map(with_task).collect())
@@ -144,7 +162,10 @@ pub async fn readiness(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<Readin
     let task = tasks::load(&mut tx, tenant, id).await?;
     let (hard, soft): (Vec<_>, Vec<_>) =
         store::unsatisfied(&mut tx, tenant, id).await?.into_iter().partition(Unsatisfied::is_hard);
-    let ids = |unsatisfied: Vec<Unsatisfied>| unsatisfied.into_iter().map(|needed| needed.task).collect();
+    let ids = |unsatisfied: Vec<Unsatisfied>| {
+        let mut seen = HashSet::new();
+        unsatisfied.into_iter().map(|needed| needed.task).filter(|task| seen.insert(*task)).collect()
+    };
     Ok(Readiness { task_id: id, ready: task.waits_for == 0, unsatisfied: ids(hard), unsatisfied_soft: ids(soft) })
 }
 
@@ -187,21 +208,18 @@ pub async fn remove(ctx: &Ctx, tenant: TenantId, task: TaskId, id: DependencyId)
     let missing = Error::NotFound { what: "dependency of this task" };
     let mut tx = ctx.begin("dependencies.remove").await?;
     let Some(view) = store::get(&mut tx, tenant, task, id).await? else { return Err(missing) };
-    let is_completed =
-        tasks::load_locked(&mut tx, tenant, view.depends_on_task_id).await?.status == TaskStatus::Completed;
+    tasks::load_locked(&mut tx, tenant, view.depends_on_task_id).await?;
     tasks::load_locked(&mut tx, tenant, task).await?;
     if !store::delete(&mut tx, tenant, id).await? {
         return Err(missing);
     }
-    if view.dependency_type == DependencyType::Hard && !is_completed {
-        store::wait_for_more(&mut tx, tenant, task, -1).await?;
-    }
+    store::recount(&mut tx, tenant, task).await?;
     tell_removed(ctx, &mut tx, tenant, &view).await?;
     tx.nudge(Scheduler::NUDGE);
     tx.commit(()).await
 }
 
-/// Tasks were completed: what needs them waits for so many less.
+/// Tasks were completed: what waits for that waits for so many less.
 pub(crate) async fn satisfied(tx: &mut Tx, tasks: &[&Task]) -> Result<()> {
     if tasks.is_empty() {
         return Ok(());
@@ -209,18 +227,33 @@ pub(crate) async fn satisfied(tx: &mut Tx, tasks: &[&Task]) -> Result<()> {
     // Most are needed by nobody, which one look tells of all.
     let needed = store::needed_of(tx, tasks).await?;
     for task in tasks.iter().filter(|task| needed.contains(&task.id)) {
-        store::release_waiting(tx, task.tenant, task.id).await?;
+        changed(tx, task, &Condition::Completed, true).await?;
         tx.nudge(Scheduler::NUDGE);
+    }
+    Ok(())
+}
+
+/// A task that is locked has an outcome from now on, or no longer.
+pub(crate) async fn outcome_changed(tx: &mut Tx, task: &Task, name: OutcomeName, is_true: bool) -> Result<()> {
+    changed(tx, task, &Condition::Outcome(name), is_true).await
+}
+
+async fn changed(tx: &mut Tx, task: &Task, condition: &Condition, is_true: bool) -> Result<()> {
+    if store::lock_needing(tx, task.tenant, task.id).await? {
+        store::change(tx, task.tenant, task.id, condition, is_true).await?;
     }
     Ok(())
 }
 
 /// A task is about to be deleted: nothing needs it any longer, and it needs nothing.
 pub(crate) async fn forget(tx: &mut Tx, task: &Task) -> Result<()> {
-    if task.status != TaskStatus::Completed {
-        store::release_waiting(tx, task.tenant, task.id).await?;
+    store::lock_needing(tx, task.tenant, task.id).await?;
+    let needing = store::needing(tx, task.tenant, task.id).await?;
+    store::delete_of_task(tx, task.tenant, task.id).await?;
+    for waiting in needing {
+        store::recount(tx, task.tenant, waiting).await?;
     }
-    store::delete_of_task(tx, task.tenant, task.id).await
+    places::store::delete(tx, task.tenant, task.id).await
 }
 
 #[cfg(test)]

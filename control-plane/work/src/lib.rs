@@ -12,6 +12,7 @@ pub mod executions;
 pub mod leases;
 mod lost;
 pub mod metadata;
+pub mod outcomes;
 mod scheduler;
 mod settings;
 pub mod tasks;
@@ -28,13 +29,15 @@ pub const MIGRATIONS: &[Migration] = &[
     kernel::migration!("20261121000400_work_dependencies"),
     kernel::migration!("20261121000500_work_search"),
     kernel::migration!("20261121000600_work_metadata"),
+    kernel::migration!("20261129003100_work_conditions"),
     kernel::migration!("20261129005200_work_claims"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.
 pub fn statements() -> Vec<(&'static str, Sql)> {
     let (tasks, executions) = (tasks::store::STATEMENTS, executions::store::STATEMENTS);
-    [tasks, dependencies::store::STATEMENTS, executions, metadata::store::STATEMENTS].concat()
+    let dependencies = [dependencies::store::STATEMENTS, dependencies::places::store::STATEMENTS].concat();
+    [tasks, &dependencies, executions, metadata::store::STATEMENTS, outcomes::store::STATEMENTS].concat()
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use wire::metadata::{ASSIGNED_WORKER_KEY, Assignment, Estimate};
 use wire::task::{NewTask, Priority, TaskChange, TaskSpec, TaskStatus, TaskView};
 
 use crate::executions::{self, Ending, Execution};
-use crate::{Scheduler, Settings, dependencies, metadata};
+use crate::{Scheduler, Settings, dependencies, metadata, outcomes};
 use state::step;
 pub(crate) use state::{Event, end_of};
 pub(crate) use tell::{Turn, tell, tell_with};
@@ -55,7 +55,7 @@ pub struct Task {
     pub attempts: i32,
     /// Attempts that were lost with their worker, since the last one that counted.
     pub losses: i32,
-    /// How many tasks that it needs (hard) are not completed.
+    /// How many things that it needs (hard) are not true.
     pub waits_for: i32,
     /// When somebody called it off while a worker was on it.
     pub cancel_requested_at: Option<DateTime<Utc>>,
@@ -275,8 +275,8 @@ fn refuse_blocked(task: &Task) -> Result<()> {
     if task.waits_for == 0 {
         return Ok(());
     }
-    let tasks = if task.waits_for == 1 { "a task".to_owned() } else { format!("{} tasks", task.waits_for) };
-    let message = format!("the task needs {tasks} that must be completed first; `why` names what it waits for");
+    let things = if task.waits_for == 1 { "one thing".to_owned() } else { format!("{} things", task.waits_for) };
+    let message = format!("the task needs {things} of other tasks first; `why` names what it waits for");
     Err(Error::conflict("task_blocked", message))
 }
 
@@ -328,6 +328,7 @@ pub async fn delete(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<()> {
     dependencies::forget(&mut tx, &task).await?;
     executions::store::delete_of_task(&mut tx, tenant, id).await?;
     metadata::store::delete_of_task(&mut tx, tenant, id).await?;
+    outcomes::store::delete_of_task(&mut tx, tenant, id).await?;
     store::delete(&mut tx, tenant, id).await?;
     let payload = json!({ "title": task.title });
     tell(ctx, &mut tx, kind::TASK_DELETED, About::task(tenant, id), Turn::Deleted(&task), &payload).await?;

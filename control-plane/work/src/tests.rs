@@ -27,6 +27,7 @@ pub(crate) fn run(title: &str) -> NewTask {
         repository: "https://example.org/a".into(),
         reference: None,
         command: vec!["true".into()],
+        agent: None,
         env: Default::default(),
         timeout_seconds: None,
         idle_timeout_seconds: None,

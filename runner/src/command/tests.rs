@@ -14,6 +14,7 @@ fn job(scene: &Scene, script: &str) -> Job {
         idle_timeout: None,
         grace: Duration::from_millis(200),
         output_bytes: 1 << 30,
+        input: None,
     }
 }
 
@@ -21,7 +22,7 @@ async fn run_job(scene: &mut Scene, mut job: Job, orders: Orders) -> (Ended, Vec
     let subject = subject();
     job.environment.insert(leftovers::MARK.into(), subject.execution_id.to_string());
     let mut story = Story::new(scene.room.recorder.clone(), subject, orders);
-    scene.collect(async { run(&job, &mut story).await }).await
+    scene.collect(async { run(&job, &mut story, None).await }).await
 }
 
 fn ended(cause: Cause, exit: Exit) -> Ended {
@@ -94,7 +95,7 @@ async fn a_command_ends_at_its_timeout_or_when_it_is_silent() {
 async fn cancel_when_ready(scene: &mut Scene, job: Job) -> (Ended, Vec<Event>) {
     let (commander, orders) = Orders::new();
     let mut story = Story::new(scene.room.recorder.clone(), subject(), orders);
-    let work = async { run(&job, &mut story).await };
+    let work = async { run(&job, &mut story, None).await };
     let call_off = |events: &[Event]| {
         if output(events, Stream::Stdout).contains('\n') {
             commander.halt(Halt::Cancelled);
@@ -125,7 +126,7 @@ async fn a_cancelled_command_takes_its_grandchildren_with_it() {
     let (commander, orders) = Orders::new();
     let subject = subject();
     let mut story = Story::new(scene.room.recorder.clone(), subject, orders);
-    let work = async { run(&job, &mut story).await };
+    let work = async { run(&job, &mut story, None).await };
     let (end, events) = scene
         .watch(work, |events| {
             if pids(events).len() == 3 {
@@ -160,7 +161,7 @@ async fn a_command_whose_output_nobody_takes_still_ends_in_time() {
     );
     let mut story = Story::new(recorder, subject(), Orders::none());
     let job = Job { timeout: Duration::from_secs(1), ..job(&scene, "exec yes 0123456789abcdef") };
-    let run = run(&job, &mut story);
+    let run = run(&job, &mut story, None);
     let is_alive = || crate::testing::is_running("yes 0123456789abcdef");
     let gone = async {
         for wanted in [true, false] {

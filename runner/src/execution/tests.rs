@@ -206,3 +206,87 @@ async fn what_a_killed_runner_left_is_saved_before_it_goes() {
     let manifest = checkpoint::verify(&scene.room.volume, saved[0]).expect("whole");
     assert_eq!((manifest.subject.execution_id, manifest.files), (lease.execution_id, 1));
 }
+
+/// An agent that is a shell script: it gets its prompt as its standard input.
+const SCRIPTED: &str = r#"
+[scripted]
+program = "sh"
+arguments = ["-s", "{session}"]
+session = ["again-{}"]
+environment = { FLAVOUR = "plain", KEY = "none" }
+[[scripted.read]]
+when = { "/type" = "say" }
+says = "/text"
+[[scripted.read]]
+when = { "/type" = "end" }
+session = "/session"
+message = "/message"
+input_tokens = ["/tokens"]
+cost_dollars = "/cost"
+ends = "/failed"
+"#;
+
+async fn ask(prompt: &str, session: Option<&str>) -> (Completion, Vec<Event>) {
+    let scripted = |config: &mut crate::config::Config| {
+        config.drivers = agent::driver::Drivers::built_in().and(SCRIPTED).expect("reads");
+    };
+    let (mut scene, remote) = (Scene::with(scripted).await, Remote::new().await);
+    let mut lease = scene.lease(&remote, None, &[]);
+    lease.spec.command = Vec::new();
+    lease.spec.env = [("KEY".to_owned(), "mine".to_owned())].into();
+    let (prompt, session) = (prompt.to_owned(), session.map(Into::into));
+    lease.spec.agent = Some(wire::agent::AgentSpec { name: "scripted".into(), prompt, model: None, session });
+    let (completion, events) = scene.carry_out(&lease, Orders::none()).await;
+    (completion.expect("not lost"), events)
+}
+
+#[tokio::test]
+async fn an_agent_reads_its_prompt_and_its_report_is_told() {
+    let prompt = r#"
+        echo '{"type":"say","text":"I look."}'
+        echo "{\"type\":\"say\",\"text\":\"$FLAVOUR $KEY $1 $(cat README)\"}"
+        echo made > made
+        echo '{"type":"end","failed":false,"session":"s-9","message":"Done.","tokens":12,"cost":0.5}'
+    "#;
+    let (completion, events) = ask(prompt, Some("s-8")).await;
+    assert_eq!((completion.outcome, completion.message), (Outcome::Succeeded, None));
+    let shown = output(&events, Stream::Stdout);
+    assert!(shown.starts_with("I look.\nplain mine again-s-8 "), "{shown}");
+    let told = events.iter().find(|event| event.kind == kind::AGENT_REPORT).expect("told");
+    let report: wire::agent::AgentReport = serde_json::from_str(told.payload.get()).expect("a report");
+    assert_eq!((report.agent.as_str(), report.session.as_deref()), ("scripted", Some("s-9")));
+    assert_eq!((report.input_tokens, report.cost_dollars.as_deref()), (12, Some("0.5")));
+    assert!(kinds(&events).contains(&kind::CHECKPOINT_SAVED));
+}
+
+#[tokio::test]
+async fn an_agents_word_decides_not_only_its_exit() {
+    for (prompt, outcome, message) in [
+        ("echo '{\"type\":\"end\",\"failed\":true,\"message\":\"no access\"}'", Outcome::Failed, "no access"),
+        ("echo '{\"type\":\"end\",\"failed\":true}'; exit 3", Outcome::Failed, "the command exited with code 3"),
+        ("echo nothing", Outcome::Failed, "the agent ended without a result"),
+        ("echo '{\"type\":\"end\",\"failed\":false}'; exit 3", Outcome::Failed, "the command exited with code 3"),
+    ] {
+        let (completion, _) = ask(prompt, None).await;
+        assert_eq!((completion.outcome, completion.message.as_deref()), (outcome, Some(message)), "{prompt}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_prompt_reaches_an_agent_that_reads_it_late() {
+    let filler = "# filler\n".repeat(20_000);
+    let prompt = format!("{filler}echo '{{\"type\":\"end\",\"failed\":false}}'");
+    assert_eq!(ask(&prompt, None).await.0.outcome, Outcome::Succeeded);
+}
+
+#[tokio::test]
+async fn an_agent_that_nobody_knows_is_refused_by_name() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    let mut lease = scene.lease(&remote, None, &[]);
+    lease.spec.command = Vec::new();
+    lease.spec.agent =
+        Some(wire::agent::AgentSpec { name: "nobody".into(), prompt: "x".into(), model: None, session: None });
+    let completion = scene.carry_out(&lease, Orders::none()).await.0.expect("not lost");
+    assert_eq!((completion.outcome, completion.failure), (Outcome::SetupFailed, Some(Failure::UnknownAgent)));
+    assert!(completion.message.is_some_and(|message| message.contains("claude_code, codex")));
+}

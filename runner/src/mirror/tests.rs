@@ -11,6 +11,7 @@ async fn fetch(scene: &mut Scene, remote: &str, reference: Option<&str>) -> (Res
         repository: remote.to_owned(),
         reference: reference.map(Into::into),
         command: vec!["true".into()],
+        agent: None,
         env: Default::default(),
         timeout_seconds: None,
         idle_timeout_seconds: None,

@@ -126,6 +126,7 @@ mod tests {
             repository: "file:///r".into(),
             reference: None,
             command: vec!["true".into()],
+            agent: None,
             env: Default::default(),
             timeout_seconds: None,
             idle_timeout_seconds: None,

@@ -159,12 +159,7 @@ fn for_claims(number: usize) -> NewTask {
 }
 
 /// Claims and completes until so many ends were acknowledged, whoever claimed them.
-async fn claim_until(
-    control: &Control,
-    name: &str,
-    count: usize,
-    claimed: &RefCell<BTreeMap<TaskId, ExecutionId>>,
-) {
+async fn claim_until(control: &Control, name: &str, count: usize, claimed: &RefCell<BTreeMap<TaskId, ExecutionId>>) {
     let claim = NewClaim {
         worker: Some(name.to_owned()),
         lease_seconds: Some(LEASE_SECONDS_MIN),

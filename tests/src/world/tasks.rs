@@ -26,6 +26,7 @@ impl World {
                 repository: self.repository.url(),
                 reference: None,
                 command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+                agent: None,
                 env: BTreeMap::new(),
                 timeout_seconds: None,
                 idle_timeout_seconds: None,

@@ -7,10 +7,15 @@ fn spec() -> TaskSpec {
         repository: "https://example.org/a/b.git".into(),
         reference: None,
         command: vec!["make".into()],
+        agent: None,
         env: BTreeMap::new(),
         timeout_seconds: None,
         idle_timeout_seconds: None,
     }
+}
+
+fn agent(prompt: &str) -> AgentSpec {
+    AgentSpec { name: "claude_code".into(), prompt: prompt.into(), model: None, session: None }
 }
 
 #[test]
@@ -31,6 +36,9 @@ fn a_wrong_field_is_named() {
         (TaskSpec { reference: Some("a..b".into()), ..spec() }, Some("spec.reference")),
         (TaskSpec { reference: Some("".into()), ..spec() }, Some("spec.reference")),
         (TaskSpec { command: vec![], ..spec() }, Some("spec.command")),
+        (TaskSpec { agent: Some(agent("fix it")), ..spec() }, Some("spec.agent")),
+        (TaskSpec { agent: Some(agent("")), command: vec![], ..spec() }, Some("spec.agent.prompt")),
+        (TaskSpec { agent: Some(agent("fix it")), command: vec![], ..spec() }, None),
         (TaskSpec { command: vec!["".into()], ..spec() }, Some("spec.command")),
         (TaskSpec { command: vec!["a\0b".into()], ..spec() }, Some("spec.command")),
         (TaskSpec { env: [("A=B".to_owned(), "c".to_owned())].into(), ..spec() }, Some("spec.env")),

@@ -6,7 +6,8 @@ use wire::audit::AuditPage;
 use super::*;
 
 /// Operations that change nothing that lasts, or are no caller's decision.
-const NO_DECISION: [(&str, &str); 4] = [
+const NO_DECISION: [(&str, &str); 5] = [
+    ("POST", "/v1/executions/{id}/heartbeat"),
     ("POST", "/v1/tasks/metadata/batch"),
     ("POST", "/v1/workers/{id}/heartbeat"),
     ("POST", "/v1/workers/{id}/next"),
@@ -39,6 +40,13 @@ async fn begun(app: &Router) -> (String, String) {
     (task, execution.body["id"].as_str().expect("an id").to_owned())
 }
 
+/// An execution of the next task, claimed by a worker of a name.
+async fn claimed(app: &Router) -> String {
+    task(app).await;
+    let claims = post(app, "/v1/tasks/claim", &json!({ "worker": "w" })).await;
+    claims.body[0]["execution_id"].as_str().expect("an id").to_owned()
+}
+
 /// Makes what the operation needs; gives its path and its body.
 async fn prepare(app: &Router, method: &str, path: &str) -> Option<(String, Value)> {
     let of = |id: &str| path.replace("{id}", id);
@@ -68,6 +76,12 @@ async fn prepare(app: &Router, method: &str, path: &str) -> Option<(String, Valu
             let dependency = added.body["id"].as_str().expect("an id").to_owned();
             (of(&task).replace("{dependency_id}", &dependency), json!({}))
         }
+        ("PUT", "/v1/tasks/{id}/outcomes/{name}") => (of(&task(app).await).replace("{name}", "merged"), json!({})),
+        ("DELETE", "/v1/tasks/{id}/outcomes/{name}") => {
+            let path = of(&task(app).await).replace("{name}", "merged");
+            ask(app, Method::PUT, &path, Some(KEY), Some("{}")).await;
+            (path, json!({}))
+        }
         ("POST", "/v1/tasks/{id}/metadata") => (of(&task(app).await), json!({ "key": "k", "value": "v" })),
         ("POST", "/v1/tasks/{id}/tags") => (of(&task(app).await), json!({ "tags": ["t"] })),
         ("POST", "/v1/tasks/{id}/executions") => {
@@ -76,6 +90,17 @@ async fn prepare(app: &Router, method: &str, path: &str) -> Option<(String, Valu
             (of(&task), json!({ "agent_type": "a", "worker_id": worker }))
         }
         ("POST", "/v1/executions/{id}/complete") => (of(&begun(app).await.1), json!({ "success": true })),
+        ("POST", "/v1/tasks/claim") => {
+            // Its worker is known by then.
+            claimed(app).await;
+            task(app).await;
+            (path.into(), json!({ "worker": "w" }))
+        }
+        ("POST", "/v1/executions/{id}/start" | "/v1/executions/{id}/release") => (of(&claimed(app).await), json!({})),
+        ("POST", "/v1/executions/complete") => {
+            let end = json!({ "execution_id": claimed(app).await, "success": true });
+            (path.into(), json!({ "completions": [end] }))
+        }
         ("POST", "/v1/workers") => (path.into(), json!({ "worker_type": "w" })),
         ("DELETE", "/v1/workers/{id}") => (of(&worker(app).await), json!({})),
         _ => return None,

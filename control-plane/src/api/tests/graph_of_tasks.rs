@@ -50,7 +50,7 @@ kernel::on_both! { crate::migrations();
         let impact = get(&app, &format!("/v1/tasks/{b}/blocking-impact")).await.body;
         assert_eq!((&impact["blocking_count"], &impact["blocked_task_ids"]), (&json!(1), &json!([a])));
         let graph = get(&app, "/v1/tasks/dependency-graph").await.body;
-        let edge = json!({ "id": added.body["id"], "source": b, "target": a, "dependency_type": "hard" });
+        let edge = json!({ "id": added.body["id"], "source": b, "target": a, "dependency_type": "hard", "condition": "completed" });
         assert_eq!((graph["nodes"].as_array().map(Vec::len), &graph["edges"]), (Some(2), &json!([edge])));
         let why = get(&app, &format!("/v1/tasks/{a}/why")).await.body;
         assert_eq!((&why["reasons"][0]["code"], &why["reasons"][0]["task_id"]), (&json!("dependency"), &json!(b)));
@@ -67,7 +67,7 @@ kernel::on_both! { crate::migrations();
         depend(&app, &a, &b).await;
         let circle = depend(&app, &b, &a).await;
         assert_eq!((circle.status, &circle.body["code"]), (StatusCode::CONFLICT, &json!("dependency_cycle")));
-        assert!(text(&circle.body["detail"]).contains(&format!("{b} → {a} → {b}")), "{}", circle.body);
+        assert!(text(&circle.body["detail"]).contains(&format!("{b} (n1) → {a} (n0) → {b} (n1)")), "{}", circle.body);
         assert_eq!(depend(&app, &a, &b).await.body["code"], "dependency_exists");
         assert_eq!(depend(&app, &a, &uuid::Uuid::nil().to_string()).await.status, StatusCode::NOT_FOUND);
         let path = format!("/v1/tasks/{a}/dependencies");
@@ -76,12 +76,36 @@ kernel::on_both! { crate::migrations();
             (json!({ "depends_on_task_id": 7 }), "depends_on_task_id"),
             (json!({ "depends_on_task_id": b, "dependency_type": "firm" }), "dependency_type"),
             (json!({ "depends_on_task_id": b, "kind": "hard" }), "kind"),
+            (json!({ "depends_on_task_id": b, "condition": "green" }), "condition"),
+            (json!({ "depends_on_task_id": b, "group": " " }), "group"),
+            (json!({ "depends_on_task_id": b, "group": "g", "dependency_type": "soft" }), "group"),
         ] {
             refuse(&app, &path, &body.to_string(), Some(field)).await;
         }
         refuse(&app, &path, "{}", None).await;
         let wrong = delete(&app, &format!("{path}/7")).await;
         assert_eq!((wrong.status, &wrong.body["field"]), (StatusCode::BAD_REQUEST, &json!("dependency_id")));
+    }
+
+    async fn outcomes_are_set_listed_and_withdrawn_and_what_waits_for_them_follows(ctx) {
+        let app = app(&ctx).await;
+        let [a, b] = notes(&app).await;
+        let body = json!({ "depends_on_task_id": b, "condition": "artefact:dist/a b.tgz", "group": "either" });
+        let added = post(&app, &format!("/v1/tasks/{a}/dependencies"), &body).await.body;
+        assert_eq!((&added["condition"], &added["group"], &added["satisfied"]), (&body["condition"], &json!("either"), &json!(false)));
+        let path = format!("/v1/tasks/{b}/outcomes/artefact:dist%2Fa%20b.tgz");
+        let put = async |path: &str, body: &str| ask(&app, Method::PUT, path, Some(KEY), Some(body)).await;
+        let set = put(&path, "{\"detail\": \"https://example.org/a\"}").await;
+        assert_eq!((set.status, &set.body["name"]), (StatusCode::OK, &body["condition"]));
+        assert_eq!(get(&app, &format!("/tasks/{b}/outcomes")).await.body, json!([set.body]));
+        assert_eq!(get(&app, &format!("/v1/tasks/{a}/ready")).await.body["ready"], true);
+        assert_eq!(delete(&app, &path).await.status, StatusCode::NO_CONTENT);
+        assert_eq!(delete(&app, &path).await.status, StatusCode::NOT_FOUND);
+        assert_eq!(get(&app, &format!("/v1/tasks/{a}/ready")).await.body["ready"], false);
+        let wrong = put(&format!("/v1/tasks/{b}/outcomes/green"), "{}").await;
+        assert_eq!((wrong.status, &wrong.body["field"]), (StatusCode::BAD_REQUEST, &json!("name")));
+        let wrong = put(&format!("/v1/tasks/{b}/outcomes/merged"), "{\"details\": 7}").await;
+        assert_eq!((wrong.status, &wrong.body["field"]), (StatusCode::BAD_REQUEST, &json!("details")));
     }
 
     async fn the_list_tells_the_tasks_that_wait_from_those_that_may_start(ctx) {

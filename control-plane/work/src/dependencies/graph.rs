@@ -1,8 +1,7 @@
-//! Circles among dependencies (row CAIRN-24). Pure: whoever asks brings along
-//! what needs what.
+//! Circles among dependencies (row CAIRN-24), an order without any, and how much a
+//! task waits for. Pure: whoever asks brings along what needs what.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
 
 /// How many members of a circle a message names.
 const NAMED: usize = 20;
@@ -33,15 +32,61 @@ pub(crate) fn circle<T: Copy + Ord>(needs: &Needs<T>, task: T, needed: T) -> Opt
     None
 }
 
-/// A circle in one line; of a long one the beginning and the end.
-pub(crate) fn in_words<T: Display>(circle: &[T]) -> String {
-    let name = |members: &[T]| members.iter().map(ToString::to_string).collect::<Vec<_>>().join(" → ");
-    match circle.split_last() {
-        Some((last, rest)) if rest.len() > NAMED => {
-            format!("{} → ({} more) → {last}", name(&rest[..NAMED]), rest.len() - NAMED)
+/// Everything that is named, each behind what it needs. What is in a circle, which should not be, comes last.
+pub(crate) fn in_order<T: Copy + Ord>(needs: &Needs<T>) -> Vec<T> {
+    let mut missing: BTreeMap<T, usize> = BTreeMap::new();
+    let mut needed_by: BTreeMap<T, Vec<T>> = BTreeMap::new();
+    for (task, needed) in needs {
+        *missing.entry(*task).or_default() += needed.len();
+        for needed in needed {
+            missing.entry(*needed).or_default();
+            needed_by.entry(*needed).or_default().push(*task);
         }
-        _ => name(circle),
     }
+    let mut order: Vec<T> = missing.iter().filter(|(_, count)| **count == 0).map(|(task, _)| *task).collect();
+    let mut next = 0;
+    while let Some(task) = order.get(next).copied() {
+        next += 1;
+        for behind in needed_by.get(&task).into_iter().flatten() {
+            let count = missing.entry(*behind).or_default();
+            *count -= 1;
+            if *count == 0 {
+                order.push(*behind);
+            }
+        }
+    }
+    let placed: BTreeSet<T> = order.iter().copied().collect();
+    order.extend(missing.into_keys().filter(|task| !placed.contains(task)));
+    order
+}
+
+/// How many things a task waits for whose hard dependencies are these, each with its group and whether what it
+/// asks is true: each without a group is one, and so is each group of which none is true.
+pub(crate) fn waits_for<'a>(dependencies: impl IntoIterator<Item = (Option<&'a str>, bool)>) -> i32 {
+    let (mut alone, mut groups) = (0, BTreeMap::new());
+    for (group, is_satisfied) in dependencies {
+        match group {
+            None => alone += i32::from(!is_satisfied),
+            Some(group) => *groups.entry(group).or_insert(false) |= is_satisfied,
+        }
+    }
+    let open = groups.into_values().filter(|is_satisfied| !is_satisfied).count();
+    i32::try_from(open).map_or(i32::MAX, |open| open.saturating_add(alone))
+}
+
+/// The members of a circle that a message names: all, or of a long one the beginning and the end.
+pub(crate) fn shown<T>(circle: &[T]) -> [&[T]; 2] {
+    if circle.len() > NAMED + 1 { [&circle[..NAMED], &circle[circle.len() - 1..]] } else { [circle, &[]] }
+}
+
+/// A circle in one line, each member as it is called.
+pub(crate) fn in_words<T>(circle: &[T], call: impl Fn(&T) -> String) -> String {
+    let [first, last] = shown(circle);
+    let names = |members: &[T]| members.iter().map(&call).collect::<Vec<_>>().join(" → ");
+    if last.is_empty() {
+        return names(first);
+    }
+    format!("{} → ({} more) → {}", names(first), circle.len() - first.len() - last.len(), names(last))
 }
 
 #[cfg(test)]
@@ -81,10 +126,30 @@ mod tests {
     }
 
     #[test]
+    fn an_order_puts_each_behind_what_it_needs_and_comes_to_an_end_on_a_circle() {
+        let needs = Needs::from([(1, vec![2, 3]), (2, vec![3]), (9, vec![1])]);
+        assert_eq!(in_order(&needs), [3, 2, 1, 9]);
+        assert_eq!(in_order(&Needs::from([(1, vec![2]), (2, vec![1]), (3, vec![4])])), [4, 3, 1, 2]);
+    }
+
+    #[test]
+    fn a_group_counts_once_and_not_at_all_when_one_of_it_is_true() {
+        for (dependencies, expect) in [
+            (&[][..], 0),
+            (&[(None, false), (None, false), (None, true)], 2),
+            (&[(Some("a"), false), (Some("a"), false)], 1),
+            (&[(Some("a"), true), (Some("a"), false)], 0),
+            (&[(Some("a"), false), (Some("b"), true), (Some("c"), false), (None, false)], 3),
+        ] {
+            assert_eq!(waits_for(dependencies.iter().copied()), expect, "{dependencies:?}");
+        }
+    }
+
+    #[test]
     fn a_long_circle_is_told_by_its_ends() {
-        assert_eq!(in_words(&[1, 2, 1]), "1 → 2 → 1");
+        assert_eq!(in_words(&[1, 2, 1], u32::to_string), "1 → 2 → 1");
         let long: Vec<u32> = (0..50).chain([0]).collect();
-        let words = in_words(&long);
+        let words = in_words(&long, u32::to_string);
         assert!(words.starts_with("0 → 1 → 2") && words.ends_with("19 → (30 more) → 0"), "{words}");
     }
 }

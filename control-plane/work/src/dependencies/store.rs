@@ -7,50 +7,63 @@ use kernel::{Result, Tx, execute, fetch_all, fetch_optional};
 use sqlx::types::Uuid;
 use wire::dependency::{DependencyType, DependencyView, GraphEdge};
 use wire::id::{DependencyId, TaskId, TenantId};
+use wire::outcome::Condition;
 use wire::task::TaskStatus;
 
 use super::Unsatisfied;
-use super::graph::Needs;
 use crate::tasks::Task;
 
 kernel::sql! {
-    INSERT: "INSERT INTO dependencies (id, tenant_id, task_id, depends_on_task_id, dependency_type, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6)";
+    INSERT: "INSERT INTO dependencies (id, tenant_id, task_id, depends_on_task_id, dependency_type, condition, \
+                                       group_label, is_satisfied, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     GET: "SELECT * FROM dependencies WHERE tenant_id = $1 AND task_id = $2 AND id = $3";
-    BETWEEN: "SELECT * FROM dependencies WHERE tenant_id = $1 AND task_id = $2 AND depends_on_task_id = $3";
+    BETWEEN: "SELECT * FROM dependencies WHERE tenant_id = $1 AND task_id = $2 AND depends_on_task_id = $3 \
+              AND condition = $4";
     OF_TASK: "SELECT * FROM dependencies WHERE tenant_id = $1 AND task_id = $2 ORDER BY created_at, id";
-    UNSATISFIED: "SELECT t.id, t.title, t.status, d.dependency_type FROM dependencies d \
+    // Of a group that has one that is true, the others stand in nobody's way.
+    UNSATISFIED: "SELECT t.id, t.title, t.status, d.dependency_type, d.condition, d.group_label FROM dependencies d \
                   JOIN tasks t ON t.id = d.depends_on_task_id \
-                  WHERE d.tenant_id = $1 AND d.task_id = $2 AND t.status <> 'completed' ORDER BY d.created_at, d.id";
-    IS_NEEDED: "SELECT id FROM dependencies WHERE tenant_id = $1 AND depends_on_task_id = $2 LIMIT 1";
+                  WHERE d.tenant_id = $1 AND d.task_id = $2 AND d.is_satisfied = FALSE \
+                    AND NOT EXISTS (SELECT 1 FROM dependencies o WHERE o.task_id = d.task_id \
+                                    AND o.group_label = d.group_label AND o.is_satisfied = TRUE) \
+                  ORDER BY d.created_at, d.id";
     NEEDED_OF: "SELECT DISTINCT depends_on_task_id FROM dependencies \
                 WHERE depends_on_task_id IN (SELECT unhex(value) FROM json_each($1))",
         postgres "SELECT DISTINCT depends_on_task_id FROM dependencies WHERE depends_on_task_id IN \
                     (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON)))";
-    UPSTREAM: "WITH RECURSIVE upstream (id) AS ( \
-                 SELECT depends_on_task_id FROM dependencies WHERE tenant_id = $1 AND task_id = $2 \
-                 UNION SELECT d.depends_on_task_id FROM dependencies d JOIN upstream u ON d.task_id = u.id) \
-               SELECT task_id, depends_on_task_id FROM dependencies \
-               WHERE tenant_id = $1 AND (task_id = $2 OR task_id IN (SELECT id FROM upstream)) ORDER BY created_at, id";
     DOWNSTREAM: "WITH RECURSIVE downstream (id) AS ( \
                    SELECT task_id FROM dependencies \
                    WHERE tenant_id = $1 AND depends_on_task_id = $2 AND dependency_type = 'hard' \
                    UNION SELECT d.task_id FROM dependencies d JOIN downstream s ON d.depends_on_task_id = s.id \
                    WHERE d.dependency_type = 'hard') \
                  SELECT id FROM downstream WHERE id <> $2 ORDER BY id";
-    OF_GRAPH: "SELECT id, task_id, depends_on_task_id, dependency_type, created_at FROM dependencies \
-               WHERE tenant_id = $1 \
-                 AND task_id IN (SELECT id FROM tasks WHERE tenant_id = $1 ORDER BY priority DESC, created_at, id LIMIT $2) \
-                 AND depends_on_task_id IN \
-                   (SELECT id FROM tasks WHERE tenant_id = $1 ORDER BY priority DESC, created_at, id LIMIT $2) \
-               ORDER BY created_at, id";
+    OF_GRAPH: "WITH shown AS (SELECT id FROM tasks WHERE tenant_id = $1 ORDER BY priority DESC, created_at, id LIMIT $2) \
+               SELECT d.* FROM shown s JOIN dependencies d ON d.task_id = s.id \
+               WHERE d.tenant_id = $1 AND d.depends_on_task_id IN (SELECT id FROM shown) ORDER BY d.created_at, d.id";
     DELETE: "DELETE FROM dependencies WHERE tenant_id = $1 AND id = $2";
     DELETE_OF_TASK: "DELETE FROM dependencies WHERE tenant_id = $1 AND (task_id = $2 OR depends_on_task_id = $2)";
-    WAIT_FOR_MORE: "UPDATE tasks SET waits_for = waits_for + $3 WHERE tenant_id = $1 AND id = $2";
-    LOCK_WAITING: "SELECT id FROM tasks WHERE id IN (SELECT task_id FROM dependencies \
+    RECOUNT: "UPDATE tasks SET waits_for = \
+                (SELECT count(*) FROM dependencies d WHERE d.task_id = tasks.id AND d.dependency_type = 'hard' \
+                   AND d.group_label IS NULL AND d.is_satisfied = FALSE) + \
+                (SELECT count(*) FROM (SELECT d.group_label FROM dependencies d \
+                   WHERE d.task_id = tasks.id AND d.dependency_type = 'hard' AND d.group_label IS NOT NULL \
+                   GROUP BY d.group_label HAVING max(CASE WHEN d.is_satisfied = TRUE THEN 1 ELSE 0 END) = 0) closed) \
+              WHERE tenant_id = $1 AND id = $2";
+    LOCK_NEEDING: "SELECT id FROM tasks WHERE id IN (SELECT task_id FROM dependencies \
                      WHERE tenant_id = $1 AND depends_on_task_id = $2 AND dependency_type = 'hard') ORDER BY id" + lock;
-    RELEASE_WAITING: "UPDATE tasks SET waits_for = waits_for - 1 WHERE id IN (SELECT task_id FROM dependencies \
-                        WHERE tenant_id = $1 AND depends_on_task_id = $2 AND dependency_type = 'hard')";
+    NEEDING: "SELECT DISTINCT task_id FROM dependencies WHERE tenant_id = $1 AND depends_on_task_id = $2 \
+              AND dependency_type = 'hard'";
+    // A task has one dependency at most on one thing of another, so each of them counts by one. A member of a
+    // group changes the count only where none of the others is true.
+    COUNT_CHANGED: "UPDATE tasks SET waits_for = waits_for + $5 WHERE id IN (SELECT d.task_id FROM dependencies d \
+                      WHERE d.tenant_id = $1 AND d.depends_on_task_id = $2 AND d.condition = $3 \
+                        AND d.dependency_type = 'hard' AND d.is_satisfied <> $4 \
+                        AND (d.group_label IS NULL OR NOT EXISTS (SELECT 1 FROM dependencies o \
+                             WHERE o.task_id = d.task_id AND o.group_label = d.group_label AND o.is_satisfied = TRUE \
+                               AND o.id <> d.id)))";
+    MARK_CHANGED: "UPDATE dependencies SET is_satisfied = $4 \
+                   WHERE tenant_id = $1 AND depends_on_task_id = $2 AND condition = $3 AND is_satisfied <> $4";
 }
 
 #[derive(sqlx::FromRow)]
@@ -60,6 +73,10 @@ struct Row {
     depends_on_task_id: Uuid,
     #[sqlx(try_from = "String")]
     dependency_type: DependencyType,
+    #[sqlx(try_from = "String")]
+    condition: Condition,
+    group_label: Option<String>,
+    is_satisfied: bool,
     created_at: DateTime<Utc>,
 }
 
@@ -70,6 +87,9 @@ impl From<Row> for DependencyView {
             task_id: row.task_id.into(),
             depends_on_task_id: row.depends_on_task_id.into(),
             dependency_type: row.dependency_type,
+            condition: row.condition,
+            group: row.group_label,
+            satisfied: row.is_satisfied,
             created_at: row.created_at,
         }
     }
@@ -83,11 +103,16 @@ struct UnsatisfiedRow {
     status: TaskStatus,
     #[sqlx(try_from = "String")]
     dependency_type: DependencyType,
+    #[sqlx(try_from = "String")]
+    condition: Condition,
+    group_label: Option<String>,
 }
 
 pub(crate) async fn insert(tx: &mut Tx, tenant: TenantId, new: &DependencyView) -> Result<()> {
     let (id, task, needed) = (new.id.uuid(), new.task_id.uuid(), new.depends_on_task_id.uuid());
-    execute!(tx, INSERT, id, tenant.uuid(), task, needed, new.dependency_type.as_str(), new.created_at)?;
+    let (word, condition) = (new.dependency_type.as_str(), new.condition.to_string());
+    let group = new.group.as_deref();
+    execute!(tx, INSERT, id, tenant.uuid(), task, needed, word, &condition, group, new.satisfied, new.created_at)?;
     Ok(())
 }
 
@@ -100,14 +125,16 @@ pub(super) async fn get(
     Ok(fetch_optional!(tx, Row, GET, tenant.uuid(), task.uuid(), id.uuid())?.map(Into::into))
 }
 
-/// The dependency of one task on another.
+/// The dependency of one task on that of another.
 pub(super) async fn between(
     tx: &mut Tx,
     tenant: TenantId,
     task: TaskId,
     needed: TaskId,
+    condition: &Condition,
 ) -> Result<Option<DependencyView>> {
-    Ok(fetch_optional!(tx, Row, BETWEEN, tenant.uuid(), task.uuid(), needed.uuid())?.map(Into::into))
+    let condition = condition.to_string();
+    Ok(fetch_optional!(tx, Row, BETWEEN, tenant.uuid(), task.uuid(), needed.uuid(), &condition)?.map(Into::into))
 }
 
 pub(super) async fn of_task(tx: &mut Tx, tenant: TenantId, task: TaskId) -> Result<Vec<DependencyView>> {
@@ -115,7 +142,7 @@ pub(super) async fn of_task(tx: &mut Tx, tenant: TenantId, task: TaskId) -> Resu
     Ok(rows.into_iter().map(Into::into).collect())
 }
 
-/// What a task needs, of either type, that is not completed.
+/// What a task needs, of either type, that is not true.
 pub(super) async fn unsatisfied(tx: &mut Tx, tenant: TenantId, task: TaskId) -> Result<Vec<Unsatisfied>> {
     let rows = fetch_all!(tx, UnsatisfiedRow, UNSATISFIED, tenant.uuid(), task.uuid())?;
     let unsatisfied = rows.into_iter().map(|row| Unsatisfied {
@@ -123,29 +150,16 @@ pub(super) async fn unsatisfied(tx: &mut Tx, tenant: TenantId, task: TaskId) -> 
         title: row.title,
         status: row.status,
         dependency_type: row.dependency_type,
+        condition: row.condition,
+        group: row.group_label,
     });
     Ok(unsatisfied.collect())
-}
-
-/// Whether any task needs this one.
-pub(super) async fn is_needed(tx: &mut Tx, tenant: TenantId, task: TaskId) -> Result<bool> {
-    Ok(fetch_optional!(tx, (Uuid,), IS_NEEDED, tenant.uuid(), task.uuid())?.is_some())
 }
 
 /// Those of the tasks that some task needs.
 pub(super) async fn needed_of(tx: &mut Tx, tasks: &[&Task]) -> Result<HashSet<TaskId>> {
     let ids = kernel::id_list(tasks.iter().map(|task| task.id.uuid()));
     Ok(fetch_all!(tx, (Uuid,), NEEDED_OF, &ids)?.into_iter().map(|(id,)| id.into()).collect())
-}
-
-/// What a task needs, and what that needs in turn, and so on.
-pub(super) async fn upstream(tx: &mut Tx, tenant: TenantId, task: TaskId) -> Result<Needs<TaskId>> {
-    let rows = fetch_all!(tx, (Uuid, Uuid), UPSTREAM, tenant.uuid(), task.uuid())?;
-    let mut needs = Needs::new();
-    for (task, needed) in rows {
-        needs.entry(TaskId::from(task)).or_default().push(TaskId::from(needed));
-    }
-    Ok(needs)
 }
 
 /// The tasks that need this one (hard), directly or through others.
@@ -162,6 +176,8 @@ pub(super) async fn of_graph(tx: &mut Tx, tenant: TenantId, tasks: i64) -> Resul
         source: row.depends_on_task_id.into(),
         target: row.task_id.into(),
         dependency_type: row.dependency_type,
+        condition: row.condition,
+        group: row.group_label,
     };
     Ok(rows.into_iter().map(edge).collect())
 }
@@ -176,18 +192,35 @@ pub(super) async fn delete_of_task(tx: &mut Tx, tenant: TenantId, task: TaskId) 
     Ok(())
 }
 
-/// Changes by so much how many tasks a task waits for.
-pub(super) async fn wait_for_more(tx: &mut Tx, tenant: TenantId, task: TaskId, by: i32) -> Result<()> {
-    execute!(tx, WAIT_FOR_MORE, tenant.uuid(), task.uuid(), by)?;
+/// Counts anew how many things a task waits for.
+pub(super) async fn recount(tx: &mut Tx, tenant: TenantId, task: TaskId) -> Result<()> {
+    execute!(tx, RECOUNT, tenant.uuid(), task.uuid())?;
     Ok(())
 }
 
-/// The tasks that need this one (hard) wait for one less.
-pub(super) async fn release_waiting(tx: &mut Tx, tenant: TenantId, needed: TaskId) -> Result<()> {
-    // In the order of their ids, so that two completions with the same tasks behind them do not wait in a circle.
-    let waiting = fetch_all!(tx, (Uuid,), LOCK_WAITING, tenant.uuid(), needed.uuid())?;
-    if !waiting.is_empty() {
-        execute!(tx, RELEASE_WAITING, tenant.uuid(), needed.uuid())?;
-    }
+/// Locks the tasks that need this one (hard), in the order of their ids, so that two completions with the same
+/// tasks behind them do not wait in a circle. Says whether there are any.
+pub(super) async fn lock_needing(tx: &mut Tx, tenant: TenantId, needed: TaskId) -> Result<bool> {
+    Ok(!fetch_all!(tx, (Uuid,), LOCK_NEEDING, tenant.uuid(), needed.uuid())?.is_empty())
+}
+
+/// The tasks that need this one (hard), directly.
+pub(super) async fn needing(tx: &mut Tx, tenant: TenantId, needed: TaskId) -> Result<Vec<TaskId>> {
+    let rows = fetch_all!(tx, (Uuid,), NEEDING, tenant.uuid(), needed.uuid())?;
+    Ok(rows.into_iter().map(|(id,)| id.into()).collect())
+}
+
+/// What those that need this task wait for of it is true from now on, or no longer.
+pub(super) async fn change(
+    tx: &mut Tx,
+    tenant: TenantId,
+    needed: TaskId,
+    condition: &Condition,
+    is_true: bool,
+) -> Result<()> {
+    let (tenant, needed, condition) = (tenant.uuid(), needed.uuid(), condition.to_string());
+    let by = if is_true { -1 } else { 1 };
+    execute!(tx, COUNT_CHANGED, tenant, needed, &condition, is_true, by)?;
+    execute!(tx, MARK_CHANGED, tenant, needed, &condition, is_true)?;
     Ok(())
 }

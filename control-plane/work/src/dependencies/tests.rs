@@ -15,7 +15,7 @@ use crate::tests::{
 use crate::{Settings, leases, why};
 
 fn on(needed: TaskId) -> NewDependency {
-    NewDependency { depends_on_task_id: needed, dependency_type: DependencyType::Hard }
+    NewDependency::on(needed)
 }
 
 fn softly_on(needed: TaskId) -> NewDependency {
@@ -172,9 +172,22 @@ kernel::on_both! { migrations();
         assert_eq!(code(add(&ctx, tenant, b, on(a)).await), "dependency_cycle");
         add(&ctx, tenant, b, softly_on(c)).await.expect("is added");
         let refused = add(&ctx, tenant, c, on(a)).await.expect_err("a soft one is part of a circle as well");
-        assert!(refused.to_string().ends_with(&format!("{c} → {a} → {b} → {c}")), "{refused}");
+        assert!(refused.to_string().ends_with(&format!("{c} (n2) → {a} (n0) → {b} (n1) → {c} (n2)")), "{refused}");
         assert_eq!(code(add(&ctx, tenant, a, on(a)).await), "invalid");
         assert_eq!(unsatisfied(&ctx, tenant, c).await, [], "nothing was half-done");
+    }
+
+    async fn a_circle_among_dependencies_that_have_no_places_yet_is_found(ctx) {
+        let tenant = tenant(&ctx).await;
+        let [a, b, c, d] = notes(&ctx, tenant).await;
+        let mut tx = ctx.begin("test").await.expect("begins");
+        for (task, needed) in [(a, b), (b, c)] {
+            store::insert(&mut tx, tenant, &stored(&ctx, task, needed)).await.expect("inserts");
+        }
+        tx.commit(()).await.expect("commits");
+        assert_eq!(code(add(&ctx, tenant, c, on(a)).await), "dependency_cycle");
+        depend(&ctx, tenant, d, a).await;
+        assert_eq!(code(add(&ctx, tenant, c, on(d)).await), "dependency_cycle");
     }
 
     async fn of_two_dependencies_that_close_a_circle_together_one_is_refused(ctx) {
@@ -271,8 +284,7 @@ kernel::on_both! { migrations();
         let [a, b] = notes(&ctx, tenant).await;
         let mut tx = ctx.begin("test").await.expect("begins");
         for (task_id, depends_on_task_id) in [(a, b), (b, a)] {
-            let view = DependencyView { id: ctx.id(DependencyId::mint), task_id, depends_on_task_id, dependency_type: DependencyType::Hard, created_at: ctx.now() };
-            store::insert(&mut tx, tenant, &view).await.expect("inserts");
+            store::insert(&mut tx, tenant, &stored(&ctx, task_id, depends_on_task_id)).await.expect("inserts");
         }
         tx.commit(()).await.expect("commits");
         assert_eq!(blocking_impact(&ctx, tenant, a).await.expect("ends").blocked_task_ids, [b]);
@@ -285,7 +297,7 @@ kernel::on_both! { migrations();
         let graph = graph(&ctx, tenant).await.expect("shows");
         let node = |id, label: &str| GraphNode { id, label: label.into(), status: TaskStatus::Ready, priority: Priority::default() };
         assert_eq!(graph.nodes, [node(a, "n0"), node(b, "n1")]);
-        let edge = wire::dependency::GraphEdge { id: dependency.id, source: a, target: b, dependency_type: DependencyType::Hard };
+        let edge = wire::dependency::GraphEdge { id: dependency.id, source: a, target: b, dependency_type: DependencyType::Hard, condition: Condition::Completed, group: None };
         assert_eq!((graph.edges, graph.truncated), (vec![edge], false));
     }
 
@@ -310,10 +322,25 @@ kernel::on_both! { migrations();
     }
 }
 
+/// A dependency as older programs stored it: without a place for either task.
+fn stored(ctx: &Ctx, task_id: TaskId, depends_on_task_id: TaskId) -> DependencyView {
+    DependencyView {
+        id: ctx.id(DependencyId::mint),
+        task_id,
+        depends_on_task_id,
+        dependency_type: DependencyType::Hard,
+        condition: Condition::Completed,
+        group: None,
+        satisfied: false,
+        created_at: ctx.now(),
+    }
+}
+
 /// Past every check of ours.
 async fn insert_raw(ctx: &Ctx, tenant: TenantId, task: TaskId, needed: TaskId, word: &str) -> bool {
-    const TEXT: &str = "INSERT INTO dependencies (id, tenant_id, task_id, depends_on_task_id, dependency_type, created_at) \
-                        VALUES ($1, $2, $3, $4, $5, $6)";
+    const TEXT: &str = "INSERT INTO dependencies (id, tenant_id, task_id, depends_on_task_id, dependency_type, condition, \
+                                                  is_satisfied, created_at) \
+                        VALUES ($1, $2, $3, $4, $5, 'completed', FALSE, $6)";
     let sql = kernel::Sql { sqlite: TEXT, postgres: TEXT };
     let mut tx = ctx.begin("test").await.expect("begins");
     let (id, now) = (ctx.id(DependencyId::mint), ctx.now());

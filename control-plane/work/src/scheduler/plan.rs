@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use pool::plan::{Action, Demand, Limits, Outlook, View};
 use wire::id::{MachineId, TaskId, WorkerId};
+use wire::outcome::Condition;
 use wire::task::TaskStatus;
 use wire::why::{Reason, ReasonCode};
 
@@ -124,8 +125,24 @@ pub(crate) fn blocked(in_the_way: &[Unsatisfied]) -> Vec<Reason> {
 }
 
 fn needs(needed: &Unsatisfied) -> Reason {
-    let Unsatisfied { task, title, status, .. } = needed;
-    let cure = match status {
+    let Unsatisfied { task, title, status, condition, group, .. } = needed;
+    let missing = match condition {
+        Condition::Completed => format!("it needs task {task} ({title}), which is {status}{}", cure(*task, *status)),
+        Condition::Outcome(name) => format!(
+            "it needs {name} of task {task} ({title}), which is {status}; that is told with: \
+             bifrost tasks outcomes set {task} {name}"
+        ),
+    };
+    let message = match group {
+        None => missing,
+        Some(group) => format!("{missing} (or another of its group {group})"),
+    };
+    Reason { code: ReasonCode::Dependency, message, until: None, task_id: Some(*task) }
+}
+
+/// What can be done about a task that will not be completed by itself.
+fn cure(task: TaskId, status: TaskStatus) -> String {
+    match status {
         TaskStatus::Failed => format!("; retry it with: bifrost tasks retry {task}"),
         TaskStatus::Cancelled => format!("; take that back with: bifrost tasks undepend ID --on {task}"),
         TaskStatus::Ready
@@ -133,9 +150,7 @@ fn needs(needed: &Unsatisfied) -> Reason {
         | TaskStatus::InProgress
         | TaskStatus::Completed
         | TaskStatus::Split => String::new(),
-    };
-    let message = format!("it needs task {task} ({title}), which is {status}{cure}");
-    Reason { code: ReasonCode::Dependency, message, until: None, task_id: Some(*task) }
+    }
 }
 
 /// What a waiting task is told, the nearest obstacle first.

@@ -1,6 +1,8 @@
 //! Many tasks at once (row CAIRN-15): all of them, with what they need of each
 //! other, or none.
 
+use std::collections::HashSet;
+
 use kernel::idempotency::{self, Attempt};
 use kernel::outbox::About;
 use kernel::{Ctx, Error, Result, Tx};
@@ -66,20 +68,24 @@ fn check_dependencies(new: &NewGraph) -> Result<()> {
     if new.dependencies.len() > DEPENDENCIES_PER_BATCH {
         return Err(Error::invalid("dependencies", format!("must be at most {DEPENDENCIES_PER_BATCH}")));
     }
-    let mut needs = graph::Needs::new();
-    for (number, BatchDependency { task, depends_on, .. }) in new.dependencies.iter().enumerate() {
+    let (mut needs, mut seen) = (graph::Needs::new(), HashSet::new());
+    let called = |place: &usize| format!("{place} ({})", new.tasks[*place].title);
+    for (number, dependency) in new.dependencies.iter().enumerate() {
+        let BatchDependency { task, depends_on, condition, .. } = dependency;
         let wrong = |message: String| Err(Error::invalid(format!("dependencies[{number}]"), message));
+        dependency
+            .validate()
+            .map_err(|error| Error::invalid(format!("dependencies[{number}].{}", error.field), error.message))?;
         if let Some(place) = [task, depends_on].into_iter().find(|place| **place >= new.tasks.len()) {
             return wrong(format!("names the task {place}, and the last one is {}", new.tasks.len() - 1));
         }
         if let Some(circle) = graph::circle(&needs, *task, *depends_on) {
-            return wrong(format!("each of these tasks would wait for the next: {}", graph::in_words(&circle)));
+            return wrong(format!("each of these tasks would wait for the next: {}", graph::in_words(&circle, called)));
         }
-        let needed: &mut Vec<usize> = needs.entry(*task).or_default();
-        if needed.contains(depends_on) {
+        if !seen.insert((task, depends_on, condition)) {
             return wrong("is there already".into());
         }
-        needed.push(*depends_on);
+        needs.entry(*task).or_default().push(*depends_on);
     }
     Ok(())
 }
@@ -97,12 +103,20 @@ async fn insert(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, new: &NewGraph) -> Res
         tell(ctx, tx, kind::TASK_SUBMITTED, About::task(tenant, *id), Turn::Created(&task), &payload).await?;
         views.push(task.into_view(None));
     }
+    if !new.dependencies.is_empty() {
+        dependencies::take_graph(tx, tenant).await?;
+        let ordered: Vec<TaskId> = graph::in_order(&needs_of(new)).into_iter().map(|place| ids[place]).collect();
+        dependencies::places::append(tx, tenant, &ordered).await?;
+    }
     for dependency in &new.dependencies {
         let view = DependencyView {
             id: ctx.id(DependencyId::mint),
             task_id: ids[dependency.task],
             depends_on_task_id: ids[dependency.depends_on],
             dependency_type: dependency.dependency_type,
+            condition: dependency.condition.clone(),
+            group: dependency.group.clone(),
+            satisfied: false,
             created_at: now,
         };
         dependencies::store::insert(tx, tenant, &view).await?;
@@ -111,11 +125,20 @@ async fn insert(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, new: &NewGraph) -> Res
     Ok(views)
 }
 
-/// How many of the others a task of the batch waits for: none of them is completed.
+/// What needs what, by their places in the batch.
+fn needs_of(new: &NewGraph) -> graph::Needs<usize> {
+    let mut needs = graph::Needs::new();
+    for dependency in &new.dependencies {
+        needs.entry(dependency.task).or_insert_with(Vec::new).push(dependency.depends_on);
+    }
+    needs
+}
+
+/// How many things a task of the batch waits for: none of them is true of a new task.
 fn waits_for(new: &NewGraph, place: usize) -> i32 {
     let hard =
         |dependency: &&BatchDependency| dependency.task == place && dependency.dependency_type == DependencyType::Hard;
-    i32::try_from(new.dependencies.iter().filter(hard).count()).unwrap_or(i32::MAX)
+    graph::waits_for(new.dependencies.iter().filter(hard).map(|dependency| (dependency.group.as_deref(), false)))
 }
 
 #[cfg(test)]

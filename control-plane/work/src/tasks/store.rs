@@ -1,5 +1,7 @@
 //! SQL of tasks.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use kernel::{Error, Result, Tx, execute, fetch_all, fetch_one, fetch_optional, hex, id_list, rows};
 use serde::Serialize;
@@ -15,6 +17,9 @@ kernel::sql! {
                                 folded_description) \
              VALUES ($1, $2, $3, $4, 'ready', $5, $6, $7, $8, 0, 0, 0, $9, $9, $10, $11, $12)";
     GET: "SELECT * FROM tasks WHERE tenant_id = $1 AND id = $2";
+    TITLES: "SELECT id, title FROM tasks WHERE tenant_id = $1 AND id IN (SELECT unhex(value) FROM json_each($2))",
+        postgres "SELECT id, title FROM tasks WHERE tenant_id = $1 \
+                  AND id IN (SELECT CAST(value AS UUID) FROM jsonb_array_elements_text(CAST($2 AS JSONB)))";
     LOCK: "SELECT * FROM tasks WHERE tenant_id = $1 AND id = $2" + lock;
     LOCK_ANY: "SELECT * FROM tasks WHERE id = $1" + lock;
     LIST: "SELECT * FROM tasks WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR status = $2) \
@@ -200,6 +205,17 @@ pub(super) async fn get(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Opt
 
 pub(super) async fn lock(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Option<Task>> {
     Ok(fetch_optional!(tx, Row, LOCK, tenant.uuid(), id.uuid())?.map(Task::from))
+}
+
+/// The titles of these tasks.
+pub(crate) async fn titles(
+    tx: &mut Tx,
+    tenant: TenantId,
+    ids: impl IntoIterator<Item = &TaskId>,
+) -> Result<HashMap<TaskId, String>> {
+    let ids = id_list(ids.into_iter().map(|id| id.uuid()));
+    let rows = fetch_all!(tx, (Uuid, String), TITLES, tenant.uuid(), &ids)?;
+    Ok(rows.into_iter().map(|(id, title)| (id.into(), title)).collect())
 }
 
 /// Whatever tenant's it is: for background work, which acts for all of them.

@@ -1,7 +1,7 @@
 //! Deleting, searching and estimating tasks, on both databases.
 
 use kernel::{Ctx, outbox};
-use wire::dependency::{DependencyType, NewDependency};
+use wire::dependency::NewDependency;
 use wire::execution::Outcome;
 use wire::metadata::NewMetadata;
 
@@ -36,7 +36,7 @@ async fn laden(ctx: &Ctx, tenant: TenantId) -> (TaskId, TaskId) {
     leases::complete(ctx, &Settings::default(), worker, lease.execution_id, word).await.expect("ends");
     let (needed, needing) = (submit(ctx, tenant, note("a")).await.id, submit(ctx, tenant, note("b")).await.id);
     for (task, depends_on_task_id) in [(task, needed), (needing, task)] {
-        let new = NewDependency { depends_on_task_id, dependency_type: DependencyType::Hard };
+        let new = NewDependency::on(depends_on_task_id);
         dependencies::add(ctx, tenant, task, new).await.expect("is added");
     }
     let entry = NewMetadata { key: "k".into(), value: "v".into() };

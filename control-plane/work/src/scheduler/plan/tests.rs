@@ -124,7 +124,8 @@ fn every_wait_has_a_reason() {
 
 fn needed(number: u8, status: TaskStatus) -> Unsatisfied {
     let dependency_type = wire::dependency::DependencyType::Hard;
-    Unsatisfied { task: task(number), title: format!("t{number}"), status, dependency_type }
+    let (condition, group) = (Condition::Completed, None);
+    Unsatisfied { task: task(number), title: format!("t{number}"), status, dependency_type, condition, group }
 }
 
 #[test]

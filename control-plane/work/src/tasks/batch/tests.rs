@@ -7,11 +7,7 @@ use crate::tasks::{self, Filter};
 use crate::tests::{code, migrations, note, tenant};
 
 fn batch(titles: &[&str], needs: &[(usize, usize)]) -> NewGraph {
-    let dependency = |(task, depends_on): &(usize, usize)| BatchDependency {
-        task: *task,
-        depends_on: *depends_on,
-        dependency_type: DependencyType::Hard,
-    };
+    let dependency = |(task, depends_on): &(usize, usize)| BatchDependency::on(*task, *depends_on);
     NewGraph {
         tasks: titles.iter().map(|title| note(title)).collect(),
         dependencies: needs.iter().map(dependency).collect(),
@@ -52,7 +48,7 @@ kernel::on_both! { migrations();
         assert_eq!(submitted.iter().map(|task| task.waits_for).collect::<Vec<_>>(), [0, 1, 2]);
         let ship = dependencies::readiness(&ctx, tenant, submitted[2].id).await.expect("found");
         assert_eq!(ship.unsatisfied.len(), 2);
-        let soft = BatchDependency { dependency_type: DependencyType::Soft, ..batch(&[], &[(1, 0)]).dependencies[0] };
+        let soft = BatchDependency { dependency_type: DependencyType::Soft, ..BatchDependency::on(1, 0) };
         let softly = NewGraph { dependencies: vec![soft], ..batch(&["a", "b"], &[]) };
         assert_eq!(send(&ctx, tenant, softly).await.expect("submits")[1].waits_for, 0);
     }
@@ -61,8 +57,8 @@ kernel::on_both! { migrations();
         let tenant = tenant(&ctx).await;
         let many: Vec<(usize, usize)> = vec![(1, 0); 1_001];
         for (needs, field, said) in [
-            (&[(1, 0), (2, 1), (0, 2)][..], "dependencies[2]", "0 → 2 → 1 → 0"),
-            (&[(1, 1)], "dependencies[0]", "1 → 1"),
+            (&[(1, 0), (2, 1), (0, 2)][..], "dependencies[2]", "0 (a) → 2 (c) → 1 (b) → 0 (a)"),
+            (&[(1, 1)], "dependencies[0]", "1 (b) → 1 (b)"),
             (&[(1, 0), (1, 0)], "dependencies[1]", "there already"),
             (&[(3, 0)], "dependencies[0]", "the task 3"),
             (&[(0, usize::MAX)], "dependencies[0]", "the last one is 2"),

@@ -1,0 +1,192 @@
+//! Drivers: how an agent is started and how its output is understood (pure).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use wire::agent::AgentSpec;
+
+const BUILT_IN: &str = include_str!("drivers.toml");
+
+/// Every agent that a runner knows, by name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Drivers(BTreeMap<String, Driver>);
+
+/// One agent.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Driver {
+    program: String,
+    #[serde(default)]
+    arguments: Vec<String>,
+    #[serde(default)]
+    model: Vec<String>,
+    #[serde(default)]
+    session: Vec<String>,
+    #[serde(default)]
+    pub(crate) environment: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) read: Vec<Rule>,
+}
+
+/// What a line of output says, where it is of this kind.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rule {
+    #[serde(default)]
+    pub(crate) when: BTreeMap<String, String>,
+    pub(crate) session: Option<String>,
+    pub(crate) says: Option<String>,
+    #[serde(default)]
+    pub(crate) chunk: bool,
+    pub(crate) message: Option<String>,
+    #[serde(default)]
+    pub(crate) input_tokens: Vec<String>,
+    #[serde(default)]
+    pub(crate) output_tokens: Vec<String>,
+    pub(crate) cost_dollars: Option<String>,
+    #[serde(default)]
+    pub(crate) total: bool,
+    pub(crate) ends: Option<Ending>,
+}
+
+/// How a line says that the run is over.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Ending {
+    Succeeded,
+    Failed,
+    /// It has failed if this is true.
+    FailedIf(String),
+}
+
+impl TryFrom<String> for Ending {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "succeeded" => Ok(Self::Succeeded),
+            "failed" => Ok(Self::Failed),
+            pointer if pointer.starts_with('/') => Ok(Self::FailedIf(text)),
+            _ => Err(format!("ends = {text:?}: say \"succeeded\", \"failed\" or a pointer such as \"/is_error\"")),
+        }
+    }
+}
+
+impl Drivers {
+    /// Those that come with the runner.
+    pub fn built_in() -> Self {
+        let drivers = toml::from_str(BUILT_IN).expect("a test reads it");
+        Self(drivers)
+    }
+
+    /// These, and those of a file of the same form, which win.
+    pub fn and(mut self, text: &str) -> Result<Self, String> {
+        let others: BTreeMap<String, Driver> = toml::from_str(text).map_err(|error| error.to_string())?;
+        for (name, driver) in &others {
+            driver.check().map_err(|complaint| format!("agent {name}: {complaint}"))?;
+        }
+        self.0.extend(others);
+        Ok(self)
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Driver> {
+        self.0.get(name)
+    }
+
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.0.keys().map(String::as_str).collect()
+    }
+}
+
+impl Driver {
+    /// Program and arguments for a task.
+    pub(crate) fn command(&self, spec: &AgentSpec, own: &Path) -> Vec<String> {
+        let program = if self.program == "{self}" { own.to_string_lossy().into_owned() } else { self.program.clone() };
+        let mut command = vec![program];
+        for argument in &self.arguments {
+            let (list, word) = match argument.as_str() {
+                "{model}" => (&self.model, &spec.model),
+                "{session}" => (&self.session, &spec.session),
+                _ => {
+                    command.push(argument.clone());
+                    continue;
+                }
+            };
+            if let Some(word) = word {
+                command.extend(list.iter().map(|part| part.replace("{}", word)));
+            }
+        }
+        command
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.program.is_empty() {
+            return Err("program is empty".into());
+        }
+        let pointers = self.read.iter().flat_map(Rule::pointers);
+        match pointers.into_iter().find(|pointer| !pointer.is_empty() && !pointer.starts_with('/')) {
+            Some(pointer) => Err(format!("{pointer:?} is not a JSON pointer: it must begin with /")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Rule {
+    fn pointers(&self) -> Vec<&str> {
+        let single = [&self.session, &self.says, &self.message, &self.cost_dollars];
+        let lists = [&self.input_tokens, &self.output_tokens];
+        let all = self.when.keys().chain(single.into_iter().flatten()).chain(lists.into_iter().flatten());
+        all.map(String::as_str).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(name: &str) -> AgentSpec {
+        AgentSpec { name: name.into(), prompt: "do it; rm -rf /".into(), model: None, session: None }
+    }
+
+    #[test]
+    fn every_agent_that_comes_with_the_runner_is_well_formed() {
+        let drivers = Drivers::built_in();
+        assert_eq!(drivers.names(), ["claude_code", "codex", "gemini", "mock", "opencode"]);
+        for driver in drivers.0.values() {
+            driver.check().expect("well formed");
+            assert!(driver.read.iter().any(|rule| rule.ends.is_some()), "{driver:?}");
+        }
+    }
+
+    #[test]
+    fn a_prompt_is_in_no_argument_and_a_session_and_a_model_are_where_the_agent_looks() {
+        let (drivers, own) = (Drivers::built_in(), Path::new("/bin/runner"));
+        let command = |spec: &AgentSpec| drivers.get(&spec.name).expect("known").command(spec, own).join(" ");
+        for name in drivers.names() {
+            assert!(!command(&spec(name)).contains("do it"), "{name}");
+        }
+        let again = AgentSpec { model: Some("m-1".into()), session: Some("s-1".into()), ..spec("codex") };
+        let flags = "--json --dangerously-bypass-approvals-and-sandbox --skip-git-repo-check";
+        assert_eq!(command(&spec("codex")), format!("codex exec {flags} -"));
+        assert_eq!(command(&again), format!("codex exec {flags} --model m-1 resume s-1 -"));
+        assert_eq!(command(&spec("mock")), "/bin/runner mock-agent");
+    }
+
+    #[test]
+    fn an_operator_adds_agents_and_changes_them_and_is_told_what_is_wrong() {
+        let file = "[codex]\nprogram = \"my-codex\"\n[aider]\nprogram = \"aider\"\n[[aider.read]]\nends = \"/bad\"\n";
+        let drivers = Drivers::built_in().and(file).expect("reads");
+        assert_eq!(drivers.get("codex").expect("known").command(&spec("codex"), Path::new("")), ["my-codex"]);
+        assert!(drivers.get("aider").is_some() && drivers.get("mock").is_some());
+        for (file, expect) in [
+            ("[x]\nprogram = \"\"\n", "program is empty"),
+            ("[x]\nprogram = \"x\"\nshell = true\n", "unknown field `shell`"),
+            ("[x]\nprogram = \"x\"\n[[x.read]]\nends = \"done\"\n", "say \"succeeded\""),
+            ("[x]\nprogram = \"x\"\n[[x.read]]\nsays = \"text\"\n", "is not a JSON pointer"),
+        ] {
+            let complaint = Drivers::built_in().and(file).expect_err("refused");
+            assert!(complaint.contains(expect), "{complaint}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The mock agent: does what its prompt says, line by line, and prints JSON lines
+//! about it as coding agents do. For tests and demonstrations.
+//!
+//! | line of the prompt | what it does |
+//! |---|---|
+//! | `write PATH TEXT` | makes PATH hold the text and a line's end |
+//! | `append PATH TEXT` | adds a line to PATH |
+//! | `commit MESSAGE` | commits everything |
+//! | `push REF` | pushes HEAD to `origin` under that name |
+//! | `usage INPUT OUTPUT DOLLARS` | says that it used so many tokens and so much money |
+//! | `stall SECONDS` | says nothing for so long |
+//! | `fail MESSAGE` | ends with that as its result |
+//! | `crash CODE` | exits at once, without a result |
+//! | anything else | says it |
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use kit::Chance;
+use serde_json::{Value, json};
+
+/// Carries the prompt on standard input out, in the current directory; gives its exit code.
+pub async fn run(arguments: &[String]) -> u8 {
+    let mut prompt = String::new();
+    if let Err(error) = io::stdin().read_to_string(&mut prompt) {
+        print(&json!({ "type": "end", "failed": true, "message": format!("the prompt cannot be read: {error}") }));
+        return 1;
+    }
+    let option = |name: &str| arguments.iter().skip_while(|argument| *argument != name).nth(1);
+    let session = option("--session").cloned().unwrap_or_else(|| format!("mock-{}", Chance::system().hex::<8>()));
+    print(&json!({ "type": "start", "session": session, "model": option("--model") }));
+    for line in prompt.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        match step(line).await {
+            Ok(Next::Line) => (),
+            Ok(Next::Crash(code)) => return code,
+            Ok(Next::Fail(message)) => {
+                print(&json!({ "type": "end", "failed": true, "message": message }));
+                return 1;
+            }
+            Err(error) => {
+                print(&json!({ "type": "end", "failed": true, "message": format!("{line}: {error:#}") }));
+                return 1;
+            }
+        }
+    }
+    print(&json!({ "type": "end", "failed": false }));
+    0
+}
+
+enum Next {
+    Line,
+    Fail(String),
+    Crash(u8),
+}
+
+async fn step(line: &str) -> anyhow::Result<Next> {
+    let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+    match verb {
+        "write" | "append" => {
+            let (path, text) = rest.split_once(' ').context("give a path and a text")?;
+            edit(Path::new(path), text, verb == "append")?;
+        }
+        "commit" => {
+            git(&["add", "--all"]).await?;
+            let who = ["-c", "user.name=mock", "-c", "user.email=mock@localhost"];
+            git(&[&who[..], &["commit", "--quiet", "--message", rest]].concat()).await?;
+        }
+        "push" => git(&["push", "--quiet", "origin", &format!("HEAD:refs/heads/{rest}")]).await?,
+        "usage" => {
+            let numbers: Vec<f64> = rest.split(' ').map(str::parse).collect::<Result<_, _>>()?;
+            let [input, output, dollars] = numbers[..] else { bail!("give three numbers") };
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a demonstration's tokens")]
+            let tokens = (input as u64, output as u64);
+            print(
+                &json!({ "type": "usage", "input_tokens": tokens.0, "output_tokens": tokens.1, "cost_dollars": dollars }),
+            );
+        }
+        "stall" => tokio::time::sleep(Duration::from_secs_f64(rest.parse()?)).await,
+        "fail" => return Ok(Next::Fail(rest.to_owned())),
+        "crash" => return Ok(Next::Crash(rest.parse()?)),
+        _ => print(&json!({ "type": "say", "text": line })),
+    }
+    Ok(Next::Line)
+}
+
+fn edit(path: &Path, text: &str, append: bool) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.create(true).append(append).write(true).truncate(!append).open(path)?;
+    writeln!(file, "{text}")
+}
+
+async fn git(arguments: &[&str]) -> anyhow::Result<()> {
+    let output = kit::process::command("git").args(arguments).output().await?;
+    ensure!(output.status.success(), "git {}: {}", arguments[0], String::from_utf8_lossy(&output.stderr).trim());
+    Ok(())
+}
+
+/// Nobody reads on when the pipe is closed; then it is over anyway.
+fn print(line: &Value) {
+    drop(writeln!(io::stdout(), "{line}"));
+}

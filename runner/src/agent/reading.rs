@@ -1,0 +1,192 @@
+//! Understanding what an agent prints (pure): text for the log, and what it says of itself.
+
+use serde_json::Value;
+use wire::agent::AgentReport;
+
+use super::driver::{Driver, Ending, Rule};
+
+/// A longer line is not understood, only counted.
+const LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Last words are cut to this.
+const MESSAGE_CHARS: usize = 2_000;
+
+/// What an agent has said so far.
+#[derive(Debug)]
+pub(crate) struct Reading<'a> {
+    driver: &'a Driver,
+    line: Vec<u8>,
+    /// The line is too long already; it is passed over up to its end.
+    is_skipping: bool,
+    /// The log's last text has no line's end yet.
+    is_in_chunk: bool,
+    report: AgentReport,
+    cost_micros: Option<u64>,
+    has_failed: Option<bool>,
+}
+
+/// What was heard of an agent when it had ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Heard {
+    pub(crate) report: AgentReport,
+    pub(crate) verdict: Verdict,
+}
+
+/// What an agent's words come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Succeeded,
+    Failed,
+    /// It never said.
+    Silent,
+}
+
+impl<'a> Reading<'a> {
+    pub(crate) fn new(driver: &'a Driver, name: &str) -> Self {
+        let report = AgentReport { agent: name.to_owned(), ..AgentReport::default() };
+        Self {
+            driver,
+            line: Vec::new(),
+            is_skipping: false,
+            is_in_chunk: false,
+            report,
+            cost_micros: None,
+            has_failed: None,
+        }
+    }
+
+    /// Takes what was read, and gives what the log is to show of it.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut shown = Vec::new();
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if !self.is_skipping {
+                self.line.extend_from_slice(part);
+            }
+            if part.ends_with(b"\n") {
+                self.end_line(&mut shown);
+            } else if self.line.len() > LINE_BYTES_MAX {
+                self.line = Vec::new();
+                self.is_skipping = true;
+                shown.extend_from_slice(b"bifrost: a line of the agent is too long to be read\n");
+            }
+        }
+        shown
+    }
+
+    /// Nothing more will come: gives the rest for the log.
+    pub(crate) fn finish(&mut self) -> Vec<u8> {
+        let mut shown = Vec::new();
+        if !self.line.is_empty() {
+            self.end_line(&mut shown);
+        }
+        self.end_chunk(&mut shown);
+        shown
+    }
+
+    /// What the agent said of itself, and its word on how it ended.
+    pub(crate) fn conclude(mut self) -> Heard {
+        self.report.cost_dollars = self.cost_micros.map(dollars);
+        let verdict = match self.has_failed {
+            Some(true) => Verdict::Failed,
+            Some(false) => Verdict::Succeeded,
+            None => Verdict::Silent,
+        };
+        Heard { report: self.report, verdict }
+    }
+
+    fn end_line(&mut self, shown: &mut Vec<u8>) {
+        let line = std::mem::take(&mut self.line);
+        if std::mem::take(&mut self.is_skipping) {
+            return;
+        }
+        match serde_json::from_slice::<Value>(&line) {
+            Ok(value) if value.is_object() => {
+                let driver = self.driver;
+                for rule in driver.read.iter().filter(|rule| matches(rule, &value)) {
+                    self.apply(rule, &value, shown);
+                }
+            }
+            _ => {
+                self.end_chunk(shown);
+                shown.extend_from_slice(&line);
+            }
+        }
+    }
+
+    fn apply(&mut self, rule: &Rule, line: &Value, shown: &mut Vec<u8>) {
+        let text = |pointer: &Option<String>| line.pointer(pointer.as_deref()?).map(words);
+        if let Some(session) = text(&rule.session).filter(|session| !session.is_empty()) {
+            self.report.session = Some(session);
+        }
+        if let Some(said) = text(&rule.says).filter(|said| !said.is_empty()) {
+            if !rule.chunk {
+                self.end_chunk(shown);
+            }
+            shown.extend_from_slice(said.as_bytes());
+            self.is_in_chunk = !said.ends_with('\n');
+            if !rule.chunk {
+                self.end_chunk(shown);
+            }
+        }
+        if let Some(message) = text(&rule.message).filter(|message| !message.is_empty()) {
+            self.report.message = Some(message.chars().take(MESSAGE_CHARS).collect());
+        }
+        let sum = |pointers: &[String]| -> u64 {
+            pointers.iter().filter_map(|pointer| line.pointer(pointer)?.as_u64()).fold(0, u64::saturating_add)
+        };
+        let (input, output) = (sum(&rule.input_tokens), sum(&rule.output_tokens));
+        let cost = rule.cost_dollars.as_ref().and_then(|pointer| micros(line.pointer(pointer)?));
+        if rule.total {
+            (self.report.input_tokens, self.report.output_tokens) = (input, output);
+            self.cost_micros = cost.or(self.cost_micros);
+        } else {
+            self.report.input_tokens = self.report.input_tokens.saturating_add(input);
+            self.report.output_tokens = self.report.output_tokens.saturating_add(output);
+            self.cost_micros = cost.map(|cost| self.cost_micros.unwrap_or(0).saturating_add(cost)).or(self.cost_micros);
+        }
+        match &rule.ends {
+            None => (),
+            Some(Ending::Succeeded) => self.has_failed = Some(false),
+            Some(Ending::Failed) => self.has_failed = Some(true),
+            Some(Ending::FailedIf(pointer)) => {
+                self.has_failed = Some(line.pointer(pointer).and_then(Value::as_bool).unwrap_or(false));
+            }
+        }
+    }
+
+    fn end_chunk(&mut self, shown: &mut Vec<u8>) {
+        if std::mem::take(&mut self.is_in_chunk) {
+            shown.push(b'\n');
+        }
+    }
+}
+
+fn matches(rule: &Rule, line: &Value) -> bool {
+    rule.when.iter().all(|(pointer, expect)| line.pointer(pointer).and_then(Value::as_str) == Some(expect))
+}
+
+/// A string, or of a list of objects each one's `text`.
+fn words(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => {
+            let texts = parts.iter().filter_map(|part| part.get("text").and_then(Value::as_str));
+            texts.collect::<Vec<_>>().join("\n")
+        }
+        _ => String::new(),
+    }
+}
+
+/// Millionths of a dollar, rounded. No agent says more exactly what it costs.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked before")]
+fn micros(value: &Value) -> Option<u64> {
+    let dollars = value.as_f64().filter(|dollars| (0.0..1e9).contains(dollars))?;
+    Some((dollars * 1e6).round() as u64)
+}
+
+fn dollars(micros: u64) -> String {
+    let text = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests;

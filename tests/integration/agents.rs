@@ -1,0 +1,42 @@
+//! A coding agent is asked, works on a machine, and is shown live.
+
+use serde_json::Value;
+use world::World;
+
+use crate::commands::json;
+
+#[tokio::test]
+async fn the_mock_agent_does_what_its_prompt_says() {
+    let world = World::start().await;
+    let prompt = world.directory().join("prompt");
+    let script = "I begin.\nwrite NOTES hello\ncommit Add notes\npush notes\nusage 1200 80 0.01\nAll done.\n";
+    std::fs::write(&prompt, script).expect("writes");
+    let prompt = prompt.display().to_string();
+    let asked = world.bifrost(&["run", "--agent", "mock", "--session", "s-1", "--prompt", &prompt]).output().await;
+    assert_eq!((asked.code, asked.stdout.as_str()), (0, "I begin.\nAll done.\n"), "{}", asked.stderr);
+    assert_eq!(world.repository.git(&["log", "-1", "--format=%s", "notes"]).await.trim(), "Add notes");
+    let task = json(&world, &["tasks", "list"]).await[0].clone();
+    assert_eq!((&task["status"], &task["title"]), (&Value::from("completed"), &Value::from("I begin.")));
+    let events = json(&world, &["events", "get", task["id"].as_str().expect("an id")]).await;
+    let report = events.as_array().expect("a list").iter().find(|event| event["type"] == "agent.report");
+    let report = &report.expect("told")["payload"];
+    assert_eq!((&report["session"], &report["input_tokens"]), (&Value::from("s-1"), &Value::from(1200)));
+    assert_eq!((&report["cost_dollars"], &report["message"]), (&Value::from("0.01"), &Value::from("All done.")));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_fails_says_why_and_one_that_crashes_has_failed() {
+    let world = World::start().await;
+    for (script, code, expect) in
+        [("fail the tests are red\n", 1, "the tests are red"), ("crash 0\n", 1, "the agent ended without a result")]
+    {
+        let prompt = world.directory().join("prompt");
+        std::fs::write(&prompt, script).expect("writes");
+        let prompt = prompt.display().to_string();
+        let asked = world.bifrost(&["run", "--agent", "mock", "--prompt", &prompt]).output().await;
+        assert_eq!(asked.code, code, "{script}: {}", asked.stderr);
+        assert!(asked.stderr.contains(expect), "{script}: {}", asked.stderr);
+    }
+    world.finish().await;
+}
