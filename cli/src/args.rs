@@ -3,8 +3,12 @@
 
 mod audit;
 mod claims;
+mod database;
 mod help;
+mod machines;
 mod tasks;
+mod webhooks;
+mod workers;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,7 +21,11 @@ use wire::task::Priority;
 
 pub(crate) use audit::AuditArguments;
 pub(crate) use claims::{ClaimArguments, CompleteArguments, ReleaseArguments, RenewArguments};
-pub(crate) use tasks::{MetadataCommand, OutcomesCommand, TasksCommand};
+pub(crate) use database::DatabaseCommand;
+pub(crate) use machines::{CostCommand, MachinesCommand};
+pub(crate) use webhooks::{SecretArgument, StreamArguments, WebhooksCommand};
+pub(crate) use tasks::{ChangedFields, MetadataCommand, OutcomesCommand, Selected, TasksCommand};
+pub(crate) use workers::{AboutWorker, WorkersCommand};
 
 /// Where `bifrost up` listens, and where the other commands look for it.
 pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:7600";
@@ -90,18 +98,33 @@ pub(crate) enum Command {
     Complete(CompleteArguments),
     /// Give a claimed task back: it is ready again
     Release(ReleaseArguments),
-    /// See the machines of the pool
+    /// See and steer the machines of the pool
     #[command(subcommand, after_help = help::MACHINES)]
     Machines(MachinesCommand),
-    /// See the registered workers
+    /// Show what the machines cost, and check that nothing runs that should not
+    #[command(subcommand, after_help = help::COST)]
+    Cost(CostCommand),
+    /// See what tasks have asked of the world outside, or run the proxy that they ask through
+    #[command(subcommand, after_help = help::EGRESS)]
+    Egress(EgressCommand),
+    /// See the registered workers, and register your own
     #[command(subcommand, after_help = help::WORKERS)]
     Workers(WorkersCommand),
     /// Read the record, and keep it: verify it, back it up, export it
     #[command(subcommand, after_help = help::EVENTS)]
     Events(EventsCommand),
+    /// Have others told of what happens, over HTTP
+    #[command(subcommand, after_help = help::WEBHOOKS)]
+    Webhooks(WebhooksCommand),
+    /// Print what happens, while it happens
+    #[command(after_help = help::STREAM)]
+    Stream(StreamArguments),
     /// See who changed what, when and why
     #[command(after_help = help::AUDIT)]
     Audit(AuditArguments),
+    /// Copy, back up, restore and check the control plane's database
+    #[command(subcommand, name = "db", after_help = help::DATABASE)]
+    Database(DatabaseCommand),
     /// Check this computer and the server, one thing after the other
     #[command(after_help = help::DOCTOR)]
     Doctor,
@@ -202,15 +225,16 @@ impl EnvArgument {
 }
 
 #[derive(Subcommand)]
-pub(crate) enum MachinesCommand {
-    /// List the machines of the pool
-    List,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum WorkersCommand {
-    /// List the registered workers
-    List,
+pub(crate) enum EgressCommand {
+    /// Print what a task has asked of the egress proxy, and what became of it
+    Show {
+        /// The task's id
+        #[arg(value_name = "TASK")]
+        id: TaskId,
+    },
+    /// Run the egress proxy, as deployed
+    #[command(after_help = help::EGRESS_SERVE)]
+    Serve(egress::program::Arguments),
 }
 
 #[derive(Subcommand)]
@@ -273,6 +297,21 @@ pub(crate) struct UpArguments {
     pub(crate) listen: SocketAddr,
     #[command(flatten)]
     pub(crate) database: DatabaseArguments,
+    #[command(flatten)]
+    pub(crate) machines: MachineArguments,
+}
+
+/// The machines of a local system, and what they may reach.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct MachineArguments {
+    #[command(flatten)]
+    pub(crate) options: emulator::MachineOptions,
+    /// What containers may reach, in place of the built-in list (docs/egress.md)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) egress_allow: Option<PathBuf>,
+    /// Let containers reach this host as well, such as git.example.org or *.example.org:8443
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) egress_host: Vec<String>,
 }
 
 #[derive(Args)]
@@ -284,7 +323,7 @@ pub(crate) struct ControlPlaneArguments {
     pub(crate) database: DatabaseArguments,
 }
 
-#[derive(Args)]
+#[derive(Debug, Args)]
 pub(crate) struct DatabaseArguments {
     /// The database, such as postgres://host/name; one with a password belongs in the variable,
     /// where other users do not see it [default: SQLite in the data directory]

@@ -158,7 +158,7 @@ fn of_outcome(outcome: Outcome, exit: Option<Exit>, failure: Option<SetupFailure
         Outcome::SetupFailed => failure.map_or(Code::Internal, of_setup_failure).number(),
         Outcome::TimedOut | Outcome::IdleTimedOut => Code::TimedOut.number(),
         Outcome::Cancelled => Code::Cancelled.number(),
-        Outcome::WorkerLost | Outcome::Released => Code::TryLater.number(),
+        Outcome::WorkerLost | Outcome::Preempted | Outcome::Released => Code::TryLater.number(),
         Outcome::Succeeded => Code::Internal.number(),
     }
 }

@@ -1,15 +1,106 @@
-//! `bifrost machines list` and `bifrost workers list`: what there is to run on.
+//! `bifrost machines`: what there is to run on, and what an operator does to it.
 
-use wire::machine::MachineView;
-use wire::worker::WorkerView;
+use wire::machine::{MachineView, OrphanView, SweepView};
 
+use crate::args::MachinesCommand;
 use crate::connect::Server;
 use crate::duration::show_age;
 use crate::invocation::Invocation;
-use crate::table;
+use crate::output::one_line;
+use crate::table::{self, joined, or_dash};
+
+/// Carries one of the commands out.
+pub(crate) async fn run(invocation: &Invocation, command: &MachinesCommand) -> anyhow::Result<()> {
+    let server = match command {
+        MachinesCommand::List => return list(invocation).await,
+        MachinesCommand::Sweep { reap } => return sweep(invocation, *reap).await,
+        _ => Server::find(invocation)?,
+    };
+    let machine = match command {
+        MachinesCommand::List | MachinesCommand::Sweep { .. } => return Ok(()),
+        MachinesCommand::Show { id } => server.ask(async |control| control.machine(*id).await).await?,
+        MachinesCommand::Suspend { id } => server.ask(async |control| control.suspend_machine(*id).await).await?,
+        MachinesCommand::Resume { id } => server.ask(async |control| control.resume_machine(*id).await).await?,
+        MachinesCommand::Destroy { id, force } => {
+            server.ask(async |control| control.destroy_machine(*id, *force).await).await?
+        }
+        MachinesCommand::Abandon { id, reason } => {
+            server.ask(async |control| control.abandon_machine(*id, reason).await).await?
+        }
+    };
+    show(invocation, &machine)
+}
+
+fn show(invocation: &Invocation, machine: &MachineView) -> anyhow::Result<()> {
+    let output = invocation.output;
+    if output.is_json {
+        return output.json(machine);
+    }
+    let since = show_age(invocation.clock.now(), machine.state_since);
+    let lines = [
+        ("id", machine.id.to_string()),
+        ("name", machine.name.clone()),
+        ("at the provider", or_dash(machine.provider_id.clone())),
+        ("state", format!("{} ({since})", machine.state)),
+        ("region", or_dash(machine.region.clone())),
+        ("image", machine.image.clone()),
+        ("volume", or_dash(machine.volume_id.map(|id| id.to_string()))),
+        ("repositories", or_dash(joined(&machine.repositories))),
+        ("executions", machine.executions.to_string()),
+        ("cold starts", machine.cold_starts.to_string()),
+        ("being replaced", or_dash(machine.retiring.clone())),
+        ("recovery", or_dash(machine.recovery.clone())),
+        ("last error", or_dash(machine.error.clone())),
+    ];
+    for (name, value) in lines {
+        output.line(&format!("{name:<16} {}", one_line(&value)))?;
+    }
+    Ok(())
+}
+
+async fn sweep(invocation: &Invocation, reap: bool) -> anyhow::Result<()> {
+    let server = Server::find(invocation)?;
+    let found = server.ask(async |control| control.sweep(reap).await).await?;
+    let output = invocation.output;
+    if output.is_json {
+        return output.json(&found);
+    }
+    let now = invocation.clock.now();
+    let SweepView { compared_at, strangers, orphans, astray } = found;
+    match compared_at {
+        Some(at) => output.say(&format!("registry and provider were compared {}", show_age(now, at))),
+        None => output.say("registry and provider have not been compared yet"),
+    }
+    for machine in astray {
+        output.say(&format!("machine {} is {}: {}", machine.id, machine.state, or_dash(machine.error)));
+    }
+    if strangers > 0 {
+        output.say(&format!(
+            "{strangers} machines of the app have no row; those without this pool's mark are left alone"
+        ));
+    }
+    if orphans.is_empty() {
+        output.say("no orphans");
+        return Ok(());
+    }
+    let row = |orphan: &OrphanView| {
+        vec![
+            orphan.provider_id.clone(),
+            orphan.kind.to_string(),
+            orphan.name.clone(),
+            orphan.region.clone(),
+            show_age(now, orphan.first_seen_at),
+            or_dash(orphan.reaped_at.map(|at| show_age(now, at))),
+            or_dash(orphan.error.clone()),
+        ]
+    };
+    let header = ["ID", "KIND", "NAME", "REGION", "SEEN", "REAPED", "LAST ERROR"];
+    let rows = orphans.iter().map(row).collect();
+    Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
+}
 
 /// Lists the machines of the pool.
-pub(crate) async fn list(invocation: &Invocation) -> anyhow::Result<()> {
+async fn list(invocation: &Invocation) -> anyhow::Result<()> {
     let server = Server::find(invocation)?;
     let machines = server.ask(async |control| control.machines().await).await?;
     let output = invocation.output;
@@ -35,42 +126,4 @@ pub(crate) async fn list(invocation: &Invocation) -> anyhow::Result<()> {
     let header = ["ID", "NAME", "STATE", "SINCE", "REGION", "REPOSITORIES", "LAST ERROR"];
     let rows = machines.iter().map(row).collect();
     Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
-}
-
-/// Lists the registered workers.
-pub(crate) async fn list_workers(invocation: &Invocation) -> anyhow::Result<()> {
-    let server = Server::find(invocation)?;
-    let workers = server.ask(async |control| control.workers().await).await?;
-    let output = invocation.output;
-    if output.is_json {
-        return output.json(&workers);
-    }
-    if workers.is_empty() {
-        output.say("no workers: none has registered yet");
-        return Ok(());
-    }
-    let now = invocation.clock.now();
-    let row = |worker: &WorkerView| {
-        vec![
-            worker.id.to_string(),
-            worker.status.to_string(),
-            worker.worker_type.clone(),
-            format!("{}/{}", worker.current_load, worker.capacity),
-            show_age(now, worker.last_heartbeat),
-            or_dash(worker.machine_id.map(|id| id.to_string())),
-            or_dash(joined(&worker.repositories)),
-        ]
-    };
-    let header = ["ID", "STATUS", "TYPE", "LOAD", "HEARD", "MACHINE", "REPOSITORIES"];
-    let rows = workers.iter().map(row).collect();
-    Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
-}
-
-fn joined(words: &[String]) -> Option<String> {
-    (!words.is_empty()).then(|| words.join(", "))
-}
-
-/// An empty column would make those behind it the wrong ones for `awk`.
-fn or_dash(text: Option<String>) -> String {
-    text.unwrap_or_else(|| "-".into())
 }

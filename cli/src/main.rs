@@ -8,19 +8,25 @@ mod invocation;
 mod output;
 
 mod connect;
+mod cost;
 mod duration;
 mod outage;
 mod repository;
 mod table;
 
 mod audit;
+mod database;
 mod doctor;
+mod egress;
 mod events;
 mod machines;
 mod run;
 mod serve;
+mod stream;
 mod tasks;
 mod up;
+mod webhooks;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -28,7 +34,7 @@ use clap::{CommandFactory, Parser};
 use kit::Vars;
 use wire::event::Stream;
 
-use crate::args::{Arguments, Command, MachinesCommand, WorkersCommand};
+use crate::args::{Arguments, Command, EgressCommand};
 use crate::exit::{Code, classify, is_closed_output};
 use crate::invocation::Invocation;
 
@@ -65,9 +71,12 @@ fn refuse(error: &clap::Error) -> ExitCode {
 /// A service tells its story; a command has its own words for what matters.
 fn default_log(command: &Command) -> &'static str {
     match command {
-        Command::Up(_) | Command::ControlPlane(_) | Command::EventStore(_) | Command::Emulator(_) | Command::Runner => {
-            "info"
-        }
+        Command::Up(_)
+        | Command::ControlPlane(_)
+        | Command::EventStore(_)
+        | Command::Emulator(_)
+        | Command::Egress(EgressCommand::Serve(_))
+        | Command::Runner => "info",
         Command::Run(_)
         | Command::Tasks(_)
         | Command::Claim(_)
@@ -75,9 +84,14 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Complete(_)
         | Command::Release(_)
         | Command::Machines(_)
+        | Command::Cost(_)
+        | Command::Egress(EgressCommand::Show { .. })
         | Command::Workers(_)
         | Command::Events(_)
+        | Command::Webhooks(_)
+        | Command::Stream(_)
         | Command::Audit(_)
+        | Command::Database(_)
         | Command::Doctor
         | Command::MockAgent { .. }
         | Command::Completions { .. } => "error",
@@ -94,10 +108,15 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Doctor => return doctor::run(invocation).await,
         Command::MockAgent { arguments } => return Ok(runner::run_mock_agent(arguments).await),
         Command::Tasks(command) => tasks::run(invocation, command).await?,
-        Command::Machines(MachinesCommand::List) => machines::list(invocation).await?,
-        Command::Workers(WorkersCommand::List) => machines::list_workers(invocation).await?,
+        Command::Machines(command) => machines::run(invocation, command).await?,
+        Command::Cost(command) => return cost::run(invocation, command).await,
+        Command::Workers(command) => workers::run(invocation, command).await?,
+        Command::Egress(command) => egress::run(invocation, command).await?,
         Command::Events(command) => events::run(invocation, command).await?,
+        Command::Webhooks(command) => webhooks::run(invocation, command).await?,
+        Command::Stream(arguments) => stream::follow(invocation, arguments).await?,
         Command::Audit(arguments) => audit::list(invocation, arguments).await?,
+        Command::Database(command) => database::run(invocation, command).await?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Arguments::command(), "bifrost", &mut script);

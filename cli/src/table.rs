@@ -32,7 +32,17 @@ fn lay_out(header: &[&str], rows: Vec<Vec<String>>, is_terminal: bool) -> Table 
 
 /// Only what people have written, or written down, can be long.
 fn may_wrap(header: &str) -> bool {
-    matches!(header, "TITLE" | "REPOSITORIES" | "LAST ERROR" | "CHANGE" | "REASON")
+    matches!(header, "TITLE" | "REPOSITORIES" | "LAST ERROR" | "CHANGE" | "REASON" | "EVENTS" | "URL")
+}
+
+/// Words in one column.
+pub(crate) fn joined(words: &[String]) -> Option<String> {
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+/// An empty column would make those behind it the wrong ones for `awk`.
+pub(crate) fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".into())
 }
 
 #[cfg(test)]

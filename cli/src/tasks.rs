@@ -1,9 +1,11 @@
 //! `bifrost tasks`: lists, shows and steers tasks, and replays what their
 //! commands wrote.
 
+mod assignments;
 mod dependencies;
 mod dot;
 mod import;
+mod many;
 mod metadata;
 mod outcomes;
 
@@ -11,10 +13,10 @@ use client::control::TaskFilter;
 use wire::dependency::{DependencyType, NewDependency};
 use wire::execution::{ExecutionView, Exit, StaleExecution};
 use wire::id::TaskId;
-use wire::task::TaskView;
+use wire::task::{TaskChange, TaskView};
 use wire::why::Why;
 
-use crate::args::TasksCommand;
+use crate::args::{ChangedFields, TasksCommand};
 use crate::connect::Server;
 use crate::duration::{show_age, show_micros};
 use crate::events;
@@ -24,7 +26,9 @@ use crate::output::one_line;
 use crate::run::display::Display;
 use crate::run::follow::seen::Seen;
 use crate::run::follow::{Follow, Heard};
+use crate::stream;
 use crate::table;
+use many::Act;
 
 /// Carries out one of the commands.
 pub(crate) async fn run(invocation: &Invocation, command: &TasksCommand) -> anyhow::Result<()> {
@@ -34,21 +38,18 @@ pub(crate) async fn run(invocation: &Invocation, command: &TasksCommand) -> anyh
             let filter = TaskFilter { status, limit: Some(limit), offset: Some(offset), ..TaskFilter::default() };
             list(invocation, &server, filter).await
         }
-        TasksCommand::Show { id } => {
+        TasksCommand::Show { id, follow: true } => stream::follow_task(invocation, &server, id).await,
+        TasksCommand::Show { id, follow: false } => {
             let task = server.ask(async |control| control.task(id).await).await?;
             show(invocation, &task)
         }
         TasksCommand::Logs { id, follow: true } => follow_logs(invocation, &server, id).await,
         TasksCommand::Logs { id, follow: false } => replay_logs(invocation, &server, id).await,
-        TasksCommand::Cancel { id } => {
-            let task = server.ask(async |control| control.cancel(id).await).await?;
-            steered(invocation, &task)
+        TasksCommand::Update { id, ref change, if_version } => {
+            update(invocation, &server, id, change, if_version).await
         }
-        TasksCommand::Retry { id } => {
-            // Not asked twice: after a lost answer the second would be refused, since the task is ready already.
-            let task = server.control.retry(id).await.map_err(|error| server.explain(error))?;
-            steered(invocation, &task)
-        }
+        TasksCommand::Cancel(ref selected) => many::run(invocation, &server, Act::Cancel, selected).await,
+        TasksCommand::Retry(ref selected) => many::run(invocation, &server, Act::Retry, selected).await,
         TasksCommand::Why { id } => {
             let why = server.ask(async |control| control.why(id).await).await?;
             explain(invocation, &why)
@@ -78,11 +79,17 @@ pub(crate) async fn run(invocation: &Invocation, command: &TasksCommand) -> anyh
         TasksCommand::Tag { id, ref tags } => metadata::tag(invocation, &server, id, tags).await,
         TasksCommand::Tagged { ref tag } => metadata::tagged(invocation, &server, tag).await,
         TasksCommand::Metadata(ref command) => metadata::run(invocation, &server, command).await,
-        TasksCommand::Assign { id, worker } => {
-            // Not asked twice: after a lost answer the second would be refused, since the task is assigned already.
-            let task = server.control.assign(id, worker).await.map_err(|error| server.explain(error))?;
-            steered(invocation, &task)
+        TasksCommand::Assign { id, worker } => assignments::assign(invocation, &server, id, worker).await,
+        TasksCommand::AssignBatch { count } => assignments::assign_batch(invocation, &server, count).await,
+        TasksCommand::Preempt { id, worker } => assignments::preempt(invocation, &server, id, worker).await,
+        TasksCommand::Prioritize { algorithm, limit } => {
+            assignments::prioritize(invocation, &server, algorithm, limit).await
         }
+        TasksCommand::Split { id, ref titles, ref file } => {
+            assignments::split(invocation, &server, id, titles, file.as_deref()).await
+        }
+        TasksCommand::Executions { id } => executions(invocation, &server, id).await,
+        TasksCommand::Subtasks { execution } => assignments::subtasks(invocation, &server, execution).await,
         TasksCommand::Estimate { id, minutes } => {
             let task = server.ask(async |control| control.estimate(id, minutes).await).await?;
             steered(invocation, &task)
@@ -127,6 +134,59 @@ async fn delete(invocation: &Invocation, server: &Server, id: TaskId) -> anyhow:
     }
 }
 
+async fn update(
+    invocation: &Invocation,
+    server: &Server,
+    id: TaskId,
+    change: &ChangedFields,
+    if_version: Option<i64>,
+) -> anyhow::Result<()> {
+    let ChangedFields { title, description, status, priority, effort } = change;
+    let change = TaskChange {
+        title: title.clone(),
+        description: description.clone(),
+        status: *status,
+        priority: *priority,
+        effort_estimate: *effort,
+    };
+    // Not asked twice: after a lost answer the second would come too late for the version, or the status.
+    let task = server.control.update(id, &change, if_version).await.map_err(|error| server.explain(error))?;
+    steered(invocation, &task)
+}
+
+async fn executions(invocation: &Invocation, server: &Server, id: TaskId) -> anyhow::Result<()> {
+    let history = server.ask(async |control| control.executions(id).await).await?;
+    let output = invocation.output;
+    if output.is_json {
+        return output.json(&history);
+    }
+    let seconds = |seconds: Option<i64>| {
+        let micros = seconds.map(|seconds| u64::try_from(seconds).unwrap_or(0) * 1_000_000);
+        micros.map_or_else(|| "-".into(), show_micros)
+    };
+    let row = |one: &ExecutionView| {
+        let outcome = one.outcome.map_or_else(|| "-".into(), |outcome| outcome.to_string());
+        let number = one.number.to_string();
+        let took = seconds(one.duration_seconds);
+        vec![number, one.id.to_string(), one.agent_type.clone(), outcome, took, one.cost_dollars.clone()]
+    };
+    let rows: Vec<Vec<String>> = history.executions.iter().map(row).collect();
+    if !rows.is_empty() {
+        let header = ["NUMBER", "ID", "AGENT", "OUTCOME", "TOOK", "DOLLARS"];
+        output.line(&table::render(&header, rows, output.is_stdout_terminal()))?;
+    }
+    let sum = &history.summary;
+    output.say(&format!(
+        "{} attempts: {} succeeded, {} failed; {} dollars; {} each on average",
+        sum.total_attempts,
+        sum.success_count,
+        sum.failure_count,
+        sum.total_cost_dollars,
+        seconds(sum.average_duration_seconds)
+    ));
+    Ok(())
+}
+
 async fn stale(invocation: &Invocation, server: &Server) -> anyhow::Result<()> {
     let stale = server.ask(async |control| control.stale_executions().await).await?;
     let output = invocation.output;
@@ -161,6 +221,7 @@ pub(crate) fn show(invocation: &Invocation, task: &TaskView) -> anyhow::Result<(
         ("status", task.status.to_string()),
         ("priority", task.priority.get().to_string()),
         ("attempts", task.attempts.to_string()),
+        ("version", task.version.to_string()),
         ("submitted", show_age(now, task.created_at)),
         ("changed", show_age(now, task.updated_at)),
     ];

@@ -5,6 +5,7 @@
 //! one's system there uses that.
 
 mod addresses;
+mod inside;
 mod system;
 
 use std::fs::File;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use client::control::Control;
 use tokio::time::{Instant, sleep};
 
-use crate::args::{DEFAULT_LISTEN, UpArguments};
+use crate::args::{DEFAULT_LISTEN, MachineArguments, UpArguments};
 use crate::connect::{self, KeySource};
 use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
@@ -54,7 +55,8 @@ pub(crate) async fn start_embedded(invocation: &Invocation, data: &Path) -> anyh
     };
     // One command, one batch: its machine goes to sleep as soon as it has nothing to do.
     let listen = Listen::Preferably(DEFAULT_LISTEN.parse().expect("an address"));
-    let wanted = Wanted { listen, database_url: None, suspend_after_ms: Some(0) };
+    let machines = MachineArguments::default();
+    let wanted = Wanted { listen, database_url: None, suspend_after_ms: Some(0), machines };
     let system = System::start(invocation, data, lock, &wanted).await?;
     Ok(Embedded { url: system.addresses.control_url(), api_key: system.api_key.clone(), own: Some(system) })
 }
@@ -116,6 +118,7 @@ pub(crate) async fn up(invocation: &Invocation, arguments: &UpArguments) -> anyh
         listen: Listen::Exactly(arguments.listen),
         database_url: arguments.database.database_url.clone(),
         suspend_after_ms: None,
+        machines: arguments.machines.clone(),
     };
     let system = System::start(invocation, &data, lock, &wanted).await?;
     welcome(invocation, &system)?;

@@ -1,10 +1,14 @@
 //! The control plane's API, for people's tools.
 
+mod assignments;
 mod audit;
 mod claims;
 mod dependencies;
+mod machines;
 mod metadata;
 mod outcomes;
+mod webhooks;
+mod workers;
 
 use std::time::Duration;
 
@@ -13,13 +17,11 @@ use reqwest::{Method, RequestBuilder};
 use wire::audit::REASON_HEADER;
 use wire::batch::NewBatch;
 use wire::event::EventPage;
-use wire::execution::StaleExecution;
-use wire::id::{TaskId, WorkerId};
-use wire::machine::MachineView;
+use wire::execution::{ExecutionHistory, StaleExecution, SubtaskProgress};
+use wire::id::{ExecutionId, TaskId, WorkerId};
 use wire::metadata::{Assignment, Estimate};
 use wire::task::{NewTask, TaskChange, TaskStatus, TaskView};
 use wire::why::Why;
-use wire::worker::WorkerView;
 
 use crate::Error;
 use crate::call::Service;
@@ -108,9 +110,13 @@ impl Control {
         self.service.json(self.get("/v1/tasks").query(&query)).await
     }
 
-    /// Changes some fields of a task.
-    pub async fn update(&self, id: TaskId, change: &TaskChange) -> Result<TaskView, Error> {
-        self.service.json(self.request(Method::PATCH, &format!("/v1/tasks/{id}")).json(change)).await
+    /// Changes some fields of a task; with a version, only while the task is at it.
+    pub async fn update(&self, id: TaskId, change: &TaskChange, version: Option<i64>) -> Result<TaskView, Error> {
+        let mut request = self.patch(&format!("/v1/tasks/{id}")).json(change);
+        if let Some(version) = version {
+            request = request.header("if-match", format!("\"{version}\""));
+        }
+        self.service.json(request).await
     }
 
     /// Calls a task off. Twice is no error.
@@ -133,6 +139,16 @@ impl Control {
         self.service.json(self.post(&format!("/v1/tasks/{id}/estimate")).json(&Estimate { effort_minutes })).await
     }
 
+    /// All attempts at a task, and what they come to.
+    pub async fn executions(&self, id: TaskId) -> Result<ExecutionHistory, Error> {
+        self.service.json(self.get(&format!("/v1/tasks/{id}/executions"))).await
+    }
+
+    /// How far the parts of an execution's work are.
+    pub async fn subtasks(&self, id: ExecutionId) -> Result<SubtaskProgress, Error> {
+        self.service.json(self.get(&format!("/v1/executions/{id}/subtasks"))).await
+    }
+
     /// Executions that have run for long: for more than two hours, unless the server says otherwise.
     pub async fn stale_executions(&self) -> Result<Vec<StaleExecution>, Error> {
         self.service.json(self.get("/v1/executions/stale")).await
@@ -152,22 +168,7 @@ impl Control {
     /// `event` (data: a stored event) and, at the end, `end` (data: the task).
     /// `after` resumes behind the last id that was read. Without `follow` it ends with the record.
     pub async fn logs(&self, id: TaskId, after: Option<&str>, follow: bool) -> Result<Messages, Error> {
-        let mut request = self.get(&format!("/v1/tasks/{id}/logs")).query(&[("follow", follow)]);
-        if let Some(after) = after {
-            request = request.header("last-event-id", after);
-        }
-        // A stream has no end of its own to set a deadline by; its server sends a sign of life instead.
-        self.service.send(request.timeout(Duration::from_secs(8 * 24 * 3_600))).await.map(Messages::new)
-    }
-
-    /// The machines of the pool.
-    pub async fn machines(&self) -> Result<Vec<MachineView>, Error> {
-        self.service.json(self.get("/v1/machines")).await
-    }
-
-    /// The registered workers.
-    pub async fn workers(&self) -> Result<Vec<WorkerView>, Error> {
-        self.service.json(self.get("/v1/workers")).await
+        self.follow(self.get(&format!("/v1/tasks/{id}/logs")).query(&[("follow", follow)]), after).await
     }
 
     /// A page of the whole record, behind the given place.
@@ -184,6 +185,10 @@ impl Control {
 
     fn get(&self, path: &str) -> RequestBuilder {
         self.request(Method::GET, path)
+    }
+
+    fn patch(&self, path: &str) -> RequestBuilder {
+        self.request(Method::PATCH, path)
     }
 
     fn delete_request(&self, path: &str) -> RequestBuilder {

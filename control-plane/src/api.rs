@@ -5,10 +5,13 @@
 //! lead to the same handlers (decision C-25).
 
 mod app;
+mod assignments;
 mod audit;
 mod body;
+mod bulk;
 mod caller;
 mod claims;
+mod cost;
 mod dependencies;
 mod edge;
 mod events;
@@ -20,7 +23,10 @@ mod metadata;
 mod outcomes;
 mod problem;
 mod record;
+mod stream;
 mod tasks;
+mod webhooks;
+mod version;
 mod worker_protocol;
 mod workers;
 
@@ -45,8 +51,15 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(tasks::submit, tasks::list))
         .routes(routes!(tasks::submit_batch))
         .routes(routes!(tasks::search))
+        .routes(routes!(bulk::cancel))
+        .routes(routes!(bulk::retry))
+        .routes(routes!(assignments::prioritize))
+        .routes(routes!(assignments::assign_batch))
         .routes(routes!(tasks::get, tasks::update, tasks::delete))
         .routes(routes!(tasks::assign))
+        .routes(routes!(assignments::assign_optimal))
+        .routes(routes!(assignments::preempt))
+        .routes(routes!(assignments::split))
         .routes(routes!(tasks::estimate))
         .routes(routes!(tasks::cancel))
         .routes(routes!(tasks::retry))
@@ -73,10 +86,17 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(claims::release))
         .routes(routes!(claims::complete_all))
         .routes(routes!(executions::complete))
+        .routes(routes!(executions::subtasks))
         .routes(routes!(machines::list))
+        .routes(routes!(machines::last_sweep, machines::sweep))
+        .routes(routes!(machines::get, machines::destroy))
+        .routes(routes!(machines::suspend))
+        .routes(routes!(machines::resume))
+        .routes(routes!(machines::abandon))
+        .routes(routes!(cost::report))
         .routes(routes!(workers::list, workers::add))
         .routes(routes!(workers::stale))
-        .routes(routes!(workers::get, workers::remove))
+        .routes(routes!(workers::get, workers::update, workers::remove))
         .routes(routes!(worker_protocol::heartbeat))
         .routes(routes!(worker_protocol::register))
         .routes(routes!(worker_protocol::next))
@@ -85,6 +105,15 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(events::feed))
         .routes(routes!(events::of_task))
         .routes(routes!(audit::list))
+        .routes(routes!(stream::all))
+        .routes(routes!(stream::of_task))
+        .routes(routes!(webhooks::add, webhooks::list))
+        .routes(routes!(webhooks::verify))
+        .routes(routes!(webhooks::get, webhooks::update, webhooks::delete))
+        .routes(routes!(webhooks::rotate))
+        .routes(routes!(webhooks::ping))
+        .routes(routes!(webhooks::deliveries))
+        .routes(routes!(webhooks::redeliver))
 }
 
 /// The OpenAPI document.
@@ -119,9 +148,9 @@ pub(crate) fn router(app: App) -> Router {
 /// its key.
 fn cors() -> CorsLayer {
     let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
-    let sent =
-        ["authorization", "content-type", "idempotency-key", "last-event-id", "x-reason"].map(HeaderName::from_static);
-    let shown = ["x-request-id", "x-total-count", "retry-after"].map(HeaderName::from_static);
+    let sent = ["authorization", "content-type", "idempotency-key", "if-match", "last-event-id", "x-reason"]
+        .map(HeaderName::from_static);
+    let shown = ["x-request-id", "x-total-count", "retry-after", "etag"].map(HeaderName::from_static);
     CorsLayer::new().allow_origin(Any).allow_methods(methods).allow_headers(sent).expose_headers(shown)
 }
 

@@ -1,6 +1,8 @@
 //! The control plane's configuration, read once. Each field names its variable,
 //! unit and default.
 
+mod machines;
+
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use fly::{Pace, Token};
 use kernel::Address;
 use kit::{Chance, Vars, files};
 use pool::Credentials;
+use signals::webhooks::Reach;
 use wire::signature::Key;
 
 /// Everything the control plane must know to start.
@@ -29,6 +32,8 @@ pub struct Config {
     pub pool: Arc<pool::Settings>,
     /// Bounds of work.
     pub work: Arc<work::Settings>,
+    /// `BIFROST_WEBHOOKS_REACH`: how far webhooks reach: `public` (the default), `loopback` or `any`.
+    pub webhooks_reach: Reach,
 }
 
 /// How the Machines API is reached.
@@ -45,8 +50,10 @@ pub struct Provider {
 /// How the event store is reached.
 #[derive(Debug, Clone)]
 pub struct Events {
-    /// `BIFROST_EVENTS_URL`: its base URL, as the control plane and the machines reach it.
+    /// `BIFROST_EVENTS_URL`: its base URL, as the control plane reaches it.
     pub url: String,
+    /// `BIFROST_EVENTS_PUBLIC_URL`: as the machines reach it; the same where it is not set.
+    pub public_url: String,
     /// `FLY_EVENT_SECRET`: the master secret, base64 of at least 32 bytes.
     pub secret: Key,
     /// `BIFROST_EVENTS_APP`: its app at the provider; without one its machine is not woken.
@@ -77,8 +84,9 @@ impl Config {
         let provider = Provider::from_vars(vars);
         let events = Events::from_vars(vars);
         let (database, api_key, secret) = (database?, api_key?, secret?);
-        let pool = pool_settings(vars, &secret);
+        let pool = machines::settings(vars, pool_name(&secret));
         let work = work_settings(vars);
+        let webhooks_reach = vars.or("BIFROST_WEBHOOKS_REACH", Reach::default());
         Some(Self {
             database,
             api_key,
@@ -87,6 +95,7 @@ impl Config {
             events: events?,
             pool: pool.into(),
             work: work.into(),
+            webhooks_reach,
         })
     }
 
@@ -115,7 +124,9 @@ impl Events {
         let secret = vars.required::<String>("FLY_EVENT_SECRET");
         let secret = problem(vars, "FLY_EVENT_SECRET", Key::parse(&secret?));
         let app = vars.text("BIFROST_EVENTS_APP").map(str::to_owned);
-        Some(Self { url: url?, secret: secret?, app })
+        let public_url = vars.text("BIFROST_EVENTS_PUBLIC_URL").map(str::to_owned);
+        let url: String = url?;
+        Some(Self { public_url: public_url.unwrap_or_else(|| url.clone()), url, secret: secret?, app })
     }
 }
 
@@ -136,51 +147,6 @@ pub fn secret_of(data: &Path, file: &str, chance: &Chance) -> anyhow::Result<Key
 fn pool_name(secret: &Key) -> String {
     let token = secret.derive("pool").token("name").to_ascii_lowercase();
     token.chars().filter(char::is_ascii_alphanumeric).take(8).collect()
-}
-
-fn pool_settings(vars: &mut Vars, secret: &Key) -> pool::Settings {
-    let defaults = pool::Settings::default();
-    let machines_max = vars.or("BIFROST_MAX_MACHINES", defaults.machines_max);
-    if !(1..=wire::limit::MACHINES_MAX).contains(&machines_max) {
-        vars.problem(format!("BIFROST_MAX_MACHINES: must be from 1 to {}", wire::limit::MACHINES_MAX));
-    }
-    let seconds = |vars: &mut Vars, name, default: Duration| Duration::from_secs(vars.or(name, default.as_secs()));
-    pool::Settings {
-        machines_max,
-        queue_per_machine: vars.or("BIFROST_QUEUE_PER_MACHINE", defaults.queue_per_machine),
-        suspend_after: Duration::from_millis(vars.or("BIFROST_SUSPEND_AFTER_MS", 5_000)),
-        destroy_after: seconds(vars, "BIFROST_DESTROY_AFTER_SECONDS", defaults.destroy_after),
-        boot_patience: seconds(vars, "BIFROST_BOOT_PATIENCE_SECONDS", defaults.boot_patience),
-        resume_patience: seconds(vars, "BIFROST_RESUME_PATIENCE_SECONDS", defaults.resume_patience),
-        provider: pool_provider(vars, secret),
-        ..defaults
-    }
-}
-
-fn pool_provider(vars: &mut Vars, secret: &Key) -> pool::Provider {
-    let defaults = pool::Provider::default();
-    let runner_command = vars.text("BIFROST_RUNNER_COMMAND").map(serde_json::from_str::<Vec<String>>);
-    let runner_command = match runner_command.transpose() {
-        Ok(command) => command,
-        Err(_) => {
-            vars.problem("BIFROST_RUNNER_COMMAND: must be a JSON array of strings, such as [\"bifrost-runner\"]");
-            None
-        }
-    };
-    pool::Provider {
-        app: vars.or("BIFROST_RUNNER_APP", defaults.app),
-        org: vars.or("BIFROST_FLY_ORG", defaults.org),
-        pool_name: pool_name(secret),
-        image: vars.or("BIFROST_RUNNER_IMAGE", defaults.image),
-        region: vars.or("BIFROST_REGION", defaults.region),
-        cpu_kind: vars.or("BIFROST_MACHINE_CPU_KIND", defaults.cpu_kind),
-        cpus: vars.or("BIFROST_MACHINE_CPUS", defaults.cpus),
-        memory_mb: vars.or("BIFROST_MACHINE_MEMORY_MB", defaults.memory_mb),
-        volume_gb: vars.or("BIFROST_VOLUME_GB", defaults.volume_gb),
-        runner_command,
-        control_url: vars.or("BIFROST_PUBLIC_URL", defaults.control_url),
-        runner_env: Vec::new(),
-    }
 }
 
 fn work_settings(vars: &mut Vars) -> work::Settings {

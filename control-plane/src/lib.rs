@@ -15,9 +15,11 @@ use std::time::Duration;
 
 use axum::serve::ListenerExt as _;
 use client::events::{EventStore, Signer};
-use kernel::{Address, Ctx, Db, Migration, NewerDatabase, drive};
+use kernel::{Address, Ctx, Db, Election, Migration, NewerDatabase, drive, share_nudges};
 use kit::{Chance, Clock, Tasks};
 use metrics_exporter_prometheus::PrometheusHandle;
+use signals::live::{Live, LiveFeed};
+use signals::webhooks::{FanOut, Sender, WebhookDelivery};
 use tokio::net::TcpListener;
 
 pub use api::openapi;
@@ -51,13 +53,15 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct ControlPlane {
     ctx: Ctx,
+    /// Where other control planes may share the database.
+    election: Option<Arc<Election>>,
     background: Tasks,
     serving: Tasks,
 }
 
 /// All tables, of all slices.
 pub fn migrations() -> Vec<Migration> {
-    [kernel::MIGRATIONS, access::MIGRATIONS, pool::MIGRATIONS, work::MIGRATIONS].concat()
+    [kernel::MIGRATIONS, access::MIGRATIONS, pool::MIGRATIONS, signals::MIGRATIONS, work::MIGRATIONS].concat()
 }
 
 /// Opens the database, starts the background work and serves the API on the listener.
@@ -68,12 +72,22 @@ pub async fn start(
     chance: Chance,
     metrics: PrometheusHandle,
 ) -> Result<ControlPlane, StartError> {
-    let ctx = open(&config, clock.clone(), chance.clone()).await?;
+    let mut ctx = open(&config, clock.clone(), chance.clone()).await?;
     let (background, serving) = (Tasks::new(), Tasks::new());
+    let election = matches!(ctx.db, Db::Postgres(_)).then(|| Election::enter(&mut ctx));
+    if let Some(election) = &election {
+        election.run(&background);
+        share_nudges(&ctx, &serving);
+    }
     let signer = Signer { key: config.events.secret.clone(), key_id: None, clock, chance };
     let events = EventStore::new(&config.events.url, signer);
-    let app = api::App::new(ctx.clone(), &config, events.clone(), metrics, serving.clone());
+    let (sender, live) = (Sender::new(&config.secret, config.webhooks_reach), Live::default());
+    let listeners = (sender.clone(), live.clone());
+    let app = api::App::new(ctx.clone(), &config, events.clone(), listeners, metrics, serving.clone());
     reconcile(&ctx, &config, events, &background);
+    drive(&ctx, &background, LiveFeed(live));
+    drive(&ctx, &background, FanOut);
+    drive(&ctx, &background, WebhookDelivery::new(sender, background.clone()));
     let stopping = serving.clone();
     let server = axum::serve(listener.tap_io(set_nodelay), api::router(app))
         .with_graceful_shutdown(async move { stopping.stopping().await });
@@ -82,7 +96,7 @@ pub async fn start(
             tracing::error!(%error, "the control plane stopped serving");
         }
     });
-    Ok(ControlPlane { ctx, background, serving })
+    Ok(ControlPlane { ctx, election, background, serving })
 }
 
 /// Small answers must not wait for more; a connection that refuses is slower, not wrong.
@@ -115,10 +129,13 @@ fn reconcile(ctx: &Ctx, config: &Config, events: EventStore, tasks: &Tasks) {
     let (pool, work) = (Arc::clone(&config.pool), Arc::clone(&config.work));
     drive(ctx, tasks, work::Scheduler::new(Arc::clone(&work), Arc::clone(&pool)));
     drive(ctx, tasks, work::LostWork::new(work));
-    drive(ctx, tasks, pool::EnsureApp::new(machines.clone(), Arc::clone(&pool)));
-    drive(ctx, tasks, pool::Provision::new(machines.clone(), Arc::clone(&pool), config.credentials(), tasks.clone()));
     let waker = config.events.app.as_ref().map(|app| signals::Waker::new(machines.clone(), app));
-    drive(ctx, tasks, pool::Watch::new(machines, pool));
+    let provider: pool::SharedProvider = Arc::new(pool::FlyMachines::new(machines, &pool.provider));
+    drive(ctx, tasks, pool::EnsureApp::new(Arc::clone(&provider)));
+    let steps = tasks.clone();
+    drive(ctx, tasks, pool::Provision::new(Arc::clone(&provider), Arc::clone(&pool), config.credentials(), steps));
+    drive(ctx, tasks, pool::Ledger::new(Arc::clone(&pool)));
+    drive(ctx, tasks, pool::Watch::new(provider, pool));
     drive(ctx, tasks, pool::StaleWorkers::default());
     drive(ctx, tasks, signals::OutboxDelivery::new(events, waker));
     drive(ctx, tasks, signals::Housekeeping);
@@ -147,6 +164,9 @@ impl ControlPlane {
     pub async fn stop_background(&self) {
         if let Err(still) = self.background.stop_within(STOP_LIMIT).await {
             tracing::warn!(%still, "background work had to be left");
+        }
+        if let Some(election) = &self.election {
+            election.leave().await;
         }
     }
 

@@ -18,6 +18,7 @@ mod machines;
 mod organization;
 mod pace;
 mod platform;
+pub mod price;
 mod secret;
 mod token;
 mod volume;

@@ -1,14 +1,33 @@
 //! An HTTP client on which every call has a deadline.
 
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// A client for our own services and the provider: rustls, no redirects, no
 /// proxy from the environment (tokens must not leave by accident).
 ///
 /// `deadline` bounds a whole call; a streaming call sets its own with
 /// `RequestBuilder::timeout`.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that builds clients")]
 pub fn client(deadline: Duration) -> reqwest::Client {
+    builder(deadline).build().expect("the TLS back end initialises")
+}
+
+/// As [`client`], for addresses that somebody else chose: a name leads only to those of its addresses that are
+/// allowed. They are looked at when a connection is made, so a name that means another address by then gains
+/// nothing. An address that stands in the URL itself is nobody's to resolve: look at it before the call.
+pub fn client_of_strangers(
+    deadline: Duration,
+    allows: impl Fn(IpAddr) -> bool + Send + Sync + 'static,
+) -> reqwest::Client {
+    let resolver = AllowedOnly(Arc::new(allows));
+    builder(deadline).dns_resolver(Arc::new(resolver)).build().expect("the TLS back end initialises")
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that builds clients")]
+fn builder(deadline: Duration) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .timeout(deadline)
         .connect_timeout(Duration::from_secs(5).min(deadline))
@@ -17,8 +36,39 @@ pub fn client(deadline: Duration) -> reqwest::Client {
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .user_agent(concat!("bifrost/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .expect("the TLS back end initialises")
+}
+
+/// Resolves names to addresses that are allowed.
+struct AllowedOnly(Arc<dyn Fn(IpAddr) -> bool + Send + Sync>);
+
+impl Resolve for AllowedOnly {
+    fn resolve(&self, name: Name) -> Resolving {
+        let allows = Arc::clone(&self.0);
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let allowed: Vec<SocketAddr> = found.filter(|address| allows(address.ip())).collect();
+            if allowed.is_empty() {
+                return Err(format!("{} leads to no address that is allowed", name.as_str()).into());
+            }
+            Ok(Box::new(allowed.into_iter()) as Addrs)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_leads_to_allowed_addresses_alone() {
+        let resolve = async |allows: fn(IpAddr) -> bool| {
+            let name: Name = "localhost".parse().expect("a name");
+            AllowedOnly(Arc::new(allows)).resolve(name).await.map(Iterator::count)
+        };
+        assert!(resolve(|address| address.is_loopback()).await.is_ok_and(|count| count > 0));
+        let refused = resolve(|address| !address.is_loopback()).await.expect_err("none is allowed");
+        assert_eq!(refused.to_string(), "localhost leads to no address that is allowed");
+    }
 }
 
 /// A client whose every connection goes to this socket of the computer, whatever host its URLs name.

@@ -9,6 +9,8 @@ pub mod backoff;
 pub mod chance;
 pub mod clock;
 pub mod files;
+#[cfg(all(feature = "testing", target_os = "linux"))]
+pub mod hosts;
 pub mod http;
 pub mod lock;
 pub mod net;

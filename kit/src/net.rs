@@ -25,9 +25,30 @@ pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
+/// Listens on an address that this computer may only come to have: that of a network which
+/// is made with the first that joins it.
+#[cfg(target_os = "linux")]
+pub fn listen_ahead(address: SocketAddr) -> io::Result<TcpListener> {
+    use nix::sys::socket::{setsockopt, sockopt};
+    let socket = if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    setsockopt(&socket, sockopt::IpFreebind, &true)?;
+    socket.bind(address)?;
+    socket.listen(1_024)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn an_address_that_is_not_there_yet_is_listened_on_all_the_same() {
+        let address = "203.0.113.7:0".parse().expect("an address");
+        assert!(TcpListener::bind(address).await.is_err());
+        let listener = listen_ahead(address).expect("listens");
+        assert_eq!(listener.local_addr().expect("bound").ip(), address.ip());
+    }
 
     #[tokio::test]
     async fn an_address_that_becomes_free_is_taken_and_one_that_does_not_is_told() {

@@ -25,6 +25,7 @@ use crate::workspace::{self, CheckoutError, Marker, Paths};
 
 /// Carries the lease out. Nothing comes back when the lease was lost: then nothing may be said.
 pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -> Option<Completion> {
+    let room = &Arc::new(room.in_the_name_of(lease));
     let subject = Subject { task_id: lease.task_id, execution_id: lease.execution_id };
     let mut story = Story::new(room.recorder.clone(), subject, orders);
     let mut commit = None;

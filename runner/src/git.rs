@@ -88,6 +88,13 @@ impl Git {
         Ok(Self { environment, within })
     }
 
+    /// The same with other values for some variables.
+    pub(crate) fn with(&self, variables: BTreeMap<String, String>) -> Self {
+        let mut environment = self.environment.clone();
+        environment.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
+        Self { environment, within: self.within }
+    }
+
     /// Runs git and gives back its standard output.
     pub(crate) async fn run<A: AsRef<OsStr>>(
         &self,

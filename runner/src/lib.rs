@@ -14,6 +14,7 @@ mod checkpoint;
 mod command;
 mod config;
 mod dependencies;
+mod egress;
 mod execution;
 mod git;
 mod health;

@@ -10,9 +10,11 @@ use kit::{Chance, Clock};
 use snapshot::Store;
 use tokio::sync::mpsc;
 use wire::id::CheckpointId;
+use wire::worker::Lease;
 
 use crate::agent::driver::Drivers;
 use crate::config::{Config, Limits};
+use crate::egress;
 use crate::git::Git;
 use crate::record::{Entry, Recorder};
 use crate::volume::Volume;
@@ -20,7 +22,7 @@ use crate::volume::Volume;
 /// Shared by everything that runs in this process.
 #[derive(Debug)]
 pub(crate) struct Room {
-    pub(crate) volume: Volume,
+    pub(crate) volume: Arc<Volume>,
     pub(crate) git: Git,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) drivers: Drivers,
@@ -47,9 +49,28 @@ impl Room {
         let environment = config.tool_environment.clone();
         let git = Git::new(volume.root(), &environment, config.limits.git).context("git cannot be set up")?;
         let (recorder, entries) = Recorder::new(config.machine_id, clock.clone(), chance.clone());
+        let volume = Arc::new(volume);
         let drivers = config.drivers.clone();
         let room = Self { volume, git, environment, drivers, limits: config.limits, recorder, clock, chance };
         Ok(Opened { room: Arc::new(room), entries })
+    }
+
+    /// The same for one execution: what its git, package managers and command ask of an egress proxy
+    /// is asked in its name.
+    pub(crate) fn in_the_name_of(&self, lease: &Lease) -> Self {
+        let proxies = lease.grant.as_deref().map(|grant| egress::proxies(&self.environment, grant)).unwrap_or_default();
+        let mut environment = self.environment.clone();
+        environment.extend(proxies.clone());
+        Self {
+            volume: Arc::clone(&self.volume),
+            git: self.git.with(proxies),
+            environment,
+            drivers: self.drivers.clone(),
+            limits: self.limits,
+            recorder: self.recorder.clone(),
+            clock: self.clock.clone(),
+            chance: self.chance.clone(),
+        }
     }
 
     /// A word that sorts by time and was not used before, for names of things set aside.

@@ -7,6 +7,12 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 /// Where the Postgres half of the tests finds its server.
 const SERVER: &str = "BIFROST_TEST_POSTGRES_URL";
 
+/// Who owns the databases, as an operator's own would: no superuser, whom row-level security lets pass.
+const ROLE: &str = "bifrost_test";
+/// Several tests may try at once.
+const MAKE_ROLE: &str = "DO $$ BEGIN CREATE ROLE bifrost_test LOGIN PASSWORD 'bifrost_test'; \
+                         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$";
+
 /// A database on the Postgres server of the tests.
 #[derive(Debug)]
 pub(crate) struct Postgres {
@@ -19,13 +25,15 @@ impl Postgres {
         let vars = Vars::from_process();
         let server = vars.text(SERVER).expect("set BIFROST_TEST_POSTGRES_URL, or run scripts/test").to_owned();
         let created = Self { server, name: format!("world_{}", chance.hex::<8>()) };
-        created.admin(&format!("CREATE DATABASE {}", created.name)).await;
+        created.admin(MAKE_ROLE).await;
+        created.admin(&format!("CREATE DATABASE {} OWNER {ROLE}", created.name)).await;
         created
     }
 
     pub(crate) fn url(&self) -> String {
-        let (server, _) = self.server.rsplit_once('/').expect("an address such as postgres://user@host:port/postgres");
-        format!("{server}/{}", self.name)
+        let place = self.server.rsplit_once('@').and_then(|(_, place)| place.split_once('/'));
+        let (host, _) = place.expect("an address such as postgres://user@host:port/postgres");
+        format!("postgres://{ROLE}:{ROLE}@{host}/{}", self.name)
     }
 
     pub(crate) async fn drop(&self) {

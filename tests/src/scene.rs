@@ -167,7 +167,7 @@ impl Scene {
             command.env("BIFROST_EVENTS_URL", self.url(Service::EventStore));
             command.env("BIFROST_PUBLIC_URL", self.url(Service::ControlPlane));
             command.env("BIFROST_FLY_UNPACED", "true").env("BIFROST_RUNNER_COMMAND", runner);
-            command.env("BIFROST_ALLOW_LOCAL_REPOSITORIES", "true");
+            command.env("BIFROST_ALLOW_LOCAL_REPOSITORIES", "true").env("BIFROST_ALLOW_UNPINNED_IMAGE", "true");
         }
         if let Some(postgres) = &self.postgres {
             command.env("DATABASE_URL", postgres.url());

@@ -1,6 +1,7 @@
 //! Events: the immutable records that the event store keeps, and the payloads
 //! that Bifrost itself writes.
 
+mod egress;
 mod head;
 mod stats;
 
@@ -12,6 +13,7 @@ use crate::execution::{Cache, Exit, Failure, Outcome, Phase};
 use crate::id::{EventId, ExecutionId, TaskId};
 use crate::task::text_enum;
 
+pub use egress::{EgressPayload, EgressVerdict};
 pub use head::{Link, NotALink, SignedHead};
 pub use stats::{DiskStats, Occupancy, Place, PrunedPayload, Stats, VolumeLevel, VolumePayload};
 
@@ -131,8 +133,30 @@ pub mod kind {
     pub const OUTCOME_WITHDRAWN: &str = "task.outcome_withdrawn";
     /// A key of a task got a value or lost it; its payload holds the key.
     pub const METADATA_SET: &str = "task.metadata_set";
+    /// A webhook's receiver failed for so long that nothing is sent to it any more.
+    pub const WEBHOOK_DEACTIVATED: &str = "webhook.deactivated";
+    /// Tasks were scored: the algorithm and how many.
+    pub const TASKS_PRIORITIZED: &str = "tasks.prioritized";
+    /// A task had to give its worker to a more urgent one: which of the two it was, the other task, the worker.
+    pub const TASK_PREEMPTED: &str = "task.preempted";
+    /// A task was replaced by its parts; its payload holds their ids.
+    pub const TASK_SPLIT: &str = "task.split";
     /// A machine of the pool changed state.
     pub const MACHINE_STATE: &str = "machine.state";
+    /// A machine was to be woken and booted instead: its memory was lost.
+    pub const MACHINE_COLD_START: &str = "machine.cold_start";
+    /// A machine has been on its way to another state for five or ten minutes; its payload says where and how long.
+    pub const MACHINE_STUCK: &str = "machine.stuck";
+    /// A machine that did not move on was helped; its payload says how and why.
+    pub const MACHINE_RECOVERY: &str = "machine.recovery";
+    /// A machine or volume of the pool was found at the provider that no row knows, or was destroyed for that.
+    pub const MACHINE_ORPHAN: &str = "machine.orphan";
+    /// A region had no room and is left alone for a while.
+    pub const REGION_RESTS: &str = "region.rests";
+    /// The provider refused the token; written once until it is accepted again.
+    pub const PROVIDER_REFUSED: &str = "provider.refused";
+    /// The machines' cost has reached a part of a budget: its payload says which.
+    pub const COST_ALERT: &str = "cost.alert";
     /// A phase of an execution began or ended: [`super::PhasePayload`].
     pub const EXECUTION_PHASE: &str = "execution.phase";
     /// Output of the command: [`super::LogPayload`].
@@ -154,6 +178,8 @@ pub mod kind {
     pub const VOLUME_LOW: &str = "volume.low";
     /// There is room enough on it again: [`super::VolumePayload`].
     pub const VOLUME_RECOVERED: &str = "volume.recovered";
+    /// A request to the egress proxy has ended: [`super::EgressPayload`].
+    pub const EGRESS_REQUEST: &str = "egress.request";
     /// The event store deleted its oldest events: [`super::PrunedPayload`].
     pub const LOG_PRUNED: &str = "log.pruned";
 }

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ExecutionId, TaskId, WorkerId};
-use crate::task::text_enum;
+use crate::task::{TaskView, text_enum};
 
 text_enum! {
     /// How an execution ended.
@@ -26,6 +26,8 @@ text_enum! {
         WorkerLost = "worker_lost",
         /// Its worker gave it back. Spends no attempt.
         Released = "released",
+        /// Its worker was given a more urgent task. Spends no attempt.
+        Preempted = "preempted",
     }
 }
 
@@ -34,7 +36,7 @@ impl Outcome {
     pub fn spends_attempt(self) -> bool {
         match self {
             Self::Succeeded | Self::Failed | Self::SetupFailed | Self::TimedOut | Self::IdleTimedOut => true,
-            Self::Cancelled | Self::WorkerLost | Self::Released => false,
+            Self::Cancelled | Self::WorkerLost | Self::Preempted | Self::Released => false,
         }
     }
 }
@@ -159,6 +161,52 @@ pub struct ExecutionView {
     pub commit: Option<String>,
     /// How long each phase took.
     pub phases: Vec<PhaseTiming>,
+    /// The execution whose work this is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_execution_id: Option<ExecutionId>,
+}
+
+/// All attempts at a task: the answer of `GET /v1/tasks/{id}/executions` (row CAIRN-27).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ExecutionHistory {
+    /// The attempts, the one that began last first; before them those that have not begun.
+    pub executions: Vec<ExecutionView>,
+    /// What they come to.
+    pub summary: ExecutionSummary,
+}
+
+/// What the attempts at a task come to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ExecutionSummary {
+    /// All of them.
+    pub total_attempts: usize,
+    /// Those that ended well.
+    pub success_count: usize,
+    /// Those that ended badly. What was lost, preempted, called off or goes on is neither.
+    pub failure_count: usize,
+    /// What all of them cost, in dollars, as a decimal string.
+    pub total_cost_dollars: String,
+    /// How long those that have ended ran, from start to end, in whole seconds; nothing before one has.
+    pub average_duration_seconds: Option<i64>,
+}
+
+/// How far the parts of an execution's work are: the answer of `GET /v1/executions/{id}/subtasks` (row CAIRN-56).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SubtaskProgress {
+    /// The execution.
+    pub execution_id: ExecutionId,
+    /// How many parts there are.
+    pub total: usize,
+    /// How many of them are completed.
+    pub completed: usize,
+    /// The completed share of all, in whole percent, rounded down; 0 where there are no parts.
+    pub percentage: u8,
+    /// The parts: tasks with an execution that names this one as its parent, and those into which its task was
+    /// split; oldest first.
+    pub subtasks: Vec<TaskView>,
 }
 
 /// A new execution, as sent to `POST /v1/tasks/{id}/executions` by whoever works without a runner.
@@ -170,6 +218,9 @@ pub struct NewExecution {
     pub agent_type: String,
     /// The registered worker that does.
     pub worker_id: WorkerId,
+    /// The execution whose work this is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_execution_id: Option<ExecutionId>,
 }
 
 /// The end of such an execution, as sent to `POST /v1/executions/{id}/complete`.

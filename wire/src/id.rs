@@ -65,15 +65,19 @@ macro_rules! id_kinds {
 id_kinds! {
     "API key" ApiKeyId;
     "checkpoint" CheckpointId;
+    "delivery" DeliveryId;
     "dependency" DependencyId;
     "event" EventId;
     "execution" ExecutionId;
+    "failure strategy" FailureStrategyId;
     "machine" MachineId;
     "metadata" MetadataId;
     "principal" PrincipalId;
     "task" TaskId;
     "tenant" TenantId;
     "volume" VolumeId;
+    "webhook" WebhookId;
+    "webhook message" WebhookMessageId;
     "worker" WorkerId;
 }
 

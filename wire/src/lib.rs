@@ -7,9 +7,12 @@
 //! new server and the reverse.
 
 pub mod agent;
+pub mod assignment;
 pub mod audit;
 pub mod batch;
 pub mod claim;
+pub mod cost;
+pub mod bulk;
 pub mod dependency;
 pub mod event;
 pub mod execution;
@@ -19,8 +22,11 @@ pub mod limit;
 pub mod machine;
 pub mod metadata;
 pub mod outcome;
+pub mod prioritize;
 pub mod problem;
 pub mod signature;
+pub mod split;
 pub mod task;
+pub mod webhook;
 pub mod why;
 pub mod worker;

@@ -28,6 +28,24 @@ pub const METADATA_TASKS: usize = 1_000;
 pub const TAGS_PER_TASK: usize = 100;
 /// One tag.
 pub const TAG_CHARS: usize = 100;
+/// A type of worker or of agent.
+pub const AGENT_TYPE_CHARS: usize = 100;
+/// Types of agent whose work one worker takes.
+pub const AGENT_TYPES_PER_WORKER: usize = 100;
+/// What a worker that somebody else runs may tell about itself.
+pub const WORKER_METADATA_BYTES: usize = 16 * 1024;
+/// Executions that a worker takes at once.
+pub const WORKER_CAPACITY: i32 = 100;
+/// Tasks that one request assigns.
+pub const ASSIGNMENTS_PER_BATCH: usize = 100;
+/// Tasks that an answer about scores shows.
+pub const SCORES_SHOWN: usize = 10_000;
+/// Parts into which a task is split.
+pub const SUBTASKS: usize = 100;
+/// Tasks that one request calls off or has retried, unless it says that it means all of them.
+pub const BULK_TASKS: usize = 100;
+/// Tasks that one request calls off or has retried if it does.
+pub const BULK_TASKS_OF_ALL: usize = 10_000;
 /// What an agent is asked to do.
 pub const PROMPT_CHARS: usize = 200_000;
 /// An agent's name.
@@ -36,6 +54,18 @@ pub const AGENT_NAME_CHARS: usize = 50;
 pub const AGENT_WORD_CHARS: usize = 200;
 /// Why a caller asks for a change, in its own words.
 pub const REASON_CHARS: usize = 500;
+/// Webhooks of one tenant.
+pub const WEBHOOKS_MAX: i64 = 100;
+/// Where a webhook's messages go.
+pub const WEBHOOK_URL_CHARS: usize = 2_048;
+/// Event types that one webhook names.
+pub const WEBHOOK_EVENT_TYPES: usize = 50;
+/// What a webhook is for.
+pub const WEBHOOK_DESCRIPTION_CHARS: usize = 500;
+/// Attempts to deliver, in one page.
+pub const DELIVERIES_PAGE: i64 = 1_000;
+/// How long a webhook's secret may sign beside the one that took its place.
+pub const ROTATION_OVERLAP_SECONDS_MAX: u64 = 7 * 24 * 3_600;
 /// Entries of one page of the audit.
 pub const AUDIT_PAGE: i64 = 1_000;
 /// Arguments of a command, the program itself included.

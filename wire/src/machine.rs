@@ -55,4 +55,85 @@ pub struct MachineView {
     pub created_at: DateTime<Utc>,
     /// When its state last changed.
     pub state_since: DateTime<Utc>,
+    /// The image that it runs.
+    #[serde(default)]
+    pub image: String,
+    /// Executions that its worker was given since the provider made it.
+    #[serde(default)]
+    pub executions: i64,
+    /// How often it was to be woken and had to boot, because its memory was lost.
+    #[serde(default)]
+    pub cold_starts: i32,
+    /// Why it is being replaced, if it is.
+    #[serde(default)]
+    pub retiring: Option<String>,
+    /// How far its recovery has come, if it does not move on as it should.
+    #[serde(default)]
+    pub recovery: Option<String>,
+}
+
+/// Why an operator gives a machine up, as sent to `POST /v1/machines/{id}/abandon`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Abandonment {
+    /// 1 to 500 characters; kept in the record.
+    pub reason: String,
+}
+
+/// What a sweep is to do, as sent to `POST /v1/machines/sweep`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SweepOrder {
+    /// Reap what carries the pool's mark without waiting for its age.
+    #[serde(default)]
+    pub reap: bool,
+}
+
+text_enum! {
+    /// What the provider has that no row of the pool knows.
+    OrphanKind, "orphan kind" {
+        /// A machine.
+        Machine = "machine",
+        /// A volume.
+        Volume = "volume",
+    }
+}
+
+/// Something of this pool at the provider that no row knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OrphanView {
+    /// Its id at the provider.
+    pub provider_id: String,
+    /// What it is.
+    pub kind: OrphanKind,
+    /// Its name at the provider.
+    pub name: String,
+    /// Where it is.
+    pub region: String,
+    /// How often it was seen.
+    pub sightings: i32,
+    /// When it was seen first.
+    pub first_seen_at: DateTime<Utc>,
+    /// When it was destroyed, if it was.
+    pub reaped_at: Option<DateTime<Utc>>,
+    /// Why it could not be destroyed, if that was tried.
+    pub error: Option<String>,
+}
+
+/// What the last comparison with the provider found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SweepView {
+    /// When registry and provider were compared last; never where the provider did not answer yet.
+    pub compared_at: Option<DateTime<Utc>>,
+    /// Machines that the provider lists and no row knows, those without the pool's mark included: they are
+    /// counted against the cap and left alone.
+    pub strangers: i32,
+    /// What carries the pool's mark and has no row, the newest first; the reaped of the last day included.
+    pub orphans: Vec<OrphanView>,
+    /// Machines of the registry that the provider no longer has, or that stand where they should not.
+    pub astray: Vec<MachineView>,
 }

@@ -12,6 +12,17 @@ pub const TAGS_KEY: &str = "tags";
 /// The key under which the worker is kept whom somebody gave the task (row CAIRN-34).
 pub const ASSIGNED_WORKER_KEY: &str = "assigned_worker";
 
+/// The key under which the type of agent is kept that a task needs (row CAIRN-51).
+pub const AGENT_TYPE_KEY: &str = "agent_type";
+/// The key under which a part of a split task keeps the task that was split (row CAIRN-55).
+pub const PARENT_TASK_KEY: &str = "parent_task_id";
+/// The key under which it is counted how often somebody had a task retried (row CAIRN-29).
+pub const RETRY_COUNT_KEY: &str = "retry_count";
+/// The key under which the newest score is kept, a number from 0 to 100 (row CAIRN-49).
+pub const SCORE_KEY: &str = "priority_score";
+/// The key under which the time of that score is kept.
+pub const SCORED_AT_KEY: &str = "priority_scored_at";
+
 /// A key with its value, as sent to `POST /v1/tasks/{id}/metadata`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -87,6 +87,23 @@ impl Key {
         format!("v1,{}", STANDARD.encode(self.mac(id, timestamp, content)))
     }
 
+    /// HMAC-SHA256 of the content alone, in hexadecimal digits: for receivers that know nothing finer.
+    pub fn plain_signature(&self, content: &[u8]) -> String {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
+        mac.update(content);
+        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Whether that is the signature, in constant time.
+    pub fn has_signed_plainly(&self, content: &[u8], signature: &str) -> bool {
+        self.plain_signature(content).as_bytes().ct_eq(signature.to_ascii_lowercase().as_bytes()).into()
+    }
+
+    /// The key's bytes, for encrypting with it or encrypting it; they go nowhere else.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
     /// A token that only the holder of this key can make, such as a bearer for one machine.
     pub fn token(&self, subject: &str) -> String {
         use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -402,6 +402,10 @@ pub struct TaskView {
     pub waits_for: i32,
     /// Its newest execution.
     pub execution: Option<ExecutionView>,
+    /// Moves with every change of its title, description, status, priority or estimate, and when it is called off:
+    /// what `ETag` shows and `If-Match` is compared with. 0 from servers that did not count yet.
+    #[serde(default)]
+    pub version: i64,
     /// When it was submitted.
     pub created_at: DateTime<Utc>,
     /// When anything of it last changed.

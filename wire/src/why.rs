@@ -19,6 +19,8 @@ text_enum! {
         MachineComing = "machine_coming",
         /// As many machines as allowed exist, and all are busy.
         MachineCap = "machine_cap",
+        /// The machines' budget for the day or the month pays for no more.
+        MachineBudget = "machine_budget",
         /// The queue is too short to be worth another machine; the ones there will do.
         QueueShort = "queue_short",
         /// The provider refuses or fails; it is asked again.

@@ -243,8 +243,53 @@ pub struct WorkerView {
     pub last_heartbeat: chrono::DateTime<chrono::Utc>,
     /// The repositories its volume holds.
     pub repositories: Vec<String>,
+    /// The types of agent whose work it takes.
+    #[serde(default)]
+    pub agent_types: Vec<String>,
     /// Anything else it told about itself.
     pub metadata: serde_json::Value,
+}
+
+/// A worker that no machine of the pool carries, as sent to `POST /v1/workers` (row CAIRN-50).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NewWorker {
+    /// What kind of worker it is, such as `claude_code`; 1 to 100 characters.
+    pub worker_type: String,
+    /// Executions it takes at once, 1 to 100; 1 when absent.
+    #[serde(default = "one")]
+    pub capacity: i32,
+    /// The types of agent whose work it takes, up to 100; its own type when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agent_types: Vec<String>,
+    /// Anything else it wants to tell, up to 16 KiB. A number under `max_effort_minutes` keeps larger tasks away
+    /// from it.
+    #[serde(default)]
+    pub metadata: serde_json::Value,
+}
+
+fn one() -> i32 {
+    1
+}
+
+/// Changes to such a worker, as sent to `PATCH /v1/workers/{id}`; what is absent stays.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WorkerChange {
+    /// See [`NewWorker::worker_type`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_type: Option<String>,
+    /// See [`NewWorker::capacity`]. Below what it has at the moment, it gets nothing more until it is done with that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<i32>,
+    /// See [`NewWorker::agent_types`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_types: Option<Vec<String>>,
+    /// See [`NewWorker::metadata`]; it replaces what was there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<serde_json::Value>,
 }
 
 /// The name a repository's mirror has on every machine: readable, and different for different URLs.

@@ -47,6 +47,8 @@ Examples:
   bifrost tasks ready
   bifrost tasks depend ID --on OTHER ANOTHER
   bifrost tasks graph --dot | dot -Tsvg > graph.svg
+  bifrost tasks prioritize critical_path
+  bifrost tasks retry --status failed --all
 
 A line of plan.jsonl:
   {\"key\": \"test\", \"needs\": [\"build\"], \"title\": \"Run the tests\", \"priority\": 4}";
@@ -61,16 +63,49 @@ Examples:
 The exit code is 79 where there is nothing to claim. A claim that is neither renewed nor completed
 in time makes its task ready again, for somebody else.";
 
+pub(super) const SPLIT: &str = "\
+Examples:
+  bifrost tasks split ID --into 'Write the parser' 'Write its tests'
+  bifrost tasks split ID --file parts.json
+
+parts.json, where the second part waits for the first:
+  {\"subtasks\": [{\"title\": \"Write the parser\", \"effort_estimate\": 90},
+                {\"title\": \"Write its tests\", \"depends_on\": [0]}]}";
+
 pub(super) const METADATA: &str = "\
 Examples:
   bifrost tasks metadata set 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 branch fix/login
   bifrost tasks metadata get 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 branch
   bifrost tasks metadata keys --json";
 
+pub(super) const EGRESS: &str = "\
+Examples:
+  bifrost egress show 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
+  bifrost egress show ID --json | jq -r '.[] | select(.payload.verdict != \"allowed\") | .payload.host'";
+
+pub(super) const EGRESS_SERVE: &str = "\
+Needs BIFROST_EVENTS_URL and FLY_EVENT_SECRET in the environment; docs/egress.md says what the
+allow-list looks like and how the proxy is deployed.
+
+Examples:
+  bifrost egress serve --listen 10.0.0.1:3128 --host git.example.org
+  bifrost egress serve --listen '[::]:3128' --door '[::]:7600=bifrost-control.internal:7600'";
+
 pub(super) const MACHINES: &str = "\
 Examples:
   bifrost machines list
-  bifrost machines list --json | jq -r '.[] | select(.state == \"ready\") | .name'";
+  bifrost machines list --json | jq -r '.[] | select(.state == \"ready\") | .name'
+  bifrost machines show 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
+  bifrost machines abandon 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 --reason 'its host has been away for a day'
+  bifrost machines sweep --reap";
+
+pub(super) const COST: &str = "\
+Examples:
+  bifrost cost report
+  bifrost cost check || mail -s 'machines that should not run' ops@example.org
+  bifrost cost check --json | jq -r '.findings[].message'
+
+`check` ends with 1 if there is a finding.";
 
 pub(super) const OUTCOMES: &str = "\
 An outcome is true of a task besides its status: merged, ci_green, approved, or artefact:NAME. Another task can
@@ -83,7 +118,9 @@ Examples:
 
 pub(super) const WORKERS: &str = "\
 Examples:
-  bifrost workers list";
+  bifrost workers list
+  bifrost workers add claude_code --capacity 2 --for claude_code --for reviewer
+  bifrost workers heartbeat 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 --load 1";
 
 pub(super) const EVENTS: &str = "\
 Examples:
@@ -135,12 +172,67 @@ pub(super) const EVENTS_MIGRATE: &str = "\
 Examples:
   bifrost events migrate --to 1";
 
+pub(super) const WEBHOOKS: &str = "\
+Examples:
+  bifrost webhooks add https://example.org/hooks --event task.completed --event task.failed
+  bifrost webhooks ping 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
+  bifrost webhooks deliveries 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
+  bifrost webhooks update 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 --activate
+  bifrost webhooks verify ID body.json --signature 'v1,…' --message-id ID --timestamp 1795000000
+
+A receiver that fails is tried again after 30 s, 2 min and 5 min; then the webhook is off until it is
+activated, and what waited is sent. docs/webhooks.md says how to check a signature.";
+
+pub(super) const STREAM: &str = "\
+Examples:
+  bifrost stream
+  bifrost stream --event task.completed --event task.failed
+  bifrost stream --after 1041 --json
+
+A line: its place, the time, the event's type, the task, its status and its title.";
+
 pub(super) const AUDIT: &str = "\
 Examples:
   bifrost audit
   bifrost audit --since 2h --actor system/scheduler
   bifrost audit --entity task/0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 --json
   bifrost tasks cancel ID --reason 'superseded by the other one'";
+
+pub(super) const DATABASE: &str = "\
+Examples:
+  bifrost db backup control-backup.db
+  bifrost db restore control-backup.db --data ./restored
+  bifrost db copy .bifrost/control.db postgres://bifrost@db.internal/bifrost
+  bifrost db check
+
+A password belongs in PGPASSWORD or DATABASE_URL, where other users do not see it. docs/operations-database.md
+says more.";
+
+pub(super) const DATABASE_COPY: &str = "\
+Examples:
+  bifrost db copy .bifrost/control.db postgres://bifrost@db.internal/bifrost
+  bifrost db copy postgres://bifrost@db.internal/bifrost ./control.db
+
+Stop the control plane first: what it writes after the copy has begun is not in it.";
+
+pub(super) const DATABASE_BACKUP: &str = "\
+Examples:
+  bifrost db backup control-backup.db
+  DATABASE_URL=postgres://bifrost@db.internal/bifrost bifrost db backup control-backup.db
+
+The file is an SQLite database, also of one on Postgres. It holds one moment, and is never written over.";
+
+pub(super) const DATABASE_RESTORE: &str = "\
+Examples:
+  bifrost db restore control-backup.db --data ./restored
+  DATABASE_URL=postgres://bifrost@db.internal/restored bifrost db restore control-backup.db";
+
+pub(super) const DATABASE_CHECK: &str = "\
+Examples:
+  bifrost db check
+  bifrost db check --json
+
+The exit code is 0 only if nothing is wrong, and 65 if something is.";
 
 pub(super) const DOCTOR: &str = "\
 Examples:

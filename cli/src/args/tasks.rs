@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
-use wire::id::{TaskId, WorkerId};
+use clap::{Args, Subcommand};
+use wire::id::{ExecutionId, TaskId, WorkerId};
 use wire::outcome::{Condition, OutcomeName};
-use wire::task::TaskStatus;
+use wire::prioritize::Algorithm;
+use wire::task::{Priority, TaskStatus};
 
 #[derive(Subcommand)]
 pub(crate) enum TasksCommand {
@@ -25,6 +26,9 @@ pub(crate) enum TasksCommand {
     Show {
         /// The task's id
         id: TaskId,
+        /// Go on, with a line for each change, until the task has ended
+        #[arg(long, short)]
+        follow: bool,
     },
     /// Print what a task's command wrote: its standard output and standard error, each on ours
     Logs {
@@ -34,16 +38,20 @@ pub(crate) enum TasksCommand {
         #[arg(long, short)]
         follow: bool,
     },
-    /// Call a task off; twice is no error
-    Cancel {
+    /// Change some fields of a task
+    Update {
         /// The task's id
         id: TaskId,
+        #[command(flatten)]
+        change: ChangedFields,
+        /// Only while the task is at this version, which `show` tells
+        #[arg(long, value_name = "VERSION")]
+        if_version: Option<i64>,
     },
-    /// Make a failed task ready again
-    Retry {
-        /// The task's id
-        id: TaskId,
-    },
+    /// Call tasks off; twice is no error
+    Cancel(Selected),
+    /// Make failed tasks ready again
+    Retry(Selected),
     /// Say what a task waits for, the nearest obstacle first
     Why {
         /// The task's id
@@ -140,8 +148,53 @@ pub(crate) enum TasksCommand {
     Assign {
         /// The task's id
         id: TaskId,
+        /// The worker's id [default: the one with the least to do of those that take it]
+        worker: Option<WorkerId>,
+    },
+    /// Give the next tasks, highest score first, to such workers that have room
+    AssignBatch {
+        /// How many at most, 1 to 100
+        #[arg(long, value_name = "NUMBER", default_value_t = 10)]
+        count: usize,
+    },
+    /// Give a ready task to such a worker in place of a less urgent one, which is ready again
+    Preempt {
+        /// The task's id
+        id: TaskId,
         /// The worker's id
+        #[arg(long, value_name = "WORKER")]
         worker: WorkerId,
+    },
+    /// Score the tasks that are ready, and list them, highest score first
+    Prioritize {
+        /// highest_priority, blocker_impact, effort, balanced or critical_path
+        #[arg(value_parser = parse_algorithm)]
+        algorithm: Algorithm,
+        /// Show at most so many; all are scored
+        #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+        limit: usize,
+    },
+    /// Replace a task by smaller ones; it is completed once all of them are
+    #[command(after_help = super::help::SPLIT)]
+    Split {
+        /// The task's id
+        id: TaskId,
+        /// The titles of its parts
+        #[arg(long = "into", value_name = "TITLE", num_args = 1.., required_unless_present = "file", conflicts_with = "file")]
+        titles: Vec<String>,
+        /// A file with its parts in JSON as the API takes them, or - for standard input
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// List all attempts at a task, and what they come to
+    Executions {
+        /// The task's id
+        id: TaskId,
+    },
+    /// Show how far the parts of an execution's work are
+    Subtasks {
+        /// The execution's id
+        execution: ExecutionId,
     },
     /// Say how many minutes of work a task is
     Estimate {
@@ -152,6 +205,52 @@ pub(crate) enum TasksCommand {
     },
     /// List executions that have run for more than two hours, or what the server says is long
     Stale,
+}
+
+/// Which tasks are meant: these, or all that are so.
+#[derive(Args)]
+pub(crate) struct Selected {
+    /// The tasks' ids
+    #[arg(required_unless_present_any = ["status", "priority", "tag", "all"],
+          conflicts_with_all = ["status", "priority", "tag", "all"], value_name = "ID")]
+    pub(crate) ids: Vec<TaskId>,
+    /// In place of ids: the first 100 tasks that stand so
+    #[arg(long, value_parser = parse_status)]
+    pub(crate) status: Option<TaskStatus>,
+    /// In place of ids: the first 100 tasks of this priority
+    #[arg(long, value_name = "1..5")]
+    pub(crate) priority: Option<Priority>,
+    /// In place of ids: the first 100 tasks that carry this tag
+    #[arg(long)]
+    pub(crate) tag: Option<String>,
+    /// Not only the first 100, but all that match
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// New values; what is not named stays.
+#[derive(Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct ChangedFields {
+    /// One line
+    #[arg(long)]
+    pub(crate) title: Option<String>,
+    /// The rest of the story
+    #[arg(long)]
+    pub(crate) description: Option<String>,
+    /// Where it stands: assigned, in_progress, completed, failed or ready, each after the one before
+    #[arg(long, value_parser = parse_status)]
+    pub(crate) status: Option<TaskStatus>,
+    /// How urgent, from 1 to 5, 5 first
+    #[arg(long, value_name = "1..5")]
+    pub(crate) priority: Option<Priority>,
+    /// Estimated minutes of work
+    #[arg(long, value_name = "MINUTES")]
+    pub(crate) effort: Option<i32>,
+}
+
+fn parse_algorithm(text: &str) -> Result<Algorithm, wire::task::UnknownWord> {
+    text.parse()
 }
 
 fn parse_status(text: &str) -> Result<TaskStatus, wire::task::UnknownWord> {

@@ -29,7 +29,7 @@ pub(super) async fn import(invocation: &Invocation, server: &Server, file: &Path
     print_tasks(invocation, &tasks, "no tasks")
 }
 
-fn read(file: &Path) -> anyhow::Result<String> {
+pub(super) fn read(file: &Path) -> anyhow::Result<String> {
     let text =
         if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
     text.map_err(|error| {

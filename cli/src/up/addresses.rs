@@ -20,6 +20,9 @@ pub(super) struct Addresses {
     pub(super) control: SocketAddr,
     pub(super) events: SocketAddr,
     pub(super) emulator: SocketAddr,
+    /// The port of the egress proxy, in the network of machines that are containers.
+    #[serde(default)]
+    pub(super) egress: Option<u16>,
 }
 
 /// Where the control plane is to listen.
@@ -57,11 +60,20 @@ impl Addresses {
         };
         let events = bind_preferably(earlier.iter().map(|earlier| earlier.events)).await?;
         let emulator = bind_preferably(earlier.iter().map(|earlier| earlier.emulator)).await?;
-        let addresses =
-            Self { control: control.local_addr()?, events: events.local_addr()?, emulator: emulator.local_addr()? };
-        let text = serde_json::to_vec_pretty(&addresses)?;
-        kit::files::replace(&data.join(FILE), &text, 0o600).context("cannot write into the data directory")?;
+        let addresses = Self {
+            control: control.local_addr()?,
+            events: events.local_addr()?,
+            emulator: emulator.local_addr()?,
+            egress: earlier.and_then(|earlier| earlier.egress),
+        };
+        addresses.write(data)?;
         Ok((addresses, Listeners { control, events, emulator }))
+    }
+
+    /// Keeps them for the next system.
+    pub(super) fn write(&self, data: &Path) -> anyhow::Result<()> {
+        let text = serde_json::to_vec_pretty(self)?;
+        kit::files::replace(&data.join(FILE), &text, 0o600).context("cannot write into the data directory")
     }
 
     pub(super) fn control_url(&self) -> String {

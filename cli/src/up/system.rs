@@ -10,6 +10,8 @@ use kit::{Tasks, Vars};
 use serde_json::json;
 
 use super::addresses::{Addresses, Listen, Listeners};
+use super::inside::Inside;
+use crate::args::MachineArguments;
 use crate::connect::{self, KeySource};
 use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
@@ -20,6 +22,10 @@ pub(super) const EVENT_SECRET_FILE: &str = "event-secret";
 const MACHINES_TOKEN_FILE: &str = "machines-api-token";
 /// Machines get ten seconds to end; this is a little more.
 const MACHINES_LIMIT: Duration = Duration::from_secs(20);
+/// At a time, of all local machines.
+const EGRESS_CONNECTIONS: usize = 1_024;
+/// What `docker build -f Dockerfile.runner -t bifrost-runner .` makes.
+const RUNNER_IMAGE: &str = "bifrost-runner";
 const EVENTS_LIMIT: Duration = Duration::from_secs(10);
 
 /// A running local system.
@@ -29,6 +35,7 @@ pub(super) struct System {
     pub(super) key_source: KeySource,
     control: ControlPlane,
     emulator: Tasks,
+    egress: Tasks,
     events: Tasks,
     _lock: File,
 }
@@ -41,6 +48,8 @@ pub(super) struct Wanted {
     pub(super) database_url: Option<String>,
     /// When a batch counts as over, if not after the usual time.
     pub(super) suspend_after_ms: Option<u64>,
+    /// What its machines are.
+    pub(super) machines: MachineArguments,
 }
 
 /// Takes the data directory; nothing when another process has it for longer than `patience`.
@@ -60,27 +69,37 @@ impl System {
         wanted: &Wanted,
     ) -> anyhow::Result<Self> {
         let (clock, chance) = (invocation.clock.clone(), invocation.chance.clone());
-        let (addresses, listeners) = Addresses::bind(data, wanted.listen).await?;
+        let (mut addresses, listeners) = Addresses::bind(data, wanted.listen).await?;
         let Listeners { control, events, emulator } = listeners;
         let own_key = || KeySource::File(data.join(control_plane::API_KEY_FILE));
         let (api_key, key_source) = connect::find_key(&invocation.global, &invocation.vars)?.unzip();
-        let mut vars = compose(invocation, data, &addresses, wanted, api_key)?;
+        let inside = inside(invocation, data, &mut addresses, wanted).await?;
+        let mut vars = compose(invocation, data, (&addresses, inside.as_ref()), wanted, api_key)?;
         let metrics = kit::telemetry::init_metrics();
         let event_tasks = Tasks::new();
         let event_config = event_store::Config::from_vars(&mut vars, data.join("events"));
         let emulator_tasks = Tasks::new();
         let emulator_config = emulator::Config::from_vars(data.join("emulator"), &mut vars);
+        let proxy_url = inside.as_ref().map(|inside| inside.proxy_url.clone());
+        let emulator_config = emulator_config.with_machines(&wanted.machines.options, proxy_url, &mut vars);
         let control_config = control_plane::Config::from_vars(&mut vars, data, None, &chance);
         vars.finish()?;
         let (event_config, mut control_config) =
             event_config.zip(control_config).expect("whatever is missing was a problem");
-        pass_on(&mut control_config, &invocation.vars);
+        if inside.is_none() {
+            pass_on(&mut control_config, &invocation.vars);
+        }
         let api_key = control_config.api_key.clone();
         event_store::start(event_config, events, clock.clone(), None, &event_tasks).await?;
+        let egress_tasks = Tasks::new();
+        if let Some(inside) = inside {
+            start_egress(inside, invocation, data, &addresses, &wanted.machines, &egress_tasks)?;
+        }
         emulator::start(emulator_config, emulator, clock.clone(), chance.clone(), &emulator_tasks).await?;
         let control = control_plane::start(control_config, control, clock, chance, metrics).await?;
         let key_source = key_source.unwrap_or_else(own_key);
-        Ok(Self { addresses, api_key, key_source, control, emulator: emulator_tasks, events: event_tasks, _lock: lock })
+        let (emulator, egress, events) = (emulator_tasks, egress_tasks, event_tasks);
+        Ok(Self { addresses, api_key, key_source, control, emulator, egress, events, _lock: lock })
     }
 
     /// Waits until no machine has anything to do, at most so long.
@@ -94,6 +113,9 @@ impl System {
         if let Err(still) = self.emulator.stop_within(MACHINES_LIMIT).await {
             tracing::warn!(%still, "machines had to be left");
         }
+        if let Err(still) = self.egress.stop_within(egress::STOP).await {
+            tracing::warn!(%still, "the egress proxy had to be left");
+        }
         self.control.stop().await;
         if let Err(still) = self.events.stop_within(EVENTS_LIMIT).await {
             tracing::warn!(%still, "the event store had to be left");
@@ -101,11 +123,53 @@ impl System {
     }
 }
 
+/// Where machines reach this computer, if they are containers.
+async fn inside(
+    invocation: &Invocation,
+    data: &Path,
+    addresses: &mut Addresses,
+    wanted: &Wanted,
+) -> anyhow::Result<Option<Inside>> {
+    let mut vars = invocation.vars.clone();
+    let config = emulator::Config::from_vars(data.join("emulator"), &mut vars);
+    let config = config.with_machines(&wanted.machines.options, None, &mut vars);
+    vars.finish()?;
+    let emulator::Kind::Container(settings) = config.machines else { return Ok(None) };
+    let inside = Inside::open(&settings, addresses).await?;
+    addresses.egress = Some(inside.proxy.local_addr()?.port());
+    addresses.write(data)?;
+    Ok(Some(inside))
+}
+
+fn start_egress(
+    inside: Inside,
+    invocation: &Invocation,
+    data: &Path,
+    addresses: &Addresses,
+    machines: &MachineArguments,
+    tasks: &Tasks,
+) -> anyhow::Result<()> {
+    let (clock, chance) = (invocation.clock.clone(), invocation.chance.clone());
+    let key = control_plane::secret_of(data, EVENT_SECRET_FILE, &chance)?;
+    let rules = egress::program::rules(machines.egress_allow.as_deref(), &machines.egress_host)?;
+    let config = egress::Config {
+        // Nobody changes them while this system is up.
+        rules: tokio::sync::watch::channel(rules).1,
+        grants: vec![wire::grant::GrantKey::of(&key)],
+        is_open: false,
+        connections: EGRESS_CONNECTIONS,
+    };
+    let spool = data.join("egress");
+    let sender = egress::program::sender(&spool, &addresses.events_url(), key, (&clock, &chance), tasks)?;
+    egress::start(config, inside.proxy, inside.doors, sender, (clock, chance), tasks);
+    Ok(())
+}
+
 /// The environment that the parts would have if they were deployed: they find each other by URL.
 fn compose(
     invocation: &Invocation,
     data: &Path,
-    addresses: &Addresses,
+    (addresses, inside): (&Addresses, Option<&Inside>),
     wanted: &Wanted,
     api_key: Option<String>,
 ) -> anyhow::Result<Vars> {
@@ -122,6 +186,12 @@ fn compose(
         ("BIFROST_PUBLIC_URL", addresses.control_url()),
         ("BIFROST_RUNNER_COMMAND", runner.to_string()),
         ("BIFROST_ALLOW_LOCAL_REPOSITORIES", "true".into()),
+        // Who may register a webhook here may run any command here: reaching this computer gives them nothing.
+        ("BIFROST_WEBHOOKS_REACH", invocation.vars.text("BIFROST_WEBHOOKS_REACH").unwrap_or("loopback").into()),
+        // A local machine is a process of this program: there is no image to pin.
+        ("BIFROST_ALLOW_UNPINNED_IMAGE", "true".into()),
+        // Machines reach it as everybody does; containers are told otherwise below.
+        ("BIFROST_EVENTS_PUBLIC_URL", String::new()),
         // Nothing copies this system's database away.
         ("BIFROST_EVENTS_REPLICA", String::new()),
         // Set even where it is empty: what the shell has may be another program's database.
@@ -130,7 +200,20 @@ fn compose(
     let vars = invocation.vars.clone().with(settings);
     let batch_end = wanted.suspend_after_ms.map(|ms| ("BIFROST_SUSPEND_AFTER_MS", ms.to_string()));
     let api_key = api_key.map(|key| (connect::API_KEY, key));
-    Ok(vars.with(batch_end).with(api_key))
+    let containers = inside.map(|inside| of_containers(inside, &invocation.vars));
+    Ok(vars.with(batch_end).with(api_key).with(containers.into_iter().flatten()))
+}
+
+/// What is different where machines are containers: they have their image's runner and not this
+/// computer's files, and reach it by another address.
+fn of_containers(inside: &Inside, vars: &Vars) -> [(&'static str, String); 5] {
+    [
+        ("BIFROST_PUBLIC_URL", inside.control_url.clone()),
+        ("BIFROST_EVENTS_PUBLIC_URL", inside.events_url.clone()),
+        ("BIFROST_RUNNER_COMMAND", String::new()),
+        ("BIFROST_RUNNER_IMAGE", vars.text("BIFROST_RUNNER_IMAGE").unwrap_or(RUNNER_IMAGE).to_owned()),
+        ("BIFROST_ALLOW_LOCAL_REPOSITORIES", "false".into()),
+    ]
 }
 
 /// Local runners use this computer's tools, so they need what the tools find their way by.

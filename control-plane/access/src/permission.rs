@@ -42,10 +42,16 @@ permissions! {
     EventsRead = "events_read",
     /// See the pool's machines and workers.
     MachinesRead = "machines_read",
+    /// Put machines to sleep, wake, destroy and abandon them.
+    MachinesWrite = "machines_write",
     /// See tasks and their executions.
     TasksRead = "tasks_read",
     /// Submit, change, cancel and retry tasks; report on executions.
     TasksWrite = "tasks_write",
+    /// See webhooks and what was sent to them.
+    WebhooksRead = "webhooks_read",
+    /// Register, change and test webhooks.
+    WebhooksWrite = "webhooks_write",
     /// Register and change workers that no machine of the pool carries.
     WorkersWrite = "workers_write",
 }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
@@ -34,6 +34,10 @@ pub const POOL: Pool =
 const READERS: u32 = 4;
 /// A connection to Postgres that was idle for longer is tried before it is used.
 const IDLE_TRUSTED: Duration = Duration::from_secs(1);
+/// For what must not wait for the pool: the lease of the lead, wake-up calls between control planes.
+const CONNECTIONS_APART: u32 = 2;
+/// A transaction whose control plane stands still gives its locks back after so long.
+const IDLE_IN_TRANSACTION: &str = "30s";
 /// Statements that each connection keeps prepared: more than there are.
 const STATEMENTS: usize = 1_000;
 /// Pages of journal after which a commit folds it into the database: 16 MiB. A page that many commits changed
@@ -145,6 +149,7 @@ impl Db {
         let options = PgConnectOptions::from_str(url)
             .map_err(unavailable)?
             .application_name("bifrost-control")
+            .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)])
             .statement_cache_capacity(STATEMENTS)
             .disable_statement_logging();
         let pool = PgPoolOptions::new()
@@ -168,6 +173,14 @@ impl Db {
         Ok(Self::Postgres(pool))
     }
 
+    /// The same database on a few connections of its own, where it has several; made when they are needed.
+    pub(crate) fn apart(&self) -> Self {
+        let Self::Postgres(pool) = self else { return self.clone() };
+        let options = (*pool.connect_options()).clone();
+        let few = PgPoolOptions::new().max_connections(CONNECTIONS_APART).acquire_timeout(POOL.connection_timeout);
+        Self::Postgres(few.connect_lazy_with(options))
+    }
+
     /// Waits until whatever can be read now would survive a power cut.
     pub async fn settle(&self) -> Result<()> {
         match self {
@@ -176,8 +189,9 @@ impl Db {
         }
     }
 
-    /// Closes every connection once the transactions in hand have ended.
+    /// Closes every connection once the transactions in hand have ended (row T-1.10c).
     pub async fn close(&self) {
+        let began = Instant::now();
         match self {
             Self::Sqlite { writer, reader, .. } => {
                 reader.close().await;
@@ -185,6 +199,8 @@ impl Db {
             }
             Self::Postgres(pool) => pool.close().await,
         }
+        let waited_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(waited_ms, "the database's connections are drained and closed");
     }
 }
 

@@ -33,6 +33,12 @@ pub enum Error {
         /// What stands in the way and what to do.
         message: String,
     },
+    /// What was asked was meant for an earlier version of the thing.
+    #[error("{message}")]
+    Stale {
+        /// Which version it is at, and for which the request was made.
+        message: String,
+    },
     /// What was sent cannot be right.
     #[error("{field}: {message}")]
     Invalid {
@@ -101,6 +107,7 @@ impl Error {
         match self {
             Self::NotFound { .. } => "not_found",
             Self::Conflict { code, .. } => code,
+            Self::Stale { .. } => "stale_version",
             Self::Invalid { .. } => "invalid",
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Forbidden { .. } => "forbidden",
@@ -139,11 +146,11 @@ impl From<sqlx::Error> for Error {
 }
 
 /// Refusals that pass by themselves: SQLite's BUSY (5), FULL (13) and IOERR (10) families, Postgres'
-/// connection (08), resource (53), operator (57) and serialization (40) classes.
+/// connection (08), resource (53), operator (57) and serialization (40) classes, and a transaction that stood still.
 fn is_passing(code: Option<&str>) -> bool {
     let Some(code) = code else { return false };
     if code.len() == 5 {
-        return ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class));
+        return ["08", "25P03", "53", "57", "40"].iter().any(|class| code.starts_with(class));
     }
     code.parse::<u32>().is_ok_and(|number| matches!(number & 0xff, 5 | 10 | 13))
 }

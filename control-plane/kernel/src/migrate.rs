@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use sqlx::AssertSqlSafe;
 
+use crate::wall;
 use crate::{Ctx, Error, Inner, Result, Sql, Tx, execute, fetch_all};
 
 /// One step of the schema, in both dialects and both directions.
@@ -61,36 +62,63 @@ crate::sql! {
 
 /// Brings the schema up to date; gives how many steps that took.
 pub async fn migrate(ctx: &Ctx, migrations: &[Migration]) -> Result<usize> {
-    let mut tx = ctx.begin("kernel.migrate").await?;
+    let mut tx = ctx.of_maintenance().begin("kernel.migrate").await?;
     tx.alone(LOCK).await?;
+    let made = make(&mut tx, migrations, ctx.now()).await?;
+    tx.commit(made).await
+}
+
+/// Brings the schema up to date within a transaction.
+pub(crate) async fn make(tx: &mut Tx, migrations: &[Migration], now: DateTime<Utc>) -> Result<usize> {
     execute!(tx, CREATE_VERSIONS)?;
-    let applied = applied(&mut tx).await?;
-    let known: BTreeSet<&str> = migrations.iter().map(|migration| migration.name).collect();
-    if let Some(unknown) = applied.iter().find(|name| !known.contains(name.as_str())) {
-        return Err(Error::Internal(NewerDatabase(unknown.clone()).into()));
+    if let Some(unknown) = unknown(tx, migrations).await? {
+        return Err(Error::Internal(NewerDatabase(unknown).into()));
     }
+    let applied = applied(tx).await?;
     let mut ordered: Vec<&Migration> = migrations.iter().filter(|m| !applied.contains(m.name)).collect();
     ordered.sort_by_key(|migration| migration.name);
-    let now = ctx.now();
-    for migration in &ordered {
-        script(&mut tx, migration.up, migration.name).await?;
-        record(&mut tx, migration.name, now).await?;
+    if !ordered.is_empty() {
+        wall::store::raze(tx).await?;
     }
-    tx.commit(ordered.len()).await
+    for migration in &ordered {
+        script(tx, migration.up, migration.name).await?;
+        record(tx, migration.name, now).await?;
+    }
+    wall::store::build(tx).await?;
+    Ok(ordered.len())
+}
+
+/// A step that the database has and this program does not know.
+pub(crate) async fn unknown(tx: &mut Tx, migrations: &[Migration]) -> Result<Option<String>> {
+    let known: BTreeSet<&str> = migrations.iter().map(|migration| migration.name).collect();
+    Ok(applied(tx).await?.into_iter().find(|name| !known.contains(name.as_str())))
+}
+
+/// How the database's version differs from this program's.
+pub(crate) async fn differences(tx: &mut Tx, migrations: &[Migration]) -> Result<Vec<String>> {
+    let applied = applied(tx).await?;
+    let missing = migrations.iter().filter(|migration| !applied.contains(migration.name));
+    let mut differences: Vec<String> = missing.map(|migration| format!("it lacks {}", migration.name)).collect();
+    if let Some(unknown) = unknown(tx, migrations).await? {
+        differences.push(format!("it has {unknown}, which this program does not know"));
+    }
+    Ok(differences)
 }
 
 /// Takes the newest steps back, down to and without the named one.
 pub async fn revert(ctx: &Ctx, migrations: &[Migration], down_to: &str) -> Result<usize> {
-    let mut tx = ctx.begin("kernel.revert").await?;
+    let mut tx = ctx.of_maintenance().begin("kernel.revert").await?;
     tx.alone(LOCK).await?;
     let applied = applied(&mut tx).await?;
     let mut ordered: Vec<&Migration> =
         migrations.iter().filter(|m| m.name > down_to && applied.contains(m.name)).collect();
     ordered.sort_by_key(|migration| std::cmp::Reverse(migration.name));
+    wall::store::raze(&mut tx).await?;
     for migration in &ordered {
         script(&mut tx, migration.down, migration.name).await?;
         execute!(tx, FORGET, migration.name)?;
     }
+    wall::store::build(&mut tx).await?;
     tx.commit(ordered.len()).await
 }
 
@@ -105,7 +133,7 @@ async fn record(tx: &mut Tx, name: &'static str, now: DateTime<Utc>) -> Result<(
 }
 
 /// Runs a script of several statements.
-async fn script(tx: &mut Tx, sql: Sql, name: &str) -> Result<()> {
+pub(crate) async fn script(tx: &mut Tx, sql: Sql, name: &str) -> Result<()> {
     let done = match tx.inner() {
         Inner::Sqlite(connection) => {
             sqlx::raw_sql(AssertSqlSafe(sql.sqlite)).execute(&mut **connection).await.map(drop)

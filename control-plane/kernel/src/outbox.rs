@@ -1,6 +1,15 @@
 //! The outbox (row T-7.9): what the outside must learn is written in the same
 //! transaction as the fact itself, and delivered afterwards, at least once and
 //! in order. The receiver knows an event by its id and drops repeats.
+//!
+//! The event store is told by what it has not yet taken. Whoever else listens
+//! goes by an entry's place. Entries are numbered as they are pushed, and on
+//! Postgres become visible in another order, so that who reads behind a number
+//! may miss one. Hence [`place`]: it gives what is committed the next places,
+//! one caller at a time, in the order of the numbers. An entry that appears later
+//! gets a later place, so that nothing ever appears behind a reader. Changes of
+//! one task hold its lock, so their places are in order too. Without a listener
+//! nobody calls it, and it costs nothing.
 
 pub(crate) mod store;
 
@@ -9,10 +18,16 @@ use serde_json::{Map, Value};
 use wire::id::{EventId, ExecutionId, TaskId, TenantId};
 
 use crate::{Ctx, Error, Result, Tx};
-pub use store::{Backlog, backlog, failed, pending, processed, prune, refused};
+pub use store::{
+    Backlog, Placed, backlog, behind, failed, first_place, last_place, pending, place, processed, prune, refused,
+};
 
 /// The name under which delivery is nudged.
 pub const NUDGE: &str = "outbox-delivery";
+/// The name under which live followers are nudged.
+pub const LIVE_NUDGE: &str = "live";
+/// The name under which webhooks are nudged.
+pub const WEBHOOKS_NUDGE: &str = "webhook-fan-out";
 /// Who the control plane's own events come from.
 pub const PRODUCER: &str = "control-plane";
 
@@ -69,7 +84,9 @@ pub async fn push_once(
     let id = ctx.id(EventId::mint);
     let payload = serde_json::value::to_raw_value(payload).map_err(|error| Error::Internal(error.into()))?;
     tx.tell(store::Entry::new(id, kind, about, payload, ctx.now(), dedup_key));
-    tx.nudge(NUDGE);
+    for listener in [NUDGE, LIVE_NUDGE, WEBHOOKS_NUDGE] {
+        tx.nudge(listener);
+    }
     Ok(())
 }
 

@@ -25,16 +25,23 @@ pub trait Reconciler: Send + Sync + 'static {
 }
 
 /// Runs a reconciler until the tasks are told to stop: again at once while it changes
-/// something, otherwise after a nudge or its interval. After a failure it waits its interval.
+/// something, otherwise after a nudge or its interval. After a failure it waits its interval. Where several
+/// control planes share a database, only the leader's runs.
 pub fn drive<R: Reconciler>(ctx: &Ctx, tasks: &Tasks, reconciler: R) {
-    let (ctx, stop) = (ctx.of_system(R::NAME), tasks.clone());
+    let (ctx, stop, mut leadership) = (ctx.of_system(R::NAME), tasks.clone(), ctx.leadership.clone());
     let mut nudged = ctx.nudges.subscribe(R::NAME);
     tasks.spawn(R::NAME, async move {
         while !stop.is_stopping() {
             nudged.borrow_and_update();
+            let Some(led) = ctx.led() else {
+                tokio::select! {
+                    () = stop.stopping() => break,
+                    () = leadership.changed() => continue,
+                }
+            };
             let began = Instant::now();
             // A bug in one step must not end all later ones.
-            let step = AssertUnwindSafe(reconciler.tick(&ctx)).catch_unwind().await;
+            let step = AssertUnwindSafe(reconciler.tick(&led)).catch_unwind().await;
             let changed = step.unwrap_or_else(|_| Err(Error::Internal(anyhow::anyhow!("the step panicked"))));
             metrics::histogram!("reconcile_seconds", "reconciler" => R::NAME).record(began.elapsed().as_secs_f64());
             match changed {

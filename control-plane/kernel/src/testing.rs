@@ -27,18 +27,29 @@ pub async fn with_postgres<F: Future<Output = ()>>(migrations: &[Migration], bod
     let vars = Vars::from_process();
     let server = vars.text(POSTGRES_URL).expect("set BIFROST_TEST_POSTGRES_URL, or run scripts/test");
     let name = format!("test_{}", Chance::system().hex::<8>());
-    admin(server, &format!("CREATE DATABASE {name}")).await;
-    let mut url = url_of(server);
-    url.push_str(&name);
-    let db = Db::open(&Address::Postgres(url)).await.expect("opens");
+    admin(server, MAKE_ROLE).await;
+    admin(server, &format!("CREATE DATABASE {name} OWNER {ROLE}")).await;
+    let db = Db::open(&Address::Postgres(url_of(server, &name))).await.expect("opens");
     run(db, migrations, body).await;
     admin(server, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
 }
 
-/// The server's address up to and with the slash before the database's name.
-fn url_of(server: &str) -> String {
-    let end = server.rfind('/').expect("an address such as postgres://user@host:port/postgres");
-    server[..=end].to_owned()
+/// Who owns the tests' databases, as an operator's own would: no superuser, whom row-level security lets pass.
+const ROLE: &str = "bifrost_test";
+/// Several tests may try at once.
+const MAKE_ROLE: &str = "DO $$ BEGIN CREATE ROLE bifrost_test LOGIN PASSWORD 'bifrost_test'; \
+                         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$";
+
+/// The address of that database for its owner.
+fn url_of(server: &str, name: &str) -> String {
+    let (_, place) = server.rsplit_once('@').expect("an address such as postgres://user@host:port/postgres");
+    let (host, _) = place.split_once('/').expect("an address with the name of a database");
+    format!("postgres://{ROLE}:{ROLE}@{host}/{name}")
+}
+
+/// Another control plane's context on the same database, with connections and wake-up calls of its own.
+pub fn another(ctx: &Ctx) -> Ctx {
+    Ctx::new(ctx.db.apart(), ctx.clock.clone(), Chance::system())
 }
 
 async fn admin(server: &str, statement: &str) {

@@ -1,12 +1,15 @@
 //! A transaction over either database. Committing writes what it has to tell the
 //! outside and the audit, in one statement each, answers once all is on disk, and
-//! fires the wake-up calls that were noted in it; dropping it rolls everything back.
+//! fires the wake-up calls that were noted in it, in every control plane; dropping
+//! it rolls everything back.
 
 use std::time::Instant;
 
-use sqlx::{Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Postgres, Transaction};
 
+use crate::leader::{self, NotLeading};
 use crate::sqlite::SqliteTransaction;
+use crate::wall;
 use crate::{Ctx, Db, Journal, Nudges, RequestScope, Result, audit, outbox};
 
 /// A named transaction.
@@ -23,6 +26,8 @@ pub struct Tx {
     journal: Option<Journal>,
     /// The request that a commit of this is noted in.
     request: Option<RequestScope>,
+    /// The epoch of the lead that must last until this is committed.
+    epoch: Option<i64>,
 }
 
 /// The transaction of one of the databases; the macros of this package look inside.
@@ -42,12 +47,14 @@ impl Tx {
                 journal.check()?;
                 (Inner::Sqlite(writer.begin().await?), Some(journal.clone()))
             }
-            Db::Postgres(pool) => (Inner::Postgres(pool.begin().await?), None),
+            Db::Postgres(pool) => {
+                (Inner::Postgres(pool.begin_with(AssertSqlSafe(wall::begin("BEGIN", ctx))).await?), None)
+            }
         };
         if let Some(request) = &request {
             request.sees();
         }
-        Ok(Self { journal, request, ..Self::new(inner, ctx, name) })
+        Ok(Self { journal, request, epoch: ctx.epoch(), ..Self::new(inner, ctx, name) })
     }
 
     /// Outside of a request what was read is on disk when this returns: something may be done on the strength
@@ -64,7 +71,8 @@ impl Tx {
                 Inner::Sqlite(transaction)
             }
             Db::Postgres(pool) => {
-                Inner::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+                let begin = wall::begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ctx);
+                Inner::Postgres(pool.begin_with(AssertSqlSafe(begin)).await?)
             }
         };
         if let Some(request) = request {
@@ -84,6 +92,7 @@ impl Tx {
             audited: Vec::new(),
             journal: None,
             request: None,
+            epoch: None,
         }
     }
 
@@ -123,6 +132,11 @@ impl Tx {
         let (told, audited) = (std::mem::take(&mut self.told), std::mem::take(&mut self.audited));
         outbox::store::push_all(&mut self, &told).await?;
         audit::store::insert_all(&mut self, &audited).await?;
+        if let Some(epoch) = self.epoch
+            && !leader::store::is_still(&mut self, epoch).await?
+        {
+            return Err(NotLeading.into());
+        }
         if let Some(journal) = &self.journal {
             journal.commit_begins();
         }
@@ -140,7 +154,7 @@ impl Tx {
         }
         metrics::histogram!("db_transaction_seconds", "tx" => self.name).record(self.began.elapsed().as_secs_f64());
         for name in self.pending {
-            self.nudges.nudge(name);
+            self.nudges.nudge_everywhere(name);
         }
         Ok(value)
     }

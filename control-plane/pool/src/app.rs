@@ -1,26 +1,26 @@
-//! The provider's app that the machines belong to: made when it is not there.
+//! The provider's side of the pool: whatever machines are made in is made sure
+//! of, and a token that was refused is tried again, by nobody else and ever more
+//! seldom.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use fly::{Advice, Machines, NewApp};
 use kernel::{Ctx, Error, Reconciler, Result};
 
-use crate::Settings;
+use crate::provider::SharedProvider;
+use crate::regions;
 
-/// The reconciler that makes sure of the app, once.
+/// The reconciler that makes sure of the app, once, and of the token.
 #[derive(Debug)]
 pub struct EnsureApp {
-    machines: Machines,
-    settings: Arc<Settings>,
+    provider: SharedProvider,
     is_there: AtomicBool,
 }
 
 impl EnsureApp {
-    /// With the provider's client.
-    pub fn new(machines: Machines, settings: Arc<Settings>) -> Self {
-        Self { machines, settings, is_there: AtomicBool::new(false) }
+    /// With the provider.
+    pub fn new(provider: SharedProvider) -> Self {
+        Self { provider, is_there: AtomicBool::new(false) }
     }
 }
 
@@ -28,21 +28,29 @@ impl Reconciler for EnsureApp {
     const NAME: &'static str = "ensure-app";
     const EVERY: Duration = Duration::from_secs(5);
 
-    async fn tick(&self, _: &Ctx) -> Result<usize> {
-        if self.is_there.load(Ordering::Relaxed) {
+    async fn tick(&self, ctx: &Ctx) -> Result<usize> {
+        let mut tx = ctx.read("pool.ensure_app").await?;
+        let is_refused = regions::is_token_refused(&mut tx).await?;
+        let is_resting = regions::token_rest(&mut tx, ctx.now()).await?.is_some();
+        drop(tx);
+        // A token that was refused to an earlier process may be another one now.
+        let is_new = !self.is_there.swap(true, Ordering::Relaxed);
+        if !is_new && (!is_refused || is_resting) {
             return Ok(0);
         }
-        let provider = &self.settings.provider;
-        let found = match self.machines.app(&provider.app).await {
-            // A token that may only use the app cannot make it, and need not.
-            Err(error) if error.advice() == Advice::Gone => {
-                let new = NewApp { name: provider.app.clone(), org_slug: provider.org.clone(), network: None };
-                self.machines.create_app(&new).await
+        match self.provider.prepare().await {
+            Ok(()) => {
+                if is_refused {
+                    regions::token_accepted(ctx).await?;
+                    tracing::info!("the Machines API accepts our token again");
+                }
+                Ok(0)
             }
-            found => found.map(drop),
-        };
-        found.map_err(|error| Error::Unavailable { dependency: "the Machines API", source: Box::new(error) })?;
-        self.is_there.store(true, Ordering::Relaxed);
-        Ok(0)
+            Err(error) if regions::is_about_token(&error) => regions::token_refused(ctx).await.map(|()| 0),
+            Err(error) => {
+                self.is_there.store(false, Ordering::Relaxed);
+                Err(Error::Unavailable { dependency: "the Machines API", source: Box::new(error) })
+            }
+        }
     }
 }

@@ -11,18 +11,26 @@
 
 mod app;
 mod credentials;
+pub mod forecast;
 pub mod machines;
+pub mod money;
+pub mod orphans;
 pub mod plan;
+mod provider;
 mod provision;
+pub mod regions;
 mod settings;
+pub mod warm;
 mod watch;
 pub mod workers;
 
-use kernel::{Migration, Sql};
+use kernel::{Migration, Sql, migration};
 
 pub use app::EnsureApp;
 pub use credentials::Credentials;
-pub use provision::Provision;
+pub use money::Ledger;
+pub use provider::{Answer, FlyMachines, MachineProvider, SharedProvider};
+pub use provision::{Provision, policy as recovery};
 pub use settings::{Provider, Settings};
 pub use watch::Watch;
 pub use workers::StaleWorkers;
@@ -36,11 +44,23 @@ pub const LOST_NUDGE: &str = "lost-work";
 
 /// This slice's tables.
 pub const MIGRATIONS: &[Migration] = &[
-    kernel::migration!("20261121000200_pool_machines_volumes_workers"),
-    kernel::migration!("20261129005100_pool_worker_names"),
+    migration!("20261121000200_pool_machines_volumes_workers"),
+    migration!("20261129002100_pool_agent_types"),
+    migration!("20261129005100_pool_worker_names"),
+    migration!("20261129007100_pool_recovery"),
+    migration!("20261129007200_pool_money"),
+    migration!("20261129007300_pool_arrivals"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.
 pub fn statements() -> Vec<(&'static str, Sql)> {
-    [machines::store::STATEMENTS, workers::store::STATEMENTS].concat()
+    [
+        machines::store::STATEMENTS,
+        workers::store::STATEMENTS,
+        orphans::store::STATEMENTS,
+        regions::store::STATEMENTS,
+        money::STATEMENTS,
+        forecast::STATEMENTS,
+    ]
+    .concat()
 }

@@ -4,19 +4,25 @@
 //! A state changes only by a guarded update from the state that was looked at,
 //! and each change is an event.
 
+mod operate;
 pub(crate) mod store;
 
 use chrono::{DateTime, Utc};
+use fly::price;
 use kernel::audit::{self, Change, Entity};
 use kernel::outbox::{self, About};
-use kernel::{Ctx, Result, Tx};
+use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
 use wire::event::kind;
 use wire::id::{MachineId, VolumeId};
 use wire::machine::{MachineState, MachineView};
 
-use crate::plan::{Action, View};
-use crate::{CAPACITY_NUDGE, LOST_NUDGE, Provision, Settings, WORKERS_NUDGE, workers};
+use crate::plan::{Action, Closed, Reason, View};
+use crate::recovery::{Disk, Rung, newly_stuck};
+use crate::regions::policy as order;
+use crate::{CAPACITY_NUDGE, LOST_NUDGE, Provision, Settings, WORKERS_NUDGE, money, orphans, regions, workers};
+
+pub use operate::{abandon, destroy, resume, suspend};
 
 /// A machine that is not destroyed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +55,8 @@ pub struct Machine {
     pub volume_name: String,
     /// Its volume's id at the provider, once known.
     pub volume_provider_id: Option<String>,
+    /// The volume at the provider that its own is to be a copy of.
+    pub volume_source_id: Option<String>,
     /// The number of its current batch.
     pub batch: i64,
     /// The repositories its volume holds.
@@ -59,10 +67,33 @@ pub struct Machine {
     pub idle_since: Option<DateTime<Utc>>,
     /// When the pool decided to have it.
     pub created_at: DateTime<Utc>,
+    /// How often it was made anew.
+    pub generation: i32,
+    /// The provider's id of the machine that it replaces, which has to go first.
+    pub former_provider_id: Option<String>,
+    /// The image that it runs.
+    pub image: String,
+    /// Executions that its worker was given since it was made.
+    pub executions: i64,
+    /// How often it was to be woken and had to boot.
+    pub cold_starts: i32,
+    /// How far its recovery has come.
+    pub rung: Rung,
+    /// For how many minutes it was reported to be stuck.
+    pub stuck_minutes: i32,
+    /// Why it is being replaced, if it is.
+    pub retiring: Option<String>,
+    /// Executions that its worker has.
+    pub load: i32,
 }
 
 impl From<Machine> for MachineView {
     fn from(machine: Machine) -> Self {
+        let recovery = match (machine.rung, machine.stuck_minutes) {
+            (Rung::Look, 0) => None,
+            (rung, 0) => Some(rung.as_str().to_owned()),
+            (rung, minutes) => Some(format!("stuck for {minutes} minutes; {}", rung.as_str())),
+        };
         Self {
             id: machine.id,
             name: machine.name,
@@ -74,6 +105,11 @@ impl From<Machine> for MachineView {
             error: machine.error,
             created_at: machine.created_at,
             state_since: machine.state_since,
+            image: machine.image,
+            executions: machine.executions,
+            cold_starts: machine.cold_starts,
+            retiring: machine.retiring,
+            recovery,
         }
     }
 }
@@ -82,6 +118,12 @@ impl From<Machine> for MachineView {
 pub async fn list(ctx: &Ctx) -> Result<Vec<Machine>> {
     let mut tx = ctx.read("pool.machines.list").await?;
     store::list(&mut tx).await
+}
+
+/// One machine that is not destroyed.
+pub async fn get(ctx: &Ctx, id: MachineId) -> Result<Machine> {
+    let machines = list(ctx).await?;
+    machines.into_iter().find(|machine| machine.id == id).ok_or(Error::NotFound { what: "machine" })
 }
 
 /// What the names of a pool's volumes begin with: a volume carries no metadata at Fly.
@@ -99,11 +141,34 @@ fn name_of(prefix: &str, id: uuid::Uuid) -> String {
     format!("{prefix}{}", &id.simple().to_string()[20..])
 }
 
+/// The name of a machine that was made anew so often: the one before it may still have its own.
+fn machine_name(id: MachineId, generation: i32) -> String {
+    let name = name_of("sprite-", id.uuid());
+    if generation == 0 { name } else { format!("{name}-{generation}") }
+}
+
 /// What the planner looks at.
-pub async fn view(tx: &mut Tx, now: DateTime<Utc>) -> Result<View> {
-    let machines = store::facts(tx).await?;
+pub async fn view(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Result<View> {
+    let machines = store::facts(tx, &settings.provider.image).await?;
     let given_up = store::given_up_since(tx, now - chrono::TimeDelta::minutes(10)).await?;
-    Ok(View { machines, given_up })
+    Ok(View {
+        machines,
+        strangers: orphans::strangers(tx).await?,
+        given_up,
+        warm: settings.warm.machines(now).max(crate::forecast::machines(tx, settings, now).await?),
+        purse: money::purse(tx, settings, now).await?,
+        closed: closed(tx, settings, now).await?,
+    })
+}
+
+/// Why the provider gives no machine for now, if it does not.
+async fn closed(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Result<Option<Closed>> {
+    if let Some((until, why)) = regions::token_rest(tx, now).await? {
+        return Ok(Some(Closed { until, why }));
+    }
+    let rests = regions::resting(tx).await?;
+    let rest = order::all_rest(&settings.provider.regions, &rests, now);
+    Ok(rest.map(|rest| Closed { until: rest.until, why: rest.why.clone() }))
 }
 
 /// Writes the planner's decision down, in the transaction that decided it.
@@ -112,9 +177,11 @@ pub async fn apply(ctx: &Ctx, tx: &mut Tx, settings: &Settings, actions: &[Actio
     for action in actions {
         changed += usize::from(match action {
             Action::Create => create(ctx, tx, settings).await?,
-            Action::Resume(id) => shift(ctx, tx, *id, MachineState::Suspended, MachineState::Resuming, None).await?,
+            Action::Resume(id) => wake(ctx, tx, settings, *id).await?,
             Action::Keep(id) => shift(ctx, tx, *id, MachineState::Draining, MachineState::Ready, None).await?,
             Action::Drain(id) => drain(ctx, tx, *id).await?,
+            Action::Suspend(id) => sleep_now(ctx, tx, *id).await?,
+            Action::Retire(id, reason) => retire(ctx, tx, settings, *id, *reason).await?,
             Action::Destroy(id) => shift(ctx, tx, *id, MachineState::Suspended, MachineState::Destroying, None).await?,
         });
     }
@@ -122,19 +189,45 @@ pub async fn apply(ctx: &Ctx, tx: &mut Tx, settings: &Settings, actions: &[Actio
 }
 
 async fn create(ctx: &Ctx, tx: &mut Tx, settings: &Settings) -> Result<bool> {
-    // The cap is checked again where the row is written: the view may be another replica's past.
-    let exist = store::count_existing(tx).await?;
-    if exist >= settings.machines_max.min(wire::limit::MACHINES_MAX) {
+    // Cap and budgets are checked again where the row is written: the view may be another replica's past.
+    let exist = store::count_existing(tx).await? + orphans::strangers(tx).await?;
+    if exist >= settings.cap() || !money::pays_for_one_more(tx, settings, 1, ctx.now()).await? {
         return Ok(false);
     }
-    let (machine, volume) = (ctx.id(MachineId::mint), ctx.id(VolumeId::mint));
-    let names = store::Names { machine: name_of("sprite-", machine.uuid()), volume: volume_name(settings, volume) };
-    store::insert(tx, machine, volume, &names, &settings.provider.region, ctx.now()).await?;
-    announce(ctx, tx, machine, MachineState::Creating, None).await?;
-    let change = Change::created(&json!({ "state": MachineState::Creating, "volume_id": volume }))?;
-    audit::write(ctx, tx, "machine.created", &Entity::shared("machine", machine), &change).await?;
+    let rests = regions::resting(tx).await?;
+    let Some(region) = order::choose(&settings.provider.regions, &rests, ctx.now(), None) else { return Ok(false) };
+    let (id, volume) = (ctx.id(MachineId::mint), ctx.id(VolumeId::mint));
+    insert_volume(ctx, tx, settings, volume, region, None).await?;
+    let image = &settings.provider.image;
+    let row = store::MachineRow { id, name: &machine_name(id, 0), region, volume, image };
+    store::insert(tx, &row, ctx.now()).await?;
+    announce(ctx, tx, id, MachineState::Creating, None).await?;
+    let change = Change::created(&json!({ "state": MachineState::Creating, "volume_id": volume, "region": region }))?;
+    audit::write(ctx, tx, "machine.created", &Entity::shared("machine", id), &change).await?;
     tx.nudge(Provision::NUDGE);
     Ok(true)
+}
+
+async fn insert_volume(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    settings: &Settings,
+    id: VolumeId,
+    region: &str,
+    source_id: Option<&str>,
+) -> Result<()> {
+    let size_gb = settings.provider.volume_gb;
+    let rate = price::stored(u64::from(size_gb) * 1_024);
+    let name = volume_name(settings, id);
+    let volume = store::VolumeRow { id, name: &name, region, source_id, size_gb, rate };
+    store::insert_volume(tx, &volume, ctx.now()).await
+}
+
+async fn wake(ctx: &Ctx, tx: &mut Tx, settings: &Settings, id: MachineId) -> Result<bool> {
+    if !money::pays_for_one_more(tx, settings, 0, ctx.now()).await? {
+        return Ok(false);
+    }
+    shift(ctx, tx, id, MachineState::Suspended, MachineState::Resuming, None).await
 }
 
 async fn drain(ctx: &Ctx, tx: &mut Tx, id: MachineId) -> Result<bool> {
@@ -146,6 +239,107 @@ async fn drain(ctx: &Ctx, tx: &mut Tx, id: MachineId) -> Result<bool> {
     Ok(drained)
 }
 
+/// Whatever it is doing stays in its memory, and is given to another if it sleeps for long.
+async fn sleep_now(ctx: &Ctx, tx: &mut Tx, id: MachineId) -> Result<bool> {
+    let why = Some("the budget for machines is used up");
+    for from in [MachineState::Ready, MachineState::Draining] {
+        if shift(ctx, tx, id, from, MachineState::Suspending, why).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A machine that sleeps is made anew at once; one that works gets no more work first.
+async fn retire(ctx: &Ctx, tx: &mut Tx, settings: &Settings, id: MachineId, reason: Reason) -> Result<bool> {
+    if !store::retire(tx, id, reason.as_str()).await? {
+        return Ok(false);
+    }
+    tracing::info!(machine.id = %id, reason = reason.as_str(), "a machine is replaced");
+    metrics::counter!("machines_retired_total", "reason" => reason.as_str()).increment(1);
+    let machine = store::list(tx).await?.into_iter().find(|machine| machine.id == id);
+    if let Some(machine) = machine.filter(|machine| machine.state == MachineState::Suspended) {
+        if !money::pays_for_one_more(tx, settings, 0, ctx.now()).await? {
+            store::retired(tx, id).await?;
+            return Ok(false);
+        }
+        return replace_in_place(ctx, tx, settings, &machine).await;
+    }
+    // The next look drains it once its worker has nothing to do.
+    tx.nudge(CAPACITY_NUDGE);
+    Ok(true)
+}
+
+/// Has a machine that is being replaced made anew, with its volume and the image of today.
+pub(crate) async fn replace_in_place(ctx: &Ctx, tx: &mut Tx, settings: &Settings, machine: &Machine) -> Result<bool> {
+    let region = machine.region.clone().unwrap_or_else(|| settings.provider.first_region().to_owned());
+    let anew = Anew { disk: Disk::Keep, region: &region, rung: Rung::Look, why: None };
+    make_anew(ctx, tx, settings, machine, &anew).await
+}
+
+/// How a machine is made anew.
+pub(crate) struct Anew<'a> {
+    /// What becomes of its volume.
+    pub(crate) disk: Disk,
+    /// Where.
+    pub(crate) region: &'a str,
+    /// How far its recovery has come with that.
+    pub(crate) rung: Rung,
+    /// What was wrong with it, if anything.
+    pub(crate) why: Option<&'a str>,
+}
+
+/// Has the provider make a machine anew, in the same row; says whether it still stood where it was seen.
+/// What it was before is destroyed first, so that never more machines exist than rows.
+pub(crate) async fn make_anew(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    settings: &Settings,
+    machine: &Machine,
+    anew: &Anew<'_>,
+) -> Result<bool> {
+    let now = ctx.now();
+    let volume = match anew.disk {
+        Disk::Keep => machine.volume_id,
+        Disk::Copy | Disk::New => {
+            let id = ctx.id(VolumeId::mint);
+            let source_id = machine.volume_provider_id.as_deref().filter(|_| anew.disk == Disk::Copy);
+            insert_volume(ctx, tx, settings, id, anew.region, source_id).await?;
+            id
+        }
+    };
+    money::settle_machine(tx, machine.id, now).await?;
+    let name = machine_name(machine.id, machine.generation + 1);
+    let Anew { region, rung, why, .. } = *anew;
+    let row = store::MachineRow { id: machine.id, name: &name, region, volume, image: &settings.provider.image };
+    if !store::replace(tx, machine.state, &row, rung, why, now).await? {
+        return Ok(false);
+    }
+    if volume != machine.volume_id {
+        store::release_volume(tx, machine.volume_id, now).await?;
+    }
+    follow_up(ctx, tx, machine.id, machine.state, MachineState::Creating, why).await?;
+    workers::disable_of_machine(tx, machine.id).await?;
+    tx.nudge(LOST_NUDGE);
+    Ok(true)
+}
+
+/// Reports a machine that has been on its way for five minutes, and has it acted on after ten.
+pub(crate) async fn report_stuck(ctx: &Ctx, tx: &mut Tx, machine: &Machine) -> Result<bool> {
+    let now = ctx.now();
+    let Some(minutes) = newly_stuck(machine.state, machine.state_since, machine.stuck_minutes, now) else {
+        return Ok(false);
+    };
+    let state = machine.state;
+    tracing::warn!(machine.id = %machine.id, %state, minutes, "a machine is stuck");
+    metrics::counter!("machines_stuck_total", "state" => state.as_str()).increment(1);
+    store::stuck(tx, machine.id, minutes, minutes >= crate::recovery::STUCK_ACT_MINUTES, now).await?;
+    let payload = json!({ "machine_id": machine.id, "state": state, "minutes": minutes, "error": machine.error });
+    outbox::push(ctx, tx, kind::MACHINE_STUCK, About::default(), &payload).await?;
+    tx.nudge(Provision::NUDGE);
+    Ok(true)
+}
+
 /// Moves a machine on if it still stands where it was seen; says whether it did.
 pub(crate) async fn shift(
     ctx: &Ctx,
@@ -155,9 +349,23 @@ pub(crate) async fn shift(
     to: MachineState,
     error: Option<&str>,
 ) -> Result<bool> {
+    // Until now it has cost what it costs where it stood.
+    money::settle_machine(tx, id, ctx.now()).await?;
     if !store::set_state(tx, id, from, to, error, ctx.now()).await? {
         return Ok(false);
     }
+    follow_up(ctx, tx, id, from, to, error).await?;
+    Ok(true)
+}
+
+async fn follow_up(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    id: MachineId,
+    from: MachineState,
+    to: MachineState,
+    error: Option<&str>,
+) -> Result<()> {
     announce(ctx, tx, id, to, error).await?;
     let change = Change::between(&json!({ "state": from }), &json!({ "state": to }))?;
     let change = if let Some(error) = error { change.because(error) } else { change };
@@ -173,7 +381,7 @@ pub(crate) async fn shift(
         }
         MachineState::Creating | MachineState::Draining | MachineState::Suspending => (),
     }
-    Ok(true)
+    Ok(())
 }
 
 async fn announce(ctx: &Ctx, tx: &mut Tx, id: MachineId, state: MachineState, error: Option<&str>) -> Result<()> {

@@ -4,14 +4,25 @@
 //!
 //! The rule for growth (row FLY-037): one more machine while more than
 //! `queue_per_machine` tasks wait for each active one, and one when there is none.
-//! A suspended machine is woken before a new one is made, the one that holds the
-//! wanted repository first. Never more than `machines_max` exist.
+//! As many as are to be kept warm are awake anyway. A suspended machine is woken
+//! before a new one is made, the one that holds the wanted repository first. Never
+//! more than `machines_max` exist, and never more are awake than the budgets pay
+//! for until they can be put to sleep.
+//!
+//! A machine that is too old, has done too much or runs another image is replaced:
+//! one at a time, and only when as many as are needed are awake without it.
+
+mod asleep;
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use wire::cost::Period;
 use wire::id::MachineId;
 use wire::machine::MachineState;
+
+use crate::money::policy::{Allowance, Purse};
+use asleep::Asleep;
 
 /// A machine, as far as decisions need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +39,21 @@ pub struct Facts {
     pub idle_since: Option<DateTime<Utc>>,
     /// The repositories its volume holds.
     pub repositories: Vec<String>,
+    /// How much it has been through.
+    pub wear: Wear,
+}
+
+/// How much a machine has been through.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wear {
+    /// When the provider made it, once it has.
+    pub made_at: Option<DateTime<Utc>>,
+    /// Executions that its worker was given.
+    pub executions: i64,
+    /// Whether it runs another image than new machines would.
+    pub is_outdated: bool,
+    /// Whether it is being replaced: it gets no more work.
+    pub is_retiring: bool,
 }
 
 /// Everything the decision depends on.
@@ -35,8 +61,16 @@ pub struct Facts {
 pub struct View {
     /// Every machine that is not destroyed.
     pub machines: Vec<Facts>,
+    /// Machines that the provider lists and no row knows: they count against the cap.
+    pub strangers: usize,
     /// Machines that were given up lately, and when the last of them was.
     pub given_up: Option<GivenUp>,
+    /// Machines to be kept awake, by schedule and forecast.
+    pub warm: usize,
+    /// What the budgets allow.
+    pub purse: Purse,
+    /// Why no machine can be made or woken, and until when.
+    pub closed: Option<Closed>,
 }
 
 /// Machines that were given up within the last ten minutes.
@@ -48,6 +82,15 @@ pub struct GivenUp {
     pub last: DateTime<Utc>,
     /// What was wrong with it.
     pub error: String,
+}
+
+/// The provider gives no machine for now: its token is refused, or no region has room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    /// Until when.
+    pub until: DateTime<Utc>,
+    /// Why.
+    pub why: String,
 }
 
 /// What is waiting for a machine.
@@ -62,7 +105,7 @@ pub struct Demand {
 /// The bounds of the decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// See [`crate::Settings::machines_max`].
+    /// See [`crate::Settings::cap`].
     pub machines_max: usize,
     /// See [`crate::Settings::queue_per_machine`].
     pub queue_per_machine: usize,
@@ -70,15 +113,27 @@ pub struct Limits {
     pub suspend_after: Duration,
     /// See [`crate::Settings::destroy_after`].
     pub destroy_after: Duration,
+    /// See [`crate::Settings::machine_age_max`].
+    pub machine_age_max: Duration,
+    /// See [`crate::Settings::machine_executions_max`].
+    pub machine_executions_max: i64,
+    /// See [`crate::Settings::budget_reserve`].
+    pub budget_reserve: Duration,
+    /// See [`crate::Settings::budget_margin`].
+    pub budget_margin: Duration,
 }
 
 impl From<&crate::Settings> for Limits {
     fn from(settings: &crate::Settings) -> Self {
         Self {
-            machines_max: settings.machines_max.min(wire::limit::MACHINES_MAX),
+            machines_max: settings.cap(),
             queue_per_machine: settings.queue_per_machine.max(1),
             suspend_after: settings.suspend_after,
             destroy_after: settings.destroy_after,
+            machine_age_max: settings.machine_age_max,
+            machine_executions_max: settings.machine_executions_max,
+            budget_reserve: settings.budget_reserve,
+            budget_margin: settings.budget_margin,
         }
     }
 }
@@ -94,8 +149,34 @@ pub enum Action {
     Keep(MachineId),
     /// Declare a batch over: checkpoint, then suspend.
     Drain(MachineId),
+    /// Put one to sleep at once, whatever it does: it can no longer be paid for.
+    Suspend(MachineId),
+    /// Give one no more work, and then another in its place.
+    Retire(MachineId, Reason),
     /// Destroy one that was suspended for long.
     Destroy(MachineId),
+}
+
+/// Why a machine is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// It is too old.
+    Age,
+    /// It has done too much.
+    Executions,
+    /// It runs another image than new machines would.
+    Image,
+}
+
+impl Reason {
+    /// For the row and for people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Age => "it has reached the age at which machines are replaced",
+            Self::Executions => "it has done as many executions as a machine may",
+            Self::Image => "the runner's image has changed",
+        }
+    }
 }
 
 /// Why waiting work has to wait, as far as the pool is concerned.
@@ -115,13 +196,29 @@ pub enum Outlook {
         /// The cap.
         machines_max: usize,
     },
-    /// Machines had to be given up; the next is tried later.
+    /// A budget pays for no more.
+    Budget {
+        /// Which.
+        period: Period,
+        /// Millionths of a dollar.
+        budget_micros: i64,
+        /// When the next period begins.
+        until: DateTime<Utc>,
+    },
+    /// Machines had to be given up, or none can be had; the next is tried later.
     Trouble {
         /// What was wrong with the last one.
         error: String,
         /// When the next is tried.
         until: DateTime<Utc>,
     },
+}
+
+impl Outlook {
+    fn budget(allowance: Allowance) -> Self {
+        let Allowance { period, budget_micros, ends_at, .. } = allowance;
+        Self::Budget { period, budget_micros, until: ends_at }
+    }
 }
 
 /// The decision.
@@ -136,52 +233,177 @@ pub struct Plan {
 /// Decides what to do next. Pure.
 pub fn plan(view: &View, demand: &Demand, limits: Limits, now: DateTime<Utc>) -> Plan {
     let mut actions = Vec::new();
-    if demand.queued == 0 {
-        actions.extend(view.machines.iter().filter_map(|machine| wind_down(machine, limits, now)));
-        return Plan { actions, outlook: Outlook::Calm };
+    if let Some(allowance) = save(view, limits, now, &mut actions) {
+        let outlook = if demand.queued == 0 { Outlook::Calm } else { Outlook::budget(allowance) };
+        actions.extend(view.machines.iter().filter_map(|machine| destroy(machine, limits, now)));
+        return Plan { actions, outlook };
     }
-    let kept: Vec<MachineId> = with_state(view, MachineState::Draining).map(|machine| machine.id).collect();
-    actions.extend(kept.iter().copied().map(Action::Keep));
+    if demand.queued > 0 {
+        let kept = with_state(view, MachineState::Draining).filter(|machine| !machine.wear.is_retiring);
+        actions.extend(kept.map(|machine| Action::Keep(machine.id)));
+    }
     let outlook = grow(view, demand, limits, now, &mut actions);
+    let retired = retire(view, demand, limits, now, &mut actions);
+    wind_down(view, demand, limits, now, retired, &mut actions);
     Plan { actions, outlook }
 }
 
-fn grow(view: &View, demand: &Demand, limits: Limits, now: DateTime<Utc>, actions: &mut Vec<Action>) -> Outlook {
-    let mut active = view.machines.iter().filter(|machine| is_active(machine.state)).count();
-    let mut coming = view.machines.iter().filter(|machine| is_coming(machine.state)).count();
-    let mut exist = view.machines.len();
-    let mut asleep: Vec<&Facts> = with_state(view, MachineState::Suspended).collect();
-    while active == 0 || demand.queued > limits.queue_per_machine * active {
-        if let Some(machine) = take_best(&mut asleep, demand) {
-            actions.push(Action::Resume(machine));
-        } else if exist >= limits.machines_max {
-            // Machines on their way will serve the queue even when no more may come.
-            return if coming > 0 {
-                Outlook::Coming(coming)
-            } else {
-                Outlook::Cap { machines_max: limits.machines_max }
-            };
-        } else if let Some((error, until)) = resting(view.given_up.as_ref(), now) {
-            return if coming > 0 { Outlook::Coming(coming) } else { Outlook::Trouble { error, until } };
-        } else {
-            actions.push(Action::Create);
-            exist += 1;
-        }
-        active += 1;
-        coming += 1;
+/// Puts to sleep what the budgets no longer pay for, idle machines first; says which budget it was.
+fn save(view: &View, limits: Limits, now: DateTime<Utc>, actions: &mut Vec<Action>) -> Option<Allowance> {
+    let (awake_max, allowance) = view.purse.awake_max(now, limits.budget_margin, 0)?;
+    let awake = view.machines.iter().filter(|machine| is_active(machine.state)).count();
+    let surplus = awake.saturating_sub(awake_max);
+    if surplus == 0 {
+        return None;
     }
-    if coming > 0 { Outlook::Coming(coming) } else { Outlook::QueueShort { active } }
+    let mut able: Vec<&Facts> =
+        view.machines.iter().filter(|m| matches!(m.state, MachineState::Ready | MachineState::Draining)).collect();
+    able.sort_by_key(|machine| (machine.load, machine.id));
+    actions.extend(able.into_iter().take(surplus).map(|machine| Action::Suspend(machine.id)));
+    Some(allowance)
 }
 
-/// The suspended machine that suits the queue best: it holds what the most urgent task wants, or was used last.
-fn take_best(asleep: &mut Vec<&Facts>, demand: &Demand) -> Option<MachineId> {
-    let holder = demand
-        .repositories
-        .iter()
-        .find_map(|wanted| asleep.iter().position(|machine| machine.repositories.contains(wanted)));
-    let newest = || asleep.iter().enumerate().max_by_key(|(_, machine)| machine.state_since).map(|(at, _)| at);
-    let at = holder.or_else(newest)?;
-    Some(asleep.swap_remove(at).id)
+/// How far the pool may still grow.
+struct Growth<'a> {
+    view: &'a View,
+    limits: Limits,
+    now: DateTime<Utc>,
+    active: usize,
+    coming: usize,
+    exist: usize,
+    made: usize,
+    asleep: Asleep<'a>,
+}
+
+/// Why it may not.
+enum Bar {
+    Cap,
+    Budget(Allowance),
+    Trouble(String, DateTime<Utc>),
+}
+
+impl<'a> Growth<'a> {
+    fn new(view: &'a View, limits: Limits, now: DateTime<Utc>) -> Self {
+        Self {
+            view,
+            limits,
+            now,
+            active: view.machines.iter().filter(|machine| is_active(machine.state)).count(),
+            coming: view.machines.iter().filter(|machine| is_coming(machine.state)).count(),
+            exist: view.machines.len() + view.strangers,
+            made: 0,
+            asleep: Asleep::new(with_state(view, MachineState::Suspended)),
+        }
+    }
+
+    /// One more machine awake, or why not.
+    fn one_more(&mut self, wanted: &[String], actions: &mut Vec<Action>) -> Result<(), Bar> {
+        if let Some(closed) = self.view.closed.as_ref().filter(|closed| closed.until > self.now) {
+            return Err(Bar::Trouble(closed.why.clone(), closed.until));
+        }
+        self.affordable(self.made)?;
+        if let Some(machine) = self.asleep.take(wanted) {
+            actions.push(Action::Resume(machine));
+        } else if self.exist >= self.limits.machines_max {
+            return Err(Bar::Cap);
+        } else if let Some((error, until)) = resting(self.view.given_up.as_ref(), self.now) {
+            return Err(Bar::Trouble(error, until));
+        } else {
+            self.affordable(self.made + 1)?;
+            actions.push(Action::Create);
+            self.exist += 1;
+            self.made += 1;
+        }
+        self.active += 1;
+        self.coming += 1;
+        Ok(())
+    }
+
+    fn affordable(&self, new: usize) -> Result<(), Bar> {
+        match self.view.purse.awake_max(self.now, self.limits.budget_reserve, new) {
+            Some((awake_max, allowance)) if self.active >= awake_max => Err(Bar::Budget(allowance)),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+fn grow(view: &View, demand: &Demand, limits: Limits, now: DateTime<Utc>, actions: &mut Vec<Action>) -> Outlook {
+    let mut growth = Growth::new(view, limits, now);
+    let queue_asks =
+        |active: usize| demand.queued > 0 && (active == 0 || demand.queued > limits.queue_per_machine * active);
+    let mut bar = None;
+    while queue_asks(growth.active) || growth.active < view.warm {
+        if let Err(why) = growth.one_more(&demand.repositories, actions) {
+            bar = Some(why);
+            break;
+        }
+    }
+    match bar {
+        _ if demand.queued == 0 => Outlook::Calm,
+        // Machines on their way will serve the queue even when no more may come.
+        _ if growth.coming > 0 => Outlook::Coming(growth.coming),
+        None => Outlook::QueueShort { active: growth.active },
+        // That fewer are warm than should be holds up nobody whom the machines there will serve.
+        Some(_) if !queue_asks(growth.active) => Outlook::QueueShort { active: growth.active },
+        Some(Bar::Cap) => Outlook::Cap { machines_max: limits.machines_max },
+        Some(Bar::Budget(allowance)) => Outlook::budget(allowance),
+        Some(Bar::Trouble(error, until)) => Outlook::Trouble { error, until },
+    }
+}
+
+/// How many machines what waits and what is kept warm need awake.
+fn needed(view: &View, demand: &Demand, limits: Limits) -> usize {
+    demand.queued.div_ceil(limits.queue_per_machine).max(view.warm)
+}
+
+/// Begins to replace one machine, if none is being replaced and it can be spared; says which.
+fn retire(
+    view: &View,
+    demand: &Demand,
+    limits: Limits,
+    now: DateTime<Utc>,
+    actions: &mut Vec<Action>,
+) -> Option<MachineId> {
+    let is_under_way = view.machines.iter().any(|machine| machine.wear.is_retiring || is_coming(machine.state));
+    if is_under_way || actions.iter().any(|action| matches!(action, Action::Create | Action::Resume(_))) {
+        return None;
+    }
+    let worn = |machine: &Facts| Some((machine.id, machine.state, machine.load, worn_out(machine, limits, now)?));
+    let mut worn: Vec<_> = view.machines.iter().filter_map(worn).collect();
+    worn.sort_by_key(|(id, state, load, _)| (*state != MachineState::Suspended, *load, *id));
+    let (id, state, _, reason) = *worn.first()?;
+    let mut growth = Growth::new(view, limits, now);
+    match state {
+        // It is made anew, and so is awake for a while.
+        MachineState::Suspended => growth.affordable(0).ok()?,
+        MachineState::Ready if growth.active > needed(view, demand, limits) && growth.active > busy(view) => (),
+        // Another has to be there first; where none may come, this one goes on.
+        MachineState::Ready => {
+            growth.one_more(&demand.repositories, actions).ok();
+            return None;
+        }
+        _ => return None,
+    }
+    actions.push(Action::Retire(id, reason));
+    Some(id)
+}
+
+fn busy(view: &View) -> usize {
+    view.machines.iter().filter(|machine| machine.load > 0).count()
+}
+
+fn worn_out(machine: &Facts, limits: Limits, now: DateTime<Utc>) -> Option<Reason> {
+    let Wear { made_at, executions, is_outdated, is_retiring } = machine.wear;
+    if is_retiring || !matches!(machine.state, MachineState::Ready | MachineState::Suspended) {
+        return None;
+    }
+    if is_outdated {
+        return Some(Reason::Image);
+    }
+    if executions >= limits.machine_executions_max {
+        return Some(Reason::Executions);
+    }
+    made_at.filter(|made_at| past(*made_at, limits.machine_age_max, now)).map(|_| Reason::Age)
 }
 
 /// Whether and until when no new machine should be made, after some had to be given up.
@@ -192,28 +414,41 @@ fn resting(given_up: Option<&GivenUp>, now: DateTime<Utc>) -> Option<(String, Da
     (until > now).then(|| (given_up.error.clone(), until))
 }
 
-fn wind_down(machine: &Facts, limits: Limits, now: DateTime<Utc>) -> Option<Action> {
-    let past = |since: DateTime<Utc>, limit: Duration| (now - since).to_std().is_ok_and(|age| age >= limit);
-    match machine.state {
-        MachineState::Ready => {
-            let idle = machine.load == 0 && past(machine.idle_since?, limits.suspend_after);
-            idle.then_some(Action::Drain(machine.id))
+/// Batches that are over, sleepers that nobody has needed for long.
+fn wind_down(
+    view: &View,
+    demand: &Demand,
+    limits: Limits,
+    now: DateTime<Utc>,
+    retired: Option<MachineId>,
+    actions: &mut Vec<Action>,
+) {
+    let mut awake = view.machines.iter().filter(|machine| is_active(machine.state)).count();
+    for machine in view.machines.iter().filter(|machine| Some(machine.id) != retired) {
+        if machine.state == MachineState::Ready && machine.load == 0 {
+            let is_idle = machine.idle_since.is_some_and(|since| past(since, limits.suspend_after, now));
+            let is_spare = demand.queued == 0 && is_idle && awake > view.warm;
+            if is_spare || machine.wear.is_retiring {
+                actions.push(Action::Drain(machine.id));
+                awake -= 1;
+            }
+        } else if demand.queued == 0 && !actions.contains(&Action::Resume(machine.id)) {
+            actions.extend(destroy(machine, limits, now));
         }
-        MachineState::Suspended => {
-            past(machine.state_since, limits.destroy_after).then_some(Action::Destroy(machine.id))
-        }
-        MachineState::Creating
-        | MachineState::Starting
-        | MachineState::Resuming
-        | MachineState::Draining
-        | MachineState::Suspending
-        | MachineState::Destroying
-        | MachineState::Destroyed => None,
     }
 }
 
+fn destroy(machine: &Facts, limits: Limits, now: DateTime<Utc>) -> Option<Action> {
+    let is_over = machine.state == MachineState::Suspended && past(machine.state_since, limits.destroy_after, now);
+    is_over.then_some(Action::Destroy(machine.id))
+}
+
+fn past(since: DateTime<Utc>, limit: Duration, now: DateTime<Utc>) -> bool {
+    (now - since).to_std().is_ok_and(|age| age >= limit)
+}
+
 /// Working, or about to. A machine on its way to sleep counts: it is back sooner than a new one is made.
-fn is_active(state: MachineState) -> bool {
+pub(crate) fn is_active(state: MachineState) -> bool {
     match state {
         MachineState::Creating
         | MachineState::Starting

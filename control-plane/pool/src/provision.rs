@@ -2,8 +2,13 @@
 //! one step, every step may be repeated, and its outcome is stored before the
 //! next. A machine that fails is retried later on its own and never holds up
 //! another.
+//!
+//! The row is the saga: it says what is wanted and how far that has come, so a
+//! crash anywhere is repaired by the next step, and its undo is the way to
+//! `destroyed`. An operator who knows better abandons a row ([`machines::abandon`]).
 
-mod policy;
+pub mod policy;
+mod recover;
 mod steps;
 
 use std::collections::HashSet;
@@ -11,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use fly::{Advice, Machines};
+use futures_util::future::join_all;
 use kernel::{Ctx, Reconciler, Result, Tx};
 use kit::backoff::Backoff;
 use kit::{Chance, Tasks};
@@ -19,7 +24,9 @@ use wire::id::MachineId;
 use wire::machine::MachineState;
 
 use crate::machines::{self, Machine, shift, store};
-use crate::{Credentials, Settings};
+use crate::provider::SharedProvider;
+use crate::{Credentials, Settings, money, regions};
+use policy::{Failed, Rung, Stumble};
 use steps::Done;
 pub(crate) use steps::POOL_KEY;
 
@@ -29,7 +36,7 @@ const BACKOFF: Backoff = Backoff { first: Duration::from_millis(250), most: Dura
 /// The reconciler that carries intents out.
 #[derive(Debug, Clone)]
 pub struct Provision {
-    machines: Machines,
+    provider: SharedProvider,
     settings: Arc<Settings>,
     credentials: Credentials,
     tasks: Tasks,
@@ -40,9 +47,9 @@ impl Provision {
     /// The name under which it is nudged.
     pub const NUDGE: &'static str = "provision";
 
-    /// With the provider's client; steps run as tasks of `tasks`.
-    pub fn new(machines: Machines, settings: Arc<Settings>, credentials: Credentials, tasks: Tasks) -> Self {
-        Self { machines, settings, credentials, tasks, in_flight: Arc::default() }
+    /// With the provider; steps run as tasks of `tasks`.
+    pub fn new(provider: SharedProvider, settings: Arc<Settings>, credentials: Credentials, tasks: Tasks) -> Self {
+        Self { provider, settings, credentials, tasks, in_flight: Arc::default() }
     }
 
     /// Takes the machine in hand unless a step of it is running.
@@ -51,22 +58,48 @@ impl Provision {
         set.insert(id).then(|| InFlight { id, set: Arc::clone(&self.in_flight) })
     }
 
+    /// Machines that wait for a step; none while the provider refuses our token.
+    async fn due(&self, ctx: &Ctx) -> Result<Vec<Machine>> {
+        let now = ctx.now();
+        let mut tx = ctx.read("pool.provision.due").await?;
+        if regions::is_token_refused(&mut tx).await? {
+            return Ok(Vec::new());
+        }
+        let mut machines = store::list(&mut tx).await?;
+        machines.retain(|machine| needs_step(machine, now));
+        Ok(machines)
+    }
+
+    /// Takes one step of every machine that needs one, side by side, and waits for all of them.
+    pub async fn step_all(&self, ctx: &Ctx) -> Result<usize> {
+        let due = self.due(ctx).await?;
+        let steps = due.iter().filter_map(|machine| Some((self.take(machine.id)?, machine)));
+        let steps = steps.map(|(in_flight, machine)| async move {
+            let recorded = self.advance(ctx, machine).await;
+            drop(in_flight);
+            recorded
+        });
+        join_all(steps).await.into_iter().collect::<Result<Vec<()>>>().map(|steps| steps.len())
+    }
+
     /// One step of one machine, and what it means for the row.
     async fn advance(&self, ctx: &Ctx, machine: &Machine) -> Result<()> {
         let outcome = self.step(ctx, machine).await;
-        let mut tx = ctx.begin("pool.provision").await?;
         match outcome {
-            Ok(done) => self.settle(ctx, &mut tx, machine, done).await?,
-            Err(error) => self.stumble(ctx, &mut tx, machine, &error).await?,
+            Ok(done) => {
+                let mut tx = ctx.begin("pool.provision").await?;
+                self.settle(ctx, &mut tx, machine, done).await?;
+                tx.commit(()).await
+            }
+            Err(error) => self.stumble(ctx, machine, &error).await,
         }
-        tx.commit(()).await?;
-        Ok(())
     }
 
     async fn settle(&self, ctx: &Ctx, tx: &mut Tx, machine: &Machine, done: Done) -> Result<()> {
         match done {
             Done::Became(state) => {
                 if state == MachineState::Destroyed {
+                    money::settle_volume(tx, machine.volume_id, ctx.now()).await?;
                     store::volume_destroyed(tx, machine.volume_id).await?;
                 }
                 shift(ctx, tx, machine.id, machine.state, state, None).await?;
@@ -75,31 +108,58 @@ impl Provision {
             Done::Waits { until } => {
                 store::try_later(tx, machine, until, machine.failures, None).await?;
             }
-            Done::Runs { report_by } => store::started(tx, machine, report_by, 0, None).await?,
-            Done::Restarted { report_by } => {
+            Done::Runs { report_by } => store::started(tx, machine, report_by, 0, machine.rung, None).await?,
+            Done::Started { report_by } => {
                 let error = "its worker did not report in; it was started again";
-                store::started(tx, machine, report_by, 1, Some(error)).await?;
+                store::started(tx, machine, report_by, 1, machine.rung, Some(error)).await?;
             }
+            Done::Restarted { report_by } => {
+                let error = "its worker did not report in; it was restarted";
+                store::started(tx, machine, report_by, 0, Rung::Restart, Some(error)).await?;
+                self.tell_recovery(ctx, tx, machine, Rung::Restart.as_str(), error).await?;
+            }
+            Done::Stopped => {
+                store::set_rung(tx, machine, Rung::StopStart, ctx.now() + TimeDelta::seconds(1)).await?;
+                self.tell_recovery(ctx, tx, machine, Rung::StopStart.as_str(), "a restart did not help").await?;
+            }
+            Done::Replaced => {
+                machines::replace_in_place(ctx, tx, &self.settings, machine).await?;
+            }
+            Done::Climb { trouble, why } => self.climb(ctx, tx, machine, trouble, &why).await?,
             Done::Hopeless { why } => give_up(ctx, tx, machine, &why).await?,
         }
         Ok(())
     }
 
-    /// A call failed. What its advice says decides between another try and giving the machine up.
-    async fn stumble(&self, ctx: &Ctx, tx: &mut Tx, machine: &Machine, error: &fly::Error) -> Result<()> {
+    /// A call failed. What its advice says decides between another try, another way, and giving the machine up.
+    async fn stumble(&self, ctx: &Ctx, machine: &Machine, error: &fly::Error) -> Result<()> {
         let text = error.to_string();
-        tracing::warn!(machine.id = %machine.id, machine.state = %machine.state, error = text, "a provider call failed");
         metrics::counter!("provider_failures_total", "state" => machine.state.as_str()).increment(1);
-        let failures = machine.failures.saturating_add(1);
-        let too_late = ctx.now() - machine.state_since > patience(machine.state, &self.settings);
-        // The app itself may be missing while a machine is made, and what is being destroyed may be gone.
-        let may_vanish = !matches!(machine.state, MachineState::Creating | MachineState::Destroying);
-        if too_late || (error.advice() == Advice::Gone && may_vanish) {
-            return give_up(ctx, tx, machine, &text).await;
+        let is_late = ctx.now() - machine.state_since > patience(machine.state, &self.settings);
+        let failed = Failed {
+            state: machine.state,
+            advice: error.advice(),
+            status: error.status(),
+            is_late,
+            is_provider_well: is_late && self.provider.machines().await.is_ok(),
+        };
+        let decided = policy::stumble(&failed);
+        if decided == Stumble::TokenRefused {
+            return regions::token_refused(ctx).await;
         }
-        let wait = BACKOFF.wait(u32::try_from(failures).unwrap_or(u32::MAX), &Chance::system());
-        let at = ctx.now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::seconds(30));
-        store::try_later(tx, machine, at, failures, Some(&text)).await
+        tracing::warn!(machine.id = %machine.id, machine.state = %machine.state, error = text, "a provider call failed");
+        let mut tx = ctx.begin("pool.provision.stumble").await?;
+        match decided {
+            Stumble::Climb(trouble) => self.climb(ctx, &mut tx, machine, trouble, &text).await?,
+            Stumble::GiveUp => give_up(ctx, &mut tx, machine, &text).await?,
+            Stumble::Retry | Stumble::TokenRefused => {
+                let failures = machine.failures.saturating_add(1);
+                let wait = BACKOFF.wait(u32::try_from(failures).unwrap_or(u32::MAX), &Chance::system());
+                let at = ctx.now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::seconds(30));
+                store::try_later(&mut tx, machine, at, failures, Some(&text)).await?;
+            }
+        }
+        tx.commit(()).await
     }
 }
 
@@ -110,14 +170,19 @@ async fn give_up(ctx: &Ctx, tx: &mut Tx, machine: &Machine, why: &str) -> Result
     Ok(())
 }
 
-/// How long a machine may stand in a state on its way to another.
+/// How long a machine may stand in a state on its way to another while calls fail.
 fn patience(state: MachineState, settings: &Settings) -> TimeDelta {
     match state {
         MachineState::Creating | MachineState::Starting | MachineState::Resuming => {
             TimeDelta::from_std(settings.boot_patience).unwrap_or(TimeDelta::MAX)
         }
+        MachineState::Suspending => TimeDelta::minutes(20),
         // These are tried until they are done.
-        _ => TimeDelta::MAX,
+        MachineState::Ready
+        | MachineState::Draining
+        | MachineState::Suspended
+        | MachineState::Destroying
+        | MachineState::Destroyed => TimeDelta::MAX,
     }
 }
 
@@ -140,9 +205,7 @@ impl Reconciler for Provision {
 
     /// Starts a step for every machine that needs one; the steps run side by side.
     async fn tick(&self, ctx: &Ctx) -> Result<usize> {
-        let now = ctx.now();
-        let due = machines::list(ctx).await?.into_iter().filter(|machine| needs_step(machine, now));
-        for machine in due {
+        for machine in self.due(ctx).await? {
             let Some(in_flight) = self.take(machine.id) else { continue };
             let (this, ctx) = (self.clone(), ctx.clone());
             self.tasks.spawn("provision-step", async move {

@@ -4,27 +4,64 @@ use std::time::Duration;
 
 use wire::limit::MACHINES_MAX;
 
+use crate::warm::Schedule;
+
 /// Bounds and patience of the pool.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The most machines that may exist, suspended ones included; at most [`MACHINES_MAX`].
+    /// The most machines that may exist, suspended ones included; see [`Settings::cap`].
     pub machines_max: usize,
+    /// Whether `machines_max` may be more than [`MACHINES_MAX`].
+    pub allow_more_machines: bool,
     /// Another machine comes when more than this many tasks wait for each active one (row FLY-037).
     pub queue_per_machine: usize,
+    /// When how many machines are kept awake though nothing waits.
+    pub warm: Schedule,
+    /// Whether machines are also kept awake for what usually comes at this hour of the week (row FR-20).
+    pub prewarm: bool,
     /// How long a worker is idle before its batch counts as over and its machine is suspended.
     pub suspend_after: Duration,
     /// How long a machine is suspended before it is destroyed.
     pub destroy_after: Duration,
+    /// How old a machine becomes before it is replaced.
+    pub machine_age_max: Duration,
+    /// How many executions a machine does before it is replaced.
+    pub machine_executions_max: i64,
     /// How long a new machine may take until its worker reports in; images are pulled meanwhile.
     pub boot_patience: Duration,
     /// How long a resumed or restarted machine may take until its worker reports in.
     pub resume_patience: Duration,
     /// How long a worker that should save a checkpoint may be silent before its machine is suspended anyway.
     pub drain_patience: Duration,
+    /// How long one step waits for the provider to put a machine to sleep, before it looks again later.
+    pub step_wait: Duration,
     /// A worker that was silent for longer gets no work.
     pub worker_silence: Duration,
+    /// Whether orphans are destroyed when they are old enough, or only reported.
+    pub reap_orphans: bool,
+    /// For how long an orphan is only reported.
+    pub orphan_age: Duration,
+    /// How long a volume that was replaced is kept, in case something on it is still wanted.
+    pub released_volume_keep: Duration,
+    /// The most that machines may cost in a day, in millionths of a dollar.
+    pub budget_day_micros: Option<i64>,
+    /// The most that machines may cost in a month, in millionths of a dollar.
+    pub budget_month_micros: Option<i64>,
+    /// The parts of a budget, in percent, at which somebody is told.
+    pub budget_alerts: Vec<u32>,
+    /// For how long a budget must pay for a machine that is to be woken or made.
+    pub budget_reserve: Duration,
+    /// How long before a budget is used up machines are put to sleep: longer than that takes.
+    pub budget_margin: Duration,
     /// What the provider is asked for.
     pub provider: Provider,
+}
+
+impl Settings {
+    /// The most machines that may exist (row FLY-038).
+    pub fn cap(&self) -> usize {
+        if self.allow_more_machines { self.machines_max } else { self.machines_max.min(MACHINES_MAX) }
+    }
 }
 
 /// What the provider is asked for.
@@ -39,8 +76,8 @@ pub struct Provider {
     pub pool_name: String,
     /// The image, pinned by digest on Fly.
     pub image: String,
-    /// Where machines and volumes are made.
-    pub region: String,
+    /// Where machines and volumes are made, the first choice first.
+    pub regions: Vec<String>,
     /// The processors' kind: `shared` or `performance`.
     pub cpu_kind: String,
     /// Processors of a machine.
@@ -57,17 +94,48 @@ pub struct Provider {
     pub runner_env: Vec<(String, String)>,
 }
 
+impl Provider {
+    /// Processors and memory of a machine.
+    pub fn guest(&self) -> fly::Guest {
+        fly::Guest { cpu_kind: self.cpu_kind.clone(), cpus: self.cpus, memory_mb: self.memory_mb }
+    }
+
+    /// The same for people.
+    pub(crate) fn size(&self) -> String {
+        format!("{}-cpu-{}x {} MB", self.cpu_kind, self.cpus, self.memory_mb)
+    }
+
+    /// Where the first machine is made.
+    pub(crate) fn first_region(&self) -> &str {
+        self.regions.first().map_or("iad", String::as_str)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             machines_max: MACHINES_MAX,
+            allow_more_machines: false,
             queue_per_machine: 5,
+            warm: Schedule::default(),
+            prewarm: false,
             suspend_after: Duration::from_secs(5),
             destroy_after: Duration::from_secs(24 * 3_600),
+            machine_age_max: Duration::from_secs(7 * 24 * 3_600),
+            machine_executions_max: 1_000,
             boot_patience: Duration::from_secs(600),
             resume_patience: Duration::from_secs(30),
             drain_patience: Duration::from_secs(60),
+            step_wait: Duration::from_secs(30),
             worker_silence: Duration::from_secs(45),
+            reap_orphans: true,
+            orphan_age: Duration::from_secs(10),
+            released_volume_keep: Duration::from_secs(3_600),
+            budget_day_micros: None,
+            budget_month_micros: None,
+            budget_alerts: vec![50, 80, 100],
+            budget_reserve: Duration::from_secs(3_600),
+            budget_margin: Duration::from_secs(15 * 60),
             provider: Provider::default(),
         }
     }
@@ -80,7 +148,7 @@ impl Default for Provider {
             org: "personal".into(),
             pool_name: "bifrost".into(),
             image: "registry.fly.io/bifrost-runner:latest".into(),
-            region: "iad".into(),
+            regions: vec!["iad".into()],
             cpu_kind: "shared".into(),
             cpus: 2,
             memory_mb: 2_048,

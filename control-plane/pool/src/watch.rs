@@ -1,37 +1,40 @@
 //! Compares the registry with what the provider says is there, in both
 //! directions: rows whose machine has stopped or vanished, and machines and
 //! volumes of this pool that have no row. An orphan is reported when first seen
-//! and destroyed when it is still there the next time.
+//! and destroyed when it has been there for long enough, and more than once. What
+//! is on its way for too long is reported and acted on; what was replaced is
+//! cleared away.
 
 mod compare;
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use fly::{Advice, Machines};
-use kernel::outbox::{self, About};
+use chrono::TimeDelta;
+use fly::Advice;
 use kernel::{Ctx, Error, Reconciler, Result};
-use serde_json::json;
-use wire::event::kind;
-use wire::machine::MachineState;
+use wire::machine::OrphanKind;
 
-use crate::machines::{shift, store};
-use crate::{Provision, Settings};
+use crate::machines::store::Made;
+use crate::machines::{Machine, report_stuck, shift, store};
+use crate::provider::SharedProvider;
+use crate::{Provision, Settings, money, orphans, regions};
 use compare::{Finding, Known, compare};
 
 /// The reconciler that compares.
 #[derive(Debug)]
 pub struct Watch {
-    machines: Machines,
+    provider: SharedProvider,
     settings: Arc<Settings>,
-    suspects: Mutex<HashSet<String>>,
 }
 
 impl Watch {
-    /// With the provider's client.
-    pub fn new(machines: Machines, settings: Arc<Settings>) -> Self {
-        Self { machines, settings, suspects: Mutex::default() }
+    /// The name under which it is nudged.
+    pub const NUDGE: &'static str = "machine-watch";
+
+    /// With the provider.
+    pub fn new(provider: SharedProvider, settings: Arc<Settings>) -> Self {
+        Self { provider, settings }
     }
 
     async fn known(&self, ctx: &Ctx) -> Result<Known> {
@@ -41,65 +44,87 @@ impl Watch {
         Ok(Known { machines, volume_ids, volume_names })
     }
 
-    /// Whether the orphan was there the last time too.
-    fn seen_before(&self, orphans: &HashSet<String>, id: &str) -> bool {
-        let suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
-        suspects.contains(id) && orphans.contains(id)
-    }
-
-    async fn act(&self, ctx: &Ctx, finding: &Finding, orphans: &HashSet<String>) -> Result<bool> {
-        let app = &self.settings.provider.app;
+    async fn act(&self, ctx: &Ctx, finding: &Finding) -> Result<()> {
         match finding {
             Finding::Row { id, from, to, why } => {
                 let mut tx = ctx.begin("pool.watch.row").await?;
-                let changed = shift(ctx, &mut tx, *id, *from, *to, Some(why)).await?;
-                if changed {
+                if shift(ctx, &mut tx, *id, *from, *to, Some(why)).await? {
                     tracing::warn!(machine.id = %id, %from, %to, why, "a machine is not as the registry says");
                 }
-                tx.commit(changed).await
+                tx.commit(()).await
             }
             Finding::Nameless { id, provider_id, region } => {
+                let guest = self.settings.provider.guest();
+                let awake_rate = fly::price::started(&guest, region);
+                let asleep_rate = fly::price::stored(guest.memory_mb.into());
+                let made = Made { provider_id, region, awake_rate, asleep_rate };
                 let mut tx = ctx.begin("pool.watch.nameless").await?;
-                store::set_provider_id(&mut tx, *id, provider_id, region).await?;
-                tx.commit(true).await
+                store::set_provider_id(&mut tx, *id, &made, ctx.now()).await?;
+                tx.commit(()).await
             }
             Finding::Stalled(id) => {
                 let mut tx = ctx.begin("pool.watch.stalled").await?;
                 store::try_now(&mut tx, *id, ctx.now()).await?;
                 tx.nudge(Provision::NUDGE);
-                tx.commit(true).await
+                tx.commit(()).await
             }
-            Finding::OrphanMachine(id) if self.seen_before(orphans, id) => {
-                report(ctx, "machine", id).await?;
-                self.machines.destroy(app, id, true).await.map_err(unavailable)?;
-                Ok(true)
-            }
-            Finding::OrphanVolume(id) if self.seen_before(orphans, id) => {
-                report(ctx, "volume", id).await?;
-                self.machines.destroy_volume(app, id).await.map_err(unavailable)?;
-                Ok(true)
-            }
-            Finding::OrphanMachine(id) | Finding::OrphanVolume(id) => {
-                tracing::warn!(provider.id = id, "the provider has something of this pool that no row knows");
-                Ok(false)
-            }
+            // These are kept and judged together.
+            Finding::Orphan(_) => Ok(()),
         }
+    }
+
+    /// Notes the orphans and destroys those that are due.
+    async fn reap(&self, ctx: &Ctx, findings: &[Finding], strangers: usize) -> Result<()> {
+        let seen: Vec<_> = findings.iter().filter_map(Finding::orphan).cloned().collect();
+        for (kind, id) in orphans::note(ctx, &self.settings, &seen, strangers).await? {
+            let destroyed = match kind {
+                OrphanKind::Machine => self.provider.destroy(&id).await,
+                OrphanKind::Volume => self.provider.destroy_volume(&id).await,
+            };
+            let error = destroyed.err().map(|error| error.to_string());
+            orphans::reaped(ctx, kind, &id, error.as_deref()).await?;
+        }
+        Ok(())
+    }
+
+    /// Destroys volumes that were replaced, once they have been kept for a while.
+    async fn clear_away(&self, ctx: &Ctx, volumes: &[fly::Volume]) -> Result<()> {
+        let keep = TimeDelta::from_std(self.settings.released_volume_keep).unwrap_or(TimeDelta::days(1));
+        let mut tx = ctx.read("pool.watch.released").await?;
+        let released = store::released(&mut tx, ctx.now() - keep).await?;
+        drop(tx);
+        for (id, name, provider_id) in released {
+            let named = || volumes.iter().find(|volume| volume.name == name).map(|volume| volume.id.clone());
+            if let Some(provider_id) = provider_id.or_else(named) {
+                self.provider.destroy_volume(&provider_id).await.map_err(unavailable)?;
+            }
+            let mut tx = ctx.begin("pool.watch.cleared").await?;
+            money::settle_volume(&mut tx, id, ctx.now()).await?;
+            store::volume_destroyed(&mut tx, id).await?;
+            tx.commit(()).await?;
+        }
+        Ok(())
     }
 }
 
-async fn report(ctx: &Ctx, what: &str, id: &str) -> Result<()> {
-    let mut tx = ctx.begin("pool.watch.orphan").await?;
-    let payload = json!({ "orphan": what, "provider_id": id, "state": MachineState::Destroyed });
-    outbox::push_once(ctx, &mut tx, kind::MACHINE_STATE, About::default(), &payload, &format!("orphan/{id}")).await?;
-    metrics::counter!("orphans_reaped_total", "kind" => what.to_owned()).increment(1);
-    tx.commit(()).await
+async fn report_all_stuck(ctx: &Ctx, machines: &[Machine]) -> Result<()> {
+    for machine in machines {
+        if crate::recovery::newly_stuck(machine.state, machine.state_since, machine.stuck_minutes, ctx.now()).is_some()
+        {
+            let mut tx = ctx.begin("pool.watch.stuck").await?;
+            report_stuck(ctx, &mut tx, machine).await?;
+            tx.commit(()).await?;
+        }
+    }
+    Ok(())
 }
 
 /// What the provider lists; nothing to compare with where it does not know the app: that is one not made
 /// yet, or a fault over there, and never a reason to believe that machines are gone.
-fn listed<T>(answer: std::result::Result<Vec<T>, fly::Error>) -> Result<Option<Vec<T>>> {
+async fn listed<T>(ctx: &Ctx, answer: std::result::Result<Vec<T>, fly::Error>) -> Result<Option<Vec<T>>> {
     match answer {
         Err(error) if error.advice() == Advice::Gone => Ok(None),
+        Err(error) if regions::is_about_token(&error) => regions::token_refused(ctx).await.map(|()| None),
         answer => answer.map(Some).map_err(unavailable),
     }
 }
@@ -109,25 +134,30 @@ fn unavailable(error: fly::Error) -> Error {
 }
 
 impl Reconciler for Watch {
-    const NAME: &'static str = "machine-watch";
+    const NAME: &'static str = Self::NUDGE;
     const EVERY: Duration = Duration::from_secs(2);
 
     async fn tick(&self, ctx: &Ctx) -> Result<usize> {
         let began = ctx.now();
-        let app = &self.settings.provider.app;
-        let Some(machines) = listed(self.machines.machines(app).await)? else { return Ok(0) };
-        let Some(volumes) = listed(self.machines.volumes(app).await)? else { return Ok(0) };
+        let mut tx = ctx.read("pool.watch.token").await?;
+        if regions::is_token_refused(&mut tx).await? {
+            return Ok(0);
+        }
+        drop(tx);
+        let Some(machines) = listed(ctx, self.provider.machines().await).await? else { return Ok(0) };
+        let Some(volumes) = listed(ctx, self.provider.volumes().await).await? else { return Ok(0) };
         // Read after the provider was asked: a row that is missing now was missing then.
         let known = self.known(ctx).await?;
         let findings = compare(&known, &machines, &volumes, &self.settings.provider.pool_name, began);
-        let orphans: HashSet<String> = findings.iter().filter_map(Finding::orphan).map(str::to_owned).collect();
         for finding in &findings {
             // One that cannot be mended now must not keep the others from it.
-            if let Err(error) = self.act(ctx, finding, &orphans).await {
+            if let Err(error) = self.act(ctx, finding).await {
                 tracing::warn!(?finding, %error, cause = error.causes(), "a mismatch was not mended");
             }
         }
-        *self.suspects.lock().unwrap_or_else(PoisonError::into_inner) = orphans;
+        self.reap(ctx, &findings, compare::strangers(&known, &machines)).await?;
+        report_all_stuck(ctx, &known.machines).await?;
+        self.clear_away(ctx, &volumes).await?;
         // One look per interval is enough, whatever it found.
         Ok(0)
     }

@@ -5,17 +5,20 @@
 
 pub(crate) mod store;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kernel::audit::{self, Change, Entity};
+use kernel::outbox::{self, About};
 use kernel::{Ctx, Error, Gap, Reconciler, Result, Tx};
 use serde_json::json;
 use uuid::Uuid;
+use wire::event::kind;
 use wire::id::{MachineId, TenantId, WorkerId};
+use wire::limit::{AGENT_TYPE_CHARS, AGENT_TYPES_PER_WORKER, WORKER_CAPACITY, WORKER_METADATA_BYTES};
 use wire::machine::MachineState;
-use wire::worker::{Poll, Register, WorkerStatus, WorkerView};
+use wire::worker::{NewWorker, Poll, Register, WorkerChange, WorkerStatus, WorkerView};
 
 use crate::machines::{self, shift};
 use crate::{CAPACITY_NUDGE, LOST_NUDGE};
@@ -24,12 +27,8 @@ use crate::{CAPACITY_NUDGE, LOST_NUDGE};
 const STALE_AFTER: TimeDelta = TimeDelta::minutes(5);
 /// Mirrors that a volume can reasonably hold.
 const REPOSITORIES_MAX: usize = 1_000;
-/// What a worker registered by hand may tell about itself.
-const METADATA_BYTES: usize = 16 * 1024;
 /// Polls may be many; their times are written down this often.
 const TOUCH_AFTER: TimeDelta = TimeDelta::seconds(5);
-/// Executions that any worker takes at once, at most.
-const CAPACITY_MAX: i32 = 100;
 /// A worker that came by a name alone and was silent for so long is forgotten.
 const FORGET_AFTER: TimeDelta = TimeDelta::days(1);
 /// The protocols that this server speaks.
@@ -62,6 +61,8 @@ pub struct Worker {
     pub registered_at: DateTime<Utc>,
     /// The repositories its volume holds.
     pub repositories: Vec<String>,
+    /// The types of agent whose work it takes.
+    pub agent_types: Vec<String>,
     /// Since when its machine stands where it stands.
     pub machine_since: Option<DateTime<Utc>>,
     /// Anything else it told about itself.
@@ -80,6 +81,7 @@ impl From<Worker> for WorkerView {
             status: worker.status,
             last_heartbeat: worker.last_heartbeat,
             repositories: worker.repositories,
+            agent_types: worker.agent_types,
             metadata: worker.metadata,
         }
     }
@@ -128,7 +130,7 @@ pub async fn list(ctx: &Ctx) -> Result<Vec<Worker>> {
 /// One worker.
 pub async fn get(ctx: &Ctx, id: WorkerId) -> Result<Worker> {
     let mut tx = ctx.read("pool.workers.get").await?;
-    store::find(&mut tx, id).await?.ok_or(Error::NotFound { what: "worker" })
+    load(&mut tx, id).await
 }
 
 /// One worker, in a transaction.
@@ -142,8 +144,8 @@ pub async fn register(ctx: &Ctx, tx: &mut Tx, register: &Register) -> Result<Reg
         let message = format!("this server speaks the protocols {PROTOCOLS:?}; build the runner's image anew");
         return Err(Error::invalid("protocol", message));
     }
-    let capacity = i32::try_from(register.capacity).ok().filter(|capacity| (1..=CAPACITY_MAX).contains(capacity));
-    let capacity = capacity.ok_or_else(wrong_capacity)?;
+    let capacity = i32::try_from(register.capacity).ok().filter(|capacity| (1..=WORKER_CAPACITY).contains(capacity));
+    let capacity = capacity.ok_or_else(|| Error::invalid("capacity", format!("must be from 1 to {WORKER_CAPACITY}")))?;
     check_told(&register.version, &register.repositories)?;
     let Some((state, _)) = machines::store::state(tx, register.machine_id).await? else {
         return Err(Error::Unauthenticated("the pool has no such machine"));
@@ -153,6 +155,9 @@ pub async fn register(ctx: &Ctx, tx: &mut Tx, register: &Register) -> Result<Reg
     }
     let earlier = store::find_by_machine(tx, register.machine_id).await?;
     let is_new_boot = earlier.as_ref().is_none_or(|worker| worker.boot != Some(register.boot));
+    if is_new_boot && earlier.is_some() && state == MachineState::Resuming {
+        notice_cold_start(ctx, tx, register.machine_id).await?;
+    }
     let id = earlier.map_or_else(|| ctx.id(WorkerId::mint), |worker| worker.id);
     let now = ctx.now();
     if is_new_boot {
@@ -166,8 +171,13 @@ pub async fn register(ctx: &Ctx, tx: &mut Tx, register: &Register) -> Result<Reg
     Ok(Registration { worker: id, is_new_boot })
 }
 
-fn wrong_capacity() -> Error {
-    Error::invalid("capacity", format!("must be from 1 to {CAPACITY_MAX}"))
+/// A machine was woken and has booted instead: its memory was lost, and with it whatever it was doing.
+async fn notice_cold_start(ctx: &Ctx, tx: &mut Tx, machine: MachineId) -> Result<()> {
+    tracing::warn!(machine.id = %machine, "a machine's memory was lost while it slept; it has booted");
+    metrics::counter!("machine_cold_starts_total").increment(1);
+    machines::store::count_cold_start(tx, machine).await?;
+    let payload = json!({ "machine_id": machine });
+    outbox::push(ctx, tx, kind::MACHINE_COLD_START, About::default(), &payload).await
 }
 
 /// A runner's machine is untrusted once a task has run on it: what it tells is bounded.
@@ -291,13 +301,13 @@ pub async fn ensure_named(
         }
     }
     if !new.is_empty() {
-        store::add_named(tx, &new, CAPACITY_MAX, ctx.now()).await?;
+        store::add_named(tx, &new, WORKER_CAPACITY, ctx.now()).await?;
         let found = store::find_named(tx, new.iter().map(|(_, named)| *named)).await?;
         known.extend(found.into_iter().map(with_key));
         for (id, Named { by, tenant, name, worker_type }) in new {
             // Somebody else may have been faster.
             if known.get(&(*tenant, (*name).to_owned())) == Some(&id) {
-                let new = json!({ "name": name, "worker_type": worker_type, "capacity": CAPACITY_MAX });
+                let new = json!({ "name": name, "worker_type": worker_type, "capacity": WORKER_CAPACITY });
                 audit::write(by, tx, "worker.added", &Entity::shared("worker", id), &Change::created(&new)?).await?;
             }
         }
@@ -334,6 +344,10 @@ pub async fn set_loads(tx: &mut Tx, loads: &[(&Worker, i64)], now: DateTime<Utc>
     for (worker, load) in loads {
         if let Some(machine) = worker.machine_id {
             machines::store::set_idle_since(tx, machine, (*load == 0).then_some(now)).await?;
+            let more = i32::try_from(*load).unwrap_or(i32::MAX) - worker.current_load;
+            if more > 0 {
+                machines::store::count_executions(tx, machine, more).await?;
+            }
             tx.nudge(CAPACITY_NUDGE);
         }
     }
@@ -384,35 +398,96 @@ pub async fn grant_grace(tx: &mut Tx, now: DateTime<Utc>, grace: Duration) -> Re
 }
 
 /// A worker that no machine of the pool carries, registered by hand (row CAIRN-50).
-pub async fn add(ctx: &Ctx, worker_type: &str, capacity: i32, metadata: serde_json::Value) -> Result<Worker> {
-    if worker_type.trim().is_empty() || worker_type.len() > 100 || worker_type.contains('\0') {
-        return Err(Error::invalid("worker_type", "must have 1 to 100 characters"));
-    }
-    let text = metadata.to_string();
-    if text.len() > METADATA_BYTES || text.contains("\\u0000") {
-        return Err(Error::invalid("metadata", format!("must be at most {METADATA_BYTES} bytes of JSON without NUL")));
-    }
-    if !(1..=CAPACITY_MAX).contains(&capacity) {
-        return Err(wrong_capacity());
-    }
+pub async fn add(ctx: &Ctx, new: NewWorker) -> Result<Worker> {
+    let new = NewWorker { agent_types: agent_types(new.agent_types, &new.worker_type), ..new };
+    check(&new)?;
     let mut tx = ctx.begin("pool.workers.add").await?;
     let id = ctx.id(WorkerId::mint);
-    store::add(&mut tx, id, worker_type, capacity, &metadata, ctx.now()).await?;
-    let worker = store::find(&mut tx, id).await?.ok_or(Error::NotFound { what: "worker" })?;
-    audit::write(ctx, &mut tx, "worker.added", &Entity::shared("worker", id), &Change::created(&told(&worker))?)
+    store::add(&mut tx, id, &new, ctx.now()).await?;
+    let worker = load(&mut tx, id).await?;
+    audit::write(ctx, &mut tx, "worker.added", &Entity::shared("worker", id), &Change::created(&described(&worker))?)
         .await?;
     tx.commit(worker).await
 }
 
 /// What a worker registered by hand tells about itself.
-fn told(worker: &Worker) -> serde_json::Value {
-    json!({ "worker_type": worker.worker_type, "capacity": worker.capacity, "metadata": worker.metadata })
+fn described(worker: &Worker) -> serde_json::Value {
+    let Worker { worker_type, capacity, agent_types, metadata, .. } = worker;
+    json!({ "worker_type": worker_type, "capacity": capacity, "agent_types": agent_types, "metadata": metadata })
+}
+
+/// Changes such a worker (row CAIRN-50). What it has already it keeps.
+pub async fn update(ctx: &Ctx, id: WorkerId, change: WorkerChange) -> Result<Worker> {
+    let mut tx = ctx.begin("pool.workers.update").await?;
+    let worker = lock(&mut tx, id).await?.ok_or(Error::NotFound { what: "worker" })?;
+    if worker.machine_id.is_some() {
+        return Err(Error::conflict(
+            "worker_has_machine",
+            "the worker belongs to a machine of the pool, which describes it",
+        ));
+    }
+    let before = described(&worker);
+    let worker_type = change.worker_type.unwrap_or(worker.worker_type);
+    let changed = NewWorker {
+        agent_types: agent_types(change.agent_types.unwrap_or(worker.agent_types), &worker_type),
+        worker_type,
+        capacity: change.capacity.unwrap_or(worker.capacity),
+        metadata: change.metadata.unwrap_or(worker.metadata),
+    };
+    check(&changed)?;
+    store::change(&mut tx, id, &changed).await?;
+    let worker = load(&mut tx, id).await?;
+    let change = Change::between(&before, &described(&worker))?;
+    audit::write(ctx, &mut tx, "worker.changed", &Entity::shared("worker", id), &change).await?;
+    tx.commit(worker).await
+}
+
+/// Each once; the worker's own where it names none.
+fn agent_types(named: Vec<String>, own: &str) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let named: Vec<String> = named.into_iter().filter(|name| seen.insert(name.clone())).collect();
+    if named.is_empty() { vec![own.to_owned()] } else { named }
+}
+
+fn check(new: &NewWorker) -> Result<()> {
+    let is_type =
+        |name: &str| !name.trim().is_empty() && name.chars().count() <= AGENT_TYPE_CHARS && !name.contains('\0');
+    if !is_type(&new.worker_type) {
+        return Err(Error::invalid("worker_type", format!("must have 1 to {AGENT_TYPE_CHARS} characters")));
+    }
+    if new.agent_types.len() > AGENT_TYPES_PER_WORKER || !new.agent_types.iter().all(|name| is_type(name)) {
+        let message = format!("must be at most {AGENT_TYPES_PER_WORKER} types of 1 to {AGENT_TYPE_CHARS} characters");
+        return Err(Error::invalid("agent_types", message));
+    }
+    let text = new.metadata.to_string();
+    if text.len() > WORKER_METADATA_BYTES || text.contains("\\u0000") {
+        let message = format!("must be at most {WORKER_METADATA_BYTES} bytes of JSON without NUL");
+        return Err(Error::invalid("metadata", message));
+    }
+    if !(1..=WORKER_CAPACITY).contains(&new.capacity) {
+        return Err(Error::invalid("capacity", format!("must be from 1 to {WORKER_CAPACITY}")));
+    }
+    Ok(())
+}
+
+async fn load(tx: &mut Tx, id: WorkerId) -> Result<Worker> {
+    store::find(tx, id).await?.ok_or(Error::NotFound { what: "worker" })
+}
+
+/// One worker, which nobody else gives anything until the transaction ends.
+pub async fn lock(tx: &mut Tx, id: WorkerId) -> Result<Option<Worker>> {
+    if store::lock(tx, id).await? { store::find(tx, id).await } else { Ok(None) }
+}
+
+/// Workers that no machine of the pool carries and that were heard lately, the emptiest first.
+pub async fn by_hand(tx: &mut Tx, now: DateTime<Utc>) -> Result<Vec<Worker>> {
+    store::by_hand(tx, now - STALE_AFTER).await
 }
 
 /// Notes a heartbeat of a worker registered by hand, and its load where it tells one.
-pub async fn heartbeat_by_hand(ctx: &Ctx, id: WorkerId, load: Option<i32>) -> Result<Worker> {
+pub async fn heartbeat_by_hand(ctx: &Ctx, id: WorkerId, told: Option<i32>) -> Result<Worker> {
     let mut tx = ctx.begin("pool.workers.heartbeat").await?;
-    let worker = store::find(&mut tx, id).await?.ok_or(Error::NotFound { what: "worker" })?;
+    let worker = lock(&mut tx, id).await?.ok_or(Error::NotFound { what: "worker" })?;
     if worker.machine_id.is_some() {
         return Err(Error::conflict("worker_has_machine", "the worker's own runner reports for it"));
     }
@@ -421,28 +496,35 @@ pub async fn heartbeat_by_hand(ctx: &Ctx, id: WorkerId, load: Option<i32>) -> Re
         let change = status_change(worker.status, WorkerStatus::Idle)?;
         audit::write(ctx, &mut tx, "worker.enabled", &Entity::shared("worker", id), &change).await?;
     }
-    if let Some(load) = load {
-        if !(0..=worker.capacity).contains(&load) {
-            return Err(Error::invalid("current_load", format!("must be from 0 to the capacity, {}", worker.capacity)));
+    if let Some(load) = told {
+        // Whoever may take less from now on may still have more.
+        let most = worker.capacity.max(worker.current_load);
+        if !(0..=most).contains(&load) {
+            return Err(Error::invalid("current_load", format!("must be from 0 to the capacity, {most}")));
         }
         store::set_loads(&mut tx, &[(id, i64::from(load))]).await?;
     }
-    let worker = store::find(&mut tx, id).await?.ok_or(Error::NotFound { what: "worker" })?;
+    let worker = load(&mut tx, id).await?;
     tx.commit(worker).await
 }
 
 /// Forgets a worker that was registered by hand. One on a machine of the pool goes with its machine.
 pub async fn remove(ctx: &Ctx, id: WorkerId) -> Result<()> {
     let mut tx = ctx.begin("pool.workers.remove").await?;
-    let worker = store::find(&mut tx, id).await?.ok_or(Error::NotFound { what: "worker" })?;
+    let worker = lock(&mut tx, id).await?.ok_or(Error::NotFound { what: "worker" })?;
     if worker.machine_id.is_some() {
         return Err(Error::conflict(
             "worker_has_machine",
             "the worker belongs to a machine of the pool and goes with it",
         ));
     }
+    if worker.current_load > 0 {
+        let message =
+            format!("the worker has work ({} executions); complete them, or cancel their tasks", worker.current_load);
+        return Err(Error::conflict("worker_busy", message));
+    }
     store::remove(&mut tx, id).await?;
-    let change = Change::removed(&told(&worker))?;
+    let change = Change::removed(&described(&worker))?;
     audit::write(ctx, &mut tx, "worker.removed", &Entity::shared("worker", id), &change).await?;
     tx.commit(()).await
 }

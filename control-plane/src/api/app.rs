@@ -12,6 +12,8 @@ use kernel::{Ctx, Error};
 use kit::Tasks;
 use metrics_exporter_prometheus::PrometheusHandle;
 use pool::Credentials;
+use signals::live::Live;
+use signals::webhooks::Sender;
 use wire::audit::REASON_HEADER;
 use wire::grant::GrantKey;
 use wire::limit::REASON_CHARS;
@@ -32,7 +34,11 @@ pub(crate) struct App {
     pub(crate) credentials: Credentials,
     pub(crate) events: EventStore,
     pub(crate) event_secret: Key,
+    /// Where machines reach the event store.
+    pub(crate) events_public_url: Arc<str>,
     pub(crate) event_grants: GrantKey,
+    pub(crate) sender: Sender,
+    pub(crate) live: Live,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) serving: Tasks,
 }
@@ -42,6 +48,7 @@ impl App {
         ctx: Ctx,
         config: &Config,
         events: EventStore,
+        (sender, live): (Sender, Live),
         metrics: PrometheusHandle,
         serving: Tasks,
     ) -> Self {
@@ -54,7 +61,10 @@ impl App {
             credentials: config.credentials(),
             events,
             event_secret: config.events.secret.clone(),
+            events_public_url: config.events.public_url.as_str().into(),
             event_grants: GrantKey::of(&config.events.secret),
+            sender,
+            live,
             metrics,
             serving,
         }

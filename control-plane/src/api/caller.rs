@@ -10,7 +10,7 @@ use access::permission::{Required, WorkersWrite};
 use axum::extract::{FromRequestParts, Path};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use kernel::{Actor, Error};
+use kernel::{Actor, Ctx, Error};
 use pool::workers::Worker;
 use wire::id::WorkerId;
 
@@ -27,7 +27,7 @@ impl<P: Required> FromRequestParts<Edge> for Allowed<P> {
     async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, ApiError> {
         let caller = edge.0.keys.authenticate(&edge.0.ctx, bearer(parts)?).await?;
         caller.require(P::PERMISSION)?;
-        identify(parts, edge, Actor::ApiKey(caller.key)).await?;
+        identify(parts, edge, Actor::ApiKey(caller.key)).await?.belongs_to(caller.tenant);
         Ok(Self(caller, PhantomData))
     }
 }
@@ -93,11 +93,11 @@ async fn proven_worker(parts: &mut Parts, edge: &Edge) -> Result<Option<Worker>,
     Ok(proven)
 }
 
-/// Notes who asks, in the context that the handler is given.
-async fn identify(parts: &mut Parts, edge: &Edge, actor: Actor) -> Result<(), ApiError> {
+/// Notes who asks, in the context that the handler is given, and gives it.
+async fn identify(parts: &mut Parts, edge: &Edge, actor: Actor) -> Result<Ctx, ApiError> {
     let State(app) = State::<App>::from_request_parts(parts, edge).await?;
     app.ctx.identify(actor);
-    Ok(())
+    Ok(app.ctx)
 }
 
 fn bearer(parts: &Parts) -> Result<&str, Error> {

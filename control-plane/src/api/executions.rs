@@ -3,7 +3,9 @@
 use access::permission::{TasksRead, TasksWrite};
 use axum::Json;
 use axum::http::StatusCode;
-use wire::execution::{ExecutionResult, ExecutionView, NewExecution, StaleExecution};
+use wire::execution::{
+    ExecutionHistory, ExecutionResult, ExecutionView, NewExecution, StaleExecution, SubtaskProgress,
+};
 use wire::id::{ExecutionId, TaskId};
 use wire::problem::Problem;
 use work::executions;
@@ -13,16 +15,16 @@ use super::caller::Allowed;
 use super::problem::ApiError;
 use super::{App, State};
 
-/// All attempts at a task, the newest first.
+/// All attempts at a task, the one that began last first, and what they come to.
 #[utoipa::path(
     get, path = "/tasks/{id}/executions", tag = "executions", params(("id" = TaskId, Path)),
-    responses((status = 200, body = Vec<ExecutionView>), (status = 401, body = Problem), (status = 404, body = Problem)))]
+    responses((status = 200, body = ExecutionHistory), (status = 401, body = Problem), (status = 404, body = Problem)))]
 pub(super) async fn list(
     State(app): State<App>,
     Allowed(caller, _): Allowed<TasksRead>,
     Id(id): Id<TaskId>,
-) -> Result<Json<Vec<ExecutionView>>, ApiError> {
-    Ok(Json(executions::of_task(&app.ctx, caller.tenant, id).await?))
+) -> Result<Json<ExecutionHistory>, ApiError> {
+    Ok(Json(executions::history(&app.ctx, caller.tenant, id).await?))
 }
 
 /// Executions that have run for more than two hours (BIFROST_EXECUTION_STALE_SECONDS), the longest first.
@@ -65,4 +67,16 @@ pub(super) async fn complete(
     Body(result): Body<ExecutionResult>,
 ) -> Result<Json<ExecutionView>, ApiError> {
     Ok(Json(app.desk.complete(&app.ctx, caller.tenant, id, result).await?))
+}
+
+/// How far the parts of an execution's work are, with the completed share in percent.
+#[utoipa::path(
+    get, path = "/executions/{id}/subtasks", tag = "executions", params(("id" = ExecutionId, Path)),
+    responses((status = 200, body = SubtaskProgress), (status = 401, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn subtasks(
+    State(app): State<App>,
+    Allowed(caller, _): Allowed<TasksRead>,
+    Id(id): Id<ExecutionId>,
+) -> Result<Json<SubtaskProgress>, ApiError> {
+    Ok(Json(executions::subtasks(&app.ctx, caller.tenant, id).await?))
 }

@@ -248,7 +248,7 @@ fn changes_task(word: &str) -> bool {
     word.starts_with("task.") || word == kind::EXECUTION_FINISHED
 }
 
-fn message(name: &str, data: &impl Serialize) -> Event {
+pub(super) fn message(name: &str, data: &impl Serialize) -> Event {
     let data = serde_json::to_string(data).expect("views are plain data");
     Event::default().event(name).data(data)
 }

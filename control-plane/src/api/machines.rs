@@ -1,10 +1,13 @@
 //! The pool's machines over HTTP.
 
-use access::permission::MachinesRead;
+use access::permission::{MachinesRead, MachinesWrite};
 use axum::Json;
-use wire::machine::MachineView;
+use serde::Deserialize;
+use wire::id::MachineId;
+use wire::machine::{Abandonment, MachineView, SweepOrder, SweepView};
 use wire::problem::Problem;
 
+use super::body::{Body, Id, Parameters};
 use super::caller::Allowed;
 use super::problem::ApiError;
 use super::{App, State};
@@ -19,4 +22,108 @@ pub(super) async fn list(
 ) -> Result<Json<Vec<MachineView>>, ApiError> {
     let machines = pool::machines::list(&app.ctx).await?;
     Ok(Json(machines.into_iter().map(Into::into).collect()))
+}
+
+/// One machine of the pool.
+#[utoipa::path(
+    get, path = "/machines/{id}", tag = "pool", params(("id" = MachineId, Path)),
+    responses((status = 200, body = MachineView), (status = 401, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn get(
+    State(app): State<App>,
+    Allowed(..): Allowed<MachinesRead>,
+    Id(id): Id<MachineId>,
+) -> Result<Json<MachineView>, ApiError> {
+    Ok(Json(pool::machines::get(&app.ctx, id).await?.into()))
+}
+
+/// Declares a machine's batch over: it saves a checkpoint and sleeps. Waiting work wakes it again.
+#[utoipa::path(
+    post, path = "/machines/{id}/suspend", tag = "pool", params(("id" = MachineId, Path)),
+    responses((status = 200, body = MachineView), (status = 401, body = Problem), (status = 404, body = Problem),
+              (status = 409, body = Problem)))]
+pub(super) async fn suspend(
+    State(app): State<App>,
+    Allowed(..): Allowed<MachinesWrite>,
+    Id(id): Id<MachineId>,
+) -> Result<Json<MachineView>, ApiError> {
+    Ok(Json(pool::machines::suspend(&app.ctx, id).await?.into()))
+}
+
+/// Wakes a machine that sleeps, if the budgets pay for that.
+#[utoipa::path(
+    post, path = "/machines/{id}/resume", tag = "pool", params(("id" = MachineId, Path)),
+    responses((status = 200, body = MachineView), (status = 401, body = Problem), (status = 404, body = Problem),
+              (status = 409, body = Problem)))]
+pub(super) async fn resume(
+    State(app): State<App>,
+    Allowed(..): Allowed<MachinesWrite>,
+    Id(id): Id<MachineId>,
+) -> Result<Json<MachineView>, ApiError> {
+    Ok(Json(pool::machines::resume(&app.ctx, &app.pool, id).await?.into()))
+}
+
+/// How to destroy a machine.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct HowToDestroy {
+    /// Also one whose worker has work, which is then lost and given to another.
+    #[serde(default)]
+    force: bool,
+}
+
+/// Destroys a machine with its volume.
+#[utoipa::path(
+    delete, path = "/machines/{id}", tag = "pool", params(("id" = MachineId, Path), HowToDestroy),
+    responses((status = 200, body = MachineView), (status = 401, body = Problem), (status = 404, body = Problem),
+              (status = 409, body = Problem)))]
+pub(super) async fn destroy(
+    State(app): State<App>,
+    Allowed(..): Allowed<MachinesWrite>,
+    Id(id): Id<MachineId>,
+    Parameters(how): Parameters<HowToDestroy>,
+) -> Result<Json<MachineView>, ApiError> {
+    Ok(Json(pool::machines::destroy(&app.ctx, id, how.force).await?.into()))
+}
+
+/// Gives a machine up without asking the provider; what is left of it is reaped as an orphan.
+#[utoipa::path(
+    post, path = "/machines/{id}/abandon", tag = "pool", params(("id" = MachineId, Path)), request_body = Abandonment,
+    responses((status = 200, body = MachineView), (status = 400, body = Problem), (status = 401, body = Problem),
+              (status = 404, body = Problem)))]
+pub(super) async fn abandon(
+    State(app): State<App>,
+    Allowed(..): Allowed<MachinesWrite>,
+    Id(id): Id<MachineId>,
+    Body(abandonment): Body<Abandonment>,
+) -> Result<Json<MachineView>, ApiError> {
+    let machine = pool::machines::abandon(&app.ctx, id, &abandonment.reason).await?;
+    Ok(Json(machine.into()))
+}
+
+/// What the last comparison of registry and provider found.
+#[utoipa::path(
+    get, path = "/machines/sweep", tag = "pool",
+    responses((status = 200, body = SweepView), (status = 401, body = Problem)))]
+pub(super) async fn last_sweep(
+    State(app): State<App>,
+    Allowed(..): Allowed<MachinesRead>,
+) -> Result<Json<SweepView>, ApiError> {
+    Ok(Json(pool::orphans::last_sweep(&app.ctx).await?))
+}
+
+/// The same; with `reap`, what carries the pool's mark and has no row is destroyed now, whatever its age.
+#[utoipa::path(
+    post, path = "/machines/sweep", tag = "pool", request_body = SweepOrder,
+    responses((status = 200, body = SweepView), (status = 400, body = Problem), (status = 401, body = Problem)))]
+pub(super) async fn sweep(
+    State(app): State<App>,
+    Allowed(..): Allowed<MachinesWrite>,
+    Body(order): Body<SweepOrder>,
+) -> Result<Json<SweepView>, ApiError> {
+    let found = match order.reap {
+        true => pool::orphans::approve(&app.ctx).await?,
+        false => pool::orphans::last_sweep(&app.ctx).await?,
+    };
+    Ok(Json(found))
 }

@@ -35,11 +35,12 @@ pub(crate) fn problem(status: StatusCode, code: &str, detail: impl Into<String>)
     Problem::new(status.as_u16(), status.canonical_reason().unwrap_or("Error"), code, detail)
 }
 
-pub(crate) fn translate(error: &Error) -> Problem {
+pub(super) fn translate(error: &Error) -> Problem {
     let code = error.code();
     match error {
         Error::NotFound { .. } => problem(StatusCode::NOT_FOUND, code, error.to_string()),
         Error::Conflict { message, .. } => problem(StatusCode::CONFLICT, code, message),
+        Error::Stale { message } => problem(StatusCode::PRECONDITION_FAILED, code, message),
         Error::Invalid { field, .. } => problem(StatusCode::BAD_REQUEST, code, error.to_string()).at(field),
         Error::Unauthenticated(message) => problem(StatusCode::UNAUTHORIZED, code, *message),
         Error::Forbidden { .. } => problem(StatusCode::FORBIDDEN, code, error.to_string()),

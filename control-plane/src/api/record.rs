@@ -36,7 +36,8 @@ impl Record {
         }
         let Some(execution) = &task.execution else { return true };
         // Who never began, or was lost, does not write an end.
-        let silent = execution.started_at.is_none() || execution.outcome == Some(Outcome::WorkerLost);
+        let was_taken = matches!(execution.outcome, Some(Outcome::WorkerLost | Outcome::Preempted));
+        let silent = execution.started_at.is_none() || was_taken;
         silent || self.finished.contains(&execution.id)
     }
 }
@@ -88,6 +89,7 @@ mod tests {
             error_message: None,
             commit: None,
             phases: vec![],
+            parent_execution_id: None,
         });
         TaskView {
             id: TaskId::mint(at, [3; 10]),
@@ -100,6 +102,7 @@ mod tests {
             attempts: 0,
             waits_for: 0,
             execution: attempt,
+            version: 1,
             created_at: at,
             updated_at: at,
         }

@@ -17,6 +17,7 @@ use work::tasks::{self, Filter, batch};
 use super::body::{Body, Id, Parameters};
 use super::caller::Allowed;
 use super::problem::ApiError;
+use super::version::{Aimed, IfMatch, Shown};
 use super::{App, State};
 
 /// The header that makes a write safe to repeat.
@@ -33,10 +34,10 @@ pub(super) async fn submit(
     Allowed(caller, _): Allowed<TasksWrite>,
     headers: HeaderMap,
     Body(new): Body<NewTask>,
-) -> Result<(StatusCode, Json<TaskView>), ApiError> {
+) -> Result<(StatusCode, Shown), ApiError> {
     let attempt = attempt(&headers, "tasks.submit", &new)?;
     let task = tasks::submit(&app.ctx, &app.work, caller.tenant, new, attempt.as_ref()).await?;
-    Ok((StatusCode::CREATED, Json(task)))
+    Ok((StatusCode::CREATED, Shown(task)))
 }
 
 /// What the request says of its being repeated.
@@ -125,90 +126,90 @@ pub(super) async fn get(
     State(app): State<App>,
     Allowed(caller, _): Allowed<TasksRead>,
     Id(id): Id<TaskId>,
-) -> Result<Json<TaskView>, ApiError> {
-    Ok(Json(tasks::get(&app.ctx, caller.tenant, id).await?))
+) -> Result<Shown, ApiError> {
+    Ok(Shown(tasks::get(&app.ctx, caller.tenant, id).await?))
 }
 
 /// Changes some fields of a task.
 #[utoipa::path(
-    patch, path = "/tasks/{id}", tag = "tasks", params(("id" = TaskId, Path)), request_body = TaskChange,
+    patch, path = "/tasks/{id}", tag = "tasks", params(("id" = TaskId, Path), IfMatch), request_body = TaskChange,
     responses((status = 200, body = TaskView), (status = 400, body = Problem), (status = 401, body = Problem),
-              (status = 404, body = Problem), (status = 409, body = Problem)))]
+              (status = 404, body = Problem), (status = 412, body = Problem), (status = 409, body = Problem)))]
 pub(super) async fn update(
     State(app): State<App>,
     Allowed(caller, _): Allowed<TasksWrite>,
-    Id(id): Id<TaskId>,
+    Aimed(task): Aimed,
     Body(change): Body<TaskChange>,
-) -> Result<Json<TaskView>, ApiError> {
-    Ok(Json(tasks::update(&app.ctx, &app.work, caller.tenant, id, change).await?))
+) -> Result<Shown, ApiError> {
+    Ok(Shown(tasks::update(&app.ctx, &app.work, caller.tenant, task, change).await?))
 }
 
 /// Deletes a task that no worker has, with everything that hangs on it. The record keeps what was told of it.
 #[utoipa::path(
-    delete, path = "/tasks/{id}", tag = "tasks", params(("id" = TaskId, Path)),
-    responses((status = 204), (status = 401, body = Problem), (status = 404, body = Problem),
+    delete, path = "/tasks/{id}", tag = "tasks", params(("id" = TaskId, Path), IfMatch),
+    responses((status = 204), (status = 401, body = Problem), (status = 404, body = Problem), (status = 412, body = Problem),
               (status = 409, body = Problem)))]
 pub(super) async fn delete(
     State(app): State<App>,
     Allowed(caller, _): Allowed<TasksWrite>,
-    Id(id): Id<TaskId>,
+    Aimed(task): Aimed,
 ) -> Result<StatusCode, ApiError> {
-    tasks::delete(&app.ctx, caller.tenant, id).await?;
+    tasks::delete(&app.ctx, caller.tenant, task).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Gives a ready task to a worker that no machine of the pool carries.
 #[utoipa::path(
-    post, path = "/tasks/{id}/assign", tag = "tasks", params(("id" = TaskId, Path)), request_body = Assignment,
+    post, path = "/tasks/{id}/assign", tag = "tasks", params(("id" = TaskId, Path), IfMatch), request_body = Assignment,
     responses((status = 200, body = TaskView), (status = 400, body = Problem), (status = 401, body = Problem),
-              (status = 404, body = Problem), (status = 409, body = Problem)))]
+              (status = 404, body = Problem), (status = 412, body = Problem), (status = 409, body = Problem)))]
 pub(super) async fn assign(
     State(app): State<App>,
     Allowed(caller, _): Allowed<TasksWrite>,
-    Id(id): Id<TaskId>,
+    Aimed(task): Aimed,
     Body(to): Body<Assignment>,
-) -> Result<Json<TaskView>, ApiError> {
-    Ok(Json(tasks::assign(&app.ctx, caller.tenant, id, to).await?))
+) -> Result<Shown, ApiError> {
+    Ok(Shown(tasks::assign(&app.ctx, caller.tenant, task, to).await?))
 }
 
 /// Says how much work a task is.
 #[utoipa::path(
-    post, path = "/tasks/{id}/estimate", tag = "tasks", params(("id" = TaskId, Path)), request_body = Estimate,
+    post, path = "/tasks/{id}/estimate", tag = "tasks", params(("id" = TaskId, Path), IfMatch), request_body = Estimate,
     responses((status = 200, body = TaskView), (status = 400, body = Problem), (status = 401, body = Problem),
-              (status = 404, body = Problem)))]
+              (status = 404, body = Problem), (status = 412, body = Problem)))]
 pub(super) async fn estimate(
     State(app): State<App>,
     Allowed(caller, _): Allowed<TasksWrite>,
-    Id(id): Id<TaskId>,
+    Aimed(task): Aimed,
     Body(estimate): Body<Estimate>,
-) -> Result<Json<TaskView>, ApiError> {
-    Ok(Json(tasks::estimate(&app.ctx, &app.work, caller.tenant, id, estimate).await?))
+) -> Result<Shown, ApiError> {
+    Ok(Shown(tasks::estimate(&app.ctx, &app.work, caller.tenant, task, estimate).await?))
 }
 
 /// Calls a task off; one that runs ends when its worker has ended it.
 #[utoipa::path(
-    post, path = "/tasks/{id}/cancel", tag = "tasks", params(("id" = TaskId, Path)),
-    responses((status = 200, body = TaskView), (status = 401, body = Problem), (status = 404, body = Problem),
+    post, path = "/tasks/{id}/cancel", tag = "tasks", params(("id" = TaskId, Path), IfMatch),
+    responses((status = 200, body = TaskView), (status = 401, body = Problem), (status = 404, body = Problem), (status = 412, body = Problem),
               (status = 409, body = Problem)))]
 pub(super) async fn cancel(
     State(app): State<App>,
     Allowed(caller, _): Allowed<TasksWrite>,
-    Id(id): Id<TaskId>,
-) -> Result<Json<TaskView>, ApiError> {
-    Ok(Json(tasks::cancel(&app.ctx, &app.work, caller.tenant, id).await?))
+    Aimed(task): Aimed,
+) -> Result<Shown, ApiError> {
+    Ok(Shown(tasks::cancel(&app.ctx, &app.work, caller.tenant, task).await?))
 }
 
 /// Makes a failed task ready again.
 #[utoipa::path(
-    post, path = "/tasks/{id}/retry", tag = "tasks", params(("id" = TaskId, Path)),
-    responses((status = 200, body = TaskView), (status = 401, body = Problem), (status = 404, body = Problem),
+    post, path = "/tasks/{id}/retry", tag = "tasks", params(("id" = TaskId, Path), IfMatch),
+    responses((status = 200, body = TaskView), (status = 401, body = Problem), (status = 404, body = Problem), (status = 412, body = Problem),
               (status = 409, body = Problem)))]
 pub(super) async fn retry(
     State(app): State<App>,
     Allowed(caller, _): Allowed<TasksWrite>,
-    Id(id): Id<TaskId>,
-) -> Result<Json<TaskView>, ApiError> {
-    Ok(Json(tasks::retry(&app.ctx, caller.tenant, id).await?))
+    Aimed(task): Aimed,
+) -> Result<Shown, ApiError> {
+    Ok(Shown(tasks::retry(&app.ctx, caller.tenant, task).await?))
 }
 
 /// What a task waits for, the nearest obstacle first.

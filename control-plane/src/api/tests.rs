@@ -18,6 +18,9 @@ use crate::{Config, Events, Provider};
 mod audit;
 mod claims;
 mod graph_of_tasks;
+mod hands;
+mod listeners;
+mod replicas;
 
 const KEY: &str = "bifrost_0123456789abcdef";
 
@@ -28,7 +31,8 @@ async fn app(ctx: &Ctx) -> Router {
 pub(super) async fn state(ctx: &Ctx) -> App {
     access::ensure_bootstrap_key(ctx, KEY).await.expect("made");
     // Nobody listens there: what needs the event store says so.
-    let events = Events { url: "http://127.0.0.1:1".into(), secret: Key::from_bytes([1; 32]), app: None };
+    let url = String::from("http://127.0.0.1:1");
+    let events = Events { public_url: url.clone(), url, secret: Key::from_bytes([1; 32]), app: None };
     let token = "t".parse().expect("a token");
     let config = Config {
         database: Address::Sqlite("unused".into()),
@@ -38,6 +42,7 @@ pub(super) async fn state(ctx: &Ctx) -> App {
         events: events.clone(),
         pool: Default::default(),
         work: Default::default(),
+        webhooks_reach: signals::webhooks::Reach::Loopback,
     };
     let signer = client::events::Signer {
         key: events.secret.clone(),
@@ -47,7 +52,8 @@ pub(super) async fn state(ctx: &Ctx) -> App {
     };
     let store = client::events::EventStore::new(&events.url, signer);
     let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
-    App::new(ctx.clone(), &config, store, metrics, kit::Tasks::new())
+    let listeners = (signals::webhooks::Sender::new(&config.secret, config.webhooks_reach), Default::default());
+    App::new(ctx.clone(), &config, store, listeners, metrics, kit::Tasks::new())
 }
 
 struct Answer {
@@ -61,7 +67,11 @@ async fn ask(app: &Router, method: Method, path: &str, key: Option<&str>, body: 
     if let Some(key) = key {
         request = request.header("authorization", format!("Bearer {key}"));
     }
-    let request = request.body(body.map_or_else(Body::empty, |text| Body::from(text.to_owned()))).expect("a request");
+    answer(app, request.body(body.map_or_else(Body::empty, |text| Body::from(text.to_owned()))).expect("a request"))
+        .await
+}
+
+async fn answer(app: &Router, request: Request<Body>) -> Answer {
     let response = app.clone().oneshot(request).await.expect("answers");
     let (parts, body) = response.into_parts();
     let bytes = axum::body::to_bytes(body, 1 << 20).await.expect("reads");
@@ -86,7 +96,7 @@ fn operations_of_document() -> Vec<(Method, String)> {
     for (path, methods) in paths {
         for method in methods.as_object().expect("methods").keys() {
             let Ok(method) = method.to_uppercase().parse() else { continue };
-            let ids = ["{id}", "{execution_id}", "{dependency_id}"];
+            let ids = ["{id}", "{execution_id}", "{dependency_id}", "{delivery_id}"];
             let path = ids
                 .iter()
                 .fold(path.clone(), |path, name| path.replace(name, &id))
@@ -125,6 +135,7 @@ kernel::on_both! { crate::migrations();
                 continue;
             }
             let body = match path.as_str() {
+                path if path.ends_with("/abandon") => json!({ "reason": "r" }),
                 path if path.ends_with("/executions") => json!({ "agent_type": "a", "worker_id": uuid::Uuid::nil() }),
                 path if path.ends_with("/complete") => json!({ "success": true }),
                 path if path.ends_with("/dependencies") => json!({ "depends_on_task_id": uuid::Uuid::nil() }),
@@ -132,6 +143,8 @@ kernel::on_both! { crate::migrations();
                 path if path.ends_with("/tags") => json!({ "tags": ["t"] }),
                 path if path.ends_with("/assign") => json!({ "worker_id": uuid::Uuid::nil() }),
                 path if path.ends_with("/estimate") => json!({ "effort_minutes": 1 }),
+                path if path.ends_with("/preempt") => json!({ "target_worker_id": uuid::Uuid::nil() }),
+                path if path.ends_with("/split") => json!({ "subtasks": [{ "title": "t" }] }),
                 _ => json!({}),
             };
             let answer = ask(&app, method.clone(), &path, Some(KEY), Some(&body.to_string())).await;

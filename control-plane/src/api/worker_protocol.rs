@@ -40,7 +40,7 @@ pub(super) async fn register(
         lease_seconds: app.work.lease.as_secs(),
         heartbeat_seconds: app.work.heartbeat.as_secs().max(1),
         events: EventAccess {
-            url: app.events.base().to_owned(),
+            url: app.events_public_url.to_string(),
             key: app.event_secret.derive(&key_id).reveal(),
             key_id,
         },

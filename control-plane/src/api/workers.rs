@@ -3,10 +3,9 @@
 use access::permission::{MachinesRead, WorkersWrite};
 use axum::Json;
 use axum::http::StatusCode;
-use serde::Deserialize;
 use wire::id::WorkerId;
 use wire::problem::Problem;
-use wire::worker::WorkerView;
+use wire::worker::{NewWorker, WorkerChange, WorkerView};
 
 use super::body::{Body, Id};
 use super::caller::Allowed;
@@ -51,24 +50,6 @@ pub(super) async fn get(
     Ok(Json(pool::workers::get(&app.ctx, id).await?.into()))
 }
 
-/// A worker that somebody else runs.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NewWorker {
-    /// What kind of work it takes, such as `claude_code`.
-    worker_type: String,
-    /// Executions it takes at once; 1 when absent.
-    #[serde(default = "one")]
-    capacity: i32,
-    /// Anything else it wants to tell.
-    #[serde(default)]
-    metadata: serde_json::Value,
-}
-
-fn one() -> i32 {
-    1
-}
-
 /// Registers a worker that no machine of the pool carries.
 #[utoipa::path(
     post, path = "/workers", tag = "pool", request_body = NewWorker,
@@ -78,8 +59,22 @@ pub(super) async fn add(
     Allowed(..): Allowed<WorkersWrite>,
     Body(new): Body<NewWorker>,
 ) -> Result<(StatusCode, Json<WorkerView>), ApiError> {
-    let worker = pool::workers::add(&app.ctx, &new.worker_type, new.capacity, new.metadata).await?;
+    let worker = pool::workers::add(&app.ctx, new).await?;
     Ok((StatusCode::CREATED, Json(worker.into())))
+}
+
+/// Changes such a worker; what is absent stays.
+#[utoipa::path(
+    patch, path = "/workers/{id}", tag = "pool", params(("id" = WorkerId, Path)), request_body = WorkerChange,
+    responses((status = 200, body = WorkerView), (status = 400, body = Problem), (status = 401, body = Problem),
+              (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn update(
+    State(app): State<App>,
+    Allowed(..): Allowed<WorkersWrite>,
+    Id(id): Id<WorkerId>,
+    Body(change): Body<WorkerChange>,
+) -> Result<Json<WorkerView>, ApiError> {
+    Ok(Json(pool::workers::update(&app.ctx, id, change).await?.into()))
 }
 
 /// Forgets such a worker.

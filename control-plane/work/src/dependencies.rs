@@ -14,7 +14,7 @@ pub(crate) mod graph;
 pub(crate) mod places;
 pub(crate) mod store;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use kernel::audit::{self, Change, Entity};
 use kernel::outbox::{self, About};
@@ -30,7 +30,7 @@ use wire::outcome::{Condition, OutcomeName};
 use wire::task::{TaskStatus, TaskView};
 
 use crate::tasks::{self, Filter, Task};
-use crate::{Scheduler, outcomes};
+use crate::{Scheduler, outcomes, split};
 
 /// The most tasks that one graph shows.
 const GRAPH_TASKS: i64 = 10_000;
@@ -84,12 +84,35 @@ pub async fn add(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewDependency) 
         group: new.group,
         created_at: ctx.now(),
     };
-    store::insert(&mut tx, tenant, &view).await?;
-    store::recount(&mut tx, tenant, task).await?;
-    tell_added(ctx, &mut tx, tenant, &view).await?;
+    link(ctx, &mut tx, tenant, &view).await?;
     // One of a group may be true already, and let the task start.
     tx.nudge(Scheduler::NUDGE);
     tx.commit(view).await
+}
+
+/// Writes a dependency that closes no circle, of a task that is locked.
+async fn link(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, view: &DependencyView) -> Result<()> {
+    store::insert(tx, tenant, view).await?;
+    store::recount(tx, tenant, view.task_id).await?;
+    tell_added(ctx, tx, tenant, view).await
+}
+
+/// Adds a dependency of or on a part of a task, while nobody else adds one.
+pub(crate) async fn add_to_part(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, view: &DependencyView) -> Result<()> {
+    match places::put_behind(tx, tenant, view.task_id, view.depends_on_task_id).await? {
+        Some(circle) => Err(refuse_circle(tx, tenant, &circle).await?),
+        None => link(ctx, tx, tenant, view).await,
+    }
+}
+
+/// Locks what a task needs; gives what it needs of them.
+pub(crate) async fn lock_needed(tx: &mut Tx, tenant: TenantId, task: TaskId) -> Result<Vec<DependencyView>> {
+    let seen = store::of_task(tx, tenant, task).await?;
+    let needed: BTreeSet<TaskId> = seen.into_iter().map(|dependency| dependency.depends_on_task_id).collect();
+    for id in needed {
+        tasks::load_locked(tx, tenant, id).await?;
+    }
+    store::of_task(tx, tenant, task).await
 }
 
 /// Tells of a new dependency, in the record and in the audit.
@@ -214,44 +237,53 @@ pub async fn remove(ctx: &Ctx, tenant: TenantId, task: TaskId, id: DependencyId)
         return Err(missing);
     }
     store::recount(&mut tx, tenant, task).await?;
+    split::settle_whole(ctx, &mut tx, tenant, task).await?;
     tell_removed(ctx, &mut tx, tenant, &view).await?;
     tx.nudge(Scheduler::NUDGE);
     tx.commit(()).await
 }
 
 /// Tasks were completed: what waits for that waits for so many less.
-pub(crate) async fn satisfied(tx: &mut Tx, tasks: &[&Task]) -> Result<()> {
+pub(crate) async fn satisfied(ctx: &Ctx, tx: &mut Tx, tasks: &[&Task]) -> Result<()> {
     if tasks.is_empty() {
         return Ok(());
     }
     // Most are needed by nobody, which one look tells of all.
     let needed = store::needed_of(tx, tasks).await?;
     for task in tasks.iter().filter(|task| needed.contains(&task.id)) {
-        changed(tx, task, &Condition::Completed, true).await?;
+        changed(ctx, tx, task, &Condition::Completed, true).await?;
         tx.nudge(Scheduler::NUDGE);
     }
     Ok(())
 }
 
 /// A task that is locked has an outcome from now on, or no longer.
-pub(crate) async fn outcome_changed(tx: &mut Tx, task: &Task, name: OutcomeName, is_true: bool) -> Result<()> {
-    changed(tx, task, &Condition::Outcome(name), is_true).await
+pub(crate) async fn outcome_changed(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    task: &Task,
+    name: OutcomeName,
+    is_true: bool,
+) -> Result<()> {
+    changed(ctx, tx, task, &Condition::Outcome(name), is_true).await
 }
 
-async fn changed(tx: &mut Tx, task: &Task, condition: &Condition, is_true: bool) -> Result<()> {
+async fn changed(ctx: &Ctx, tx: &mut Tx, task: &Task, condition: &Condition, is_true: bool) -> Result<()> {
     if store::lock_needing(tx, task.tenant, task.id).await? {
         store::change(tx, task.tenant, task.id, condition, is_true).await?;
+        split::settle(ctx, tx, task).await?;
     }
     Ok(())
 }
 
 /// A task is about to be deleted: nothing needs it any longer, and it needs nothing.
-pub(crate) async fn forget(tx: &mut Tx, task: &Task) -> Result<()> {
+pub(crate) async fn forget(ctx: &Ctx, tx: &mut Tx, task: &Task) -> Result<()> {
     store::lock_needing(tx, task.tenant, task.id).await?;
     let needing = store::needing(tx, task.tenant, task.id).await?;
     store::delete_of_task(tx, task.tenant, task.id).await?;
     for waiting in needing {
         store::recount(tx, task.tenant, waiting).await?;
+        split::settle_whole(ctx, tx, task.tenant, waiting).await?;
     }
     places::store::delete(tx, task.tenant, task.id).await
 }

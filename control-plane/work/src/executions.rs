@@ -9,13 +9,17 @@ use kernel::outbox::About;
 use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
 use wire::event::{AssignedPayload, kind};
-use wire::execution::{ExecutionView, Exit, Failure, NewExecution, Outcome, PhaseTiming, StaleExecution};
+use wire::execution::{
+    ExecutionHistory, ExecutionSummary, ExecutionView, Exit, Failure, NewExecution, Outcome,
+    PhaseTiming, StaleExecution, SubtaskProgress,
+};
 use wire::id::{ExecutionId, TaskId, TenantId, WorkerId};
+use wire::metadata::{AGENT_TYPE_KEY, ASSIGNED_WORKER_KEY};
 use wire::task::TaskStatus;
 use wire::worker::WorkerStatus;
 
-use crate::Settings;
 use crate::tasks::{self, Event, Task, Turn};
+use crate::{Settings, metadata};
 
 /// What plain commands are carried out by.
 pub(crate) const COMMAND_AGENT: &str = "command";
@@ -49,6 +53,8 @@ pub struct Execution {
     pub cost_micros: i64,
     /// How it ended.
     pub ending: Option<Ending>,
+    /// The execution whose work this is a part of.
+    pub parent: Option<ExecutionId>,
 }
 
 /// How an execution ended.
@@ -96,6 +102,7 @@ impl From<Execution> for ExecutionView {
             error_message: ending.as_ref().and_then(|ending| ending.message.clone()),
             commit: ending.as_ref().and_then(|ending| ending.commit.clone()),
             phases: ending.map(|ending| ending.phases).unwrap_or_default(),
+            parent_execution_id: execution.parent,
         }
     }
 }
@@ -116,11 +123,39 @@ pub(crate) fn micros(dollars: &str) -> Option<i64> {
     whole.parse::<i64>().ok()?.checked_mul(1_000_000)?.checked_add(format!("{part:0<6}").parse().ok()?)
 }
 
-/// All attempts at a task, the newest first (row CAIRN-27).
-pub async fn of_task(ctx: &Ctx, tenant: TenantId, task: TaskId) -> Result<Vec<ExecutionView>> {
-    let mut tx = ctx.read("executions.of_task").await?;
+/// All attempts at a task, the one that began last first, and what they come to (row CAIRN-27).
+pub async fn history(ctx: &Ctx, tenant: TenantId, task: TaskId) -> Result<ExecutionHistory> {
+    let mut tx = ctx.read("executions.history").await?;
     tasks::load(&mut tx, tenant, task).await?;
-    Ok(store::of_task(&mut tx, tenant, task).await?.into_iter().map(Into::into).collect())
+    let executions = store::of_task(&mut tx, tenant, task).await?;
+    let summary = summary(&executions);
+    Ok(ExecutionHistory { executions: executions.into_iter().map(Into::into).collect(), summary })
+}
+
+/// What attempts come to. One that was lost, preempted or called off is neither a success nor a failure.
+fn summary(executions: &[Execution]) -> ExecutionSummary {
+    let outcomes = || executions.iter().filter_map(|one| one.ending.as_ref()).map(|ending| ending.outcome);
+    let durations: Vec<i64> = executions.iter().filter_map(|one| one.duration_seconds).collect();
+    let ended = i64::try_from(durations.len()).unwrap_or(i64::MAX);
+    ExecutionSummary {
+        total_attempts: executions.len(),
+        success_count: outcomes().filter(|outcome| *outcome == Outcome::Succeeded).count(),
+        failure_count: outcomes().filter(|one| *one != Outcome::Succeeded && one.spends_attempt()).count(),
+        total_cost_dollars: dollars(executions.iter().map(|one| one.cost_micros).sum()),
+        average_duration_seconds: (ended > 0).then(|| durations.iter().sum::<i64>() / ended.max(1)),
+    }
+}
+
+/// How far the parts of an execution's work are: the tasks that somebody works on in its name, and those into
+/// which its task was split (row CAIRN-56).
+pub async fn subtasks(ctx: &Ctx, tenant: TenantId, id: ExecutionId) -> Result<SubtaskProgress> {
+    let mut tx = ctx.read("executions.subtasks").await?;
+    let execution = store::get(&mut tx, tenant, id).await?.ok_or(Error::NotFound { what: "execution" })?;
+    let parts = tasks::store::parts_of(&mut tx, tenant, id, execution.task).await?;
+    let (total, completed) = (parts.len(), parts.iter().filter(|task| task.status == TaskStatus::Completed).count());
+    let percentage = u8::try_from((100 * completed).checked_div(total).unwrap_or(0)).unwrap_or(100);
+    let subtasks = tasks::views(&mut tx, tenant, parts).await?;
+    Ok(SubtaskProgress { execution_id: id, total, completed, percentage, subtasks })
 }
 
 /// The task's execution that has not ended.
@@ -140,7 +175,7 @@ pub(crate) async fn assign(
     let now = ctx.now();
     let lease_until = now + chrono::TimeDelta::from_std(settings.lease).unwrap_or(chrono::TimeDelta::minutes(1));
     let lease_until = Some(lease_until);
-    let handing = Handing { by: ctx, task, worker, agent_type: COMMAND_AGENT, started_at: None, lease_until };
+    let handing = Handing { lease_until, ..Handing::promise(ctx, task, worker, COMMAND_AGENT) };
     let execution = hand_all(ctx, tx, &[handing]).await?.pop().ok_or(Error::NotFound { what: "task" })?;
     tx.nudge(pool::WORKERS_NUDGE);
     Ok(execution.id)
@@ -153,6 +188,23 @@ fn machine_micros(task: &Task, worker: &pool::workers::Worker) -> Option<u64> {
     u64::try_from(waited).ok().filter(|micros| *micros > 0)
 }
 
+/// Promises a ready task to a worker that no machine of the pool carries. The execution begins when somebody says
+/// so, and takes the worker's room from now on (decision C-36).
+pub(crate) async fn reserve(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    task: &Task,
+    worker: &pool::workers::Worker,
+) -> Result<ExecutionId> {
+    let wanted = metadata::store::get(tx, task.tenant, task.id, AGENT_TYPE_KEY).await?;
+    let agent_type = wanted.filter(|wanted| worker.agent_types.contains(wanted));
+    let agent_type = agent_type.as_ref().or(worker.agent_types.first()).unwrap_or(&worker.worker_type);
+    let handing = Handing::promise(ctx, task, worker, agent_type);
+    let execution = hand_all(ctx, tx, &[handing]).await?.pop().ok_or(Error::NotFound { what: "task" })?;
+    metadata::write(ctx, tx, task.tenant, task.id, ASSIGNED_WORKER_KEY, &worker.id.to_string()).await?;
+    Ok(execution.id)
+}
+
 /// A task that goes to a worker, on whose behalf, and how far the execution is when its row is written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Handing<'a> {
@@ -162,6 +214,14 @@ pub(crate) struct Handing<'a> {
     pub(crate) agent_type: &'a str,
     pub(crate) started_at: Option<DateTime<Utc>>,
     pub(crate) lease_until: Option<DateTime<Utc>>,
+    pub(crate) parent: Option<ExecutionId>,
+}
+
+impl<'a> Handing<'a> {
+    /// A promise without a lease, to be begun when somebody says so.
+    fn promise(by: &'a Ctx, task: &'a Task, worker: &'a pool::workers::Worker, agent_type: &'a str) -> Self {
+        Self { by, task, worker, agent_type, started_at: None, lease_until: None, parent: None }
+    }
 }
 
 /// The one place where executions come into being, and their tasks move on with them: a task that is ready is
@@ -183,6 +243,7 @@ pub(crate) async fn hand_all(ctx: &Ctx, tx: &mut Tx, handings: &[Handing<'_>]) -
         duration_seconds: None,
         cost_micros: 0,
         ending: None,
+        parent: handing.parent,
     };
     let executions: Vec<Execution> = handings.iter().map(execution).collect();
     if executions.is_empty() {
@@ -398,6 +459,9 @@ async fn tell_ended(tx: &mut Tx, end: &End<'_>, after: &Task) -> Result<()> {
         TaskStatus::Ready => kind::TASK_REQUEUED,
         TaskStatus::Failed | TaskStatus::Assigned | TaskStatus::InProgress | TaskStatus::Split => kind::TASK_FAILED,
     };
+    if after.status == TaskStatus::Ready {
+        metadata::clear(end.by, tx, end.task.tenant, end.task.id, ASSIGNED_WORKER_KEY).await?;
+    }
     let Ending { outcome, exit, failure, message, .. } = &end.ending;
     let payload = json!({ "reason": outcome, "exit": exit, "failure": failure, "message": message });
     let about = About::execution(end.task.tenant, end.task.id, end.execution.id);
@@ -437,23 +501,53 @@ pub async fn start_by_hand(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewEx
         return Err(Error::invalid("agent_type", "must have 1 to 100 characters"));
     }
     let mut tx = ctx.begin("executions.start_by_hand").await?;
-    tasks::load(&mut tx, tenant, task).await?;
-    let task = tasks::store::lock_any(&mut tx, task).await?.ok_or(Error::NotFound { what: "task" })?;
-    if task.status != TaskStatus::Assigned || open_of(&mut tx, &task).await?.is_some() {
+    let task = tasks::load_locked(&mut tx, tenant, task).await?;
+    let promised = open_of(&mut tx, &task).await?;
+    let has_begun = promised.as_ref().is_some_and(|open| open.lease_until.is_some() || open.started_at.is_some());
+    if task.status != TaskStatus::Assigned || has_begun {
         let message = format!("the task is {}; only one that is assigned by hand can be started so", task.status);
         return Err(Error::conflict("task_not_assigned", message));
     }
-    let worker = load_worker_by_hand(&mut tx, new.worker_id).await?;
-    let (agent_type, started_at) = (new.agent_type.as_str(), Some(ctx.now()));
-    let handing = Handing { by: ctx, task: &task, worker: &worker, agent_type, started_at, lease_until: None };
-    let execution = hand_all(ctx, &mut tx, &[handing]).await?.pop().ok_or(Error::NotFound { what: "task" })?;
+    if let Some(parent) = new.parent_execution_id {
+        let found = store::get(&mut tx, tenant, parent).await?;
+        found.ok_or_else(|| Error::invalid("parent_execution_id", "names no execution"))?;
+    }
+    let (agent_type, now) = (new.agent_type.as_str(), ctx.now());
+    let execution = match promised {
+        Some(promised) => begin_promised(ctx, &mut tx, &task, promised, &new).await?,
+        None => {
+            let worker = load_worker_by_hand(&mut tx, new.worker_id).await?;
+            let (started_at, parent) = (Some(now), new.parent_execution_id);
+            let handing = Handing { started_at, parent, ..Handing::promise(ctx, &task, &worker, agent_type) };
+            hand_all(ctx, &mut tx, &[handing]).await?.pop().ok_or(Error::NotFound { what: "task" })?
+        }
+    };
     tx.commit(execution.into()).await
 }
 
-/// A worker that takes work by hand: one of the pool is given work by the scheduler alone, and nobody more
-/// than it takes (row CAIRN-50).
+/// Begins what was promised to the worker with the task (decision C-36).
+async fn begin_promised(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    task: &Task,
+    promised: Execution,
+    new: &NewExecution,
+) -> Result<Execution> {
+    if promised.worker != new.worker_id {
+        let message = format!("the task was given to worker {}; only that one can start it", promised.worker);
+        return Err(Error::conflict("task_assigned_elsewhere", message));
+    }
+    let (agent_type, parent) = (new.agent_type.clone(), new.parent_execution_id);
+    let begins = Execution { agent_type, parent, ..promised };
+    store::describe(tx, begins.id, &begins.agent_type, begins.parent).await?;
+    start_all(ctx, tx, &[Begin { by: ctx, task, execution: &begins }]).await?;
+    Ok(Execution { started_at: Some(ctx.now()), ..begins })
+}
+
+/// A worker that takes work by hand and has room, which nobody else fills until the transaction ends: one of the
+/// pool is given work by the scheduler alone, and nobody more than it takes (row CAIRN-50).
 pub(crate) async fn load_worker_by_hand(tx: &mut Tx, id: WorkerId) -> Result<pool::workers::Worker> {
-    let worker = pool::workers::find(tx, id).await?;
+    let worker = pool::workers::lock(tx, id).await?;
     let worker = worker.ok_or_else(|| Error::invalid("worker_id", "names no registered worker"))?;
     if worker.machine_id.is_some() {
         return Err(Error::invalid("worker_id", "is a worker of the pool; the scheduler gives it work"));
@@ -464,7 +558,9 @@ pub(crate) async fn load_worker_by_hand(tx: &mut Tx, id: WorkerId) -> Result<poo
             "the worker has not been heard for five minutes; heartbeat first",
         ));
     }
-    if worker.current_load >= worker.capacity {
+    // A worker may tell of more than we gave it, and of less.
+    let open = store::count_open(tx, &[id]).await?.get(&id).copied().unwrap_or(0);
+    if open.max(worker.current_load.into()) >= worker.capacity.into() {
         let message = format!("the worker has as much as it takes: {} at once", worker.capacity);
         return Err(Error::conflict("worker_full", message));
     }

@@ -151,6 +151,9 @@ pub async fn complete(
     if let Some(ending) = &execution.ending {
         return if ending.outcome == completion.outcome { Ok(()) } else { Err(lease_lost()) };
     }
+    if completion.outcome == Outcome::Preempted {
+        return Err(Error::invalid("outcome", "is not the worker's to say; an execution is preempted here"));
+    }
     let ending = Ending {
         outcome: completion.outcome,
         exit: completion.exit,

@@ -6,6 +6,7 @@
 //! ready again, and that spends no attempt), and that every wait has a reason
 //! that comes from the function that decided.
 
+pub mod assignments;
 pub mod claims;
 pub mod dependencies;
 pub mod executions;
@@ -13,8 +14,10 @@ pub mod leases;
 mod lost;
 pub mod metadata;
 pub mod outcomes;
+pub mod prioritize;
 mod scheduler;
 mod settings;
+pub mod split;
 pub mod tasks;
 
 use kernel::{Migration, Sql};
@@ -29,15 +32,24 @@ pub const MIGRATIONS: &[Migration] = &[
     kernel::migration!("20261121000400_work_dependencies"),
     kernel::migration!("20261121000500_work_search"),
     kernel::migration!("20261121000600_work_metadata"),
+    kernel::migration!("20261129002200_work_versions_and_parents"),
     kernel::migration!("20261129003100_work_conditions"),
     kernel::migration!("20261129005200_work_claims"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.
 pub fn statements() -> Vec<(&'static str, Sql)> {
-    let (tasks, executions) = (tasks::store::STATEMENTS, executions::store::STATEMENTS);
-    let dependencies = [dependencies::store::STATEMENTS, dependencies::places::store::STATEMENTS].concat();
-    [tasks, &dependencies, executions, metadata::store::STATEMENTS, outcomes::store::STATEMENTS].concat()
+    [
+        tasks::store::STATEMENTS,
+        dependencies::store::STATEMENTS,
+        dependencies::places::store::STATEMENTS,
+        executions::store::STATEMENTS,
+        metadata::store::STATEMENTS,
+        outcomes::store::STATEMENTS,
+        assignments::store::STATEMENTS,
+        prioritize::store::STATEMENTS,
+    ]
+    .concat()
 }
 
 #[cfg(test)]

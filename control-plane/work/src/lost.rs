@@ -25,10 +25,13 @@ impl LostWork {
     async fn look(&self, ctx: &Ctx) -> Result<Vec<Execution>> {
         let mut tx = ctx.read("work.lost").await?;
         let mut lost = store::expired(&mut tx, ctx.now()).await?;
-        // Who claims is no machine of ours, and works in silence for as long as its lease lasts.
-        let disabled = pool::workers::disabled_with_work(&mut tx).await?;
-        for worker in disabled.into_iter().filter(|worker| worker.machine_id.is_some()) {
-            let open = store::open_of_worker(&mut tx, worker.id).await?;
+        for worker in pool::workers::disabled_with_work(&mut tx).await? {
+            // Who claims is no machine of ours, and works in silence for as long as its lease lasts; and what somebody
+            // has begun by hand is theirs, however long they are silent.
+            let open = match worker.machine_id {
+                Some(_) => store::open_of_worker(&mut tx, worker.id).await?,
+                None => store::promised_to_worker(&mut tx, worker.id).await?,
+            };
             lost.extend(
                 open.into_iter()
                     .filter(|execution| !lost.iter().any(|known| known.id == execution.id))
@@ -43,7 +46,9 @@ impl LostWork {
         let mut tx = ctx.begin("work.lost.one").await?;
         tasks::store::lock_any(&mut tx, seen.task).await?;
         let now = store::lock_of_worker(&mut tx, seen.worker, seen.id).await?;
-        let is_as_seen = |now: &Execution| now.completed_at.is_none() && now.lease_until == seen.lease_until;
+        let is_as_seen = |now: &Execution| {
+            now.completed_at.is_none() && now.lease_until == seen.lease_until && now.started_at == seen.started_at
+        };
         let Some(execution) = now.filter(is_as_seen) else { return Ok(false) };
         tracing::warn!(task.id = %execution.task, execution.id = %execution.id, "a worker was lost with an execution");
         executions::lose(ctx, &mut tx, &self.settings, &execution).await?;

@@ -34,7 +34,7 @@ pub async fn set(ctx: &Ctx, tenant: TenantId, id: TaskId, name: OutcomeName, new
     }
     store::set(&mut tx, tenant, &view).await?;
     if there.is_none() {
-        dependencies::outcome_changed(&mut tx, &task, view.name.clone(), true).await?;
+        dependencies::outcome_changed(ctx, &mut tx, &task, view.name.clone(), true).await?;
     }
     outbox::push(ctx, &mut tx, kind::OUTCOME_SET, About::task(tenant, id), &view).await?;
     let change = match &there {
@@ -58,7 +58,7 @@ pub async fn withdraw(ctx: &Ctx, tenant: TenantId, id: TaskId, name: OutcomeName
     let there = store::get(&mut tx, tenant, id, &name).await?;
     let there = there.ok_or(Error::NotFound { what: "outcome of this task" })?;
     store::delete(&mut tx, tenant, id, &name).await?;
-    dependencies::outcome_changed(&mut tx, &task, name, false).await?;
+    dependencies::outcome_changed(ctx, &mut tx, &task, name, false).await?;
     outbox::push(ctx, &mut tx, kind::OUTCOME_WITHDRAWN, About::task(tenant, id), &there).await?;
     let change = Change::removed(&audited(&there))?;
     audit::write(ctx, &mut tx, kind::OUTCOME_WITHDRAWN, &Entity::new(tenant, "task", id), &change).await?;

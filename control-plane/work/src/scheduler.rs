@@ -89,7 +89,7 @@ async fn look(tx: &mut Tx, settings: &pool::Settings, now: DateTime<Utc>) -> Res
         waiting: waiting.into_iter().map(|task| Waiting { task: task.id, repository: task.repository }).collect(),
         waiting_total,
         rooms: workers.iter().map(room).collect(),
-        machines: pool::machines::view(tx, now).await?,
+        machines: pool::machines::view(tx, settings, now).await?,
         limits: Limits::from(settings),
     };
     Ok((snapshot, workers))
@@ -103,10 +103,14 @@ fn room(worker: &Worker) -> Room {
 /// What a task waits for. Makes the scheduler's decision anew, on what is there now.
 pub async fn why(ctx: &Ctx, settings: &pool::Settings, tenant: TenantId, id: TaskId) -> Result<Why> {
     let now = ctx.now();
-    let mut tx = ctx.read("scheduler.why").await?;
+    // What stands before it in the queue may be another tenant's; only how many they are is told.
+    let mut tx = ctx.across_tenants().read("scheduler.why").await?;
     let task = tasks::load(&mut tx, tenant, id).await?;
     let reasons = match task.status {
-        TaskStatus::Ready if task.waits_for > 0 => plan::blocked(&dependencies::in_the_way(&mut tx, &task).await?),
+        // A split task waits for its parts.
+        TaskStatus::Ready | TaskStatus::Split if task.waits_for > 0 => {
+            plan::blocked(&dependencies::in_the_way(&mut tx, &task).await?)
+        }
         TaskStatus::Ready if task.spec.is_none() => vec![reason(
             ReasonCode::NothingToRun,
             "it has no spec, so there is nothing to run: it is a note for people",

@@ -1,8 +1,10 @@
 //! Tasks: submitting, looking, changing, calling off, trying again, deleting.
 
 pub mod batch;
+pub mod bulk;
 mod state;
 pub(crate) mod store;
+mod target;
 mod tell;
 
 use std::collections::HashMap;
@@ -16,13 +18,14 @@ use wire::event::kind;
 use wire::execution::Outcome;
 use wire::id::{ExecutionId, TaskId, TenantId};
 use wire::limit::SEARCH_CHARS;
-use wire::metadata::{ASSIGNED_WORKER_KEY, Assignment, Estimate};
+use wire::metadata::{ASSIGNED_WORKER_KEY, Assignment, Estimate, RETRY_COUNT_KEY, SCORE_KEY, SCORED_AT_KEY};
 use wire::task::{NewTask, Priority, TaskChange, TaskSpec, TaskStatus, TaskView};
 
 use crate::executions::{self, Ending, Execution};
 use crate::{Scheduler, Settings, dependencies, metadata, outcomes};
 use state::step;
 pub(crate) use state::{Event, end_of};
+pub use target::{Named, Target};
 pub(crate) use tell::{Turn, tell, tell_with};
 
 /// The most tasks that one list gives.
@@ -61,6 +64,8 @@ pub struct Task {
     pub cancel_requested_at: Option<DateTime<Utc>>,
     /// Its newest execution.
     pub execution_id: Option<ExecutionId>,
+    /// Moves with every change that a person could overwrite unseen.
+    pub version: i64,
     /// When it was submitted.
     pub created_at: DateTime<Utc>,
     /// When anything of it last changed.
@@ -81,6 +86,7 @@ impl Task {
             attempts: self.attempts,
             waits_for: self.waits_for,
             execution: execution.map(Into::into),
+            version: self.version,
             created_at: self.created_at,
             updated_at: self.updated_at,
         }
@@ -192,7 +198,7 @@ pub async fn update(
     ctx: &Ctx,
     settings: &Settings,
     tenant: TenantId,
-    id: TaskId,
+    id: impl Named,
     change: TaskChange,
 ) -> Result<TaskView> {
     change.validate()?;
@@ -214,10 +220,13 @@ pub async fn update(
     let task = if rest == change {
         change_fields(ctx, &mut tx, &task, &rest).await?
     } else {
-        let ended = load(&mut tx, tenant, id).await?;
+        let ended = load(&mut tx, tenant, task.id).await?;
         // Where the attempt's end was all there was to it, that was told.
         if rest == TaskChange::default() { ended } else { change_fields(ctx, &mut tx, &ended, &rest).await? }
     };
+    if let (Some(TaskStatus::InProgress), Some(promised)) = (rest.status, &by_hand) {
+        executions::store::start_all(&mut tx, &[(promised.id, ctx.now())]).await?;
+    }
     tx.nudge(Scheduler::NUDGE);
     let view = view(&mut tx, task).await?;
     tx.commit(view).await
@@ -227,7 +236,12 @@ pub async fn update(
 async fn change_fields(ctx: &Ctx, tx: &mut Tx, task: &Task, change: &TaskChange) -> Result<Task> {
     store::update(tx, task.id, change, ctx.now()).await?;
     if change.status == Some(TaskStatus::Completed) {
-        dependencies::satisfied(tx, &[task]).await?;
+        dependencies::satisfied(ctx, tx, &[task]).await?;
+    }
+    if change.priority.is_some() || change.effort_estimate.is_some() {
+        // It was made of what has just changed.
+        metadata::clear(ctx, tx, task.tenant, task.id, SCORE_KEY).await?;
+        metadata::clear(ctx, tx, task.tenant, task.id, SCORED_AT_KEY).await?;
     }
     let kind = match change.status {
         Some(TaskStatus::Completed) => kind::TASK_COMPLETED,
@@ -255,10 +269,7 @@ fn outcome_of(status: TaskStatus) -> Option<Outcome> {
 
 /// Refuses what may not be set by hand; gives the attempt that somebody makes by hand, if there is one.
 async fn check_set_by_hand(tx: &mut Tx, task: &Task, to: TaskStatus) -> Result<Option<Execution>> {
-    if !state::may_set(task.status, to) {
-        let message = format!("a task that is {} cannot be set to {to}", task.status);
-        return Err(Error::invalid("status", message));
-    }
+    state::check_set(task.status, to).map_err(|message| Error::invalid("status", message))?;
     if to == TaskStatus::Assigned {
         refuse_blocked(task)?;
     }
@@ -282,22 +293,24 @@ fn refuse_blocked(task: &Task) -> Result<()> {
 
 /// Gives a task to a worker that no machine of the pool carries (row CAIRN-34).
 #[tracing::instrument(skip_all, fields(task.id = %id))]
-pub async fn assign(ctx: &Ctx, tenant: TenantId, id: TaskId, to: Assignment) -> Result<TaskView> {
+pub async fn assign(ctx: &Ctx, tenant: TenantId, id: impl Named, to: Assignment) -> Result<TaskView> {
     let mut tx = ctx.begin("tasks.assign").await?;
     let task = load_locked(&mut tx, tenant, id).await?;
+    check_assignable(&task)?;
+    let worker = executions::load_worker_by_hand(&mut tx, to.worker_id).await?;
+    executions::reserve(ctx, &mut tx, &task, &worker).await?;
+    let task = load(&mut tx, tenant, task.id).await?;
+    let view = view(&mut tx, task).await?;
+    tx.commit(view).await
+}
+
+/// Only a task that is ready and needs no other first is given to anybody.
+pub(crate) fn check_assignable(task: &Task) -> Result<()> {
     if task.status != TaskStatus::Ready {
         let message = format!("only a ready task can be assigned; this one is {}", task.status);
         return Err(Error::conflict("task_not_ready", message));
     }
-    refuse_blocked(&task)?;
-    executions::load_worker_by_hand(&mut tx, to.worker_id).await?;
-    let after = apply(ctx, &mut tx, &task, Event::Assign).await?;
-    metadata::write(ctx, &mut tx, tenant, id, ASSIGNED_WORKER_KEY, &to.worker_id.to_string()).await?;
-    let change = TaskChange { status: Some(TaskStatus::Assigned), ..TaskChange::default() };
-    tell(ctx, &mut tx, kind::TASK_UPDATED, About::task(tenant, id), Turn::Changed(&task, &after), &change).await?;
-    let task = load(&mut tx, tenant, id).await?;
-    let view = view(&mut tx, task).await?;
-    tx.commit(view).await
+    refuse_blocked(task)
 }
 
 /// Says how much work a task is (row CAIRN-34).
@@ -305,7 +318,7 @@ pub async fn estimate(
     ctx: &Ctx,
     settings: &Settings,
     tenant: TenantId,
-    id: TaskId,
+    id: impl Named,
     estimate: Estimate,
 ) -> Result<TaskView> {
     if estimate.effort_minutes < 0 {
@@ -318,14 +331,15 @@ pub async fn estimate(
 /// Deletes a task with its executions, its metadata, what it needs and what needs it (row CAIRN-13). What was
 /// told of it stays in the record.
 #[tracing::instrument(skip_all, fields(task.id = %id))]
-pub async fn delete(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<()> {
+pub async fn delete(ctx: &Ctx, tenant: TenantId, id: impl Named) -> Result<()> {
     let mut tx = ctx.begin("tasks.delete").await?;
     let task = load_locked(&mut tx, tenant, id).await?;
+    let id = task.id;
     if executions::open_of(&mut tx, &task).await?.is_some() {
         let message = format!("the task is {} and a worker has it; cancel it and wait for its end", task.status);
         return Err(Error::conflict("task_in_hand", message));
     }
-    dependencies::forget(&mut tx, &task).await?;
+    dependencies::forget(ctx, &mut tx, &task).await?;
     executions::store::delete_of_task(&mut tx, tenant, id).await?;
     metadata::store::delete_of_task(&mut tx, tenant, id).await?;
     outcomes::store::delete_of_task(&mut tx, tenant, id).await?;
@@ -340,20 +354,23 @@ pub async fn delete(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<()> {
 /// Calls a task off. Where a worker is on it, the worker is told, and the task ends when the worker has.
 /// Calling off twice is no error.
 #[tracing::instrument(skip_all, fields(task.id = %id))]
-pub async fn cancel(ctx: &Ctx, settings: &Settings, tenant: TenantId, id: TaskId) -> Result<TaskView> {
+pub async fn cancel(ctx: &Ctx, settings: &Settings, tenant: TenantId, id: impl Named) -> Result<TaskView> {
     let mut tx = ctx.begin("tasks.cancel").await?;
     let task = load_locked(&mut tx, tenant, id).await?;
+    let id = task.id;
     match task.status {
         TaskStatus::Cancelled => (),
         TaskStatus::Completed | TaskStatus::Split => {
-            return Err(Error::conflict("task_finished", format!("the task is {} already", task.status)));
+            let illegal =
+                step(task.status, Event::Cancel).map_or_else(|illegal| illegal.to_string(), |_| String::new());
+            return Err(Error::conflict("task_finished", illegal));
         }
         TaskStatus::InProgress
             if executions::open_of(&mut tx, &task).await?.is_some_and(|e| e.lease_until.is_some()) =>
         {
             if task.cancel_requested_at.is_none() {
                 store::request_cancel(&mut tx, id, ctx.now()).await?;
-                let after = Task { cancel_requested_at: Some(ctx.now()), ..task.clone() };
+                let after = Task { cancel_requested_at: Some(ctx.now()), version: task.version + 1, ..task.clone() };
                 tell::note(ctx, &mut tx, "task.cancel_requested", Turn::Changed(&task, &after)).await?;
             }
             tx.nudge(pool::WORKERS_NUDGE);
@@ -383,15 +400,14 @@ async fn set_cancelled(ctx: &Ctx, tx: &mut Tx, task: &Task) -> Result<()> {
 
 /// Makes a failed task ready again (row CAIRN-29).
 #[tracing::instrument(skip_all, fields(task.id = %id))]
-pub async fn retry(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<TaskView> {
+pub async fn retry(ctx: &Ctx, tenant: TenantId, id: impl Named) -> Result<TaskView> {
     let mut tx = ctx.begin("tasks.retry").await?;
     let task = load_locked(&mut tx, tenant, id).await?;
-    if task.status != TaskStatus::Failed {
-        let message = format!("only a failed task can be retried; this one is {}", task.status);
-        return Err(Error::conflict("task_not_failed", message));
-    }
+    let id = task.id;
+    step(task.status, Event::Retry).map_err(|illegal| Error::conflict("task_not_failed", illegal.to_string()))?;
     let after = Task { losses: 0, ..apply(ctx, &mut tx, &task, Event::Retry).await? };
-    store::count_retry(&mut tx, id).await?;
+    let count = store::count_retry(&mut tx, id).await?;
+    metadata::write(ctx, &mut tx, tenant, id, RETRY_COUNT_KEY, &count.to_string()).await?;
     metadata::clear(ctx, &mut tx, tenant, id, ASSIGNED_WORKER_KEY).await?;
     let payload = json!({ "reason": "retry" });
     tell(ctx, &mut tx, kind::TASK_REQUEUED, About::task(tenant, id), Turn::Changed(&task, &after), &payload).await?;
@@ -417,9 +433,9 @@ impl<'a> Move<'a> {
 /// A task as it is after an event, as the state machine says.
 pub(crate) fn next(ctx: &Ctx, task: &Task, event: Event) -> Result<Task> {
     let to = step(task.status, event)
-        .map_err(|illegal| Error::conflict("illegal_transition", format!("{illegal} ({:?})", illegal.event)))?;
+        .map_err(|illegal| Error::conflict("illegal_transition", illegal.to_string()))?;
     let cancel_requested_at = task.cancel_requested_at.filter(|_| to == TaskStatus::InProgress);
-    Ok(Task { status: to, updated_at: ctx.now(), cancel_requested_at, ..task.clone() })
+    Ok(Task { status: to, updated_at: ctx.now(), cancel_requested_at, version: task.version + 1, ..task.clone() })
 }
 
 /// Moves tasks on that are locked, each guarded by the state that was looked at: all of them, or it is an error.
@@ -432,7 +448,7 @@ pub(crate) async fn move_all(ctx: &Ctx, tx: &mut Tx, moves: &[Move<'_>]) -> Resu
         return Err(Error::conflict("task_changed", "the task has just changed; look again"));
     }
     let completed = moves.iter().filter(|one| one.after.status == TaskStatus::Completed).map(|one| one.task);
-    dependencies::satisfied(tx, &completed.collect::<Vec<_>>()).await?;
+    dependencies::satisfied(ctx, tx, &completed.collect::<Vec<_>>()).await?;
     if moves.iter().any(|one| one.task.spec.is_some()) {
         tx.nudge(Scheduler::NUDGE);
     }
@@ -462,11 +478,15 @@ pub(crate) async fn load(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Ta
     store::get(tx, tenant, id).await?.ok_or(Error::NotFound { what: "task" })
 }
 
-pub(crate) async fn load_locked(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Task> {
-    store::lock(tx, tenant, id).await?.ok_or(Error::NotFound { what: "task" })
+/// A task that nobody else changes until the transaction ends, in the version that was meant.
+pub(crate) async fn load_locked(tx: &mut Tx, tenant: TenantId, target: impl Named) -> Result<Task> {
+    let target = target.into();
+    let task = store::lock(tx, tenant, target.id).await?.ok_or(Error::NotFound { what: "task" })?;
+    target.check(task.version)?;
+    Ok(task)
 }
 
-async fn view(tx: &mut Tx, task: Task) -> Result<TaskView> {
+pub(crate) async fn view(tx: &mut Tx, task: Task) -> Result<TaskView> {
     let execution = match task.execution_id {
         Some(id) => executions::store::get(tx, task.tenant, id).await?,
         None => None,

@@ -9,10 +9,12 @@ use wire::execution::{ExecutionResult, Exit, Failure, NewExecution, Outcome};
 use wire::id::{ExecutionId, MachineId, TaskId, TenantId, WorkerId};
 use wire::task::{NewTask, Priority, TaskChange, TaskSpec, TaskStatus, TaskView};
 use wire::why::ReasonCode;
-use wire::worker::{Completion, Heartbeat, Instruction, Lease, PROTOCOL, Poll, Register, Running};
+use wire::worker::{Completion, Heartbeat, Instruction, Lease, NewWorker, PROTOCOL, Poll, Register, Running};
 
 use crate::tasks::{self, Filter};
 use crate::{LostWork, Scheduler, Settings, claims, executions, leases, why};
+
+mod audit;
 
 pub(crate) fn migrations() -> Vec<Migration> {
     [kernel::MIGRATIONS, access::MIGRATIONS, pool::MIGRATIONS, crate::MIGRATIONS].concat()
@@ -75,6 +77,19 @@ pub(crate) async fn worker(ctx: &Ctx, boot: u128) -> WorkerId {
         repositories: vec![],
     };
     leases::register(ctx, &Settings::default(), &hello).await.expect("registers").worker
+}
+
+/// A worker that no machine of the pool carries, for its own type of agent.
+pub(crate) async fn hand(ctx: &Ctx, worker_type: &str, capacity: i32) -> WorkerId {
+    let new =
+        NewWorker { worker_type: worker_type.into(), capacity, agent_types: vec![], metadata: Default::default() };
+    ctx.clock.advance(Duration::from_millis(1));
+    pool::workers::add(ctx, new).await.expect("adds").id
+}
+
+/// What such a worker says when it begins.
+pub(crate) fn begins(worker_id: WorkerId) -> NewExecution {
+    NewExecution { agent_type: "claude_code".into(), worker_id, parent_execution_id: None }
 }
 
 async fn poll(ctx: &Ctx, worker: WorkerId, running: Vec<Running>) -> Instruction {
@@ -157,7 +172,7 @@ kernel::on_both! { migrations();
         ctx.clock.advance(Duration::from_secs(1));
         let change = TaskChange { title: Some("new".into()), ..TaskChange::default() };
         let changed = tasks::update(&ctx, &Settings::default(), tenant, task.id, change).await.expect("changes");
-        assert_eq!(changed, TaskView { title: "new".into(), updated_at: ctx.now(), ..task });
+        assert_eq!(changed, TaskView { title: "new".into(), updated_at: ctx.now(), version: 2, ..task });
     }
 
     async fn by_hand_only_allowed_transitions_can_be_set(ctx) {
@@ -345,9 +360,9 @@ kernel::on_both! { migrations();
 
     async fn work_done_by_hand_starts_when_assigned_and_ends_once(ctx) {
         let tenant = tenant(&ctx).await;
-        let worker = pool::workers::add(&ctx, "claude_code", 1, serde_json::json!({})).await.expect("adds").id;
+        let worker = hand(&ctx, "claude_code", 1).await;
         let task = submit(&ctx, tenant, note("n")).await.id;
-        let new = || NewExecution { agent_type: "claude_code".into(), worker_id: worker };
+        let new = || begins(worker);
         assert_eq!(code(executions::start_by_hand(&ctx, tenant, task, new()).await), "task_not_assigned");
         let assign = TaskChange { status: Some(TaskStatus::Assigned), ..TaskChange::default() };
         tasks::update(&ctx, &Settings::default(), tenant, task, assign).await.expect("assigns");
@@ -358,16 +373,16 @@ kernel::on_both! { migrations();
         let done = claims::complete(&ctx, &Settings::default(), tenant, execution.id, result()).await.expect("ends");
         assert_eq!((done.success, done.duration_seconds, done.cost_dollars.as_str()), (Some(true), Some(90), "0.250000"));
         assert_eq!(code(claims::complete(&ctx, &Settings::default(), tenant, execution.id, result()).await), "execution_finished");
-        assert_eq!(executions::of_task(&ctx, tenant, task).await.expect("lists"), [done]);
+        assert_eq!(executions::history(&ctx, tenant, task).await.expect("lists").executions, [done]);
     }
 
     async fn an_execution_is_stale_after_two_hours_and_says_when_it_takes_twice_its_estimate(ctx) {
         let tenant = tenant(&ctx).await;
-        let hand = pool::workers::add(&ctx, "claude_code", 1, serde_json::json!({})).await.expect("adds").id;
+        let hand = hand(&ctx, "claude_code", 1).await;
         let task = submit(&ctx, tenant, NewTask { effort_estimate: Some(70), ..note("n") }).await.id;
         let assign = TaskChange { status: Some(TaskStatus::Assigned), ..TaskChange::default() };
         tasks::update(&ctx, &Settings::default(), tenant, task, assign).await.expect("assigns");
-        let new = NewExecution { agent_type: "claude_code".into(), worker_id: hand };
+        let new = begins(hand);
         let execution = executions::start_by_hand(&ctx, tenant, task, new).await.expect("starts");
         for (minutes, expect) in [(119, None), (2, Some(false)), (19, Some(false)), (1, Some(true))] {
             ctx.clock.advance(Duration::from_secs(60 * minutes));
@@ -392,11 +407,11 @@ kernel::on_both! { migrations();
 
     async fn a_task_set_to_its_end_by_hand_takes_its_attempt_along_and_a_late_word_of_it_changes_nothing(ctx) {
         let tenant = tenant(&ctx).await;
-        let hand = pool::workers::add(&ctx, "claude_code", 1, serde_json::json!({})).await.expect("adds").id;
+        let hand = hand(&ctx, "claude_code", 1).await;
         let task = submit(&ctx, tenant, run("a")).await.id;
         let set = |status| TaskChange { status: Some(status), ..TaskChange::default() };
         tasks::update(&ctx, &Settings::default(), tenant, task, set(TaskStatus::Assigned)).await.expect("assigns");
-        let new = NewExecution { agent_type: "claude_code".into(), worker_id: hand };
+        let new = begins(hand);
         let first = executions::start_by_hand(&ctx, tenant, task, new).await.expect("starts");
         let failed = tasks::update(&ctx, &Settings::default(), tenant, task, set(TaskStatus::Failed)).await.expect("sets");
         assert_eq!(failed.execution.and_then(|execution| execution.success), Some(false));
@@ -409,14 +424,14 @@ kernel::on_both! { migrations();
     async fn a_worker_of_the_pool_is_not_given_work_by_hand_and_nobody_more_than_it_takes(ctx) {
         let tenant = tenant(&ctx).await;
         let (_, pooled, _) = begun(&ctx, tenant).await;
-        let hand = pool::workers::add(&ctx, "claude_code", 1, serde_json::json!({})).await.expect("adds").id;
+        let hand = hand(&ctx, "claude_code", 1).await;
         let assigned = async || {
             let task = submit(&ctx, tenant, note("n")).await.id;
             let assign = TaskChange { status: Some(TaskStatus::Assigned), ..TaskChange::default() };
             tasks::update(&ctx, &Settings::default(), tenant, task, assign).await.expect("assigns").id
         };
         let start = async |task, worker_id| {
-            executions::start_by_hand(&ctx, tenant, task, NewExecution { agent_type: "a".into(), worker_id }).await
+            executions::start_by_hand(&ctx, tenant, task, begins(worker_id)).await
         };
         assert_eq!(code(start(assigned().await, pooled).await), "invalid");
         start(assigned().await, hand).await.expect("there is room");
@@ -527,6 +542,48 @@ kernel::on_both! { migrations();
         kernel::migrate(&ctx, &migrations()).await.expect("migrates again");
         assert_eq!(titles(&ctx, tenant, Filter::default()).await, ["Ärger"]);
         schedule(&ctx).await;
+    }
+
+    async fn the_tables_have_the_columns_and_the_indexes_that_the_rows_ask_for(ctx) {
+        const COLUMNS: &str = "SELECT name FROM pragma_table_info($1)";
+        const COLUMNS_POSTGRES: &str = "SELECT CAST(column_name AS TEXT) FROM information_schema.columns WHERE table_name = $1";
+        const INDEXES: &str = "SELECT group_concat(c.name) FROM pragma_index_list($1) i, pragma_index_info(i.name) c GROUP BY i.name";
+        const INDEXES_POSTGRES: &str = "SELECT replace(substring(indexdef FROM '[(](.*)[)]'), ' DESC', '') FROM pg_indexes WHERE tablename = $1";
+        const KEYS: &str = "SELECT \"from\" || '>' || \"table\" FROM pragma_foreign_key_list($1)";
+        const KEYS_POSTGRES: &str = "SELECT a.attname || '>' || CAST(c.confrelid AS REGCLASS) FROM pg_constraint c \
+                                     JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1] \
+                                     WHERE c.contype = 'f' AND c.conrelid = CAST($1 AS REGCLASS)";
+        for (table, columns, indexes, keys) in [
+            ("tasks", "id title description status priority effort_estimate created_at updated_at", &["status", "tenant_id,priority"][..], &[][..]),
+            ("dependencies", "id task_id depends_on_task_id dependency_type created_at", &["task_id,depends_on_task_id"], &["task_id>tasks", "depends_on_task_id>tasks"]),
+            ("executions", "id task_id agent_type worker_id started_at completed_at duration_seconds cost_micros success error_message parent_execution_id", &["task_id"], &["task_id>tasks"]),
+            ("task_metadata", "id task_id metadata_key metadata_value created_at", &["task_id,metadata_key"], &["task_id>tasks"]),
+        ] {
+            let mut tx = ctx.read("test").await.expect("begins");
+            let mut ask = async |sqlite, postgres| {
+                let sql = kernel::Sql { sqlite, postgres };
+                let rows = kernel::fetch_all!(tx, (Option<String>,), sql, table).expect("reads");
+                rows.into_iter().filter_map(|(text,)| text).map(|text| text.replace(", ", ",")).collect::<Vec<_>>()
+            };
+            let has = ask(COLUMNS, COLUMNS_POSTGRES).await;
+            assert!(columns.split(' ').all(|name| has.iter().any(|column| column == name)), "{table}: {has:?}");
+            let has = ask(INDEXES, INDEXES_POSTGRES).await;
+            assert!(indexes.iter().all(|index| has.iter().any(|text| text.starts_with(index))), "{table}: {has:?}");
+            let has = ask(KEYS, KEYS_POSTGRES).await;
+            assert!(keys.iter().all(|key| has.iter().any(|text| text == key)), "{table}: {has:?}");
+        }
+    }
+
+    async fn the_database_itself_refuses_a_priority_out_of_range_and_takes_a_task_of_the_row(ctx) {
+        let tenant = tenant(&ctx).await;
+        const TEXT: &str = "INSERT INTO tasks (id, tenant_id, title, description, status, priority, attempts, losses, retry_count, \
+                              created_at, updated_at) VALUES ($1, $2, 't', 'd', 'ready', $3, 0, 0, 0, $4, $4)";
+        let sql = kernel::Sql { sqlite: TEXT, postgres: TEXT };
+        for (priority, is_fine) in [(0_i16, false), (1, true), (5, true), (6, false)] {
+            let mut tx = ctx.begin("test").await.expect("begins");
+            let done = kernel::execute!(tx, sql, ctx.id(TaskId::mint).uuid(), tenant.uuid(), priority, ctx.now());
+            assert_eq!(done.is_ok(), is_fine, "{priority}");
+        }
     }
 
     async fn every_statement_is_understood(ctx) {

@@ -47,6 +47,21 @@ async fn a_command_runs_in_its_repository_and_the_story_is_told_in_order() {
 }
 
 #[tokio::test]
+async fn a_command_asks_the_egress_proxy_in_the_name_of_its_execution() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    let room = Arc::get_mut(&mut scene.room).expect("nobody else has it");
+    room.environment.insert("HTTPS_PROXY".to_owned(), "http://10.0.0.1:3128".to_owned());
+    for (grant, expected) in
+        [(Some("v1.a.b"), "http://bifrost:v1.a.b@10.0.0.1:3128\n"), (None, "http://10.0.0.1:3128\n")]
+    {
+        let mut lease = scene.lease(&remote, None, &["printenv", "HTTPS_PROXY"]);
+        lease.grant = grant.map(str::to_owned);
+        let (_, events) = scene.carry_out(&lease, Orders::none()).await;
+        assert_eq!(output(&events, Stream::Stdout), expected);
+    }
+}
+
+#[tokio::test]
 async fn a_set_up_that_fails_says_why_and_leaves_no_workspace() {
     let (mut scene, remote) = (Scene::new().await, Remote::new().await);
     let lease = scene.lease(&remote, Some("none"), &["true"]);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::Offence;
 
 /// Every package of the workspace and its floor (ARCHITECTURE.md).
-pub const FLOORS: [(&str, u8); 18] = [
+pub const FLOORS: [(&str, u8); 19] = [
     ("wire", 0),
     ("kit", 0),
     ("fly", 1),
@@ -17,6 +17,7 @@ pub const FLOORS: [(&str, u8); 18] = [
     ("kernel", 1),
     ("emulator", 2),
     ("event-store", 2),
+    ("egress", 2),
     ("runner", 2),
     ("access", 2),
     ("pool", 2),

@@ -5,10 +5,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::types::{Json, Uuid};
 use wire::event::{Event, SCHEMA_VERSION};
-use wire::id::{EventId, ExecutionId, TaskId};
+use wire::id::{EventId, ExecutionId, TaskId, TenantId};
 
 use super::{About, PRODUCER, Snapshot};
-use crate::{Error, Result, Tx, execute, fetch_all, fetch_one, hex, id_list, moment, rows};
+use crate::{Error, Result, Tx, execute, fetch_all, fetch_one, fetch_optional, hex, id_list, moment, rows};
 
 crate::sql! {
     PUSH: "INSERT INTO outbox (id, event_type, task_id, execution_id, payload, created_at, retry_count, dedup_key, \
@@ -32,7 +32,18 @@ crate::sql! {
                   WHERE id IN (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON))) \
                     AND processed_at IS NULL";
     FAILED: "UPDATE outbox SET retry_count = retry_count + 1 WHERE processed_at IS NULL AND id = $1";
-    PRUNE: "DELETE FROM outbox WHERE processed_at < $1";
+    PRUNE: "DELETE FROM outbox WHERE processed_at < $1 AND (CAST($2 AS BIGINT) IS NULL OR position <= $2)";
+    LOCK_PLACES: "UPDATE outbox_places SET last_place = last_place RETURNING last_place";
+    PLACE: "UPDATE outbox SET position = $1 + unplaced.number FROM \
+              (SELECT seq, row_number() OVER (ORDER BY seq) AS number FROM \
+                 (SELECT seq FROM outbox WHERE position IS NULL ORDER BY seq LIMIT $2) AS oldest) AS unplaced \
+            WHERE outbox.seq = unplaced.seq";
+    SET_LAST_PLACE: "UPDATE outbox_places SET last_place = $1";
+    UNPLACED: "SELECT 1 FROM outbox WHERE position IS NULL LIMIT 1";
+    LAST_PLACE: "SELECT last_place FROM outbox_places";
+    FIRST_PLACE: "SELECT min(position) FROM outbox";
+    BEHIND: "SELECT position, id, event_type, tenant_id, task_id, execution_id, payload, snapshot, created_at FROM outbox \
+             WHERE position > $1 ORDER BY position LIMIT $2";
     BACKLOG: "SELECT count(*), CAST(coalesce(max(retry_count), 0) AS BIGINT) FROM outbox \
               WHERE processed_at IS NULL AND refused_at IS NULL";
     REFUSED: "UPDATE outbox SET refused_at = $2 WHERE id = $1 AND processed_at IS NULL";
@@ -109,9 +120,88 @@ pub async fn refused(tx: &mut Tx, id: EventId, now: DateTime<Utc>) -> Result<()>
     Ok(())
 }
 
-/// Drops entries that were told before the given time.
-pub async fn prune(tx: &mut Tx, before: DateTime<Utc>) -> Result<u64> {
-    Ok(execute!(tx, PRUNE, before)?)
+/// Drops entries that were told before the given time; where somebody reads by place, only those up to its own.
+pub async fn prune(tx: &mut Tx, before: DateTime<Utc>, up_to: Option<i64>) -> Result<u64> {
+    Ok(execute!(tx, PRUNE, before, up_to)?)
+}
+
+/// An entry that has its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Placed {
+    /// Its place, from 1.
+    pub place: i64,
+    /// The event's id.
+    pub id: EventId,
+    /// The event's type.
+    pub kind: String,
+    /// The tenant; none for what all of them share.
+    pub tenant: Option<TenantId>,
+    /// The task it is about.
+    pub task: Option<TaskId>,
+    /// The execution it is about.
+    pub execution: Option<ExecutionId>,
+    /// What happened, in detail.
+    pub payload: serde_json::Value,
+    /// The thing after the change.
+    pub snapshot: Option<Snapshot>,
+    /// When it happened.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Gives places to at most so many entries that have none; how many those were.
+pub async fn place(tx: &mut Tx, limit: i64) -> Result<u64> {
+    let (last,) = fetch_one!(tx, (i64,), LOCK_PLACES)?;
+    let placed = execute!(tx, PLACE, last, limit)?;
+    if placed > 0 {
+        execute!(tx, SET_LAST_PLACE, last + i64::try_from(placed).unwrap_or(0))?;
+    }
+    Ok(placed)
+}
+
+/// The place that was given last, and whether an entry waits for the next.
+pub async fn last_place(tx: &mut Tx) -> Result<(i64, bool)> {
+    let (last,) = fetch_one!(tx, (i64,), LAST_PLACE)?;
+    Ok((last, fetch_optional!(tx, (i32,), UNPLACED)?.is_some()))
+}
+
+/// The first place whose entry is still kept.
+pub async fn first_place(tx: &mut Tx) -> Result<Option<i64>> {
+    let (first,) = fetch_one!(tx, (Option<i64>,), FIRST_PLACE)?;
+    Ok(first)
+}
+
+/// Entries behind a place, in order.
+pub async fn behind(tx: &mut Tx, place: i64, limit: i64) -> Result<Vec<Placed>> {
+    Ok(fetch_all!(tx, PlacedRow, BEHIND, place, limit)?.into_iter().map(Placed::from).collect())
+}
+
+#[derive(sqlx::FromRow)]
+struct PlacedRow {
+    position: i64,
+    id: Uuid,
+    event_type: String,
+    tenant_id: Option<Uuid>,
+    task_id: Option<Uuid>,
+    execution_id: Option<Uuid>,
+    payload: Json<serde_json::Value>,
+    snapshot: Option<Json<Snapshot>>,
+    created_at: DateTime<Utc>,
+}
+
+impl From<PlacedRow> for Placed {
+    fn from(row: PlacedRow) -> Self {
+        Self {
+            place: row.position,
+            id: row.id.into(),
+            kind: row.event_type,
+            tenant: row.tenant_id.map(TenantId::from),
+            task: row.task_id.map(TaskId::from),
+            execution: row.execution_id.map(ExecutionId::from),
+            payload: row.payload.0,
+            snapshot: row.snapshot.map(|json| json.0),
+            created_at: row.created_at,
+        }
+    }
 }
 
 /// What nobody has been told yet.

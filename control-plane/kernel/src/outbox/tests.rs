@@ -74,3 +74,70 @@ crate::on_both! { MIGRATIONS;
         assert_eq!(waiting(&ctx).await, ["a", "b", "c", "d"]);
     }
 }
+
+/// What the entries behind a place say.
+async fn words_behind(ctx: &Ctx, place: i64) -> Vec<(i64, String)> {
+    let mut tx = ctx.read("test.behind").await.expect("begins");
+    let entries = behind(&mut tx, place, 100).await.expect("reads");
+    entries.into_iter().map(|entry| (entry.place, entry.payload.as_str().expect("a word").to_owned())).collect()
+}
+
+async fn place_all(ctx: &Ctx, limit: i64) -> u64 {
+    let mut tx = ctx.begin("test.place").await.expect("begins");
+    let placed = place(&mut tx, limit).await.expect("places");
+    tx.commit(placed).await.expect("commits")
+}
+
+crate::on_both! { MIGRATIONS;
+    async fn places_have_no_gaps_and_follow_the_order_of_pushing(ctx) {
+        let mut tx = ctx.begin("test.push").await.expect("begins");
+        for word in ["a", "b", "c", "d", "e"] {
+            say(&ctx, &mut tx, word, word).await;
+        }
+        tx.commit(()).await.expect("commits");
+        assert_eq!((place_all(&ctx, 2).await, place_all(&ctx, 9).await, place_all(&ctx, 9).await), (2, 3, 0));
+        let expect = [(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, "e")].map(|(place, word)| (place, word.to_owned()));
+        assert_eq!(words_behind(&ctx, 0).await, expect);
+        assert_eq!(words_behind(&ctx, 3).await, expect[3..]);
+        let mut tx = ctx.read("test.ends").await.expect("begins");
+        assert_eq!(last_place(&mut tx).await.expect("reads"), (5, false));
+    }
+
+    async fn places_are_not_given_twice_once_their_entries_are_gone(ctx) {
+        for word in ["a", "b"] {
+            let mut tx = ctx.begin("test.push").await.expect("begins");
+            say(&ctx, &mut tx, word, word).await;
+            tx.commit(()).await.expect("commits");
+            place_all(&ctx, 9).await;
+            let mut tx = ctx.begin("test.prune").await.expect("begins");
+            let ids: Vec<EventId> = pending(&mut tx, 9).await.expect("reads").iter().map(|event| event.id).collect();
+            processed(&mut tx, &ids, ctx.now()).await.expect("notes");
+            if word == "a" {
+                let later = ctx.now() + chrono::TimeDelta::seconds(1);
+                assert_eq!(prune(&mut tx, later, Some(0)).await.expect("prunes"), 0, "somebody has not read it");
+                assert_eq!(prune(&mut tx, later, Some(1)).await.expect("prunes"), 1);
+            }
+            tx.commit(()).await.expect("commits");
+        }
+        assert_eq!(words_behind(&ctx, 0).await, [(2, "b".to_owned())]);
+    }
+}
+
+/// On SQLite there is only one writer, so nothing can become visible late.
+#[tokio::test]
+async fn an_entry_that_becomes_visible_late_gets_a_late_place_on_postgres() {
+    crate::testing::with_postgres(MIGRATIONS, |ctx| async move {
+        let mut slow = ctx.begin("test.slow").await.expect("begins");
+        say(&ctx, &mut slow, "pushed first", "a").await;
+        let mut quick = ctx.begin("test.quick").await.expect("begins");
+        say(&ctx, &mut quick, "committed first", "b").await;
+        quick.commit(()).await.expect("commits");
+        assert_eq!(place_all(&ctx, 9).await, 1);
+        let first = words_behind(&ctx, 0).await;
+        assert_eq!(first, [(1, "committed first".to_owned())]);
+        slow.commit(()).await.expect("commits");
+        assert_eq!(place_all(&ctx, 9).await, 1);
+        assert_eq!(words_behind(&ctx, 1).await, [(2, "pushed first".to_owned())], "behind a reader that has seen 1");
+    })
+    .await;
+}

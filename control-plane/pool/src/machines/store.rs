@@ -7,14 +7,18 @@ use wire::id::{MachineId, VolumeId};
 use wire::machine::MachineState;
 
 use super::Machine;
-use crate::plan::{Facts, GivenUp};
+use crate::plan::{Facts, GivenUp, Wear};
+use crate::recovery::Rung;
 
 kernel::sql! {
     LIST: "SELECT m.id, m.name, m.provider_id, m.region, m.state, m.state_since, m.next_try_at, m.failures, m.restarts, m.report_by, m.error, \
-                  m.volume_id, v.name AS volume_name, v.provider_id AS volume_provider_id, m.batch, m.repositories, \
-                  m.idle_since, m.created_at, w.last_heartbeat AS worker_heard_at \
+                  m.volume_id, v.name AS volume_name, v.provider_id AS volume_provider_id, v.source_id AS volume_source_id, \
+                  m.batch, m.repositories, m.idle_since, m.created_at, m.generation, m.former_provider_id, m.image, m.executions, \
+                  m.cold_starts, m.rung, m.stuck_minutes, m.retiring, w.last_heartbeat AS worker_heard_at, \
+                  coalesce(w.current_load, 0) AS load \
            FROM machines m JOIN volumes v ON v.id = m.volume_id LEFT JOIN workers w ON w.machine_id = m.id WHERE m.state <> 'destroyed' ORDER BY m.created_at, m.id";
-    FACTS: "SELECT m.id, m.state, m.state_since, m.idle_since, m.repositories, coalesce(w.current_load, 0) AS load \
+    FACTS: "SELECT m.id, m.state, m.state_since, m.idle_since, m.repositories, m.made_at, m.executions, m.image, \
+                   m.retiring IS NOT NULL AS is_retiring, coalesce(w.current_load, 0) AS load \
             FROM machines m LEFT JOIN workers w ON w.machine_id = m.id \
             WHERE m.state <> 'destroyed' ORDER BY m.created_at, m.id";
     STATE: "SELECT state, batch FROM machines WHERE id = $1";
@@ -22,25 +26,43 @@ kernel::sql! {
     GIVEN_UP: "SELECT count(*), max(state_since) FROM machines WHERE state = 'destroyed' AND given_up AND state_since > $1";
     GIVEN_UP_ERROR: "SELECT coalesce(error, 'unknown') FROM machines WHERE state = 'destroyed' AND given_up \
                      ORDER BY state_since DESC LIMIT 1";
-    INSERT_VOLUME: "INSERT INTO volumes (id, name, region, state, created_at) VALUES ($1, $2, $3, 'creating', $4)";
+    INSERT_VOLUME: "INSERT INTO volumes (id, name, region, state, created_at, source_id, size_gb, rate) \
+                    VALUES ($1, $2, $3, 'creating', $4, $5, $6, $7)";
     INSERT: "INSERT INTO machines (id, name, region, state, state_since, next_try_at, failures, restarts, volume_id, \
-                                   repositories, batch, given_up, created_at) \
-             VALUES ($1, $2, $3, 'creating', $4, $4, 0, 0, $5, $6, 0, $7, $4)";
+                                   repositories, batch, given_up, created_at, image) \
+             VALUES ($1, $2, $3, 'creating', $4, $4, 0, 0, $5, $6, 0, $7, $4, $8)";
     SET_STATE: "UPDATE machines SET state = $3, state_since = $5, next_try_at = $5, failures = 0, restarts = 0, report_by = NULL, \
+                       stuck_minutes = 0, rung = CASE WHEN $3 IN ('ready', 'suspended') THEN 0 ELSE rung END, \
                        error = coalesce($4, error) WHERE id = $1 AND state = $2";
     NEXT_BATCH: "UPDATE machines SET batch = batch + 1 WHERE id = $1";
-    SET_VOLUME: "UPDATE volumes SET provider_id = $2, region = $3, state = 'ready' WHERE id = $1";
-    SET_PROVIDER_ID: "UPDATE machines SET provider_id = $2, region = $3 WHERE id = $1";
+    SET_VOLUME: "UPDATE volumes SET provider_id = $2, region = $3, state = 'ready', accrued_until = $4 WHERE id = $1";
+    FORGET_SOURCE: "UPDATE volumes SET source_id = NULL WHERE id = $1";
+    SET_PROVIDER_ID: "UPDATE machines SET provider_id = $2, region = $3, made_at = $4, accrued_until = $4, awake_rate = $5, \
+                             asleep_rate = $6 WHERE id = $1";
+    FORGET_FORMER: "UPDATE machines SET former_provider_id = NULL WHERE id = $1";
+    REPLACE: "UPDATE machines SET state = 'creating', state_since = $3, next_try_at = $3, failures = 0, restarts = 0, report_by = NULL, \
+                     stuck_minutes = 0, generation = generation + 1, former_provider_id = coalesce(provider_id, former_provider_id), \
+                     provider_id = NULL, made_at = NULL, executions = 0, name = $4, region = $5, image = $6, rung = $7, \
+                     volume_id = $8, error = coalesce($9, error) WHERE id = $1 AND state = $2";
+    RELEASE_VOLUME: "UPDATE volumes SET released_at = $2 WHERE id = $1";
+    RELEASED: "SELECT id, name, provider_id FROM volumes WHERE released_at <= $1 AND state <> 'destroyed' ORDER BY released_at, id LIMIT 20";
     TRY_LATER: "UPDATE machines SET next_try_at = $3, failures = $4, error = coalesce($5, error) WHERE id = $1 AND state = $2";
-    STARTED: "UPDATE machines SET next_try_at = $3, report_by = $3, restarts = restarts + $4, failures = 0, \
+    STARTED: "UPDATE machines SET next_try_at = $3, report_by = $3, restarts = restarts + $4, failures = 0, rung = $6, \
                      error = coalesce($5, error) WHERE id = $1 AND state = $2";
+    SET_RUNG: "UPDATE machines SET rung = $3, next_try_at = $4, report_by = NULL, failures = 0 WHERE id = $1 AND state = $2";
     OVERDUE: "UPDATE machines SET report_by = $2 WHERE id = $1";
     TRY_NOW: "UPDATE machines SET next_try_at = $2 WHERE id = $1 AND state IN ('starting', 'resuming') AND next_try_at > $2";
+    STUCK: "UPDATE machines SET stuck_minutes = $2 WHERE id = $1";
+    ACT_NOW: "UPDATE machines SET next_try_at = $2, report_by = CASE WHEN report_by > $2 THEN $2 ELSE report_by END WHERE id = $1";
     GIVE_UP: "UPDATE machines SET given_up = $2 WHERE id = $1";
+    RETIRE: "UPDATE machines SET retiring = $2 WHERE id = $1 AND retiring IS NULL";
+    RETIRED: "UPDATE machines SET retiring = NULL WHERE id = $1";
+    COLD_START: "UPDATE machines SET cold_starts = cold_starts + 1 WHERE id = $1";
+    EXECUTED: "UPDATE machines SET executions = executions + $2 WHERE id = $1";
     VOLUME_DESTROYED: "UPDATE volumes SET state = 'destroyed' WHERE id = $1";
     SET_REPOSITORIES: "UPDATE machines SET repositories = $2 WHERE id = $1";
     SET_IDLE: "UPDATE machines SET idle_since = $2 WHERE id = $1";
-    CLEAR_ERROR: "UPDATE machines SET error = NULL WHERE id = $1";
+    CLEAR_ERROR: "UPDATE machines SET error = NULL, retiring = NULL WHERE id = $1";
     KNOWN_VOLUMES: "SELECT provider_id FROM volumes WHERE state <> 'destroyed' AND provider_id IS NOT NULL";
     PENDING_VOLUMES: "SELECT name FROM volumes WHERE state = 'creating'";
 }
@@ -62,11 +84,21 @@ struct Row {
     volume_id: Uuid,
     volume_name: String,
     volume_provider_id: Option<String>,
+    volume_source_id: Option<String>,
     batch: i64,
     repositories: Json<Vec<String>>,
     idle_since: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
+    generation: i32,
+    former_provider_id: Option<String>,
+    image: String,
+    executions: i32,
+    cold_starts: i32,
+    rung: i32,
+    stuck_minutes: i32,
+    retiring: Option<String>,
     worker_heard_at: Option<DateTime<Utc>>,
+    load: i32,
 }
 
 impl From<Row> for Machine {
@@ -86,11 +118,21 @@ impl From<Row> for Machine {
             volume_id: row.volume_id.into(),
             volume_name: row.volume_name,
             volume_provider_id: row.volume_provider_id,
+            volume_source_id: row.volume_source_id,
             batch: row.batch,
             repositories: row.repositories.0,
             worker_heard_at: row.worker_heard_at,
             idle_since: row.idle_since,
             created_at: row.created_at,
+            generation: row.generation,
+            former_provider_id: row.former_provider_id,
+            image: row.image,
+            executions: row.executions.into(),
+            cold_starts: row.cold_starts,
+            rung: Rung::from_number(row.rung),
+            stuck_minutes: row.stuck_minutes,
+            retiring: row.retiring,
+            load: row.load,
         }
     }
 }
@@ -103,6 +145,10 @@ struct FactsRow {
     state_since: DateTime<Utc>,
     idle_since: Option<DateTime<Utc>>,
     repositories: Json<Vec<String>>,
+    made_at: Option<DateTime<Utc>>,
+    executions: i32,
+    image: String,
+    is_retiring: bool,
     load: i32,
 }
 
@@ -117,7 +163,8 @@ pub(crate) async fn list(tx: &mut Tx) -> Result<Vec<Machine>> {
     Ok(fetch_all!(tx, Row, LIST)?.into_iter().map(Machine::from).collect())
 }
 
-pub(super) async fn facts(tx: &mut Tx) -> Result<Vec<Facts>> {
+/// What the planner looks at; `image` is what new machines run.
+pub(super) async fn facts(tx: &mut Tx, image: &str) -> Result<Vec<Facts>> {
     let rows = fetch_all!(tx, FactsRow, FACTS)?;
     let facts = rows.into_iter().map(|row| Facts {
         id: row.id.into(),
@@ -126,6 +173,13 @@ pub(super) async fn facts(tx: &mut Tx) -> Result<Vec<Facts>> {
         load: row.load,
         idle_since: row.idle_since,
         repositories: row.repositories.0,
+        wear: Wear {
+            made_at: row.made_at,
+            executions: row.executions.into(),
+            // A machine from before images were noted is taken as it is.
+            is_outdated: !row.image.is_empty() && row.image != image,
+            is_retiring: row.is_retiring,
+        },
     });
     Ok(facts.collect())
 }
@@ -148,24 +202,69 @@ pub(super) async fn given_up_since(tx: &mut Tx, since: DateTime<Utc>) -> Result<
     Ok(Some(GivenUp { count: u32::try_from(count).unwrap_or(u32::MAX), last, error }))
 }
 
-/// What a new machine and its volume are called at the provider.
-pub(super) struct Names {
-    pub(super) machine: String,
-    pub(super) volume: String,
+/// A volume that the pool has decided to have.
+pub(super) struct VolumeRow<'a> {
+    pub(super) id: VolumeId,
+    pub(super) name: &'a str,
+    pub(super) region: &'a str,
+    /// The volume at the provider that it is to be a copy of.
+    pub(super) source_id: Option<&'a str>,
+    pub(super) size_gb: u32,
+    /// Picodollars a second.
+    pub(super) rate: u64,
 }
 
-pub(super) async fn insert(
-    tx: &mut Tx,
-    id: MachineId,
-    volume: VolumeId,
-    names: &Names,
-    region: &str,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    execute!(tx, INSERT_VOLUME, volume.uuid(), &names.volume, region, now)?;
-    let none: Json<Vec<String>> = Json(Vec::new());
-    execute!(tx, INSERT, id.uuid(), &names.machine, region, now, volume.uuid(), none, false)?;
+pub(super) async fn insert_volume(tx: &mut Tx, volume: &VolumeRow<'_>, now: DateTime<Utc>) -> Result<()> {
+    let VolumeRow { id, name, region, source_id, size_gb, rate } = *volume;
+    let size_gb = i32::try_from(size_gb).unwrap_or(i32::MAX);
+    execute!(tx, INSERT_VOLUME, id.uuid(), name, region, now, source_id, size_gb, as_i64(rate))?;
     Ok(())
+}
+
+/// A machine that the pool has decided to have.
+pub(super) struct MachineRow<'a> {
+    pub(super) id: MachineId,
+    pub(super) name: &'a str,
+    pub(super) region: &'a str,
+    pub(super) volume: VolumeId,
+    pub(super) image: &'a str,
+}
+
+pub(super) async fn insert(tx: &mut Tx, machine: &MachineRow<'_>, now: DateTime<Utc>) -> Result<()> {
+    let MachineRow { id, name, region, volume, image } = *machine;
+    let none: Json<Vec<String>> = Json(Vec::new());
+    execute!(tx, INSERT, id.uuid(), name, region, now, volume.uuid(), none, false, image)?;
+    Ok(())
+}
+
+/// Has the provider make the machine anew, in this row; says whether it still stood where it was seen.
+pub(super) async fn replace(
+    tx: &mut Tx,
+    from: MachineState,
+    machine: &MachineRow<'_>,
+    rung: Rung,
+    error: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let MachineRow { id, name, region, volume, image } = *machine;
+    let (id, volume, rung) = (id.uuid(), volume.uuid(), rung.number());
+    Ok(execute!(tx, REPLACE, id, from.as_str(), now, name, region, image, rung, volume, error)? == 1)
+}
+
+/// Notes that no machine uses a volume any more.
+pub(super) async fn release_volume(tx: &mut Tx, id: VolumeId, now: DateTime<Utc>) -> Result<()> {
+    execute!(tx, RELEASE_VOLUME, id.uuid(), now)?;
+    Ok(())
+}
+
+/// Volumes that no machine has used since then, with their names and ids at the provider.
+pub(crate) async fn released(tx: &mut Tx, since: DateTime<Utc>) -> Result<Vec<(VolumeId, String, Option<String>)>> {
+    let rows = fetch_all!(tx, (Uuid, String, Option<String>), RELEASED, since)?;
+    Ok(rows.into_iter().map(|(id, name, provider_id)| (id.into(), name, provider_id)).collect())
+}
+
+fn as_i64(rate: u64) -> i64 {
+    i64::try_from(rate).unwrap_or(i64::MAX)
 }
 
 pub(super) async fn set_state(
@@ -184,13 +283,41 @@ pub(super) async fn begin_next_batch(tx: &mut Tx, id: MachineId) -> Result<()> {
     Ok(())
 }
 
-pub(crate) async fn set_volume(tx: &mut Tx, id: VolumeId, provider_id: &str, region: &str) -> Result<()> {
-    execute!(tx, SET_VOLUME, id.uuid(), provider_id, region)?;
+pub(crate) async fn set_volume(
+    tx: &mut Tx,
+    id: VolumeId,
+    provider_id: &str,
+    region: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    execute!(tx, SET_VOLUME, id.uuid(), provider_id, region, now)?;
     Ok(())
 }
 
-pub(crate) async fn set_provider_id(tx: &mut Tx, id: MachineId, provider_id: &str, region: &str) -> Result<()> {
-    execute!(tx, SET_PROVIDER_ID, id.uuid(), provider_id, region)?;
+/// A volume is made empty after all: what it was to be a copy of cannot be copied.
+pub(crate) async fn forget_source(tx: &mut Tx, id: VolumeId) -> Result<()> {
+    execute!(tx, FORGET_SOURCE, id.uuid())?;
+    Ok(())
+}
+
+/// A machine as the provider made it: from now on it costs.
+pub(crate) struct Made<'a> {
+    pub(crate) provider_id: &'a str,
+    pub(crate) region: &'a str,
+    /// Picodollars a second.
+    pub(crate) awake_rate: u64,
+    pub(crate) asleep_rate: u64,
+}
+
+pub(crate) async fn set_provider_id(tx: &mut Tx, id: MachineId, made: &Made<'_>, now: DateTime<Utc>) -> Result<()> {
+    let Made { provider_id, region, awake_rate, asleep_rate } = *made;
+    execute!(tx, SET_PROVIDER_ID, id.uuid(), provider_id, region, now, as_i64(awake_rate), as_i64(asleep_rate))?;
+    Ok(())
+}
+
+/// The machine that this one replaces is gone.
+pub(crate) async fn forget_former(tx: &mut Tx, id: MachineId) -> Result<()> {
+    execute!(tx, FORGET_FORMER, id.uuid())?;
     Ok(())
 }
 
@@ -211,9 +338,48 @@ pub(crate) async fn started(
     machine: &Machine,
     report_by: DateTime<Utc>,
     restarts: i32,
+    rung: Rung,
     error: Option<&str>,
 ) -> Result<()> {
-    execute!(tx, STARTED, machine.id.uuid(), machine.state.as_str(), report_by, restarts, error)?;
+    let (id, state) = (machine.id.uuid(), machine.state.as_str());
+    execute!(tx, STARTED, id, state, report_by, restarts, error, rung.number())?;
+    Ok(())
+}
+
+/// Notes how far a machine's recovery has come, and when to look at it next.
+pub(crate) async fn set_rung(tx: &mut Tx, machine: &Machine, rung: Rung, at: DateTime<Utc>) -> Result<()> {
+    execute!(tx, SET_RUNG, machine.id.uuid(), machine.state.as_str(), rung.number(), at)?;
+    Ok(())
+}
+
+/// Notes for how long a machine has been on its way; with `acts`, provisioning acts on it now.
+pub(crate) async fn stuck(tx: &mut Tx, id: MachineId, minutes: i32, acts: bool, now: DateTime<Utc>) -> Result<()> {
+    execute!(tx, STUCK, id.uuid(), minutes)?;
+    if acts {
+        execute!(tx, ACT_NOW, id.uuid(), now)?;
+    }
+    Ok(())
+}
+
+/// Gives a machine no more work, and says whether it had been given any so far.
+pub(super) async fn retire(tx: &mut Tx, id: MachineId, why: &str) -> Result<bool> {
+    Ok(execute!(tx, RETIRE, id.uuid(), why)? == 1)
+}
+
+/// A machine is no longer being replaced.
+pub(super) async fn retired(tx: &mut Tx, id: MachineId) -> Result<()> {
+    execute!(tx, RETIRED, id.uuid())?;
+    Ok(())
+}
+
+pub(crate) async fn count_cold_start(tx: &mut Tx, id: MachineId) -> Result<()> {
+    execute!(tx, COLD_START, id.uuid())?;
+    Ok(())
+}
+
+/// Counts executions that a machine's worker was given.
+pub(crate) async fn count_executions(tx: &mut Tx, id: MachineId, more: i32) -> Result<()> {
+    execute!(tx, EXECUTED, id.uuid(), more)?;
     Ok(())
 }
 

@@ -10,6 +10,10 @@ const LIMITS: Limits = Limits {
     queue_per_machine: 5,
     suspend_after: Duration::from_secs(5),
     destroy_after: Duration::from_secs(3_600),
+    machine_age_max: Duration::from_secs(24 * 3_600),
+    machine_executions_max: 100,
+    budget_reserve: Duration::from_secs(100),
+    budget_margin: Duration::from_secs(10),
 };
 
 fn now() -> DateTime<Utc> {
@@ -22,12 +26,20 @@ fn id(number: u8) -> MachineId {
 
 fn machine(number: u8, state: MachineState) -> Facts {
     let since = now() - TimeDelta::seconds(60);
-    Facts { id: id(number), state, state_since: since, load: 0, idle_since: None, repositories: vec![] }
+    Facts {
+        id: id(number),
+        state,
+        state_since: since,
+        load: 0,
+        idle_since: None,
+        repositories: vec![],
+        wear: Wear::default(),
+    }
 }
 
 fn machines(states: &[MachineState]) -> View {
     let machines = states.iter().zip(0..).map(|(state, number)| machine(number, *state)).collect();
-    View { machines, given_up: None }
+    View { machines, ..View::default() }
 }
 
 fn queue(queued: usize) -> Demand {
@@ -75,7 +87,7 @@ fn an_idle_machine_sleeps_and_a_long_sleeper_is_destroyed() {
         facts.load = load;
         facts.idle_since = idle_seconds.map(|seconds| now() - TimeDelta::seconds(seconds));
         facts.state_since = now() - TimeDelta::seconds(since_seconds);
-        let view = View { machines: vec![facts], given_up: None };
+        let view = View { machines: vec![facts], ..View::default() };
         assert_eq!(decide(&view, &queue(0)).actions, Vec::from_iter(expect), "{state} {load} {idle_seconds:?}");
     };
     check(Ready, 0, Some(5), 60, Some(Action::Drain(id(0))));
@@ -90,7 +102,7 @@ fn after_failures_new_machines_are_made_ever_more_slowly() {
     let check = |count, seconds_ago, expect_rest: bool| {
         let last = now() - TimeDelta::seconds(seconds_ago);
         let given_up = Some(GivenUp { count, last, error: "no".into() });
-        let plan = decide(&View { machines: vec![], given_up }, &queue(1));
+        let plan = decide(&View { given_up, ..View::default() }, &queue(1));
         assert_eq!(plan.actions.is_empty(), expect_rest, "{count} failures, {seconds_ago} s ago: {plan:?}");
     };
     check(1, 9, true);
@@ -101,6 +113,159 @@ fn after_failures_new_machines_are_made_ever_more_slowly() {
     check(30, 300, false);
 }
 
+/// One machine, changed.
+fn one(state: MachineState, change: impl FnOnce(&mut Facts)) -> Facts {
+    let mut facts = machine(0, state);
+    change(&mut facts);
+    facts
+}
+
+fn view_of(facts: impl IntoIterator<Item = Facts>) -> View {
+    let machines = facts.into_iter().zip(0..).map(|(facts, number)| Facts { id: id(number), ..facts });
+    View { machines: machines.collect(), ..View::default() }
+}
+
+#[test]
+fn as_many_as_are_to_be_warm_are_awake_and_stay_so() {
+    let idle = || one(Ready, |facts| facts.idle_since = Some(now() - TimeDelta::seconds(60)));
+    let check = |facts: Vec<Facts>, warm, actions: &[Action]| {
+        let view = View { warm, ..view_of(facts) };
+        assert_eq!(decide(&view, &queue(0)), Plan { actions: actions.to_vec(), outlook: Outlook::Calm }, "{warm} warm");
+    };
+    check(vec![], 2, &[Action::Create, Action::Create]);
+    check(vec![machine(0, Suspended)], 2, &[Action::Resume(id(0)), Action::Create]);
+    check(vec![idle(), idle()], 2, &[]);
+    check(vec![idle(), idle()], 1, &[Action::Drain(id(0))]);
+    check(vec![], 99, &[Action::Create; 10]);
+}
+
+#[test]
+fn strangers_at_the_provider_count_against_the_cap() {
+    let view = View { strangers: 9, ..View::default() };
+    let plan = decide(&view, &queue(500));
+    assert_eq!(plan.actions, [Action::Create]);
+    let view = View { strangers: 10, ..View::default() };
+    assert_eq!(decide(&view, &queue(1)).outlook, Outlook::Cap { machines_max: 10 });
+}
+
+#[test]
+fn while_the_provider_is_closed_nothing_is_made_or_woken() {
+    let closed = |seconds| Some(Closed { until: now() + TimeDelta::seconds(seconds), why: "full".into() });
+    let view = View { closed: closed(1), ..machines(&[Suspended]) };
+    let trouble = Outlook::Trouble { error: "full".into(), until: now() + TimeDelta::seconds(1) };
+    assert_eq!(decide(&view, &queue(1)), Plan { actions: vec![], outlook: trouble });
+    let view = View { closed: closed(0), ..machines(&[Suspended]) };
+    assert_eq!(decide(&view, &queue(1)).actions, [Action::Resume(id(0))]);
+}
+
+/// A day's budget that pays for so many seconds of one machine.
+fn purse(seconds: i64) -> Purse {
+    let ends_at = now() + TimeDelta::hours(1);
+    let allowance = Allowance { period: Period::Day, budget_micros: seconds, spent_micros: 0, ends_at };
+    Purse { allowances: vec![allowance], awake_rate: 1_000_000, ..Purse::default() }
+}
+
+#[test]
+fn no_machine_is_admitted_that_the_budget_does_not_pay_for() {
+    let check = |seconds, states: &[MachineState], actions: &[Action], refused: bool| {
+        let view = View { purse: purse(seconds), ..machines(states) };
+        let plan = decide(&view, &queue(500));
+        assert_eq!(plan.actions, actions, "{seconds} seconds, {states:?}");
+        assert_eq!(matches!(plan.outlook, Outlook::Budget { .. }), refused, "{:?}", plan.outlook);
+    };
+    check(99, &[], &[], true);
+    check(100, &[], &[Action::Create], false);
+    check(299, &[], &[Action::Create; 2], false);
+    check(150, &[Suspended, Suspended], &[Action::Resume(id(1))], false);
+    check(150, &[Ready], &[], true);
+}
+
+#[test]
+fn what_a_budget_no_longer_pays_for_is_put_to_sleep_the_idle_first() {
+    let working = || one(Ready, |facts| facts.load = 1);
+    let view = View { purse: purse(19), ..view_of([working(), machine(0, Ready)]) };
+    let plan = decide(&view, &queue(3));
+    assert_eq!(plan.actions, [Action::Suspend(id(1))]);
+    assert!(matches!(plan.outlook, Outlook::Budget { period: Period::Day, .. }));
+    let view = View { purse: purse(9), ..view_of([working(), machine(0, Ready)]) };
+    assert_eq!(decide(&view, &queue(0)).actions, [Action::Suspend(id(1)), Action::Suspend(id(0))]);
+    let view = View { purse: purse(20), ..view_of([working(), machine(0, Ready)]) };
+    assert_eq!(decide(&view, &queue(0)).actions, []);
+}
+
+#[test]
+fn a_worn_machine_is_replaced_when_it_can_be_spared() {
+    let old = |facts: &mut Facts| facts.wear.made_at = Some(now() - TimeDelta::days(1));
+    let busy = |facts: &mut Facts| facts.load = 1;
+    let check = |facts: Vec<Facts>, queued, warm, actions: &[Action]| {
+        let view = View { warm, ..view_of(facts) };
+        assert_eq!(decide(&view, &queue(queued)).actions, actions, "{queued} waiting, {warm} warm: {view:?}");
+    };
+    let retire = |number, reason| Action::Retire(id(number), reason);
+    check(vec![one(Suspended, old)], 0, 0, &[retire(0, Reason::Age)]);
+    check(vec![one(Ready, old)], 0, 0, &[retire(0, Reason::Age)]);
+    check(vec![one(Ready, |facts| facts.wear.executions = 100)], 0, 0, &[retire(0, Reason::Executions)]);
+    check(vec![one(Ready, |facts| facts.wear.is_outdated = true)], 0, 0, &[retire(0, Reason::Image)]);
+    check(vec![one(Ready, |facts| facts.wear.executions = 99)], 0, 0, &[]);
+    // One at a time.
+    check(vec![one(Suspended, old), one(Suspended, old)], 0, 0, &[retire(0, Reason::Age)]);
+    let retiring = |facts: &mut Facts| (facts.wear.is_retiring, facts.load) = (true, 1);
+    check(vec![one(Ready, retiring), one(Ready, old)], 0, 0, &[]);
+    // It has its last work done, and then it goes, whatever waits.
+    check(vec![one(Ready, |facts| facts.wear.is_retiring = true), machine(0, Ready)], 3, 0, &[Action::Drain(id(0))]);
+    // Never below what is needed: another comes first.
+    check(vec![one(Ready, old)], 3, 0, &[Action::Create]);
+    check(vec![one(Ready, old)], 0, 1, &[Action::Create]);
+    check(
+        vec![one(Ready, |facts| {
+            old(facts);
+            busy(facts)
+        })],
+        0,
+        0,
+        &[Action::Create],
+    );
+    check(
+        vec![
+            one(Ready, |facts| {
+                old(facts);
+                busy(facts)
+            }),
+            machine(0, Ready),
+        ],
+        0,
+        0,
+        &[retire(0, Reason::Age)],
+    );
+    check(vec![one(Ready, old), machine(0, Ready)], 5, 0, &[retire(0, Reason::Age)]);
+    check(vec![one(Ready, old), machine(0, Ready)], 6, 0, &[Action::Create]);
+}
+
+#[test]
+fn many_sleepers_and_a_long_queue_are_not_compared_pairwise() {
+    let count = 3_000_u32;
+    let held = |number: u32| Facts {
+        id: MachineId::mint(
+            DateTime::UNIX_EPOCH,
+            [[0; 6].as_slice(), &number.to_be_bytes()].concat().try_into().expect("ten"),
+        ),
+        repositories: vec![number.to_string()],
+        ..machine(0, Suspended)
+    };
+    let view = View { machines: (0..count).map(held).collect(), ..View::default() };
+    let wanted: Vec<String> = (0..count).rev().map(|number| number.to_string()).collect();
+    let demand = Demand { queued: count as usize, repositories: wanted };
+    let limits = Limits { machines_max: count as usize, queue_per_machine: 1, ..LIMITS };
+    let woken: Vec<Action> = (0..count).rev().map(|number| Action::Resume(held(number).id)).collect();
+    assert_eq!(plan(&view, &demand, limits, now()).actions, woken, "each for the task that wants it");
+}
+
+fn without_destroyed(states: &[MachineState]) -> View {
+    let mut view = machines(states);
+    view.machines.retain(|machine| machine.state != Destroyed);
+    view
+}
+
 proptest! {
     #[test]
     fn never_more_machines_than_the_cap_and_never_two_actions_for_one(
@@ -108,14 +273,15 @@ proptest! {
         queued in 0_usize..400,
         machines_max in 1_usize..=10,
     ) {
-        let view = View { machines: machines(&states).machines.into_iter().filter(|m| m.state != Destroyed).collect(), given_up: None };
+        let view = without_destroyed(&states);
         let limits = Limits { machines_max, ..LIMITS };
         let plan = plan(&view, &queue(queued), limits, now());
         let created = plan.actions.iter().filter(|action| **action == Action::Create).count();
         prop_assert!(created == 0 || view.machines.len() + created <= machines_max);
         let mut named: Vec<MachineId> = plan.actions.iter().filter_map(|action| match action {
             Action::Create => None,
-            Action::Resume(id) | Action::Keep(id) | Action::Drain(id) | Action::Destroy(id) => Some(*id),
+            Action::Resume(id) | Action::Keep(id) | Action::Drain(id) | Action::Suspend(id) | Action::Retire(id, _)
+            | Action::Destroy(id) => Some(*id),
         }).collect();
         let before = named.len();
         named.sort();

@@ -1,121 +1,300 @@
-//! What to do with a machine whose worker should report in: pure, so that every
-//! state of the provider is a row of a test.
+//! What to do with a machine that is on its way: pure, so that every state of the
+//! provider and every refusal is a row of a test.
 //!
-//! A machine that runs is given its time; one that does not is started; one that
-//! had its time is restarted, a few times; one that the provider itself has given
-//! up, or that stands in a passing state for too long, is given up here too.
+//! A machine that runs is given its time; one that does not is started. One that
+//! had its time climbs a ladder, each rung of which has a deadline: look again →
+//! restart → stop and start → make it anew on another host, with a copy of its
+//! volume where that can be had → make it in another region → give it up, with the
+//! reason. A rung that cannot help is left out.
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use fly::MachineState as At;
+use fly::{Advice, MachineState as At};
+use wire::machine::MachineState;
 
-/// Starts of a machine whose worker does not report in, before it is given up.
+use crate::regions::policy::Shortage;
+
+/// Starts of a machine that ends by itself before its worker reports in, before another rung is tried.
 const RESTARTS_MAX: i32 = 3;
+/// How long a machine may be on its way to sleep until it is stopped, and twice that until it is made anew.
+const SLEEP_PATIENCE: TimeDelta = TimeDelta::minutes(10);
+/// Refused suspensions after which a machine is stopped instead.
+const SUSPENDS_MAX: i32 = 3;
+/// After so many minutes on its way a machine counts as stuck and is reported.
+pub const STUCK_MINUTES: i32 = 5;
+/// After so many it is acted on, whatever it was being given time for.
+pub const STUCK_ACT_MINUTES: i32 = 10;
+
+/// How far a machine's recovery has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rung {
+    /// It is only looked at.
+    #[default]
+    Look,
+    /// It was restarted.
+    Restart,
+    /// It was stopped, to be started.
+    StopStart,
+    /// It was made anew on another host.
+    Recreate,
+    /// It was made anew in another region.
+    OtherRegion,
+}
+
+impl Rung {
+    const ALL: [Self; 5] = [Self::Look, Self::Restart, Self::StopStart, Self::Recreate, Self::OtherRegion];
+
+    /// For the database.
+    pub(crate) fn number(self) -> i32 {
+        self as i32
+    }
+
+    /// From the database; what this version does not know is the last.
+    pub(crate) fn from_number(number: i32) -> Self {
+        Self::ALL.into_iter().find(|rung| rung.number() == number).unwrap_or(Self::OtherRegion)
+    }
+
+    /// For people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Look => "looked at again",
+            Self::Restart => "restarted",
+            Self::StopStart => "stopped and started",
+            Self::Recreate => "made anew on another host",
+            Self::OtherRegion => "made anew in another region",
+        }
+    }
+}
 
 /// A booting machine, as far as the decision needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Booting {
+pub struct Booting {
     /// Since when its worker should report in.
-    pub(super) since: DateTime<Utc>,
+    pub since: DateTime<Utc>,
     /// Starts since then.
-    pub(super) restarts: i32,
+    pub restarts: i32,
     /// By when its worker has to report in, once it was seen running or was started.
-    pub(super) report_by: Option<DateTime<Utc>>,
+    pub report_by: Option<DateTime<Utc>>,
     /// The time a first boot takes, image and all.
-    pub(super) patience: Duration,
+    pub patience: Duration,
+    /// How far its recovery has come.
+    pub rung: Rung,
 }
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Boot {
+pub enum Boot {
     /// Start it.
     Start,
-    /// Stop it; it is started when it is next looked at.
+    /// Restart it: the second rung.
+    Restart,
+    /// Stop it; it is started when it is next looked at: the third rung.
     Stop,
     /// It runs, and gets so long to report in.
     GrantTime,
     /// Look again then.
     Wait(DateTime<Utc>),
-    /// It is of no use.
-    GiveUp(String),
+    /// This cannot be helped where it is.
+    Climb(Trouble, String),
 }
 
-/// Decides.
-pub(super) fn boot(machine: Booting, at: At, now: DateTime<Utc>) -> Boot {
+/// What is wrong with a machine that has to be made anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// It does not get where it should, whatever is tried.
+    Unresponsive,
+    /// It is gone at the provider.
+    Vanished,
+    /// Its host has no room for it.
+    HostFull,
+    /// Its volume is gone at the provider.
+    VolumeLost,
+    /// Its region has no room.
+    Region(Shortage),
+}
+
+/// Decides about a machine whose worker should report in.
+pub fn boot(machine: Booting, at: At, now: DateTime<Utc>) -> Boot {
     let boot_over = machine.since + TimeDelta::from_std(machine.patience).unwrap_or(TimeDelta::days(1)) <= now;
     let soon = Boot::Wait(now + TimeDelta::milliseconds(500));
+    let climb = |why: &str| Boot::Climb(Trouble::Unresponsive, why.into());
     match at {
         At::Started => match machine.report_by {
             None => Boot::GrantTime,
             Some(until) if now < until => Boot::Wait(until),
-            Some(_) if machine.restarts >= RESTARTS_MAX => Boot::GiveUp("its worker never reported in".into()),
-            Some(_) => Boot::Stop,
+            Some(_) => match machine.rung {
+                Rung::Look => Boot::Restart,
+                Rung::Restart => Boot::Stop,
+                Rung::StopStart | Rung::Recreate | Rung::OtherRegion => climb("its worker never reported in"),
+            },
         },
         At::Stopped | At::Suspended if machine.restarts >= RESTARTS_MAX => {
-            Boot::GiveUp("its runner keeps ending before it reports in; see the machine's log".into())
+            climb("its runner keeps ending before it reports in; see the machine's log")
         }
         At::Stopped | At::Suspended => Boot::Start,
         // The provider launches it by itself when its image is there.
         At::Created if !boot_over => soon,
-        At::Created => Boot::Start,
-        At::Destroyed | At::Destroying | At::Failed | At::LaunchFailed | At::Replaced => {
-            Boot::GiveUp(format!("the provider says that it is {}", at.as_str()))
+        At::Created if machine.restarts < RESTARTS_MAX => Boot::Start,
+        At::Failed if machine.rung < Rung::Restart => Boot::Restart,
+        At::Destroyed | At::Destroying | At::LaunchFailed | At::Replaced => {
+            Boot::Climb(Trouble::Vanished, format!("the provider says that it is {}", at.as_str()))
         }
-        _ if boot_over => Boot::GiveUp(format!("it has been {} for too long", at.as_str())),
+        At::Failed => climb("its boot fails"),
+        _ if boot_over => climb(&format!("it has been {} for too long", at.as_str())),
         _ => soon,
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What happens to a machine's volume when the machine is made anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disk {
+    /// The new machine gets it: it is free, and its host has room.
+    Keep,
+    /// The new machine gets a copy, which may be on another host.
+    Copy,
+    /// The new machine gets an empty one.
+    New,
+}
 
-    fn now() -> DateTime<Utc> {
-        DateTime::from_timestamp(1_795_000_000, 0).expect("in range")
-    }
+/// How a machine that cannot be helped where it is comes to be well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// It is made anew in its region.
+    Recreate(Disk),
+    /// It is made anew in another region, where its volume cannot follow.
+    OtherRegion,
+    /// Nothing is left to try.
+    GiveUp,
+}
 
-    fn machine(age_seconds: i64, restarts: i32, report_in: Option<i64>) -> Booting {
-        Booting {
-            since: now() - TimeDelta::seconds(age_seconds),
-            restarts,
-            report_by: report_in.map(|seconds| now() + TimeDelta::seconds(seconds)),
-            patience: Duration::from_secs(600),
-        }
-    }
-
-    #[test]
-    fn a_machine_that_runs_is_never_stopped_before_its_time() {
-        assert_eq!(boot(machine(0, 0, None), At::Started, now()), Boot::GrantTime);
-        assert_eq!(boot(machine(599, 2, None), At::Started, now()), Boot::GrantTime);
-        let until = now() + TimeDelta::seconds(7);
-        assert_eq!(boot(machine(300, 0, Some(7)), At::Started, now()), Boot::Wait(until));
-        assert_eq!(boot(machine(300, 0, Some(0)), At::Started, now()), Boot::Stop);
-        assert!(matches!(boot(machine(300, 3, Some(0)), At::Started, now()), Boot::GiveUp(_)));
-    }
-
-    #[test]
-    fn one_that_does_not_run_is_started_a_few_times() {
-        for at in [At::Stopped, At::Suspended] {
-            assert_eq!(boot(machine(1, 0, None), at, now()), Boot::Start);
-            assert_eq!(boot(machine(1, 2, Some(9)), at, now()), Boot::Start);
-            assert!(matches!(boot(machine(1, 3, Some(9)), at, now()), Boot::GiveUp(_)));
-        }
-    }
-
-    #[test]
-    fn a_passing_state_is_waited_for_and_not_for_ever() {
-        for at in [At::Created, At::Creating, At::Starting, At::Stopping, At::Suspending, At::Replacing, At::Unknown] {
-            assert!(matches!(boot(machine(599, 0, None), at, now()), Boot::Wait(_)), "{at:?}");
-            let late = boot(machine(600, 0, None), at, now());
-            assert!(matches!(late, Boot::GiveUp(_) | Boot::Start), "{at:?}: {late:?}");
-        }
-    }
-
-    #[test]
-    fn what_the_provider_has_given_up_is_given_up() {
-        for at in [At::Destroyed, At::Destroying, At::Failed, At::LaunchFailed] {
-            assert!(matches!(boot(machine(0, 0, None), at, now()), Boot::GiveUp(_)), "{at:?}");
-        }
+/// Decides how a machine is made anew, if at all.
+pub fn remedy(trouble: Trouble, rung: Rung, has_volume: bool, has_other_region: bool) -> Remedy {
+    let elsewhere = match rung {
+        Rung::OtherRegion => Remedy::GiveUp,
+        _ if has_other_region => Remedy::OtherRegion,
+        _ => Remedy::GiveUp,
+    };
+    match trouble {
+        // Every region that is asked rests afterwards, so this comes to an end.
+        Trouble::Region(_) if has_other_region => Remedy::OtherRegion,
+        Trouble::Region(_) => Remedy::GiveUp,
+        _ if rung >= Rung::Recreate => elsewhere,
+        Trouble::VolumeLost => Remedy::Recreate(Disk::New),
+        Trouble::Vanished if has_volume => Remedy::Recreate(Disk::Keep),
+        Trouble::HostFull | Trouble::Unresponsive if has_volume => Remedy::Recreate(Disk::Copy),
+        Trouble::HostFull | Trouble::Unresponsive | Trouble::Vanished => Remedy::Recreate(Disk::New),
     }
 }
+
+/// What a failed call means for the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stumble {
+    /// The same again, a little later.
+    Retry,
+    /// Our token is refused: nobody calls for a while.
+    TokenRefused,
+    /// This cannot be helped where it is.
+    Climb(Trouble),
+    /// It is of no use, and no other would be.
+    GiveUp,
+}
+
+/// A call that failed, as far as the decision needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// Where the machine stands.
+    pub state: MachineState,
+    /// What the refusal advises.
+    pub advice: Advice,
+    /// Its status, if the provider answered.
+    pub status: Option<u16>,
+    /// Whether the machine has stood there for longer than it should.
+    pub is_late: bool,
+    /// Whether the provider answers other calls: a machine is not given up for the provider's outage.
+    pub is_provider_well: bool,
+}
+
+/// Decides what a failed call means.
+pub fn stumble(failed: &Failed) -> Stumble {
+    use MachineState::{Creating, Destroying, Draining, Ready, Resuming, Starting, Suspending};
+    // A token that is good for another app is as bad as none.
+    if failed.status == Some(401) || (failed.status == Some(403) && failed.advice == Advice::GiveUp) {
+        return Stumble::TokenRefused;
+    }
+    let is_refusal = failed.status.is_some_and(|status| (400..500).contains(&status));
+    match (failed.state, &failed.advice) {
+        // What is being destroyed is tried until it is gone.
+        (Destroying, _) => Stumble::Retry,
+        (Creating, Advice::RecreateElsewhere) if failed.status == Some(400) => Stumble::Climb(Trouble::VolumeLost),
+        (_, Advice::RestRegion) => Stumble::Climb(Trouble::Region(Shortage::Quota)),
+        (Creating, Advice::AnotherRegion) => Stumble::Climb(Trouble::Region(Shortage::Capacity)),
+        (Creating | Starting | Resuming, Advice::RecreateElsewhere | Advice::AnotherRegion) => {
+            Stumble::Climb(Trouble::HostFull)
+        }
+        (Starting | Resuming | Suspending | Draining | Ready, Advice::Gone) => Stumble::Climb(Trouble::Vanished),
+        // A machine's configuration that is refused will be refused anywhere.
+        (Creating, Advice::GiveUp) if is_refusal => Stumble::GiveUp,
+        (Starting | Resuming, Advice::GiveUp) if is_refusal => Stumble::Climb(Trouble::Unresponsive),
+        _ if failed.is_late && failed.is_provider_well => Stumble::Climb(Trouble::Unresponsive),
+        _ => Stumble::Retry,
+    }
+}
+
+/// A machine that should sleep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tired {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Failed calls in a row.
+    pub failures: i32,
+}
+
+/// What to do with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sleep {
+    /// It sleeps, or is stopped: its volume keeps what matters.
+    Asleep,
+    /// Suspend it.
+    Suspend,
+    /// Stop it.
+    Stop,
+    /// It is on its way.
+    Wait,
+    /// This cannot be helped where it is.
+    Climb(Trouble),
+}
+
+/// Decides about a machine that should sleep.
+pub fn sleep(machine: Tired, at: At, now: DateTime<Utc>) -> Sleep {
+    let age = now - machine.since;
+    match at {
+        At::Suspended | At::Stopped => Sleep::Asleep,
+        At::Destroyed | At::Destroying | At::LaunchFailed | At::Replaced => Sleep::Climb(Trouble::Vanished),
+        _ if age >= SLEEP_PATIENCE * 2 => Sleep::Climb(Trouble::Unresponsive),
+        At::Failed => Sleep::Stop,
+        At::Suspending if age < SLEEP_PATIENCE => Sleep::Wait,
+        At::Stopping => Sleep::Wait,
+        _ if age >= SLEEP_PATIENCE || machine.failures >= SUSPENDS_MAX => Sleep::Stop,
+        _ => Sleep::Suspend,
+    }
+}
+
+/// For how many minutes a machine counts as stuck that was last reported at `reported`: 5, 10, or not anew.
+pub fn newly_stuck(state: MachineState, since: DateTime<Utc>, reported: i32, now: DateTime<Utc>) -> Option<i32> {
+    let is_passing = match state {
+        MachineState::Creating
+        | MachineState::Starting
+        | MachineState::Resuming
+        | MachineState::Draining
+        | MachineState::Suspending
+        | MachineState::Destroying => true,
+        MachineState::Ready | MachineState::Suspended | MachineState::Destroyed => false,
+    };
+    let minutes = (now - since).num_minutes();
+    let reached = [STUCK_ACT_MINUTES, STUCK_MINUTES].into_iter().find(|mark| minutes >= i64::from(*mark))?;
+    (is_passing && reached > reported).then_some(reached)
+}
+
+#[cfg(test)]
+mod tests;

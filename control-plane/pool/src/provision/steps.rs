@@ -4,24 +4,21 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use fly::{Guest, Init, MachineConfig, Mount, NewMachine, NewVolume, Restart, RestartPolicy, StopConfig, StopOptions};
+use fly::{Init, MachineConfig, Mount, NewMachine, NewVolume, Restart, RestartPolicy, StopConfig, price};
 use kernel::Ctx;
 use wire::machine::MachineState;
 use wire::worker::env;
 
 use super::Provision;
-use super::policy::{Boot, Booting, boot};
+use super::policy::{Boot, Booting, Sleep, Tired, Trouble, boot, sleep};
+use crate::machines::store::Made;
 use crate::machines::{Machine, store};
+use crate::regions;
 
 /// The metadata key that names the pool a machine belongs to.
 pub(crate) const POOL_KEY: &str = "bifrost_pool";
 /// The metadata key that names the row a machine belongs to.
 pub(crate) const MACHINE_KEY: &str = "bifrost_machine";
-/// The longest one step waits for a state.
-const WAIT_LIMIT: Duration = Duration::from_secs(30);
-
-/// Refused suspensions after which a machine is stopped instead.
-const SUSPENDS_MAX: i32 = 3;
 
 /// What a step achieved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,10 +37,26 @@ pub(crate) enum Done {
         /// By when its worker has to report in.
         report_by: DateTime<Utc>,
     },
-    /// It was started again.
+    /// It had ended and was started.
+    Started {
+        /// By when its worker has to report in.
+        report_by: DateTime<Utc>,
+    },
+    /// It ran and was restarted.
     Restarted {
         /// By when its worker has to report in.
         report_by: DateTime<Utc>,
+    },
+    /// It ran and was stopped, to be started.
+    Stopped,
+    /// Its batch is over and it is to be replaced.
+    Replaced,
+    /// It cannot be helped where it is.
+    Climb {
+        /// What is wrong.
+        trouble: Trouble,
+        /// The same for people.
+        why: String,
     },
     /// It is of no use.
     Hopeless {
@@ -58,59 +71,73 @@ impl Provision {
             (MachineState::Creating, _) => self.create(ctx, machine).await,
             (MachineState::Starting | MachineState::Resuming, Some(id)) => self.boot(ctx, machine, id).await,
             (MachineState::Draining, _) => Ok(self.drained(ctx, machine)),
-            (MachineState::Suspending, Some(id)) => self.suspend(machine, id).await,
-            (MachineState::Destroying, _) => self.destroy(machine).await,
+            (MachineState::Suspending, Some(_)) if machine.retiring.is_some() => Ok(Done::Replaced),
+            (MachineState::Suspending, Some(id)) => self.suspend(ctx, machine, id).await,
+            (MachineState::Destroying, _) => self.destroy(ctx, machine).await,
             (state, _) => Ok(Done::Hopeless { why: format!("it is {state} but the provider never made it") }),
         }
     }
 
-    /// Volume first, then machine. Both names are made from ids, so that a repeated create finds the first.
+    /// What it replaces goes first, then comes its volume, then the machine. All names are made from ids, so
+    /// that a repeated create finds the first.
     async fn create(&self, ctx: &Ctx, machine: &Machine) -> Result<Done, fly::Error> {
-        let Some(volume) = &machine.volume_provider_id else {
-            let volume = self.create_volume(machine).await?;
-            return Ok(self.record(ctx, machine, Found::Volume(&volume.id, &volume.region)).await);
-        };
-        let made = self.create_machine(machine, volume).await?;
-        match self.record(ctx, machine, Found::Machine(&made.0, &made.1)).await {
+        if let Some(former) = &machine.former_provider_id {
+            if !self.destroyed(former).await? {
+                return Ok(Done::Waits { until: ctx.now() + TimeDelta::seconds(1) });
+            }
+            return Ok(self.record(ctx, machine, Found::FormerGone).await);
+        }
+        if self.provider.has_volumes() && machine.volume_provider_id.is_none() {
+            return self.create_volume(ctx, machine).await;
+        }
+        let (id, region) = self.create_machine(machine).await?;
+        match self.record(ctx, machine, Found::Machine(&id, &region)).await {
             Done::Recorded => Ok(Done::Became(MachineState::Starting)),
             not_stored => Ok(not_stored),
         }
     }
 
-    async fn create_volume(&self, machine: &Machine) -> Result<fly::Volume, fly::Error> {
-        let provider = &self.settings.provider;
+    async fn create_volume(&self, ctx: &Ctx, machine: &Machine) -> Result<Done, fly::Error> {
         // A volume's name is not unique at Fly: look before making one, an earlier try may have come through.
-        let known = self.machines.volumes(&provider.app).await?;
+        let known = self.provider.volumes().await?;
         if let Some(volume) = known.into_iter().find(|volume| volume.name == machine.volume_name) {
-            return Ok(volume);
+            return Ok(self.record(ctx, machine, Found::Volume(&volume.id, &volume.region)).await);
         }
+        let provider = &self.settings.provider;
         let new = NewVolume {
             name: machine.volume_name.clone(),
-            region: Some(provider.region.clone()),
+            region: Some(self.region_of(machine).to_owned()),
             size_gb: Some(provider.volume_gb),
-            compute: Some(self.guest()),
+            source_volume_id: machine.volume_source_id.clone(),
+            compute: Some(provider.guest()),
             ..NewVolume::default()
         };
-        self.machines.create_volume(&provider.app, &new).await
+        match self.provider.create_volume(&new).await {
+            Ok(volume) => Ok(self.record(ctx, machine, Found::Volume(&volume.id, &volume.region)).await),
+            // What cannot be copied is lost anyway; an empty volume is as good as a new machine's.
+            Err(error)
+                if machine.volume_source_id.is_some() && error.status().is_some_and(|s| (400..500).contains(&s)) =>
+            {
+                tracing::warn!(machine.id = %machine.id, %error, "a volume cannot be copied; the machine gets an empty one");
+                Ok(self.record(ctx, machine, Found::NoCopy).await)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The provider's id and region of the machine, made now or by an earlier try.
-    async fn create_machine(&self, machine: &Machine, volume: &str) -> Result<(String, String), fly::Error> {
-        let provider = &self.settings.provider;
-        let new = NewMachine {
-            name: machine.name.clone(),
-            region: Some(provider.region.clone()),
-            config: self.config(machine, volume),
-            skip_launch: false,
-        };
-        let error = match self.machines.create_machine(&provider.app, &new).await {
+    async fn create_machine(&self, machine: &Machine) -> Result<(String, String), fly::Error> {
+        let region = self.region_of(machine).to_owned();
+        let config = self.config(machine);
+        let new = NewMachine { name: machine.name.clone(), region: Some(region.clone()), config, skip_launch: false };
+        let error = match self.provider.create_machine(&new).await {
             Ok(made) => return Ok((made.id, made.region)),
             Err(error) => error,
         };
         match error.advice() {
-            fly::Advice::Adopt(id) => Ok((id, provider.region.clone())),
+            fly::Advice::Adopt(id) => Ok((id, region)),
             fly::Advice::LookAgain => {
-                let found = self.machines.machines(&provider.app).await?;
+                let found = self.provider.machines().await?;
                 let found = found.into_iter().find(|found| found.name == machine.name);
                 found.map(|found| (found.id, found.region)).ok_or(error)
             }
@@ -120,28 +147,33 @@ impl Provision {
 
     /// A machine whose worker should report in.
     async fn boot(&self, ctx: &Ctx, machine: &Machine, id: &str) -> Result<Done, fly::Error> {
-        let app = &self.settings.provider.app;
         let is_first_look = machine.report_by.is_none() && machine.failures == 0 && machine.restarts == 0;
+        let report_by = ctx.now() + span(self.settings.resume_patience);
         if machine.state == MachineState::Resuming && is_first_look {
             // Whoever waits for a machine that sleeps should not wait for a look at it as well.
-            self.machines.start(app, id).await?;
-            return Ok(Done::Runs { report_by: ctx.now() + span(self.settings.resume_patience) });
+            self.provider.start(id).await?;
+            return Ok(Done::Runs { report_by });
         }
         let booting = Booting {
             since: machine.state_since,
             restarts: machine.restarts,
             report_by: machine.report_by,
             patience: self.settings.boot_patience,
+            rung: machine.rung,
         };
-        let found = self.machines.machine(app, id).await?;
+        let found = self.provider.machine(id).await?;
         match boot(booting, found.state, ctx.now()) {
             Boot::Start => {
-                self.machines.start(app, id).await?;
-                Ok(Done::Restarted { report_by: ctx.now() + span(self.settings.resume_patience) })
+                self.provider.start(id).await?;
+                Ok(Done::Started { report_by })
+            }
+            Boot::Restart => {
+                self.provider.restart(id).await?;
+                Ok(Done::Restarted { report_by })
             }
             Boot::Stop => {
-                self.machines.stop(app, id, &StopOptions::default()).await?;
-                Ok(Done::Waits { until: ctx.now() + TimeDelta::seconds(1) })
+                self.provider.stop(id).await?;
+                Ok(Done::Stopped)
             }
             Boot::GrantTime => {
                 let first = machine.state == MachineState::Starting && machine.restarts == 0;
@@ -149,7 +181,7 @@ impl Provision {
                 Ok(Done::Runs { report_by: ctx.now() + span(grace) })
             }
             Boot::Wait(until) => Ok(Done::Waits { until }),
-            Boot::GiveUp(why) => Ok(Done::Hopeless { why }),
+            Boot::Climb(trouble, why) => Ok(Done::Climb { trouble, why }),
         }
     }
 
@@ -162,51 +194,88 @@ impl Provision {
     }
 
     /// Sleep, or, where that is refused again and again, a stop: its volume keeps what matters.
-    async fn suspend(&self, machine: &Machine, id: &str) -> Result<Done, fly::Error> {
-        use fly::MachineState as At;
-        let app = &self.settings.provider.app;
-        match self.machines.machine(app, id).await?.state {
-            At::Suspended | At::Stopped => return Ok(Done::Became(MachineState::Suspended)),
-            At::Destroyed | At::Failed => return Ok(Done::Became(MachineState::Destroying)),
-            At::Suspending | At::Stopping => (),
-            _ if machine.failures >= SUSPENDS_MAX => self.machines.stop(app, id, &StopOptions::default()).await?,
-            _ => self.machines.suspend(app, id).await?,
+    async fn suspend(&self, ctx: &Ctx, machine: &Machine, id: &str) -> Result<Done, fly::Error> {
+        let tired = Tired { since: machine.state_since, failures: machine.failures };
+        let wanted = match sleep(tired, self.provider.machine(id).await?.state, ctx.now()) {
+            Sleep::Asleep => return Ok(Done::Became(MachineState::Suspended)),
+            Sleep::Climb(trouble) => {
+                let why = "it does not go to sleep, nor can it be stopped".to_owned();
+                return Ok(Done::Climb { trouble, why });
+            }
+            Sleep::Wait => fly::MachineState::Suspended,
+            Sleep::Suspend => {
+                self.provider.suspend(id).await?;
+                fly::MachineState::Suspended
+            }
+            Sleep::Stop => {
+                self.provider.stop(id).await?;
+                fly::MachineState::Stopped
+            }
+        };
+        let looks_again = Done::Waits { until: ctx.now() + TimeDelta::seconds(2) };
+        if self.settings.step_wait.is_zero() {
+            return Ok(looks_again);
         }
-        let wanted = if machine.failures >= SUSPENDS_MAX { At::Stopped } else { At::Suspended };
-        self.machines.wait(app, id, wanted, None, WAIT_LIMIT).await?;
-        Ok(Done::Became(MachineState::Suspended))
+        match self.provider.wait(id, wanted, self.settings.step_wait).await {
+            Ok(()) => Ok(Done::Became(MachineState::Suspended)),
+            Err(fly::Error::NotReached { .. }) => Ok(looks_again),
+            Err(error) => Err(error),
+        }
     }
 
-    async fn destroy(&self, machine: &Machine) -> Result<Done, fly::Error> {
-        let app = &self.settings.provider.app;
+    async fn destroy(&self, ctx: &Ctx, machine: &Machine) -> Result<Done, fly::Error> {
         let known = match &machine.provider_id {
             Some(id) => Some(id.clone()),
             // An earlier create may have come through without our learning of it.
-            None => self.machines.machines(app).await?.into_iter().find(|m| m.name == machine.name).map(|m| m.id),
+            None => self.provider.machines().await?.into_iter().find(|m| m.name == machine.name).map(|m| m.id),
         };
-        if let Some(id) = known {
-            self.machines.destroy(app, &id, true).await?;
+        for id in known.iter().chain(&machine.former_provider_id) {
+            if !self.destroyed(id).await? {
+                return Ok(Done::Waits { until: ctx.now() + TimeDelta::seconds(1) });
+            }
         }
         let volumes = match &machine.volume_provider_id {
+            _ if !self.provider.has_volumes() => Vec::new(),
             Some(id) => vec![id.clone()],
             None => {
-                let all = self.machines.volumes(app).await?;
+                let all = self.provider.volumes().await?;
                 all.into_iter().filter(|v| v.name == machine.volume_name).map(|v| v.id).collect()
             }
         };
         for volume in volumes {
-            self.machines.destroy_volume(app, &volume).await?;
+            self.provider.destroy_volume(&volume).await?;
         }
         Ok(Done::Became(MachineState::Destroyed))
     }
 
-    /// Stores an id at once, before anything else can fail: it is what ties the row to what costs money.
+    /// Destroys a machine, and says whether it is gone already.
+    async fn destroyed(&self, id: &str) -> Result<bool, fly::Error> {
+        use fly::MachineState::{Destroyed, LaunchFailed};
+        self.provider.destroy(id).await?;
+        match self.provider.machine(id).await {
+            Ok(found) => Ok(matches!(found.state, Destroyed | LaunchFailed)),
+            Err(error) if error.advice() == fly::Advice::Gone => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stores what was found at once, before anything else can fail: it is what ties the row to what costs money.
     async fn record(&self, ctx: &Ctx, machine: &Machine, found: Found<'_>) -> Done {
         let stored = async {
             let mut tx = ctx.begin("pool.provision.record").await?;
             match found {
-                Found::Volume(id, region) => store::set_volume(&mut tx, machine.volume_id, id, region).await?,
-                Found::Machine(id, region) => store::set_provider_id(&mut tx, machine.id, id, region).await?,
+                Found::Volume(id, region) => {
+                    store::set_volume(&mut tx, machine.volume_id, id, region, ctx.now()).await?;
+                }
+                Found::NoCopy => store::forget_source(&mut tx, machine.volume_id).await?,
+                Found::FormerGone => {
+                    crate::money::settle_machine(&mut tx, machine.id, ctx.now()).await?;
+                    store::forget_former(&mut tx, machine.id).await?;
+                }
+                Found::Machine(id, region) => {
+                    store::set_provider_id(&mut tx, machine.id, &self.made(id, region), ctx.now()).await?;
+                    regions::has_room(&mut tx, region).await?;
+                }
             }
             tx.commit(()).await
         };
@@ -214,30 +283,40 @@ impl Provision {
             Ok(()) => Done::Recorded,
             Err(error) => {
                 // The next try finds the same thing by its name.
-                tracing::warn!(machine.id = %machine.id, %error, "a provider's id was not stored");
+                tracing::warn!(machine.id = %machine.id, %error, "what the provider made was not stored");
                 Done::Waits { until: ctx.now() + TimeDelta::seconds(1) }
             }
         }
     }
 
-    fn guest(&self) -> Guest {
-        let provider = &self.settings.provider;
-        Guest { cpu_kind: provider.cpu_kind.clone(), cpus: provider.cpus, memory_mb: provider.memory_mb }
+    /// A machine as the provider made it, and what it costs.
+    fn made<'a>(&self, provider_id: &'a str, region: &'a str) -> Made<'a> {
+        let guest = self.settings.provider.guest();
+        let awake_rate = price::started(&guest, region);
+        // Its memory is stored while it sleeps.
+        let asleep_rate = price::stored(guest.memory_mb.into());
+        Made { provider_id, region, awake_rate, asleep_rate }
     }
 
-    fn config(&self, machine: &Machine, volume: &str) -> MachineConfig {
+    fn region_of<'a>(&'a self, machine: &'a Machine) -> &'a str {
+        machine.region.as_deref().unwrap_or(self.settings.provider.first_region())
+    }
+
+    fn config(&self, machine: &Machine) -> MachineConfig {
         let provider = &self.settings.provider;
         let mut variables: BTreeMap<String, String> = provider.runner_env.iter().cloned().collect();
         variables.insert(env::CONTROL_URL.into(), provider.control_url.clone());
         variables.insert(env::MACHINE_ID.into(), machine.id.to_string());
         variables.insert(env::MACHINE_TOKEN.into(), self.credentials.machine_token(machine.id));
         variables.insert(env::SPRITE_DIR.into(), "/.sprite".into());
+        let mount =
+            |volume: &String| Mount { volume: Some(volume.clone()), path: "/.sprite".into(), ..Mount::default() };
         MachineConfig {
-            image: provider.image.clone(),
+            image: if machine.image.is_empty() { provider.image.clone() } else { machine.image.clone() },
             env: variables,
             init: Init { exec: provider.runner_command.clone(), ..Init::default() },
-            guest: self.guest(),
-            mounts: vec![Mount { volume: Some(volume.to_owned()), path: "/.sprite".into(), ..Mount::default() }],
+            guest: provider.guest(),
+            mounts: machine.volume_provider_id.iter().map(mount).collect(),
             // A runner that is told to stop ends its command, saves what it left and delivers its events.
             stop_config: Some(StopConfig { signal: Some("SIGTERM".into()), timeout: Some("60s".into()) }),
             // The pool itself decides whether a machine is worth another start.
@@ -252,10 +331,12 @@ impl Provision {
     }
 }
 
-/// An id that the provider gave.
+/// What the provider made, or what became of it.
 enum Found<'a> {
     Volume(&'a str, &'a str),
     Machine(&'a str, &'a str),
+    NoCopy,
+    FormerGone,
 }
 
 fn span(duration: Duration) -> TimeDelta {

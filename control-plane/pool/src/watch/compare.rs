@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use wire::id::MachineId;
-use wire::machine::MachineState;
+use wire::machine::{MachineState, OrphanKind};
 
 use crate::machines::{Machine, volume_prefix};
+use crate::orphans::Orphan;
 use crate::provision::POOL_KEY;
 
 /// What the registry knows.
@@ -43,16 +44,14 @@ pub(super) enum Finding {
     },
     /// A machine that should be booting has stopped: provisioning should look at it now.
     Stalled(MachineId),
-    /// A machine of this pool without a row.
-    OrphanMachine(String),
-    /// A volume of this pool without a row.
-    OrphanVolume(String),
+    /// A machine or volume of this pool without a row.
+    Orphan(Orphan),
 }
 
 impl Finding {
-    pub(super) fn orphan(&self) -> Option<&str> {
+    pub(super) fn orphan(&self) -> Option<&Orphan> {
         match self {
-            Self::OrphanMachine(id) | Self::OrphanVolume(id) => Some(id),
+            Self::Orphan(orphan) => Some(orphan),
             Self::Row { .. } | Self::Nameless { .. } | Self::Stalled(_) => None,
         }
     }
@@ -69,21 +68,32 @@ pub(super) fn compare(
     // A row that moved while the provider was being asked is looked at the next time.
     let settled = known.machines.iter().filter(|machine| machine.state_since < began);
     let mut findings: Vec<Finding> = settled.filter_map(|machine| follow(machine, there)).collect();
-    findings.extend(
-        there
-            .iter()
-            .filter(|found| is_ours(found, pool) && !is_going(found.state))
-            .filter(|found| !known.machines.iter().any(|row| row.name == found.name))
-            .map(|found| Finding::OrphanMachine(found.id.clone())),
-    );
-    findings.extend(
-        volumes
-            .iter()
-            .filter(|volume| volume.name.starts_with(&volume_prefix(pool)) && !volume.state.contains("destroy"))
-            .filter(|volume| !known.volume_ids.contains(&volume.id) && !known.volume_names.contains(&volume.name))
-            .map(|volume| Finding::OrphanVolume(volume.id.clone())),
-    );
+    let machines = unknown(known, there).filter(|found| is_ours(found, pool));
+    findings.extend(machines.map(|found| orphan(OrphanKind::Machine, &found.id, &found.name, &found.region)));
+    let volumes = volumes
+        .iter()
+        .filter(|volume| volume.name.starts_with(&volume_prefix(pool)) && !volume.state.contains("destroy"))
+        .filter(|volume| !known.volume_ids.contains(&volume.id) && !known.volume_names.contains(&volume.name));
+    findings.extend(volumes.map(|volume| orphan(OrphanKind::Volume, &volume.id, &volume.name, &volume.region)));
     findings
+}
+
+/// How many machines the provider has that no row knows, whoever's they are.
+pub(super) fn strangers(known: &Known, there: &[fly::Machine]) -> usize {
+    unknown(known, there).count()
+}
+
+fn unknown<'a>(known: &'a Known, there: &'a [fly::Machine]) -> impl Iterator<Item = &'a fly::Machine> {
+    let is_known = |found: &fly::Machine| {
+        let is_former = |row: &Machine| row.former_provider_id.as_ref() == Some(&found.id);
+        known.machines.iter().any(|row| row.name == found.name || is_former(row))
+    };
+    there.iter().filter(move |found| !is_going(found.state) && !is_known(found))
+}
+
+fn orphan(kind: OrphanKind, provider_id: &str, name: &str, region: &str) -> Finding {
+    let (provider_id, name, region) = (provider_id.to_owned(), name.to_owned(), region.to_owned());
+    Finding::Orphan(Orphan { kind, provider_id, name, region })
 }
 
 fn follow(machine: &Machine, there: &[fly::Machine]) -> Option<Finding> {

@@ -5,7 +5,7 @@ use kernel::{Result, Tx, execute, fetch_all, fetch_optional, hex, id_list, rows}
 use serde::Serialize;
 use sqlx::types::{Json, Uuid};
 use wire::id::{MachineId, TenantId, WorkerId};
-use wire::worker::WorkerStatus;
+use wire::worker::{NewWorker, WorkerStatus};
 
 use super::{Named, Worker};
 
@@ -28,13 +28,13 @@ kernel::sql! {
                   FROM json_to_recordset(CAST($1 AS JSON)) AS new(tenant_id UUID, name TEXT) \
                   JOIN workers w ON w.tenant_id = new.tenant_id AND w.name = new.name";
     ADD_NAMED: "INSERT INTO workers (id, tenant_id, name, worker_type, capacity, current_load, status, last_heartbeat, \
-                                     registered_at, metadata) \
+                                     registered_at, metadata, agent_types) \
                 SELECT unhex(value->>'id'), unhex(value->>'tenant_id'), value->>'name', value->>'worker_type', $3, 0, \
-                       'idle', $2, $2, '{}' \
+                       'idle', $2, $2, '{}', json_array(value->>'worker_type') \
                 FROM json_each($1) WHERE true ON CONFLICT (tenant_id, name) DO NOTHING",
         postgres "INSERT INTO workers (id, tenant_id, name, worker_type, capacity, current_load, status, last_heartbeat, \
-                                       registered_at, metadata) \
-                  SELECT id, tenant_id, name, worker_type, $3, 0, 'idle', $2, $2, '{}' \
+                                       registered_at, metadata, agent_types) \
+                  SELECT id, tenant_id, name, worker_type, $3, 0, 'idle', $2, $2, '{}', jsonb_build_array(worker_type) \
                   FROM json_to_recordset(CAST($1 AS JSON)) AS new(id UUID, tenant_id UUID, name TEXT, worker_type TEXT) \
                   ON CONFLICT (tenant_id, name) DO NOTHING";
     FORGET_NAMED: "DELETE FROM workers WHERE name IS NOT NULL AND current_load = 0 AND last_heartbeat < $1 \
@@ -42,18 +42,24 @@ kernel::sql! {
     FIND_BY_MACHINE: "SELECT w.*, m.repositories, m.state_since FROM workers w JOIN machines m ON m.id = w.machine_id \
                       WHERE w.machine_id = $1";
     AVAILABLE: "SELECT w.*, m.repositories, m.state_since FROM workers w JOIN machines m ON m.id = w.machine_id \
-                WHERE m.state = 'ready' AND w.status <> 'disabled' AND w.current_load < w.capacity \
+                WHERE m.state = 'ready' AND m.retiring IS NULL AND w.status <> 'disabled' AND w.current_load < w.capacity \
                   AND w.last_heartbeat >= $1 ORDER BY w.current_load, w.last_heartbeat DESC, w.id";
     DISABLED_WITH_WORK: "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
                WHERE w.status = 'disabled' AND w.current_load > 0 ORDER BY w.id";
     REGISTER: "INSERT INTO workers (id, machine_id, boot, worker_type, capacity, current_load, status, last_heartbeat, \
-                                    registered_at, metadata) \
-               VALUES ($1, $2, $3, 'command', $4, 0, 'idle', $5, $5, $6) \
+                                    registered_at, metadata, agent_types) \
+               VALUES ($1, $2, $3, 'command', $4, 0, 'idle', $5, $5, $6, '[\"command\"]') \
                ON CONFLICT (machine_id) DO UPDATE SET boot = excluded.boot, capacity = excluded.capacity, \
                  status = 'idle', last_heartbeat = excluded.last_heartbeat, registered_at = excluded.registered_at, \
                  metadata = excluded.metadata";
-    ADD: "INSERT INTO workers (id, worker_type, capacity, current_load, status, last_heartbeat, registered_at, metadata) \
-          VALUES ($1, $2, $3, 0, 'idle', $4, $4, $5)";
+    ADD: "INSERT INTO workers (id, worker_type, capacity, current_load, status, last_heartbeat, registered_at, metadata, \
+                               agent_types) \
+          VALUES ($1, $2, $3, 0, 'idle', $4, $4, $5, $6)";
+    CHANGE: "UPDATE workers SET worker_type = $2, capacity = $3, metadata = $4, agent_types = $5 WHERE id = $1";
+    LOCK: "SELECT id FROM workers WHERE id = $1" + lock;
+    BY_HAND: "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
+              WHERE w.machine_id IS NULL AND w.status <> 'disabled' AND w.last_heartbeat >= $1 \
+              ORDER BY w.current_load, w.registered_at, w.id";
     TOUCH: "UPDATE workers SET last_heartbeat = $2 WHERE id = $1";
     REVIVE: "UPDATE workers SET last_heartbeat = $2, \
                     status = CASE WHEN status = 'disabled' THEN 'idle' ELSE status END WHERE id = $1";
@@ -93,6 +99,7 @@ struct Row {
     last_heartbeat: DateTime<Utc>,
     registered_at: DateTime<Utc>,
     metadata: Json<serde_json::Value>,
+    agent_types: Json<Vec<String>>,
     repositories: Option<Json<Vec<String>>>,
     state_since: Option<DateTime<Utc>>,
 }
@@ -112,6 +119,7 @@ impl From<Row> for Worker {
             last_heartbeat: row.last_heartbeat,
             registered_at: row.registered_at,
             repositories: row.repositories.map(|json| json.0).unwrap_or_default(),
+            agent_types: row.agent_types.0,
             machine_since: row.state_since,
             metadata: row.metadata.0,
         }
@@ -155,16 +163,24 @@ pub(super) async fn register(
     Ok(())
 }
 
-pub(super) async fn add(
-    tx: &mut Tx,
-    id: WorkerId,
-    worker_type: &str,
-    capacity: i32,
-    metadata: &serde_json::Value,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    execute!(tx, ADD, id.uuid(), worker_type, capacity, now, Json(metadata))?;
+pub(super) async fn add(tx: &mut Tx, id: WorkerId, new: &NewWorker, now: DateTime<Utc>) -> Result<()> {
+    let (metadata, agent_types) = (Json(&new.metadata), Json(&new.agent_types));
+    execute!(tx, ADD, id.uuid(), &new.worker_type, new.capacity, now, metadata, agent_types)?;
     Ok(())
+}
+
+pub(super) async fn change(tx: &mut Tx, id: WorkerId, to: &NewWorker) -> Result<()> {
+    let (metadata, agent_types) = (Json(&to.metadata), Json(&to.agent_types));
+    execute!(tx, CHANGE, id.uuid(), &to.worker_type, to.capacity, metadata, agent_types)?;
+    Ok(())
+}
+
+pub(super) async fn lock(tx: &mut Tx, id: WorkerId) -> Result<bool> {
+    Ok(fetch_optional!(tx, (Uuid,), LOCK, id.uuid())?.is_some())
+}
+
+pub(super) async fn by_hand(tx: &mut Tx, heard_since: DateTime<Utc>) -> Result<Vec<Worker>> {
+    Ok(workers(fetch_all!(tx, Row, BY_HAND, heard_since)?))
 }
 
 pub(super) async fn touch(tx: &mut Tx, id: WorkerId, now: DateTime<Utc>) -> Result<()> {

@@ -53,6 +53,11 @@ async fn free(ctx: &Ctx) -> usize {
     available(&mut tx, ctx.now(), Duration::from_secs(45)).await.expect("looks").len()
 }
 
+fn new_worker(worker_type: &str, capacity: i32) -> NewWorker {
+    let metadata = serde_json::json!({ "team": "a" });
+    NewWorker { worker_type: worker_type.into(), capacity, agent_types: vec![], metadata }
+}
+
 kernel::on_both! { migrations();
     async fn a_machine_is_capacity_only_once_its_worker_has_reported_in(ctx) {
         let machine = machine(&ctx).await;
@@ -116,15 +121,60 @@ kernel::on_both! { migrations();
     }
 
     async fn a_worker_registered_by_hand_lives_by_its_heartbeats(ctx) {
-        let worker = add(&ctx, "claude_code", 3, serde_json::json!({"team": "a"})).await.expect("adds");
+        let worker = add(&ctx, new_worker("claude_code", 3)).await.expect("adds");
         ctx.clock.advance(Duration::from_secs(301));
         let stale = disable_stale(&ctx).await.expect("looks");
         assert_eq!(stale.iter().map(|worker| (worker.id, worker.status)).collect::<Vec<_>>(), [(worker.id, WorkerStatus::Disabled)]);
         let back = heartbeat_by_hand(&ctx, worker.id, Some(2)).await.expect("heard");
         assert_eq!((back.status, back.current_load, back.last_heartbeat), (WorkerStatus::Active, 2, ctx.now()));
         assert_eq!(heartbeat_by_hand(&ctx, worker.id, Some(4)).await.expect_err("over capacity").code(), "invalid");
+        assert_eq!(remove(&ctx, worker.id).await.expect_err("it has work").code(), "worker_busy");
+        heartbeat_by_hand(&ctx, worker.id, Some(0)).await.expect("heard");
         remove(&ctx, worker.id).await.expect("removed");
         assert_eq!(list(&ctx).await.expect("lists"), []);
+    }
+
+    async fn a_worker_registered_by_hand_is_changed_in_what_is_named_and_takes_its_own_type_where_none_is(ctx) {
+        let worker = add(&ctx, new_worker("claude_code", 3)).await.expect("adds");
+        assert_eq!(worker.agent_types, ["claude_code"]);
+        let named = vec!["codex".to_owned(), "claude_code".into(), "codex".into()];
+        let change = WorkerChange { agent_types: Some(named), capacity: Some(1), ..WorkerChange::default() };
+        let changed = update(&ctx, worker.id, change).await.expect("changes");
+        let expect = Worker { agent_types: vec!["codex".into(), "claude_code".into()], capacity: 1, ..worker.clone() };
+        assert_eq!(changed, expect);
+        assert_eq!(get(&ctx, worker.id).await.expect("found"), expect);
+        let unknown = update(&ctx, ctx.id(WorkerId::mint), WorkerChange::default()).await;
+        assert_eq!(unknown.expect_err("there is none").code(), "not_found");
+        let pooled = registered(&ctx, machine(&ctx).await, 1).await.worker;
+        assert_eq!(get(&ctx, pooled).await.expect("found").agent_types, ["command"]);
+        let refused = update(&ctx, pooled, WorkerChange::default()).await;
+        assert_eq!(refused.expect_err("its machine describes it").code(), "worker_has_machine");
+    }
+
+    async fn what_cannot_be_a_worker_is_refused_by_name(ctx) {
+        let worker = add(&ctx, new_worker("claude_code", 3)).await.expect("adds").id;
+        let none = WorkerChange::default;
+        for (change, field) in [
+            (WorkerChange { worker_type: Some(" ".into()), ..none() }, "worker_type"),
+            (WorkerChange { worker_type: Some("x".repeat(101)), ..none() }, "worker_type"),
+            (WorkerChange { capacity: Some(0), ..none() }, "capacity"),
+            (WorkerChange { capacity: Some(101), ..none() }, "capacity"),
+            (WorkerChange { agent_types: Some(vec!["a\0".into()]), ..none() }, "agent_types"),
+            (WorkerChange { agent_types: Some((0..101).map(|n| n.to_string()).collect()), ..none() }, "agent_types"),
+            (WorkerChange { metadata: Some(serde_json::json!("x".repeat(16_384))), ..none() }, "metadata"),
+            (WorkerChange { metadata: Some(serde_json::json!("a\0")), ..none() }, "metadata"),
+        ] {
+            let refused = update(&ctx, worker, change).await.expect_err(field).to_string();
+            assert!(refused.starts_with(&format!("{field}: ")), "{refused}");
+        }
+    }
+
+    async fn a_worker_that_may_take_less_tells_of_what_it_still_has(ctx) {
+        let worker = add(&ctx, new_worker("claude_code", 3)).await.expect("adds").id;
+        heartbeat_by_hand(&ctx, worker, Some(3)).await.expect("heard");
+        update(&ctx, worker, WorkerChange { capacity: Some(1), ..WorkerChange::default() }).await.expect("changes");
+        assert_eq!(heartbeat_by_hand(&ctx, worker, Some(3)).await.expect("heard").current_load, 3);
+        assert_eq!(heartbeat_by_hand(&ctx, worker, Some(4)).await.expect_err("no more").code(), "invalid");
     }
 
     async fn every_statement_is_understood(ctx) {

@@ -6,9 +6,13 @@ use wire::audit::AuditPage;
 use super::*;
 
 /// Operations that change nothing that lasts, or are no caller's decision.
-const NO_DECISION: [(&str, &str); 5] = [
+const NO_DECISION: [(&str, &str); 8] = [
     ("POST", "/v1/executions/{id}/heartbeat"),
+    // Here the provider has nothing to reap; the tests of `pool` look for the row.
+    ("POST", "/v1/machines/sweep"),
     ("POST", "/v1/tasks/metadata/batch"),
+    ("POST", "/v1/webhooks/verify"),
+    ("POST", "/v1/webhooks/{id}/ping"),
     ("POST", "/v1/workers/{id}/heartbeat"),
     ("POST", "/v1/workers/{id}/next"),
     // What a runner says of its executions is heard by the tests of `work`; here no machine has any.
@@ -23,6 +27,11 @@ async fn audit(app: &Router, query: &str) -> AuditPage {
 
 async fn task(app: &Router) -> String {
     let answer = post(app, "/v1/tasks", &json!({ "title": "t" })).await;
+    answer.body["id"].as_str().expect("an id").to_owned()
+}
+
+async fn webhook(app: &Router) -> String {
+    let answer = post(app, "/v1/webhooks", &json!({ "url": "http://127.0.0.1:1/" })).await;
     answer.body["id"].as_str().expect("an id").to_owned()
 }
 
@@ -47,8 +56,42 @@ async fn claimed(app: &Router) -> String {
     claims.body[0]["execution_id"].as_str().expect("an id").to_owned()
 }
 
+/// A machine whose worker has reported in.
+async fn machine(ctx: &Ctx) -> String {
+    let known: Vec<_> = pool::machines::list(ctx).await.expect("lists").into_iter().map(|machine| machine.id).collect();
+    let mut tx = ctx.begin("test").await.expect("begins");
+    let create = [pool::plan::Action::Create];
+    pool::machines::apply(ctx, &mut tx, &Default::default(), &create).await.expect("applies");
+    tx.commit(()).await.expect("commits");
+    let machines = pool::machines::list(ctx).await.expect("lists");
+    let machine_id = machines.iter().find(|machine| !known.contains(&machine.id)).expect("a new one").id;
+    let hello = wire::worker::Register {
+        machine_id,
+        boot: uuid::Uuid::from_u128(1),
+        protocol: wire::worker::PROTOCOL,
+        version: "t".into(),
+        capacity: 1,
+        repositories: vec![],
+    };
+    let mut tx = ctx.begin("test").await.expect("begins");
+    pool::workers::register(ctx, &mut tx, &hello).await.expect("registers");
+    tx.commit(machine_id.to_string()).await.expect("commits")
+}
+
+/// A task that a worker by hand has failed at.
+async fn failed(app: &Router) -> String {
+    let (task, execution) = begun(app).await;
+    post(app, &format!("/v1/executions/{execution}/complete"), &json!({ "success": false })).await;
+    task
+}
+
+/// How many things an operation changes: a split makes a task, and a dependency on it.
+fn rows(path: &str) -> usize {
+    if path.ends_with("/split") { 3 } else { 1 }
+}
+
 /// Makes what the operation needs; gives its path and its body.
-async fn prepare(app: &Router, method: &str, path: &str) -> Option<(String, Value)> {
+async fn prepare(ctx: &Ctx, app: &Router, method: &str, path: &str) -> Option<(String, Value)> {
     let of = |id: &str| path.replace("{id}", id);
     Some(match (method, path) {
         ("POST", "/v1/tasks") => (path.into(), json!({ "title": "t" })),
@@ -60,11 +103,23 @@ async fn prepare(app: &Router, method: &str, path: &str) -> Option<(String, Valu
             (of(&task), json!({ "worker_id": worker }))
         }
         ("POST", "/v1/tasks/{id}/estimate") => (of(&task(app).await), json!({ "effort_minutes": 1 })),
-        ("POST", "/v1/tasks/{id}/retry") => {
-            let (task, execution) = begun(app).await;
-            post(app, &format!("/v1/executions/{execution}/complete"), &json!({ "success": false })).await;
-            (of(&task), json!({}))
+        ("POST", "/v1/tasks/{id}/retry") => (of(&failed(app).await), json!({})),
+        ("POST", "/v1/tasks/retry") => (path.into(), json!({ "ids": [failed(app).await] })),
+        ("POST", "/v1/tasks/cancel") => (path.into(), json!({ "ids": [task(app).await] })),
+        ("POST", "/v1/tasks/prioritize") => (path.into(), json!({ "algorithm": "balanced" })),
+        ("POST", "/v1/tasks/assign-batch") => {
+            (task(app).await, worker(app).await);
+            (path.into(), json!({ "count": 1 }))
         }
+        ("POST", "/v1/tasks/{id}/assign-optimal") => {
+            worker(app).await;
+            (of(&task(app).await), json!({}))
+        }
+        ("POST", "/v1/tasks/{id}/preempt") => {
+            let (task, worker) = (task(app).await, worker(app).await);
+            (of(&task), json!({ "target_worker_id": worker }))
+        }
+        ("POST", "/v1/tasks/{id}/split") => (of(&task(app).await), json!({ "subtasks": [{ "title": "t" }] })),
         ("POST", "/v1/tasks/{id}/dependencies") => {
             let (task, needed) = (task(app).await, task(app).await);
             (of(&task), json!({ "depends_on_task_id": needed }))
@@ -101,7 +156,19 @@ async fn prepare(app: &Router, method: &str, path: &str) -> Option<(String, Valu
             let end = json!({ "execution_id": claimed(app).await, "success": true });
             (path.into(), json!({ "completions": [end] }))
         }
+        ("POST", "/v1/webhooks") => (path.into(), json!({ "url": "http://127.0.0.1:1/" })),
+        ("PATCH", "/v1/webhooks/{id}") => (of(&webhook(app).await), json!({ "description": "d" })),
+        ("DELETE", "/v1/webhooks/{id}") => (of(&webhook(app).await), json!({})),
+        ("POST", "/v1/webhooks/{id}/rotate") => (of(&webhook(app).await), json!({})),
+        ("POST", "/v1/machines/{id}/suspend") | ("DELETE", "/v1/machines/{id}") => (of(&machine(ctx).await), json!({})),
+        ("POST", "/v1/machines/{id}/resume") => {
+            let machine = machine(ctx).await;
+            post(app, &format!("/v1/machines/{machine}/suspend"), &json!({})).await;
+            (of(&machine), json!({}))
+        }
+        ("POST", "/v1/machines/{id}/abandon") => (of(&machine(ctx).await), json!({ "reason": "r" })),
         ("POST", "/v1/workers") => (path.into(), json!({ "worker_type": "w" })),
+        ("PATCH", "/v1/workers/{id}") => (of(&worker(app).await), json!({ "capacity": 5 })),
         ("DELETE", "/v1/workers/{id}") => (of(&worker(app).await), json!({})),
         _ => return None,
     })
@@ -126,16 +193,18 @@ kernel::on_both! { crate::migrations();
         for (method, path) in changing() {
             // A worker's own words about its execution carry its token, not a key.
             let is_workers = path.starts_with("/v1/workers/{id}/executions/");
-            if is_workers || NO_DECISION.contains(&(method.as_str(), path.as_str())) {
+            // A delivery takes a message that was sent: see the tests of webhooks.
+            let is_of_delivery = path.ends_with("/redeliver");
+            if is_workers || is_of_delivery || NO_DECISION.contains(&(method.as_str(), path.as_str())) {
                 continue;
             }
-            let prepared = prepare(&app, &method, &path).await;
+            let prepared = prepare(&ctx, &app, &method, &path).await;
             let (path, body) = prepared.unwrap_or_else(|| panic!("say here how {method} {path} is called, so that its row is looked for"));
             let before = audit(&app, "").await.entries.len();
             let answer = ask(&app, method.parse().expect("a method"), &path, Some(KEY), Some(&body.to_string())).await;
             assert!(answer.status.is_success(), "{method} {path}: {}", answer.body);
             let entries = audit(&app, "").await.entries;
-            assert_eq!(entries.len(), before + 1, "{method} {path}: {entries:?}");
+            assert_eq!(entries.len(), before + rows(&path), "{method} {path}: {entries:?}");
             assert_eq!(entries[0].actor, format!("api-key/{key}"), "{method} {path}");
             assert!(entries[0].old_values != entries[0].new_values, "{method} {path}: {:?}", entries[0]);
             walked += 1;

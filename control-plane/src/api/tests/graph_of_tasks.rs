@@ -3,12 +3,12 @@
 
 use super::*;
 
-async fn delete(app: &Router, path: &str) -> Answer {
+pub(super) async fn delete(app: &Router, path: &str) -> Answer {
     ask(app, Method::DELETE, path, Some(KEY), None).await
 }
 
 /// Submits notes and gives their ids.
-async fn notes<const N: usize>(app: &Router) -> [String; N] {
+pub(super) async fn notes<const N: usize>(app: &Router) -> [String; N] {
     let tasks: Vec<Value> = (0..N).map(|number| json!({ "title": format!("n{number}") })).collect();
     let answer = post(app, "/v1/tasks/batch", &json!(tasks)).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
@@ -16,7 +16,7 @@ async fn notes<const N: usize>(app: &Router) -> [String; N] {
     ids.try_into().expect("as many as sent")
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     value.as_str().expect("text").to_owned()
 }
 
@@ -25,7 +25,7 @@ async fn depend(app: &Router, task: &str, needed: &str) -> Answer {
     post(app, &format!("/v1/tasks/{task}/dependencies"), &body).await
 }
 
-async fn refuse(app: &Router, path: &str, body: &str, field: Option<&str>) {
+pub(super) async fn refuse(app: &Router, path: &str, body: &str, field: Option<&str>) {
     let answer = ask(app, Method::POST, path, Some(KEY), Some(body)).await;
     let start: String = body.chars().take(80).collect();
     assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path} {start}: {}", answer.body);

@@ -156,6 +156,7 @@ fn handing<'a>(ctx: &Ctx, take: &'a Take, worker: &'a Worker, task: &'a Task) ->
         agent_type: agent_type(&take.claim),
         started_at: take.claim.start.then_some(now),
         lease_until: Some(lease_end(now, take.claim.lease_seconds())),
+        parent: None,
     }
 }
 

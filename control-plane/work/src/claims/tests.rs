@@ -12,7 +12,7 @@ use wire::dependency::NewDependency;
 use wire::execution::Outcome;
 use wire::metadata::Tags;
 use wire::task::{NewTask, Priority, TaskStatus, TaskView};
-use wire::worker::WorkerStatus;
+use wire::worker::{NewWorker, WorkerStatus};
 
 use super::*;
 use crate::tests::{code, migrations, note, run, schedule, status, submit, take_back, tenant};
@@ -24,6 +24,10 @@ fn desk(ctx: &Ctx) -> Desk {
 
 fn by(worker: &str) -> NewClaim {
     NewClaim { worker: Some(worker.into()), ..NewClaim::default() }
+}
+
+fn by_hand(worker_type: &str, capacity: i32) -> NewWorker {
+    NewWorker { worker_type: worker_type.into(), capacity, agent_types: vec![], metadata: serde_json::json!({}) }
 }
 
 fn titles(claims: &[Claim]) -> Vec<&str> {
@@ -75,7 +79,7 @@ kernel::on_both! { migrations();
         let first = desk.complete(&ctx, tenant, claim.execution_id, result(&claim, true)).await.expect("ends");
         assert_eq!((first.success, first.duration_seconds, first.cost_dollars.as_str()), (Some(true), Some(3), "0.500000"));
         assert_eq!(first.agent_type, "claude_code");
-        assert_eq!(executions::of_task(&ctx, tenant, task.id).await.expect("lists"), std::slice::from_ref(&first));
+        assert_eq!(executions::history(&ctx, tenant, task.id).await.expect("lists").executions, std::slice::from_ref(&first));
         let again = desk.complete(&ctx, tenant, claim.execution_id, result(&claim, true)).await.expect("twice is no error");
         assert_eq!(again, first);
         assert_eq!(code(desk.complete(&ctx, tenant, claim.execution_id, result(&claim, false)).await), "lease_lost");
@@ -233,7 +237,7 @@ kernel::on_both! { migrations();
         for _ in 0..5 {
             submit(&ctx, tenant, note("a")).await;
         }
-        let worker = pool::workers::add(&ctx, "claude_code", 2, serde_json::json!({})).await.expect("adds").id;
+        let worker = pool::workers::add(&ctx, by_hand("claude_code", 2)).await.expect("adds").id;
         let claim = NewClaim { worker_id: Some(worker), limit: Some(9), ..NewClaim::default() };
         let two = desk.claim(&ctx, tenant, claim.clone()).await.expect("claims");
         assert_eq!(two.len(), 2);
@@ -269,7 +273,7 @@ kernel::on_both! { migrations();
         submit(&ctx, tenant, note("a")).await;
         desk.claim(&ctx, tenant, NewClaim { lease_seconds: Some(86_400), ..by("busy") }).await.expect("claims");
         desk.claim(&ctx, tenant, by("gone")).await.expect("answers");
-        pool::workers::add(&ctx, "by hand", 1, serde_json::json!({})).await.expect("adds");
+        pool::workers::add(&ctx, by_hand("by hand", 1)).await.expect("adds");
         ctx.clock.advance(Duration::from_secs(86_401));
         let sweep = pool::StaleWorkers::default();
         sweep.tick(&ctx).await.expect("sweeps");

@@ -13,20 +13,22 @@ use super::{Ending, Execution};
 
 kernel::sql! {
     INSERT: "INSERT INTO executions (id, tenant_id, task_id, number, agent_type, worker_id, assigned_at, started_at, \
-                                     lease_until, cost_micros, phases) \
+                                     lease_until, cost_micros, phases, parent_execution_id) \
              SELECT unhex(value->>'id'), unhex(value->>'tenant_id'), unhex(value->>'task_id'), value->>'number', \
                     value->>'agent_type', unhex(value->>'worker_id'), value->>'assigned_at', value->>'started_at', \
-                    value->>'lease_until', 0, '[]' FROM json_each($1)",
+                    value->>'lease_until', 0, '[]', unhex(value->>'parent') FROM json_each($1)",
         postgres "INSERT INTO executions (id, tenant_id, task_id, number, agent_type, worker_id, assigned_at, started_at, \
-                                          lease_until, cost_micros, phases) \
-                  SELECT id, tenant_id, task_id, number, agent_type, worker_id, assigned_at, started_at, lease_until, 0, '[]' \
+                                          lease_until, cost_micros, phases, parent_execution_id) \
+                  SELECT id, tenant_id, task_id, number, agent_type, worker_id, assigned_at, started_at, lease_until, 0, '[]', \
+                         parent \
                   FROM json_to_recordset(CAST($1 AS JSON)) \
                     AS new(id UUID, tenant_id UUID, task_id UUID, number INTEGER, agent_type TEXT, worker_id UUID, \
-                           assigned_at TIMESTAMPTZ, started_at TIMESTAMPTZ, lease_until TIMESTAMPTZ)";
+                           assigned_at TIMESTAMPTZ, started_at TIMESTAMPTZ, lease_until TIMESTAMPTZ, parent UUID)";
     GET: "SELECT * FROM executions WHERE tenant_id = $1 AND id = $2";
     OF_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND id = $2";
     LOCK_OF_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND id = $2" + lock;
-    OF_TASK: "SELECT * FROM executions WHERE tenant_id = $1 AND task_id = $2 ORDER BY number DESC";
+    OF_TASK: "SELECT * FROM executions WHERE tenant_id = $1 AND task_id = $2 \
+              ORDER BY CASE WHEN started_at IS NULL THEN 0 ELSE 1 END, started_at DESC, number DESC";
     OF_IDS: "SELECT * FROM executions WHERE tenant_id = $1 AND id IN (SELECT unhex(value) FROM json_each($2))",
         postgres "SELECT * FROM executions WHERE tenant_id = $1 \
                   AND id IN (SELECT CAST(value AS UUID) FROM jsonb_array_elements_text(CAST($2 AS JSONB)))";
@@ -51,6 +53,9 @@ kernel::sql! {
     RENEW: "UPDATE executions SET lease_until = $4 WHERE id = $1 AND worker_id = $2 AND number = $3 \
             AND completed_at IS NULL AND lease_until IS NOT NULL";
     RENEW_ALL: "UPDATE executions SET lease_until = $1 WHERE completed_at IS NULL AND lease_until < $1";
+    PROMISED_TO_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND completed_at IS NULL AND lease_until IS NULL \
+                           AND started_at IS NULL ORDER BY assigned_at, id";
+    DESCRIBE: "UPDATE executions SET agent_type = $2, parent_execution_id = $3 WHERE id = $1";
     EXTEND: "UPDATE executions SET lease_until = new.value->>'lease_until' FROM json_each($1) new \
              WHERE executions.id = unhex(new.value->>'id') AND completed_at IS NULL AND lease_until IS NOT NULL",
         postgres "UPDATE executions SET lease_until = new.lease_until \
@@ -100,6 +105,7 @@ struct Row {
     error_message: Option<String>,
     commit_sha: Option<String>,
     phases: Json<Vec<PhaseTiming>>,
+    parent_execution_id: Option<Uuid>,
 }
 
 impl From<Row> for Execution {
@@ -129,6 +135,7 @@ impl From<Row> for Execution {
             duration_seconds: row.duration_seconds,
             cost_micros: row.cost_micros,
             ending,
+            parent: row.parent_execution_id.map(ExecutionId::from),
         }
     }
 }
@@ -155,6 +162,7 @@ struct NewRow<'a> {
     assigned_at: String,
     started_at: Option<String>,
     lease_until: Option<String>,
+    parent: Option<String>,
 }
 
 pub(super) async fn insert_all(tx: &mut Tx, executions: &[Execution]) -> Result<()> {
@@ -174,6 +182,7 @@ fn new_row(new: &Execution) -> NewRow<'_> {
         assigned_at: moment(new.assigned_at),
         started_at: new.started_at.map(moment),
         lease_until: new.lease_until.map(moment),
+        parent: new.parent.map(|id| hex(id.uuid())),
     }
 }
 
@@ -238,6 +247,22 @@ pub(crate) async fn open_of_worker(tx: &mut Tx, worker: WorkerId) -> Result<Vec<
     Ok(executions(fetch_all!(tx, Row, OPEN_OF_WORKER, worker.uuid())?))
 }
 
+/// What a worker was promised by hand and has not begun.
+pub(crate) async fn promised_to_worker(tx: &mut Tx, worker: WorkerId) -> Result<Vec<Execution>> {
+    Ok(executions(fetch_all!(tx, Row, PROMISED_TO_WORKER, worker.uuid())?))
+}
+
+/// Says who is to carry out what was promised by hand, and of what it is a part.
+pub(super) async fn describe(
+    tx: &mut Tx,
+    id: ExecutionId,
+    agent_type: &str,
+    parent: Option<ExecutionId>,
+) -> Result<()> {
+    execute!(tx, DESCRIBE, id.uuid(), agent_type, parent.map(ExecutionId::uuid))?;
+    Ok(())
+}
+
 /// Executions whose lease has run out.
 pub(crate) async fn expired(tx: &mut Tx, now: DateTime<Utc>) -> Result<Vec<Execution>> {
     Ok(executions(fetch_all!(tx, Row, EXPIRED, now)?))
@@ -279,7 +304,7 @@ struct StartRow {
 }
 
 /// Notes when executions began; gives how many had not.
-pub(super) async fn start_all(tx: &mut Tx, begun: &[(ExecutionId, DateTime<Utc>)]) -> Result<u64> {
+pub(crate) async fn start_all(tx: &mut Tx, begun: &[(ExecutionId, DateTime<Utc>)]) -> Result<u64> {
     let row = |(id, at): &(ExecutionId, DateTime<Utc>)| StartRow { id: hex(id.uuid()), started_at: moment(*at) };
     Ok(execute!(tx, START, &rows(&begun.iter().map(row).collect::<Vec<_>>())?)?)
 }

@@ -13,6 +13,15 @@ kernel::sql! {
           VALUES ($1, $2, $3, $4, $5, $6) \
           ON CONFLICT (task_id, metadata_key) DO UPDATE SET metadata_value = excluded.metadata_value \
           RETURNING id, task_id, metadata_key, metadata_value, created_at";
+    SET_MANY: "INSERT INTO task_metadata (id, tenant_id, task_id, metadata_key, metadata_value, created_at) \
+               SELECT unhex(entry.value ->> 0), $1, unhex(entry.value ->> 1), entry.value ->> 2, entry.value ->> 3, $3 \
+               FROM json_each($2) entry WHERE EXISTS (SELECT 1 FROM tasks t WHERE t.id = unhex(entry.value ->> 1)) \
+               ON CONFLICT (task_id, metadata_key) DO UPDATE SET metadata_value = excluded.metadata_value",
+        postgres "INSERT INTO task_metadata (id, tenant_id, task_id, metadata_key, metadata_value, created_at) \
+                  SELECT CAST(entry ->> 0 AS UUID), CAST($1 AS UUID), t.id, entry ->> 2, entry ->> 3, CAST($3 AS TIMESTAMPTZ) \
+                  FROM jsonb_array_elements(CAST($2 AS JSONB)) entry JOIN tasks t ON t.id = CAST(entry ->> 1 AS UUID) \
+                  FOR KEY SHARE OF t \
+                  ON CONFLICT (task_id, metadata_key) DO UPDATE SET metadata_value = excluded.metadata_value";
     GET: "SELECT metadata_value FROM task_metadata WHERE tenant_id = $1 AND task_id = $2 AND metadata_key = $3";
     OF_TASK: "SELECT metadata_key, metadata_value FROM task_metadata WHERE tenant_id = $1 AND task_id = $2";
     OF_TASKS: "SELECT t.id, m.metadata_key, m.metadata_value FROM tasks t LEFT JOIN task_metadata m ON m.task_id = t.id \
@@ -58,7 +67,22 @@ pub(super) async fn set(
     Ok(fetch_one!(tx, Row, SET, id.uuid(), tenant.uuid(), task.uuid(), key, value, now)?.into())
 }
 
-pub(super) async fn get(tx: &mut Tx, tenant: TenantId, task: TaskId, key: &str) -> Result<Option<String>> {
+/// Gives many keys their values; what was there keeps its id, and what is no task any more is left out.
+pub(super) async fn set_many(
+    tx: &mut Tx,
+    tenant: TenantId,
+    entries: &[(MetadataId, TaskId, &str, &str)],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let entry = |(id, task, key, value): &(MetadataId, TaskId, &str, &str)| {
+        serde_json::json!([id.uuid().simple().to_string(), task.uuid().simple().to_string(), key, value])
+    };
+    let entries = serde_json::Value::Array(entries.iter().map(entry).collect()).to_string();
+    execute!(tx, SET_MANY, tenant.uuid(), &entries, now)?;
+    Ok(())
+}
+
+pub(crate) async fn get(tx: &mut Tx, tenant: TenantId, task: TaskId, key: &str) -> Result<Option<String>> {
     let row = fetch_optional!(tx, (String,), GET, tenant.uuid(), task.uuid(), key)?;
     Ok(row.map(|(value,)| value))
 }

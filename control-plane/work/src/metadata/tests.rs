@@ -5,7 +5,7 @@ use wire::task::{TaskChange, TaskStatus};
 
 use super::*;
 use crate::Settings;
-use crate::tests::{code, migrations, note, submit, tenant};
+use crate::tests::{code, hand, migrations, note, submit, tenant};
 
 fn entry(key: &str, value: &str) -> NewMetadata {
     NewMetadata { key: key.into(), value: value.into() }
@@ -73,7 +73,7 @@ kernel::on_both! { migrations();
         let tenant = tenant(&ctx).await;
         let task = submit(&ctx, tenant, note("n")).await.id;
         let (long_key, long_value) = ("k".repeat(201), "v".repeat(65_537));
-        let cases = [("", "v", "key"), ("a\0", "v", "key"), (&long_key, "v", "key"), ("k", "a\0b", "value"), ("k", &long_value, "value"), ("tags", "api", "value"), ("tags", "[1]", "value")];
+        let cases = [("", "v", "key"), ("a\0", "v", "key"), (&long_key, "v", "key"), ("k", "a\0b", "value"), ("k", &long_value, "value"), ("tags", "api", "value"), ("tags", "[1]", "value"), ("priority_score", "high", "value"), ("priority_score", "100.01", "value")];
         for (key, value, field) in cases {
             let refused = set(&ctx, tenant, task, entry(key, value)).await.expect_err("is refused").to_string();
             assert!(refused.starts_with(&format!("{field}: ")), "{refused}");
@@ -131,7 +131,7 @@ kernel::on_both! { migrations();
 
     async fn a_retry_forgets_to_whom_the_task_was_given(ctx) {
         let tenant = tenant(&ctx).await;
-        let hand = pool::workers::add(&ctx, "claude_code", 1, json!({})).await.expect("adds").id;
+        let hand = hand(&ctx, "claude_code", 1).await;
         let task = submit(&ctx, tenant, note("n")).await.id;
         let to = wire::metadata::Assignment { worker_id: hand };
         assert_eq!(tasks::assign(&ctx, tenant, task, to.clone()).await.expect("assigns").status, TaskStatus::Assigned);
@@ -141,7 +141,13 @@ kernel::on_both! { migrations();
             let change = TaskChange { status: Some(status), ..TaskChange::default() };
             tasks::update(&ctx, &Settings::default(), tenant, task, change).await.expect("is allowed");
         }
-        tasks::retry(&ctx, tenant, task).await.expect("retries");
-        assert_eq!(all(&ctx, tenant, task).await, MetadataAnswer::All(BTreeMap::new()));
+        for count in ["1", "2"] {
+            tasks::retry(&ctx, tenant, task).await.expect("retries");
+            assert_eq!(all(&ctx, tenant, task).await, MetadataAnswer::All(entries(&[("retry_count", count)])));
+            for status in [TaskStatus::Assigned, TaskStatus::InProgress, TaskStatus::Failed] {
+                let change = TaskChange { status: Some(status), ..TaskChange::default() };
+                tasks::update(&ctx, &Settings::default(), tenant, task, change).await.expect("is allowed");
+            }
+        }
     }
 }

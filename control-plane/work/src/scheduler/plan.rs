@@ -179,6 +179,11 @@ pub(crate) fn reasons(outlook: &Outlook, ahead: i64) -> Vec<Reason> {
             let message = format!("all machines are busy and the cap of {machines_max} is reached");
             reasons.push(reason(ReasonCode::MachineCap, message, None));
         }
+        Outlook::Budget { period, budget_micros, until } => {
+            let dollars = budget_micros / 1_000_000;
+            let message = format!("the machines' budget of ${dollars} for the {period} pays for no more");
+            reasons.push(reason(ReasonCode::MachineBudget, message, Some(*until)));
+        }
         Outlook::Trouble { error, until } => {
             let message = format!("machines had to be given up, the next is tried later: {error}");
             reasons.push(reason(ReasonCode::ProviderTrouble, message, Some(*until)));

@@ -12,7 +12,7 @@ use wire::dependency::{DependencyType, DependencyView};
 use wire::event::kind;
 use wire::id::{DependencyId, TaskId, TenantId};
 use wire::limit::{DEPENDENCIES_PER_BATCH, TASKS_PER_BATCH};
-use wire::task::TaskView;
+use wire::task::{NewTask, TaskView};
 
 use super::{Turn, refuse_local, store, tell};
 use crate::dependencies::{self, graph};
@@ -27,8 +27,7 @@ pub async fn submit(
     new: NewGraph,
     attempt: Option<&Attempt>,
 ) -> Result<Vec<TaskView>> {
-    check_tasks(settings, &new)?;
-    check_dependencies(&new)?;
+    check(settings, &new)?;
     let mut tx = ctx.begin("tasks.batch").await?;
     if let Some(attempt) = attempt
         && let Some(first) = idempotency::replay(&mut tx, tenant, attempt).await?
@@ -44,40 +43,49 @@ pub async fn submit(
     tx.commit(views).await
 }
 
-fn check_tasks(settings: &Settings, new: &NewGraph) -> Result<()> {
+fn check(settings: &Settings, new: &NewGraph) -> Result<()> {
     if new.tasks.is_empty() || new.tasks.len() > TASKS_PER_BATCH {
         let message = format!("must be 1 to {TASKS_PER_BATCH} tasks, and these are {}", new.tasks.len());
         return Err(Error::invalid("tasks", message));
     }
-    for (place, task) in new.tasks.iter().enumerate() {
+    check_tasks(settings, "tasks", &new.tasks)?;
+    if new.dependencies.len() > DEPENDENCIES_PER_BATCH {
+        return Err(Error::invalid("dependencies", format!("must be at most {DEPENDENCIES_PER_BATCH}")));
+    }
+    for (number, dependency) in new.dependencies.iter().enumerate() {
+        let checked = dependency.validate();
+        checked.map_err(|error| Error::invalid(format!("dependencies[{number}].{}", error.field), error.message))?;
+    }
+    let needs = new.dependencies.iter().enumerate();
+    let needs = needs.map(|(number, one)| (format!("dependencies[{number}]"), one));
+    check_dependencies(&new.tasks, needs)
+}
+
+/// Refuses tasks of a list that break a bound, naming the place and the field.
+pub(crate) fn check_tasks(settings: &Settings, list: &str, tasks: &[NewTask]) -> Result<()> {
+    for (place, task) in tasks.iter().enumerate() {
         let checked = task.validate().map_err(Error::from).and_then(|()| refuse_local(settings, task.spec.as_ref()));
-        checked.map_err(|error| at(place, error))?;
+        checked.map_err(|error| match error {
+            Error::Invalid { field, message } => Error::invalid(format!("{list}[{place}].{field}"), message),
+            other => other,
+        })?;
     }
     Ok(())
 }
 
-/// The same refusal, naming the task of the list.
-fn at(place: usize, error: Error) -> Error {
-    match error {
-        Error::Invalid { field, message } => Error::invalid(format!("tasks[{place}].{field}"), message),
-        other => other,
-    }
-}
-
-fn check_dependencies(new: &NewGraph) -> Result<()> {
-    if new.dependencies.len() > DEPENDENCIES_PER_BATCH {
-        return Err(Error::invalid("dependencies", format!("must be at most {DEPENDENCIES_PER_BATCH}")));
-    }
+/// Refuses dependencies between tasks of a list that name no task of it, are there twice, or close a circle; each
+/// goes with the field that it was in.
+pub(crate) fn check_dependencies<'a>(
+    tasks: &[NewTask],
+    dependencies: impl Iterator<Item = (String, &'a BatchDependency)>,
+) -> Result<()> {
     let (mut needs, mut seen) = (graph::Needs::new(), HashSet::new());
-    let called = |place: &usize| format!("{place} ({})", new.tasks[*place].title);
-    for (number, dependency) in new.dependencies.iter().enumerate() {
+    let called = |place: &usize| format!("{place} ({})", tasks[*place].title);
+    for (field, dependency) in dependencies {
         let BatchDependency { task, depends_on, condition, .. } = dependency;
-        let wrong = |message: String| Err(Error::invalid(format!("dependencies[{number}]"), message));
-        dependency
-            .validate()
-            .map_err(|error| Error::invalid(format!("dependencies[{number}].{}", error.field), error.message))?;
-        if let Some(place) = [task, depends_on].into_iter().find(|place| **place >= new.tasks.len()) {
-            return wrong(format!("names the task {place}, and the last one is {}", new.tasks.len() - 1));
+        let wrong = |message: String| Err(Error::invalid(field, message));
+        if let Some(place) = [task, depends_on].into_iter().find(|place| **place >= tasks.len()) {
+            return wrong(format!("names the task {place}, and the last one is {}", tasks.len() - 1));
         }
         if let Some(circle) = graph::circle(&needs, *task, *depends_on) {
             return wrong(format!("each of these tasks would wait for the next: {}", graph::in_words(&circle, called)));
@@ -90,7 +98,8 @@ fn check_dependencies(new: &NewGraph) -> Result<()> {
     Ok(())
 }
 
-async fn insert(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, new: &NewGraph) -> Result<Vec<TaskView>> {
+/// Writes tasks and what they need of each other, in the order given.
+pub(crate) async fn insert(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, new: &NewGraph) -> Result<Vec<TaskView>> {
     let now = ctx.now();
     let mut ids: Vec<TaskId> = new.tasks.iter().map(|_| ctx.id(TaskId::mint)).collect();
     // Of one moment, and so listed in the order of their ids: let that be the order given.

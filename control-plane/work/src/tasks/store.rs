@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use kernel::{Error, Result, Tx, execute, fetch_all, fetch_one, fetch_optional, hex, id_list, rows};
 use serde::Serialize;
 use sqlx::types::{Json, Uuid};
+use wire::bulk::TaskSelector;
 use wire::id::{ExecutionId, TaskId, TenantId};
 use wire::task::{NewTask, Priority, TaskChange, TaskSpec, TaskStatus};
 
@@ -34,14 +35,38 @@ kernel::sql! {
              ORDER BY CASE WHEN folded_title = $2 THEN 0 WHEN folded_description = $2 THEN 1 \
                            WHEN folded_title LIKE $3 ESCAPE '\\' THEN 2 ELSE 3 END, \
                       priority DESC, created_at, id LIMIT $4";
+    PARTS_OF: "SELECT * FROM tasks WHERE tenant_id = $1 AND id IN ( \
+                 SELECT task_id FROM executions WHERE tenant_id = $1 AND parent_execution_id = $2 \
+                 UNION SELECT task_id FROM task_metadata WHERE tenant_id = $1 AND metadata_key = 'parent_task_id' \
+                         AND substr(metadata_value, 1, 36) = $3) ORDER BY created_at, id";
+    OF_IDS: "SELECT * FROM tasks WHERE tenant_id = $1 AND id IN (SELECT unhex(value) FROM json_each($2))",
+        postgres "SELECT * FROM tasks WHERE tenant_id = $1 \
+                  AND id IN (SELECT CAST(value AS UUID) FROM jsonb_array_elements_text(CAST($2 AS JSONB)))";
     NEEDED_BY: "SELECT * FROM tasks WHERE tenant_id = $1 \
                 AND id IN (SELECT depends_on_task_id FROM dependencies WHERE task_id = $2)";
+    SPLIT_AND_DONE: "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'split' AND waits_for = 0 AND id IN \
+                     (SELECT task_id FROM dependencies WHERE depends_on_task_id = $2 AND dependency_type = 'hard') \
+                     ORDER BY id";
+    SELECT: "SELECT id, count(*) OVER () FROM tasks WHERE tenant_id = $1 \
+             AND status IN (SELECT value FROM json_each($2)) AND cancel_requested_at IS NULL \
+             AND (CAST($3 AS SMALLINT) IS NULL OR priority = $3) \
+             AND (CAST($4 AS TEXT) IS NULL OR id IN (SELECT m.task_id FROM task_metadata m \
+                   WHERE m.tenant_id = $1 AND m.metadata_key = 'tags' \
+                     AND EXISTS (SELECT 1 FROM json_each(m.metadata_value) tag WHERE tag.value = $4))) \
+             ORDER BY priority DESC, created_at, id LIMIT $5",
+        postgres "SELECT id, count(*) OVER () FROM tasks WHERE tenant_id = $1 \
+                  AND status IN (SELECT jsonb_array_elements_text(CAST($2 AS JSONB))) AND cancel_requested_at IS NULL \
+                  AND (CAST($3 AS SMALLINT) IS NULL OR priority = $3) \
+                  AND (CAST($4 AS TEXT) IS NULL OR id IN (SELECT m.task_id FROM task_metadata m \
+                        WHERE m.tenant_id = $1 AND m.metadata_key = 'tags' \
+                          AND CASE WHEN m.metadata_key = 'tags' THEN CAST(m.metadata_value AS JSONB) ? $4 ELSE FALSE END)) \
+                  ORDER BY priority DESC, created_at, id LIMIT $5";
     BLOCKED_BY: "SELECT * FROM tasks WHERE tenant_id = $1 AND id IN \
                  (SELECT task_id FROM dependencies WHERE depends_on_task_id = $2 AND dependency_type = 'hard') \
                  ORDER BY priority DESC, created_at, id";
     UPDATE: "UPDATE tasks SET title = coalesce($2, title), description = coalesce($3, description), \
                     status = coalesce($4, status), priority = coalesce($5, priority), \
-                    effort_estimate = coalesce($6, effort_estimate), updated_at = $7, \
+                    effort_estimate = coalesce($6, effort_estimate), updated_at = $7, version = version + 1, \
                     losses = CASE WHEN $4 = 'ready' THEN 0 ELSE losses END, \
                     folded_title = coalesce($8, folded_title), \
                     folded_description = coalesce($9, folded_description) WHERE id = $1";
@@ -50,19 +75,20 @@ kernel::sql! {
         postgres "SELECT * FROM tasks WHERE id IN (SELECT task_id FROM executions \
                     WHERE id IN (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON)))) \
                   ORDER BY id FOR UPDATE";
-    MOVE: "UPDATE tasks SET status = new.value->>'status', updated_at = $2, \
+    MOVE: "UPDATE tasks SET status = new.value->>'status', updated_at = $2, version = tasks.version + 1, \
                   cancel_requested_at = CASE WHEN new.value->>'status' = 'in_progress' THEN cancel_requested_at END, \
                   execution_id = unhex(new.value->>'execution_id'), attempts = new.value->>'attempts', \
                   losses = new.value->>'losses' \
            FROM json_each($1) new WHERE tasks.id = unhex(new.value->>'id') AND tasks.status = new.value->>'was'",
-        postgres "UPDATE tasks SET status = new.status, updated_at = $2, \
+        postgres "UPDATE tasks SET status = new.status, updated_at = $2, version = tasks.version + 1, \
                          cancel_requested_at = CASE WHEN new.status = 'in_progress' THEN cancel_requested_at END, \
                          execution_id = new.execution_id, attempts = new.attempts, losses = new.losses \
                   FROM json_to_recordset(CAST($1 AS JSON)) \
                     AS new(id UUID, was TEXT, status TEXT, execution_id UUID, attempts INTEGER, losses INTEGER) \
                   WHERE tasks.id = new.id AND tasks.status = new.was";
-    COUNT_RETRY: "UPDATE tasks SET retry_count = retry_count + 1, losses = 0 WHERE id = $1";
-    REQUEST_CANCEL: "UPDATE tasks SET cancel_requested_at = coalesce(cancel_requested_at, $2), updated_at = $2 WHERE id = $1";
+    COUNT_RETRY: "UPDATE tasks SET retry_count = retry_count + 1, losses = 0 WHERE id = $1 RETURNING retry_count";
+    REQUEST_CANCEL: "UPDATE tasks SET cancel_requested_at = coalesce(cancel_requested_at, $2), updated_at = $2, \
+                            version = version + 1 WHERE id = $1";
     WAITING: "SELECT id, tenant_id, repository, created_at FROM tasks \
               WHERE status = 'ready' AND spec IS NOT NULL AND waits_for = 0 ORDER BY priority DESC, created_at, id LIMIT $1";
     COUNT_WAITING: "SELECT count(*) FROM tasks WHERE status = 'ready' AND spec IS NOT NULL AND waits_for = 0";
@@ -119,6 +145,7 @@ struct Row {
     waits_for: i32,
     cancel_requested_at: Option<DateTime<Utc>>,
     execution_id: Option<Uuid>,
+    version: i64,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -139,6 +166,7 @@ impl From<Row> for Task {
             waits_for: row.waits_for,
             cancel_requested_at: row.cancel_requested_at,
             execution_id: row.execution_id.map(ExecutionId::from),
+            version: row.version,
             created_at: row.created_at,
             updated_at: row.updated_at,
         }
@@ -203,7 +231,7 @@ pub(super) async fn get(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Opt
     Ok(fetch_optional!(tx, Row, GET, tenant.uuid(), id.uuid())?.map(Task::from))
 }
 
-pub(super) async fn lock(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Option<Task>> {
+pub(crate) async fn lock(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Option<Task>> {
     Ok(fetch_optional!(tx, Row, LOCK, tenant.uuid(), id.uuid())?.map(Task::from))
 }
 
@@ -247,6 +275,17 @@ fn literally(text: &str) -> String {
     text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }
 
+/// The tasks that somebody works on in an execution's name, and those into which a task was split, oldest first.
+pub(crate) async fn parts_of(tx: &mut Tx, tenant: TenantId, of: ExecutionId, split: TaskId) -> Result<Vec<Task>> {
+    Ok(tasks(fetch_all!(tx, Row, PARTS_OF, tenant.uuid(), of.uuid(), split.to_string())?))
+}
+
+/// These tasks, in no order.
+pub(crate) async fn of_ids(tx: &mut Tx, tenant: TenantId, ids: &[TaskId]) -> Result<Vec<Task>> {
+    let ids = id_list(ids.iter().map(|id| id.uuid()));
+    Ok(tasks(fetch_all!(tx, Row, OF_IDS, tenant.uuid(), &ids)?))
+}
+
 /// What a task needs, in no order.
 pub(crate) async fn needed_by(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Vec<Task>> {
     Ok(tasks(fetch_all!(tx, Row, NEEDED_BY, tenant.uuid(), id.uuid())?))
@@ -255,6 +294,26 @@ pub(crate) async fn needed_by(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Resu
 /// What needs a task (hard), most urgent and then oldest first.
 pub(crate) async fn blocked_by(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Vec<Task>> {
     Ok(tasks(fetch_all!(tx, Row, BLOCKED_BY, tenant.uuid(), id.uuid())?))
+}
+
+/// Split tasks that need a task (hard) and wait for nothing more.
+pub(crate) async fn split_and_done(tx: &mut Tx, tenant: TenantId, part: TaskId) -> Result<Vec<Task>> {
+    Ok(tasks(fetch_all!(tx, Row, SPLIT_AND_DONE, tenant.uuid(), part.uuid())?))
+}
+
+/// The first tasks that stand so and match, most urgent and then oldest first, and how many match besides. What is
+/// being called off is left out.
+pub(super) async fn select(
+    tx: &mut Tx,
+    tenant: TenantId,
+    statuses: &[TaskStatus],
+    filter: &TaskSelector,
+    limit: i64,
+) -> Result<(Vec<TaskId>, i64)> {
+    let (statuses, priority) = (serde_json::json!(statuses).to_string(), filter.priority.map(Priority::get));
+    let rows = fetch_all!(tx, (Uuid, i64), SELECT, tenant.uuid(), &statuses, priority, filter.tag.as_deref(), limit)?;
+    let remaining = rows.first().map_or(0, |(_, total)| total - i64::try_from(rows.len()).unwrap_or(i64::MAX));
+    Ok((rows.into_iter().map(|(id, _)| id.into()).collect(), remaining))
 }
 
 /// Changes what the change names, of a task that is locked.
@@ -304,9 +363,10 @@ pub(super) async fn move_all(tx: &mut Tx, moves: &[Move<'_>], now: DateTime<Utc>
     Ok(execute!(tx, MOVE, &rows(&moves.iter().map(row).collect::<Vec<_>>())?, now)?)
 }
 
-pub(super) async fn count_retry(tx: &mut Tx, id: TaskId) -> Result<()> {
-    execute!(tx, COUNT_RETRY, id.uuid())?;
-    Ok(())
+/// Counts a retry that somebody asked for; gives how many there have been.
+pub(super) async fn count_retry(tx: &mut Tx, id: TaskId) -> Result<i32> {
+    let (count,) = fetch_one!(tx, (i32,), COUNT_RETRY, id.uuid())?;
+    Ok(count)
 }
 
 pub(super) async fn request_cancel(tx: &mut Tx, id: TaskId, now: DateTime<Utc>) -> Result<()> {

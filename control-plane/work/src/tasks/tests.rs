@@ -144,7 +144,7 @@ kernel::on_both! { migrations();
         let task = submit(&ctx, tenant, note("n")).await;
         let settings = Settings::default();
         let minutes = |effort_minutes| estimate(&ctx, &settings, tenant, task.id, Estimate { effort_minutes });
-        assert_eq!(minutes(90).await.expect("changes"), TaskView { effort_estimate: Some(90), ..task.clone() });
+        assert_eq!(minutes(90).await.expect("changes"), TaskView { effort_estimate: Some(90), version: 2, ..task.clone() });
         let refused = minutes(-1).await.expect_err("is refused").to_string();
         assert!(refused.starts_with("effort_minutes: "), "{refused}");
     }

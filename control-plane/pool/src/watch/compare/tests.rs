@@ -33,6 +33,16 @@ fn row(state: MachineState) -> Machine {
         worker_heard_at: None,
         idle_since: None,
         created_at: before,
+        volume_source_id: None,
+        generation: 0,
+        former_provider_id: None,
+        image: "x".into(),
+        executions: 0,
+        cold_starts: 0,
+        rung: crate::recovery::Rung::Look,
+        stuck_minutes: 0,
+        retiring: None,
+        load: 0,
     }
 }
 
@@ -127,6 +137,23 @@ fn only_this_pools_things_are_orphans() {
         volume("vol_4", "sprite_p1_new"),
         volume("vol_5", "data"),
     ];
-    let expect = [Finding::OrphanMachine("m2".into()), Finding::OrphanVolume("vol_2".into())];
+    let expect = [
+        orphan(OrphanKind::Machine, "m2", "sprite-b", "iad"),
+        orphan(OrphanKind::Volume, "vol_2", "sprite_p1_b", "iad"),
+    ];
     assert_eq!(compare(&known, &machines, &volumes, POOL, began()), expect);
+    assert_eq!(strangers(&known, &machines), 2, "another's machine counts, and is left alone");
+}
+
+#[test]
+fn a_machine_that_is_being_replaced_is_no_orphan() {
+    let replaced = Machine {
+        name: "sprite-a-1".into(),
+        provider_id: None,
+        former_provider_id: Some("m1".into()),
+        ..row(MachineState::Creating)
+    };
+    let known = Known { machines: vec![replaced], ..Known::default() };
+    let there = [there("m1", "sprite-a", POOL, "started")];
+    assert_eq!((compare(&known, &there, &[], POOL, began()), strangers(&known, &there)), (vec![], 0));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pool::plan::Facts;
+use pool::plan::{Facts, Wear};
 use proptest::prelude::*;
 use wire::id::MachineId;
 use wire::machine::MachineState;
@@ -51,16 +51,12 @@ fn snapshot(waiting: Vec<Waiting>, rooms: Vec<Room>) -> Snapshot {
         load: 0,
         idle_since: Some(now()),
         repositories: vec![],
+        wear: Wear::default(),
     });
-    let limits = Limits {
-        machines_max: 10,
-        queue_per_machine: 5,
-        suspend_after: Duration::from_secs(5),
-        destroy_after: Duration::from_secs(3_600),
-    };
+    let limits = Limits { destroy_after: Duration::from_secs(3_600), ..Limits::from(&pool::Settings::default()) };
     Snapshot {
         waiting_total: waiting.len(),
-        machines: View { machines: ready.collect(), given_up: None },
+        machines: View { machines: ready.collect(), ..View::default() },
         waiting,
         rooms,
         limits,

@@ -1,0 +1,56 @@
+//! What can be written after `bifrost machines` and `bifrost cost`.
+
+use clap::Subcommand;
+use wire::id::MachineId;
+
+#[derive(Subcommand)]
+pub(crate) enum MachinesCommand {
+    /// List the machines of the pool
+    List,
+    /// Show one machine: where it stands, what it has been through, what was tried to mend it
+    Show {
+        /// The machine's id
+        id: MachineId,
+    },
+    /// Declare a machine's batch over: it saves a checkpoint and sleeps until work wakes it
+    Suspend {
+        /// The machine's id
+        id: MachineId,
+    },
+    /// Wake a machine that sleeps, if the budgets pay for that
+    Resume {
+        /// The machine's id
+        id: MachineId,
+    },
+    /// Destroy a machine with its volume and what is on it
+    Destroy {
+        /// The machine's id
+        id: MachineId,
+        /// Also one whose worker has work: it is lost and given to another
+        #[arg(long)]
+        force: bool,
+    },
+    /// Give a machine up that the provider neither mends nor destroys; what is left of it is reaped later
+    Abandon {
+        /// The machine's id
+        id: MachineId,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Show what the provider has that no row knows
+    Sweep {
+        /// Destroy what carries this pool's mark now, whatever its age
+        #[arg(long)]
+        reap: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum CostCommand {
+    /// Show what each machine costs, what the day and the month have cost, and where that leads
+    Report,
+    /// Say what should not be: machines over the cap or without work, orphans, budgets used up. The exit
+    /// code is 0 only if there is nothing
+    Check,
+}

@@ -1,0 +1,51 @@
+//! The pool's machines and what they cost.
+
+use wire::cost::CostView;
+use wire::id::MachineId;
+use wire::machine::{Abandonment, MachineView, SweepOrder, SweepView};
+
+use super::Control;
+use crate::Error;
+
+impl Control {
+    /// The machines of the pool.
+    pub async fn machines(&self) -> Result<Vec<MachineView>, Error> {
+        self.service.json(self.get("/v1/machines")).await
+    }
+
+    /// One machine.
+    pub async fn machine(&self, id: MachineId) -> Result<MachineView, Error> {
+        self.service.json(self.get(&format!("/v1/machines/{id}"))).await
+    }
+
+    /// Declares a machine's batch over: it saves a checkpoint and sleeps.
+    pub async fn suspend_machine(&self, id: MachineId) -> Result<MachineView, Error> {
+        self.service.json(self.post(&format!("/v1/machines/{id}/suspend"))).await
+    }
+
+    /// Wakes a machine that sleeps.
+    pub async fn resume_machine(&self, id: MachineId) -> Result<MachineView, Error> {
+        self.service.json(self.post(&format!("/v1/machines/{id}/resume"))).await
+    }
+
+    /// Destroys a machine with its volume; with `force`, also one whose worker has work.
+    pub async fn destroy_machine(&self, id: MachineId, force: bool) -> Result<MachineView, Error> {
+        self.service.json(self.delete_request(&format!("/v1/machines/{id}")).query(&[("force", force)])).await
+    }
+
+    /// Gives a machine up without asking the provider.
+    pub async fn abandon_machine(&self, id: MachineId, reason: &str) -> Result<MachineView, Error> {
+        let body = Abandonment { reason: reason.to_owned() };
+        self.service.json(self.post(&format!("/v1/machines/{id}/abandon")).json(&body)).await
+    }
+
+    /// What the last comparison of registry and provider found; with `reap`, orphans are destroyed now.
+    pub async fn sweep(&self, reap: bool) -> Result<SweepView, Error> {
+        self.service.json(self.post("/v1/machines/sweep").json(&SweepOrder { reap })).await
+    }
+
+    /// What runs, what it costs, and what should not be there.
+    pub async fn cost(&self) -> Result<CostView, Error> {
+        self.service.json(self.get("/v1/cost")).await
+    }
+}

@@ -1,0 +1,3 @@
+-- The types of agent whose work a worker takes (row CAIRN-50).
+ALTER TABLE workers ADD COLUMN agent_types JSONB NOT NULL DEFAULT '[]';
+UPDATE workers SET agent_types = jsonb_build_array(worker_type);

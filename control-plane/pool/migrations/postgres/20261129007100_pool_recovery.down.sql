@@ -1,0 +1,16 @@
+DROP TABLE provider_observation;
+DROP TABLE orphans;
+DROP TABLE provider_rests;
+DROP INDEX volumes_released;
+ALTER TABLE volumes DROP COLUMN size_gb;
+ALTER TABLE volumes DROP COLUMN released_at;
+ALTER TABLE volumes DROP COLUMN source_id;
+ALTER TABLE machines DROP COLUMN retiring;
+ALTER TABLE machines DROP COLUMN stuck_minutes;
+ALTER TABLE machines DROP COLUMN rung;
+ALTER TABLE machines DROP COLUMN cold_starts;
+ALTER TABLE machines DROP COLUMN executions;
+ALTER TABLE machines DROP COLUMN made_at;
+ALTER TABLE machines DROP COLUMN image;
+ALTER TABLE machines DROP COLUMN former_provider_id;
+ALTER TABLE machines DROP COLUMN generation;

@@ -1,0 +1,105 @@
+//! What an operator does to a machine by hand. Each is a change of its state, and
+//! so in the audit with who asked for it and why.
+
+use kernel::{Ctx, Error, Result, Tx};
+use wire::id::MachineId;
+use wire::machine::MachineState;
+
+use super::{Machine, drain, shift, store};
+use crate::{LOST_NUDGE, Settings, money, workers};
+
+/// A reason is a sentence, not a page.
+const REASON_CHARS: usize = 500;
+
+/// Declares a machine's batch over: it saves a checkpoint and sleeps. Waiting work wakes it again.
+pub async fn suspend(ctx: &Ctx, id: MachineId) -> Result<Machine> {
+    let mut order = Order::begin(ctx, id, "suspend").await?;
+    match order.machine.state {
+        MachineState::Ready => drain(ctx, &mut order.tx, id).await.map(drop)?,
+        MachineState::Draining | MachineState::Suspending | MachineState::Suspended => (),
+        _ => return Err(order.refuse("only a machine that is ready can be suspended")),
+    }
+    order.done(ctx).await
+}
+
+/// Wakes a machine that sleeps, if the budgets pay for that.
+pub async fn resume(ctx: &Ctx, settings: &Settings, id: MachineId) -> Result<Machine> {
+    let mut order = Order::begin(ctx, id, "resume").await?;
+    let tx = &mut order.tx;
+    match order.machine.state {
+        MachineState::Suspended => {
+            if !money::pays_for_one_more(tx, settings, 0, ctx.now()).await? {
+                let message = "the budget for machines pays for no more; see: bifrost cost report";
+                return Err(Error::conflict("machine_budget", message));
+            }
+            shift(ctx, tx, id, MachineState::Suspended, MachineState::Resuming, None).await.map(drop)?;
+        }
+        MachineState::Draining => {
+            shift(ctx, tx, id, MachineState::Draining, MachineState::Ready, None).await.map(drop)?;
+        }
+        MachineState::Creating | MachineState::Starting | MachineState::Resuming | MachineState::Ready => (),
+        _ => return Err(order.refuse("wait until it sleeps, or use another")),
+    }
+    order.done(ctx).await
+}
+
+/// Destroys a machine with its volume; with `force`, also one whose worker has something to do.
+pub async fn destroy(ctx: &Ctx, id: MachineId, force: bool) -> Result<Machine> {
+    let mut order = Order::begin(ctx, id, "destroy").await?;
+    if order.machine.load > 0 && !force {
+        let message = "its worker has work, which would be lost; force it to accept that";
+        return Err(Error::conflict("machine_busy", message));
+    }
+    let from = order.machine.state;
+    if from != MachineState::Destroying {
+        let why = Some("an operator has it destroyed");
+        shift(ctx, &mut order.tx, id, from, MachineState::Destroying, why).await?;
+    }
+    order.done(ctx).await
+}
+
+/// Gives a machine up without asking the provider: its row is over at once. Whatever of it is still there
+/// has no row from then on, and is found and reaped as such.
+pub async fn abandon(ctx: &Ctx, id: MachineId, reason: &str) -> Result<Machine> {
+    let reason = reason.trim();
+    if reason.is_empty() || reason.chars().count() > REASON_CHARS || reason.contains('\0') {
+        return Err(Error::invalid("reason", format!("say why, in 1 to {REASON_CHARS} characters")));
+    }
+    let mut order = Order::begin(ctx, id, "abandon").await?;
+    let (tx, from) = (&mut order.tx, order.machine.state);
+    money::settle_volume(tx, order.machine.volume_id, ctx.now()).await?;
+    store::volume_destroyed(tx, order.machine.volume_id).await?;
+    shift(ctx, tx, id, from, MachineState::Destroyed, Some(&format!("abandoned: {reason}"))).await?;
+    // Its worker loses what it has.
+    workers::disable_of_machine(tx, id).await?;
+    tx.nudge(LOST_NUDGE);
+    order.done(ctx).await
+}
+
+/// An order under way.
+struct Order {
+    tx: Tx,
+    /// The machine as it was found.
+    machine: Machine,
+    what: &'static str,
+}
+
+impl Order {
+    async fn begin(ctx: &Ctx, id: MachineId, what: &'static str) -> Result<Self> {
+        let mut tx = ctx.begin("pool.machines.operate").await?;
+        let found = store::list(&mut tx).await?.into_iter().find(|machine| machine.id == id);
+        Ok(Self { tx, machine: found.ok_or(Error::NotFound { what: "machine" })?, what })
+    }
+
+    fn refuse(&self, cure: &str) -> Error {
+        Error::conflict("machine_state", format!("the machine is {}: {cure}", self.machine.state))
+    }
+
+    /// Makes it true, and gives the machine as it is now. The change of its state is in the audit.
+    async fn done(self, ctx: &Ctx) -> Result<Machine> {
+        let Self { mut tx, machine, what } = self;
+        let after = store::list(&mut tx).await?.into_iter().find(|other| other.id == machine.id);
+        tracing::info!(machine.id = %machine.id, what, by = %ctx.actor(), "an operator's order");
+        tx.commit(after.unwrap_or(Machine { state: MachineState::Destroyed, ..machine })).await
+    }
+}

@@ -1,0 +1,129 @@
+//! What machines and volumes cost: a ledger of what was observed, budgets that
+//! admit a machine or not, and what it all comes to.
+//!
+//! A second counts as awake from the moment the provider made or was asked to wake
+//! a machine until it was seen asleep, so the ledger is never below the bill. It
+//! is written with each change of state, and every minute in between.
+
+mod alerts;
+pub mod policy;
+mod report;
+mod store;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use kernel::{Result, Sql, Tx};
+use wire::cost::Period;
+use wire::id::{MachineId, VolumeId};
+use wire::machine::MachineState;
+
+use crate::Settings;
+use crate::plan::is_active;
+use policy::{Allowance, Purse};
+use store::{Accrued, Open};
+
+pub use alerts::Ledger;
+pub use report::report;
+
+pub(crate) const STATEMENTS: &[(&str, Sql)] = store::STATEMENTS;
+
+/// Writes down what a machine has cost until now; before it changes its state.
+pub(crate) async fn settle_machine(tx: &mut Tx, id: MachineId, now: DateTime<Utc>) -> Result<()> {
+    if let Some(open) = store::open_machine(tx, id).await? {
+        settle(tx, &open, now).await?;
+        store::accrued_machine(tx, id, now).await?;
+    }
+    Ok(())
+}
+
+/// Writes down what a volume has cost until now; before it is gone.
+pub(crate) async fn settle_volume(tx: &mut Tx, id: VolumeId, now: DateTime<Utc>) -> Result<()> {
+    if let Some(open) = store::open_volume(tx, id).await? {
+        settle(tx, &open, now).await?;
+        store::accrued_volume(tx, id, now).await?;
+    }
+    Ok(())
+}
+
+async fn settle(tx: &mut Tx, open: &Open, now: DateTime<Utc>) -> Result<()> {
+    for (day, micros) in split_by_day(open.since, now) {
+        let earlier = store::accrued(tx, open, day).await?.unwrap_or_default();
+        let (awake, asleep) = if open.is_awake { (micros, 0) } else { (0, micros) };
+        let accrued =
+            Accrued { awake_micros: earlier.awake_micros + awake, asleep_micros: earlier.asleep_micros + asleep };
+        store::put(tx, open, day, accrued).await?;
+    }
+    Ok(())
+}
+
+/// The microseconds of each day between two moments.
+fn split_by_day(from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<(NaiveDate, i64)> {
+    let mut parts = Vec::new();
+    let mut begin = from;
+    while begin < to {
+        let end = policy::end(Period::Day, begin).min(to);
+        parts.push((begin.date_naive(), (end - begin).num_microseconds().unwrap_or(0)));
+        begin = end;
+    }
+    parts
+}
+
+/// What is open of a period: accrued since it was written down last.
+fn open_micros(open: &Open, began: DateTime<Utc>, now: DateTime<Utc>) -> i64 {
+    let since = open.since.max(began);
+    let seconds = (now - since).to_std().unwrap_or_default().as_secs_f64();
+    policy::cost_micros(u64::try_from(open.rate()).unwrap_or(0), seconds)
+}
+
+/// What a period has cost so far, to the present moment.
+async fn spent(tx: &mut Tx, period: Period, now: DateTime<Utc>) -> Result<i64> {
+    let began = policy::begin(period, now);
+    let written = store::sum_since(tx, began.date_naive()).await?;
+    let open = store::open(tx).await?;
+    Ok(written + open.iter().map(|open| open_micros(open, began, now)).sum::<i64>())
+}
+
+fn budgets(settings: &Settings) -> Vec<(Period, i64)> {
+    let day = settings.budget_day_micros.map(|budget| (Period::Day, budget));
+    let month = settings.budget_month_micros.map(|budget| (Period::Month, budget));
+    day.into_iter().chain(month).collect()
+}
+
+/// What the budgets allow, for the planner.
+pub(crate) async fn purse(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Result<Purse> {
+    let budgets = budgets(settings);
+    if budgets.is_empty() {
+        return Ok(Purse::default());
+    }
+    let provider = &settings.provider;
+    let guest = provider.guest();
+    let snapshot = fly::price::stored(guest.memory_mb.into());
+    let volume = fly::price::stored(u64::from(provider.volume_gb) * 1_024);
+    let mut allowances = Vec::new();
+    for (period, budget_micros) in budgets {
+        let spent_micros = spent(tx, period, now).await?;
+        allowances.push(Allowance { period, budget_micros, spent_micros, ends_at: policy::end(period, now) });
+    }
+    Ok(Purse {
+        allowances,
+        awake_rate: provider.regions.iter().map(|region| fly::price::started(&guest, region)).max().unwrap_or(0),
+        new_storage_rate: snapshot + volume,
+        storage_rate: store::storage_rate(tx, snapshot, volume).await?,
+    })
+}
+
+/// Whether the budgets pay for one more machine awake, in the transaction that would have it: `new` is 1
+/// where it would be made for that.
+pub(crate) async fn pays_for_one_more(
+    tx: &mut Tx,
+    settings: &Settings,
+    new: usize,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let purse = purse(tx, settings, now).await?;
+    let Some((awake_max, _)) = purse.awake_max(now, settings.budget_reserve, new) else { return Ok(true) };
+    let states: Vec<MachineState> = store::states(tx).await?;
+    Ok(states.into_iter().filter(|state| is_active(*state)).count() < awake_max)
+}
+
+#[cfg(test)]
+mod tests;

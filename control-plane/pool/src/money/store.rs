@@ -1,0 +1,146 @@
+//! SQL of what machines and volumes cost. The columns of machines and volumes
+//! that are written here are this file's alone.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use kernel::{Result, Tx, execute, fetch_all, fetch_one, fetch_optional};
+use sqlx::types::Uuid;
+use wire::id::{MachineId, VolumeId};
+use wire::machine::MachineState;
+
+kernel::sql! {
+    OPEN_MACHINE: "SELECT id AS subject_id, id AS machine_id, generation, accrued_until AS since, state <> 'suspended' AS is_awake, \
+                          awake_rate, asleep_rate FROM machines \
+                   WHERE id = $1 AND state <> 'destroyed' AND accrued_until IS NOT NULL \
+                     AND (provider_id IS NOT NULL OR former_provider_id IS NOT NULL)";
+    OPEN_VOLUME: "SELECT v.id AS subject_id, coalesce(m.id, v.id) AS machine_id, 0 AS generation, v.accrued_until AS since, \
+                         v.id IS NULL AS is_awake, CAST(0 AS BIGINT) AS awake_rate, v.rate AS asleep_rate \
+                  FROM volumes v LEFT JOIN machines m ON m.volume_id = v.id \
+                  WHERE v.id = $1 AND v.state = 'ready' AND v.accrued_until IS NOT NULL";
+    OPEN: "SELECT id AS subject_id, id AS machine_id, generation, accrued_until AS since, state <> 'suspended' AS is_awake, \
+                  awake_rate, asleep_rate FROM machines \
+           WHERE state <> 'destroyed' AND accrued_until IS NOT NULL AND (provider_id IS NOT NULL OR former_provider_id IS NOT NULL) \
+           UNION ALL \
+           SELECT v.id, coalesce(m.id, v.id), 0, v.accrued_until, v.id IS NULL, CAST(0 AS BIGINT), v.rate \
+           FROM volumes v LEFT JOIN machines m ON m.volume_id = v.id \
+           WHERE v.state = 'ready' AND v.accrued_until IS NOT NULL";
+    ACCRUED_MACHINE: "UPDATE machines SET accrued_until = $2 WHERE id = $1";
+    ACCRUED_VOLUME: "UPDATE volumes SET accrued_until = $2 WHERE id = $1";
+    ACCRUED: "SELECT awake_micros, asleep_micros FROM cost_ledger WHERE subject_id = $1 AND generation = $2 AND day = $3";
+    PUT: "INSERT INTO cost_ledger (subject_id, machine_id, generation, day, awake_micros, asleep_micros, awake_rate, asleep_rate, \
+                                   cost_micros) \
+          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+          ON CONFLICT (subject_id, generation, day) DO UPDATE SET awake_micros = excluded.awake_micros, \
+            asleep_micros = excluded.asleep_micros, cost_micros = excluded.cost_micros";
+    SUM_SINCE: "SELECT CAST(coalesce(sum(cost_micros), 0) AS BIGINT) FROM cost_ledger WHERE day >= $1";
+    SUMS_SINCE: "SELECT machine_id, CAST(sum(cost_micros) AS BIGINT) FROM cost_ledger WHERE day >= $1 GROUP BY machine_id";
+    COUNTS: "SELECT (SELECT count(*) FROM machines WHERE state <> 'destroyed'), \
+                    (SELECT count(*) FROM volumes WHERE state <> 'destroyed')";
+    STATES: "SELECT state FROM machines WHERE state <> 'destroyed'";
+}
+
+/// What costs at present, and what since it was written down last.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub(super) struct Open {
+    pub(super) subject_id: Uuid,
+    pub(super) machine_id: Uuid,
+    pub(super) generation: i32,
+    pub(super) since: DateTime<Utc>,
+    pub(super) is_awake: bool,
+    pub(super) awake_rate: i64,
+    pub(super) asleep_rate: i64,
+}
+
+impl Open {
+    /// Picodollars a second.
+    pub(super) fn rate(&self) -> i64 {
+        if self.is_awake { self.awake_rate } else { self.asleep_rate }
+    }
+}
+
+/// Microseconds of one day.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, sqlx::FromRow)]
+pub(super) struct Accrued {
+    pub(super) awake_micros: i64,
+    pub(super) asleep_micros: i64,
+}
+
+pub(super) async fn open_machine(tx: &mut Tx, id: MachineId) -> Result<Option<Open>> {
+    Ok(fetch_optional!(tx, Open, OPEN_MACHINE, id.uuid())?)
+}
+
+pub(super) async fn open_volume(tx: &mut Tx, id: VolumeId) -> Result<Option<Open>> {
+    Ok(fetch_optional!(tx, Open, OPEN_VOLUME, id.uuid())?)
+}
+
+/// Everything that costs at present.
+pub(super) async fn open(tx: &mut Tx) -> Result<Vec<Open>> {
+    Ok(fetch_all!(tx, Open, OPEN)?)
+}
+
+pub(super) async fn accrued_machine(tx: &mut Tx, id: MachineId, now: DateTime<Utc>) -> Result<()> {
+    execute!(tx, ACCRUED_MACHINE, id.uuid(), now)?;
+    Ok(())
+}
+
+pub(super) async fn accrued_volume(tx: &mut Tx, id: VolumeId, now: DateTime<Utc>) -> Result<()> {
+    execute!(tx, ACCRUED_VOLUME, id.uuid(), now)?;
+    Ok(())
+}
+
+pub(super) async fn accrued(tx: &mut Tx, open: &Open, day: NaiveDate) -> Result<Option<Accrued>> {
+    Ok(fetch_optional!(tx, Accrued, ACCRUED, open.subject_id, open.generation, day.to_string())?)
+}
+
+pub(super) async fn put(tx: &mut Tx, open: &Open, day: NaiveDate, accrued: Accrued) -> Result<()> {
+    let Open { subject_id, machine_id, generation, awake_rate, asleep_rate, .. } = *open;
+    let Accrued { awake_micros, asleep_micros } = accrued;
+    let cost = cost(awake_micros, awake_rate) + cost(asleep_micros, asleep_rate);
+    // The whole is rounded, not each part.
+    let cost = i64::try_from(cost.div_ceil(1_000_000_000_000)).unwrap_or(i64::MAX);
+    let day = day.to_string();
+    execute!(
+        tx,
+        PUT,
+        subject_id,
+        machine_id,
+        generation,
+        day,
+        awake_micros,
+        asleep_micros,
+        awake_rate,
+        asleep_rate,
+        cost
+    )?;
+    Ok(())
+}
+
+/// Microseconds times picodollars a second.
+fn cost(micros: i64, rate: i64) -> u128 {
+    u128::try_from(micros).unwrap_or(0) * u128::try_from(rate).unwrap_or(0)
+}
+
+pub(super) async fn sum_since(tx: &mut Tx, day: NaiveDate) -> Result<i64> {
+    Ok(fetch_one!(tx, (i64,), SUM_SINCE, day.to_string())?.0)
+}
+
+/// What each machine has cost since a day, its volumes included.
+pub(super) async fn sums_since(tx: &mut Tx, day: NaiveDate) -> Result<Vec<(MachineId, i64)>> {
+    let rows = fetch_all!(tx, (Uuid, i64), SUMS_SINCE, day.to_string())?;
+    Ok(rows.into_iter().map(|(id, cost)| (id.into(), cost)).collect())
+}
+
+/// What storing all that exists costs, each machine's memory and each volume at these rates.
+pub(super) async fn storage_rate(tx: &mut Tx, snapshot: u64, volume: u64) -> Result<u64> {
+    let (machines, volumes) = fetch_one!(tx, (i64, i64), COUNTS)?;
+    let times = |count: i64, rate: u64| u64::try_from(count).unwrap_or(0) * rate;
+    Ok(times(machines, snapshot) + times(volumes, volume))
+}
+
+pub(super) async fn states(tx: &mut Tx) -> Result<Vec<MachineState>> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        #[sqlx(try_from = "String")]
+        state: MachineState,
+    }
+    Ok(fetch_all!(tx, Row, STATES)?.into_iter().map(|row| row.state).collect())
+}

@@ -1,0 +1,165 @@
+//! The ledger and the budgets, on both databases.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kernel::{Ctx, Migration, Reconciler as _};
+use wire::cost::CostProblem;
+
+use super::*;
+use crate::machines::store::{Made, set_provider_id, set_volume};
+use crate::machines::{self, Machine, shift};
+use crate::plan::Action;
+
+fn migrations() -> Vec<Migration> {
+    [kernel::MIGRATIONS, crate::MIGRATIONS].concat()
+}
+
+const HOUR: u64 = 3_600;
+/// A micro-dollar a second awake, a hundredth of that asleep.
+const AWAKE: u64 = 1_000_000;
+const ASLEEP: u64 = 10_000;
+
+async fn machine(ctx: &Ctx, settings: &Settings) -> Machine {
+    let mut tx = ctx.begin("test").await.expect("begins");
+    assert_eq!(machines::apply(ctx, &mut tx, settings, &[Action::Create]).await.expect("applies"), 1);
+    tx.commit(()).await.expect("commits");
+    machines::list(ctx).await.expect("lists").pop().expect("one")
+}
+
+/// The provider has made it, with its volume.
+async fn made(ctx: &Ctx, settings: &Settings) -> Machine {
+    let machine = machine(ctx, settings).await;
+    let mut tx = ctx.begin("test").await.expect("begins");
+    let name = machine.name.clone();
+    set_volume(&mut tx, machine.volume_id, &format!("vol_{name}"), "iad", ctx.now()).await.expect("notes");
+    let made = Made { provider_id: &name, region: "iad", awake_rate: AWAKE, asleep_rate: ASLEEP };
+    set_provider_id(&mut tx, machine.id, &made, ctx.now()).await.expect("notes");
+    tx.commit(()).await.expect("commits");
+    shifted(ctx, machine.id, MachineState::Creating, MachineState::Ready).await;
+    machine
+}
+
+async fn shifted(ctx: &Ctx, id: MachineId, from: MachineState, to: MachineState) {
+    let mut tx = ctx.begin("test").await.expect("begins");
+    assert!(shift(ctx, &mut tx, id, from, to, None).await.expect("shifts"));
+    tx.commit(()).await.expect("commits");
+}
+
+async fn spent_now(ctx: &Ctx, period: Period) -> i64 {
+    let mut tx = ctx.begin("test").await.expect("begins");
+    spent(&mut tx, period, ctx.now()).await.expect("sums")
+}
+
+/// What its volume costs in so long.
+fn volume(seconds: u64) -> i64 {
+    #[expect(clippy::cast_precision_loss, reason = "small")]
+    policy::cost_micros(fly::price::stored(10 * 1_024), seconds as f64)
+}
+
+kernel::on_both! { migrations();
+    async fn a_machine_costs_what_it_was_seen_to_be(ctx) {
+        ctx.clock.set("2026-11-23T06:00:00Z".parse().expect("a time"));
+        let settings = Settings::default();
+        let machine = made(&ctx, &settings).await;
+        ctx.clock.advance(Duration::from_secs(HOUR));
+        assert_eq!(spent_now(&ctx, Period::Day).await, 3_600 + volume(HOUR), "before anything is written down");
+        shifted(&ctx, machine.id, MachineState::Ready, MachineState::Suspending).await;
+        ctx.clock.advance(Duration::from_secs(100));
+        shifted(&ctx, machine.id, MachineState::Suspending, MachineState::Suspended).await;
+        ctx.clock.advance(Duration::from_secs(HOUR));
+        // Asleep it costs its memory and its volume only.
+        let expect = 3_700 + 36 + volume(2 * HOUR + 100);
+        assert!((spent_now(&ctx, Period::Day).await - expect).abs() <= 2);
+        shifted(&ctx, machine.id, MachineState::Suspended, MachineState::Destroying).await;
+        let mut tx = ctx.begin("test").await.expect("begins");
+        settle_volume(&mut tx, machine.volume_id, ctx.now()).await.expect("settles");
+        machines::store::volume_destroyed(&mut tx, machine.volume_id).await.expect("notes");
+        tx.commit(()).await.expect("commits");
+        shifted(&ctx, machine.id, MachineState::Destroying, MachineState::Destroyed).await;
+        let total = spent_now(&ctx, Period::Month).await;
+        ctx.clock.advance(Duration::from_secs(9 * HOUR));
+        assert_eq!(spent_now(&ctx, Period::Month).await, total, "what is gone costs nothing more");
+    }
+
+    async fn the_ledger_survives_a_restart_and_keeps_days_apart(ctx) {
+        ctx.clock.set("2026-11-30T23:00:00Z".parse().expect("a time"));
+        let settings = Arc::new(Settings::default());
+        made(&ctx, &settings).await;
+        for _ in 0..120 {
+            ctx.clock.advance(Duration::from_secs(60));
+            // Another process each time: nothing is kept in memory.
+            Ledger::new(Arc::clone(&settings)).tick(&ctx).await.expect("writes");
+        }
+        assert_eq!(ctx.now(), "2026-12-01T01:00:00Z".parse::<DateTime<Utc>>().expect("a time"));
+        assert!((spent_now(&ctx, Period::Day).await - 3_600 - volume(HOUR)).abs() <= 2);
+        assert!((spent_now(&ctx, Period::Month).await - 3_600 - volume(HOUR)).abs() <= 2, "December is an hour old");
+    }
+
+    async fn a_budget_admits_no_machine_that_it_does_not_pay_for(ctx) {
+        ctx.clock.set("2026-11-23T06:00:00Z".parse().expect("a time"));
+        let rate = fly::price::started(&Settings::default().provider.guest(), "iad");
+        let hour = policy::cost_micros(rate, 3_600.0);
+        let storage = policy::cost_micros(fly::price::stored(12 * 1_024), 18.0 * 3_600.0);
+        // For two machines until tomorrow, and both awake for an hour.
+        let budget_day_micros = Some(2 * (hour + storage) + 10);
+        let settings = Settings { budget_day_micros, ..Settings::default() };
+        let mut tx = ctx.begin("test").await.expect("begins");
+        let admitted = machines::apply(&ctx, &mut tx, &settings, &[Action::Create; 5]).await.expect("applies");
+        assert_eq!(admitted, 2, "whatever the plan says");
+        drop(tx);
+        let one = made(&ctx, &settings).await;
+        shifted(&ctx, one.id, MachineState::Ready, MachineState::Suspended).await;
+        ctx.clock.advance(Duration::from_secs(HOUR));
+        assert!(machines::resume(&ctx, &settings, one.id).await.is_ok());
+        let poor = Settings { budget_day_micros: Some(hour / 2), ..Settings::default() };
+        shifted(&ctx, one.id, MachineState::Resuming, MachineState::Suspended).await;
+        let refused = machines::resume(&ctx, &poor, one.id).await.expect_err("too dear");
+        assert_eq!(refused.code(), "machine_budget");
+        let mut tx = ctx.begin("test").await.expect("begins");
+        assert_eq!(machines::apply(&ctx, &mut tx, &poor, &[Action::Resume(one.id)]).await.expect("applies"), 0);
+    }
+
+    async fn each_threshold_is_told_once_in_its_period(ctx) {
+        ctx.clock.set("2026-11-23T00:00:00Z".parse().expect("a time"));
+        let settings = Arc::new(Settings { budget_day_micros: Some(100_000), ..Settings::default() });
+        let ledger = Ledger::new(Arc::clone(&settings));
+        made(&ctx, &Settings::default()).await;
+        let told = async || {
+            let mut tx = ctx.begin("test").await.expect("begins");
+            let pending = kernel::outbox::pending(&mut tx, 1_000).await.expect("reads");
+            pending.into_iter().filter(|event| event.kind == wire::event::kind::COST_ALERT).count()
+        };
+        let mut counts = Vec::new();
+        for _ in 0..60 {
+            ctx.clock.advance(Duration::from_secs(HOUR));
+            ledger.tick(&ctx).await.expect("writes");
+            counts.push(told().await);
+        }
+        assert_eq!((counts[7], counts[8], counts[22]), (0, 1, 3), "{counts:?}");
+        assert_eq!(counts[59], 7, "the next day's anew: {counts:?}");
+    }
+
+    async fn the_report_says_what_runs_and_what_should_not(ctx) {
+        ctx.clock.set("2026-11-23T06:00:00Z".parse().expect("a time"));
+        let settings = Settings { budget_day_micros: Some(30_000), ..Settings::default() };
+        let machine = made(&ctx, &Settings::default()).await;
+        let mut tx = ctx.begin("test").await.expect("begins");
+        machines::store::set_idle_since(&mut tx, machine.id, Some(ctx.now())).await.expect("notes");
+        tx.commit(()).await.expect("commits");
+        crate::orphans::note(&ctx, &settings, &[], 0).await.expect("notes");
+        ctx.clock.advance(Duration::from_secs(240));
+        let seen = report(&ctx, &settings).await.expect("reports");
+        assert_eq!((seen.machines.len(), seen.machines[0].hourly_micros), (1, 3_600 + volume(HOUR)));
+        let problems = |seen: &wire::cost::CostView| seen.findings.iter().map(|finding| finding.problem).collect::<Vec<_>>();
+        assert_eq!(problems(&seen), [CostProblem::Forecast], "it would be awake until midnight");
+        let rich = Settings::default();
+        assert_eq!(problems(&report(&ctx, &rich).await.expect("reports")), []);
+        ctx.clock.advance(Duration::from_secs(600));
+        let tight = Settings { machines_max: 0, ..Settings::default() };
+        let found = problems(&report(&ctx, &tight).await.expect("reports"));
+        assert_eq!(found, [CostProblem::Idle, CostProblem::OverCap, CostProblem::NotCompared]);
+        let kept = Settings { warm: "* 00:00-24:00 1".parse().expect("reads"), ..Settings::default() };
+        assert_eq!(problems(&report(&ctx, &kept).await.expect("reports")), [CostProblem::NotCompared]);
+    }
+}

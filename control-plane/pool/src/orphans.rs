@@ -1,0 +1,112 @@
+//! What the provider has that no row knows: found by comparing, reported first,
+//! and destroyed by rule. Only what carries the pool's own mark is ever touched.
+
+pub(crate) mod store;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use kernel::audit::{self, Change, Entity};
+use kernel::outbox::{self, About};
+use kernel::{Ctx, Result, Tx};
+use serde_json::json;
+use wire::event::kind;
+use wire::machine::{MachineView, OrphanKind, OrphanView, SweepView};
+
+use crate::{Settings, Watch, machines};
+
+/// An orphan that was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Orphan {
+    /// What it is.
+    pub(crate) kind: OrphanKind,
+    /// Its id at the provider.
+    pub(crate) provider_id: String,
+    /// Its name there.
+    pub(crate) name: String,
+    /// Where it is.
+    pub(crate) region: String,
+}
+
+/// What the last comparison with the provider found.
+pub async fn last_sweep(ctx: &Ctx) -> Result<SweepView> {
+    let mut tx = ctx.read("pool.orphans.last_sweep").await?;
+    view(&mut tx, ctx.now()).await
+}
+
+/// Has the next comparison, which comes at once, reap what carries the pool's mark, whatever its age.
+pub async fn approve(ctx: &Ctx) -> Result<SweepView> {
+    let mut tx = ctx.begin("pool.orphans.approve").await?;
+    let approved = store::approve(&mut tx).await?;
+    if approved > 0 {
+        let change = Change::created(&json!({ "orphans": approved }))?;
+        audit::write(ctx, &mut tx, "orphans.approved", &Entity::shared("sweep", "last"), &change).await?;
+    }
+    tx.nudge(Watch::NUDGE);
+    let view = view(&mut tx, ctx.now()).await?;
+    tx.commit(view).await
+}
+
+pub(crate) async fn view(tx: &mut Tx, now: DateTime<Utc>) -> Result<SweepView> {
+    let observed = store::observed(tx).await?;
+    let orphans = store::list(tx, now - TimeDelta::days(1)).await?;
+    let astray = machines::store::list(tx).await?.into_iter().filter(|machine| machine.error.is_some());
+    Ok(SweepView {
+        compared_at: observed.map(|(at, _)| at),
+        strangers: observed.map_or(0, |(_, strangers)| strangers),
+        orphans: orphans.into_iter().map(OrphanView::from).collect(),
+        astray: astray.map(MachineView::from).collect(),
+    })
+}
+
+/// Machines that the provider listed last and no row knows.
+pub(crate) async fn strangers(tx: &mut Tx) -> Result<usize> {
+    Ok(store::observed(tx).await?.map_or(0, |(_, strangers)| usize::try_from(strangers).unwrap_or(0)))
+}
+
+/// Notes what was seen; gives the ids of those that are to be reaped now.
+pub(crate) async fn note(
+    ctx: &Ctx,
+    settings: &Settings,
+    seen: &[Orphan],
+    strangers: usize,
+) -> Result<Vec<(OrphanKind, String)>> {
+    let now = ctx.now();
+    if seen.is_empty() && store::is_noted(&mut ctx.read("pool.orphans.noted").await?, strangers, now).await? {
+        return Ok(Vec::new());
+    }
+    let mut tx = ctx.begin("pool.orphans.note").await?;
+    store::observe(&mut tx, i32::try_from(strangers).unwrap_or(i32::MAX), now).await?;
+    store::forget_unseen(&mut tx, seen, now).await?;
+    let mut due = Vec::new();
+    for orphan in seen {
+        let row = store::see(&mut tx, orphan, now).await?;
+        if row.sightings == 1 {
+            tracing::warn!(provider.id = orphan.provider_id, kind = %orphan.kind, "the provider has something of this pool that no row knows");
+            metrics::counter!("orphans_found_total", "kind" => orphan.kind.as_str()).increment(1);
+            tell(ctx, &mut tx, orphan.kind, &orphan.provider_id, "found").await?;
+        }
+        let age = (now - row.first_seen_at).to_std().unwrap_or_default();
+        let is_old = settings.reap_orphans && age >= settings.orphan_age;
+        if row.sightings >= 2 && (is_old || row.approved) {
+            due.push((orphan.kind, orphan.provider_id.clone()));
+        }
+    }
+    tx.commit(due).await
+}
+
+/// Notes that an orphan was destroyed, or why not.
+pub(crate) async fn reaped(ctx: &Ctx, kind: OrphanKind, provider_id: &str, error: Option<&str>) -> Result<()> {
+    let mut tx = ctx.begin("pool.orphans.reaped").await?;
+    store::reaped(&mut tx, provider_id, error, ctx.now()).await?;
+    if error.is_none() {
+        metrics::counter!("orphans_reaped_total", "kind" => kind.as_str()).increment(1);
+        let change = Change::removed(&json!({ "kind": kind, "provider_id": provider_id }))?;
+        audit::write(ctx, &mut tx, "orphan.reaped", &Entity::shared("orphan", provider_id), &change).await?;
+        tell(ctx, &mut tx, kind, provider_id, "reaped").await?;
+    }
+    tx.commit(()).await
+}
+
+async fn tell(ctx: &Ctx, tx: &mut Tx, of: OrphanKind, provider_id: &str, what: &str) -> Result<()> {
+    let payload = json!({ "kind": of, "provider_id": provider_id, "what": what });
+    outbox::push(ctx, tx, kind::MACHINE_ORPHAN, About::default(), &payload).await
+}

@@ -1,0 +1,115 @@
+//! SQL of orphans, and of when the provider was looked at last.
+
+use chrono::{DateTime, Utc};
+use kernel::{Result, Tx, execute, fetch_all, fetch_one, fetch_optional};
+use wire::machine::{OrphanKind, OrphanView};
+
+use super::Orphan;
+
+kernel::sql! {
+    SEE: "INSERT INTO orphans (provider_id, kind, name, region, sightings, first_seen_at, last_seen_at, approved) \
+          VALUES ($1, $2, $3, $4, 1, $5, $5, $6) \
+          ON CONFLICT (provider_id) DO UPDATE SET sightings = orphans.sightings + 1, last_seen_at = excluded.last_seen_at, \
+            reaped_at = NULL \
+          RETURNING sightings, first_seen_at, approved";
+    UNSEEN: "DELETE FROM orphans WHERE reaped_at IS NULL AND provider_id = $1";
+    PRESENT: "SELECT provider_id FROM orphans WHERE reaped_at IS NULL";
+    PRUNE: "DELETE FROM orphans WHERE reaped_at < $1";
+    APPROVE: "UPDATE orphans SET approved = $1 WHERE reaped_at IS NULL";
+    REAPED: "UPDATE orphans SET reaped_at = $2, error = NULL WHERE provider_id = $1";
+    NOT_REAPED: "UPDATE orphans SET error = $2 WHERE provider_id = $1";
+    LIST: "SELECT provider_id, kind, name, region, sightings, first_seen_at, reaped_at, error FROM orphans \
+           WHERE reaped_at IS NULL OR reaped_at > $1 ORDER BY first_seen_at DESC, provider_id LIMIT 1000";
+    OBSERVE: "INSERT INTO provider_observation (id, watched_at, strangers) VALUES (1, $1, $2) \
+              ON CONFLICT (id) DO UPDATE SET watched_at = excluded.watched_at, strangers = excluded.strangers";
+    OBSERVED: "SELECT watched_at, strangers FROM provider_observation WHERE id = 1";
+}
+
+/// How often and since when an orphan was seen.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Sighting {
+    pub(super) sightings: i32,
+    pub(super) first_seen_at: DateTime<Utc>,
+    pub(super) approved: bool,
+}
+
+/// An orphan as it is shown.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Row {
+    provider_id: String,
+    #[sqlx(try_from = "String")]
+    kind: OrphanKind,
+    name: String,
+    region: String,
+    sightings: i32,
+    first_seen_at: DateTime<Utc>,
+    reaped_at: Option<DateTime<Utc>>,
+    error: Option<String>,
+}
+
+impl From<Row> for OrphanView {
+    fn from(row: Row) -> Self {
+        Self {
+            provider_id: row.provider_id,
+            kind: row.kind,
+            name: row.name,
+            region: row.region,
+            sightings: row.sightings,
+            first_seen_at: row.first_seen_at,
+            reaped_at: row.reaped_at,
+            error: row.error,
+        }
+    }
+}
+
+/// Counts a sighting.
+pub(super) async fn see(tx: &mut Tx, orphan: &Orphan, now: DateTime<Utc>) -> Result<Sighting> {
+    let Orphan { kind, provider_id, name, region } = orphan;
+    Ok(fetch_one!(tx, Sighting, SEE, provider_id, kind.as_str(), name, region, now, false)?)
+}
+
+/// Forgets those that are not seen any more, and reaped ones after a week.
+pub(super) async fn forget_unseen(tx: &mut Tx, seen: &[Orphan], now: DateTime<Utc>) -> Result<()> {
+    for (id,) in fetch_all!(tx, (String,), PRESENT)? {
+        if !seen.iter().any(|orphan| orphan.provider_id == id) {
+            execute!(tx, UNSEEN, id)?;
+        }
+    }
+    execute!(tx, PRUNE, now - chrono::TimeDelta::days(7))?;
+    Ok(())
+}
+
+/// Gives how many were approved.
+pub(super) async fn approve(tx: &mut Tx) -> Result<u64> {
+    Ok(execute!(tx, APPROVE, true)?)
+}
+
+pub(super) async fn reaped(tx: &mut Tx, provider_id: &str, error: Option<&str>, now: DateTime<Utc>) -> Result<()> {
+    match error {
+        None => execute!(tx, REAPED, provider_id, now)?,
+        Some(error) => execute!(tx, NOT_REAPED, provider_id, error)?,
+    };
+    Ok(())
+}
+
+pub(super) async fn list(tx: &mut Tx, reaped_since: DateTime<Utc>) -> Result<Vec<Row>> {
+    Ok(fetch_all!(tx, Row, LIST, reaped_since)?)
+}
+
+pub(super) async fn observe(tx: &mut Tx, strangers: i32, now: DateTime<Utc>) -> Result<()> {
+    execute!(tx, OBSERVE, now, strangers)?;
+    Ok(())
+}
+
+/// Whether nothing has changed since it was noted a moment ago: nobody writes every two seconds for that.
+pub(super) async fn is_noted(tx: &mut Tx, strangers: usize, now: DateTime<Utc>) -> Result<bool> {
+    let observed = observed(tx).await?;
+    let same = observed
+        .is_some_and(|(at, count)| usize::try_from(count) == Ok(strangers) && now - at < chrono::TimeDelta::minutes(1));
+    Ok(same && fetch_all!(tx, (String,), PRESENT)?.is_empty())
+}
+
+/// When the provider was looked at last, and how many machines were there that no row knows.
+pub(super) async fn observed(tx: &mut Tx) -> Result<Option<(DateTime<Utc>, i32)>> {
+    Ok(fetch_optional!(tx, (DateTime<Utc>, i32), OBSERVED)?)
+}

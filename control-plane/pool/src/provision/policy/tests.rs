@@ -1,0 +1,177 @@
+//! Tables of the recovery ladder.
+
+use super::*;
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_795_000_000, 0).expect("in range")
+}
+
+fn machine(age_seconds: i64, restarts: i32, report_in: Option<i64>) -> Booting {
+    Booting {
+        since: now() - TimeDelta::seconds(age_seconds),
+        restarts,
+        report_by: report_in.map(|seconds| now() + TimeDelta::seconds(seconds)),
+        patience: Duration::from_secs(600),
+        rung: Rung::Look,
+    }
+}
+
+#[test]
+fn a_machine_that_runs_is_never_stopped_before_its_time() {
+    assert_eq!(boot(machine(0, 0, None), At::Started, now()), Boot::GrantTime);
+    assert_eq!(boot(machine(599, 2, None), At::Started, now()), Boot::GrantTime);
+    let until = now() + TimeDelta::seconds(7);
+    assert_eq!(boot(machine(300, 0, Some(7)), At::Started, now()), Boot::Wait(until));
+}
+
+#[test]
+fn one_that_had_its_time_climbs_rung_by_rung() {
+    let overdue = |rung| boot(Booting { rung, ..machine(300, 0, Some(0)) }, At::Started, now());
+    assert_eq!(overdue(Rung::Look), Boot::Restart);
+    assert_eq!(overdue(Rung::Restart), Boot::Stop);
+    for rung in [Rung::StopStart, Rung::Recreate, Rung::OtherRegion] {
+        assert!(matches!(overdue(rung), Boot::Climb(Trouble::Unresponsive, _)), "{rung:?}");
+    }
+}
+
+#[test]
+fn one_that_does_not_run_is_started_a_few_times() {
+    for at in [At::Stopped, At::Suspended] {
+        assert_eq!(boot(machine(1, 0, None), at, now()), Boot::Start);
+        assert_eq!(boot(machine(1, 2, Some(9)), at, now()), Boot::Start);
+        assert!(matches!(boot(machine(1, 3, Some(9)), at, now()), Boot::Climb(Trouble::Unresponsive, _)));
+    }
+}
+
+#[test]
+fn a_passing_state_is_waited_for_and_not_for_ever() {
+    for at in [At::Created, At::Creating, At::Starting, At::Stopping, At::Suspending, At::Replacing, At::Unknown] {
+        assert!(matches!(boot(machine(599, 0, None), at, now()), Boot::Wait(_)), "{at:?}");
+        let late = boot(machine(600, 0, None), at, now());
+        assert!(matches!(late, Boot::Climb(..) | Boot::Start), "{at:?}: {late:?}");
+    }
+}
+
+#[test]
+fn a_failed_boot_is_restarted_once_and_what_is_gone_is_made_anew() {
+    assert_eq!(boot(machine(0, 0, None), At::Failed, now()), Boot::Restart);
+    let again = boot(Booting { rung: Rung::Restart, ..machine(0, 0, None) }, At::Failed, now());
+    assert!(matches!(again, Boot::Climb(Trouble::Unresponsive, _)));
+    for at in [At::Destroyed, At::Destroying, At::LaunchFailed, At::Replaced] {
+        assert!(matches!(boot(machine(0, 0, None), at, now()), Boot::Climb(Trouble::Vanished, _)), "{at:?}");
+    }
+}
+
+#[test]
+fn a_machine_is_made_anew_with_its_disk_where_that_can_be() {
+    use Disk::{Copy, Keep, New};
+    use Remedy::{GiveUp, OtherRegion, Recreate};
+    use Trouble::{HostFull, Region, Unresponsive, Vanished, VolumeLost};
+    let full = Region(Shortage::Capacity);
+    for (trouble, rung, has_volume, has_other_region, expect) in [
+        (Unresponsive, Rung::StopStart, true, true, Recreate(Copy)),
+        (Unresponsive, Rung::Look, false, true, Recreate(New)),
+        (Unresponsive, Rung::Recreate, true, true, OtherRegion),
+        (Unresponsive, Rung::Recreate, true, false, GiveUp),
+        (Unresponsive, Rung::OtherRegion, true, true, GiveUp),
+        (Vanished, Rung::Look, true, false, Recreate(Keep)),
+        (Vanished, Rung::Look, false, false, Recreate(New)),
+        (Vanished, Rung::Recreate, true, true, OtherRegion),
+        (HostFull, Rung::Look, true, false, Recreate(Copy)),
+        (HostFull, Rung::Recreate, true, false, GiveUp),
+        (VolumeLost, Rung::Look, true, false, Recreate(New)),
+        (full, Rung::Look, true, true, OtherRegion),
+        (full, Rung::OtherRegion, true, true, OtherRegion),
+        (full, Rung::Look, true, false, GiveUp),
+    ] {
+        let found = remedy(trouble, rung, has_volume, has_other_region);
+        assert_eq!(found, expect, "{trouble:?} {rung:?} volume {has_volume} other region {has_other_region}");
+    }
+}
+
+#[test]
+fn every_advice_means_one_thing_in_each_state() {
+    use MachineState::{Creating, Destroying, Resuming, Starting, Suspending};
+    let check = |state, advice: Advice, status: u16, expect: Stumble| {
+        let failed =
+            Failed { state, advice: advice.clone(), status: Some(status), is_late: false, is_provider_well: true };
+        assert_eq!(stumble(&failed), expect, "{state} {advice:?} {status}");
+    };
+    let climb = Stumble::Climb;
+    check(Creating, Advice::AnotherRegion, 422, climb(Trouble::Region(Shortage::Capacity)));
+    check(Creating, Advice::RestRegion, 403, climb(Trouble::Region(Shortage::Quota)));
+    check(Creating, Advice::RecreateElsewhere, 412, climb(Trouble::HostFull));
+    check(Creating, Advice::RecreateElsewhere, 400, climb(Trouble::VolumeLost));
+    check(Creating, Advice::GiveUp, 422, Stumble::GiveUp);
+    check(Creating, Advice::GiveUp, 401, Stumble::TokenRefused);
+    check(Creating, Advice::Gone, 404, Stumble::Retry);
+    check(Creating, Advice::LookAgain, 408, Stumble::Retry);
+    check(Creating, Advice::SlowDown, 429, Stumble::Retry);
+    check(Starting, Advice::RecreateElsewhere, 409, climb(Trouble::HostFull));
+    check(Resuming, Advice::AnotherRegion, 409, climb(Trouble::HostFull));
+    check(Resuming, Advice::Gone, 404, climb(Trouble::Vanished));
+    check(Resuming, Advice::WaitAndRetry, 412, Stumble::Retry);
+    check(Suspending, Advice::Gone, 404, climb(Trouble::Vanished));
+    check(Suspending, Advice::GiveUp, 400, Stumble::Retry);
+    check(Destroying, Advice::GiveUp, 400, Stumble::Retry);
+    check(Creating, Advice::GiveUp, 403, Stumble::TokenRefused);
+    check(Destroying, Advice::GiveUp, 401, Stumble::TokenRefused);
+}
+
+#[test]
+fn an_outage_of_the_provider_costs_no_machine() {
+    let failed = |is_late, is_provider_well| Failed {
+        state: MachineState::Resuming,
+        advice: Advice::WaitAndRetry,
+        status: None,
+        is_late,
+        is_provider_well,
+    };
+    assert_eq!(stumble(&failed(false, true)), Stumble::Retry);
+    assert_eq!(stumble(&failed(true, false)), Stumble::Retry);
+    assert_eq!(stumble(&failed(true, true)), Stumble::Climb(Trouble::Unresponsive));
+}
+
+#[test]
+fn sleep_is_asked_for_then_a_stop_and_then_another_machine() {
+    let check = |minutes, failures, at, expect| {
+        let machine = Tired { since: now() - TimeDelta::minutes(minutes), failures };
+        assert_eq!(sleep(machine, at, now()), expect, "{minutes} {failures} {at:?}");
+    };
+    check(0, 0, At::Started, Sleep::Suspend);
+    check(0, 3, At::Started, Sleep::Stop);
+    check(9, 0, At::Suspending, Sleep::Wait);
+    check(10, 0, At::Suspending, Sleep::Stop);
+    check(10, 0, At::Stopping, Sleep::Wait);
+    check(20, 0, At::Suspending, Sleep::Climb(Trouble::Unresponsive));
+    check(20, 0, At::Stopping, Sleep::Climb(Trouble::Unresponsive));
+    check(99, 0, At::Suspended, Sleep::Asleep);
+    check(0, 0, At::Destroyed, Sleep::Climb(Trouble::Vanished));
+    check(0, 0, At::Failed, Sleep::Stop);
+}
+
+#[test]
+fn a_machine_is_stuck_after_five_minutes_and_again_after_ten() {
+    let check = |state, minutes, reported, expect| {
+        let since = now() - TimeDelta::minutes(minutes);
+        assert_eq!(newly_stuck(state, since, reported, now()), expect, "{state} {minutes} {reported}");
+    };
+    for state in [MachineState::Creating, MachineState::Suspending, MachineState::Destroying, MachineState::Draining] {
+        check(state, 4, 0, None);
+        check(state, 5, 0, Some(5));
+        check(state, 9, 5, None);
+        check(state, 10, 5, Some(10));
+        check(state, 99, 0, Some(10));
+        check(state, 99, 10, None);
+    }
+    for state in [MachineState::Ready, MachineState::Suspended, MachineState::Destroyed] {
+        check(state, 99, 0, None);
+    }
+}
+
+#[test]
+fn rungs_read_back() {
+    for rung in Rung::ALL {
+        assert_eq!(Rung::from_number(rung.number()), rung);
+    }
+}

@@ -1,0 +1,264 @@
+//! Every failure that is documented or known of Fly (platform notes §1.7 and §7),
+//! as a row: when it strikes, and how the pool comes out of it.
+
+use chrono::TimeDelta;
+use fly::MachineState as At;
+use wire::event::kind;
+use wire::machine::MachineState;
+
+use crate::world::{World, migrations, settings};
+
+/// What is going on when it strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum During {
+    Create,
+    Wake,
+    Sleep,
+    Destroy,
+}
+
+/// How the pool comes out of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// As if nothing had been: the same machine.
+    Same,
+    /// Another machine in the same region, in the same row.
+    Anew,
+    /// Another machine in the next region.
+    Elsewhere,
+    /// Nothing is left, neither row nor machine nor volume.
+    Nothing,
+}
+
+fn failing(action: &str, failure: &str, times: usize) -> String {
+    format!("[[call]]\naction = '{action}'\nwhen = {{ times = {times} }}\neffect = {{ failure = '{failure}' }}")
+}
+
+fn dropping(action: &str, moment: &str) -> String {
+    format!("[[call]]\naction = '{action}'\nwhen = {{ times = 1 }}\neffect = {{ drop = '{moment}' }}")
+}
+
+fn answering(action: &str, status: u16, error: &str, times: usize) -> String {
+    format!(
+        "[[call]]\naction = '{action}'\nwhen = {{ times = {times} }}\n\
+         effect = {{ answer = {{ status = {status}, error = '{error}' }} }}"
+    )
+}
+
+fn machine(effect: &str) -> String {
+    format!("[[machine]]\nwhen = {{ times = 1 }}\neffect = {effect}")
+}
+
+fn rows() -> Vec<(During, String, End)> {
+    use During::{Create, Destroy, Sleep, Wake};
+    use End::{Anew, Elsewhere, Nothing, Same};
+    vec![
+        // §1.7, in its order.
+        (Create, failing("create_volume", "volume-capacity", 1), Elsewhere),
+        (Create, failing("create_machine", "volume-not-found", 1), Anew),
+        (Sleep, failing("read_machine", "invalid-machine-id", 1), Same),
+        (Create, failing("create_machine", "region-quota", 1), Elsewhere),
+        (Wake, failing("start", "not-found", 1), Anew),
+        (Create, failing("create_machine", "flyd-timeout", 1), Same),
+        (Create, failing("create_volume", "flyd-timeout", 1), Same),
+        (Wake, failing("start", "flyd-timeout", 3), Same),
+        (Create, failing("create_machine", "host-memory", 1), Elsewhere),
+        (Create, failing("create_machine", "host-cpus", 1), Elsewhere),
+        (Wake, failing("start", "host-memory", 1), Anew),
+        (Wake, failing("start", "host-cpus", 1), Anew),
+        (Create, failing("create_machine", "region-full", 1), Elsewhere),
+        (Wake, failing("start", "region-full", 1), Anew),
+        (Wake, failing("start", "lease-held", 3), Same),
+        (Sleep, failing("suspend", "lease-held", 2), Same),
+        (Destroy, failing("destroy_machine", "lease-held", 3), Nothing),
+        (Wake, failing("start", "host-drained", 1), Anew),
+        (Wake, failing("start", "host-disabled", 1), Anew),
+        (Create, failing("create_machine", "volume-host-full", 1), Anew),
+        (Wake, failing("start", "still-active", 3), Same),
+        (Wake, failing("start", "still-created", 3), Same),
+        (Wake, failing("start", "being-replaced", 3), Same),
+        (Create, failing("create_machine", "stale-secrets", 1), Nothing),
+        (Create, failing("create_machine", "no-candidate-host", 1), Elsewhere),
+        (Create, failing("create_machine", "machine-limit", 1), Nothing),
+        (Create, failing("create_app", "name-taken", 1), Same),
+        (Create, failing("create_machine", "rate-limited", 2), Same),
+        (Create, failing("list_volumes", "rate-limited", 2), Same),
+        (Create, failing("create_machine", "internal", 1), Same),
+        (Create, failing("create_volume", "internal", 1), Same),
+        (Create, failing("create_machine", "bad-gateway", 1), Same),
+        (Create, failing("create_machine", "unavailable", 1), Same),
+        (Wake, failing("start", "unavailable", 4), Same),
+        (Destroy, failing("destroy_machine", "internal", 4), Nothing),
+        // §7.2: an answer that is lost doubles nothing.
+        (Create, dropping("create_machine", "after"), Same),
+        (Create, dropping("create_machine", "before"), Same),
+        (Create, dropping("create_volume", "after"), Same),
+        (Create, dropping("create_volume", "before"), Same),
+        (Wake, dropping("start", "after"), Same),
+        (Sleep, dropping("suspend", "after"), Same),
+        (Destroy, dropping("destroy_machine", "after"), Nothing),
+        (Destroy, dropping("destroy_volume", "after"), Nothing),
+        // §7.5: stuck, failed for ever, destroyed before it is gone.
+        (Create, machine("{ stick_in = 'starting' }"), Anew),
+        (Wake, machine("{ stick_in = 'starting' }"), Anew),
+        (Destroy, machine("{ stick_in = 'destroying' }"), Nothing),
+        (Create, machine("'fail_to_boot'"), Same),
+        // §7.9: a stale volume id.
+        (Create, answering("create_machine", 400, "volume not found", 1), Anew),
+        // §1.10, §7.12: a machine that cannot be suspended is stopped.
+        (Sleep, answering("suspend", 400, "invalid_argument: too much memory to suspend", 9), Same),
+        // §1.11: a volume that is still attached.
+        (Destroy, answering("destroy_volume", 412, "failed_precondition: volume is attached", 3), Nothing),
+        // §7.17: the registry lags behind a push. Nobody knows better than to try another machine later.
+        (Create, answering("create_machine", 422, "MANIFEST_UNKNOWN: manifest unknown", 1), Nothing),
+    ]
+}
+
+async fn strike(world: &mut World, during: During, script: &str) {
+    if during == During::Create {
+        return world.up().await;
+    }
+    world.up().await;
+    if during == During::Wake {
+        world.sleep().await;
+    }
+    world.script(script).await;
+    match during {
+        During::Wake => world.wake().await,
+        During::Sleep => world.sleep().await,
+        During::Destroy => world.destroy().await,
+        During::Create => (),
+    }
+}
+
+async fn check(world: &mut World, during: During, end: End) {
+    let rows = world.rows().await;
+    let wanted = if during == During::Sleep { MachineState::Suspended } else { MachineState::Ready };
+    let found: Vec<_> =
+        rows.iter().map(|row| (row.state, row.generation, row.region.as_deref().unwrap_or("none"))).collect();
+    match end {
+        End::Same => assert_eq!(found, [(wanted, 0, "iad")]),
+        End::Anew => assert_eq!(found, [(wanted, 1, "iad")]),
+        End::Elsewhere => assert_eq!(found, [(wanted, 1, "ewr")]),
+        End::Nothing => assert_eq!(found, []),
+    }
+    // Replaced volumes are kept for an hour.
+    world.skip_an_hour().await;
+    let (machines, volumes) = world.there().await;
+    let count = usize::from(end != End::Nothing);
+    assert_eq!((machines.len(), volumes), (count, count), "{machines:?}");
+    if end == End::Elsewhere {
+        assert_eq!(world.told(kind::REGION_RESTS).await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn the_pool_comes_out_of_every_documented_failure() {
+    for (during, script, end) in rows() {
+        println!("{during:?} {script}");
+        let body = async |ctx| {
+            let at_first = if during == During::Create { script.as_str() } else { "" };
+            let mut world = World::new(&ctx, at_first).await;
+            strike(&mut world, during, &script).await;
+            check(&mut world, during, end).await;
+            world.stop().await;
+        };
+        kernel::testing::with_sqlite(&migrations(), body).await;
+    }
+}
+
+kernel::on_both! { migrations();
+    async fn a_refused_token_is_said_once_and_not_stormed_against(ctx) {
+        for failure in ["bad-token", "forbidden"] {
+            let mut world = World::new(&ctx, &failing("create_volume", failure, 1)).await;
+            let told = world.told(kind::PROVIDER_REFUSED).await.len();
+            world.apply(pool::plan::Action::Create).await;
+            world.beat().await;
+            world.beat().await;
+            assert_eq!(world.told(kind::PROVIDER_REFUSED).await.len(), told + 1, "{failure}");
+            let now = world.ctx.now();
+            let mut tx = world.ctx.begin("test").await.expect("begins");
+            let view = pool::machines::view(&mut tx, &world.settings, now).await.expect("looks");
+            drop(tx);
+            let closed = view.closed.expect("nothing can be made");
+            assert!(closed.why.contains("set FLY_API_TOKEN") && closed.until > now, "{closed:?}");
+            world.script(&failing("read_app", failure, 9)).await;
+            assert_eq!(world.provision.step_all(&world.ctx).await.expect("looks"), 0, "nobody calls");
+            world.pass(TimeDelta::seconds(100)).await;
+            assert_eq!(world.told(kind::PROVIDER_REFUSED).await.len(), told + 1, "said once");
+            world.script("").await;
+            world.settle().await;
+            assert_eq!(world.row().await.state, MachineState::Ready);
+            world.destroy().await;
+            world.stop().await;
+        }
+    }
+
+    async fn a_lost_snapshot_is_noticed_and_the_machine_goes_on(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        world.up().await;
+        world.sleep().await;
+        world.script("[[machine]]\neffect = 'lose_snapshot'").await;
+        world.boot_anew().await;
+        world.wake().await;
+        let row = world.row().await;
+        assert_eq!((row.state, row.cold_starts, row.generation), (MachineState::Ready, 1, 0));
+        assert_eq!(world.told(kind::MACHINE_COLD_START).await.len(), 1);
+        world.script("").await;
+        world.sleep().await;
+        world.wake().await;
+        assert_eq!(world.row().await.cold_starts, 1, "a snapshot that was kept is none");
+        world.stop().await;
+    }
+
+    async fn a_host_that_is_away_costs_the_machine_and_not_its_row(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        world.up().await;
+        let name = world.row().await.name;
+        world.script(&format!("[[machine]]\nwhen = {{ target = '{name}' }}\neffect = {{ host = 'unreachable' }}")).await;
+        // Nobody hears its worker any more.
+        ctx.clock.advance(std::time::Duration::from_secs(301));
+        pool::workers::disable_stale(&ctx).await.expect("looks");
+        world.are_workers_deaf = true;
+        world.pass(TimeDelta::seconds(60)).await;
+        assert_eq!(world.row().await.state, MachineState::Starting);
+        world.are_workers_deaf = false;
+        world.settle().await;
+        let row = world.row().await;
+        assert_eq!(row.state, MachineState::Ready);
+        let (machines, _) = world.there().await;
+        assert_eq!(machines, [(row.name, At::Started)]);
+        world.stop().await;
+    }
+
+    async fn where_every_region_is_full_nothing_is_made_until_the_first_has_rested(ctx) {
+        let mut world = World::new(&ctx, "[[call]]\naction = 'create_machine'\neffect = { failure = 'region-full' }").await;
+        world.up().await;
+        assert_eq!(world.rows().await, []);
+        assert_eq!(world.apply(pool::plan::Action::Create).await, 0, "both regions rest");
+        let (machines, volumes) = world.there().await;
+        assert_eq!(machines.len(), 0);
+        world.script("").await;
+        world.pass(TimeDelta::seconds(120)).await;
+        world.up().await;
+        assert_eq!(world.row().await.region.as_deref(), Some("iad"), "the first choice again");
+        world.skip_an_hour().await;
+        assert_eq!(world.there().await.1, 1, "{volumes} were there");
+        world.stop().await;
+    }
+
+    async fn one_bad_machine_holds_up_no_other(ctx) {
+        let mut world = World::with(&ctx, "", settings()).await;
+        world.apply(pool::plan::Action::Create).await;
+        let bad = world.row().await.name;
+        ctx.clock.advance(std::time::Duration::from_secs(1));
+        world.script(&format!("[[call]]\naction = 'create_machine'\nwhen = {{ target = '{bad}' }}\neffect = {{ failure = 'internal' }}")).await;
+        world.apply(pool::plan::Action::Create).await;
+        for _ in 0..12 {
+            world.beat().await;
+        }
+        let states: Vec<_> = world.rows().await.into_iter().map(|row| row.state).collect();
+        assert_eq!(states, [MachineState::Creating, MachineState::Ready]);
+        world.stop().await;
+    }
+}

@@ -1,0 +1,131 @@
+//! Orphans, and what an operator does by hand.
+
+use chrono::TimeDelta;
+use fly::{MachineConfig, NewMachine, NewVolume};
+use kernel::{Ctx, audit};
+use pool::plan::Action;
+use pool::{Settings, machines, orphans};
+use wire::audit::AuditEntry;
+use wire::event::kind;
+use wire::machine::MachineState;
+
+use crate::world::{APP, World, migrations, settings};
+
+async fn orphaned(world: &World) {
+    let config = MachineConfig {
+        image: "example/image:1".into(),
+        init: fly::Init { exec: Some(["sleep", "300"].map(str::to_owned).to_vec()), ..fly::Init::default() },
+        metadata: [("bifrost_pool".to_owned(), "p1".to_owned())].into(),
+        ..MachineConfig::default()
+    };
+    let stranger = MachineConfig { metadata: Default::default(), ..config.clone() };
+    for (name, config) in [("orphan", config), ("stranger", stranger)] {
+        let new = NewMachine { name: name.into(), config, ..NewMachine::default() };
+        world.machines.create_machine(APP, &new).await.expect("is made");
+    }
+    for name in ["sprite_p1_lost", "data"] {
+        world
+            .machines
+            .create_volume(APP, &NewVolume { name: name.into(), ..NewVolume::default() })
+            .await
+            .expect("is made");
+    }
+}
+
+async fn audited(ctx: &Ctx, action: &str) -> Vec<AuditEntry> {
+    let tenant = wire::id::TenantId::mint(ctx.now(), [1; 10]);
+    let all = audit::list(ctx, tenant, &audit::Filter::default()).await.expect("lists");
+    all.entries.into_iter().filter(|entry| entry.action == action).collect()
+}
+
+kernel::on_both! { migrations();
+    async fn orphans_are_reported_first_and_reaped_by_rule_and_strangers_are_spared(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        world.up().await;
+        orphaned(&world).await;
+        world.beat().await;
+        let sweep = orphans::last_sweep(&ctx).await.expect("shows");
+        assert_eq!((sweep.orphans.len(), sweep.strangers), (2, 2));
+        assert!(sweep.orphans.iter().all(|orphan| orphan.reaped_at.is_none() && orphan.sightings == 1));
+        let mut tx = ctx.begin("test").await.expect("begins");
+        let view = machines::view(&mut tx, &world.settings, ctx.now()).await.expect("looks");
+        drop(tx);
+        assert_eq!(view.strangers, 2, "both count against the cap");
+        world.pass(TimeDelta::seconds(30)).await;
+        let (machines, volumes) = world.there().await;
+        let mut names: Vec<_> = machines.into_iter().map(|(name, _)| name).collect();
+        names.sort();
+        assert_eq!((names, volumes), (vec![world.row().await.name, "stranger".to_owned()], 2));
+        let what: Vec<_> = world.told(kind::MACHINE_ORPHAN).await.iter().map(|told| told["what"].clone()).collect();
+        assert_eq!(what, ["found", "found", "reaped", "reaped"]);
+        world.stop().await;
+    }
+
+    async fn where_reaping_is_off_an_operator_approves_it(ctx) {
+        let only_report = Settings { reap_orphans: false, ..settings() };
+        let mut world = World::with(&ctx, "", only_report).await;
+        world.beat().await;
+        orphaned(&world).await;
+        world.pass(TimeDelta::seconds(60)).await;
+        assert_eq!(orphans::last_sweep(&ctx).await.expect("shows").orphans.len(), 2);
+        assert_eq!(world.there().await.0.len(), 2);
+        orphans::approve(&ctx).await.expect("approves");
+        world.beat().await;
+        assert_eq!(world.there().await.0.len(), 1);
+        assert_eq!(audited(&ctx, "orphans.approved").await.len(), 1);
+        assert_eq!(audited(&ctx, "orphan.reaped").await.len(), 2);
+        world.stop().await;
+    }
+
+    async fn an_abandoned_machine_is_over_at_once_and_what_is_left_of_it_is_reaped(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        world.up().await;
+        let id = world.row().await.id;
+        assert_eq!(machines::abandon(&ctx, id, " ").await.expect_err("says nothing").code(), "invalid");
+        let gone = machines::abandon(&ctx, id, "its host is away").await.expect("abandoned");
+        assert_eq!(gone.state, MachineState::Destroyed);
+        assert_eq!(world.rows().await, []);
+        assert_eq!(machines::abandon(&ctx, id, "again").await.expect_err("is over").code(), "not_found");
+        world.pass(TimeDelta::seconds(40)).await;
+        assert_eq!(world.there().await, (vec![], 0));
+        let entries = audited(&ctx, kind::MACHINE_STATE).await;
+        assert_eq!(entries[0].reason.as_deref(), Some("abandoned: its host is away"));
+        world.stop().await;
+    }
+
+    async fn an_operator_suspends_resumes_and_destroys(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        world.up().await;
+        let id = world.row().await.id;
+        assert_eq!(machines::suspend(&ctx, id).await.expect("ordered").state, MachineState::Draining);
+        world.settle().await;
+        assert_eq!(world.row().await.state, MachineState::Suspended, "a worker that is silent saves nothing more");
+        machines::resume(&ctx, &world.settings, id).await.expect("ordered");
+        world.settle().await;
+        assert_eq!(world.row().await.state, MachineState::Ready);
+        let unknown = wire::id::MachineId::mint(ctx.now(), [9; 10]);
+        assert_eq!(machines::suspend(&ctx, unknown).await.expect_err("no such").code(), "not_found");
+        let mut tx = ctx.begin("test").await.expect("begins");
+        let worker = pool::workers::available(&mut tx, ctx.now(), std::time::Duration::from_secs(45)).await.expect("looks");
+        pool::workers::set_loads(&mut tx, &[(&worker[0], 1)], ctx.now()).await.expect("notes");
+        tx.commit(()).await.expect("commits");
+        assert_eq!(machines::destroy(&ctx, id, false).await.expect_err("busy").code(), "machine_busy");
+        machines::destroy(&ctx, id, true).await.expect("ordered");
+        world.settle().await;
+        assert_eq!((world.rows().await, world.there().await), (vec![], (vec![], 0)));
+        world.stop().await;
+    }
+
+    async fn the_cap_counts_what_the_provider_has(ctx) {
+        let one = Settings { machines_max: 2, ..settings() };
+        let mut world = World::with(&ctx, "", one).await;
+        world.beat().await;
+        orphaned(&world).await;
+        world.beat().await;
+        assert_eq!(world.apply(Action::Create).await, 0, "two are there that no row knows");
+        world.pass(TimeDelta::seconds(40)).await;
+        assert_eq!(world.apply(Action::Create).await, 1, "the orphan is gone");
+        assert_eq!(world.apply(Action::Create).await, 0);
+        world.stop().await;
+    }
+}

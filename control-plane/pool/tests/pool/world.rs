@@ -1,0 +1,257 @@
+//! A pool, an emulator with a fault script, and a hand that moves both on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use emulator::{Config, Script};
+use fly::{MachineState as At, Machines, Pace};
+use kernel::{Ctx, Migration, Reconciler as _};
+use kit::{Chance, Clock, Tasks, Vars};
+use pool::machines::Machine;
+use pool::plan::Action;
+use pool::{
+    Credentials, EnsureApp, FlyMachines, Ledger, MIGRATIONS, Provider, Provision, Settings, SharedProvider, Watch,
+    machines, workers,
+};
+use tempfile::TempDir;
+use uuid::Uuid;
+use wire::machine::MachineState;
+use wire::signature::Key;
+use wire::worker::{PROTOCOL, Register};
+
+pub(crate) const APP: &str = "runners";
+/// Rounds of ten seconds: more than the longest ladder takes.
+const ROUNDS: usize = 700;
+
+pub(crate) fn migrations() -> Vec<Migration> {
+    [kernel::MIGRATIONS, MIGRATIONS].concat()
+}
+
+pub(crate) struct World {
+    pub(crate) ctx: Ctx,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) machines: Machines,
+    pub(crate) provider: SharedProvider,
+    pub(crate) provision: Provision,
+    watch: Watch,
+    app: EnsureApp,
+    ledger: Ledger,
+    url: String,
+    emulator: Tasks,
+    /// Which start of its runner each machine reports.
+    boots: BTreeMap<wire::id::MachineId, u128>,
+    /// Whether workers report in.
+    pub(crate) are_workers_deaf: bool,
+    _data: TempDir,
+}
+
+pub(crate) fn settings() -> Settings {
+    Settings {
+        step_wait: Duration::ZERO,
+        provider: Provider {
+            app: APP.into(),
+            pool_name: "p1".into(),
+            image: "example/image:1".into(),
+            regions: vec!["iad".into(), "ewr".into()],
+            // Ends by itself, should a test leave one behind.
+            runner_command: Some(["sleep", "300"].map(str::to_owned).to_vec()),
+            ..Provider::default()
+        },
+        ..Settings::default()
+    }
+}
+
+impl World {
+    pub(crate) async fn new(ctx: &Ctx, script: &str) -> Self {
+        Self::with(ctx, script, settings()).await
+    }
+
+    pub(crate) async fn with(ctx: &Ctx, script: &str, settings: Settings) -> Self {
+        let data = tempfile::tempdir().expect("a directory");
+        let host = Vars::from_process();
+        let path = host.text("PATH").map(|path| ("PATH", path.to_owned()));
+        let mut vars = Vars::from_pairs(path);
+        let faults = Script::from_toml(script).expect("a script");
+        let config = Config { faults, ..Config::from_vars(data.path().to_owned(), &mut vars) };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let tasks = Tasks::new();
+        let emulator =
+            emulator::start(config, listener, Clock::system(), Chance::system(), &tasks).await.expect("starts");
+        let token = "any".parse().expect("a token");
+        let machines = Machines::with_pace(&emulator.url(), &token, Pace::Unlimited);
+        let settings = Arc::new(settings);
+        let provider: SharedProvider = Arc::new(FlyMachines::new(machines.clone(), &settings.provider));
+        let provision = provision(&provider, &settings);
+        Self {
+            ctx: ctx.clone(),
+            machines,
+            provision,
+            watch: Watch::new(Arc::clone(&provider), Arc::clone(&settings)),
+            app: EnsureApp::new(Arc::clone(&provider)),
+            ledger: Ledger::new(Arc::clone(&settings)),
+            provider,
+            settings,
+            url: emulator.url(),
+            emulator: tasks,
+            boots: BTreeMap::new(),
+            are_workers_deaf: false,
+            _data: data,
+        }
+    }
+
+    /// Another fault script, from its beginning.
+    pub(crate) async fn script(&self, script: &str) {
+        let url = format!("{}/control/faults", self.url);
+        let client = kit::http::client(Duration::from_secs(20));
+        let answer = client.put(url).body(script.to_owned()).send().await.expect("answers");
+        assert_eq!(answer.status().as_u16(), 204, "{script}");
+    }
+
+    pub(crate) async fn apply(&self, action: Action) -> usize {
+        let mut tx = self.ctx.begin("test").await.expect("begins");
+        let changed = machines::apply(&self.ctx, &mut tx, &self.settings, &[action]).await.expect("applies");
+        tx.commit(changed).await.expect("commits")
+    }
+
+    pub(crate) async fn rows(&self) -> Vec<Machine> {
+        machines::list(&self.ctx).await.expect("lists")
+    }
+
+    /// The machine in question: the first.
+    pub(crate) async fn row(&self) -> Machine {
+        self.rows().await.into_iter().next().expect("a machine")
+    }
+
+    /// What the provider has: machines, with their states, and volumes.
+    pub(crate) async fn there(&self) -> (Vec<(String, At)>, usize) {
+        let machines = self.machines.machines(APP).await.expect("lists");
+        let machines = machines.into_iter().filter(|machine| machine.state != At::Destroyed);
+        let machines = machines.map(|machine| (machine.name, machine.state)).collect();
+        (machines, self.machines.volumes(APP).await.expect("lists").len())
+    }
+
+    /// One beat of everything, ten seconds long. An error is the next beat's to repair.
+    pub(crate) async fn beat(&mut self) {
+        self.app.tick(&self.ctx).await.ok();
+        self.provision.step_all(&self.ctx).await.ok();
+        self.report_in().await;
+        self.watch.tick(&self.ctx).await.ok();
+        self.ledger.tick(&self.ctx).await.expect("the ledger is ours alone");
+        self.ctx.clock.advance(Duration::from_secs(10));
+    }
+
+    /// The workers of machines that run say so.
+    async fn report_in(&mut self) {
+        if self.are_workers_deaf {
+            return;
+        }
+        // A look that no fault of a row is about.
+        let there = self.machines.machines(APP).await.unwrap_or_default();
+        for row in self.rows().await {
+            let Some(id) = &row.provider_id else { continue };
+            let is_booting = matches!(row.state, MachineState::Starting | MachineState::Resuming);
+            if !is_booting || !there.iter().any(|machine| machine.id == *id && machine.state == At::Started) {
+                continue;
+            }
+            // A machine that is made anew boots anew.
+            let boot =
+                *self.boots.entry(row.id).or_insert(1) + u128::try_from(row.generation).expect("positive") * 1_000;
+            let hello = Register {
+                machine_id: row.id,
+                boot: Uuid::from_u128(boot),
+                protocol: PROTOCOL,
+                version: "t".into(),
+                capacity: 1,
+                repositories: vec![],
+            };
+            let mut tx = self.ctx.begin("test").await.expect("begins");
+            workers::register(&self.ctx, &mut tx, &hello).await.expect("registers");
+            tx.commit(()).await.expect("commits");
+        }
+    }
+
+    /// The runners have started anew, as after a lost snapshot.
+    pub(crate) async fn boot_anew(&mut self) {
+        for row in self.rows().await {
+            *self.boots.entry(row.id).or_insert(1) += 1;
+        }
+    }
+
+    /// Beats until every machine has come to rest where it was to go, and nothing is left to clear away.
+    #[track_caller]
+    pub(crate) fn settle(&mut self) -> impl Future<Output = ()> + '_ {
+        let caller = std::panic::Location::caller();
+        async move {
+            for _ in 0..ROUNDS {
+                self.beat().await;
+                let rows = self.rows().await;
+                let at_rest = |row: &Machine| matches!(row.state, MachineState::Ready | MachineState::Suspended);
+                if rows.iter().all(at_rest) {
+                    return;
+                }
+            }
+            panic!("no rest, says {caller}: {:?}", self.rows().await);
+        }
+    }
+
+    /// A machine that is ready.
+    pub(crate) async fn up(&mut self) {
+        assert_eq!(self.apply(Action::Create).await, 1);
+        self.settle().await;
+    }
+
+    /// Puts the machine to sleep: its worker has saved its checkpoint.
+    pub(crate) async fn sleep(&mut self) {
+        let id = self.row().await.id;
+        self.apply(Action::Suspend(id)).await;
+        self.settle().await;
+    }
+
+    pub(crate) async fn wake(&mut self) {
+        let id = self.row().await.id;
+        assert_eq!(self.apply(Action::Resume(id)).await, 1);
+        self.settle().await;
+    }
+
+    pub(crate) async fn destroy(&mut self) {
+        let id = self.row().await.id;
+        machines::destroy(&self.ctx, id, true).await.expect("ordered");
+        self.settle().await;
+    }
+
+    /// How often the record tells of something.
+    pub(crate) async fn told(&self, kind: &str) -> Vec<serde_json::Value> {
+        let mut tx = self.ctx.begin("test").await.expect("begins");
+        let pending = kernel::outbox::pending(&mut tx, 10_000).await.expect("reads");
+        pending.iter().filter(|event| event.kind == kind).map(payload).collect()
+    }
+
+    /// Lets so much time pass, beat by beat.
+    pub(crate) async fn pass(&mut self, time: TimeDelta) {
+        let until = self.ctx.now() + time;
+        while self.ctx.now() < until {
+            self.beat().await;
+        }
+    }
+
+    /// Lets the time pass for which replaced volumes are kept.
+    pub(crate) async fn skip_an_hour(&mut self) {
+        self.ctx.clock.advance(Duration::from_secs(3_700));
+        self.pass(TimeDelta::seconds(30)).await;
+    }
+
+    pub(crate) async fn stop(self) {
+        self.emulator.stop_within(Duration::from_secs(20)).await.expect("ends");
+    }
+}
+
+fn payload(event: &wire::event::Event) -> serde_json::Value {
+    serde_json::from_str(event.payload.get()).expect("JSON")
+}
+
+pub(crate) fn provision(provider: &SharedProvider, settings: &Arc<Settings>) -> Provision {
+    let credentials = Credentials::new(&Key::from_bytes([1; 32]));
+    Provision::new(Arc::clone(provider), Arc::clone(settings), credentials, Tasks::new())
+}

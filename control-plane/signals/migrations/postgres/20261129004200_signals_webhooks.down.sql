@@ -1,0 +1,4 @@
+DROP TABLE webhook_progress;
+DROP TABLE webhook_deliveries;
+DROP TABLE webhook_messages;
+DROP TABLE webhooks;

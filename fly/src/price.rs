@@ -1,0 +1,155 @@
+//! What Fly asks for machines and volumes: the price list of the platform notes
+//! (§5), in whole picodollars a second. The list is from 2024-10; its samples were
+//! checked against the documentation of 2025-10-23.
+//!
+//! A region that is not on the list is taken at the dearest region's price.
+
+use crate::Guest;
+
+/// The date of the price list.
+pub const PRICES_OF: &str = "2024-10, checked 2025-10-23";
+
+/// Fly's month has thirty days.
+const MONTH_SECONDS: u64 = 30 * 24 * 3_600;
+/// Millionths of a dollar for a month: "shared $0.695/vCPU-mo, performance $21/vCPU-mo, RAM $5/GB-mo".
+const SHARED_CPU: u64 = 695_000;
+const PERFORMANCE_CPU: u64 = 21_000_000;
+const MEMORY_GB: u64 = 5_000_000;
+/// "Stopped or suspended: rootfs $0.15/GB-mo; volume $0.15/GB-mo provisioned".
+const STORED_GB: u64 = 150_000;
+
+/// The regions and what they ask in thousandths of the base price.
+const REGIONS: [(&str, u64); 17] = [
+    ("ams", 1_038),
+    ("arn", 1_038),
+    ("bom", 1_077),
+    ("cdg", 1_135),
+    ("dfw", 1_250),
+    ("ewr", 1_000),
+    ("fra", 1_154),
+    ("gru", 1_615),
+    ("iad", 1_000),
+    ("jnb", 1_303),
+    ("lax", 1_200),
+    ("lhr", 1_135),
+    ("nrt", 1_308),
+    ("ord", 1_250),
+    ("sea", 1_250),
+    ("sin", 1_269),
+    ("sjc", 1_192),
+];
+/// The dearest of them.
+const DEAREST: u64 = 1_615;
+
+/// The regions that the price list knows, in the order of their codes.
+pub fn regions() -> impl Iterator<Item = &'static str> {
+    REGIONS.iter().map(|(code, _)| *code)
+}
+
+/// A second of a started machine, in picodollars.
+pub fn started(guest: &Guest, region: &str) -> u64 {
+    let cpu = if guest.cpu_kind == "performance" { PERFORMANCE_CPU } else { SHARED_CPU };
+    let month = u64::from(guest.cpus) * cpu + u64::from(guest.memory_mb) * MEMORY_GB / 1_024;
+    let markup = REGIONS.iter().find(|(code, _)| *code == region).map_or(DEAREST, |(_, markup)| *markup);
+    (month * 1_000 * markup).div_ceil(MONTH_SECONDS)
+}
+
+/// A second of so much stored: a volume, or what a suspended machine keeps.
+pub fn stored(megabytes: u64) -> u64 {
+    (megabytes * STORED_GB * 1_000_000).div_ceil(1_024 * MONTH_SECONDS)
+}
+
+/// Why Fly has no such machine, with the sizes that there are.
+pub fn check_size(guest: &Guest) -> Result<(), String> {
+    let (cpus, least, most): (&[u32], u32, u32) = match guest.cpu_kind.as_str() {
+        "shared" => (&[1, 2, 4, 6, 8], 256, 2_048),
+        "performance" => (&[1, 2, 4, 6, 8, 10, 12, 14, 16], 2_048, 8_192),
+        other => return Err(format!("there are no {other:?} processors: use shared or performance")),
+    };
+    if !cpus.contains(&guest.cpus) {
+        let kind = &guest.cpu_kind;
+        return Err(format!("a {kind} machine has one of {cpus:?} processors, not {}", guest.cpus));
+    }
+    let (least, most) = (least * guest.cpus, most * guest.cpus);
+    if !(least..=most).contains(&guest.memory_mb) || !guest.memory_mb.is_multiple_of(256) {
+        let Guest { cpu_kind, cpus, memory_mb } = guest;
+        return Err(format!(
+            "{cpu_kind}-cpu-{cpus}x has {least} to {most} MB of memory in steps of 256, not {memory_mb}"
+        ));
+    }
+    Ok(())
+}
+
+/// Why a machine cannot be made in a region, with the regions that there are.
+pub fn check_region(region: &str) -> Result<(), String> {
+    match regions().any(|known| known == region) {
+        true => Ok(()),
+        false => Err(format!("there is no region {region:?}: use one of {}", regions().collect::<Vec<_>>().join(", "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guest(cpu_kind: &str, cpus: u32, memory_mb: u32) -> Guest {
+        Guest { cpu_kind: cpu_kind.to_owned(), cpus, memory_mb }
+    }
+
+    #[test]
+    fn the_price_of_every_size_is_that_of_the_list() {
+        // Size, memory in MB, dollars for thirty days, picodollars a second: rows of the platform notes §5.
+        for (cpu_kind, cpus, memory_mb, month, second) in [
+            ("shared", 1, 256, 1.945, 750_000),
+            ("shared", 1, 512, 3.195, 1_233_000),
+            ("shared", 1, 1_024, 5.695, 2_197_000),
+            ("shared", 1, 2_048, 10.695, 4_126_000),
+            ("shared", 2, 512, 3.890, 1_501_000),
+            ("shared", 2, 2_048, 11.390, 4_394_000),
+            ("shared", 2, 4_096, 21.390, 8_252_000),
+            ("shared", 4, 1_024, 7.780, 3_002_000),
+            ("shared", 4, 8_192, 42.780, 16_505_000),
+            ("shared", 8, 2_048, 15.560, 6_003_000),
+            ("shared", 8, 16_384, 85.560, 33_009_000),
+            ("performance", 1, 2_048, 31.0, 11_960_000),
+            ("performance", 1, 8_192, 61.0, 23_534_000),
+            ("performance", 2, 4_096, 62.0, 23_920_000),
+            ("performance", 4, 32_768, 244.0, 94_136_000),
+            ("performance", 8, 16_384, 248.0, 95_679_000),
+            ("performance", 16, 131_072, 976.0, 376_543_000),
+        ] {
+            let guest = guest(cpu_kind, cpus, memory_mb);
+            let found = started(&guest, "iad");
+            #[expect(clippy::cast_precision_loss, reason = "small")]
+            let monthly = found as f64 * MONTH_SECONDS as f64 / 1e12;
+            assert!((monthly - month).abs() < 0.001, "{guest:?}: {monthly}");
+            assert!(found.abs_diff(second) <= 500, "{guest:?}: {found}");
+            assert_eq!(check_size(&guest), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_region_has_its_markup_and_an_unknown_one_the_dearest() {
+        let guest = guest("shared", 1, 256);
+        // "sjc shared-1x 256 MB $2.32" (documentation, 2025-10-23).
+        assert_eq!(started(&guest, "sjc") * MONTH_SECONDS / 10_u64.pow(10), 231);
+        assert_eq!(started(&guest, "xyz"), started(&guest, "gru"));
+        assert!(REGIONS.iter().all(|(_, markup)| (1_000..=DEAREST).contains(markup)) && REGIONS.is_sorted());
+        assert_eq!(stored(10 * 1_024), 578_704, "ten gigabytes are $1.50 a month");
+    }
+
+    #[test]
+    fn what_fly_does_not_have_is_refused_with_what_it_has() {
+        for (guest, cure) in [
+            (guest("quantum", 1, 256), "use shared or performance"),
+            (guest("shared", 3, 1_024), "[1, 2, 4, 6, 8]"),
+            (guest("shared", 2, 300), "512 to 4096 MB"),
+            (guest("shared", 2, 4_352), "512 to 4096 MB"),
+            (guest("performance", 1, 1_024), "2048 to 8192 MB"),
+        ] {
+            assert!(check_size(&guest).expect_err("refused").contains(cure), "{guest:?}");
+        }
+        assert!(check_region("xyz").expect_err("refused").contains("ams, arn"));
+        assert_eq!(check_region("fra"), Ok(()));
+    }
+}
