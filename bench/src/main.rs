@@ -5,8 +5,10 @@
 
 mod checkpoint;
 mod events;
+mod large_graph;
 mod main_job;
 mod memory;
+mod planner;
 mod report;
 mod repository;
 mod sample;
@@ -41,6 +43,10 @@ enum What {
     Events(events::Arguments),
     /// Tasks from creation to completion by workers outside the pool, and beside it other queues over PostgreSQL
     Tasks(tasks::Arguments),
+    /// A graph of a million tasks on each database: lists, changes, searches, the critical path, memory
+    Graph(large_graph::Arguments),
+    /// The scheduler's decision over many tasks and machines
+    Planner(planner::Arguments),
 }
 
 #[tokio::main]
@@ -58,6 +64,8 @@ async fn main() -> ExitCode {
         What::Checkpoint(arguments) => checkpoint::measure(arguments, &mut report).await,
         What::Events(arguments) => events::measure(arguments, &tasks, &mut report).await,
         What::Tasks(arguments) => tasks::measure(arguments, &tasks, &mut report).await,
+        What::Graph(arguments) => large_graph::measure(arguments, &tasks, &mut report).await,
+        What::Planner(arguments) => planner::measure(arguments, &mut report),
     };
     match measured {
         Ok(()) => ExitCode::SUCCESS,

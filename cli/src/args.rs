@@ -1,11 +1,13 @@
 //! The command line: what can be written, what each option means, and examples.
 //! Nothing is decided here.
 
+mod admission;
 mod audit;
 mod claims;
 mod database;
 mod help;
 mod machines;
+mod strategies;
 mod tasks;
 mod webhooks;
 mod workers;
@@ -13,18 +15,23 @@ mod workers;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use event_store::program::{Backup, Export, Migrate, Restore, Verify};
-use wire::id::TaskId;
+use wire::id::{HoldId, TaskId};
 use wire::task::Priority;
 
+pub(crate) use admission::{BudgetsCommand, HoldArguments, LimitsCommand, ProjectsCommand, SchedulesCommand};
 pub(crate) use audit::AuditArguments;
 pub(crate) use claims::{ClaimArguments, CompleteArguments, ReleaseArguments, RenewArguments};
 pub(crate) use database::DatabaseCommand;
 pub(crate) use machines::{CostCommand, MachinesCommand};
+pub(crate) use strategies::StrategiesCommand;
+pub(crate) use tasks::{
+    ChangedFields, ExportFormat, MetadataCommand, OutcomesCommand, PlanArguments, Selected, TasksCommand,
+};
 pub(crate) use webhooks::{SecretArgument, StreamArguments, WebhooksCommand};
-pub(crate) use tasks::{ChangedFields, MetadataCommand, OutcomesCommand, Selected, TasksCommand};
 pub(crate) use workers::{AboutWorker, WorkersCommand};
 
 /// Where `bifrost up` listens, and where the other commands look for it.
@@ -98,6 +105,32 @@ pub(crate) enum Command {
     Complete(CompleteArguments),
     /// Give a claimed task back: it is ready again
     Release(ReleaseArguments),
+    /// Say how tasks would go, what they would cost and what would wait: those of a file, or those that are open
+    #[command(after_help = help::PLAN)]
+    Plan(PlanArguments),
+    /// Hold a task, a project, everything with a key, or all work
+    #[command(after_help = help::HOLD)]
+    Hold(HoldArguments),
+    /// Remove holds
+    Unhold {
+        /// The holds' ids
+        #[arg(required = true, value_name = "HOLD")]
+        ids: Vec<HoldId>,
+    },
+    /// List what is held, by whom, and why
+    Holds,
+    /// Say how many tasks with a key may run at once, and how often one may start
+    #[command(subcommand, after_help = help::LIMITS)]
+    Limits(LimitsCommand),
+    /// See the projects, and say which share of the workers each gets
+    #[command(subcommand, after_help = help::PROJECTS)]
+    Projects(ProjectsCommand),
+    /// Bound what a project, or all work, may spend in a day, a week or a month
+    #[command(subcommand, after_help = help::BUDGETS)]
+    Budgets(BudgetsCommand),
+    /// Submit a task again and again
+    #[command(subcommand, after_help = help::SCHEDULES)]
+    Schedules(SchedulesCommand),
     /// See and steer the machines of the pool
     #[command(subcommand, after_help = help::MACHINES)]
     Machines(MachinesCommand),
@@ -110,6 +143,9 @@ pub(crate) enum Command {
     /// See the registered workers, and register your own
     #[command(subcommand, after_help = help::WORKERS)]
     Workers(WorkersCommand),
+    /// Say what is done by itself when a task fails
+    #[command(subcommand, after_help = help::STRATEGIES)]
+    Strategies(StrategiesCommand),
     /// Read the record, and keep it: verify it, back it up, export it
     #[command(subcommand, after_help = help::EVENTS)]
     Events(EventsCommand),
@@ -182,6 +218,18 @@ pub(crate) struct RunArguments {
     /// What lists call the task [default: the command]
     #[arg(long)]
     pub(crate) title: Option<String>,
+    /// The project that the task belongs to
+    #[arg(long, value_name = "NAME")]
+    pub(crate) project: Option<String>,
+    /// What the task uses and others use too, such as db-migrations; limits and holds are set for keys
+    #[arg(long = "key", value_name = "KEY")]
+    pub(crate) keys: Vec<String>,
+    /// Do not start before this time, such as 2027-01-31T18:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) not_before: Option<DateTime<Utc>>,
+    /// Fail when nobody has begun by this time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) deadline: Option<DateTime<Utc>>,
     /// Print the task's id and leave it running on the server
     #[arg(long)]
     pub(crate) detach: bool,

@@ -89,6 +89,7 @@ pub(crate) async fn complete(invocation: &Invocation, arguments: &CompleteArgume
         success: !arguments.failed,
         fence: None,
         cost_dollars: arguments.cost.clone(),
+        tokens: arguments.tokens,
         error_message: arguments.message.clone(),
     };
     let id = arguments.execution;

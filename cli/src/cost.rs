@@ -7,8 +7,8 @@ use crate::args::CostCommand;
 use crate::connect::Server;
 use crate::duration::show_age;
 use crate::invocation::Invocation;
-use crate::table::or_dash;
 use crate::table;
+use crate::table::or_dash;
 
 /// The exit code of a check that found something.
 const FOUND: u8 = 1;

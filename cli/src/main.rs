@@ -14,6 +14,7 @@ mod outage;
 mod repository;
 mod table;
 
+mod admission;
 mod audit;
 mod database;
 mod doctor;
@@ -22,6 +23,7 @@ mod events;
 mod machines;
 mod run;
 mod serve;
+mod strategies;
 mod stream;
 mod tasks;
 mod up;
@@ -83,10 +85,19 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Renew(_)
         | Command::Complete(_)
         | Command::Release(_)
+        | Command::Plan(_)
+        | Command::Hold(_)
+        | Command::Unhold { .. }
+        | Command::Holds
+        | Command::Limits(_)
+        | Command::Projects(_)
+        | Command::Budgets(_)
+        | Command::Schedules(_)
         | Command::Machines(_)
         | Command::Cost(_)
         | Command::Egress(EgressCommand::Show { .. })
         | Command::Workers(_)
+        | Command::Strategies(_)
         | Command::Events(_)
         | Command::Webhooks(_)
         | Command::Stream(_)
@@ -108,9 +119,20 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Doctor => return doctor::run(invocation).await,
         Command::MockAgent { arguments } => return Ok(runner::run_mock_agent(arguments).await),
         Command::Tasks(command) => tasks::run(invocation, command).await?,
+        Command::Plan(arguments) => {
+            tasks::forecast::plan(invocation, &connect::Server::find(invocation)?, arguments).await?;
+        }
+        Command::Hold(arguments) => admission::hold(invocation, arguments).await?,
+        Command::Unhold { ids } => admission::unhold(invocation, ids).await?,
+        Command::Holds => admission::holds(invocation).await?,
+        Command::Limits(command) => admission::limits(invocation, command).await?,
+        Command::Projects(command) => admission::projects(invocation, command).await?,
+        Command::Budgets(command) => admission::budgets(invocation, command).await?,
+        Command::Schedules(command) => admission::schedules(invocation, command).await?,
         Command::Machines(command) => machines::run(invocation, command).await?,
         Command::Cost(command) => return cost::run(invocation, command).await,
         Command::Workers(command) => workers::run(invocation, command).await?,
+        Command::Strategies(command) => strategies::run(invocation, command).await?,
         Command::Egress(command) => egress::run(invocation, command).await?,
         Command::Events(command) => events::run(invocation, command).await?,
         Command::Webhooks(command) => webhooks::run(invocation, command).await?,

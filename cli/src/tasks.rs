@@ -4,10 +4,14 @@
 mod assignments;
 mod dependencies;
 mod dot;
-mod import;
+pub(crate) mod forecast;
+pub(crate) mod format;
+pub(crate) mod import;
 mod many;
 mod metadata;
 mod outcomes;
+
+pub(crate) use import::read;
 
 use client::control::TaskFilter;
 use wire::dependency::{DependencyType, NewDependency};
@@ -16,6 +20,7 @@ use wire::id::TaskId;
 use wire::task::{TaskChange, TaskView};
 use wire::why::Why;
 
+use crate::admission;
 use crate::args::{ChangedFields, TasksCommand};
 use crate::connect::Server;
 use crate::duration::{show_age, show_micros};
@@ -59,7 +64,12 @@ pub(crate) async fn run(invocation: &Invocation, command: &TasksCommand) -> anyh
             let tasks = server.ask(async |control| control.search(text).await).await?;
             print_tasks(invocation, &tasks, "no task has this text")
         }
-        TasksCommand::Import { ref file } => import::import(invocation, &server, file).await,
+        TasksCommand::Import { ref file, format } => import::import(invocation, &server, file, format).await,
+        TasksCommand::Export { format, ref output } => {
+            import::export(invocation, &server, format, output.as_deref()).await
+        }
+        TasksCommand::Plan(ref arguments) => forecast::plan(invocation, &server, arguments).await,
+        TasksCommand::CriticalPath { limit } => forecast::critical_path(invocation, &server, limit).await,
         TasksCommand::Depend { id, ref on, soft, ref condition, ref group } => {
             let dependency_type = if soft { DependencyType::Soft } else { DependencyType::Hard };
             let (condition, group) = (condition.clone(), group.clone());
@@ -116,9 +126,10 @@ fn print_tasks(invocation: &Invocation, tasks: &[TaskView], if_none: &str) -> an
     let row = |task: &TaskView| {
         let (id, status, priority) = (task.id.to_string(), task.status.to_string(), task.priority.get().to_string());
         let needs = if task.waits_for == 0 { "-".to_owned() } else { task.waits_for.to_string() };
-        vec![id, status, priority, needs, show_age(now, task.created_at), task.title.clone()]
+        let waiting = task.waiting.clone().unwrap_or_else(|| "-".into());
+        vec![id, status, priority, needs, show_age(now, task.created_at), waiting, task.title.clone()]
     };
-    let header = ["ID", "STATUS", "PRIORITY", "NEEDS", "SUBMITTED", "TITLE"];
+    let header = ["ID", "STATUS", "PRIORITY", "NEEDS", "SUBMITTED", "WAITING", "TITLE"];
     let rows = tasks.iter().map(row).collect();
     Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
 }
@@ -141,13 +152,23 @@ async fn update(
     change: &ChangedFields,
     if_version: Option<i64>,
 ) -> anyhow::Result<()> {
-    let ChangedFields { title, description, status, priority, effort } = change;
+    let ChangedFields { title, description, status, priority, effort, project, keys, not_before, deadline } = change;
+    let keys = match keys.as_slice() {
+        [] => None,
+        [one] if one == "none" => Some(Vec::new()),
+        several => Some(several.to_vec()),
+    };
     let change = TaskChange {
         title: title.clone(),
         description: description.clone(),
         status: *status,
         priority: *priority,
         effort_estimate: *effort,
+        project: project.clone().map(|project| project.0),
+        keys,
+        not_before: not_before.clone().map(|time| time.0),
+        deadline: deadline.clone().map(|time| time.0),
+        budget: None,
     };
     // Not asked twice: after a lost answer the second would come too late for the version, or the status.
     let task = server.control.update(id, &change, if_version).await.map_err(|error| server.explain(error))?;
@@ -228,6 +249,15 @@ pub(crate) fn show(invocation: &Invocation, task: &TaskView) -> anyhow::Result<(
     if task.waits_for > 0 {
         fields.push(("needs", format!("{} things of other tasks", task.waits_for)));
     }
+    fields.extend(task.project.clone().map(|project| ("project", project)));
+    if !task.keys.is_empty() {
+        fields.push(("keys", task.keys.join(", ")));
+    }
+    fields.extend(task.not_before.map(|time| ("not before", time.to_rfc3339())));
+    let late = if task.overdue { " (passed)" } else { "" };
+    fields.extend(task.deadline.map(|time| ("deadline", format!("{}{late}", time.to_rfc3339()))));
+    fields.extend(task.budget.as_ref().map(|budget| ("budget", admission::show_budget(budget))));
+    fields.extend(task.schedule_id.map(|id| ("schedule", id.to_string())));
     fields.extend(task.effort_estimate.map(|minutes| ("estimate", format!("{minutes} minutes"))));
     if !task.description.is_empty() {
         fields.push(("description", task.description.clone()));

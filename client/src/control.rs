@@ -1,12 +1,15 @@
 //! The control plane's API, for people's tools.
 
+mod admission;
 mod assignments;
 mod audit;
 mod claims;
 mod dependencies;
+mod forecast;
 mod machines;
 mod metadata;
 mod outcomes;
+mod strategies;
 mod webhooks;
 mod workers;
 
@@ -196,7 +199,7 @@ impl Control {
     }
 
     fn put(&self, path: &str) -> RequestBuilder {
-        self.service.http.put(self.service.url(path)).bearer_auth(&self.key)
+        self.request(Method::PUT, path)
     }
 
     fn post(&self, path: &str) -> RequestBuilder {

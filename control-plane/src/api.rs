@@ -8,6 +8,7 @@ mod app;
 mod assignments;
 mod audit;
 mod body;
+mod budgets;
 mod bulk;
 mod caller;
 mod claims;
@@ -16,17 +17,24 @@ mod dependencies;
 mod edge;
 mod events;
 mod executions;
+mod forecast;
 mod health;
+mod holds;
+mod import;
+mod limits;
 mod logs;
 mod machines;
 mod metadata;
 mod outcomes;
 mod problem;
+mod projects;
 mod record;
+mod schedules;
+mod strategies;
 mod stream;
 mod tasks;
-mod webhooks;
 mod version;
+mod webhooks;
 mod worker_protocol;
 mod workers;
 
@@ -50,6 +58,10 @@ fn operations() -> OpenApiRouter<Edge> {
     OpenApiRouter::new()
         .routes(routes!(tasks::submit, tasks::list))
         .routes(routes!(tasks::submit_batch))
+        .routes(routes!(import::import))
+        .routes(routes!(import::export))
+        .routes(routes!(forecast::plan))
+        .routes(routes!(forecast::critical_path))
         .routes(routes!(tasks::search))
         .routes(routes!(bulk::cancel))
         .routes(routes!(bulk::retry))
@@ -86,6 +98,8 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(claims::release))
         .routes(routes!(claims::complete_all))
         .routes(routes!(executions::complete))
+        .routes(routes!(strategies::list, strategies::add))
+        .routes(routes!(strategies::get, strategies::update, strategies::delete))
         .routes(routes!(executions::subtasks))
         .routes(routes!(machines::list))
         .routes(routes!(machines::last_sweep, machines::sweep))
@@ -102,6 +116,16 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(worker_protocol::next))
         .routes(routes!(worker_protocol::start))
         .routes(routes!(worker_protocol::complete))
+        .routes(routes!(holds::list, holds::set))
+        .routes(routes!(holds::remove))
+        .routes(routes!(limits::list))
+        .routes(routes!(limits::get, limits::set, limits::remove))
+        .routes(routes!(projects::list))
+        .routes(routes!(projects::weigh))
+        .routes(routes!(budgets::list, budgets::create))
+        .routes(routes!(budgets::get, budgets::update, budgets::delete))
+        .routes(routes!(schedules::list, schedules::create))
+        .routes(routes!(schedules::get, schedules::update, schedules::delete))
         .routes(routes!(events::feed))
         .routes(routes!(events::of_task))
         .routes(routes!(audit::list))
@@ -150,7 +174,8 @@ fn cors() -> CorsLayer {
     let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
     let sent = ["authorization", "content-type", "idempotency-key", "if-match", "last-event-id", "x-reason"]
         .map(HeaderName::from_static);
-    let shown = ["x-request-id", "x-total-count", "retry-after", "etag"].map(HeaderName::from_static);
+    let shown =
+        ["x-request-id", "x-total-count", "x-total-count-more", "retry-after", "etag"].map(HeaderName::from_static);
     CorsLayer::new().allow_origin(Any).allow_methods(methods).allow_headers(sent).expose_headers(shown)
 }
 

@@ -160,6 +160,9 @@ fn work_settings(vars: &mut Vars) -> work::Settings {
         heartbeat: lease / 4,
         losses_max: vars.or("BIFROST_WORKER_LOSSES_MAX", defaults.losses_max),
         stale_after: Duration::from_secs(vars.or("BIFROST_EXECUTION_STALE_SECONDS", defaults.stale_after.as_secs())),
+        machine_micros_per_hour: vars
+            .or("BIFROST_MACHINE_MICRODOLLARS_PER_HOUR", defaults.machine_micros_per_hour)
+            .max(0),
         allow_local_repositories: vars.or("BIFROST_ALLOW_LOCAL_REPOSITORIES", false),
     }
 }

@@ -128,7 +128,9 @@ fn reconcile(ctx: &Ctx, config: &Config, events: EventStore, tasks: &Tasks) {
     let machines = fly::Machines::with_pace(&config.provider.url, &config.provider.token, config.provider.pace);
     let (pool, work) = (Arc::clone(&config.pool), Arc::clone(&config.work));
     drive(ctx, tasks, work::Scheduler::new(Arc::clone(&work), Arc::clone(&pool)));
+    drive(ctx, tasks, work::Timers::new(Arc::clone(&work)));
     drive(ctx, tasks, work::LostWork::new(work));
+    drive(ctx, tasks, work::Arrivals);
     let waker = config.events.app.as_ref().map(|app| signals::Waker::new(machines.clone(), app));
     let provider: pool::SharedProvider = Arc::new(pool::FlyMachines::new(machines, &pool.provider));
     drive(ctx, tasks, pool::EnsureApp::new(Arc::clone(&provider)));

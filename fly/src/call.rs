@@ -1,4 +1,4 @@
-//! One call of the Machines API: its turn under the rate limit, its deadline, a
+//! One call of the Machines API, or of the Sprites API: its turn under the rate limit, its deadline, a
 //! bounded repeat where that is safe, and the answer told from a refusal.
 
 use std::sync::Arc;
@@ -114,7 +114,8 @@ impl Call<'_> {
         self.bytes().await.map(drop)
     }
 
-    async fn bytes(self) -> Result<Vec<u8>, Error> {
+    /// Makes the call and gives back what a success says, as it is.
+    pub(crate) async fn bytes(self) -> Result<Vec<u8>, Error> {
         let Self { api, action, subject, repeat, deadline, request } = self;
         let mut until = None;
         let mut failures = 0;

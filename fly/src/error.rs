@@ -98,6 +98,28 @@ pub enum Action {
     ListOrgMachines,
     /// Read an organisation's volumes.
     ListOrgVolumes,
+    /// Make a sprite.
+    CreateSprite,
+    /// Read one sprite.
+    ReadSprite,
+    /// Read the sprites.
+    ListSprites,
+    /// Destroy a sprite.
+    DestroySprite,
+    /// Run a program in a sprite.
+    ExecInSprite,
+    /// Hold a sprite awake, or let go of it.
+    HoldSprite,
+    /// Save a sprite's disk.
+    SaveCheckpoint,
+    /// Read a sprite's checkpoints.
+    ListCheckpoints,
+    /// Put a sprite's disk back.
+    RestoreCheckpoint,
+    /// Read what a sprite may reach.
+    ReadPolicy,
+    /// Decide what a sprite may reach.
+    WritePolicy,
 }
 
 impl Action {
@@ -105,13 +127,20 @@ impl Action {
     pub(crate) const fn is_create(self) -> bool {
         matches!(
             self,
-            Self::CreateApp | Self::CreateMachine | Self::CreateVolume | Self::CreateSnapshot | Self::AssignAddress
+            Self::CreateApp
+                | Self::CreateMachine
+                | Self::CreateVolume
+                | Self::CreateSnapshot
+                | Self::AssignAddress
+                | Self::CreateSprite
+                | Self::SaveCheckpoint
         )
     }
 
     /// Whether, when it is not known how it went, one must look before it is done again.
     pub(crate) const fn needs_a_look(self) -> bool {
-        self.is_create() || matches!(self, Self::UpdateMachine | Self::Restart)
+        self.is_create()
+            || matches!(self, Self::UpdateMachine | Self::Restart | Self::ExecInSprite | Self::RestoreCheckpoint)
     }
 }
 
@@ -159,6 +188,17 @@ impl fmt::Display for Action {
             Self::ListRegions => "list the regions",
             Self::ListOrgMachines => "list the organisation's machines",
             Self::ListOrgVolumes => "list the organisation's volumes",
+            Self::CreateSprite => "create the sprite",
+            Self::ReadSprite => "read the sprite",
+            Self::ListSprites => "list the sprites",
+            Self::DestroySprite => "destroy the sprite",
+            Self::ExecInSprite => "run a program in the sprite",
+            Self::HoldSprite => "hold the sprite",
+            Self::SaveCheckpoint => "save a checkpoint",
+            Self::ListCheckpoints => "list the checkpoints",
+            Self::RestoreCheckpoint => "restore the checkpoint",
+            Self::ReadPolicy => "read the network policy",
+            Self::WritePolicy => "write the network policy",
         })
     }
 }

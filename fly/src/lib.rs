@@ -1,5 +1,5 @@
-//! Everything that knows Fly.io: a typed client of the Machines API, and what to
-//! do about each of its refusals.
+//! Everything that knows Fly.io: typed clients of the Machines API and the Sprites
+//! API, and what to do about each of their refusals.
 //!
 //! It promises: every call has a deadline; only what may safely be repeated is
 //! repeated; Fly's rate limits are kept on this side; a token or a machine's
@@ -20,6 +20,8 @@ mod pace;
 mod platform;
 pub mod price;
 mod secret;
+mod sprite;
+mod sprites;
 mod token;
 mod volume;
 
@@ -37,5 +39,9 @@ pub use organization::{OrgMachine, OrgMachines, OrgVolume};
 pub use pace::{Pace, Turnstile};
 pub use platform::{Placement, PlacementQuery, Region, Regions};
 pub use secret::Secret;
+pub use sprite::{
+    Sprite, SpriteAction, SpriteCheckpoint, SpriteExit, SpritePage, SpritePolicy, SpriteRule, SpriteStatus,
+};
+pub use sprites::{SPRITES_URL, Sprites};
 pub use token::{BadToken, Token};
 pub use volume::{NewVolume, Snapshot, Volume, VolumeUpdate};

@@ -26,6 +26,20 @@ pub fn client_of_strangers(
     builder(deadline).dns_resolver(Arc::new(resolver)).build().expect("the TLS back end initialises")
 }
 
+/// A client whose every connection goes to this socket of the computer, whatever host its URLs name.
+#[cfg(unix)]
+#[expect(clippy::disallowed_methods, reason = "this is the one place that builds clients")]
+pub fn client_over(socket: &std::path::Path, deadline: Duration) -> reqwest::Client {
+    reqwest::Client::builder()
+        .timeout(deadline)
+        .pool_idle_timeout(Duration::from_secs(30))
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("bifrost/", env!("CARGO_PKG_VERSION")))
+        .unix_socket(socket)
+        .build()
+        .expect("the TLS back end initialises")
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the one place that builds clients")]
 fn builder(deadline: Duration) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
@@ -69,18 +83,4 @@ mod tests {
         let refused = resolve(|address| !address.is_loopback()).await.expect_err("none is allowed");
         assert_eq!(refused.to_string(), "localhost leads to no address that is allowed");
     }
-}
-
-/// A client whose every connection goes to this socket of the computer, whatever host its URLs name.
-#[cfg(unix)]
-#[expect(clippy::disallowed_methods, reason = "this is the one place that builds clients")]
-pub fn client_over(socket: &std::path::Path, deadline: Duration) -> reqwest::Client {
-    reqwest::Client::builder()
-        .timeout(deadline)
-        .pool_idle_timeout(Duration::from_secs(30))
-        .redirect(reqwest::redirect::Policy::none())
-        .user_agent(concat!("bifrost/", env!("CARGO_PKG_VERSION")))
-        .unix_socket(socket)
-        .build()
-        .expect("the TLS back end initialises")
 }

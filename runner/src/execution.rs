@@ -57,6 +57,8 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
         message: end.message,
         commit,
         phases: story.phases(),
+        tokens: None,
+        cost_dollars: None,
     })
 }
 

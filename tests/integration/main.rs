@@ -4,6 +4,7 @@ mod access;
 mod agents;
 mod commands;
 mod crash;
+mod database;
 mod endings;
 mod loss;
 mod main_job;

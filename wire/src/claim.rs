@@ -204,6 +204,9 @@ pub struct ClaimCompletion {
     /// What it cost, in dollars, as a decimal string such as `0.125`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_dollars: Option<String>,
+    /// Tokens of models that it used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<i64>,
     /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,

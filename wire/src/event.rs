@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::execution::{Cache, Exit, Failure, Outcome, Phase};
-use crate::id::{EventId, ExecutionId, TaskId};
+use crate::id::{EventId, ExecutionId, ScheduleId, TaskId};
 use crate::task::text_enum;
 
 pub use egress::{EgressPayload, EgressVerdict};
@@ -133,12 +133,27 @@ pub mod kind {
     pub const OUTCOME_WITHDRAWN: &str = "task.outcome_withdrawn";
     /// A key of a task got a value or lost it; its payload holds the key.
     pub const METADATA_SET: &str = "task.metadata_set";
+    /// A task's deadline passed while somebody had it; its payload holds the deadline.
+    pub const TASK_OVERDUE: &str = "task.overdue";
+    /// So much of a budget is spent that somebody should know, once in a period: a
+    /// [`BudgetView`](crate::budget::BudgetView).
+    pub const BUDGET_ALERT: &str = "budget.alert";
+    /// Something was held: a [`HoldView`](crate::admission::HoldView).
+    pub const HOLD_SET: &str = "hold.set";
+    /// A hold was removed, or its time was over: a [`HoldView`](crate::admission::HoldView).
+    pub const HOLD_ENDED: &str = "hold.ended";
+    /// A schedule did not submit a task, and why: a [`super::SkippedPayload`].
+    pub const SCHEDULE_SKIPPED: &str = "schedule.skipped";
     /// A webhook's receiver failed for so long that nothing is sent to it any more.
     pub const WEBHOOK_DEACTIVATED: &str = "webhook.deactivated";
     /// Tasks were scored: the algorithm and how many.
     pub const TASKS_PRIORITIZED: &str = "tasks.prioritized";
     /// A task had to give its worker to a more urgent one: which of the two it was, the other task, the worker.
     pub const TASK_PREEMPTED: &str = "task.preempted";
+    /// A failure strategy was applied to a task: which one, what it did about which failure, after how many attempts.
+    pub const STRATEGY_APPLIED: &str = "task.strategy_applied";
+    /// A failed task was left to a person: why.
+    pub const TASK_ESCALATED: &str = "task.escalated";
     /// A task was replaced by its parts; its payload holds their ids.
     pub const TASK_SPLIT: &str = "task.split";
     /// A machine of the pool changed state.
@@ -266,6 +281,17 @@ pub struct RequeuedPayload {
     /// Why, such as `worker_lost` or `retried`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// A schedule did not submit a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedPayload {
+    /// The schedule.
+    pub schedule_id: ScheduleId,
+    /// The occurrence, the last one if several were missed.
+    pub occurrence_at: DateTime<Utc>,
+    /// `overlap`, or `missed`.
+    pub reason: String,
 }
 
 /// The end of an execution, as its runner saw it.

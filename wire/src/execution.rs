@@ -147,6 +147,9 @@ pub struct ExecutionView {
     pub duration_seconds: Option<i64>,
     /// What it cost, in dollars, as a decimal string.
     pub cost_dollars: String,
+    /// Tokens of models that it used.
+    #[serde(default)]
+    pub tokens: i64,
     /// Whether it ended well; nothing while it runs.
     pub success: Option<bool>,
     /// How it ended.
@@ -236,6 +239,9 @@ pub struct ExecutionResult {
     /// What it cost, in dollars, as a decimal string such as `0.125`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_dollars: Option<String>,
+    /// Tokens of models that it used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<i64>,
     /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,

@@ -64,15 +64,18 @@ macro_rules! id_kinds {
 
 id_kinds! {
     "API key" ApiKeyId;
+    "budget" BudgetId;
     "checkpoint" CheckpointId;
     "delivery" DeliveryId;
     "dependency" DependencyId;
     "event" EventId;
     "execution" ExecutionId;
     "failure strategy" FailureStrategyId;
+    "hold" HoldId;
     "machine" MachineId;
     "metadata" MetadataId;
     "principal" PrincipalId;
+    "schedule" ScheduleId;
     "task" TaskId;
     "tenant" TenantId;
     "volume" VolumeId;

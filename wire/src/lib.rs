@@ -6,26 +6,33 @@
 //! renamed or given another meaning: an old runner must be able to talk to a
 //! new server and the reverse.
 
+pub mod admission;
 pub mod agent;
 pub mod assignment;
 pub mod audit;
 pub mod batch;
+pub mod budget;
+pub mod bulk;
 pub mod claim;
 pub mod cost;
-pub mod bulk;
 pub mod dependency;
 pub mod event;
 pub mod execution;
 pub mod grant;
 pub mod id;
+pub mod import;
 pub mod limit;
 pub mod machine;
 pub mod metadata;
+pub mod money;
 pub mod outcome;
+pub mod plan;
 pub mod prioritize;
 pub mod problem;
+pub mod schedule;
 pub mod signature;
 pub mod split;
+pub mod strategy;
 pub mod task;
 pub mod webhook;
 pub mod why;

@@ -18,6 +18,16 @@ pub const ARTEFACT_CHARS: usize = 200;
 pub const OUTCOME_DETAIL_CHARS: usize = 2_048;
 /// Outcomes of one task.
 pub const OUTCOMES_PER_TASK: usize = 100;
+/// Tasks in one import; all of them or none are stored.
+pub const TASKS_PER_IMPORT: usize = 10_000;
+/// The body of one import.
+pub const IMPORT_BYTES: usize = 64 * 1024 * 1024;
+/// The name of a line of an import.
+pub const IMPORT_KEY_CHARS: usize = 200;
+/// What one line of an import needs.
+pub const NEEDS_PER_TASK: usize = 1_000;
+/// Keys of metadata that one line of an import brings along.
+pub const METADATA_PER_IMPORT: usize = 200;
 /// A key of a task's metadata.
 pub const METADATA_KEY_CHARS: usize = 200;
 /// A value of a task's metadata.
@@ -28,6 +38,25 @@ pub const METADATA_TASKS: usize = 1_000;
 pub const TAGS_PER_TASK: usize = 100;
 /// One tag.
 pub const TAG_CHARS: usize = 100;
+/// A name of a key, a project or an owner.
+pub const NAME_CHARS: usize = 100;
+/// Keys of one task.
+pub const KEYS_PER_TASK: usize = 10;
+/// The most that a limit may let run at once.
+pub const RUNNING_MAX: i32 = 1_000_000;
+/// Tokens of a rate limit.
+pub const RATE_TOKENS_MAX: i64 = 1_000_000;
+/// The longest span of a rate limit: seven days.
+pub const RATE_SECONDS_MAX: i64 = 7 * 24 * 3_600;
+/// The most that a project weighs.
+pub const WEIGHT_MAX: i32 = 1_000;
+/// The most that a budget may hold: a hundred million dollars, in millionths.
+pub const BUDGET_MICROS_MAX: i64 = 100_000_000_000_000;
+/// The most machine-seconds, tokens or attempts that a budget may hold.
+pub const BUDGET_UNITS_MAX: i64 = 1_000_000_000_000;
+/// A cron expression.
+pub const CRON_CHARS: usize = 200;
+/// Why a caller asks for a change, or holds something, in its own words.
 /// A type of worker or of agent.
 pub const AGENT_TYPE_CHARS: usize = 100;
 /// Types of agent whose work one worker takes.
@@ -40,6 +69,14 @@ pub const WORKER_CAPACITY: i32 = 100;
 pub const ASSIGNMENTS_PER_BATCH: usize = 100;
 /// Tasks that an answer about scores shows.
 pub const SCORES_SHOWN: usize = 10_000;
+/// Failure strategies of one tenant.
+pub const STRATEGIES: i64 = 100;
+/// A failure strategy's name.
+pub const STRATEGY_NAME_CHARS: usize = 100;
+/// Rules of one failure strategy.
+pub const STRATEGY_RULES: usize = 20;
+/// Attempts that a failure strategy may allow.
+pub const STRATEGY_ATTEMPTS: i32 = 100;
 /// Parts into which a task is split.
 pub const SUBTASKS: usize = 100;
 /// Tasks that one request calls off or has retried, unless it says that it means all of them.
@@ -102,8 +139,6 @@ pub const MACHINES_MAX: usize = 10;
 pub const CLAIM_TASKS: u32 = 100;
 /// Tags that a claimed task has to carry.
 pub const CLAIM_TAGS: usize = 10;
-/// A worker's name, or a kind of agent.
-pub const NAME_CHARS: usize = 100;
 /// The shortest lease that may be asked for.
 pub const LEASE_SECONDS_MIN: u64 = 5;
 /// The longest: a day.

@@ -14,6 +14,12 @@ pub const ASSIGNED_WORKER_KEY: &str = "assigned_worker";
 
 /// The key under which the type of agent is kept that a task needs (row CAIRN-51).
 pub const AGENT_TYPE_KEY: &str = "agent_type";
+/// The key under which it is kept why a failed task was left to a person (row CAIRN-57).
+pub const ESCALATION_KEY: &str = "escalated";
+/// The key under which the failure strategy is kept that a task follows (row CAIRN-57).
+pub const STRATEGY_KEY: &str = "strategy_id";
+/// The tag of a task that has failed (rows TEST-BIF-135 and TEST-BIF-136, decision C-1).
+pub const BLOCKED_TAG: &str = "swarm:blocked";
 /// The key under which a part of a split task keeps the task that was split (row CAIRN-55).
 pub const PARENT_TASK_KEY: &str = "parent_task_id";
 /// The key under which it is counted how often somebody had a task retried (row CAIRN-29).

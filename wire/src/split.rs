@@ -48,6 +48,7 @@ impl NewSubtask {
             priority: self.priority.unwrap_or(usual),
             effort_estimate: self.effort_estimate,
             spec: self.spec.clone(),
+            ..NewTask::default()
         }
     }
 }

@@ -8,9 +8,11 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::admission::{check_key, check_name};
 use crate::agent::AgentSpec;
+use crate::budget::{TaskBudget, TaskBudgetView};
 use crate::execution::ExecutionView;
-use crate::id::TaskId;
+use crate::id::{ScheduleId, TaskId};
 use crate::limit;
 
 macro_rules! text_enum {
@@ -294,7 +296,7 @@ fn check_reference(reference: &str) -> Result<(), FieldError> {
 }
 
 /// A new task, as sent to `POST /v1/tasks`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewTask {
@@ -312,6 +314,21 @@ pub struct NewTask {
     /// What a runner is to do; absent for a note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<TaskSpec>,
+    /// The project that it belongs to, by its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// What it uses and others use too, such as `db-migrations`: limits and holds are set for keys. Up to 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// It does not start before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<DateTime<Utc>>,
+    /// When it has not been given to anybody by then, it fails; when it has, it is marked as overdue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<DateTime<Utc>>,
+    /// What it may use in its whole life; a retry does not reset it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<TaskBudget>,
 }
 
 impl NewTask {
@@ -320,6 +337,10 @@ impl NewTask {
         check_title(&self.title)?;
         check_description(&self.description)?;
         check_effort(self.effort_estimate)?;
+        self.project.as_deref().map_or(Ok(()), |name| check_name("project", name))?;
+        check_keys(&self.keys)?;
+        check_times(self.not_before, self.deadline)?;
+        self.budget.as_ref().map_or(Ok(()), TaskBudget::validate)?;
         self.spec.as_ref().map_or(Ok(()), TaskSpec::validate)
     }
 }
@@ -344,6 +365,32 @@ pub struct TaskChange {
     /// Estimated minutes of work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effort_estimate: Option<i32>,
+    /// Another project, or null for none.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub project: Option<Option<String>>,
+    /// Other keys, in place of those it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<Vec<String>>,
+    /// Another time before which it does not start, or null for none.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<DateTime<Utc>>))]
+    pub not_before: Option<Option<DateTime<Utc>>>,
+    /// Another deadline, or null for none.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<DateTime<Utc>>))]
+    pub deadline: Option<Option<DateTime<Utc>>>,
+    /// Another budget in place of the one it has, or null for none; what was used stays counted.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<TaskBudget>))]
+    pub budget: Option<Option<TaskBudget>>,
+}
+
+/// Tells null, which takes a value away, from absence, which leaves it.
+fn given<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 impl TaskChange {
@@ -351,8 +398,43 @@ impl TaskChange {
     pub fn validate(&self) -> Result<(), FieldError> {
         self.title.as_deref().map_or(Ok(()), check_title)?;
         self.description.as_deref().map_or(Ok(()), check_description)?;
+        self.project.as_ref().and_then(Option::as_deref).map_or(Ok(()), |name| check_name("project", name))?;
+        self.keys.as_deref().map_or(Ok(()), check_keys)?;
+        check_times(self.not_before.flatten(), self.deadline.flatten())?;
+        self.budget.as_ref().and_then(Option::as_ref).map_or(Ok(()), TaskBudget::validate)?;
         check_effort(self.effort_estimate)
     }
+
+    /// Whether it changes what admission looks at.
+    pub fn concerns_admission(&self) -> bool {
+        self.project.is_some()
+            || self.keys.is_some()
+            || self.not_before.is_some()
+            || self.deadline.is_some()
+            || self.budget.is_some()
+    }
+}
+
+fn check_keys(keys: &[String]) -> Result<(), FieldError> {
+    if keys.len() > limit::KEYS_PER_TASK {
+        return Err(wrong("keys", format!("must be at most {}", limit::KEYS_PER_TASK)));
+    }
+    keys.iter().try_for_each(|key| check_key("keys", key))?;
+    let twice = keys.iter().enumerate().find(|(place, key)| keys[..*place].contains(key));
+    twice.map_or(Ok(()), |(_, key)| Err(wrong("keys", format!("names {key:?} twice"))))
+}
+
+fn check_times(not_before: Option<DateTime<Utc>>, deadline: Option<DateTime<Utc>>) -> Result<(), FieldError> {
+    use chrono::Datelike as _;
+    for (field, time) in [("not_before", not_before), ("deadline", deadline)] {
+        if time.is_some_and(|time| !(1970..9000).contains(&time.year())) {
+            return Err(wrong(field, "must be a time of the years 1970 to 8999"));
+        }
+    }
+    if not_before.zip(deadline).is_some_and(|(not_before, deadline)| deadline <= not_before) {
+        return Err(wrong("deadline", "must be later than `not_before`"));
+    }
+    Ok(())
 }
 
 fn check_title(title: &str) -> Result<(), FieldError> {
@@ -402,6 +484,30 @@ pub struct TaskView {
     pub waits_for: i32,
     /// Its newest execution.
     pub execution: Option<ExecutionView>,
+    /// The project that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// What it uses and others use too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// It does not start before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<DateTime<Utc>>,
+    /// By when it should have been started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<DateTime<Utc>>,
+    /// Whether its deadline passed before its end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overdue: bool,
+    /// What it may use in its whole life, and has used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<TaskBudgetView>,
+    /// The schedule that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule_id: Option<ScheduleId>,
+    /// In lists, what a ready task waits for, in one line: the nearest obstacle of `why`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
     /// Moves with every change of its title, description, status, priority or estimate, and when it is called off:
     /// what `ETag` shows and `If-Match` is compared with. 0 from servers that did not count yet.
     #[serde(default)]

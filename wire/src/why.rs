@@ -13,6 +13,16 @@ text_enum! {
         NothingToRun = "nothing_to_run",
         /// A task that it needs is not completed.
         Dependency = "dependency",
+        /// Its own time has not come.
+        NotBefore = "not_before",
+        /// Somebody holds it, its project, a key of it, or everything.
+        Held = "held",
+        /// As many tasks with a key of it are in hand as may be.
+        ConcurrencyLimit = "concurrency_limit",
+        /// Tasks with a key of it have started as often as they may for now.
+        RateLimit = "rate_limit",
+        /// A budget is used up, its own or its project's.
+        Budget = "budget",
         /// Others are ahead of it.
         Queued = "queued",
         /// A machine is being made or woken for the queue.

@@ -206,6 +206,12 @@ pub struct Completion {
     /// How long each phase took.
     #[serde(default)]
     pub phases: Vec<PhaseTiming>,
+    /// Tokens of models that it used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<i64>,
+    /// What it cost besides the machine, in dollars, as a decimal string.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_dollars: Option<String>,
 }
 
 text_enum! {

@@ -120,6 +120,7 @@ fn task(repository: &Repository) -> NewTask {
             timeout_seconds: None,
             idle_timeout_seconds: None,
         }),
+        ..NewTask::default()
     }
 }
 

@@ -10,7 +10,7 @@ use kit::Tasks;
 use wire::batch::NewBatch;
 use wire::claim::NewClaim;
 use wire::execution::ExecutionResult;
-use wire::task::{NewTask, Priority, TaskStatus};
+use wire::task::{NewTask, TaskStatus};
 
 use crate::report::milliseconds;
 use crate::sample::Sample;
@@ -30,8 +30,7 @@ pub(crate) fn rate(count: usize, span: Duration) -> f64 {
 }
 
 fn no_op(number: usize) -> NewTask {
-    let (priority, description) = (Priority::default(), String::new());
-    NewTask { title: format!("no-op {number}"), description, priority, effort_estimate: None, spec: None }
+    NewTask { title: format!("no-op {number}"), ..NewTask::default() }
 }
 
 /// Creates so many tasks in batches; gives how long that took.
@@ -83,8 +82,13 @@ async fn life(control: &Control, name: &str) -> anyhow::Result<usize> {
     let claim = NewClaim { worker: Some(name.to_owned()), start: true, ..NewClaim::default() };
     let mut done = 0;
     while let Some(claimed) = control.claim(&claim).await?.pop() {
-        let result =
-            ExecutionResult { success: true, fence: Some(claimed.fence), cost_dollars: None, error_message: None };
+        let result = ExecutionResult {
+            success: true,
+            fence: Some(claimed.fence),
+            cost_dollars: None,
+            tokens: None,
+            error_message: None,
+        };
         control.complete_execution(claimed.execution_id, &result).await?;
         done += 1;
     }
@@ -107,7 +111,8 @@ pub(crate) async fn latencies(system: &System, count: usize) -> anyhow::Result<S
         let (claims, ended) = claimed?;
         let claimed = claims.first().context("nothing came within 30 seconds")?;
         sample.take(milliseconds(ended - began?));
-        let result = ExecutionResult { success: true, fence: None, cost_dollars: None, error_message: None };
+        let result =
+            ExecutionResult { success: true, fence: None, cost_dollars: None, tokens: None, error_message: None };
         worker.complete_execution(claimed.execution_id, &result).await?;
     }
     Ok(sample)

@@ -56,6 +56,9 @@ pub(crate) struct CompleteArguments {
     /// What it cost, in dollars
     #[arg(long, value_name = "DOLLARS")]
     pub(crate) cost: Option<String>,
+    /// Tokens of models that it used
+    #[arg(long, value_name = "N")]
+    pub(crate) tokens: Option<i64>,
 }
 
 #[derive(Args)]

@@ -78,6 +78,48 @@ Examples:
   bifrost tasks metadata get 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 branch
   bifrost tasks metadata keys --json";
 
+pub(super) const HOLD: &str = "\
+Examples:
+  bifrost hold --project web --reason 'release on Friday'
+  bifrost hold --key openai --for 45m --reason 'quota used up' --owner quota-watch
+  bifrost hold 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 --reason 'waits for Ada'
+  bifrost hold --everything --until 2027-01-31T18:00:00Z --reason 'maintenance'
+  bifrost holds
+  bifrost unhold ID
+
+What is in hand goes on. `bifrost tasks why ID` names the holds on a task.";
+
+pub(super) const LIMITS: &str = "\
+Examples:
+  bifrost limits set db-migrations --max-running 1
+  bifrost limits set openai --tokens 60 --per 1m --burst 10
+  bifrost limits list
+  bifrost limits remove openai";
+
+pub(super) const PROJECTS: &str = "\
+Examples:
+  bifrost projects list
+  bifrost projects weigh web 3";
+
+pub(super) const BUDGETS: &str = "\
+Examples:
+  bifrost budgets create --project web --period month --dollars 200
+  bifrost budgets create --period day --dollars 25 --alert-at 0.5 --reserve 1.50
+  bifrost budgets list
+  bifrost budgets change ID --dollars 300
+  bifrost budgets delete ID";
+
+pub(super) const SCHEDULES: &str = "\
+Examples:
+  bifrost schedules create nightly --cron '30 2 * * MON-FRI' --zone Europe/Berlin --task nightly.json
+  bifrost schedules list
+  bifrost schedules pause ID
+  bifrost schedules resume ID
+  bifrost schedules delete ID
+
+The file holds a task as the API takes it:
+  {\"title\": \"Nightly tests\", \"spec\": {\"repository\": \"https://github.com/owner/name\", \"command\": [\"make\", \"test\"]}}";
+
 pub(super) const EGRESS: &str = "\
 Examples:
   bifrost egress show 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
@@ -107,6 +149,35 @@ Examples:
 
 `check` ends with 1 if there is a finding.";
 
+pub(super) const TASKS_IMPORT: &str = "\
+A line of JSON is a task as the API takes it. `key` gives it a name, and `needs` lists the names of others, or ids of
+tasks that are there, that must be completed first. It may also hold `status`, `tags`, `metadata` and `outcomes`.
+Priorities of other programs: P0, P1, urgent and high are 5 here, P2 is 4, P3 and medium are 3, P4 is 2, low is 1.
+What has no place in a task is kept as metadata. A refusal names the line and the field.
+
+Examples:
+  echo '{\"title\":\"build\",\"key\":\"b\"}' | bifrost tasks import -
+  bifrost tasks import plan.jsonl
+  bifrost tasks import .beads/issues.jsonl
+  curl -s 'https://api.github.com/repos/OWNER/NAME/issues?state=all&per_page=100' | bifrost tasks import - --format github
+  bifrost tasks import linear.csv --format linear";
+
+pub(super) const TASKS_EXPORT: &str = "\
+Examples:
+  bifrost tasks export > tasks.jsonl
+  bifrost tasks export --format csv --output tasks.csv
+
+What is exported can be imported, here or elsewhere: as new tasks, which need each other as these do.";
+
+pub(super) const PLAN: &str = "\
+Tasks begin by priority, then age, as soon as what they need is true and a machine has room. One without an
+estimate is taken to last 30 minutes. Machines are paid while they work. Nothing is stored or started.
+
+Examples:
+  bifrost plan plan.jsonl --machines 3
+  bifrost plan --json | jq .critical_path
+  bifrost tasks plan issues.csv --machine-hour-dollars 0.08";
+
 pub(super) const OUTCOMES: &str = "\
 An outcome is true of a task besides its status: merged, ci_green, approved, or artefact:NAME. Another task can
 wait for it: bifrost tasks depend ID --on TASK --for merged
@@ -121,6 +192,17 @@ Examples:
   bifrost workers list
   bifrost workers add claude_code --capacity 2 --for claude_code --for reviewer
   bifrost workers heartbeat 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 --load 1";
+
+pub(super) const STRATEGIES: &str = "\
+Examples:
+  bifrost strategies add careful.json
+  bifrost tasks metadata set TASK strategy_id STRATEGY
+  bifrost strategies list
+
+careful.json, of which the first rule that fits is followed; the actions are retry, reassign, split and escalate:
+  {\"name\": \"careful\", \"max_attempts\": 3, \"rules\": [
+    {\"on\": \"timed_out\", \"action\": {\"kind\": \"reassign\", \"agent_type\": \"patient\"}},
+    {\"on\": \"any\", \"action\": {\"kind\": \"retry\"}}]}";
 
 pub(super) const EVENTS: &str = "\
 Examples:

@@ -1,12 +1,16 @@
 //! What can be written after `bifrost tasks`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use clap::{Args, Subcommand};
+use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand, ValueEnum};
 use wire::id::{ExecutionId, TaskId, WorkerId};
 use wire::outcome::{Condition, OutcomeName};
 use wire::prioritize::Algorithm;
 use wire::task::{Priority, TaskStatus};
+
+pub(crate) use crate::tasks::format::Format;
 
 #[derive(Subcommand)]
 pub(crate) enum TasksCommand {
@@ -67,12 +71,34 @@ pub(crate) enum TasksCommand {
         /// The text, in either case of letters; no character means anything else
         text: String,
     },
-    /// Submit tasks from a file of JSON lines: all of them, or none
+    /// Submit the tasks of a file: all of them, or none
+    #[command(after_help = super::help::TASKS_IMPORT)]
     Import {
-        /// The file, or - for standard input. Each line is a task as the API takes it; `key` gives it a
-        /// name, and `needs` lists the names of tasks of the file that must be completed first
+        /// The file, or - for standard input
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// Whose form it has [default: what it looks like]
+        #[arg(long, value_enum, value_name = "FORM")]
+        format: Option<Format>,
+    },
+    /// Write every task, with what it needs and what stands beside it
+    #[command(after_help = super::help::TASKS_EXPORT)]
+    Export {
+        /// How: lines of JSON, or a table
+        #[arg(long, value_enum, value_name = "FORM", default_value = "jsonl")]
+        format: ExportFormat,
+        /// To this file [default: standard output]
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Say how tasks would go, what they would cost and what would wait: those of a file, or those that are open
+    #[command(after_help = super::help::PLAN)]
+    Plan(PlanArguments),
+    /// Show which chain of open tasks decides how long all of it takes, and what time others have to spare
+    CriticalPath {
+        /// At most so many tasks, those with the least time to spare first
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
     },
     /// Make a task wait for others
     Depend {
@@ -247,6 +273,29 @@ pub(crate) struct ChangedFields {
     /// Estimated minutes of work
     #[arg(long, value_name = "MINUTES")]
     pub(crate) effort: Option<i32>,
+    /// The project that it belongs to, or none
+    #[arg(long, value_name = "NAME", value_parser = or_none::<String>)]
+    pub(crate) project: Option<OrNone<String>>,
+    /// Its keys, in place of those it has; none takes all away
+    #[arg(long = "key", value_name = "KEY")]
+    pub(crate) keys: Vec<String>,
+    /// The time before which it does not start, such as 2027-01-31T18:00:00Z, or none
+    #[arg(long, value_name = "TIME", value_parser = or_none::<DateTime<Utc>>)]
+    pub(crate) not_before: Option<OrNone<DateTime<Utc>>>,
+    /// The time at which it fails when nobody has begun, or none
+    #[arg(long, value_name = "TIME", value_parser = or_none::<DateTime<Utc>>)]
+    pub(crate) deadline: Option<OrNone<DateTime<Utc>>>,
+}
+
+/// A value, or the word `none` to take it away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OrNone<T>(pub(crate) Option<T>);
+
+fn or_none<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<OrNone<T>, String> {
+    if text == "none" {
+        return Ok(OrNone(None));
+    }
+    text.parse().map(|value| OrNone(Some(value))).map_err(|error: T::Err| error.to_string())
 }
 
 fn parse_algorithm(text: &str) -> Result<Algorithm, wire::task::UnknownWord> {
@@ -255,6 +304,34 @@ fn parse_algorithm(text: &str) -> Result<Algorithm, wire::task::UnknownWord> {
 
 fn parse_status(text: &str) -> Result<TaskStatus, wire::task::UnknownWord> {
     text.parse()
+}
+
+/// How tasks are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// A JSON object on each line, as an import takes it
+    Jsonl,
+    /// Comma-separated values, as an import takes them
+    Csv,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArguments {
+    /// A file as `bifrost tasks import` takes it, or - for standard input [default: the open tasks of the server]
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Whose form it has [default: what it looks like]
+    #[arg(long, value_enum, value_name = "FORM", requires = "file")]
+    pub(crate) format: Option<Format>,
+    /// Machines that work at once [default: 10]
+    #[arg(long, value_name = "N")]
+    pub(crate) machines: Option<u32>,
+    /// Tasks that a machine works on at once [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) tasks_per_machine: Option<u32>,
+    /// What an hour of a machine costs, in dollars [default: what Fly asks for one of the pool's]
+    #[arg(long, value_name = "DOLLARS")]
+    pub(crate) machine_hour_dollars: Option<f64>,
 }
 
 #[derive(Subcommand)]

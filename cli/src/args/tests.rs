@@ -93,7 +93,7 @@ fn the_help_of_run_lists_every_exit_code() {
 #[test]
 fn the_audit_is_asked_about_kinds_things_and_times() {
     const ID: &str = "0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70";
-    let now = chrono::DateTime::from_timestamp(1_795_000_000, 0).expect("in range");
+    let now = DateTime::from_timestamp(1_795_000_000, 0).expect("in range");
     let entity = |text: &str| match parse(&["audit", "--entity", text]).expect("parses").command {
         Command::Audit(AuditArguments { entity: Some(entity), .. }) => (entity.kind, entity.id),
         _ => panic!("not the audit of an entity"),

@@ -41,6 +41,11 @@ pub(super) async fn prepare(invocation: &Invocation, arguments: &RunArguments) -
             timeout_seconds: arguments.timeout,
             idle_timeout_seconds: arguments.idle_timeout,
         }),
+        project: arguments.project.clone(),
+        keys: arguments.keys.clone(),
+        not_before: arguments.not_before,
+        deadline: arguments.deadline,
+        budget: None,
     };
     task.validate().map_err(|error| refusal(&error))?;
     match source.uncommitted_files {
@@ -103,6 +108,10 @@ fn quoted(argument: &str) -> String {
 fn refusal(error: &FieldError) -> anyhow::Error {
     let option = match error.field {
         "title" => "--title",
+        "project" => "--project",
+        "keys" => "--key",
+        "not_before" => "--not-before",
+        "deadline" => "--deadline",
         "spec.repository" => "--repo",
         "spec.reference" => "--ref",
         "spec.command" => "the command",

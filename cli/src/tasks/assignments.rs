@@ -111,10 +111,11 @@ pub(super) async fn split(
 ) -> anyhow::Result<()> {
     let parts = match file {
         None => Split { subtasks: titles.iter().map(|title| part(title)).collect() },
-        Some(file) => serde_json::from_str(&import::read(file)?).map_err(|error| {
-            let message = format!("{} holds no parts of a task: {error}", file.display());
-            failure(Code::Data, message, "write {\"subtasks\": [{\"title\": \"…\"}]}, as the API takes it")
-        })?,
+        Some(file) => serde_json::from_str(&import::read(file, "name a file of JSON, or - for standard input")?)
+            .map_err(|error| {
+                let message = format!("{} holds no parts of a task: {error}", file.display());
+                failure(Code::Data, message, "write {\"subtasks\": [{\"title\": \"…\"}]}, as the API takes it")
+            })?,
     };
     let done = server.control.split(id, &parts).await.map_err(|error| server.explain(error))?;
     let output = invocation.output;

@@ -1,116 +1,113 @@
-//! Submits the tasks of a file, one JSON object on each line: all of them, or
-//! none. A line may give its task a name, and list the names of those it needs.
+//! Files of tasks: submits what they hold, all of it or nothing, and writes what is there.
 
-use std::collections::HashMap;
+use std::io::Write as _;
 use std::path::Path;
 
-use serde_json::{Map, Value};
-use wire::batch::{BatchDependency, NewBatch, NewGraph};
-use wire::limit::TASKS_PER_BATCH;
-use wire::task::NewTask;
+use wire::import::{Imported, ImportedTask};
+use wire::limit::TASKS_PER_IMPORT;
 
-use super::print_tasks;
+use super::format::{self, Format, Sourced};
+use crate::args::ExportFormat;
 use crate::connect::Server;
 use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
+use crate::table;
 
 /// Reads the file and submits what it holds.
-pub(super) async fn import(invocation: &Invocation, server: &Server, file: &Path) -> anyhow::Result<()> {
-    let graph = plan(&read(file)?).map_err(|(line, what)| {
-        let message = format!("{}, line {line}: {what}", file.display());
-        failure(Code::Data, message, "nothing was submitted; `bifrost tasks --help` shows a line")
-    })?;
-    let batch = NewBatch::Graph(graph);
-    let key = invocation.chance.hex::<16>();
-    let tasks = server.ask(async |control| control.submit_batch(&batch, &key).await).await?;
-    if invocation.output.is_json {
-        return invocation.output.json(&tasks);
+pub(super) async fn import(
+    invocation: &Invocation,
+    server: &Server,
+    file: &Path,
+    form: Option<Format>,
+) -> anyhow::Result<()> {
+    let tasks = tasks_of(file, form)?;
+    if tasks.len() > TASKS_PER_IMPORT {
+        let message = format!("{} holds {} tasks, and an import takes {TASKS_PER_IMPORT}", file.display(), tasks.len());
+        return Err(failure(Code::Data, message, "part the file; later parts can need earlier tasks by their ids"));
     }
-    print_tasks(invocation, &tasks, "no tasks")
+    let (lines, tasks): (Vec<usize>, Vec<ImportedTask>) = tasks.into_iter().map(|one| (one.line, one.task)).unzip();
+    let key = invocation.chance.hex::<16>();
+    let imported = server.ask(async |control| control.import(&tasks, &key).await).await;
+    let imported = imported.map_err(|error| in_the_file(error, file, &lines))?;
+    print(invocation, &imported, &tasks)
 }
 
-pub(super) fn read(file: &Path) -> anyhow::Result<String> {
+/// What a file holds, in the order of its lines.
+pub(super) fn tasks_of(file: &Path, form: Option<Format>) -> anyhow::Result<Vec<Sourced>> {
+    let text = read(file, "name a file, or - for standard input")?;
+    let form = form.unwrap_or_else(|| format::guess(&file.to_string_lossy(), &text));
+    let tasks = format::read(form, &text).map_err(|wrong| {
+        let message = format!("{}, line {}: {}", file.display(), wrong.line, wrong.what);
+        failure(Code::Data, message, "nothing was submitted; `bifrost tasks import --help` shows what a file holds")
+    })?;
+    if tasks.is_empty() {
+        return Err(failure(Code::Data, format!("{} holds no task", file.display()), "nothing was submitted"));
+    }
+    Ok(tasks)
+}
+
+/// A file's text, or that of standard input.
+pub(crate) fn read(file: &Path, cure: &'static str) -> anyhow::Result<String> {
     let text =
         if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
     text.map_err(|error| {
         let message = format!("{} cannot be read: {error}", file.display());
-        failure(Code::NotFound, message, "name a file of JSON lines, or - for standard input")
+        failure(Code::NotFound, message, cure)
     })
 }
 
-/// What the lines say, or the number of the line that is wrong and what is wrong with it. Pure.
-fn plan(text: &str) -> Result<NewGraph, (usize, String)> {
-    let lines: Vec<(usize, &str)> = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()).collect();
-    if let Some((number, _)) = lines.get(TASKS_PER_BATCH) {
-        return Err((*number, format!("there are more than {TASKS_PER_BATCH} tasks; part the file")));
-    }
-    let mut graph = NewGraph::default();
-    let mut places: HashMap<String, usize> = HashMap::new();
-    let mut needs: Vec<(usize, Vec<String>)> = Vec::new();
-    for (number, text) in lines {
-        let line = read_line(text).map_err(|what| (number, what))?;
-        if let Some(key) = line.key
-            && places.insert(key.clone(), graph.tasks.len()).is_some()
-        {
-            return Err((number, format!("the key {key:?} is another line's already")));
-        }
-        needs.push((number, line.needs));
-        graph.tasks.push(line.task);
-    }
-    for (task, (number, keys)) in needs.into_iter().enumerate() {
-        for key in keys {
-            let place = places.get(&key).copied();
-            let depends_on = place.ok_or_else(|| (number, format!("no line has the key {key:?}, which it needs")))?;
-            graph.dependencies.push(BatchDependency::on(task, depends_on));
-        }
-    }
-    Ok(graph)
+/// The server counts the tasks that were sent; people count the lines of their file.
+fn in_the_file(error: anyhow::Error, file: &Path, lines: &[usize]) -> anyhow::Error {
+    let text = format!("{error:#}");
+    let line = text.strip_prefix("lines[").and_then(|rest| rest.split_once(']'));
+    let Some((number, what)) = line else { return error };
+    let Some(line) = number.parse::<usize>().ok().and_then(|number| lines.get(number.checked_sub(1)?)) else {
+        return error;
+    };
+    let message = format!("{}, line {line}: {}", file.display(), what.trim_start_matches(['.', ':', ' ']));
+    failure(Code::Data, message, "nothing was submitted")
 }
 
-struct Line {
-    key: Option<String>,
-    needs: Vec<String>,
-    task: NewTask,
-}
-
-fn read_line(text: &str) -> Result<Line, String> {
-    let mut fields: Map<String, Value> = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let key = fields.remove("key").map(serde_json::from_value).transpose();
-    let key = key.map_err(|error| format!("key: {error}"))?;
-    let needs = fields.remove("needs").map(serde_json::from_value).transpose();
-    let needs = needs.map_err(|error| format!("needs: {error}"))?.unwrap_or_default();
-    let task: NewTask = serde_json::from_value(Value::Object(fields)).map_err(|error| error.to_string())?;
-    task.validate().map_err(|error| error.to_string())?;
-    Ok(Line { key, needs, task })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_task_needs_others_by_their_keys_in_whatever_order_they_stand() {
-        let text = "{\"title\":\"b\",\"needs\":[\"x\"]}\n\n{\"title\":\"a\",\"key\":\"x\"}\n";
-        let graph = plan(text).expect("reads");
-        assert_eq!(graph.tasks.iter().map(|task| task.title.as_str()).collect::<Vec<_>>(), ["b", "a"]);
-        let expect = BatchDependency::on(0, 1);
-        assert_eq!(graph.dependencies, [expect]);
+fn print(invocation: &Invocation, imported: &Imported, tasks: &[ImportedTask]) -> anyhow::Result<()> {
+    let output = invocation.output;
+    if output.is_json {
+        return output.json(&imported.tasks);
     }
+    let row = |(id, task): (&wire::import::ImportedId, &ImportedTask)| {
+        vec![id.id.to_string(), id.key.clone().unwrap_or_else(|| "-".into()), task.title.clone()]
+    };
+    let rows = imported.tasks.iter().zip(tasks).map(row).collect();
+    output.line(&table::render(&["ID", "KEY", "TITLE"], rows, output.is_stdout_terminal()))?;
+    output.say(&format!("{} tasks, {} dependencies", imported.tasks.len(), imported.dependencies));
+    Ok(())
+}
 
-    #[test]
-    fn a_wrong_line_is_named_by_its_number() {
-        let many = "{\"title\":\"a\"}\n".repeat(101);
-        for (text, number, said) in [
-            ("{\"title\":\"a\"}\n[]", 2, "map"),
-            ("\n{\"titel\":\"a\"}", 2, "titel"),
-            ("{\"title\":\"\"}", 1, "title"),
-            ("{\"title\":\"a\",\"key\":7}", 1, "key"),
-            ("{\"title\":\"a\",\"needs\":[\"z\"]}", 1, "\"z\""),
-            ("{\"title\":\"a\",\"key\":\"k\"}\n{\"title\":\"b\",\"key\":\"k\"}", 2, "already"),
-            (&many, 101, "more than 100"),
-        ] {
-            let (line, what) = plan(text).expect_err("is refused");
-            assert!(line == number && what.contains(said), "{text}: {line}: {what}");
+/// Writes every task, to the file or to standard output.
+pub(super) async fn export(
+    invocation: &Invocation,
+    server: &Server,
+    form: ExportFormat,
+    file: Option<&Path>,
+) -> anyhow::Result<()> {
+    let tasks = server.ask(async |control| control.export().await).await?;
+    let text = match form {
+        ExportFormat::Jsonl => {
+            let lines: Vec<String> = tasks.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+            lines.into_iter().map(|line| line + "\n").collect()
         }
-    }
+        ExportFormat::Csv => format::write(&tasks),
+    };
+    let Some(file) = file else {
+        return Ok(invocation.output.raw(wire::event::Stream::Stdout, text.as_bytes())?);
+    };
+    let written = std::fs::File::create(file).and_then(|mut to| to.write_all(text.as_bytes()));
+    written.map_err(|error| {
+        failure(
+            Code::InputOutput,
+            format!("{} cannot be written: {error}", file.display()),
+            "nothing is lost; name another file",
+        )
+    })?;
+    invocation.output.say(&format!("{} tasks written to {}", tasks.len(), file.display()));
+    Ok(())
 }

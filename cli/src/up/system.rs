@@ -186,6 +186,8 @@ fn compose(
         ("BIFROST_PUBLIC_URL", addresses.control_url()),
         ("BIFROST_RUNNER_COMMAND", runner.to_string()),
         ("BIFROST_ALLOW_LOCAL_REPOSITORIES", "true".into()),
+        // Machines of this computer are paid for already.
+        ("BIFROST_MACHINE_MICRODOLLARS_PER_HOUR", "0".into()),
         // Who may register a webhook here may run any command here: reaching this computer gives them nothing.
         ("BIFROST_WEBHOOKS_REACH", invocation.vars.text("BIFROST_WEBHOOKS_REACH").unwrap_or("loopback").into()),
         // A local machine is a process of this program: there is no image to pin.

@@ -40,6 +40,8 @@ permissions! {
     AuditRead = "audit_read",
     /// See the record.
     EventsRead = "events_read",
+    /// Hold work, and set limits, budgets and the weights of projects.
+    LimitsWrite = "limits_write",
     /// See the pool's machines and workers.
     MachinesRead = "machines_read",
     /// Put machines to sleep, wake, destroy and abandon them.

@@ -63,3 +63,29 @@ pub async fn remember(
     let answer = serde_json::to_value(answer).map_err(|error| Error::Internal(error.into()))?;
     store::insert(tx, tenant, &attempt.key, &attempt.digest, answer, now).await
 }
+
+/// As [`replay`], for requests that need not say that they may be repeated.
+pub async fn replay_if<T: DeserializeOwned>(
+    tx: &mut Tx,
+    tenant: TenantId,
+    attempt: Option<&Attempt>,
+) -> Result<Option<T>> {
+    match attempt {
+        Some(attempt) => replay(tx, tenant, attempt).await,
+        None => Ok(None),
+    }
+}
+
+/// As [`remember`], for requests that need not say that they may be repeated.
+pub async fn remember_if(
+    tx: &mut Tx,
+    tenant: TenantId,
+    attempt: Option<&Attempt>,
+    answer: &impl Serialize,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    match attempt {
+        Some(attempt) => remember(tx, tenant, attempt, answer, now).await,
+        None => Ok(()),
+    }
+}

@@ -145,7 +145,8 @@ pub async fn register(ctx: &Ctx, tx: &mut Tx, register: &Register) -> Result<Reg
         return Err(Error::invalid("protocol", message));
     }
     let capacity = i32::try_from(register.capacity).ok().filter(|capacity| (1..=WORKER_CAPACITY).contains(capacity));
-    let capacity = capacity.ok_or_else(|| Error::invalid("capacity", format!("must be from 1 to {WORKER_CAPACITY}")))?;
+    let capacity =
+        capacity.ok_or_else(|| Error::invalid("capacity", format!("must be from 1 to {WORKER_CAPACITY}")))?;
     check_told(&register.version, &register.repositories)?;
     let Some((state, _)) = machines::store::state(tx, register.machine_id).await? else {
         return Err(Error::Unauthenticated("the pool has no such machine"));

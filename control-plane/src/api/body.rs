@@ -5,11 +5,26 @@ use std::str::FromStr;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use kernel::idempotency::Attempt;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::problem::{ApiError, problem};
+
+/// The header that makes a write safe to repeat.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// What the request says of its being repeated.
+pub(crate) fn attempt(
+    headers: &HeaderMap,
+    operation: &str,
+    request: &impl Serialize,
+) -> Result<Option<Attempt>, ApiError> {
+    let key = headers.get(IDEMPOTENCY_KEY).map(|value| value.to_str().unwrap_or(""));
+    Ok(key.map(|key| Attempt::new(key, operation, request)).transpose()?)
+}
 
 /// A JSON body.
 pub(crate) struct Body<T>(pub(crate) T);
@@ -39,6 +54,23 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     })?;
     reader.end().map_err(|error| problem(StatusCode::BAD_REQUEST, "invalid", format!("the body: {error}")))?;
     Ok(value)
+}
+
+/// One line of a body of many.
+pub(super) fn parse_line<T: DeserializeOwned>(text: &[u8], number: usize) -> Result<T, ApiError> {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        let field = if path == "." { format!("lines[{number}]") } else { format!("lines[{number}].{path}") };
+        (field, error.into_inner().to_string())
+    });
+    let read = read.and_then(|value| match reader.end() {
+        Ok(()) => Ok(value),
+        Err(error) => Err((format!("lines[{number}]"), error.to_string())),
+    });
+    read.map_err(|(field, message)| {
+        problem(StatusCode::BAD_REQUEST, "invalid", format!("{field}: {message}")).at(field).into()
+    })
 }
 
 /// A path parameter that is an id.

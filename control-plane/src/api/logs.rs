@@ -226,7 +226,7 @@ impl Follower {
 
     /// Why the task waits, if that was not told already.
     async fn why(&mut self) -> Option<Event> {
-        let why = work::why(&self.app.ctx, &self.app.pool, self.tenant, self.task).await.ok()?;
+        let why = work::why(&self.app.ctx, &self.app.work, &self.app.pool, self.tenant, self.task).await.ok()?;
         if self.told.as_ref() == Some(&why) {
             return None;
         }

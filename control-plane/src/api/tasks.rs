@@ -4,8 +4,7 @@ use access::permission::{TasksRead, TasksWrite};
 use axum::Json;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use kernel::idempotency::Attempt;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use wire::batch::NewBatch;
 use wire::id::TaskId;
 use wire::metadata::{Assignment, Estimate};
@@ -14,14 +13,11 @@ use wire::task::{NewTask, Priority, TaskChange, TaskStatus, TaskView};
 use wire::why::Why;
 use work::tasks::{self, Filter, batch};
 
-use super::body::{Body, Id, Parameters};
+use super::body::{Body, Id, Parameters, attempt};
 use super::caller::Allowed;
 use super::problem::ApiError;
 use super::version::{Aimed, IfMatch, Shown};
 use super::{App, State};
-
-/// The header that makes a write safe to repeat.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Submits a task.
 #[utoipa::path(
@@ -38,12 +34,6 @@ pub(super) async fn submit(
     let attempt = attempt(&headers, "tasks.submit", &new)?;
     let task = tasks::submit(&app.ctx, &app.work, caller.tenant, new, attempt.as_ref()).await?;
     Ok((StatusCode::CREATED, Shown(task)))
-}
-
-/// What the request says of its being repeated.
-fn attempt(headers: &HeaderMap, operation: &str, request: &impl Serialize) -> Result<Option<Attempt>, ApiError> {
-    let key = headers.get(IDEMPOTENCY_KEY).map(|value| value.to_str().unwrap_or(""));
-    Ok(key.map(|key| Attempt::new(key, operation, request)).transpose()?)
 }
 
 /// Submits up to 100 tasks, and what they need of each other: all, or none.
@@ -100,7 +90,8 @@ pub(super) struct ListQuery {
     offset: Option<i64>,
 }
 
-/// Tasks, most urgent and then oldest first. `x-total-count` tells how many there are.
+/// Tasks, most urgent and then oldest first. `x-total-count` tells how many there are, counted no further than
+/// 10,000; where there are more, `x-total-count-more` is `true`.
 #[utoipa::path(
     get, path = "/tasks", tag = "tasks", params(ListQuery),
     responses((status = 200, body = Vec<TaskView>), (status = 400, body = Problem), (status = 401, body = Problem)))]
@@ -113,8 +104,10 @@ pub(super) async fn list(
     let priority = priority.map_err(|error| kernel::Error::invalid("priority", error.to_string()))?;
     let ListQuery { status, blocked, limit, offset, .. } = query;
     let filter = Filter { status, priority, blocked, limit, offset };
-    let page = tasks::list(&app.ctx, caller.tenant, filter).await?;
-    Ok(([("x-total-count", page.total.to_string())], Json(page.tasks)).into_response())
+    let mut page = tasks::list(&app.ctx, caller.tenant, filter).await?;
+    work::tell_waiting(&app.ctx, &app.work, &app.pool, caller.tenant, &mut page.tasks).await?;
+    let more = page.is_cut.then_some([("x-total-count-more", "true")]);
+    Ok(([("x-total-count", page.total.to_string())], more, Json(page.tasks)).into_response())
 }
 
 /// One task with its newest execution.
@@ -199,7 +192,7 @@ pub(super) async fn cancel(
     Ok(Shown(tasks::cancel(&app.ctx, &app.work, caller.tenant, task).await?))
 }
 
-/// Makes a failed task ready again.
+/// Makes a failed task ready again. What it has used of its budget stays counted.
 #[utoipa::path(
     post, path = "/tasks/{id}/retry", tag = "tasks", params(("id" = TaskId, Path), IfMatch),
     responses((status = 200, body = TaskView), (status = 401, body = Problem), (status = 404, body = Problem), (status = 412, body = Problem),
@@ -221,5 +214,5 @@ pub(super) async fn why(
     Allowed(caller, _): Allowed<TasksRead>,
     Id(id): Id<TaskId>,
 ) -> Result<Json<Why>, ApiError> {
-    Ok(Json(work::why(&app.ctx, &app.pool, caller.tenant, id).await?))
+    Ok(Json(work::why(&app.ctx, &app.work, &app.pool, caller.tenant, id).await?))
 }

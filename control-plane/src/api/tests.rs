@@ -15,11 +15,15 @@ use wire::signature::Key;
 use super::*;
 use crate::{Config, Events, Provider};
 
+mod admission;
 mod audit;
 mod claims;
+mod files_of_tasks;
 mod graph_of_tasks;
 mod hands;
 mod listeners;
+mod model;
+mod odd_input;
 mod replicas;
 
 const KEY: &str = "bifrost_0123456789abcdef";
@@ -101,6 +105,8 @@ fn operations_of_document() -> Vec<(Method, String)> {
                 .iter()
                 .fold(path.clone(), |path, name| path.replace(name, &id))
                 .replace("{tag}", "t")
+                .replace("{key}", "k")
+                .replace("{project}", "p")
                 .replace("{name}", "merged");
             found.push((method, path));
         }

@@ -47,6 +47,7 @@ fn task(number: u64) -> NewTask {
         priority: Default::default(),
         effort_estimate: None,
         spec: None,
+        ..NewTask::default()
     }
 }
 

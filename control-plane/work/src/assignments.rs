@@ -23,7 +23,7 @@ use wire::metadata::AGENT_TYPE_KEY;
 
 use crate::executions::{self, COMMAND_AGENT, Ending, Execution};
 use crate::tasks::{self, Target, Task};
-use crate::{Settings, metadata};
+use crate::{Settings, admission, metadata};
 use policy::Requirement;
 
 /// The tasks that a batch looks at, however few of them somebody can take.
@@ -57,6 +57,8 @@ async fn attempt(ctx: &Ctx, tenant: TenantId, target: Target, passed_over: &BTre
     let mut tx = ctx.begin("assignments.optimal").await?;
     let task = tasks::load_locked(&mut tx, tenant, target).await?;
     tasks::check_assignable(&task)?;
+    // Before any worker is locked: the order in which everybody takes locks.
+    admission::check(&mut tx, &task, ctx.now()).await?;
     let requirement = requirement(&mut tx, &task).await?;
     let mut workers = pool::workers::by_hand(&mut tx, ctx.now()).await?;
     for worker in workers.iter_mut().filter(|worker| passed_over.contains(&worker.id)) {
@@ -97,7 +99,8 @@ pub async fn batch(ctx: &Ctx, tenant: TenantId, batch: AssignBatch) -> Result<Ve
         return Err(Error::invalid("count", format!("must be from 1 to {ASSIGNMENTS_PER_BATCH}")));
     }
     let mut tx = ctx.read("assignments.batch").await?;
-    let next = store::next(&mut tx, tenant, LOOKED_AT).await?;
+    let closed = admission::closed(&mut tx, tenant, ctx.now()).await?;
+    let next = store::next(&mut tx, tenant, &closed, LOOKED_AT).await?;
     drop(tx);
     let mut hopeless: BTreeSet<Requirement> = BTreeSet::new();
     let mut assigned = Vec::new();
@@ -136,6 +139,7 @@ pub async fn preempt(
     let seen = store::least_urgent(&mut tx, tenant, worker).await?;
     let (task, other) = lock_both(&mut tx, tenant, target, seen).await?;
     tasks::check_assignable(&task)?;
+    admission::check(&mut tx, &task, ctx.now()).await?;
     let made_way = match executions::load_worker_by_hand(&mut tx, worker).await {
         Ok(_) => None,
         Err(Error::Conflict { code: "worker_full", .. }) => {

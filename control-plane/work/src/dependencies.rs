@@ -157,7 +157,7 @@ async fn refuse_circle(tx: &mut Tx, tenant: TenantId, circle: &[TaskId]) -> Resu
 }
 
 /// Whether what is asked of a task is true.
-async fn is_true(tx: &mut Tx, task: &Task, condition: &Condition) -> Result<bool> {
+pub(crate) async fn is_true(tx: &mut Tx, task: &Task, condition: &Condition) -> Result<bool> {
     match condition {
         Condition::Completed => Ok(task.status == TaskStatus::Completed),
         Condition::Outcome(name) => Ok(outcomes::store::get(tx, task.tenant, task.id, name).await?.is_some()),
@@ -219,7 +219,7 @@ pub async fn blocking_impact(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<
 pub async fn graph(ctx: &Ctx, tenant: TenantId) -> Result<DependencyGraph> {
     let mut tx = ctx.read("dependencies.graph").await?;
     let tasks = tasks::store::list(&mut tx, tenant, Filter::default(), GRAPH_TASKS, 0).await?;
-    let total = tasks::store::count(&mut tx, tenant, Filter::default()).await?;
+    let total = tasks::store::count(&mut tx, tenant, Filter::default(), GRAPH_TASKS + 1).await?;
     let edges = store::of_graph(&mut tx, tenant, GRAPH_TASKS).await?;
     let node = |task: Task| GraphNode { id: task.id, label: task.title, status: task.status, priority: task.priority };
     Ok(DependencyGraph { nodes: tasks.into_iter().map(node).collect(), edges, truncated: total > GRAPH_TASKS })
@@ -289,4 +289,4 @@ pub(crate) async fn forget(ctx: &Ctx, tx: &mut Tx, task: &Task) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

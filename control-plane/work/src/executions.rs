@@ -10,16 +10,20 @@ use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
 use wire::event::{AssignedPayload, kind};
 use wire::execution::{
-    ExecutionHistory, ExecutionSummary, ExecutionView, Exit, Failure, NewExecution, Outcome,
-    PhaseTiming, StaleExecution, SubtaskProgress,
+    ExecutionHistory, ExecutionSummary, ExecutionView, Exit, Failure, NewExecution, Outcome, PhaseTiming,
+    StaleExecution, SubtaskProgress,
 };
 use wire::id::{ExecutionId, TaskId, TenantId, WorkerId};
+use wire::limit::{BUDGET_MICROS_MAX, BUDGET_UNITS_MAX};
 use wire::metadata::{AGENT_TYPE_KEY, ASSIGNED_WORKER_KEY};
+use wire::money::{dollars, micros};
+use wire::strategy::FailureClass;
 use wire::task::TaskStatus;
 use wire::worker::WorkerStatus;
 
-use crate::tasks::{self, Event, Task, Turn};
-use crate::{Settings, metadata};
+use crate::admission::{self, policy};
+use crate::tasks::{self, Event, Spent, Task, Turn};
+use crate::{Settings, budgets, metadata, strategies};
 
 /// What plain commands are carried out by.
 pub(crate) const COMMAND_AGENT: &str = "command";
@@ -51,6 +55,8 @@ pub struct Execution {
     pub duration_seconds: Option<i64>,
     /// What it cost, in millionths of a dollar.
     pub cost_micros: i64,
+    /// Tokens of models that it used.
+    pub tokens: i64,
     /// How it ended.
     pub ending: Option<Ending>,
     /// The execution whose work this is a part of.
@@ -95,6 +101,7 @@ impl From<Execution> for ExecutionView {
             completed_at: execution.completed_at,
             duration_seconds: execution.duration_seconds,
             cost_dollars: dollars(execution.cost_micros),
+            tokens: execution.tokens,
             success: ending.as_ref().map(|ending| ending.outcome == Outcome::Succeeded),
             outcome: ending.as_ref().map(|ending| ending.outcome),
             exit: ending.as_ref().and_then(|ending| ending.exit),
@@ -105,22 +112,6 @@ impl From<Execution> for ExecutionView {
             parent_execution_id: execution.parent,
         }
     }
-}
-
-/// Millionths of a dollar as a decimal string with six places.
-fn dollars(micros: i64) -> String {
-    let (sign, micros) = (if micros < 0 { "-" } else { "" }, micros.unsigned_abs());
-    format!("{sign}{}.{:06}", micros / 1_000_000, micros % 1_000_000)
-}
-
-/// A decimal string of dollars as millionths; nothing where it is none, negative or finer than that.
-pub(crate) fn micros(dollars: &str) -> Option<i64> {
-    let (whole, part) = dollars.split_once('.').unwrap_or((dollars, "0"));
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(whole) || !digits(part) || part.len() > 6 {
-        return None;
-    }
-    whole.parse::<i64>().ok()?.checked_mul(1_000_000)?.checked_add(format!("{part:0<6}").parse().ok()?)
 }
 
 /// All attempts at a task, the one that began last first, and what they come to (row CAIRN-27).
@@ -176,7 +167,7 @@ pub(crate) async fn assign(
     let lease_until = now + chrono::TimeDelta::from_std(settings.lease).unwrap_or(chrono::TimeDelta::minutes(1));
     let lease_until = Some(lease_until);
     let handing = Handing { lease_until, ..Handing::promise(ctx, task, worker, COMMAND_AGENT) };
-    let execution = hand_all(ctx, tx, &[handing]).await?.pop().ok_or(Error::NotFound { what: "task" })?;
+    let execution = hand(ctx, tx, handing).await?;
     tx.nudge(pool::WORKERS_NUDGE);
     Ok(execution.id)
 }
@@ -200,7 +191,7 @@ pub(crate) async fn reserve(
     let agent_type = wanted.filter(|wanted| worker.agent_types.contains(wanted));
     let agent_type = agent_type.as_ref().or(worker.agent_types.first()).unwrap_or(&worker.worker_type);
     let handing = Handing::promise(ctx, task, worker, agent_type);
-    let execution = hand_all(ctx, tx, &[handing]).await?.pop().ok_or(Error::NotFound { what: "task" })?;
+    let execution = hand(ctx, tx, handing).await?;
     metadata::write(ctx, tx, task.tenant, task.id, ASSIGNED_WORKER_KEY, &worker.id.to_string()).await?;
     Ok(execution.id)
 }
@@ -224,9 +215,16 @@ impl<'a> Handing<'a> {
     }
 }
 
+/// A task in a worker's hands, and the execution of it.
+#[derive(Debug)]
+pub(crate) struct Handed {
+    pub(crate) task: Task,
+    pub(crate) execution: Execution,
+}
+
 /// The one place where executions come into being, and their tasks move on with them: a task that is ready is
 /// assigned, and one whose execution begins at once is started. The tasks are locked, each is there once.
-pub(crate) async fn hand_all(ctx: &Ctx, tx: &mut Tx, handings: &[Handing<'_>]) -> Result<Vec<Execution>> {
+pub(crate) async fn hand_all(ctx: &Ctx, tx: &mut Tx, handings: &[Handing<'_>]) -> Result<Vec<Handed>> {
     let numbers = numbers(tx, handings).await?;
     let now = ctx.now();
     let execution = |handing: &Handing<'_>| Execution {
@@ -242,12 +240,13 @@ pub(crate) async fn hand_all(ctx: &Ctx, tx: &mut Tx, handings: &[Handing<'_>]) -
         lease_until: handing.lease_until,
         duration_seconds: None,
         cost_micros: 0,
+        tokens: 0,
         ending: None,
         parent: handing.parent,
     };
     let executions: Vec<Execution> = handings.iter().map(execution).collect();
     if executions.is_empty() {
-        return Ok(executions);
+        return Ok(Vec::new());
     }
     store::insert_all(tx, &executions).await?;
     let mut moves = Vec::with_capacity(handings.len());
@@ -260,7 +259,14 @@ pub(crate) async fn hand_all(ctx: &Ctx, tx: &mut Tx, handings: &[Handing<'_>]) -
         tell_handed(tx, handing, execution).await?;
     }
     recount(ctx, tx, executions.iter().map(|execution| execution.worker)).await?;
-    Ok(executions)
+    let handed = |(one, execution): (tasks::Move<'_>, Execution)| Handed { task: one.after, execution };
+    Ok(moves.into_iter().zip(executions).map(handed).collect())
+}
+
+/// As [`hand_all`], of one.
+async fn hand(ctx: &Ctx, tx: &mut Tx, handing: Handing<'_>) -> Result<Execution> {
+    let handed = hand_all(ctx, tx, &[handing]).await?.pop();
+    Ok(handed.ok_or(Error::NotFound { what: "task" })?.execution)
 }
 
 /// The numbers that the tasks' earlier executions came to.
@@ -371,6 +377,18 @@ pub(crate) struct End<'a> {
     pub(crate) ending: Ending,
 }
 
+impl End<'_> {
+    /// Whether the task has no later attempt.
+    fn is_newest(&self) -> bool {
+        self.task.execution_id == Some(self.execution.id)
+    }
+
+    /// A machine at fault is as good as a lost one: the task itself was not tried.
+    fn judged(&self) -> Outcome {
+        if self.ending.failure == Some(Failure::MachineFault) { Outcome::WorkerLost } else { self.ending.outcome }
+    }
+}
+
 /// What an end came to.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -404,28 +422,42 @@ pub(crate) async fn finish_all(
         return Ok(Vec::new());
     }
     let now = ctx.now();
+    let mut used = Vec::with_capacity(ends.len());
+    let workers: Vec<WorkerId> = ends.iter().map(|end| end.execution.worker).collect();
+    let workers = pool::workers::find_all(tx, &workers).await?;
+    let has_machine = |id: WorkerId| workers.iter().any(|worker| worker.id == id && worker.machine_id.is_some());
     for End { execution, .. } in &mut ends {
+        let spent = spent(settings, execution, has_machine(execution.worker), now);
         execution.completed_at = Some(now);
         execution.duration_seconds = execution.started_at.map(|started| (now - started).num_seconds().max(0));
+        execution.cost_micros = spent.micros;
+        used.push(spent);
     }
     let rows: Vec<(&Execution, &Ending)> = ends.iter().map(|end| (&end.execution, &end.ending)).collect();
     if store::complete_all(tx, &rows, now).await? < ends.len() as u64 {
         return Err(Error::conflict("execution_finished", "the execution has ended already"));
     }
     let mut moves = Vec::with_capacity(ends.len());
-    let mut statuses = Vec::with_capacity(ends.len());
-    for end in &ends {
-        metrics::counter!("executions_finished_total", "outcome" => end.ending.outcome.as_str()).increment(1);
-        // Where its task has another by now, it has gone on without this attempt.
-        let newest = (end.task.execution_id == Some(end.execution.id)).then(|| moved(settings, end)).transpose()?;
-        statuses.push(newest.as_ref().map_or(end.task.status, |one| one.after.status));
-        moves.extend(newest);
+    for end in ends.iter().filter(|end| end.is_newest()) {
+        moves.push(moved(settings, end)?);
     }
     tasks::move_all(ctx, tx, &moves).await?;
     let mut moves = moves.iter();
-    for end in ends.iter().filter(|end| end.task.execution_id == Some(end.execution.id)) {
-        let Some(one) = moves.next() else { break };
-        tell_ended(tx, end, &one.after).await?;
+    let mut statuses = Vec::with_capacity(ends.len());
+    for (end, used) in ends.iter().zip(used) {
+        metrics::counter!("executions_finished_total", "outcome" => end.ending.outcome.as_str()).increment(1);
+        // Where its task has another by now, it has gone on without this attempt.
+        let one = if end.is_newest() { moves.next() } else { None };
+        let status = match one {
+            Some(one) => tell_ended(tx, end, &one.after).await?,
+            None => end.task.status,
+        };
+        // Behind the tasks that need this one, and before the worker: the order in which locks are taken.
+        budgets::settle(end.by, tx, end.task, end.execution.id, used).await?;
+        if status == TaskStatus::Ready {
+            admission::park(tx, end.task.tenant, end.task.id, now).await?;
+        }
+        statuses.push(status);
     }
     // Last, since the tasks that need these are locked before any worker.
     recount(ctx, tx, ends.iter().map(|end| end.execution.worker)).await?;
@@ -436,11 +468,18 @@ pub(crate) async fn finish_all(
     Ok(ends.into_iter().zip(statuses).map(ended).collect())
 }
 
+/// What an execution that ends now has used: what it was told to have cost, and its time on a machine of the
+/// pool at the price of one. What nobody's machine of ours carries, a claim or work by hand, has no such price.
+fn spent(settings: &Settings, execution: &Execution, has_machine: bool, now: DateTime<Utc>) -> Spent {
+    let micros = execution.started_at.and_then(|started| (now - started).num_microseconds()).unwrap_or(0).max(0);
+    let machine_seconds = if has_machine { (micros + 999_999) / 1_000_000 } else { 0 };
+    let machine = policy::machine_micros(machine_seconds, settings.machine_micros_per_hour);
+    Spent { micros: execution.cost_micros.saturating_add(machine), machine_seconds, tokens: execution.tokens }
+}
+
 /// How a task moves on when its newest execution ends so.
 fn moved<'a>(settings: &Settings, end: &End<'a>) -> Result<tasks::Move<'a>> {
-    let (task, outcome) = (end.task, end.ending.outcome);
-    // A machine at fault is as good as a lost one: the task itself was not tried.
-    let judged = if end.ending.failure == Some(Failure::MachineFault) { Outcome::WorkerLost } else { outcome };
+    let (task, judged) = (end.task, end.judged());
     let losses = task.losses + i32::from(judged == Outcome::WorkerLost);
     let event = tasks::end_of(judged, task.cancel_requested_at.is_some(), losses, settings.losses_max);
     let applied = tasks::next(end.by, task, event)?;
@@ -452,7 +491,7 @@ fn moved<'a>(settings: &Settings, end: &End<'a>) -> Result<tasks::Move<'a>> {
     Ok(tasks::Move { task, after })
 }
 
-async fn tell_ended(tx: &mut Tx, end: &End<'_>, after: &Task) -> Result<()> {
+async fn tell_ended(tx: &mut Tx, end: &End<'_>, after: &Task) -> Result<TaskStatus> {
     let kind = match after.status {
         TaskStatus::Completed => kind::TASK_COMPLETED,
         TaskStatus::Cancelled => kind::TASK_CANCELLED,
@@ -466,7 +505,24 @@ async fn tell_ended(tx: &mut Tx, end: &End<'_>, after: &Task) -> Result<()> {
     let payload = json!({ "reason": outcome, "exit": exit, "failure": failure, "message": message });
     let about = About::execution(end.task.tenant, end.task.id, end.execution.id);
     let newest = Execution { ending: Some(end.ending.clone()), ..end.execution.clone() };
-    tasks::tell_with(end.by, tx, kind, about, Turn::Changed(end.task, after), Some(newest), &payload).await
+    tasks::tell_with(end.by, tx, kind, about, Turn::Changed(end.task, after), Some(newest), &payload).await?;
+    match after.status {
+        TaskStatus::Failed => strategies::after_failure(end.by, tx, after, class_of(end.judged())).await,
+        status => Ok(status),
+    }
+}
+
+/// How a task failed whose newest execution ended so.
+fn class_of(outcome: Outcome) -> FailureClass {
+    match outcome {
+        Outcome::SetupFailed => FailureClass::SetupFailed,
+        Outcome::TimedOut => FailureClass::TimedOut,
+        Outcome::IdleTimedOut => FailureClass::IdleTimedOut,
+        Outcome::WorkerLost => FailureClass::WorkerLost,
+        Outcome::Failed | Outcome::Succeeded | Outcome::Cancelled | Outcome::Preempted | Outcome::Released => {
+            FailureClass::Failed
+        }
+    }
 }
 
 /// Executions that have run for long (row CAIRN-30), the longest first; each says whether it has run for
@@ -519,7 +575,7 @@ pub async fn start_by_hand(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewEx
             let worker = load_worker_by_hand(&mut tx, new.worker_id).await?;
             let (started_at, parent) = (Some(now), new.parent_execution_id);
             let handing = Handing { started_at, parent, ..Handing::promise(ctx, &task, &worker, agent_type) };
-            hand_all(ctx, &mut tx, &[handing]).await?.pop().ok_or(Error::NotFound { what: "task" })?
+            hand(ctx, &mut tx, handing).await?
         }
     };
     tx.commit(execution.into()).await
@@ -567,18 +623,14 @@ pub(crate) async fn load_worker_by_hand(tx: &mut Tx, id: WorkerId) -> Result<poo
     Ok(worker)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What somebody says that an execution cost.
+pub(crate) fn cost_micros(dollars: Option<&str>) -> Result<i64> {
+    let cost = dollars.map_or(Some(0), micros).filter(|cost| *cost <= BUDGET_MICROS_MAX);
+    cost.ok_or_else(|| Error::invalid("cost_dollars", "must be a decimal string of dollars such as \"0.125\""))
+}
 
-    #[test]
-    fn money_is_exact() {
-        for (text, number) in [("0", 0), ("0.000001", 1), ("12.5", 12_500_000), ("3.125000", 3_125_000)] {
-            assert_eq!(micros(text), Some(number), "{text}");
-            assert_eq!(micros(&dollars(number)), Some(number));
-        }
-        for wrong in ["", "-1", "1.", ".5", "1.0000001", "1e3", "99999999999999999999", "$1"] {
-            assert_eq!(micros(wrong), None, "{wrong}");
-        }
-    }
+/// How many tokens somebody says that an execution used.
+pub(crate) fn tokens(tokens: Option<i64>) -> Result<i64> {
+    let tokens = Some(tokens.unwrap_or(0)).filter(|tokens| (0..=BUDGET_UNITS_MAX).contains(tokens));
+    tokens.ok_or_else(|| Error::invalid("tokens", format!("must be from 0 to {BUDGET_UNITS_MAX}")))
 }

@@ -12,10 +12,11 @@ use pool::workers::{Arrival, Registration, Standing, Worker};
 use wire::execution::{Outcome, Phase};
 use wire::id::{ExecutionId, WorkerId};
 use wire::limit::{MESSAGE_CHARS, POLL_SECONDS_MAX};
-use wire::task::TaskStatus;
+use wire::task::{TaskSpec, TaskStatus};
 use wire::worker::{Completion, Heartbeat, HeartbeatReply, Instruction, Lease, Poll, Register};
 
 use crate::Settings;
+use crate::admission::policy;
 use crate::executions::{self, Begin, Ending, Execution, store};
 use crate::tasks::{self, Task};
 
@@ -97,13 +98,23 @@ async fn in_hand(
     }
     let Some(execution) = open.into_iter().find(|execution| knows(execution.id).is_none()) else { return Ok(None) };
     let Some(task) = tasks::store::lock_any(tx, execution.task).await? else { return Ok(None) };
-    let Some(spec) = task.spec else { return Ok(None) };
+    let left = policy::seconds_left(&task, settings.machine_micros_per_hour);
+    let Some(spec) = task.spec.map(|spec| bounded(spec, left)) else { return Ok(None) };
     if !store::renew(tx, worker.id, execution.id, execution.number, lease_end(ctx, settings)).await? {
         return Ok(None);
     }
     let fence = i64::from(execution.number);
     let (execution_id, task_id) = (execution.id, execution.task);
     Ok(Some(Instruction::Execute(Box::new(Lease { execution_id, task_id, fence, spec, grant: None }))))
+}
+
+/// A command may run no longer than its task's budget lets it.
+fn bounded(spec: TaskSpec, seconds_left: Option<i64>) -> TaskSpec {
+    let left = seconds_left.and_then(|seconds| u64::try_from(seconds).ok());
+    match left.filter(|left| *left < spec.timeout_seconds()) {
+        Some(left) => TaskSpec { timeout_seconds: Some(left), ..spec },
+        None => spec,
+    }
 }
 
 /// Renews the leases of what a worker has in hand; names those that are no longer its own.
@@ -146,6 +157,8 @@ pub async fn complete(
     execution: ExecutionId,
     completion: Completion,
 ) -> Result<()> {
+    let (cost, tokens) =
+        (executions::cost_micros(completion.cost_dollars.as_deref())?, executions::tokens(completion.tokens)?);
     let mut tx = ctx.begin("leases.complete").await?;
     let (task, mut execution) = fenced(&mut tx, worker, execution, completion.fence).await?;
     if let Some(ending) = &execution.ending {
@@ -169,6 +182,7 @@ pub async fn complete(
         // Its word that it began was lost on the way.
         executions::began_unheard(&mut tx, &mut [&mut execution]).await?;
     }
+    (execution.cost_micros, execution.tokens) = (cost, tokens);
     executions::finish(ctx, &mut tx, settings, &task, &execution, ending).await?;
     tx.commit(()).await
 }

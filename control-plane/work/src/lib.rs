@@ -6,25 +6,38 @@
 //! ready again, and that spends no attempt), and that every wait has a reason
 //! that comes from the function that decided.
 
+mod admission;
 pub mod assignments;
+pub mod budgets;
 pub mod claims;
+mod critical_path;
 pub mod dependencies;
 pub mod executions;
+mod forecast;
+pub mod holds;
 pub mod leases;
+pub mod limits;
 mod lost;
 pub mod metadata;
 pub mod outcomes;
 pub mod prioritize;
+pub mod projects;
 mod scheduler;
+pub mod schedules;
 mod settings;
 pub mod split;
+pub mod strategies;
 pub mod tasks;
+mod timers;
 
 use kernel::{Migration, Sql};
 
+pub use critical_path::critical_path;
+pub use forecast::forecast;
 pub use lost::LostWork;
-pub use scheduler::{Scheduler, why};
+pub use scheduler::{Arrivals, PlannerLoad, Scheduler, tell_waiting, why};
 pub use settings::Settings;
+pub use timers::Timers;
 
 /// This slice's tables.
 pub const MIGRATIONS: &[Migration] = &[
@@ -33,8 +46,12 @@ pub const MIGRATIONS: &[Migration] = &[
     kernel::migration!("20261121000500_work_search"),
     kernel::migration!("20261121000600_work_metadata"),
     kernel::migration!("20261129002200_work_versions_and_parents"),
+    kernel::migration!("20261129002300_work_failure_strategies"),
     kernel::migration!("20261129003100_work_conditions"),
-    kernel::migration!("20261129005200_work_claims"),
+    kernel::migration!("20261129003200_work_lists_and_search"),
+    kernel::migration!("20261129006100_work_admission"),
+    kernel::migration!("20261129006200_work_schedules"),
+    kernel::migration!("20261129009500_work_claims"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.
@@ -48,6 +65,16 @@ pub fn statements() -> Vec<(&'static str, Sql)> {
         outcomes::store::STATEMENTS,
         assignments::store::STATEMENTS,
         prioritize::store::STATEMENTS,
+        critical_path::store::STATEMENTS,
+        forecast::store::STATEMENTS,
+        tasks::search::store::STATEMENTS,
+        strategies::store::STATEMENTS,
+        admission::store::STATEMENTS,
+        holds::store::STATEMENTS,
+        limits::store::STATEMENTS,
+        budgets::store::STATEMENTS,
+        projects::store::STATEMENTS,
+        schedules::store::STATEMENTS,
     ]
     .concat()
 }

@@ -13,10 +13,10 @@ use serde_json::json;
 use wire::event::kind;
 use wire::id::{MetadataId, TaskId, TenantId};
 use wire::limit::{METADATA_KEY_CHARS, METADATA_TASKS, METADATA_VALUE_CHARS, TAG_CHARS, TAGS_PER_TASK};
-use wire::metadata::{CustomField, MetadataAnswer, MetadataView, NewMetadata, SCORE_KEY, TAGS_KEY, Tags};
+use wire::metadata::{CustomField, MetadataAnswer, MetadataView, NewMetadata, SCORE_KEY, STRATEGY_KEY, TAGS_KEY, Tags};
 use wire::task::TaskView;
 
-use crate::tasks;
+use crate::{strategies, tasks};
 
 /// Gives a key of a task its value, in place of an earlier one (row CAIRN-31).
 #[tracing::instrument(skip_all, fields(task.id = %task))]
@@ -41,6 +41,12 @@ pub async fn set(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewMetadata) ->
     let mut tx = ctx.begin("metadata.set").await?;
     // Locked, so that it is not deleted in between.
     tasks::load_locked(&mut tx, tenant, task).await?;
+    if new.key == STRATEGY_KEY && !strategies::is_one(&mut tx, tenant, &new.value).await? {
+        return Err(Error::invalid(
+            "value",
+            "names no failure strategy; `bifrost strategies list` shows those there are",
+        ));
+    }
     let view = set_audited(ctx, &mut tx, tenant, task, &new.key, &new.value).await?;
     tx.commit(view).await
 }
@@ -101,6 +107,33 @@ pub(crate) async fn write_many(
 /// Removes a key of a task that is locked, if it is there.
 pub(crate) async fn clear(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, task: TaskId, key: &str) -> Result<()> {
     if store::unset(tx, tenant, task, key).await? { tell(ctx, tx, tenant, task, key).await } else { Ok(()) }
+}
+
+/// Gives a task that is locked one more tag.
+pub(crate) async fn add_tag(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, task: TaskId, tag: &str) -> Result<()> {
+    let mut tags = tags_of(tx, tenant, task).await?;
+    if tags.iter().any(|there| there == tag) {
+        return Ok(());
+    }
+    tags.push(tag.to_owned());
+    write(ctx, tx, tenant, task, TAGS_KEY, &json!(tags).to_string()).await.map(drop)
+}
+
+/// Takes a tag from a task that is locked, if it carries it.
+pub(crate) async fn remove_tag(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, task: TaskId, tag: &str) -> Result<()> {
+    let mut tags = tags_of(tx, tenant, task).await?;
+    let before = tags.len();
+    tags.retain(|there| there != tag);
+    match tags.len() {
+        after if after == before => Ok(()),
+        0 => clear(ctx, tx, tenant, task, TAGS_KEY).await,
+        _ => write(ctx, tx, tenant, task, TAGS_KEY, &json!(tags).to_string()).await.map(drop),
+    }
+}
+
+async fn tags_of(tx: &mut Tx, tenant: TenantId, task: TaskId) -> Result<Vec<String>> {
+    let text = store::get(tx, tenant, task, TAGS_KEY).await?;
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
 }
 
 /// The key alone: a value may be as long as a description, and is whatever people put there.

@@ -13,6 +13,8 @@ pub struct Settings {
     pub losses_max: i32,
     /// How long an execution runs before it is called stale (row CAIRN-30).
     pub stale_after: Duration,
+    /// What a machine of the pool costs while it works, in millionths of a dollar for an hour.
+    pub machine_micros_per_hour: i64,
     /// Whether `file://` repositories are accepted: only where machines share this computer's files.
     pub allow_local_repositories: bool,
 }
@@ -24,6 +26,8 @@ impl Default for Settings {
             heartbeat: Duration::from_secs(15),
             losses_max: 10,
             stale_after: Duration::from_secs(2 * 3_600),
+            // A shared-cpu-2x with 2 GB in Fly's cheapest regions.
+            machine_micros_per_hour: 16_500,
             allow_local_repositories: false,
         }
     }

@@ -33,7 +33,7 @@ pub async fn split(ctx: &Ctx, settings: &Settings, tenant: TenantId, target: Tar
     tx.commit(done).await
 }
 
-fn check(settings: &Settings, new: &Split) -> Result<()> {
+pub(crate) fn check(settings: &Settings, new: &Split) -> Result<()> {
     new.validate()?;
     let graph = graph(new, Priority::default());
     batch::check_tasks(settings, "subtasks", &graph.tasks)?;
@@ -49,10 +49,22 @@ fn graph(new: &Split, usual: Priority) -> NewGraph {
     NewGraph { tasks: new.subtasks.iter().map(|part| part.task(usual)).collect(), dependencies }
 }
 
+/// Replaces a task that has just failed, and is locked, by its parts. What it needed was true, or it would not have
+/// been tried.
+pub(crate) async fn failed(ctx: &Ctx, tx: &mut Tx, task: &Task, new: &Split) -> Result<()> {
+    dependencies::take_graph(tx, task.tenant).await?;
+    into_parts(ctx, tx, task, &[], new).await.map(drop)
+}
+
 /// Makes the parts of a task that is locked, as is all that it needs.
 async fn into_parts(ctx: &Ctx, tx: &mut Tx, task: &Task, needed: &[DependencyView], new: &Split) -> Result<SplitTask> {
     let after = tasks::apply(ctx, tx, task, Event::Split).await?;
-    let parts = batch::insert(ctx, tx, task.tenant, &graph(new, task.priority)).await?;
+    let mut graph = graph(new, task.priority);
+    for part in &mut graph.tasks {
+        // What keeps the whole back keeps its parts back.
+        (part.project, part.keys) = (task.project.clone(), task.keys.clone());
+    }
+    let parts = batch::insert(ctx, tx, task.tenant, &graph).await?;
     let subtask_ids: Vec<TaskId> = parts.iter().map(|part| part.id).collect();
     for part in &subtask_ids {
         metadata::write(ctx, tx, task.tenant, *part, PARENT_TASK_KEY, &task.id.to_string()).await?;

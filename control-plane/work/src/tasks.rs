@@ -2,6 +2,8 @@
 
 pub mod batch;
 pub mod bulk;
+pub mod import;
+pub(crate) mod search;
 mod state;
 pub(crate) mod store;
 mod target;
@@ -9,31 +11,37 @@ mod tell;
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 use kernel::idempotency::{self, Attempt};
 use kernel::outbox::About;
 use kernel::{Ctx, Error, Result, Tx};
+use serde::Serialize;
 use serde_json::json;
+use wire::budget::{TaskBudget, TaskBudgetView};
 use wire::event::kind;
 use wire::execution::Outcome;
-use wire::id::{ExecutionId, TaskId, TenantId};
+use wire::id::{ExecutionId, ScheduleId, TaskId, TenantId};
 use wire::limit::SEARCH_CHARS;
 use wire::metadata::{ASSIGNED_WORKER_KEY, Assignment, Estimate, RETRY_COUNT_KEY, SCORE_KEY, SCORED_AT_KEY};
+use wire::money::dollars;
+use wire::strategy::FailureClass;
 use wire::task::{NewTask, Priority, TaskChange, TaskSpec, TaskStatus, TaskView};
 
 use crate::executions::{self, Ending, Execution};
-use crate::{Scheduler, Settings, dependencies, metadata, outcomes};
+use crate::{Scheduler, Settings, admission, budgets, dependencies, metadata, outcomes, strategies};
 use state::step;
 pub(crate) use state::{Event, end_of};
 pub use target::{Named, Target};
-pub(crate) use tell::{Turn, tell, tell_with};
+pub(crate) use tell::{Turn, tell, tell_with, without_values};
 
 /// The most tasks that one list gives.
 const LIST_MAX: i64 = 1_000;
 /// What a list gives where nothing else is asked (row CAIRN-11).
 const LIST_DEFAULT: i64 = 100;
 /// The most tasks that a search gives (row CAIRN-16).
-const SEARCH_MAX: i64 = 50;
+const SEARCH_MAX: usize = 50;
+/// How far tasks are counted: over a million of them a count would take longer than the answer.
+pub(crate) const COUNTED_MOST: i64 = 10_000;
 
 /// A task.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +72,26 @@ pub struct Task {
     pub cancel_requested_at: Option<DateTime<Utc>>,
     /// Its newest execution.
     pub execution_id: Option<ExecutionId>,
+    /// The project that it belongs to.
+    pub project: Option<String>,
+    /// What it uses and others use too, in order.
+    pub keys: Vec<String>,
+    /// It does not start before.
+    pub not_before: Option<DateTime<Utc>>,
+    /// By when it should have been started.
+    pub deadline: Option<DateTime<Utc>>,
+    /// When it was noted that its deadline has passed.
+    pub overdue_at: Option<DateTime<Utc>>,
+    /// Until when it cannot start for a reason of its own.
+    pub parked_until: Option<DateTime<Utc>>,
+    /// What it may use in its whole life.
+    pub budget: Lifetime,
+    /// What it has used.
+    pub spent: Spent,
+    /// Whether money is set aside for it in a budget.
+    pub has_reservation: bool,
+    /// The schedule that made it.
+    pub schedule_id: Option<ScheduleId>,
     /// Moves with every change that a person could overwrite unseen.
     pub version: i64,
     /// When it was submitted.
@@ -72,10 +100,108 @@ pub struct Task {
     pub updated_at: DateTime<Utc>,
 }
 
+/// What a task may use in its whole life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Lifetime {
+    /// Millionths of a dollar.
+    pub micros: Option<i64>,
+    /// Seconds on machines.
+    pub machine_seconds: Option<i64>,
+    /// Tokens of models.
+    pub tokens: Option<i64>,
+    /// Attempts that count.
+    pub attempts: Option<i32>,
+}
+
+impl Lifetime {
+    fn is_bounded(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
+impl From<&TaskBudget> for Lifetime {
+    fn from(budget: &TaskBudget) -> Self {
+        let TaskBudget { machine_seconds, tokens, attempts, .. } = *budget;
+        Self { micros: budget.micros(), machine_seconds, tokens, attempts }
+    }
+}
+
+/// What attempts have used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Millionths of a dollar.
+    pub micros: i64,
+    /// Seconds on machines.
+    pub machine_seconds: i64,
+    /// Tokens of models.
+    pub tokens: i64,
+}
+
+/// On which terms a task is admitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Terms {
+    project: Option<String>,
+    keys: Vec<String>,
+    not_before: Option<DateTime<Utc>>,
+    deadline: Option<DateTime<Utc>>,
+    budget: Lifetime,
+}
+
+impl Terms {
+    fn in_order(mut self) -> Self {
+        self.keys.sort_unstable();
+        // As precise as Postgres keeps it.
+        self.not_before = self.not_before.map(|time| time.trunc_subsecs(6));
+        self.deadline = self.deadline.map(|time| time.trunc_subsecs(6));
+        self
+    }
+
+    /// What a task's terms are after a change.
+    fn after(task: &Task, change: &TaskChange) -> Self {
+        let terms = Self {
+            project: change.project.clone().unwrap_or_else(|| task.project.clone()),
+            keys: change.keys.clone().unwrap_or_else(|| task.keys.clone()),
+            not_before: change.not_before.unwrap_or(task.not_before),
+            deadline: change.deadline.unwrap_or(task.deadline),
+            budget: change
+                .budget
+                .as_ref()
+                .map_or(task.budget, |budget| budget.as_ref().map(Lifetime::from).unwrap_or_default()),
+        };
+        terms.in_order()
+    }
+}
+
+impl From<&NewTask> for Terms {
+    fn from(new: &NewTask) -> Self {
+        let terms = Self {
+            project: new.project.clone(),
+            keys: new.keys.clone(),
+            not_before: new.not_before,
+            deadline: new.deadline,
+            budget: new.budget.as_ref().map(Lifetime::from).unwrap_or_default(),
+        };
+        terms.in_order()
+    }
+}
+
 impl Task {
+    fn budget_view(&self) -> Option<TaskBudgetView> {
+        let Lifetime { micros, machine_seconds, tokens, attempts } = self.budget;
+        let limits = TaskBudget { dollars: micros.map(dollars), machine_seconds, tokens, attempts };
+        self.budget.is_bounded().then(|| TaskBudgetView {
+            limits,
+            spent_dollars: dollars(self.spent.micros),
+            spent_machine_seconds: self.spent.machine_seconds,
+            spent_tokens: self.spent.tokens,
+            spent_attempts: self.attempts,
+        })
+    }
+
     /// As answers show it.
     pub fn into_view(self, execution: Option<Execution>) -> TaskView {
         TaskView {
+            budget: self.budget_view(),
             id: self.id,
             title: self.title,
             description: self.description,
@@ -86,6 +212,13 @@ impl Task {
             attempts: self.attempts,
             waits_for: self.waits_for,
             execution: execution.map(Into::into),
+            project: self.project,
+            keys: self.keys,
+            not_before: self.not_before,
+            deadline: self.deadline,
+            overdue: self.overdue_at.is_some(),
+            schedule_id: self.schedule_id,
+            waiting: None,
             version: self.version,
             created_at: self.created_at,
             updated_at: self.updated_at,
@@ -113,8 +246,10 @@ pub struct Filter {
 pub struct Page {
     /// The tasks, most urgent and then oldest first.
     pub tasks: Vec<TaskView>,
-    /// How many there are on all pages.
+    /// How many there are on all pages; of more than ten thousand, ten thousand.
     pub total: i64,
+    /// Whether there are more than that.
+    pub is_cut: bool,
 }
 
 /// Submits a task. The same attempt again gives the first answer.
@@ -135,6 +270,7 @@ pub async fn submit(
         return Ok(first);
     }
     let (id, now) = (ctx.id(TaskId::mint), ctx.now());
+    refuse_past("deadline", new.deadline, now)?;
     store::insert(&mut tx, tenant, id, &new, 0, now).await?;
     let task = load(&mut tx, tenant, id).await?;
     let payload = json!({ "title": task.title });
@@ -149,7 +285,15 @@ pub async fn submit(
     tx.commit(view).await
 }
 
-fn refuse_local(settings: &Settings, spec: Option<&TaskSpec>) -> Result<()> {
+/// A task that is late before it is there is a mistake.
+fn refuse_past(field: &str, deadline: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<()> {
+    if deadline.is_some_and(|deadline| deadline <= now) {
+        return Err(Error::invalid(field, "has passed already"));
+    }
+    Ok(())
+}
+
+pub(crate) fn refuse_local(settings: &Settings, spec: Option<&TaskSpec>) -> Result<()> {
     let is_local = spec.is_some_and(|spec| spec.repository.starts_with("file://"));
     if is_local && !settings.allow_local_repositories {
         let message = "is a path on a computer that the machines do not share; push the repository and give its URL";
@@ -177,8 +321,9 @@ pub async fn list(ctx: &Ctx, tenant: TenantId, filter: Filter) -> Result<Page> {
     }
     let mut tx = ctx.read("tasks.list").await?;
     let tasks = store::list(&mut tx, tenant, filter, limit, offset).await?;
-    let total = store::count(&mut tx, tenant, filter).await?;
-    Ok(Page { tasks: views(&mut tx, tenant, tasks).await?, total })
+    let total = store::count(&mut tx, tenant, filter, COUNTED_MOST + 1).await?;
+    let is_cut = total > COUNTED_MOST;
+    Ok(Page { tasks: views(&mut tx, tenant, tasks).await?, total: total.min(COUNTED_MOST), is_cut })
 }
 
 /// Tasks that have the text in their title or description, in either case of letters: first those that
@@ -188,7 +333,7 @@ pub async fn search(ctx: &Ctx, tenant: TenantId, text: &str) -> Result<Vec<TaskV
         return Err(Error::invalid("q", format!("must have 1 to {SEARCH_CHARS} characters")));
     }
     let mut tx = ctx.read("tasks.search").await?;
-    let found = store::search(&mut tx, tenant, text, SEARCH_MAX).await?;
+    let found = search::search(&mut tx, tenant, &store::fold(text), SEARCH_MAX).await?;
     views(&mut tx, tenant, found).await
 }
 
@@ -205,7 +350,7 @@ pub async fn update(
     let mut tx = ctx.begin("tasks.update").await?;
     let task = load_locked(&mut tx, tenant, id).await?;
     let by_hand = match change.status {
-        Some(to) => check_set_by_hand(&mut tx, &task, to).await?,
+        Some(to) => check_set_by_hand(&mut tx, &task, to, ctx.now()).await?,
         None => None,
     };
     let outcome = change.status.and_then(outcome_of);
@@ -232,9 +377,29 @@ pub async fn update(
     tx.commit(view).await
 }
 
+/// Gives a task that is locked the terms of the change.
+async fn set_terms(tx: &mut Tx, task: &Task, change: &TaskChange, now: DateTime<Utc>) -> Result<()> {
+    let terms = Terms::after(task, change);
+    if change.deadline.is_some() {
+        refuse_past("deadline", terms.deadline, now)?;
+    }
+    if terms.not_before.zip(terms.deadline).is_some_and(|(not_before, deadline)| deadline <= not_before) {
+        return Err(Error::invalid("deadline", "must be later than `not_before`"));
+    }
+    let is_new = terms.deadline != task.deadline;
+    store::set_terms(tx, task, &terms, task.overdue_at.filter(|_| !is_new)).await
+}
+
 /// Changes what the change names, of a task that is locked, and tells of it.
 async fn change_fields(ctx: &Ctx, tx: &mut Tx, task: &Task, change: &TaskChange) -> Result<Task> {
-    store::update(tx, task.id, change, ctx.now()).await?;
+    let now = ctx.now();
+    store::update(tx, task.id, change, now).await?;
+    if change.concerns_admission() {
+        set_terms(tx, task, change, now).await?;
+    }
+    if change.concerns_admission() || change.status == Some(TaskStatus::Ready) {
+        admission::park(tx, task.tenant, task.id, now).await?;
+    }
     if change.status == Some(TaskStatus::Completed) {
         dependencies::satisfied(ctx, tx, &[task]).await?;
     }
@@ -242,6 +407,9 @@ async fn change_fields(ctx: &Ctx, tx: &mut Tx, task: &Task, change: &TaskChange)
         // It was made of what has just changed.
         metadata::clear(ctx, tx, task.tenant, task.id, SCORE_KEY).await?;
         metadata::clear(ctx, tx, task.tenant, task.id, SCORED_AT_KEY).await?;
+    }
+    if change.status.is_some_and(TaskStatus::is_final) {
+        budgets::release(tx, task).await?;
     }
     let kind = match change.status {
         Some(TaskStatus::Completed) => kind::TASK_COMPLETED,
@@ -251,6 +419,14 @@ async fn change_fields(ctx: &Ctx, tx: &mut Tx, task: &Task, change: &TaskChange)
     let after = load(tx, task.tenant, task.id).await?;
     tell(ctx, tx, kind, About::task(task.tenant, task.id), Turn::Changed(task, &after), change).await?;
     tx.nudge(CHANGED_NUDGE);
+    match (task.status, after.status) {
+        (TaskStatus::Failed, TaskStatus::Ready) => strategies::recovered(ctx, tx, task).await?,
+        (TaskStatus::InProgress, TaskStatus::Failed) => {
+            strategies::after_failure(ctx, tx, &after, FailureClass::Failed).await?;
+            return load(tx, task.tenant, task.id).await;
+        }
+        _ => (),
+    }
     Ok(after)
 }
 
@@ -268,10 +444,14 @@ fn outcome_of(status: TaskStatus) -> Option<Outcome> {
 }
 
 /// Refuses what may not be set by hand; gives the attempt that somebody makes by hand, if there is one.
-async fn check_set_by_hand(tx: &mut Tx, task: &Task, to: TaskStatus) -> Result<Option<Execution>> {
+async fn check_set_by_hand(tx: &mut Tx, task: &Task, to: TaskStatus, now: DateTime<Utc>) -> Result<Option<Execution>> {
     state::check_set(task.status, to).map_err(|message| Error::invalid("status", message))?;
     if to == TaskStatus::Assigned {
         refuse_blocked(task)?;
+        admission::check(tx, task, now).await?;
+    }
+    if to == TaskStatus::Ready {
+        refuse_late(task, now)?;
     }
     let open = executions::open_of(tx, task).await?;
     if open.as_ref().is_some_and(|execution| execution.lease_until.is_some()) {
@@ -297,6 +477,7 @@ pub async fn assign(ctx: &Ctx, tenant: TenantId, id: impl Named, to: Assignment)
     let mut tx = ctx.begin("tasks.assign").await?;
     let task = load_locked(&mut tx, tenant, id).await?;
     check_assignable(&task)?;
+    admission::check(&mut tx, &task, ctx.now()).await?;
     let worker = executions::load_worker_by_hand(&mut tx, to.worker_id).await?;
     executions::reserve(ctx, &mut tx, &task, &worker).await?;
     let task = load(&mut tx, tenant, task.id).await?;
@@ -340,6 +521,7 @@ pub async fn delete(ctx: &Ctx, tenant: TenantId, id: impl Named) -> Result<()> {
         return Err(Error::conflict("task_in_hand", message));
     }
     dependencies::forget(ctx, &mut tx, &task).await?;
+    admission::forget(&mut tx, &task).await?;
     executions::store::delete_of_task(&mut tx, tenant, id).await?;
     metadata::store::delete_of_task(&mut tx, tenant, id).await?;
     outcomes::store::delete_of_task(&mut tx, tenant, id).await?;
@@ -398,16 +580,27 @@ async fn set_cancelled(ctx: &Ctx, tx: &mut Tx, task: &Task) -> Result<()> {
     tell(ctx, tx, kind::TASK_CANCELLED, about, Turn::Changed(task, &after), &json!({})).await
 }
 
-/// Makes a failed task ready again (row CAIRN-29).
+/// A task whose deadline has passed would fail again at once.
+fn refuse_late(task: &Task, now: DateTime<Utc>) -> Result<()> {
+    if task.deadline.is_some_and(|deadline| deadline <= now) {
+        let message = "the task's deadline has passed; change `deadline` first, or take it away with null";
+        return Err(Error::conflict("deadline_passed", message));
+    }
+    Ok(())
+}
+
+/// Makes a failed task ready again (row CAIRN-29). What it has used of its budget stays counted.
 #[tracing::instrument(skip_all, fields(task.id = %id))]
 pub async fn retry(ctx: &Ctx, tenant: TenantId, id: impl Named) -> Result<TaskView> {
     let mut tx = ctx.begin("tasks.retry").await?;
     let task = load_locked(&mut tx, tenant, id).await?;
     let id = task.id;
     step(task.status, Event::Retry).map_err(|illegal| Error::conflict("task_not_failed", illegal.to_string()))?;
+    refuse_late(&task, ctx.now())?;
     let after = Task { losses: 0, ..apply(ctx, &mut tx, &task, Event::Retry).await? };
     let count = store::count_retry(&mut tx, id).await?;
     metadata::write(ctx, &mut tx, tenant, id, RETRY_COUNT_KEY, &count.to_string()).await?;
+    admission::park(&mut tx, tenant, id, ctx.now()).await?;
     metadata::clear(ctx, &mut tx, tenant, id, ASSIGNED_WORKER_KEY).await?;
     let payload = json!({ "reason": "retry" });
     tell(ctx, &mut tx, kind::TASK_REQUEUED, About::task(tenant, id), Turn::Changed(&task, &after), &payload).await?;
@@ -432,8 +625,7 @@ impl<'a> Move<'a> {
 
 /// A task as it is after an event, as the state machine says.
 pub(crate) fn next(ctx: &Ctx, task: &Task, event: Event) -> Result<Task> {
-    let to = step(task.status, event)
-        .map_err(|illegal| Error::conflict("illegal_transition", illegal.to_string()))?;
+    let to = step(task.status, event).map_err(|illegal| Error::conflict("illegal_transition", illegal.to_string()))?;
     let cancel_requested_at = task.cancel_requested_at.filter(|_| to == TaskStatus::InProgress);
     Ok(Task { status: to, updated_at: ctx.now(), cancel_requested_at, version: task.version + 1, ..task.clone() })
 }
@@ -449,6 +641,14 @@ pub(crate) async fn move_all(ctx: &Ctx, tx: &mut Tx, moves: &[Move<'_>]) -> Resu
     }
     let completed = moves.iter().filter(|one| one.after.status == TaskStatus::Completed).map(|one| one.task);
     dependencies::satisfied(ctx, tx, &completed.collect::<Vec<_>>()).await?;
+    for one in moves {
+        if one.task.status == TaskStatus::Failed {
+            strategies::recovered(ctx, tx, one.task).await?;
+        }
+        if one.after.status == TaskStatus::Ready || one.after.status.is_final() {
+            budgets::release(tx, one.task).await?;
+        }
+    }
     if moves.iter().any(|one| one.task.spec.is_some()) {
         tx.nudge(Scheduler::NUDGE);
     }

@@ -40,6 +40,7 @@ pub(crate) fn run(title: &str) -> NewTask {
         priority: Priority::default(),
         effort_estimate: None,
         spec: Some(spec),
+        ..NewTask::default()
     }
 }
 
@@ -117,7 +118,17 @@ pub(crate) async fn begun(ctx: &Ctx, tenant: TenantId) -> (TaskId, WorkerId, Lea
 
 pub(crate) fn ended(lease: &Lease, outcome: Outcome) -> Completion {
     let exit = Some(Exit::Code(i32::from(outcome != Outcome::Succeeded)));
-    Completion { fence: lease.fence, outcome, exit, failure: None, message: None, commit: None, phases: vec![] }
+    Completion {
+        fence: lease.fence,
+        outcome,
+        exit,
+        failure: None,
+        message: None,
+        commit: None,
+        phases: vec![],
+        tokens: None,
+        cost_dollars: None,
+    }
 }
 
 fn holding(lease: &Lease) -> Running {
@@ -129,7 +140,7 @@ pub(crate) async fn titles(ctx: &Ctx, tenant: TenantId, filter: Filter) -> Vec<S
 }
 
 pub(crate) async fn first_reason(ctx: &Ctx, tenant: TenantId, id: TaskId) -> ReasonCode {
-    why(ctx, &pool::Settings::default(), tenant, id).await.expect("says why").reasons[0].code
+    why(ctx, &Settings::default(), &pool::Settings::default(), tenant, id).await.expect("says why").reasons[0].code
 }
 
 pub(crate) fn code<T: std::fmt::Debug>(result: kernel::Result<T>) -> &'static str {
@@ -369,7 +380,7 @@ kernel::on_both! { migrations();
         let execution = executions::start_by_hand(&ctx, tenant, task, new()).await.expect("starts");
         assert_eq!((execution.success, status(&ctx, tenant, task).await), (None, TaskStatus::InProgress));
         ctx.clock.advance(Duration::from_secs(90));
-        let result = || ExecutionResult { success: true, fence: None, cost_dollars: Some("0.25".into()), error_message: None };
+        let result = || ExecutionResult { success: true, fence: None, cost_dollars: Some("0.25".into()), tokens: None, error_message: None };
         let done = claims::complete(&ctx, &Settings::default(), tenant, execution.id, result()).await.expect("ends");
         assert_eq!((done.success, done.duration_seconds, done.cost_dollars.as_str()), (Some(true), Some(90), "0.250000"));
         assert_eq!(code(claims::complete(&ctx, &Settings::default(), tenant, execution.id, result()).await), "execution_finished");
@@ -391,7 +402,7 @@ kernel::on_both! { migrations();
             assert_eq!(found, expect.map(|exceeds| (execution.id, exceeds)), "after {minutes} more minutes");
         }
         assert_eq!(executions::stale(&ctx, &Settings::default(), ctx.id(TenantId::mint)).await.expect("lists"), []);
-        let result = ExecutionResult { success: true, fence: None, cost_dollars: None, error_message: None };
+        let result = ExecutionResult { success: true, fence: None, cost_dollars: None, tokens: None, error_message: None };
         claims::complete(&ctx, &Settings::default(), tenant, execution.id, result).await.expect("ends");
         assert_eq!(executions::stale(&ctx, &Settings::default(), tenant).await.expect("lists"), []);
     }
@@ -399,7 +410,7 @@ kernel::on_both! { migrations();
     async fn a_leased_execution_is_not_ended_by_hand(ctx) {
         let tenant = tenant(&ctx).await;
         let (task, _, lease) = begun(&ctx, tenant).await;
-        let result = ExecutionResult { success: true, fence: None, cost_dollars: None, error_message: None };
+        let result = ExecutionResult { success: true, fence: None, cost_dollars: None, tokens: None, error_message: None };
         assert_eq!(code(claims::complete(&ctx, &Settings::default(), tenant, lease.execution_id, result).await), "execution_leased");
         let change = TaskChange { status: Some(TaskStatus::Completed), ..TaskChange::default() };
         assert_eq!(code(tasks::update(&ctx, &Settings::default(), tenant, task, change).await), "task_leased");
@@ -415,7 +426,7 @@ kernel::on_both! { migrations();
         let first = executions::start_by_hand(&ctx, tenant, task, new).await.expect("starts");
         let failed = tasks::update(&ctx, &Settings::default(), tenant, task, set(TaskStatus::Failed)).await.expect("sets");
         assert_eq!(failed.execution.and_then(|execution| execution.success), Some(false));
-        let result = ExecutionResult { success: true, fence: None, cost_dollars: None, error_message: None };
+        let result = ExecutionResult { success: true, fence: None, cost_dollars: None, tokens: None, error_message: None };
         let late = claims::complete(&ctx, &Settings::default(), tenant, first.id, result).await;
         assert_eq!(code(late), "execution_finished");
         assert_eq!(status(&ctx, tenant, task).await, TaskStatus::Failed);

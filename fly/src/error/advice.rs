@@ -80,7 +80,9 @@ fn for_precondition(action: Action) -> Advice {
         | Action::CreateMachine
         | Action::CreateVolume
         | Action::CreateSnapshot
-        | Action::AssignAddress => Advice::GiveUp,
+        | Action::AssignAddress
+        | Action::CreateSprite
+        | Action::SaveCheckpoint => Advice::GiveUp,
         Action::ListApps
         | Action::ReadApp
         | Action::DeleteApp
@@ -114,7 +116,16 @@ fn for_precondition(action: Action) -> Advice {
         | Action::FindPlacements
         | Action::ListRegions
         | Action::ListOrgMachines
-        | Action::ListOrgVolumes => Advice::LookAgain,
+        | Action::ListOrgVolumes
+        | Action::ReadSprite
+        | Action::ListSprites
+        | Action::DestroySprite
+        | Action::ExecInSprite
+        | Action::HoldSprite
+        | Action::ListCheckpoints
+        | Action::RestoreCheckpoint
+        | Action::ReadPolicy
+        | Action::WritePolicy => Advice::LookAgain,
     }
 }
 

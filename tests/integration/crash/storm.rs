@@ -189,7 +189,13 @@ async fn claim_until(control: &Control, name: &str, count: usize, claimed: &RefC
 
 /// Completes until it is acknowledged, or refused because the lease was lost.
 async fn complete(control: &Control, claim: &Claim) -> bool {
-    let result = ExecutionResult { success: true, fence: Some(claim.fence), cost_dollars: None, error_message: None };
+    let result = ExecutionResult {
+        success: true,
+        fence: Some(claim.fence),
+        cost_dollars: None,
+        tokens: None,
+        error_message: None,
+    };
     until("a completion is answered", PATIENCE, async || {
         match control.complete_execution(claim.execution_id, &result).await {
             Ok(_) => Some(true),

@@ -31,6 +31,7 @@ impl World {
                 timeout_seconds: None,
                 idle_timeout_seconds: None,
             }),
+            ..NewTask::default()
         }
     }
 

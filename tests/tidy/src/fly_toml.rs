@@ -19,7 +19,7 @@ struct Fact {
     cure: &'static str,
 }
 
-const FACTS: [Fact; 5] = [
+const FACTS: [Fact; 7] = [
     Fact {
         file: "fly/events.toml",
         holds: has_no_service,
@@ -29,6 +29,16 @@ const FACTS: [Fact; 5] = [
         file: "fly/events.toml",
         holds: mounts_the_event_volume,
         cure: "mount `ev_store_data` with initial_size \"1gb\": what is acknowledged is on that volume",
+    },
+    Fact {
+        file: "fly/events.toml",
+        holds: |file| file.contains_key("machine_checks"),
+        cure: "a deploy goes on once the new machine answers: `machine_checks`",
+    },
+    Fact {
+        file: "fly/control-plane.toml",
+        holds: checks_health,
+        cure: "check `/health` in http_service.checks, so that a server which hangs is seen",
     },
     Fact {
         file: "fly/runner.toml",
@@ -131,6 +141,12 @@ fn mounts_the_event_volume(file: &Table) -> bool {
             text("source") == Some("ev_store_data") && text("initial_size") == Some("1gb")
         })
     })
+}
+
+fn checks_health(file: &Table) -> bool {
+    let checks = file.get("http_service").and_then(|service| service.get("checks")).and_then(Value::as_array);
+    let is_of_health = |check: &Value| check.get("path").and_then(Value::as_str) == Some("/health");
+    checks.is_some_and(|checks| checks.iter().any(is_of_health))
 }
 
 fn is_off(value: &Value) -> bool {

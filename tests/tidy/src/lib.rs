@@ -5,6 +5,7 @@
 //! [`Offence`]s, so that its own tests can show it failing on a few lines.
 //! `tests/house_rules.rs` holds the real repository against all of them.
 
+pub mod dockerfiles;
 pub mod floors;
 pub mod fly_toml;
 pub mod links;

@@ -99,7 +99,7 @@ fn collect(folder: &Path, prefix: &str, files: &mut Vec<File>) -> io::Result<()>
             collect(&entry.path(), &path, files)?;
         } else {
             let mut file = File { path, text: String::new() };
-            if READ.iter().any(|extension| file.is(extension)) {
+            if READ.iter().any(|extension| file.is(extension)) || file.name().starts_with("Dockerfile.") {
                 file.text = fs::read_to_string(entry.path())?;
             }
             files.push(file);

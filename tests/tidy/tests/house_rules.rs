@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use tidy::floors::{self, Package};
-use tidy::{Offence, Tree, fly_toml, links, migrations, pure, shape, tables, variables, words};
+use tidy::{Offence, Tree, dockerfiles, fly_toml, links, migrations, pure, shape, tables, variables, words};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -84,6 +84,11 @@ fn no_shell_stands_between_us_and_a_process() {
 #[test]
 fn deploy_files_say_what_flyctl_understands_and_what_safety_needs() {
     hold_in_tree(fly_toml::offences);
+}
+
+#[test]
+fn nobody_is_root_in_an_image_and_programs_get_their_signals() {
+    hold_in_tree(dockerfiles::offences);
 }
 
 #[test]

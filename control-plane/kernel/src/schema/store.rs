@@ -18,7 +18,7 @@ crate::sql! {
             UNION ALL
             SELECT tables.relname, 2, 0, rules.conname, format('constraint %s %s', rules.conname, pg_get_constraintdef(rules.oid))
             FROM pg_constraint rules JOIN pg_class tables ON tables.oid = rules.conrelid
-            WHERE tables.relnamespace = CAST(current_schema() AS regnamespace) AND rules.contype <> 't'
+            WHERE tables.relnamespace = CAST(current_schema() AS regnamespace) AND rules.contype NOT IN ('t', 'n')
             UNION ALL
             SELECT tables.relname, 3, 0, parts.relname, pg_get_indexdef(indexes.indexrelid)
             FROM pg_index indexes JOIN pg_class tables ON tables.oid = indexes.indrelid JOIN pg_class parts ON parts.oid = indexes.indexrelid

@@ -124,11 +124,9 @@ async fn a_table_that_a_migration_adds_gets_its_wall_on_postgres() {
 async fn a_migration_finds_the_rows_behind_the_wall_and_may_change_its_column_on_postgres() {
     with_postgres(MIGRATIONS, async |ctx| {
         let [a, _] = two_tenants(&ctx).await;
-        let up = sql(
-            "UPDATE idempotency_keys SET idempotency_key = idempotency_key || '!'; \
+        let up = sql("UPDATE idempotency_keys SET idempotency_key = idempotency_key || '!'; \
              ALTER TABLE idempotency_keys ALTER COLUMN tenant_id SET DEFAULT gen_random_uuid(), \
-             ALTER COLUMN tenant_id TYPE UUID USING tenant_id;",
-        );
+             ALTER COLUMN tenant_id TYPE UUID USING tenant_id;");
         let extra = Migration { name: "30000101000000_extra", up, down: sql("") };
         migrate(&ctx, &[MIGRATIONS, &[extra]].concat()).await.expect("migrates");
         assert_eq!(texts(&ctx, KEYS).await, ["a!", "b!"]);

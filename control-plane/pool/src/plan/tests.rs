@@ -80,6 +80,19 @@ fn the_machine_that_holds_the_wanted_repository_is_woken_first() {
     assert_eq!(decide(&view, &wants("elsewhere")).actions, [Action::Resume(id(2))], "the last used");
 }
 
+/// The decided allocation (row FLY-029): a pool, not a machine for each repository.
+#[test]
+fn many_repositories_share_as_few_machines_as_the_queue_asks_for() {
+    let repositories: Vec<String> = (0..30).map(|number| number.to_string()).collect();
+    let demand = Demand { queued: 5, repositories };
+    assert_eq!(decide(&View::default(), &demand).actions, [Action::Create]);
+    let mut view = machines(&[Ready, Suspended, Suspended]);
+    view.machines[2].repositories = vec!["29".into()];
+    assert_eq!(decide(&view, &demand).actions, []);
+    let long = Demand { queued: 6, ..demand };
+    assert_eq!(decide(&view, &long).actions, [Action::Resume(id(2))], "the one that holds any of them");
+}
+
 #[test]
 fn an_idle_machine_sleeps_and_a_long_sleeper_is_destroyed() {
     let check = |state, load, idle_seconds: Option<i64>, since_seconds: i64, expect: Option<Action>| {

@@ -67,8 +67,16 @@ impl Receiver {
         bodies.map(told).collect()
     }
 
-    fn numbers(&self) -> Vec<i64> {
+    /// Their numbers, as they came.
+    fn sequence(&self) -> Vec<i64> {
         self.told().into_iter().map(|(_, number)| number).collect()
+    }
+
+    /// Their numbers: messages of different tasks may overtake each other.
+    fn numbers(&self) -> Vec<i64> {
+        let mut numbers = self.sequence();
+        numbers.sort_unstable();
+        numbers
     }
 }
 
@@ -280,7 +288,7 @@ kernel::on_both! { migrations();
             scene.deliver(id).await;
             ctx.clock.advance(seconds(30));
         }
-        let numbers = receiver.numbers();
+        let numbers = receiver.sequence();
         for task in 0..3 {
             let mut of_task: Vec<i64> = numbers.iter().copied().filter(|number| number % 3 == task).collect();
             // A message that failed comes again, before those behind it.

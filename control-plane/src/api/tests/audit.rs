@@ -6,8 +6,9 @@ use wire::audit::AuditPage;
 use super::*;
 
 /// Operations that change nothing that lasts, or are no caller's decision.
-const NO_DECISION: [(&str, &str); 8] = [
+const NO_DECISION: [(&str, &str); 9] = [
     ("POST", "/v1/executions/{id}/heartbeat"),
+    ("POST", "/v1/plan"),
     // Here the provider has nothing to reap; the tests of `pool` look for the row.
     ("POST", "/v1/machines/sweep"),
     ("POST", "/v1/tasks/metadata/batch"),
@@ -56,6 +57,14 @@ async fn claimed(app: &Router) -> String {
     claims.body[0]["execution_id"].as_str().expect("an id").to_owned()
 }
 
+fn budget(project: &str) -> Value {
+    json!({ "project": project, "period": "day", "allocated_dollars": "1" })
+}
+
+fn schedule() -> Value {
+    json!({ "name": "n", "cron": "0 0 * * *", "task": { "title": "t" } })
+}
+
 /// A machine whose worker has reported in.
 async fn machine(ctx: &Ctx) -> String {
     let known: Vec<_> = pool::machines::list(ctx).await.expect("lists").into_iter().map(|machine| machine.id).collect();
@@ -85,6 +94,14 @@ async fn failed(app: &Router) -> String {
     task
 }
 
+fn careful() -> Value {
+    json!({ "name": "careful", "rules": [{ "on": "any", "action": { "kind": "retry" } }] })
+}
+
+async fn strategy(app: &Router) -> String {
+    post(app, "/v1/failure-strategies", &careful()).await.body["id"].as_str().expect("an id").to_owned()
+}
+
 /// How many things an operation changes: a split makes a task, and a dependency on it.
 fn rows(path: &str) -> usize {
     if path.ends_with("/split") { 3 } else { 1 }
@@ -96,6 +113,7 @@ async fn prepare(ctx: &Ctx, app: &Router, method: &str, path: &str) -> Option<(S
     Some(match (method, path) {
         ("POST", "/v1/tasks") => (path.into(), json!({ "title": "t" })),
         ("POST", "/v1/tasks/batch") => (path.into(), json!([{ "title": "t" }])),
+        ("POST", "/v1/tasks/import") => (path.into(), json!({ "title": "t" })),
         ("PATCH", "/v1/tasks/{id}") => (of(&task(app).await), json!({ "title": "u" })),
         ("DELETE", "/v1/tasks/{id}") | ("POST", "/v1/tasks/{id}/cancel") => (of(&task(app).await), json!({})),
         ("POST", "/v1/tasks/{id}/assign") => {
@@ -108,7 +126,8 @@ async fn prepare(ctx: &Ctx, app: &Router, method: &str, path: &str) -> Option<(S
         ("POST", "/v1/tasks/cancel") => (path.into(), json!({ "ids": [task(app).await] })),
         ("POST", "/v1/tasks/prioritize") => (path.into(), json!({ "algorithm": "balanced" })),
         ("POST", "/v1/tasks/assign-batch") => {
-            (task(app).await, worker(app).await);
+            task(app).await;
+            worker(app).await;
             (path.into(), json!({ "count": 1 }))
         }
         ("POST", "/v1/tasks/{id}/assign-optimal") => {
@@ -168,6 +187,30 @@ async fn prepare(ctx: &Ctx, app: &Router, method: &str, path: &str) -> Option<(S
         }
         ("POST", "/v1/machines/{id}/abandon") => (of(&machine(ctx).await), json!({ "reason": "r" })),
         ("POST", "/v1/workers") => (path.into(), json!({ "worker_type": "w" })),
+        ("POST", "/v1/failure-strategies") => (path.into(), careful()),
+        ("PATCH", "/v1/failure-strategies/{id}") => (of(&strategy(app).await), json!({ "max_attempts": 9 })),
+        ("DELETE", "/v1/failure-strategies/{id}") => (of(&strategy(app).await), json!({})),
+        ("POST", "/v1/holds") => (path.into(), json!({ "project": "p", "reason": "r" })),
+        ("DELETE", "/v1/holds/{id}") => {
+            let hold = post(app, "/v1/holds", &json!({ "project": "p", "reason": "r" })).await;
+            (of(hold.body["id"].as_str().expect("an id")), json!({}))
+        }
+        ("PUT" | "DELETE", "/v1/limits/{key}") => {
+            let path = path.replace("{key}", "k");
+            ask(app, Method::PUT, &path, Some(KEY), Some(&json!({ "max_running": 1 }).to_string())).await;
+            (path, json!({ "max_running": 2 }))
+        }
+        ("PUT", "/v1/projects/{project}") => (path.replace("{project}", "p"), json!({ "weight": 2 })),
+        ("POST", "/v1/budgets") => (path.into(), budget("all")),
+        ("PATCH" | "DELETE", "/v1/budgets/{id}") => {
+            let budget = post(app, "/v1/budgets", &budget(method)).await;
+            (of(budget.body["id"].as_str().expect("an id")), json!({ "allocated_dollars": "2" }))
+        }
+        ("POST", "/v1/schedules") => (path.into(), schedule()),
+        ("PATCH" | "DELETE", "/v1/schedules/{id}") => {
+            let schedule = post(app, "/v1/schedules", &schedule()).await;
+            (of(schedule.body["id"].as_str().expect("an id")), json!({ "paused": true }))
+        }
         ("PATCH", "/v1/workers/{id}") => (of(&worker(app).await), json!({ "capacity": 5 })),
         ("DELETE", "/v1/workers/{id}") => (of(&worker(app).await), json!({})),
         _ => return None,

@@ -181,4 +181,42 @@ kernel::on_both! { crate::migrations();
         let expect = json!({ "total_attempts": 2, "success_count": 1, "failure_count": 1, "total_cost_dollars": "1.750000", "average_duration_seconds": 15 });
         assert_eq!(history["summary"], expect);
     }
+
+    async fn a_failure_strategy_is_made_followed_changed_and_deleted(ctx) {
+        let app = app(&ctx).await;
+        let new = json!({ "name": "careful", "max_attempts": 1, "rules": [{ "on": "any", "action": { "kind": "retry" } }] });
+        let made = post(&app, "/v1/failure-strategies", &new).await;
+        assert_eq!((made.status, &made.body["rules"]), (StatusCode::CREATED, &new["rules"]));
+        let path = format!("/v1/failure-strategies/{}", text(&made.body["id"]));
+        assert_eq!(get(&app, &path).await.body, made.body);
+        assert_eq!(get(&app, "/failure-strategies").await.body, json!([made.body]));
+        let [id] = notes(&app).await;
+        let follow = json!({ "key": "strategy_id", "value": made.body["id"] });
+        assert_eq!(post(&app, &format!("/v1/tasks/{id}/metadata"), &follow).await.status, StatusCode::OK);
+        for (expect, attempts) in [("failed", 1), ("ready", 2)] {
+            let codex = worker(&app, &json!({ "worker_type": "codex" })).await;
+            post(&app, &format!("/v1/tasks/{id}/assign"), &json!({ "worker_id": codex })).await;
+            let start = json!({ "agent_type": "codex", "worker_id": codex });
+            let started = post(&app, &format!("/v1/tasks/{id}/executions"), &start).await;
+            let end = json!({ "success": false, "error_message": "no" });
+            post(&app, &format!("/v1/executions/{}/complete", text(&started.body["id"])), &end).await;
+            let task = get(&app, &format!("/v1/tasks/{id}")).await.body;
+            assert_eq!((&task["status"], &task["attempts"]), (&json!(expect), &json!(attempts)));
+            let is_blocked = get(&app, "/tasks/by-tag/swarm%3Ablocked").await.body != json!([]);
+            assert_eq!(is_blocked, expect == "failed");
+            patch(&app, &path, None, &json!({ "max_attempts": 9 })).await;
+            post(&app, &format!("/v1/tasks/{id}/retry"), &Value::Null).await;
+        }
+        for (body, field) in [
+            (json!({ "name": "s", "rules": [] }), "rules"),
+            (json!({ "name": "s", "rules": [{ "on": "never", "action": { "kind": "retry" } }] }), "rules[0].on"),
+            (json!({ "name": "s", "rules": [{ "on": "any", "action": { "kind": "retry", "often": 3 } }] }), "rules[0].action"),
+            (json!({ "name": "s", "rules": [{ "on": "any", "action": { "kind": "pray" } }] }), "rules[0].action"),
+            (json!({ "name": "s", "colour": 1, "rules": [] }), "colour"),
+        ] {
+            refuse(&app, "/v1/failure-strategies", &body.to_string(), Some(field)).await;
+        }
+        assert_eq!(delete(&app, &path).await.status, StatusCode::NO_CONTENT);
+        assert_eq!(get(&app, &path).await.status, StatusCode::NOT_FOUND);
+    }
 }

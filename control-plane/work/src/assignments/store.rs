@@ -5,6 +5,7 @@ use sqlx::types::Uuid;
 use wire::id::{ExecutionId, TaskId, TenantId, WorkerId};
 
 use super::policy::Requirement;
+use crate::admission::LaneId;
 use crate::executions::COMMAND_AGENT;
 
 kernel::sql! {
@@ -13,13 +14,15 @@ kernel::sql! {
     NEXT: "SELECT t.id, t.spec IS NOT NULL, t.effort_estimate, agent.metadata_value FROM tasks t \
            LEFT JOIN task_metadata score ON score.task_id = t.id AND score.metadata_key = 'priority_score' \
            LEFT JOIN task_metadata agent ON agent.task_id = t.id AND agent.metadata_key = 'agent_type' \
-           WHERE t.tenant_id = $1 AND t.status = 'ready' AND t.waits_for = 0 \
+           WHERE t.tenant_id = $1 AND t.status = 'ready' AND t.waits_for = 0 AND t.parked_until IS NULL \
+             AND t.lane_id NOT IN (SELECT unhex(value) FROM json_each($3)) \
            ORDER BY coalesce(CAST(score.metadata_value AS REAL), t.priority * 20.0) DESC, t.priority DESC, t.created_at, \
                     t.id LIMIT $2",
         postgres "SELECT t.id, t.spec IS NOT NULL, t.effort_estimate, agent.metadata_value FROM tasks t \
                   LEFT JOIN task_metadata score ON score.task_id = t.id AND score.metadata_key = 'priority_score' \
                   LEFT JOIN task_metadata agent ON agent.task_id = t.id AND agent.metadata_key = 'agent_type' \
-                  WHERE t.tenant_id = $1 AND t.status = 'ready' AND t.waits_for = 0 \
+                  WHERE t.tenant_id = $1 AND t.status = 'ready' AND t.waits_for = 0 AND t.parked_until IS NULL \
+                    AND t.lane_id NOT IN (SELECT CAST(value AS UUID) FROM jsonb_array_elements_text(CAST($3 AS JSONB))) \
                   ORDER BY coalesce(CASE WHEN score.metadata_value ~ '^[0-9]{1,3}([.][0-9]{1,9})?$' \
                                          THEN CAST(score.metadata_value AS DOUBLE PRECISION) END, t.priority * 20.0) DESC, \
                            t.priority DESC, t.created_at, t.id LIMIT $2";
@@ -29,8 +32,15 @@ kernel::sql! {
 }
 
 /// The next tasks that may start and what they ask of a worker: highest score first, then most urgent and oldest.
-pub(super) async fn next(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Vec<(TaskId, Requirement)>> {
-    let rows = fetch_all!(tx, (Uuid, bool, Option<i32>, Option<String>), NEXT, tenant.uuid(), limit)?;
+/// Those of closed lanes are left out.
+pub(super) async fn next(
+    tx: &mut Tx,
+    tenant: TenantId,
+    closed: &[LaneId],
+    limit: i64,
+) -> Result<Vec<(TaskId, Requirement)>> {
+    let closed = kernel::id_list(closed.iter().map(|lane| lane.0));
+    let rows = fetch_all!(tx, (Uuid, bool, Option<i32>, Option<String>), NEXT, tenant.uuid(), limit, &closed)?;
     let next = |(id, has_spec, effort_minutes, named): (Uuid, bool, Option<i32>, Option<String>)| {
         let agent_type = named.or_else(|| has_spec.then(|| COMMAND_AGENT.to_owned()));
         (id.into(), Requirement { agent_type, effort_minutes })

@@ -140,8 +140,8 @@ impl Desk {
             return Err(Error::invalid("completions", message));
         }
         let one = |(place, one): (usize, ClaimCompletion)| async move {
-            let ClaimCompletion { execution_id, fence, success, cost_dollars, error_message } = one;
-            let result = ExecutionResult { success, fence, cost_dollars, error_message };
+            let ClaimCompletion { execution_id, fence, success, cost_dollars, tokens, error_message } = one;
+            let result = ExecutionResult { success, fence, cost_dollars, tokens, error_message };
             let heard = match ended(result) {
                 Ok(word) => self.hear(ctx, tenant, execution_id, fence, word).await,
                 Err(error) => Err(at(place, error)),

@@ -22,7 +22,7 @@ pub(super) enum Verdict {
     /// The lease lasts until then.
     Extend(DateTime<Utc>),
     /// The execution ends.
-    Finish { ending: Ending, cost_micros: i64 },
+    Finish { ending: Ending, cost_micros: i64, tokens: i64 },
 }
 
 /// Decides. A lease that has run out still counts until its task is taken back.
@@ -45,7 +45,7 @@ pub(super) fn judge(
 
 /// An execution that somebody began without a claim has nothing but an end.
 fn by_hand(report: &Report, execution: &Execution) -> Result<Verdict> {
-    let Word::End { ending, cost_micros } = &report.word else {
+    let Word::End { ending, cost_micros, tokens } = &report.word else {
         let message = "the execution was begun without a claim and has no lease; it can only be completed";
         return Err(Error::conflict("execution_not_leased", message));
     };
@@ -56,7 +56,7 @@ fn by_hand(report: &Report, execution: &Execution) -> Result<Verdict> {
     if execution.completed_at.is_some() {
         return Err(Error::conflict("execution_finished", "the execution has ended already"));
     }
-    Ok(Verdict::Finish { ending: ending.clone(), cost_micros: *cost_micros })
+    Ok(Verdict::Finish { ending: ending.clone(), cost_micros: *cost_micros, tokens: *tokens })
 }
 
 fn leased(
@@ -80,6 +80,8 @@ fn leased(
         Word::Start if execution.started_at.is_some() => Verdict::Known,
         Word::Start => Verdict::Begin,
         Word::Renew { lease_seconds } => Verdict::Extend(lease_end(now, *lease_seconds).max(until)),
-        Word::End { ending, cost_micros } => Verdict::Finish { ending: ending.clone(), cost_micros: *cost_micros },
+        Word::End { ending, cost_micros, tokens } => {
+            Verdict::Finish { ending: ending.clone(), cost_micros: *cost_micros, tokens: *tokens }
+        }
     })
 }

@@ -38,7 +38,7 @@ pub(super) enum Word {
         lease_seconds: u64,
     },
     /// They are done with it.
-    End { ending: Ending, cost_micros: i64 },
+    End { ending: Ending, cost_micros: i64, tokens: i64 },
 }
 
 /// How things stand after that.
@@ -100,8 +100,8 @@ async fn hear_round(
                 silent.extend(worker.as_ref().map(|worker| (&report.by, worker)));
                 stand(task.status, Execution { lease_until: Some(until), ..execution.clone() })
             }
-            Ok(Verdict::Finish { ending, cost_micros }) => {
-                let ended = Execution { cost_micros, ..execution.clone() };
+            Ok(Verdict::Finish { ending, cost_micros, tokens }) => {
+                let ended = Execution { cost_micros, tokens, ..execution.clone() };
                 ends.push(End { by: &report.by, task, execution: ended.clone(), ending });
                 end_places.push(*place);
                 stand(task.status, ended)
@@ -157,18 +157,18 @@ async fn hold(tx: &mut Tx, reports: &[Report], round: &[usize]) -> Result<HashMa
 
 /// What a worker says of an end, as an ending; refuses what cannot be kept.
 pub(super) fn ended(result: ExecutionResult) -> Result<Word> {
-    let cost = result.cost_dollars.as_deref().map_or(Some(0), executions::micros);
-    let cost = cost.ok_or_else(|| Error::invalid("cost_dollars", "must be a decimal string such as \"0.125\""))?;
+    let cost_micros = executions::cost_micros(result.cost_dollars.as_deref())?;
+    let tokens = executions::tokens(result.tokens)?;
     let mut ending = Ending::bare(if result.success { Outcome::Succeeded } else { Outcome::Failed });
     ending.message = result.error_message.map(|text| message("error_message", text)).transpose()?;
-    Ok(Word::End { ending, cost_micros: cost })
+    Ok(Word::End { ending, cost_micros, tokens })
 }
 
 /// The end of an execution whose worker gives it back.
 pub(super) fn released(reason: Option<String>) -> Result<Word> {
     let mut ending = Ending::bare(Outcome::Released);
     ending.message = reason.map(|text| message("reason", text)).transpose()?;
-    Ok(Word::End { ending, cost_micros: 0 })
+    Ok(Word::End { ending, cost_micros: 0, tokens: 0 })
 }
 
 fn message(field: &str, text: String) -> Result<String> {

@@ -1,18 +1,18 @@
 //! Taking tasks: who gets which.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use kernel::{Ctx, Error, Result, Tx};
 use pool::workers::{Named, Worker};
 use wire::claim::{Claim, NewClaim};
 use wire::id::{TaskId, TenantId, WorkerId};
-use wire::task::TaskStatus;
 use wire::worker::WorkerStatus;
 
 use super::lease_end;
-use crate::executions::{self, Execution, Handing};
+use crate::admission::{self, Gate, Lane, LaneId};
+use crate::executions::{self, Handed, Handing};
 use crate::tasks::{self, Task};
 
 /// What a claim's agent is where it does not say.
@@ -34,28 +34,38 @@ pub(super) struct Take {
 /// comes first. Where there is nothing for somebody, the list is empty.
 pub(super) async fn take_all(ctx: &Ctx, takes: &[Take]) -> Result<Vec<Result<Vec<Claim>>>> {
     let mut tx = ctx.begin("claims.take").await?;
+    // Before any worker is locked, as whoever else decides does. Tasks are never waited for.
+    let mut gates = gates(ctx, &mut tx, takes).await?;
     let workers = workers(ctx, &mut tx, takes).await?;
     // Several who ask for one worker share the room that it has.
     let mut rooms: HashMap<WorkerId, i32> = HashMap::new();
     let mut wanted: Vec<Result<usize>> = Vec::with_capacity(takes.len());
     for (take, worker) in takes.iter().zip(&workers) {
-        wanted
-            .push(worker.as_ref().map_err(|refused| refused.error()).and_then(|worker| room(&mut rooms, worker, take)));
+        let worker = worker.as_ref().map_err(|refused| refused.error());
+        wanted.push(worker.and_then(|worker| room(&mut rooms, worker, take)));
     }
-    let found = find(&mut tx, takes, &wanted).await?;
+    let found = find(ctx, &mut tx, &mut gates, takes, &wanted).await?;
     let mut handings = Vec::new();
     for ((take, worker), tasks) in takes.iter().zip(&workers).zip(&found) {
         let Ok(worker) = worker else { continue };
         handings.extend(tasks.iter().map(|task| handing(ctx, take, worker, task)));
     }
-    let mut executions = executions::hand_all(ctx, &mut tx, &handings).await?.into_iter();
+    let mut handed = executions::hand_all(ctx, &mut tx, &handings).await?.into_iter();
     note_heard(ctx, &mut tx, takes, &workers).await?;
-    let now = ctx.now();
     let answer = |(wanted, tasks): (Result<usize>, Vec<Task>)| {
-        wanted.map(|_| executions.by_ref().take(tasks.len()).zip(tasks).map(|pair| claim(pair, now)).collect())
+        wanted.map(|_| handed.by_ref().take(tasks.len()).map(claim).collect())
     };
     let answers = wanted.into_iter().zip(found).map(answer).collect();
     tx.commit(answers).await
+}
+
+/// The gate of each tenant, opened in the order of their ids.
+async fn gates(ctx: &Ctx, tx: &mut Tx, takes: &[Take]) -> Result<BTreeMap<TenantId, Gate>> {
+    let mut gates = BTreeMap::new();
+    for tenant in takes.iter().map(|take| take.tenant).collect::<BTreeSet<_>>() {
+        gates.insert(tenant, Gate::open(tx, Some(tenant), ctx.now()).await?);
+    }
+    Ok(gates)
 }
 
 /// The worker that somebody named, or why it takes nothing by claim.
@@ -118,33 +128,82 @@ fn room(rooms: &mut HashMap<WorkerId, i32>, worker: &Worker, take: &Take) -> Res
     Ok(usize::try_from(wanted).unwrap_or(0))
 }
 
-/// The tasks for each, locked. Who wants the same kind of task shares a look.
-async fn find(tx: &mut Tx, takes: &[Take], wanted: &[Result<usize>]) -> Result<Vec<Vec<Task>>> {
+/// The tasks for each, locked and let through the gate. Who wants the same kind of task shares a look.
+async fn find(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    gates: &mut BTreeMap<TenantId, Gate>,
+    takes: &[Take],
+    wanted: &[Result<usize>],
+) -> Result<Vec<Vec<Task>>> {
     let mut kinds: BTreeMap<(TenantId, &[String], bool), Vec<usize>> = BTreeMap::new();
     for (place, take) in takes.iter().enumerate() {
         kinds.entry((take.tenant, &take.claim.tags, take.claim.include_spec)).or_default().push(place);
     }
     let mut found: Vec<Vec<Task>> = takes.iter().map(|_| Vec::new()).collect();
-    let mut taken: HashSet<TaskId> = HashSet::new();
+    let mut seen: HashSet<TaskId> = HashSet::new();
     for ((tenant, tags, include_spec), places) in kinds {
         let count = |place: &usize| wanted[*place].as_ref().copied().unwrap_or(0);
         let total: usize = places.iter().map(count).sum();
-        if total == 0 {
-            continue;
-        }
-        // What another kind has just taken is found here too: it is ours to lock.
-        let limit = i64::try_from(total + taken.len()).unwrap_or(i64::MAX);
-        let mut ready = tasks::store::claimable(tx, tenant, tags, false, limit).await?;
-        if include_spec {
-            ready.extend(tasks::store::claimable(tx, tenant, tags, true, limit).await?);
-            ready.sort_by_key(|task| (Reverse(task.priority), task.created_at, task.id));
-        }
-        let mut ready = ready.into_iter().filter(|task| taken.insert(task.id));
+        let Some(gate) = gates.get_mut(&tenant).filter(|_| total > 0) else { continue };
+        let kind = Kind { tenant, tags, include_spec };
+        let mut admitted = kind.next(ctx, tx, gate, &mut seen, total).await?.into_iter();
         for place in places {
-            found[place].extend(ready.by_ref().take(count(&place)));
+            found[place].extend(admitted.by_ref().take(count(&place)));
         }
     }
     Ok(found)
+}
+
+/// What somebody wants of tasks.
+struct Kind<'a> {
+    tenant: TenantId,
+    tags: &'a [String],
+    include_spec: bool,
+}
+
+impl Kind<'_> {
+    /// So many of the next tasks as there are, each locked and let through the gate.
+    async fn next(
+        &self,
+        ctx: &Ctx,
+        tx: &mut Tx,
+        gate: &mut Gate,
+        seen: &mut HashSet<TaskId>,
+        total: usize,
+    ) -> Result<Vec<Task>> {
+        let mut closed = admission::closed_by(tx, &gate.rules, self.tenant, ctx.now()).await?;
+        let mut admitted = Vec::new();
+        // Each look but the last closes a lane.
+        while admitted.len() < total {
+            let ready = self.ready(tx, &closed, total - admitted.len() + seen.len()).await?;
+            let known = closed.len();
+            for task in ready {
+                let lane = Lane::of_task(&task).id;
+                if admitted.len() == total || closed.contains(&lane) || !seen.insert(task.id) {
+                    continue;
+                }
+                match gate.admit(tx, &task, 0).await? {
+                    Ok(()) => admitted.push(task),
+                    Err(_) => closed.push(lane),
+                }
+            }
+            if closed.len() == known {
+                break;
+            }
+        }
+        Ok(admitted)
+    }
+
+    async fn ready(&self, tx: &mut Tx, closed: &[LaneId], limit: usize) -> Result<Vec<Task>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut ready = tasks::store::claimable(tx, self.tenant, self.tags, closed, false, limit).await?;
+        if self.include_spec {
+            ready.extend(tasks::store::claimable(tx, self.tenant, self.tags, closed, true, limit).await?);
+            ready.sort_by_key(|task| (Reverse(task.priority), task.created_at, task.id));
+        }
+        Ok(ready)
+    }
 }
 
 fn handing<'a>(ctx: &Ctx, take: &'a Take, worker: &'a Worker, task: &'a Task) -> Handing<'a> {
@@ -172,13 +231,11 @@ async fn note_heard(ctx: &Ctx, tx: &mut Tx, takes: &[Take], workers: &[Chosen]) 
 }
 
 /// As the claimer sees it.
-fn claim((execution, task): (Execution, Task), now: DateTime<Utc>) -> Claim {
-    let status = if execution.started_at.is_some() { TaskStatus::InProgress } else { TaskStatus::Assigned };
-    let task = Task { status, execution_id: Some(execution.id), updated_at: now, ..task };
+fn claim(Handed { task, execution }: Handed) -> Claim {
     Claim {
         execution_id: execution.id,
         fence: i64::from(execution.number),
-        lease_until: execution.lease_until.unwrap_or(now),
+        lease_until: execution.lease_until.unwrap_or(execution.assigned_at),
         worker_id: execution.worker,
         task: task.into_view(Some(execution)),
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use kernel::{Actor, Reconciler as _, audit};
 use kit::Tasks;
+use wire::admission::NewLimit;
 use wire::claim::{Claim, ClaimCompletion, Completions, LeaseView, NewClaim, ReleaseClaim, RenewClaim, StartClaim};
 use wire::dependency::NewDependency;
 use wire::execution::Outcome;
@@ -15,8 +16,9 @@ use wire::task::{NewTask, Priority, TaskStatus, TaskView};
 use wire::worker::{NewWorker, WorkerStatus};
 
 use super::*;
+use crate::admission::tests::held_project;
 use crate::tests::{code, migrations, note, run, schedule, status, submit, take_back, tenant};
-use crate::{dependencies, executions, metadata, tasks};
+use crate::{dependencies, executions, holds, limits, metadata, tasks};
 
 fn desk(ctx: &Ctx) -> Desk {
     Desk::open(ctx, &Arc::default(), &Tasks::new())
@@ -43,7 +45,13 @@ fn release(claim: &Claim) -> ReleaseClaim {
 }
 
 fn result(claim: &Claim, success: bool) -> ExecutionResult {
-    ExecutionResult { success, fence: Some(claim.fence), cost_dollars: Some("0.5".into()), error_message: None }
+    ExecutionResult {
+        success,
+        fence: Some(claim.fence),
+        cost_dollars: Some("0.5".into()),
+        tokens: None,
+        error_message: None,
+    }
 }
 
 /// One claim of one task.
@@ -132,6 +140,37 @@ kernel::on_both! { migrations();
         assert_eq!(titles(&desk.claim(&ctx, tenant, tagged(&["a"])).await.expect("claims")), ["one"]);
         assert_eq!(titles(&desk.claim(&ctx, tenant, tagged(&["c"])).await.expect("claims")), [""; 0]);
         assert_eq!(titles(&desk.claim(&ctx, tenant, tagged(&[])).await.expect("claims")), ["none", "untagged"]);
+    }
+
+    async fn a_claim_takes_nothing_that_is_held_or_too_early_and_no_more_than_a_key_allows(ctx) {
+        let (tenant, desk) = (tenant(&ctx).await, desk(&ctx));
+        let all = NewClaim { limit: Some(100), ..by("w") };
+        let not_before = Some(ctx.now() + TimeDelta::hours(1));
+        submit(&ctx, tenant, NewTask { not_before, priority: Priority::try_from(5).expect("1 to 5"), ..note("early") }).await;
+        for number in 0..3 {
+            submit(&ctx, tenant, NewTask { project: Some("held".into()), ..note(&format!("held {number}")) }).await;
+            submit(&ctx, tenant, NewTask { keys: vec!["db".into()], ..note(&format!("limited {number}")) }).await;
+        }
+        submit(&ctx, tenant, note("free")).await;
+        let held = holds::set(&ctx, tenant, "me", held_project("held"), None).await.expect("holds");
+        let limit = NewLimit { max_running: Some(2), ..NewLimit::default() };
+        limits::set(&ctx, tenant, "db", limit).await.expect("limits");
+        let claims = desk.claim(&ctx, tenant, all.clone()).await.expect("claims");
+        assert_eq!(titles(&claims), ["limited 0", "limited 1", "free"]);
+        desk.complete(&ctx, tenant, claims[0].execution_id, result(&claims[0], true)).await.expect("ends");
+        holds::remove(&ctx, tenant, held.id).await.expect("lets go");
+        let claims = desk.claim(&ctx, tenant, all).await.expect("claims");
+        assert_eq!(titles(&claims), ["held 0", "held 1", "held 2", "limited 2"]);
+    }
+
+    async fn a_claims_cost_is_what_it_says_since_no_machine_of_ours_carried_it(ctx) {
+        let (tenant, desk) = (tenant(&ctx).await, desk(&ctx));
+        submit(&ctx, tenant, note("a")).await;
+        let claim = one(&ctx, &desk, tenant, NewClaim { lease_seconds: Some(86_400), start: true, ..by("w") }).await;
+        ctx.clock.advance(Duration::from_secs(7_200));
+        let told = ExecutionResult { tokens: Some(7), ..result(&claim, true) };
+        let ended = desk.complete(&ctx, tenant, claim.execution_id, told).await.expect("ends");
+        assert_eq!((ended.cost_dollars.as_str(), ended.tokens), ("0.500000", 7));
     }
 
     async fn a_lease_that_runs_out_gives_the_task_back_and_spends_no_attempt(ctx) {
@@ -309,7 +348,7 @@ kernel::on_both! { migrations();
         }
         let claims = desk.claim(&ctx, tenant, NewClaim { limit: Some(3), start: true, ..by("w") }).await.expect("claims");
         let end = |claim: &Claim, success: bool| ClaimCompletion {
-            execution_id: claim.execution_id, fence: Some(claim.fence), success, cost_dollars: None, error_message: None,
+            execution_id: claim.execution_id, fence: Some(claim.fence), success, cost_dollars: None, tokens: None, error_message: None,
         };
         let dear = ClaimCompletion { cost_dollars: Some("1e3".into()), ..end(&claims[2], true) };
         let late = ClaimCompletion { fence: Some(7), ..end(&claims[2], true) };

@@ -1,6 +1,8 @@
 //! Circles among dependencies (row CAIRN-24), an order without any, and how much a
 //! task waits for. Pure: whoever asks brings along what needs what.
 
+pub(crate) mod critical_path;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many members of a circle a message names.
@@ -34,6 +36,27 @@ pub(crate) fn circle<T: Copy + Ord>(needs: &Needs<T>, task: T, needed: T) -> Opt
 
 /// Everything that is named, each behind what it needs. What is in a circle, which should not be, comes last.
 pub(crate) fn in_order<T: Copy + Ord>(needs: &Needs<T>) -> Vec<T> {
+    let (mut order, circles) = settle(needs);
+    order.extend(circles);
+    order
+}
+
+/// A circle, where there is any: from one of its members along what each needs, back to it.
+pub(crate) fn any_circle<T: Copy + Ord>(needs: &Needs<T>) -> Option<Vec<T>> {
+    let (_, circles) = settle(needs);
+    let mut path = vec![*circles.first()?];
+    loop {
+        // What could not be placed needs something else that could not.
+        let next = *needs.get(path.last()?)?.iter().find(|needed| circles.contains(*needed))?;
+        if let Some(begin) = path.iter().position(|member| *member == next) {
+            return Some(path[begin..].iter().copied().chain([next]).collect());
+        }
+        path.push(next);
+    }
+}
+
+/// What can be put in an order in which each comes behind what it needs, and what cannot.
+fn settle<T: Copy + Ord>(needs: &Needs<T>) -> (Vec<T>, BTreeSet<T>) {
     let mut missing: BTreeMap<T, usize> = BTreeMap::new();
     let mut needed_by: BTreeMap<T, Vec<T>> = BTreeMap::new();
     for (task, needed) in needs {
@@ -47,6 +70,7 @@ pub(crate) fn in_order<T: Copy + Ord>(needs: &Needs<T>) -> Vec<T> {
     let mut next = 0;
     while let Some(task) = order.get(next).copied() {
         next += 1;
+        missing.remove(&task);
         for behind in needed_by.get(&task).into_iter().flatten() {
             let count = missing.entry(*behind).or_default();
             *count -= 1;
@@ -55,9 +79,7 @@ pub(crate) fn in_order<T: Copy + Ord>(needs: &Needs<T>) -> Vec<T> {
             }
         }
     }
-    let placed: BTreeSet<T> = order.iter().copied().collect();
-    order.extend(missing.into_keys().filter(|task| !placed.contains(task)));
-    order
+    (order, missing.into_keys().collect())
 }
 
 /// How many things a task waits for whose hard dependencies are these, each with its group and whether what it
@@ -130,6 +152,9 @@ mod tests {
         let needs = Needs::from([(1, vec![2, 3]), (2, vec![3]), (9, vec![1])]);
         assert_eq!(in_order(&needs), [3, 2, 1, 9]);
         assert_eq!(in_order(&Needs::from([(1, vec![2]), (2, vec![1]), (3, vec![4])])), [4, 3, 1, 2]);
+        assert_eq!(any_circle(&needs), None);
+        let with_circle = Needs::from([(0, vec![2]), (2, vec![9, 4]), (3, vec![2]), (4, vec![3]), (9, vec![])]);
+        assert_eq!(any_circle(&with_circle), Some(vec![2, 4, 3, 2]));
     }
 
     #[test]

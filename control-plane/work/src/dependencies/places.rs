@@ -44,14 +44,26 @@ pub(super) async fn put_behind(
     }
 }
 
+/// Gives tasks that have none places before all others: they have no dependencies yet.
+pub(crate) async fn ensure(tx: &mut Tx, tenant: TenantId, tasks: Vec<TaskId>) -> Result<()> {
+    let (first, _) = ends_of_all(tx, tenant).await?;
+    let places: Vec<(TaskId, i64)> = tasks.into_iter().zip((1..).map(|back| first - back)).collect();
+    store::insert(tx, tenant, &places).await
+}
+
 /// Gives new tasks places behind all others, in the order given, in which each comes behind those it needs.
 pub(crate) async fn append(tx: &mut Tx, tenant: TenantId, tasks: &[TaskId]) -> Result<()> {
-    let (_, last) = match store::ends(tx, tenant).await? {
-        None if place_all(tx, tenant).await? > 0 => ends(tx, tenant).await?,
-        found => found.unwrap_or_default(),
-    };
+    let (_, last) = ends_of_all(tx, tenant).await?;
     let places: Vec<(TaskId, i64)> = tasks.iter().copied().zip(last + 1..).collect();
     store::insert(tx, tenant, &places).await
+}
+
+/// The ends of the order, once everything that has dependencies is in it.
+async fn ends_of_all(tx: &mut Tx, tenant: TenantId) -> Result<(i64, i64)> {
+    match store::ends(tx, tenant).await? {
+        None if place_all(tx, tenant).await? > 0 => ends(tx, tenant).await,
+        found => Ok(found.unwrap_or_default()),
+    }
 }
 
 async fn ends(tx: &mut Tx, tenant: TenantId) -> Result<(i64, i64)> {

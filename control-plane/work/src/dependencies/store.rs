@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use kernel::{Result, Tx, execute, fetch_all, fetch_optional};
+use serde_json::json;
 use sqlx::types::Uuid;
 use wire::dependency::{DependencyType, DependencyView, GraphEdge};
 use wire::id::{DependencyId, TaskId, TenantId};
@@ -17,10 +18,24 @@ kernel::sql! {
     INSERT: "INSERT INTO dependencies (id, tenant_id, task_id, depends_on_task_id, dependency_type, condition, \
                                        group_label, is_satisfied, created_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    INSERT_ALL: "INSERT INTO dependencies (tenant_id, created_at, id, task_id, depends_on_task_id, dependency_type, \
+                                           condition, group_label, is_satisfied) \
+                 SELECT $1, $2, unhex(value ->> 0), unhex(value ->> 1), unhex(value ->> 2), value ->> 3, value ->> 4, \
+                        value ->> 5, value ->> 6 FROM json_each($3)",
+        postgres "INSERT INTO dependencies (tenant_id, created_at, id, task_id, depends_on_task_id, dependency_type, \
+                                            condition, group_label, is_satisfied) \
+                  SELECT $1, $2, CAST(value ->> 0 AS UUID), CAST(value ->> 1 AS UUID), CAST(value ->> 2 AS UUID), \
+                         value ->> 3, value ->> 4, value ->> 5, CAST(value ->> 6 AS BOOLEAN) \
+                  FROM jsonb_array_elements(CAST($3 AS JSONB))";
     GET: "SELECT * FROM dependencies WHERE tenant_id = $1 AND task_id = $2 AND id = $3";
     BETWEEN: "SELECT * FROM dependencies WHERE tenant_id = $1 AND task_id = $2 AND depends_on_task_id = $3 \
               AND condition = $4";
     OF_TASK: "SELECT * FROM dependencies WHERE tenant_id = $1 AND task_id = $2 ORDER BY created_at, id";
+    OF_TASKS: "SELECT * FROM dependencies WHERE tenant_id = $1 \
+               AND task_id IN (SELECT unhex(value) FROM json_each($2)) ORDER BY created_at, id",
+        postgres "SELECT * FROM dependencies WHERE tenant_id = $1 \
+                  AND task_id IN (SELECT CAST(value AS UUID) FROM jsonb_array_elements_text(CAST($2 AS JSONB))) \
+                  ORDER BY created_at, id";
     // Of a group that has one that is true, the others stand in nobody's way.
     UNSATISFIED: "SELECT t.id, t.title, t.status, d.dependency_type, d.condition, d.group_label FROM dependencies d \
                   JOIN tasks t ON t.id = d.depends_on_task_id \
@@ -116,6 +131,24 @@ pub(crate) async fn insert(tx: &mut Tx, tenant: TenantId, new: &DependencyView) 
     Ok(())
 }
 
+/// As many as are inserted by one statement.
+const AT_ONCE: usize = 1_000;
+
+/// Dependencies of one moment.
+pub(crate) async fn insert_all(tx: &mut Tx, tenant: TenantId, new: &[DependencyView]) -> Result<()> {
+    for some in new.chunks(AT_ONCE) {
+        let row = |view: &DependencyView| {
+            let [id, task, needed] = [view.id.uuid(), view.task_id.uuid(), view.depends_on_task_id.uuid()];
+            let ids = [id, task, needed].map(|id| id.simple().to_string());
+            let DependencyView { dependency_type, condition, group, satisfied, .. } = view;
+            json!([ids[0], ids[1], ids[2], dependency_type, condition, group, satisfied])
+        };
+        let rows = serde_json::Value::Array(some.iter().map(row).collect()).to_string();
+        execute!(tx, INSERT_ALL, tenant.uuid(), some[0].created_at, &rows)?;
+    }
+    Ok(())
+}
+
 pub(super) async fn get(
     tx: &mut Tx,
     tenant: TenantId,
@@ -139,6 +172,13 @@ pub(super) async fn between(
 
 pub(super) async fn of_task(tx: &mut Tx, tenant: TenantId, task: TaskId) -> Result<Vec<DependencyView>> {
     let rows = fetch_all!(tx, Row, OF_TASK, tenant.uuid(), task.uuid())?;
+    Ok(rows.into_iter().map(Into::into).collect())
+}
+
+/// What these tasks need.
+pub(crate) async fn of_tasks(tx: &mut Tx, tenant: TenantId, tasks: &[TaskId]) -> Result<Vec<DependencyView>> {
+    let ids = kernel::id_list(tasks.iter().map(|id| id.uuid()));
+    let rows = fetch_all!(tx, Row, OF_TASKS, tenant.uuid(), &ids)?;
     Ok(rows.into_iter().map(Into::into).collect())
 }
 

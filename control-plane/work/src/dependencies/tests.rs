@@ -53,7 +53,7 @@ async fn unsatisfied(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Vec<TaskId> {
 }
 
 async fn reasons(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Vec<Reason> {
-    why(ctx, &pool::Settings::default(), tenant, id).await.expect("says why").reasons
+    why(ctx, &Settings::default(), &pool::Settings::default(), tenant, id).await.expect("says why").reasons
 }
 
 fn urgent(title: &str) -> NewTask {
@@ -323,7 +323,7 @@ kernel::on_both! { migrations();
 }
 
 /// A dependency as older programs stored it: without a place for either task.
-fn stored(ctx: &Ctx, task_id: TaskId, depends_on_task_id: TaskId) -> DependencyView {
+pub(crate) fn stored(ctx: &Ctx, task_id: TaskId, depends_on_task_id: TaskId) -> DependencyView {
     DependencyView {
         id: ctx.id(DependencyId::mint),
         task_id,

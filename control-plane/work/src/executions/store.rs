@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use kernel::{Result, Tx, execute, fetch_all, fetch_optional, hex, id_list, moment, rows};
+use kernel::{Result, Tx, execute, fetch_all, fetch_one, fetch_optional, hex, id_list, moment, rows};
 use serde::Serialize;
 use sqlx::types::{Json, Uuid};
 use wire::execution::{Exit, Failure, Outcome, PhaseTiming};
@@ -47,6 +47,7 @@ kernel::sql! {
                  AND worker_id IN (SELECT unhex(value) FROM json_each($1)) GROUP BY worker_id",
         postgres "SELECT worker_id, count(*) FROM executions WHERE completed_at IS NULL AND worker_id IN \
                     (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON))) GROUP BY worker_id";
+    BUSY_BETWEEN: "SELECT CAST(coalesce(sum(duration_seconds), 0) AS BIGINT) FROM executions WHERE id >= $1 AND id < $2";
     OPEN_OF_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND completed_at IS NULL AND lease_until IS NOT NULL \
                      ORDER BY assigned_at, id";
     EXPIRED: "SELECT * FROM executions WHERE completed_at IS NULL AND lease_until < $1 ORDER BY lease_until, id LIMIT 100";
@@ -71,16 +72,16 @@ kernel::sql! {
                       exit_code = new.value->>'exit_code', exit_signal = new.value->>'exit_signal', \
                       failure = new.value->>'failure', error_message = new.value->>'error_message', \
                       commit_sha = new.value->>'commit_sha', phases = new.value->'phases', \
-                      cost_micros = new.value->>'cost_micros' \
+                      cost_micros = new.value->>'cost_micros', tokens = new.value->>'tokens' \
                FROM json_each($1) new WHERE executions.id = unhex(new.value->>'id') AND completed_at IS NULL",
         postgres "UPDATE executions SET completed_at = $2, duration_seconds = new.duration_seconds, success = new.success, \
                          outcome = new.outcome, exit_code = new.exit_code, exit_signal = new.exit_signal, \
                          failure = new.failure, error_message = new.error_message, commit_sha = new.commit_sha, \
-                         phases = new.phases, cost_micros = new.cost_micros \
+                         phases = new.phases, cost_micros = new.cost_micros, tokens = new.tokens \
                   FROM json_to_recordset(CAST($1 AS JSON)) \
                     AS new(id UUID, duration_seconds BIGINT, success BOOLEAN, outcome TEXT, exit_code INTEGER, \
                            exit_signal INTEGER, failure TEXT, error_message TEXT, commit_sha TEXT, phases JSONB, \
-                           cost_micros BIGINT) \
+                           cost_micros BIGINT, tokens BIGINT) \
                   WHERE executions.id = new.id AND completed_at IS NULL";
 }
 
@@ -98,6 +99,7 @@ struct Row {
     lease_until: Option<DateTime<Utc>>,
     duration_seconds: Option<i64>,
     cost_micros: i64,
+    tokens: i64,
     outcome: Option<String>,
     exit_code: Option<i32>,
     exit_signal: Option<i32>,
@@ -134,6 +136,7 @@ impl From<Row> for Execution {
             lease_until: row.lease_until,
             duration_seconds: row.duration_seconds,
             cost_micros: row.cost_micros,
+            tokens: row.tokens,
             ending,
             parent: row.parent_execution_id.map(ExecutionId::from),
         }
@@ -184,6 +187,11 @@ fn new_row(new: &Execution) -> NewRow<'_> {
         lease_until: new.lease_until.map(moment),
         parent: new.parent.map(|id| hex(id.uuid())),
     }
+}
+
+/// How many seconds executions took that were assigned between two moments, which ids stand for.
+pub(crate) async fn busy_between(tx: &mut Tx, from: ExecutionId, to: ExecutionId) -> Result<i64> {
+    Ok(fetch_one!(tx, (i64,), BUSY_BETWEEN, from.uuid(), to.uuid())?.0)
 }
 
 pub(crate) async fn get(tx: &mut Tx, tenant: TenantId, id: ExecutionId) -> Result<Option<Execution>> {
@@ -322,6 +330,7 @@ struct EndRow<'a> {
     commit_sha: Option<&'a str>,
     phases: &'a [PhaseTiming],
     cost_micros: i64,
+    tokens: i64,
 }
 
 /// Notes how executions ended; gives how many had not.
@@ -348,5 +357,6 @@ fn end_row<'a>(execution: &Execution, ending: &'a Ending) -> EndRow<'a> {
         commit_sha: ending.commit.as_deref(),
         phases: &ending.phases,
         cost_micros: execution.cost_micros,
+        tokens: execution.tokens,
     }
 }

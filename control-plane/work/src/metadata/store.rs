@@ -56,7 +56,7 @@ impl From<Row> for MetadataView {
 }
 
 /// Gives a key of a task its value; what was there keeps its id.
-pub(super) async fn set(
+pub(crate) async fn set(
     tx: &mut Tx,
     tenant: TenantId,
     task: TaskId,
@@ -92,7 +92,7 @@ pub(super) async fn of_task(tx: &mut Tx, tenant: TenantId, task: TaskId) -> Resu
 }
 
 /// All metadata of several tasks, in one query (row CAIRN-33); a task without any has an empty entry.
-pub(super) async fn of_tasks(
+pub(crate) async fn of_tasks(
     tx: &mut Tx,
     tenant: TenantId,
     tasks: &[TaskId],

@@ -11,6 +11,11 @@ kernel::sql! {
           WHERE tenant_id = $1 AND task_id = $2 AND name = $3";
     OF_TASK: "SELECT task_id, name, detail, created_at FROM task_outcomes WHERE tenant_id = $1 AND task_id = $2 \
               ORDER BY name";
+    OF_TASKS: "SELECT task_id, name, detail, created_at FROM task_outcomes WHERE tenant_id = $1 \
+               AND task_id IN (SELECT unhex(value) FROM json_each($2)) ORDER BY name",
+        postgres "SELECT task_id, name, detail, created_at FROM task_outcomes WHERE tenant_id = $1 \
+                  AND task_id IN (SELECT CAST(value AS UUID) FROM jsonb_array_elements_text(CAST($2 AS JSONB))) \
+                  ORDER BY name";
     COUNT: "SELECT count(*) FROM task_outcomes WHERE tenant_id = $1 AND task_id = $2";
     SET: "INSERT INTO task_outcomes (task_id, tenant_id, name, detail, created_at) VALUES ($1, $2, $3, $4, $5) \
           ON CONFLICT (task_id, name) DO UPDATE SET detail = $4";
@@ -44,6 +49,13 @@ pub(crate) async fn get(
 
 pub(super) async fn of_task(tx: &mut Tx, tenant: TenantId, task: TaskId) -> Result<Vec<OutcomeView>> {
     let rows = fetch_all!(tx, Row, OF_TASK, tenant.uuid(), task.uuid())?;
+    Ok(rows.into_iter().map(Into::into).collect())
+}
+
+/// What is true of these tasks.
+pub(crate) async fn of_tasks(tx: &mut Tx, tenant: TenantId, tasks: &[TaskId]) -> Result<Vec<OutcomeView>> {
+    let ids = kernel::id_list(tasks.iter().map(|id| id.uuid()));
+    let rows = fetch_all!(tx, Row, OF_TASKS, tenant.uuid(), &ids)?;
     Ok(rows.into_iter().map(Into::into).collect())
 }
 

@@ -95,7 +95,7 @@ kernel::on_both! { migrations();
         let tenant = tenant(&ctx).await;
         let [task, needed] = notes(&ctx, tenant).await;
         depend(&ctx, tenant, task, needed, "merged", Some("either")).await;
-        let why = crate::why(&ctx, &pool::Settings::default(), tenant, task).await.expect("says why");
+        let why = crate::why(&ctx, &Settings::default(), &pool::Settings::default(), tenant, task).await.expect("says why");
         let expect = format!(
             "it needs merged of task {needed} (n1), which is ready; that is told with: \
              bifrost tasks outcomes set {needed} merged (or another of its group either)"

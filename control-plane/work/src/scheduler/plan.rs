@@ -5,27 +5,45 @@
 //! A task that needs another first (hard) does not come this far: it is left out of
 //! what waits until the last of them is completed, and is told which they are.
 //!
-//! Tasks are taken in order: priority (5 first), then age, then id. Among the
-//! workers with room a task prefers one that holds its repository, and leaves
-//! alone, if it can, those that others want.
+//! Tasks are taken in the order of [`super::order`], as far as what people have set
+//! lets them start ([`crate::admission::policy`]). Among the workers with room a task
+//! prefers one that holds its repository, and leaves alone, if it can, those that
+//! others want; but it takes any before it waits, so that affinity starves nobody.
 
-use std::collections::BTreeMap;
+mod rooms;
 
-use chrono::{DateTime, Utc};
-use pool::plan::{Action, Demand, Limits, Outlook, View};
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use pool::plan::{Action, Demand, Facts, Limits, Outlook, View};
 use wire::id::{MachineId, TaskId, WorkerId};
 use wire::outcome::Condition;
-use wire::task::TaskStatus;
+use wire::task::{Priority, TaskStatus};
 use wire::why::{Reason, ReasonCode};
 
+use super::order::{Line, Owner, Shares};
+use crate::admission::policy::{Obstacle, Rules};
+use crate::admission::{Lane, LaneId};
 use crate::dependencies::Unsatisfied;
+use rooms::Rooms;
 
-/// A task that waits, in the order in which tasks are taken.
+/// A task that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Waiting {
     pub(crate) task: TaskId,
+    pub(crate) priority: Priority,
+    pub(crate) created_at: DateTime<Utc>,
     /// The name of its repository's mirror.
     pub(crate) repository: String,
+    /// What it is expected to cost, in millionths of a dollar.
+    pub(crate) estimate_micros: i64,
+}
+
+/// The next tasks of a lane, in the order of priority and age.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Queue {
+    pub(crate) lane: Lane,
+    pub(crate) tasks: Vec<Waiting>,
 }
 
 /// A worker with room.
@@ -40,10 +58,9 @@ pub(crate) struct Room {
 /// Everything the decision depends on.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
-    /// The first of the waiting tasks, in order.
-    pub(crate) waiting: Vec<Waiting>,
-    /// How many wait in all.
-    pub(crate) waiting_total: usize,
+    pub(crate) queues: Vec<Queue>,
+    pub(crate) rules: Rules,
+    pub(crate) shares: Shares,
     pub(crate) rooms: Vec<Room>,
     pub(crate) machines: View,
     pub(crate) limits: Limits,
@@ -52,62 +69,84 @@ pub(crate) struct Snapshot {
 /// The decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
-    pub(crate) assignments: Vec<(TaskId, WorkerId)>,
+    pub(crate) assignments: Vec<Assignment>,
     pub(crate) machines: Vec<Action>,
     pub(crate) outlook: Outlook,
+    /// Tasks that may start and found no worker, as far as they were counted.
+    pub(crate) left: usize,
+    /// Who was served, and when in the time of turns.
+    pub(crate) served: Vec<(Owner, i64)>,
+    /// Why the rest of a lane must wait whose first tasks may start.
+    pub(crate) closed: HashMap<LaneId, Vec<Obstacle>>,
 }
+
+/// A task that goes to a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Assignment {
+    pub(crate) task: TaskId,
+    pub(crate) worker: WorkerId,
+    pub(crate) estimate_micros: i64,
+}
+
+/// How many tasks the decision needs to see: one for each free place of a worker, and as many more as can
+/// make a difference to how many machines there are.
+pub(crate) fn enough(rooms: &[Room], limits: Limits) -> usize {
+    let free: usize = rooms.iter().map(|room| room.free).sum();
+    free + limits.queue_per_machine.saturating_mul(limits.machines_max).min(MOST_LEFT) + 1
+}
+
+/// However many tasks are worth a machine, no more are counted.
+const MOST_LEFT: usize = 1_000;
 
 /// Decides. Pure.
 pub(crate) fn plan(snapshot: &Snapshot, now: DateTime<Utc>) -> Plan {
-    let mut rooms = snapshot.rooms.clone();
+    let mut rooms = Rooms::new(&snapshot.rooms, snapshot.queues.iter().flat_map(|queue| &queue.tasks));
     let mut machines = snapshot.machines.clone();
-    let mut wanted: BTreeMap<&str, usize> = BTreeMap::new();
-    for task in &snapshot.waiting {
-        *wanted.entry(&task.repository).or_default() += 1;
-    }
-    let mut assignments = Vec::new();
-    let mut left = Vec::new();
-    for task in &snapshot.waiting {
-        if let Some(count) = wanted.get_mut(task.repository.as_str()) {
-            *count -= 1;
+    let places: HashMap<MachineId, usize> =
+        machines.machines.iter().enumerate().map(|(at, facts)| (facts.id, at)).collect();
+    let mut rules = snapshot.rules.clone();
+    let mut line = Line::new(&snapshot.queues, &snapshot.shares);
+    let (mut assignments, mut left, mut closed) = (Vec::new(), Vec::new(), HashMap::new());
+    let enough = enough(&snapshot.rooms, snapshot.limits);
+    while assignments.len() + left.len() < enough
+        && let Some((place, task)) = line.next()
+    {
+        let lane = &snapshot.queues[place].lane;
+        if let Err(obstacles) = rules.admit(lane, task.estimate_micros, now) {
+            closed.insert(lane.id, obstacles);
+            line.close(place);
+            continue;
         }
-        match best_room(&rooms, task, &wanted) {
-            Some(at) => {
-                assignments.push((task.task, rooms[at].worker));
-                burden(&mut machines, rooms[at].machine);
-                rooms[at].free -= 1;
-                if rooms[at].free == 0 {
-                    rooms.swap_remove(at);
-                }
-            }
-            None => left.push(task),
+        line.take(place);
+        let Some(at) = rooms.take(task) else {
+            left.push(task);
+            continue;
+        };
+        let room = &snapshot.rooms[at];
+        let Waiting { task, estimate_micros, .. } = *task;
+        assignments.push(Assignment { task, worker: room.worker, estimate_micros });
+        line.serve(place);
+        if let Some(place) = room.machine.and_then(|machine| places.get(&machine)) {
+            burden(&mut machines.machines[*place]);
         }
     }
-    let demand = Demand {
-        queued: snapshot.waiting_total - assignments.len(),
-        repositories: left.iter().map(|task| task.repository.clone()).collect(),
-    };
+    let demand = Demand { queued: left.len(), repositories: repositories(&left) };
     let pool = pool::plan::plan(&machines, &demand, snapshot.limits, now);
-    Plan { assignments, machines: pool.actions, outlook: pool.outlook }
+    let (left, served) = (left.len(), line.served());
+    Plan { assignments, machines: pool.actions, outlook: pool.outlook, left, served, closed }
+}
+
+/// The repositories that those who found no worker want, each once.
+fn repositories(left: &[&Waiting]) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let named = left.iter().map(|task| task.repository.as_str());
+    named.filter(|name| seen.insert(*name)).map(str::to_owned).collect()
 }
 
 /// What is assigned now counts as load for the pool: a machine that just got work is not idle.
-fn burden(machines: &mut View, machine: Option<MachineId>) {
-    if let Some(facts) = machines.machines.iter_mut().find(|facts| Some(facts.id) == machine) {
-        facts.load += 1;
-        facts.idle_since = None;
-    }
-}
-
-/// The room that suits a task best: one that holds its repository, then one that nobody else wants.
-fn best_room(rooms: &[Room], task: &Waiting, wanted: &BTreeMap<&str, usize>) -> Option<usize> {
-    let rank = |room: &Room| {
-        let holds = room.repositories.contains(&task.repository);
-        let wanted_by_others =
-            room.repositories.iter().map(|name| wanted.get(name.as_str()).copied().unwrap_or(0)).sum::<usize>();
-        (!holds, wanted_by_others)
-    };
-    (0..rooms.len()).min_by_key(|at| rank(&rooms[*at]))
+fn burden(machine: &mut Facts) {
+    machine.load += 1;
+    machine.idle_since = None;
 }
 
 /// How many of the tasks that stand in the way are named.
@@ -122,6 +161,12 @@ pub(crate) fn blocked(in_the_way: &[Unsatisfied]) -> Vec<Reason> {
         reasons.push(Reason { code: ReasonCode::Dependency, message, until: None, task_id: None });
     }
     reasons
+}
+
+/// The same, in short.
+pub(crate) fn needs_more(tasks: i32) -> Reason {
+    let message = if tasks == 1 { "it needs a task".to_owned() } else { format!("it needs {tasks} tasks") };
+    Reason { code: ReasonCode::Dependency, message, until: None, task_id: None }
 }
 
 fn needs(needed: &Unsatisfied) -> Reason {
@@ -155,6 +200,28 @@ fn cure(task: TaskId, status: TaskStatus) -> String {
 
 /// What a waiting task is told, the nearest obstacle first.
 pub(crate) fn reasons(outlook: &Outlook, ahead: i64) -> Vec<Reason> {
+    let mut reasons = pool_reasons(outlook);
+    if ahead > 0 {
+        let tasks = match ahead {
+            1 => "1 task is".to_owned(),
+            AHEAD_MAX.. => format!("{AHEAD_MAX} tasks or more are"),
+            _ => format!("{ahead} tasks are"),
+        };
+        let message = format!("{tasks} ahead in the queue");
+        reasons.push(Reason { code: ReasonCode::Queued, message, until: None, task_id: None });
+    }
+    if reasons.is_empty() {
+        let message = "it is next".into();
+        reasons.push(Reason { code: ReasonCode::Queued, message, until: None, task_id: None });
+    }
+    reasons
+}
+
+/// As far as tasks ahead of one are counted.
+pub(crate) const AHEAD_MAX: i64 = 1_000;
+
+/// What the pool does about what waits.
+pub(crate) fn pool_reasons(outlook: &Outlook) -> Vec<Reason> {
     let reason = |code, message: String, until| Reason { code, message, until, task_id: None };
     let mut reasons = Vec::new();
     match outlook {
@@ -189,14 +256,13 @@ pub(crate) fn reasons(outlook: &Outlook, ahead: i64) -> Vec<Reason> {
             reasons.push(reason(ReasonCode::ProviderTrouble, message, Some(*until)));
         }
     }
-    if ahead > 0 {
-        let tasks = if ahead == 1 { "1 task is".to_owned() } else { format!("{ahead} tasks are") };
-        reasons.push(reason(ReasonCode::Queued, format!("{tasks} ahead in the queue"), None));
-    }
-    if reasons.is_empty() {
-        reasons.push(reason(ReasonCode::Queued, "it is next".into(), None));
-    }
     reasons
+}
+
+/// A reason on one line, for lists.
+pub(crate) fn in_a_line(reason: &Reason) -> String {
+    let until = reason.until.map(|until| format!(" (until {})", until.to_rfc3339_opts(SecondsFormat::Secs, true)));
+    format!("{}: {}{}", reason.code, reason.message, until.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -106,6 +106,7 @@ pub(crate) async fn insert(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, new: &NewGr
     ids.sort_unstable();
     let mut views = Vec::with_capacity(ids.len());
     for (place, (id, task)) in ids.iter().zip(&new.tasks).enumerate() {
+        super::refuse_past(&format!("tasks[{place}].deadline"), task.deadline, now)?;
         store::insert(tx, tenant, *id, task, waits_for(new, place), now).await?;
         let task = super::load(tx, tenant, *id).await?;
         let payload = json!({ "title": task.title });

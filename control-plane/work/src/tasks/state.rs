@@ -19,6 +19,8 @@ pub(crate) enum Event {
     LostTooOften,
     /// Somebody called it off.
     Cancel,
+    /// Nobody had it when its deadline passed.
+    Expire,
     /// Somebody wants it tried again.
     Retry,
     /// It was replaced by its parts.
@@ -35,6 +37,7 @@ impl fmt::Display for Event {
             Self::Finish(_) | Self::PartsDone => "ended",
             Self::LostTooOften => "given up",
             Self::Cancel => "cancelled",
+            Self::Expire => "expired",
             Self::Retry => "retried",
             Self::Split => "split",
         })
@@ -75,6 +78,7 @@ pub(crate) fn step(status: TaskStatus, event: Event) -> Result<TaskStatus, Illeg
         (Assigned | InProgress, Event::Finish(outcome)) => after(outcome),
         (Assigned | InProgress, Event::LostTooOften) => Failed,
         (Ready | Assigned | InProgress | Failed, Event::Cancel) => Cancelled,
+        (Ready, Event::Expire) => Failed,
         (Failed, Event::Retry) => Ready,
         (Ready | Failed, Event::Split) => Split,
         (Split, Event::PartsDone) => Completed,
@@ -86,7 +90,9 @@ pub(crate) fn step(status: TaskStatus, event: Event) -> Result<TaskStatus, Illeg
 /// and not for ever what may be what kills workers. `losses` counts this one in.
 pub(crate) fn end_of(outcome: Outcome, is_called_off: bool, losses: i32, losses_max: i32) -> Event {
     match outcome {
-        Outcome::WorkerLost | Outcome::Preempted | Outcome::Released if is_called_off => Event::Finish(Outcome::Cancelled),
+        Outcome::WorkerLost | Outcome::Preempted | Outcome::Released if is_called_off => {
+            Event::Finish(Outcome::Cancelled)
+        }
         Outcome::WorkerLost if losses >= losses_max => Event::LostTooOften,
         outcome => Event::Finish(outcome),
     }
@@ -146,6 +152,7 @@ mod tests {
             Event::Start,
             Event::LostTooOften,
             Event::Cancel,
+            Event::Expire,
             Event::Retry,
             Event::Split,
             Event::PartsDone,

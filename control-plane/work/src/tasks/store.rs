@@ -7,34 +7,68 @@ use kernel::{Error, Result, Tx, execute, fetch_all, fetch_one, fetch_optional, h
 use serde::Serialize;
 use sqlx::types::{Json, Uuid};
 use wire::bulk::TaskSelector;
-use wire::id::{ExecutionId, TaskId, TenantId};
+use wire::id::{ExecutionId, ScheduleId, TaskId, TenantId};
 use wire::task::{NewTask, Priority, TaskChange, TaskSpec, TaskStatus};
 
-use super::{Filter, LIST_MAX, Move, Task};
+use super::{Filter, LIST_MAX, Lifetime, Move, Spent, Task, Terms};
+use crate::admission::{Lane, LaneId};
 
 kernel::sql! {
     INSERT: "INSERT INTO tasks (id, tenant_id, title, description, status, priority, effort_estimate, spec, repository, \
                                 attempts, losses, retry_count, created_at, updated_at, waits_for, folded_title, \
-                                folded_description) \
-             VALUES ($1, $2, $3, $4, 'ready', $5, $6, $7, $8, 0, 0, 0, $9, $9, $10, $11, $12)";
+                                folded_description, project, task_keys, lane_id, not_before, deadline, parked_until, \
+                                budget_micros, budget_machine_seconds, budget_tokens, budget_attempts) \
+             VALUES ($1, $2, $3, $4, 'ready', $5, $6, $7, $8, 0, 0, 0, $9, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
+                     $18, $19, $20, $21, $22)";
+    SET_ADMISSION: "UPDATE tasks SET project = $2, task_keys = $3, lane_id = $4, not_before = $5, deadline = $6, \
+                           overdue_at = $7, budget_micros = $8, budget_machine_seconds = $9, budget_tokens = $10, \
+                           budget_attempts = $11 WHERE id = $1";
+    SPEND: "UPDATE tasks SET spent_micros = spent_micros + $2, spent_machine_seconds = spent_machine_seconds + $3, \
+                   spent_tokens = spent_tokens + $4 WHERE id = $1";
+    SET_RESERVED: "UPDATE tasks SET has_reservation = $2 WHERE id = $1";
+    SET_OCCURRENCE: "UPDATE tasks SET schedule_id = $2, occurrence_at = $3 WHERE id = $1";
+    SET_OVERDUE: "UPDATE tasks SET overdue_at = $2, updated_at = $2 WHERE id = $1 AND overdue_at IS NULL";
+    PAST_DEADLINE: "SELECT id FROM tasks WHERE deadline <= $1 AND deadline IS NOT NULL AND overdue_at IS NULL \
+                    AND status IN ('ready', 'assigned', 'in_progress') ORDER BY deadline LIMIT $2";
+    TAKE: "SELECT * FROM tasks WHERE id = $1",
+        postgres "SELECT * FROM tasks WHERE id = $1 FOR UPDATE SKIP LOCKED";
     GET: "SELECT * FROM tasks WHERE tenant_id = $1 AND id = $2";
+    BY_ID: "SELECT * FROM tasks WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3";
+    OPEN: "SELECT * FROM tasks WHERE tenant_id = $1 AND status IN ('ready', 'assigned', 'in_progress', 'failed') \
+           ORDER BY priority DESC, created_at, id LIMIT $2";
     TITLES: "SELECT id, title FROM tasks WHERE tenant_id = $1 AND id IN (SELECT unhex(value) FROM json_each($2))",
         postgres "SELECT id, title FROM tasks WHERE tenant_id = $1 \
                   AND id IN (SELECT CAST(value AS UUID) FROM jsonb_array_elements_text(CAST($2 AS JSONB)))";
     LOCK: "SELECT * FROM tasks WHERE tenant_id = $1 AND id = $2" + lock;
     LOCK_ANY: "SELECT * FROM tasks WHERE id = $1" + lock;
-    LIST: "SELECT * FROM tasks WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR status = $2) \
-           AND (CAST($3 AS SMALLINT) IS NULL OR priority = $3) \
-           AND (CAST($4 AS BOOLEAN) IS NULL OR (waits_for > 0) = $4) \
-           ORDER BY priority DESC, created_at, id LIMIT $5 OFFSET $6";
-    COUNT: "SELECT count(*) FROM tasks WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR status = $2) \
-            AND (CAST($3 AS SMALLINT) IS NULL OR priority = $3) \
-            AND (CAST($4 AS BOOLEAN) IS NULL OR (waits_for > 0) = $4)";
-    SEARCH: "SELECT * FROM tasks WHERE tenant_id = $1 \
-             AND (folded_title LIKE $3 ESCAPE '\\' OR folded_description LIKE $3 ESCAPE '\\') \
-             ORDER BY CASE WHEN folded_title = $2 THEN 0 WHEN folded_description = $2 THEN 1 \
-                           WHEN folded_title LIKE $3 ESCAPE '\\' THEN 2 ELSE 3 END, \
-                      priority DESC, created_at, id LIMIT $4";
+    // One statement for each index that a list can be read from in its order. No list counts beyond a bound.
+    LIST: "SELECT * FROM tasks WHERE tenant_id = $1 \
+           AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+           AND (CAST($3 AS BOOLEAN) IS NULL OR (waits_for > 0) = $3) \
+           ORDER BY priority DESC, created_at, id LIMIT $4 OFFSET $5";
+    LIST_STATUS: "SELECT * FROM tasks WHERE status = $6 AND tenant_id = $1 \
+                  AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+                  AND (CAST($3 AS BOOLEAN) IS NULL OR (waits_for > 0) = $3) \
+                  ORDER BY priority DESC, created_at, id LIMIT $4 OFFSET $5";
+    LIST_READY: "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND waits_for = 0 \
+                 AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+                 ORDER BY priority DESC, created_at, id LIMIT $3 OFFSET $4";
+    LIST_BLOCKED: "SELECT * FROM tasks WHERE tenant_id = $1 AND waits_for > 0 \
+                   AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+                   AND (CAST($3 AS TEXT) IS NULL OR status = $3) \
+                   ORDER BY priority DESC, created_at, id LIMIT $4 OFFSET $5";
+    COUNT: "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE tenant_id = $1 \
+              AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+              AND (CAST($3 AS BOOLEAN) IS NULL OR (waits_for > 0) = $3) LIMIT $4) counted";
+    COUNT_STATUS: "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE status = $5 AND tenant_id = $1 \
+                     AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+                     AND (CAST($3 AS BOOLEAN) IS NULL OR (waits_for > 0) = $3) LIMIT $4) counted";
+    COUNT_READY: "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND waits_for = 0 \
+                    AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+                    LIMIT $3) counted";
+    COUNT_BLOCKED: "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE tenant_id = $1 AND waits_for > 0 \
+                      AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+                      AND (CAST($3 AS TEXT) IS NULL OR status = $3) LIMIT $4) counted";
     PARTS_OF: "SELECT * FROM tasks WHERE tenant_id = $1 AND id IN ( \
                  SELECT task_id FROM executions WHERE tenant_id = $1 AND parent_execution_id = $2 \
                  UNION SELECT task_id FROM task_metadata WHERE tenant_id = $1 AND metadata_key = 'parent_task_id' \
@@ -75,25 +109,30 @@ kernel::sql! {
         postgres "SELECT * FROM tasks WHERE id IN (SELECT task_id FROM executions \
                     WHERE id IN (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON)))) \
                   ORDER BY id FOR UPDATE";
-    MOVE: "UPDATE tasks SET status = new.value->>'status', updated_at = $2, version = tasks.version + 1, \
+    MOVE: "UPDATE tasks SET status = new.value->>'status', updated_at = $2, version = new.value->>'version', \
                   cancel_requested_at = CASE WHEN new.value->>'status' = 'in_progress' THEN cancel_requested_at END, \
                   execution_id = unhex(new.value->>'execution_id'), attempts = new.value->>'attempts', \
                   losses = new.value->>'losses' \
            FROM json_each($1) new WHERE tasks.id = unhex(new.value->>'id') AND tasks.status = new.value->>'was'",
-        postgres "UPDATE tasks SET status = new.status, updated_at = $2, version = tasks.version + 1, \
+        postgres "UPDATE tasks SET status = new.status, updated_at = $2, version = new.version, \
                          cancel_requested_at = CASE WHEN new.status = 'in_progress' THEN cancel_requested_at END, \
                          execution_id = new.execution_id, attempts = new.attempts, losses = new.losses \
                   FROM json_to_recordset(CAST($1 AS JSON)) \
-                    AS new(id UUID, was TEXT, status TEXT, execution_id UUID, attempts INTEGER, losses INTEGER) \
+                    AS new(id UUID, was TEXT, status TEXT, execution_id UUID, attempts INTEGER, losses INTEGER, \
+                           version BIGINT) \
                   WHERE tasks.id = new.id AND tasks.status = new.was";
+    SET_STATUS: "UPDATE tasks SET status = $3, updated_at = $4, version = version + 1 WHERE id = $1 AND status = $2";
+    FORGET_LOSSES: "UPDATE tasks SET losses = 0 WHERE id = $1";
     COUNT_RETRY: "UPDATE tasks SET retry_count = retry_count + 1, losses = 0 WHERE id = $1 RETURNING retry_count";
     REQUEST_CANCEL: "UPDATE tasks SET cancel_requested_at = coalesce(cancel_requested_at, $2), updated_at = $2, \
                             version = version + 1 WHERE id = $1";
-    WAITING: "SELECT id, tenant_id, repository, created_at FROM tasks \
-              WHERE status = 'ready' AND spec IS NOT NULL AND waits_for = 0 ORDER BY priority DESC, created_at, id LIMIT $1";
-    COUNT_WAITING: "SELECT count(*) FROM tasks WHERE status = 'ready' AND spec IS NOT NULL AND waits_for = 0";
-    AHEAD: "SELECT count(*) FROM tasks t WHERE t.status = 'ready' AND t.spec IS NOT NULL AND t.waits_for = 0 \
-            AND (t.priority > $1 OR (t.priority = $1 AND (t.created_at < $2 OR (t.created_at = $2 AND t.id < $3))))";
+    COUNT_BETWEEN: "SELECT count(*) FROM tasks WHERE id >= $1 AND id < $2 AND spec IS NOT NULL";
+    // Two ranges of the index that the scheduler takes tasks from, each counted as far as a person wants to know.
+    AHEAD: "SELECT (SELECT count(*) FROM (SELECT 1 FROM tasks WHERE status = 'ready' AND spec IS NOT NULL \
+                      AND waits_for = 0 AND parked_until IS NULL AND priority > $1 LIMIT $4) more_urgent) \
+                 + (SELECT count(*) FROM (SELECT 1 FROM tasks WHERE status = 'ready' AND spec IS NOT NULL \
+                      AND waits_for = 0 AND parked_until IS NULL AND priority = $1 AND (created_at, id) < ($2, $3) \
+                      LIMIT $4) older)";
     // Postgres may look at the conditions in any order, and only tags are sure to be JSON: hence the CASE.
     TAGGED: "SELECT * FROM tasks WHERE tenant_id = $1 AND id IN (SELECT m.task_id FROM task_metadata m \
                WHERE m.tenant_id = $1 AND m.metadata_key = 'tags' \
@@ -105,21 +144,27 @@ kernel::sql! {
                   ORDER BY priority DESC, created_at, id LIMIT $3";
     // Which of the two, a task without a spec or one with it, is in the text, so that its index serves.
     CLAIMABLE: "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND spec IS NULL AND waits_for = 0 \
+                AND parked_until IS NULL AND ($4 = '[]' OR lane_id NOT IN (SELECT unhex(value) FROM json_each($4))) \
                 AND ($2 = '[]' OR EXISTS (SELECT 1 FROM task_metadata m WHERE m.task_id = tasks.id AND m.metadata_key = 'tags' \
                      AND NOT EXISTS (SELECT 1 FROM json_each($2) wanted WHERE wanted.value NOT IN \
                        (SELECT tag.value FROM json_each(m.metadata_value) tag)))) \
                 ORDER BY priority DESC, created_at, id LIMIT $3",
         postgres "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND spec IS NULL AND waits_for = 0 \
+                  AND parked_until IS NULL AND ($4 = '[]' OR lane_id NOT IN \
+                    (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($4 AS JSON)))) \
                   AND ($2 = '[]' OR EXISTS (SELECT 1 FROM task_metadata m WHERE m.task_id = tasks.id \
                        AND CASE WHEN m.metadata_key = 'tags' THEN CAST(m.metadata_value AS JSONB) @> CAST($2 AS JSONB) \
                                 ELSE FALSE END)) \
                   ORDER BY priority DESC, created_at, id LIMIT $3 FOR UPDATE SKIP LOCKED";
     CLAIMABLE_WITH_SPEC: "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND spec IS NOT NULL AND waits_for = 0 \
+                AND parked_until IS NULL AND ($4 = '[]' OR lane_id NOT IN (SELECT unhex(value) FROM json_each($4))) \
                 AND ($2 = '[]' OR EXISTS (SELECT 1 FROM task_metadata m WHERE m.task_id = tasks.id AND m.metadata_key = 'tags' \
                      AND NOT EXISTS (SELECT 1 FROM json_each($2) wanted WHERE wanted.value NOT IN \
                        (SELECT tag.value FROM json_each(m.metadata_value) tag)))) \
                 ORDER BY priority DESC, created_at, id LIMIT $3",
         postgres "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND spec IS NOT NULL AND waits_for = 0 \
+                  AND parked_until IS NULL AND ($4 = '[]' OR lane_id NOT IN \
+                    (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($4 AS JSON)))) \
                   AND ($2 = '[]' OR EXISTS (SELECT 1 FROM task_metadata m WHERE m.task_id = tasks.id \
                        AND CASE WHEN m.metadata_key = 'tags' THEN CAST(m.metadata_value AS JSONB) @> CAST($2 AS JSONB) \
                                 ELSE FALSE END)) \
@@ -129,7 +174,7 @@ kernel::sql! {
 }
 
 #[derive(sqlx::FromRow)]
-struct Row {
+pub(super) struct Row {
     id: Uuid,
     tenant_id: Uuid,
     title: String,
@@ -148,6 +193,21 @@ struct Row {
     version: i64,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    project: Option<String>,
+    task_keys: Json<Vec<String>>,
+    not_before: Option<DateTime<Utc>>,
+    deadline: Option<DateTime<Utc>>,
+    overdue_at: Option<DateTime<Utc>>,
+    parked_until: Option<DateTime<Utc>>,
+    budget_micros: Option<i64>,
+    budget_machine_seconds: Option<i64>,
+    budget_tokens: Option<i64>,
+    budget_attempts: Option<i32>,
+    spent_micros: i64,
+    spent_machine_seconds: i64,
+    spent_tokens: i64,
+    has_reservation: bool,
+    schedule_id: Option<Uuid>,
 }
 
 impl From<Row> for Task {
@@ -166,6 +226,25 @@ impl From<Row> for Task {
             waits_for: row.waits_for,
             cancel_requested_at: row.cancel_requested_at,
             execution_id: row.execution_id.map(ExecutionId::from),
+            project: row.project,
+            keys: row.task_keys.0,
+            not_before: row.not_before,
+            deadline: row.deadline,
+            overdue_at: row.overdue_at,
+            parked_until: row.parked_until,
+            budget: Lifetime {
+                micros: row.budget_micros,
+                machine_seconds: row.budget_machine_seconds,
+                tokens: row.budget_tokens,
+                attempts: row.budget_attempts,
+            },
+            spent: Spent {
+                micros: row.spent_micros,
+                machine_seconds: row.spent_machine_seconds,
+                tokens: row.spent_tokens,
+            },
+            has_reservation: row.has_reservation,
+            schedule_id: row.schedule_id.map(ScheduleId::from),
             version: row.version,
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -173,26 +252,11 @@ impl From<Row> for Task {
     }
 }
 
-fn tasks(rows: Vec<Row>) -> Vec<Task> {
+pub(super) fn tasks(rows: Vec<Row>) -> Vec<Task> {
     rows.into_iter().map(Task::from).collect()
 }
 
-/// A task that waits for a worker, as far as the scheduler needs it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Waiting {
-    pub(crate) id: TaskId,
-    pub(crate) tenant: TenantId,
-    pub(crate) repository: String,
-}
-
-#[derive(sqlx::FromRow)]
-struct WaitingRow {
-    id: Uuid,
-    tenant_id: Uuid,
-    repository: String,
-}
-
-pub(super) async fn insert(
+pub(crate) async fn insert(
     tx: &mut Tx,
     tenant: TenantId,
     id: TaskId,
@@ -203,6 +267,8 @@ pub(super) async fn insert(
     let repository = new.spec.as_ref().map(|spec| wire::worker::repository_name(&spec.repository));
     let spec = new.spec.as_ref().map(Json);
     let (priority, effort) = (new.priority.get(), new.effort_estimate);
+    let terms = Terms::from(new);
+    let lane = Lane::of(tenant, terms.project.as_deref(), &terms.keys);
     execute!(
         tx,
         INSERT,
@@ -217,13 +283,82 @@ pub(super) async fn insert(
         now,
         waits_for,
         fold(&new.title),
-        fold(&new.description)
+        fold(&new.description),
+        terms.project.as_deref(),
+        Json(&terms.keys),
+        lane.id.0,
+        terms.not_before,
+        terms.deadline,
+        terms.not_before.filter(|time| *time > now),
+        terms.budget.micros,
+        terms.budget.machine_seconds,
+        terms.budget.tokens,
+        terms.budget.attempts
     )?;
     Ok(())
 }
 
+/// Gives a task that is locked other terms.
+pub(super) async fn set_terms(
+    tx: &mut Tx,
+    task: &Task,
+    terms: &Terms,
+    overdue_at: Option<DateTime<Utc>>,
+) -> Result<()> {
+    let lane = Lane::of(task.tenant, terms.project.as_deref(), &terms.keys);
+    execute!(
+        tx,
+        SET_ADMISSION,
+        task.id.uuid(),
+        terms.project.as_deref(),
+        Json(&terms.keys),
+        lane.id.0,
+        terms.not_before,
+        terms.deadline,
+        overdue_at,
+        terms.budget.micros,
+        terms.budget.machine_seconds,
+        terms.budget.tokens,
+        terms.budget.attempts
+    )?;
+    Ok(())
+}
+
+/// Counts what an attempt at a task used.
+pub(crate) async fn spend(tx: &mut Tx, id: TaskId, used: Spent) -> Result<()> {
+    execute!(tx, SPEND, id.uuid(), used.micros, used.machine_seconds, used.tokens)?;
+    Ok(())
+}
+
+/// Notes whether money is set aside for a task.
+pub(crate) async fn set_reserved(tx: &mut Tx, id: TaskId, has_reservation: bool) -> Result<()> {
+    execute!(tx, SET_RESERVED, id.uuid(), has_reservation)?;
+    Ok(())
+}
+
+/// Notes which occurrence of a schedule a task is for; a second one for the same is refused by the database.
+pub(crate) async fn set_occurrence(tx: &mut Tx, id: TaskId, schedule: ScheduleId, at: DateTime<Utc>) -> Result<()> {
+    execute!(tx, SET_OCCURRENCE, id.uuid(), schedule.uuid(), at)?;
+    Ok(())
+}
+
+/// Notes that a task's deadline has passed; whether that was news.
+pub(crate) async fn set_overdue(tx: &mut Tx, id: TaskId, now: DateTime<Utc>) -> Result<bool> {
+    Ok(execute!(tx, SET_OVERDUE, id.uuid(), now)? == 1)
+}
+
+/// Unfinished tasks whose deadline has passed, unnoticed.
+pub(crate) async fn past_deadline(tx: &mut Tx, now: DateTime<Utc>, limit: i64) -> Result<Vec<TaskId>> {
+    Ok(fetch_all!(tx, (Uuid,), PAST_DEADLINE, now, limit)?.into_iter().map(|(id,)| id.into()).collect())
+}
+
+/// A task, locked, whatever tenant's it is; nothing where somebody else has it locked, for whom nobody waits.
+pub(crate) async fn take(tx: &mut Tx, id: TaskId) -> Result<Option<Task>> {
+    Ok(fetch_optional!(tx, Row, TAKE, id.uuid())?.map(Task::from))
+}
+
 /// As search compares: `A` is `a`, in every alphabet.
-fn fold(text: &str) -> String {
+pub(super) fn fold(text: &str) -> String {
     text.to_lowercase()
 }
 
@@ -233,6 +368,17 @@ pub(super) async fn get(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Opt
 
 pub(crate) async fn lock(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<Option<Task>> {
     Ok(fetch_optional!(tx, Row, LOCK, tenant.uuid(), id.uuid())?.map(Task::from))
+}
+
+/// Tasks behind the given one, in the order of their ids.
+pub(super) async fn by_id(tx: &mut Tx, tenant: TenantId, after: Option<TaskId>, limit: i64) -> Result<Vec<Task>> {
+    let after = after.map_or(Uuid::nil(), TaskId::uuid);
+    Ok(tasks(fetch_all!(tx, Row, BY_ID, tenant.uuid(), after, limit)?))
+}
+
+/// Tasks that are neither completed nor called off nor split, most urgent and then oldest first.
+pub(crate) async fn open(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Vec<Task>> {
+    Ok(tasks(fetch_all!(tx, Row, OPEN, tenant.uuid(), limit)?))
 }
 
 /// The titles of these tasks.
@@ -252,27 +398,28 @@ pub(crate) async fn lock_any(tx: &mut Tx, id: TaskId) -> Result<Option<Task>> {
 }
 
 pub(crate) async fn list(tx: &mut Tx, tenant: TenantId, filter: Filter, limit: i64, offset: i64) -> Result<Vec<Task>> {
-    let (status, priority) = (filter.status.map(TaskStatus::as_str), filter.priority.map(Priority::get));
-    let rows = fetch_all!(tx, Row, LIST, tenant.uuid(), status, priority, filter.blocked, limit, offset)?;
+    let (tenant, priority, blocked) = (tenant.uuid(), filter.priority.map(Priority::get), filter.blocked);
+    let status = filter.status.map(TaskStatus::as_str);
+    let rows = match (filter.status, blocked) {
+        (Some(TaskStatus::Ready), Some(false)) => fetch_all!(tx, Row, LIST_READY, tenant, priority, limit, offset)?,
+        (_, Some(true)) => fetch_all!(tx, Row, LIST_BLOCKED, tenant, priority, status, limit, offset)?,
+        (Some(_), _) => fetch_all!(tx, Row, LIST_STATUS, tenant, priority, blocked, limit, offset, status)?,
+        (None, _) => fetch_all!(tx, Row, LIST, tenant, priority, blocked, limit, offset)?,
+    };
     Ok(tasks(rows))
 }
 
-pub(crate) async fn count(tx: &mut Tx, tenant: TenantId, filter: Filter) -> Result<i64> {
-    let (status, priority) = (filter.status.map(TaskStatus::as_str), filter.priority.map(Priority::get));
-    let (count,) = fetch_one!(tx, (i64,), COUNT, tenant.uuid(), status, priority, filter.blocked)?;
+/// How many there are, counted no further than `most`.
+pub(crate) async fn count(tx: &mut Tx, tenant: TenantId, filter: Filter, most: i64) -> Result<i64> {
+    let (tenant, priority, blocked) = (tenant.uuid(), filter.priority.map(Priority::get), filter.blocked);
+    let status = filter.status.map(TaskStatus::as_str);
+    let (count,) = match (filter.status, blocked) {
+        (Some(TaskStatus::Ready), Some(false)) => fetch_one!(tx, (i64,), COUNT_READY, tenant, priority, most)?,
+        (_, Some(true)) => fetch_one!(tx, (i64,), COUNT_BLOCKED, tenant, priority, status, most)?,
+        (Some(_), _) => fetch_one!(tx, (i64,), COUNT_STATUS, tenant, priority, blocked, most, status)?,
+        (None, _) => fetch_one!(tx, (i64,), COUNT, tenant, priority, blocked, most)?,
+    };
     Ok(count)
-}
-
-/// Tasks that have the text in their title or description, those that are nothing but the text first.
-pub(super) async fn search(tx: &mut Tx, tenant: TenantId, text: &str, limit: i64) -> Result<Vec<Task>> {
-    let text = fold(text);
-    let pattern = format!("%{}%", literally(&text));
-    Ok(tasks(fetch_all!(tx, Row, SEARCH, tenant.uuid(), &text, &pattern, limit)?))
-}
-
-/// The text as a pattern that matches only itself.
-fn literally(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }
 
 /// The tasks that somebody works on in an execution's name, and those into which a task was split, oldest first.
@@ -340,6 +487,18 @@ pub(crate) async fn lock_of_executions(tx: &mut Tx, executions: &[ExecutionId]) 
     Ok(tasks(fetch_all!(tx, Row, LOCK_OF_EXECUTIONS, &ids)?))
 }
 
+/// Says where a task stands that comes from elsewhere with a history of its own.
+pub(super) async fn set_status(
+    tx: &mut Tx,
+    id: TaskId,
+    from: TaskStatus,
+    to: TaskStatus,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    execute!(tx, SET_STATUS, id.uuid(), from.as_str(), to.as_str(), now)?;
+    Ok(())
+}
+
 #[derive(Serialize)]
 struct MoveRow {
     id: String,
@@ -348,6 +507,7 @@ struct MoveRow {
     execution_id: Option<String>,
     attempts: i32,
     losses: i32,
+    version: i64,
 }
 
 /// Moves tasks on, each guarded by the status that was looked at; gives how many were still there.
@@ -359,8 +519,15 @@ pub(super) async fn move_all(tx: &mut Tx, moves: &[Move<'_>], now: DateTime<Utc>
         execution_id: one.after.execution_id.map(|id| hex(id.uuid())),
         attempts: one.after.attempts,
         losses: one.after.losses,
+        version: one.after.version,
     };
     Ok(execute!(tx, MOVE, &rows(&moves.iter().map(row).collect::<Vec<_>>())?, now)?)
+}
+
+/// A task is tried anew: what it lost before counts no longer.
+pub(crate) async fn forget_losses(tx: &mut Tx, id: TaskId) -> Result<()> {
+    execute!(tx, FORGET_LOSSES, id.uuid())?;
+    Ok(())
 }
 
 /// Counts a retry that somebody asked for; gives how many there have been.
@@ -385,38 +552,30 @@ pub(super) async fn delete(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<
     Ok(())
 }
 
-/// Tasks that wait for a worker and for no other task, the next first.
-pub(crate) async fn waiting(tx: &mut Tx, limit: i64) -> Result<Vec<Waiting>> {
-    let rows = fetch_all!(tx, WaitingRow, WAITING, limit)?;
-    let waiting = rows.into_iter().map(|row| Waiting {
-        id: row.id.into(),
-        tenant: row.tenant_id.into(),
-        repository: row.repository,
-    });
-    Ok(waiting.collect())
+/// How many tasks that can be run were submitted between two moments, which ids stand for.
+pub(crate) async fn count_between(tx: &mut Tx, from: TaskId, to: TaskId) -> Result<i64> {
+    Ok(fetch_one!(tx, (i64,), COUNT_BETWEEN, from.uuid(), to.uuid())?.0)
 }
 
-/// The next tasks that a claim may take, each locked; what somebody else has locked is passed over.
+/// The next tasks that a claim may take, but of closed lanes, each locked; what somebody else has locked is passed
+/// over.
 pub(crate) async fn claimable(
     tx: &mut Tx,
     tenant: TenantId,
     tags: &[String],
+    closed: &[LaneId],
     with_spec: bool,
     limit: i64,
 ) -> Result<Vec<Task>> {
     let tags = serde_json::to_string(tags).map_err(|error| Error::Internal(error.into()))?;
+    let closed = id_list(closed.iter().map(|lane| lane.0));
     let sql = if with_spec { CLAIMABLE_WITH_SPEC } else { CLAIMABLE };
-    Ok(tasks(fetch_all!(tx, Row, sql, tenant.uuid(), &tags, limit)?))
+    Ok(tasks(fetch_all!(tx, Row, sql, tenant.uuid(), &tags, limit, &closed)?))
 }
 
-pub(crate) async fn count_waiting(tx: &mut Tx) -> Result<usize> {
-    let (count,) = fetch_one!(tx, (i64,), COUNT_WAITING)?;
-    Ok(usize::try_from(count).unwrap_or(0))
-}
-
-/// How many waiting tasks come before this one.
-pub(crate) async fn ahead_of(tx: &mut Tx, task: &Task) -> Result<i64> {
-    let (count,) = fetch_one!(tx, (i64,), AHEAD, task.priority.get(), task.created_at, task.id.uuid())?;
+/// How many waiting tasks come before this one, counted up to `most` of the more urgent and of the older.
+pub(crate) async fn ahead_of(tx: &mut Tx, task: &Task, most: i64) -> Result<i64> {
+    let (count,) = fetch_one!(tx, (i64,), AHEAD, task.priority.get(), task.created_at, task.id.uuid(), most)?;
     Ok(count)
 }
 

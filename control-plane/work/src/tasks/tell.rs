@@ -10,7 +10,7 @@ use serde::Serialize;
 use wire::id::ExecutionId;
 use wire::task::{Priority, TaskSpec, TaskStatus};
 
-use super::Task;
+use super::{Lifetime, Task};
 use crate::executions::{Execution, store};
 
 /// What became of a task.
@@ -97,6 +97,12 @@ struct Audited<'a> {
     waits_for: i32,
     cancel_requested_at: Option<DateTime<Utc>>,
     execution_id: Option<ExecutionId>,
+    project: Option<&'a str>,
+    keys: &'a [String],
+    not_before: Option<DateTime<Utc>>,
+    deadline: Option<DateTime<Utc>>,
+    overdue_at: Option<DateTime<Utc>>,
+    budget: Lifetime,
 }
 
 impl<'a> Audited<'a> {
@@ -113,12 +119,18 @@ impl<'a> Audited<'a> {
             waits_for: task.waits_for,
             cancel_requested_at: task.cancel_requested_at,
             execution_id: task.execution_id,
+            project: task.project.as_deref(),
+            keys: &task.keys,
+            not_before: task.not_before,
+            deadline: task.deadline,
+            overdue_at: task.overdue_at,
+            budget: task.budget,
         }
     }
 }
 
 /// The values of variables are no place for secrets, and where some hold one after all.
-fn without_values(spec: &TaskSpec) -> TaskSpec {
+pub(crate) fn without_values(spec: &TaskSpec) -> TaskSpec {
     let env = spec.env.keys().map(|name| (name.clone(), WITHHELD.to_owned())).collect();
     TaskSpec { env, ..spec.clone() }
 }

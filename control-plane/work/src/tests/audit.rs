@@ -28,6 +28,8 @@ kernel::on_both! { migrations();
             leases::start(&ctx, worker, lease.execution_id, lease.fence).await.expect("starts");
             let heartbeat = Heartbeat { running: vec![holding(&lease)] };
             leases::heartbeat(&ctx, &Settings::default(), worker, &heartbeat).await.expect("is heard");
+        }
+        for _ in 0..2 {
             let completion = ended(&lease, Outcome::Failed);
             leases::complete(&ctx, &Settings::default(), worker, lease.execution_id, completion).await.expect("ends");
         }

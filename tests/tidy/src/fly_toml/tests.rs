@@ -2,9 +2,10 @@
 
 use super::*;
 
-const EVENTS: &str = "app = \"a\"\n[build]\ndockerfile = \"../Dockerfile.events\"\n[[mounts]]\nsource = \"ev_store_data\"\ninitial_size = \"1gb\"\n";
+const EVENTS: &str = "app = \"a\"\n[build]\ndockerfile = \"../Dockerfile.events\"\n[[mounts]]\nsource = \"ev_store_data\"\ninitial_size = \"1gb\"\n[[machine_checks]]\ncommand = [\"x\"]\n";
 const RUNNER: &str = "app = \"b\"\n";
-const CONTROL: &str = "app = \"c\"\n[http_service]\nauto_stop_machines = \"off\"\n";
+const CONTROL: &str =
+    "app = \"c\"\n[http_service]\nauto_stop_machines = \"off\"\n[[http_service.checks]]\npath = \"/health\"\n";
 
 #[track_caller]
 fn check(events: &str, runner: &str, control: &str, expect: &[&str]) {
@@ -30,7 +31,7 @@ fn a_key_that_flyctl_does_not_know_is_found_with_its_line() {
         &["fly/runner.toml:2: flyctl knows no `kil_signal`"],
     );
     let typo = format!("{CONTROL}[[http_service.checks]]\npaht = \"/ready\"\n");
-    check(EVENTS, RUNNER, &typo, &["fly/control-plane.toml:5: flyctl knows no `http_service.checks.paht`"]);
+    check(EVENTS, RUNNER, &typo, &["fly/control-plane.toml:7: flyctl knows no `http_service.checks.paht`"]);
     check(EVENTS, "deploy = \"rolling\"\n", CONTROL, &["fly/runner.toml:1: flyctl knows no `deploy`"]);
     check(EVENTS, RUNNER, &format!("{CONTROL}[attic]\n"), &["fly/control-plane.toml:1: flyctl knows no `attic`"]);
 }
@@ -60,9 +61,21 @@ fn the_event_volume_is_mounted_by_name_and_size() {
 
 #[test]
 fn the_control_plane_is_never_stopped_for_want_of_requests() {
-    for text in ["app = \"c\"\n", "app = \"c\"\n[http_service]\nauto_stop_machines = \"suspend\"\n"] {
-        check(EVENTS, RUNNER, text, &["fly/control-plane.toml: set http_service.auto_stop_machines"]);
+    for (from, to) in [("auto_stop_machines = \"off\"\n", ""), ("\"off\"", "\"suspend\"")] {
+        let text = CONTROL.replace(from, to);
+        check(EVENTS, RUNNER, &text, &["fly/control-plane.toml: set http_service.auto_stop_machines"]);
     }
+}
+
+#[test]
+fn a_server_that_hangs_is_seen_and_a_new_store_is_asked() {
+    check(EVENTS, RUNNER, &CONTROL.replace("/health", "/"), &["fly/control-plane.toml: check `/health`"]);
+    check(
+        &EVENTS.replace("machine_checks", "metrics"),
+        RUNNER,
+        CONTROL,
+        &["fly/events.toml:", "fly/events.toml: a deploy goes on"],
+    );
 }
 
 #[test]
@@ -75,5 +88,5 @@ fn a_file_that_is_gone_or_broken_is_found() {
         &["fly/events.toml:3: builds"],
     );
     let found = offences(&Tree::of(&[("fly/events.toml", EVENTS), ("Dockerfile.events", "")]));
-    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(found.len(), 4, "{found:?}");
 }

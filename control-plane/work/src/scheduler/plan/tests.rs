@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use pool::plan::{Facts, Wear};
 use proptest::prelude::*;
-use wire::id::MachineId;
+use wire::id::{MachineId, TenantId};
 use wire::machine::MachineState;
 
 use super::*;
 
-fn now() -> DateTime<Utc> {
+pub(crate) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_795_000_000, 0).expect("in range")
 }
 
-fn task(number: u8) -> TaskId {
+pub(crate) fn task(number: u8) -> TaskId {
     TaskId::mint(DateTime::UNIX_EPOCH, [number; 10])
 }
 
@@ -25,12 +25,25 @@ fn machine(number: u8) -> MachineId {
     MachineId::mint(DateTime::UNIX_EPOCH, [number; 10])
 }
 
-fn waiting(repositories: &[&str]) -> Vec<Waiting> {
-    repositories
-        .iter()
-        .zip(0..)
-        .map(|(name, number)| Waiting { task: task(number), repository: (*name).into() })
-        .collect()
+pub(crate) fn tenant() -> TenantId {
+    TenantId::mint(DateTime::UNIX_EPOCH, [9; 10])
+}
+
+/// Tasks of one moment and one priority, which are taken in the order of their ids.
+pub(crate) fn waiting(repositories: &[&str]) -> Vec<Waiting> {
+    let waiting = |(name, number): (&&str, u8)| Waiting {
+        task: task(number),
+        priority: Priority::default(),
+        created_at: now(),
+        repository: (*name).into(),
+        estimate_micros: 0,
+    };
+    repositories.iter().zip(0..).map(waiting).collect()
+}
+
+fn queue(project: Option<&str>, keys: &[&str], tasks: Vec<Waiting>) -> Queue {
+    let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+    Queue { lane: Lane::of(tenant(), project, &keys), tasks }
 }
 
 fn rooms(holdings: &[&[&str]]) -> Vec<Room> {
@@ -55,16 +68,21 @@ fn snapshot(waiting: Vec<Waiting>, rooms: Vec<Room>) -> Snapshot {
     });
     let limits = Limits { destroy_after: Duration::from_secs(3_600), ..Limits::from(&pool::Settings::default()) };
     Snapshot {
-        waiting_total: waiting.len(),
+        queues: vec![queue(None, &[], waiting)],
+        rules: Rules::default(),
+        shares: Shares::default(),
         machines: View { machines: ready.collect(), ..View::default() },
-        waiting,
         rooms,
         limits,
     }
 }
 
 fn assigned(waiting: Vec<Waiting>, rooms: Vec<Room>) -> Vec<(TaskId, WorkerId)> {
-    plan(&snapshot(waiting, rooms), now()).assignments
+    given(&plan(&snapshot(waiting, rooms), now()))
+}
+
+fn given(plan: &Plan) -> Vec<(TaskId, WorkerId)> {
+    plan.assignments.iter().map(|assignment| (assignment.task, assignment.worker)).collect()
 }
 
 #[test]
@@ -89,7 +107,7 @@ fn affinity_starves_nobody() {
 fn an_urgent_task_is_taken_before_an_earlier_one() {
     // The order is the snapshot's; the first gets the only room.
     let plan = plan(&snapshot(waiting(&["a", "a"]), rooms(&[&["a"]])), now());
-    assert_eq!(plan.assignments, [(task(0), worker(0))]);
+    assert_eq!(given(&plan), [(task(0), worker(0))]);
     assert_eq!((plan.machines, plan.outlook), (vec![], Outlook::QueueShort { active: 1 }));
 }
 
@@ -139,6 +157,30 @@ fn of_many_tasks_in_the_way_twenty_are_named_and_the_rest_is_counted() {
     assert_eq!(reasons.iter().filter(|reason| reason.task_id.is_some()).count(), 20);
     assert_eq!(reasons.last().map(|reason| reason.message.as_str()), Some("it needs 3 more tasks"));
     assert!(reasons.iter().all(|reason| reason.code == ReasonCode::Dependency));
+}
+
+#[test]
+fn a_closed_lane_keeps_no_worker_and_asks_for_no_machine() {
+    let mut snapshot = snapshot(vec![], rooms(&[&["a"]]));
+    let held = waiting(&["a", "a", "a"]);
+    let free = vec![Waiting { task: task(7), priority: Priority::try_from(1).expect("valid"), ..held[0].clone() }];
+    snapshot.queues = vec![queue(Some("held"), &[], held), queue(Some("free"), &[], free)];
+    let hold = crate::admission::policy::Hold { owner: "o".into(), reason: "r".into(), until: None };
+    snapshot.rules.holds.insert((tenant(), crate::admission::policy::Target::Project("held".into())), vec![hold]);
+    let plan = plan(&snapshot, now());
+    assert_eq!(given(&plan), [(task(7), worker(0))]);
+    assert_eq!((plan.left, plan.outlook), (0, Outlook::Calm), "what is held is no demand");
+}
+
+#[test]
+fn of_a_lane_with_a_limit_as_many_start_as_may_and_no_machine_comes_for_the_rest() {
+    let mut snapshot = snapshot(vec![], rooms(&[&["a"], &["b"], &["c"]]));
+    snapshot.queues = vec![queue(None, &["k"], waiting(&["a", "b", "c"]))];
+    let limit = crate::admission::policy::Limit { max_running: Some(2), bucket: None };
+    snapshot.rules.limits.insert((tenant(), "k".into()), limit);
+    let plan = plan(&snapshot, now());
+    assert_eq!(given(&plan), [(task(0), worker(0)), (task(1), worker(1))]);
+    assert_eq!((plan.left, plan.closed.len()), (0, 1));
 }
 
 proptest! {

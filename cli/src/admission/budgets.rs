@@ -1,0 +1,75 @@
+//! `bifrost budgets`.
+
+use wire::budget::{BudgetChange, BudgetView, NewBudget, TaskBudgetView};
+
+use super::{gone, print};
+use crate::args::BudgetsCommand;
+use crate::connect::Server;
+use crate::invocation::Invocation;
+use crate::output::one_line;
+
+/// Carries out one of the commands.
+pub(crate) async fn run(invocation: &Invocation, command: &BudgetsCommand) -> anyhow::Result<()> {
+    let server = Server::find(invocation)?;
+    match command {
+        BudgetsCommand::List => {
+            let budgets = server.ask(async |control| control.budgets().await).await?;
+            print_budgets(invocation, &budgets)
+        }
+        BudgetsCommand::Create { project, period, dollars, alert_at, reserve } => {
+            let new = NewBudget {
+                project: project.clone(),
+                period: *period,
+                allocated_dollars: dollars.clone(),
+                alert_threshold: alert_at.clone(),
+                reservation_dollars: reserve.clone(),
+            };
+            let key = invocation.chance.hex::<16>();
+            let budget = server.ask(async |control| control.create_budget(&new, &key).await).await?;
+            print_budgets(invocation, &[budget])
+        }
+        BudgetsCommand::Change { id, dollars, alert_at, reserve } => {
+            let change = BudgetChange {
+                allocated_dollars: dollars.clone(),
+                alert_threshold: alert_at.clone(),
+                reservation_dollars: reserve.clone(),
+            };
+            let budget = server.ask(async |control| control.update_budget(*id, &change).await).await?;
+            print_budgets(invocation, &[budget])
+        }
+        BudgetsCommand::Delete { id } => {
+            // Not asked twice: after a lost answer the second would find no budget.
+            server.control.delete_budget(*id).await.map_err(|error| server.explain(error))?;
+            gone(invocation, id, "deleted")
+        }
+    }
+}
+
+fn print_budgets(invocation: &Invocation, budgets: &[BudgetView]) -> anyhow::Result<()> {
+    let row = |budget: &BudgetView| {
+        vec![
+            budget.id.to_string(),
+            budget.project.as_deref().map_or_else(|| "-".into(), one_line),
+            budget.period.to_string(),
+            budget.allocated_dollars.clone(),
+            budget.spent_dollars.clone(),
+            budget.reserved_dollars.clone(),
+            format!("{}{}", budget.alert_threshold, if budget.alerted { " (passed)" } else { "" }),
+            budget.period_end.to_rfc3339(),
+        ]
+    };
+    let header = ["ID", "PROJECT", "PERIOD", "DOLLARS", "SPENT", "SET ASIDE", "ALERT AT", "UNTIL"];
+    print(invocation, budgets, &header, "there is no budget: nothing bounds what work may spend", row)
+}
+
+/// What a task may use, and has used, on one line.
+pub(crate) fn show_budget(budget: &TaskBudgetView) -> String {
+    let limits = &budget.limits;
+    let parts = [
+        limits.dollars.as_ref().map(|most| format!("{} of {most} dollars", budget.spent_dollars)),
+        limits.machine_seconds.map(|most| format!("{} of {most} machine-seconds", budget.spent_machine_seconds)),
+        limits.tokens.map(|most| format!("{} of {most} tokens", budget.spent_tokens)),
+        limits.attempts.map(|most| format!("{} of {most} attempts", budget.spent_attempts)),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
+}

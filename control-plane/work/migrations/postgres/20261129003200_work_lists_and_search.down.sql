@@ -1,0 +1,10 @@
+DROP TRIGGER task_texts_update ON tasks;
+DROP TRIGGER task_texts_insert ON tasks;
+DROP FUNCTION bifrost_task_texts();
+DROP TABLE task_texts;
+DROP FUNCTION bifrost_grams(TEXT);
+DROP INDEX tasks_open;
+DROP INDEX tasks_blocked;
+DROP INDEX tasks_ready;
+DROP INDEX tasks_status;
+CREATE INDEX tasks_status ON tasks (status);

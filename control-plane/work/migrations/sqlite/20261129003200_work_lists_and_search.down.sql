@@ -1,0 +1,12 @@
+DROP TRIGGER task_search_delete;
+DROP TRIGGER task_search_update;
+DROP TRIGGER task_search_insert;
+DROP TABLE task_search;
+DROP TABLE task_texts;
+DROP INDEX tasks_descriptions;
+DROP INDEX tasks_titles;
+DROP INDEX tasks_open;
+DROP INDEX tasks_blocked;
+DROP INDEX tasks_ready;
+DROP INDEX tasks_status;
+CREATE INDEX tasks_status ON tasks (status);

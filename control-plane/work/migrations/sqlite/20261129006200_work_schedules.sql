@@ -1,0 +1,23 @@
+CREATE TABLE schedules (
+    id           BLOB NOT NULL PRIMARY KEY,
+    tenant_id    BLOB NOT NULL,
+    name         TEXT NOT NULL,
+    cron         TEXT NOT NULL,
+    time_zone    TEXT NOT NULL,
+    template     TEXT NOT NULL,
+    overlap      TEXT NOT NULL CHECK (overlap IN ('skip', 'queue', 'cancel_previous')),
+    catch_up     TEXT NOT NULL CHECK (catch_up IN ('one', 'none')),
+    paused       INTEGER NOT NULL,
+    next_at      TEXT,
+    last_at      TEXT,
+    last_task_id BLOB,
+    created_at   TEXT NOT NULL,
+    updated_at   TEXT NOT NULL
+) STRICT;
+CREATE INDEX schedules_tenant ON schedules (tenant_id, created_at, id);
+CREATE INDEX schedules_due ON schedules (next_at) WHERE next_at IS NOT NULL;
+
+ALTER TABLE tasks ADD COLUMN schedule_id BLOB;
+ALTER TABLE tasks ADD COLUMN occurrence_at TEXT;
+-- One task for each occurrence, whatever is restarted and however many control planes there are.
+CREATE UNIQUE INDEX tasks_occurrence ON tasks (schedule_id, occurrence_at) WHERE schedule_id IS NOT NULL;

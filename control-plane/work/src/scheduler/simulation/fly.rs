@@ -1,0 +1,353 @@
+//! A model of Fly, cheap enough for millions of arrivals: machines with states and
+//! hosts, volumes, prices, rate limits, and failures from a seed.
+
+use std::collections::{HashMap, VecDeque};
+
+use fly::{Action, Advice, MachineState as At};
+
+/// Milliseconds since the simulation began.
+pub(super) type Millis = u64;
+pub(super) const SECOND: Millis = 1_000;
+pub(super) const MINUTE: Millis = 60 * SECOND;
+pub(super) const HOUR: Millis = 60 * MINUTE;
+
+/// Chance that repeats for a seed (splitmix64).
+#[derive(Debug, Clone)]
+pub(super) struct Dice(pub(super) u64);
+
+impl Dice {
+    pub(super) fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.roll() % bound.max(1)
+    }
+
+    /// Whether something happens that happens so many times in a thousand.
+    pub(super) fn permille(&mut self, times: u64) -> bool {
+        self.below(1_000) < times
+    }
+}
+
+/// A refusal, as far as the pool looks at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) advice: Advice,
+    pub(super) status: Option<u16>,
+}
+
+fn refusal(advice: Advice, status: u16) -> Refusal {
+    Refusal { advice, status: Some(status) }
+}
+
+/// A machine.
+#[derive(Debug, Clone)]
+pub(super) struct Machine {
+    pub(super) name: (usize, u32),
+    pub(super) state: At,
+    /// When it comes to another state, and which.
+    next: Option<(Millis, At)>,
+    pub(super) volume: usize,
+    /// Different after each boot; a resume that keeps the memory changes nothing.
+    pub(super) boot: u64,
+    /// Its host is away: it does nothing and takes no order but its destruction.
+    pub(super) is_lost: bool,
+    /// Its runner does not come up in this boot.
+    pub(super) is_deaf: bool,
+    billed_from: Option<Millis>,
+}
+
+impl Machine {
+    pub(super) fn exists(&self) -> bool {
+        self.state != At::Destroyed
+    }
+}
+
+/// How often what goes wrong, in a thousand calls or boots.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Faults {
+    pub(super) capacity: u64,
+    pub(super) quota: u64,
+    pub(super) ambiguous: u64,
+    pub(super) transient: u64,
+    pub(super) host_full: u64,
+    pub(super) stuck: u64,
+    pub(super) lost_snapshot: u64,
+    pub(super) deaf: u64,
+}
+
+impl Faults {
+    pub(super) const NONE: Self =
+        Self { capacity: 0, quota: 0, ambiguous: 0, transient: 0, host_full: 0, stuck: 0, lost_snapshot: 0, deaf: 0 };
+
+    pub(super) fn roll(dice: &mut Dice) -> Self {
+        let mut up_to = |most: u64| dice.below(most + 1);
+        Self {
+            capacity: up_to(150),
+            quota: up_to(10),
+            ambiguous: up_to(100),
+            transient: up_to(100),
+            host_full: up_to(60),
+            stuck: up_to(40),
+            lost_snapshot: up_to(200),
+            deaf: up_to(40),
+        }
+    }
+}
+
+/// Fly.
+#[derive(Debug)]
+pub(super) struct Fly {
+    pub(super) machines: Vec<Machine>,
+    /// Whether each volume exists.
+    pub(super) volumes: Vec<bool>,
+    pub(super) faults: Faults,
+    pub(super) dice: Dice,
+    /// Picodollars a second of a started machine.
+    rate: u64,
+    /// What started machines have cost, in picodollars times milliseconds a second, by day.
+    billed: HashMap<u64, u128>,
+    calls: HashMap<(Action, usize), VecDeque<Millis>>,
+    boots: u64,
+}
+
+impl Fly {
+    pub(super) fn new(dice: Dice, faults: Faults, rate: u64) -> Self {
+        Self {
+            machines: Vec::new(),
+            volumes: Vec::new(),
+            faults,
+            dice,
+            rate,
+            billed: HashMap::new(),
+            calls: HashMap::new(),
+            boots: 0,
+        }
+    }
+
+    /// Counts a call; Fly's limit is one a second with three at once, five and ten for reading a machine.
+    pub(super) fn count(&mut self, action: Action, subject: usize, now: Millis) {
+        let (per_second, burst) = if action == Action::ReadMachine { (5, 10) } else { (1, 3) };
+        let calls = self.calls.entry((action, subject)).or_default();
+        calls.push_back(now);
+        while calls.front().is_some_and(|first| *first + 10 * SECOND <= now) {
+            calls.pop_front();
+        }
+        assert!(calls.len() <= burst + 10 * per_second, "too many calls to {action} {subject} at {now}");
+        let at_once = calls.iter().rev().take_while(|at| **at == now).count();
+        assert!(at_once <= burst, "{at_once} calls to {action} {subject} at {now}");
+    }
+
+    /// A machine as it is now.
+    pub(super) fn look(&mut self, id: usize, now: Millis) -> &mut Machine {
+        let due = self.machines[id].next.filter(|(at, _)| *at <= now);
+        if let Some((at, state)) = due {
+            self.enter(id, state, at);
+        }
+        &mut self.machines[id]
+    }
+
+    fn enter(&mut self, id: usize, state: At, now: Millis) {
+        let is_billed = matches!(
+            state,
+            At::Starting | At::Started | At::Stopping | At::Suspending | At::Restarting | At::Destroying
+        );
+        let machine = &mut self.machines[id];
+        machine.next = None;
+        machine.state = state;
+        match (machine.billed_from, is_billed) {
+            (Some(from), false) => {
+                machine.billed_from = None;
+                self.bill(from, now);
+            }
+            (None, true) => machine.billed_from = Some(now),
+            _ => (),
+        }
+    }
+
+    fn bill(&mut self, mut from: Millis, to: Millis) {
+        while from < to {
+            let day = from / (24 * HOUR);
+            let end = ((day + 1) * 24 * HOUR).min(to);
+            *self.billed.entry(day).or_default() += u128::from(end - from) * u128::from(self.rate);
+            from = end;
+        }
+    }
+
+    /// What a day has cost so far, in millionths of a dollar.
+    pub(super) fn cost_micros(&mut self, day: u64, now: Millis) -> i64 {
+        let begin = day * 24 * HOUR;
+        let open: u128 = self
+            .machines
+            .iter()
+            .filter_map(|machine| machine.billed_from)
+            .map(|from| u128::from(now.saturating_sub(from.max(begin))) * u128::from(self.rate))
+            .sum();
+        let picos = (self.billed.get(&day).copied().unwrap_or(0) + open) / 1_000;
+        i64::try_from(picos / 1_000_000).unwrap_or(i64::MAX)
+    }
+
+    fn transient(&mut self, action: Action) -> Option<Refusal> {
+        if !self.dice.permille(self.faults.transient) {
+            return None;
+        }
+        let needs_a_look = matches!(action, Action::CreateMachine | Action::CreateVolume | Action::Restart);
+        let advice = if needs_a_look { Advice::LookAgain } else { Advice::WaitAndRetry };
+        Some(match self.dice.below(3) {
+            0 => refusal(Advice::SlowDown, 429),
+            1 => refusal(advice, 503),
+            _ => Refusal { advice, status: None },
+        })
+    }
+
+    pub(super) fn create_volume(&mut self) -> Result<usize, Refusal> {
+        if let Some(refusal) = self.transient(Action::CreateVolume) {
+            return Err(refusal);
+        }
+        if self.dice.permille(self.faults.capacity) {
+            return Err(refusal(Advice::AnotherRegion, 400));
+        }
+        self.volumes.push(true);
+        Ok(self.volumes.len() - 1)
+    }
+
+    pub(super) fn named(&self, name: (usize, u32)) -> Option<usize> {
+        self.machines.iter().position(|machine| machine.name == name && machine.exists())
+    }
+
+    /// A create may be carried out and its answer be lost.
+    pub(super) fn create_machine(&mut self, name: (usize, u32), volume: usize, now: Millis) -> Result<usize, Refusal> {
+        if let Some(id) = self.named(name) {
+            return Err(refusal(Advice::Adopt(id.to_string()), 409));
+        }
+        if let Some(refusal) = self.transient(Action::CreateMachine) {
+            return Err(refusal);
+        }
+        if self.dice.permille(self.faults.quota) {
+            return Err(refusal(Advice::RestRegion, 403));
+        }
+        if self.dice.permille(self.faults.capacity) {
+            return Err(refusal(Advice::AnotherRegion, 422));
+        }
+        if self.dice.permille(self.faults.host_full) {
+            return Err(refusal(Advice::RecreateElsewhere, 412));
+        }
+        assert!(self.volumes[volume], "a machine with a volume that is gone");
+        self.machines.push(Machine {
+            name,
+            state: At::Created,
+            next: None,
+            volume,
+            boot: 0,
+            is_lost: false,
+            is_deaf: false,
+            billed_from: None,
+        });
+        let id = self.machines.len() - 1;
+        self.boot(id, 10 * SECOND, now);
+        if self.dice.permille(self.faults.ambiguous) {
+            return Err(Refusal { advice: Advice::LookAgain, status: None });
+        }
+        Ok(id)
+    }
+
+    /// A cold start; it may stick on the way, and its runner may not come up.
+    fn boot(&mut self, id: usize, takes: Millis, now: Millis) {
+        self.boots += 1;
+        let (boot, is_deaf) = (self.boots, self.dice.permille(self.faults.deaf));
+        self.enter(id, At::Starting, now);
+        let is_stuck = self.dice.permille(self.faults.stuck);
+        let machine = &mut self.machines[id];
+        (machine.boot, machine.is_deaf) = (boot, is_deaf);
+        machine.next = (!is_stuck).then_some((now + takes, At::Started));
+    }
+
+    fn order(&mut self, id: usize, action: Action, now: Millis) -> Result<At, Refusal> {
+        let state = self.look(id, now).state;
+        if state == At::Destroyed {
+            return Err(refusal(Advice::Gone, 404));
+        }
+        if self.machines[id].is_lost {
+            return Err(refusal(Advice::WaitAndRetry, 408));
+        }
+        self.transient(action).map_or(Ok(state), Err)
+    }
+
+    pub(super) fn start(&mut self, id: usize, now: Millis) -> Result<(), Refusal> {
+        match self.order(id, Action::Start, now)? {
+            At::Suspended | At::Stopped if self.dice.permille(self.faults.host_full) => {
+                Err(refusal(Advice::RecreateElsewhere, 409))
+            }
+            At::Suspended if !self.dice.permille(self.faults.lost_snapshot) => {
+                self.enter(id, At::Started, now);
+                Ok(())
+            }
+            At::Suspended | At::Stopped => {
+                self.boot(id, 3 * SECOND, now);
+                Ok(())
+            }
+            At::Started => Ok(()),
+            _ => Err(refusal(Advice::WaitAndRetry, 412)),
+        }
+    }
+
+    pub(super) fn restart(&mut self, id: usize, now: Millis) -> Result<(), Refusal> {
+        self.order(id, Action::Restart, now)?;
+        self.boot(id, 3 * SECOND, now);
+        Ok(())
+    }
+
+    pub(super) fn stop(&mut self, id: usize, now: Millis) -> Result<(), Refusal> {
+        self.order(id, Action::Stop, now)?;
+        self.enter(id, At::Stopping, now);
+        self.machines[id].next = Some((now + 2 * SECOND, At::Stopped));
+        Ok(())
+    }
+
+    pub(super) fn suspend(&mut self, id: usize, now: Millis) -> Result<(), Refusal> {
+        match self.order(id, Action::Suspend, now)? {
+            At::Started => {
+                self.enter(id, At::Suspending, now);
+                let is_stuck = self.dice.permille(self.faults.stuck);
+                self.machines[id].next = (!is_stuck).then_some((now + SECOND, At::Suspended));
+                Ok(())
+            }
+            At::Suspending | At::Suspended => Ok(()),
+            _ => Err(refusal(Advice::LookAgain, 412)),
+        }
+    }
+
+    pub(super) fn read(&mut self, id: usize, now: Millis) -> Result<At, Refusal> {
+        match self.look(id, now).state {
+            At::Destroyed => Err(refusal(Advice::Gone, 404)),
+            state => self.transient(Action::ReadMachine).map_or(Ok(state), Err),
+        }
+    }
+
+    /// By force, which helps against everything but a lost connection.
+    pub(super) fn destroy(&mut self, id: usize, now: Millis) -> Result<(), Refusal> {
+        self.look(id, now);
+        if let Some(refusal) = self.transient(Action::DestroyMachine) {
+            return Err(refusal);
+        }
+        self.enter(id, At::Destroyed, now);
+        Ok(())
+    }
+
+    pub(super) fn destroy_volume(&mut self, volume: usize) -> Result<(), Refusal> {
+        if let Some(refusal) = self.transient(Action::DestroyVolume) {
+            return Err(refusal);
+        }
+        assert!(
+            !self.machines.iter().any(|machine| machine.exists() && machine.volume == volume),
+            "a volume destroyed under its machine"
+        );
+        self.volumes[volume] = false;
+        Ok(())
+    }
+}

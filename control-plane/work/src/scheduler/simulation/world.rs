@@ -1,0 +1,981 @@
+//! The pool's side: rows, a queue, and the pure planners over both. Every event
+//! moves one thing on; after each the promises are checked.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use fly::{Action, Advice, MachineState as At};
+use pool::money::policy::{self as money, Allowance, Purse};
+use pool::plan::{Action as Order, Closed, Facts, GivenUp, Limits, View, Wear};
+use pool::recovery::{self, Boot, Booting, Disk, Failed, Remedy, Rung, Sleep, Stumble, Tired, Trouble};
+use pool::regions::policy::{self as order, Rest};
+use wire::cost::Period;
+use wire::id::{MachineId, WorkerId};
+use wire::machine::MachineState as State;
+use wire::task::Priority;
+
+use super::super::order::Shares;
+use super::super::plan::{Queue, Room, Snapshot, Waiting, plan};
+use super::fly::{Dice, Faults, Fly, HOUR, MINUTE, Machine, Millis, Refusal, SECOND};
+use crate::admission::Lane;
+use crate::admission::policy::Rules;
+
+const REGIONS: usize = 3;
+const SUSPEND_AFTER: Millis = 30 * SECOND;
+const DESTROY_AFTER: Millis = 2 * HOUR;
+/// Tasks that are shown to the planner at once.
+const BATCH: usize = 50;
+/// A micro-dollar a second: what a machine costs.
+const RATE: u64 = 1_000_000;
+/// How long a step's answer takes.
+const LATENCY: Millis = 100;
+/// The longest that anybody waits who is not kept waiting by a budget.
+const STARVED: Millis = 8 * HOUR;
+
+/// What is simulated.
+#[derive(Debug, Clone)]
+pub(super) struct Scenario {
+    pub(super) arrivals: usize,
+    pub(super) span: Millis,
+    pub(super) faults: Faults,
+    pub(super) cap: usize,
+    pub(super) warm: usize,
+    pub(super) is_poor: bool,
+    pub(super) host_failures: u64,
+    pub(super) dice: Dice,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Arrive(usize),
+    Plan,
+    /// Look whether a row needs a step.
+    Step(usize),
+    /// The step's call is made.
+    Call(usize),
+    /// A runner has come up, in this boot.
+    Report {
+        row: usize,
+        boot: u64,
+    },
+    /// A worker has done its task, in this boot.
+    Done {
+        row: usize,
+        boot: u64,
+        task: usize,
+    },
+    /// A worker has saved what it had.
+    Saved(usize),
+    /// Nobody has heard of the machine for five minutes.
+    Silent {
+        row: usize,
+        boot: u64,
+    },
+    Watch,
+    HostFails,
+}
+
+#[derive(Debug, Clone)]
+struct Task {
+    arrived: Millis,
+    takes: Millis,
+    repository: String,
+    on: Option<usize>,
+    done: bool,
+}
+
+/// What a run came to: also whether what it is to prove anything about happened at all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// The longest that anybody waited.
+    pub(super) longest: Millis,
+    /// Machines that were made anew, and given up.
+    pub(super) made_anew: u64,
+    pub(super) given_up: u64,
+    /// Machines that a budget put to sleep, and that were replaced for their age or work.
+    pub(super) saved: u64,
+    pub(super) retired: u64,
+    /// Work that was lost with its machine and given out again.
+    pub(super) lost: u64,
+    /// Machines that were stuck for ten minutes.
+    pub(super) stuck: u64,
+}
+
+impl Seen {
+    pub(super) fn add(&mut self, other: Self) {
+        self.longest = self.longest.max(other.longest);
+        self.made_anew += other.made_anew;
+        self.given_up += other.given_up;
+        self.saved += other.saved;
+        self.retired += other.retired;
+        self.lost += other.lost;
+        self.stuck += other.stuck;
+    }
+}
+
+/// A row of the registry.
+#[derive(Debug, Clone)]
+struct Row {
+    state: State,
+    since: Millis,
+    machine: Option<usize>,
+    former: Option<usize>,
+    volume: Option<usize>,
+    old_volumes: Vec<usize>,
+    region: usize,
+    generation: u32,
+    rung: Rung,
+    failures: i32,
+    restarts: i32,
+    report_by: Option<Millis>,
+    next_try: Millis,
+    in_flight: bool,
+    task: Option<usize>,
+    idle_since: Option<Millis>,
+    made_at: Option<Millis>,
+    executions: i64,
+    is_retiring: bool,
+    repository: Option<String>,
+    heard_boot: u64,
+    stuck: i32,
+}
+
+pub(super) struct World {
+    scenario: Scenario,
+    now: Millis,
+    events: BinaryHeap<Reverse<(Millis, u64, Event)>>,
+    number: u64,
+    fly: Fly,
+    tasks: Vec<Task>,
+    waiting: VecDeque<usize>,
+    rows: Vec<Row>,
+    rests: BTreeMap<usize, (Millis, u32)>,
+    given_up: Option<(u32, Millis)>,
+    suspects: Vec<usize>,
+    plan_due: Option<Millis>,
+    turns: BTreeMap<(Action, usize), Millis>,
+    ledger: BTreeMap<u64, i64>,
+    accrued_until: Vec<Millis>,
+    last_arrival: Millis,
+    budget: Option<i64>,
+    seen: Seen,
+}
+
+impl World {
+    pub(super) fn new(mut scenario: Scenario) -> Self {
+        let mut dice = scenario.dice.clone();
+        let fly = Fly::new(Dice(dice.roll()), scenario.faults, RATE);
+        // So that a day's budget is felt: a tenth of what all machines would cost awake.
+        let day = i64::try_from(scenario.cap).unwrap_or(1) * 86_400;
+        let budget = scenario.is_poor.then_some(day / 10 + 20_000);
+        scenario.dice = dice;
+        Self {
+            scenario,
+            now: 0,
+            events: BinaryHeap::new(),
+            number: 0,
+            fly,
+            tasks: Vec::new(),
+            waiting: VecDeque::new(),
+            rows: Vec::new(),
+            rests: BTreeMap::new(),
+            given_up: None,
+            suspects: Vec::new(),
+            plan_due: None,
+            turns: BTreeMap::new(),
+            ledger: BTreeMap::new(),
+            accrued_until: Vec::new(),
+            last_arrival: 0,
+            budget,
+            seen: Seen::default(),
+        }
+    }
+
+    /// Runs until nothing is left.
+    pub(super) fn run(mut self) -> Seen {
+        self.sow();
+        let mut ended_by = None;
+        while let Some(Reverse((at, _, event))) = self.events.pop() {
+            self.now = at;
+            self.happen(event);
+            self.check();
+            if self.is_over() {
+                ended_by = Some(at);
+                break;
+            }
+            // Everything had its time: arrivals, a budget's days, and the sleep before the end.
+            assert!(at < self.last_arrival + 24 * 24 * HOUR, "no end: {:?}", self.left());
+        }
+        assert!(ended_by.is_some(), "it stands still: {:?}", self.left());
+        assert!(self.tasks.iter().all(|task| task.done), "tasks were lost: {:?}", self.left());
+        assert!(self.fly.machines.iter().all(|machine| !machine.exists()), "a machine leaked");
+        assert!(self.fly.volumes.iter().all(|exists| !exists), "a volume leaked");
+        self.seen
+    }
+
+    fn sow(&mut self) {
+        let (arrivals, span) = (self.scenario.arrivals, self.scenario.span);
+        let mut at = 0;
+        for task in 0..arrivals {
+            // Some come in bursts, and some work is long.
+            let gap = 2 * span / u64::try_from(arrivals).unwrap_or(1);
+            at += if self.scenario.dice.permille(300) { 0 } else { self.scenario.dice.below(gap.max(1)) };
+            let most = if self.scenario.dice.permille(50) { 20 * MINUTE } else { 3 * MINUTE };
+            let takes = SECOND + self.scenario.dice.below(most);
+            let repository = format!("r{}", self.scenario.dice.below(6));
+            self.tasks.push(Task { arrived: at, takes, repository, on: None, done: false });
+            self.at(at, Event::Arrive(task));
+        }
+        self.last_arrival = at;
+        for _ in 0..self.scenario.host_failures {
+            let when = self.scenario.dice.below(at.max(1));
+            self.at(when, Event::HostFails);
+        }
+        self.at(0, Event::Watch);
+    }
+
+    fn at(&mut self, at: Millis, event: Event) {
+        self.number += 1;
+        self.events.push(Reverse((at.max(self.now), self.number, event)));
+    }
+
+    fn plan_soon(&mut self, after: Millis) {
+        let at = self.now + after;
+        if self.plan_due.is_none_or(|due| due > at || due < self.now) {
+            self.plan_due = Some(at);
+            self.at(at, Event::Plan);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.now > self.last_arrival
+            && self.tasks.iter().rev().all(|task| task.done)
+            && self.rows.iter().all(|row| row.state == State::Destroyed && row.old_volumes.is_empty())
+            && self.fly.machines.iter().all(|machine| !machine.exists())
+    }
+
+    fn left(&self) -> String {
+        let undone = self.tasks.iter().filter(|task| !task.done).count();
+        let rows: Vec<_> = self.rows.iter().filter(|row| row.state != State::Destroyed).collect();
+        format!("{undone} tasks, at {} ms, {rows:?}", self.now)
+    }
+
+    /// The promises, after every step.
+    fn check(&mut self) {
+        let existing = self.fly.machines.iter().filter(|machine| machine.exists()).count();
+        assert!(existing <= self.scenario.cap, "{existing} machines and a cap of {}", self.scenario.cap);
+        if let Some(budget) = self.budget {
+            let cost = self.fly.cost_micros(self.now / (24 * HOUR), self.now);
+            assert!(cost <= budget, "{cost} spent of {budget}");
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Arrive(task) => {
+                self.waiting.push_back(task);
+                self.plan_soon(200);
+            }
+            Event::Plan => {
+                if self.plan_due == Some(self.now) {
+                    self.plan_due = None;
+                    self.decide();
+                }
+            }
+            Event::Step(row) => self.step(row),
+            Event::Call(row) => self.call(row),
+            Event::Report { row, boot } => self.report(row, boot),
+            Event::Done { row, boot, task } => self.done(row, boot, task),
+            Event::Saved(row) => {
+                if self.rows[row].state == State::Draining {
+                    self.shift(row, State::Suspending);
+                }
+            }
+            Event::Silent { row, boot } => self.silent(row, boot),
+            Event::Watch => self.watch(),
+            Event::HostFails => self.host_fails(),
+        }
+    }
+
+    // What the scheduler does.
+
+    fn decide(&mut self) {
+        let now = time(self.now);
+        self.accrue_all();
+        let snapshot = self.snapshot();
+        let plan = plan(&snapshot, now);
+        for order in plan.machines {
+            self.order(order);
+        }
+        for assignment in plan.assignments {
+            self.assign(index(assignment.task.uuid()), index(assignment.worker.uuid()));
+        }
+        // What is decided by time alone.
+        if self.rows.iter().any(|row| row.state == State::Ready && row.task.is_none()) || !self.waiting.is_empty() {
+            self.plan_soon(SUSPEND_AFTER);
+        }
+        if self.rows.iter().any(|row| row.state != State::Destroyed) {
+            self.plan_soon(5 * MINUTE);
+        }
+    }
+
+    fn snapshot(&mut self) -> Snapshot {
+        let waiting: Vec<Waiting> = self
+            .waiting
+            .iter()
+            .take(BATCH)
+            .map(|task| Waiting {
+                task: id(*task).into(),
+                priority: Priority::default(),
+                created_at: time(self.tasks[*task].arrived),
+                repository: self.tasks[*task].repository.clone(),
+                estimate_micros: 0,
+            })
+            .collect();
+        let free = |row: &Row| row.state == State::Ready && row.task.is_none() && !row.is_retiring;
+        let room = |(number, row): (usize, &Row)| Room {
+            worker: WorkerId::from(id(number)),
+            machine: Some(id(number).into()),
+            free: 1,
+            repositories: row.repository.iter().cloned().collect(),
+        };
+        Snapshot {
+            queues: vec![Queue { lane: Lane::of(id(0).into(), None, &[]), tasks: waiting }],
+            rules: Rules::default(),
+            shares: Shares::default(),
+            rooms: self.rows.iter().enumerate().filter(|(_, row)| free(row)).map(room).collect(),
+            machines: self.view(),
+            limits: self.limits(),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let settings = pool::Settings {
+            machines_max: self.scenario.cap,
+            suspend_after: Duration::from_millis(SUSPEND_AFTER),
+            destroy_after: Duration::from_millis(DESTROY_AFTER),
+            machine_age_max: Duration::from_secs(6 * 3_600),
+            machine_executions_max: 60,
+            budget_reserve: Duration::from_secs(1_800),
+            budget_margin: Duration::from_secs(3_000),
+            ..pool::Settings::default()
+        };
+        Limits::from(&settings)
+    }
+
+    fn view(&self) -> View {
+        let facts = |(number, row): (usize, &Row)| Facts {
+            id: MachineId::from(id(number)),
+            state: row.state,
+            state_since: time(row.since),
+            load: i32::from(row.task.is_some()),
+            idle_since: row.idle_since.map(time),
+            repositories: row.repository.iter().cloned().collect(),
+            wear: Wear {
+                made_at: row.made_at.map(time),
+                executions: row.executions,
+                is_outdated: false,
+                is_retiring: row.is_retiring,
+            },
+        };
+        let live = self.rows.iter().enumerate().filter(|(_, row)| row.state != State::Destroyed);
+        let until = order::all_rest(&regions(), &self.resting(), time(self.now)).map(|rest| rest.until);
+        View {
+            machines: live.map(facts).collect(),
+            strangers: self.strangers().len(),
+            given_up: self.given_up.filter(|(_, last)| last + 10 * MINUTE > self.now).map(|(count, last)| GivenUp {
+                count,
+                last: time(last),
+                error: "no".into(),
+            }),
+            // Nobody is kept warm for ever, or it would never end.
+            warm: if self.now < self.last_arrival { self.scenario.warm } else { 0 },
+            purse: self.purse(),
+            closed: until.map(|until| Closed { until, why: "no room".into() }),
+        }
+    }
+
+    fn purse(&self) -> Purse {
+        let Some(budget_micros) = self.budget else { return Purse::default() };
+        let day = self.now / (24 * HOUR);
+        let allowance = Allowance {
+            period: Period::Day,
+            budget_micros,
+            spent_micros: self.ledger.get(&day).copied().unwrap_or(0),
+            ends_at: money::end(Period::Day, time(self.now)),
+        };
+        Purse { allowances: vec![allowance], awake_rate: RATE, ..Purse::default() }
+    }
+
+    fn resting(&self) -> Vec<Rest> {
+        let rest = |(region, (until, _)): (&usize, &(Millis, u32))| Rest {
+            region: region_name(*region),
+            until: time(*until),
+            why: "full".into(),
+        };
+        self.rests.iter().map(rest).collect()
+    }
+
+    /// Cap and budget hold in the transaction that writes, as they do in the pool.
+    fn order(&mut self, order: Order) {
+        match order {
+            Order::Create => {
+                let rows = self.rows.iter().filter(|row| row.state != State::Destroyed).count();
+                let rests = self.resting();
+                let region = order::choose(&regions(), &rests, time(self.now), None).map(region_number);
+                let Some(region) = region.filter(|_| rows + self.strangers().len() < self.scenario.cap) else { return };
+                self.rows.push(Row::new(region, self.now));
+                self.accrued_until.push(self.now);
+                self.at(self.now, Event::Step(self.rows.len() - 1));
+            }
+            Order::Resume(id) => self.shift_from(id, State::Suspended, State::Resuming),
+            Order::Keep(id) => self.shift_from(id, State::Draining, State::Ready),
+            Order::Drain(id) => self.shift_from(id, State::Ready, State::Draining),
+            Order::Destroy(id) => self.shift_from(id, State::Suspended, State::Destroying),
+            Order::Suspend(id) => {
+                self.seen.saved += 1;
+                self.shift_from(id, State::Ready, State::Suspending);
+                self.shift_from(id, State::Draining, State::Suspending);
+            }
+            Order::Retire(id, _) => {
+                let row = index(id.uuid());
+                self.seen.retired += 1;
+                self.rows[row].is_retiring = true;
+                match self.rows[row].state {
+                    State::Suspended => self.make_anew(row, Disk::Keep, self.rows[row].region, Rung::Look),
+                    _ => self.plan_soon(SECOND),
+                }
+            }
+        }
+    }
+
+    fn assign(&mut self, task: usize, row: usize) {
+        assert!(self.tasks[task].on.is_none() && !self.tasks[task].done, "task {task} would run twice");
+        let Some(at) = self.waiting.iter().position(|waits| *waits == task) else {
+            panic!("task {task} does not wait")
+        };
+        self.waiting.remove(at);
+        let waited = self.now - self.tasks[task].arrived;
+        self.seen.longest = self.seen.longest.max(waited);
+        assert!(self.budget.is_some() || waited < STARVED, "task {task} has waited for {waited} ms");
+        self.tasks[task].on = Some(row);
+        let machine = self.rows[row].machine.expect("a ready machine");
+        let boot = self.fly.look(machine, self.now).boot;
+        let known = &mut self.rows[row];
+        assert!(known.task.is_none() && known.state == State::Ready, "{known:?}");
+        known.task = Some(task);
+        known.idle_since = None;
+        known.executions += 1;
+        known.repository = Some(self.tasks[task].repository.clone());
+        self.at(self.now + self.tasks[task].takes, Event::Done { row, boot, task });
+    }
+
+    fn done(&mut self, row: usize, boot: u64, task: usize) {
+        let is_running = |machine: &Machine| machine.boot == boot && machine.state == At::Started && !machine.is_lost;
+        if self.rows[row].task != Some(task) || self.tasks[task].on != Some(row) {
+            return;
+        }
+        let Some(machine) = self.rows[row].machine else { return };
+        let there = self.fly.look(machine, self.now).clone();
+        if !is_running(&there) {
+            // It is lost, and found out.
+            return;
+        }
+        assert!(!self.tasks[task].done, "task {task} ran twice");
+        self.tasks[task].done = true;
+        self.tasks[task].on = None;
+        self.rows[row].task = None;
+        self.rows[row].idle_since = Some(self.now);
+        self.plan_soon(200);
+    }
+
+    /// What a worker had is lost and waits anew, before all others.
+    fn lose_work(&mut self, row: usize) {
+        if let Some(task) = self.rows[row].task.take() {
+            if self.tasks[task].on == Some(row) {
+                self.seen.lost += 1;
+                self.tasks[task].on = None;
+                self.tasks[task].arrived = self.now;
+                self.waiting.push_front(task);
+                self.plan_soon(200);
+            }
+        }
+    }
+
+    // What happens to machines.
+
+    fn accrue_all(&mut self) {
+        for row in 0..self.rows.len() {
+            self.accrue(row);
+        }
+    }
+
+    /// The ledger: awake from the moment it was made or woken until it was seen asleep.
+    fn accrue(&mut self, row: usize) {
+        let known = &self.rows[row];
+        let is_awake = !matches!(known.state, State::Suspended | State::Destroyed)
+            && (known.machine.is_some() || known.former.is_some());
+        let mut from = std::mem::replace(&mut self.accrued_until[row], self.now);
+        while is_awake && from < self.now {
+            let day = from / (24 * HOUR);
+            let end = ((day + 1) * 24 * HOUR).min(self.now);
+            #[expect(clippy::cast_precision_loss, reason = "small")]
+            let micros = money::cost_micros(RATE, (end - from) as f64 / 1e3);
+            *self.ledger.entry(day).or_default() += micros;
+            from = end;
+        }
+    }
+
+    fn shift_from(&mut self, id: MachineId, from: State, to: State) {
+        let row = index(id.uuid());
+        if self.rows[row].state == from {
+            self.shift(row, to);
+        }
+    }
+
+    fn shift(&mut self, row: usize, to: State) {
+        self.accrue(row);
+        let now = self.now;
+        let known = &mut self.rows[row];
+        (known.state, known.since, known.next_try, known.failures) = (to, now, now, 0);
+        (known.restarts, known.report_by, known.stuck) = (0, None, 0);
+        match to {
+            State::Ready | State::Suspended => {
+                known.rung = Rung::Look;
+                self.plan_soon(200);
+            }
+            State::Starting | State::Destroying => self.lose_work(row),
+            State::Draining => self.at(now + 2 * SECOND, Event::Saved(row)),
+            State::Destroyed => self.plan_soon(200),
+            State::Creating | State::Suspending | State::Resuming => (),
+        }
+        self.at(now, Event::Step(row));
+        if to == State::Suspended {
+            // A lease runs out while its worker sleeps.
+            self.lose_work(row);
+            self.plan_soon(DESTROY_AFTER);
+        }
+    }
+
+    fn make_anew(&mut self, row: usize, disk: Disk, region: usize, rung: Rung) {
+        self.accrue(row);
+        self.lose_work(row);
+        let known = &mut self.rows[row];
+        known.former = known.machine.take().or(known.former);
+        if disk != Disk::Keep {
+            known.old_volumes.extend(known.volume.take());
+        }
+        let keep = Row {
+            volume: known.volume,
+            former: known.former,
+            old_volumes: std::mem::take(&mut known.old_volumes),
+            generation: known.generation + 1,
+            rung,
+            is_retiring: known.is_retiring,
+            repository: known.repository.take().filter(|_| disk != Disk::New),
+            in_flight: known.in_flight,
+            heard_boot: known.heard_boot,
+            ..Row::new(region, self.now)
+        };
+        self.rows[row] = keep;
+        self.at(self.now, Event::Step(row));
+    }
+
+    fn climb(&mut self, row: usize, trouble: Trouble) {
+        let here = self.rows[row].region;
+        self.seen.made_anew += 1;
+        if let Trouble::Region(shortage) = trouble {
+            let times = self.rests.get(&here).map_or(0, |(_, times)| *times) + 1;
+            let rest = u64::try_from(shortage.rest(times).num_milliseconds()).expect("positive");
+            if self.rests.get(&here).is_none_or(|(until, _)| *until <= self.now) {
+                self.rests.insert(here, (self.now + rest, times));
+                self.plan_soon(rest + SECOND);
+            }
+        }
+        let rests = self.resting();
+        let name = region_name(here);
+        let other = order::choose(&regions(), &rests, time(self.now), Some(&name)).map(region_number);
+        let known = &self.rows[row];
+        match (recovery::remedy(trouble, known.rung, known.volume.is_some(), other.is_some()), other) {
+            (Remedy::Recreate(disk), _) => self.make_anew(row, disk, here, Rung::Recreate),
+            (Remedy::OtherRegion, Some(other)) => {
+                let rung = if matches!(trouble, Trouble::Region(_)) { known.rung } else { Rung::OtherRegion };
+                self.make_anew(row, Disk::New, other, rung);
+            }
+            (Remedy::OtherRegion, None) | (Remedy::GiveUp, _) => self.give_up(row),
+        }
+    }
+
+    fn give_up(&mut self, row: usize) {
+        self.seen.given_up += 1;
+        let count = self.given_up.filter(|(_, last)| last + 10 * MINUTE > self.now).map_or(0, |(count, _)| count);
+        self.given_up = Some((count + 1, self.now));
+        self.shift(row, State::Destroying);
+        self.plan_soon(5 * MINUTE);
+    }
+
+    /// When a step is due, its call waits for its turn.
+    fn step(&mut self, row: usize) {
+        let known = &self.rows[row];
+        let needs = matches!(
+            known.state,
+            State::Creating | State::Starting | State::Resuming | State::Suspending | State::Destroying
+        );
+        if !needs || known.in_flight {
+            return;
+        }
+        if known.next_try > self.now {
+            return self.at(known.next_try, Event::Step(row));
+        }
+        let (action, subject, burst) = match known.state {
+            State::Creating if known.former.is_some() => (Action::DestroyMachine, known.former.unwrap_or(0), 3),
+            State::Creating if known.volume.is_none() => (Action::CreateVolume, usize::MAX, 3),
+            State::Creating => (Action::CreateMachine, usize::MAX, 3),
+            State::Destroying => (Action::DestroyMachine, known.machine.unwrap_or(usize::MAX), 3),
+            _ => (Action::ReadMachine, known.machine.unwrap_or(usize::MAX), 10),
+        };
+        let interval = if action == Action::ReadMachine { 200 } else { SECOND };
+        let due = self.turns.entry((action, subject)).or_insert(self.now);
+        *due = (*due).max(self.now);
+        let at = due.saturating_sub(interval * (burst - 1)).max(self.now);
+        *due += interval;
+        self.rows[row].in_flight = true;
+        self.at(at + LATENCY, Event::Call(row));
+    }
+
+    fn later(&mut self, row: usize, after: Millis) {
+        self.rows[row].next_try = self.now + after;
+        self.at(self.now + after, Event::Step(row));
+    }
+
+    fn call(&mut self, row: usize) {
+        self.rows[row].in_flight = false;
+        let before = (self.rows[row].state, self.rows[row].generation);
+        let answered = match before.0 {
+            State::Creating => self.create(row),
+            State::Starting | State::Resuming => self.boot(row),
+            State::Suspending if self.rows[row].is_retiring => {
+                self.make_anew(row, Disk::Keep, self.rows[row].region, Rung::Look);
+                Ok(())
+            }
+            State::Suspending => self.sleep(row),
+            State::Destroying => self.destroy(row),
+            State::Ready | State::Draining | State::Suspended | State::Destroyed => Ok(()),
+        };
+        if let Err(refusal) = answered {
+            self.stumble(row, refusal);
+        }
+    }
+
+    fn stumble(&mut self, row: usize, refusal: Refusal) {
+        let known = &self.rows[row];
+        let patience = if known.state == State::Suspending { 20 * MINUTE } else { 10 * MINUTE };
+        let is_late = self.now - known.since > patience;
+        let failed = Failed {
+            state: known.state,
+            advice: refusal.advice,
+            status: refusal.status,
+            is_late,
+            is_provider_well: true,
+        };
+        match recovery::stumble(&failed) {
+            Stumble::Climb(trouble) => self.climb(row, trouble),
+            Stumble::GiveUp => self.give_up(row),
+            Stumble::Retry | Stumble::TokenRefused => {
+                self.rows[row].failures += 1;
+                let failures = u32::try_from(self.rows[row].failures).unwrap_or(1).min(7);
+                self.later(row, (250 << failures).min(30 * SECOND));
+            }
+        }
+    }
+
+    fn create(&mut self, row: usize) -> Result<(), Refusal> {
+        let now = self.now;
+        if let Some(former) = self.rows[row].former {
+            self.fly.count(Action::DestroyMachine, former, now);
+            self.fly.destroy(former, now)?;
+            self.accrue(row);
+            self.rows[row].former = None;
+        } else if self.rows[row].volume.is_none() {
+            self.fly.count(Action::CreateVolume, usize::MAX, now);
+            self.rows[row].volume = Some(self.fly.create_volume()?);
+        } else {
+            let Row { generation, region, volume, .. } = self.rows[row];
+            let (name, volume) = ((row, generation), volume.expect("made before"));
+            self.fly.count(Action::CreateMachine, usize::MAX, now);
+            let made = match self.fly.create_machine(name, volume, now) {
+                Err(Refusal { advice: Advice::Adopt(id), .. }) => id.parse().expect("an id"),
+                Err(refusal) if refusal.advice == Advice::LookAgain => self.fly.named(name).ok_or(refusal)?,
+                answer => answer?,
+            };
+            self.accrue(row);
+            self.rests.remove(&region);
+            self.rows[row].machine = Some(made);
+            self.rows[row].made_at = Some(now);
+            let rung = self.rows[row].rung;
+            self.shift(row, State::Starting);
+            self.rows[row].rung = rung;
+            self.listen(row);
+            return Ok(());
+        }
+        self.at(now, Event::Step(row));
+        Ok(())
+    }
+
+    /// A runner that comes up says so.
+    fn listen(&mut self, row: usize) {
+        let Some(machine) = self.rows[row].machine else { return };
+        let boot = self.fly.look(machine, self.now).boot;
+        for after in [2 * SECOND, 5 * SECOND, 14 * SECOND, 20 * SECOND] {
+            self.at(self.now + after, Event::Report { row, boot });
+        }
+    }
+
+    fn report(&mut self, row: usize, boot: u64) {
+        let known = &self.rows[row];
+        let Some(machine) = known.machine else { return };
+        if !matches!(known.state, State::Starting | State::Resuming) {
+            return;
+        }
+        let there = self.fly.look(machine, self.now).clone();
+        if there.boot != boot || there.state != At::Started || there.is_deaf || there.is_lost {
+            return;
+        }
+        if self.rows[row].heard_boot != boot {
+            self.lose_work(row);
+        }
+        self.shift(row, State::Ready);
+        let known = &mut self.rows[row];
+        (known.heard_boot, known.is_retiring) = (boot, false);
+        if known.task.is_none() {
+            known.idle_since = Some(self.now);
+        }
+    }
+
+    fn boot(&mut self, row: usize) -> Result<(), Refusal> {
+        let now = self.now;
+        let machine = self.rows[row].machine.expect("made");
+        let known = &self.rows[row];
+        let is_first = known.report_by.is_none() && known.failures == 0 && known.restarts == 0;
+        if known.state == State::Resuming && is_first {
+            self.fly.start(machine, now)?;
+            self.started(row, 0);
+            return Ok(());
+        }
+        let booting = Booting {
+            since: time(known.since),
+            restarts: known.restarts,
+            report_by: known.report_by.map(time),
+            patience: Duration::from_secs(600),
+            rung: known.rung,
+        };
+        self.fly.count(Action::ReadMachine, machine, now);
+        let at = self.fly.read(machine, now)?;
+        match recovery::boot(booting, at, time(now)) {
+            Boot::Start => {
+                self.fly.start(machine, now)?;
+                self.started(row, 1);
+            }
+            Boot::Restart => {
+                self.fly.restart(machine, now)?;
+                self.rows[row].rung = Rung::Restart;
+                self.started(row, 0);
+            }
+            Boot::Stop => {
+                self.fly.stop(machine, now)?;
+                self.rows[row].rung = Rung::StopStart;
+                self.rows[row].report_by = None;
+                self.later(row, SECOND);
+            }
+            Boot::GrantTime => {
+                self.rows[row].report_by = Some(now + 60 * SECOND);
+                self.listen(row);
+                self.later(row, 60 * SECOND);
+            }
+            Boot::Wait(until) => self.later(row, millis(until).saturating_sub(now).max(500)),
+            Boot::Climb(trouble, _) => self.climb(row, trouble),
+        }
+        Ok(())
+    }
+
+    fn started(&mut self, row: usize, restarts: i32) {
+        let known = &mut self.rows[row];
+        (known.report_by, known.failures) = (Some(self.now + 30 * SECOND), 0);
+        known.restarts += restarts;
+        self.listen(row);
+        self.later(row, 30 * SECOND);
+    }
+
+    fn sleep(&mut self, row: usize) -> Result<(), Refusal> {
+        let (now, machine) = (self.now, self.rows[row].machine.expect("made"));
+        let tired = Tired { since: time(self.rows[row].since), failures: self.rows[row].failures };
+        self.fly.count(Action::ReadMachine, machine, now);
+        let at = self.fly.read(machine, now)?;
+        match recovery::sleep(tired, at, time(now)) {
+            Sleep::Asleep => {
+                if at == At::Stopped {
+                    // Its memory is gone, and with it what it was doing.
+                    self.lose_work(row);
+                }
+                self.shift(row, State::Suspended);
+            }
+            Sleep::Climb(trouble) => self.climb(row, trouble),
+            Sleep::Wait => self.later(row, 2 * SECOND),
+            Sleep::Suspend => {
+                self.fly.suspend(machine, now)?;
+                self.later(row, 2 * SECOND);
+            }
+            Sleep::Stop => {
+                self.fly.stop(machine, now)?;
+                self.later(row, 2 * SECOND);
+            }
+        }
+        Ok(())
+    }
+
+    fn destroy(&mut self, row: usize) -> Result<(), Refusal> {
+        let now = self.now;
+        let Row { generation, machine, former, .. } = self.rows[row];
+        // An earlier create may have come through without our learning of it.
+        let known = machine.or_else(|| self.fly.named((row, generation)));
+        for id in known.into_iter().chain(former) {
+            self.fly.destroy(id, now)?;
+        }
+        if let Some(volume) = self.rows[row].volume {
+            self.fly.destroy_volume(volume)?;
+            self.rows[row].volume = None;
+        }
+        self.shift(row, State::Destroyed);
+        (self.rows[row].machine, self.rows[row].former) = (None, None);
+        Ok(())
+    }
+
+    fn host_fails(&mut self) {
+        let up: Vec<usize> = (0..self.rows.len()).filter(|row| self.rows[*row].state == State::Ready).collect();
+        if up.is_empty() {
+            return;
+        }
+        let row = up[usize::try_from(self.scenario.dice.below(up.len() as u64)).expect("small")];
+        let machine = self.rows[row].machine.expect("made");
+        let now = self.now;
+        let there = self.fly.look(machine, now);
+        there.is_lost = true;
+        let boot = there.boot;
+        self.at(now + 5 * MINUTE, Event::Silent { row, boot });
+    }
+
+    fn silent(&mut self, row: usize, boot: u64) {
+        if self.rows[row].state == State::Ready && self.rows[row].heard_boot == boot {
+            self.shift(row, State::Starting);
+            self.rows[row].report_by = Some(self.now);
+        }
+    }
+
+    /// Machines that Fly has and no row knows.
+    fn strangers(&self) -> Vec<usize> {
+        let is_known = |machine: &Machine, id: usize| {
+            let (row, generation) = machine.name;
+            let known = &self.rows[row];
+            known.state != State::Destroyed
+                && (known.generation == generation || known.former == Some(id) || known.machine == Some(id))
+        };
+        let all = self.fly.machines.iter().enumerate();
+        all.filter(|(id, machine)| machine.exists() && !is_known(machine, *id)).map(|(id, _)| id).collect()
+    }
+
+    fn watch(&mut self) {
+        let seen = self.strangers();
+        for id in seen.iter().filter(|id| self.suspects.contains(id)) {
+            self.fly.destroy(*id, self.now).ok();
+        }
+        self.suspects = seen;
+        for row in 0..self.rows.len() {
+            self.tend(row);
+        }
+        self.at(self.now + 30 * SECOND, Event::Watch);
+    }
+
+    fn tend(&mut self, row: usize) {
+        let known = &self.rows[row];
+        if let Some(minutes) = recovery::newly_stuck(known.state, time(known.since), known.stuck, time(self.now)) {
+            self.rows[row].stuck = minutes;
+            if minutes >= recovery::STUCK_ACT_MINUTES {
+                self.seen.stuck += 1;
+                self.rows[row].report_by = self.rows[row].report_by.map(|by| by.min(self.now));
+                self.later(row, 0);
+            }
+        }
+        // Replaced volumes are cleared away once nothing uses them.
+        let old = std::mem::take(&mut self.rows[row].old_volumes);
+        let in_use =
+            |volume: &usize| self.fly.machines.iter().any(|machine| machine.exists() && machine.volume == *volume);
+        let (kept, free): (Vec<usize>, Vec<usize>) = old.into_iter().partition(in_use);
+        self.rows[row].old_volumes = kept;
+        for volume in free {
+            if self.fly.destroy_volume(volume).is_err() {
+                self.rows[row].old_volumes.push(volume);
+            }
+        }
+    }
+}
+
+impl Row {
+    fn new(region: usize, now: Millis) -> Self {
+        Self {
+            state: State::Creating,
+            since: now,
+            machine: None,
+            former: None,
+            volume: None,
+            old_volumes: Vec::new(),
+            region,
+            generation: 0,
+            rung: Rung::Look,
+            failures: 0,
+            restarts: 0,
+            report_by: None,
+            next_try: now,
+            in_flight: false,
+            task: None,
+            idle_since: None,
+            made_at: None,
+            executions: 0,
+            is_retiring: false,
+            repository: None,
+            heard_boot: 0,
+            stuck: 0,
+        }
+    }
+}
+
+fn time(at: Millis) -> DateTime<Utc> {
+    // A midnight.
+    let begin = DateTime::from_timestamp(1_794_960_000, 0).expect("in range");
+    begin + TimeDelta::milliseconds(i64::try_from(at).expect("in range"))
+}
+
+fn millis(at: DateTime<Utc>) -> Millis {
+    u64::try_from((at - time(0)).num_milliseconds()).unwrap_or(0)
+}
+
+fn id(number: usize) -> uuid::Uuid {
+    uuid::Uuid::from_u128(number as u128)
+}
+
+fn index(id: uuid::Uuid) -> usize {
+    usize::try_from(id.as_u128()).expect("one of ours")
+}
+
+fn region_name(region: usize) -> String {
+    ["iad", "ewr", "ord"][region].to_owned()
+}
+
+fn region_number(name: &str) -> usize {
+    (0..REGIONS).find(|region| region_name(*region) == name).expect("one of ours")
+}
+
+fn regions() -> Vec<String> {
+    (0..REGIONS).map(region_name).collect()
+}

@@ -1,0 +1,129 @@
+//! Sprites, their checkpoints and what they may reach, as the Sprites API takes and
+//! gives them.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::MachineState;
+use crate::config::time_if_readable;
+
+/// A sprite: a machine that keeps its disk for ever, sleeps when nothing holds it awake, and wakes by
+/// being asked for something.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sprite {
+    /// Unique in the organisation; it is its id as well.
+    pub name: String,
+    /// Where it stands.
+    #[serde(default)]
+    pub status: SpriteStatus,
+    /// Marks that it was made with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// When it was made.
+    #[serde(default, deserialize_with = "time_if_readable", skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<DateTime<Utc>>,
+}
+
+/// Where a sprite stands, in the API's words.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpriteStatus {
+    /// It runs, and is paid for.
+    Running,
+    /// It sleeps with its processes: it wakes in a few hundred milliseconds.
+    Warm,
+    /// It sleeps without them: it boots, in a second or two.
+    Cold,
+    /// A word that this version does not know.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+impl SpriteStatus {
+    /// The same in the words of machines, which the pool keeps. What sleeps without its processes is a
+    /// machine that has stopped: with its disk, and to be started.
+    pub const fn as_machine(self) -> MachineState {
+        match self {
+            Self::Running => MachineState::Started,
+            Self::Warm => MachineState::Suspended,
+            Self::Cold => MachineState::Stopped,
+            Self::Unknown => MachineState::Unknown,
+        }
+    }
+}
+
+/// A page of an organisation's sprites.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct SpritePage {
+    /// The sprites.
+    #[serde(default)]
+    pub sprites: Vec<Sprite>,
+    /// Whether there are more.
+    #[serde(default)]
+    pub has_more: bool,
+    /// Where the next page begins.
+    #[serde(default)]
+    pub next_continuation_token: Option<String>,
+}
+
+/// A saved disk; no memory is in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpriteCheckpoint {
+    /// Such as `v7`.
+    pub id: String,
+    /// What was said about it.
+    #[serde(default)]
+    pub comment: Option<String>,
+    /// When it was saved.
+    #[serde(default, deserialize_with = "time_if_readable", skip_serializing_if = "Option::is_none")]
+    pub create_time: Option<DateTime<Utc>>,
+    /// Whether the platform saved it by itself.
+    #[serde(default)]
+    pub is_auto: bool,
+}
+
+/// What a sprite may reach, by name; private addresses never.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpritePolicy {
+    /// The rules.
+    pub rules: Vec<SpriteRule>,
+}
+
+/// One rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SpriteRule {
+    /// About one name.
+    Domain {
+        /// The name, or one with `*.` before it.
+        domain: String,
+        /// What becomes of it.
+        action: SpriteAction,
+    },
+    /// Rules that the platform keeps, such as `defaults`.
+    Include {
+        /// Their name.
+        include: String,
+    },
+}
+
+/// What becomes of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpriteAction {
+    /// It is looked up.
+    Allow,
+    /// It is not.
+    Deny,
+}
+
+/// How a program in a sprite ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpriteExit {
+    /// Its exit code.
+    pub code: u8,
+    /// What it printed, as the API sends it: each piece behind the number of its stream. Nothing says
+    /// where a piece ends, so it is for people to read.
+    pub output: Vec<u8>,
+}

@@ -1,0 +1,224 @@
+//! `scripts/deploy` against a flyctl that is none (rows FLY-001 to FLY-010, FLY-030-N,
+//! FLY-004): it keeps a small state, refuses what Fly would, and can kill the script
+//! after any of its commands.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// Lists say what there is; a thing that is there cannot be made again; values come by standard input.
+const FLYCTL: &str = r#"#!/usr/bin/env bash
+set -euo pipefail
+state=$FAKE_STATE
+printf '%s\n' "$*" >>"$state/calls"
+listed() {
+    printf '[\n'
+    [ ! -e "$state/$1" ] || sed 's/.*/  { "Name": "&" }/' "$state/$1"
+    printf ']\n'
+}
+make() {
+    if grep -qx "$2" "$state/$1" 2>/dev/null; then echo "$2 is there already" >&2; exit 1; fi
+    echo "$2" >>"$state/$1"
+}
+case "$1 $2" in
+    'auth whoami') [ ! -e "$state/logged-out" ] ;;
+    'apps list') listed apps ;;
+    'apps create') make apps "$3" ;;
+    'wireguard list') listed peers ;;
+    'wireguard create') make peers "$5"; echo '[Interface]' >"$6" ;;
+    'wireguard remove') sed -i "/^$4\$/d" "$state/peers" ;;
+    'volumes list') listed "volumes-$4" ;;
+    'volumes create') make "volumes-$7" "$3" ;;
+    'secrets list') listed "secrets-$4" ;;
+    'secrets import')
+        while IFS='=' read -r name value; do
+            grep -qx "$name" "$state/secrets-$4" 2>/dev/null || echo "$name" >>"$state/secrets-$4"
+            echo "$4 $name=$value" >>"$state/values"
+        done
+        ;;
+    'tokens create') echo 'FlyV1 fm2_made' ;;
+    'config validate') [ -e "$5" ] ;;
+    'deploy .') grep -qx "$6" "$state/apps"; echo "$6" >>"$state/deployed" ;;
+    *) echo "unknown: $*" >&2; exit 2 ;;
+esac
+count=$(($(cat "$state/count" 2>/dev/null || echo 0) + 1))
+echo "$count" >"$state/count"
+if [ "$count" = "${FAKE_KILL_AFTER:-}" ]; then kill -KILL "$FAKE_SCRIPT"; fi
+"#;
+
+/// A copy of what the script reads, and a flyctl on the path before all others.
+struct Desk(TempDir);
+
+impl Desk {
+    fn new() -> Self {
+        let desk = Self(tempfile::tempdir().expect("a directory"));
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        for directory in ["scripts", "fly", "bin", "state"] {
+            fs::create_dir(desk.path(directory)).expect("made");
+        }
+        for file in ["scripts/deploy", "fly/events.toml", "fly/runner.toml", "fly/control-plane.toml"] {
+            fs::copy(root.join(file), desk.path(file)).expect("copied");
+        }
+        fs::write(desk.path("bin/flyctl"), FLYCTL).expect("written");
+        fs::set_permissions(desk.path("bin/flyctl"), fs::Permissions::from_mode(0o755)).expect("a program");
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a script that is run to its end, with nothing to supervise")]
+    fn deploy(&self, arguments: &[&str], kill_after: Option<usize>) -> Output {
+        // The shell is replaced by the script, so that its id is the script's.
+        let replace = "export FAKE_SCRIPT=$$; exec bash scripts/deploy \"$@\"";
+        let path = format!("{}:/usr/bin:/bin", self.path("bin").display());
+        let mut command = Command::new("bash");
+        command.args(["-c", replace, "deploy"]).args(arguments).current_dir(self.0.path());
+        command.env_clear().env("PATH", path).env("HOME", self.0.path()).env("FAKE_STATE", self.path("state"));
+        command.env("LINEAR_API_KEY", "hunter2");
+        fs::remove_file(self.path("state/count")).ok();
+        if let Some(count) = kill_after {
+            command.env("FAKE_KILL_AFTER", count.to_string());
+        }
+        command.output().expect("bash starts")
+    }
+
+    fn state(&self, name: &str) -> String {
+        fs::read_to_string(self.path("state").join(name)).unwrap_or_default()
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[track_caller]
+fn succeeded(output: &Output) {
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+}
+
+const ARGUMENTS: [&str; 2] = ["--runner-secret", "LINEAR_API_KEY"];
+
+/// What must be there in the end, whichever way it came about.
+#[track_caller]
+fn is_complete(desk: &Desk) {
+    assert_eq!(desk.state("apps"), "bifrost-runner\nbifrost-events\nbifrost-control\n");
+    assert_eq!(desk.state("peers"), "mock1ng-mac-mini\n");
+    assert_eq!(desk.state("volumes-bifrost-events"), "ev_store_data\n");
+    assert_eq!(desk.state("volumes-bifrost-control"), "control_data\n");
+    assert_eq!(desk.state("secrets-bifrost-events"), "FLY_EVENT_SECRET\n");
+    assert_eq!(desk.state("secrets-bifrost-control"), "FLY_EVENT_SECRET\nBIFROST_SECRET\nFLY_API_TOKEN\n");
+    assert_eq!(desk.state("secrets-bifrost-runner"), "LINEAR_API_KEY\n");
+    let deployed = desk.state("deployed");
+    assert!(deployed.ends_with("bifrost-events\nbifrost-runner\nbifrost-control\n"), "{deployed}");
+    let configuration = fs::metadata(desk.path(".fly/wireguard.conf")).expect("there");
+    assert_eq!(configuration.permissions().mode() & 0o777, 0o600);
+    assert!(!desk.path(".fly/wireguard.conf.part").exists());
+    let values = desk.state("values");
+    let of = |app: &str| {
+        let prefix = format!("{app} FLY_EVENT_SECRET=");
+        let mut found = values.lines().filter_map(|line| line.strip_prefix(&prefix)).map(str::to_owned);
+        found.next_back().expect("a secret")
+    };
+    assert_eq!(of("bifrost-events"), of("bifrost-control"), "both sides have the same secret");
+}
+
+#[test]
+fn everything_is_made_once_and_a_second_run_makes_nothing() {
+    let desk = Desk::new();
+    succeeded(&desk.deploy(&ARGUMENTS, None));
+    is_complete(&desk);
+    let before = (desk.state("apps"), desk.state("values"));
+    succeeded(&desk.deploy(&ARGUMENTS, None));
+    is_complete(&desk);
+    assert_eq!((desk.state("apps"), desk.state("values")), before);
+}
+
+#[test]
+fn after_an_interruption_at_any_command_the_next_run_ends_well() {
+    let desk = Desk::new();
+    succeeded(&desk.deploy(&ARGUMENTS, None));
+    let commands = desk.state("calls").lines().count();
+    assert!(commands > 25, "{commands}");
+    for count in 1..=commands {
+        let desk = Desk::new();
+        assert!(!desk.deploy(&ARGUMENTS, Some(count)).status.success(), "killed after command {count}");
+        succeeded(&desk.deploy(&ARGUMENTS, None));
+        is_complete(&desk);
+    }
+}
+
+#[test]
+fn no_value_of_a_secret_is_in_an_argument_or_printed() {
+    let desk = Desk::new();
+    let output = desk.deploy(&ARGUMENTS, None);
+    succeeded(&output);
+    let seen = [desk.state("calls"), text(&output.stdout), text(&output.stderr)].concat();
+    let values = desk.state("values");
+    assert_eq!(values.lines().count(), 5, "{values}");
+    for value in values.lines().filter_map(|line| line.split_once('=')).map(|(_, value)| value) {
+        assert!(!value.is_empty() && !seen.contains(value), "{value}");
+    }
+}
+
+#[test]
+fn a_dry_run_prints_the_rows_commands_and_runs_none() {
+    let desk = Desk::new();
+    let output = desk.deploy(&["--dry-run"], None);
+    succeeded(&output);
+    assert_eq!(desk.state("calls"), "");
+    assert!(!desk.path(".fly").exists());
+    let printed = text(&output.stdout);
+    for command in [
+        "curl -L https://fly.io/install.sh | sh",
+        "flyctl auth whoami",
+        "flyctl apps create bifrost-runner --org personal\n",
+        "flyctl apps create bifrost-events --org personal\n",
+        "flyctl wireguard create personal sea mock1ng-mac-mini",
+        "flyctl volumes create ev_store_data --size 1",
+        "flyctl secrets import -a bifrost-events",
+        "flyctl config validate --strict -c fly/events.toml",
+        "flyctl deploy . -c fly/events.toml",
+    ] {
+        assert!(printed.contains(command), "{command} in\n{printed}");
+    }
+}
+
+#[test]
+fn who_is_not_logged_in_learns_which_step_failed() {
+    let desk = Desk::new();
+    fs::write(desk.path("state/logged-out"), "").expect("written");
+    let output = desk.deploy(&[], None);
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).contains("step \"flyctl auth whoami\" failed"), "{}", text(&output.stderr));
+    assert_eq!(desk.state("apps"), "");
+}
+
+#[test]
+fn a_peer_whose_keys_are_lost_is_replaced_and_a_configuration_is_never_overwritten() {
+    let desk = Desk::new();
+    fs::write(desk.path("state/peers"), "mock1ng-mac-mini\n").expect("written");
+    succeeded(&desk.deploy(&[], None));
+    assert!(desk.state("calls").contains("wireguard remove personal mock1ng-mac-mini"));
+    let desk = Desk::new();
+    fs::create_dir(desk.path(".fly")).expect("made");
+    fs::write(desk.path(".fly/wireguard.conf"), "mine").expect("written");
+    succeeded(&desk.deploy(&[], None));
+    assert_eq!(fs::read_to_string(desk.path(".fly/wireguard.conf")).expect("there"), "mine");
+    assert!(!desk.state("calls").contains("wireguard create"));
+}
+
+#[test]
+fn a_secret_that_only_one_side_has_stops_the_run() {
+    let desk = Desk::new();
+    fs::write(desk.path("state/secrets-bifrost-events"), "FLY_EVENT_SECRET\n").expect("written");
+    let output = desk.deploy(&[], None);
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).contains("only one of the two apps"), "{}", text(&output.stderr));
+    let output = desk.deploy(&["--org", "no spaces"], None);
+    assert!(text(&output.stderr).contains("--org: give a name"), "{}", text(&output.stderr));
+}
