@@ -10,12 +10,12 @@ mod comparison;
 mod http;
 mod large;
 mod load;
-mod machine;
+pub(crate) mod machine;
 mod outcome;
-mod peers;
+pub(crate) mod peers;
 mod records;
 mod runs;
-mod server;
+pub(crate) mod server;
 mod sqlite;
 mod store;
 

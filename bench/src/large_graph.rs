@@ -102,7 +102,7 @@ async fn of_database(
     let label = format!("{}, {} tasks", database.name(), size.tasks);
     let url = database.url();
     let settings = [("DATABASE_URL", url.as_str())];
-    let launch = Launch { bifrost: Path::new(&arguments.bifrost), settings: &settings };
+    let launch = Launch { bifrost: Path::new(&arguments.bifrost), settings: &settings, directory: None };
     // The first start makes the tables.
     system::during(launch, tasks, async |_| Ok(())).await?;
     report.say(&format!("{label}: writing the rows"));

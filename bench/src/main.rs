@@ -13,6 +13,7 @@ mod report;
 mod repository;
 mod sample;
 mod system;
+mod tasks;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,8 @@ enum What {
     Checkpoint(checkpoint::Arguments),
     /// The event store, and beside it what one would use instead: throughput, latency, memory, start-up
     Events(events::Arguments),
+    /// Tasks from creation to completion by workers outside the pool, and beside it other queues over PostgreSQL
+    Tasks(tasks::Arguments),
     /// A graph of a million tasks on each database: lists, changes, searches, the critical path, memory
     Graph(large_graph::Arguments),
     /// The scheduler's decision over many tasks and machines
@@ -60,6 +63,7 @@ async fn main() -> ExitCode {
         What::MainJob(arguments) => main_job::measure(arguments, &tasks, &mut report).await,
         What::Checkpoint(arguments) => checkpoint::measure(arguments, &mut report).await,
         What::Events(arguments) => events::measure(arguments, &tasks, &mut report).await,
+        What::Tasks(arguments) => tasks::measure(arguments, &tasks, &mut report).await,
         What::Graph(arguments) => large_graph::measure(arguments, &tasks, &mut report).await,
         What::Planner(arguments) => planner::measure(arguments, &mut report),
     };

@@ -85,7 +85,7 @@ async fn starts(
     report.say(&format!("{name}: {rounds} rounds"));
     let mut sample = Sample::default();
     for round in 0..rounds {
-        let launch = Launch { bifrost, settings: &[] };
+        let launch = Launch { bifrost, settings: &[], directory: None };
         let ready_after = system::during(launch, tasks, async |system| Ok(system.ready_after)).await?;
         report.row(&json!({ "measured": name, "round": round, "ms": milliseconds(ready_after) }))?;
         sample.take(milliseconds(ready_after));
@@ -107,7 +107,7 @@ async fn warm(
 ) -> anyhow::Result<()> {
     let name = "submit to first byte, warm machine";
     report.say(&format!("{name}: {rounds} rounds"));
-    let launch = Launch { bifrost, settings: &STAY_AWAKE };
+    let launch = Launch { bifrost, settings: &STAY_AWAKE, directory: None };
     let (found, usages) = system::during(launch, tasks, async |system| {
         let found = first_byte::rounds(system, repository, rounds, Asleep::Never, name, report).await?;
         report.say(&format!("memory, {} s after the last task", IDLE.as_secs()));
@@ -143,7 +143,7 @@ async fn suspended(
 ) -> anyhow::Result<()> {
     let name = "submit to first byte, suspended machine";
     report.say(&format!("{name}: {rounds} rounds"));
-    let launch = Launch { bifrost, settings: &SLEEP_AT_ONCE };
+    let launch = Launch { bifrost, settings: &SLEEP_AT_ONCE, directory: None };
     let found = system::during(launch, tasks, async |system| {
         first_byte::rounds(system, repository, rounds, Asleep::BeforeEach, name, report).await
     })

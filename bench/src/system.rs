@@ -32,6 +32,8 @@ const LOG_LINES: usize = 20;
 pub(crate) struct Launch<'a> {
     pub(crate) bifrost: &'a Path,
     pub(crate) settings: &'a [(&'a str, &'a str)],
+    /// Where its data directory is made; with other temporary files where nothing is said.
+    pub(crate) directory: Option<&'a Path>,
 }
 
 /// A system that is ready.
@@ -39,10 +41,19 @@ pub(crate) struct Launch<'a> {
 pub(crate) struct System {
     /// A client with its key.
     pub(crate) control: Control,
+    /// That key, for more clients.
+    pub(crate) key: String,
     /// The id of its process.
     pub(crate) process_id: u32,
     /// From the start of the process until `/ready` said yes.
     pub(crate) ready_after: Duration,
+}
+
+impl System {
+    /// One more client, with a connection of its own.
+    pub(crate) fn client(&self) -> Control {
+        Control::new(self.control.base(), &self.key)
+    }
 }
 
 /// A program of ours, with nothing of our environment but what it needs to find its tools.
@@ -94,7 +105,7 @@ struct Welcome {
 impl Up {
     fn start(launch: Launch<'_>) -> anyhow::Result<Self> {
         let http = kit::http::client(QUESTION_LIMIT);
-        let directory = tempfile::tempdir()?;
+        let directory = launch.directory.map_or_else(tempfile::tempdir, tempfile::tempdir_in)?;
         let log = directory.path().join("log");
         let mut command = program(launch.bifrost);
         command.args(["up", "--json", "--listen", "127.0.0.1:0", "--data"]).arg(directory.path().join("data"));
@@ -113,7 +124,8 @@ impl Up {
         let Welcome { control_plane, api_key_file } = welcome?;
         let key = std::fs::read_to_string(&api_key_file)?;
         let process_id = self.child.id().context("`bifrost up` has ended")?;
-        Ok(System { control: Control::new(&control_plane, key.trim()), process_id, ready_after })
+        let key = key.trim().to_owned();
+        Ok(System { control: Control::new(&control_plane, &key), key, process_id, ready_after })
     }
 
     /// What it says once it listens; comes back when it is ready.

@@ -3,6 +3,7 @@
 
 mod admission;
 mod audit;
+mod claims;
 mod database;
 mod help;
 mod machines;
@@ -23,6 +24,7 @@ use wire::task::Priority;
 
 pub(crate) use admission::{BudgetsCommand, HoldArguments, LimitsCommand, ProjectsCommand, SchedulesCommand};
 pub(crate) use audit::AuditArguments;
+pub(crate) use claims::{ClaimArguments, CompleteArguments, ReleaseArguments, RenewArguments};
 pub(crate) use database::DatabaseCommand;
 pub(crate) use machines::{CostCommand, MachinesCommand};
 pub(crate) use strategies::StrategiesCommand;
@@ -94,6 +96,15 @@ pub(crate) enum Command {
     /// List, inspect and steer tasks
     #[command(subcommand, after_help = help::TASKS)]
     Tasks(TasksCommand),
+    /// Take a task to work on it outside the pool, and begin
+    #[command(after_help = help::CLAIM)]
+    Claim(ClaimArguments),
+    /// Keep a claimed task for longer
+    Renew(RenewArguments),
+    /// Say that a claimed task is done
+    Complete(CompleteArguments),
+    /// Give a claimed task back: it is ready again
+    Release(ReleaseArguments),
     /// Say how tasks would go, what they would cost and what would wait: those of a file, or those that are open
     #[command(after_help = help::PLAN)]
     Plan(PlanArguments),

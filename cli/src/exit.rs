@@ -46,6 +46,8 @@ codes! {
     NoPermission = 77, "the API key is wrong or lacks a permission";
     /// The configuration is wrong.
     Configuration = 78, "the configuration is wrong or incomplete";
+    /// Nobody has anything to do.
+    NothingToDo = 79, "there is nothing to claim";
     /// The task ran, or was silent, for too long.
     TimedOut = 124, "the task ran longer than --timeout or was silent longer than --idle-timeout";
     /// The dependencies could not be installed.
@@ -156,7 +158,7 @@ fn of_outcome(outcome: Outcome, exit: Option<Exit>, failure: Option<SetupFailure
         Outcome::SetupFailed => failure.map_or(Code::Internal, of_setup_failure).number(),
         Outcome::TimedOut | Outcome::IdleTimedOut => Code::TimedOut.number(),
         Outcome::Cancelled => Code::Cancelled.number(),
-        Outcome::WorkerLost | Outcome::Preempted => Code::TryLater.number(),
+        Outcome::WorkerLost | Outcome::Preempted | Outcome::Released => Code::TryLater.number(),
         Outcome::Succeeded => Code::Internal.number(),
     }
 }

@@ -2,6 +2,7 @@
 //! whatever happened into an exit code and at most one error with its cure.
 
 mod args;
+mod claims;
 mod exit;
 mod invocation;
 mod output;
@@ -80,6 +81,10 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Runner => "info",
         Command::Run(_)
         | Command::Tasks(_)
+        | Command::Claim(_)
+        | Command::Renew(_)
+        | Command::Complete(_)
+        | Command::Release(_)
         | Command::Plan(_)
         | Command::Hold(_)
         | Command::Unhold { .. }
@@ -107,6 +112,10 @@ fn default_log(command: &Command) -> &'static str {
 async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<u8> {
     match command {
         Command::Run(arguments) => return run::run(invocation, arguments).await,
+        Command::Claim(arguments) => return claims::claim(invocation, arguments).await,
+        Command::Renew(arguments) => claims::renew(invocation, arguments).await?,
+        Command::Complete(arguments) => claims::complete(invocation, arguments).await?,
+        Command::Release(arguments) => claims::release(invocation, arguments).await?,
         Command::Doctor => return doctor::run(invocation).await,
         Command::MockAgent { arguments } => return Ok(runner::run_mock_agent(arguments).await),
         Command::Tasks(command) => tasks::run(invocation, command).await?,

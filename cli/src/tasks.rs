@@ -229,7 +229,8 @@ async fn stale(invocation: &Invocation, server: &Server) -> anyhow::Result<()> {
     Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
 }
 
-fn show(invocation: &Invocation, task: &TaskView) -> anyhow::Result<()> {
+/// One task, with its newest execution.
+pub(crate) fn show(invocation: &Invocation, task: &TaskView) -> anyhow::Result<()> {
     let output = invocation.output;
     if output.is_json {
         return output.json(task);

@@ -3,6 +3,7 @@
 mod admission;
 mod assignments;
 mod audit;
+mod claims;
 mod dependencies;
 mod forecast;
 mod machines;

@@ -11,6 +11,7 @@ mod body;
 mod budgets;
 mod bulk;
 mod caller;
+mod claims;
 mod cost;
 mod dependencies;
 mod edge;
@@ -91,6 +92,11 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(logs::logs))
         .routes(routes!(executions::list, executions::start))
         .routes(routes!(executions::stale))
+        .routes(routes!(claims::claim))
+        .routes(routes!(claims::start))
+        .routes(routes!(claims::heartbeat))
+        .routes(routes!(claims::release))
+        .routes(routes!(claims::complete_all))
         .routes(routes!(executions::complete))
         .routes(routes!(strategies::list, strategies::add))
         .routes(routes!(strategies::get, strategies::update, strategies::delete))

@@ -1,4 +1,4 @@
-//! The crash test: fifty tasks run while the control plane, the event store, the
+//! The crash test: fifty tasks run, and as many are claimed, while the control plane, the event store, the
 //! emulator and the runners are killed at random moments and started again at
 //! once. Then everything that was acknowledged must have happened, once, and
 //! nothing may be left over.
@@ -26,19 +26,19 @@ const TOGETHER: [Target; 2] = [Target::Program(Service::System), Target::Runner]
 #[tokio::test]
 async fn fifty_tasks_survive_a_hundred_kills() {
     let world = plan().start().await;
-    ride_out(world, Storm { tasks: 50, kills: 100, targets: &APART }).await;
+    ride_out(world, Storm { tasks: 50, claims: 50, kills: 100, targets: &APART }).await;
 }
 
 #[tokio::test]
 async fn tasks_in_postgres_survive_kills_too() {
     let world = plan().on_postgres().start().await;
-    ride_out(world, Storm { tasks: 15, kills: 30, targets: &APART }).await;
+    ride_out(world, Storm { tasks: 15, claims: 30, kills: 30, targets: &APART }).await;
 }
 
 #[tokio::test]
 async fn tasks_survive_kills_of_the_whole_system() {
     let world = plan().in_one_process().start().await;
-    ride_out(world, Storm { tasks: 15, kills: 30, targets: &TOGETHER }).await;
+    ride_out(world, Storm { tasks: 15, claims: 30, kills: 30, targets: &TOGETHER }).await;
 }
 
 fn plan() -> world::Plan {

@@ -24,6 +24,8 @@ text_enum! {
         Cancelled = "cancelled",
         /// Its worker was lost. Spends no attempt.
         WorkerLost = "worker_lost",
+        /// Its worker gave it back. Spends no attempt.
+        Released = "released",
         /// Its worker was given a more urgent task. Spends no attempt.
         Preempted = "preempted",
     }
@@ -34,7 +36,7 @@ impl Outcome {
     pub fn spends_attempt(self) -> bool {
         match self {
             Self::Succeeded | Self::Failed | Self::SetupFailed | Self::TimedOut | Self::IdleTimedOut => true,
-            Self::Cancelled | Self::WorkerLost | Self::Preempted => false,
+            Self::Cancelled | Self::WorkerLost | Self::Preempted | Self::Released => false,
         }
     }
 }
@@ -231,6 +233,9 @@ pub struct NewExecution {
 pub struct ExecutionResult {
     /// Whether it ended well.
     pub success: bool,
+    /// The fence of its lease, to have it checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<i64>,
     /// What it cost, in dollars, as a decimal string such as `0.125`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_dollars: Option<String>,

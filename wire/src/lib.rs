@@ -13,6 +13,7 @@ pub mod audit;
 pub mod batch;
 pub mod budget;
 pub mod bulk;
+pub mod claim;
 pub mod cost;
 pub mod dependency;
 pub mod event;

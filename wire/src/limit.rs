@@ -135,3 +135,17 @@ pub const POLL_SECONDS_MAX: u64 = 30;
 pub const SIGNATURE_TOLERANCE_SECONDS: i64 = 300;
 /// The most machines that a pool has at once, whatever its configuration says (row FLY-038).
 pub const MACHINES_MAX: usize = 10;
+/// Tasks in one claim.
+pub const CLAIM_TASKS: u32 = 100;
+/// Tags that a claimed task has to carry.
+pub const CLAIM_TAGS: usize = 10;
+/// The shortest lease that may be asked for.
+pub const LEASE_SECONDS_MIN: u64 = 5;
+/// The longest: a day.
+pub const LEASE_SECONDS_MAX: u64 = 24 * 3_600;
+/// What a claim gets when it names no lease: five minutes.
+pub const LEASE_SECONDS_DEFAULT: u64 = 300;
+/// Executions that one request completes.
+pub const COMPLETIONS_PER_BATCH: usize = 100;
+/// What is kept of a message about what went wrong, or of a reason.
+pub const MESSAGE_CHARS: usize = 4_096;

@@ -234,6 +234,9 @@ pub struct WorkerView {
     pub id: WorkerId,
     /// The machine it runs on, if the pool made it.
     pub machine_id: Option<MachineId>,
+    /// The name by which it claims tasks, if it came by a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// What kind of work it takes; `command` for plain commands.
     pub worker_type: String,
     /// Executions it takes at once.

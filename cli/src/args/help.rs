@@ -8,6 +8,7 @@ Examples:
   bifrost up                             start the server; `bifrost run` and the rest then use it with
   export BIFROST_URL=http://127.0.0.1:7600
   bifrost tasks list                     what there is to do
+  bifrost claim                          take some of it yourself
   bifrost doctor                         what is wrong, and what to do about it";
 
 pub(super) const RUN: &str = "\
@@ -51,6 +52,16 @@ Examples:
 
 A line of plan.jsonl:
   {\"key\": \"test\", \"needs\": [\"build\"], \"title\": \"Run the tests\", \"priority\": 4}";
+
+pub(super) const CLAIM: &str = "\
+Examples:
+  bifrost claim                          the most urgent task that no machine of the pool runs
+  bifrost claim --as ada --lease 8h --tag review
+  bifrost complete 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
+  while execution=$(bifrost claim --wait=1h --json | jq -er '.[0].execution_id'); do … ; done
+
+The exit code is 79 where there is nothing to claim. A claim that is neither renewed nor completed
+in time makes its task ready again, for somebody else.";
 
 pub(super) const SPLIT: &str = "\
 Examples:

@@ -67,6 +67,10 @@ fn what_cannot_be_meant_is_refused_with_the_cure() {
         (&["tasks", "estimate", ID, "long"], "invalid digit"),
         (&["tasks", "import"], "<FILE>"),
         (&["events", "tail", "--after", "1", "--lines", "2"], "cannot be used with"),
+        (&["claim", "--lease", "30"], "such as 90s, 30m, 2h or 1d"),
+        (&["claim", "--worker-id", "7"], "expected a UUID"),
+        (&["complete"], "<EXECUTION>"),
+        (&["complete", ID, "--message", "broken"], "--failed"),
         (&["up", "--listen", "7600"], "socket address"),
         (&["tasks", "logs", ID, "extra"], "unexpected argument"),
     ] {

@@ -217,13 +217,14 @@ fn headline(task: &TaskView, total: &str) -> String {
             Some(Outcome::IdleTimedOut) => format!("ended for its silence after {total}"),
             Some(Outcome::SetupFailed) => format!("could not be set up: failed after {total}"),
             Some(Outcome::WorkerLost) => format!("lost with its worker after {total}"),
-            Some(Outcome::Failed | Outcome::Succeeded | Outcome::Cancelled | Outcome::Preempted) | None => {
-                match execution.and_then(|execution| execution.exit) {
-                    Some(Exit::Code(code)) => format!("failed with exit code {code} after {total}"),
-                    Some(Exit::Signal(signal)) => format!("killed by signal {signal} after {total}"),
-                    None => format!("failed after {total}"),
-                }
-            }
+            Some(
+                Outcome::Failed | Outcome::Succeeded | Outcome::Cancelled | Outcome::Preempted | Outcome::Released,
+            )
+            | None => match execution.and_then(|execution| execution.exit) {
+                Some(Exit::Code(code)) => format!("failed with exit code {code} after {total}"),
+                Some(Exit::Signal(signal)) => format!("killed by signal {signal} after {total}"),
+                None => format!("failed after {total}"),
+            },
         },
     }
 }
@@ -251,7 +252,9 @@ fn trouble(task: &TaskView) -> Option<Trouble> {
         }
         // An agent's result is not in its output.
         Outcome::Failed if said.is_some() && is_agents(task) => ("", None),
-        Outcome::Failed | Outcome::Succeeded | Outcome::Cancelled | Outcome::Preempted => return None,
+        Outcome::Failed | Outcome::Succeeded | Outcome::Cancelled | Outcome::Preempted | Outcome::Released => {
+            return None;
+        }
     };
     let message = said.unwrap_or_else(|| fallback.into());
     let help = help.map(|help| help.replace("retry ID", &format!("retry {}", task.id)));

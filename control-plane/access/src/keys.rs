@@ -2,6 +2,10 @@
 
 pub(crate) mod store;
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
 use kernel::audit::{self, Change, Entity};
 use kernel::{Ctx, Error, Result};
 use serde_json::json;
@@ -14,6 +18,11 @@ use crate::permission::{Permission, Permissions};
 const FIRST_TENANT: &str = "default";
 /// The shortest key that may be set as the first one.
 const KEY_CHARS_MIN: usize = 20;
+
+/// How long a caller counts as known without a look into the database.
+const KNOWN_FOR: TimeDelta = TimeDelta::seconds(1);
+/// The most keys that are known so at once.
+const KNOWN_KEYS: usize = 1_024;
 
 /// Somebody known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +70,46 @@ pub async fn ensure_bootstrap_key(ctx: &Ctx, key: &str) -> Result<TenantId> {
     tx.commit(tenant).await
 }
 
-/// Who holds the key.
+/// The callers that were seen lately, so that not every request asks the database. Clones share them.
+///
+/// A key that is revoked is refused everywhere within a second: that is how long an answer counts.
+#[derive(Debug, Clone, Default)]
+pub struct KnownKeys(Arc<Mutex<Known>>);
+
+/// Each key's hash, who holds it, and since when that is known.
+type Known = HashMap<Vec<u8>, (Caller, DateTime<Utc>)>;
+
+impl KnownKeys {
+    /// Who holds the key.
+    pub async fn authenticate(&self, ctx: &Ctx, key: &str) -> Result<Caller> {
+        let (hash, now) = (hash(key), ctx.now());
+        let known = self.lock().get(&hash).filter(|(_, since)| is_fresh(*since, now)).map(|(caller, _)| caller.clone());
+        if let Some(caller) = known {
+            return Ok(caller);
+        }
+        let caller = authenticate(ctx, key).await?;
+        let mut known = self.lock();
+        if known.len() >= KNOWN_KEYS {
+            known.retain(|_, (_, since)| is_fresh(*since, now));
+        }
+        // Where so many are in use at once, the others ask the database.
+        if known.len() < KNOWN_KEYS {
+            known.insert(hash, (caller.clone(), now));
+        }
+        Ok(caller)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Also not when the clock was set back: nothing is known from the future.
+fn is_fresh(since: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    since <= now && now - since < KNOWN_FOR
+}
+
+/// Who holds the key, as the database says now.
 pub async fn authenticate(ctx: &Ctx, key: &str) -> Result<Caller> {
     let mut tx = ctx.read("access.authenticate").await?;
     let found = store::find(&mut tx, &hash(key)).await?;

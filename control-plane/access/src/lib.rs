@@ -8,7 +8,7 @@ mod keys;
 pub mod permission;
 
 use kernel::{Migration, Sql};
-pub use keys::{Caller, authenticate, ensure_bootstrap_key};
+pub use keys::{Caller, KnownKeys, authenticate, ensure_bootstrap_key};
 
 /// This slice's tables.
 pub const MIGRATIONS: &[Migration] = &[kernel::migration!("20261121000100_access_tenants_and_keys")];

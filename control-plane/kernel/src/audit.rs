@@ -108,20 +108,13 @@ fn fields(value: &impl Serialize) -> Result<Map<String, Value>> {
     }
 }
 
-/// Notes a change, in the transaction that makes it; the module says how.
+/// Notes a change, in the transaction that makes it; the module says how. It is written with the commit.
 pub async fn write(ctx: &Ctx, tx: &mut Tx, action: &str, entity: &Entity, change: &Change) -> Result<()> {
     let reason = ctx.reason().or(change.reason.as_deref());
     let reason = reason.map(|reason| reason.chars().filter(|c| *c != '\0').take(REASON_CHARS).collect::<String>());
-    let row = store::New {
-        at: ctx.now(),
-        actor: ctx.actor().to_string(),
-        action,
-        entity,
-        old: bounded(&change.old),
-        new: bounded(&change.new),
-        reason,
-    };
-    store::insert(tx, row).await
+    let row = store::New::of(entity, action, ctx.now(), ctx.actor().to_string());
+    tx.audit(row.with(bounded(&change.old), bounded(&change.new), reason));
+    Ok(())
 }
 
 /// The fields as they are kept: a page of text is told by its beginning.

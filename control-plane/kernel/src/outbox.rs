@@ -65,7 +65,8 @@ impl About {
     }
 }
 
-/// Tells the outside, once this transaction is committed.
+/// Tells the outside, once this transaction is committed; it is written with the commit, beside whatever else
+/// the transaction has to tell.
 pub async fn push(ctx: &Ctx, tx: &mut Tx, kind: &str, about: About, payload: &impl Serialize) -> Result<()> {
     let id = ctx.id(EventId::mint);
     push_once(ctx, tx, kind, about, payload, &id.to_string()).await
@@ -81,8 +82,8 @@ pub async fn push_once(
     dedup_key: &str,
 ) -> Result<()> {
     let id = ctx.id(EventId::mint);
-    let payload = serde_json::to_value(payload).map_err(|error| Error::Internal(error.into()))?;
-    store::push(tx, id, kind, about, payload, ctx.now(), dedup_key).await?;
+    let payload = serde_json::value::to_raw_value(payload).map_err(|error| Error::Internal(error.into()))?;
+    tx.tell(store::Entry::new(id, kind, about, payload, ctx.now(), dedup_key));
     for listener in [NUDGE, LIVE_NUDGE, WEBHOOKS_NUDGE] {
         tx.nudge(listener);
     }

@@ -2,6 +2,11 @@
 //! dialect's own ending. Each text begins with a comment that names it, so that
 //! a slow statement can be found from `pg_stat_activity`.
 
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+
+use crate::{Error, Result};
+
 /// One statement in both dialects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sql {
@@ -17,6 +22,23 @@ pub struct Sql {
 pub fn id_list(ids: impl IntoIterator<Item = sqlx::types::Uuid>) -> String {
     let quoted: Vec<String> = ids.into_iter().map(|id| format!("\"{}\"", id.simple())).collect();
     format!("[{}]", quoted.join(","))
+}
+
+/// Rows as one argument, which both dialects take apart: `FROM json_each($1)` with `value->>'name'` on SQLite,
+/// `FROM json_to_recordset(CAST($1 AS JSON)) AS new(name TYPE, …)` on Postgres. Ids go in as [`hex`], times as
+/// [`moment`].
+pub fn rows(rows: &[impl Serialize]) -> Result<String> {
+    serde_json::to_string(rows).map_err(|error| Error::Internal(error.into()))
+}
+
+/// An id inside [`rows`]: `unhex(value->>'name')` on SQLite, a `UUID` on Postgres.
+pub fn hex(id: sqlx::types::Uuid) -> String {
+    id.simple().to_string()
+}
+
+/// A time inside [`rows`]: the same text that a bound time becomes on SQLite, a `TIMESTAMPTZ` on Postgres.
+pub fn moment(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::AutoSi, false)
 }
 
 /// Declares a store's statements, and `STATEMENTS`, the list of them for the test that prepares all.

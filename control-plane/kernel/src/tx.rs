@@ -1,5 +1,7 @@
-//! A transaction over either database. Committing answers once it is on disk and fires the
-//! wake-up calls that were noted in it, in every control plane; dropping it rolls everything back.
+//! A transaction over either database. Committing writes what it has to tell the
+//! outside and the audit, in one statement each, answers once all is on disk, and
+//! fires the wake-up calls that were noted in it, in every control plane; dropping
+//! it rolls everything back.
 
 use std::time::Instant;
 
@@ -8,7 +10,7 @@ use sqlx::{AssertSqlSafe, Postgres, Transaction};
 use crate::leader::{self, NotLeading};
 use crate::sqlite::SqliteTransaction;
 use crate::wall;
-use crate::{Ctx, Db, Journal, Nudges, RequestScope, Result};
+use crate::{Ctx, Db, Journal, Nudges, RequestScope, Result, audit, outbox};
 
 /// A named transaction.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub struct Tx {
     began: Instant,
     nudges: Nudges,
     pending: Vec<&'static str>,
+    told: Vec<outbox::store::Entry>,
+    audited: Vec<audit::store::New>,
     /// Waited for by a commit that writes to SQLite.
     journal: Option<Journal>,
     /// The request that a commit of this is noted in.
@@ -50,8 +54,7 @@ impl Tx {
         if let Some(request) = &request {
             request.sees();
         }
-        let (began, nudges) = (Instant::now(), ctx.nudges.clone());
-        Ok(Self { inner, name, began, nudges, pending: Vec::new(), journal, request, epoch: ctx.epoch() })
+        Ok(Self { journal, request, epoch: ctx.epoch(), ..Self::new(inner, ctx, name) })
     }
 
     /// Outside of a request what was read is on disk when this returns: something may be done on the strength
@@ -75,8 +78,22 @@ impl Tx {
         if let Some(request) = request {
             request.sees();
         }
-        let (began, nudges) = (Instant::now(), ctx.nudges.clone());
-        Ok(Self { inner, name, began, nudges, pending: Vec::new(), journal: None, request: None, epoch: None })
+        Ok(Self::new(inner, ctx, name))
+    }
+
+    fn new(inner: Inner, ctx: &Ctx, name: &'static str) -> Self {
+        Self {
+            inner,
+            name,
+            began: Instant::now(),
+            nudges: ctx.nudges.clone(),
+            pending: Vec::new(),
+            told: Vec::new(),
+            audited: Vec::new(),
+            journal: None,
+            request: None,
+            epoch: None,
+        }
     }
 
     /// Waits until no other transaction holds the same lock, then holds it to the end. For decisions
@@ -100,8 +117,21 @@ impl Tx {
         }
     }
 
+    /// Notes what the outside must learn once this is committed.
+    pub(crate) fn tell(&mut self, entry: outbox::store::Entry) {
+        self.told.push(entry);
+    }
+
+    /// Notes a change for the audit.
+    pub(crate) fn audit(&mut self, row: audit::store::New) {
+        self.audited.push(row);
+    }
+
     /// Makes everything true at once and, when it is on disk, gives the value back.
     pub async fn commit<T>(mut self, value: T) -> Result<T> {
+        let (told, audited) = (std::mem::take(&mut self.told), std::mem::take(&mut self.audited));
+        outbox::store::push_all(&mut self, &told).await?;
+        audit::store::insert_all(&mut self, &audited).await?;
         if let Some(epoch) = self.epoch
             && !leader::store::is_still(&mut self, epoch).await?
         {

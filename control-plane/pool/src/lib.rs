@@ -46,6 +46,7 @@ pub const LOST_NUDGE: &str = "lost-work";
 pub const MIGRATIONS: &[Migration] = &[
     migration!("20261121000200_pool_machines_volumes_workers"),
     migration!("20261129002100_pool_agent_types"),
+    migration!("20261129005100_pool_worker_names"),
     migration!("20261129007100_pool_recovery"),
     migration!("20261129007200_pool_money"),
     migration!("20261129007300_pool_arrivals"),

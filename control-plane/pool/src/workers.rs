@@ -5,7 +5,7 @@
 
 pub(crate) mod store;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -15,7 +15,7 @@ use kernel::{Ctx, Error, Gap, Reconciler, Result, Tx};
 use serde_json::json;
 use uuid::Uuid;
 use wire::event::kind;
-use wire::id::{MachineId, WorkerId};
+use wire::id::{MachineId, TenantId, WorkerId};
 use wire::limit::{AGENT_TYPE_CHARS, AGENT_TYPES_PER_WORKER, WORKER_CAPACITY, WORKER_METADATA_BYTES};
 use wire::machine::MachineState;
 use wire::worker::{NewWorker, Poll, Register, WorkerChange, WorkerStatus, WorkerView};
@@ -29,6 +29,8 @@ const STALE_AFTER: TimeDelta = TimeDelta::minutes(5);
 const REPOSITORIES_MAX: usize = 1_000;
 /// Polls may be many; their times are written down this often.
 const TOUCH_AFTER: TimeDelta = TimeDelta::seconds(5);
+/// A worker that came by a name alone and was silent for so long is forgotten.
+const FORGET_AFTER: TimeDelta = TimeDelta::days(1);
 /// The protocols that this server speaks.
 const PROTOCOLS: std::ops::RangeInclusive<u32> = 1..=wire::worker::PROTOCOL;
 
@@ -39,6 +41,10 @@ pub struct Worker {
     pub id: WorkerId,
     /// The machine it runs on.
     pub machine_id: Option<MachineId>,
+    /// Whose it is, where it came by a name alone.
+    pub tenant: Option<TenantId>,
+    /// That name.
+    pub name: Option<String>,
     /// Different after each start of its runner.
     pub boot: Option<Uuid>,
     /// What kind of work it takes.
@@ -68,6 +74,7 @@ impl From<Worker> for WorkerView {
         Self {
             id: worker.id,
             machine_id: worker.machine_id,
+            name: worker.name,
             worker_type: worker.worker_type,
             capacity: worker.capacity,
             current_load: worker.current_load,
@@ -137,8 +144,9 @@ pub async fn register(ctx: &Ctx, tx: &mut Tx, register: &Register) -> Result<Reg
         let message = format!("this server speaks the protocols {PROTOCOLS:?}; build the runner's image anew");
         return Err(Error::invalid("protocol", message));
     }
-    let capacity = i32::try_from(register.capacity).ok().filter(|capacity| (1..=100).contains(capacity));
-    let capacity = capacity.ok_or_else(|| Error::invalid("capacity", "must be from 1 to 100"))?;
+    let capacity = i32::try_from(register.capacity).ok().filter(|capacity| (1..=WORKER_CAPACITY).contains(capacity));
+    let capacity =
+        capacity.ok_or_else(|| Error::invalid("capacity", format!("must be from 1 to {WORKER_CAPACITY}")))?;
     check_told(&register.version, &register.repositories)?;
     let Some((state, _)) = machines::store::state(tx, register.machine_id).await? else {
         return Err(Error::Unauthenticated("the pool has no such machine"));
@@ -250,18 +258,102 @@ pub async fn heartbeat(tx: &mut Tx, id: WorkerId, now: DateTime<Utc>) -> Result<
     store::touch(tx, id, now).await
 }
 
-/// Notes how many executions a worker has. Its machine is idle from the moment it has none.
-pub async fn set_load(tx: &mut Tx, worker: &Worker, load: i64, now: DateTime<Utc>) -> Result<()> {
-    let load = i32::try_from(load).unwrap_or(i32::MAX);
-    if let Some(machine) = worker.machine_id {
-        machines::store::set_idle_since(tx, machine, (load == 0).then_some(now)).await?;
-        if load > worker.current_load {
-            machines::store::count_executions(tx, machine, load - worker.current_load).await?;
+/// Several workers, in a transaction, in no order.
+pub async fn find_all(tx: &mut Tx, ids: &[WorkerId]) -> Result<Vec<Worker>> {
+    if ids.is_empty() { Ok(Vec::new()) } else { store::find_all(tx, ids).await }
+}
+
+/// Several workers, each locked to the end of the transaction, in the order of their ids.
+pub async fn lock_all(tx: &mut Tx, ids: &[WorkerId]) -> Result<Vec<Worker>> {
+    if ids.is_empty() { Ok(Vec::new()) } else { store::lock_all(tx, ids).await }
+}
+
+/// A worker that is known by a name of its own choice, and what kind of work it takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Named<'a> {
+    /// Who says so.
+    pub by: &'a Ctx,
+    /// Whose worker it is: a name is one tenant's own.
+    pub tenant: TenantId,
+    /// The name.
+    pub name: &'a str,
+    /// Kept when the worker is new.
+    pub worker_type: &'a str,
+}
+
+/// The ids of workers that are known by name; who is not there yet is registered, with room for as many
+/// executions as any worker takes. What nobody has heard of for a day is forgotten.
+pub async fn ensure_named(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    named: &[Named<'_>],
+) -> Result<HashMap<(TenantId, String), WorkerId>> {
+    let mut known = HashMap::new();
+    if named.is_empty() {
+        return Ok(known);
+    }
+    let with_key = |(tenant, name, id)| ((tenant, name), id);
+    known.extend(store::find_named(tx, named.iter()).await?.into_iter().map(with_key));
+    let mut new: Vec<(WorkerId, &Named<'_>)> = Vec::new();
+    for one in named {
+        let is_seen = new.iter().any(|(_, other)| (other.tenant, other.name) == (one.tenant, one.name));
+        if !is_seen && !known.contains_key(&(one.tenant, one.name.to_owned())) {
+            new.push((ctx.id(WorkerId::mint), one));
         }
     }
-    store::set_load(tx, worker.id, load).await?;
-    tx.nudge(CAPACITY_NUDGE);
+    if !new.is_empty() {
+        store::add_named(tx, &new, WORKER_CAPACITY, ctx.now()).await?;
+        let found = store::find_named(tx, new.iter().map(|(_, named)| *named)).await?;
+        known.extend(found.into_iter().map(with_key));
+        for (id, Named { by, tenant, name, worker_type }) in new {
+            // Somebody else may have been faster.
+            if known.get(&(*tenant, (*name).to_owned())) == Some(&id) {
+                let new = json!({ "name": name, "worker_type": worker_type, "capacity": WORKER_CAPACITY });
+                audit::write(by, tx, "worker.added", &Entity::shared("worker", id), &Change::created(&new)?).await?;
+            }
+        }
+    }
+    Ok(known)
+}
+
+/// Notes that workers without a machine were heard, on whose word: who was silent before counts again.
+pub async fn heard(tx: &mut Tx, workers: &[(&Ctx, &Worker)], now: DateTime<Utc>) -> Result<()> {
+    if workers.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<WorkerId> = workers.iter().map(|(_, worker)| worker.id).collect();
+    store::revive_all(tx, &ids, now).await?;
+    for (by, worker) in workers.iter().filter(|(_, worker)| worker.status == WorkerStatus::Disabled) {
+        let change = status_change(worker.status, WorkerStatus::Idle)?;
+        audit::write(by, tx, "worker.enabled", &Entity::shared("worker", worker.id), &change).await?;
+    }
     Ok(())
+}
+
+/// Forgets who came by a name alone, has nothing and was not heard of for a day.
+async fn forget_named(ctx: &Ctx) -> Result<()> {
+    let mut tx = ctx.begin("pool.workers.forget").await?;
+    for (id, name) in store::forget_named(&mut tx, ctx.now() - FORGET_AFTER).await? {
+        let change = Change::removed(&json!({ "name": name }))?.because("it was silent for a day");
+        audit::write(ctx, &mut tx, "worker.removed", &Entity::shared("worker", id), &change).await?;
+    }
+    tx.commit(()).await
+}
+
+/// Notes how many executions each worker has. A machine is idle from the moment its worker has none.
+pub async fn set_loads(tx: &mut Tx, loads: &[(&Worker, i64)], now: DateTime<Utc>) -> Result<()> {
+    for (worker, load) in loads {
+        if let Some(machine) = worker.machine_id {
+            machines::store::set_idle_since(tx, machine, (*load == 0).then_some(now)).await?;
+            let more = i32::try_from(*load).unwrap_or(i32::MAX) - worker.current_load;
+            if more > 0 {
+                machines::store::count_executions(tx, machine, more).await?;
+            }
+            tx.nudge(CAPACITY_NUDGE);
+        }
+    }
+    let loads: Vec<(WorkerId, i64)> = loads.iter().map(|(worker, load)| (worker.id, *load)).collect();
+    if loads.is_empty() { Ok(()) } else { store::set_loads(tx, &loads).await }
 }
 
 /// Workers on ready machines that were heard lately and have room, the emptiest first.
@@ -411,7 +503,7 @@ pub async fn heartbeat_by_hand(ctx: &Ctx, id: WorkerId, told: Option<i32>) -> Re
         if !(0..=most).contains(&load) {
             return Err(Error::invalid("current_load", format!("must be from 0 to the capacity, {most}")));
         }
-        store::set_load(&mut tx, id, load).await?;
+        store::set_loads(&mut tx, &[(id, i64::from(load))]).await?;
     }
     let worker = load(&mut tx, id).await?;
     tx.commit(worker).await
@@ -459,6 +551,7 @@ impl Reconciler for StaleWorkers {
             return tx.commit(0).await;
         }
         disable_stale(ctx).await?;
+        forget_named(ctx).await?;
         Ok(0)
     }
 }

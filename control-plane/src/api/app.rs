@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use access::KnownKeys;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use client::events::EventStore;
@@ -17,6 +18,7 @@ use wire::audit::REASON_HEADER;
 use wire::grant::GrantKey;
 use wire::limit::REASON_CHARS;
 use wire::signature::Key;
+use work::claims::Desk;
 
 use super::problem::ApiError;
 use crate::Config;
@@ -25,6 +27,8 @@ use crate::Config;
 #[derive(Debug, Clone)]
 pub(crate) struct App {
     pub(crate) ctx: Ctx,
+    pub(crate) keys: KnownKeys,
+    pub(crate) desk: Desk,
     pub(crate) work: Arc<work::Settings>,
     pub(crate) pool: Arc<pool::Settings>,
     pub(crate) credentials: Credentials,
@@ -49,6 +53,8 @@ impl App {
         serving: Tasks,
     ) -> Self {
         Self {
+            keys: KnownKeys::default(),
+            desk: Desk::open(&ctx, &config.work, &serving),
             ctx,
             work: Arc::clone(&config.work),
             pool: Arc::clone(&config.pool),

@@ -25,7 +25,7 @@ impl<P: Required> FromRequestParts<Edge> for Allowed<P> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, ApiError> {
-        let caller = access::authenticate(&edge.0.ctx, bearer(parts)?).await?;
+        let caller = edge.0.keys.authenticate(&edge.0.ctx, bearer(parts)?).await?;
         caller.require(P::PERMISSION)?;
         identify(parts, edge, Actor::ApiKey(caller.key)).await?.belongs_to(caller.tenant);
         Ok(Self(caller, PhantomData))

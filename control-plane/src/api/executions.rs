@@ -53,7 +53,8 @@ pub(super) async fn start(
     Ok((StatusCode::CREATED, Json(execution)))
 }
 
-/// Ends such an execution, and its task with it.
+/// Ends an execution that was claimed or begun by hand, and its task with it. The same end twice is no error where
+/// it was claimed.
 #[utoipa::path(
     post, path = "/executions/{id}/complete", tag = "executions", params(("id" = ExecutionId, Path)),
     request_body = ExecutionResult,
@@ -65,7 +66,7 @@ pub(super) async fn complete(
     Id(id): Id<ExecutionId>,
     Body(result): Body<ExecutionResult>,
 ) -> Result<Json<ExecutionView>, ApiError> {
-    Ok(Json(executions::complete_by_hand(&app.ctx, &app.work, caller.tenant, id, result).await?))
+    Ok(Json(app.desk.complete(&app.ctx, caller.tenant, id, result).await?))
 }
 
 /// How far the parts of an execution's work are, with the completed share in percent.

@@ -17,6 +17,7 @@ use crate::{Config, Events, Provider};
 
 mod admission;
 mod audit;
+mod claims;
 mod files_of_tasks;
 mod graph_of_tasks;
 mod hands;

@@ -106,6 +106,11 @@ impl Gate {
 /// tasks with a `parked_until`, so that a thousand that are held keep nobody else.
 pub(crate) async fn closed(tx: &mut Tx, tenant: TenantId, now: DateTime<Utc>) -> Result<Vec<LaneId>> {
     let rules = store::rules(tx, Some(tenant), store::Lock::No, now).await?;
+    closed_by(tx, &rules, tenant, now).await
+}
+
+/// As [`closed`], by rules that are known.
+pub(crate) async fn closed_by(tx: &mut Tx, rules: &Rules, tenant: TenantId, now: DateTime<Utc>) -> Result<Vec<LaneId>> {
     if rules.is_empty() {
         return Ok(Vec::new());
     }

@@ -243,9 +243,18 @@ pub async fn remove(ctx: &Ctx, tenant: TenantId, task: TaskId, id: DependencyId)
     tx.commit(()).await
 }
 
-/// A task was completed: what waits for that waits for one less.
-pub(crate) async fn satisfied(ctx: &Ctx, tx: &mut Tx, task: &Task) -> Result<()> {
-    changed(ctx, tx, task, &Condition::Completed, true).await
+/// Tasks were completed: what waits for that waits for so many less.
+pub(crate) async fn satisfied(ctx: &Ctx, tx: &mut Tx, tasks: &[&Task]) -> Result<()> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    // Most are needed by nobody, which one look tells of all.
+    let needed = store::needed_of(tx, tasks).await?;
+    for task in tasks.iter().filter(|task| needed.contains(&task.id)) {
+        changed(ctx, tx, task, &Condition::Completed, true).await?;
+        tx.nudge(Scheduler::NUDGE);
+    }
+    Ok(())
 }
 
 /// A task that is locked has an outcome from now on, or no longer.

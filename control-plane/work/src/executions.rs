@@ -2,14 +2,16 @@
 
 pub(crate) mod store;
 
+use std::collections::{BTreeSet, HashMap};
+
 use chrono::{DateTime, Utc};
 use kernel::outbox::About;
 use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
 use wire::event::{AssignedPayload, kind};
 use wire::execution::{
-    ExecutionHistory, ExecutionResult, ExecutionSummary, ExecutionView, Exit, Failure, NewExecution, Outcome,
-    PhaseTiming, StaleExecution, SubtaskProgress,
+    ExecutionHistory, ExecutionSummary, ExecutionView, Exit, Failure, NewExecution, Outcome, PhaseTiming,
+    StaleExecution, SubtaskProgress,
 };
 use wire::id::{ExecutionId, TaskId, TenantId, WorkerId};
 use wire::limit::{BUDGET_MICROS_MAX, BUDGET_UNITS_MAX};
@@ -25,8 +27,6 @@ use crate::{Settings, budgets, metadata, strategies};
 
 /// What plain commands are carried out by.
 pub(crate) const COMMAND_AGENT: &str = "command";
-/// What is kept of a message about what went wrong.
-pub(crate) const MESSAGE_CHARS: usize = 4_096;
 
 /// An execution.
 #[derive(Debug, Clone, PartialEq)]
@@ -165,15 +165,11 @@ pub(crate) async fn assign(
 ) -> Result<ExecutionId> {
     let now = ctx.now();
     let lease_until = now + chrono::TimeDelta::from_std(settings.lease).unwrap_or(chrono::TimeDelta::minutes(1));
-    let begun = Begun { lease_until: Some(lease_until), ..Begun::default() };
-    let id = insert(ctx, tx, task, COMMAND_AGENT, worker, begun).await?;
-    let after = Task { execution_id: Some(id), ..tasks::apply(ctx, tx, task, Event::Assign).await? };
-    let payload = AssignedPayload { machine_micros: machine_micros(task, worker) };
-    let about = About::execution(task.tenant, task.id, id);
-    tasks::tell(ctx, tx, kind::TASK_ASSIGNED, about, Turn::Changed(task, &after), &payload).await?;
-    metrics::histogram!("task_queue_seconds").record((now - task.created_at).as_seconds_f64());
+    let lease_until = Some(lease_until);
+    let handing = Handing { lease_until, ..Handing::promise(ctx, task, worker, COMMAND_AGENT) };
+    let execution = hand(ctx, tx, handing).await?;
     tx.nudge(pool::WORKERS_NUDGE);
-    Ok(id)
+    Ok(execution.id)
 }
 
 /// How much of a task's wait went into making or waking the machine: until it was ready, if that was
@@ -194,52 +190,172 @@ pub(crate) async fn reserve(
     let wanted = metadata::store::get(tx, task.tenant, task.id, AGENT_TYPE_KEY).await?;
     let agent_type = wanted.filter(|wanted| worker.agent_types.contains(wanted));
     let agent_type = agent_type.as_ref().or(worker.agent_types.first()).unwrap_or(&worker.worker_type);
-    let id = insert(ctx, tx, task, agent_type, worker, Begun::default()).await?;
-    let after = Task { execution_id: Some(id), ..tasks::apply(ctx, tx, task, Event::Assign).await? };
+    let handing = Handing::promise(ctx, task, worker, agent_type);
+    let execution = hand(ctx, tx, handing).await?;
     metadata::write(ctx, tx, task.tenant, task.id, ASSIGNED_WORKER_KEY, &worker.id.to_string()).await?;
-    let (about, payload) = (About::execution(task.tenant, task.id, id), AssignedPayload::default());
-    tasks::tell(ctx, tx, kind::TASK_ASSIGNED, about, Turn::Changed(task, &after), &payload).await?;
-    Ok(id)
+    Ok(execution.id)
 }
 
-/// How far an execution is when its row is written.
-#[derive(Default)]
-struct Begun {
-    started_at: Option<DateTime<Utc>>,
-    lease_until: Option<DateTime<Utc>>,
-    parent: Option<ExecutionId>,
+/// A task that goes to a worker, on whose behalf, and how far the execution is when its row is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Handing<'a> {
+    pub(crate) by: &'a Ctx,
+    pub(crate) task: &'a Task,
+    pub(crate) worker: &'a pool::workers::Worker,
+    pub(crate) agent_type: &'a str,
+    pub(crate) started_at: Option<DateTime<Utc>>,
+    pub(crate) lease_until: Option<DateTime<Utc>>,
+    pub(crate) parent: Option<ExecutionId>,
 }
 
-async fn insert(
-    ctx: &Ctx,
-    tx: &mut Tx,
-    task: &Task,
-    agent_type: &str,
-    worker: &pool::workers::Worker,
-    begun: Begun,
-) -> Result<ExecutionId> {
-    let id = ctx.id(ExecutionId::mint);
-    let execution = Execution {
-        id,
-        tenant: task.tenant,
-        task: task.id,
-        number: store::count_of_task(tx, task.id).await? + 1,
-        agent_type: agent_type.to_owned(),
-        worker: worker.id,
-        assigned_at: ctx.now(),
-        started_at: begun.started_at,
+impl<'a> Handing<'a> {
+    /// A promise without a lease, to be begun when somebody says so.
+    fn promise(by: &'a Ctx, task: &'a Task, worker: &'a pool::workers::Worker, agent_type: &'a str) -> Self {
+        Self { by, task, worker, agent_type, started_at: None, lease_until: None, parent: None }
+    }
+}
+
+/// A task in a worker's hands, and the execution of it.
+#[derive(Debug)]
+pub(crate) struct Handed {
+    pub(crate) task: Task,
+    pub(crate) execution: Execution,
+}
+
+/// The one place where executions come into being, and their tasks move on with them: a task that is ready is
+/// assigned, and one whose execution begins at once is started. The tasks are locked, each is there once.
+pub(crate) async fn hand_all(ctx: &Ctx, tx: &mut Tx, handings: &[Handing<'_>]) -> Result<Vec<Handed>> {
+    let numbers = numbers(tx, handings).await?;
+    let now = ctx.now();
+    let execution = |handing: &Handing<'_>| Execution {
+        id: ctx.id(ExecutionId::mint),
+        tenant: handing.task.tenant,
+        task: handing.task.id,
+        number: numbers.get(&handing.task.id).copied().unwrap_or(0) + 1,
+        agent_type: handing.agent_type.to_owned(),
+        worker: handing.worker.id,
+        assigned_at: now,
+        started_at: handing.started_at,
         completed_at: None,
-        lease_until: begun.lease_until,
+        lease_until: handing.lease_until,
         duration_seconds: None,
         cost_micros: 0,
         tokens: 0,
         ending: None,
-        parent: begun.parent,
+        parent: handing.parent,
     };
-    store::insert(tx, &execution).await?;
-    tasks::store::set_execution(tx, task.id, id).await?;
-    recount(ctx, tx, worker).await?;
-    Ok(id)
+    let executions: Vec<Execution> = handings.iter().map(execution).collect();
+    if executions.is_empty() {
+        return Ok(Vec::new());
+    }
+    store::insert_all(tx, &executions).await?;
+    let mut moves = Vec::with_capacity(handings.len());
+    for (handing, execution) in handings.iter().zip(&executions) {
+        let after = handed(handing, execution)?.pop().unwrap_or_else(|| handing.task.clone());
+        moves.push(tasks::Move { task: handing.task, after });
+    }
+    tasks::move_all(ctx, tx, &moves).await?;
+    for (handing, execution) in handings.iter().zip(&executions) {
+        tell_handed(tx, handing, execution).await?;
+    }
+    recount(ctx, tx, executions.iter().map(|execution| execution.worker)).await?;
+    let handed = |(one, execution): (tasks::Move<'_>, Execution)| Handed { task: one.after, execution };
+    Ok(moves.into_iter().zip(executions).map(handed).collect())
+}
+
+/// As [`hand_all`], of one.
+async fn hand(ctx: &Ctx, tx: &mut Tx, handing: Handing<'_>) -> Result<Execution> {
+    let handed = hand_all(ctx, tx, &[handing]).await?.pop();
+    Ok(handed.ok_or(Error::NotFound { what: "task" })?.execution)
+}
+
+/// The numbers that the tasks' earlier executions came to.
+async fn numbers(tx: &mut Tx, handings: &[Handing<'_>]) -> Result<HashMap<TaskId, i32>> {
+    let tried = handings.iter().filter(|handing| handing.task.execution_id.is_some());
+    let tried: Vec<TaskId> = tried.map(|handing| handing.task.id).collect();
+    if tried.is_empty() { Ok(HashMap::new()) } else { store::numbers(tx, &tried).await }
+}
+
+/// The states that a task goes through which goes to a worker; one that was assigned by hand already only begins.
+fn handed(handing: &Handing<'_>, execution: &Execution) -> Result<Vec<Task>> {
+    let mut states: Vec<Task> = Vec::new();
+    let mut task = Task { execution_id: Some(execution.id), ..handing.task.clone() };
+    if handing.started_at.is_none() || task.status == TaskStatus::Ready {
+        task = tasks::next(handing.by, &task, Event::Assign)?;
+        states.push(task.clone());
+    }
+    if handing.started_at.is_some() {
+        states.push(tasks::next(handing.by, &task, Event::Start)?);
+    }
+    Ok(states)
+}
+
+async fn tell_handed(tx: &mut Tx, handing: &Handing<'_>, execution: &Execution) -> Result<()> {
+    let Handing { by, task, worker, .. } = *handing;
+    let states = handed(handing, execution)?;
+    let mut before = task;
+    for after in &states {
+        let about = About::execution(task.tenant, task.id, execution.id);
+        let turn = Turn::Changed(before, after);
+        if after.status == TaskStatus::Assigned {
+            let payload = AssignedPayload { machine_micros: machine_micros(task, worker) };
+            let newest = Execution { started_at: None, ..execution.clone() };
+            tasks::tell_with(by, tx, kind::TASK_ASSIGNED, about, turn, Some(newest), &payload).await?;
+            let waited = (execution.assigned_at - task.created_at).as_seconds_f64();
+            metrics::histogram!("task_queue_seconds").record(waited);
+        } else {
+            tell_started(by, tx, about, turn, execution.clone()).await?;
+        }
+        before = after;
+    }
+    Ok(())
+}
+
+async fn tell_started(by: &Ctx, tx: &mut Tx, about: About, turn: Turn<'_>, execution: Execution) -> Result<()> {
+    let payload = json!({ "worker_id": execution.worker });
+    tasks::tell_with(by, tx, kind::TASK_STARTED, about, turn, Some(execution), &payload).await
+}
+
+/// An execution that begins, with its task, and on whose behalf.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begin<'a> {
+    pub(crate) by: &'a Ctx,
+    pub(crate) task: &'a Task,
+    pub(crate) execution: &'a Execution,
+}
+
+/// Notes that executions have begun, of which each had not, and starts their tasks; all of them are locked.
+pub(crate) async fn start_all(ctx: &Ctx, tx: &mut Tx, begun: &[Begin<'_>]) -> Result<()> {
+    if begun.is_empty() {
+        return Ok(());
+    }
+    let now = ctx.now();
+    let times: Vec<(ExecutionId, DateTime<Utc>)> = begun.iter().map(|one| (one.execution.id, now)).collect();
+    if store::start_all(tx, &times).await? < begun.len() as u64 {
+        return Err(Error::conflict("execution_started", "the execution has begun already"));
+    }
+    let moves = begun.iter().map(|one| tasks::Move::new(ctx, one.task, Event::Start));
+    let moves: Vec<tasks::Move<'_>> = moves.collect::<Result<_>>()?;
+    tasks::move_all(ctx, tx, &moves).await?;
+    for (Begin { by, task, execution }, one) in begun.iter().zip(&moves) {
+        let about = About::execution(task.tenant, task.id, execution.id);
+        let started = Execution { started_at: Some(now), ..(*execution).clone() };
+        tell_started(by, tx, about, Turn::Changed(task, &one.after), started).await?;
+    }
+    Ok(())
+}
+
+/// The word that these began was lost on the way, or never sent: as far as we know they did when they were given.
+pub(crate) async fn began_unheard(tx: &mut Tx, executions: &mut [&mut Execution]) -> Result<()> {
+    if executions.is_empty() {
+        return Ok(());
+    }
+    for execution in executions.iter_mut() {
+        execution.started_at = Some(execution.assigned_at);
+    }
+    let times: Vec<_> = executions.iter().map(|execution| (execution.id, execution.assigned_at)).collect();
+    store::start_all(tx, &times).await?;
+    Ok(())
 }
 
 /// The worker was lost: its task is ready again, unless somebody has called it off or that has
@@ -252,7 +368,35 @@ pub(crate) async fn lose(ctx: &Ctx, tx: &mut Tx, settings: &Settings, execution:
     Ok(())
 }
 
-/// The one place where an execution ends, and its task moves on as that says.
+/// An execution that ends, with its task, and on whose behalf.
+#[derive(Debug)]
+pub(crate) struct End<'a> {
+    pub(crate) by: &'a Ctx,
+    pub(crate) task: &'a Task,
+    pub(crate) execution: Execution,
+    pub(crate) ending: Ending,
+}
+
+impl End<'_> {
+    /// Whether the task has no later attempt.
+    fn is_newest(&self) -> bool {
+        self.task.execution_id == Some(self.execution.id)
+    }
+
+    /// A machine at fault is as good as a lost one: the task itself was not tried.
+    fn judged(&self) -> Outcome {
+        if self.ending.failure == Some(Failure::MachineFault) { Outcome::WorkerLost } else { self.ending.outcome }
+    }
+}
+
+/// What an end came to.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) task_status: TaskStatus,
+    pub(crate) execution: Execution,
+}
+
+/// As [`finish_all`], of one.
 pub(crate) async fn finish(
     ctx: &Ctx,
     tx: &mut Tx,
@@ -261,64 +405,93 @@ pub(crate) async fn finish(
     execution: &Execution,
     ending: Ending,
 ) -> Result<TaskStatus> {
+    let end = End { by: ctx, task, execution: execution.clone(), ending };
+    let ended = finish_all(ctx, tx, settings, vec![end]).await?;
+    Ok(ended.first().map_or(task.status, |ended| ended.task_status))
+}
+
+/// The one place where executions end, and their tasks move on as that says. The tasks and the executions are
+/// locked, and each is there once.
+pub(crate) async fn finish_all(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    settings: &Settings,
+    mut ends: Vec<End<'_>>,
+) -> Result<Vec<Ended>> {
+    if ends.is_empty() {
+        return Ok(Vec::new());
+    }
     let now = ctx.now();
-    let seconds = execution.started_at.map(|started| (now - started).num_seconds().max(0));
-    let used = used(settings, execution, now);
-    if !store::complete(tx, execution.id, &ending, seconds, used, now).await? {
+    let mut used = Vec::with_capacity(ends.len());
+    let workers: Vec<WorkerId> = ends.iter().map(|end| end.execution.worker).collect();
+    let workers = pool::workers::find_all(tx, &workers).await?;
+    let has_machine = |id: WorkerId| workers.iter().any(|worker| worker.id == id && worker.machine_id.is_some());
+    for End { execution, .. } in &mut ends {
+        let spent = spent(settings, execution, has_machine(execution.worker), now);
+        execution.completed_at = Some(now);
+        execution.duration_seconds = execution.started_at.map(|started| (now - started).num_seconds().max(0));
+        execution.cost_micros = spent.micros;
+        used.push(spent);
+    }
+    let rows: Vec<(&Execution, &Ending)> = ends.iter().map(|end| (&end.execution, &end.ending)).collect();
+    if store::complete_all(tx, &rows, now).await? < ends.len() as u64 {
         return Err(Error::conflict("execution_finished", "the execution has ended already"));
     }
-    metrics::counter!("executions_finished_total", "outcome" => ending.outcome.as_str()).increment(1);
-    // Where that is another, the task has gone on without this attempt.
-    let is_newest = task.execution_id == Some(execution.id);
-    let status = if is_newest { move_on(ctx, tx, settings, task, execution, &ending).await? } else { task.status };
-    // Behind the tasks that need this one, and before the worker: the order in which locks are taken.
-    budgets::settle(ctx, tx, task, execution.id, used).await?;
-    if status == TaskStatus::Ready {
-        admission::park(tx, task.tenant, task.id, now).await?;
+    let mut moves = Vec::with_capacity(ends.len());
+    for end in ends.iter().filter(|end| end.is_newest()) {
+        moves.push(moved(settings, end)?);
     }
-    // Last, since the tasks that need this one are locked before any worker.
-    if let Some(worker) = pool::workers::find(tx, execution.worker).await? {
-        recount(ctx, tx, &worker).await?;
+    tasks::move_all(ctx, tx, &moves).await?;
+    let mut moves = moves.iter();
+    let mut statuses = Vec::with_capacity(ends.len());
+    for (end, used) in ends.iter().zip(used) {
+        metrics::counter!("executions_finished_total", "outcome" => end.ending.outcome.as_str()).increment(1);
+        // Where its task has another by now, it has gone on without this attempt.
+        let one = if end.is_newest() { moves.next() } else { None };
+        let status = match one {
+            Some(one) => tell_ended(tx, end, &one.after).await?,
+            None => end.task.status,
+        };
+        // Behind the tasks that need this one, and before the worker: the order in which locks are taken.
+        budgets::settle(end.by, tx, end.task, end.execution.id, used).await?;
+        if status == TaskStatus::Ready {
+            admission::park(tx, end.task.tenant, end.task.id, now).await?;
+        }
+        statuses.push(status);
     }
-    Ok(status)
+    // Last, since the tasks that need these are locked before any worker.
+    recount(ctx, tx, ends.iter().map(|end| end.execution.worker)).await?;
+    let ended = |(End { execution, ending, .. }, task_status)| Ended {
+        task_status,
+        execution: Execution { ending: Some(ending), ..execution },
+    };
+    Ok(ends.into_iter().zip(statuses).map(ended).collect())
 }
 
 /// What an execution that ends now has used: what it was told to have cost, and its time on a machine of the
-/// pool at the price of one.
-fn used(settings: &Settings, execution: &Execution, now: DateTime<Utc>) -> Spent {
+/// pool at the price of one. What nobody's machine of ours carries, a claim or work by hand, has no such price.
+fn spent(settings: &Settings, execution: &Execution, has_machine: bool, now: DateTime<Utc>) -> Spent {
     let micros = execution.started_at.and_then(|started| (now - started).num_microseconds()).unwrap_or(0).max(0);
-    // Work by hand has no lease and is on nobody's machine that we pay for.
-    let machine_seconds = if execution.lease_until.is_some() { (micros + 999_999) / 1_000_000 } else { 0 };
+    let machine_seconds = if has_machine { (micros + 999_999) / 1_000_000 } else { 0 };
     let machine = policy::machine_micros(machine_seconds, settings.machine_micros_per_hour);
     Spent { micros: execution.cost_micros.saturating_add(machine), machine_seconds, tokens: execution.tokens }
 }
 
-/// Moves the task on as the end of its newest execution says.
-async fn move_on(
-    ctx: &Ctx,
-    tx: &mut Tx,
-    settings: &Settings,
-    task: &Task,
-    execution: &Execution,
-    ending: &Ending,
-) -> Result<TaskStatus> {
-    let outcome = ending.outcome;
-    // A machine at fault is as good as a lost one: the task itself was not tried.
-    let judged = if ending.failure == Some(Failure::MachineFault) { Outcome::WorkerLost } else { outcome };
-    if judged == Outcome::WorkerLost {
-        tasks::store::count_loss(tx, task.id).await?;
-    }
-    if judged.spends_attempt() {
-        tasks::store::count_attempt(tx, task.id).await?;
-    }
+/// How a task moves on when its newest execution ends so.
+fn moved<'a>(settings: &Settings, end: &End<'a>) -> Result<tasks::Move<'a>> {
+    let (task, judged) = (end.task, end.judged());
     let losses = task.losses + i32::from(judged == Outcome::WorkerLost);
     let event = tasks::end_of(judged, task.cancel_requested_at.is_some(), losses, settings.losses_max);
-    let applied = tasks::apply(ctx, tx, task, event).await?;
+    let applied = tasks::next(end.by, task, event)?;
     let after = if judged.spends_attempt() {
         Task { attempts: applied.attempts + 1, losses: 0, ..applied }
     } else {
         Task { losses, ..applied }
     };
+    Ok(tasks::Move { task, after })
+}
+
+async fn tell_ended(tx: &mut Tx, end: &End<'_>, after: &Task) -> Result<TaskStatus> {
     let kind = match after.status {
         TaskStatus::Completed => kind::TASK_COMPLETED,
         TaskStatus::Cancelled => kind::TASK_CANCELLED,
@@ -326,14 +499,15 @@ async fn move_on(
         TaskStatus::Failed | TaskStatus::Assigned | TaskStatus::InProgress | TaskStatus::Split => kind::TASK_FAILED,
     };
     if after.status == TaskStatus::Ready {
-        metadata::clear(ctx, tx, task.tenant, task.id, ASSIGNED_WORKER_KEY).await?;
+        metadata::clear(end.by, tx, end.task.tenant, end.task.id, ASSIGNED_WORKER_KEY).await?;
     }
-    let payload =
-        json!({ "reason": outcome, "exit": ending.exit, "failure": ending.failure, "message": ending.message });
-    let about = About::execution(task.tenant, task.id, execution.id);
-    tasks::tell(ctx, tx, kind, about, Turn::Changed(task, &after), &payload).await?;
+    let Ending { outcome, exit, failure, message, .. } = &end.ending;
+    let payload = json!({ "reason": outcome, "exit": exit, "failure": failure, "message": message });
+    let about = About::execution(end.task.tenant, end.task.id, end.execution.id);
+    let newest = Execution { ending: Some(end.ending.clone()), ..end.execution.clone() };
+    tasks::tell_with(end.by, tx, kind, about, Turn::Changed(end.task, after), Some(newest), &payload).await?;
     match after.status {
-        TaskStatus::Failed => strategies::after_failure(ctx, tx, &after, class_of(judged)).await,
+        TaskStatus::Failed => strategies::after_failure(end.by, tx, after, class_of(end.judged())).await,
         status => Ok(status),
     }
 }
@@ -345,7 +519,9 @@ fn class_of(outcome: Outcome) -> FailureClass {
         Outcome::TimedOut => FailureClass::TimedOut,
         Outcome::IdleTimedOut => FailureClass::IdleTimedOut,
         Outcome::WorkerLost => FailureClass::WorkerLost,
-        Outcome::Failed | Outcome::Succeeded | Outcome::Cancelled | Outcome::Preempted => FailureClass::Failed,
+        Outcome::Failed | Outcome::Succeeded | Outcome::Cancelled | Outcome::Preempted | Outcome::Released => {
+            FailureClass::Failed
+        }
     }
 }
 
@@ -364,9 +540,14 @@ pub async fn stale(ctx: &Ctx, settings: &Settings, tenant: TenantId) -> Result<V
     Ok(stale.into_iter().map(view).collect())
 }
 
-async fn recount(ctx: &Ctx, tx: &mut Tx, worker: &pool::workers::Worker) -> Result<()> {
-    let open = store::count_open_of_worker(tx, worker.id).await?;
-    pool::workers::set_load(tx, worker, open, ctx.now()).await
+/// Counts anew what each worker has, which is locked for that: two that count at once would both miss the other's.
+async fn recount(ctx: &Ctx, tx: &mut Tx, workers: impl Iterator<Item = WorkerId>) -> Result<()> {
+    let ids: Vec<WorkerId> = workers.collect::<BTreeSet<_>>().into_iter().collect();
+    let workers = pool::workers::lock_all(tx, &ids).await?;
+    let open = store::count_open(tx, &ids).await?;
+    let load = |worker: &pool::workers::Worker| open.get(&worker.id).copied().unwrap_or(0);
+    let loads: Vec<_> = workers.iter().map(|worker| (worker, load(worker))).collect();
+    pool::workers::set_loads(tx, &loads, ctx.now()).await
 }
 
 /// Begins an execution that no runner of the pool carries out (row CAIRN-25).
@@ -387,29 +568,36 @@ pub async fn start_by_hand(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewEx
         let found = store::get(&mut tx, tenant, parent).await?;
         found.ok_or_else(|| Error::invalid("parent_execution_id", "names no execution"))?;
     }
-    let id = match promised {
-        Some(promised) => begin_promised(ctx, &mut tx, &promised, &new).await?,
+    let (agent_type, now) = (new.agent_type.as_str(), ctx.now());
+    let execution = match promised {
+        Some(promised) => begin_promised(ctx, &mut tx, &task, promised, &new).await?,
         None => {
             let worker = load_worker_by_hand(&mut tx, new.worker_id).await?;
-            let begun = Begun { started_at: Some(ctx.now()), lease_until: None, parent: new.parent_execution_id };
-            insert(ctx, &mut tx, &task, &new.agent_type, &worker, begun).await?
+            let (started_at, parent) = (Some(now), new.parent_execution_id);
+            let handing = Handing { started_at, parent, ..Handing::promise(ctx, &task, &worker, agent_type) };
+            hand(ctx, &mut tx, handing).await?
         }
     };
-    let after = Task { execution_id: Some(id), ..tasks::apply(ctx, &mut tx, &task, Event::Start).await? };
-    let (about, payload) = (About::execution(tenant, task.id, id), json!({ "worker_id": new.worker_id }));
-    tasks::tell(ctx, &mut tx, kind::TASK_STARTED, about, Turn::Changed(&task, &after), &payload).await?;
-    let execution = store::get(&mut tx, tenant, id).await?.ok_or(Error::NotFound { what: "execution" })?;
     tx.commit(execution.into()).await
 }
 
 /// Begins what was promised to the worker with the task (decision C-36).
-async fn begin_promised(ctx: &Ctx, tx: &mut Tx, promised: &Execution, new: &NewExecution) -> Result<ExecutionId> {
+async fn begin_promised(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    task: &Task,
+    promised: Execution,
+    new: &NewExecution,
+) -> Result<Execution> {
     if promised.worker != new.worker_id {
         let message = format!("the task was given to worker {}; only that one can start it", promised.worker);
         return Err(Error::conflict("task_assigned_elsewhere", message));
     }
-    store::begin(tx, promised.id, &new.agent_type, new.parent_execution_id, ctx.now()).await?;
-    Ok(promised.id)
+    let (agent_type, parent) = (new.agent_type.clone(), new.parent_execution_id);
+    let begins = Execution { agent_type, parent, ..promised };
+    store::describe(tx, begins.id, &begins.agent_type, begins.parent).await?;
+    start_all(ctx, tx, &[Begin { by: ctx, task, execution: &begins }]).await?;
+    Ok(Execution { started_at: Some(ctx.now()), ..begins })
 }
 
 /// A worker that takes work by hand and has room, which nobody else fills until the transaction ends: one of the
@@ -427,47 +615,12 @@ pub(crate) async fn load_worker_by_hand(tx: &mut Tx, id: WorkerId) -> Result<poo
         ));
     }
     // A worker may tell of more than we gave it, and of less.
-    let open = store::count_open_of_worker(tx, id).await?;
+    let open = store::count_open(tx, &[id]).await?.get(&id).copied().unwrap_or(0);
     if open.max(worker.current_load.into()) >= worker.capacity.into() {
         let message = format!("the worker has as much as it takes: {} at once", worker.capacity);
         return Err(Error::conflict("worker_full", message));
     }
     Ok(worker)
-}
-
-/// Ends such an execution (row CAIRN-26).
-#[tracing::instrument(skip_all, fields(execution.id = %id))]
-pub async fn complete_by_hand(
-    ctx: &Ctx,
-    settings: &Settings,
-    tenant: TenantId,
-    id: ExecutionId,
-    result: ExecutionResult,
-) -> Result<ExecutionView> {
-    let cost = cost_micros(result.cost_dollars.as_deref())?;
-    let tokens = tokens(result.tokens)?;
-    let message = result.error_message.as_deref();
-    if message.is_some_and(|text| text.chars().count() > MESSAGE_CHARS || text.contains('\0')) {
-        return Err(Error::invalid(
-            "error_message",
-            format!("must have at most {MESSAGE_CHARS} characters and no NUL"),
-        ));
-    }
-    let mut tx = ctx.begin("executions.complete_by_hand").await?;
-    let found = store::get(&mut tx, tenant, id).await?.ok_or(Error::NotFound { what: "execution" })?;
-    if found.lease_until.is_some() {
-        return Err(Error::conflict(
-            "execution_leased",
-            "a worker of the pool has this execution; it reports its end itself",
-        ));
-    }
-    let task = tasks::store::lock_any(&mut tx, found.task).await?.ok_or(Error::NotFound { what: "task" })?;
-    let execution = Execution { cost_micros: cost, tokens, ..found };
-    let mut ending = Ending::bare(if result.success { Outcome::Succeeded } else { Outcome::Failed });
-    ending.message = result.error_message;
-    finish(ctx, &mut tx, settings, &task, &execution, ending).await?;
-    let execution = store::get(&mut tx, tenant, id).await?.ok_or(Error::NotFound { what: "execution" })?;
-    tx.commit(execution.into()).await
 }
 
 /// What somebody says that an execution cost.

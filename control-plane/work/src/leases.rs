@@ -7,21 +7,18 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use kernel::outbox::About;
 use kernel::{Ctx, Error, Result, Tx};
 use pool::workers::{Arrival, Registration, Standing, Worker};
-use serde_json::json;
-use wire::event::kind;
 use wire::execution::{Outcome, Phase};
 use wire::id::{ExecutionId, WorkerId};
-use wire::limit::POLL_SECONDS_MAX;
+use wire::limit::{MESSAGE_CHARS, POLL_SECONDS_MAX};
 use wire::task::{TaskSpec, TaskStatus};
 use wire::worker::{Completion, Heartbeat, HeartbeatReply, Instruction, Lease, Poll, Register};
 
 use crate::Settings;
 use crate::admission::policy;
-use crate::executions::{self, Ending, Execution, store};
-use crate::tasks::{self, Task, Turn};
+use crate::executions::{self, Begin, Ending, Execution, store};
+use crate::tasks::{self, Task};
 
 /// The longest id of a commit, in hexadecimal digits.
 const COMMIT_CHARS: usize = 64;
@@ -144,10 +141,9 @@ pub async fn start(ctx: &Ctx, worker: WorkerId, execution: ExecutionId, fence: i
     if execution.completed_at.is_some() {
         return Err(lease_lost());
     }
-    if store::start(&mut tx, execution.id, ctx.now()).await? {
-        let after = tasks::apply(ctx, &mut tx, &task, tasks::Event::Start).await?;
-        let (about, payload) = (About::execution(task.tenant, task.id, execution.id), json!({ "worker_id": worker }));
-        tasks::tell(ctx, &mut tx, kind::TASK_STARTED, about, Turn::Changed(&task, &after), &payload).await?;
+    if execution.started_at.is_none() {
+        let begin = Begin { by: ctx, task: &task, execution: &execution };
+        executions::start_all(ctx, &mut tx, &[begin]).await?;
     }
     tx.commit(()).await
 }
@@ -175,7 +171,7 @@ pub async fn complete(
         outcome: completion.outcome,
         exit: completion.exit,
         failure: completion.failure,
-        message: completion.message.as_deref().map(|text| told(text, executions::MESSAGE_CHARS)),
+        message: completion.message.as_deref().map(|text| told(text, MESSAGE_CHARS)),
         commit: completion.commit.as_deref().map(|text| told(text, COMMIT_CHARS)),
         phases: completion.phases.into_iter().take(Phase::ALL.len()).collect(),
     };
@@ -184,8 +180,7 @@ pub async fn complete(
     }
     if execution.started_at.is_none() && completion.outcome != Outcome::WorkerLost {
         // Its word that it began was lost on the way.
-        execution.started_at = Some(execution.assigned_at);
-        store::start(&mut tx, execution.id, execution.assigned_at).await?;
+        executions::began_unheard(&mut tx, &mut [&mut execution]).await?;
     }
     (execution.cost_micros, execution.tokens) = (cost, tokens);
     executions::finish(ctx, &mut tx, settings, &task, &execution, ending).await?;
@@ -216,7 +211,7 @@ async fn fenced(tx: &mut Tx, worker: WorkerId, execution: ExecutionId, fence: i6
     Ok((task, held))
 }
 
-fn lease_lost() -> Error {
+pub(crate) fn lease_lost() -> Error {
     Error::conflict("lease_lost", "the lease was lost: the execution has ended, or somebody else has the task")
 }
 

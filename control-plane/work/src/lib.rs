@@ -9,6 +9,7 @@
 mod admission;
 pub mod assignments;
 pub mod budgets;
+pub mod claims;
 mod critical_path;
 pub mod dependencies;
 pub mod executions;
@@ -50,6 +51,7 @@ pub const MIGRATIONS: &[Migration] = &[
     kernel::migration!("20261129003200_work_lists_and_search"),
     kernel::migration!("20261129006100_work_admission"),
     kernel::migration!("20261129006200_work_schedules"),
+    kernel::migration!("20261129009500_work_claims"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.

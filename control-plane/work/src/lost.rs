@@ -26,9 +26,12 @@ impl LostWork {
         let mut tx = ctx.read("work.lost").await?;
         let mut lost = store::expired(&mut tx, ctx.now()).await?;
         for worker in pool::workers::disabled_with_work(&mut tx).await? {
-            let mut open = store::open_of_worker(&mut tx, worker.id).await?;
-            // What somebody has begun by hand is theirs, however long they are silent.
-            open.extend(store::promised_to_worker(&mut tx, worker.id).await?);
+            // Who claims is no machine of ours, and works in silence for as long as its lease lasts; and what somebody
+            // has begun by hand is theirs, however long they are silent.
+            let open = match worker.machine_id {
+                Some(_) => store::open_of_worker(&mut tx, worker.id).await?,
+                None => store::promised_to_worker(&mut tx, worker.id).await?,
+            };
             lost.extend(
                 open.into_iter()
                     .filter(|execution| !lost.iter().any(|known| known.id == execution.id))

@@ -32,7 +32,7 @@ use crate::{Scheduler, Settings, admission, budgets, dependencies, metadata, out
 use state::step;
 pub(crate) use state::{Event, end_of};
 pub use target::{Named, Target};
-pub(crate) use tell::{Turn, tell, without_values};
+pub(crate) use tell::{Turn, tell, tell_with, without_values};
 
 /// The most tasks that one list gives.
 const LIST_MAX: i64 = 1_000;
@@ -275,11 +275,12 @@ pub async fn submit(
     let task = load(&mut tx, tenant, id).await?;
     let payload = json!({ "title": task.title });
     tell(ctx, &mut tx, kind::TASK_SUBMITTED, About::task(tenant, id), Turn::Created(&task), &payload).await?;
+    let task_has_spec = task.spec.is_some();
     let view = task.into_view(None);
     if let Some(attempt) = attempt {
         idempotency::remember(&mut tx, tenant, attempt, &view, now).await?;
     }
-    tx.nudge(Scheduler::NUDGE);
+    tx.nudge(if task_has_spec { Scheduler::NUDGE } else { READY_NUDGE });
     metrics::counter!("tasks_submitted_total").increment(1);
     tx.commit(view).await
 }
@@ -369,7 +370,7 @@ pub async fn update(
         if rest == TaskChange::default() { ended } else { change_fields(ctx, &mut tx, &ended, &rest).await? }
     };
     if let (Some(TaskStatus::InProgress), Some(promised)) = (rest.status, &by_hand) {
-        executions::store::start(&mut tx, promised.id, ctx.now()).await?;
+        executions::store::start_all(&mut tx, &[(promised.id, ctx.now())]).await?;
     }
     tx.nudge(Scheduler::NUDGE);
     let view = view(&mut tx, task).await?;
@@ -400,7 +401,7 @@ async fn change_fields(ctx: &Ctx, tx: &mut Tx, task: &Task, change: &TaskChange)
         admission::park(tx, task.tenant, task.id, now).await?;
     }
     if change.status == Some(TaskStatus::Completed) {
-        dependencies::satisfied(ctx, tx, task).await?;
+        dependencies::satisfied(ctx, tx, &[task]).await?;
     }
     if change.priority.is_some() || change.effort_estimate.is_some() {
         // It was made of what has just changed.
@@ -454,7 +455,7 @@ async fn check_set_by_hand(tx: &mut Tx, task: &Task, to: TaskStatus, now: DateTi
     }
     let open = executions::open_of(tx, task).await?;
     if open.as_ref().is_some_and(|execution| execution.lease_until.is_some()) {
-        let message = "a worker of the pool has this task; cancel it, or wait for its end";
+        let message = "a worker has this task under a lease; cancel it, or wait for its end";
         return Err(Error::conflict("task_leased", message));
     }
     Ok(open)
@@ -608,27 +609,67 @@ pub async fn retry(ctx: &Ctx, tenant: TenantId, id: impl Named) -> Result<TaskVi
     tx.commit(view).await
 }
 
-/// Moves a task on as its state machine says, guarded by the state that was looked at; gives the task as it
-/// is then, of which the caller tells.
-pub(crate) async fn apply(ctx: &Ctx, tx: &mut Tx, task: &Task, event: Event) -> Result<Task> {
+/// How a task moves on: what it was and what it is then.
+#[derive(Debug)]
+pub(crate) struct Move<'a> {
+    pub(crate) task: &'a Task,
+    pub(crate) after: Task,
+}
+
+impl<'a> Move<'a> {
+    /// As the state machine says.
+    pub(crate) fn new(ctx: &Ctx, task: &'a Task, event: Event) -> Result<Self> {
+        Ok(Self { task, after: next(ctx, task, event)? })
+    }
+}
+
+/// A task as it is after an event, as the state machine says.
+pub(crate) fn next(ctx: &Ctx, task: &Task, event: Event) -> Result<Task> {
     let to = step(task.status, event).map_err(|illegal| Error::conflict("illegal_transition", illegal.to_string()))?;
-    if !store::set_status(tx, task.id, task.status, to, ctx.now()).await? {
-        return Err(Error::conflict("task_changed", "the task has just changed; look again"));
-    }
-    if to == TaskStatus::Completed {
-        dependencies::satisfied(ctx, tx, task).await?;
-    }
-    if task.status == TaskStatus::Failed {
-        strategies::recovered(ctx, tx, task).await?;
-    }
-    if to == TaskStatus::Ready || to.is_final() {
-        budgets::release(tx, task).await?;
-    }
-    tx.nudge(Scheduler::NUDGE);
-    tx.nudge(CHANGED_NUDGE);
     let cancel_requested_at = task.cancel_requested_at.filter(|_| to == TaskStatus::InProgress);
     Ok(Task { status: to, updated_at: ctx.now(), cancel_requested_at, version: task.version + 1, ..task.clone() })
 }
+
+/// Moves tasks on that are locked, each guarded by the state that was looked at: all of them, or it is an error.
+/// The caller tells of them.
+pub(crate) async fn move_all(ctx: &Ctx, tx: &mut Tx, moves: &[Move<'_>]) -> Result<()> {
+    if moves.is_empty() {
+        return Ok(());
+    }
+    if store::move_all(tx, moves, ctx.now()).await? < moves.len() as u64 {
+        return Err(Error::conflict("task_changed", "the task has just changed; look again"));
+    }
+    let completed = moves.iter().filter(|one| one.after.status == TaskStatus::Completed).map(|one| one.task);
+    dependencies::satisfied(ctx, tx, &completed.collect::<Vec<_>>()).await?;
+    for one in moves {
+        if one.task.status == TaskStatus::Failed {
+            strategies::recovered(ctx, tx, one.task).await?;
+        }
+        if one.after.status == TaskStatus::Ready || one.after.status.is_final() {
+            budgets::release(tx, one.task).await?;
+        }
+    }
+    if moves.iter().any(|one| one.task.spec.is_some()) {
+        tx.nudge(Scheduler::NUDGE);
+    }
+    if moves.iter().any(|one| one.after.status == TaskStatus::Ready) {
+        tx.nudge(READY_NUDGE);
+    }
+    tx.nudge(CHANGED_NUDGE);
+    Ok(())
+}
+
+/// Moves a task on as its state machine says, guarded by the state that was looked at; gives the task as it
+/// is then, of which the caller tells.
+pub(crate) async fn apply(ctx: &Ctx, tx: &mut Tx, task: &Task, event: Event) -> Result<Task> {
+    let one = Move::new(ctx, task, event)?;
+    move_all(ctx, tx, std::slice::from_ref(&one)).await?;
+    Ok(one.after)
+}
+
+/// Nudged when a task that nobody of the pool takes may be there for a claim; whoever waits for one with a spec
+/// listens to the scheduler's nudge too.
+pub(crate) const READY_NUDGE: &str = "task-ready";
 
 /// Nudged when a task may have changed its status, for whoever follows one.
 pub const CHANGED_NUDGE: &str = "task-changed";

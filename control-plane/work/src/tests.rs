@@ -12,7 +12,7 @@ use wire::why::ReasonCode;
 use wire::worker::{Completion, Heartbeat, Instruction, Lease, NewWorker, PROTOCOL, Poll, Register, Running};
 
 use crate::tasks::{self, Filter};
-use crate::{LostWork, Scheduler, Settings, executions, leases, why};
+use crate::{LostWork, Scheduler, Settings, claims, executions, leases, why};
 
 mod audit;
 
@@ -58,7 +58,7 @@ pub(crate) async fn schedule(ctx: &Ctx) {
     scheduler.tick(ctx).await.expect("schedules");
 }
 
-async fn take_back(ctx: &Ctx) {
+pub(crate) async fn take_back(ctx: &Ctx) {
     LostWork::new(Arc::default()).tick(ctx).await.expect("takes back");
 }
 
@@ -135,7 +135,7 @@ fn holding(lease: &Lease) -> Running {
     Running { execution_id: lease.execution_id, fence: lease.fence, cancelling: false }
 }
 
-async fn titles(ctx: &Ctx, tenant: TenantId, filter: Filter) -> Vec<String> {
+pub(crate) async fn titles(ctx: &Ctx, tenant: TenantId, filter: Filter) -> Vec<String> {
     tasks::list(ctx, tenant, filter).await.expect("lists").tasks.into_iter().map(|task| task.title).collect()
 }
 
@@ -380,10 +380,10 @@ kernel::on_both! { migrations();
         let execution = executions::start_by_hand(&ctx, tenant, task, new()).await.expect("starts");
         assert_eq!((execution.success, status(&ctx, tenant, task).await), (None, TaskStatus::InProgress));
         ctx.clock.advance(Duration::from_secs(90));
-        let result = || ExecutionResult { success: true, cost_dollars: Some("0.25".into()), tokens: None, error_message: None };
-        let done = executions::complete_by_hand(&ctx, &Settings::default(), tenant, execution.id, result()).await.expect("ends");
+        let result = || ExecutionResult { success: true, fence: None, cost_dollars: Some("0.25".into()), tokens: None, error_message: None };
+        let done = claims::complete(&ctx, &Settings::default(), tenant, execution.id, result()).await.expect("ends");
         assert_eq!((done.success, done.duration_seconds, done.cost_dollars.as_str()), (Some(true), Some(90), "0.250000"));
-        assert_eq!(code(executions::complete_by_hand(&ctx, &Settings::default(), tenant, execution.id, result()).await), "execution_finished");
+        assert_eq!(code(claims::complete(&ctx, &Settings::default(), tenant, execution.id, result()).await), "execution_finished");
         assert_eq!(executions::history(&ctx, tenant, task).await.expect("lists").executions, [done]);
     }
 
@@ -402,16 +402,16 @@ kernel::on_both! { migrations();
             assert_eq!(found, expect.map(|exceeds| (execution.id, exceeds)), "after {minutes} more minutes");
         }
         assert_eq!(executions::stale(&ctx, &Settings::default(), ctx.id(TenantId::mint)).await.expect("lists"), []);
-        let result = ExecutionResult { success: true, cost_dollars: None, tokens: None, error_message: None };
-        executions::complete_by_hand(&ctx, &Settings::default(), tenant, execution.id, result).await.expect("ends");
+        let result = ExecutionResult { success: true, fence: None, cost_dollars: None, tokens: None, error_message: None };
+        claims::complete(&ctx, &Settings::default(), tenant, execution.id, result).await.expect("ends");
         assert_eq!(executions::stale(&ctx, &Settings::default(), tenant).await.expect("lists"), []);
     }
 
     async fn a_leased_execution_is_not_ended_by_hand(ctx) {
         let tenant = tenant(&ctx).await;
         let (task, _, lease) = begun(&ctx, tenant).await;
-        let result = ExecutionResult { success: true, cost_dollars: None, tokens: None, error_message: None };
-        assert_eq!(code(executions::complete_by_hand(&ctx, &Settings::default(), tenant, lease.execution_id, result).await), "execution_leased");
+        let result = ExecutionResult { success: true, fence: None, cost_dollars: None, tokens: None, error_message: None };
+        assert_eq!(code(claims::complete(&ctx, &Settings::default(), tenant, lease.execution_id, result).await), "execution_leased");
         let change = TaskChange { status: Some(TaskStatus::Completed), ..TaskChange::default() };
         assert_eq!(code(tasks::update(&ctx, &Settings::default(), tenant, task, change).await), "task_leased");
     }
@@ -426,8 +426,8 @@ kernel::on_both! { migrations();
         let first = executions::start_by_hand(&ctx, tenant, task, new).await.expect("starts");
         let failed = tasks::update(&ctx, &Settings::default(), tenant, task, set(TaskStatus::Failed)).await.expect("sets");
         assert_eq!(failed.execution.and_then(|execution| execution.success), Some(false));
-        let result = ExecutionResult { success: true, cost_dollars: None, tokens: None, error_message: None };
-        let late = executions::complete_by_hand(&ctx, &Settings::default(), tenant, first.id, result).await;
+        let result = ExecutionResult { success: true, fence: None, cost_dollars: None, tokens: None, error_message: None };
+        let late = claims::complete(&ctx, &Settings::default(), tenant, first.id, result).await;
         assert_eq!(code(late), "execution_finished");
         assert_eq!(status(&ctx, tenant, task).await, TaskStatus::Failed);
     }

@@ -7,7 +7,7 @@ use client::control::TaskFilter;
 use tokio::time::timeout;
 use wire::event::{StoredEvent, kind};
 use wire::execution::Outcome;
-use wire::id::{EventId, TaskId};
+use wire::id::{EventId, ExecutionId, TaskId};
 use wire::task::{TaskStatus, TaskView};
 use world::{PATIENCE, World, until};
 
@@ -15,7 +15,7 @@ use super::say;
 use super::storm::Acknowledged;
 
 pub(super) async fn check(world: &World, acknowledged: &Acknowledged, patience: Duration) {
-    let tasks: BTreeSet<TaskId> = acknowledged.tasks.keys().copied().collect();
+    let tasks: BTreeSet<TaskId> = acknowledged.tasks.keys().chain(acknowledged.claimed.keys()).copied().collect();
     let ended = until_ended(world, patience).await;
     let bad: Vec<&TaskView> = ended.iter().filter(|task| task.status != TaskStatus::Completed).collect();
     assert!(bad.is_empty(), "a kill is no failure of the task: {bad:#?}");
@@ -23,6 +23,9 @@ pub(super) async fn check(world: &World, acknowledged: &Acknowledged, patience: 
     let mut attempts = 0;
     for (task, writes) in &acknowledged.tasks {
         attempts += check_task(world, *task, writes).await;
+    }
+    for (task, execution) in &acknowledged.claimed {
+        attempts += check_claimed(world, *task, *execution).await;
     }
     say(&format!("{} tasks took {attempts} attempts, {} events", tasks.len(), acknowledged.events.len()));
     check_log(&log(world).await, &acknowledged.events);
@@ -64,6 +67,19 @@ async fn check_task(world: &World, task: TaskId, writes: &str) -> usize {
         is_whole.then_some(())
     })
     .await;
+    executions.len()
+}
+
+/// The attempt whose end was acknowledged is the one that succeeded, and the task's end was told once. Gives all
+/// attempts.
+async fn check_claimed(world: &World, task: TaskId, acknowledged: ExecutionId) -> usize {
+    let executions = world.executions(task).await;
+    let (succeeded, lost): (Vec<_>, Vec<_>) =
+        executions.iter().partition(|execution| execution.outcome == Some(Outcome::Succeeded));
+    assert_eq!(succeeded.iter().map(|execution| execution.id).collect::<Vec<_>>(), [acknowledged]);
+    assert!(lost.iter().all(|execution| execution.outcome == Some(Outcome::WorkerLost)), "{lost:?}");
+    let what = format!("the end of task {task} is told once");
+    until(&what, PATIENCE, async || (world.record(task).await.count(kind::TASK_COMPLETED) == 1).then_some(())).await;
     executions.len()
 }
 

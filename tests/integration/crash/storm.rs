@@ -1,6 +1,8 @@
-//! The storm: kills at random moments, and meanwhile people who submit tasks and
-//! programs that append events, each until it is acknowledged.
+//! The storm: kills at random moments, and meanwhile people who submit tasks,
+//! agents that claim some and complete them, and programs that append events, each
+//! until it is acknowledged.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,8 +11,11 @@ use client::control::Control;
 use client::events::EventStore;
 use kit::Chance;
 use tokio::time::interval;
+use wire::claim::{Claim, NewClaim};
 use wire::event::Event;
-use wire::id::{EventId, TaskId};
+use wire::execution::ExecutionResult;
+use wire::id::{EventId, ExecutionId, TaskId};
+use wire::limit::LEASE_SECONDS_MIN;
 use wire::task::NewTask;
 use world::{PATIENCE, Process, Service, World, note, until};
 
@@ -24,6 +29,8 @@ const BEATS: (u64, u64) = (2, 14);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Storm {
     pub(super) tasks: usize,
+    /// Tasks that agents outside the pool claim.
+    pub(super) claims: usize,
     pub(super) kills: usize,
     /// What is killed; what is named twice is killed twice as often.
     pub(super) targets: &'static [Target],
@@ -34,6 +41,8 @@ pub(super) struct Storm {
 pub(super) struct Acknowledged {
     /// Tasks, and what each one's command writes to standard output.
     pub(super) tasks: BTreeMap<TaskId, String>,
+    /// Tasks that were claimed, and the execution whose end was acknowledged.
+    pub(super) claimed: BTreeMap<TaskId, ExecutionId>,
     pub(super) events: Vec<EventId>,
 }
 
@@ -72,8 +81,22 @@ impl Storm {
             }
             acknowledged
         };
-        let ((), tasks, events) = tokio::join!(self.kill(world, chance, &kills), tasks, events);
-        Acknowledged { tasks, events }
+        let claimed = async {
+            let claimed = RefCell::new(BTreeMap::new());
+            let submitted = async {
+                for number in 0..self.claims {
+                    let due = number * self.kills / self.claims;
+                    let what = "the storm goes on";
+                    until(what, 2 * PATIENCE, async || (kills.load(Ordering::Relaxed) >= due).then_some(())).await;
+                    submit(&control, &for_claims(number), 1_000 + number).await;
+                }
+            };
+            let claimer = |name: &'static str| claim_until(&control, name, self.claims, &claimed);
+            tokio::join!(submitted, claimer("one"), claimer("two"));
+            claimed.into_inner()
+        };
+        let ((), tasks, events, claimed) = tokio::join!(self.kill(world, chance, &kills), tasks, events, claimed);
+        Acknowledged { tasks, claimed, events }
     }
 
     async fn kill(self, world: &mut World, chance: &Chance, kills: &AtomicUsize) {
@@ -127,6 +150,63 @@ impl Script {
         );
         Self { task: world.script(&script), writes }
     }
+}
+
+/// A task that no machine of the pool takes.
+fn for_claims(number: usize) -> NewTask {
+    let text = format!("{{\"title\": \"claimed {number}\"}}");
+    serde_json::from_str(&text).expect("a task")
+}
+
+/// Claims and completes until so many ends were acknowledged, whoever claimed them.
+async fn claim_until(control: &Control, name: &str, count: usize, claimed: &RefCell<BTreeMap<TaskId, ExecutionId>>) {
+    let claim = NewClaim {
+        worker: Some(name.to_owned()),
+        lease_seconds: Some(LEASE_SECONDS_MIN),
+        start: true,
+        wait_seconds: Some(1),
+        ..NewClaim::default()
+    };
+    let mut beat = interval(BEAT);
+    while claimed.borrow().len() < count {
+        beat.tick().await;
+        // What a lost answer took is ready again when its lease has run out.
+        let claims = match control.claim(&claim).await {
+            Ok(claims) => claims,
+            Err(error) => {
+                assert!(error.is_transient(), "{error}");
+                continue;
+            }
+        };
+        for claim in claims {
+            if complete(control, &claim).await {
+                let earlier = claimed.borrow_mut().insert(claim.task.id, claim.execution_id);
+                assert_eq!(earlier, None, "a task was completed twice");
+            }
+        }
+    }
+}
+
+/// Completes until it is acknowledged, or refused because the lease was lost.
+async fn complete(control: &Control, claim: &Claim) -> bool {
+    let result = ExecutionResult {
+        success: true,
+        fence: Some(claim.fence),
+        cost_dollars: None,
+        tokens: None,
+        error_message: None,
+    };
+    until("a completion is answered", PATIENCE, async || {
+        match control.complete_execution(claim.execution_id, &result).await {
+            Ok(_) => Some(true),
+            Err(error) if error.code() == Some("lease_lost") => Some(false),
+            Err(error) => {
+                assert!(error.is_transient(), "{error}");
+                None
+            }
+        }
+    })
+    .await
 }
 
 /// Submits until it is acknowledged; the key makes one task of however many tries.

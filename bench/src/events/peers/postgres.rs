@@ -4,7 +4,7 @@
 //! Its protocol is spoken directly, so that its client costs no more than ours.
 
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -100,11 +100,16 @@ fn command(program: &Path, owner: Option<&User>) -> Command {
     command
 }
 
-fn make_table(address: std::net::SocketAddr) -> anyhow::Result<()> {
+fn make_table(address: SocketAddr) -> anyhow::Result<()> {
+    execute(address, TABLE)
+}
+
+/// Has a server that was started here carry out statements of no answer.
+pub(crate) fn execute(address: SocketAddr, statements: &str) -> anyhow::Result<()> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     hello(&mut stream)?;
-    ask(&mut stream, &message(b'Q', &[TABLE.as_bytes(), b"\0"].concat()))
+    ask(&mut stream, &message(b'Q', &[statements.as_bytes(), b"\0"].concat()))
 }
 
 /// Opens a session as the superuser, which nobody here has to prove to be.

@@ -1,16 +1,23 @@
 //! SQL of the audit.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::types::Json;
 use wire::audit::AuditEntry;
 use wire::id::TenantId;
 
 use super::Entity;
-use crate::{Result, Tx, execute, fetch_all};
+use crate::{Result, Tx, execute, fetch_all, hex, moment, rows};
 
 crate::sql! {
     INSERT: "INSERT INTO audit_log (tenant_id, at, actor, action, entity_type, entity_id, old_values, new_values, reason) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+             SELECT unhex(value->>'tenant_id'), value->>'at', value->>'actor', value->>'action', value->>'entity_type', \
+                    value->>'entity_id', value->'old', value->'new', value->>'reason' FROM json_each($1)",
+        postgres "INSERT INTO audit_log (tenant_id, at, actor, action, entity_type, entity_id, old_values, new_values, reason) \
+                  SELECT tenant_id, at, actor, action, entity_type, entity_id, old, new, reason \
+                  FROM json_to_recordset(CAST($1 AS JSON)) \
+                    AS entry(tenant_id UUID, at TIMESTAMPTZ, actor TEXT, action TEXT, entity_type TEXT, entity_id TEXT, \
+                           old JSONB, new JSONB, reason TEXT)";
     LIST: "SELECT seq, at, actor, action, entity_type, entity_id, old_values, new_values, reason FROM audit_log \
            WHERE (tenant_id = $1 OR tenant_id IS NULL) AND seq < $2 \
            AND (CAST($3 AS TEXT) IS NULL OR actor = $3) AND (CAST($4 AS TEXT) IS NULL OR entity_type = $4) \
@@ -19,14 +26,37 @@ crate::sql! {
 }
 
 /// A row to be written.
-pub(super) struct New<'a> {
-    pub(super) at: DateTime<Utc>,
-    pub(super) actor: String,
-    pub(super) action: &'a str,
-    pub(super) entity: &'a Entity,
-    pub(super) old: serde_json::Value,
-    pub(super) new: serde_json::Value,
-    pub(super) reason: Option<String>,
+#[derive(Debug, Serialize)]
+pub(crate) struct New {
+    tenant_id: Option<String>,
+    at: String,
+    actor: String,
+    action: String,
+    entity_type: &'static str,
+    entity_id: String,
+    old: serde_json::Value,
+    new: serde_json::Value,
+    reason: Option<String>,
+}
+
+impl New {
+    pub(super) fn of(entity: &Entity, action: &str, at: DateTime<Utc>, actor: String) -> Self {
+        Self {
+            tenant_id: entity.tenant.map(|id| hex(id.uuid())),
+            at: moment(at),
+            actor,
+            action: action.to_owned(),
+            entity_type: entity.kind,
+            entity_id: entity.id.clone(),
+            old: serde_json::Value::Null,
+            new: serde_json::Value::Null,
+            reason: None,
+        }
+    }
+
+    pub(super) fn with(self, old: serde_json::Value, new: serde_json::Value, reason: Option<String>) -> Self {
+        Self { old, new, reason, ..self }
+    }
 }
 
 /// Which changes to list.
@@ -77,11 +107,11 @@ impl From<Row> for AuditEntry {
     }
 }
 
-pub(super) async fn insert(tx: &mut Tx, row: New<'_>) -> Result<()> {
-    let Entity { tenant, kind, id } = row.entity;
-    let tenant = tenant.map(TenantId::uuid);
-    let (old, new) = (Json(row.old), Json(row.new));
-    execute!(tx, INSERT, tenant, row.at, row.actor, row.action, *kind, id.as_str(), old, new, row.reason)?;
+/// Writes rows in their order.
+pub(crate) async fn insert_all(tx: &mut Tx, new: &[New]) -> Result<()> {
+    if !new.is_empty() {
+        execute!(tx, INSERT, &rows(new)?)?;
+    }
     Ok(())
 }
 

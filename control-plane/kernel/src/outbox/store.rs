@@ -1,20 +1,36 @@
 //! SQL of the outbox.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use sqlx::types::{Json, Uuid};
 use wire::event::{Event, SCHEMA_VERSION};
 use wire::id::{EventId, ExecutionId, TaskId, TenantId};
 
 use super::{About, PRODUCER, Snapshot};
-use crate::{Error, Result, Tx, execute, fetch_all, fetch_one, fetch_optional};
+use crate::{Error, Result, Tx, execute, fetch_all, fetch_one, fetch_optional, hex, id_list, moment, rows};
 
 crate::sql! {
     PUSH: "INSERT INTO outbox (id, event_type, task_id, execution_id, payload, created_at, retry_count, dedup_key, \
                                tenant_id, snapshot) \
-           VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9) ON CONFLICT (dedup_key) DO NOTHING";
+           SELECT unhex(value->>'id'), value->>'event_type', unhex(value->>'task_id'), unhex(value->>'execution_id'), \
+                  value->'payload', value->>'created_at', 0, value->>'dedup_key', unhex(value->>'tenant_id'), \
+                  nullif(value->'snapshot', 'null') \
+           FROM json_each($1) WHERE true ON CONFLICT (dedup_key) DO NOTHING",
+        postgres "INSERT INTO outbox (id, event_type, task_id, execution_id, payload, created_at, retry_count, dedup_key, \
+                                      tenant_id, snapshot) \
+                  SELECT id, event_type, task_id, execution_id, payload, created_at, 0, dedup_key, tenant_id, snapshot \
+                  FROM json_to_recordset(CAST($1 AS JSON)) \
+                    AS new(id UUID, event_type TEXT, task_id UUID, execution_id UUID, payload JSONB, \
+                           created_at TIMESTAMPTZ, dedup_key TEXT, tenant_id UUID, snapshot JSONB) \
+                  ON CONFLICT (dedup_key) DO NOTHING";
     PENDING: "SELECT id, event_type, task_id, execution_id, payload, created_at FROM outbox \
               WHERE processed_at IS NULL AND refused_at IS NULL ORDER BY seq LIMIT $1";
-    PROCESSED: "UPDATE outbox SET processed_at = $2 WHERE id = $1 AND processed_at IS NULL";
+    PROCESSED: "UPDATE outbox SET processed_at = $2 \
+                WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND processed_at IS NULL",
+        postgres "UPDATE outbox SET processed_at = $2 \
+                  WHERE id IN (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON))) \
+                    AND processed_at IS NULL";
     FAILED: "UPDATE outbox SET retry_count = retry_count + 1 WHERE processed_at IS NULL AND id = $1";
     PRUNE: "DELETE FROM outbox WHERE processed_at < $1 AND (CAST($2 AS BIGINT) IS NULL OR position <= $2)";
     LOCK_PLACES: "INSERT INTO outbox_places (id, last_place) VALUES (1, 0) \
@@ -34,18 +50,48 @@ crate::sql! {
     REFUSED: "UPDATE outbox SET refused_at = $2 WHERE id = $1 AND processed_at IS NULL";
 }
 
-pub(super) async fn push(
-    tx: &mut Tx,
-    id: EventId,
-    kind: &str,
-    about: About,
-    payload: serde_json::Value,
-    now: DateTime<Utc>,
-    dedup_key: &str,
-) -> Result<()> {
-    let (task, execution) = (about.task.map(TaskId::uuid), about.execution.map(ExecutionId::uuid));
-    let (tenant, snapshot) = (about.tenant.map(TenantId::uuid), about.snapshot.map(Json));
-    execute!(tx, PUSH, id.uuid(), kind, task, execution, Json(payload), now, dedup_key, tenant, snapshot)?;
+/// What the outside must learn, not yet written.
+#[derive(Debug, Serialize)]
+pub(crate) struct Entry {
+    id: String,
+    event_type: String,
+    task_id: Option<String>,
+    execution_id: Option<String>,
+    payload: Box<RawValue>,
+    created_at: String,
+    dedup_key: String,
+    tenant_id: Option<String>,
+    snapshot: Option<Snapshot>,
+}
+
+impl Entry {
+    pub(super) fn new(
+        id: EventId,
+        kind: &str,
+        about: About,
+        payload: Box<RawValue>,
+        now: DateTime<Utc>,
+        dedup_key: &str,
+    ) -> Self {
+        Self {
+            id: hex(id.uuid()),
+            event_type: kind.to_owned(),
+            task_id: about.task.map(|id| hex(id.uuid())),
+            execution_id: about.execution.map(|id| hex(id.uuid())),
+            payload,
+            created_at: moment(now),
+            dedup_key: dedup_key.to_owned(),
+            tenant_id: about.tenant.map(|id| hex(id.uuid())),
+            snapshot: about.snapshot,
+        }
+    }
+}
+
+/// Writes entries in their order; one whose key is there already says nothing more.
+pub(crate) async fn push_all(tx: &mut Tx, entries: &[Entry]) -> Result<()> {
+    if !entries.is_empty() {
+        execute!(tx, PUSH, &rows(entries)?)?;
+    }
     Ok(())
 }
 
@@ -57,9 +103,7 @@ pub async fn pending(tx: &mut Tx, limit: i64) -> Result<Vec<Event>> {
 
 /// Notes that these were told.
 pub async fn processed(tx: &mut Tx, ids: &[EventId], now: DateTime<Utc>) -> Result<()> {
-    for id in ids {
-        execute!(tx, PROCESSED, id.uuid(), now)?;
-    }
+    execute!(tx, PROCESSED, &id_list(ids.iter().map(|id| id.uuid())), now)?;
     Ok(())
 }
 

@@ -43,6 +43,8 @@ crate::on_both! { MIGRATIONS;
         for word in ["first", "second"] {
             let mut tx = ctx.begin("test.push").await.expect("begins");
             say(&ctx, &mut tx, word, "key").await;
+            tx.commit(()).await.expect("commits");
+            let mut tx = ctx.begin("test.told").await.expect("begins");
             let ids: Vec<EventId> = pending(&mut tx, 9).await.expect("reads").iter().map(|event| event.id).collect();
             processed(&mut tx, &ids, ctx.now()).await.expect("notes");
             tx.commit(()).await.expect("commits");

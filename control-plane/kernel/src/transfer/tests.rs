@@ -30,6 +30,8 @@ async fn fill(ctx: &Ctx) {
     }
     let attempt = Attempt::new("key", "test", &"request").expect("a key");
     idempotency::remember(&mut tx, tenant, &attempt, &json!({ "b": 1, "a": 2 }), ctx.now()).await.expect("remembers");
+    tx.commit(()).await.expect("commits");
+    let mut tx = ctx.begin("test.told").await.expect("begins");
     let first = outbox::pending(&mut tx, 1).await.expect("reads");
     outbox::processed(&mut tx, &[first[0].id], ctx.now()).await.expect("notes");
     tx.commit(()).await.expect("commits");

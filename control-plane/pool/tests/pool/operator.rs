@@ -107,7 +107,7 @@ kernel::on_both! { migrations();
         assert_eq!(machines::suspend(&ctx, unknown).await.expect_err("no such").code(), "not_found");
         let mut tx = ctx.begin("test").await.expect("begins");
         let worker = pool::workers::available(&mut tx, ctx.now(), std::time::Duration::from_secs(45)).await.expect("looks");
-        pool::workers::set_load(&mut tx, &worker[0], 1, ctx.now()).await.expect("notes");
+        pool::workers::set_loads(&mut tx, &[(&worker[0], 1)], ctx.now()).await.expect("notes");
         tx.commit(()).await.expect("commits");
         assert_eq!(machines::destroy(&ctx, id, false).await.expect_err("busy").code(), "machine_busy");
         machines::destroy(&ctx, id, true).await.expect("ordered");

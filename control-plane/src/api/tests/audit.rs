@@ -6,7 +6,8 @@ use wire::audit::AuditPage;
 use super::*;
 
 /// Operations that change nothing that lasts, or are no caller's decision.
-const NO_DECISION: [(&str, &str); 8] = [
+const NO_DECISION: [(&str, &str); 9] = [
+    ("POST", "/v1/executions/{id}/heartbeat"),
     ("POST", "/v1/plan"),
     // Here the provider has nothing to reap; the tests of `pool` look for the row.
     ("POST", "/v1/machines/sweep"),
@@ -47,6 +48,13 @@ async fn begun(app: &Router) -> (String, String) {
     let new = json!({ "agent_type": "a", "worker_id": worker });
     let execution = post(app, &format!("/v1/tasks/{task}/executions"), &new).await;
     (task, execution.body["id"].as_str().expect("an id").to_owned())
+}
+
+/// An execution of the next task, claimed by a worker of a name.
+async fn claimed(app: &Router) -> String {
+    task(app).await;
+    let claims = post(app, "/v1/tasks/claim", &json!({ "worker": "w" })).await;
+    claims.body[0]["execution_id"].as_str().expect("an id").to_owned()
 }
 
 fn budget(project: &str) -> Value {
@@ -156,6 +164,17 @@ async fn prepare(ctx: &Ctx, app: &Router, method: &str, path: &str) -> Option<(S
             (of(&task), json!({ "agent_type": "a", "worker_id": worker }))
         }
         ("POST", "/v1/executions/{id}/complete") => (of(&begun(app).await.1), json!({ "success": true })),
+        ("POST", "/v1/tasks/claim") => {
+            // Its worker is known by then.
+            claimed(app).await;
+            task(app).await;
+            (path.into(), json!({ "worker": "w" }))
+        }
+        ("POST", "/v1/executions/{id}/start" | "/v1/executions/{id}/release") => (of(&claimed(app).await), json!({})),
+        ("POST", "/v1/executions/complete") => {
+            let end = json!({ "execution_id": claimed(app).await, "success": true });
+            (path.into(), json!({ "completions": [end] }))
+        }
         ("POST", "/v1/webhooks") => (path.into(), json!({ "url": "http://127.0.0.1:1/" })),
         ("PATCH", "/v1/webhooks/{id}") => (of(&webhook(app).await), json!({ "description": "d" })),
         ("DELETE", "/v1/webhooks/{id}") => (of(&webhook(app).await), json!({})),

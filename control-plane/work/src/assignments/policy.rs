@@ -58,6 +58,8 @@ mod tests {
         Worker {
             id: WorkerId::from(uuid::Uuid::from_u128(number)),
             machine_id: None,
+            tenant: None,
+            name: None,
             boot: None,
             worker_type: "t".into(),
             capacity,

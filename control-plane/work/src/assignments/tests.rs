@@ -13,7 +13,7 @@ use wire::worker::{WorkerChange, WorkerStatus};
 
 use super::*;
 use crate::tests::{begins, code, hand, migrations, note, run, status, submit, tenant, worker as pooled};
-use crate::{LostWork, prioritize};
+use crate::{LostWork, claims, prioritize};
 
 async fn load(ctx: &Ctx, worker: WorkerId) -> i32 {
     pool::workers::get(ctx, worker).await.expect("found").current_load
@@ -230,8 +230,8 @@ kernel::on_both! { migrations();
         assert_eq!((view.status, view.attempts, view.execution.and_then(|one| one.outcome)), (TaskStatus::Ready, 0, Some(Outcome::Preempted)));
         assert_eq!(status(&ctx, tenant, high).await, TaskStatus::Assigned);
         assert!(kinds(&ctx, low).await.contains(&"task.preempted".to_owned()));
-        let late = ExecutionResult { success: true, cost_dollars: None, tokens: None, error_message: None };
-        assert_eq!(code(executions::complete_by_hand(&ctx, &Settings::default(), tenant, running.id, late).await), "execution_finished");
+        let late = ExecutionResult { success: true, fence: None, cost_dollars: None, tokens: None, error_message: None };
+        assert_eq!(code(claims::complete(&ctx, &Settings::default(), tenant, running.id, late).await), "execution_finished");
         assert_eq!(code(preempt(low).await), "not_more_urgent", "nor the other way round");
     }
 
@@ -262,8 +262,8 @@ kernel::on_both! { migrations();
     async fn a_planner_hands_what_it_has_planned_over_to_an_executor(ctx) {
         let tenant = tenant(&ctx).await;
         let (planner, executor) = (hand(&ctx, "planner", 1).await, hand(&ctx, "executor", 1).await);
-        let result = |success| ExecutionResult { success, cost_dollars: None, tokens: None, error_message: None };
-        let end = async |id| executions::complete_by_hand(&ctx, &Settings::default(), tenant, id, result(true)).await.expect("ends");
+        let result = |success| ExecutionResult { success, fence: None, cost_dollars: None, tokens: None, error_message: None };
+        let end = async |id| claims::complete(&ctx, &Settings::default(), tenant, id, result(true)).await.expect("ends");
         let plan = task(&ctx, tenant, "Plan the login", 3).await;
         say(&ctx, tenant, plan, "agent_type", "planner").await;
         assert_eq!(assign(&ctx, tenant, plan).await.expect("assigns").worker.id, planner);

@@ -11,7 +11,7 @@ use wire::why::ReasonCode;
 
 use super::*;
 use crate::tests::{begun, code, ended, first_reason, leased, migrations, note, run, schedule, status, submit, tenant};
-use crate::{Settings, executions, leases};
+use crate::{Settings, claims, executions, leases};
 
 fn new(project: Option<&str>, dollars: &str, reservation: Option<&str>) -> NewBudget {
     NewBudget {
@@ -41,9 +41,14 @@ async fn start(ctx: &Ctx, tenant: TenantId, worker_id: WorkerId, task: TaskId) -
 }
 
 async fn end(ctx: &Ctx, tenant: TenantId, execution: ExecutionId, dollars: &str) {
-    let result =
-        ExecutionResult { success: true, cost_dollars: Some(dollars.into()), tokens: Some(7), error_message: None };
-    executions::complete_by_hand(ctx, &Settings::default(), tenant, execution, result).await.expect("ends");
+    let result = ExecutionResult {
+        success: true,
+        fence: None,
+        cost_dollars: Some(dollars.into()),
+        tokens: Some(7),
+        error_message: None,
+    };
+    claims::complete(ctx, &Settings::default(), tenant, execution, result).await.expect("ends");
 }
 
 async fn standing(ctx: &Ctx, tenant: TenantId, id: BudgetId) -> (String, String, bool) {
@@ -171,8 +176,8 @@ kernel::on_both! { migrations();
         let task = submit(&ctx, tenant, NewTask { budget: Some(limits), ..note("t") }).await.id;
         assign(&ctx, tenant, worker, task).await.expect("assigned");
         let execution = start(&ctx, tenant, worker, task).await;
-        let failed = ExecutionResult { success: false, cost_dollars: Some("2".into()), tokens: None, error_message: None };
-        executions::complete_by_hand(&ctx, &Settings::default(), tenant, execution, failed).await.expect("ends");
+        let failed = ExecutionResult { success: false, fence: None, cost_dollars: Some("2".into()), tokens: None, error_message: None };
+        claims::complete(&ctx, &Settings::default(), tenant, execution, failed).await.expect("ends");
         let view = tasks::retry(&ctx, tenant, task).await.expect("is ready again");
         let used = view.budget.expect("has one");
         assert_eq!((used.spent_attempts, used.spent_dollars.as_str()), (1, "2.000000"));

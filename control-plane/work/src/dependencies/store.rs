@@ -1,5 +1,7 @@
 //! SQL of dependencies, and of the count that each task keeps of its own.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use kernel::{Result, Tx, execute, fetch_all, fetch_optional};
 use serde_json::json;
@@ -10,6 +12,7 @@ use wire::outcome::Condition;
 use wire::task::TaskStatus;
 
 use super::Unsatisfied;
+use crate::tasks::Task;
 
 kernel::sql! {
     INSERT: "INSERT INTO dependencies (id, tenant_id, task_id, depends_on_task_id, dependency_type, condition, \
@@ -40,6 +43,10 @@ kernel::sql! {
                     AND NOT EXISTS (SELECT 1 FROM dependencies o WHERE o.task_id = d.task_id \
                                     AND o.group_label = d.group_label AND o.is_satisfied = TRUE) \
                   ORDER BY d.created_at, d.id";
+    NEEDED_OF: "SELECT DISTINCT depends_on_task_id FROM dependencies \
+                WHERE depends_on_task_id IN (SELECT unhex(value) FROM json_each($1))",
+        postgres "SELECT DISTINCT depends_on_task_id FROM dependencies WHERE depends_on_task_id IN \
+                    (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON)))";
     DOWNSTREAM: "WITH RECURSIVE downstream (id) AS ( \
                    SELECT task_id FROM dependencies \
                    WHERE tenant_id = $1 AND depends_on_task_id = $2 AND dependency_type = 'hard' \
@@ -187,6 +194,12 @@ pub(super) async fn unsatisfied(tx: &mut Tx, tenant: TenantId, task: TaskId) -> 
         group: row.group_label,
     });
     Ok(unsatisfied.collect())
+}
+
+/// Those of the tasks that some task needs.
+pub(super) async fn needed_of(tx: &mut Tx, tasks: &[&Task]) -> Result<HashSet<TaskId>> {
+    let ids = kernel::id_list(tasks.iter().map(|task| task.id.uuid()));
+    Ok(fetch_all!(tx, (Uuid,), NEEDED_OF, &ids)?.into_iter().map(|(id,)| id.into()).collect())
 }
 
 /// The tasks that need this one (hard), directly or through others.

@@ -1,18 +1,29 @@
 //! SQL of executions.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
-use kernel::{Result, Tx, execute, fetch_all, fetch_one, fetch_optional};
+use kernel::{Result, Tx, execute, fetch_all, fetch_one, fetch_optional, hex, id_list, moment, rows};
+use serde::Serialize;
 use sqlx::types::{Json, Uuid};
 use wire::execution::{Exit, Failure, Outcome, PhaseTiming};
 use wire::id::{ExecutionId, TaskId, TenantId, WorkerId};
 
 use super::{Ending, Execution};
-use crate::tasks::Spent;
 
 kernel::sql! {
     INSERT: "INSERT INTO executions (id, tenant_id, task_id, number, agent_type, worker_id, assigned_at, started_at, \
                                      lease_until, cost_micros, phases, parent_execution_id) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11)";
+             SELECT unhex(value->>'id'), unhex(value->>'tenant_id'), unhex(value->>'task_id'), value->>'number', \
+                    value->>'agent_type', unhex(value->>'worker_id'), value->>'assigned_at', value->>'started_at', \
+                    value->>'lease_until', 0, '[]', unhex(value->>'parent') FROM json_each($1)",
+        postgres "INSERT INTO executions (id, tenant_id, task_id, number, agent_type, worker_id, assigned_at, started_at, \
+                                          lease_until, cost_micros, phases, parent_execution_id) \
+                  SELECT id, tenant_id, task_id, number, agent_type, worker_id, assigned_at, started_at, lease_until, 0, '[]', \
+                         parent \
+                  FROM json_to_recordset(CAST($1 AS JSON)) \
+                    AS new(id UUID, tenant_id UUID, task_id UUID, number INTEGER, agent_type TEXT, worker_id UUID, \
+                           assigned_at TIMESTAMPTZ, started_at TIMESTAMPTZ, lease_until TIMESTAMPTZ, parent UUID)";
     GET: "SELECT * FROM executions WHERE tenant_id = $1 AND id = $2";
     OF_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND id = $2";
     LOCK_OF_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND id = $2" + lock;
@@ -24,9 +35,19 @@ kernel::sql! {
     STALE: "SELECT e.*, t.effort_estimate FROM executions e JOIN tasks t ON t.id = e.task_id \
             WHERE e.tenant_id = $1 AND e.completed_at IS NULL AND e.started_at < $2 ORDER BY e.started_at, e.id";
     DELETE_OF_TASK: "DELETE FROM executions WHERE tenant_id = $1 AND task_id = $2";
-    COUNT_OF_TASK: "SELECT count(*) FROM executions WHERE task_id = $1";
+    LOCK_ALL: "SELECT * FROM executions WHERE id IN (SELECT unhex(value) FROM json_each($1)) ORDER BY id",
+        postgres "SELECT * FROM executions \
+                  WHERE id IN (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON))) \
+                  ORDER BY id FOR UPDATE";
+    NUMBERS: "SELECT task_id, max(number) FROM executions \
+              WHERE task_id IN (SELECT unhex(value) FROM json_each($1)) GROUP BY task_id",
+        postgres "SELECT task_id, max(number) FROM executions WHERE task_id IN \
+                    (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON))) GROUP BY task_id";
+    COUNT_OPEN: "SELECT worker_id, count(*) FROM executions WHERE completed_at IS NULL \
+                 AND worker_id IN (SELECT unhex(value) FROM json_each($1)) GROUP BY worker_id",
+        postgres "SELECT worker_id, count(*) FROM executions WHERE completed_at IS NULL AND worker_id IN \
+                    (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON))) GROUP BY worker_id";
     BUSY_BETWEEN: "SELECT CAST(coalesce(sum(duration_seconds), 0) AS BIGINT) FROM executions WHERE id >= $1 AND id < $2";
-    COUNT_OPEN: "SELECT count(*) FROM executions WHERE worker_id = $1 AND completed_at IS NULL";
     OPEN_OF_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND completed_at IS NULL AND lease_until IS NOT NULL \
                      ORDER BY assigned_at, id";
     EXPIRED: "SELECT * FROM executions WHERE completed_at IS NULL AND lease_until < $1 ORDER BY lease_until, id LIMIT 100";
@@ -35,12 +56,33 @@ kernel::sql! {
     RENEW_ALL: "UPDATE executions SET lease_until = $1 WHERE completed_at IS NULL AND lease_until < $1";
     PROMISED_TO_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND completed_at IS NULL AND lease_until IS NULL \
                            AND started_at IS NULL ORDER BY assigned_at, id";
-    BEGIN: "UPDATE executions SET started_at = $2, agent_type = $3, parent_execution_id = $4 WHERE id = $1";
-    START: "UPDATE executions SET started_at = $2 WHERE id = $1 AND started_at IS NULL AND completed_at IS NULL";
-    COMPLETE: "UPDATE executions SET completed_at = $2, duration_seconds = $3, success = $4, outcome = $5, exit_code = $6, \
-                      exit_signal = $7, failure = $8, error_message = $9, commit_sha = $10, phases = $11, cost_micros = $12, \
-                      tokens = $13 \
-               WHERE id = $1 AND completed_at IS NULL";
+    DESCRIBE: "UPDATE executions SET agent_type = $2, parent_execution_id = $3 WHERE id = $1";
+    EXTEND: "UPDATE executions SET lease_until = new.value->>'lease_until' FROM json_each($1) new \
+             WHERE executions.id = unhex(new.value->>'id') AND completed_at IS NULL AND lease_until IS NOT NULL",
+        postgres "UPDATE executions SET lease_until = new.lease_until \
+                  FROM json_to_recordset(CAST($1 AS JSON)) AS new(id UUID, lease_until TIMESTAMPTZ) \
+                  WHERE executions.id = new.id AND completed_at IS NULL AND executions.lease_until IS NOT NULL";
+    START: "UPDATE executions SET started_at = new.value->>'started_at' FROM json_each($1) new \
+            WHERE executions.id = unhex(new.value->>'id') AND started_at IS NULL AND completed_at IS NULL",
+        postgres "UPDATE executions SET started_at = new.started_at \
+                  FROM json_to_recordset(CAST($1 AS JSON)) AS new(id UUID, started_at TIMESTAMPTZ) \
+                  WHERE executions.id = new.id AND executions.started_at IS NULL AND completed_at IS NULL";
+    COMPLETE: "UPDATE executions SET completed_at = $2, duration_seconds = new.value->>'duration_seconds', \
+                      success = new.value->>'success', outcome = new.value->>'outcome', \
+                      exit_code = new.value->>'exit_code', exit_signal = new.value->>'exit_signal', \
+                      failure = new.value->>'failure', error_message = new.value->>'error_message', \
+                      commit_sha = new.value->>'commit_sha', phases = new.value->'phases', \
+                      cost_micros = new.value->>'cost_micros', tokens = new.value->>'tokens' \
+               FROM json_each($1) new WHERE executions.id = unhex(new.value->>'id') AND completed_at IS NULL",
+        postgres "UPDATE executions SET completed_at = $2, duration_seconds = new.duration_seconds, success = new.success, \
+                         outcome = new.outcome, exit_code = new.exit_code, exit_signal = new.exit_signal, \
+                         failure = new.failure, error_message = new.error_message, commit_sha = new.commit_sha, \
+                         phases = new.phases, cost_micros = new.cost_micros, tokens = new.tokens \
+                  FROM json_to_recordset(CAST($1 AS JSON)) \
+                    AS new(id UUID, duration_seconds BIGINT, success BOOLEAN, outcome TEXT, exit_code INTEGER, \
+                           exit_signal INTEGER, failure TEXT, error_message TEXT, commit_sha TEXT, phases JSONB, \
+                           cost_micros BIGINT, tokens BIGINT) \
+                  WHERE executions.id = new.id AND completed_at IS NULL";
 }
 
 #[derive(sqlx::FromRow)]
@@ -112,24 +154,39 @@ fn executions(rows: Vec<Row>) -> Vec<Execution> {
     rows.into_iter().map(Execution::from).collect()
 }
 
-pub(super) async fn insert(tx: &mut Tx, execution: &Execution) -> Result<()> {
-    let none: Json<Vec<PhaseTiming>> = Json(Vec::new());
-    execute!(
-        tx,
-        INSERT,
-        execution.id.uuid(),
-        execution.tenant.uuid(),
-        execution.task.uuid(),
-        execution.number,
-        &execution.agent_type,
-        execution.worker.uuid(),
-        execution.assigned_at,
-        execution.started_at,
-        execution.lease_until,
-        none,
-        execution.parent.map(ExecutionId::uuid)
-    )?;
+#[derive(Serialize)]
+struct NewRow<'a> {
+    id: String,
+    tenant_id: String,
+    task_id: String,
+    number: i32,
+    agent_type: &'a str,
+    worker_id: String,
+    assigned_at: String,
+    started_at: Option<String>,
+    lease_until: Option<String>,
+    parent: Option<String>,
+}
+
+pub(super) async fn insert_all(tx: &mut Tx, executions: &[Execution]) -> Result<()> {
+    let executions: Vec<NewRow<'_>> = executions.iter().map(new_row).collect();
+    execute!(tx, INSERT, &rows(&executions)?)?;
     Ok(())
+}
+
+fn new_row(new: &Execution) -> NewRow<'_> {
+    NewRow {
+        id: hex(new.id.uuid()),
+        tenant_id: hex(new.tenant.uuid()),
+        task_id: hex(new.task.uuid()),
+        number: new.number,
+        agent_type: &new.agent_type,
+        worker_id: hex(new.worker.uuid()),
+        assigned_at: moment(new.assigned_at),
+        started_at: new.started_at.map(moment),
+        lease_until: new.lease_until.map(moment),
+        parent: new.parent.map(|id| hex(id.uuid())),
+    }
 }
 
 /// How many seconds executions took that were assigned between two moments, which ids stand for.
@@ -155,7 +212,7 @@ pub(super) async fn of_task(tx: &mut Tx, tenant: TenantId, task: TaskId) -> Resu
 
 /// These executions, in no order.
 pub(crate) async fn of_ids(tx: &mut Tx, tenant: TenantId, ids: &[ExecutionId]) -> Result<Vec<Execution>> {
-    let ids = kernel::id_list(ids.iter().map(|id| id.uuid()));
+    let ids = id_list(ids.iter().map(|id| id.uuid()));
     Ok(executions(fetch_all!(tx, Row, OF_IDS, tenant.uuid(), &ids)?))
 }
 
@@ -174,14 +231,23 @@ pub(crate) async fn delete_of_task(tx: &mut Tx, tenant: TenantId, task: TaskId) 
     Ok(())
 }
 
-pub(super) async fn count_of_task(tx: &mut Tx, task: TaskId) -> Result<i32> {
-    let (count,) = fetch_one!(tx, (i64,), COUNT_OF_TASK, task.uuid())?;
-    Ok(i32::try_from(count).unwrap_or(i32::MAX - 1))
+/// These executions, whatever tenant's they are, each locked, in the order of their ids.
+pub(crate) async fn lock_all(tx: &mut Tx, ids: &[ExecutionId]) -> Result<Vec<Execution>> {
+    Ok(executions(fetch_all!(tx, Row, LOCK_ALL, &id_list(ids.iter().map(|id| id.uuid())))?))
 }
 
-pub(super) async fn count_open_of_worker(tx: &mut Tx, worker: WorkerId) -> Result<i64> {
-    let (count,) = fetch_one!(tx, (i64,), COUNT_OPEN, worker.uuid())?;
-    Ok(count)
+/// The number of each task's newest execution, where it has one.
+pub(super) async fn numbers(tx: &mut Tx, tasks: &[TaskId]) -> Result<HashMap<TaskId, i32>> {
+    let ids = id_list(tasks.iter().map(|id| id.uuid()));
+    let numbers = fetch_all!(tx, (Uuid, i32), NUMBERS, &ids)?;
+    Ok(numbers.into_iter().map(|(task, number)| (task.into(), number)).collect())
+}
+
+/// How many executions each of the workers has, where it has any.
+pub(super) async fn count_open(tx: &mut Tx, workers: &[WorkerId]) -> Result<HashMap<WorkerId, i64>> {
+    let ids = id_list(workers.iter().map(|id| id.uuid()));
+    let counts = fetch_all!(tx, (Uuid, i64), COUNT_OPEN, &ids)?;
+    Ok(counts.into_iter().map(|(worker, count)| (worker.into(), count)).collect())
 }
 
 /// What a worker has been given under a lease and has not ended.
@@ -194,15 +260,14 @@ pub(crate) async fn promised_to_worker(tx: &mut Tx, worker: WorkerId) -> Result<
     Ok(executions(fetch_all!(tx, Row, PROMISED_TO_WORKER, worker.uuid())?))
 }
 
-/// Begins what was promised by hand.
-pub(super) async fn begin(
+/// Says who is to carry out what was promised by hand, and of what it is a part.
+pub(super) async fn describe(
     tx: &mut Tx,
     id: ExecutionId,
     agent_type: &str,
     parent: Option<ExecutionId>,
-    now: DateTime<Utc>,
 ) -> Result<()> {
-    execute!(tx, BEGIN, id.uuid(), now, agent_type, parent.map(ExecutionId::uuid))?;
+    execute!(tx, DESCRIBE, id.uuid(), agent_type, parent.map(ExecutionId::uuid))?;
     Ok(())
 }
 
@@ -226,39 +291,72 @@ pub(crate) async fn renew_all(tx: &mut Tx, until: DateTime<Utc>) -> Result<u64> 
     Ok(execute!(tx, RENEW_ALL, until)?)
 }
 
-pub(crate) async fn start(tx: &mut Tx, id: ExecutionId, now: DateTime<Utc>) -> Result<bool> {
-    Ok(execute!(tx, START, id.uuid(), now)? == 1)
+#[derive(Serialize)]
+struct ExtendRow {
+    id: String,
+    lease_until: String,
 }
 
-pub(super) async fn complete(
-    tx: &mut Tx,
-    id: ExecutionId,
-    ending: &Ending,
-    seconds: Option<i64>,
-    used: Spent,
-    now: DateTime<Utc>,
-) -> Result<bool> {
-    let (code, signal) = match ending.exit {
+/// Gives leases new ends.
+pub(crate) async fn extend(tx: &mut Tx, leases: &[(ExecutionId, DateTime<Utc>)]) -> Result<()> {
+    let row =
+        |(id, until): &(ExecutionId, DateTime<Utc>)| ExtendRow { id: hex(id.uuid()), lease_until: moment(*until) };
+    execute!(tx, EXTEND, &rows(&leases.iter().map(row).collect::<Vec<_>>())?)?;
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct StartRow {
+    id: String,
+    started_at: String,
+}
+
+/// Notes when executions began; gives how many had not.
+pub(crate) async fn start_all(tx: &mut Tx, begun: &[(ExecutionId, DateTime<Utc>)]) -> Result<u64> {
+    let row = |(id, at): &(ExecutionId, DateTime<Utc>)| StartRow { id: hex(id.uuid()), started_at: moment(*at) };
+    Ok(execute!(tx, START, &rows(&begun.iter().map(row).collect::<Vec<_>>())?)?)
+}
+
+#[derive(Serialize)]
+struct EndRow<'a> {
+    id: String,
+    duration_seconds: Option<i64>,
+    success: bool,
+    outcome: &'static str,
+    exit_code: Option<i32>,
+    exit_signal: Option<i32>,
+    failure: Option<&'static str>,
+    error_message: Option<&'a str>,
+    commit_sha: Option<&'a str>,
+    phases: &'a [PhaseTiming],
+    cost_micros: i64,
+    tokens: i64,
+}
+
+/// Notes how executions ended; gives how many had not.
+pub(super) async fn complete_all(tx: &mut Tx, ended: &[(&Execution, &Ending)], now: DateTime<Utc>) -> Result<u64> {
+    let ended: Vec<EndRow<'_>> = ended.iter().map(|(execution, ending)| end_row(execution, ending)).collect();
+    Ok(execute!(tx, COMPLETE, &rows(&ended)?, now)?)
+}
+
+fn end_row<'a>(execution: &Execution, ending: &'a Ending) -> EndRow<'a> {
+    let (exit_code, exit_signal) = match ending.exit {
         Some(Exit::Code(code)) => (Some(code), None),
         Some(Exit::Signal(signal)) => (None, Some(signal)),
         None => (None, None),
     };
-    let done = execute!(
-        tx,
-        COMPLETE,
-        id.uuid(),
-        now,
-        seconds,
-        ending.outcome == Outcome::Succeeded,
-        ending.outcome.as_str(),
-        code,
-        signal,
-        ending.failure.map(Failure::as_str),
-        ending.message.as_deref(),
-        ending.commit.as_deref(),
-        Json(&ending.phases),
-        used.micros,
-        used.tokens
-    )?;
-    Ok(done == 1)
+    EndRow {
+        id: hex(execution.id.uuid()),
+        duration_seconds: execution.duration_seconds,
+        success: ending.outcome == Outcome::Succeeded,
+        outcome: ending.outcome.as_str(),
+        exit_code,
+        exit_signal,
+        failure: ending.failure.map(Failure::as_str),
+        error_message: ending.message.as_deref(),
+        commit_sha: ending.commit.as_deref(),
+        phases: &ending.phases,
+        cost_micros: execution.cost_micros,
+        tokens: execution.tokens,
+    }
 }

@@ -86,11 +86,13 @@ pub(crate) fn step(status: TaskStatus, event: Event) -> Result<TaskStatus, Illeg
     })
 }
 
-/// What an outcome means for a task: a lost worker must not bring back what somebody has called off,
+/// What an outcome means for a task: a lost worker, or one that gives it back, must not bring back what somebody has called off,
 /// and not for ever what may be what kills workers. `losses` counts this one in.
 pub(crate) fn end_of(outcome: Outcome, is_called_off: bool, losses: i32, losses_max: i32) -> Event {
     match outcome {
-        Outcome::WorkerLost | Outcome::Preempted if is_called_off => Event::Finish(Outcome::Cancelled),
+        Outcome::WorkerLost | Outcome::Preempted | Outcome::Released if is_called_off => {
+            Event::Finish(Outcome::Cancelled)
+        }
         Outcome::WorkerLost if losses >= losses_max => Event::LostTooOften,
         outcome => Event::Finish(outcome),
     }
@@ -101,7 +103,7 @@ fn after(outcome: Outcome) -> TaskStatus {
         Outcome::Succeeded => Completed,
         Outcome::Failed | Outcome::SetupFailed | Outcome::TimedOut | Outcome::IdleTimedOut => Failed,
         Outcome::Cancelled => Cancelled,
-        Outcome::WorkerLost | Outcome::Preempted => Ready,
+        Outcome::WorkerLost | Outcome::Preempted | Outcome::Released => Ready,
     }
 }
 
@@ -178,6 +180,8 @@ mod tests {
     fn a_lost_worker_brings_nothing_back_that_was_called_off_and_nothing_for_ever() {
         assert_eq!(end_of(Outcome::WorkerLost, false, 1, 3), Event::Finish(Outcome::WorkerLost));
         assert_eq!(end_of(Outcome::WorkerLost, true, 1, 3), Event::Finish(Outcome::Cancelled));
+        assert_eq!(end_of(Outcome::Released, true, 1, 3), Event::Finish(Outcome::Cancelled));
+        assert_eq!(end_of(Outcome::Released, false, 3, 3), Event::Finish(Outcome::Released));
         assert_eq!(end_of(Outcome::WorkerLost, false, 3, 3), Event::LostTooOften);
         assert_eq!(end_of(Outcome::Succeeded, true, 3, 3), Event::Finish(Outcome::Succeeded));
     }

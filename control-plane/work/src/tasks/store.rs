@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use kernel::{Result, Tx, execute, fetch_all, fetch_one, fetch_optional};
+use kernel::{Error, Result, Tx, execute, fetch_all, fetch_one, fetch_optional, hex, id_list, rows};
+use serde::Serialize;
 use sqlx::types::{Json, Uuid};
 use wire::bulk::TaskSelector;
 use wire::id::{ExecutionId, ScheduleId, TaskId, TenantId};
 use wire::task::{NewTask, Priority, TaskChange, TaskSpec, TaskStatus};
 
-use super::{Filter, LIST_MAX, Lifetime, Spent, Task, Terms};
-use crate::admission::Lane;
+use super::{Filter, LIST_MAX, Lifetime, Move, Spent, Task, Terms};
+use crate::admission::{Lane, LaneId};
 
 kernel::sql! {
     INSERT: "INSERT INTO tasks (id, tenant_id, title, description, status, priority, effort_estimate, spec, repository, \
@@ -103,12 +104,24 @@ kernel::sql! {
                     losses = CASE WHEN $4 = 'ready' THEN 0 ELSE losses END, \
                     folded_title = coalesce($8, folded_title), \
                     folded_description = coalesce($9, folded_description) WHERE id = $1";
-    SET_STATUS: "UPDATE tasks SET status = $3, updated_at = $4, version = version + 1, \
-                        cancel_requested_at = CASE WHEN $3 = 'in_progress' THEN cancel_requested_at END \
-                 WHERE id = $1 AND status = $2";
-    SET_EXECUTION: "UPDATE tasks SET execution_id = $2 WHERE id = $1";
-    COUNT_ATTEMPT: "UPDATE tasks SET attempts = attempts + 1, losses = 0 WHERE id = $1";
-    COUNT_LOSS: "UPDATE tasks SET losses = losses + 1 WHERE id = $1";
+    LOCK_OF_EXECUTIONS: "SELECT * FROM tasks WHERE id IN (SELECT task_id FROM executions \
+                           WHERE id IN (SELECT unhex(value) FROM json_each($1))) ORDER BY id",
+        postgres "SELECT * FROM tasks WHERE id IN (SELECT task_id FROM executions \
+                    WHERE id IN (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON)))) \
+                  ORDER BY id FOR UPDATE";
+    MOVE: "UPDATE tasks SET status = new.value->>'status', updated_at = $2, version = new.value->>'version', \
+                  cancel_requested_at = CASE WHEN new.value->>'status' = 'in_progress' THEN cancel_requested_at END, \
+                  execution_id = unhex(new.value->>'execution_id'), attempts = new.value->>'attempts', \
+                  losses = new.value->>'losses' \
+           FROM json_each($1) new WHERE tasks.id = unhex(new.value->>'id') AND tasks.status = new.value->>'was'",
+        postgres "UPDATE tasks SET status = new.status, updated_at = $2, version = new.version, \
+                         cancel_requested_at = CASE WHEN new.status = 'in_progress' THEN cancel_requested_at END, \
+                         execution_id = new.execution_id, attempts = new.attempts, losses = new.losses \
+                  FROM json_to_recordset(CAST($1 AS JSON)) \
+                    AS new(id UUID, was TEXT, status TEXT, execution_id UUID, attempts INTEGER, losses INTEGER, \
+                           version BIGINT) \
+                  WHERE tasks.id = new.id AND tasks.status = new.was";
+    SET_STATUS: "UPDATE tasks SET status = $3, updated_at = $4, version = version + 1 WHERE id = $1 AND status = $2";
     FORGET_LOSSES: "UPDATE tasks SET losses = 0 WHERE id = $1";
     COUNT_RETRY: "UPDATE tasks SET retry_count = retry_count + 1, losses = 0 WHERE id = $1 RETURNING retry_count";
     REQUEST_CANCEL: "UPDATE tasks SET cancel_requested_at = coalesce(cancel_requested_at, $2), updated_at = $2, \
@@ -129,6 +142,33 @@ kernel::sql! {
                     WHERE m.tenant_id = $1 AND m.metadata_key = 'tags' \
                       AND CASE WHEN m.metadata_key = 'tags' THEN CAST(m.metadata_value AS JSONB) ? $2 ELSE FALSE END) \
                   ORDER BY priority DESC, created_at, id LIMIT $3";
+    // Which of the two, a task without a spec or one with it, is in the text, so that its index serves.
+    CLAIMABLE: "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND spec IS NULL AND waits_for = 0 \
+                AND parked_until IS NULL AND ($4 = '[]' OR lane_id NOT IN (SELECT unhex(value) FROM json_each($4))) \
+                AND ($2 = '[]' OR EXISTS (SELECT 1 FROM task_metadata m WHERE m.task_id = tasks.id AND m.metadata_key = 'tags' \
+                     AND NOT EXISTS (SELECT 1 FROM json_each($2) wanted WHERE wanted.value NOT IN \
+                       (SELECT tag.value FROM json_each(m.metadata_value) tag)))) \
+                ORDER BY priority DESC, created_at, id LIMIT $3",
+        postgres "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND spec IS NULL AND waits_for = 0 \
+                  AND parked_until IS NULL AND ($4 = '[]' OR lane_id NOT IN \
+                    (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($4 AS JSON)))) \
+                  AND ($2 = '[]' OR EXISTS (SELECT 1 FROM task_metadata m WHERE m.task_id = tasks.id \
+                       AND CASE WHEN m.metadata_key = 'tags' THEN CAST(m.metadata_value AS JSONB) @> CAST($2 AS JSONB) \
+                                ELSE FALSE END)) \
+                  ORDER BY priority DESC, created_at, id LIMIT $3 FOR UPDATE SKIP LOCKED";
+    CLAIMABLE_WITH_SPEC: "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND spec IS NOT NULL AND waits_for = 0 \
+                AND parked_until IS NULL AND ($4 = '[]' OR lane_id NOT IN (SELECT unhex(value) FROM json_each($4))) \
+                AND ($2 = '[]' OR EXISTS (SELECT 1 FROM task_metadata m WHERE m.task_id = tasks.id AND m.metadata_key = 'tags' \
+                     AND NOT EXISTS (SELECT 1 FROM json_each($2) wanted WHERE wanted.value NOT IN \
+                       (SELECT tag.value FROM json_each(m.metadata_value) tag)))) \
+                ORDER BY priority DESC, created_at, id LIMIT $3",
+        postgres "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND spec IS NOT NULL AND waits_for = 0 \
+                  AND parked_until IS NULL AND ($4 = '[]' OR lane_id NOT IN \
+                    (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($4 AS JSON)))) \
+                  AND ($2 = '[]' OR EXISTS (SELECT 1 FROM task_metadata m WHERE m.task_id = tasks.id \
+                       AND CASE WHEN m.metadata_key = 'tags' THEN CAST(m.metadata_value AS JSONB) @> CAST($2 AS JSONB) \
+                                ELSE FALSE END)) \
+                  ORDER BY priority DESC, created_at, id LIMIT $3 FOR UPDATE SKIP LOCKED";
     DELETE: "DELETE FROM tasks WHERE tenant_id = $1 AND id = $2";
     CANCELLING: "SELECT execution_id FROM tasks WHERE cancel_requested_at IS NOT NULL AND status = 'in_progress'";
 }
@@ -347,7 +387,7 @@ pub(crate) async fn titles(
     tenant: TenantId,
     ids: impl IntoIterator<Item = &TaskId>,
 ) -> Result<HashMap<TaskId, String>> {
-    let ids = kernel::id_list(ids.into_iter().map(|id| id.uuid()));
+    let ids = id_list(ids.into_iter().map(|id| id.uuid()));
     let rows = fetch_all!(tx, (Uuid, String), TITLES, tenant.uuid(), &ids)?;
     Ok(rows.into_iter().map(|(id, title)| (id.into(), title)).collect())
 }
@@ -389,7 +429,7 @@ pub(crate) async fn parts_of(tx: &mut Tx, tenant: TenantId, of: ExecutionId, spl
 
 /// These tasks, in no order.
 pub(crate) async fn of_ids(tx: &mut Tx, tenant: TenantId, ids: &[TaskId]) -> Result<Vec<Task>> {
-    let ids = kernel::id_list(ids.iter().map(|id| id.uuid()));
+    let ids = id_list(ids.iter().map(|id| id.uuid()));
     Ok(tasks(fetch_all!(tx, Row, OF_IDS, tenant.uuid(), &ids)?))
 }
 
@@ -441,29 +481,47 @@ pub(super) async fn update(tx: &mut Tx, id: TaskId, change: &TaskChange, now: Da
     Ok(())
 }
 
+/// The tasks of these executions, whatever tenant's they are, each locked, in the order of their ids.
+pub(crate) async fn lock_of_executions(tx: &mut Tx, executions: &[ExecutionId]) -> Result<Vec<Task>> {
+    let ids = id_list(executions.iter().map(|id| id.uuid()));
+    Ok(tasks(fetch_all!(tx, Row, LOCK_OF_EXECUTIONS, &ids)?))
+}
+
+/// Says where a task stands that comes from elsewhere with a history of its own.
 pub(super) async fn set_status(
     tx: &mut Tx,
     id: TaskId,
     from: TaskStatus,
     to: TaskStatus,
     now: DateTime<Utc>,
-) -> Result<bool> {
-    Ok(execute!(tx, SET_STATUS, id.uuid(), from.as_str(), to.as_str(), now)? == 1)
-}
-
-pub(crate) async fn set_execution(tx: &mut Tx, id: TaskId, execution: ExecutionId) -> Result<()> {
-    execute!(tx, SET_EXECUTION, id.uuid(), execution.uuid())?;
+) -> Result<()> {
+    execute!(tx, SET_STATUS, id.uuid(), from.as_str(), to.as_str(), now)?;
     Ok(())
 }
 
-pub(crate) async fn count_attempt(tx: &mut Tx, id: TaskId) -> Result<()> {
-    execute!(tx, COUNT_ATTEMPT, id.uuid())?;
-    Ok(())
+#[derive(Serialize)]
+struct MoveRow {
+    id: String,
+    was: &'static str,
+    status: &'static str,
+    execution_id: Option<String>,
+    attempts: i32,
+    losses: i32,
+    version: i64,
 }
 
-pub(crate) async fn count_loss(tx: &mut Tx, id: TaskId) -> Result<()> {
-    execute!(tx, COUNT_LOSS, id.uuid())?;
-    Ok(())
+/// Moves tasks on, each guarded by the status that was looked at; gives how many were still there.
+pub(super) async fn move_all(tx: &mut Tx, moves: &[Move<'_>], now: DateTime<Utc>) -> Result<u64> {
+    let row = |one: &Move<'_>| MoveRow {
+        id: hex(one.task.id.uuid()),
+        was: one.task.status.as_str(),
+        status: one.after.status.as_str(),
+        execution_id: one.after.execution_id.map(|id| hex(id.uuid())),
+        attempts: one.after.attempts,
+        losses: one.after.losses,
+        version: one.after.version,
+    };
+    Ok(execute!(tx, MOVE, &rows(&moves.iter().map(row).collect::<Vec<_>>())?, now)?)
 }
 
 /// A task is tried anew: what it lost before counts no longer.
@@ -497,6 +555,22 @@ pub(super) async fn delete(tx: &mut Tx, tenant: TenantId, id: TaskId) -> Result<
 /// How many tasks that can be run were submitted between two moments, which ids stand for.
 pub(crate) async fn count_between(tx: &mut Tx, from: TaskId, to: TaskId) -> Result<i64> {
     Ok(fetch_one!(tx, (i64,), COUNT_BETWEEN, from.uuid(), to.uuid())?.0)
+}
+
+/// The next tasks that a claim may take, but of closed lanes, each locked; what somebody else has locked is passed
+/// over.
+pub(crate) async fn claimable(
+    tx: &mut Tx,
+    tenant: TenantId,
+    tags: &[String],
+    closed: &[LaneId],
+    with_spec: bool,
+    limit: i64,
+) -> Result<Vec<Task>> {
+    let tags = serde_json::to_string(tags).map_err(|error| Error::Internal(error.into()))?;
+    let closed = id_list(closed.iter().map(|lane| lane.0));
+    let sql = if with_spec { CLAIMABLE_WITH_SPEC } else { CLAIMABLE };
+    Ok(tasks(fetch_all!(tx, Row, sql, tenant.uuid(), &tags, limit, &closed)?))
 }
 
 /// How many waiting tasks come before this one, counted up to `most` of the more urgent and of the older.

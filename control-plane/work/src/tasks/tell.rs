@@ -11,6 +11,7 @@ use wire::id::ExecutionId;
 use wire::task::{Priority, TaskSpec, TaskStatus};
 
 use super::{Lifetime, Task};
+use crate::executions::{Execution, store};
 
 /// What became of a task.
 #[derive(Debug, Clone, Copy)]
@@ -32,11 +33,27 @@ pub(crate) async fn tell(
     turn: Turn<'_>,
     payload: &impl Serialize,
 ) -> Result<()> {
-    let change = change(turn)?;
-    let view = match turn {
-        Turn::Created(task) | Turn::Changed(_, task) => super::view(tx, task.clone()).await?,
-        Turn::Deleted(task) => task.clone().into_view(None),
+    let newest = match turn {
+        Turn::Created(Task { execution_id: Some(id), tenant, .. })
+        | Turn::Changed(_, Task { execution_id: Some(id), tenant, .. }) => store::get(tx, *tenant, *id).await?,
+        Turn::Created(_) | Turn::Changed(..) | Turn::Deleted(_) => None,
     };
+    tell_with(ctx, tx, kind, about, turn, newest, payload).await
+}
+
+/// As [`tell`], by whoever knows the task's newest execution.
+pub(crate) async fn tell_with(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    kind: &str,
+    about: About,
+    turn: Turn<'_>,
+    newest: Option<Execution>,
+    payload: &impl Serialize,
+) -> Result<()> {
+    let change = change(turn)?;
+    let (Turn::Created(task) | Turn::Changed(_, task) | Turn::Deleted(task)) = turn;
+    let view = task.clone().into_view(newest);
     let thing = serde_json::to_value(view).map_err(|error| Error::Internal(error.into()))?;
     let snapshot = Snapshot { thing, old: change.old.clone() };
     outbox::push(ctx, tx, kind, About { snapshot: Some(snapshot), ..about }, payload).await?;

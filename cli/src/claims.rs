@@ -1,0 +1,116 @@
+//! `bifrost claim`, `renew`, `complete` and `release`: work for whoever is no
+//! machine of the pool, from a shell.
+
+use wire::claim::{Claim, LeaseView, NewClaim, ReleaseClaim, RenewClaim};
+use wire::execution::{ExecutionResult, ExecutionView};
+use wire::limit::POLL_SECONDS_MAX;
+
+use crate::args::{ClaimArguments, CompleteArguments, ReleaseArguments, RenewArguments};
+use crate::connect::Server;
+use crate::exit::Code;
+use crate::invocation::Invocation;
+use crate::tasks;
+
+/// Claims, and waits if that is wanted; the exit code says whether there was anything.
+pub(crate) async fn claim(invocation: &Invocation, arguments: &ClaimArguments) -> anyhow::Result<u8> {
+    let server = Server::find(invocation)?;
+    let claims = until_found(invocation, &server, arguments).await?;
+    let output = invocation.output;
+    if output.is_json {
+        output.json(&claims)?;
+    }
+    if claims.is_empty() {
+        output.say("there is nothing to claim");
+        return Ok(Code::NothingToDo.number());
+    }
+    if !output.is_json {
+        claims.iter().try_for_each(|claim| show(invocation, claim))?;
+    }
+    Ok(0)
+}
+
+async fn until_found(
+    invocation: &Invocation,
+    server: &Server,
+    arguments: &ClaimArguments,
+) -> anyhow::Result<Vec<Claim>> {
+    let began = invocation.clock.now();
+    let whole = arguments.wait.unwrap_or(0);
+    loop {
+        let waited = (invocation.clock.now() - began).num_seconds();
+        let left = whole.saturating_sub(u64::try_from(waited).unwrap_or(0));
+        let claim = NewClaim {
+            worker: arguments.worker_id.is_none().then(|| arguments.worker.clone()),
+            worker_id: arguments.worker_id,
+            agent_type: arguments.agent_type.clone(),
+            limit: Some(arguments.limit),
+            lease_seconds: Some(arguments.lease),
+            tags: arguments.tags.clone(),
+            include_spec: arguments.include_spec,
+            start: true,
+            wait_seconds: Some(left.min(POLL_SECONDS_MAX)),
+        };
+        // Not asked twice: after a lost answer the second would take another task.
+        let claims = server.control.claim(&claim).await.map_err(|error| server.explain(error))?;
+        if !claims.is_empty() || left <= POLL_SECONDS_MAX {
+            return Ok(claims);
+        }
+    }
+}
+
+fn show(invocation: &Invocation, claim: &Claim) -> anyhow::Result<()> {
+    tasks::show(invocation, &claim.task)?;
+    let until = claim.lease_until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    invocation.output.say(&format!("it is yours until {until}; then: bifrost complete {}", claim.execution_id));
+    Ok(())
+}
+
+/// Renews a claim.
+pub(crate) async fn renew(invocation: &Invocation, arguments: &RenewArguments) -> anyhow::Result<()> {
+    let server = Server::find(invocation)?;
+    let renew = RenewClaim { fence: None, lease_seconds: Some(arguments.lease) };
+    let lease: LeaseView =
+        server.ask(async |control| control.renew_execution(arguments.execution, &renew).await).await?;
+    let output = invocation.output;
+    if output.is_json {
+        return output.json(&lease);
+    }
+    if lease.is_called_off {
+        output.warn("somebody has called the task off: stop, and complete or release it");
+    }
+    let until = lease.lease_until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    Ok(output.line(&format!("{} until {until}", lease.execution_id))?)
+}
+
+/// Ends a claim with its task.
+pub(crate) async fn complete(invocation: &Invocation, arguments: &CompleteArguments) -> anyhow::Result<()> {
+    let server = Server::find(invocation)?;
+    let result = ExecutionResult {
+        success: !arguments.failed,
+        fence: None,
+        cost_dollars: arguments.cost.clone(),
+        tokens: arguments.tokens,
+        error_message: arguments.message.clone(),
+    };
+    let id = arguments.execution;
+    let ended = server.ask(async |control| control.complete_execution(id, &result).await).await?;
+    say_ended(invocation, &ended)
+}
+
+/// Gives a claimed task back.
+pub(crate) async fn release(invocation: &Invocation, arguments: &ReleaseArguments) -> anyhow::Result<()> {
+    let server = Server::find(invocation)?;
+    let release = ReleaseClaim { fence: None, reason: arguments.reason.clone() };
+    let id = arguments.execution;
+    let ended = server.ask(async |control| control.release_execution(id, &release).await).await?;
+    say_ended(invocation, &ended)
+}
+
+fn say_ended(invocation: &Invocation, ended: &ExecutionView) -> anyhow::Result<()> {
+    let output = invocation.output;
+    if output.is_json {
+        return output.json(ended);
+    }
+    let outcome = ended.outcome.map_or("running", |outcome| outcome.as_str());
+    Ok(output.line(&format!("{} of task {} {outcome}", ended.id, ended.task_id))?)
+}
