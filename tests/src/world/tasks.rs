@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use wire::execution::{ExecutionView, Outcome};
+use wire::execution::{ExecutionHistory, ExecutionView, Outcome};
 use wire::id::TaskId;
 use wire::task::{NewTask, Priority, TaskSpec, TaskStatus, TaskView};
 
