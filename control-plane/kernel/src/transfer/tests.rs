@@ -80,6 +80,8 @@ async fn a_filled_database_goes_to_postgres_and_back_and_is_the_same() {
         for ctx in [&postgres, &last] {
             let mut tx = ctx.begin("test.push").await.expect("begins");
             outbox::push(ctx, &mut tx, "newest", About::default(), &json!({})).await.expect("pushes");
+            tx.commit(()).await.expect("commits");
+            let mut tx = ctx.read("test.pending").await.expect("begins");
             let newest = outbox::pending(&mut tx, 1_000).await.expect("reads").pop().expect("is there");
             assert_eq!(newest.kind, "newest");
         }
