@@ -43,7 +43,9 @@ async fn agree(world: &World) -> bool {
         .filter(|machine| machine.state != fly::MachineState::Destroyed)
         .map(|machine| Some(machine.id))
         .collect();
-    owners == there && volumes.len() == there.len()
+    // The volume of a machine that was made anew elsewhere is kept for an hour, attached to nothing.
+    let attached = volumes.iter().filter(|volume| volume.attached_machine_id.is_some()).count();
+    owners == there && attached == there.len()
 }
 
 /// After everything was stopped: no process names the world's directory, and no file in it is locked.
