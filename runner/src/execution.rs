@@ -29,10 +29,12 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
     let subject = Subject { task_id: lease.task_id, execution_id: lease.execution_id };
     let mut story = Story::new(room.recorder.clone(), subject, orders);
     let mut commit = None;
+    let mut used = None;
     let end = match work(room, &mut story, &lease.spec, &mut commit).await {
         Ok(Ran { ended, heard: None }) => End::of_command(ended, &lease.spec)?,
         Ok(Ran { ended, heard: Some(heard) }) => {
             story.tell(kind::AGENT_REPORT, &heard.report).await;
+            used = Some((heard.tokens(), heard.report.cost_dollars.clone()));
             End::of_agent(ended, &heard, &lease.spec)?
         }
         Err(reason) => {
@@ -49,6 +51,7 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
     if story.orders().standing() == Some(Halt::LeaseLost) {
         return None;
     }
+    let (tokens, cost_dollars) = used.unzip();
     Some(Completion {
         fence: lease.fence,
         outcome: end.outcome,
@@ -57,8 +60,8 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
         message: end.message,
         commit,
         phases: story.phases(),
-        tokens: None,
-        cost_dollars: None,
+        tokens,
+        cost_dollars: cost_dollars.flatten(),
     })
 }
 

@@ -17,6 +17,8 @@ async fn the_mock_agent_does_what_its_prompt_says() {
     assert_eq!(world.repository.git(&["log", "-1", "--format=%s", "notes"]).await.trim(), "Add notes");
     let task = json(&world, &["tasks", "list"]).await[0].clone();
     assert_eq!((&task["status"], &task["title"]), (&Value::from("completed"), &Value::from("I begin.")));
+    let executed = &task["execution"];
+    assert_eq!(executed["tokens"], Value::from(1280), "{executed}");
     let events = json(&world, &["events", "get", task["id"].as_str().expect("an id")]).await;
     let report = events.as_array().expect("a list").iter().find(|event| event["type"] == "agent.report");
     let report = &report.expect("told")["payload"];

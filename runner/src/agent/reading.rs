@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use wire::agent::AgentReport;
+use wire::limit::{BUDGET_MICROS_MAX, BUDGET_UNITS_MAX};
 
 use super::driver::{Driver, Ending, Rule};
 
@@ -29,6 +30,14 @@ pub(crate) struct Reading<'a> {
 pub(crate) struct Heard {
     pub(crate) report: AgentReport,
     pub(crate) verdict: Verdict,
+}
+
+impl Heard {
+    /// All tokens together; no more than can be counted, whatever the agent says.
+    pub(crate) fn tokens(&self) -> i64 {
+        let tokens = self.report.input_tokens.saturating_add(self.report.output_tokens);
+        i64::try_from(tokens).unwrap_or(i64::MAX).min(BUDGET_UNITS_MAX)
+    }
 }
 
 /// What an agent's words come to.
@@ -84,7 +93,9 @@ impl<'a> Reading<'a> {
 
     /// What the agent said of itself, and its word on how it ended.
     pub(crate) fn conclude(mut self) -> Heard {
-        self.report.cost_dollars = self.cost_micros.map(dollars);
+        // No more than can be counted, whatever the agent says.
+        let most = BUDGET_MICROS_MAX.unsigned_abs();
+        self.report.cost_dollars = self.cost_micros.map(|micros| dollars(micros.min(most)));
         let verdict = match self.has_failed {
             Some(true) => Verdict::Failed,
             Some(false) => Verdict::Succeeded,

@@ -265,6 +265,7 @@ async fn an_agent_reads_its_prompt_and_its_report_is_told() {
     "#;
     let (completion, events) = ask(prompt, Some("s-8")).await;
     assert_eq!((completion.outcome, completion.message), (Outcome::Succeeded, None));
+    assert_eq!((completion.tokens, completion.cost_dollars.as_deref()), (Some(12), Some("0.5")));
     let shown = output(&events, Stream::Stdout);
     assert!(shown.starts_with("I look.\nplain mine again-s-8 "), "{shown}");
     let told = events.iter().find(|event| event.kind == kind::AGENT_REPORT).expect("told");

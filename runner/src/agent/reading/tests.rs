@@ -108,6 +108,7 @@ fn hostile_numbers_do_no_harm() {
             r#"{{"type":"result","total_cost_usd":{cost},"usage":{{"input_tokens":18446744073709551615,"cache_read_input_tokens":5,"output_tokens":-3}}}}"#
         );
         let (_, report, _) = read("claude_code", &line);
-        assert_eq!((report.cost_dollars, report.input_tokens, report.output_tokens), (None, u64::MAX, 0), "{cost}");
+        assert_eq!((&report.cost_dollars, report.input_tokens, report.output_tokens), (&None, u64::MAX, 0), "{cost}");
+        assert_eq!(Heard { report, verdict: Verdict::Silent }.tokens(), BUDGET_UNITS_MAX);
     }
 }
