@@ -185,6 +185,12 @@ pub(crate) enum Command {
     /// Run the runner alone, as on a machine
     #[command(after_help = help::RUNNER)]
     Runner,
+    /// Answer the runner's git when a remote asks who it is
+    #[command(hide = true)]
+    GitCredential {
+        /// The file of credentials, and git's operation
+        arguments: Vec<String>,
+    },
     /// Be the mock agent: carry the prompt on standard input out
     #[command(hide = true)]
     MockAgent {

@@ -105,6 +105,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Database(_)
         | Command::Doctor
         | Command::MockAgent { .. }
+        | Command::GitCredential { .. }
         | Command::Completions { .. } => "error",
     }
 }
@@ -118,6 +119,7 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Release(arguments) => claims::release(invocation, arguments).await?,
         Command::Doctor => return doctor::run(invocation).await,
         Command::MockAgent { arguments } => return Ok(runner::run_mock_agent(arguments).await),
+        Command::GitCredential { arguments } => runner::answer_git(arguments, std::io::stdin(), std::io::stdout())?,
         Command::Tasks(command) => tasks::run(invocation, command).await?,
         Command::Plan(arguments) => {
             tasks::forecast::plan(invocation, &connect::Server::find(invocation)?, arguments).await?;

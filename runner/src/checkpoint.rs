@@ -222,7 +222,7 @@ pub(crate) async fn restore(room: &Arc<Room>, manifest: &Manifest) -> Result<(),
         volume::make_private(directory)?;
     }
     let references = mirror::list(room, &paths.mirror, &orders).await?;
-    let configuration = workspace::configuration(&manifest.repository);
+    let configuration = workspace::configuration(&manifest.repository, &paths.mirror);
     workspace::borrow_objects(&paths, &manifest.commit, &references.packed(), &configuration)?;
     workspace::check_out(&room.git, &paths, &manifest.commit, &orders).await?;
     let (room, manifest) = (room.clone(), manifest.clone());

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use wire::id::MachineId;
 use wire::worker::env;
 
 use crate::agent::driver::Drivers;
+use crate::git::credential::Helper;
 
 const SPRITE_DIR: &str = "/.sprite";
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -57,6 +59,8 @@ pub struct Config {
     pub sprite_dir: PathBuf,
     /// What of the runner's own environment git, package managers and commands may see.
     pub tool_environment: BTreeMap<String, String>,
+    /// Who answers git when a remote asks who we are, from the file that `BIFROST_GIT_CREDENTIALS` names.
+    pub credentials: Option<Helper>,
     /// The agents it knows: those that come with it, and those of the file that `BIFROST_AGENTS` names.
     pub drivers: Drivers,
     /// The bounds it keeps to.
@@ -88,8 +92,16 @@ pub struct Limits {
     pub install: Duration,
     /// Checkpoints that are kept, the newest ones.
     pub checkpoints: usize,
-    /// Dependency trees that are kept, the newest ones.
+    /// Repositories of which a spare checkout is kept ready, the newest ones (`BIFROST_SPARES`, default 3).
+    pub spares: usize,
+    /// A repository of more bytes than this is cloned without its files' contents, which are then
+    /// fetched as they are needed (`BIFROST_PARTIAL_CLONE_BYTES`, default 1 GiB).
+    pub partial_above: u64,
+    /// Dependency trees that are kept, the last used ones.
     pub dependency_trees: usize,
+    /// Bytes of installed dependencies that are kept, the last used ones (`BIFROST_DEPENDENCY_BYTES`,
+    /// default 4 GiB).
+    pub dependency_bytes: u64,
     /// Damaged things that are kept for a person to look at, the newest ones.
     pub quarantined: usize,
     /// How long to go on without hearing the control plane while there is no work in hand.
@@ -108,7 +120,10 @@ impl Default for Limits {
             git: Duration::from_secs(1_800),
             install: Duration::from_secs(900),
             checkpoints: 5,
-            dependency_trees: 10,
+            spares: 3,
+            partial_above: 1024 * 1024 * 1024,
+            dependency_trees: 50,
+            dependency_bytes: 4 * 1024 * 1024 * 1024,
             quarantined: 2,
             silence: Duration::from_secs(600),
             flush: Duration::from_secs(5),
@@ -134,20 +149,38 @@ impl Config {
             grace: Duration::from_secs(vars.or("BIFROST_GRACE_SECONDS", defaults.grace.as_secs())),
             output_bytes: vars.or("BIFROST_OUTPUT_BYTES", defaults.output_bytes),
             spool_bytes: vars.or("BIFROST_SPOOL_BYTES", defaults.spool_bytes),
+            spares: vars.or("BIFROST_SPARES", defaults.spares),
+            partial_above: vars.or("BIFROST_PARTIAL_CLONE_BYTES", defaults.partial_above),
+            dependency_bytes: vars.or("BIFROST_DEPENDENCY_BYTES", defaults.dependency_bytes),
             ..defaults
         };
         let tool_environment = tool_environment(vars);
         let drivers = drivers(vars);
+        let credentials = credentials(vars);
         Some(Self {
             control_url: control_url?,
             machine_id: machine_id?,
             machine_token: machine_token?,
             sprite_dir,
             tool_environment,
+            credentials,
             drivers: drivers?,
             limits,
         })
     }
+}
+
+/// The operator's file of credentials, which only its owner may read, and this program to answer from it.
+fn credentials(vars: &mut Vars) -> Option<Helper> {
+    let file = PathBuf::from(vars.text("BIFROST_GIT_CREDENTIALS")?);
+    let problem = match (std::fs::metadata(&file), std::env::current_exe()) {
+        (Ok(meta), _) if meta.permissions().mode() & 0o077 != 0 => "others may read it; run chmod 600 on it".to_owned(),
+        (Ok(_), Ok(program)) if file.is_absolute() => return Some(Helper { program, file }),
+        (Ok(_), Ok(_)) => "must be an absolute path".to_owned(),
+        (Err(error), _) | (_, Err(error)) => error.to_string(),
+    };
+    vars.problem(format!("BIFROST_GIT_CREDENTIALS: {}: {problem}", file.display()));
+    None
 }
 
 /// The agents that come with the runner, and the operator's.

@@ -1,6 +1,7 @@
 //! One lease from its beginning to its end: clone, dependencies, the command,
 //! checkpoint. Tells the story as it goes; `execution.finished` is its last word.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use crate::mirror::{self, Obtained};
 use crate::orders::{Halt, Orders};
 use crate::record::{Begun, Story, Subject};
 use crate::room::{Room, blocking};
+use crate::settings::services::{self, Services};
+use crate::settings::{self, Settings};
 use crate::setup::NotReady;
 use crate::workspace::{self, CheckoutError, Marker, Paths};
 
@@ -147,6 +150,16 @@ fn message(ended: Ended, spec: &TaskSpec) -> Option<String> {
     })
 }
 
+/// A workspace that is ready.
+struct Prepared {
+    paths: Paths,
+    obtained: Obtained,
+    settings: Settings,
+    ready: Ready,
+    /// That of the dependencies, which goes on.
+    phase: Begun,
+}
+
 /// What ran, and what was heard of it where it was an agent.
 struct Ran {
     ended: Ended,
@@ -166,11 +179,11 @@ async fn work(
     let prepared = prepare(room, story, spec, commit).await;
     let unsaved = clearing.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     let unsaved = unsaved.map_err(|error| NotReady::machine("removing an old workspace", &error))?;
-    let (paths, marker, ready) = prepared?;
+    let prepared = prepared?;
     if !unsaved.is_empty() {
         settle(room, keep).await?;
     }
-    let ran = run_command(room, story, spec, &paths, &marker, &ready).await?;
+    let (ran, marker) = run_command(room, story, spec, prepared).await?;
     save(room, story, marker).await;
     Ok(ran)
 }
@@ -198,21 +211,46 @@ async fn prepare(
     story: &mut Story,
     spec: &TaskSpec,
     commit: &mut Option<String>,
-) -> Result<(Paths, Marker, Ready), NotReady> {
+) -> Result<Prepared, NotReady> {
     let phase = story.begin(Phase::Clone).await;
     let checked_out = check_out(room, story, spec).await;
     let (paths, obtained) = end_if_failed(story, &phase, checked_out).await?;
     *commit = Some(obtained.commit.clone());
     story.end(phase, Some(obtained.cache), Some(obtained.commit.clone())).await;
 
-    let phase = story.begin(Phase::Dependencies).await;
-    let prepared = dependencies::prepare(room, story, &paths).await;
-    let ready = end_if_failed(story, &phase, prepared).await?;
-    let detail = (!ready.detail.is_empty()).then(|| ready.detail.join("; "));
-    story.end(phase, Some(ready.cache.unwrap_or(Cache::Unused)), detail).await;
+    let settings = Settings::read(&paths.tree)?;
+    settings::checkout::complete(room, story.orders(), &paths, &spec.repository, &settings.checkout).await?;
 
-    let marker = Marker::new(story.subject(), &spec.repository, &obtained.commit, room.clock.now());
-    Ok((paths, marker, ready))
+    let phase = story.begin(Phase::Dependencies).await;
+    let within = settings.install_timeout().unwrap_or(room.limits.install);
+    let prepared = match settings.setup.dependencies {
+        true => dependencies::prepare(room, story, &paths, within).await,
+        false => Ok(Ready::default()),
+    };
+    let ready = end_if_failed(story, &phase, prepared).await?;
+    Ok(Prepared { paths, obtained, settings, ready, phase })
+}
+
+/// The repository's own set-up, with which the phase of the dependencies ends.
+async fn set_up(
+    room: &Room,
+    story: &mut Story,
+    prepared: &Prepared,
+    repository: &str,
+    environment: &BTreeMap<String, String>,
+) -> Result<Services, NotReady> {
+    let Prepared { paths, settings, ready, phase, .. } = prepared;
+    let worked = async {
+        settings::caches::put(&room.volume, repository, &paths.tree, &settings.cached())
+            .map_err(|error| NotReady::machine("putting cached directories in place", &error))?;
+        settings::steps::run(room, story, settings, &paths.tree, environment).await?;
+        services::start(room, story, settings, &paths.tree, environment).await
+    };
+    let worked = worked.await;
+    let services = end_if_failed(story, phase, worked).await?;
+    let detail = (!ready.detail.is_empty()).then(|| ready.detail.join("; "));
+    story.end(*phase, Some(ready.cache.unwrap_or(Cache::Unused)), detail).await;
+    Ok(services)
 }
 
 async fn end_if_failed<T>(story: &mut Story, phase: &Begun, result: Result<T, NotReady>) -> Result<T, NotReady> {
@@ -244,16 +282,19 @@ async fn run_command(
     room: &Arc<Room>,
     story: &mut Story,
     spec: &TaskSpec,
-    paths: &Paths,
-    marker: &Marker,
-    ready: &Ready,
-) -> Result<Ran, NotReady> {
+    prepared: Prepared,
+) -> Result<(Ran, Marker), NotReady> {
+    let Prepared { paths, obtained, settings, ready, .. } = &prepared;
     let own = room.volume.execution(story.subject().execution_id);
-    let launch = spec.agent.as_ref().map(|agent| agent::prepare(&room.drivers, agent, &own)).transpose()?;
-    if let Some(halt) = story.orders().standing() {
-        return Err(NotReady::Halted(halt));
-    }
+    let launch = spec.agent.as_ref().map(|agent| agent::prepare(&room.drivers, agent, &own)).transpose();
+    let launch = launch.and_then(|launch| match story.orders().standing() {
+        Some(halt) => Err(NotReady::Halted(halt)),
+        None => Ok(launch),
+    });
+    let launch = end_if_failed(story, &prepared.phase, launch).await?;
     // From here on there may be work in the workspace, and the marker says so.
+    let mut marker = Marker::new(story.subject(), &spec.repository, &obtained.commit, room.clock.now());
+    marker.cached = settings.cached();
     marker.write(&room.volume).map_err(|error| NotReady::machine("noting the workspace", &error))?;
     let surroundings = Surroundings {
         tools: &room.environment,
@@ -262,7 +303,10 @@ async fn run_command(
         dependencies: &ready.variables,
         programs: ready.programs.as_deref(),
     };
-    let mut environment = environment::whole(&surroundings, story.subject(), &spec.env);
+    let mut own = settings.variables();
+    own.extend(spec.env.clone());
+    let mut environment = environment::whole(&surroundings, story.subject(), &own);
+    let services = set_up(room, story, &prepared, &spec.repository, &environment).await?;
     let (arguments, input, mut reading) = match (launch, &spec.agent) {
         (Some(Launch { driver, arguments, input }), Some(agent)) => {
             for (name, value) in &driver.environment {
@@ -282,10 +326,12 @@ async fn run_command(
         grace: room.limits.grace,
         output_bytes: room.limits.output_bytes,
     };
+    room.background.prepare_next(room, &spec.repository, obtained);
     let phase = story.begin(Phase::Running).await;
     let ended = command::run(&job, story, reading.as_mut()).await;
+    services.end(room.limits.grace).await;
     story.end(phase, None, None).await;
-    Ok(Ran { ended, heard: reading.map(Reading::conclude) })
+    Ok((Ran { ended, heard: reading.map(Reading::conclude) }, marker))
 }
 
 async fn save(room: &Arc<Room>, story: &mut Story, marker: Marker) {

@@ -14,6 +14,8 @@ use crate::process::{self, Bounds, RunError};
 use crate::volume;
 
 pub(crate) mod complaint;
+pub(crate) mod credential;
+use credential::Helper;
 
 /// What a list of references or files may take in memory.
 const OUTPUT_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -67,11 +69,17 @@ pub(crate) enum GitError {
 
 impl Git {
     /// Writes git's configuration and fixes its environment.
-    pub(crate) fn new(root: &Path, tools: &BTreeMap<String, String>, within: Duration) -> io::Result<Self> {
+    pub(crate) fn new(
+        root: &Path,
+        tools: &BTreeMap<String, String>,
+        within: Duration,
+        helper: Option<&Helper>,
+    ) -> io::Result<Self> {
         let directory = root.join("git");
         volume::make_private(&directory)?;
         let configuration = directory.join("config");
-        volume::swap_in(&configuration, CONFIGURATION.as_bytes())?;
+        let text = format!("{CONFIGURATION}{}", helper.map(Helper::configuration).unwrap_or_default());
+        volume::swap_in(&configuration, text.as_bytes())?;
         let mut environment: BTreeMap<OsString, OsString> =
             tools.iter().map(|(name, value)| (name.into(), value.into())).collect();
         let ssh = "ssh -oBatchMode=yes -oConnectTimeout=15 -oStrictHostKeyChecking=accept-new";

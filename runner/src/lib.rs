@@ -10,6 +10,7 @@
 //! carries out one lease, and the rest are its parts.
 
 mod agent;
+mod background;
 mod checkpoint;
 mod command;
 mod config;
@@ -25,7 +26,10 @@ mod process;
 mod record;
 mod room;
 mod session;
+mod settings;
 mod setup;
+mod spare;
+mod turns;
 mod volume;
 mod workspace;
 
@@ -35,6 +39,7 @@ mod testing;
 pub use agent::driver::Drivers;
 pub use agent::mock::run as run_mock_agent;
 pub use config::{Config, Limits, TOOL_VARIABLES};
+pub use git::credential::answer as answer_git;
 
 /// Works for the control plane until `tasks` are told to stop, then ends the running command,
 /// saves what it left, and delivers what can be delivered.

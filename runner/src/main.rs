@@ -8,8 +8,12 @@ use kit::{Chance, Clock, Tasks, Vars};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() == Some("mock-agent") {
+    let first = arguments.next();
+    if first.as_deref() == Some("mock-agent") {
         return mock_agent(&arguments.collect::<Vec<_>>());
+    }
+    if first.as_deref() == Some("git-credential") {
+        return git_credential(&arguments.collect::<Vec<_>>());
     }
     let mut vars = Vars::from_process();
     kit::telemetry::init_logs(vars.text("BIFROST_LOG").unwrap_or("info"));
@@ -31,6 +35,17 @@ fn mock_agent(arguments: &[String]) -> ExitCode {
         Ok(runtime) => ExitCode::from(runtime.block_on(runner::run_mock_agent(arguments))),
         Err(error) => {
             tracing::error!("the mock agent cannot run: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What our git asks who we are, it asks this program.
+fn git_credential(arguments: &[String]) -> ExitCode {
+    match runner::answer_git(arguments, std::io::stdin(), std::io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("git gets no credential: {error}");
             ExitCode::FAILURE
         }
     }

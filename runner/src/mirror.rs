@@ -3,7 +3,9 @@
 //! A mirror holds the remote's branches under `refs/remotes/origin`, its tags,
 //! and under `refs/bifrost` what executions made and nobody pushed. Commands never
 //! write to it: each gets a repository of its own that borrows the mirror's
-//! objects. A mirror that is not whole is set aside and cloned anew.
+//! objects. A mirror that is not whole is set aside and cloned anew. A new one takes
+//! what it can from a seed, a bundle or copy that somebody put on the volume, and only
+//! the rest from the remote.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +23,9 @@ use crate::room::{Room, blocking};
 use crate::setup::NotReady;
 use crate::volume;
 
+pub(crate) mod partial;
 mod references;
+pub(crate) mod upkeep;
 pub(crate) use references::References;
 use references::{HEAD, REQUESTED, Wanted};
 
@@ -29,7 +33,7 @@ use references::{HEAD, REQUESTED, Wanted};
 pub(crate) const EXCLUDED: &str = "node_modules/\n.venv/\n";
 
 /// A repository at the commit that was asked for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Obtained {
     pub(crate) mirror: PathBuf,
     pub(crate) commit: String,
@@ -60,13 +64,21 @@ pub(crate) async fn obtain(room: &Room, story: &Story, spec: &TaskSpec) -> Resul
         Err(Trouble::Damaged(reason)) => reason,
     };
     let aside = set_aside(room, story, &spec.repository, &reason).await?;
-    let obtained = attempt(room, story.orders(), spec, &wanted).await.map_err(|trouble| match trouble {
-        Trouble::NotReady(reason) => reason,
-        Trouble::Damaged(reason) => NotReady::failed(
-            Failure::RepositoryUnreachable,
-            format!("{} cannot be cloned whole: {reason}; check it with git fsck", spec.repository),
-        ),
-    })?;
+    let obtained = match attempt(room, story.orders(), spec, &wanted).await {
+        Ok(obtained) => obtained,
+        Err(trouble) => {
+            // There is nothing better now, and maybe the remote was at fault.
+            let put_back = room.volume.put_back(&aside, &room.volume.mirror(&repository_name(&spec.repository)));
+            put_back.map_err(|error| NotReady::machine("putting a mirror back", &error))?;
+            return Err(match trouble {
+                Trouble::NotReady(reason) => reason,
+                Trouble::Damaged(reason) => NotReady::failed(
+                    Failure::RepositoryUnreachable,
+                    format!("{} cannot be cloned whole: {reason}; check it with git fsck", spec.repository),
+                ),
+            });
+        }
+    };
     rescue(room, story.orders(), &aside, &obtained.mirror).await;
     Ok(counted(obtained))
 }
@@ -105,18 +117,23 @@ fn counted(obtained: Obtained) -> Obtained {
 }
 
 async fn attempt(room: &Room, orders: &Orders, spec: &TaskSpec, wanted: &Wanted) -> Result<Obtained, Trouble> {
-    let mirror = room.volume.mirror(&repository_name(&spec.repository));
-    let cache = if look(&mirror)? { Cache::Hit } else { Cache::Miss };
+    let name = repository_name(&spec.repository);
+    let mirror = room.volume.mirror(&name);
     let remote = Remote { room, orders, url: &spec.repository };
-    if let (Wanted::Commit(id), Cache::Hit) = (wanted, cache)
+    if let Wanted::Commit(id) = wanted
+        && look(&mirror)?
         && let Some((commit, references)) = remote.held(&mirror, id).await?
     {
-        return Ok(Obtained { mirror, commit, references, cache });
+        return Ok(Obtained { mirror, commit, references, cache: Cache::Hit });
     }
-    match cache {
-        Cache::Hit => remote.fetch(&mirror, &wanted.refspecs()).await?,
-        Cache::Miss | Cache::Unused => remote.clone(&mirror, &wanted.refspecs()).await?,
-    }
+    let _turn = room.turns.take(&name, orders).await.map_err(NotReady::Halted)?;
+    let cache = if look(&mirror)? {
+        remote.fetch(&mirror, &wanted.refspecs()).await?;
+        Cache::Hit
+    } else {
+        remote.clone(&mirror, &wanted.refspecs()).await?;
+        Cache::Miss
+    };
     let references = list(room, &mirror, orders).await.map_err(|error| remote.sort(error))?;
     let commit = match wanted {
         Wanted::Commit(id) => remote.commit(&mirror, id).await?,
@@ -177,12 +194,16 @@ struct Remote<'a> {
 
 impl Remote<'_> {
     async fn fetch(&self, mirror: &Path, refspecs: &[String]) -> Result<(), Trouble> {
-        let mut arguments = fetch_arguments(self.url.as_ref());
+        let from = if partial::is_partial(mirror) { "origin" } else { self.url };
+        let mut arguments = fetch_arguments(from.as_ref());
         arguments.insert(1, "--prune".into());
+        if partial::is_partial(mirror) {
+            arguments.insert(1, "--filter=blob:none".into());
+        }
         arguments.extend(refspecs.iter().map(Into::into));
         let fetched = self.room.git.run(Place::bare(mirror), arguments, b"", self.orders).await;
         if fetched.is_err() {
-            // It may have been killed with its locks held, and nobody else works on this mirror.
+            // It may have been killed with its locks held, and it is our turn at this mirror.
             let mirror = mirror.to_owned();
             drop(blocking(move || volume::clear_locks(&mirror)).await);
         }
@@ -192,19 +213,63 @@ impl Remote<'_> {
     async fn clone(&self, mirror: &Path, refspecs: &[String]) -> Result<(), Trouble> {
         let unfinished = self.room.volume.unfinished(mirror);
         let machine = |error| NotReady::machine("making a mirror", &error);
-        volume::remove(&unfinished).map_err(machine)?;
-        let arguments = ["init", "--quiet", "--bare", "--template="].map(Into::into);
-        let arguments = arguments.into_iter().chain([unfinished.clone().into_os_string()]);
-        self.room.git.run(Place::default(), arguments, b"", self.orders).await.map_err(|error| self.sort(error))?;
-        volume::make_private(&unfinished.join("info")).map_err(machine)?;
-        volume::swap_in(&unfinished.join("info/exclude"), EXCLUDED.as_bytes()).map_err(machine)?;
-        let cloned = self.fetch(&unfinished, refspecs).await;
+        let (volume, mark) = (self.room.volume.clone(), self.room.mark());
+        blocking(move || volume.relieve(&mark)).await.map_err(machine)?;
+        let cloned = match self.room.limits.partial_above {
+            0 => None,
+            bytes => {
+                self.begin(&unfinished).await?;
+                self.sow(&unfinished, mirror).await?;
+                tokio::select! {
+                    cloned = self.fetch(&unfinished, refspecs) => Some(cloned),
+                    () = partial::outgrown(&unfinished, bytes) => None,
+                }
+            }
+        };
+        let cloned = match cloned {
+            Some(cloned) => cloned,
+            None => {
+                tracing::info!("{} is cloned without contents, because it is large", self.url);
+                // Out of the way at once: the git that was just killed may not be gone yet.
+                self.room.volume.discard(&unfinished, &self.room.mark()).map_err(machine)?;
+                self.begin(&unfinished).await?;
+                partial::promise(&unfinished, self.url).map_err(machine)?;
+                self.fetch(&unfinished, refspecs).await
+            }
+        };
         if cloned.is_ok() {
             std::fs::rename(&unfinished, mirror).map_err(machine)?;
         } else {
             volume::remove(&unfinished).map_err(machine)?;
         }
         cloned
+    }
+
+    /// An empty mirror.
+    async fn begin(&self, unfinished: &Path) -> Result<(), Trouble> {
+        let machine = |error| NotReady::machine("making a mirror", &error);
+        volume::remove(unfinished).map_err(machine)?;
+        let arguments = ["init", "--quiet", "--bare", "--template="].map(Into::into);
+        let arguments = arguments.into_iter().chain([unfinished.as_os_str().to_owned()]);
+        self.room.git.run(Place::default(), arguments, b"", self.orders).await.map_err(|error| self.sort(error))?;
+        volume::make_private(&unfinished.join("info")).map_err(machine)?;
+        Ok(volume::swap_in(&unfinished.join("info/exclude"), EXCLUDED.as_bytes()).map_err(machine)?)
+    }
+
+    /// Takes what there is of the repository on the volume already. A seed that is of no use is left alone.
+    async fn sow(&self, unfinished: &Path, mirror: &Path) -> Result<(), Trouble> {
+        let Some(seed) = self.room.volume.seed(mirror) else { return Ok(()) };
+        let mut arguments = fetch_arguments(seed.as_os_str());
+        // Kept for as long as the mirror: objects that nothing leads to would be fetched again.
+        arguments.push("+refs/*:refs/bifrost/seed/*".into());
+        match self.room.git.run(Place::bare(unfinished), arguments, b"", self.orders).await {
+            Ok(_) => Ok(()),
+            Err(GitError::Halted(halt)) => Err(NotReady::Halted(halt).into()),
+            Err(error) => {
+                tracing::warn!("the seed {} is of no use: {error}", seed.display());
+                self.begin(unfinished).await
+            }
+        }
     }
 
     /// The commit with this id and what else the mirror holds; nothing where it has no such commit.

@@ -13,10 +13,12 @@ use wire::id::CheckpointId;
 use wire::worker::Lease;
 
 use crate::agent::driver::Drivers;
+use crate::background::Background;
 use crate::config::{Config, Limits};
 use crate::egress;
 use crate::git::Git;
 use crate::record::{Entry, Recorder};
+use crate::turns::Turns;
 use crate::volume::Volume;
 
 /// Shared by everything that runs in this process.
@@ -28,6 +30,8 @@ pub(crate) struct Room {
     pub(crate) drivers: Drivers,
     pub(crate) limits: Limits,
     pub(crate) recorder: Recorder,
+    pub(crate) background: Background,
+    pub(crate) turns: Turns,
     pub(crate) clock: Clock,
     pub(crate) chance: Chance,
 }
@@ -47,11 +51,24 @@ impl Room {
         let store = Store::new(&volume.chunks()).and_then(|store| store.tidy());
         store.context("the store of the checkpoints cannot be used")?;
         let environment = config.tool_environment.clone();
-        let git = Git::new(volume.root(), &environment, config.limits.git).context("git cannot be set up")?;
+        let git = Git::new(volume.root(), &environment, config.limits.git, config.credentials.as_ref());
+        let git = git.context("git cannot be set up")?;
         let (recorder, entries) = Recorder::new(config.machine_id, clock.clone(), chance.clone());
         let volume = Arc::new(volume);
         let drivers = config.drivers.clone();
-        let room = Self { volume, git, environment, drivers, limits: config.limits, recorder, clock, chance };
+        let (background, turns) = (Background::default(), Turns::default());
+        let room = Self {
+            volume,
+            git,
+            environment,
+            drivers,
+            limits: config.limits,
+            recorder,
+            background,
+            turns,
+            clock,
+            chance,
+        };
         Ok(Opened { room: Arc::new(room), entries })
     }
 
@@ -68,6 +85,8 @@ impl Room {
             drivers: self.drivers.clone(),
             limits: self.limits,
             recorder: self.recorder.clone(),
+            background: self.background.clone(),
+            turns: self.turns.clone(),
             clock: self.clock.clone(),
             chance: self.chance.clone(),
         }

@@ -331,6 +331,9 @@ impl Session {
                 tracing::warn!("the execution in hand did not end within {limit:?}");
             }
         }
+        if let Err(error) = self.room.background.stop(LAST_WORD).await {
+            tracing::warn!("what was being made ready is left: {error}");
+        }
         if let Events::Going(_) = self.events
             && !self.is_all_told().await
         {

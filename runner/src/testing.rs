@@ -47,6 +47,8 @@ impl Scene {
     /// The same volume after the runner was killed and started again.
     pub(crate) async fn reopened(self) -> Self {
         let Self { room, entries, directory } = self;
+        // What was under way in the background ends with the process, too.
+        room.background.stop(PATIENCE).await.expect("ends");
         drop((room, entries));
         let config = config(directory.path());
         let Opened { room, entries } = Room::open(&config, Clock::system(), Chance::system()).await.expect("opens");
@@ -133,6 +135,7 @@ pub(crate) fn config(directory: &Path) -> Config {
         machine_token: "the-machine-token".into(),
         sprite_dir: directory.join("sprite"),
         tool_environment: [("PATH".to_owned(), path), ("LANG".to_owned(), "C.UTF-8".to_owned())].into(),
+        credentials: None,
         drivers: crate::agent::driver::Drivers::built_in(),
         limits: Limits { grace: Duration::from_millis(500), ..Limits::default() },
     }
@@ -157,6 +160,36 @@ pub(crate) fn logs(events: &[Event]) -> Vec<LogPayload> {
 
 pub(crate) fn kinds(events: &[Event]) -> Vec<&str> {
     events.iter().map(|event| event.kind.as_str()).collect()
+}
+
+/// A file system in memory of a few megabytes.
+pub(crate) struct SmallVolume(tempfile::TempDir);
+
+impl SmallVolume {
+    /// Nothing where this computer does not let us mount one; that is said.
+    pub(crate) fn mount(megabytes: usize) -> Option<Self> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let size = format!("size={megabytes}m");
+        let mut mount = kit::process::command("mount");
+        mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(directory.path());
+        let mounted = mount.as_std_mut().status().is_ok_and(|status| status.success());
+        if !mounted {
+            println!("left out: only root can mount a small file system");
+        }
+        mounted.then_some(Self(directory))
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.0.path().join("sprite")
+    }
+}
+
+impl Drop for SmallVolume {
+    fn drop(&mut self) {
+        let mut unmount = kit::process::command("umount");
+        // What is still open in it goes with the process.
+        drop(unmount.arg("--lazy").arg(self.0.path()).as_std_mut().status());
+    }
 }
 
 /// A repository that somebody else has.

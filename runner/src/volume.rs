@@ -3,11 +3,15 @@
 //! | directory | what |
 //! |---|---|
 //! | `repos/<name>` | a bare mirror per repository |
+//! | `seeds/<name>[.bundle]` | what a new mirror may be started from; the runner only reads it |
 //! | `workspaces/<execution>` | the checked-out tree |
 //! | `executions/<execution>` | what belongs to it: marker, index, `home`, `tmp` |
 //! | `checkpoints/<checkpoint>` | saved workspaces: what each holds |
 //! | `chunks` | what the files of the checkpoints are made of, each part once |
-//! | `deps/<ecosystem>-<key>` | installed dependencies; `packages/` holds the tools' own caches |
+//! | `spares/<name>` | a checkout of each repository that was used lately, ready to be a workspace |
+//! | `caches/<name>` | directories that executions of a repository hand on |
+//! | `deps/trees/<ecosystem>-<key>` | what an installation left, each file by its content |
+//! | `deps/files` | those contents, each once; `packages/` holds the tools' own caches |
 //! | `quarantine`, `trash` | damaged things that are kept, things that are going |
 //! | `spool` | events that the event store has not taken yet |
 //!
@@ -21,8 +25,19 @@ use std::path::{Path, PathBuf};
 
 use wire::id::{CheckpointId, ExecutionId};
 
+/// What must be free, a part of the volume but no more than so many bytes: below the first nothing is
+/// made that could be done without, below the second what can be made again goes.
+const AMPLE: Reserve = Reserve { percent: 20, bytes_max: 8 << 30 };
+const TIGHT: Reserve = Reserve { percent: 10, bytes_max: 4 << 30 };
+
 /// Begins the name of what is being built.
 const UNFINISHED: &str = ".new-";
+
+#[derive(Debug, Clone, Copy)]
+struct Reserve {
+    percent: u64,
+    bytes_max: u64,
+}
 
 /// Why a volume cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +83,11 @@ impl Volume {
             "executions",
             "checkpoints",
             "chunks",
-            "deps",
+            "spares",
+            "seeds",
+            "caches",
+            "deps/trees",
+            "deps/files",
             "packages",
             "quarantine",
             "trash",
@@ -96,6 +115,12 @@ impl Volume {
         self.root.join("repos").join(name)
     }
 
+    /// A bundle of a repository, or a copy of its mirror, that somebody put here.
+    pub(crate) fn seed(&self, mirror: &Path) -> Option<PathBuf> {
+        let (seeds, name) = (self.root.join("seeds"), file_name(mirror));
+        [seeds.join(format!("{name}.bundle")), seeds.join(name)].into_iter().find(|path| path.exists())
+    }
+
     pub(crate) fn workspace(&self, id: ExecutionId) -> PathBuf {
         self.root.join("workspaces").join(id.to_string())
     }
@@ -114,13 +139,26 @@ impl Volume {
         self.root.join("chunks")
     }
 
-    pub(crate) fn dependency_tree(&self, name: &str) -> PathBuf {
-        self.root.join("deps").join(name)
+    /// A checkout that nobody has used yet.
+    pub(crate) fn spare(&self, name: &str) -> PathBuf {
+        self.root.join("spares").join(name)
     }
 
-    /// The cache that a package manager keeps for itself.
-    pub(crate) fn packages(&self, tool: &str) -> PathBuf {
-        self.root.join("packages").join(tool)
+    /// Every finished spare.
+    pub(crate) fn spares(&self) -> io::Result<Vec<PathBuf>> {
+        let mut spares = children(&self.root.join("spares"))?;
+        spares.retain(|path| !file_name(path).starts_with(UNFINISHED));
+        Ok(spares)
+    }
+
+    /// Directories that executions of a repository hand on.
+    pub(crate) fn cached(&self, name: &str) -> PathBuf {
+        self.root.join("caches").join(name)
+    }
+
+    /// The store of what package managers installed.
+    pub(crate) fn dependencies(&self) -> PathBuf {
+        self.root.join("deps")
     }
 
     pub(crate) fn spool(&self) -> PathBuf {
@@ -157,19 +195,40 @@ impl Volume {
         Ok(ids)
     }
 
-    /// Gives the tools' own caches up when less than a tenth of the volume is free: they fill again.
-    pub(crate) fn relieve(&self) -> io::Result<()> {
-        let space = nix::sys::statvfs::statvfs(&self.root)?;
-        if space.blocks_available() * 10 < space.blocks() {
-            tracing::warn!("the volume is nearly full, so the package managers' caches are removed");
-            children(&self.root.join("packages"))?.iter().try_for_each(|path| remove(path))?;
-        }
-        Ok(())
+    /// Whether there is room for what only saves time.
+    pub(crate) fn has_ample_room(&self) -> io::Result<bool> {
+        self.has_free(AMPLE)
     }
 
-    /// Every finished dependency tree.
-    pub(crate) fn dependency_trees(&self) -> io::Result<Vec<PathBuf>> {
-        children(&self.root.join("deps"))
+    /// Whether what can be made again has to go.
+    pub(crate) fn is_tight(&self) -> io::Result<bool> {
+        Ok(!self.has_free(TIGHT)?)
+    }
+
+    fn has_free(&self, reserve: Reserve) -> io::Result<bool> {
+        let space = nix::sys::statvfs::statvfs(&self.root)?;
+        let (free, all) = (space.blocks_available() * space.fragment_size(), space.blocks() * space.fragment_size());
+        Ok(free >= (all / 100 * reserve.percent).min(reserve.bytes_max))
+    }
+
+    /// Gives up what can be made again when the volume is nearly full: spares first, then what builds
+    /// left, then the tools' own caches.
+    pub(crate) fn relieve(&self, mark: &str) -> io::Result<()> {
+        let spare = [
+            ("spares", "spare checkouts"),
+            ("caches", "directories handed on by executions"),
+            ("packages", "package managers' caches"),
+        ];
+        for (name, what) in spare {
+            if !self.is_tight()? {
+                return Ok(());
+            }
+            tracing::warn!("the volume is nearly full, so the {what} are removed");
+            // Out of the way first: somebody may be taking one just now.
+            children(&self.root.join(name))?.iter().try_for_each(|path| self.discard(path, mark))?;
+            self.empty_trash()?;
+        }
+        Ok(())
     }
 
     /// Takes something out of the way at once; [`Volume::empty_trash`] then removes it.
@@ -194,6 +253,11 @@ impl Volume {
         Ok(aside)
     }
 
+    /// Puts something back that was set aside, unless there is something in its place.
+    pub(crate) fn put_back(&self, aside: &Path, path: &Path) -> io::Result<()> {
+        if path.exists() { Ok(()) } else { move_away(aside, path) }
+    }
+
     /// The path with every link followed, if it then still lies on this volume.
     pub(crate) fn inside(&self, path: &Path) -> io::Result<PathBuf> {
         let real = path.canonicalize()?;
@@ -207,6 +271,13 @@ impl Volume {
 /// Creates a directory that only its owner may enter. One that is there is no error.
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Whether a path, which need not be there, lies below the directory once every link on the way is
+/// followed.
+pub(crate) fn stays_inside(directory: &Path, path: &Path) -> bool {
+    let there = path.ancestors().skip(1).find_map(|ancestor| ancestor.canonicalize().ok());
+    there.zip(directory.canonicalize().ok()).is_some_and(|(there, directory)| there.starts_with(directory))
 }
 
 /// Replaces a file in one step. It survives the death of any process but not, unlike

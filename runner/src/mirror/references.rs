@@ -76,10 +76,10 @@ impl Wanted {
 }
 
 /// A mirror's branches and tags.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct References(BTreeMap<String, Target>);
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Target {
     object: String,
     /// What an annotated tag leads to.

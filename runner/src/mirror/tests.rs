@@ -3,8 +3,10 @@
 use super::Remote as Distant;
 use super::*;
 use crate::orders::Halt;
-use crate::testing::{Remote, Scene, kinds, names_below, subject};
-use wire::event::Event;
+use crate::testing::{PATIENCE, Remote, Scene, git, kinds, names_below, output, subject, until};
+use std::time::Duration;
+use wire::event::{Event, Stream};
+use wire::execution::Outcome;
 
 async fn fetch(scene: &mut Scene, remote: &str, reference: Option<&str>) -> (Result<Obtained, NotReady>, Vec<Event>) {
     let spec = TaskSpec {
@@ -79,7 +81,7 @@ async fn a_commit_that_is_there_needs_no_remote_and_one_on_no_branch_is_asked_fo
 async fn what_is_wrong_with_a_remote_is_told_apart() {
     let (mut scene, remote, empty) =
         (Scene::new().await, Remote::new().await, tempfile::tempdir().expect("a directory"));
-    crate::testing::git(empty.path(), &["init", "--quiet", "--bare"]).await;
+    git(empty.path(), &["init", "--quiet", "--bare"]).await;
     let empty = format!("file://{}", empty.path().display());
     let url = remote.url();
     let absent = "0123456789012345678901234567890123456789";
@@ -137,4 +139,226 @@ async fn a_fetch_that_is_called_off_leaves_no_lock_and_no_half_mirror() {
     let stopped = remote.clone(&mirror, &Wanted::Default.refspecs()).await;
     assert!(matches!(stopped, Err(Trouble::NotReady(NotReady::Halted(Halt::Cancelled)))));
     assert!(names_below(&scene.room.volume.root().join("repos")).is_empty());
+}
+
+#[tokio::test]
+async fn a_remote_that_hangs_or_hangs_up_is_unreachable_and_leaves_nothing() {
+    let mut scene = Scene::with(|config| config.limits.git = Duration::from_millis(300)).await;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+    let url = format!("git://{}/x", listener.local_addr().expect("an address"));
+    assert_eq!(failure(&mut scene, &url, None).await, Failure::RepositoryUnreachable);
+    let hanging_up = std::thread::spawn(move || drop(listener.accept()));
+    assert_eq!(failure(&mut scene, &url, None).await, Failure::RepositoryUnreachable);
+    hanging_up.join().expect("ends");
+    assert!(names_below(&scene.room.volume.root().join("repos")).is_empty());
+}
+
+#[tokio::test]
+async fn a_runner_that_is_killed_while_it_clones_clones_afresh() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+    listener.set_nonblocking(true).expect("sets");
+    let url = format!("git://{}/x", listener.local_addr().expect("an address"));
+    let held = std::cell::Cell::new(None);
+    {
+        let cloning = fetch(&mut scene, &url, None);
+        tokio::pin!(cloning);
+        let asked = async {
+            let accept = || listener.accept().map(|accepted| held.set(Some(accepted))).is_ok();
+            until(async || accept()).await;
+        };
+        tokio::select! {
+            _ = &mut cloning => panic!("nobody answers"),
+            asked = tokio::time::timeout(PATIENCE, asked) => asked.expect("it asks"),
+        }
+        // Dropped where it stands, as a kill does.
+    }
+    assert!(!names_below(&scene.room.volume.root().join("repos")).is_empty());
+    let mut scene = scene.reopened().await;
+    assert!(names_below(&scene.room.volume.root().join("repos")).is_empty());
+    let obtained = fetch(&mut scene, &remote.url(), None).await.0.expect("cloned");
+    assert_eq!(obtained.cache, Cache::Miss);
+}
+
+#[tokio::test]
+async fn a_remote_that_lies_about_a_reference_costs_nobody_a_good_mirror() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    let good = fetch(&mut scene, &remote.url(), None).await.0.expect("cloned").commit;
+    let lied = remote.commit(&[("README", "new\n")]).await;
+    let blob = remote.git(&["rev-parse", "HEAD:README"]).await;
+    let object = |id: &str| remote.path().join(".git/objects").join(&id[..2]).join(&id[2..]);
+    std::fs::remove_file(object(&blob)).expect("is loose");
+    assert_eq!(failure(&mut scene, &remote.url(), None).await, Failure::RepositoryUnreachable);
+    let (obtained, _) = fetch(&mut scene, &remote.url(), Some(&good)).await;
+    assert_eq!(obtained.expect("still there").cache, Cache::Hit);
+    assert_ne!(good, lied);
+}
+
+#[tokio::test]
+async fn a_remote_that_serves_a_different_history_is_followed() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    let first = fetch(&mut scene, &remote.url(), None).await.0.expect("cloned").commit;
+    std::fs::remove_dir_all(remote.path().join(".git")).expect("removes");
+    remote.git(&["init", "--quiet", "--initial-branch=main"]).await;
+    let other = remote.commit(&[("other", "x")]).await;
+    let obtained = fetch(&mut scene, &remote.url(), Some("main")).await.0.expect("fetched");
+    assert_eq!((obtained.commit, obtained.cache), (other, Cache::Hit));
+    // What was there before is still known by its id.
+    assert_eq!(fetch(&mut scene, &remote.url(), Some(&first)).await.0.expect("there").commit, first);
+}
+
+#[tokio::test]
+async fn two_executions_that_need_the_same_new_mirror_clone_it_once() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    let lease = scene.lease(&remote, None, &["true"]);
+    let room = scene.room.clone();
+    let obtain_it = async || {
+        let story = Story::new(room.recorder.clone(), subject(), Orders::none());
+        obtain(&room, &story, &lease.spec).await.expect("obtained").cache
+    };
+    let (caches, _) = scene.collect(async { tokio::join!(obtain_it(), obtain_it()) }).await;
+    assert_eq!(caches, (Cache::Miss, Cache::Hit));
+}
+
+#[tokio::test]
+async fn a_large_repository_comes_without_contents_and_fetches_them_when_they_are_needed() {
+    let mut scene = Scene::with(|config| config.limits.partial_above = 0).await;
+    let remote = Remote::with(&[("README", "old\n"), ("large", "large\n")]).await;
+    remote.commit(&[("README", "new\n")]).await;
+    for name in ["uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"] {
+        remote.git(&["config", name, "true"]).await;
+    }
+    let look = "cat README; git show HEAD~1:README; git status --porcelain; git log --oneline | wc -l";
+    for _ in 0..2 {
+        let (completion, events) = scene.run(&remote, look).await;
+        let said = output(&events, Stream::Stdout);
+        assert_eq!(completion.outcome, Outcome::Succeeded, "{}", output(&events, Stream::Stderr));
+        assert_eq!(said, "new\nold\n\n2\n".replace("\n\n", "\n"));
+    }
+    let mirror = scene.room.volume.mirror(&repository_name(&remote.url()));
+    assert!(partial::is_partial(&mirror));
+    let missing = git(&mirror, &["rev-list", "--objects", "--all", "--missing=print"]).await;
+    let old = remote.git(&["rev-parse", "HEAD~1:README"]).await;
+    assert!(missing.contains(&format!("?{old}")), "only what was checked out is in the mirror: {missing}");
+    // What is new upstream comes without contents, too.
+    remote.commit(&[("README", "newer\n")]).await;
+    let (_, events) = scene.run(&remote, "cat README").await;
+    assert_eq!(output(&events, Stream::Stdout), "newer\n");
+}
+
+#[tokio::test]
+async fn a_clone_that_outgrows_the_bound_is_made_anew_without_contents() {
+    let scene = Scene::new().await;
+    let mirror = scene.room.volume.mirror("x");
+    volume::make_private(&mirror.join("objects/pack")).expect("makes");
+    std::fs::write(mirror.join("objects/pack/tmp_pack_x"), [0; 2_000]).expect("writes");
+    tokio::time::timeout(PATIENCE, partial::outgrown(&mirror, 1_999)).await.expect("is larger");
+    let outgrown = partial::outgrown(&mirror, 2_000);
+    tokio::select! {
+        biased;
+        () = outgrown => panic!("it is not larger"),
+        () = std::future::ready(()) => (),
+    }
+}
+
+#[tokio::test]
+async fn a_mirror_is_started_from_a_bundle_or_another_machines_copy() {
+    for is_bundle in [true, false] {
+        let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+        let seeds = scene.room.volume.root().join("seeds");
+        let name = repository_name(&remote.url());
+        let seed = if is_bundle { seeds.join(format!("{name}.bundle")) } else { seeds.join(&name) };
+        let seed_path = seed.to_string_lossy().into_owned();
+        match is_bundle {
+            true => remote.git(&["bundle", "create", "--quiet", &seed_path, "--all"]).await,
+            false => remote.git(&["clone", "--quiet", "--bare", ".", &seed_path]).await,
+        };
+        let seeded = remote.git(&["rev-parse", "HEAD"]).await;
+        let newer = remote.commit(&[("newer", "x")]).await;
+        // The remote no longer has what the seed has, so it can only have come from there.
+        let orphan = remote.git(&["commit-tree", &format!("{newer}^{{tree}}"), "-m", "rewritten"]).await;
+        remote.git(&["reset", "--quiet", "--hard", &orphan]).await;
+        let obtained = fetch(&mut scene, &remote.url(), None).await.0.expect("cloned");
+        assert_eq!((&obtained.commit, obtained.cache), (&orphan, Cache::Miss));
+        assert_eq!(git(&obtained.mirror, &["cat-file", "-t", &seeded]).await, "commit");
+        assert_eq!(fetch(&mut scene, &remote.url(), Some("main")).await.0.expect("fetched").commit, orphan);
+    }
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    let seed = scene.room.volume.root().join("seeds").join(format!("{}.bundle", repository_name(&remote.url())));
+    std::fs::write(seed, "no bundle").expect("writes");
+    fetch(&mut scene, &remote.url(), None).await.0.expect("cloned all the same");
+}
+
+#[tokio::test]
+async fn a_mirror_of_many_packs_is_put_in_order_and_loses_nothing() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    let hidden = remote.commit(&[("hidden", "x")]).await;
+    let mirror = fetch(&mut scene, &remote.url(), None).await.0.expect("cloned").mirror;
+    remote.git(&["reset", "--quiet", "--hard", "HEAD~1"]).await;
+    fetch(&mut scene, &remote.url(), None).await.0.expect("fetched");
+    // Each keeps what came in a pack of its own.
+    for number in 0..22 {
+        remote.commit(&[("file", &number.to_string())]).await;
+        git(
+            &mirror,
+            &["-c", "fetch.unpackLimit=1", "fetch", "--quiet", &remote.url(), "+refs/heads/*:refs/remotes/origin/*"],
+        )
+        .await;
+    }
+    let packs = || {
+        let names = names_below(&mirror.join("objects/pack"));
+        names.iter().filter(|name| name.extension().is_some_and(|extension| extension == "pack")).count()
+    };
+    assert!(packs() > 20);
+    upkeep::keep(&scene.room, &remote.url(), &Orders::none()).await;
+    assert!(packs() < 5, "{}", packs());
+    assert_eq!(git(&mirror, &["cat-file", "-t", &hidden]).await, "commit");
+    git(&mirror, &["fsck", "--strict"]).await;
+    let obtained = fetch(&mut scene, &remote.url(), None).await.0.expect("fetched");
+    assert_eq!(obtained.commit, remote.git(&["rev-parse", "HEAD"]).await);
+}
+
+/// A remote that speaks HTTP and asks who we are.
+async fn asking(remote: &Remote, authorization: &'static str) -> wiremock::MockServer {
+    use wiremock::matchers::{any, header};
+    remote.git(&["update-server-info"]).await;
+    let (server, root) = (wiremock::MockServer::start().await, remote.path().join(".git"));
+    let serve = move |request: &wiremock::Request| {
+        let path = request.url.path().trim_start_matches('/').to_owned();
+        match std::fs::read(root.join(path)) {
+            Ok(bytes) => wiremock::ResponseTemplate::new(200).set_body_raw(bytes, "text/plain"),
+            Err(_) => wiremock::ResponseTemplate::new(404),
+        }
+    };
+    let known = wiremock::Mock::given(header("authorization", authorization)).respond_with(serve);
+    known.with_priority(1).mount(&server).await;
+    let refuse = wiremock::ResponseTemplate::new(401).insert_header("www-authenticate", "Basic realm=\"x\"");
+    wiremock::Mock::given(any()).respond_with(refuse).with_priority(2).mount(&server).await;
+    server
+}
+
+#[tokio::test]
+async fn credentials_come_from_the_helper_and_are_nowhere_else() {
+    use std::os::unix::fs::PermissionsExt;
+    let remote = Remote::new().await;
+    // The name and password of `bot:hunter2`.
+    let server = asking(&remote, "Basic Ym90Omh1bnRlcjI=").await;
+    let with_helper = |config: &mut crate::config::Config| {
+        // A stand-in for this program, which a test has no path to: it answers as `answer` does.
+        let program = config.sprite_dir.with_file_name("a helper");
+        std::fs::write(&program, "#!/bin/sh\n[ $1-$3 = git-credential-get ] && cat \"$2\"\n").expect("writes");
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("sets");
+        let file = config.sprite_dir.with_file_name("the file");
+        std::fs::write(&file, "username=bot\npassword=hunter2\n").expect("writes");
+        config.credentials = Some(crate::git::credential::Helper { program, file });
+    };
+    assert_eq!(failure(&mut Scene::new().await, &server.uri(), None).await, Failure::RepositoryUnreachable);
+    let mut scene = Scene::with(with_helper).await;
+    let (obtained, events) = fetch(&mut scene, &server.uri(), None).await;
+    obtained.expect("cloned");
+    assert!(!format!("{events:?}").contains("hunter2"));
+    for name in names_below(scene.room.volume.root()) {
+        let bytes = std::fs::read(scene.room.volume.root().join(&name)).unwrap_or_default();
+        assert!(!String::from_utf8_lossy(&bytes).contains("hunter2"), "{name:?}");
+    }
 }

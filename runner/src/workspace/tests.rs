@@ -1,0 +1,121 @@
+//! Repositories that mean harm or are merely odd, and volumes without room.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use super::*;
+use crate::testing::{PATIENCE, Remote, Scene, SmallVolume, names_below, output, until};
+use wire::event::Stream;
+use wire::execution::{Failure, Outcome};
+use wire::worker::Completion;
+
+/// Commits entries that no file system needs to be able to hold.
+async fn commit_entries(remote: &Remote, entries: &[(&str, &str, &str)]) {
+    for (mode, path, text) in entries {
+        let file = remote.path().join(".git/content");
+        fs::write(&file, text).expect("writes");
+        let blob = remote.git(&["hash-object", "-w", "--no-filters", &file.to_string_lossy()]).await;
+        remote.git(&["update-index", "--add", "--cacheinfo", mode, &blob, path]).await;
+    }
+    let tree = remote.git(&["write-tree"]).await;
+    let commit = remote.git(&["commit-tree", &tree, "-m", "odd", "-p", "HEAD"]).await;
+    remote.git(&["update-ref", "HEAD", &commit]).await;
+}
+
+#[tokio::test]
+async fn names_that_differ_in_case_or_are_not_text_are_checked_out_as_they_are() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    fs::write(remote.path().join(OsStr::from_bytes(b"not-\xff-text")), "bytes\n").expect("writes");
+    remote.commit(&[("Clash", "large\n"), ("clash", "small\n"), ("clash.d/x", "1\n"), ("Clash.d/x", "2\n")]).await;
+    let script = "cat Clash clash clash.d/x Clash.d/x not-*-text; git status --porcelain; echo more >> not-*-text";
+    // The second time out of a spare, if it was ready.
+    for _ in 0..2 {
+        let (completion, events) = scene.run(&remote, script).await;
+        assert_eq!(output(&events, Stream::Stdout), "large\nsmall\n1\n2\nbytes\n");
+        assert_eq!(completion.outcome, Outcome::Succeeded);
+        let background = scene.room.background.clone();
+        tokio::time::timeout(PATIENCE, until(async || background.is_idle())).await.expect("gets ready");
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_is_too_long_for_the_machine_is_named_and_leaves_nothing() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    let long = vec!["d".repeat(200); 20].join("/");
+    let longest = format!("{long}/{}", "f".repeat(4_096 - long.len() - 1));
+    commit_entries(&remote, &[("100644", &longest, "deep")]).await;
+    let (completion, _) = scene.run(&remote, "echo ran").await;
+    assert_eq!(completion.outcome, Outcome::SetupFailed);
+    let message = completion.message.expect("a message");
+    assert!(message.contains("name too long") || message.contains("ddddd"), "{message}");
+    assert_eq!(scene.room.volume.execution_ids().expect("lists"), []);
+}
+
+#[tokio::test]
+async fn links_that_lead_out_of_a_repository_are_followed_by_nobody_of_ours() {
+    let outside = tempfile::tempdir().expect("a directory");
+    for name in ["package.json", "settings.toml", "attributes"] {
+        fs::write(outside.path().join(name), "[nonsense] filter=lfs").expect("writes");
+    }
+    let to = |name: &str| outside.path().join(name).to_string_lossy().into_owned();
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    let links = [("package.json", "package.json"), (".gitattributes", "attributes"), ("up", "")];
+    let links: Vec<(&str, String)> = links.iter().map(|(name, target)| (*name, to(target))).collect();
+    let entries: Vec<_> = links.iter().map(|(name, target)| ("120000", *name, target.as_str())).collect();
+    commit_entries(&remote, &entries).await;
+    let (completion, _) = scene.run(&remote, "test -L up").await;
+    assert_eq!((completion.outcome, completion.message), (Outcome::Succeeded, None));
+    commit_entries(&remote, &[("120000", ".bifrost.toml", &to("settings.toml"))]).await;
+    let (completion, _) = scene.run(&remote, "true").await;
+    assert_eq!(completion.failure, Some(Failure::InvalidSettings));
+    assert!(completion.message.expect("a message").contains("must be a file"));
+    assert_eq!(names_below(outside.path()).len(), 3);
+}
+
+fn is_for_want_of_room(completion: &Completion) {
+    let message = completion.message.clone().unwrap_or_default();
+    assert_eq!(completion.failure, Some(Failure::MachineFault), "{message}");
+    assert!(message.contains("free space"), "{message}");
+}
+
+#[tokio::test]
+async fn a_clone_that_fills_the_volume_says_so_and_leaves_room_for_another() {
+    let Some(small) = SmallVolume::mount(4) else { return };
+    let mut scene = Scene::with(|config| config.sprite_dir = small.path()).await;
+    let (large, remote) = (Remote::new().await, Remote::new().await);
+    let noise: Vec<u8> =
+        (0..2_000_000_u64).flat_map(|number| blake3::hash(&number.to_le_bytes()).as_bytes()[..8].to_vec()).collect();
+    fs::write(large.path().join("noise"), noise).expect("writes");
+    large.commit(&[]).await;
+    is_for_want_of_room(&scene.run(&large, "true").await.0);
+    assert!(names_below(&scene.room.volume.root().join("repos")).is_empty());
+    assert_eq!(scene.run(&remote, "true").await.0.outcome, Outcome::Succeeded);
+}
+
+#[tokio::test]
+async fn a_checkout_that_fills_the_volume_says_so_and_leaves_nothing() {
+    let Some(small) = SmallVolume::mount(4) else { return };
+    let mut scene = Scene::with(|config| config.sprite_dir = small.path()).await;
+    let remote = Remote::new().await;
+    remote.commit(&[("zeros", &"0".repeat(8_000_000))]).await;
+    is_for_want_of_room(&scene.run(&remote, "true").await.0);
+    assert_eq!(scene.room.volume.execution_ids().expect("lists"), []);
+    remote.git(&["rm", "--quiet", "zeros"]).await;
+    remote.commit(&[]).await;
+    assert_eq!(scene.run(&remote, "true").await.0.outcome, Outcome::Succeeded);
+}
+
+#[tokio::test]
+async fn a_spare_for_which_there_is_no_room_fails_nothing() {
+    let Some(small) = SmallVolume::mount(12) else { return };
+    let mut scene = Scene::with(|config| config.sprite_dir = small.path()).await;
+    let remote = Remote::new().await;
+    remote.commit(&[("zeros", &"0".repeat(8_000_000))]).await;
+    for _ in 0..2 {
+        let (completion, _) = scene.run(&remote, "test $(stat -c %s zeros) = 8000000").await;
+        assert_eq!((completion.outcome, completion.message), (Outcome::Succeeded, None));
+        let background = scene.room.background.clone();
+        tokio::time::timeout(PATIENCE, until(async || background.is_idle())).await.expect("ends");
+        assert!(names_below(&scene.room.volume.root().join("spares")).is_empty());
+    }
+}
