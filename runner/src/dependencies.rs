@@ -2,35 +2,41 @@
 //! workspaces from the volume.
 //!
 //! A package manager is run only where its files are there and it is on the PATH.
-//! A failed installation is never kept and ends the execution with the tool's own
-//! words in the log.
+//! Of two executions that need the same, one installs and the other waits for it. A
+//! failed installation is never kept and ends the execution with the tool's own words
+//! in the log.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use wire::event::Stream;
+use serde::Serialize;
+use wire::event::{Stream, kind};
 use wire::execution::{Cache, Failure};
 
 use crate::command::output::Chunker;
 use crate::orders::Orders;
-use crate::process::{self, Bounds, Output, RunError};
+use crate::process::{self, Bounds, Kept, Output, RunError};
 use crate::record::Story;
 use crate::room::{Room, blocking};
 use crate::setup::NotReady;
-use crate::volume;
 use crate::workspace::Paths;
 
 mod ecosystem;
+mod files;
 mod tools;
 mod tree;
 use ecosystem::{Ecosystem, Files, Leaves};
-use tree::Used;
+use tree::{Trees, Used};
+
+/// Whose turn it is to add to what is kept, or to remove from it.
+const KEEPING: &str = "dependencies";
 
 /// What a failed tool's output may take in the log.
-const TOOL_OUTPUT_BYTES: usize = 256 * 1024;
+pub(crate) const TOOL_OUTPUT_BYTES: usize = 256 * 1024;
 /// A manifest or lockfile that is larger is not one.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Requirements files that one includes.
@@ -41,6 +47,13 @@ enum Provided {
     By(Cache),
     /// They are not there, and the command can get them by itself.
     Without,
+}
+
+#[derive(Serialize)]
+struct Damaged<'a> {
+    what: &'static str,
+    name: &'a str,
+    reason: &'a str,
 }
 
 enum Installation {
@@ -67,12 +80,18 @@ impl Ready {
         if self.cache != Some(Cache::Miss) {
             self.cache = Some(cache);
         }
-        self.detail.push(ecosystem.name.to_owned());
+        self.detail.push(ecosystem.name.clone());
     }
 }
 
-/// Makes the workspace's dependencies ready, from the volume or with its package managers.
-pub(crate) async fn prepare(room: &Arc<Room>, story: &mut Story, paths: &Paths) -> Result<Ready, NotReady> {
+/// Makes the workspace's dependencies ready, from the volume or with its package managers, each of
+/// which may take so long.
+pub(crate) async fn prepare(
+    room: &Arc<Room>,
+    story: &mut Story,
+    paths: &Paths,
+    within: Duration,
+) -> Result<Ready, NotReady> {
     let tree = paths.tree.clone();
     let files = blocking(move || read_files(&tree)).await;
     let files = files.map_err(|error| NotReady::machine("reading the manifests", &error))?;
@@ -80,7 +99,7 @@ pub(crate) async fn prepare(room: &Arc<Room>, story: &mut Story, paths: &Paths) 
     for ecosystem in ecosystem::detect(&files) {
         match tools::find(room, ecosystem, &paths.tree) {
             Ok(tools) => {
-                match provide(room, story, paths, ecosystem, &files, &tools).await? {
+                match provide(room, story, &Place { paths, ecosystem, within }, &files, &tools).await? {
                     Provided::By(cache) => ready.note(ecosystem, cache),
                     Provided::Without => ready.detail.push(format!(
                         "{}: could not fetch beforehand, so the command fetches by itself",
@@ -98,69 +117,113 @@ pub(crate) async fn prepare(room: &Arc<Room>, story: &mut Story, paths: &Paths) 
     Ok(ready)
 }
 
+/// What is installed where.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    paths: &'a Paths,
+    ecosystem: &'static Ecosystem,
+    within: Duration,
+}
+
 async fn provide(
     room: &Arc<Room>,
     story: &mut Story,
-    paths: &Paths,
-    ecosystem: &'static Ecosystem,
+    place: &Place<'_>,
     files: &Files,
-    tools: &BTreeMap<&'static str, PathBuf>,
+    tools: &BTreeMap<String, PathBuf>,
 ) -> Result<Provided, NotReady> {
-    let versions = tools::versions(room, story.orders(), paths, tools).await?;
-    let key = ecosystem::key(ecosystem, files, &versions);
-    let tree = room.volume.dependency_tree(&format!("{}-{key}", ecosystem.name));
+    let Place { paths, ecosystem, .. } = *place;
+    let versions = tools::versions(room, story.orders(), paths, ecosystem, tools).await?;
+    let name = format!("{}-{}", ecosystem.name, ecosystem::key(ecosystem, files, &versions));
+    let _turn = room.turns.take(&name, story.orders()).await.map_err(NotReady::Halted)?;
     let machine = |error: io::Error| NotReady::machine("putting dependencies in place", &error);
-    let (from, workspace) = (tree.clone(), paths.tree.clone());
-    match blocking(move || tree::put(&from, &workspace)).await.map_err(machine)? {
+    let trees = Trees::new(&room.volume.dependencies());
+    let (from, wanted, workspace) = (trees.clone(), name.clone(), paths.tree.clone());
+    match blocking(move || from.put(&wanted, &workspace)).await.map_err(machine)? {
         Used::Yes => return Ok(Provided::By(Cache::Hit)),
         Used::Absent => (),
-        Used::Changed => {
-            tracing::warn!("the dependency tree {} was changed since it was saved and is made anew", tree.display());
-            volume::remove(&tree).map_err(machine)?;
-            clear(&paths.tree, ecosystem).map_err(machine)?;
+        Used::LeadsOut(path) => {
+            return Err(NotReady::failed(
+                Failure::InstallFailed,
+                format!("{} lies behind a link that leads out of the repository; remove the link", path.display()),
+            ));
+        }
+        Used::Changed(what) => {
+            tracing::warn!("the kept dependencies {name} are damaged and installed anew: {what}");
+            story.tell(kind::VOLUME_DAMAGED, &Damaged { what: "dependencies", name: &name, reason: &what }).await;
         }
     }
-    room.volume.relieve().map_err(machine)?;
-    for step in (ecosystem.steps)(&versions) {
-        match install(room, story.orders(), paths, &step).await? {
+    make_room(room, &trees).await.map_err(machine)?;
+    for step in &ecosystem.steps {
+        match install(room, story.orders(), place, step).await? {
             Installation::Done => (),
+            Installation::Failed { output, .. } if is_full(&output) => {
+                log(story, &output).await;
+                return Err(NotReady::machine(&step.join(" "), &io::Error::from(io::ErrorKind::StorageFull)));
+            }
             Installation::Failed { output, .. } if ecosystem.may_go_without(&output.stderr.bytes) => {
                 return Ok(Provided::Without);
             }
             Installation::Failed { output, how } => {
                 log(story, &output).await;
-                return Err(install_failed(&step, &how));
+                return Err(install_failed(step, &how));
             }
         }
     }
-    let (room, workspace, leaves) = (room.clone(), paths.tree.clone(), ecosystem.leaves);
-    let kept = blocking(move || {
-        let unfinished = room.volume.unfinished(&tree);
-        match leaves {
-            Leaves::Directories(name) => tree::save(&workspace, name, &unfinished, &tree)?,
-            Leaves::Packages => tree::save_nothing(&unfinished, &tree)?,
-        }
-        tree::prune(room.volume.dependency_trees()?, room.limits.dependency_trees)
-    });
     // The command can run all the same; the next one installs again.
-    if let Err(error) = kept.await {
+    if let Err(error) = keep(room, story.orders(), trees, name, &paths.tree, ecosystem).await? {
         tracing::warn!("installed dependencies could not be kept: {error}");
     }
     Ok(Provided::By(Cache::Miss))
 }
 
-/// Removes what a tree left in the workspace before it was found changed.
-fn clear(workspace: &Path, ecosystem: &Ecosystem) -> io::Result<()> {
-    match ecosystem.leaves {
-        Leaves::Directories(name) => volume::remove(&workspace.join(name)),
-        Leaves::Packages => Ok(()),
-    }
+/// Keeps what an installation left, and no more than allowed of what was kept before.
+async fn keep(
+    room: &Arc<Room>,
+    orders: &Orders,
+    trees: Trees,
+    name: String,
+    workspace: &Path,
+    ecosystem: &'static Ecosystem,
+) -> Result<io::Result<()>, NotReady> {
+    let _turn = room.turns.take(KEEPING, orders).await.map_err(NotReady::Halted)?;
+    let (limits, workspace) = (room.limits, workspace.to_owned());
+    let kept = blocking(move || {
+        let saved = match &ecosystem.leaves {
+            Leaves::Directories(directories) => trees.save(&name, &workspace, directories),
+            Leaves::Packages => trees.save_nothing(&name),
+        };
+        // Also when that failed: most likely for want of room.
+        saved.and(trees.prune(limits.dependency_trees, limits.dependency_bytes))
+    });
+    Ok(kept.await)
 }
 
-async fn install(room: &Room, orders: &Orders, paths: &Paths, step: &[&str]) -> Result<Installation, NotReady> {
-    let mut command = tools::command(room, paths, step[0]);
+/// Gives up what can be made again where the volume is nearly full; in the end all but the last used tree.
+async fn make_room(room: &Arc<Room>, trees: &Trees) -> io::Result<()> {
+    let (room, trees) = (room.clone(), trees.clone());
+    blocking(move || {
+        room.volume.relieve(&room.mark())?;
+        if room.volume.is_tight()? { trees.prune(1, room.limits.dependency_bytes) } else { Ok(()) }
+    })
+    .await
+}
+
+/// Whether a tool failed for want of room.
+fn is_full(output: &Output) -> bool {
+    let said = |kept: &Kept| {
+        let text = String::from_utf8_lossy(&kept.bytes);
+        text.contains("No space left on device") || text.contains("ENOSPC")
+    };
+    said(&output.stderr) || said(&output.stdout)
+}
+
+async fn install(room: &Room, orders: &Orders, place: &Place<'_>, step: &[String]) -> Result<Installation, NotReady> {
+    let Place { paths, ecosystem, within } = *place;
+    let mut command = tools::command(room, paths, &step[0]);
+    command.envs(ecosystem.environment(&packages(room), &paths.tree.to_string_lossy()));
     command.args(&step[1..]);
-    let bounds = Bounds { within: room.limits.install, keep: TOOL_OUTPUT_BYTES };
+    let bounds = Bounds { within, keep: TOOL_OUTPUT_BYTES };
     match process::run(&mut command, b"", bounds, orders).await {
         Ok(output) if output.status.success() => Ok(Installation::Done),
         Ok(output) => {
@@ -173,7 +236,7 @@ async fn install(room: &Room, orders: &Orders, paths: &Paths, step: &[&str]) -> 
     }
 }
 
-fn install_failed(step: &[&str], how: &str) -> NotReady {
+fn install_failed(step: &[String], how: &str) -> NotReady {
     let shown = step.join(" ");
     NotReady::failed(
         Failure::InstallFailed,
@@ -181,7 +244,7 @@ fn install_failed(step: &[&str], how: &str) -> NotReady {
     )
 }
 
-async fn log(story: &mut Story, output: &Output) {
+pub(crate) async fn log(story: &mut Story, output: &Output) {
     let mut chunks = Vec::new();
     let mut chunker = Chunker::new(u64::MAX);
     for kept in [&output.stdout, &output.stderr] {
@@ -195,18 +258,15 @@ async fn log(story: &mut Story, output: &Output) {
 
 /// Lets the command find what was installed outside the places it looks in by itself.
 fn expose(room: &Room, ecosystem: &Ecosystem, paths: &Paths, ready: &mut Ready) {
-    let mut set = |name: &str, path: &Path| {
-        ready.variables.insert(name.to_owned(), path.to_string_lossy().into_owned());
-    };
-    match ecosystem.leaves {
-        Leaves::Packages => set("CARGO_HOME", &room.volume.packages("cargo")),
-        Leaves::Directories(".venv") => {
-            let environment = paths.tree.join(".venv");
-            set("VIRTUAL_ENV", &environment);
-            ready.programs = Some(environment.join("bin"));
-        }
-        Leaves::Directories(_) => (),
+    ready.variables.extend(ecosystem.shown(&packages(room), &paths.tree.to_string_lossy()));
+    if let Some(programs) = &ecosystem.programs {
+        ready.programs = Some(paths.tree.join(programs));
     }
+}
+
+/// Where the tools' own caches are.
+fn packages(room: &Room) -> String {
+    room.volume.root().join("packages").to_string_lossy().into_owned()
 }
 
 /// The manifests and lockfiles at the workspace's root, and the files that requirements include.

@@ -1,148 +1,139 @@
 //! Which package managers a repository uses, how each installs, and by what its
-//! result is known again (pure). One table: a new ecosystem is a new row.
+//! result is known again (pure). They are data: `ecosystems.toml`.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
 
 /// How one package manager is found and run.
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Ecosystem {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     /// Members of one family exclude each other; the first in the table is taken.
-    family: &'static str,
+    family: String,
     /// All of these files must be there.
-    needs: &'static [&'static str],
+    needs: Vec<String>,
+    /// One of them must hold this text.
+    holds: Option<Holds>,
     /// Other files that change the result when they change.
-    also_reads: &'static [&'static str],
+    also_reads: Vec<String>,
+    /// Its manifest names other files that matter as much, as requirements files do.
+    #[serde(default)]
+    includes: bool,
     /// The programs that must be on the PATH; their versions are part of the key.
-    pub(super) tools: &'static [&'static str],
-    /// Run one after the other in the workspace; frozen wherever there is a lockfile (decision C-21).
-    pub(super) steps: fn(&Versions) -> Vec<Vec<&'static str>>,
+    pub(super) tools: Vec<String>,
+    /// How a tool is asked for its version, where that is not `--version`.
+    #[serde(default)]
+    questions: BTreeMap<String, String>,
+    /// Run one after the other in the workspace.
+    pub(super) steps: Vec<Vec<String>>,
+    /// What a tool says when its lockfile is behind; asked only of those that leave packages.
+    drift: Option<String>,
     pub(super) leaves: Leaves,
+    /// Variables of an installation. `{packages}` is where the tools' caches are, `{workspace}` the tree.
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
+    /// Those that the command needs as well.
+    #[serde(default)]
+    shown: Vec<String>,
+    /// A directory of the workspace that goes before the command's PATH.
+    pub(super) programs: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Holds {
+    file: String,
+    text: String,
 }
 
 /// What an installation leaves behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Leaves {
-    /// Directories of this name, anywhere in the workspace.
-    Directories(&'static str),
     /// Files in the tool's own cache on the volume, nothing in the workspace.
     Packages,
+    #[serde(untagged)]
+    Directories(Directories),
+}
+
+/// Directories of the workspace that are kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Directories {
+    /// Those of this name, anywhere.
+    pub(super) named: Option<String>,
+    /// The one at this path.
+    pub(super) at: Option<String>,
+    /// Names of files that tools write in place: each workspace gets copies of them.
+    #[serde(default)]
+    pub(super) written_in_place: Vec<String>,
 }
 
 /// What each tool says about its version.
-pub(super) type Versions = BTreeMap<&'static str, String>;
+pub(super) type Versions = BTreeMap<String, String>;
 
 /// The files of a workspace that matter here, by name.
 pub(super) type Files = BTreeMap<String, Vec<u8>>;
 
-const NODE_FILES: &[&str] = &[".npmrc", ".node-version", ".nvmrc"];
-const NODE_MODULES: Leaves = Leaves::Directories("node_modules");
-const VENV: Leaves = Leaves::Directories(".venv");
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    ecosystem: Vec<Ecosystem>,
+}
 
-static TABLE: [Ecosystem; 8] = [
-    Ecosystem {
-        name: "pnpm",
-        family: "node",
-        needs: &["package.json", "pnpm-lock.yaml"],
-        also_reads: &[".npmrc", "pnpm-workspace.yaml", ".pnpmfile.cjs"],
-        tools: &["node", "pnpm"],
-        steps: |_| vec![vec!["pnpm", "install", "--frozen-lockfile"]],
-        leaves: NODE_MODULES,
-    },
-    Ecosystem {
-        name: "yarn",
-        family: "node",
-        needs: &["package.json", "yarn.lock"],
-        also_reads: &[".npmrc", ".yarnrc", ".yarnrc.yml"],
-        tools: &["node", "yarn"],
-        steps: |versions| {
-            let is_classic = versions.get("yarn").is_some_and(|version| version.starts_with("1."));
-            let frozen = if is_classic { "--frozen-lockfile" } else { "--immutable" };
-            vec![vec!["yarn", "install", frozen]]
-        },
-        leaves: NODE_MODULES,
-    },
-    Ecosystem {
-        name: "npm",
-        family: "node",
-        needs: &["package.json", "package-lock.json"],
-        also_reads: NODE_FILES,
-        tools: &["node", "npm"],
-        steps: |_| vec![vec!["npm", "ci", "--no-audit", "--no-fund"]],
-        leaves: NODE_MODULES,
-    },
-    Ecosystem {
-        name: "npm",
-        family: "node",
-        needs: &["package.json", "npm-shrinkwrap.json"],
-        also_reads: NODE_FILES,
-        tools: &["node", "npm"],
-        steps: |_| vec![vec!["npm", "ci", "--no-audit", "--no-fund"]],
-        leaves: NODE_MODULES,
-    },
-    Ecosystem {
-        name: "npm",
-        family: "node",
-        needs: &["package.json"],
-        also_reads: NODE_FILES,
-        tools: &["node", "npm"],
-        // Without a lockfile: and none is left behind, which would look like the command's work.
-        steps: |_| vec![vec!["npm", "install", "--no-package-lock", "--no-audit", "--no-fund"]],
-        leaves: NODE_MODULES,
-    },
-    Ecosystem {
-        name: "cargo",
-        family: "rust",
-        needs: &["Cargo.toml", "Cargo.lock"],
-        also_reads: &["rust-toolchain", "rust-toolchain.toml", ".cargo/config.toml"],
-        tools: &["cargo"],
-        steps: |_| vec![vec!["cargo", "fetch", "--locked"]],
-        leaves: Leaves::Packages,
-    },
-    Ecosystem {
-        name: "uv",
-        family: "python",
-        needs: &["pyproject.toml", "uv.lock"],
-        also_reads: &[".python-version"],
-        tools: &["uv"],
-        // The project itself is left out: an editable install would name this one workspace.
-        steps: |_| vec![vec!["uv", "sync", "--frozen", "--no-install-project"]],
-        leaves: VENV,
-    },
-    Ecosystem {
-        name: "pip",
-        family: "python",
-        needs: &["requirements.txt"],
-        also_reads: &[".python-version"],
-        tools: &["python3"],
-        steps: |_| {
-            let install = [".venv/bin/python", "-m", "pip", "install", "--no-input", "--disable-pip-version-check"];
-            let install = install.into_iter().chain(["-r", "requirements.txt"]).collect();
-            vec![vec!["python3", "-m", "venv", ".venv"], install]
-        },
-        leaves: VENV,
-    },
-];
+static TABLE: LazyLock<Vec<Ecosystem>> = LazyLock::new(|| {
+    let table: Table = toml::from_str(include_str!("ecosystems.toml")).expect("a test reads it");
+    table.ecosystem
+});
 
 impl Ecosystem {
     /// Whether the command can do without a failed installation: a tool that fetches for itself when
     /// it is used. But not where the lockfile is behind the manifest, which every later use meets too.
     pub(super) fn may_go_without(&self, stderr: &[u8]) -> bool {
-        self.leaves == Leaves::Packages && !String::from_utf8_lossy(stderr).contains("--locked")
+        let stderr = String::from_utf8_lossy(stderr);
+        self.leaves == Leaves::Packages && !self.drift.as_ref().is_some_and(|drift| stderr.contains(drift))
+    }
+
+    /// The argument by which a tool says its version.
+    pub(super) fn question(&self, tool: &str) -> &str {
+        self.questions.get(tool).map_or("--version", String::as_str)
+    }
+
+    /// The variables of an installation.
+    pub(super) fn environment(&self, packages: &str, workspace: &str) -> BTreeMap<String, String> {
+        let filled = |text: &String| text.replace("{packages}", packages).replace("{workspace}", workspace);
+        self.environment.iter().map(|(name, text)| (name.clone(), filled(text))).collect()
+    }
+
+    /// The variables of the command.
+    pub(super) fn shown(&self, packages: &str, workspace: &str) -> BTreeMap<String, String> {
+        let mut all = self.environment(packages, workspace);
+        all.retain(|name, _| self.shown.contains(name));
+        all
+    }
+
+    fn is_of(&self, files: &Files) -> bool {
+        let holds = |holds: &Holds| {
+            files.get(&holds.file).is_some_and(|text| String::from_utf8_lossy(text).contains(&holds.text))
+        };
+        self.needs.iter().all(|name| files.contains_key(name)) && self.holds.as_ref().is_none_or(holds)
     }
 }
 
 /// Every file name that detection or a key could ask for.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    TABLE.iter().flat_map(|row| row.needs.iter().chain(row.also_reads).copied())
+    TABLE.iter().flat_map(|row| row.needs.iter().chain(&row.also_reads).map(String::as_str))
 }
 
 /// The package managers to run, at most one of each family.
 pub(super) fn detect(files: &Files) -> Vec<&'static Ecosystem> {
     let mut found: Vec<&'static Ecosystem> = Vec::new();
-    for row in &TABLE {
+    for row in TABLE.iter() {
         let taken = found.iter().any(|other| other.family == row.family);
-        if !taken && row.needs.iter().all(|name| files.contains_key(*name)) {
+        if !taken && row.is_of(files) {
             found.push(row);
         }
     }
@@ -167,15 +158,15 @@ pub(super) fn key(ecosystem: &Ecosystem, files: &Files, versions: &Versions) -> 
         hasher.update(&(bytes.len() as u64).to_le_bytes());
         hasher.update(bytes);
     };
-    for text in [ecosystem.name, std::env::consts::OS, std::env::consts::ARCH] {
+    for text in [&ecosystem.name, std::env::consts::OS, std::env::consts::ARCH] {
         field(text.as_bytes());
     }
     for (tool, version) in versions {
         field(tool.as_bytes());
         field(version.as_bytes());
     }
-    let included = |name: &String| ecosystem.name == "pip" && is_requirement(name);
-    let named = |name: &String| ecosystem.needs.iter().chain(ecosystem.also_reads).any(|wanted| wanted == name);
+    let included = |name: &String| ecosystem.includes && is_requirement(name);
+    let named = |name: &String| ecosystem.needs.iter().chain(&ecosystem.also_reads).any(|wanted| wanted == name);
     for (name, contents) in files.iter().filter(|(name, _)| named(name) || included(name)) {
         field(name.as_bytes());
         field(contents);
@@ -210,30 +201,54 @@ mod tests {
         entries.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect()
     }
 
-    fn commands(entries: &[(&str, &str)], versions: &[(&'static str, &str)]) -> Vec<String> {
-        let versions = versions.iter().map(|(tool, version)| (*tool, (*version).to_owned())).collect();
-        detect(&files(entries)).iter().flat_map(|row| (row.steps)(&versions)).map(|step| step.join(" ")).collect()
+    fn commands(entries: &[(&str, &str)]) -> Vec<String> {
+        detect(&files(entries)).iter().flat_map(|row| &row.steps).map(|step| step.join(" ")).collect()
     }
 
     const MANIFEST: (&str, &str) = ("package.json", r#"{"dependencies":{"a":"1"}}"#);
 
     #[test]
     fn installs_are_frozen_wherever_there_is_a_lockfile() {
-        for (more, versions, expect) in [
-            (&[("package-lock.json", "{}")][..], &[][..], &["npm ci --no-audit --no-fund"][..]),
-            (&[("npm-shrinkwrap.json", "{}")], &[], &["npm ci --no-audit --no-fund"]),
-            (&[], &[], &["npm install --no-package-lock --no-audit --no-fund"]),
-            (&[("pnpm-lock.yaml", ""), ("yarn.lock", "")], &[], &["pnpm install --frozen-lockfile"]),
-            (&[("yarn.lock", "")], &[("yarn", "1.22.22")], &["yarn install --frozen-lockfile"]),
-            (&[("yarn.lock", "")], &[("yarn", "4.5.0")], &["yarn install --immutable"]),
-            (
-                &[("yarn.lock", ""), ("Cargo.toml", ""), ("Cargo.lock", "")],
-                &[],
-                &["yarn install --immutable", "cargo fetch --locked"],
-            ),
+        let berry = ("yarn.lock", "__metadata:\n  version: 8\n");
+        for (more, expect) in [
+            (&[("package-lock.json", "{}")][..], &["npm ci --no-audit --no-fund"][..]),
+            (&[("npm-shrinkwrap.json", "{}")], &["npm ci --no-audit --no-fund"]),
+            (&[], &["npm install --no-package-lock --no-audit --no-fund"]),
+            (&[("pnpm-lock.yaml", ""), ("yarn.lock", "")], &["pnpm install --frozen-lockfile"]),
+            (&[("yarn.lock", "# yarn lockfile v1")], &["yarn install --frozen-lockfile --non-interactive"]),
+            (&[berry], &["yarn install --immutable"]),
+            (&[("bun.lock", "{}")], &["bun install --frozen-lockfile"]),
+            (&[("bun.lockb", "")], &["bun install --frozen-lockfile"]),
+            (&[berry, ("Cargo.toml", ""), ("Cargo.lock", "")], &["yarn install --immutable", "cargo fetch --locked"]),
         ] {
             let entries: Vec<_> = [MANIFEST].iter().chain(more).copied().collect();
-            assert_eq!(commands(&entries, versions), expect, "{more:?}");
+            assert_eq!(commands(&entries), expect, "{more:?}");
+        }
+        for (entries, expect) in [
+            (&["pyproject.toml", "uv.lock", "requirements.txt"][..], "uv sync --locked --no-install-project"),
+            (&["pyproject.toml", "poetry.lock"], "poetry install --no-interaction --no-root"),
+            (&["go.mod", "go.sum"], "go mod download"),
+            (&["Gemfile", "Gemfile.lock"], "bundle install"),
+            (&["pom.xml"], "mvn --batch-mode --quiet dependency:go-offline"),
+            (&["build.gradle.kts"], "gradle --no-daemon --console=plain --quiet dependencies"),
+        ] {
+            let entries: Vec<_> = entries.iter().map(|name| (*name, "")).collect();
+            assert_eq!(commands(&entries), [expect], "{entries:?}");
+        }
+        let composer = commands(&[("composer.json", "{}"), ("composer.lock", "{}")]);
+        assert_eq!(composer[1], "composer install --no-interaction --no-progress");
+    }
+
+    #[test]
+    fn variables_name_the_caches_and_the_workspace_and_few_are_shown() {
+        let files = files(&[("requirements.txt", "x")]);
+        let pip = detect(&files)[0];
+        let shown = [("VIRTUAL_ENV".to_owned(), "/w/.venv".to_owned())].into();
+        assert_eq!(pip.shown("/p", "/w"), shown);
+        assert_eq!(pip.environment("/p", "/w").get("PIP_CACHE_DIR").map(String::as_str), Some("/p/pip"));
+        for row in TABLE.iter() {
+            let unknown = row.shown.iter().filter(|name| !row.environment.contains_key(*name)).count();
+            assert!(unknown == 0 && !row.tools.is_empty() && !row.steps.is_empty(), "{}", row.name);
         }
     }
 
@@ -246,10 +261,10 @@ mod tests {
             &[("Cargo.toml", "")],
             &[("pyproject.toml", "")],
         ] {
-            assert_eq!(commands(entries, &[]), [""; 0], "{entries:?}");
+            assert_eq!(commands(entries), [""; 0], "{entries:?}");
         }
-        assert_eq!(commands(&[("requirements.txt", "x")], &[]).len(), 2);
-        assert_eq!(commands(&[("requirements.txt", "x"), ("pyproject.toml", ""), ("uv.lock", "")], &[]).len(), 1);
+        assert_eq!(commands(&[("requirements.txt", "x")]).len(), 2);
+        assert_eq!(commands(&[("requirements.txt", "x"), ("pyproject.toml", ""), ("uv.lock", "")]).len(), 1);
     }
 
     #[test]
@@ -257,7 +272,7 @@ mod tests {
         let entries = [MANIFEST, ("package-lock.json", "{}")];
         let key_of = |entries: &[(&str, &str)], npm: &str| {
             let files = files(entries);
-            key(detect(&files)[0], &files, &[("npm", npm.to_owned())].into())
+            key(detect(&files)[0], &files, &[("npm".to_owned(), npm.to_owned())].into())
         };
         let first = key_of(&entries, "10");
         assert_eq!(first, key_of(&[entries[0], entries[1], ("Cargo.toml", "other")], "10"));

@@ -18,7 +18,12 @@ mkdir -p node_modules/thing && echo "$*" > node_modules/thing/how
 
 /// A scene whose tools are the given scripts, and the number of installations so far.
 async fn scene(tools: &[(&str, &str)]) -> Scene {
+    scene_with(tools, |_| ()).await
+}
+
+async fn scene_with(tools: &[(&str, &str)], change: impl FnOnce(&mut crate::config::Limits)) -> Scene {
     let scene = Scene::with(|config| {
+        change(&mut config.limits);
         let bin = config.sprite_dir.with_file_name("bin");
         fs::create_dir(&bin).expect("makes");
         for (name, script) in tools {
@@ -30,6 +35,11 @@ async fn scene(tools: &[(&str, &str)]) -> Scene {
         config.tool_environment.insert("RUNS".into(), runs.to_string_lossy().into_owned());
     });
     scene.await
+}
+
+/// How many trees are kept.
+fn kept(scene: &Scene) -> usize {
+    Trees::new(&scene.room.volume.dependencies()).count()
 }
 
 fn runs(scene: &Scene) -> usize {
@@ -85,7 +95,7 @@ async fn an_installation_that_fails_ends_the_execution_and_is_not_kept() {
         assert_eq!(output(&events, Stream::Stdout), "");
         assert_eq!(runs(&scene), round);
     }
-    assert!(scene.room.volume.dependency_trees().expect("lists").is_empty());
+    assert_eq!(kept(&scene), 0);
 }
 
 #[tokio::test]
@@ -140,14 +150,14 @@ chmod +x .venv/bin/python
 
 #[tokio::test]
 async fn only_so_many_trees_are_kept() {
-    let mut scene = scene(&[NODE, ("npm", NPM)]).await;
+    let mut scene = scene_with(&[NODE, ("npm", NPM)], |limits| limits.dependency_trees = 2).await;
     let remote = Remote::with(&[MANIFEST, ("package-lock.json", "{}")]).await;
     let keep = scene.room.limits.dependency_trees;
     for round in 0..keep + 2 {
         remote.commit(&[("package-lock.json", &format!("{{{round}}}"))]).await;
         scene.run(&remote, "true").await;
     }
-    assert_eq!(scene.room.volume.dependency_trees().expect("lists").len(), keep);
+    assert_eq!(kept(&scene), keep);
 }
 
 #[tokio::test]
@@ -175,7 +185,101 @@ exit 0
             (outcome, expect, runs_expected),
             "{lockfile}"
         );
-        let home = format!("{}\n", scene.room.volume.packages("cargo").display());
+        let home = format!("{}\n", scene.room.volume.root().join("packages/cargo").display());
         assert_eq!(output(&events, Stream::Stdout) == home, outcome == Outcome::Succeeded);
     }
+}
+
+#[tokio::test]
+async fn an_installation_that_fills_the_volume_says_so_and_is_not_kept() {
+    let Some(small) = crate::testing::SmallVolume::mount(8) else { return };
+    let npm = r#"#!/bin/sh
+[ "$1" = --version ] && echo 10 && exit
+mkdir -p node_modules && head -c $(cat package-lock.json) /dev/zero > node_modules/large
+"#;
+    let mut scene = scene(&[NODE, ("npm", npm)]).await;
+    drop(scene.room);
+    let mut config = crate::testing::config(scene.directory.path());
+    let path = format!("{}:/usr/bin:/bin", scene.directory.path().join("bin").display());
+    config.tool_environment.insert("PATH".into(), path);
+    config.sprite_dir = small.path();
+    let opened = Room::open(&config, kit::Clock::system(), kit::Chance::system()).await.expect("opens");
+    (scene.room, scene.entries) = (opened.room, opened.entries);
+    let remote = Remote::with(&[MANIFEST, ("package-lock.json", "20000000")]).await;
+    let (completion, events) = scene.run(&remote, "echo ran").await;
+    assert_eq!(completion.failure, Some(Failure::MachineFault));
+    assert!(completion.message.expect("a message").contains("free space"));
+    assert!(output(&events, Stream::Stderr).contains("No space left on device"));
+    assert_eq!(kept(&scene), 0);
+    remote.commit(&[("package-lock.json", "1000")]).await;
+    for expect in [Cache::Miss, Cache::Hit] {
+        let (completion, _) = scene.run(&remote, "test -s node_modules/large").await;
+        assert_eq!((cache(&completion), completion.outcome), (Some(expect), Outcome::Succeeded));
+    }
+}
+
+#[tokio::test]
+async fn a_runner_that_is_killed_while_it_installs_installs_afresh() {
+    let npm = r#"#!/bin/sh
+[ "$1" = --version ] && echo 10 && exit
+echo run >> "$RUNS"
+mkdir -p node_modules && echo half > node_modules/half
+[ -e "$RUNS.again" ] || { touch "$RUNS.half"; sleep 600; }
+echo whole > node_modules/whole
+"#;
+    let mut scene = scene(&[NODE, ("npm", npm)]).await;
+    let remote = Remote::with(&[MANIFEST, ("package-lock.json", "{}")]).await;
+    let lease = scene.lease(&remote, None, &["cat", "node_modules/whole"]);
+    let (room, half) = (scene.room.clone(), scene.directory.path().join("runs.half"));
+    {
+        let installing = crate::execution::carry_out(&room, &lease, Orders::none());
+        tokio::pin!(installing);
+        let is_half = crate::testing::until(async || half.exists());
+        tokio::select! {
+            _ = &mut installing => panic!("it sleeps"),
+            is_half = tokio::time::timeout(crate::testing::PATIENCE, is_half) => is_half.expect("begins"),
+        }
+        // Dropped where it stands, as a kill does.
+    }
+    fs::write(scene.directory.path().join("runs.again"), "").expect("writes");
+    assert_eq!(kept(&scene), 0);
+    let (completion, events) = scene.run(&remote, "ls node_modules; cat node_modules/whole").await;
+    assert_eq!((cache(&completion), runs(&scene)), (Some(Cache::Miss), 2));
+    assert_eq!(output(&events, Stream::Stdout), "half\nwhole\nwhole\n");
+    assert_eq!(scene.room.volume.execution_ids().expect("lists").len(), 1);
+}
+
+#[tokio::test]
+async fn two_executions_that_need_the_same_install_it_once() {
+    let scene = scene(&[NODE, ("npm", NPM)]).await;
+    let remote = Remote::with(&[MANIFEST, ("package-lock.json", "{}")]).await;
+    let mut scene = scene;
+    let room = scene.room.clone();
+    let one = async || {
+        let mut story = Story::new(room.recorder.clone(), crate::testing::subject(), Orders::none());
+        let spec = scene_spec(&remote);
+        let obtained = crate::mirror::obtain(&room, &story, &spec).await.expect("obtained");
+        let subject = story.subject();
+        let paths = crate::workspace::create(&room, &Orders::none(), subject, &spec.repository, &obtained).await;
+        prepare(&room, &mut story, &paths.expect("created"), room.limits.install).await.expect("prepared").cache
+    };
+    let both = async { tokio::join!(one(), one()) };
+    let (mut caches, _) = scene.collect(async { <[_; 2]>::from(both.await) }).await;
+    caches.sort_by_key(|cache| *cache == Some(Cache::Miss));
+    assert_eq!((caches, runs(&scene)), ([Some(Cache::Hit), Some(Cache::Miss)], 1));
+}
+
+fn scene_spec(remote: &Remote) -> wire::task::TaskSpec {
+    serde_json::from_value(serde_json::json!({"repository": remote.url(), "command": ["true"]})).expect("a spec")
+}
+
+#[tokio::test]
+async fn damaged_dependencies_are_named_in_an_event() {
+    let mut scene = scene(&[NODE, ("npm", NPM)]).await;
+    let remote = Remote::with(&[MANIFEST, ("package-lock.json", "{}")]).await;
+    scene.run(&remote, "true").await;
+    scene.run(&remote, "echo patched >> node_modules/thing/how").await;
+    let (_, events) = scene.run(&remote, "true").await;
+    let told = events.iter().find(|event| event.kind == kind::VOLUME_DAMAGED).expect("told");
+    assert!(told.payload.get().contains("node_modules/thing/how is not as it was installed"), "{told:?}");
 }

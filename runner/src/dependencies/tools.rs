@@ -21,30 +21,16 @@ pub(super) fn command(room: &Room, paths: &Paths, program: &str) -> tokio::proce
     let mut command = kit::process::command(program);
     command.current_dir(&paths.tree).env_clear().envs(&room.environment);
     command.env("HOME", &paths.home).env("TMPDIR", &paths.temporary).env("CI", "true");
-    command.env("YARN_NODE_LINKER", "node-modules").env("npm_config_update_notifier", "false");
-    for (variable, directory) in [
-        ("CARGO_HOME", "cargo"),
-        ("PIP_CACHE_DIR", "pip"),
-        ("UV_CACHE_DIR", "uv"),
-        ("YARN_CACHE_FOLDER", "yarn"),
-        ("YARN_GLOBAL_FOLDER", "yarn-global"),
-        ("npm_config_cache", "npm"),
-        ("npm_config_store_dir", "pnpm"),
-    ] {
-        command.env(variable, room.volume.packages(directory));
-    }
     command
 }
 
 /// Where the ecosystem's programs are, or the first that is not there.
-pub(super) fn find(
-    room: &Room,
-    ecosystem: &Ecosystem,
-    workspace: &Path,
-) -> Result<BTreeMap<&'static str, PathBuf>, &'static str> {
+pub(super) fn find(room: &Room, ecosystem: &Ecosystem, workspace: &Path) -> Result<BTreeMap<String, PathBuf>, String> {
     let path = room.environment.get("PATH").map(String::as_str).unwrap_or_default();
-    let find =
-        |tool: &&'static str| program::find(tool, path, workspace).map(|found| (*tool, found)).map_err(|_| *tool);
+    let find = |tool: &String| match program::find(tool, path, workspace) {
+        Ok(found) => Ok((tool.clone(), found)),
+        Err(_) => Err(tool.clone()),
+    };
     ecosystem.tools.iter().map(find).collect()
 }
 
@@ -54,7 +40,8 @@ pub(super) async fn versions(
     room: &Room,
     orders: &Orders,
     paths: &Paths,
-    tools: &BTreeMap<&'static str, PathBuf>,
+    ecosystem: &Ecosystem,
+    tools: &BTreeMap<String, PathBuf>,
 ) -> Result<Versions, NotReady> {
     let machine = |error: io::Error| NotReady::machine("reading tool versions", &error);
     let book = room.volume.root().join("tools.json");
@@ -65,10 +52,10 @@ pub(super) async fn versions(
     for (tool, path) in tools {
         let identity = identity(path).map_err(machine)?;
         if !known.contains_key(&identity) {
-            known.insert(identity.clone(), ask_version(room, orders, paths, path).await?);
+            known.insert(identity.clone(), ask_version(room, orders, paths, path, ecosystem.question(tool)).await?);
             is_new = true;
         }
-        versions.insert(tool, known[&identity].clone());
+        versions.insert(tool.clone(), known[&identity].clone());
     }
     if is_new {
         let text = serde_json::to_vec(&known).expect("names and versions are plain data");
@@ -77,9 +64,15 @@ pub(super) async fn versions(
     Ok(versions)
 }
 
-async fn ask_version(room: &Room, orders: &Orders, paths: &Paths, path: &Path) -> Result<String, NotReady> {
+async fn ask_version(
+    room: &Room,
+    orders: &Orders,
+    paths: &Paths,
+    path: &Path,
+    question: &str,
+) -> Result<String, NotReady> {
     let mut asking = command(room, paths, &path.to_string_lossy());
-    asking.arg("--version");
+    asking.arg(question);
     let bounds = Bounds { within: room.limits.install, keep: 4096 };
     match process::run(&mut asking, b"", bounds, orders).await {
         Ok(output) => Ok(String::from_utf8_lossy(&output.stdout.bytes).trim().to_owned()),

@@ -1,11 +1,12 @@
-//! Installed directories, kept on the volume and put into workspaces by hard
-//! links: no byte is copied.
+//! What installations left in their workspaces, kept on the volume and put into later
+//! workspaces by hard links.
 //!
-//! A tree is known by its index, which is written last. Because a workspace shares
-//! its files with the tree, a command could change them in place; each file is
-//! therefore checked against the index when it is used, and a tree that was
-//! changed is not used again.
+//! A tree is one file that lists paths and the kept [`files`](super::files) that belong
+//! there, written last and in one step: half a tree is never seen. Each file is compared
+//! with the list when it is used; one that was changed is named, and the tree is not used
+//! again.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
@@ -13,19 +14,32 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::ecosystem::Directories;
+use super::files::{Files, How, Stamp};
 use crate::checkpoint::format::RelativePath;
 use crate::volume;
 
-const INDEX: &str = "index.json";
-const CONTENTS: &str = "contents";
 /// Scripts of a virtual environment that name its place are never larger.
 const SCRIPT_BYTES_MAX: u64 = 1024 * 1024;
+/// Threads that put files into place: most of it is waiting for the file system's locks.
+const THREADS_MAX: usize = 4;
+/// Fewer files than this are not worth another thread.
+const FILES_PER_THREAD: usize = 500;
 
-/// What a tree holds.
+/// The trees of a volume, and the files that they are made of.
+#[derive(Debug, Clone)]
+pub(super) struct Trees {
+    root: PathBuf,
+    files: Files,
+}
+
+/// What a tree holds, directories before what is in them.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Index {
     /// The workspace it was installed in.
     origin: String,
+    /// The outermost directories.
+    directories: Vec<RelativePath>,
     entries: Vec<Entry>,
 }
 
@@ -46,12 +60,32 @@ enum What {
         target: RelativePath,
     },
     File {
+        name: String,
         size: u64,
+        mode: u32,
         modified: (i64, i64),
-        /// It names the workspace it was installed in.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        names_origin: bool,
+        #[serde(default, skip_serializing_if = "Form::is_shared")]
+        form: Form,
     },
+}
+
+/// How a file gets into a workspace.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Form {
+    /// It is the kept file.
+    #[default]
+    Shared,
+    /// It is a copy, because tools write it in place.
+    Copied,
+    /// It names the workspace it was installed in, and gets to name the one it is put into.
+    Rewritten,
+}
+
+impl Form {
+    fn is_shared(&self) -> bool {
+        *self == Self::Shared
+    }
 }
 
 /// Whether a tree could be used.
@@ -60,53 +94,212 @@ pub(super) enum Used {
     Yes,
     /// There is none.
     Absent,
-    /// It is not as it was saved.
-    Changed,
+    /// It is not as it was kept, and this is what is not.
+    Changed(String),
+    /// There is a link in the workspace, at this path, that leads out of it.
+    LeadsOut(PathBuf),
 }
 
-/// Saves the directories of this name under the workspace as a tree, in one step.
-pub(super) fn save(workspace: &Path, directories: &str, unfinished: &Path, tree: &Path) -> io::Result<()> {
-    volume::remove(unfinished)?;
-    let contents = unfinished.join(CONTENTS);
-    volume::make_private(&contents)?;
-    let mut index = Index { origin: workspace.to_string_lossy().into_owned(), entries: Vec::new() };
-    let mut found = Vec::new();
-    find(workspace, Path::new(""), directories, &mut found)?;
-    for directory in found {
-        volume::make_private(&contents.join(directory.parent().unwrap_or(Path::new(""))))?;
-        take(workspace, &contents, &directory, &mut index)?;
+impl Trees {
+    pub(super) fn new(dependencies: &Path) -> Self {
+        Self { root: dependencies.join("trees"), files: Files::new(dependencies) }
     }
-    finish(&index, unfinished, tree)
-}
 
-/// Notes that an installation was done whose result is not in the workspace.
-pub(super) fn save_nothing(unfinished: &Path, tree: &Path) -> io::Result<()> {
-    volume::remove(unfinished)?;
-    volume::make_private(unfinished)?;
-    finish(&Index::default(), unfinished, tree)
-}
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
 
-fn finish(index: &Index, unfinished: &Path, tree: &Path) -> io::Result<()> {
-    let text = serde_json::to_vec(index).expect("an index is plain data");
-    kit::files::replace(&unfinished.join(INDEX), &text, 0o600)?;
-    volume::remove(tree)?;
-    fs::rename(unfinished, tree)
-}
+    /// Keeps what the directories hold that an installation left.
+    pub(super) fn save(&self, name: &str, workspace: &Path, leaves: &Directories) -> io::Result<()> {
+        let mut index = Index { origin: workspace.to_string_lossy().into_owned(), ..Index::default() };
+        for directory in find(workspace, leaves)? {
+            index.directories.push(RelativePath::new(&directory));
+            self.take(workspace, &directory, leaves, &mut index)?;
+        }
+        self.write(name, &index)
+    }
 
-/// Puts a tree into a workspace, and marks it as used.
-pub(super) fn put(tree: &Path, workspace: &Path) -> io::Result<Used> {
-    let Some(text) = kit::files::read_if_exists(&tree.join(INDEX))? else { return Ok(Used::Absent) };
-    let Ok(index) = serde_json::from_str::<Index>(&text) else { return Ok(Used::Changed) };
-    for entry in &index.entries {
-        let (Some(from), Some(to)) = (entry.path.below(&tree.join(CONTENTS)), entry.path.below(workspace)) else {
-            return Ok(Used::Changed);
+    /// Notes that an installation was done whose result is not in the workspace.
+    pub(super) fn save_nothing(&self, name: &str) -> io::Result<()> {
+        self.write(name, &Index::default())
+    }
+
+    fn write(&self, name: &str, index: &Index) -> io::Result<()> {
+        let text = serde_json::to_vec(index).expect("an index is plain data");
+        kit::files::replace(&self.path(name), &text, 0o600)
+    }
+
+    fn read(&self, name: &str) -> io::Result<Option<Result<Index, String>>> {
+        let text = kit::files::read_if_exists(&self.path(name));
+        let text = match text {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Some(String::new()),
+            text => text?,
         };
-        if !put_entry(&entry.what, &index.origin, workspace, &from, &to)? {
-            return Ok(Used::Changed);
+        Ok(text.map(|text| serde_json::from_str(&text).map_err(|error| format!("its list: {error}"))))
+    }
+
+    /// Puts a tree into a workspace, and marks it as used. A damaged one is removed.
+    pub(super) fn put(&self, name: &str, workspace: &Path) -> io::Result<Used> {
+        let damage = match self.read(name)? {
+            None => return Ok(Used::Absent),
+            Some(Err(damage)) => Some(damage),
+            Some(Ok(index)) => {
+                let below = index.directories.iter().map(RelativePath::as_path);
+                if let Some(out) =
+                    below.into_iter().find(|path| !volume::stays_inside(workspace, &workspace.join(path)))
+                {
+                    return Ok(Used::LeadsOut(out.to_owned()));
+                }
+                self.put_entries(&index, workspace)?
+            }
+        };
+        let Some(damage) = damage else {
+            touch(&self.path(name))?;
+            return Ok(Used::Yes);
+        };
+        volume::remove(&self.path(name))?;
+        Ok(Used::Changed(damage))
+    }
+
+    /// Gives what is damaged; then nothing of the tree is left in the workspace.
+    fn put_entries(&self, index: &Index, workspace: &Path) -> io::Result<Option<String>> {
+        index.clear(workspace)?;
+        let damage = self.put_each(index, workspace)?;
+        if damage.is_some() {
+            index.clear(workspace)?;
+        }
+        Ok(damage)
+    }
+
+    fn put_each(&self, index: &Index, workspace: &Path) -> io::Result<Option<String>> {
+        let mut files = Vec::with_capacity(index.entries.len());
+        for entry in &index.entries {
+            let Some(to) = entry.path.below(workspace) else {
+                return Ok(Some(format!("{:?} leads out of a workspace", entry.path)));
+            };
+            match &entry.what {
+                What::Directory { mode } => make_directory(&to, *mode, workspace)?,
+                What::Link { .. } | What::File { .. } => files.push((&entry.what, to)),
+            }
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = cores.clamp(1, THREADS_MAX).min(files.len() / FILES_PER_THREAD + 1);
+        let share = files.len().div_ceil(threads).max(1);
+        let put = |part: &[(&What, PathBuf)]| {
+            part.iter()
+                .find_map(|(what, to)| self.put_entry(what, &index.origin, workspace, to).transpose())
+                .transpose()
+        };
+        let found = std::thread::scope(|scope| {
+            let working: Vec<_> = files.chunks(share).map(|part| scope.spawn(move || put(part))).collect();
+            let joined = working
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            joined.collect::<io::Result<Vec<Option<String>>>>()
+        });
+        Ok(found?.into_iter().flatten().next())
+    }
+
+    fn put_entry(&self, what: &What, origin: &str, workspace: &Path, to: &Path) -> io::Result<Option<String>> {
+        match what {
+            What::Directory { .. } => Ok(None),
+            What::Link { target } => symlink(target.as_path(), to).map(|()| None),
+            What::File { name, size, mode, modified, form } => {
+                let stamp = Stamp { size: *size, mode: *mode, modified: *modified };
+                let is_put = match form {
+                    Form::Shared => self.files.put(name, stamp, to, How::Shared)?,
+                    Form::Copied => self.files.put(name, stamp, to, How::Copied)?,
+                    Form::Rewritten => match self.files.sound(name, stamp) {
+                        Some(kept) => rewrite(&kept, to, *mode, origin, workspace).map(|()| true)?,
+                        None => false,
+                    },
+                };
+                if is_put {
+                    return Ok(None);
+                }
+                self.files.drop_damaged(name)?;
+                let shown = to.strip_prefix(workspace).unwrap_or(to).display();
+                Ok(Some(format!("{shown} is not as it was installed")))
+            }
         }
     }
-    touch(tree)?;
-    Ok(Used::Yes)
+
+    fn take(&self, workspace: &Path, path: &Path, leaves: &Directories, index: &mut Index) -> io::Result<()> {
+        let from = workspace.join(path);
+        let meta = fs::symlink_metadata(&from)?;
+        let mut note = |what| index.entries.push(Entry { path: RelativePath::new(path), what });
+        if meta.is_symlink() {
+            note(What::Link { target: RelativePath::new(&fs::read_link(&from)?) });
+        } else if meta.is_dir() {
+            note(What::Directory { mode: meta.permissions().mode() & 0o777 });
+            let names = fs::read_dir(&from)?.map(|entry| Ok(entry?.file_name()));
+            let mut names = names.collect::<io::Result<Vec<_>>>()?;
+            names.sort();
+            for name in names {
+                self.take(workspace, &path.join(name), leaves, index)?;
+            }
+        } else if meta.is_file() {
+            let form = form(path, &from, &meta, leaves, &index.origin)?;
+            let how = if form == Form::Shared { How::Shared } else { How::Copied };
+            let (name, Stamp { size, mode, modified }) = self.files.keep(&from, how)?;
+            note(What::File { name, size, mode, modified, form });
+        }
+        Ok(())
+    }
+
+    /// Keeps the last used trees, as many and as large as allowed, and the files that they need.
+    pub(super) fn prune(&self, trees_max: usize, bytes_max: u64) -> io::Result<()> {
+        let mut by_use = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            let meta = entry.metadata()?;
+            by_use.push((meta.mtime(), meta.mtime_nsec(), entry.file_name().to_string_lossy().into_owned()));
+        }
+        by_use.sort();
+        let (mut wanted, mut bytes, mut kept, mut is_pruned) = (BTreeSet::new(), 0, 0, false);
+        for (_, _, name) in by_use.into_iter().rev() {
+            let index = self.read(&name)?.and_then(Result::ok);
+            let more = index.as_ref().map_or(0, |index| added_bytes(index, &wanted));
+            match index {
+                Some(index) if kept < trees_max && bytes + more <= bytes_max => {
+                    (kept, bytes) = (kept + 1, bytes + more);
+                    wanted.extend(index.names().map(|(name, _)| name.to_owned()));
+                }
+                _ => {
+                    volume::remove(&self.path(&name))?;
+                    is_pruned = true;
+                }
+            }
+        }
+        if is_pruned { self.files.sweep(&wanted) } else { Ok(()) }
+    }
+
+    /// How many trees there are.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        fs::read_dir(&self.root).expect("lists").count()
+    }
+}
+
+impl Index {
+    /// Removes what is in the tree's place: what was checked out there, the installation has as well.
+    fn clear(&self, workspace: &Path) -> io::Result<()> {
+        let places = self.directories.iter().filter_map(|directory| directory.below(workspace));
+        places.into_iter().try_for_each(|place| volume::remove(&place))
+    }
+
+    fn names(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.entries.iter().filter_map(|entry| match &entry.what {
+            What::File { name, size, .. } => Some((name.as_str(), *size)),
+            What::Directory { .. } | What::Link { .. } => None,
+        })
+    }
+}
+
+/// Bytes of what a tree needs and the others do not.
+fn added_bytes(index: &Index, wanted: &BTreeSet<String>) -> u64 {
+    let own: std::collections::BTreeMap<&str, u64> = index.names().collect();
+    own.into_iter().filter(|(name, _)| !wanted.contains(*name)).map(|(_, size)| size).sum()
 }
 
 /// Marks a tree as used now: the least recently used are removed first.
@@ -117,89 +310,55 @@ fn touch(tree: &Path) -> io::Result<()> {
     Ok(utimensat(nix::fcntl::AT_FDCWD, tree, &now, &now, UtimensatFlags::FollowSymlink)?)
 }
 
-/// Keeps the most recently used trees.
-pub(super) fn prune(trees: Vec<PathBuf>, keep: usize) -> io::Result<()> {
-    let mut by_use: Vec<(i64, i64, PathBuf)> = trees
-        .into_iter()
-        .filter_map(|tree| fs::metadata(&tree).ok().map(|meta| (meta.mtime(), meta.mtime_nsec(), tree)))
-        .collect();
-    by_use.sort();
-    by_use.iter().rev().skip(keep).try_for_each(|(_, _, tree)| volume::remove(tree))
+/// The outermost of the directories that are kept.
+pub(super) fn find(workspace: &Path, leaves: &Directories) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    if let Some(at) = leaves.at.as_ref().map(PathBuf::from).filter(|at| workspace.join(at).is_dir()) {
+        found.push(at);
+    }
+    if let Some(name) = &leaves.named {
+        search(workspace, Path::new(""), name, &mut found)?;
+    }
+    Ok(found)
 }
 
-fn find(root: &Path, at: &Path, name: &str, found: &mut Vec<PathBuf>) -> io::Result<()> {
+fn search(root: &Path, at: &Path, name: &str, found: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(root.join(at))? {
         let entry = entry?;
         if !entry.file_type()?.is_dir() || entry.file_name() == ".git" {
             continue;
         }
         let path = at.join(entry.file_name());
-        if entry.file_name() == name { found.push(path) } else { find(root, &path, name, found)? }
+        if entry.file_name() == name { found.push(path) } else { search(root, &path, name, found)? }
     }
     Ok(())
 }
 
-fn take(workspace: &Path, contents: &Path, path: &Path, index: &mut Index) -> io::Result<()> {
-    let (from, to) = (workspace.join(path), contents.join(path));
-    let meta = fs::symlink_metadata(&from)?;
-    let mut note = |what| index.entries.push(Entry { path: RelativePath::new(path), what });
-    if meta.is_symlink() {
-        let target = fs::read_link(&from)?;
-        symlink(&target, &to)?;
-        note(What::Link { target: RelativePath::new(&target) });
-    } else if meta.is_dir() {
-        note(What::Directory { mode: meta.permissions().mode() & 0o777 });
-        volume::make_private(&to)?;
-        let mut names: Vec<_> = fs::read_dir(&from)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
-        names.sort();
-        for name in names {
-            take(workspace, contents, &path.join(name), index)?;
-        }
-    } else if meta.is_file() {
-        link_or_copy(&from, &to)?;
-        let names_origin = may_name_origin(path) && names_origin(&from, &meta, &index.origin)?;
-        note(What::File { size: meta.len(), modified: (meta.mtime(), meta.mtime_nsec()), names_origin });
-    }
-    Ok(())
-}
-
-fn put_entry(what: &What, origin: &str, workspace: &Path, from: &Path, to: &Path) -> io::Result<bool> {
-    match what {
-        What::Directory { mode } => {
-            // A package of a workspace may lie deeper than any directory that is checked out.
+fn make_directory(to: &Path, mode: u32, workspace: &Path) -> io::Result<()> {
+    let make = || fs::DirBuilder::new().mode(mode | 0o700).create(to);
+    match make() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        // A package of a workspace may lie deeper than any directory that is checked out.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
             volume::make_private(to.parent().unwrap_or(workspace))?;
-            match fs::DirBuilder::new().mode(*mode).create(to) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => (),
-                made => made?,
-            }
+            make()
         }
-        What::Link { target } => symlink(target.as_path(), to)?,
-        What::File { size, modified, names_origin } => {
-            let Ok(meta) = fs::symlink_metadata(from) else { return Ok(false) };
-            if !meta.is_file() || meta.len() != *size || (meta.mtime(), meta.mtime_nsec()) != *modified {
-                return Ok(false);
-            }
-            if *names_origin {
-                rewrite(from, to, &meta, origin, workspace)?;
-            } else {
-                link_or_copy(from, to)?;
-            }
-        }
+        made => made,
     }
-    Ok(true)
 }
 
-/// Hard links, where the file system has room for one more link.
-fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::hard_link(from, to) {
-        Err(error) if error.kind() == io::ErrorKind::TooManyLinks => fs::copy(from, to).map(drop),
-        linked => linked,
+fn form(path: &Path, from: &Path, meta: &fs::Metadata, leaves: &Directories, origin: &str) -> io::Result<Form> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if leaves.written_in_place.iter().any(|written| *written == name) {
+        return Ok(Form::Copied);
     }
+    let names_origin =
+        may_name_origin(path, &name) && meta.len() <= SCRIPT_BYTES_MAX && contains(&fs::read(from)?, origin.as_bytes());
+    Ok(if names_origin { Form::Rewritten } else { Form::Shared })
 }
 
 /// The files in which Python's tools write where an environment lies.
-fn may_name_origin(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
+fn may_name_origin(path: &Path, name: &str) -> bool {
     let in_bin = path.parent().is_some_and(|parent| parent.ends_with(".venv/bin"));
     in_bin
         || name == "pyvenv.cfg"
@@ -208,16 +367,12 @@ fn may_name_origin(path: &Path) -> bool {
         || name.starts_with("__editable__")
 }
 
-fn names_origin(path: &Path, meta: &fs::Metadata, origin: &str) -> io::Result<bool> {
-    Ok(meta.len() <= SCRIPT_BYTES_MAX && contains(&fs::read(path)?, origin.as_bytes()))
-}
-
 fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
 /// Writes the file with the old workspace's path replaced by the new one's.
-fn rewrite(from: &Path, to: &Path, meta: &fs::Metadata, origin: &str, workspace: &Path) -> io::Result<()> {
+fn rewrite(from: &Path, to: &Path, mode: u32, origin: &str, workspace: &Path) -> io::Result<()> {
     use std::io::Write as _;
     use std::os::unix::ffi::OsStrExt as _;
     let text = fs::read(from)?;
@@ -230,7 +385,6 @@ fn rewrite(from: &Path, to: &Path, meta: &fs::Metadata, origin: &str, workspace:
         rest = &rest[at + old.len()..];
     }
     replaced.extend_from_slice(rest);
-    let mode = meta.permissions().mode() & 0o777;
     File::options().write(true).create_new(true).mode(mode).open(to)?.write_all(&replaced)
 }
 
