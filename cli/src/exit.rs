@@ -167,7 +167,7 @@ fn of_outcome(outcome: Outcome, exit: Option<Exit>, failure: Option<SetupFailure
 fn of_setup_failure(failure: SetupFailure) -> Code {
     match failure {
         SetupFailure::RepositoryNotFound => Code::NotFound,
-        SetupFailure::UnknownReference | SetupFailure::UnknownAgent => Code::Data,
+        SetupFailure::UnknownReference | SetupFailure::UnknownAgent | SetupFailure::InvalidSettings => Code::Data,
         SetupFailure::RepositoryUnreachable => Code::Unavailable,
         SetupFailure::InstallFailed => Code::SetupFailed,
         SetupFailure::MachineFault => Code::Internal,
@@ -191,6 +191,9 @@ pub(crate) fn cure(failure: SetupFailure) -> &'static str {
         }
         SetupFailure::UnknownAgent => {
             "check --agent; the runner's operator adds agents with BIFROST_AGENTS, see docs/agents.md"
+        }
+        SetupFailure::InvalidSettings => {
+            "mend .bifrost.toml as the message says, and push that; see docs/workspaces.md"
         }
         SetupFailure::MachineFault => "see `bifrost machines list` and `bifrost doctor`, then `bifrost tasks retry ID`",
     }

@@ -52,6 +52,8 @@ text_enum! {
         UnknownReference = "unknown_reference",
         /// The package manager failed; its output is in the log.
         InstallFailed = "install_failed",
+        /// The repository's `.bifrost.toml` cannot be used, or the repository needs what only that can allow.
+        InvalidSettings = "invalid_settings",
         /// The runner knows no agent of that name.
         UnknownAgent = "unknown_agent",
         /// The machine itself is at fault: full disk, no permission, no git.

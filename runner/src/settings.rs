@@ -1,0 +1,210 @@
+//! What a repository says about itself in `.bifrost.toml`: set-up commands, variables,
+//! services, directories to keep, times, and how it is checked out.
+//!
+//! It is read after the checkout and refused before anything of it runs: a complaint
+//! names the line, the key and the cure. Nothing in it is a secret, and no shell reads
+//! its commands.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+use wire::execution::Failure;
+
+use crate::setup::NotReady;
+
+pub(crate) mod caches;
+pub(crate) mod checkout;
+pub(crate) mod services;
+pub(crate) mod steps;
+
+/// The file's name, at the root of the repository.
+pub(crate) const FILE: &str = ".bifrost.toml";
+/// A larger file is not one.
+const BYTES_MAX: u64 = 256 * 1024;
+/// The longest that anything in it may take.
+const SECONDS_MAX: u64 = 24 * 60 * 60;
+
+/// What a repository asks for. All of it may be left out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Settings {
+    pub(crate) checkout: Checkout,
+    pub(crate) setup: Setup,
+    env: BTreeMap<Spanned<String>, String>,
+    services: BTreeMap<Spanned<String>, Service>,
+    cache: Cache,
+    timeouts: Timeouts,
+}
+
+/// How it is checked out.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Checkout {
+    /// Whether submodules are fetched.
+    pub(crate) submodules: bool,
+    /// Whether pointers will do in place of the files that Git LFS keeps.
+    pub(crate) lfs_pointers: bool,
+}
+
+impl Default for Checkout {
+    fn default() -> Self {
+        Self { submodules: true, lfs_pointers: false }
+    }
+}
+
+/// What is run once it is checked out.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Setup {
+    /// Whether the package managers that the repository's files call for are run.
+    pub(crate) dependencies: bool,
+    commands: Vec<Spanned<Vec<String>>>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { dependencies: true, commands: Vec::new() }
+    }
+}
+
+/// Something that runs beside the command.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Service {
+    command: Spanned<Vec<String>>,
+    /// Ends with 0 once the service can be used.
+    ready: Option<Spanned<Vec<String>>>,
+    /// How long it may take until then.
+    #[serde(default)]
+    timeout_seconds: Option<Spanned<u64>>,
+}
+
+/// What is kept from one execution to the next.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Cache {
+    paths: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Timeouts {
+    /// One package manager.
+    install_seconds: Option<Spanned<u64>>,
+    /// One set-up command.
+    setup_seconds: Option<Spanned<u64>>,
+}
+
+impl Settings {
+    /// Reads the file of a checked-out tree.
+    pub(crate) fn read(tree: &Path) -> Result<Self, NotReady> {
+        let path = tree.join(FILE);
+        let text = match std::fs::symlink_metadata(&path) {
+            Err(_) => return Ok(Self::default()),
+            Ok(meta) if !meta.is_file() || meta.len() > BYTES_MAX => {
+                return Err(refused(format!("{FILE} must be a file of at most {BYTES_MAX} bytes")));
+            }
+            Ok(_) => std::fs::read_to_string(&path),
+        };
+        let text = text.map_err(|error| refused(format!("{FILE} cannot be read: {error}; save it as UTF-8")))?;
+        Self::parse(&text).map_err(refused)
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let settings: Self = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| line(text, span.start));
+            format!("{FILE} line {line}: {}; see docs/workspaces.md", error.message().replace('\n', "; "))
+        })?;
+        settings.check(text)?;
+        Ok(settings)
+    }
+
+    /// What the types cannot say.
+    fn check(&self, text: &str) -> Result<(), String> {
+        let complain = |at: std::ops::Range<usize>, problem: String| {
+            Err(format!("{FILE} line {}: {problem}", line(text, at.start)))
+        };
+        let commands = self.setup.commands.iter().map(|command| ("setup.commands".to_owned(), command));
+        let services = self.services.iter().flat_map(|(name, service)| {
+            let name = name.get_ref();
+            let ready = service.ready.iter().map(move |command| (format!("services.{name}.ready"), command));
+            ready.chain([(format!("services.{name}.command"), &service.command)])
+        });
+        for (key, command) in commands.chain(services) {
+            if command.get_ref().first().is_none_or(String::is_empty) {
+                return complain(
+                    command.span(),
+                    format!("{key} names no program; write it as a list, such as [\"npm\", \"run\", \"build\"]"),
+                );
+            }
+        }
+        for name in self.env.keys() {
+            let is_name = |name: &str| {
+                let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+                plain && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit())
+            };
+            if !is_name(name.get_ref()) || name.get_ref().starts_with("BIFROST_") {
+                let problem = "cannot be set; use letters, digits and _, and no name that begins with BIFROST_";
+                return complain(name.span(), format!("env.{} {problem}", name.get_ref()));
+            }
+        }
+        for path in &self.cache.paths {
+            let plain = Path::new(path.get_ref()).components().all(|part| matches!(part, Component::Normal(_)));
+            if path.get_ref().is_empty() || !plain || path.get_ref().starts_with(".git/") || path.get_ref() == ".git" {
+                let problem = "must be a directory inside the repository, such as \"target\"";
+                return complain(path.span(), format!("cache.paths: {:?} {problem}", path.get_ref()));
+            }
+        }
+        let services = self.services.iter().filter_map(|(name, service)| {
+            Some((format!("services.{}.timeout_seconds", name.get_ref()), service.timeout_seconds.as_ref()?))
+        });
+        let timeouts =
+            [("install_seconds", &self.timeouts.install_seconds), ("setup_seconds", &self.timeouts.setup_seconds)];
+        let timeouts =
+            timeouts.into_iter().filter_map(|(key, value)| Some((format!("timeouts.{key}"), value.as_ref()?)));
+        for (key, seconds) in services.chain(timeouts) {
+            if !(1..=SECONDS_MAX).contains(seconds.get_ref()) {
+                return complain(seconds.span(), format!("{key} must be from 1 to {SECONDS_MAX}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Variables of the set-up commands, the services and the command.
+    pub(crate) fn variables(&self) -> BTreeMap<String, String> {
+        self.env.iter().map(|(name, value)| (name.get_ref().clone(), value.clone())).collect()
+    }
+
+    fn commands(&self) -> impl Iterator<Item = &[String]> {
+        self.setup.commands.iter().map(|command| command.get_ref().as_slice())
+    }
+
+    /// Directories that are kept.
+    pub(crate) fn cached(&self) -> Vec<PathBuf> {
+        self.cache.paths.iter().map(|path| PathBuf::from(path.get_ref())).collect()
+    }
+
+    /// The longest that one package manager may take.
+    pub(crate) fn install_timeout(&self) -> Option<Duration> {
+        self.timeouts.install_seconds.as_ref().map(|seconds| Duration::from_secs(*seconds.get_ref()))
+    }
+
+    fn setup_timeout(&self) -> Option<Duration> {
+        self.timeouts.setup_seconds.as_ref().map(|seconds| Duration::from_secs(*seconds.get_ref()))
+    }
+}
+
+fn refused(message: String) -> NotReady {
+    NotReady::failed(Failure::InvalidSettings, message)
+}
+
+/// The line, from 1, in which a byte lies.
+fn line(text: &str, at: usize) -> usize {
+    1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! What a checkout alone does not bring: submodules are fetched, and a repository with
+//! files in Git LFS is refused by name unless it says that pointers will do.
+
+use std::fs;
+use std::path::Path;
+
+use wire::execution::Failure;
+
+use super::{Checkout, FILE};
+use crate::git::{GitError, Place, complaint};
+use crate::orders::Orders;
+use crate::room::Room;
+use crate::setup::NotReady;
+use crate::workspace::Paths;
+
+/// Completes a checkout.
+pub(crate) async fn complete(
+    room: &Room,
+    orders: &Orders,
+    paths: &Paths,
+    repository: &str,
+    wanted: &Checkout,
+) -> Result<(), NotReady> {
+    if !wanted.lfs_pointers && keeps_files_in_lfs(&paths.tree) {
+        return Err(NotReady::failed(
+            Failure::InvalidSettings,
+            format!(
+                "{repository} keeps files in Git LFS (.gitattributes says filter=lfs), which are not fetched; set \
+                 checkout.lfs_pointers = true in {FILE}, and where the files are needed add [\"git\", \"lfs\", \"pull\"] \
+                 to setup.commands and git-lfs to the machine's image"
+            ),
+        ));
+    }
+    if wanted.submodules && fs::symlink_metadata(paths.tree.join(".gitmodules")).is_ok_and(|meta| meta.is_file()) {
+        return fetch_submodules(room, orders, paths, repository).await;
+    }
+    Ok(())
+}
+
+fn keeps_files_in_lfs(tree: &Path) -> bool {
+    let path = tree.join(".gitattributes");
+    let is_file = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file());
+    is_file && fs::read(&path).is_ok_and(|text| String::from_utf8_lossy(&text).contains("filter=lfs"))
+}
+
+async fn fetch_submodules(room: &Room, orders: &Orders, paths: &Paths, repository: &str) -> Result<(), NotReady> {
+    // Their addresses are the repository's to say, so they lead to other machines only, unless the
+    // repository itself is on this one.
+    let protocols = if repository.starts_with("file://") { "https:http:ssh:git:file" } else { "https:http:ssh:git" };
+    let git = room.git.with([("GIT_ALLOW_PROTOCOL".to_owned(), protocols.to_owned())].into());
+    let own = paths.tree.join(".git");
+    let place = Place { repository: Some(&own), tree: Some(&paths.tree), index: None };
+    let arguments = ["submodule", "--quiet", "update", "--init", "--recursive"];
+    match git.run(place, arguments, b"", orders).await {
+        Ok(_) => Ok(()),
+        Err(GitError::Halted(halt)) => Err(NotReady::Halted(halt)),
+        Err(error) => {
+            let said = match &error {
+                GitError::Failed { stderr, .. } => complaint::telling_line(stderr).to_owned(),
+                other => other.to_string(),
+            };
+            Err(NotReady::failed(
+                Failure::RepositoryUnreachable,
+                format!(
+                    "the submodules of {repository} cannot be fetched ({said}); check their addresses in .gitmodules \
+                     and the access rights, or set checkout.submodules = false in {FILE}"
+                ),
+            ))
+        }
+    }
+}

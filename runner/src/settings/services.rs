@@ -1,0 +1,139 @@
+//! What runs beside a command: started before it, ended after it, each in a process
+//! group of its own.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kit::process::Sig;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Child;
+use tokio::time::Instant;
+use wire::event::Stream;
+use wire::execution::Failure;
+
+use super::{FILE, Service, Settings};
+use crate::process::{self, Bounds, Group};
+use crate::record::Story;
+use crate::room::Room;
+use crate::setup::NotReady;
+
+/// How long a service may take until it can be used, where nothing is said.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two questions whether it can be.
+const BEAT: Duration = Duration::from_millis(100);
+/// How long the last words of one that has ended are waited for.
+const LINGER: Duration = Duration::from_millis(500);
+/// What of its output is kept, for the log of an execution that it fails.
+const OUTPUT_BYTES: usize = 64 * 1024;
+
+/// The services of one execution. They are killed when this is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Services(Vec<(Child, Group)>);
+
+/// The end of what a service said.
+type Said = Arc<Mutex<Vec<u8>>>;
+
+/// Starts the services one after the other, each when the one before it can be used.
+pub(crate) async fn start(
+    room: &Room,
+    story: &mut Story,
+    settings: &Settings,
+    tree: &Path,
+    environment: &BTreeMap<String, String>,
+) -> Result<Services, NotReady> {
+    let mut services = Services::default();
+    for (name, service) in &settings.services {
+        let words = service.command.get_ref();
+        let mut command = kit::process::command(&words[0]);
+        command.args(&words[1..]).current_dir(tree).env_clear().envs(environment);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let fault = |how: String| {
+            let name = name.get_ref();
+            NotReady::failed(Failure::InstallFailed, format!("the service {name} ({FILE}, services.{name}) {how}"))
+        };
+        let mut child =
+            command.spawn().map_err(|error| fault(format!("cannot be started: {error}; install it on the machine")))?;
+        let said = Said::default();
+        let tails = [
+            room.background.listen(tail(child.stdout.take(), said.clone())),
+            room.background.listen(tail(child.stderr.take(), said.clone())),
+        ];
+        let group = Group::of(&child);
+        let ready = wait(story, &mut child, service, tree, environment).await?;
+        services.0.push((child, group));
+        if let Err(how) = ready {
+            // Ended, so that it says no more.
+            drop(services);
+            for tail in tails {
+                drop(tokio::time::timeout(LINGER, tail).await);
+            }
+            let said = std::mem::take(&mut *said.lock().unwrap_or_else(PoisonError::into_inner));
+            if !said.is_empty() {
+                story.log(Stream::Stderr, said).await;
+            }
+            return Err(fault(how));
+        }
+    }
+    Ok(services)
+}
+
+/// Waits until the service can be used; says why it cannot be.
+async fn wait(
+    story: &Story,
+    child: &mut Child,
+    service: &Service,
+    tree: &Path,
+    environment: &BTreeMap<String, String>,
+) -> Result<Result<(), String>, NotReady> {
+    let Some(words) = service.ready.as_ref().map(|ready| ready.get_ref()) else { return Ok(Ok(())) };
+    let patience = service.timeout_seconds.as_ref().map_or(PATIENCE, |seconds| Duration::from_secs(*seconds.get_ref()));
+    let deadline = Instant::now() + patience;
+    loop {
+        let mut question = kit::process::command(&words[0]);
+        question.args(&words[1..]).current_dir(tree).env_clear().envs(environment);
+        let bounds = Bounds { within: deadline.saturating_duration_since(Instant::now()), keep: 1024 };
+        let answer = process::run(&mut question, b"", bounds, story.orders()).await;
+        match answer {
+            Ok(output) if output.status.success() => return Ok(Ok(())),
+            Err(process::RunError::Halted(halt)) => return Err(NotReady::Halted(halt)),
+            Err(process::RunError::Io(error)) => return Ok(Err(format!("cannot be asked ({:?}: {error})", words[0]))),
+            Ok(_) | Err(process::RunError::TimedOut(_)) => (),
+        }
+        if let Ok(Some(status)) = child.try_wait() {
+            return Ok(Err(format!("ended with {status} before it could be used; what it said is in the log")));
+        }
+        if Instant::now() + BEAT > deadline {
+            let cure = "give it longer with its timeout_seconds";
+            return Ok(Err(format!("could not be used after {patience:?}; what it said is in the log, or {cure}")));
+        }
+        tokio::time::sleep(BEAT).await;
+    }
+}
+
+async fn tail(stream: Option<impl AsyncRead + Unpin>, said: Said) {
+    let Some(mut stream) = stream else { return };
+    let mut buffer = vec![0; 4096];
+    while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.extend_from_slice(&buffer[..length]);
+        let surplus = said.len().saturating_sub(OUTPUT_BYTES);
+        said.drain(..surplus);
+    }
+}
+
+impl Services {
+    /// Ends them: asks, waits for as long as a command is waited for, and kills.
+    pub(crate) async fn end(mut self, grace: Duration) {
+        self.0.iter().for_each(|(_, group)| group.signal(Sig::SIGTERM));
+        let all = async {
+            for (child, _) in &mut self.0 {
+                // One that cannot be waited for is killed all the same.
+                drop(child.wait().await);
+            }
+        };
+        drop(tokio::time::timeout(grace, all).await);
+    }
+}

@@ -1,0 +1,166 @@
+//! What is taken, what is refused and how, and what it does.
+
+use super::*;
+use crate::testing::{Remote, Scene, git, output};
+use wire::event::Stream;
+use wire::execution::Outcome;
+
+#[test]
+fn a_complaint_names_the_line_the_key_and_the_cure() {
+    for (text, expect) in [
+        ("\n[setup]\ncomands = []", &["line 3:", "`comands`", "`commands`"][..]),
+        ("[setup]\ncommands = [\n  [\"true\"],\n  [],\n]", &["line 4:", "setup.commands", "as a list"]),
+        ("[setup]\ncommands = [\"npm ci\"]", &["line 2:", "invalid type: string", "sequence"]),
+        ("[env]\nGOOD = \"1\"\n\"BAD NAME\" = \"x\"", &["line 3:", "env.BAD NAME", "use letters"]),
+        ("[env]\nBIFROST_TASK_ID = \"x\"", &["line 2:", "env.BIFROST_TASK_ID"]),
+        ("[env]\nNUMBER = 1", &["line 2:", "expected a string"]),
+        ("[cache]\npaths = [\"ok\", \"../up\"]", &["line 2:", "cache.paths", "../up", "inside the repository"]),
+        ("[cache]\npaths = [\"/etc\"]", &["line 2:", "/etc"]),
+        ("[cache]\npaths = [\".git/hooks\"]", &["line 2:", ".git/hooks"]),
+        ("[timeouts]\ninstall_seconds = 0", &["line 2:", "timeouts.install_seconds", "from 1 to 86400"]),
+        ("[services.db]\nready = [\"true\"]", &["line 1:", "`command`"]),
+        ("[services.db]\ncommand = []", &["line 2:", "services.db.command"]),
+        ("[services.db]\ncommand = [\"x\"]\ntimeout_seconds = 100000", &["line 3:", "services.db.timeout_seconds"]),
+        ("[checkout]\nsubmodules = \"no\"", &["line 2:", "expected a boolean"]),
+        ("nonsense", &["line 1:"]),
+    ] {
+        let complaint = Settings::parse(text).expect_err(text);
+        assert!(complaint.starts_with(".bifrost.toml line "), "{complaint}");
+        assert!(expect.iter().all(|word| complaint.contains(word)), "{text:?}: {complaint}");
+    }
+}
+
+#[test]
+fn everything_may_be_left_out() {
+    let settings = Settings::parse("").expect("empty");
+    assert!(settings.checkout.submodules && settings.setup.dependencies && settings.variables().is_empty());
+    let text = include_str!("../../../docs/workspaces.md");
+    let example = text.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let settings = Settings::parse(example).expect("the documented example is good");
+    assert!(settings.commands().count() > 0 && !settings.cached().is_empty() && !settings.services.is_empty());
+}
+
+/// Runs a script in a repository with these settings.
+async fn run(settings: &str, script: &str) -> (wire::worker::Completion, String, String) {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    remote.commit(&[(FILE, settings)]).await;
+    let (completion, events) = scene.run(&remote, script).await;
+    (completion, output(&events, Stream::Stdout), output(&events, Stream::Stderr))
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_used_is_refused_before_anything_runs() {
+    let (completion, said, _) = run("[setup]\ncommands = [[\"touch\", \"/tmp\"], []]", "echo ran").await;
+    assert_eq!((completion.outcome, completion.failure), (Outcome::SetupFailed, Some(Failure::InvalidSettings)));
+    assert!(completion.message.expect("a message").starts_with(".bifrost.toml line 2: setup.commands"));
+    assert_eq!(said, "");
+}
+
+#[tokio::test]
+async fn set_up_commands_run_in_order_with_the_variables_of_the_file() {
+    let settings = "[setup]\ncommands = [[\"sh\", \"-c\", \"echo $WHO > made\"], [\"cp\", \"made\", \"copied\"]]\n\
+                    [env]\nWHO = \"me\"";
+    let (completion, said, _) = run(settings, "cat copied; echo $WHO").await;
+    assert_eq!((completion.outcome, &*said), (Outcome::Succeeded, "me\nme\n"));
+}
+
+#[tokio::test]
+async fn a_set_up_command_that_fails_is_named() {
+    for (settings, expect) in [
+        ("[setup]\ncommands = [[\"sh\", \"-c\", \"echo why; exit 3\"]]", "exit status: 3"),
+        ("[setup]\ncommands = [[\"no-such-program\"]]", "cannot be started"),
+        ("[setup]\ncommands = [[\"sleep\", \"60\"]]\n[timeouts]\nsetup_seconds = 1", "timeouts.setup_seconds"),
+    ] {
+        let (completion, said, log) = run(settings, "echo ran").await;
+        assert_eq!(completion.failure, Some(Failure::InstallFailed), "{settings}");
+        let message = completion.message.expect("a message");
+        assert!(message.contains("setup.commands[0]") && message.contains(expect), "{message}");
+        assert_eq!((said.as_str(), log.contains("why")), ("", expect.starts_with("exit")));
+    }
+}
+
+#[tokio::test]
+async fn a_service_runs_beside_the_command_and_ends_with_it() {
+    let settings = "[services.thing]\ncommand = [\"sh\", \"-c\", \"echo up > up; exec sleep 54321\"]\n\
+                    ready = [\"test\", \"-s\", \"up\"]";
+    let (completion, said, _) = run(settings, "cat up; pgrep -f 'sleep 5432[1]' > /dev/null && echo alive").await;
+    assert_eq!((completion.outcome, &*said), (Outcome::Succeeded, "up\nalive\n"));
+    assert!(!crate::testing::is_running("sleep 54321"));
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_come_up_fails_the_set_up_and_its_words_are_kept() {
+    for (settings, expect) in [
+        ("command = [\"sh\", \"-c\", \"echo broken; exit 1\"]\nready = [\"false\"]", "before it could be used"),
+        ("command = [\"sleep\", \"60\"]\nready = [\"false\"]\ntimeout_seconds = 1", "timeout_seconds"),
+        ("command = [\"no-such-program\"]", "cannot be started"),
+    ] {
+        let (completion, _, log) = run(&format!("[services.db]\n{settings}"), "echo ran").await;
+        let message = completion.message.expect("a message");
+        assert_eq!(completion.failure, Some(Failure::InstallFailed), "{message}");
+        assert!(message.contains("services.db") && message.contains(expect), "{message}");
+        assert_eq!(log.contains("broken"), expect.starts_with("before"), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn cached_directories_are_handed_on_and_only_those() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    let settings = "[cache]\npaths = [\"ignored\", \"deep/er\"]";
+    remote.commit(&[(FILE, settings), (".gitignore", "ignored\ndeep\nother\n")]).await;
+    let build =
+        "ls ignored deep/er other 2> /dev/null; mkdir -p ignored deep/er other; touch ignored/a deep/er/b other/c";
+    for expect in ["", "deep/er:\nb\n\nignored:\na\n", "deep/er:\nb\n\nignored:\na\n"] {
+        let (_, events) = scene.run(&remote, build).await;
+        assert_eq!(output(&events, Stream::Stdout), expect);
+    }
+}
+
+#[tokio::test]
+async fn a_cached_directory_that_leads_elsewhere_is_left_alone() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    remote.commit(&[(FILE, "[cache]\npaths = [\"one\", \"way/there\"]"), (".gitignore", "one\nway\n")]).await;
+    let outside = tempfile::tempdir().expect("a directory");
+    put_something(outside.path());
+    let script = format!("ln -s {0} one; ln -s {0} way", outside.path().display());
+    scene.run(&remote, &script).await;
+    let (_, events) = scene.run(&remote, "ls").await;
+    assert_eq!(output(&events, Stream::Stdout), "README\nsrc\n");
+    assert!(outside.path().join("there/precious").exists());
+}
+
+fn put_something(outside: &Path) {
+    std::fs::create_dir(outside.join("there")).expect("makes");
+    std::fs::write(outside.join("there/precious"), "x").expect("writes");
+}
+
+#[tokio::test]
+async fn submodules_are_fetched_unless_they_are_not_wanted() {
+    let (mut scene, remote, part) = (Scene::new().await, Remote::new().await, Remote::new().await);
+    remote.git(&["submodule", "--quiet", "add", &part.url(), "part"]).await;
+    remote.commit(&[]).await;
+    let (completion, events) = scene.run(&remote, "cat part/README; git status --porcelain").await;
+    assert_eq!((completion.message, output(&events, Stream::Stdout)), (None, "hello\n".to_owned()));
+    remote.commit(&[(FILE, "[checkout]\nsubmodules = false")]).await;
+    let (_, events) = scene.run(&remote, "ls part").await;
+    assert_eq!(output(&events, Stream::Stdout), "");
+    remote.git(&["rm", "--quiet", FILE]).await;
+    let text = format!("[submodule \"part\"]\n\tpath = part\n\turl = {}-gone\n", part.url());
+    remote.commit(&[(".gitmodules", &text)]).await;
+    let (completion, _) = scene.run(&remote, "echo ran").await;
+    assert_eq!(completion.failure, Some(Failure::RepositoryUnreachable));
+    let message = completion.message.expect("a message");
+    assert!(message.contains("submodules of") && message.contains("checkout.submodules = false"), "{message}");
+}
+
+#[tokio::test]
+async fn files_in_lfs_are_refused_by_name_unless_pointers_will_do() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    remote.commit(&[(".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n")]).await;
+    let (completion, _) = scene.run(&remote, "echo ran").await;
+    assert_eq!(completion.failure, Some(Failure::InvalidSettings));
+    assert!(completion.message.expect("a message").contains("checkout.lfs_pointers = true"));
+    remote.commit(&[(FILE, "[checkout]\nlfs_pointers = true")]).await;
+    assert_eq!(scene.run(&remote, "true").await.0.outcome, Outcome::Succeeded);
+    assert_eq!(git(remote.path(), &["status", "--porcelain"]).await, "");
+}
