@@ -182,8 +182,12 @@ pub mod kind {
     pub const AGENT_REPORT: &str = "agent.report";
     /// A checkpoint was saved.
     pub const CHECKPOINT_SAVED: &str = "checkpoint.saved";
-    /// A checkpoint was put back after the health check found damage.
+    /// What came of an execution's tests: a [`TestReport`](crate::test_report::TestReport).
+    pub const TESTS_REPORT: &str = "tests.report";
+    /// A checkpoint was put back, after the health check found damage or because a task begins from it.
     pub const CHECKPOINT_RESTORED: &str = "checkpoint.restored";
+    /// What a machine holds was looked at, before new work: a [`super::CheckedPayload`].
+    pub const VOLUME_CHECKED: &str = "volume.checked";
     /// Something on the machine's volume was found damaged and set aside.
     pub const VOLUME_DAMAGED: &str = "volume.damaged";
     /// The event store did not answer the control plane's probes: written when that was noticed, once
@@ -292,6 +296,25 @@ pub struct SkippedPayload {
     pub occurrence_at: DateTime<Utc>,
     /// `overlap`, or `missed`.
     pub reason: String,
+}
+
+text_enum! {
+    /// On which rung of the ladder a machine's newest workspace stands (row FLY-035).
+    Health, "state of a workspace" {
+        /// It is as it was left.
+        Good = "good",
+        /// It is as the newest good checkpoint says.
+        RolledBack = "rolled_back",
+        /// Nothing of it could be used: the next execution clones afresh.
+        Afresh = "afresh",
+    }
+}
+
+/// What the look at a machine's newest workspace came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckedPayload {
+    /// What it came to.
+    pub health: Health,
 }
 
 /// The end of an execution, as its runner saw it.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ExecutionId, TaskId, WorkerId};
 use crate::task::{TaskView, text_enum};
+use crate::test_report::TestReport;
 
 text_enum! {
     /// How an execution ended.
@@ -56,6 +57,8 @@ text_enum! {
         InvalidSettings = "invalid_settings",
         /// The runner knows no agent of that name.
         UnknownAgent = "unknown_agent",
+        /// The checkpoint that the task begins from is not on this machine any more, or is damaged.
+        CheckpointGone = "checkpoint_gone",
         /// The machine itself is at fault: full disk, no permission, no git.
         MachineFault = "machine_fault",
     }
@@ -166,6 +169,9 @@ pub struct ExecutionView {
     pub commit: Option<String>,
     /// How long each phase took.
     pub phases: Vec<PhaseTiming>,
+    /// What came of its tests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<TestReport>,
     /// The execution whose work this is a part of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_execution_id: Option<ExecutionId>,

@@ -149,3 +149,25 @@ pub const LEASE_SECONDS_DEFAULT: u64 = 300;
 pub const COMPLETIONS_PER_BATCH: usize = 100;
 /// What is kept of a message about what went wrong, or of a reason.
 pub const MESSAGE_CHARS: usize = 4_096;
+/// Paths of a checkpoint that are named.
+pub const CHECKPOINT_PATHS: usize = 500;
+/// A path of a checkpoint, as it is named.
+pub const CHECKPOINT_PATH_CHARS: usize = 1_024;
+/// References that keep what a checkpoint's execution did not push.
+pub const CHECKPOINT_REFERENCES: usize = 100;
+/// Checkpoints that one machine has.
+pub const CHECKPOINTS_PER_MACHINE: usize = 200;
+/// Pins on one machine; with more, its volume would only fill.
+pub const PINS_PER_MACHINE: i64 = 50;
+/// Checkpoints that a list shows.
+pub const CHECKPOINTS_SHOWN: i64 = 1_000;
+/// The file in which a tool reports of its tests.
+pub const REPORT_PATH_BYTES: usize = 1_024;
+/// Tests that failed, of which a report names so many.
+pub const FAILED_TESTS: usize = 50;
+/// A test's name.
+pub const TEST_NAME_CHARS: usize = 500;
+/// What is kept of what a test says when it fails.
+pub const TEST_MESSAGE_CHARS: usize = 2_000;
+/// Words of a test command that its report shows.
+pub const COMMAND_SHOWN: usize = 20;

@@ -12,8 +12,9 @@ use crate::admission::{check_key, check_name};
 use crate::agent::AgentSpec;
 use crate::budget::{TaskBudget, TaskBudgetView};
 use crate::execution::ExecutionView;
-use crate::id::{ScheduleId, TaskId};
+use crate::id::{CheckpointId, ScheduleId, TaskId};
 use crate::limit;
+use crate::test_report::TestsSpec;
 
 macro_rules! text_enum {
     ($(#[$meta:meta])* $name:ident, $what:literal { $($(#[$vmeta:meta])* $variant:ident = $text:literal,)* }) => {
@@ -175,6 +176,16 @@ pub struct TaskSpec {
     /// The longest the command may stay silent, in seconds; no bound when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_timeout_seconds: Option<u64>,
+    /// Tests to run in the workspace, after the command or agent has ended well, or in place of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<TestsSpec>,
+    /// The workspace begins as this checkpoint left it, in place of a clean checkout of the reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<CheckpointId>,
+    /// Work that nobody pushed is pushed to the repository under `refs/bifrost/wip/<execution>`, besides being kept
+    /// on the machine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub push_unfinished: bool,
 }
 
 /// One thing that is wrong with what was sent: the field and the cure.
@@ -198,8 +209,10 @@ impl TaskSpec {
         if let Some(reference) = &self.reference {
             check_reference(reference)?;
         }
+        self.tests.as_ref().map_or(Ok(()), TestsSpec::validate)?;
         match &self.agent {
-            None => self.check_command()?,
+            None if self.command.is_empty() && self.tests.is_some() => (),
+            None => check_words("spec.command", &self.command)?,
             Some(agent) if self.command.is_empty() => agent.validate()?,
             Some(_) => return Err(wrong("spec.agent", "and spec.command exclude each other; leave one out")),
         }
@@ -217,23 +230,6 @@ impl TaskSpec {
     /// The bound on the command's run time, in seconds.
     pub fn timeout_seconds(&self) -> u64 {
         self.timeout_seconds.unwrap_or(limit::TIMEOUT_SECONDS_DEFAULT)
-    }
-
-    fn check_command(&self) -> Result<(), FieldError> {
-        const FIELD: &str = "spec.command";
-        if self.command.first().is_none_or(String::is_empty) {
-            return Err(wrong(FIELD, "names no program; give at least one argument, such as [\"make\", \"test\"]"));
-        }
-        if self.command.len() > limit::COMMAND_ARGUMENTS {
-            return Err(wrong(FIELD, format!("has more than {} arguments", limit::COMMAND_ARGUMENTS)));
-        }
-        if self.command.iter().map(String::len).sum::<usize>() > limit::COMMAND_BYTES {
-            return Err(wrong(FIELD, format!("is longer than {} bytes in all", limit::COMMAND_BYTES)));
-        }
-        if self.command.iter().any(|argument| argument.contains('\0')) {
-            return Err(wrong(FIELD, "contains a NUL character, which no program can be given"));
-        }
-        Ok(())
     }
 
     fn check_env(&self) -> Result<(), FieldError> {
@@ -254,6 +250,23 @@ impl TaskSpec {
         }
         Ok(())
     }
+}
+
+/// Refuses a program and arguments that no process could be started with.
+pub(crate) fn check_words(field: &'static str, command: &[String]) -> Result<(), FieldError> {
+    if command.first().is_none_or(String::is_empty) {
+        return Err(wrong(field, "names no program; give at least one argument, such as [\"make\", \"test\"]"));
+    }
+    if command.len() > limit::COMMAND_ARGUMENTS {
+        return Err(wrong(field, format!("has more than {} arguments", limit::COMMAND_ARGUMENTS)));
+    }
+    if command.iter().map(String::len).sum::<usize>() > limit::COMMAND_BYTES {
+        return Err(wrong(field, format!("is longer than {} bytes in all", limit::COMMAND_BYTES)));
+    }
+    if command.iter().any(|argument| argument.contains('\0')) {
+        return Err(wrong(field, "contains a NUL character, which no program can be given"));
+    }
+    Ok(())
 }
 
 fn check_repository(repository: &str) -> Result<(), FieldError> {

@@ -8,9 +8,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::{HeldCheckpoint, SavedCheckpoint};
 use crate::execution::{Exit, Failure, Outcome, PhaseTiming};
-use crate::id::{ExecutionId, MachineId, TaskId, WorkerId};
+use crate::id::{CheckpointId, ExecutionId, MachineId, TaskId, WorkerId};
 use crate::task::{TaskSpec, text_enum};
+use crate::test_report::TestReport;
 
 /// The version of this protocol that a runner of this build speaks.
 pub const PROTOCOL: u32 = 1;
@@ -103,6 +105,9 @@ pub struct Poll {
     /// The repositories its volume holds now.
     #[serde(default)]
     pub repositories: Vec<String>,
+    /// Every checkpoint its volume holds now; absent from runners that do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoints: Option<Vec<HeldCheckpoint>>,
 }
 
 /// One execution a worker has in hand.
@@ -136,6 +141,14 @@ pub enum Instruction {
     Checkpoint {
         /// The number of the batch.
         batch: i64,
+    },
+    /// Keep a checkpoint whatever else is saved, or no longer; then poll anew. Said only to runners that tell of
+    /// their checkpoints.
+    Pin {
+        /// Which one.
+        checkpoint_id: CheckpointId,
+        /// Whether it is to be kept.
+        pinned: bool,
     },
 }
 
@@ -212,6 +225,12 @@ pub struct Completion {
     /// What it cost besides the machine, in dollars, as a decimal string.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_dollars: Option<String>,
+    /// The checkpoint that holds what it left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<SavedCheckpoint>,
+    /// What came of its tests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<TestReport>,
 }
 
 text_enum! {

@@ -119,6 +119,9 @@ fn task(repository: &Repository) -> NewTask {
             env: Default::default(),
             timeout_seconds: None,
             idle_timeout_seconds: None,
+            tests: None,
+            checkpoint: None,
+            push_unfinished: false,
         }),
         ..NewTask::default()
     }

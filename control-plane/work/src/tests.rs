@@ -33,6 +33,9 @@ pub(crate) fn run(title: &str) -> NewTask {
         env: Default::default(),
         timeout_seconds: None,
         idle_timeout_seconds: None,
+        tests: None,
+        checkpoint: None,
+        push_unfinished: false,
     };
     NewTask {
         title: title.into(),
@@ -128,6 +131,8 @@ pub(crate) fn ended(lease: &Lease, outcome: Outcome) -> Completion {
         phases: vec![],
         tokens: None,
         cost_dollars: None,
+        checkpoint: None,
+        tests: None,
     }
 }
 

@@ -17,6 +17,9 @@ async fn fetch(scene: &mut Scene, remote: &str, reference: Option<&str>) -> (Res
         env: Default::default(),
         timeout_seconds: None,
         idle_timeout_seconds: None,
+        tests: None,
+        checkpoint: None,
+        push_unfinished: false,
     };
     let room = scene.room.clone();
     let story = Story::new(room.recorder.clone(), subject(), Orders::none());

@@ -130,6 +130,9 @@ mod tests {
             env: Default::default(),
             timeout_seconds: None,
             idle_timeout_seconds: None,
+            tests: None,
+            checkpoint: None,
+            push_unfinished: false,
         };
         let execution_id = ExecutionId::from(uuid::Uuid::from_u128(number.into()));
         Lease { execution_id, task_id: TaskId::from(uuid::Uuid::nil()), fence: number.into(), spec, grant: None }

@@ -11,6 +11,9 @@ fn spec() -> TaskSpec {
         env: BTreeMap::new(),
         timeout_seconds: None,
         idle_timeout_seconds: None,
+        tests: None,
+        checkpoint: None,
+        push_unfinished: false,
     }
 }
 
