@@ -3,6 +3,7 @@
 mod admission;
 mod assignments;
 mod audit;
+mod checkpoints;
 mod claims;
 mod dependencies;
 mod forecast;

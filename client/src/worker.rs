@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use wire::checkpoint::SavedCheckpoint;
 use wire::id::{ExecutionId, WorkerId};
 use wire::worker::{Completion, Heartbeat, HeartbeatReply, Instruction, Poll, Register, Registered, Start};
 
@@ -61,6 +62,13 @@ impl Worker {
     /// Says how an execution ended. Repeating it after a lost answer is safe.
     pub async fn complete(&self, execution: ExecutionId, completion: &Completion) -> Result<(), Error> {
         self.call(&format!("executions/{execution}/complete"), completion, DEADLINE).await
+    }
+
+    /// Tells of a checkpoint that was saved. Repeating it is safe.
+    pub async fn saved(&self, checkpoint: &SavedCheckpoint) -> Result<(), Error> {
+        let url = self.service.url(&format!("/v1/workers/{}/checkpoints/{}", self.id, checkpoint.id));
+        let request = self.service.http.put(url).bearer_auth(&self.token).timeout(DEADLINE).json(checkpoint);
+        self.service.send(request).await.map(drop)
     }
 
     async fn call<B: Serialize, T: DeserializeOwned>(

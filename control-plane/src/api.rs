@@ -11,6 +11,7 @@ mod body;
 mod budgets;
 mod bulk;
 mod caller;
+mod checkpoints;
 mod claims;
 mod cost;
 mod dependencies;
@@ -101,6 +102,12 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(strategies::list, strategies::add))
         .routes(routes!(strategies::get, strategies::update, strategies::delete))
         .routes(routes!(executions::subtasks))
+        .routes(routes!(checkpoints::list))
+        .routes(routes!(checkpoints::get))
+        .routes(routes!(checkpoints::diff))
+        .routes(routes!(checkpoints::pin, checkpoints::unpin))
+        .routes(routes!(checkpoints::restore))
+        .routes(routes!(checkpoints::tell))
         .routes(routes!(machines::list))
         .routes(routes!(machines::last_sweep, machines::sweep))
         .routes(routes!(machines::get, machines::destroy))

@@ -131,6 +131,7 @@ fn reconcile(ctx: &Ctx, config: &Config, events: EventStore, tasks: &Tasks) {
     drive(ctx, tasks, work::Timers::new(Arc::clone(&work)));
     drive(ctx, tasks, work::LostWork::new(work));
     drive(ctx, tasks, work::Arrivals);
+    drive(ctx, tasks, work::checkpoints::LostCheckpoints);
     let waker = config.events.app.as_ref().map(|app| signals::Waker::new(machines.clone(), app));
     let provider: pool::SharedProvider = Arc::new(pool::FlyMachines::new(machines, &pool.provider));
     drive(ctx, tasks, pool::EnsureApp::new(Arc::clone(&provider)));

@@ -100,6 +100,15 @@ pub struct Demand {
     pub queued: usize,
     /// The repositories they want, the most urgent task's first.
     pub repositories: Vec<String>,
+    /// Machines that have what no other has and some further task needs, each once: they are woken for it.
+    pub machines: Vec<MachineId>,
+}
+
+impl Demand {
+    /// Whether nothing waits for a machine.
+    fn is_none(&self) -> bool {
+        self.queued == 0 && self.machines.is_empty()
+    }
 }
 
 /// The bounds of the decision.
@@ -234,14 +243,13 @@ pub struct Plan {
 pub fn plan(view: &View, demand: &Demand, limits: Limits, now: DateTime<Utc>) -> Plan {
     let mut actions = Vec::new();
     if let Some(allowance) = save(view, limits, now, &mut actions) {
-        let outlook = if demand.queued == 0 { Outlook::Calm } else { Outlook::budget(allowance) };
+        let outlook = if demand.is_none() { Outlook::Calm } else { Outlook::budget(allowance) };
         actions.extend(view.machines.iter().filter_map(|machine| destroy(machine, limits, now)));
         return Plan { actions, outlook };
     }
-    if demand.queued > 0 {
-        let kept = with_state(view, MachineState::Draining).filter(|machine| !machine.wear.is_retiring);
-        actions.extend(kept.map(|machine| Action::Keep(machine.id)));
-    }
+    let kept = with_state(view, MachineState::Draining).filter(|machine| !machine.wear.is_retiring);
+    let kept = kept.filter(|machine| demand.queued > 0 || demand.machines.contains(&machine.id));
+    actions.extend(kept.map(|machine| Action::Keep(machine.id)));
     let outlook = grow(view, demand, limits, now, &mut actions);
     let retired = retire(view, demand, limits, now, &mut actions);
     wind_down(view, demand, limits, now, retired, &mut actions);
@@ -296,11 +304,29 @@ impl<'a> Growth<'a> {
         }
     }
 
+    /// A machine that sleeps and that nothing can stand in for, or why not. One that does not sleep is no matter.
+    fn this_one(&mut self, machine: MachineId, actions: &mut Vec<Action>) -> Result<(), Bar> {
+        self.open()?;
+        self.affordable(self.made)?;
+        if self.asleep.take_this(machine) {
+            actions.push(Action::Resume(machine));
+            self.active += 1;
+            self.coming += 1;
+        }
+        Ok(())
+    }
+
+    /// Whether the provider gives any machine.
+    fn open(&self) -> Result<(), Bar> {
+        match self.view.closed.as_ref().filter(|closed| closed.until > self.now) {
+            Some(closed) => Err(Bar::Trouble(closed.why.clone(), closed.until)),
+            None => Ok(()),
+        }
+    }
+
     /// One more machine awake, or why not.
     fn one_more(&mut self, wanted: &[String], actions: &mut Vec<Action>) -> Result<(), Bar> {
-        if let Some(closed) = self.view.closed.as_ref().filter(|closed| closed.until > self.now) {
-            return Err(Bar::Trouble(closed.why.clone(), closed.until));
-        }
+        self.open()?;
         self.affordable(self.made)?;
         if let Some(machine) = self.asleep.take(wanted) {
             actions.push(Action::Resume(machine));
@@ -331,20 +357,22 @@ fn grow(view: &View, demand: &Demand, limits: Limits, now: DateTime<Utc>, action
     let mut growth = Growth::new(view, limits, now);
     let queue_asks =
         |active: usize| demand.queued > 0 && (active == 0 || demand.queued > limits.queue_per_machine * active);
-    let mut bar = None;
+    let mut bar = demand.machines.iter().find_map(|machine| growth.this_one(*machine, actions).err());
     while queue_asks(growth.active) || growth.active < view.warm {
         if let Err(why) = growth.one_more(&demand.repositories, actions) {
-            bar = Some(why);
+            bar = bar.or(Some(why));
             break;
         }
     }
     match bar {
-        _ if demand.queued == 0 => Outlook::Calm,
+        _ if demand.is_none() => Outlook::Calm,
         // Machines on their way will serve the queue even when no more may come.
         _ if growth.coming > 0 => Outlook::Coming(growth.coming),
         None => Outlook::QueueShort { active: growth.active },
         // That fewer are warm than should be holds up nobody whom the machines there will serve.
-        Some(_) if !queue_asks(growth.active) => Outlook::QueueShort { active: growth.active },
+        Some(_) if !queue_asks(growth.active) && demand.machines.is_empty() => {
+            Outlook::QueueShort { active: growth.active }
+        }
         Some(Bar::Cap) => Outlook::Cap { machines_max: limits.machines_max },
         Some(Bar::Budget(allowance)) => Outlook::budget(allowance),
         Some(Bar::Trouble(error, until)) => Outlook::Trouble { error, until },
@@ -432,7 +460,10 @@ fn wind_down(
                 actions.push(Action::Drain(machine.id));
                 awake -= 1;
             }
-        } else if demand.queued == 0 && !actions.contains(&Action::Resume(machine.id)) {
+        } else if demand.queued == 0
+            && !demand.machines.contains(&machine.id)
+            && !actions.contains(&Action::Resume(machine.id))
+        {
             actions.extend(destroy(machine, limits, now));
         }
     }

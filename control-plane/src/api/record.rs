@@ -90,6 +90,7 @@ mod tests {
             error_message: None,
             commit: None,
             phases: vec![],
+            tests: None,
             parent_execution_id: None,
         });
         TaskView {

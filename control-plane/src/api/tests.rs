@@ -100,7 +100,7 @@ fn operations_of_document() -> Vec<(Method, String)> {
     for (path, methods) in paths {
         for method in methods.as_object().expect("methods").keys() {
             let Ok(method) = method.to_uppercase().parse() else { continue };
-            let ids = ["{id}", "{execution_id}", "{dependency_id}", "{delivery_id}"];
+            let ids = ["{id}", "{execution_id}", "{dependency_id}", "{delivery_id}", "{checkpoint_id}", "{other_id}"];
             let path = ids
                 .iter()
                 .fold(path.clone(), |path, name| path.replace(name, &id))

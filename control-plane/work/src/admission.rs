@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use kernel::{Error, Result, Tx};
 use sha2::{Digest, Sha256};
 use sqlx::types::Uuid;
-use wire::id::{TaskId, TenantId};
+use wire::id::{MachineId, TaskId, TenantId};
 
 use crate::budgets;
 use crate::tasks::{self, Task};
@@ -24,7 +24,8 @@ use policy::{Obstacle, Rules};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LaneId(pub(crate) Uuid);
 
-/// Tasks that share every hold, limit and budget: those of one project with the same keys.
+/// Tasks that share every hold, limit and budget: those of one project with the same keys, and of these apart
+/// those that only one machine can take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lane {
     pub(crate) id: LaneId,
@@ -45,7 +46,15 @@ impl Lane {
 
     /// The lane of a task.
     pub(crate) fn of_task(task: &Task) -> Self {
-        Self::of(task.tenant, task.project.as_deref(), &task.keys)
+        Self::of(task.tenant, task.project.as_deref(), &task.keys).on(task.machine)
+    }
+
+    /// The same for tasks that one machine alone can take: a lane of their own, so that those that wait for a
+    /// machine hold nobody else up.
+    pub(crate) fn on(self, machine: Option<MachineId>) -> Self {
+        let Some(machine) = machine else { return self };
+        let digest = Sha256::new().chain_update(self.id.0).chain_update(machine.uuid()).finalize();
+        Self { id: LaneId(Uuid::from_bytes(*digest.first_chunk().expect("a digest has 32 bytes"))), ..self }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Executions: one attempt at a task on one worker, from the promise to the end.
 
+pub(crate) mod lessons;
 pub(crate) mod store;
 
 use std::collections::{BTreeSet, HashMap};
@@ -19,6 +20,7 @@ use wire::metadata::{AGENT_TYPE_KEY, ASSIGNED_WORKER_KEY};
 use wire::money::{dollars, micros};
 use wire::strategy::FailureClass;
 use wire::task::TaskStatus;
+use wire::test_report::TestReport;
 use wire::worker::WorkerStatus;
 
 use crate::admission::{self, policy};
@@ -78,12 +80,14 @@ pub struct Ending {
     pub commit: Option<String>,
     /// How long each phase took.
     pub phases: Vec<PhaseTiming>,
+    /// What came of its tests.
+    pub tests: Option<TestReport>,
 }
 
 impl Ending {
     /// Nothing known but how.
     pub(crate) fn bare(outcome: Outcome) -> Self {
-        Self { outcome, exit: None, failure: None, message: None, commit: None, phases: Vec::new() }
+        Self { outcome, exit: None, failure: None, message: None, commit: None, phases: Vec::new(), tests: None }
     }
 }
 
@@ -108,6 +112,7 @@ impl From<Execution> for ExecutionView {
             failure: ending.as_ref().and_then(|ending| ending.failure),
             error_message: ending.as_ref().and_then(|ending| ending.message.clone()),
             commit: ending.as_ref().and_then(|ending| ending.commit.clone()),
+            tests: ending.as_ref().and_then(|ending| ending.tests.clone()),
             phases: ending.map(|ending| ending.phases).unwrap_or_default(),
             parent_execution_id: execution.parent,
         }

@@ -13,12 +13,13 @@ use wire::execution::{Outcome, Phase};
 use wire::id::{ExecutionId, WorkerId};
 use wire::limit::{MESSAGE_CHARS, POLL_SECONDS_MAX};
 use wire::task::{TaskSpec, TaskStatus};
+use wire::test_report::TestReport;
 use wire::worker::{Completion, Heartbeat, HeartbeatReply, Instruction, Lease, Poll, Register};
 
-use crate::Settings;
 use crate::admission::policy;
-use crate::executions::{self, Begin, Ending, Execution, store};
+use crate::executions::{self, Begin, Ending, Execution, lessons, store};
 use crate::tasks::{self, Task};
+use crate::{Settings, checkpoints};
 
 /// The longest id of a commit, in hexadecimal digits.
 const COMMIT_CHARS: usize = 64;
@@ -65,7 +66,18 @@ async fn look(ctx: &Ctx, settings: &Settings, id: WorkerId, poll: &Poll, arrival
     let mut tx = ctx.begin("leases.next").await?;
     let worker = known(&mut tx, id).await?;
     let standing = pool::workers::contact(ctx, &mut tx, &worker, poll, arrival).await?;
+    if let (Arrival::Fresh, Some(held)) = (arrival, &poll.checkpoints) {
+        checkpoints::held(&mut tx, &worker, held).await?;
+    }
+    // Only a runner that tells of its checkpoints knows what a pin is.
+    let pin = match (&poll.checkpoints, standing) {
+        (Some(_), Standing::Working | Standing::Draining { .. }) => checkpoints::unheard(&mut tx, &worker).await?,
+        _ => None,
+    };
     tx.commit(()).await?;
+    if let Some(pin) = pin {
+        return Ok(Look::Say(pin));
+    }
     Ok(match standing {
         Standing::Working => {
             let mut tx = ctx.begin("leases.in_hand").await?;
@@ -99,7 +111,11 @@ async fn in_hand(
     let Some(execution) = open.into_iter().find(|execution| knows(execution.id).is_none()) else { return Ok(None) };
     let Some(task) = tasks::store::lock_any(tx, execution.task).await? else { return Ok(None) };
     let left = policy::seconds_left(&task, settings.machine_micros_per_hour);
-    let Some(spec) = task.spec.map(|spec| bounded(spec, left)) else { return Ok(None) };
+    let Some(spec) = task.spec.clone().map(|spec| bounded(spec, left)) else { return Ok(None) };
+    let spec = match &spec.agent {
+        Some(_) => lessons::add(spec, store::last_tested(tx, task.tenant, task.id).await?),
+        None => spec,
+    };
     if !store::renew(tx, worker.id, execution.id, execution.number, lease_end(ctx, settings)).await? {
         return Ok(None);
     }
@@ -174,6 +190,7 @@ pub async fn complete(
         message: completion.message.as_deref().map(|text| told(text, MESSAGE_CHARS)),
         commit: completion.commit.as_deref().map(|text| told(text, COMMIT_CHARS)),
         phases: completion.phases.into_iter().take(Phase::ALL.len()).collect(),
+        tests: completion.tests.map(TestReport::bounded),
     };
     if !matches!(task.status, TaskStatus::Assigned | TaskStatus::InProgress) {
         return Err(lease_lost());
@@ -183,6 +200,10 @@ pub async fn complete(
         executions::began_unheard(&mut tx, &mut [&mut execution]).await?;
     }
     (execution.cost_micros, execution.tokens) = (cost, tokens);
+    if let Some(saved) = completion.checkpoint {
+        let worker = known(&mut tx, worker).await?;
+        checkpoints::note(&mut tx, &worker, &execution, saved).await?;
+    }
     executions::finish(ctx, &mut tx, settings, &task, &execution, ending).await?;
     tx.commit(()).await
 }

@@ -9,6 +9,7 @@
 mod admission;
 pub mod assignments;
 pub mod budgets;
+pub mod checkpoints;
 pub mod claims;
 mod critical_path;
 pub mod dependencies;
@@ -52,6 +53,7 @@ pub const MIGRATIONS: &[Migration] = &[
     kernel::migration!("20261129006100_work_admission"),
     kernel::migration!("20261129006200_work_schedules"),
     kernel::migration!("20261129009500_work_claims"),
+    kernel::migration!("20261129012000_work_checkpoints_and_tests"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.
@@ -75,6 +77,7 @@ pub fn statements() -> Vec<(&'static str, Sql)> {
         budgets::store::STATEMENTS,
         projects::store::STATEMENTS,
         schedules::store::STATEMENTS,
+        checkpoints::store::STATEMENTS,
     ]
     .concat()
 }

@@ -162,6 +162,7 @@ fn queues(lanes: Vec<Head>, next: Vec<Next>, micros_per_hour: i64) -> Vec<Queue>
             priority: next.priority,
             created_at: next.created_at,
             repository: next.repository,
+            machine: next.machine,
             estimate_micros: machine_micros(seconds, micros_per_hour),
         };
         tasks.entry(next.lane).or_default().push(waiting);

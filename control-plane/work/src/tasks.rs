@@ -20,7 +20,7 @@ use serde_json::json;
 use wire::budget::{TaskBudget, TaskBudgetView};
 use wire::event::kind;
 use wire::execution::Outcome;
-use wire::id::{ExecutionId, ScheduleId, TaskId, TenantId};
+use wire::id::{ExecutionId, MachineId, ScheduleId, TaskId, TenantId};
 use wire::limit::SEARCH_CHARS;
 use wire::metadata::{ASSIGNED_WORKER_KEY, Assignment, Estimate, RETRY_COUNT_KEY, SCORE_KEY, SCORED_AT_KEY};
 use wire::money::dollars;
@@ -28,7 +28,7 @@ use wire::strategy::FailureClass;
 use wire::task::{NewTask, Priority, TaskChange, TaskSpec, TaskStatus, TaskView};
 
 use crate::executions::{self, Ending, Execution};
-use crate::{Scheduler, Settings, admission, budgets, dependencies, metadata, outcomes, strategies};
+use crate::{Scheduler, Settings, admission, budgets, checkpoints, dependencies, metadata, outcomes, strategies};
 use state::step;
 pub(crate) use state::{Event, end_of};
 pub use target::{Named, Target};
@@ -92,6 +92,8 @@ pub struct Task {
     pub has_reservation: bool,
     /// The schedule that made it.
     pub schedule_id: Option<ScheduleId>,
+    /// The only machine that can take it: it has the checkpoint that the task begins from.
+    pub machine: Option<MachineId>,
     /// Moves with every change that a person could overwrite unseen.
     pub version: i64,
     /// When it was submitted.
@@ -272,6 +274,7 @@ pub async fn submit(
     let (id, now) = (ctx.id(TaskId::mint), ctx.now());
     refuse_past("deadline", new.deadline, now)?;
     store::insert(&mut tx, tenant, id, &new, 0, now).await?;
+    checkpoints::bind_new(&mut tx, tenant, id, new.spec.as_ref()).await?;
     let task = load(&mut tx, tenant, id).await?;
     let payload = json!({ "title": task.title });
     tell(ctx, &mut tx, kind::TASK_SUBMITTED, About::task(tenant, id), Turn::Created(&task), &payload).await?;
@@ -523,6 +526,7 @@ pub async fn delete(ctx: &Ctx, tenant: TenantId, id: impl Named) -> Result<()> {
     dependencies::forget(ctx, &mut tx, &task).await?;
     admission::forget(&mut tx, &task).await?;
     executions::store::delete_of_task(&mut tx, tenant, id).await?;
+    checkpoints::store::delete_of_task(&mut tx, tenant, id).await?;
     metadata::store::delete_of_task(&mut tx, tenant, id).await?;
     outcomes::store::delete_of_task(&mut tx, tenant, id).await?;
     store::delete(&mut tx, tenant, id).await?;
@@ -594,19 +598,30 @@ fn refuse_late(task: &Task, now: DateTime<Utc>) -> Result<()> {
 pub async fn retry(ctx: &Ctx, tenant: TenantId, id: impl Named) -> Result<TaskView> {
     let mut tx = ctx.begin("tasks.retry").await?;
     let task = load_locked(&mut tx, tenant, id).await?;
-    let id = task.id;
     step(task.status, Event::Retry).map_err(|illegal| Error::conflict("task_not_failed", illegal.to_string()))?;
-    refuse_late(&task, ctx.now())?;
-    let after = Task { losses: 0, ..apply(ctx, &mut tx, &task, Event::Retry).await? };
-    let count = store::count_retry(&mut tx, id).await?;
-    metadata::write(ctx, &mut tx, tenant, id, RETRY_COUNT_KEY, &count.to_string()).await?;
-    admission::park(&mut tx, tenant, id, ctx.now()).await?;
-    metadata::clear(ctx, &mut tx, tenant, id, ASSIGNED_WORKER_KEY).await?;
-    let payload = json!({ "reason": "retry" });
-    tell(ctx, &mut tx, kind::TASK_REQUEUED, About::task(tenant, id), Turn::Changed(&task, &after), &payload).await?;
-    let task = load(&mut tx, tenant, id).await?;
-    let view = view(&mut tx, task).await?;
+    let view = requeue(ctx, &mut tx, &task, task.clone(), "retry").await?;
     tx.commit(view).await
+}
+
+/// Makes a failed task ready again that is locked, as `changed` has it now: a specification of it may be another.
+pub(crate) async fn requeue(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    task: &Task,
+    changed: Task,
+    reason: &'static str,
+) -> Result<TaskView> {
+    let (tenant, id) = (task.tenant, task.id);
+    refuse_late(task, ctx.now())?;
+    let after = Task { losses: 0, ..apply(ctx, tx, &changed, Event::Retry).await? };
+    let count = store::count_retry(tx, id).await?;
+    metadata::write(ctx, tx, tenant, id, RETRY_COUNT_KEY, &count.to_string()).await?;
+    admission::park(tx, tenant, id, ctx.now()).await?;
+    metadata::clear(ctx, tx, tenant, id, ASSIGNED_WORKER_KEY).await?;
+    let payload = json!({ "reason": reason });
+    tell(ctx, tx, kind::TASK_REQUEUED, About::task(tenant, id), Turn::Changed(task, &after), &payload).await?;
+    let task = load(tx, tenant, id).await?;
+    view(tx, task).await
 }
 
 /// How a task moves on: what it was and what it is then.

@@ -71,7 +71,7 @@ kernel::on_both! { migrations();
         crate::machines::apply(&ctx, &mut tx, &settings, &[pool_plan::Action::Create; 3]).await.expect("applies");
         let mut view = crate::machines::view(&mut tx, &settings, now).await.expect("looks");
         view.machines.iter_mut().for_each(|machine| machine.state = MachineState::Ready);
-        let demand = pool_plan::Demand { queued: 12, repositories: vec![] };
+        let demand = pool_plan::Demand { queued: 12, ..pool_plan::Demand::default() };
         assert_eq!(pool_plan::plan(&view, &demand, (&settings).into(), now).actions, []);
     }
 

@@ -35,6 +35,12 @@ impl<'a> Asleep<'a> {
         Some(self.machines[at].id)
     }
 
+    /// Takes this one, if it sleeps and was not taken.
+    pub(super) fn take_this(&mut self, machine: MachineId) -> bool {
+        let at = self.machines.iter().position(|facts| facts.id == machine);
+        at.is_some_and(|at| self.taken.insert(at))
+    }
+
     fn holder(&mut self, wanted: &[String]) -> Option<usize> {
         if self.machines.is_empty() {
             return None;

@@ -43,7 +43,7 @@ fn machines(states: &[MachineState]) -> View {
 }
 
 fn queue(queued: usize) -> Demand {
-    Demand { queued, repositories: vec![] }
+    Demand { queued, ..Demand::default() }
 }
 
 fn decide(view: &View, demand: &Demand) -> Plan {
@@ -75,16 +75,30 @@ fn the_machine_that_holds_the_wanted_repository_is_woken_first() {
     let mut view = machines(&[Suspended, Suspended, Suspended]);
     view.machines[1].repositories = vec!["b".into()];
     view.machines[2].state_since = now();
-    let wants = |repository: &str| Demand { queued: 1, repositories: vec![repository.into()] };
+    let wants = |repository: &str| Demand { queued: 1, repositories: vec![repository.into()], machines: vec![] };
     assert_eq!(decide(&view, &wants("b")).actions, [Action::Resume(id(1))]);
     assert_eq!(decide(&view, &wants("elsewhere")).actions, [Action::Resume(id(2))], "the last used");
+}
+
+#[test]
+fn the_machine_that_alone_has_what_is_needed_is_woken_kept_and_not_destroyed_and_no_other_is_made() {
+    let needs = |machine: u8| Demand { machines: vec![id(machine)], ..Demand::default() };
+    let view = machines(&[Suspended, Suspended, Ready, Draining]);
+    let decided = decide(&view, &needs(1));
+    assert_eq!((decided.actions, decided.outlook), (vec![Action::Resume(id(1))], Outlook::Coming(2)));
+    assert_eq!(decide(&view, &needs(2)).actions, []);
+    assert_eq!(decide(&view, &needs(3)).actions, [Action::Keep(id(3))]);
+    assert_eq!(decide(&machines(&[Ready]), &needs(0)).outlook, Outlook::QueueShort { active: 1 });
+    let mut old = machines(&[Suspended]);
+    old.machines[0].state_since = now() - TimeDelta::days(9);
+    assert_eq!(decide(&old, &needs(0)).actions, [Action::Resume(id(0))]);
 }
 
 /// The decided allocation (row FLY-029): a pool, not a machine for each repository.
 #[test]
 fn many_repositories_share_as_few_machines_as_the_queue_asks_for() {
     let repositories: Vec<String> = (0..30).map(|number| number.to_string()).collect();
-    let demand = Demand { queued: 5, repositories };
+    let demand = Demand { queued: 5, repositories, machines: vec![] };
     assert_eq!(decide(&View::default(), &demand).actions, [Action::Create]);
     let mut view = machines(&[Ready, Suspended, Suspended]);
     view.machines[2].repositories = vec!["29".into()];
@@ -267,7 +281,7 @@ fn many_sleepers_and_a_long_queue_are_not_compared_pairwise() {
     };
     let view = View { machines: (0..count).map(held).collect(), ..View::default() };
     let wanted: Vec<String> = (0..count).rev().map(|number| number.to_string()).collect();
-    let demand = Demand { queued: count as usize, repositories: wanted };
+    let demand = Demand { queued: count as usize, repositories: wanted, machines: vec![] };
     let limits = Limits { machines_max: count as usize, queue_per_machine: 1, ..LIMITS };
     let woken: Vec<Action> = (0..count).rev().map(|number| Action::Resume(held(number).id)).collect();
     assert_eq!(plan(&view, &demand, limits, now()).actions, woken, "each for the task that wants it");

@@ -6,9 +6,13 @@ use wire::audit::AuditPage;
 use super::*;
 
 /// Operations that change nothing that lasts, or are no caller's decision.
-const NO_DECISION: [(&str, &str); 9] = [
+const NO_DECISION: [(&str, &str); 12] = [
     ("POST", "/v1/executions/{id}/heartbeat"),
     ("POST", "/v1/plan"),
+    // Here no machine has saved anything; the tests of `work` look for the rows.
+    ("PUT", "/v1/checkpoints/{id}/pin"),
+    ("DELETE", "/v1/checkpoints/{id}/pin"),
+    ("POST", "/v1/tasks/{id}/restore"),
     // Here the provider has nothing to reap; the tests of `pool` look for the row.
     ("POST", "/v1/machines/sweep"),
     ("POST", "/v1/tasks/metadata/batch"),
@@ -235,7 +239,9 @@ kernel::on_both! { crate::migrations();
         let mut walked = 0;
         for (method, path) in changing() {
             // A worker's own words about its execution carry its token, not a key.
-            let is_workers = path.starts_with("/v1/workers/{id}/executions/");
+            let is_workers = ["/v1/workers/{id}/executions/", "/v1/workers/{id}/checkpoints/"]
+                .iter()
+                .any(|begin| path.starts_with(begin));
             // A delivery takes a message that was sent: see the tests of webhooks.
             let is_of_delivery = path.ends_with("/redeliver");
             if is_workers || is_of_delivery || NO_DECISION.contains(&(method.as_str(), path.as_str())) {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use kernel::{Result, Tx, execute, fetch_all, fetch_one};
 use sqlx::types::{Json, Uuid};
-use wire::id::{TaskId, TenantId};
+use wire::id::{MachineId, TaskId, TenantId};
 use wire::task::Priority;
 
 use super::policy::{Bucket, Hold, Rules, Target};
@@ -46,7 +46,7 @@ kernel::sql! {
                       WHERE w.status = 'ready' AND w.spec IS NOT NULL AND w.waits_for = 0 AND w.parked_until IS NULL \
                         AND w.lane_id > l.lane_id ORDER BY w.lane_id LIMIT 1) \
                 FROM lanes l WHERE l.lane_id IS NOT NULL) \
-            SELECT t.tenant_id, t.project, t.task_keys, t.priority, t.created_at, t.id \
+            SELECT t.tenant_id, t.project, t.task_keys, t.machine_id, t.priority, t.created_at, t.id \
             FROM lanes l JOIN tasks t ON t.id = ( \
               SELECT w.id FROM tasks w WHERE w.lane_id = l.lane_id AND w.status = 'ready' AND w.spec IS NOT NULL \
                 AND w.waits_for = 0 AND w.parked_until IS NULL ORDER BY w.priority DESC, w.created_at, w.id LIMIT 1)";
@@ -58,12 +58,12 @@ kernel::sql! {
                       WHERE w.status = 'ready' AND w.spec IS NULL AND w.waits_for = 0 AND w.parked_until IS NULL \
                         AND w.lane_id > l.lane_id ORDER BY w.lane_id LIMIT 1) \
                 FROM lanes l WHERE l.lane_id IS NOT NULL) \
-            SELECT t.tenant_id, t.project, t.task_keys, t.priority, t.created_at, t.id \
+            SELECT t.tenant_id, t.project, t.task_keys, t.machine_id, t.priority, t.created_at, t.id \
             FROM lanes l JOIN tasks t ON t.id = ( \
               SELECT w.id FROM tasks w WHERE w.lane_id = l.lane_id AND w.status = 'ready' AND w.spec IS NULL \
                 AND w.waits_for = 0 AND w.parked_until IS NULL ORDER BY w.priority DESC, w.created_at, w.id LIMIT 1)";
     // The next tasks of each lane that is named, which the two take apart differently.
-    NEXT: "SELECT t.id, t.lane_id, t.priority, t.created_at, t.repository, t.effort_estimate, \
+    NEXT: "SELECT t.id, t.lane_id, t.priority, t.created_at, t.repository, t.machine_id, t.effort_estimate, \
                   CAST(t.spec ->> '$.timeout_seconds' AS INTEGER) AS timeout_seconds \
            FROM json_each($1) l \
            JOIN json_each((SELECT json_group_array(hex(n.id)) FROM ( \
@@ -72,7 +72,7 @@ kernel::sql! {
              ORDER BY w.priority DESC, w.created_at, w.id LIMIT $2) n)) h \
            JOIN tasks t ON t.id = unhex(h.value) \
            ORDER BY t.priority DESC, t.created_at, t.id",
-        postgres "SELECT t.id, t.lane_id, t.priority, t.created_at, t.repository, t.effort_estimate, \
+        postgres "SELECT t.id, t.lane_id, t.priority, t.created_at, t.repository, t.machine_id, t.effort_estimate, \
                          CAST(t.spec ->> 'timeout_seconds' AS BIGINT) AS timeout_seconds \
                   FROM (SELECT CAST(value AS UUID) AS id FROM jsonb_array_elements_text(CAST($1 AS JSONB))) l \
                   CROSS JOIN LATERAL (SELECT w.* FROM tasks w WHERE w.lane_id = l.id AND w.status = 'ready' \
@@ -195,6 +195,7 @@ struct HeadRow {
     tenant_id: Uuid,
     project: Option<String>,
     task_keys: Json<Vec<String>>,
+    machine_id: Option<Uuid>,
     #[sqlx(try_from = "i16")]
     priority: Priority,
     created_at: DateTime<Utc>,
@@ -203,7 +204,8 @@ struct HeadRow {
 
 fn heads_of(rows: Vec<HeadRow>) -> Vec<Head> {
     let head = |row: HeadRow| Head {
-        lane: Lane::of(row.tenant_id.into(), row.project.as_deref(), &row.task_keys.0),
+        lane: Lane::of(row.tenant_id.into(), row.project.as_deref(), &row.task_keys.0)
+            .on(row.machine_id.map(MachineId::from)),
         priority: row.priority,
         since: (row.created_at, row.id.into()),
     };
@@ -228,6 +230,8 @@ pub(crate) struct Next {
     pub(crate) priority: Priority,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) repository: String,
+    /// The only machine that can take it, if it is for one alone.
+    pub(crate) machine: Option<MachineId>,
     pub(crate) effort_estimate: Option<i32>,
     pub(crate) timeout_seconds: Option<i64>,
 }
@@ -240,6 +244,7 @@ struct NextRow {
     priority: Priority,
     created_at: DateTime<Utc>,
     repository: String,
+    machine_id: Option<Uuid>,
     effort_estimate: Option<i32>,
     timeout_seconds: Option<i64>,
 }
@@ -253,6 +258,7 @@ pub(crate) async fn next(tx: &mut Tx, lanes: &[LaneId], each: i64) -> Result<Vec
         priority: row.priority,
         created_at: row.created_at,
         repository: row.repository,
+        machine: row.machine_id.map(MachineId::from),
         effort_estimate: row.effort_estimate,
         timeout_seconds: row.timeout_seconds,
     };

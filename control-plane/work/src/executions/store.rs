@@ -8,6 +8,7 @@ use serde::Serialize;
 use sqlx::types::{Json, Uuid};
 use wire::execution::{Exit, Failure, Outcome, PhaseTiming};
 use wire::id::{ExecutionId, TaskId, TenantId, WorkerId};
+use wire::test_report::TestReport;
 
 use super::{Ending, Execution};
 
@@ -32,6 +33,8 @@ kernel::sql! {
     OF_IDS: "SELECT * FROM executions WHERE tenant_id = $1 AND id IN (SELECT unhex(value) FROM json_each($2))",
         postgres "SELECT * FROM executions WHERE tenant_id = $1 \
                   AND id IN (SELECT CAST(value AS UUID) FROM jsonb_array_elements_text(CAST($2 AS JSONB)))";
+    LAST_TESTED: "SELECT * FROM executions WHERE tenant_id = $1 AND task_id = $2 AND tests IS NOT NULL \
+                  ORDER BY number DESC LIMIT 1";
     STALE: "SELECT e.*, t.effort_estimate FROM executions e JOIN tasks t ON t.id = e.task_id \
             WHERE e.tenant_id = $1 AND e.completed_at IS NULL AND e.started_at < $2 ORDER BY e.started_at, e.id";
     DELETE_OF_TASK: "DELETE FROM executions WHERE tenant_id = $1 AND task_id = $2";
@@ -71,16 +74,16 @@ kernel::sql! {
                       success = new.value->>'success', outcome = new.value->>'outcome', \
                       exit_code = new.value->>'exit_code', exit_signal = new.value->>'exit_signal', \
                       failure = new.value->>'failure', error_message = new.value->>'error_message', \
-                      commit_sha = new.value->>'commit_sha', phases = new.value->'phases', \
+                      commit_sha = new.value->>'commit_sha', phases = new.value->'phases', tests = new.value->'tests', \
                       cost_micros = new.value->>'cost_micros', tokens = new.value->>'tokens' \
                FROM json_each($1) new WHERE executions.id = unhex(new.value->>'id') AND completed_at IS NULL",
         postgres "UPDATE executions SET completed_at = $2, duration_seconds = new.duration_seconds, success = new.success, \
                          outcome = new.outcome, exit_code = new.exit_code, exit_signal = new.exit_signal, \
                          failure = new.failure, error_message = new.error_message, commit_sha = new.commit_sha, \
-                         phases = new.phases, cost_micros = new.cost_micros, tokens = new.tokens \
+                         phases = new.phases, tests = new.tests, cost_micros = new.cost_micros, tokens = new.tokens \
                   FROM json_to_recordset(CAST($1 AS JSON)) \
                     AS new(id UUID, duration_seconds BIGINT, success BOOLEAN, outcome TEXT, exit_code INTEGER, \
-                           exit_signal INTEGER, failure TEXT, error_message TEXT, commit_sha TEXT, phases JSONB, \
+                           exit_signal INTEGER, failure TEXT, error_message TEXT, commit_sha TEXT, phases JSONB, tests JSONB, \
                            cost_micros BIGINT, tokens BIGINT) \
                   WHERE executions.id = new.id AND completed_at IS NULL";
 }
@@ -107,6 +110,7 @@ struct Row {
     error_message: Option<String>,
     commit_sha: Option<String>,
     phases: Json<Vec<PhaseTiming>>,
+    tests: Option<Json<TestReport>>,
     parent_execution_id: Option<Uuid>,
 }
 
@@ -122,6 +126,7 @@ impl From<Row> for Execution {
             message: row.error_message,
             commit: row.commit_sha,
             phases: row.phases.0,
+            tests: row.tests.map(|tests| tests.0),
         });
         Self {
             id: row.id.into(),
@@ -208,6 +213,11 @@ pub(crate) async fn lock_of_worker(tx: &mut Tx, worker: WorkerId, id: ExecutionI
 
 pub(super) async fn of_task(tx: &mut Tx, tenant: TenantId, task: TaskId) -> Result<Vec<Execution>> {
     Ok(executions(fetch_all!(tx, Row, OF_TASK, tenant.uuid(), task.uuid())?))
+}
+
+/// A task's newest attempt whose tests were run.
+pub(crate) async fn last_tested(tx: &mut Tx, tenant: TenantId, task: TaskId) -> Result<Option<Execution>> {
+    Ok(fetch_optional!(tx, Row, LAST_TESTED, tenant.uuid(), task.uuid())?.map(Execution::from))
 }
 
 /// These executions, in no order.
@@ -329,6 +339,8 @@ struct EndRow<'a> {
     error_message: Option<&'a str>,
     commit_sha: Option<&'a str>,
     phases: &'a [PhaseTiming],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tests: Option<&'a TestReport>,
     cost_micros: i64,
     tokens: i64,
 }
@@ -356,6 +368,7 @@ fn end_row<'a>(execution: &Execution, ending: &'a Ending) -> EndRow<'a> {
         error_message: ending.message.as_deref(),
         commit_sha: ending.commit.as_deref(),
         phases: &ending.phases,
+        tests: ending.tests.as_ref(),
         cost_micros: execution.cost_micros,
         tokens: execution.tokens,
     }

@@ -54,6 +54,7 @@ impl PlannerLoad {
             priority: Priority::default(),
             created_at: now,
             repository: repository(number * 13),
+            machine: None,
             estimate_micros: 0,
         };
         let is_ready = |number: &usize| has_room && state(*number) == MachineState::Ready;

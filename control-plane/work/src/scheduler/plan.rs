@@ -8,7 +8,8 @@
 //! Tasks are taken in the order of [`super::order`], as far as what people have set
 //! lets them start ([`crate::admission::policy`]). Among the workers with room a task
 //! prefers one that holds its repository, and leaves alone, if it can, those that
-//! others want; but it takes any before it waits, so that affinity starves nobody.
+//! others want; but it takes any before it waits, so that affinity starves nobody. A
+//! task that begins from a checkpoint waits for the machine that has it.
 
 mod rooms;
 
@@ -35,6 +36,8 @@ pub(crate) struct Waiting {
     pub(crate) created_at: DateTime<Utc>,
     /// The name of its repository's mirror.
     pub(crate) repository: String,
+    /// The only machine that can take it: it has the checkpoint that the task begins from.
+    pub(crate) machine: Option<MachineId>,
     /// What it is expected to cost, in millionths of a dollar.
     pub(crate) estimate_micros: i64,
 }
@@ -107,6 +110,7 @@ pub(crate) fn plan(snapshot: &Snapshot, now: DateTime<Utc>) -> Plan {
     let mut rules = snapshot.rules.clone();
     let mut line = Line::new(&snapshot.queues, &snapshot.shares);
     let (mut assignments, mut left, mut closed) = (Vec::new(), Vec::new(), HashMap::new());
+    let mut bound: Vec<MachineId> = Vec::new();
     let enough = enough(&snapshot.rooms, snapshot.limits);
     while assignments.len() + left.len() < enough
         && let Some((place, task)) = line.next()
@@ -118,8 +122,18 @@ pub(crate) fn plan(snapshot: &Snapshot, now: DateTime<Utc>) -> Plan {
             continue;
         }
         line.take(place);
-        let Some(at) = rooms.take(task) else {
-            left.push(task);
+        // Where its machine is gone any other will do: it says that the checkpoint is gone, and the task fails.
+        let only = task.machine.filter(|machine| places.contains_key(machine));
+        let found = match only {
+            Some(machine) => rooms.take_on(task, machine),
+            None => rooms.take(task),
+        };
+        let Some(at) = found else {
+            match only {
+                Some(machine) if !bound.contains(&machine) => bound.push(machine),
+                Some(_) => (),
+                None => left.push(task),
+            }
             continue;
         };
         let room = &snapshot.rooms[at];
@@ -130,7 +144,7 @@ pub(crate) fn plan(snapshot: &Snapshot, now: DateTime<Utc>) -> Plan {
             burden(&mut machines.machines[*place]);
         }
     }
-    let demand = Demand { queued: left.len(), repositories: repositories(&left) };
+    let demand = Demand { queued: left.len(), repositories: repositories(&left), machines: bound };
     let pool = pool::plan::plan(&machines, &demand, snapshot.limits, now);
     // A machine that can no longer be paid for gets nothing more to do; the next look finds its task another.
     let leaving: HashSet<MachineId> = pool.actions.iter().filter_map(suspended).collect();

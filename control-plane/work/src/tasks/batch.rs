@@ -16,7 +16,7 @@ use wire::task::{NewTask, TaskView};
 
 use super::{Turn, refuse_local, store, tell};
 use crate::dependencies::{self, graph};
-use crate::{Scheduler, Settings};
+use crate::{Scheduler, Settings, checkpoints};
 
 /// Submits tasks in the order given. The same attempt again gives the first answer.
 #[tracing::instrument(skip_all)]
@@ -108,6 +108,7 @@ pub(crate) async fn insert(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, new: &NewGr
     for (place, (id, task)) in ids.iter().zip(&new.tasks).enumerate() {
         super::refuse_past(&format!("tasks[{place}].deadline"), task.deadline, now)?;
         store::insert(tx, tenant, *id, task, waits_for(new, place), now).await?;
+        checkpoints::bind_new(tx, tenant, *id, task.spec.as_ref()).await?;
         let task = super::load(tx, tenant, *id).await?;
         let payload = json!({ "title": task.title });
         tell(ctx, tx, kind::TASK_SUBMITTED, About::task(tenant, *id), Turn::Created(&task), &payload).await?;

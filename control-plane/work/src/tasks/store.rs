@@ -7,7 +7,7 @@ use kernel::{Error, Result, Tx, execute, fetch_all, fetch_one, fetch_optional, h
 use serde::Serialize;
 use sqlx::types::{Json, Uuid};
 use wire::bulk::TaskSelector;
-use wire::id::{ExecutionId, ScheduleId, TaskId, TenantId};
+use wire::id::{ExecutionId, MachineId, ScheduleId, TaskId, TenantId};
 use wire::task::{NewTask, Priority, TaskChange, TaskSpec, TaskStatus};
 
 use super::{Filter, LIST_MAX, Lifetime, Move, Spent, Task, Terms};
@@ -26,6 +26,7 @@ kernel::sql! {
     SPEND: "UPDATE tasks SET spent_micros = spent_micros + $2, spent_machine_seconds = spent_machine_seconds + $3, \
                    spent_tokens = spent_tokens + $4 WHERE id = $1";
     SET_RESERVED: "UPDATE tasks SET has_reservation = $2 WHERE id = $1";
+    SET_SPEC: "UPDATE tasks SET spec = $2, machine_id = $3, lane_id = $4 WHERE id = $1";
     SET_OCCURRENCE: "UPDATE tasks SET schedule_id = $2, occurrence_at = $3 WHERE id = $1";
     SET_OVERDUE: "UPDATE tasks SET overdue_at = $2, updated_at = $2 WHERE id = $1 AND overdue_at IS NULL";
     PAST_DEADLINE: "SELECT id FROM tasks WHERE deadline <= $1 AND deadline IS NOT NULL AND overdue_at IS NULL \
@@ -208,6 +209,7 @@ pub(super) struct Row {
     spent_tokens: i64,
     has_reservation: bool,
     schedule_id: Option<Uuid>,
+    machine_id: Option<Uuid>,
 }
 
 impl From<Row> for Task {
@@ -245,6 +247,7 @@ impl From<Row> for Task {
             },
             has_reservation: row.has_reservation,
             schedule_id: row.schedule_id.map(ScheduleId::from),
+            machine: row.machine_id.map(MachineId::from),
             version: row.version,
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -305,7 +308,7 @@ pub(super) async fn set_terms(
     terms: &Terms,
     overdue_at: Option<DateTime<Utc>>,
 ) -> Result<()> {
-    let lane = Lane::of(task.tenant, terms.project.as_deref(), &terms.keys);
+    let lane = Lane::of(task.tenant, terms.project.as_deref(), &terms.keys).on(task.machine);
     execute!(
         tx,
         SET_ADMISSION,
@@ -333,6 +336,13 @@ pub(crate) async fn spend(tx: &mut Tx, id: TaskId, used: Spent) -> Result<()> {
 /// Notes whether money is set aside for a task.
 pub(crate) async fn set_reserved(tx: &mut Tx, id: TaskId, has_reservation: bool) -> Result<()> {
     execute!(tx, SET_RESERVED, id.uuid(), has_reservation)?;
+    Ok(())
+}
+
+/// Gives a task that is locked another specification, which one machine alone can carry out, or any.
+pub(crate) async fn set_spec(tx: &mut Tx, task: &Task, spec: &TaskSpec, machine: Option<MachineId>) -> Result<()> {
+    let lane = Lane::of(task.tenant, task.project.as_deref(), &task.keys).on(machine);
+    execute!(tx, SET_SPEC, task.id.uuid(), Json(spec), machine.map(MachineId::uuid), lane.id.0)?;
     Ok(())
 }
 

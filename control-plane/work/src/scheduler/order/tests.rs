@@ -17,6 +17,7 @@ fn queue(of: TenantId, project: &str, priority: i16, age: i64, count: i64) -> Qu
         priority: Priority::try_from(priority).expect("valid"),
         created_at: DateTime::UNIX_EPOCH + TimeDelta::seconds(age + number),
         repository: "r".into(),
+        machine: None,
         estimate_micros: 0,
     };
     Queue { lane: Lane::of(of, Some(project), &[]), tasks: (0..count).map(task).collect() }

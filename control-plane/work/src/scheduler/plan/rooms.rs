@@ -3,10 +3,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use wire::id::MachineId;
+
 use super::{Room, Waiting};
 
 /// Workers with room.
 pub(super) struct Rooms<'a> {
+    rooms: &'a [Room],
     /// How much room each still has.
     free: Vec<usize>,
     /// How many of the repositories that each holds somebody still wants.
@@ -32,7 +35,7 @@ impl<'a> Rooms<'a> {
         let mut repositories: HashMap<&str, Repository> = HashMap::new();
         if rooms.is_empty() {
             // Nobody has to be told apart.
-            return Self { free: Vec::new(), wanted: Vec::new(), by_wanted: BTreeSet::new(), repositories };
+            return Self { rooms, free: Vec::new(), wanted: Vec::new(), by_wanted: BTreeSet::new(), repositories };
         }
         for task in waiting {
             repositories.entry(&task.repository).or_default().tasks += 1;
@@ -51,7 +54,7 @@ impl<'a> Rooms<'a> {
         }
         let free: Vec<usize> = rooms.iter().map(|room| room.free).collect();
         let by_wanted = (0..rooms.len()).filter(|at| free[*at] > 0).map(|at| (wanted[at], at)).collect();
-        Self { free, wanted, by_wanted, repositories }
+        Self { rooms, free, wanted, by_wanted, repositories }
     }
 
     /// Takes the room that suits the next task best: one that holds its repository, then one that nobody
@@ -59,11 +62,22 @@ impl<'a> Rooms<'a> {
     pub(super) fn take(&mut self, task: &Waiting) -> Option<usize> {
         self.forget(task);
         let at = self.holder(&task.repository).or_else(|| self.by_wanted.first().map(|(_, at)| *at))?;
+        Some(self.fill(at))
+    }
+
+    /// Takes room on this machine, for a task that no other can take.
+    pub(super) fn take_on(&mut self, task: &Waiting, machine: MachineId) -> Option<usize> {
+        self.forget(task);
+        let at = self.rooms.iter().position(|room| room.machine == Some(machine))?;
+        (self.free[at] > 0).then(|| self.fill(at))
+    }
+
+    fn fill(&mut self, at: usize) -> usize {
         self.free[at] -= 1;
         if self.free[at] == 0 {
             self.by_wanted.remove(&(self.wanted[at], at));
         }
-        Some(at)
+        at
     }
 
     /// A task is looked at: what nobody wants after it need not be spared.

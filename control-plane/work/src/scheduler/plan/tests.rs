@@ -36,6 +36,7 @@ pub(crate) fn waiting(repositories: &[&str]) -> Vec<Waiting> {
         priority: Priority::default(),
         created_at: now(),
         repository: (*name).into(),
+        machine: None,
         estimate_micros: 0,
     };
     repositories.iter().zip(0..).map(waiting).collect()
@@ -89,6 +90,20 @@ fn given(plan: &Plan) -> Vec<(TaskId, WorkerId)> {
 fn a_task_goes_to_the_worker_that_holds_its_repository() {
     let given = assigned(waiting(&["b", "a"]), rooms(&[&["a"], &["b"]]));
     assert_eq!(given, [(task(0), worker(1)), (task(1), worker(0))]);
+}
+
+#[test]
+fn a_task_that_one_machine_alone_can_take_waits_for_it_and_has_none_made() {
+    let bound = |to: u8| vec![Waiting { machine: Some(machine(to)), ..waiting(&["a"]).remove(0) }];
+    assert_eq!(assigned(bound(1), rooms(&[&["a"], &["b"]])), [(task(0), worker(1))]);
+    let mut busy = snapshot(bound(1), rooms(&[&["a"], &["b"]]));
+    busy.rooms.remove(1);
+    let decided = plan(&busy, now());
+    assert_eq!((given(&decided), decided.machines, decided.left), (vec![], vec![], 0));
+    busy.machines.machines[1].state = MachineState::Suspended;
+    assert_eq!(plan(&busy, now()).machines, [Action::Resume(machine(1))]);
+    // Its machine is gone: whoever takes it says that the checkpoint is.
+    assert_eq!(assigned(bound(9), rooms(&[&["b"]])), [(task(0), worker(0))]);
 }
 
 #[test]

@@ -333,6 +333,7 @@ impl World {
                 priority: Priority::default(),
                 created_at: time(self.tasks[*task].arrived),
                 repository: self.tasks[*task].repository.clone(),
+                machine: None,
                 estimate_micros: 0,
             })
             .collect();
