@@ -49,13 +49,7 @@ pub(crate) fn cut<E: From<io::Error>>(
     mut each: impl FnMut(Hash, &[u8]) -> Result<(), E>,
 ) -> Result<u64, E> {
     if size <= WHOLE_MAX {
-        buffer.clear();
-        // One byte more than expected shows a file that has grown meanwhile.
-        (&mut file).take(WHOLE_MAX + 1).read_to_end(buffer)?;
-        let length = buffer.len() as u64;
-        if length > WHOLE_MAX {
-            return Err(io::Error::other("it grows while it is read").into());
-        }
+        let length = read_whole(&mut file, size, buffer)?;
         if length > 0 {
             each(Hash::of(buffer), buffer)?;
         }
@@ -68,4 +62,28 @@ pub(crate) fn cut<E: From<io::Error>>(
         each(Hash::of(&chunk.data), &chunk.data)?;
     }
     Ok(length)
+}
+
+/// Reads a small file in one call, as far as its length is what it was said to be. Gives the length it has.
+fn read_whole(file: &mut File, size: u64, buffer: &mut Vec<u8>) -> io::Result<u64> {
+    let most = usize::try_from(WHOLE_MAX).unwrap_or(usize::MAX) + 1;
+    // One byte more than expected shows a file that has grown meanwhile.
+    buffer.resize(usize::try_from(size).unwrap_or(most).saturating_add(1).min(most), 0);
+    let mut length = 0;
+    loop {
+        match file.read(&mut buffer[length..]) {
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        }
+        if length < buffer.len() {
+            // A regular file gives less than it was asked for only at its end.
+            buffer.truncate(length);
+            return Ok(length as u64);
+        }
+        if length == most {
+            return Err(io::Error::other("it grows while it is read"));
+        }
+        buffer.resize(most, 0);
+    }
 }

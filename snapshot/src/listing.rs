@@ -91,6 +91,12 @@ impl Entry {
         Path::new(OsStr::from_bytes(&self.path))
     }
 
+    /// A short word that is equal for equal content and mode, whichever snapshot it is of.
+    pub fn digest(&self) -> String {
+        let content = postcard::to_stdvec(&self.content).expect("plain data");
+        blake3::hash(&content).to_hex()[..16].to_owned()
+    }
+
     /// Whether the path stays in its tree.
     pub(crate) fn is_plain(&self) -> bool {
         let path = self.path();

@@ -87,6 +87,13 @@ pub(crate) struct Packed {
     bytes: Vec<u8>,
 }
 
+impl Packed {
+    /// Its length in the pack.
+    pub(crate) fn stored(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
 fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).expect("a block is far below 4 GiB")
 }

@@ -2,13 +2,16 @@
 //! stored again, and the rest is hashed and compressed on every processor.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
+
+use nix::fcntl::OFlag;
 
 use crate::chunk::{self, Hash};
 use crate::listing::{Content, Entry, Listing, MODE_BITS, Stamp};
@@ -18,6 +21,8 @@ use crate::{At, Error, Result};
 
 /// Paths that a thread takes at once.
 const SHARE: usize = 64;
+/// The pack is synced whenever it has grown by so much.
+const SYNC_BYTES: usize = 8 * 1024 * 1024;
 
 /// A snapshot that is on disk. Its listing is not, until the caller has written it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +45,8 @@ struct Work<'a> {
     failed: AtomicBool,
     claimed: Mutex<HashSet<Hash>>,
     pack: Mutex<Writer>,
+    /// Bytes of the pack that nobody was told to sync.
+    unsynced: AtomicUsize,
     /// When this began, as the file system's own clock says.
     began: (i64, i64),
 }
@@ -53,6 +60,7 @@ impl Store {
         let opened = self.open(Beside::Others)?;
         let pack = self.begin()?;
         let meta = pack.file().metadata().at(self.root())?;
+        let file = pack.file().try_clone();
         let work = Work {
             tree,
             paths,
@@ -62,15 +70,27 @@ impl Store {
             failed: AtomicBool::new(false),
             claimed: Mutex::default(),
             pack: Mutex::new(pack),
+            unsynced: AtomicUsize::new(0),
             began: (meta.mtime(), meta.mtime_nsec()),
         };
         let threads = threads_for(paths.len());
-        let shares = thread::scope(|scope| {
-            let hands: Vec<_> = (0..threads).map(|_| scope.spawn(|| work.run())).collect();
-            hands.into_iter().map(|hand| hand.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        let behind = file.at(self.root())?;
+        let (shares, synced) = thread::scope(|scope| {
+            // The disk writes while the processors compress, so that little is left for the end.
+            let (due, dues) = sync_channel::<()>(1);
+            let syncing = scope.spawn(move || dues.into_iter().try_for_each(|()| behind.sync_data()));
+            let hands: Vec<_> = (0..threads)
+                .map(|_| {
+                    let (work, due) = (&work, due.clone());
+                    scope.spawn(move || work.run(&due))
+                })
+                .collect();
+            drop(due);
+            (hands.into_iter().map(joined).collect(), joined(syncing))
         });
         let pack = work.pack.into_inner().unwrap_or_else(PoisonError::into_inner);
-        match shares_together(shares) {
+        let shares = synced.at(self.root()).and_then(|()| shares_together(shares));
+        match shares {
             Ok((entries, read)) => Ok(Saved { listing: Listing::new(entries), read, stored: pack.finish()? }),
             Err(error) => {
                 // Most likely the volume is full: half a pack is of no use to anybody.
@@ -88,6 +108,19 @@ impl Store {
         let (finished, unfinished) = self.paths_of(self.next_number()?);
         Writer::begin(finished, unfinished)
     }
+}
+
+fn joined<T>(hand: thread::ScopedJoinHandle<'_, T>) -> T {
+    hand.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// A regular file, opened; nothing for whatever else is there, and where it cannot be opened.
+fn open_file(path: &Path) -> Option<(Metadata, File)> {
+    // Not through a link, and without waiting for whoever writes into a pipe.
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    let meta = file.metadata().ok()?;
+    meta.is_file().then_some((meta, file))
 }
 
 /// As many as there are processors, where there is enough to do.
@@ -115,15 +148,15 @@ struct Share {
 }
 
 impl Work<'_> {
-    fn run(&self) -> Result<Share> {
-        let done = self.run_to_the_end();
+    fn run(&self, due: &SyncSender<()>) -> Result<Share> {
+        let done = self.run_to_the_end(due);
         if done.is_err() {
             self.failed.store(true, Ordering::Relaxed);
         }
         done
     }
 
-    fn run_to_the_end(&self) -> Result<Share> {
+    fn run_to_the_end(&self, due: &SyncSender<()>) -> Result<Share> {
         let mut share = Share::default();
         let mut gathering = Gathering::new().at(self.tree)?;
         let mut buffer = Vec::new();
@@ -131,12 +164,12 @@ impl Work<'_> {
             let from = self.next.fetch_add(SHARE, Ordering::Relaxed);
             let Some(paths) = self.paths.get(from..).filter(|rest| !rest.is_empty()) else { break };
             for path in &paths[..paths.len().min(SHARE)] {
-                let entry = self.entry(path, &mut share.read, &mut gathering, &mut buffer)?;
+                let entry = self.entry(path, &mut share.read, &mut gathering, &mut buffer, due)?;
                 share.entries.extend(entry);
             }
         }
         let last = gathering.finish().at(self.tree)?;
-        last.map_or(Ok(()), |packed| self.append(packed))?;
+        last.map_or(Ok(()), |packed| self.append(packed, due))?;
         Ok(share)
     }
 
@@ -147,9 +180,15 @@ impl Work<'_> {
         read: &mut usize,
         gathering: &mut Gathering,
         buffer: &mut Vec<u8>,
+        due: &SyncSender<()>,
     ) -> Result<Option<Entry>> {
         let path = self.tree.join(relative);
-        let meta = fs::symlink_metadata(&path).at(&path)?;
+        // What the base does not know is read in any case, and so opened without a look at it first.
+        let opened = if self.base.is_some_and(|base| base.get(relative).is_some()) { None } else { open_file(&path) };
+        let (meta, file) = match opened {
+            Some((meta, file)) => (meta, Some(file)),
+            None => (fs::symlink_metadata(&path).at(&path)?, None),
+        };
         if meta.is_symlink() {
             let target = fs::read_link(&path).at(&path)?.as_os_str().as_bytes().to_vec();
             return Ok(Some(Entry::new(relative, Content::Link { target }, None)));
@@ -164,10 +203,10 @@ impl Work<'_> {
         }
         *read += 1;
         let mut chunks = Vec::new();
-        let file = File::open(&path).at(&path)?;
+        let file = file.map_or_else(|| File::open(&path).at(&path), Ok)?;
         let size = chunk::cut(file, meta.len(), buffer, |hash, bytes| {
             chunks.push(hash);
-            self.keep(hash, bytes, gathering).map_err(Failure::Kept)
+            self.keep(hash, bytes, gathering, due).map_err(Failure::Kept)
         });
         let size = size.map_err(|failure| match failure {
             Failure::Kept(error) => error,
@@ -185,16 +224,23 @@ impl Work<'_> {
     }
 
     /// Stores a chunk that is not stored yet.
-    fn keep(&self, hash: Hash, bytes: &[u8], gathering: &mut Gathering) -> Result<()> {
+    fn keep(&self, hash: Hash, bytes: &[u8], gathering: &mut Gathering, due: &SyncSender<()>) -> Result<()> {
         if self.opened.places.contains_key(&hash) || !lock(&self.claimed).insert(hash) {
             return Ok(());
         }
         let full = gathering.add(hash, bytes).at(self.tree)?;
-        full.map_or(Ok(()), |packed| self.append(packed))
+        full.map_or(Ok(()), |packed| self.append(packed, due))
     }
 
-    fn append(&self, packed: Packed) -> Result<()> {
-        lock(&self.pack).append(packed)
+    fn append(&self, packed: Packed, due: &SyncSender<()>) -> Result<()> {
+        let length = packed.stored();
+        lock(&self.pack).append(packed)?;
+        if self.unsynced.fetch_add(length, Ordering::Relaxed) + length >= SYNC_BYTES {
+            self.unsynced.store(0, Ordering::Relaxed);
+            // One that is under way takes this along, or the next one does.
+            due.try_send(()).ok();
+        }
+        Ok(())
     }
 }
 
