@@ -4,8 +4,10 @@
 //! or added, their `listing`; what they are made of is in the volume's store of
 //! chunks, once however many checkpoints hold it. It is measured against the commit
 //! that was checked out, so it can be put back wherever the mirror is. It is on disk
-//! before its name is: half a checkpoint is never seen. The newest few are kept.
+//! before its name is: half a checkpoint is never seen. The newest few of each
+//! repository are kept, and those that somebody pinned.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,24 +16,31 @@ use std::sync::Arc;
 use chrono::DateTime;
 use serde::Serialize;
 use snapshot::{Listing, Store};
+use wire::checkpoint::HeldCheckpoint;
 use wire::id::CheckpointId;
+use wire::limit::CHECKPOINTS_PER_MACHINE;
 
 use crate::git::GitError;
 use crate::mirror;
 use crate::orders::Orders;
 use crate::room::{Room, blocking};
 use crate::volume::{self, Volume};
-use crate::workspace::{self, CheckoutError, Marker};
+use crate::workspace::{self, CheckoutError, Marker, Paths};
 
 pub(crate) mod changes;
 pub(crate) mod format;
+mod summary;
 mod unpushed;
 use changes::Changes;
 use format::{Manifest, RelativePath, VERSION};
+pub(crate) use summary::summary;
+use unpushed::Kept;
 
 /// The file that makes a directory a checkpoint.
 pub(crate) const MANIFEST: &str = "manifest.json";
 const LISTING: &str = "listing";
+/// The file that keeps a checkpoint whatever else is saved.
+const PIN: &str = "pinned";
 
 /// Why a workspace was not saved, or not put back.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +74,16 @@ pub(crate) struct CheckpointPayload {
     deleted: usize,
     stored_bytes: u64,
     unpushed: Vec<String>,
+    /// Of one that was put back: because a task begins from it, and not because something was damaged.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    asked: bool,
+}
+
+impl CheckpointPayload {
+    /// Of one that a task begins from.
+    pub(crate) fn asked(self) -> Self {
+        Self { asked: true, ..self }
+    }
 }
 
 impl From<&Manifest> for CheckpointPayload {
@@ -77,6 +96,7 @@ impl From<&Manifest> for CheckpointPayload {
             deleted: manifest.deleted.len(),
             stored_bytes: manifest.stored_bytes,
             unpushed: manifest.unpushed.clone(),
+            asked: false,
         }
     }
 }
@@ -84,13 +104,18 @@ impl From<&Manifest> for CheckpointPayload {
 /// Saves what is in a workspace and notes it in the marker; nobody may be working in it.
 pub(crate) async fn save(room: &Arc<Room>, mut marker: Marker) -> Result<Manifest, CheckpointError> {
     let paths = marker.paths(&room.volume);
-    let unpushed = unpushed::keep(&room.git, &paths, &marker).await?;
     let listed = changes::list(&room.git, &paths).await?;
+    let tree = paths.tree.clone();
+    let changes = blocking(move || changes::sort(&tree, &listed)).await?;
+    let kept = unpushed::keep(&room.git, &paths, &marker, &changes, room.clock.now()).await?;
+    if !kept.references.is_empty() {
+        tidy_references(room, &marker, &paths, &kept.references).await;
+    }
     let room = room.clone();
     blocking(move || {
         let id = next_id(&room)?;
         let unfinished = room.volume.unfinished(&room.volume.checkpoint(id));
-        let written = write(&room, &marker, id, &paths.tree, &listed, unpushed, &unfinished);
+        let written = write(&room, &marker, id, &paths.tree, &changes, kept, &unfinished);
         if written.is_err() {
             // Most likely the volume is full: half a checkpoint is of no use to anybody.
             volume::remove(&unfinished)?;
@@ -104,18 +129,32 @@ pub(crate) async fn save(room: &Arc<Room>, mut marker: Marker) -> Result<Manifes
     .await
 }
 
+/// Pushes what nobody pushed, where that is wanted, and removes what the rule no longer keeps. The work is safe on
+/// the volume by now; that neither can be done for a while costs nothing.
+async fn tidy_references(room: &Room, marker: &Marker, paths: &Paths, references: &[String]) {
+    if marker.push
+        && let Err(error) = unpushed::push(&room.git, paths, &marker.repository, references).await
+    {
+        tracing::warn!("unfinished work is on this machine alone; it cannot be pushed: {error}");
+    }
+    match unpushed::prune(&room.git, &paths.mirror, room.clock.now()).await {
+        Ok(0) => (),
+        Ok(gone) => tracing::info!("{gone} references to unfinished work are removed: it is merged, or old"),
+        Err(error) => tracing::warn!("references to unfinished work cannot be tidied: {error}"),
+    }
+}
+
 fn write(
     room: &Room,
     marker: &Marker,
     id: CheckpointId,
     tree: &Path,
-    listed: &[u8],
-    unpushed: Vec<String>,
+    changes: &Changes,
+    kept: Kept,
     unfinished: &Path,
 ) -> Result<Manifest, CheckpointError> {
-    let changes = changes::sort(tree, listed)?;
     volume::make_private(unfinished)?;
-    let (files, listing, stored_bytes) = store(room, marker, tree, &changes, &unfinished.join(LISTING))?;
+    let (files, listing, stored_bytes) = store(room, marker, tree, changes, &unfinished.join(LISTING))?;
     let manifest = Manifest {
         version: VERSION,
         checkpoint_id: id,
@@ -127,7 +166,8 @@ fn write(
         deleted: changes.deleted.iter().map(|path| RelativePath::new(path)).collect(),
         listing,
         stored_bytes,
-        unpushed,
+        unpushed: kept.references,
+        head: kept.head,
     };
     let text = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
     kit::files::replace(&unfinished.join(MANIFEST), &text, 0o600)?;
@@ -162,7 +202,7 @@ fn earlier(volume: &Volume, marker: &Marker) -> Option<Listing> {
 }
 
 /// Reads a checkpoint's manifest.
-fn read(volume: &Volume, id: CheckpointId) -> Result<Manifest, CheckpointError> {
+pub(crate) fn read(volume: &Volume, id: CheckpointId) -> Result<Manifest, CheckpointError> {
     let damaged = |reason: String| CheckpointError::Damaged { id, reason };
     let text = fs::read(volume.checkpoint(id).join(MANIFEST));
     let text = text.map_err(|error| damaged(format!("its manifest: {error}")))?;
@@ -225,6 +265,7 @@ pub(crate) async fn restore(room: &Arc<Room>, manifest: &Manifest) -> Result<(),
     let configuration = workspace::configuration(&manifest.repository, &paths.mirror);
     workspace::borrow_objects(&paths, &manifest.commit, &references.packed(), &configuration)?;
     workspace::check_out(&room.git, &paths, &manifest.commit, &orders).await?;
+    unpushed::give_back(&room.git, &paths, manifest).await?;
     let (room, manifest) = (room.clone(), manifest.clone());
     blocking(move || {
         put_back(&room.volume, &manifest, &paths.tree)?;
@@ -233,6 +274,13 @@ pub(crate) async fn restore(room: &Arc<Room>, manifest: &Manifest) -> Result<(),
         Ok(())
     })
     .await
+}
+
+/// Makes a workspace that was just checked out at the checkpoint's commit as the checkpoint says.
+pub(crate) async fn begin_from(room: &Arc<Room>, manifest: &Manifest, paths: &Paths) -> Result<(), CheckpointError> {
+    unpushed::give_back(&room.git, paths, manifest).await?;
+    let (room, manifest, tree) = (room.clone(), manifest.clone(), paths.tree.clone());
+    blocking(move || put_back(&room.volume, &manifest, &tree)).await
 }
 
 fn put_back(volume: &Volume, manifest: &Manifest, tree: &Path) -> Result<(), CheckpointError> {
@@ -266,19 +314,63 @@ fn after(id: CheckpointId) -> DateTime<chrono::Utc> {
     DateTime::from_timestamp_millis(millis + 1).unwrap_or(DateTime::UNIX_EPOCH)
 }
 
-/// Removes all but the newest checkpoints, and from the store what none of those needs.
+/// Every checkpoint of the volume, and whether it is pinned.
+pub(crate) fn held(volume: &Volume) -> io::Result<Vec<HeldCheckpoint>> {
+    let ids = volume.checkpoint_ids()?;
+    Ok(ids.into_iter().map(|id| HeldCheckpoint { id, pinned: is_pinned(volume, id) }).collect())
+}
+
+/// Keeps a checkpoint whatever else is saved, or no longer. One that is not there is no error: the next poll says so.
+pub(crate) fn pin(volume: &Volume, id: CheckpointId, pinned: bool) -> io::Result<()> {
+    let directory = volume.checkpoint(id);
+    let pin = directory.join(PIN);
+    match pinned {
+        true if directory.join(MANIFEST).is_file() => kit::files::replace(&pin, b"", 0o600),
+        true => Ok(()),
+        false => volume::remove(&pin),
+    }
+}
+
+fn is_pinned(volume: &Volume, id: CheckpointId) -> bool {
+    volume.checkpoint(id).join(PIN).exists()
+}
+
+/// Which checkpoints go (pure), of all there are with their repositories, the oldest first: of each repository all
+/// but the newest few, and of all together the oldest beyond what anybody keeps in mind. Pinned ones are not listed.
+fn outdated(checkpoints: &[(CheckpointId, String)], keep: usize, in_all: usize) -> Vec<CheckpointId> {
+    let mut kept: HashMap<&str, usize> = HashMap::new();
+    let mut left = in_all;
+    let mut gone = Vec::new();
+    for (id, repository) in checkpoints.iter().rev() {
+        let of_repository = kept.entry(repository).or_default();
+        if *of_repository < keep && left > 0 {
+            *of_repository += 1;
+            left -= 1;
+        } else {
+            gone.push(*id);
+        }
+    }
+    gone
+}
+
+/// Removes what is outdated, and from the store what nothing that is left needs.
 fn prune(volume: &Volume, keep: usize) -> Result<(), CheckpointError> {
-    let mut ids = volume.checkpoint_ids()?;
-    let old = ids.len().saturating_sub(keep);
-    if old == 0 {
+    let ids = volume.checkpoint_ids()?;
+    // One that cannot be read is for the health check to set aside; until then it is like others of no repository.
+    let repository = |id: &CheckpointId| read(volume, *id).map(|manifest| manifest.repository).unwrap_or_default();
+    let loose: Vec<(CheckpointId, String)> =
+        ids.iter().filter(|id| !is_pinned(volume, **id)).map(|id| (*id, repository(id))).collect();
+    let pinned = ids.len() - loose.len();
+    let gone = outdated(&loose, keep, CHECKPOINTS_PER_MACHINE.saturating_sub(pinned));
+    if gone.is_empty() {
         return Ok(());
     }
-    for id in ids.drain(..old) {
-        volume::remove(&volume.checkpoint(id))?;
+    for id in &gone {
+        volume::remove(&volume.checkpoint(*id))?;
     }
-    let listings: Result<Vec<Option<Listing>>, _> =
-        ids.into_iter().map(|id| listing(volume, &read(volume, id)?)).collect();
-    // A damaged one is for the health check to set aside; until then nothing goes that it may need.
+    let left = ids.into_iter().filter(|id| !gone.contains(id));
+    let listings: Result<Vec<Option<Listing>>, _> = left.map(|id| listing(volume, &read(volume, id)?)).collect();
+    // Nothing goes that a damaged one may need.
     let Ok(kept) = listings else { return Ok(()) };
     let kept: Vec<Listing> = kept.into_iter().flatten().collect();
     Store::new(&volume.chunks())?.prune(&kept)?;

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use wire::checkpoint::SavedCheckpoint;
 use wire::event::{FinishedPayload, Stream, kind};
 use wire::execution::{Cache, Exit, Failure, Outcome, Phase};
 use wire::task::{FieldError, TaskSpec};
+use wire::test_report::TestReport;
 use wire::worker::{Completion, Lease};
 
-use crate::agent::reading::{Heard, Reading, Verdict};
-use crate::agent::{self, Launch};
+use crate::agent;
+use crate::agent::reading::{Heard, Verdict};
 use crate::checkpoint::{self, CheckpointPayload};
 use crate::command::environment::{self, Surroundings};
 use crate::command::{self, Cause, Ended, Job};
@@ -24,7 +26,11 @@ use crate::room::{Room, blocking};
 use crate::settings::services::{self, Services};
 use crate::settings::{self, Settings};
 use crate::setup::NotReady;
+use crate::test_report;
 use crate::workspace::{self, CheckoutError, Marker, Paths};
+
+mod running;
+use running::Ran;
 
 /// Carries the lease out. Nothing comes back when the lease was lost: then nothing may be said.
 pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -> Option<Completion> {
@@ -33,12 +39,19 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
     let mut story = Story::new(room.recorder.clone(), subject, orders);
     let mut commit = None;
     let mut used = None;
+    let (mut tests, mut checkpoint) = (None, None);
     let end = match work(room, &mut story, &lease.spec, &mut commit).await {
-        Ok(Ran { ended, heard: None }) => End::of_command(ended, &lease.spec)?,
-        Ok(Ran { ended, heard: Some(heard) }) => {
-            story.tell(kind::AGENT_REPORT, &heard.report).await;
-            used = Some((heard.tokens(), heard.report.cost_dollars.clone()));
-            End::of_agent(ended, &heard, &lease.spec)?
+        Ok(Done { ran: Ran { ended, heard, report }, saved }) => {
+            (tests, checkpoint) = (report, saved);
+            let end = match heard {
+                None => End::of_command(ended, &lease.spec)?,
+                Some(heard) => {
+                    story.tell(kind::AGENT_REPORT, &heard.report).await;
+                    used = Some((heard.tokens(), heard.report.cost_dollars.clone()));
+                    End::of_agent(ended, &heard, &lease.spec)?
+                }
+            };
+            end.and(tests.as_ref())
         }
         Err(reason) => {
             let own = room.clone();
@@ -65,6 +78,8 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
         phases: story.phases(),
         tokens,
         cost_dollars: cost_dollars.flatten(),
+        checkpoint,
+        tests,
     })
 }
 
@@ -107,6 +122,17 @@ impl End {
             (Outcome::Failed, Verdict::Failed) => Self { message: said.or_else(|| end.message.clone()), ..end },
             _ => end,
         })
+    }
+
+    /// Tests that failed have failed, whatever their tool's exit.
+    fn and(self, tests: Option<&TestReport>) -> Self {
+        let said = tests.zip(self.exit).and_then(|(report, exit)| test_report::message(report, exit));
+        match (self.outcome, said) {
+            (Outcome::Succeeded | Outcome::Failed, Some(said)) => {
+                Self { outcome: Outcome::Failed, message: Some(said), ..self }
+            }
+            _ => self,
+        }
     }
 
     fn of_setup(reason: NotReady) -> Option<Self> {
@@ -160,10 +186,10 @@ struct Prepared {
     phase: Begun,
 }
 
-/// What ran, and what was heard of it where it was an agent.
-struct Ran {
-    ended: Ended,
-    heard: Option<Heard>,
+/// What an execution came to whose workspace was ready.
+struct Done {
+    ran: Ran,
+    saved: Option<SavedCheckpoint>,
 }
 
 async fn work(
@@ -171,7 +197,7 @@ async fn work(
     story: &mut Story,
     spec: &TaskSpec,
     commit: &mut Option<String>,
-) -> Result<Ran, NotReady> {
+) -> Result<Done, NotReady> {
     spec.validate().map_err(refused)?;
     let (cleared, keep) = (room.clone(), story.subject().execution_id);
     // Old workspaces go while the new one is made; all are gone before the command starts.
@@ -183,9 +209,9 @@ async fn work(
     if !unsaved.is_empty() {
         settle(room, keep).await?;
     }
-    let (ran, marker) = run_command(room, story, spec, prepared).await?;
-    save(room, story, marker).await;
-    Ok(ran)
+    let (ran, marker) = run(room, story, spec, prepared).await?;
+    let saved = save(room, story, marker).await;
+    Ok(Done { ran, saved })
 }
 
 /// Saves what an earlier execution left unsaved, and then removes it.
@@ -262,12 +288,28 @@ async fn end_if_failed<T>(story: &mut Story, phase: &Begun, result: Result<T, No
 
 /// The repository at its commit, in a workspace. A mirror that turns out damaged is made anew, once.
 async fn check_out(room: &Arc<Room>, story: &Story, spec: &TaskSpec) -> Result<(Paths, Obtained), NotReady> {
+    let begins_from = spec.checkpoint.map(|id| checkpoint::verify(&room.volume, id));
+    let begins_from = begins_from.transpose().map_err(|error| gone(&error))?;
+    let spec = match &begins_from {
+        Some(manifest) if manifest.repository == spec.repository => {
+            &TaskSpec { reference: Some(manifest.commit.clone()), ..spec.clone() }
+        }
+        Some(_) => return Err(gone(&"it is of another repository")),
+        None => spec,
+    };
     let mut is_second = false;
     loop {
         let obtained = mirror::obtain(room, story, spec).await?;
         let created = workspace::create(room, story.orders(), story.subject(), &spec.repository, &obtained).await;
         match created {
-            Ok(paths) => return Ok((paths, obtained)),
+            Ok(paths) => {
+                if let Some(manifest) = &begins_from {
+                    checkpoint::begin_from(room, manifest, &paths).await.map_err(|error| gone(&error))?;
+                    let payload = CheckpointPayload::from(manifest).asked();
+                    story.tell(kind::CHECKPOINT_RESTORED, &payload).await;
+                }
+                return Ok((paths, obtained));
+            }
             Err(CheckoutError::Git(error)) if !is_second && mirror::blames_mirror(&error) => {
                 mirror::set_aside(room, story, &spec.repository, &error.to_string()).await?;
                 is_second = true;
@@ -278,7 +320,13 @@ async fn check_out(room: &Arc<Room>, story: &Story, spec: &TaskSpec) -> Result<(
     }
 }
 
-async fn run_command(
+/// The checkpoint that a task begins from is of no use.
+fn gone(reason: &impl std::fmt::Display) -> NotReady {
+    let cure = "begin from another one, or from the repository";
+    NotReady::failed(Failure::CheckpointGone, format!("the task cannot begin from its checkpoint: {reason}; {cure}"))
+}
+
+async fn run(
     room: &Arc<Room>,
     story: &mut Story,
     spec: &TaskSpec,
@@ -294,7 +342,7 @@ async fn run_command(
     let launch = end_if_failed(story, &prepared.phase, launch).await?;
     // From here on there may be work in the workspace, and the marker says so.
     let mut marker = Marker::new(story.subject(), &spec.repository, &obtained.commit, room.clock.now());
-    marker.cached = settings.cached();
+    (marker.cached, marker.push) = (settings.cached(), spec.push_unfinished);
     marker.write(&room.volume).map_err(|error| NotReady::machine("noting the workspace", &error))?;
     let surroundings = Surroundings {
         tools: &room.environment,
@@ -305,22 +353,13 @@ async fn run_command(
     };
     let mut own = settings.variables();
     own.extend(spec.env.clone());
-    let mut environment = environment::whole(&surroundings, story.subject(), &own);
+    let environment = environment::whole(&surroundings, story.subject(), &own);
     let services = set_up(room, story, &prepared, &spec.repository, &environment).await?;
-    let (arguments, input, mut reading) = match (launch, &spec.agent) {
-        (Some(Launch { driver, arguments, input }), Some(agent)) => {
-            for (name, value) in &driver.environment {
-                environment.entry(name.clone()).or_insert_with(|| value.clone());
-            }
-            (arguments, Some(input), Some(Reading::new(driver, &agent.name)))
-        }
-        _ => (spec.command.clone(), None, None),
-    };
     let job = Job {
-        arguments,
+        arguments: spec.command.clone(),
         directory: paths.tree.clone(),
         environment,
-        input,
+        input: None,
         timeout: Duration::from_secs(spec.timeout_seconds()),
         idle_timeout: spec.idle_timeout_seconds.map(Duration::from_secs),
         grace: room.limits.grace,
@@ -328,17 +367,19 @@ async fn run_command(
     };
     room.background.prepare_next(room, &spec.repository, obtained);
     let phase = story.begin(Phase::Running).await;
-    let ended = command::run(&job, story, reading.as_mut()).await;
+    let ran = running::run(story, spec, job, launch).await;
     services.end(room.limits.grace).await;
     story.end(phase, None, None).await;
-    Ok((Ran { ended, heard: reading.map(Reading::conclude) }, marker))
+    Ok((ran, marker))
 }
 
-async fn save(room: &Arc<Room>, story: &mut Story, marker: Marker) {
+async fn save(room: &Arc<Room>, story: &mut Story, marker: Marker) -> Option<SavedCheckpoint> {
     let phase = story.begin(Phase::Checkpoint).await;
+    let mut saved = None;
     let detail = match checkpoint::save(room, marker).await {
         Ok(manifest) => {
             story.tell(kind::CHECKPOINT_SAVED, &CheckpointPayload::from(&manifest)).await;
+            saved = checkpoint::summary(&room.volume, &manifest).ok();
             match manifest.files + manifest.deleted.len() {
                 0 => "nothing changed".to_owned(),
                 1 => "1 file changed".to_owned(),
@@ -353,6 +394,7 @@ async fn save(room: &Arc<Room>, story: &mut Story, marker: Marker) {
         }
     };
     story.end(phase, None, Some(detail)).await;
+    saved
 }
 
 #[cfg(test)]

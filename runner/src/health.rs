@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use wire::event::kind;
+use wire::event::{CheckedPayload, Health, kind};
 use wire::id::{CheckpointId, ExecutionId};
 
 use crate::checkpoint::format::Manifest;
@@ -35,18 +35,23 @@ pub(crate) async fn check(room: &Arc<Room>) {
         Some(manifest) if Some(manifest.checkpoint_id) == marker.saved => Some(manifest.clone()),
         _ => verified(room, marker.saved).await,
     };
-    match (is_as_left(room, &marker, own.as_ref()).await, own, good) {
-        (Ok(()), Some(_), _) => (),
-        (Ok(()), None, _) => settle(room, marker.subject.execution_id, true).await,
+    let health = match (is_as_left(room, &marker, own.as_ref()).await, own, good) {
+        (Ok(()), Some(_), _) => Health::Good,
+        (Ok(()), None, _) => {
+            settle(room, marker.subject.execution_id, true).await;
+            Health::Good
+        }
         (Err(reason), Some(own), _) => put_back(room, &own, &reason).await,
         (Err(reason), None, Some(other)) => {
             set_workspace_aside(room, marker.subject.execution_id, Some(marker.subject), &reason).await;
-            put_back(room, &other, &reason).await;
+            put_back(room, &other, &reason).await
         }
         (Err(reason), None, None) => {
             set_workspace_aside(room, marker.subject.execution_id, Some(marker.subject), &reason).await;
+            Health::Afresh
         }
-    }
+    };
+    room.recorder.tell(Some(marker.subject), kind::VOLUME_CHECKED, &CheckedPayload { health }).await;
 }
 
 /// Sees to it that every workspace is saved; those of killed runners are not yet.
@@ -134,7 +139,7 @@ async fn is_as_left(room: &Arc<Room>, marker: &Marker, manifest: Option<&Manifes
     }
 }
 
-async fn put_back(room: &Arc<Room>, manifest: &Manifest, reason: &str) {
+async fn put_back(room: &Arc<Room>, manifest: &Manifest, reason: &str) -> Health {
     let id = manifest.subject.execution_id;
     match checkpoint::restore(room, manifest).await {
         Ok(()) => {
@@ -142,10 +147,12 @@ async fn put_back(room: &Arc<Room>, manifest: &Manifest, reason: &str) {
             let payload = CheckpointPayload::from(manifest);
             room.recorder.tell(Some(manifest.subject), kind::CHECKPOINT_RESTORED, &payload).await;
             tracing::info!("the workspace {id} was put back from checkpoint {}", manifest.checkpoint_id);
+            Health::RolledBack
         }
         Err(error) => {
             let reason = format!("{reason}, and it cannot be put back: {error}");
             set_workspace_aside(room, id, Some(manifest.subject), &reason).await;
+            Health::Afresh
         }
     }
 }

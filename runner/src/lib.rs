@@ -29,6 +29,7 @@ mod session;
 mod settings;
 mod setup;
 mod spare;
+mod test_report;
 mod turns;
 mod volume;
 mod workspace;

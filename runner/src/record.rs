@@ -18,6 +18,8 @@ use crate::orders::{Halt, Orders};
 
 /// Events that wait for their delivery in memory.
 const QUEUE: usize = 256;
+/// How much of a log is kept for whoever listens.
+const HEARD_BYTES: usize = 8 * 1024 * 1024;
 
 /// What the queue holds.
 #[derive(Debug)]
@@ -97,6 +99,8 @@ pub(crate) struct Story {
     orders: Orders,
     log_seq: u64,
     phases: Vec<PhaseTiming>,
+    /// What was logged since somebody listens.
+    heard: Option<Vec<u8>>,
 }
 
 /// A phase that has begun.
@@ -109,7 +113,7 @@ pub(crate) struct Begun {
 
 impl Story {
     pub(crate) fn new(recorder: Recorder, subject: Subject, orders: Orders) -> Self {
-        Self { recorder, subject, orders, log_seq: 0, phases: Vec::new() }
+        Self { recorder, subject, orders, log_seq: 0, phases: Vec::new(), heard: None }
     }
 
     pub(crate) fn subject(&self) -> Subject {
@@ -136,7 +140,25 @@ impl Story {
         drop(self.recorder.queue.reserve().await);
     }
 
+    /// From now on what is logged is kept as well.
+    pub(crate) fn listen(&mut self) {
+        self.heard = Some(Vec::new());
+    }
+
+    /// What was logged since [`Story::listen`], the last of it where that is much.
+    pub(crate) fn heard(&mut self) -> Vec<u8> {
+        let mut heard = self.heard.take().unwrap_or_default();
+        heard.drain(..heard.len().saturating_sub(HEARD_BYTES));
+        heard
+    }
+
     pub(crate) async fn log(&mut self, stream: Stream, bytes: Vec<u8>) {
+        if let Some(heard) = &mut self.heard {
+            heard.extend_from_slice(&bytes);
+            if heard.len() > 2 * HEARD_BYTES {
+                heard.drain(..heard.len() - HEARD_BYTES);
+            }
+        }
         let payload = LogPayload { seq: self.log_seq, stream, data: LogData::from_bytes(bytes) };
         self.log_seq += 1;
         self.tell(kind::EXECUTION_LOG, &payload).await;

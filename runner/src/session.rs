@@ -14,10 +14,12 @@ use kit::backoff::Backoff;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use wire::id::CheckpointId;
 use wire::limit::POLL_SECONDS_MAX;
 use wire::signature::Key;
 use wire::worker::{EventAccess, Instruction, Lease, PROTOCOL, Poll, Register, Registered};
 
+use crate::checkpoint;
 use crate::config::Config;
 use crate::health;
 use crate::leftovers;
@@ -27,11 +29,13 @@ use crate::room::{Opened, Room, blocking};
 
 mod board;
 mod errand;
+mod inventory;
 mod reports;
 mod resume;
 mod silence;
 use board::{Board, Taken, Work};
 use errand::LAST_WORD;
+use inventory::Inventory;
 use reports::Link;
 use resume::Resume;
 use silence::Silence;
@@ -67,6 +71,7 @@ struct Session {
     /// Its own, because they must outlive the stop for as long as the last events take.
     tasks: Tasks,
     checkpointed_batch: Option<i64>,
+    inventory: Inventory,
     check_is_due: bool,
     failures: u32,
     silence: Silence,
@@ -105,6 +110,7 @@ impl Session {
             events: Events::Waiting(entries),
             tasks: Tasks::new(),
             checkpointed_batch: None,
+            inventory: Inventory::default(),
             check_is_due: true,
             failures: 0,
             silence: Silence::since(Instant::now()),
@@ -116,6 +122,7 @@ impl Session {
         let Some(mut worker) = self.register(tasks).await? else { return Ok(()) };
         self.check_if_due().await;
         let mut resume = Resume::new(self.room.clock.clone());
+        self.tell_checkpoints(&worker).await;
         let mut polling = Box::pin(next(worker.clone(), self.poll(), Duration::ZERO));
         loop {
             let step = tokio::select! {
@@ -151,6 +158,7 @@ impl Session {
                     pause
                 }
             };
+            self.tell_checkpoints(&worker).await;
             polling = Box::pin(next(worker.clone(), self.poll(), pause));
         }
     }
@@ -225,6 +233,7 @@ impl Session {
             running: self.board.running(),
             checkpointed_batch: self.checkpointed_batch,
             repositories: self.room.volume.repository_names(),
+            checkpoints: checkpoint::held(&self.room.volume).ok(),
         }
     }
 
@@ -243,13 +252,30 @@ impl Session {
                 true
             }
             Instruction::Checkpoint { .. } => false,
+            Instruction::Pin { checkpoint_id, pinned } => self.pin(checkpoint_id, pinned),
         };
         if was_of_use { Duration::ZERO } else { PAUSE }
+    }
+
+    /// Keeps a checkpoint whatever else is saved, or no longer; the next poll says so.
+    fn pin(&self, id: CheckpointId, pinned: bool) -> bool {
+        match checkpoint::pin(&self.room.volume, id, pinned) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!("the pin of checkpoint {id} cannot be written down: {error}");
+                false
+            }
+        }
     }
 
     /// Whether the event store has answered for every event so far.
     async fn is_all_told(&self) -> bool {
         self.room.recorder.flush(self.room.limits.flush).await == Flushed::Delivered
+    }
+
+    /// Tells of the checkpoints that the control plane has not heard of from this process.
+    async fn tell_checkpoints(&mut self, worker: &Worker) {
+        self.inventory.tell(&self.room, worker).await;
     }
 
     async fn take(&mut self, lease: Lease) -> bool {

@@ -46,6 +46,9 @@ pub(crate) struct Marker {
     /// Directories that the repository's next execution gets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) cached: Vec<PathBuf>,
+    /// Whether what nobody pushed is pushed when it is saved.
+    #[serde(default)]
+    pub(crate) push: bool,
 }
 
 impl Marker {
@@ -58,6 +61,7 @@ impl Marker {
             created_at: now,
             saved: None,
             cached: Vec::new(),
+            push: false,
         }
     }
 

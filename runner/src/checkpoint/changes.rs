@@ -12,7 +12,7 @@ use crate::orders::Orders;
 use crate::workspace::Paths;
 
 /// Changed and deleted paths, in order.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
     /// Regular files and links.
     pub(crate) present: BTreeSet<PathBuf>,

@@ -32,6 +32,17 @@ pub(crate) struct Manifest {
     pub(crate) stored_bytes: u64,
     /// References of the mirror under which commits are kept that nobody pushed.
     pub(crate) unpushed: Vec<String>,
+    /// Where the workspace's own repository stood, if elsewhere than at `commit`.
+    #[serde(default)]
+    pub(crate) head: Option<Head>,
+}
+
+/// The HEAD of a workspace's repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Head {
+    pub(crate) commit: String,
+    /// The branch that it was on, as `refs/heads/…`.
+    pub(crate) branch: Option<String>,
 }
 
 /// A path as git knows it: bytes. JSON text where they are UTF-8, a list of numbers where not.

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use super::*;
-use crate::testing::{Remote, Scene, names_below};
+use crate::testing::{Remote, Scene, SmallVolume, git, names_below};
 use crate::workspace::Marker;
 
 /// Every file and link of a tree but git's own, with its mode and content.
@@ -108,6 +108,192 @@ async fn half_a_checkpoint_is_gone_after_a_restart() {
     let scene = scene.reopened().await;
     assert!(!half.exists());
     assert_eq!(scene.room.volume.checkpoint_ids().expect("lists"), whole);
+}
+
+#[tokio::test]
+async fn what_was_not_committed_is_a_commit_of_the_mirror() {
+    let (mut scene, remote) = (Scene::new().await, remote().await);
+    let script = "echo changed >> src/lib.txt; rm README; echo new > \"$(printf 'a \"b\\nc')\"; ln -s x link; chmod +x .gitignore";
+    scene.run(&remote, script).await;
+    let manifest = newest(&scene);
+    let wip = format!("refs/bifrost/wip/{}", manifest.subject.execution_id);
+    assert_eq!(manifest.unpushed, std::slice::from_ref(&wip));
+    let mirror = scene.room.volume.mirror(&wire::worker::repository_name(&remote.url()));
+    let listed = git(&mirror, &["ls-tree", "-r", "--format=%(objectmode) %(path)", &wip]).await;
+    let expect = [
+        "100755 .gitignore",
+        "100644 \"a \\\"b\\nc\"",
+        "100644 becomes-directory",
+        "100644 becomes-link",
+        "100644 gone/with-its-directory",
+        "120000 link",
+        "100644 src/lib.txt",
+    ];
+    assert_eq!(listed.lines().collect::<Vec<_>>(), expect);
+    assert_eq!(git(&mirror, &["show", &format!("{wip}:src/lib.txt")]).await, "one\nchanged");
+    assert_eq!(git(&mirror, &["rev-parse", &format!("{wip}^")]).await, manifest.commit);
+}
+
+#[tokio::test]
+async fn uncommitted_work_stands_on_the_commits_before_it_and_both_are_given_back() {
+    let (mut scene, remote) = (Scene::new().await, remote().await);
+    let who = "git config user.name n; git config user.email e@example.org";
+    let commit = "git checkout -q -b fix; git rm -q README; echo two > two; git add two; git commit -q -m two";
+    scene.run(&remote, &format!("{who}; {commit}; echo three > three; echo more >> two")).await;
+    let manifest = newest(&scene);
+    let id = manifest.subject.execution_id;
+    let (wip, branch) = (format!("refs/bifrost/wip/{id}"), format!("refs/bifrost/branches/{id}/fix"));
+    assert_eq!(manifest.unpushed, [wip.clone(), branch.clone()]);
+    let mirror = scene.room.volume.mirror(&wire::worker::repository_name(&remote.url()));
+    let fix = git(&mirror, &["rev-parse", &branch]).await;
+    assert_eq!(git(&mirror, &["rev-parse", &format!("{wip}^")]).await, fix);
+    assert_eq!(git(&mirror, &["show", &format!("{wip}:two")]).await, "two\nmore");
+    let tree = scene.room.volume.workspace(id);
+    let expect = picture(&tree);
+    restore(&scene.room, &manifest).await.expect("puts back");
+    assert_eq!(picture(&tree), expect);
+    assert_eq!(git(&tree, &["symbolic-ref", "HEAD"]).await, "refs/heads/fix");
+    assert_eq!(git(&tree, &["rev-parse", "HEAD"]).await, fix);
+    assert_eq!(git(&tree, &["status", "--porcelain"]).await, "M two\n?? three");
+}
+
+#[tokio::test]
+async fn unfinished_work_is_pushed_where_that_is_wanted_and_stays_where_it_cannot_be() {
+    let (mut scene, remote) = (Scene::new().await, remote().await);
+    let mut lease = scene.lease(&remote, None, &["sh", "-c", "echo new > new"]);
+    lease.spec.push_unfinished = true;
+    scene.carry_out(&lease, Orders::none()).await;
+    let wip = format!("refs/bifrost/wip/{}", lease.execution_id);
+    assert_eq!(remote.git(&["show", &format!("{wip}:new")]).await, "new");
+    // Such a repository takes no references of this kind.
+    remote.git(&["config", "transfer.hideRefs", "refs/bifrost"]).await;
+    let mut refused = scene.lease(&remote, None, &["sh", "-c", "echo new > new"]);
+    refused.spec.push_unfinished = true;
+    let (completion, _) = scene.carry_out(&refused, Orders::none()).await;
+    assert_eq!(completion.expect("told").outcome, wire::execution::Outcome::Succeeded);
+    assert_eq!(newest(&scene).unpushed, [format!("refs/bifrost/wip/{}", refused.execution_id)]);
+    let there = remote.git(&["-c", "transfer.hideRefs=", "for-each-ref", "refs/bifrost/wip"]).await;
+    assert_eq!(there.lines().count(), 1, "{there}");
+}
+
+#[tokio::test]
+async fn a_reference_goes_once_its_work_is_on_a_branch_of_the_remote() {
+    let (mut scene, remote) = (Scene::new().await, remote().await);
+    let who = "git config user.name n; git config user.email e@example.org";
+    let (first, _) =
+        scene.run(&remote, &format!("{who}; git checkout -q -b fix; echo x > x; git add x; git commit -q -m x")).await;
+    assert_eq!(first.outcome, wire::execution::Outcome::Succeeded);
+    let kept = newest(&scene);
+    let mirror = scene.room.volume.mirror(&wire::worker::repository_name(&remote.url()));
+    let list = async || {
+        git(&mirror, &["for-each-ref", "--format=%(refname)", "refs/bifrost/wip", "refs/bifrost/branches"]).await
+    };
+    assert_eq!(list().await.lines().count(), 2);
+    let wip = format!("refs/bifrost/wip/{}", kept.subject.execution_id);
+    git(&mirror, &["push", "-q", &remote.url(), &format!("{wip}:refs/heads/merged")]).await;
+    scene.run(&remote, "echo y > y").await;
+    assert_eq!(list().await, format!("refs/bifrost/wip/{}", newest(&scene).subject.execution_id));
+}
+
+#[tokio::test]
+async fn a_task_begins_where_a_checkpoint_of_another_execution_ended() {
+    let (mut scene, remote) = (Scene::new().await, remote().await);
+    scene.run(&remote, "echo from the first > made; rm README").await;
+    let first = newest(&scene);
+    remote.commit(&[("later", "x")]).await;
+    let mut lease = scene.lease(&remote, None, &["sh", "-c", "cat made; test ! -e README && test ! -e later"]);
+    lease.spec.checkpoint = Some(first.checkpoint_id);
+    let (completion, events) = scene.carry_out(&lease, Orders::none()).await;
+    let completion = completion.expect("told");
+    assert_eq!(
+        (completion.outcome, completion.commit),
+        (wire::execution::Outcome::Succeeded, Some(first.commit.clone()))
+    );
+    assert_eq!(crate::testing::output(&events, wire::event::Stream::Stdout), "from the first\n");
+    assert!(crate::testing::kinds(&events).contains(&wire::event::kind::CHECKPOINT_RESTORED));
+    let saved = completion.checkpoint.expect("saved");
+    assert_eq!((saved.files, saved.deleted, saved.changes.len()), (1, 1, 2));
+    // A checkpoint that is gone, or damaged, is told by name; nothing runs instead.
+    fs::write(scene.room.volume.checkpoint(first.checkpoint_id).join(LISTING), "bad").expect("writes");
+    for id in [first.checkpoint_id, CheckpointId::mint(scene.room.clock.now(), [9; 10])] {
+        let mut lease = scene.lease(&remote, None, &["true"]);
+        lease.spec.checkpoint = Some(id);
+        let (completion, _) = scene.carry_out(&lease, Orders::none()).await;
+        assert_eq!(completion.expect("told").failure, Some(wire::execution::Failure::CheckpointGone));
+    }
+}
+
+#[tokio::test]
+async fn a_pinned_checkpoint_outlives_those_saved_after_it() {
+    let (mut scene, remote) = (Scene::new().await, remote().await);
+    scene.run(&remote, "echo precious > made").await;
+    let first = newest(&scene);
+    pin(&scene.room.volume, first.checkpoint_id, true).expect("pins");
+    for round in 0..7 {
+        scene.run(&remote, &format!("echo {round} > made")).await;
+    }
+    let there = held(&scene.room.volume).expect("lists");
+    assert_eq!(there.len(), 6);
+    assert_eq!(there.iter().filter(|one| one.pinned).map(|one| one.id).collect::<Vec<_>>(), [first.checkpoint_id]);
+    verify(&scene.room.volume, first.checkpoint_id).expect("whole");
+    pin(&scene.room.volume, first.checkpoint_id, false).expect("unpins");
+    scene.run(&remote, "echo last > made").await;
+    let there = held(&scene.room.volume).expect("lists");
+    assert!(there.len() == 5 && there.iter().all(|one| one.id != first.checkpoint_id), "{there:?}");
+}
+
+#[tokio::test]
+async fn on_a_full_volume_nothing_half_is_saved_and_the_workspace_stays_until_it_can_be() {
+    let Some(small) = SmallVolume::mount(24) else { return };
+    let mut scene = Scene::with(|config| config.sprite_dir = small.path()).await;
+    let remote = remote().await;
+    let (completion, _) = scene.run(&remote, "head -c 15000000 /dev/urandom > noise").await;
+    assert_eq!((completion.outcome, completion.checkpoint), (wire::execution::Outcome::Succeeded, None));
+    let volume = scene.room.volume.clone();
+    assert_eq!(volume.checkpoint_ids().expect("lists"), []);
+    let chunks = names_below(&volume.chunks());
+    assert!(chunks.iter().all(|name| name.extension().is_none()), "{chunks:?}");
+    let id = volume.execution_ids().expect("lists")[0];
+    let noise = volume.workspace(id).join("noise");
+    assert_eq!(fs::metadata(&noise).expect("stays").len(), 15_000_000);
+    fs::File::options().write(true).open(&noise).expect("opens").set_len(1_000_000).expect("makes room");
+    let room = scene.room.clone();
+    scene.collect(crate::health::settle_all(&room)).await;
+    assert_eq!(newest(&scene).files, 1);
+}
+
+#[tokio::test]
+async fn on_a_full_volume_nothing_is_put_back_and_the_checkpoint_stays_whole() {
+    let Some(small) = SmallVolume::mount(40) else { return };
+    let mut scene = Scene::with(|config| config.sprite_dir = small.path()).await;
+    let remote = remote().await;
+    scene.run(&remote, "head -c 9000000 /dev/urandom > noise").await;
+    let manifest = newest(&scene);
+    let filler = scene.room.volume.root().join("filler");
+    fs::write(scene.room.volume.workspace(manifest.subject.execution_id).join("noise"), "damaged").expect("writes");
+    let space = nix::sys::statvfs::statvfs(scene.room.volume.root()).expect("tells");
+    let free = usize::try_from(space.blocks_available() * space.fragment_size()).expect("fits");
+    fs::write(&filler, vec![7; free - 2_000_000]).expect("fills");
+    let room = scene.room.clone();
+    scene.collect(crate::health::check(&room)).await;
+    assert_eq!(scene.room.volume.execution_ids().expect("lists"), []);
+    verify(&scene.room.volume, manifest.checkpoint_id).expect("whole");
+    fs::remove_file(&filler).expect("removes");
+    let mut lease = scene.lease(&remote, None, &["stat", "--format=%s", "noise"]);
+    lease.spec.checkpoint = Some(manifest.checkpoint_id);
+    let (_, events) = scene.carry_out(&lease, Orders::none()).await;
+    assert_eq!(crate::testing::output(&events, wire::event::Stream::Stdout), "9000000\n");
+}
+
+#[test]
+fn of_each_repository_the_newest_few_stay() {
+    let id = |number: u128| CheckpointId::from(uuid::Uuid::from_u128(number));
+    let checkpoints: Vec<(CheckpointId, String)> =
+        (0..10).map(|number| (id(number), if number % 5 == 0 { "rare" } else { "often" }.to_owned())).collect();
+    assert_eq!(outdated(&checkpoints, 5, 100), [3, 2, 1].map(id));
+    assert_eq!(outdated(&checkpoints, 2, 100), [7, 6, 4, 3, 2, 1].map(id));
+    assert_eq!(outdated(&checkpoints, 5, 3), [6, 5, 4, 3, 2, 1, 0].map(id));
+    assert_eq!(outdated(&[], 5, 100), []);
 }
 
 #[tokio::test]

@@ -1,34 +1,105 @@
-//! Commits that a command made and nobody pushed: kept in the mirror under
-//! `refs/bifrost`, so that they outlive their workspace.
+//! Work that nobody pushed: commits, stashes and files that were not committed, kept in the mirror under
+//! `refs/bifrost`, so that they outlive their workspace, are found by git alone, and can be pushed.
+//!
+//! | reference | what |
+//! |---|---|
+//! | `refs/bifrost/wip/<execution>` | HEAD where it was not pushed, and on it one commit with what was not committed |
+//! | `refs/bifrost/branches/<execution>/<branch>` | every branch that was not pushed |
+//! | `refs/bifrost/stashes/<execution>` | the stash |
+//!
+//! Nothing here deletes a branch of the repository. A reference goes once everything it leads to is on a branch of
+//! the remote, or after thirty days, but never one of the newest fifty executions'.
 
-use std::collections::BTreeSet;
+mod references;
+mod unfinished;
+
 use std::fs;
 use std::path::Path;
 
+use chrono::{DateTime, Utc};
 use wire::id::ExecutionId;
 
+use super::changes::Changes;
+use super::format::{Head, Manifest};
 use crate::git::{Git, GitError, Place};
 use crate::mirror::fetch_arguments;
 use crate::orders::Orders;
 use crate::workspace::{Marker, Paths};
 
-/// Copies unpushed commits into the mirror. Gives back the references they now have there.
-pub(crate) async fn keep(git: &Git, paths: &Paths, marker: &Marker) -> Result<Vec<String>, GitError> {
+/// What was kept of a workspace.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// The references that it has in the mirror.
+    pub(crate) references: Vec<String>,
+    /// Where the workspace's own repository stood, if elsewhere than at the commit that was checked out.
+    pub(crate) head: Option<Head>,
+}
+
+/// Copies into the mirror what nobody pushed, and proves that it is there whole.
+pub(crate) async fn keep(
+    git: &Git,
+    paths: &Paths,
+    marker: &Marker,
+    changes: &Changes,
+    now: DateTime<Utc>,
+) -> Result<Kept, GitError> {
     let repository = paths.tree.join(".git");
-    if is_untouched(&repository, &marker.commit) {
-        return Ok(Vec::new());
+    let is_changed = !changes.present.is_empty() || !changes.deleted.is_empty();
+    let mut kept = Kept::default();
+    if !is_untouched(&repository, &marker.commit) {
+        kept = keep_commits(git, paths, marker, &repository, is_changed).await?;
     }
+    if is_changed {
+        let parent = kept.head.as_ref().map_or(marker.commit.as_str(), |head| head.commit.as_str());
+        match unfinished::commit(git, paths, marker, parent, changes, now).await {
+            Ok(reference) => settle(&mut kept.references, reference, marker.subject.execution_id),
+            // The checkpoint has it all the same.
+            Err(error) => tracing::warn!("what was not committed has no reference of its own: {error}"),
+        }
+    }
+    if !kept.references.is_empty() {
+        let options = ["rev-list", "--objects", "--quiet"].map(str::to_owned);
+        let arguments = options.into_iter().chain(kept.references.iter().cloned());
+        let arguments = arguments.chain(["--not".to_owned(), marker.commit.clone()]);
+        git.run(Place::bare(&paths.mirror), arguments, b"", &Orders::none()).await?;
+    }
+    Ok(kept)
+}
+
+/// Notes under which reference uncommitted work is, or that there was none after all.
+fn settle(references: &mut Vec<String>, reference: Option<String>, id: ExecutionId) {
+    let wip = references::wip(id);
+    match reference {
+        Some(reference) if !references.contains(&reference) => references.insert(0, reference),
+        Some(_) => (),
+        None => references.retain(|name| *name != wip),
+    }
+}
+
+async fn keep_commits(
+    git: &Git,
+    paths: &Paths,
+    marker: &Marker,
+    repository: &Path,
+    is_changed: bool,
+) -> Result<Kept, GitError> {
     let orders = Orders::none();
     let arguments = ["for-each-ref", "--format=%(objectname) %(refname)"];
-    let listed = git.run(Place::bare(&repository), arguments, b"", &orders).await?;
+    let listed = git.run(Place::bare(repository), arguments, b"", &orders).await?;
     let head = fs::read_to_string(repository.join("HEAD")).unwrap_or_default();
-    let kept = plan(&String::from_utf8_lossy(&listed), head.trim(), &marker.commit, marker.subject.execution_id);
-    if !kept.is_empty() {
+    let plan = references::plan(
+        &String::from_utf8_lossy(&listed),
+        head.trim(),
+        &marker.commit,
+        marker.subject.execution_id,
+        is_changed,
+    );
+    if !plan.copies.is_empty() {
         let mut arguments = fetch_arguments(paths.tree.as_os_str());
-        arguments.extend(kept.iter().map(|(from, to)| format!("+{from}:{to}").into()));
+        arguments.extend(plan.copies.iter().map(|(from, to)| format!("+{from}:{to}").into()));
         git.run(Place::bare(&paths.mirror), arguments, b"", &orders).await?;
     }
-    Ok(kept.into_iter().map(|(_, to)| to).collect())
+    Ok(Kept { references: plan.copies.into_iter().map(|(_, to)| to).collect(), head: plan.head })
 }
 
 /// Whether the repository has no branch, no stash, and the HEAD it was given. Spares git a start.
@@ -43,52 +114,54 @@ fn is_untouched(repository: &Path, commit: &str) -> bool {
         && !packed.contains(" refs/stash")
 }
 
-/// Which references to keep, and under which names (pure). What a remote branch points at is pushed.
-fn plan(listed: &str, head: &str, commit: &str, id: ExecutionId) -> Vec<(String, String)> {
-    let references: Vec<(&str, &str)> = listed.lines().filter_map(|line| line.split_once(' ')).collect();
-    let mut known: BTreeSet<&str> =
-        references.iter().filter(|(_, name)| name.starts_with("refs/remotes/")).map(|(object, _)| *object).collect();
-    known.insert(commit);
-    let head = match head.strip_prefix("ref: ") {
-        Some(branch) => references.iter().find(|(_, name)| *name == branch).map(|(object, _)| *object),
-        None => Some(head),
-    };
-    let mut kept = Vec::new();
-    if head.is_some_and(|head| !head.is_empty() && !known.contains(head)) {
-        kept.push(("HEAD".to_owned(), format!("refs/bifrost/wip/{id}")));
-    }
-    for (object, name) in references {
-        if known.contains(object) {
-            continue;
-        }
-        if let Some(branch) = name.strip_prefix("refs/heads/") {
-            kept.push((name.to_owned(), format!("refs/bifrost/branches/{id}/{branch}")));
-        } else if name == "refs/stash" {
-            kept.push((name.to_owned(), format!("refs/bifrost/stashes/{id}")));
-        }
-    }
-    kept
+/// Pushes what was kept to the repository it came from, under the same names.
+pub(crate) async fn push(git: &Git, paths: &Paths, url: &str, references: &[String]) -> Result<(), GitError> {
+    let options = ["push", "--quiet", "--no-verify", "--no-recurse-submodules"].map(str::to_owned);
+    let copies = references.iter().map(|name| format!("+{name}:{name}"));
+    let arguments = options.into_iter().chain([url.to_owned()]).chain(copies);
+    git.run(Place::bare(&paths.mirror), arguments, b"", &Orders::none()).await.map(drop)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_no_remote_branch_has_is_kept() {
-        let id = ExecutionId::from(uuid::Uuid::nil());
-        let listed = "a1 refs/heads/old\nb2 refs/heads/pushed\nc3 refs/heads/fix/it\nb2 refs/remotes/origin/pushed\nd4 refs/stash\n";
-        let sources = |head: &str| -> Vec<String> {
-            plan(listed, head, "a1", id)
-                .into_iter()
-                .map(|(from, to)| format!("{from} {}", to.replace(&id.to_string(), "ID")))
-                .collect()
-        };
-        let others = ["refs/heads/fix/it refs/bifrost/branches/ID/fix/it", "refs/stash refs/bifrost/stashes/ID"];
-        assert_eq!(sources("a1"), others);
-        assert_eq!(sources("ref: refs/heads/pushed"), others);
-        assert_eq!(sources("ref: refs/heads/unborn"), others);
-        assert_eq!(sources("ref: refs/heads/fix/it"), [&["HEAD refs/bifrost/wip/ID"], &others[..]].concat());
-        assert_eq!(sources("e5"), [&["HEAD refs/bifrost/wip/ID"], &others[..]].concat());
+/// Gives a workspace that was just checked out the branches and the HEAD that a checkpoint's had.
+pub(crate) async fn give_back(git: &Git, paths: &Paths, manifest: &Manifest) -> Result<(), GitError> {
+    let Some(head) = &manifest.head else { return Ok(()) };
+    let orders = Orders::none();
+    let repository = paths.tree.join(".git");
+    let place = Place::bare(&repository);
+    let mut arguments = fetch_arguments(paths.mirror.as_os_str());
+    let from = references::branches(manifest.subject.execution_id);
+    arguments.push(format!("+{from}/*:refs/heads/*").into());
+    git.run(place, arguments, b"", &orders).await?;
+    match &head.branch {
+        Some(branch) => {
+            git.run(place, ["update-ref", branch.as_str(), head.commit.as_str()], b"", &orders).await?;
+            git.run(place, ["symbolic-ref", "HEAD", branch.as_str()], b"", &orders).await?;
+        }
+        None => drop(git.run(place, ["update-ref", "--no-deref", "HEAD", head.commit.as_str()], b"", &orders).await?),
     }
+    git.run(place, ["read-tree", head.commit.as_str()], b"", &orders).await.map(drop)
+}
+
+/// Removes references by the rule.
+pub(crate) async fn prune(git: &Git, mirror: &Path, now: DateTime<Utc>) -> Result<usize, GitError> {
+    let orders = Orders::none();
+    let place = Place::bare(mirror);
+    let arguments = ["for-each-ref", "--format=%(objectname) %(refname)", references::KEPT[0], references::KEPT[1]];
+    let arguments = arguments.into_iter().chain([references::KEPT[2]]);
+    let listed = git.run(place, arguments, b"", &orders).await?;
+    let kept = references::parse(&String::from_utf8_lossy(&listed));
+    if kept.is_empty() {
+        return Ok(0);
+    }
+    let input: String = kept.iter().map(|one| format!("{}\n", one.object)).collect();
+    let arguments = ["rev-list", "--stdin", "--not", "--remotes", "--tags"];
+    let unmerged = git.run(place, arguments, input.as_bytes(), &orders).await?;
+    let gone = references::gone(&kept, &String::from_utf8_lossy(&unmerged), now);
+    if gone.is_empty() {
+        return Ok(0);
+    }
+    // Only what still leads where it was seen to lead.
+    let input: String = gone.iter().map(|one| format!("delete {} {}\n", one.name, one.object)).collect();
+    git.run(place, ["update-ref", "--stdin"], input.as_bytes(), &orders).await?;
+    Ok(gone.len())
 }

@@ -34,7 +34,7 @@ fn damage_checkpoint(scene: &Scene, manifest: &Manifest) {
 #[tokio::test]
 async fn a_healthy_volume_is_left_alone() {
     let (mut scene, _remote, [_, second]) = two_runs().await;
-    assert_eq!(checked(&mut scene).await, [""; 0]);
+    assert_eq!(checked(&mut scene).await, [kind::VOLUME_CHECKED]);
     assert_eq!(fs::read_to_string(tree(&scene, &second).join("made")).expect("reads"), "second\n");
     assert_eq!(checked(&mut Scene::new().await).await, [""; 0]);
 }
@@ -51,10 +51,14 @@ async fn a_damaged_workspace_is_put_back_from_its_checkpoint() {
             3 => fs::write(tree.join(".git/HEAD"), "").expect("writes"),
             _ => fs::remove_dir_all(&tree).expect("removes"),
         }
-        assert_eq!(checked(&mut scene).await, [kind::VOLUME_DAMAGED, kind::CHECKPOINT_RESTORED], "round {round}");
+        assert_eq!(
+            checked(&mut scene).await,
+            [kind::VOLUME_DAMAGED, kind::CHECKPOINT_RESTORED, kind::VOLUME_CHECKED],
+            "round {round}"
+        );
         assert_eq!(fs::read_to_string(tree.join("made")).expect("reads"), "second\n");
         assert!(tree.join("src/lib.txt").exists() && !tree.join("README").exists(), "round {round}");
-        assert_eq!(checked(&mut scene).await, [""; 0], "round {round}");
+        assert_eq!(checked(&mut scene).await, [kind::VOLUME_CHECKED], "round {round}");
     }
 }
 
@@ -62,7 +66,7 @@ async fn a_damaged_workspace_is_put_back_from_its_checkpoint() {
 async fn a_damaged_checkpoint_is_set_aside_and_saved_anew_from_a_good_workspace() {
     let (mut scene, _remote, [first, second]) = two_runs().await;
     damage_checkpoint(&scene, &second);
-    assert_eq!(checked(&mut scene).await, [kind::VOLUME_DAMAGED, kind::CHECKPOINT_SAVED]);
+    assert_eq!(checked(&mut scene).await, [kind::VOLUME_DAMAGED, kind::CHECKPOINT_SAVED, kind::VOLUME_CHECKED]);
     let ids = scene.room.volume.checkpoint_ids().expect("lists");
     assert_eq!((ids.len(), ids[0]), (2, first.checkpoint_id));
     let anew = checkpoint::verify(&scene.room.volume, ids[1]).expect("whole");
@@ -75,7 +79,7 @@ async fn a_damaged_pack_is_noticed_as_the_damage_of_what_needs_it() {
     let chunks = scene.room.volume.chunks();
     let newest = crate::testing::names_below(&chunks).into_iter().filter(|name| name.extension().is_some()).max();
     fs::write(chunks.join(newest.expect("one")), "bad").expect("writes");
-    assert_eq!(checked(&mut scene).await, [kind::VOLUME_DAMAGED, kind::CHECKPOINT_SAVED]);
+    assert_eq!(checked(&mut scene).await, [kind::VOLUME_DAMAGED, kind::CHECKPOINT_SAVED, kind::VOLUME_CHECKED]);
     let ids = scene.room.volume.checkpoint_ids().expect("lists");
     assert_eq!((ids.len(), ids[0]), (2, first.checkpoint_id));
     let anew = checkpoint::verify(&scene.room.volume, ids[1]).expect("whole");
@@ -98,7 +102,7 @@ async fn where_both_are_damaged_the_newest_good_checkpoint_is_put_back() {
     damage_checkpoint(&scene, &second);
     fs::remove_file(tree(&scene, &second).join(".git/HEAD")).expect("removes");
     let damaged = kind::VOLUME_DAMAGED;
-    assert_eq!(checked(&mut scene).await, [damaged, damaged, damaged, kind::CHECKPOINT_RESTORED]);
+    assert_eq!(checked(&mut scene).await, [damaged, damaged, damaged, kind::CHECKPOINT_RESTORED, kind::VOLUME_CHECKED]);
     assert!(!tree(&scene, &second).exists());
     assert_eq!(fs::read_to_string(tree(&scene, &first).join("made")).expect("reads"), "first\n");
 }
@@ -112,7 +116,7 @@ async fn where_nothing_is_good_the_next_execution_starts_afresh() {
     fs::remove_dir_all(scene.room.volume.root().join("repos")).expect("removes");
     fs::create_dir(scene.room.volume.root().join("repos")).expect("makes");
     let damaged = kind::VOLUME_DAMAGED;
-    assert_eq!(checked(&mut scene).await, [damaged, damaged, damaged]);
+    assert_eq!(checked(&mut scene).await, [damaged, damaged, damaged, kind::VOLUME_CHECKED]);
     assert_eq!(scene.room.volume.execution_ids().expect("lists"), []);
     let (completion, _) = scene.run(&remote, "cat README").await;
     assert_eq!(completion.outcome, wire::execution::Outcome::Succeeded);

@@ -1,0 +1,164 @@
+//! Which references to keep, under which names, and when they go (pure).
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use wire::id::ExecutionId;
+
+use crate::checkpoint::format::Head;
+
+/// Where everything is kept.
+pub(super) const KEPT: [&str; 3] = ["refs/bifrost/wip", "refs/bifrost/branches", "refs/bifrost/stashes"];
+/// What is on no branch of the remote is kept for so long.
+const KEPT_DAYS: i64 = 30;
+/// Of so many executions, the newest, everything is kept that is on no branch of the remote.
+const EXECUTIONS: usize = 50;
+
+/// HEAD and uncommitted work of an execution.
+pub(super) fn wip(id: ExecutionId) -> String {
+    format!("{}/{id}", KEPT[0])
+}
+
+/// The branches of an execution.
+pub(super) fn branches(id: ExecutionId) -> String {
+    format!("{}/{id}", KEPT[1])
+}
+
+/// What is to be copied, and where HEAD stands.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// From which reference of the workspace to which of the mirror.
+    pub(super) copies: Vec<(String, String)>,
+    pub(super) head: Option<Head>,
+}
+
+/// Decides. What a remote branch points at is pushed. Where files were changed as well, HEAD is copied in any case:
+/// what was not committed stands on it.
+pub(super) fn plan(listed: &str, head: &str, commit: &str, id: ExecutionId, is_changed: bool) -> Plan {
+    let references: Vec<(&str, &str)> = listed.lines().filter_map(|line| line.split_once(' ')).collect();
+    let mut known: BTreeSet<&str> =
+        references.iter().filter(|(_, name)| name.starts_with("refs/remotes/")).map(|(object, _)| *object).collect();
+    known.insert(commit);
+    let branch = head.strip_prefix("ref: ");
+    let at = match branch {
+        Some(branch) => references.iter().find(|(_, name)| *name == branch).map(|(object, _)| *object),
+        None => Some(head),
+    };
+    let at = at.filter(|at| !at.is_empty());
+    let mut found = Plan {
+        head: at.filter(|at| *at != commit || branch.is_some()).map(|at| Head {
+            commit: at.to_owned(),
+            branch: branch.filter(|name| name.starts_with("refs/heads/")).map(str::to_owned),
+        }),
+        ..Plan::default()
+    };
+    if at.is_some_and(|at| !known.contains(at) || (is_changed && at != commit)) {
+        found.copies.push(("HEAD".to_owned(), wip(id)));
+    }
+    for (object, name) in references {
+        if known.contains(object) {
+            continue;
+        }
+        if let Some(branch) = name.strip_prefix("refs/heads/") {
+            found.copies.push((name.to_owned(), format!("{}/{branch}", branches(id))));
+        } else if name == "refs/stash" {
+            found.copies.push((name.to_owned(), format!("{}/{id}", KEPT[2])));
+        }
+    }
+    found
+}
+
+/// A reference that is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reference {
+    pub(super) name: String,
+    pub(super) object: String,
+    execution: ExecutionId,
+}
+
+/// What `for-each-ref` lists; names of another form are nobody's to remove.
+pub(super) fn parse(listed: &str) -> Vec<Reference> {
+    let reference = |line: &str| {
+        let (object, name) = line.split_once(' ')?;
+        let place = KEPT.iter().find_map(|place| name.strip_prefix(place)?.strip_prefix('/'))?;
+        let execution = place.split('/').next()?.parse().ok()?;
+        Some(Reference { name: name.to_owned(), object: object.to_owned(), execution })
+    };
+    listed.lines().filter_map(reference).collect()
+}
+
+/// Those that go: everything they lead to is on a branch of the remote (then git did not list them in `unmerged`), or
+/// they are old and not among the newest.
+pub(super) fn gone<'a>(kept: &'a [Reference], unmerged: &str, now: DateTime<Utc>) -> Vec<&'a Reference> {
+    let unmerged: BTreeSet<&str> = unmerged.lines().map(str::trim).collect();
+    let ids: BTreeSet<ExecutionId> = kept.iter().map(|one| one.execution).collect();
+    let newest: BTreeSet<ExecutionId> = ids.into_iter().rev().take(EXECUTIONS).collect();
+    let is_old = |one: &Reference| made_at(one.execution) < now - TimeDelta::days(KEPT_DAYS);
+    let goes =
+        |one: &&Reference| !unmerged.contains(one.object.as_str()) || (is_old(one) && !newest.contains(&one.execution));
+    kept.iter().filter(goes).collect()
+}
+
+/// When an execution was made, as its version 7 UUID says.
+fn made_at(id: ExecutionId) -> DateTime<Utc> {
+    let uuid = id.uuid();
+    let millis = uuid.as_bytes()[..6].iter().fold(0_i64, |millis, byte| (millis << 8) | i64::from(*byte));
+    DateTime::from_timestamp_millis(millis).unwrap_or(DateTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_remote_branch_has_is_kept() {
+        let id = ExecutionId::from(uuid::Uuid::nil());
+        let listed = "a1 refs/heads/old\nb2 refs/heads/pushed\nc3 refs/heads/fix/it\nb2 refs/remotes/origin/pushed\nd4 refs/stash\n";
+        let sources = |head: &str, is_changed: bool| -> Vec<String> {
+            plan(listed, head, "a1", id, is_changed)
+                .copies
+                .into_iter()
+                .map(|(from, to)| format!("{from} {}", to.replace(&id.to_string(), "ID")))
+                .collect()
+        };
+        let others = ["refs/heads/fix/it refs/bifrost/branches/ID/fix/it", "refs/stash refs/bifrost/stashes/ID"];
+        let and_head = [&["HEAD refs/bifrost/wip/ID"], &others[..]].concat();
+        assert_eq!(sources("a1", true), others);
+        assert_eq!(sources("ref: refs/heads/pushed", false), others);
+        assert_eq!(sources("ref: refs/heads/pushed", true), and_head);
+        assert_eq!(sources("ref: refs/heads/unborn", true), others);
+        assert_eq!(sources("ref: refs/heads/fix/it", false), and_head);
+        assert_eq!(sources("e5", false), and_head);
+    }
+
+    #[test]
+    fn head_is_remembered_where_it_moved() {
+        let id = ExecutionId::from(uuid::Uuid::nil());
+        let head = |head: &str| plan("a1 refs/heads/old\nc3 refs/heads/fix\n", head, "a1", id, false).head;
+        let at = |commit: &str, branch: Option<&str>| {
+            Some(Head { commit: commit.into(), branch: branch.map(str::to_owned) })
+        };
+        assert_eq!(head("a1"), None);
+        assert_eq!(head("e5"), at("e5", None));
+        assert_eq!(head("ref: refs/heads/fix"), at("c3", Some("refs/heads/fix")));
+        assert_eq!(head("ref: refs/heads/old"), at("a1", Some("refs/heads/old")));
+        assert_eq!(head("ref: refs/heads/unborn"), None);
+    }
+
+    #[test]
+    fn a_reference_goes_when_it_is_merged_or_old_and_not_among_the_newest() {
+        let now = DateTime::from_timestamp(1_795_000_000, 0).expect("in range");
+        let id = |days: i64, minute: i64| {
+            ExecutionId::mint(now - TimeDelta::days(days) + TimeDelta::minutes(minute), [1; 10])
+        };
+        let listed: String = (0..60).map(|number| format!("o{number} {}\n", wip(id(40, number)))).collect();
+        let more = format!("m {}/fix\nx refs/bifrost/wip/not-an-id\ny refs/heads/main\n", branches(id(1, 1)));
+        let listed = listed + &more;
+        let kept = parse(&listed);
+        assert_eq!(kept.len(), 61);
+        let unmerged: String = (0..60).map(|number| format!("o{number}\n")).collect();
+        let gone: Vec<&str> = gone(&kept, &unmerged, now).into_iter().map(|one| one.object.as_str()).collect();
+        let oldest = (0..11).map(|number| format!("o{number}"));
+        assert_eq!(gone, oldest.chain(["m".to_owned()]).collect::<Vec<_>>());
+    }
+}

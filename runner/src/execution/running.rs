@@ -1,0 +1,71 @@
+//! What runs in a workspace that is ready: the command or the agent, and, where that ended well, the tests.
+
+use wire::event::{Stream, kind};
+use wire::execution::Outcome;
+use wire::task::TaskSpec;
+use wire::test_report::{TestReport, TestsSpec};
+
+use crate::agent::Launch;
+use crate::agent::reading::{Heard, Reading, Verdict};
+use crate::command::{self, Ended, Job};
+use crate::record::Story;
+use crate::room::blocking;
+use crate::test_report;
+
+/// How what ran last has ended, what was heard of the agent, and what came of the tests.
+pub(super) struct Ran {
+    pub(super) ended: Ended,
+    pub(super) heard: Option<Heard>,
+    pub(super) report: Option<TestReport>,
+}
+
+/// Runs what the specification asks for; `job` is its command.
+pub(super) async fn run(story: &mut Story, spec: &TaskSpec, job: Job, launch: Option<Launch<'_>>) -> Ran {
+    let ran = match (launch, &spec.tests) {
+        (None, Some(tests)) if spec.command.is_empty() => return run_tests(story, tests, job, None).await,
+        (launch, _) => run_command(story, spec, &job, launch).await,
+    };
+    let is_agent_content = ran.heard.as_ref().is_none_or(|heard| heard.verdict == Verdict::Succeeded);
+    let is_well = is_agent_content && command::outcome(ran.ended.cause, ran.ended.exit) == Some(Outcome::Succeeded);
+    match &spec.tests {
+        Some(tests) if is_well => run_tests(story, tests, job, ran.heard).await,
+        _ => ran,
+    }
+}
+
+async fn run_command(story: &mut Story, spec: &TaskSpec, job: &Job, launch: Option<Launch<'_>>) -> Ran {
+    let (Some(Launch { driver, arguments, input }), Some(agent)) = (launch, &spec.agent) else {
+        return Ran { ended: command::run(job, story, None).await, heard: None, report: None };
+    };
+    let mut environment = job.environment.clone();
+    for (name, value) in &driver.environment {
+        environment.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+    let directory = job.directory.clone();
+    let job = Job { arguments, input: Some(input), environment, directory, ..*job };
+    let mut reading = Reading::new(driver, &agent.name);
+    let ended = command::run(&job, story, Some(&mut reading)).await;
+    Ran { ended, heard: Some(reading.conclude()), report: None }
+}
+
+/// Runs the tests and tells what came of them.
+async fn run_tests(story: &mut Story, tests: &TestsSpec, job: Job, heard: Option<Heard>) -> Ran {
+    let (tree, named) = (job.directory.clone(), tests.command.clone());
+    let arguments = match named.is_empty() {
+        false => named,
+        true => blocking(move || test_report::plan::command(&test_report::look(&tree))).await.unwrap_or_default(),
+    };
+    if arguments.is_empty() {
+        let words = "bifrost: the repository has no tests that are known here; name their command\n";
+        story.log(Stream::Stderr, words.as_bytes().to_vec()).await;
+    }
+    let job = Job { arguments, ..job };
+    story.listen();
+    let since = tokio::time::Instant::now();
+    let ended = command::run(&job, story, None).await;
+    let (printed, took) = (story.heard(), since.elapsed());
+    let (tests, words, tree) = (tests.clone(), job.arguments, job.directory);
+    let report = blocking(move || test_report::report(&tests, &words, &tree, &printed, ended, took)).await;
+    story.tell(kind::TESTS_REPORT, &report).await;
+    Ran { ended, heard, report: Some(report) }
+}

@@ -1,0 +1,96 @@
+//! Tests as a service (rows RU-9 to RU-11): the project's tests, run in the workspace like any command, and what
+//! their tool told of them, read whatever form it has.
+//!
+//! The tool's word decides with its exit: tests that failed have failed, even where the exit says otherwise.
+
+pub(crate) mod parse;
+pub(crate) mod plan;
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use wire::execution::{Exit, Outcome};
+use wire::test_report::{TestReport, TestsSpec};
+
+use crate::command::{self, Ended};
+use parse::{Read as Told, Tally};
+use plan::Root;
+
+/// A report file beyond this is cut; no tool that people use writes more.
+const REPORT_BYTES: u64 = 32 * 1024 * 1024;
+
+/// What came of tests that have been run: by the file that they wrote, or by what they printed.
+pub(crate) fn report(
+    spec: &TestsSpec,
+    command: &[String],
+    tree: &Path,
+    printed: &[u8],
+    ended: Ended,
+    took: Duration,
+) -> TestReport {
+    let written = spec.report.as_deref().map(|path| read(tree, path));
+    let text = match &written {
+        Some(Ok(bytes)) => bytes.as_slice(),
+        Some(Err(error)) => {
+            tracing::info!("a report of tests cannot be read, so their output is: {error}");
+            printed
+        }
+        None => printed,
+    };
+    let told = parse::parse(spec.format, &String::from_utf8_lossy(text));
+    let is_well = command::outcome(ended.cause, ended.exit) == Some(Outcome::Succeeded);
+    let (format, tally) = match told {
+        Some(Told { format, tally }) => (Some(format), tally),
+        None => (None, Tally::default()),
+    };
+    let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let report = TestReport {
+        format,
+        command: command.to_vec(),
+        success: is_well && tally.failed == 0,
+        passed: tally.passed,
+        failed: tally.failed,
+        skipped: tally.skipped,
+        duration_ms: tally.duration_ms.unwrap_or(millis),
+        failures: tally.failures,
+    };
+    report.bounded()
+}
+
+/// What is known of the files at the workspace's root.
+pub(crate) fn look(tree: &Path) -> Root {
+    let names = fs::read_dir(tree).into_iter().flatten().flatten();
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let [package, pyproject, makefile] =
+        plan::LOOKED_INTO.map(|name| read(tree, name).ok().and_then(|bytes| String::from_utf8(bytes).ok()));
+    Root { names, package, pyproject, makefile }
+}
+
+/// A file of the workspace, through no link that leads out of it.
+fn read(tree: &Path, path: &str) -> io::Result<Vec<u8>> {
+    let (root, place) = (tree.canonicalize()?, tree.join(path).canonicalize()?);
+    if !place.starts_with(&root) || !place.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{path} is no file of the workspace")));
+    }
+    let mut bytes = Vec::new();
+    File::open(place)?.take(REPORT_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// What to say about tests for a person, where they did not all pass.
+pub(crate) fn message(report: &TestReport, exit: Exit) -> Option<String> {
+    if report.success {
+        return None;
+    }
+    let how = match exit {
+        Exit::Code(0) => String::new(),
+        Exit::Code(code) => format!(" (exit code {code})"),
+        Exit::Signal(signal) => format!(" (killed by signal {signal})"),
+    };
+    Some(format!("{}{how}", report.headline()))
+}
+
+#[cfg(test)]
+mod tests;

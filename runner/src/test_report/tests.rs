@@ -1,0 +1,84 @@
+//! Tests of a workspace, run by a runner for real.
+
+use wire::event::kind;
+use wire::execution::{Failure, Outcome};
+use wire::task::TaskSpec;
+use wire::test_report::{TestFormat, TestReport, TestsSpec};
+use wire::worker::Completion;
+
+use crate::orders::Orders;
+use crate::testing::{Remote, Scene, kinds};
+
+const RED: &str =
+    "echo 1..3; echo ok 1 - a; echo not ok 2 - b; echo '  ---'; echo '  expected: 7'; echo '  ...'; echo ok 3 - c";
+
+async fn tested(files: &[(&str, &str)], tests: TestsSpec, command: &[&str]) -> (Completion, Vec<wire::event::Event>) {
+    let (mut scene, remote) = (Scene::new().await, Remote::with(files).await);
+    let mut lease = scene.lease(&remote, None, command);
+    lease.spec = TaskSpec { tests: Some(tests), ..lease.spec };
+    let (completion, events) = scene.carry_out(&lease, Orders::none()).await;
+    (completion.expect("the lease was not lost"), events)
+}
+
+fn script(text: &str) -> TestsSpec {
+    TestsSpec { command: ["sh", "-c", text].map(str::to_owned).to_vec(), ..TestsSpec::default() }
+}
+
+fn told(events: &[wire::event::Event]) -> TestReport {
+    let event = events.iter().find(|event| event.kind == kind::TESTS_REPORT).expect("told");
+    serde_json::from_str(event.payload.get()).expect("a report")
+}
+
+#[tokio::test]
+async fn a_test_that_fails_fails_the_execution_whatever_the_tools_exit() {
+    let (completion, events) = tested(&[("README", "x")], script(RED), &[]).await;
+    let report = completion.tests.expect("told");
+    assert_eq!((report.format, report.passed, report.failed, report.success), (Some(TestFormat::Tap), 2, 1, false));
+    assert_eq!((report.failures[0].name.as_str(), report.failures[0].message.as_str()), ("b", "expected: 7"));
+    assert_eq!(completion.outcome, Outcome::Failed);
+    assert_eq!(completion.message.as_deref(), Some("1 of 3 tests failed: b"));
+    assert_eq!(told(&events), report);
+    assert_eq!(kinds(&events).last(), Some(&kind::EXECUTION_FINISHED));
+}
+
+#[tokio::test]
+async fn tests_that_pass_and_a_tool_that_fails_all_the_same() {
+    let (completion, _) = tested(&[("README", "x")], script("echo ok 1 - a"), &[]).await;
+    assert_eq!((completion.outcome, completion.tests.expect("told").passed), (Outcome::Succeeded, 1));
+    let (completion, _) = tested(&[("README", "x")], script("echo ok 1 - a; exit 9"), &[]).await;
+    assert_eq!(completion.outcome, Outcome::Failed);
+    assert_eq!(completion.message.as_deref(), Some("1 test passed, and yet the tool failed (exit code 9)"));
+}
+
+#[tokio::test]
+async fn tests_follow_a_command_that_ended_well_and_no_other() {
+    let tests = || script("test -f made && echo ok 1 - made");
+    let (completion, _) = tested(&[("README", "x")], tests(), &["touch", "made"]).await;
+    assert_eq!((completion.outcome, completion.tests.expect("told").passed), (Outcome::Succeeded, 1));
+    let (completion, events) = tested(&[("README", "x")], tests(), &["false"]).await;
+    assert_eq!((completion.outcome, completion.tests), (Outcome::Failed, None));
+    assert!(!kinds(&events).contains(&kind::TESTS_REPORT));
+}
+
+#[tokio::test]
+async fn the_repositorys_own_tests_are_found_and_none_is_said_to_be_there() {
+    let makefile = "test:\n\t@echo ok 1 - by make\n";
+    let (completion, _) = tested(&[("Makefile", makefile)], TestsSpec::default(), &[]).await;
+    let report = completion.tests.expect("told");
+    assert_eq!((report.passed, report.command.join(" ").as_str()), (1, "make test"));
+    let (completion, _) = tested(&[("README", "x")], TestsSpec::default(), &[]).await;
+    assert_eq!((completion.outcome, completion.failure), (Outcome::Failed, None::<Failure>));
+    assert!(!completion.tests.expect("told").success);
+}
+
+#[tokio::test]
+async fn a_report_file_is_read_and_one_outside_the_workspace_is_not() {
+    let xml = r#"<testsuites><testsuite><testcase name="a" time="0.5"/></testsuite></testsuites>"#;
+    let tests = |path: &str, text: &str| TestsSpec { report: Some(path.into()), ..script(text) };
+    let (completion, _) = tested(&[("r.xml", xml)], tests("r.xml", "echo ignored"), &[]).await;
+    let report = completion.tests.expect("told");
+    assert_eq!((report.format, report.passed, report.duration_ms), (Some(TestFormat::Junit), 1, 500));
+    let outside = "ln -s /etc/hostname link.xml; echo ok 1 - printed";
+    let (completion, _) = tested(&[("r.xml", xml)], tests("link.xml", outside), &[]).await;
+    assert_eq!(completion.tests.expect("told").format, Some(TestFormat::Tap));
+}
