@@ -3,6 +3,7 @@
 
 mod admission;
 mod audit;
+mod checkpoints;
 mod claims;
 mod database;
 mod help;
@@ -21,9 +22,11 @@ use clap_complete::Shell;
 use event_store::program::{Backup, Export, Migrate, Restore, Verify};
 use wire::id::{HoldId, TaskId};
 use wire::task::Priority;
+use wire::test_report::TestFormat;
 
 pub(crate) use admission::{BudgetsCommand, HoldArguments, LimitsCommand, ProjectsCommand, SchedulesCommand};
 pub(crate) use audit::AuditArguments;
+pub(crate) use checkpoints::{CheckpointsCommand, TestsArguments};
 pub(crate) use claims::{ClaimArguments, CompleteArguments, ReleaseArguments, RenewArguments};
 pub(crate) use database::DatabaseCommand;
 pub(crate) use machines::{CostCommand, MachinesCommand};
@@ -96,6 +99,12 @@ pub(crate) enum Command {
     /// List, inspect and steer tasks
     #[command(subcommand, after_help = help::TASKS)]
     Tasks(TasksCommand),
+    /// See what machines have saved of workspaces, and begin from it
+    #[command(subcommand, after_help = help::CHECKPOINTS)]
+    Checkpoints(CheckpointsCommand),
+    /// Show what came of a task's tests
+    #[command(after_help = help::TESTS)]
+    Tests(TestsArguments),
     /// Take a task to work on it outside the pool, and begin
     #[command(after_help = help::CLAIM)]
     Claim(ClaimArguments),
@@ -251,8 +260,21 @@ pub(crate) struct RunArguments {
     /// A session of the agent to go on with, as an earlier run named it
     #[arg(long, requires = "agent", conflicts_with = "command")]
     pub(crate) session: Option<String>,
+    /// Run tests and read their report: those of the command, or of the repository where there is none; after
+    /// the agent, where one is asked
+    #[arg(long)]
+    pub(crate) tests: bool,
+    /// How the tests' tool tells of them [default: found out from what it writes]
+    #[arg(long, value_name = "FORMAT", requires = "tests")]
+    pub(crate) tests_format: Option<TestFormat>,
+    /// The file in the workspace to which it writes its report [default: what it prints is read]
+    #[arg(long, value_name = "FILE", requires = "tests")]
+    pub(crate) tests_report: Option<String>,
+    /// Push work that nobody pushed to the repository, under refs/bifrost/wip/, besides keeping it on the machine
+    #[arg(long)]
+    pub(crate) push_unfinished: bool,
     /// The command and its arguments; no shell reads them
-    #[arg(last = true, required_unless_present = "agent", value_name = "CMD")]
+    #[arg(last = true, required_unless_present_any = ["agent", "tests"], value_name = "CMD")]
     pub(crate) command: Vec<String>,
 }
 

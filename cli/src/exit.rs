@@ -166,7 +166,7 @@ fn of_outcome(outcome: Outcome, exit: Option<Exit>, failure: Option<SetupFailure
 /// The code of a workspace that could not be made ready.
 fn of_setup_failure(failure: SetupFailure) -> Code {
     match failure {
-        SetupFailure::RepositoryNotFound => Code::NotFound,
+        SetupFailure::RepositoryNotFound | SetupFailure::CheckpointGone => Code::NotFound,
         SetupFailure::UnknownReference | SetupFailure::UnknownAgent | SetupFailure::InvalidSettings => Code::Data,
         SetupFailure::RepositoryUnreachable => Code::Unavailable,
         SetupFailure::InstallFailed => Code::SetupFailed,
@@ -195,6 +195,7 @@ pub(crate) fn cure(failure: SetupFailure) -> &'static str {
         SetupFailure::InvalidSettings => {
             "mend .bifrost.toml as the message says, and push that; see docs/workspaces.md"
         }
+        SetupFailure::CheckpointGone => "see which there are with `bifrost checkpoints list`, and pin what must stay",
         SetupFailure::MachineFault => "see `bifrost machines list` and `bifrost doctor`, then `bifrost tasks retry ID`",
     }
 }

@@ -16,6 +16,7 @@ mod table;
 
 mod admission;
 mod audit;
+mod checkpoints;
 mod database;
 mod doctor;
 mod egress;
@@ -26,6 +27,7 @@ mod serve;
 mod strategies;
 mod stream;
 mod tasks;
+mod test_reports;
 mod up;
 mod webhooks;
 mod workers;
@@ -81,6 +83,8 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Runner => "info",
         Command::Run(_)
         | Command::Tasks(_)
+        | Command::Checkpoints(_)
+        | Command::Tests(_)
         | Command::Claim(_)
         | Command::Renew(_)
         | Command::Complete(_)
@@ -121,6 +125,8 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::MockAgent { arguments } => return Ok(runner::run_mock_agent(arguments).await),
         Command::GitCredential { arguments } => runner::answer_git(arguments, std::io::stdin(), std::io::stdout())?,
         Command::Tasks(command) => tasks::run(invocation, command).await?,
+        Command::Checkpoints(command) => return checkpoints::run(invocation, command).await,
+        Command::Tests(arguments) => test_reports::show(invocation, arguments).await?,
         Command::Plan(arguments) => {
             tasks::forecast::plan(invocation, &connect::Server::find(invocation)?, arguments).await?;
         }

@@ -10,6 +10,7 @@ mod submission;
 use std::future::Future;
 use std::pin::Pin;
 
+use wire::checkpoint::CheckpointView;
 use wire::id::TaskId;
 use wire::task::{NewTask, TaskView};
 
@@ -41,6 +42,18 @@ pub(crate) async fn run(invocation: &Invocation, arguments: &RunArguments) -> an
     let ended = Attendance { invocation, server: &server, is_embedded: true }.attend(&task).await;
     embedded.stop().await;
     ended
+}
+
+/// Runs something that begins from a checkpoint, on the server that knows of it; gives its exit code.
+pub(crate) async fn fork(
+    invocation: &Invocation,
+    server: &Server,
+    checkpoint: &CheckpointView,
+    arguments: &RunArguments,
+) -> anyhow::Result<u8> {
+    let task = submission::from_checkpoint(invocation, arguments, checkpoint)?;
+    let attendance = Attendance { invocation, server, is_embedded: false };
+    if arguments.detach { attendance.detach(&task).await } else { attendance.attend(&task).await }
 }
 
 /// One task, from its submission until it ends or is left.

@@ -17,7 +17,9 @@ Examples:
   bifrost run --repo ~/src/app --ref v1.2 -- sh -c 'git log -1 --oneline && ls'
   bifrost run --repo https://github.com/owner/name --timeout 2h -- cargo test
   bifrost run --env CI=1 --env TERM --detach -- ./nightly.sh
-  bifrost run --agent claude_code --prompt task.md --env ANTHROPIC_API_KEY --timeout 2h
+  bifrost run --tests -- cargo test
+  bifrost run --tests --tests-report junit.xml -- pytest --junit-xml junit.xml
+  bifrost run --agent claude_code --prompt task.md --env ANTHROPIC_API_KEY --timeout 2h --tests
   echo 'write NOTES hello' | bifrost run --agent mock --prompt -
 
 Without --url and BIFROST_URL the whole system runs in the data directory for as long as the command.
@@ -52,6 +54,25 @@ Examples:
 
 A line of plan.jsonl:
   {\"key\": \"test\", \"needs\": [\"build\"], \"title\": \"Run the tests\", \"priority\": 4}";
+
+pub(super) const CHECKPOINTS: &str = "\
+Examples:
+  bifrost checkpoints list
+  bifrost checkpoints list TASK
+  bifrost checkpoints show CHECKPOINT
+  bifrost checkpoints diff CHECKPOINT OTHER
+  bifrost checkpoints restore TASK                     its next attempt begins where the last one ended
+  bifrost checkpoints fork CHECKPOINT -- make test     something new begins there
+  bifrost checkpoints fork CHECKPOINT --agent codex --prompt next.md
+  bifrost checkpoints pin CHECKPOINT
+
+The bytes are on the machine that ran the attempt: whatever begins from a checkpoint runs there, and a
+sleeping machine is woken for it. A machine keeps the newest five of each repository, and what is pinned.";
+
+pub(super) const TESTS: &str = "\
+Examples:
+  bifrost tests 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
+  bifrost tests TASK --json | jq -r '.failures[].name'";
 
 pub(super) const CLAIM: &str = "\
 Examples:

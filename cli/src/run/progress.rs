@@ -2,12 +2,14 @@
 //! happens now, what is done, and how it ended. It neither prints nor waits.
 
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use wire::event::{
     AssignedPayload, FinishedPayload, LogPayload, PhasePayload, RequeuedPayload, StoredEvent, Stream, kind,
 };
 use wire::execution::{Cache, ExecutionView, Exit, Outcome, Phase, PhaseTiming};
 use wire::task::{TaskStatus, TaskView};
+use wire::test_report::TestReport;
 use wire::why::{ReasonCode, Why};
 
 use crate::duration::{micros_between, show_micros};
@@ -62,6 +64,14 @@ pub(crate) struct Trouble {
     pub(crate) help: Option<String>,
 }
 
+/// Why a checkpoint was put back.
+#[derive(Deserialize)]
+struct Restored {
+    /// Because the task begins from it; else because something was damaged.
+    #[serde(default)]
+    asked: bool,
+}
+
 /// What is known of a task so far.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
@@ -94,6 +104,13 @@ impl Progress {
                 }
                 _ => Vec::new(),
             },
+            kind::TESTS_REPORT => {
+                let report = read::<TestReport>(event);
+                report.map(|report| Show::Note(format!("tests: {}", report.headline()))).into_iter().collect()
+            }
+            kind::CHECKPOINT_RESTORED if read::<Restored>(event).is_some_and(|restored| restored.asked) => {
+                vec![Show::Note("the workspace begins as a checkpoint left it".into())]
+            }
             kind::CHECKPOINT_RESTORED => {
                 vec![Show::Note("the machine's caches were damaged and restored from a checkpoint".into())]
             }
@@ -250,6 +267,10 @@ fn trouble(task: &TaskView) -> Option<Trouble> {
         Outcome::Failed if matches!(execution.exit, Some(Exit::Code(126 | 127)) | None) && said.is_some() => {
             ("", Some("the program must be in the repository or on the machine's PATH, and be executable"))
         }
+        // What its tests came to is told by their report, not by the command.
+        Outcome::Failed if execution.tests.as_ref().is_some_and(|tests| !tests.success) => {
+            ("the tests failed", Some("see which and why with: bifrost tests ID"))
+        }
         // An agent's result is not in its output.
         Outcome::Failed if said.is_some() && is_agents(task) => ("", None),
         Outcome::Failed | Outcome::Succeeded | Outcome::Cancelled | Outcome::Preempted | Outcome::Released => {
@@ -257,7 +278,7 @@ fn trouble(task: &TaskView) -> Option<Trouble> {
         }
     };
     let message = said.unwrap_or_else(|| fallback.into());
-    let help = help.map(|help| help.replace("retry ID", &format!("retry {}", task.id)));
+    let help = help.map(|help| help.replace(" ID", &format!(" {}", task.id)));
     Some(Trouble { message, help })
 }
 

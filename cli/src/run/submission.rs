@@ -7,26 +7,60 @@ use std::{fs, io};
 
 use kit::Vars;
 use wire::agent::AgentSpec;
+use wire::checkpoint::CheckpointView;
+use wire::id::CheckpointId;
 use wire::task::{FieldError, NewTask, TaskSpec};
+use wire::test_report::TestsSpec;
 
 use crate::args::{EnvArgument, RunArguments};
 use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
 use crate::output::one_line;
-use crate::repository;
+use crate::repository::{self, Source};
 
 /// A title that was not given is the command, cut to this.
 const TITLE_CHARS: usize = 80;
 
 /// The task that the arguments mean.
 pub(super) async fn prepare(invocation: &Invocation, arguments: &RunArguments) -> anyhow::Result<NewTask> {
-    let env = environment(&arguments.env, &invocation.vars)?;
     let directory = std::env::current_dir()?;
     let source = repository::resolve(&arguments.repo, arguments.reference.as_deref(), &directory).await?;
+    task(invocation, arguments, source, None)
+}
+
+/// The task that begins from a checkpoint.
+pub(super) fn from_checkpoint(
+    invocation: &Invocation,
+    arguments: &RunArguments,
+    checkpoint: &CheckpointView,
+) -> anyhow::Result<NewTask> {
+    if arguments.repo != "." || arguments.reference.is_some() {
+        let message = "--repo and --ref: the repository and the commit are the checkpoint's";
+        return Err(failure(Code::Usage, message, "leave them out, or use `bifrost run`"));
+    }
+    let (repository, reference) = (checkpoint.repository.clone(), Some(checkpoint.commit.clone()));
+    task(invocation, arguments, Source { repository, reference, uncommitted_files: 0 }, Some(checkpoint.id))
+}
+
+fn task(
+    invocation: &Invocation,
+    arguments: &RunArguments,
+    source: Source,
+    checkpoint: Option<CheckpointId>,
+) -> anyhow::Result<NewTask> {
+    let env = environment(&arguments.env, &invocation.vars)?;
     let agent = agent(arguments)?;
+    // With --tests the words behind the dashes are the tests' own.
+    let command = if arguments.tests { Vec::new() } else { arguments.command.clone() };
+    let tests = arguments.tests.then(|| TestsSpec {
+        command: arguments.command.clone(),
+        format: arguments.tests_format,
+        report: arguments.tests_report.clone(),
+    });
     let task = NewTask {
         title: arguments.title.clone().unwrap_or_else(|| match &agent {
             Some(agent) => short(agent.prompt.lines().find(|line| !line.trim().is_empty()).unwrap_or_default()),
+            None if arguments.command.is_empty() => "the repository's tests".to_owned(),
             None => title(&arguments.command),
         }),
         description: String::new(),
@@ -35,11 +69,14 @@ pub(super) async fn prepare(invocation: &Invocation, arguments: &RunArguments) -
         spec: Some(TaskSpec {
             repository: source.repository,
             reference: source.reference,
-            command: arguments.command.clone(),
+            command,
             agent,
             env,
             timeout_seconds: arguments.timeout,
             idle_timeout_seconds: arguments.idle_timeout,
+            tests,
+            checkpoint,
+            push_unfinished: arguments.push_unfinished,
         }),
         project: arguments.project.clone(),
         keys: arguments.keys.clone(),
@@ -120,6 +157,8 @@ fn refusal(error: &FieldError) -> anyhow::Error {
         "spec.agent.model" => "--model",
         "spec.agent.session" => "--session",
         "spec.env" => "--env",
+        "spec.tests.command" => "the command",
+        "spec.tests.report" => "--tests-report",
         "spec.timeout_seconds" => "--timeout",
         "spec.idle_timeout_seconds" => "--idle-timeout",
         other => other,
