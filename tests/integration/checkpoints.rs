@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use wire::id::{ExecutionId, TaskId};
+use wire::machine::MachineState;
 use wire::task::TaskStatus;
 use world::{PATIENCE, World, until};
 
@@ -34,6 +35,8 @@ async fn what_an_attempt_left_is_where_another_begins() {
     // What a task begins from is kept, and its machine has heard so.
     let kept = listed.as_array().expect("a list").iter().find(|one| one["id"] == checkpoint.as_str()).expect("listed");
     assert_eq!(kept["pinned"], true);
+    // Its machine sleeps by now, and is woken for it.
+    world.until_machine(MachineState::Suspended).await;
     let restored = json(&world, &["checkpoints", "restore", &task]).await;
     assert_eq!(restored["spec"]["checkpoint"], checkpoint.as_str());
     let followed = world.bifrost(&["tasks", "logs", &task, "--follow"]).output().await;

@@ -40,6 +40,10 @@ fn timetable(cron: &str, zone: &str) -> Result<Timetable> {
 }
 
 fn check_task(settings: &Settings, task: &NewTask) -> Result<()> {
+    if task.spec.as_ref().is_some_and(|spec| spec.checkpoint.is_some()) {
+        let message = "cannot be scheduled: a checkpoint goes with its machine; fork one task from it instead";
+        return Err(Error::invalid("task.spec.checkpoint", message));
+    }
     tasks::refuse_local(settings, task.spec.as_ref()).map_err(|error| Error::invalid("task", error.to_string()))
 }
 

@@ -145,6 +145,17 @@ kernel::on_both! { migrations();
         assert_eq!(code(restore(&ctx, tenant, submit(&ctx, tenant, bare_note("n")).await.id, Restore::default()).await), "not_found");
     }
 
+    async fn a_task_that_is_imported_or_comes_with_others_is_bound_as_well(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (_, _, view) = failed(&ctx, tenant).await;
+        let mut new = run("t");
+        new.spec.as_mut().expect("has one").checkpoint = Some(view.id);
+        let graph = wire::batch::NewGraph { tasks: vec![new.clone()], ..Default::default() };
+        let batch = tasks::batch::submit(&ctx, &Settings::default(), tenant, graph, None).await.expect("submits");
+        let mut tx = ctx.read("test").await.expect("begins");
+        assert_eq!(tasks::load(&mut tx, tenant, batch[0].id).await.expect("found").machine, Some(view.machine_id));
+    }
+
     async fn two_checkpoints_are_compared_by_path(ctx) {
         let tenant = tenant(&ctx).await;
         let (_, worker, lease) = begun(&ctx, tenant).await;

@@ -45,6 +45,14 @@ async fn to_the_hour(ctx: &Ctx) {
 }
 
 kernel::on_both! { migrations();
+    async fn what_begins_from_a_checkpoint_is_not_scheduled(ctx) {
+        let tenant = tenant(&ctx).await;
+        let mut new = hourly(Overlap::Queue, CatchUp::One);
+        new.task.spec.as_mut().expect("has one").checkpoint = Some(ctx.id(wire::id::CheckpointId::mint));
+        let refused = create(&ctx, &Settings::default(), tenant, new, None).await.expect_err("refused").to_string();
+        assert!(refused.contains("task.spec.checkpoint"), "{refused}");
+    }
+
     async fn each_occurrence_submits_one_task_however_often_anybody_looks(ctx) {
         let tenant = tenant(&ctx).await;
         let schedule = made(&ctx, tenant, hourly(Overlap::Queue, CatchUp::One)).await;

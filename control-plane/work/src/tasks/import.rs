@@ -20,7 +20,7 @@ use wire::task::TaskStatus;
 use super::tell::{Turn, tell};
 use super::{refuse_local, store};
 use crate::dependencies::{self, graph};
-use crate::{Scheduler, Settings, metadata, outcomes};
+use crate::{Scheduler, Settings, checkpoints, metadata, outcomes};
 
 /// A task with the number of its line.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -216,7 +216,9 @@ async fn insert(
     for ((id, line), dependencies) in ids.iter().zip(tasks).zip(&of_task) {
         let hard = dependencies.iter().filter(|needed| needed.dependency_type == DependencyType::Hard);
         let waits_for = graph::waits_for(hard.map(|needed| (needed.group.as_deref(), needed.satisfied)));
-        store::insert(tx, tenant, *id, &line.task(), waits_for, now).await?;
+        let new = line.task();
+        store::insert(tx, tenant, *id, &new, waits_for, now).await?;
+        checkpoints::bind_new(tx, tenant, *id, new.spec.as_ref()).await?;
         if line.stands() != TaskStatus::Ready {
             store::set_status(tx, *id, TaskStatus::Ready, line.stands(), now).await?;
         }
