@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chrono::DateTime;
+use chrono::TimeDelta;
 use serde::Serialize;
 use snapshot::{Listing, Store};
 use wire::checkpoint::HeldCheckpoint;
@@ -302,16 +302,11 @@ fn next_id(room: &Room) -> io::Result<CheckpointId> {
     let id = CheckpointId::mint(room.clock.now(), room.chance.bytes());
     let newest = room.volume.checkpoint_ids()?.pop();
     Ok(match newest {
-        Some(newest) if newest >= id => CheckpointId::mint(after(newest), room.chance.bytes()),
+        Some(newest) if newest >= id => {
+            CheckpointId::mint(newest.minted_at() + TimeDelta::milliseconds(1), room.chance.bytes())
+        }
         _ => id,
     })
-}
-
-/// The millisecond behind the one in which a version 7 UUID was made.
-fn after(id: CheckpointId) -> DateTime<chrono::Utc> {
-    let uuid = id.uuid();
-    let millis = uuid.as_bytes()[..6].iter().fold(0_i64, |millis, byte| (millis << 8) | i64::from(*byte));
-    DateTime::from_timestamp_millis(millis + 1).unwrap_or(DateTime::UNIX_EPOCH)
 }
 
 /// Every checkpoint of the volume, and whether it is pinned.

@@ -24,6 +24,13 @@ macro_rules! id_kinds {
                 Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
             }
 
+            /// When it was minted, to the millisecond.
+            pub fn minted_at(self) -> DateTime<Utc> {
+                let bytes = self.0.as_bytes();
+                let millis = bytes[..6].iter().fold(0_i64, |millis, byte| (millis << 8) | i64::from(*byte));
+                DateTime::from_timestamp_millis(millis).unwrap_or(DateTime::UNIX_EPOCH)
+            }
+
             /// The bare UUID, for a database column.
             pub fn uuid(self) -> Uuid {
                 self.0
@@ -105,6 +112,7 @@ mod tests {
         let late = TaskId::mint(at(1_001), [0; 10]);
         assert!(early < late);
         assert_eq!(late.uuid().get_version_num(), 7);
+        assert_eq!((early.minted_at(), late.minted_at()), (at(1_000), at(1_001)));
     }
 
     #[test]

@@ -334,7 +334,7 @@ async fn what_checkpoints_share_is_stored_once_and_goes_with_the_last_of_them() 
 #[tokio::test]
 async fn ids_go_on_when_the_clock_is_put_back() {
     let scene = Scene::new().await;
-    let late = CheckpointId::mint(scene.room.clock.now() + chrono::TimeDelta::days(1), [0xff; 10]);
+    let late = CheckpointId::mint(scene.room.clock.now() + TimeDelta::days(1), [0xff; 10]);
     volume::make_private(&scene.room.volume.checkpoint(late)).expect("makes");
     assert!(next_id(&scene.room).expect("mints") > late);
 }

@@ -93,17 +93,10 @@ pub(super) fn gone<'a>(kept: &'a [Reference], unmerged: &str, now: DateTime<Utc>
     let unmerged: BTreeSet<&str> = unmerged.lines().map(str::trim).collect();
     let ids: BTreeSet<ExecutionId> = kept.iter().map(|one| one.execution).collect();
     let newest: BTreeSet<ExecutionId> = ids.into_iter().rev().take(EXECUTIONS).collect();
-    let is_old = |one: &Reference| made_at(one.execution) < now - TimeDelta::days(KEPT_DAYS);
+    let is_old = |one: &Reference| one.execution.minted_at() < now - TimeDelta::days(KEPT_DAYS);
     let goes =
         |one: &&Reference| !unmerged.contains(one.object.as_str()) || (is_old(one) && !newest.contains(&one.execution));
     kept.iter().filter(goes).collect()
-}
-
-/// When an execution was made, as its version 7 UUID says.
-fn made_at(id: ExecutionId) -> DateTime<Utc> {
-    let uuid = id.uuid();
-    let millis = uuid.as_bytes()[..6].iter().fold(0_i64, |millis, byte| (millis << 8) | i64::from(*byte));
-    DateTime::from_timestamp_millis(millis).unwrap_or(DateTime::UNIX_EPOCH)
 }
 
 #[cfg(test)]
