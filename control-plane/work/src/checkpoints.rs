@@ -155,9 +155,12 @@ fn check_repository(view: &CheckpointView, spec: &TaskSpec, field: &'static str)
     Err(Error::invalid(field, format!("is a checkpoint of {}, which is not the task's repository", view.repository)))
 }
 
-/// Binds a new task to the machine that has the checkpoint it begins from, which is kept for it.
-pub(crate) async fn bind_new(tx: &mut Tx, tenant: TenantId, id: TaskId, spec: Option<&TaskSpec>) -> Result<()> {
-    let Some((spec, checkpoint)) = spec.and_then(|spec| Some((spec, spec.checkpoint?))) else { return Ok(()) };
+/// Binds a new task to the machine that has the checkpoint it begins from, which is kept for it; gives the task as
+/// it is then.
+pub(crate) async fn bind_new(tx: &mut Tx, task: Task) -> Result<Task> {
+    let (tenant, id) = (task.tenant, task.id);
+    let of_spec = task.spec.as_ref().and_then(|spec| Some((spec, spec.checkpoint?)));
+    let Some((spec, checkpoint)) = of_spec else { return Ok(task) };
     let found = store::get(tx, tenant, checkpoint).await?;
     let view = found.map(|found| found.view).ok_or_else(|| {
         Error::invalid("spec.checkpoint", "names no checkpoint that a machine has; see `bifrost checkpoints list`")
@@ -167,8 +170,8 @@ pub(crate) async fn bind_new(tx: &mut Tx, tenant: TenantId, id: TaskId, spec: Op
         store::pin(tx, tenant, view.id, true).await?;
         tx.nudge(pool::WORKERS_NUDGE);
     }
-    let task = tasks::load(tx, tenant, id).await?;
-    tasks::store::set_spec(tx, &task, spec, Some(view.machine_id)).await
+    tasks::store::set_spec(tx, &task, spec, Some(view.machine_id)).await?;
+    tasks::load(tx, tenant, id).await
 }
 
 /// Hears of a checkpoint that a runner has saved. Of executions that are not its own, or no longer known, nothing

@@ -226,7 +226,7 @@ async fn submit(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, schedule: &ScheduleVie
         // Of the tasks with such a key, one is in hand at a time.
         new.keys.push(format!("{RESERVED_KEYS}{}", schedule.id));
     }
-    tasks::store::insert(tx, tenant, id, &new, 0, now).await?;
+    tasks::store::insert(tx, tenant, id, &new, now).await?;
     tasks::store::set_occurrence(tx, id, schedule.id, due.at).await?;
     let payload = json!({ "title": new.title, "schedule_id": schedule.id, "occurrence_at": due.at });
     let task = tasks::load(tx, tenant, id).await?;

@@ -273,9 +273,8 @@ pub async fn submit(
     }
     let (id, now) = (ctx.id(TaskId::mint), ctx.now());
     refuse_past("deadline", new.deadline, now)?;
-    store::insert(&mut tx, tenant, id, &new, 0, now).await?;
-    checkpoints::bind_new(&mut tx, tenant, id, new.spec.as_ref()).await?;
-    let task = load(&mut tx, tenant, id).await?;
+    let task = store::insert(&mut tx, tenant, id, &new, now).await?;
+    let task = checkpoints::bind_new(&mut tx, task).await?;
     let payload = json!({ "title": task.title });
     tell(ctx, &mut tx, kind::TASK_SUBMITTED, About::task(tenant, id), Turn::Created(&task), &payload).await?;
     let task_has_spec = task.spec.is_some();

@@ -64,7 +64,7 @@ kernel::on_both! { migrations();
         let mut tx = ctx.begin("test").await.expect("begins");
         let ids: Vec<TaskId> = (0..20).map(|_| ctx.id(TaskId::mint)).collect();
         for id in &ids {
-            tasks::store::insert(&mut tx, tenant, *id, &note("n"), 0, ctx.now()).await.expect("inserts");
+            tasks::store::insert(&mut tx, tenant, *id, &note("n"), ctx.now()).await.expect("inserts");
         }
         let needs: Vec<(TaskId, TaskId)> = ids.iter().skip(1).flat_map(|id| ids.iter().take(9).filter(move |needed| *needed < id).map(move |needed| (*id, *needed))).collect();
         for (task_id, depends_on_task_id) in &needs {

@@ -104,14 +104,16 @@ pub(crate) async fn insert(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, new: &NewGr
     let mut ids: Vec<TaskId> = new.tasks.iter().map(|_| ctx.id(TaskId::mint)).collect();
     // Of one moment, and so listed in the order of their ids: let that be the order given.
     ids.sort_unstable();
-    let mut views = Vec::with_capacity(ids.len());
+    let mut fresh = Vec::with_capacity(ids.len());
     for (place, (id, task)) in ids.iter().zip(&new.tasks).enumerate() {
         super::refuse_past(&format!("tasks[{place}].deadline"), task.deadline, now)?;
-        store::insert(tx, tenant, *id, task, waits_for(new, place), now).await?;
-        checkpoints::bind_new(tx, tenant, *id, task.spec.as_ref()).await?;
-        let task = super::load(tx, tenant, *id).await?;
+        fresh.push(store::Fresh { id: *id, task, waits_for: waits_for(new, place) });
+    }
+    let mut views = Vec::with_capacity(ids.len());
+    for task in store::insert_all(tx, tenant, &fresh, now).await? {
+        let task = checkpoints::bind_new(tx, task).await?;
         let payload = json!({ "title": task.title });
-        tell(ctx, tx, kind::TASK_SUBMITTED, About::task(tenant, *id), Turn::Created(&task), &payload).await?;
+        tell(ctx, tx, kind::TASK_SUBMITTED, About::task(tenant, task.id), Turn::Created(&task), &payload).await?;
         views.push(task.into_view(None));
     }
     if !new.dependencies.is_empty() {

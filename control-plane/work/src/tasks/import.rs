@@ -12,10 +12,10 @@ use wire::dependency::{DependencyType, DependencyView};
 use wire::event::kind;
 use wire::id::{DependencyId, MetadataId, TaskId, TenantId};
 use wire::import::{Imported, ImportedId, ImportedTask, Need};
-use wire::limit::TASKS_PER_IMPORT;
+use wire::limit::{TASKS_PER_BATCH, TASKS_PER_IMPORT};
 use wire::metadata::{ASSIGNED_WORKER_KEY, TAGS_KEY};
 use wire::outcome::{Condition, OutcomeView};
-use wire::task::TaskStatus;
+use wire::task::{NewTask, TaskStatus};
 
 use super::tell::{Turn, tell};
 use super::{refuse_local, store};
@@ -213,19 +213,26 @@ async fn insert(
             created_at: now,
         });
     }
-    for ((id, line), dependencies) in ids.iter().zip(tasks).zip(&of_task) {
+    let new: Vec<NewTask> = tasks.iter().map(ImportedTask::task).collect();
+    let fresh = ids.iter().zip(&new).zip(&of_task).map(|((id, task), dependencies)| {
         let hard = dependencies.iter().filter(|needed| needed.dependency_type == DependencyType::Hard);
         let waits_for = graph::waits_for(hard.map(|needed| (needed.group.as_deref(), needed.satisfied)));
-        let new = line.task();
-        store::insert(tx, tenant, *id, &new, waits_for, now).await?;
-        checkpoints::bind_new(tx, tenant, *id, new.spec.as_ref()).await?;
+        store::Fresh { id: *id, task, waits_for }
+    });
+    let fresh: Vec<store::Fresh<'_>> = fresh.collect();
+    let mut inserted = Vec::with_capacity(fresh.len());
+    for some in fresh.chunks(TASKS_PER_BATCH) {
+        inserted.extend(store::insert_all(tx, tenant, some, now).await?);
+    }
+    for ((task, line), dependencies) in inserted.into_iter().zip(tasks).zip(&of_task) {
+        let mut task = checkpoints::bind_new(tx, task).await?;
         if line.stands() != TaskStatus::Ready {
-            store::set_status(tx, *id, TaskStatus::Ready, line.stands(), now).await?;
+            store::set_status(tx, task.id, TaskStatus::Ready, line.stands(), now).await?;
+            task = super::load(tx, tenant, task.id).await?;
         }
-        beside(ctx, tx, tenant, *id, line).await?;
-        let task = super::load(tx, tenant, *id).await?;
+        beside(ctx, tx, tenant, task.id, line).await?;
         let payload = json!({ "title": task.title, "needs": dependencies });
-        tell(ctx, tx, kind::TASK_SUBMITTED, About::task(tenant, *id), Turn::Created(&task), &payload).await?;
+        tell(ctx, tx, kind::TASK_SUBMITTED, About::task(tenant, task.id), Turn::Created(&task), &payload).await?;
     }
     let dependencies: Vec<DependencyView> = of_task.into_iter().flatten().collect();
     if !dependencies.is_empty() {

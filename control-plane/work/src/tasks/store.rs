@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use kernel::{Error, Result, Tx, execute, fetch_all, fetch_one, fetch_optional, hex, id_list, rows};
+use kernel::{Error, Result, Tx, execute, fetch_all, fetch_one, fetch_optional, hex, id_list, moment, rows};
 use serde::Serialize;
 use sqlx::types::{Json, Uuid};
 use wire::bulk::TaskSelector;
@@ -18,8 +18,27 @@ kernel::sql! {
                                 attempts, losses, retry_count, created_at, updated_at, waits_for, folded_title, \
                                 folded_description, project, task_keys, lane_id, not_before, deadline, parked_until, \
                                 budget_micros, budget_machine_seconds, budget_tokens, budget_attempts) \
-             VALUES ($1, $2, $3, $4, 'ready', $5, $6, $7, $8, 0, 0, 0, $9, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
-                     $18, $19, $20, $21, $22)";
+             SELECT unhex(value->>'id'), $2, value->>'title', value->>'description', 'ready', value->>'priority', \
+                    value->>'effort_estimate', value->'spec', value->>'repository', 0, 0, 0, $3, $3, \
+                    value->>'waits_for', value->>'folded_title', value->>'folded_description', value->>'project', \
+                    value->'task_keys', unhex(value->>'lane_id'), value->>'not_before', value->>'deadline', \
+                    value->>'parked_until', value->>'budget_micros', value->>'budget_machine_seconds', \
+                    value->>'budget_tokens', value->>'budget_attempts' \
+             FROM json_each($1) WHERE true RETURNING *",
+        postgres "INSERT INTO tasks (id, tenant_id, title, description, status, priority, effort_estimate, spec, repository, \
+                                     attempts, losses, retry_count, created_at, updated_at, waits_for, folded_title, \
+                                     folded_description, project, task_keys, lane_id, not_before, deadline, parked_until, \
+                                     budget_micros, budget_machine_seconds, budget_tokens, budget_attempts) \
+                  SELECT id, $2, title, description, 'ready', priority, effort_estimate, spec, repository, 0, 0, 0, $3, $3, \
+                         waits_for, folded_title, folded_description, project, task_keys, lane_id, not_before, deadline, \
+                         parked_until, budget_micros, budget_machine_seconds, budget_tokens, budget_attempts \
+                  FROM json_to_recordset(CAST($1 AS JSON)) \
+                    AS new(id UUID, title TEXT, description TEXT, priority SMALLINT, effort_estimate INTEGER, spec JSONB, \
+                           repository TEXT, waits_for INTEGER, folded_title TEXT, folded_description TEXT, project TEXT, \
+                           task_keys JSONB, lane_id UUID, not_before TIMESTAMPTZ, deadline TIMESTAMPTZ, \
+                           parked_until TIMESTAMPTZ, budget_micros BIGINT, budget_machine_seconds BIGINT, \
+                           budget_tokens BIGINT, budget_attempts INTEGER) \
+                  RETURNING *";
     SET_ADMISSION: "UPDATE tasks SET project = $2, task_keys = $3, lane_id = $4, not_before = $5, deadline = $6, \
                            overdue_at = $7, budget_micros = $8, budget_machine_seconds = $9, budget_tokens = $10, \
                            budget_attempts = $11 WHERE id = $1";
@@ -259,46 +278,95 @@ pub(super) fn tasks(rows: Vec<Row>) -> Vec<Task> {
     rows.into_iter().map(Task::from).collect()
 }
 
+/// A task that is not stored yet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fresh<'a> {
+    pub(crate) id: TaskId,
+    pub(crate) task: &'a NewTask,
+    /// How many things it needs that are not true.
+    pub(crate) waits_for: i32,
+}
+
+/// As one row of the statement that stores them.
+#[derive(Serialize)]
+struct FreshRow<'a> {
+    id: String,
+    title: &'a str,
+    description: &'a str,
+    priority: i16,
+    effort_estimate: Option<i32>,
+    // Where there is none, SQLite must not see JSON's null instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spec: Option<&'a TaskSpec>,
+    repository: Option<String>,
+    waits_for: i32,
+    folded_title: String,
+    folded_description: String,
+    project: Option<String>,
+    task_keys: Vec<String>,
+    lane_id: String,
+    not_before: Option<String>,
+    deadline: Option<String>,
+    parked_until: Option<String>,
+    budget_micros: Option<i64>,
+    budget_machine_seconds: Option<i64>,
+    budget_tokens: Option<i64>,
+    budget_attempts: Option<i32>,
+}
+
+impl<'a> FreshRow<'a> {
+    fn of(tenant: TenantId, fresh: &Fresh<'a>, now: DateTime<Utc>) -> Self {
+        let new = fresh.task;
+        let terms = Terms::from(new);
+        let lane = Lane::of(tenant, terms.project.as_deref(), &terms.keys);
+        Self {
+            id: hex(fresh.id.uuid()),
+            title: &new.title,
+            description: &new.description,
+            priority: new.priority.get(),
+            effort_estimate: new.effort_estimate,
+            spec: new.spec.as_ref(),
+            repository: new.spec.as_ref().map(|spec| wire::worker::repository_name(&spec.repository)),
+            waits_for: fresh.waits_for,
+            folded_title: fold(&new.title),
+            folded_description: fold(&new.description),
+            lane_id: hex(lane.id.0),
+            not_before: terms.not_before.map(moment),
+            deadline: terms.deadline.map(moment),
+            parked_until: terms.not_before.filter(|time| *time > now).map(moment),
+            budget_micros: terms.budget.micros,
+            budget_machine_seconds: terms.budget.machine_seconds,
+            budget_tokens: terms.budget.tokens,
+            budget_attempts: terms.budget.attempts,
+            project: terms.project,
+            task_keys: terms.keys,
+        }
+    }
+}
+
+/// Stores tasks of one moment, and gives them as they are then, in the order of their ids.
+pub(crate) async fn insert_all(
+    tx: &mut Tx,
+    tenant: TenantId,
+    fresh: &[Fresh<'_>],
+    now: DateTime<Utc>,
+) -> Result<Vec<Task>> {
+    let new: Vec<FreshRow<'_>> = fresh.iter().map(|fresh| FreshRow::of(tenant, fresh, now)).collect();
+    let mut stored = tasks(fetch_all!(tx, Row, INSERT, &rows(&new)?, tenant.uuid(), now)?);
+    stored.sort_unstable_by_key(|task| task.id);
+    Ok(stored)
+}
+
+/// As [`insert_all`], of one that waits for nothing.
 pub(crate) async fn insert(
     tx: &mut Tx,
     tenant: TenantId,
     id: TaskId,
-    new: &NewTask,
-    waits_for: i32,
+    task: &NewTask,
     now: DateTime<Utc>,
-) -> Result<()> {
-    let repository = new.spec.as_ref().map(|spec| wire::worker::repository_name(&spec.repository));
-    let spec = new.spec.as_ref().map(Json);
-    let (priority, effort) = (new.priority.get(), new.effort_estimate);
-    let terms = Terms::from(new);
-    let lane = Lane::of(tenant, terms.project.as_deref(), &terms.keys);
-    execute!(
-        tx,
-        INSERT,
-        id.uuid(),
-        tenant.uuid(),
-        &new.title,
-        &new.description,
-        priority,
-        effort,
-        spec,
-        repository,
-        now,
-        waits_for,
-        fold(&new.title),
-        fold(&new.description),
-        terms.project.as_deref(),
-        Json(&terms.keys),
-        lane.id.0,
-        terms.not_before,
-        terms.deadline,
-        terms.not_before.filter(|time| *time > now),
-        terms.budget.micros,
-        terms.budget.machine_seconds,
-        terms.budget.tokens,
-        terms.budget.attempts
-    )?;
-    Ok(())
+) -> Result<Task> {
+    let stored = insert_all(tx, tenant, &[Fresh { id, task, waits_for: 0 }], now).await?.pop();
+    stored.ok_or(Error::NotFound { what: "task" })
 }
 
 /// Gives a task that is locked other terms.
