@@ -6,8 +6,9 @@
 
 use std::future::Future;
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use kit::{Chance, Clock, Vars};
+use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::{Address, Ctx, Db, Inner, Migration, Sql, migrate};
@@ -27,12 +28,49 @@ pub async fn with_postgres<F: Future<Output = ()>>(migrations: &[Migration], bod
     let vars = Vars::from_process();
     let server = vars.text(POSTGRES_URL).expect("set BIFROST_TEST_POSTGRES_URL, or run scripts/test");
     let name = format!("test_{}", Chance::system().hex::<8>());
-    admin(server, MAKE_ROLE).await;
-    admin(server, &format!("CREATE DATABASE {name} OWNER {ROLE}")).await;
+    copy_template(server, migrations, &name).await;
     let db = Db::open(&Address::Postgres(url_of(server, &name))).await.expect("opens");
     run(db, migrations, body).await;
     admin(server, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
 }
+
+/// Makes a database that has these migrations. They are carried out once on each server, into a template: a copy of
+/// it takes a fraction of that time.
+async fn copy_template(server: &str, migrations: &[Migration], name: &str) {
+    let digest = migrations.iter().fold(Sha256::new(), |digest, one| {
+        digest.chain_update(one.name).chain_update([0]).chain_update(one.up.postgres).chain_update([0])
+    });
+    let digest = digest.finalize();
+    let template =
+        format!("template_{:016x}", u64::from_le_bytes(*digest.first_chunk().expect("a digest has 32 bytes")));
+    let mut connection = PgConnection::connect(server).await.expect("the test server answers");
+    let copy = format!("CREATE DATABASE {name} OWNER {ROLE} TEMPLATE {template}");
+    if execute(&mut connection, &copy).await.is_err() {
+        // Several tests may find that there is none; whoever dies in the middle leaves no half of one behind.
+        execute(&mut connection, &format!("SELECT pg_advisory_lock({TEMPLATES})")).await.expect("locks");
+        if execute(&mut connection, &copy).await.is_err() {
+            execute(&mut connection, MAKE_ROLE).await.expect("makes the role");
+            let unfinished = format!("{template}_unfinished");
+            execute(&mut connection, &format!("DROP DATABASE IF EXISTS {unfinished} WITH (FORCE)"))
+                .await
+                .expect("drops");
+            execute(&mut connection, &format!("CREATE DATABASE {unfinished} OWNER {ROLE}")).await.expect("makes it");
+            let db = Db::open(&Address::Postgres(url_of(server, &unfinished))).await.expect("opens");
+            migrate(&Ctx::new(db.clone(), Clock::manual(start()), Chance::seeded(7)), migrations)
+                .await
+                .expect("migrates");
+            db.close().await;
+            execute(&mut connection, &format!("ALTER DATABASE {unfinished} RENAME TO {template}"))
+                .await
+                .expect("renames");
+            execute(&mut connection, &copy).await.expect("copies");
+        }
+    }
+    connection.close().await.expect("closes");
+}
+
+/// Held while a template is made.
+const TEMPLATES: i64 = 7_601;
 
 /// Who owns the tests' databases, as an operator's own would: no superuser, whom row-level security lets pass.
 const ROLE: &str = "bifrost_test";
@@ -54,13 +92,21 @@ pub fn another(ctx: &Ctx) -> Ctx {
 
 async fn admin(server: &str, statement: &str) {
     let mut connection = PgConnection::connect(server).await.expect("the test server answers");
-    sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.expect("the test server obeys");
+    execute(&mut connection, statement).await.expect("the test server obeys");
     connection.close().await.expect("closes");
 }
 
+async fn execute(connection: &mut PgConnection, statement: &str) -> sqlx::Result<()> {
+    sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(connection).await.map(drop)
+}
+
+/// When each test begins.
+fn start() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_795_000_000, 0).expect("in range")
+}
+
 async fn run<F: Future<Output = ()>>(db: Db, migrations: &[Migration], body: impl FnOnce(Ctx) -> F) {
-    let start = DateTime::from_timestamp(1_795_000_000, 0).expect("in range");
-    let ctx = Ctx::new(db.clone(), Clock::manual(start), Chance::seeded(7));
+    let ctx = Ctx::new(db.clone(), Clock::manual(start()), Chance::seeded(7));
     migrate(&ctx, migrations).await.expect("migrates");
     body(ctx).await;
     db.close().await;
