@@ -105,6 +105,19 @@ pub(crate) enum Command {
     /// Show what came of a task's tests
     #[command(after_help = help::TESTS)]
     Tests(TestsArguments),
+    /// List the tasks that may start now, or say whether one may
+    Ready {
+        /// The task's id
+        #[arg(value_name = "TASK")]
+        id: Option<TaskId>,
+    },
+    /// Show which tasks need which
+    #[command(after_help = help::GRAPH)]
+    Graph {
+        /// Write it for Graphviz
+        #[arg(long)]
+        dot: bool,
+    },
     /// Take a task to work on it outside the pool, and begin
     #[command(after_help = help::CLAIM)]
     Claim(ClaimArguments),
@@ -178,6 +191,13 @@ pub(crate) enum Command {
     Completions {
         /// The shell
         shell: Shell,
+    },
+    /// Write the manual pages, one for each command
+    #[command(after_help = help::MAN)]
+    Man {
+        /// The directory, such as ~/.local/share/man/man1; made where there is none
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
     },
     /// Run the whole system in this process
     #[command(after_help = help::UP)]

@@ -22,6 +22,7 @@ mod doctor;
 mod egress;
 mod events;
 mod machines;
+mod manual;
 mod run;
 mod serve;
 mod strategies;
@@ -38,7 +39,7 @@ use clap::{CommandFactory, Parser};
 use kit::Vars;
 use wire::event::Stream;
 
-use crate::args::{Arguments, Command, EgressCommand};
+use crate::args::{Arguments, Command, EgressCommand, TasksCommand};
 use crate::exit::{Code, classify, is_closed_output};
 use crate::invocation::Invocation;
 
@@ -85,6 +86,8 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Tasks(_)
         | Command::Checkpoints(_)
         | Command::Tests(_)
+        | Command::Ready { .. }
+        | Command::Graph { .. }
         | Command::Claim(_)
         | Command::Renew(_)
         | Command::Complete(_)
@@ -110,7 +113,8 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Doctor
         | Command::MockAgent { .. }
         | Command::GitCredential { .. }
-        | Command::Completions { .. } => "error",
+        | Command::Completions { .. }
+        | Command::Man { .. } => "error",
     }
 }
 
@@ -127,6 +131,8 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Tasks(command) => tasks::run(invocation, command).await?,
         Command::Checkpoints(command) => return checkpoints::run(invocation, command).await,
         Command::Tests(arguments) => test_reports::show(invocation, arguments).await?,
+        Command::Ready { id } => tasks::run(invocation, &TasksCommand::Ready { id: *id }).await?,
+        Command::Graph { dot } => tasks::run(invocation, &TasksCommand::Graph { dot: *dot }).await?,
         Command::Plan(arguments) => {
             tasks::forecast::plan(invocation, &connect::Server::find(invocation)?, arguments).await?;
         }
@@ -152,6 +158,7 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
             clap_complete::generate(*shell, &mut Arguments::command(), "bifrost", &mut script);
             invocation.output.raw(Stream::Stdout, &script)?;
         }
+        Command::Man { directory } => manual::write(invocation, directory)?,
         Command::Up(arguments) => up::up(invocation, arguments).await?,
         Command::ControlPlane(arguments) => serve::control_plane(invocation, arguments).await?,
         Command::EventStore(arguments) => serve::event_store(invocation, arguments).await?,

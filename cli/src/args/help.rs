@@ -350,6 +350,16 @@ Examples:
   bifrost completions zsh > ~/.zfunc/_bifrost
   bifrost completions fish > ~/.config/fish/completions/bifrost.fish";
 
+pub(super) const MAN: &str = "\
+Examples:
+  bifrost man ~/.local/share/man/man1
+  man bifrost-tasks-import";
+
+pub(super) const GRAPH: &str = "\
+Examples:
+  bifrost graph
+  bifrost graph --dot | dot -Tsvg > tasks.svg";
+
 pub(super) const UP: &str = "\
 Examples:
   bifrost up
