@@ -247,6 +247,9 @@ pub(crate) struct RunArguments {
     /// The longest the command may stay silent, such as 5m [default: no bound]
     #[arg(long, value_name = "TIME", value_parser = crate::duration::parse_seconds)]
     pub(crate) idle_timeout: Option<u64>,
+    /// The longest the command may go on without output and without a commit, such as 30m [default: no bound]
+    #[arg(long, value_name = "TIME", value_parser = crate::duration::parse_seconds)]
+    pub(crate) stall_timeout: Option<u64>,
     /// How urgent, from 1 to 5, 5 first
     #[arg(long, value_name = "1..5", default_value = "3")]
     pub(crate) priority: Priority,

@@ -49,7 +49,7 @@ codes! {
     /// Nobody has anything to do.
     NothingToDo = 79, "there is nothing to claim";
     /// The task ran, or was silent, for too long.
-    TimedOut = 124, "the task ran longer than --timeout or was silent longer than --idle-timeout";
+    TimedOut = 124, "the task ran longer than --timeout, was silent longer than --idle-timeout, or stalled longer than --stall-timeout";
     /// The dependencies could not be installed.
     SetupFailed = 125, "the dependencies could not be installed";
     /// Interrupted or called off.
@@ -156,7 +156,7 @@ fn of_outcome(outcome: Outcome, exit: Option<Exit>, failure: Option<SetupFailure
             _ => exit.and_then(|exit| u8::try_from(exit.shell_code()).ok()).unwrap_or(Code::Internal.number()),
         },
         Outcome::SetupFailed => failure.map_or(Code::Internal, of_setup_failure).number(),
-        Outcome::TimedOut | Outcome::IdleTimedOut => Code::TimedOut.number(),
+        Outcome::TimedOut | Outcome::IdleTimedOut | Outcome::Stalled => Code::TimedOut.number(),
         Outcome::Cancelled => Code::Cancelled.number(),
         Outcome::WorkerLost | Outcome::Preempted | Outcome::Released => Code::TryLater.number(),
         Outcome::Succeeded => Code::Internal.number(),

@@ -24,9 +24,11 @@ use crate::process::Group;
 use crate::record::Story;
 use crate::room::blocking;
 
+mod commits;
 pub(crate) mod environment;
 pub(crate) mod output;
 pub(crate) mod program;
+use commits::Commits;
 use output::{Chunker, Pieces};
 use program::NotRunnable;
 
@@ -48,6 +50,7 @@ pub(crate) struct Job {
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) stall_timeout: Option<Duration>,
     pub(crate) grace: Duration,
     pub(crate) output_bytes: u64,
     /// What it reads on its standard input; nothing when absent.
@@ -61,6 +64,7 @@ pub(crate) enum Cause {
     Itself,
     Timeout,
     IdleTimeout,
+    Stalled,
     Halt(Halt),
 }
 
@@ -79,6 +83,7 @@ pub(crate) fn outcome(cause: Cause, exit: Exit) -> Option<Outcome> {
         (Cause::Itself, Exit::Code(_) | Exit::Signal(_)) => Outcome::Failed,
         (Cause::Timeout, _) => Outcome::TimedOut,
         (Cause::IdleTimeout, _) => Outcome::IdleTimedOut,
+        (Cause::Stalled, _) => Outcome::Stalled,
         (Cause::Halt(Halt::Cancelled), _) => Outcome::Cancelled,
         // Its machine went away under it: that spends no attempt.
         (Cause::Halt(Halt::Stopping), _) => Outcome::WorkerLost,
@@ -141,6 +146,8 @@ enum Step {
     Gathered,
     Exited(io::Result<ExitStatus>),
     LingeredEnough,
+    /// Nothing was said for the length of the stall timeout.
+    MayHaveStalled,
     MustEnd(Cause),
     MustDie,
 }
@@ -159,6 +166,9 @@ struct Watch<'a, 'd> {
     deadline: Instant,
     idle_timeout: Option<Duration>,
     idle_deadline: Option<Instant>,
+    stall_timeout: Option<Duration>,
+    stall_deadline: Option<Instant>,
+    commits: Commits,
     grace: Duration,
     die_at: Option<Instant>,
     linger_until: Option<Instant>,
@@ -187,6 +197,9 @@ impl<'a, 'd> Watch<'a, 'd> {
             deadline: now + job.timeout,
             idle_timeout: job.idle_timeout,
             idle_deadline: job.idle_timeout.map(|idle| now + idle),
+            stall_timeout: job.stall_timeout,
+            stall_deadline: job.stall_timeout.map(|stall| now + stall),
+            commits: Commits::of(&job.directory),
             grace: job.grace,
             die_at: None,
             linger_until: None,
@@ -210,6 +223,7 @@ impl<'a, 'd> Watch<'a, 'd> {
             halt = self.orders.halted(), if may_end => Step::MustEnd(Cause::Halt(halt)),
             () = sleep_until(self.deadline), if may_end => Step::MustEnd(Cause::Timeout),
             () = reached(self.idle_deadline), if may_end => Step::MustEnd(Cause::IdleTimeout),
+            () = reached(self.stall_deadline), if may_end => Step::MayHaveStalled,
             () = reached(self.die_at), if is_running => Step::MustDie,
             () = reached(self.linger_until) => Step::LingeredEnough,
             () = reached(gather_until), if is_told => Step::Gathered,
@@ -235,11 +249,11 @@ impl<'a, 'd> Watch<'a, 'd> {
                 self.linger_until = Some(Instant::now() + LINGER);
             }
             Step::LingeredEnough => return self.exit,
-            Step::MustEnd(cause) => {
-                self.cause = cause;
-                self.die_at = Some(Instant::now() + self.grace);
-                group.signal(Sig::SIGTERM);
-            }
+            Step::MayHaveStalled => match self.stall_timeout.and_then(|stall| self.commits.since(story.now(), stall)) {
+                Some(left) => self.stall_deadline = Some(Instant::now() + left),
+                None => self.end(Cause::Stalled, group),
+            },
+            Step::MustEnd(cause) => self.end(cause, group),
             Step::MustDie => {
                 self.die_at = None;
                 group.signal(Sig::SIGKILL);
@@ -249,9 +263,16 @@ impl<'a, 'd> Watch<'a, 'd> {
         self.exit.filter(|_| is_over)
     }
 
+    fn end(&mut self, cause: Cause, group: &Group) {
+        self.cause = cause;
+        self.die_at = Some(Instant::now() + self.grace);
+        group.signal(Sig::SIGTERM);
+    }
+
     fn take_output(&mut self, stream: Stream, length: usize) {
         let now = Instant::now();
         self.idle_deadline = self.idle_timeout.map(|idle| now + idle);
+        self.stall_deadline = self.stall_timeout.map(|stall| now + stall);
         let buffer = match stream {
             Stream::Stdout => &self.buffers[0],
             Stream::Stderr => &self.buffers[1],

@@ -171,6 +171,10 @@ fn message(ended: Ended, spec: &TaskSpec) -> Option<String> {
             let seconds = spec.idle_timeout_seconds.unwrap_or_default();
             format!("the command was silent for longer than {seconds} s and was ended")
         }
+        (Cause::Stalled, _) => {
+            let seconds = spec.stall_timeout_seconds.unwrap_or_default();
+            format!("the command neither said nor committed anything for longer than {seconds} s and was ended")
+        }
         (Cause::Halt(Halt::Cancelled), _) => "called off".into(),
         (Cause::Halt(Halt::Stopping | Halt::LeaseLost), _) => "the machine was stopped".into(),
     })
@@ -362,6 +366,7 @@ async fn run(
         input: None,
         timeout: Duration::from_secs(spec.timeout_seconds()),
         idle_timeout: spec.idle_timeout_seconds.map(Duration::from_secs),
+        stall_timeout: spec.stall_timeout_seconds.map(Duration::from_secs),
         grace: room.limits.grace,
         output_bytes: room.limits.output_bytes,
     };

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use client::sender::Flushed;
 use kit::{Chance, Clock};
 use serde::{Deserialize, Serialize};
@@ -122,6 +123,10 @@ impl Story {
 
     pub(crate) fn orders(&self) -> &Orders {
         &self.orders
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.recorder.clock.now()
     }
 
     /// The phases that have ended so far.

@@ -69,6 +69,7 @@ impl Scene {
                 env: BTreeMap::new(),
                 timeout_seconds: None,
                 idle_timeout_seconds: None,
+                stall_timeout_seconds: None,
                 tests: None,
                 checkpoint: None,
                 push_unfinished: false,

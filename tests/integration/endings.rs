@@ -21,6 +21,7 @@ async fn a_command_that_runs_or_is_silent_for_too_long_is_ended_with_all_its_pro
     for (options, said, outcome) in [
         (["--timeout", "1s"], "timed out", Outcome::TimedOut),
         (["--idle-timeout", "1s"], "silence", Outcome::IdleTimedOut),
+        (["--stall-timeout", "1s"], "stalled", Outcome::Stalled),
     ] {
         // The second process leaves the command's group and would outlive it.
         let script = format!("setsid sleep {LONG} & sleep {LONG}");

@@ -21,6 +21,8 @@ text_enum! {
         TimedOut = "timed_out",
         /// It was silent for longer than its idle timeout.
         IdleTimedOut = "idle_timed_out",
+        /// It neither said nor committed anything for longer than its stall timeout.
+        Stalled = "stalled",
         /// Somebody called it off.
         Cancelled = "cancelled",
         /// Its worker was lost. Spends no attempt.
@@ -36,7 +38,12 @@ impl Outcome {
     /// Whether the attempt counts against the task; what the infrastructure broke does not.
     pub fn spends_attempt(self) -> bool {
         match self {
-            Self::Succeeded | Self::Failed | Self::SetupFailed | Self::TimedOut | Self::IdleTimedOut => true,
+            Self::Succeeded
+            | Self::Failed
+            | Self::SetupFailed
+            | Self::TimedOut
+            | Self::IdleTimedOut
+            | Self::Stalled => true,
             Self::Cancelled | Self::WorkerLost | Self::Preempted | Self::Released => false,
         }
     }

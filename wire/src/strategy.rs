@@ -22,6 +22,8 @@ text_enum! {
         TimedOut = "timed_out",
         /// It was silent for longer than its idle timeout.
         IdleTimedOut = "idle_timed_out",
+        /// It neither said nor committed anything for longer than its stall timeout.
+        Stalled = "stalled",
         /// It lost its worker as often as is bearable.
         WorkerLost = "worker_lost",
     }

@@ -176,6 +176,9 @@ pub struct TaskSpec {
     /// The longest the command may stay silent, in seconds; no bound when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_timeout_seconds: Option<u64>,
+    /// The longest the command may go on without output and without a commit, in seconds; no bound when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stall_timeout_seconds: Option<u64>,
     /// Tests to run in the workspace, after the command or agent has ended well, or in place of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tests: Option<TestsSpec>,
@@ -217,9 +220,11 @@ impl TaskSpec {
             Some(_) => return Err(wrong("spec.agent", "and spec.command exclude each other; leave one out")),
         }
         self.check_env()?;
-        for (field, seconds) in
-            [("spec.timeout_seconds", self.timeout_seconds), ("spec.idle_timeout_seconds", self.idle_timeout_seconds)]
-        {
+        for (field, seconds) in [
+            ("spec.timeout_seconds", self.timeout_seconds),
+            ("spec.idle_timeout_seconds", self.idle_timeout_seconds),
+            ("spec.stall_timeout_seconds", self.stall_timeout_seconds),
+        ] {
             if seconds.is_some_and(|s| s == 0 || s > limit::TIMEOUT_SECONDS_MAX) {
                 return Err(wrong(field, format!("must be from 1 to {} seconds (7 days)", limit::TIMEOUT_SECONDS_MAX)));
             }

@@ -36,6 +36,7 @@ fn a_finished_task_gives_its_commands_code_or_a_documented_one() {
         ("failed", json!({ "outcome": "setup_failed" }), 70),
         ("failed", json!({ "outcome": "timed_out", "exit": { "signal": 15 } }), 124),
         ("failed", json!({ "outcome": "idle_timed_out", "exit": { "signal": 15 } }), 124),
+        ("failed", json!({ "outcome": "stalled", "exit": { "signal": 15 } }), 124),
         ("failed", json!({ "outcome": "worker_lost" }), 75),
         ("failed", json!(null), 70),
         ("cancelled", json!({ "outcome": "cancelled", "exit": { "signal": 15 } }), 130),

@@ -232,6 +232,7 @@ fn headline(task: &TaskView, total: &str) -> String {
         TaskStatus::Failed => match execution.and_then(|execution| execution.outcome) {
             Some(Outcome::TimedOut) => format!("timed out after {total}"),
             Some(Outcome::IdleTimedOut) => format!("ended for its silence after {total}"),
+            Some(Outcome::Stalled) => format!("stalled, and ended after {total}"),
             Some(Outcome::SetupFailed) => format!("could not be set up: failed after {total}"),
             Some(Outcome::WorkerLost) => format!("lost with its worker after {total}"),
             Some(
@@ -260,6 +261,10 @@ fn trouble(task: &TaskView) -> Option<Trouble> {
         Outcome::IdleTimedOut => {
             ("the command was silent for longer than its idle timeout", Some("give it more with --idle-timeout"))
         }
+        Outcome::Stalled => (
+            "the command neither said nor committed anything for longer than its stall timeout",
+            Some("give it more with --stall-timeout"),
+        ),
         Outcome::WorkerLost => {
             ("its worker was lost too often", Some("see `bifrost machines list`, then `bifrost tasks retry ID`"))
         }

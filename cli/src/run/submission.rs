@@ -74,6 +74,7 @@ fn task(
             env,
             timeout_seconds: arguments.timeout,
             idle_timeout_seconds: arguments.idle_timeout,
+            stall_timeout_seconds: arguments.stall_timeout,
             tests,
             checkpoint,
             push_unfinished: arguments.push_unfinished,
@@ -161,6 +162,7 @@ fn refusal(error: &FieldError) -> anyhow::Error {
         "spec.tests.report" => "--tests-report",
         "spec.timeout_seconds" => "--timeout",
         "spec.idle_timeout_seconds" => "--idle-timeout",
+        "spec.stall_timeout_seconds" => "--stall-timeout",
         other => other,
     };
     failure(Code::Usage, format!("{option} {}", error.message), "see `bifrost run --help`")

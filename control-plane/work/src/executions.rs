@@ -523,6 +523,7 @@ fn class_of(outcome: Outcome) -> FailureClass {
         Outcome::SetupFailed => FailureClass::SetupFailed,
         Outcome::TimedOut => FailureClass::TimedOut,
         Outcome::IdleTimedOut => FailureClass::IdleTimedOut,
+        Outcome::Stalled => FailureClass::Stalled,
         Outcome::WorkerLost => FailureClass::WorkerLost,
         Outcome::Failed | Outcome::Succeeded | Outcome::Cancelled | Outcome::Preempted | Outcome::Released => {
             FailureClass::Failed

@@ -33,6 +33,7 @@ pub(crate) fn run(title: &str) -> NewTask {
         env: Default::default(),
         timeout_seconds: None,
         idle_timeout_seconds: None,
+        stall_timeout_seconds: None,
         tests: None,
         checkpoint: None,
         push_unfinished: false,

@@ -12,6 +12,7 @@ fn job(scene: &Scene, script: &str) -> Job {
         environment: scene.room.environment.clone(),
         timeout: PATIENCE,
         idle_timeout: None,
+        stall_timeout: None,
         grace: Duration::from_millis(200),
         output_bytes: 1 << 30,
         input: None,
@@ -42,6 +43,7 @@ fn every_end_has_one_outcome() {
         (Cause::Itself, Exit::Signal(9), Some(Outcome::Failed)),
         (Cause::Timeout, Exit::Code(0), Some(Outcome::TimedOut)),
         (Cause::IdleTimeout, Exit::Signal(15), Some(Outcome::IdleTimedOut)),
+        (Cause::Stalled, Exit::Signal(15), Some(Outcome::Stalled)),
         (Cause::Halt(Halt::Cancelled), Exit::Code(0), Some(Outcome::Cancelled)),
         (Cause::Halt(Halt::Stopping), Exit::Signal(15), Some(Outcome::WorkerLost)),
         (Cause::Halt(Halt::LeaseLost), Exit::Code(0), None),
@@ -89,6 +91,26 @@ async fn a_command_ends_at_its_timeout_or_when_it_is_silent() {
     let talking = "for i in 1 2 3 4 5 6 7 8 9 10; do echo x; sleep 0.25; done";
     let talking = Job { idle_timeout: Some(Duration::from_secs(2)), ..job(&scene, talking) };
     assert_eq!(run_job(&mut scene, talking, Orders::none()).await.0, ended(Cause::Itself, Exit::Code(0)));
+}
+
+#[tokio::test]
+async fn a_command_has_stalled_when_it_neither_speaks_nor_commits() {
+    let mut scene = Scene::new().await;
+    crate::testing::git(scene.directory.path(), &["init", "--quiet"]).await;
+    let commit = "git -c user.name=a -c user.email=a@b commit --quiet --allow-empty -m x";
+    let stall_timeout = Some(Duration::from_secs(2));
+    let silent = Job { stall_timeout, ..job(&scene, "sleep 60") };
+    assert_eq!(run_job(&mut scene, silent, Orders::none()).await.0, ended(Cause::Stalled, Exit::Signal(15)));
+    // Each for longer than the timeout in all: one only speaks, one only commits, also in a worktree of its own.
+    for script in [
+        "for i in 1 2 3 4 5 6; do echo x; sleep 0.5; done".to_owned(),
+        format!("for i in 1 2 3 4 5 6; do {commit}; sleep 0.5; done"),
+        format!("git worktree add --quiet w && cd w && for i in 1 2 3 4 5 6; do {commit}; sleep 0.5; done"),
+    ] {
+        let busy = Job { stall_timeout, ..job(&scene, &script) };
+        let (end, events) = run_job(&mut scene, busy, Orders::none()).await;
+        assert_eq!(end, ended(Cause::Itself, Exit::Code(0)), "{script}: {events:?}");
+    }
 }
 
 /// Runs the script, and calls it off when it has printed a line.

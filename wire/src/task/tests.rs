@@ -11,6 +11,7 @@ fn spec() -> TaskSpec {
         env: BTreeMap::new(),
         timeout_seconds: None,
         idle_timeout_seconds: None,
+        stall_timeout_seconds: None,
         tests: None,
         checkpoint: None,
         push_unfinished: false,
@@ -48,6 +49,7 @@ fn a_wrong_field_is_named() {
         (TaskSpec { env: [("A".to_owned(), "c\0".to_owned())].into(), ..spec() }, Some("spec.env")),
         (TaskSpec { timeout_seconds: Some(0), ..spec() }, Some("spec.timeout_seconds")),
         (TaskSpec { idle_timeout_seconds: Some(u64::MAX), ..spec() }, Some("spec.idle_timeout_seconds")),
+        (TaskSpec { stall_timeout_seconds: Some(0), ..spec() }, Some("spec.stall_timeout_seconds")),
     ];
     for (spec, expect) in cases {
         assert_eq!(spec.validate().err().map(|error| error.field), expect, "{spec:?}");

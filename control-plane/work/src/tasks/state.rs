@@ -101,7 +101,7 @@ pub(crate) fn end_of(outcome: Outcome, is_called_off: bool, losses: i32, losses_
 fn after(outcome: Outcome) -> TaskStatus {
     match outcome {
         Outcome::Succeeded => Completed,
-        Outcome::Failed | Outcome::SetupFailed | Outcome::TimedOut | Outcome::IdleTimedOut => Failed,
+        Outcome::Failed | Outcome::SetupFailed | Outcome::TimedOut | Outcome::IdleTimedOut | Outcome::Stalled => Failed,
         Outcome::Cancelled => Cancelled,
         Outcome::WorkerLost | Outcome::Preempted | Outcome::Released => Ready,
     }
