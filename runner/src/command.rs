@@ -28,9 +28,11 @@ mod commits;
 pub(crate) mod environment;
 pub(crate) mod output;
 pub(crate) mod program;
+pub(crate) mod redaction;
 use commits::Commits;
 use output::{Chunker, Pieces};
 use program::NotRunnable;
+use redaction::{Redactor, Secrets};
 
 /// Output that follows other output sooner than this is told together.
 const GATHER: Duration = Duration::from_millis(10);
@@ -55,6 +57,8 @@ pub(crate) struct Job {
     pub(crate) output_bytes: u64,
     /// What it reads on its standard input; nothing when absent.
     pub(crate) input: Option<File>,
+    /// What must not be told of what it says.
+    pub(crate) secrets: Secrets,
 }
 
 /// What ended a command.
@@ -158,6 +162,7 @@ struct Watch<'a, 'd> {
     stderr: Option<ChildStderr>,
     buffers: [Vec<u8>; 2],
     chunker: Chunker,
+    redactor: Redactor<'a>,
     pieces: Pieces,
     reading: Option<&'a mut Reading<'d>>,
     orders: Orders,
@@ -177,7 +182,7 @@ struct Watch<'a, 'd> {
 
 impl<'a, 'd> Watch<'a, 'd> {
     fn new(
-        job: &Job,
+        job: &'a Job,
         stdout: Option<ChildStdout>,
         stderr: Option<ChildStderr>,
         orders: Orders,
@@ -189,6 +194,7 @@ impl<'a, 'd> Watch<'a, 'd> {
             stderr,
             buffers: [vec![0; READ_BYTES], vec![0; READ_BYTES]],
             chunker: Chunker::new(job.output_bytes),
+            redactor: Redactor::new(&job.secrets),
             pieces: Pieces::new(),
             reading,
             orders,
@@ -277,12 +283,11 @@ impl<'a, 'd> Watch<'a, 'd> {
             Stream::Stdout => &self.buffers[0],
             Stream::Stderr => &self.buffers[1],
         };
-        match (&mut self.reading, stream) {
-            (Some(reading), Stream::Stdout) => {
-                self.chunker.push(stream, &reading.take(&buffer[..length]), &mut self.pieces);
-            }
-            _ => self.chunker.push(stream, &buffer[..length], &mut self.pieces),
-        }
+        let said = match (&mut self.reading, stream) {
+            (Some(reading), Stream::Stdout) => reading.take(&buffer[..length]),
+            _ => buffer[..length].to_vec(),
+        };
+        self.chunker.push(stream, &self.redactor.pass(stream, said), &mut self.pieces);
         if self.told_at.is_none_or(|told| now >= told + GATHER) {
             self.chunker.flush(&mut self.pieces);
         }
@@ -305,7 +310,11 @@ impl<'a, 'd> Watch<'a, 'd> {
             }
         }
         if let Some(reading) = &mut self.reading {
-            self.chunker.push(Stream::Stdout, &reading.finish(), &mut self.pieces);
+            let said = self.redactor.pass(Stream::Stdout, reading.finish());
+            self.chunker.push(Stream::Stdout, &said, &mut self.pieces);
+        }
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            self.chunker.push(stream, &self.redactor.finish(stream), &mut self.pieces);
         }
         self.chunker.finish(&mut self.pieces);
     }

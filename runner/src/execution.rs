@@ -16,6 +16,7 @@ use crate::agent;
 use crate::agent::reading::{Heard, Verdict};
 use crate::checkpoint::{self, CheckpointPayload};
 use crate::command::environment::{self, Surroundings};
+use crate::command::redaction::Secrets;
 use crate::command::{self, Cause, Ended, Job};
 use crate::dependencies::{self, Ready};
 use crate::health;
@@ -359,11 +360,13 @@ async fn run(
     own.extend(spec.env.clone());
     let environment = environment::whole(&surroundings, story.subject(), &own);
     let services = set_up(room, story, &prepared, &spec.repository, &environment).await?;
+    let secrets = Secrets::new(Secrets::of_environment(&environment).chain(room.secrets.iter().map(String::as_str)));
     let job = Job {
         arguments: spec.command.clone(),
         directory: paths.tree.clone(),
         environment,
         input: None,
+        secrets,
         timeout: Duration::from_secs(spec.timeout_seconds()),
         idle_timeout: spec.idle_timeout_seconds.map(Duration::from_secs),
         stall_timeout: spec.stall_timeout_seconds.map(Duration::from_secs),

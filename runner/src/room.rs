@@ -28,6 +28,8 @@ pub(crate) struct Room {
     pub(crate) git: Git,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) drivers: Drivers,
+    /// What nothing that is told may hold.
+    pub(crate) secrets: Vec<String>,
     pub(crate) limits: Limits,
     pub(crate) recorder: Recorder,
     pub(crate) background: Background,
@@ -56,12 +58,14 @@ impl Room {
         let (recorder, entries) = Recorder::new(config.machine_id, clock.clone(), chance.clone());
         let volume = Arc::new(volume);
         let drivers = config.drivers.clone();
+        let secrets = vec![config.machine_token.clone()];
         let (background, turns) = (Background::default(), Turns::default());
         let room = Self {
             volume,
             git,
             environment,
             drivers,
+            secrets,
             limits: config.limits,
             recorder,
             background,
@@ -83,6 +87,7 @@ impl Room {
             git: self.git.with(proxies),
             environment,
             drivers: self.drivers.clone(),
+            secrets: self.secrets.clone(),
             limits: self.limits,
             recorder: self.recorder.clone(),
             background: self.background.clone(),

@@ -16,6 +16,7 @@ fn job(scene: &Scene, script: &str) -> Job {
         grace: Duration::from_millis(200),
         output_bytes: 1 << 30,
         input: None,
+        secrets: Secrets::default(),
     }
 }
 

@@ -41,11 +41,13 @@ async fn run_command(story: &mut Story, spec: &TaskSpec, job: &Job, launch: Opti
     for (name, value) in &driver.environment {
         environment.entry(name.clone()).or_insert_with(|| value.clone());
     }
-    let directory = job.directory.clone();
-    let job = Job { arguments, input: Some(input), environment, directory, ..*job };
+    let (directory, secrets) = (job.directory.clone(), job.secrets.clone());
+    let job = Job { arguments, input: Some(input), environment, directory, secrets, ..*job };
     let mut reading = Reading::new(driver, &agent.name);
     let ended = command::run(&job, story, Some(&mut reading)).await;
-    Ran { ended, heard: Some(reading.conclude()), report: None }
+    let mut heard = reading.conclude();
+    heard.report.message = heard.report.message.map(|message| job.secrets.hide(&message));
+    Ran { ended, heard: Some(heard), report: None }
 }
 
 /// Runs the tests and tells what came of them.
