@@ -14,6 +14,7 @@ mod repository;
 mod sample;
 mod system;
 mod tasks;
+mod workspace;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,8 @@ enum What {
     MainJob(main_job::Arguments),
     /// Checkpoints of a large tree, and beside them what one would use instead
     Checkpoint(checkpoint::Arguments),
+    /// Workspaces out of caches, and beside them git, npm, tar and cp
+    Workspace(workspace::Arguments),
     /// The event store, and beside it what one would use instead: throughput, latency, memory, start-up
     Events(events::Arguments),
     /// Tasks from creation to completion by workers outside the pool, and beside it other queues over PostgreSQL
@@ -62,6 +65,7 @@ async fn main() -> ExitCode {
     let measured = match &what {
         What::MainJob(arguments) => main_job::measure(arguments, &tasks, &mut report).await,
         What::Checkpoint(arguments) => checkpoint::measure(arguments, &mut report).await,
+        What::Workspace(arguments) => workspace::measure(arguments, &tasks, &mut report).await,
         What::Events(arguments) => events::measure(arguments, &tasks, &mut report).await,
         What::Tasks(arguments) => tasks::measure(arguments, &tasks, &mut report).await,
         What::Graph(arguments) => large_graph::measure(arguments, &tasks, &mut report).await,

@@ -31,6 +31,15 @@ impl Repository {
         let url = format!("file://{}", directory.display());
         Ok(Self { url, commit: commit.trim().to_owned(), directory: directory.to_owned() })
     }
+
+    /// Makes a directory one, with some of its files; gives its URL.
+    pub(crate) async fn of(directory: &Path, files: &[&str]) -> anyhow::Result<String> {
+        git(directory, ["init", "--quiet"]).await?;
+        git(directory, ["add"].iter().chain(files)).await?;
+        git(directory, ["-c", "user.name=bench", "-c", "user.email=bench@example.com", "commit", "-q", "-m", "one"])
+            .await?;
+        Ok(format!("file://{}", directory.display()))
+    }
 }
 
 async fn git<A: AsRef<OsStr>>(directory: &Path, arguments: impl IntoIterator<Item = A>) -> anyhow::Result<String> {
