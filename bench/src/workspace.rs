@@ -166,6 +166,10 @@ async fn run(system: &System, repository: &str, phase: Phase) -> anyhow::Result<
         env: Default::default(),
         timeout_seconds: None,
         idle_timeout_seconds: None,
+        checkpoint: None,
+        push_unfinished: false,
+        tests: None,
+        stall_timeout_seconds: None,
     };
     let task = NewTask { title: "a workspace".into(), spec: Some(spec), ..NewTask::default() };
     let submitted = system.control.submit(&task, &Chance::system().hex::<16>()).await?;
@@ -198,7 +202,8 @@ fn has_spare(directory: &Path, depth: usize) -> bool {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).any(|entry| {
         let (path, name) = (entry.path(), entry.file_name());
-        let is_passed_by = ["workspaces", "deps", "repos", "packages", "peers", "upstream"].iter().any(|other| name == *other);
+        let is_passed_by =
+            ["workspaces", "deps", "repos", "packages", "peers", "upstream"].iter().any(|other| name == *other);
         if directory.ends_with("spares") {
             return path.join("spare.json").exists() && !name.to_string_lossy().starts_with('.');
         }

@@ -53,7 +53,8 @@ pub(super) async fn rounds(
     let (modules, archive) = (application.join("node_modules"), place.join("modules.tar"));
     let packages = fs::read_to_string(application.join("package-lock.json"))?.matches("\"resolved\":").count();
     report.say(&format!("an application of {packages} packages"));
-    finish(command("tar").current_dir(&application).arg("--create").arg("--file").arg(&archive).arg("node_modules")).await?;
+    finish(command("tar").current_dir(&application).arg("--create").arg("--file").arg(&archive).arg("node_modules"))
+        .await?;
     run(system, &repository, Phase::Dependencies).await?;
     let kept = place.join("kept-modules");
     fs::rename(&modules, &kept)?;
@@ -68,7 +69,8 @@ pub(super) async fn rounds(
         take(found, What::Modules, NPM, milliseconds(took), round, report)?;
         fs::remove_dir_all(&modules)?;
         quiet();
-        let took = finish(command("tar").current_dir(&application).arg("--extract").arg("--file").arg(&archive)).await?;
+        let took =
+            finish(command("tar").current_dir(&application).arg("--extract").arg("--file").arg(&archive)).await?;
         take(found, What::Modules, TAR, milliseconds(took), round, report)?;
         fs::remove_dir_all(&modules)?;
         quiet();

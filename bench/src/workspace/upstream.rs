@@ -24,8 +24,11 @@ pub(super) struct Upstream {
 impl Upstream {
     /// So many files, changed by so many commits.
     pub(super) async fn make(directory: &Path, files: usize, commits: usize) -> anyhow::Result<Self> {
-        git(directory.parent().unwrap_or(directory), ["init", "--quiet", "--bare", "--initial-branch=main", "upstream"])
-            .await?;
+        git(
+            directory.parent().unwrap_or(directory),
+            ["init", "--quiet", "--bare", "--initial-branch=main", "upstream"],
+        )
+        .await?;
         let upstream = Self { directory: directory.to_owned() };
         let mut stream = String::new();
         head(&mut stream, 0, None);
@@ -112,7 +115,11 @@ fn content(stream: &mut String, file: usize, commit: usize) {
 
 fn command<A: AsRef<OsStr>>(directory: &Path, arguments: impl IntoIterator<Item = A>) -> tokio::process::Command {
     let mut command = kit::process::command("git");
-    command.current_dir(directory).args(arguments).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
+    command
+        .current_dir(directory)
+        .args(arguments)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_SYSTEM", "/dev/null");
     command
 }
 
