@@ -113,8 +113,7 @@ kernel::on_both! { control_plane::migrations();
                     let value = if name == column { Some(value.to_owned()) } else { checked.map(|one| one.2.to_owned()) };
                     Some((name.as_str(), value.or_else(|| must_be.then(|| any(dialect, kind, place)))?))
                 });
-                let (names, values): (Vec<_>, Vec<_>) = there.unzip();
-                format!("INSERT INTO {table} ({}) VALUES ({})", names.join(", "), values.join(", "))
+                insertion(table, there)
             };
             let may_be = attempt(&ctx, &row(good)).await;
             assert!(!is_check(may_be.as_deref()), "{table}.{column} = {good}: {may_be:?}");
@@ -124,16 +123,15 @@ kernel::on_both! { control_plane::migrations();
         }
         let same = if dialect == "postgres" { "CAST('00000000-0000-0000-0000-000000000001' AS UUID)" } else { "x'01'" };
         let itself = columns(&ctx, "dependencies").await.into_iter().enumerate().filter(|(_, (_, _, must_be))| *must_be);
-        let (names, values): (Vec<_>, Vec<_>) = itself.map(|(place, (name, kind, _))| {
+        let itself = itself.map(|(place, (name, kind, _))| {
             let value = match name.as_str() {
                 "task_id" | "depends_on_task_id" => same.to_owned(),
                 "dependency_type" => "'hard'".to_owned(),
                 _ => any(dialect, &kind, place),
             };
             (name, value)
-        }).unzip();
-        let itself = format!("INSERT INTO dependencies ({}) VALUES ({})", names.join(", "), values.join(", "));
-        let may_not = attempt(&ctx, &itself).await;
+        });
+        let may_not = attempt(&ctx, &insertion("dependencies", itself)).await;
         assert!(is_check(may_not.as_deref()), "{may_not:?}");
         refused.insert("dependencies_check".to_owned());
         // None is forgotten.
@@ -144,6 +142,12 @@ kernel::on_both! { control_plane::migrations();
             assert_eq!(checks.collect::<BTreeSet<_>>(), refused);
         }
     }
+}
+
+/// The statement that inserts one row of these columns and values.
+fn insertion<Name: AsRef<str>>(table: &str, row: impl Iterator<Item = (Name, String)>) -> String {
+    let (names, values): (Vec<_>, Vec<_>) = row.map(|(name, value)| (name.as_ref().to_owned(), value)).unzip();
+    format!("INSERT INTO {table} ({}) VALUES ({})", names.join(", "), values.join(", "))
 }
 
 /// The columns of a table: their names, their types, and whether each must be given.
