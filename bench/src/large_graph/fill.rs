@@ -156,7 +156,6 @@ fn sqlite(size: Size) -> String {
          INSERT INTO task_places (tenant_id, task_id, place)
              SELECT (SELECT id FROM tenants LIMIT 1), {task}, n FROM numbers;
          COMMIT;
-         ANALYZE;
          PRAGMA wal_checkpoint(TRUNCATE);",
         which.join(" UNION ALL ")
     )

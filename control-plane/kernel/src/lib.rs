@@ -19,6 +19,7 @@ mod line;
 mod migrate;
 mod nudges;
 pub mod outbox;
+mod plans;
 mod reconcile;
 mod request;
 pub mod schema;
@@ -59,7 +60,8 @@ pub const MIGRATIONS: &[Migration] = &[
 pub fn statements() -> Vec<(&'static str, Sql)> {
     let (audit, idempotency) = (audit::store::STATEMENTS, idempotency::store::STATEMENTS);
     let (leader, wall, schema) = (leader::store::STATEMENTS, wall::store::STATEMENTS, schema::STATEMENTS);
-    [migrate::STATEMENTS, outbox::store::STATEMENTS, idempotency, audit, leader, wall, schema].concat()
+    let plans = plans::STATEMENTS;
+    [migrate::STATEMENTS, plans, outbox::store::STATEMENTS, idempotency, audit, leader, wall, schema].concat()
 }
 
 // Used by the macros of this package inside other packages.

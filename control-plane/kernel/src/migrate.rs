@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use sqlx::AssertSqlSafe;
 
-use crate::wall;
 use crate::{Ctx, Error, Inner, Result, Sql, Tx, execute, fetch_all};
+use crate::{plans, wall};
 
 /// One step of the schema, in both dialects and both directions.
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +85,7 @@ pub(crate) async fn make(tx: &mut Tx, migrations: &[Migration], now: DateTime<Ut
         record(tx, migration.name, now).await?;
     }
     wall::store::build(tx).await?;
+    plans::settle(tx).await?;
     Ok(ordered.len())
 }
 

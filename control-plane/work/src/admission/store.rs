@@ -37,11 +37,12 @@ kernel::sql! {
     IN_HAND: "SELECT tenant_id, task_keys, count(*) FROM tasks \
               WHERE status IN ('assigned', 'in_progress') AND (tenant_id = $1 OR $1 IS NULL) \
               GROUP BY lane_id, tenant_id, task_keys";
-    // Each lane with the next of its tasks: two probes of an index for each lane, however many tasks there are.
+    // Each lane with the next of its tasks: two probes of an index for each lane, however many tasks there are. The
+    // first lane is the one after none.
     HEADS: "WITH RECURSIVE lanes (lane_id) AS ( \
               SELECT (SELECT lane_id FROM tasks \
                       WHERE status = 'ready' AND spec IS NOT NULL AND waits_for = 0 AND parked_until IS NULL \
-                      ORDER BY lane_id LIMIT 1) \
+                        AND lane_id > $1 ORDER BY lane_id LIMIT 1) \
               UNION ALL SELECT (SELECT w.lane_id FROM tasks w \
                       WHERE w.status = 'ready' AND w.spec IS NOT NULL AND w.waits_for = 0 AND w.parked_until IS NULL \
                         AND w.lane_id > l.lane_id ORDER BY w.lane_id LIMIT 1) \
@@ -53,7 +54,7 @@ kernel::sql! {
     HEADS_OF_NOTES: "WITH RECURSIVE lanes (lane_id) AS ( \
               SELECT (SELECT lane_id FROM tasks \
                       WHERE status = 'ready' AND spec IS NULL AND waits_for = 0 AND parked_until IS NULL \
-                      ORDER BY lane_id LIMIT 1) \
+                        AND lane_id > $1 ORDER BY lane_id LIMIT 1) \
               UNION ALL SELECT (SELECT w.lane_id FROM tasks w \
                       WHERE w.status = 'ready' AND w.spec IS NULL AND w.waits_for = 0 AND w.parked_until IS NULL \
                         AND w.lane_id > l.lane_id ORDER BY w.lane_id LIMIT 1) \
@@ -214,12 +215,12 @@ fn heads_of(rows: Vec<HeadRow>) -> Vec<Head> {
 
 /// Every tenant's lanes that have a task to give to a worker of the pool.
 pub(crate) async fn heads(tx: &mut Tx) -> Result<Vec<Head>> {
-    Ok(heads_of(fetch_all!(tx, HeadRow, HEADS)?))
+    Ok(heads_of(fetch_all!(tx, HeadRow, HEADS, Uuid::nil())?))
 }
 
 /// Every tenant's lanes that have a task for people, and for workers that claim.
 pub(crate) async fn heads_of_notes(tx: &mut Tx) -> Result<Vec<Head>> {
-    Ok(heads_of(fetch_all!(tx, HeadRow, HEADS_OF_NOTES)?))
+    Ok(heads_of(fetch_all!(tx, HeadRow, HEADS_OF_NOTES, Uuid::nil())?))
 }
 
 /// A task that waits for a worker, as far as the scheduler needs it.

@@ -70,9 +70,13 @@ kernel::sql! {
                   AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
                   AND (CAST($3 AS BOOLEAN) IS NULL OR (waits_for > 0) = $3) \
                   ORDER BY priority DESC, created_at, id LIMIT $4 OFFSET $5";
-    LIST_READY: "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND waits_for = 0 \
+    // Else SQLite goes by the index of states, since that has a column more of those that are asked for.
+    LIST_READY: "SELECT * FROM tasks INDEXED BY tasks_ready WHERE tenant_id = $1 AND status = 'ready' AND waits_for = 0 \
                  AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
-                 ORDER BY priority DESC, created_at, id LIMIT $3 OFFSET $4";
+                 ORDER BY priority DESC, created_at, id LIMIT $3 OFFSET $4",
+        postgres "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND waits_for = 0 \
+                  AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+                  ORDER BY priority DESC, created_at, id LIMIT $3 OFFSET $4";
     LIST_BLOCKED: "SELECT * FROM tasks WHERE tenant_id = $1 AND waits_for > 0 \
                    AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
                    AND (CAST($3 AS TEXT) IS NULL OR status = $3) \
@@ -162,8 +166,9 @@ kernel::sql! {
                     WHERE m.tenant_id = $1 AND m.metadata_key = 'tags' \
                       AND CASE WHEN m.metadata_key = 'tags' THEN CAST(m.metadata_value AS JSONB) ? $2 ELSE FALSE END) \
                   ORDER BY priority DESC, created_at, id LIMIT $3";
-    // Which of the two, a task without a spec or one with it, is in the text, so that its index serves.
-    CLAIMABLE: "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND spec IS NULL AND waits_for = 0 \
+    // Which of the two, a task without a spec or one with it, is in the text, so that its index serves. SQLite has to
+    // be told: it goes by the index of states, which has a column more of those that are asked for.
+    CLAIMABLE: "SELECT * FROM tasks INDEXED BY tasks_claimable WHERE tenant_id = $1 AND status = 'ready' AND spec IS NULL AND waits_for = 0 \
                 AND parked_until IS NULL AND ($4 = '[]' OR lane_id NOT IN (SELECT unhex(value) FROM json_each($4))) \
                 AND ($2 = '[]' OR EXISTS (SELECT 1 FROM task_metadata m WHERE m.task_id = tasks.id AND m.metadata_key = 'tags' \
                      AND NOT EXISTS (SELECT 1 FROM json_each($2) wanted WHERE wanted.value NOT IN \
@@ -176,7 +181,7 @@ kernel::sql! {
                        AND CASE WHEN m.metadata_key = 'tags' THEN CAST(m.metadata_value AS JSONB) @> CAST($2 AS JSONB) \
                                 ELSE FALSE END)) \
                   ORDER BY priority DESC, created_at, id LIMIT $3 FOR UPDATE SKIP LOCKED";
-    CLAIMABLE_WITH_SPEC: "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND spec IS NOT NULL AND waits_for = 0 \
+    CLAIMABLE_WITH_SPEC: "SELECT * FROM tasks INDEXED BY tasks_waiting WHERE tenant_id = $1 AND status = 'ready' AND spec IS NOT NULL AND waits_for = 0 \
                 AND parked_until IS NULL AND ($4 = '[]' OR lane_id NOT IN (SELECT unhex(value) FROM json_each($4))) \
                 AND ($2 = '[]' OR EXISTS (SELECT 1 FROM task_metadata m WHERE m.task_id = tasks.id AND m.metadata_key = 'tags' \
                      AND NOT EXISTS (SELECT 1 FROM json_each($2) wanted WHERE wanted.value NOT IN \
