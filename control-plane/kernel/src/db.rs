@@ -1,6 +1,7 @@
 //! The database: an embedded SQLite file, or Postgres. One writer and several
 //! readers on SQLite; a pool of ten on Postgres (rows CAIRN-7, T-1.10a).
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -34,23 +35,33 @@ pub const POOL: Pool =
 const READERS: u32 = 4;
 /// A connection to Postgres that was idle for longer is tried before it is used.
 const IDLE_TRUSTED: Duration = Duration::from_secs(1);
+/// Transactions of one kind that write at once: some compute while the disk has others, and of the two kinds that
+/// come often none takes the pool from everybody else.
+const WRITERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
 /// For what must not wait for the pool: the lease of the lead, wake-up calls between control planes.
 const CONNECTIONS_APART: u32 = 2;
 /// A transaction whose control plane stands still gives its locks back after so long.
 const IDLE_IN_TRANSACTION: &str = "30s";
-/// How Postgres finds rows for statements that stay prepared. It plans one for good after its fifth use, and a plan
-/// that was good for a table of five rows reads all of it, or hashes all of it, when it has a million. Each statement
-/// of ours has an index to go by; what has none still reads its table, as there is no other way. Such a plan counts as so
-/// dear that Postgres would compile it, each time, which takes a hundred times as long as to read a small table.
-const PLANS: [(&str, &str); 4] =
-    [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("jit", "off")];
+/// How Postgres finds rows for statements that stay prepared. Left to itself it plans one anew each time, which takes
+/// longer than to carry it out, or plans it for good after its fifth use, and a plan that was good for a table of five
+/// rows reads all of it, or hashes all of it, when it has a million. So each is planned once, without values, and by an
+/// index: each statement of ours has one to go by; what has none still reads its table, as there is no other way. Such a
+/// plan counts as so dear that Postgres would compile it, each time, which takes a hundred times as long as to read a
+/// small table. (`crate::plans` does the same on SQLite.)
+const PLANS: [(&str, &str); 5] = [
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("jit", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+];
 /// Statements that each connection keeps prepared: more than there are.
 const STATEMENTS: usize = 1_000;
 /// Pages of journal after which a commit folds it into the database: 16 MiB. A page that many commits changed
 /// is then copied once, and fewer commits wait for the copying.
 const JOURNAL_PAGES: u32 = 4_000;
 /// Kibibytes of pages that each connection to SQLite keeps in memory.
-const CACHE_KIB: u32 = 16 * 1024;
+const CACHE_KIB: u32 = 8 * 1024;
 
 /// Where the database is.
 #[derive(Clone, PartialEq, Eq)]
@@ -178,6 +189,14 @@ impl Db {
             .await
             .map_err(unavailable)?;
         Ok(Self::Postgres(pool))
+    }
+
+    /// How many transactions that write it is worth to have open at once, of one kind.
+    pub fn writers(&self) -> NonZeroUsize {
+        match self {
+            Self::Sqlite { .. } => NonZeroUsize::MIN,
+            Self::Postgres(_) => WRITERS,
+        }
     }
 
     /// The same database on a few connections of its own, where it has several; made when they are needed.

@@ -1,14 +1,20 @@
-//! Requests of one kind, carried out together: whatever waits when the step before
+//! Requests of one kind, carried out together: whatever waits when a step before it
 //! is done goes into one transaction. Nobody waits for company: on an idle system a
 //! request is carried out at once and alone.
+//!
+//! As many steps run beside each other as the database has use for: one where there
+//! is one writer, several on a server, whose processors would else wait for the
+//! network and the disk of one transaction after another.
 
 use std::fmt;
 use std::future::Future;
+use std::num::NonZeroUsize;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use kit::Tasks;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::{Error, Result};
 
@@ -67,19 +73,23 @@ fn unavailable(why: Unheard) -> Error {
 }
 
 impl<B: Batch> Gather<B> {
-    /// Starts carrying out what will be asked.
-    pub fn start(tasks: &Tasks, batch: B) -> Self {
-        let (sender, mut receiver) = mpsc::channel::<Waiting<B>>(WAITING);
-        tasks.spawn(B::NAME, async move {
-            let mut waiting = Vec::with_capacity(TOGETHER);
-            while receiver.recv_many(&mut waiting, TOGETHER).await > 0 {
-                // Who has gone away while waiting wants nothing any more.
-                waiting.retain(|one| !one.answer.is_closed());
-                if !waiting.is_empty() {
-                    step(&batch, waiting.drain(..)).await;
+    /// Starts carrying out what will be asked, so many steps at once ([`crate::Db::writers`]).
+    pub fn start(tasks: &Tasks, steps: NonZeroUsize, batch: B) -> Self {
+        let (sender, receiver) = mpsc::channel::<Waiting<B>>(WAITING);
+        let (receiver, batch) = (Arc::new(Mutex::new(receiver)), Arc::new(batch));
+        for _ in 0..steps.get() {
+            let (receiver, batch) = (Arc::clone(&receiver), Arc::clone(&batch));
+            tasks.spawn(B::NAME, async move {
+                let mut waiting = Vec::with_capacity(TOGETHER);
+                while receiver.lock().await.recv_many(&mut waiting, TOGETHER).await > 0 {
+                    // Who has gone away while waiting wants nothing any more.
+                    waiting.retain(|one| !one.answer.is_closed());
+                    if !waiting.is_empty() {
+                        step(&*batch, waiting.drain(..)).await;
+                    }
                 }
-            }
-        });
+            });
+        }
         Self(sender)
     }
 

@@ -37,7 +37,7 @@ impl Batch for Double {
 async fn ask(numbers: &[u32]) -> (Vec<Result<u32>>, Vec<Vec<u32>>) {
     let (seen, gate) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Semaphore::new(0)));
     let tasks = Tasks::new();
-    let gather = Gather::start(&tasks, Double { seen: Arc::clone(&seen), gate: Arc::clone(&gate) });
+    let gather = Gather::start(&tasks, NonZeroUsize::MIN, Double { seen: Arc::clone(&seen), gate: Arc::clone(&gate) });
     let open = async {
         // The others are polled before this: they wait by now.
         gate.add_permits(1_000);
@@ -86,7 +86,8 @@ async fn who_comes_when_too_many_wait_is_told_to_come_again() {
 #[tokio::test]
 async fn who_has_gone_away_wants_nothing_any_more() {
     let (seen, gate) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Semaphore::new(0)));
-    let gather = Gather::start(&Tasks::new(), Double { seen: Arc::clone(&seen), gate: Arc::clone(&gate) });
+    let gather =
+        Gather::start(&Tasks::new(), NonZeroUsize::MIN, Double { seen: Arc::clone(&seen), gate: Arc::clone(&gate) });
     let mut first = std::pin::pin!(gather.ask(2));
     assert!(futures_util::poll!(first.as_mut()).is_pending());
     tokio::task::yield_now().await;
@@ -98,4 +99,26 @@ async fn who_has_gone_away_wants_nothing_any_more() {
     gate.add_permits(10);
     assert_eq!((first.await.ok(), last.await.ok()), (Some(4), Some(12)));
     assert_eq!(*seen.lock().expect("whole"), [[2], [6]]);
+}
+
+#[tokio::test]
+async fn where_several_steps_run_at_once_none_waits_for_another_and_nothing_is_done_twice() {
+    let (seen, gate) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Semaphore::new(0)));
+    let both = NonZeroUsize::MIN.saturating_add(1);
+    let gather = Gather::start(&Tasks::new(), both, Double { seen: Arc::clone(&seen), gate: Arc::clone(&gate) });
+    let mut all = Vec::new();
+    for number in [2, 4, 6, 8] {
+        let mut asked = Box::pin(gather.ask(number));
+        assert!(futures_util::poll!(asked.as_mut()).is_pending());
+        // Whichever step is free takes it.
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        all.push(asked);
+    }
+    gate.add_permits(10);
+    let answers: Vec<Option<u32>> = join_all(all).await.into_iter().map(Result::ok).collect();
+    assert_eq!(answers, [Some(4), Some(8), Some(12), Some(16)]);
+    let mut seen = seen.lock().expect("whole").clone();
+    seen.sort();
+    assert_eq!(seen, [vec![2], vec![4], vec![6, 8]]);
 }

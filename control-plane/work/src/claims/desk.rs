@@ -59,8 +59,8 @@ impl Desk {
     /// Opens it; it closes when the last clone is gone.
     pub fn open(ctx: &Ctx, settings: &Arc<Settings>, tasks: &Tasks) -> Self {
         Self {
-            takes: Gather::start(tasks, Takes(ctx.clone())),
-            reports: Gather::start(tasks, Reports(ctx.clone(), Arc::clone(settings))),
+            takes: Gather::start(tasks, ctx.db.writers(), Takes(ctx.clone())),
+            reports: Gather::start(tasks, ctx.db.writers(), Reports(ctx.clone(), Arc::clone(settings))),
             tasks: tasks.clone(),
         }
     }
