@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kit::process::Sig;
@@ -18,6 +19,7 @@ use wire::event::Stream;
 use wire::execution::{Exit, Outcome};
 
 use crate::agent::reading::Reading;
+use crate::isolation::{Isolation, Openings};
 use crate::leftovers;
 use crate::orders::{Halt, Orders};
 use crate::process::Group;
@@ -57,6 +59,9 @@ pub(crate) struct Job {
     pub(crate) output_bytes: u64,
     /// What it reads on its standard input; nothing when absent.
     pub(crate) input: Option<File>,
+    /// What keeps it apart, and what it sees all the same.
+    pub(crate) isolation: Arc<Isolation>,
+    pub(crate) openings: Openings,
     /// What must not be told of what it says.
     pub(crate) secrets: Secrets,
 }
@@ -115,7 +120,8 @@ fn start(job: &Job) -> Result<Child, NotRunnable> {
     if let Some(input) = &job.input {
         command.stdin(input.try_clone().map_err(|error| NotRunnable::NotExecutable(format!("{name} ({error})")))?);
     }
-    command.spawn().map_err(|error| match error.kind() {
+    let walls = job.isolation.enclose(&mut command, &job.openings);
+    walls.and_then(|()| command.spawn()).map_err(|error| match error.kind() {
         // The file is there, so it is the interpreter on its first line that is not.
         io::ErrorKind::NotFound => NotRunnable::NotFound(format!("the interpreter of {name}")),
         _ => NotRunnable::NotExecutable(format!("{name} ({error})")),

@@ -13,6 +13,7 @@ use wire::worker::env;
 
 use crate::agent::driver::Drivers;
 use crate::git::credential::Helper;
+use crate::isolation::Demand;
 
 const SPRITE_DIR: &str = "/.sprite";
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -63,6 +64,10 @@ pub struct Config {
     pub credentials: Option<Helper>,
     /// The agents it knows: those that come with it, and those of the file that `BIFROST_AGENTS` names.
     pub drivers: Drivers,
+    /// Whether commands are kept apart from this machine (`BIFROST_ISOLATION`, default `on`).
+    pub isolation: Demand,
+    /// Directories besides the volume that commands do not see (`BIFROST_HIDE`).
+    pub hidden: Vec<PathBuf>,
     /// The bounds it keeps to.
     pub limits: Limits,
 }
@@ -157,6 +162,9 @@ impl Config {
         let tool_environment = tool_environment(vars);
         let drivers = drivers(vars);
         let credentials = credentials(vars);
+        let isolation = vars.or("BIFROST_ISOLATION", Demand::default());
+        let hidden = vars.text("BIFROST_HIDE").unwrap_or_default().split(':').filter(|path| !path.is_empty());
+        let hidden = hidden.map(PathBuf::from).collect();
         Some(Self {
             control_url: control_url?,
             machine_id: machine_id?,
@@ -165,6 +173,8 @@ impl Config {
             tool_environment,
             credentials,
             drivers: drivers?,
+            isolation,
+            hidden,
             limits,
         })
     }

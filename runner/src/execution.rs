@@ -2,12 +2,14 @@
 //! checkpoint. Tells the story as it goes; `execution.finished` is its last word.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use wire::checkpoint::SavedCheckpoint;
 use wire::event::{FinishedPayload, Stream, kind};
 use wire::execution::{Cache, Exit, Failure, Outcome, Phase};
+use wire::id::ExecutionId;
 use wire::task::{FieldError, TaskSpec};
 use wire::test_report::TestReport;
 use wire::worker::{Completion, Lease};
@@ -20,6 +22,7 @@ use crate::command::redaction::Secrets;
 use crate::command::{self, Cause, Ended, Job};
 use crate::dependencies::{self, Ready};
 use crate::health;
+use crate::isolation::Openings;
 use crate::mirror::{self, Obtained};
 use crate::orders::{Halt, Orders};
 use crate::record::{Begun, Story, Subject};
@@ -220,7 +223,7 @@ async fn work(
 }
 
 /// Saves what an earlier execution left unsaved, and then removes it.
-async fn settle(room: &Arc<Room>, keep: wire::id::ExecutionId) -> Result<(), NotReady> {
+async fn settle(room: &Arc<Room>, keep: ExecutionId) -> Result<(), NotReady> {
     health::settle_others(room, keep).await;
     let room = room.clone();
     let cleared = blocking(move || workspace::clear_others(&room, keep)).await;
@@ -345,6 +348,11 @@ async fn run(
         None => Ok(launch),
     });
     let launch = end_if_failed(story, &prepared.phase, launch).await?;
+    if let Some(refusal) = room.isolation.refusal() {
+        let refused = Err(NotReady::failed(Failure::MachineFault, refusal));
+        return end_if_failed(story, &prepared.phase, refused).await;
+    }
+    let openings = openings(room, story.subject().execution_id, paths, ready);
     // From here on there may be work in the workspace, and the marker says so.
     let mut marker = Marker::new(story.subject(), &spec.repository, &obtained.commit, room.clock.now());
     (marker.cached, marker.push) = (settings.cached(), spec.push_unfinished);
@@ -366,6 +374,8 @@ async fn run(
         directory: paths.tree.clone(),
         environment,
         input: None,
+        isolation: room.isolation.clone(),
+        openings,
         secrets,
         timeout: Duration::from_secs(spec.timeout_seconds()),
         idle_timeout: spec.idle_timeout_seconds.map(Duration::from_secs),
@@ -374,11 +384,27 @@ async fn run(
         output_bytes: room.limits.output_bytes,
     };
     room.background.prepare_next(room, &spec.repository, obtained);
+    story.tell(kind::EXECUTION_ISOLATION, &room.isolation.payload()).await;
     let phase = story.begin(Phase::Running).await;
     let ran = running::run(story, spec, job, launch).await;
     services.end(room.limits.grace).await;
     story.end(phase, None, None).await;
     Ok((ran, marker))
+}
+
+/// What the command sees of the volume: what belongs to its execution, the objects that its repository borrows,
+/// and the caches in which its dependencies are.
+fn openings(room: &Room, id: ExecutionId, paths: &Paths, ready: &Ready) -> Openings {
+    let caches = ready.variables.values().map(PathBuf::from).chain(ready.programs.clone()).filter(|path| path.exists());
+    let own = [&paths.tree, &paths.home, &paths.temporary].map(Clone::clone);
+    Openings {
+        own: own.into_iter().chain(caches).collect(),
+        read: vec![paths.mirror.join("objects")],
+        temporary: paths.temporary.clone(),
+        directory: paths.tree.clone(),
+        accounts: room.volume.execution(id),
+        home: paths.home.clone(),
+    }
 }
 
 async fn save(room: &Arc<Room>, story: &mut Story, marker: Marker) -> Option<SavedCheckpoint> {

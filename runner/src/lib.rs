@@ -19,6 +19,7 @@ mod egress;
 mod execution;
 mod git;
 mod health;
+mod isolation;
 mod leftovers;
 mod mirror;
 mod orders;
@@ -41,6 +42,7 @@ pub use agent::driver::Drivers;
 pub use agent::mock::run as run_mock_agent;
 pub use config::{Config, Limits, TOOL_VARIABLES};
 pub use git::credential::answer as answer_git;
+pub use isolation::Demand;
 
 /// Works for the control plane until `tasks` are told to stop, then ends the running command,
 /// saves what it left, and delivers what can be delivered.

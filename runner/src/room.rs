@@ -17,6 +17,7 @@ use crate::background::Background;
 use crate::config::{Config, Limits};
 use crate::egress;
 use crate::git::Git;
+use crate::isolation::Isolation;
 use crate::record::{Entry, Recorder};
 use crate::turns::Turns;
 use crate::volume::Volume;
@@ -28,6 +29,7 @@ pub(crate) struct Room {
     pub(crate) git: Git,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) drivers: Drivers,
+    pub(crate) isolation: Arc<Isolation>,
     /// What nothing that is told may hold.
     pub(crate) secrets: Vec<String>,
     pub(crate) limits: Limits,
@@ -59,12 +61,14 @@ impl Room {
         let volume = Arc::new(volume);
         let drivers = config.drivers.clone();
         let secrets = vec![config.machine_token.clone()];
+        let isolation = Arc::new(Isolation::probe(&volume, config.isolation, &config.hidden).await);
         let (background, turns) = (Background::default(), Turns::default());
         let room = Self {
             volume,
             git,
             environment,
             drivers,
+            isolation,
             secrets,
             limits: config.limits,
             recorder,
@@ -87,6 +91,7 @@ impl Room {
             git: self.git.with(proxies),
             environment,
             drivers: self.drivers.clone(),
+            isolation: Arc::clone(&self.isolation),
             secrets: self.secrets.clone(),
             limits: self.limits,
             recorder: self.recorder.clone(),

@@ -36,8 +36,11 @@ impl Scene {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::in_directory(tempfile::tempdir().expect("a directory"), change).await
+    }
+
+    pub(crate) async fn in_directory(directory: tempfile::TempDir, change: impl FnOnce(&mut Config)) -> Self {
         crate::leftovers::adopt_orphans();
-        let directory = tempfile::tempdir().expect("a directory");
         let mut config = config(directory.path());
         change(&mut config);
         let Opened { room, entries } = Room::open(&config, Clock::system(), Chance::system()).await.expect("opens");
@@ -141,6 +144,9 @@ pub(crate) fn config(directory: &Path) -> Config {
         tool_environment: [("PATH".to_owned(), path), ("LANG".to_owned(), "C.UTF-8".to_owned())].into(),
         credentials: None,
         drivers: crate::agent::driver::Drivers::built_in(),
+        // Tests of commands look at their processes by number.
+        isolation: crate::isolation::Demand::Off,
+        hidden: Vec::new(),
         limits: Limits { grace: Duration::from_millis(500), ..Limits::default() },
     }
 }

@@ -161,6 +161,11 @@ impl Volume {
         self.root.join("deps")
     }
 
+    /// Where it is tried how a command can be kept apart.
+    pub(crate) fn trial(&self) -> PathBuf {
+        self.root.join("trash").join("trial")
+    }
+
     pub(crate) fn spool(&self) -> PathBuf {
         self.root.join("spool")
     }

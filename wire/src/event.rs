@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::execution::{Cache, Exit, Failure, Outcome, Phase};
+use crate::execution::{Cache, Exit, Failure, Outcome, Phase, Wall};
 use crate::id::{EventId, ExecutionId, ScheduleId, TaskId};
 use crate::task::text_enum;
 
@@ -174,6 +174,8 @@ pub mod kind {
     pub const COST_ALERT: &str = "cost.alert";
     /// A phase of an execution began or ended: [`super::PhasePayload`].
     pub const EXECUTION_PHASE: &str = "execution.phase";
+    /// What keeps the command apart, told before it starts: [`super::IsolationPayload`].
+    pub const EXECUTION_ISOLATION: &str = "execution.isolation";
     /// Output of the command: [`super::LogPayload`].
     pub const EXECUTION_LOG: &str = "execution.log";
     /// The last event of an execution: [`super::FinishedPayload`].
@@ -201,6 +203,25 @@ pub mod kind {
     pub const EGRESS_REQUEST: &str = "egress.request";
     /// The event store deleted its oldest events: [`super::PrunedPayload`].
     pub const LOG_PRUNED: &str = "log.pruned";
+}
+
+/// What keeps a command apart from its machine and from other executions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IsolationPayload {
+    /// The walls that stand.
+    pub walls: Vec<Wall>,
+    /// Those that the machine cannot build.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<MissingWall>,
+}
+
+/// A wall that cannot stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingWall {
+    /// Which one.
+    pub wall: Wall,
+    /// Why, for a person.
+    pub reason: String,
 }
 
 text_enum! {

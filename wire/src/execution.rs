@@ -101,6 +101,20 @@ text_enum! {
     }
 }
 
+text_enum! {
+    /// What a command is kept apart by (see docs/isolation.md).
+    Wall, "wall" {
+        /// A user of its own, without rights.
+        User = "user",
+        /// Its own view of the files: of the machine's volume it sees what belongs to it.
+        Files = "files",
+        /// Its own process ids: it sees no process of anybody else, and none of its own outlives it.
+        Processes = "processes",
+        /// Its own System V objects and message queues.
+        Ipc = "ipc",
+    }
+}
+
 /// How the command's process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

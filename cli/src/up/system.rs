@@ -87,7 +87,7 @@ impl System {
         let (event_config, mut control_config) =
             event_config.zip(control_config).expect("whatever is missing was a problem");
         if inside.is_none() {
-            pass_on(&mut control_config, &invocation.vars);
+            pass_on(&mut control_config, data, &invocation.vars);
         }
         let api_key = control_config.api_key.clone();
         event_store::start(event_config, events, clock.clone(), None, &event_tasks).await?;
@@ -219,10 +219,17 @@ fn of_containers(inside: &Inside, vars: &Vars) -> [(&'static str, String); 5] {
 }
 
 /// Local runners use this computer's tools, so they need what the tools find their way by.
-fn pass_on(config: &mut control_plane::Config, vars: &Vars) {
+fn pass_on(config: &mut control_plane::Config, data: &Path, vars: &Vars) {
     let mut pool = (*config.pool).clone();
     let known =
         runner::TOOL_VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), vars.text(name)?.to_owned())));
-    pool.provider.runner_env = known.collect();
+    pool.provider.runner_env = known.chain(walls(data, vars)).collect();
     config.pool = pool.into();
+}
+
+/// What commands of local machines are kept apart from: this system's own files, the other machines' among them.
+fn walls(data: &Path, vars: &Vars) -> impl Iterator<Item = (String, String)> {
+    let hidden = data.canonicalize().ok().map(|data| ("BIFROST_HIDE".to_owned(), data.to_string_lossy().into_owned()));
+    let demand = vars.text("BIFROST_ISOLATION").map(|demand| ("BIFROST_ISOLATION".to_owned(), demand.to_owned()));
+    hidden.into_iter().chain(demand)
 }

@@ -40,9 +40,10 @@ async fn a_command_runs_in_its_repository_and_the_story_is_told_in_order() {
         let only_logs_between: Vec<&str> =
             kinds(&events).into_iter().filter(|kind| *kind != kind::EXECUTION_LOG).collect();
         let phase = kind::EXECUTION_PHASE;
+        let walls = kind::EXECUTION_ISOLATION;
         let saved = kind::CHECKPOINT_SAVED;
         let finish = kind::EXECUTION_FINISHED;
-        assert_eq!(only_logs_between, [phase, phase, phase, phase, phase, phase, phase, saved, phase, finish]);
+        assert_eq!(only_logs_between, [phase, phase, phase, phase, walls, phase, phase, phase, saved, phase, finish]);
     }
 }
 

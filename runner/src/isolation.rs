@@ -1,0 +1,227 @@
+//! Walls around a command: a user of its own, its own view of the files, its own
+//! processes and its own System V objects. It sees its workspace, its home and its
+//! temporary directory, and of the machine's volume nothing else; no process but
+//! its own; and when it has ended, the kernel ends everything that it started.
+//!
+//! Which walls the kernel lets us build is tried once, when the runner starts, and
+//! is in the record of every execution. Where one cannot stand the work goes on
+//! without it, unless the operator demands all of them (`BIFROST_ISOLATION=required`).
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use tokio::process::Command;
+use wire::event::{IsolationPayload, MissingWall};
+use wire::execution::Wall;
+
+use crate::volume::Volume;
+
+mod enter;
+pub(crate) mod plan;
+use enter::Entry;
+
+/// Whom a command runs as where it has a user of its own. One execution runs at a time, so one user is enough;
+/// on the disk what it makes belongs to the runner.
+const USER: u32 = 60_321;
+const USER_NAME: &str = "bifrost";
+
+/// What the operator asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Demand {
+    /// No walls.
+    Off,
+    /// Those that can stand.
+    #[default]
+    On,
+    /// All of them, or nothing runs.
+    Required,
+}
+
+impl FromStr for Demand {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            "on" => Ok(Self::On),
+            "required" => Ok(Self::Required),
+            _ => Err("must be off, on or required".into()),
+        }
+    }
+}
+
+/// The walls that stand on this machine.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Isolation {
+    walls: Vec<Wall>,
+    missing: Vec<MissingWall>,
+    demand: Demand,
+    hidden: Vec<PathBuf>,
+    /// Shows what belongs to the runner as if it belonged to [`USER`].
+    owner: Option<Arc<File>>,
+}
+
+/// What a command may see of what is hidden.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Openings {
+    /// May be changed.
+    pub(crate) own: Vec<PathBuf>,
+    /// May be read.
+    pub(crate) read: Vec<PathBuf>,
+    /// Stands in for `/tmp`.
+    pub(crate) temporary: PathBuf,
+    /// Where the command starts.
+    pub(crate) directory: PathBuf,
+    /// Where `passwd` and `group` files for it may be written.
+    pub(crate) accounts: PathBuf,
+    /// Its home, for those files.
+    pub(crate) home: PathBuf,
+}
+
+impl Isolation {
+    /// Tries which walls stand. Blocks for some milliseconds.
+    pub(crate) async fn probe(volume: &Volume, demand: Demand, hide: &[PathBuf]) -> Self {
+        let hidden =
+            hide.iter().filter_map(|path| path.canonicalize().ok()).chain([volume.root().to_owned()]).collect();
+        let mut found = Self { demand, hidden, ..Self::default() };
+        if demand == Demand::Off {
+            return found;
+        }
+        let mut wanted = Wall::ALL.to_vec();
+        if let Err(reason) = found.take_user(volume.root()).await {
+            wanted.retain(|wall| *wall != Wall::User);
+            found.missing.push(MissingWall { wall: Wall::User, reason });
+        }
+        let mut first_error = None;
+        for walls in plan::attempts(&wanted) {
+            found.walls = walls;
+            match found.try_out(volume).await {
+                Ok(()) => break,
+                Err(error) => drop(first_error.get_or_insert(error.to_string())),
+            }
+        }
+        let missing = wanted.into_iter().filter(|wall| !found.walls.contains(wall)).collect::<Vec<_>>();
+        let reason = first_error.unwrap_or_default();
+        found.missing.extend(missing.into_iter().map(|wall| MissingWall { wall, reason: reason.clone() }));
+        for MissingWall { wall, reason } in &found.missing {
+            tracing::warn!("commands get no wall of the kind {wall}: {reason}");
+        }
+        found
+    }
+
+    /// A user of its own needs an owner for files that is mapped to it, and a way to the volume.
+    async fn take_user(&mut self, root: &Path) -> Result<(), String> {
+        if !nix::unistd::geteuid().is_root() {
+            return Err("only a runner that runs as root can give a command another user".into());
+        }
+        for directory in root.ancestors().skip(1) {
+            let mode = fs::metadata(directory).map_err(|error| error.to_string())?.permissions().mode();
+            if mode & 0o001 == 0 {
+                return Err(format!("{} is closed to other users, and the volume is below it", directory.display()));
+            }
+        }
+        let owner = mapped_owner().await.map_err(|error| format!("no user namespace can be made: {error}"))?;
+        self.owner = Some(Arc::new(owner));
+        Ok(())
+    }
+
+    /// Runs a program that does nothing behind these walls.
+    async fn try_out(&self, volume: &Volume) -> io::Result<()> {
+        let own = volume.trial();
+        for directory in ["home", "tmp"] {
+            crate::volume::make_private(&own.join(directory))?;
+        }
+        let openings = Openings {
+            own: vec![own.clone()],
+            temporary: own.join("tmp"),
+            directory: own.clone(),
+            accounts: own.clone(),
+            home: own.join("home"),
+            ..Openings::default()
+        };
+        let mut command = kit::process::command("true");
+        command.stdout(Stdio::null()).stderr(Stdio::null()).current_dir(&own);
+        self.enclose(&mut command, &openings)?;
+        let status = command.status().await?;
+        crate::volume::remove(&own)?;
+        if status.success() { Ok(()) } else { Err(io::Error::other(format!("a trial ended with {status}"))) }
+    }
+
+    /// Puts a command that is about to be started behind the walls.
+    pub(crate) fn enclose(&self, command: &mut Command, openings: &Openings) -> io::Result<()> {
+        if self.walls.is_empty() {
+            return Ok(());
+        }
+        let mut view = plan::view(&self.hidden, openings);
+        if self.stands(Wall::User) {
+            view.replaced = accounts(openings)?;
+        }
+        let mut entry = Entry::new(&self.walls, &view, self.owner.clone())?;
+        enter::before_exec(command, move || entry.enter());
+        Ok(())
+    }
+
+    pub(crate) fn stands(&self, wall: Wall) -> bool {
+        self.walls.contains(&wall)
+    }
+
+    /// What the record says.
+    pub(crate) fn payload(&self) -> IsolationPayload {
+        IsolationPayload { walls: self.walls.clone(), missing: self.missing.clone() }
+    }
+
+    /// Why nothing may run, where the operator demands every wall.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        if self.demand != Demand::Required || self.missing.is_empty() {
+            return None;
+        }
+        let missing: Vec<String> =
+            self.missing.iter().map(|MissingWall { wall, reason }| format!("{wall} ({reason})")).collect();
+        Some(format!(
+            "BIFROST_ISOLATION=required, but this machine cannot build these walls: {}; run the runner as root on a \
+             kernel with namespaces, or set it to on",
+            missing.join("; ")
+        ))
+    }
+}
+
+/// The mapping by which what is the runner's on the disk is [`USER`]'s in a mount: held by a file of the kernel, since
+/// the process that it was made in ends at once.
+async fn mapped_owner() -> io::Result<File> {
+    let mut command = kit::process::command("cat");
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    enter::before_exec(&mut command, enter::new_user_namespace);
+    let mut child = command.spawn()?;
+    let id = child.id().ok_or_else(|| io::Error::other("it ended at once"))?;
+    for kind in ["uid_map", "gid_map"] {
+        fs::write(format!("/proc/{id}/{kind}"), format!("0 {USER} 1\n"))?;
+    }
+    let owner = File::open(format!("/proc/{id}/ns/user"))?;
+    child.kill().await?;
+    Ok(owner)
+}
+
+/// Accounts files with the command's user in them, to stand in for the machine's: ssh and others ask who they are.
+fn accounts(openings: &Openings) -> io::Result<Vec<(PathBuf, PathBuf)>> {
+    let home = openings.home.display();
+    let user = format!("{USER_NAME}:x:{USER}:{USER}::{home}:/bin/sh\n");
+    let group = format!("{USER_NAME}:x:{USER}:\n");
+    let mut replaced = Vec::new();
+    for (name, line) in [("passwd", user), ("group", group)] {
+        let machines = Path::new("/etc").join(name);
+        let Some(text) = kit::files::read_if_exists(&machines)? else { continue };
+        let own = openings.accounts.join(name);
+        fs::write(&own, format!("{}\n{line}", text.trim_end()))?;
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o644))?;
+        replaced.push((own, machines));
+    }
+    Ok(replaced)
+}
+
+#[cfg(test)]
+mod tests;

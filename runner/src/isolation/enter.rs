@@ -1,0 +1,343 @@
+//! The system calls that build the walls, between the fork and the program: nothing
+//! here allocates, takes a lock or touches what another thread of the runner may be
+//! in the midst of.
+//!
+//! Where processes are walled off, three are made of one. The first, which the runner
+//! started, waits for the command and ends as it ends. The second is what the kernel
+//! calls the namespace's init: while it lives, what lost its parent becomes its child,
+//! and when it dies, the kernel kills all the others. The third becomes the command.
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork};
+use rustix::fs::{CWD, Mode};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_change, move_mount, open_tree,
+};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::thread::UnshareFlags;
+use tokio::process::Command;
+use wire::execution::Wall;
+
+use super::USER;
+use super::plan::{Access, View};
+
+/// The most processes and threads that a user of its own may have.
+const PROCESSES_MAX: u64 = 8_192;
+/// What root keeps where it stays root: what container engines leave it. With the rest a wall could be taken down.
+const CAPABILITIES_KEPT: [libc::c_ulong; 14] = [0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31];
+const CAPABILITIES: libc::c_ulong = 64;
+
+const ATTRIBUTE_READ_ONLY: u64 = 0x1;
+const ATTRIBUTE_NO_SETUID: u64 = 0x2;
+const ATTRIBUTE_NO_DEVICES: u64 = 0x4;
+const ATTRIBUTE_MAPPED: u64 = 0x0010_0000;
+
+/// The kernel's `struct mount_attr`.
+#[repr(C)]
+struct Attributes {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    user_namespace: u64,
+}
+
+/// A part of the files, and where it is put.
+struct Part {
+    from: CString,
+    to: CString,
+    attributes: u64,
+}
+
+/// Everything the system calls need, made ready before the fork.
+pub(super) struct Entry {
+    has_user: bool,
+    has_processes: bool,
+    flags: UnshareFlags,
+    /// What to write so that our own user is itself in a user namespace; where it is not root.
+    own_maps: Option<[(CString, Vec<u8>); 3]>,
+    parts: Vec<Part>,
+    trees: Vec<OwnedFd>,
+    hidden: Vec<CString>,
+    directories: Vec<CString>,
+    has_shared_memory: bool,
+    directory: CString,
+    owner: Option<Arc<File>>,
+}
+
+/// Runs this in the child, before it becomes the program.
+#[expect(unsafe_code, reason = "what is given here makes system calls only, which is all that pre_exec asks for")]
+pub(super) fn before_exec(command: &mut Command, step: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
+    // SAFETY: see the module's promise.
+    unsafe { command.pre_exec(step) };
+}
+
+/// A user namespace that nobody is mapped into yet.
+pub(super) fn new_user_namespace() -> io::Result<()> {
+    unshare(UnshareFlags::NEWUSER)
+}
+
+impl Entry {
+    pub(super) fn new(walls: &[Wall], view: &View, owner: Option<Arc<File>>) -> io::Result<Self> {
+        let has = |wall: Wall| walls.contains(&wall);
+        let mut flags = UnshareFlags::empty();
+        for (wall, flag) in [
+            (Wall::Files, UnshareFlags::NEWNS),
+            (Wall::Processes, UnshareFlags::NEWPID),
+            (Wall::Ipc, UnshareFlags::NEWIPC),
+        ] {
+            if has(wall) {
+                flags |= flag;
+            }
+        }
+        let has_user = has(Wall::User);
+        let is_root = nix::unistd::geteuid().is_root();
+        let own_maps = (!is_root).then(own_maps).transpose()?;
+        let safe = ATTRIBUTE_NO_SETUID | ATTRIBUTE_NO_DEVICES;
+        let mapped = if has_user { safe | ATTRIBUTE_MAPPED } else { safe };
+        let attributes = |access: Access| match access {
+            Access::Own => mapped,
+            Access::Read => safe | ATTRIBUTE_READ_ONLY | if has_user { ATTRIBUTE_MAPPED } else { 0 },
+        };
+        let shown = view.shown.iter().map(|(path, access)| (path, path, attributes(*access)));
+        let temporary = view.temporary.iter().filter(|(_, to)| to.is_dir()).map(|(from, to)| (from, to, mapped));
+        let replaced = view.replaced.iter().map(|(from, to)| (from, to, safe | ATTRIBUTE_READ_ONLY));
+        let part = |(from, to, attributes): (&std::path::PathBuf, &std::path::PathBuf, u64)| {
+            Ok(Part { from: text(from)?, to: text(to)?, attributes })
+        };
+        let parts = shown.chain(temporary).chain(replaced).map(part).collect::<io::Result<Vec<_>>>()?;
+        Ok(Self {
+            has_user,
+            has_processes: has(Wall::Processes),
+            flags,
+            own_maps,
+            trees: Vec::with_capacity(parts.len()),
+            parts,
+            hidden: view.hidden.iter().map(|path| text(path)).collect::<io::Result<_>>()?,
+            directories: view.directories.iter().map(|path| text(path)).collect::<io::Result<_>>()?,
+            has_shared_memory: fs::metadata("/dev/shm").is_ok_and(|meta| meta.is_dir()),
+            directory: text(&view.directory)?,
+            owner,
+        })
+    }
+
+    /// Builds the walls around the calling process. What comes back from it becomes the command.
+    pub(super) fn enter(&mut self) -> io::Result<()> {
+        if let Some(maps) = &self.own_maps {
+            unshare(UnshareFlags::NEWUSER)?;
+            for (path, line) in maps {
+                write(path, line)?;
+            }
+        }
+        unshare(self.flags)?;
+        if self.flags.contains(UnshareFlags::NEWNS) {
+            self.arrange_files()?;
+        }
+        if self.has_processes {
+            become_third()?;
+            let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+            mount(c"proc", c"/proc", c"proc", flags, None)?;
+        }
+        self.give_up_rights()
+    }
+
+    fn arrange_files(&mut self) -> io::Result<()> {
+        mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        for part in &self.parts {
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+            let tree = open_tree(CWD, part.from.as_c_str(), flags)?;
+            set_attributes(&tree, part.attributes, self.owner.as_deref())?;
+            // There is room for it: nothing is allocated.
+            self.trees.push(tree);
+        }
+        for path in &self.hidden {
+            let flags = MountFlags::NOSUID | MountFlags::NODEV;
+            mount(c"tmpfs", path.as_c_str(), c"tmpfs", flags, c"mode=0755,size=1m")?;
+        }
+        for path in &self.directories {
+            rustix::fs::mkdir(path.as_c_str(), Mode::from_raw_mode(0o755))?;
+        }
+        for (tree, part) in self.trees.iter().zip(&self.parts) {
+            move_mount(tree, c"", CWD, part.to.as_c_str(), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        }
+        for path in &self.hidden {
+            let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::RDONLY;
+            rustix::mount::mount_remount(path.as_c_str(), flags, c"")?;
+        }
+        if self.has_shared_memory {
+            mount(c"tmpfs", c"/dev/shm", c"tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=1777")?;
+        }
+        // The working directory is still the one under the cover, from which a way leads up.
+        rustix::process::chdir(self.directory.as_c_str())?;
+        Ok(())
+    }
+
+    fn give_up_rights(&self) -> io::Result<()> {
+        let none = Rlimit { current: Some(0), maximum: Some(0) };
+        setrlimit(Resource::Core, none)?;
+        if self.has_user {
+            let most = Rlimit { current: Some(PROCESSES_MAX), maximum: Some(PROCESSES_MAX) };
+            setrlimit(Resource::Nproc, most)?;
+            let (user, group) = (rustix::process::Uid::from_raw(USER), rustix::process::Gid::from_raw(USER));
+            rustix::thread::set_thread_groups(&[])?;
+            rustix::thread::set_thread_res_gid(group, group, group)?;
+            rustix::thread::set_thread_res_uid(user, user, user)?;
+        } else if self.own_maps.is_none() {
+            drop_capabilities();
+        }
+        rustix::thread::set_no_new_privs(true)?;
+        Ok(())
+    }
+}
+
+fn text(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+/// Our own user and group stay who they are, and no other is known.
+fn own_maps() -> io::Result<[(CString, Vec<u8>); 3]> {
+    let (user, group) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    let line = |id: u32| format!("{id} {id} 1").into_bytes();
+    Ok([
+        (text(Path::new("/proc/self/setgroups"))?, b"deny".to_vec()),
+        (text(Path::new("/proc/self/uid_map"))?, line(user.as_raw())),
+        (text(Path::new("/proc/self/gid_map"))?, line(group.as_raw())),
+    ])
+}
+
+#[expect(unsafe_code, reason = "its danger is that threads share a table of files, and this is none of it")]
+fn unshare(flags: UnshareFlags) -> io::Result<()> {
+    // SAFETY: FILES is not among the flags.
+    Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
+}
+
+fn write(path: &CString, line: &[u8]) -> io::Result<()> {
+    let file =
+        rustix::fs::open(path.as_c_str(), rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(&file, line)?;
+    Ok(())
+}
+
+#[expect(unsafe_code, reason = "no library has this call")]
+fn set_attributes(tree: &OwnedFd, set: u64, owner: Option<&File>) -> io::Result<()> {
+    let user_namespace = match owner {
+        Some(owner) if set & ATTRIBUTE_MAPPED != 0 => u64::try_from(owner.as_raw_fd()).unwrap_or_default(),
+        _ => 0,
+    };
+    let attributes = Attributes { set, clear: 0, propagation: 0, user_namespace };
+    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    // SAFETY: the pointers are to a string and a structure of the given size, both alive during the call.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of::<Attributes>(),
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Capabilities that are not in the bounding set are lost with the next program, also by root.
+#[expect(unsafe_code, reason = "the library knows only the capabilities of its day")]
+fn drop_capabilities() {
+    for capability in (0..CAPABILITIES).filter(|number| !CAPABILITIES_KEPT.contains(number)) {
+        // SAFETY: numbers only. One that the kernel does not know is refused, and that is well.
+        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+    }
+}
+
+/// Forks twice, and comes back only in the last child.
+#[expect(unsafe_code, reason = "a namespace of processes begins with a child")]
+fn become_third() -> io::Result<()> {
+    // A signal to the group is for the command; this process ends with it. Undone in the children.
+    for ignored in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        // SAFETY: no handler of ours is involved.
+        unsafe { signal(ignored, SigHandler::SigIgn) }?;
+    }
+    // SAFETY: this process has one thread, since it is itself a child that has not become a program yet.
+    let init = match unsafe { fork() }? {
+        ForkResult::Child => be_init(),
+        ForkResult::Parent { child } => child,
+    };
+    // SAFETY: as above.
+    match unsafe { fork() } {
+        Ok(ForkResult::Child) => {
+            for ignored in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+                // SAFETY: as above.
+                unsafe { signal(ignored, SigHandler::SigDfl) }?;
+            }
+            Ok(())
+        }
+        Ok(ForkResult::Parent { child }) => wait_for(child, init),
+        Err(error) => {
+            kill(init, Signal::SIGKILL).ok();
+            Err(error.into())
+        }
+    }
+}
+
+/// Closes everything, so that whoever reads the command's output sees its end.
+#[expect(unsafe_code, reason = "whose files they are does not matter any more: this process never uses one")]
+fn close_everything() {
+    // SAFETY: nothing of this process reads or writes a file from here on.
+    unsafe { libc::close_range(0, libc::c_uint::MAX, 0) };
+}
+
+#[expect(unsafe_code, reason = "a process that was forked ends without the clean-up of the program it is a copy of")]
+fn end(code: i32) -> ! {
+    // SAFETY: it does not come back.
+    unsafe { libc::_exit(code) }
+}
+
+/// Lives for its death. Orphans that end are forgotten by the kernel, since nobody waits for them.
+#[expect(unsafe_code, reason = "system calls that no library wraps for this use")]
+fn be_init() -> ! {
+    close_everything();
+    // SAFETY: no handler of ours is involved; `pause` and `prctl` take numbers.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+        signal(Signal::SIGCHLD, SigHandler::SigIgn).ok();
+        loop {
+            libc::pause();
+        }
+    }
+}
+
+/// Ends as the command ends, and the namespace before it.
+#[expect(unsafe_code, reason = "ends by the signal that ended the command")]
+fn wait_for(command: Pid, init: Pid) -> ! {
+    close_everything();
+    let status = loop {
+        match waitpid(command, None) {
+            Err(Errno::EINTR) => (),
+            status => break status,
+        }
+    };
+    kill(init, Signal::SIGKILL).ok();
+    // It is over once everything in the namespace is.
+    while waitpid(init, None) == Err(Errno::EINTR) {}
+    match status {
+        Ok(WaitStatus::Exited(_, code)) => end(code),
+        Ok(WaitStatus::Signaled(_, by, _)) => {
+            setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).ok();
+            // SAFETY: no handler of ours is involved.
+            unsafe { signal(by, SigHandler::SigDfl) }.ok();
+            kill(nix::unistd::getpid(), by).ok();
+            end(128 + by as i32)
+        }
+        _ => end(1),
+    }
+}

@@ -1,0 +1,142 @@
+//! What a command sees (pure): which directories are covered, and what is put back.
+
+use std::path::{Path, PathBuf};
+
+use wire::execution::Wall;
+
+use super::Openings;
+
+/// What may be done with what is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Access {
+    /// It is the command's own.
+    Own,
+    Read,
+}
+
+/// A command's view of the files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct View {
+    /// Covered by an empty directory.
+    pub(crate) hidden: Vec<PathBuf>,
+    /// Made in those, each after its parent.
+    pub(crate) directories: Vec<PathBuf>,
+    /// Put back where it was.
+    pub(crate) shown: Vec<(PathBuf, Access)>,
+    /// A directory of the command's that stands in for one of the machine's: from, to.
+    pub(crate) temporary: Vec<(PathBuf, PathBuf)>,
+    /// A file that stands in for one of the machine's: from, to.
+    pub(crate) replaced: Vec<(PathBuf, PathBuf)>,
+    /// Where the command starts.
+    pub(crate) directory: PathBuf,
+}
+
+/// The view of a command. What is not below something hidden is seen anyway.
+pub(crate) fn view(hidden: &[PathBuf], openings: &Openings) -> View {
+    let hidden = outermost(hidden);
+    let cover = |path: &Path| hidden.iter().find(|cover| path.starts_with(cover) && path != cover.as_path());
+    let own = openings.own.iter().map(|path| (path.clone(), Access::Own));
+    let mut shown: Vec<_> = own.chain(openings.read.iter().map(|path| (path.clone(), Access::Read))).collect();
+    shown.retain(|(path, _)| cover(path).is_some());
+    shown.sort();
+    // What lies in something that is shown comes with it.
+    shown.dedup_by(|(next, _), (before, _)| next.starts_with(before));
+    let mut directories: Vec<PathBuf> = Vec::new();
+    for (path, _) in &shown {
+        let Some(cover) = cover(path) else { continue };
+        let inside = path.ancestors().take_while(|directory| directory != cover).map(Path::to_owned);
+        directories.extend(inside);
+    }
+    directories.sort();
+    directories.dedup();
+    // What the command needs may itself lie in the machine's directory; then that one is shared.
+    let is_free = |place: &&str| !hidden.iter().any(|cover| cover.starts_with(place));
+    let stand_in = |place: &str| (openings.temporary.clone(), PathBuf::from(place));
+    let temporary = ["/tmp", "/var/tmp"].iter().copied().filter(|place| is_free(place)).map(stand_in).collect();
+    let directory = openings.directory.clone();
+    View { hidden, directories, shown, temporary, replaced: Vec::new(), directory }
+}
+
+/// What to try, the most walls first, down to none. A user of its own and its own processes need files of its own.
+pub(super) fn attempts(wanted: &[Wall]) -> Vec<Vec<Wall>> {
+    let subsets = (0..1_u32 << wanted.len()).map(|bits| {
+        wanted.iter().enumerate().filter(|(place, _)| bits >> place & 1 == 1).map(|(_, wall)| *wall).collect()
+    });
+    let needs_files = |wall: &Wall| matches!(wall, Wall::User | Wall::Processes);
+    let can_stand = |walls: &Vec<Wall>| walls.contains(&Wall::Files) || !walls.iter().any(needs_files);
+    let mut attempts: Vec<Vec<Wall>> = subsets.filter(can_stand).collect();
+    attempts.sort_by_key(|walls| std::cmp::Reverse(walls.len()));
+    attempts
+}
+
+fn outermost(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let mut paths = paths.to_vec();
+    paths.sort();
+    paths.dedup_by(|next, before| next.starts_with(before));
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(texts: &[&str]) -> Vec<PathBuf> {
+        texts.iter().map(PathBuf::from).collect()
+    }
+
+    #[test]
+    fn of_what_is_hidden_only_the_openings_are_seen() {
+        let openings = Openings {
+            own: paths(&["/v/workspaces/1", "/v/executions/1/home", "/elsewhere", "/v/workspaces/1/.venv"]),
+            read: paths(&["/v/repos/a/objects", "/v"]),
+            temporary: "/v/executions/1/tmp".into(),
+            directory: "/v/workspaces/1".into(),
+            ..Openings::default()
+        };
+        let seen = view(&paths(&["/v"]), &openings);
+        let expect = View {
+            hidden: paths(&["/v"]),
+            directories: paths(&[
+                "/v/executions",
+                "/v/executions/1",
+                "/v/executions/1/home",
+                "/v/repos",
+                "/v/repos/a",
+                "/v/repos/a/objects",
+                "/v/workspaces",
+                "/v/workspaces/1",
+            ]),
+            shown: vec![
+                ("/v/executions/1/home".into(), Access::Own),
+                ("/v/repos/a/objects".into(), Access::Read),
+                ("/v/workspaces/1".into(), Access::Own),
+            ],
+            temporary: vec![
+                ("/v/executions/1/tmp".into(), "/tmp".into()),
+                ("/v/executions/1/tmp".into(), "/var/tmp".into()),
+            ],
+            replaced: vec![],
+            directory: "/v/workspaces/1".into(),
+        };
+        assert_eq!(seen, expect);
+    }
+
+    #[test]
+    fn as_many_walls_as_can_stand_are_tried_first_and_none_last() {
+        use Wall::{Files, Ipc, Processes};
+        let expect: [&[Wall]; 7] =
+            [&[Files, Processes, Ipc], &[Files, Processes], &[Files, Ipc], &[Files], &[Ipc], &[], &[]];
+        assert_eq!(attempts(&[Files, Processes, Ipc]), expect[..6]);
+        assert_eq!(attempts(Wall::ALL).first().map(Vec::len), Some(4));
+        assert_eq!(attempts(&[]), [vec![]; 1]);
+    }
+
+    #[test]
+    fn the_outermost_cover_counts_and_a_volume_in_tmp_leaves_tmp_as_it_is() {
+        let openings = Openings { own: paths(&["/tmp/data/volumes/v/w"]), ..Openings::default() };
+        let seen = view(&paths(&["/tmp/data/volumes/v", "/tmp/data"]), &openings);
+        assert_eq!(seen.hidden, paths(&["/tmp/data"]));
+        assert_eq!(seen.directories, paths(&["/tmp/data/volumes", "/tmp/data/volumes/v", "/tmp/data/volumes/v/w"]));
+        assert_eq!(seen.temporary, [(PathBuf::new(), PathBuf::from("/var/tmp"))]);
+    }
+}
