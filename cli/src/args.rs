@@ -214,6 +214,9 @@ pub(crate) enum Command {
     /// Run the runner alone, as on a machine
     #[command(after_help = help::RUNNER)]
     Runner,
+    /// Say, in a task's command, that work goes on, and keep its machine awake for a while
+    #[command(after_help = help::BUSY)]
+    Busy(BusyArguments),
     /// Answer the runner's git when a remote asks who it is
     #[command(hide = true)]
     GitCredential {
@@ -227,6 +230,13 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BusyArguments {
+    /// How long the machine stays awake, even when the command ends before; at most 1h
+    #[arg(long = "for", value_name = "TIME", value_parser = crate::duration::parse_seconds)]
+    pub(crate) time: Option<u64>,
 }
 
 #[derive(Debug, Args)]

@@ -16,6 +16,7 @@ mod table;
 
 mod admission;
 mod audit;
+mod busy;
 mod checkpoints;
 mod database;
 mod doctor;
@@ -111,6 +112,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Audit(_)
         | Command::Database(_)
         | Command::Doctor
+        | Command::Busy(_)
         | Command::MockAgent { .. }
         | Command::GitCredential { .. }
         | Command::Completions { .. }
@@ -126,6 +128,7 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Complete(arguments) => claims::complete(invocation, arguments).await?,
         Command::Release(arguments) => claims::release(invocation, arguments).await?,
         Command::Doctor => return doctor::run(invocation).await,
+        Command::Busy(arguments) => busy::say(invocation, arguments).await?,
         Command::MockAgent { arguments } => return Ok(runner::run_mock_agent(arguments).await),
         Command::GitCredential { arguments } => runner::answer_git(arguments, std::io::stdin(), std::io::stdout())?,
         Command::Tasks(command) => tasks::run(invocation, command).await?,

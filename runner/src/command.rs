@@ -14,11 +14,13 @@ use std::time::Duration;
 use kit::process::Sig;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStderr, ChildStdout};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use wire::event::Stream;
 use wire::execution::{Exit, Outcome};
 
 use crate::agent::reading::Reading;
+use crate::channel::Signs;
 use crate::isolation::{Isolation, Openings};
 use crate::leftovers;
 use crate::orders::{Halt, Orders};
@@ -59,6 +61,8 @@ pub(crate) struct Job {
     pub(crate) output_bytes: u64,
     /// What it reads on its standard input; nothing when absent.
     pub(crate) input: Option<File>,
+    /// What it says of itself while it runs.
+    pub(crate) signs: watch::Receiver<Signs>,
     /// What keeps it apart, and what it sees all the same.
     pub(crate) isolation: Arc<Isolation>,
     pub(crate) openings: Openings,
@@ -151,6 +155,8 @@ async fn supervise(job: &Job, story: &mut Story, mut child: Child, reading: Opti
 #[derive(Debug)]
 enum Step {
     Read(Stream, usize),
+    /// The command says that it goes on.
+    GoesOn,
     /// There is room for one more event.
     MayTell,
     Gathered,
@@ -172,6 +178,7 @@ struct Watch<'a, 'd> {
     pieces: Pieces,
     reading: Option<&'a mut Reading<'d>>,
     orders: Orders,
+    signs: watch::Receiver<Signs>,
     cause: Cause,
     exit: Option<Exit>,
     deadline: Instant,
@@ -204,6 +211,7 @@ impl<'a, 'd> Watch<'a, 'd> {
             pieces: Pieces::new(),
             reading,
             orders,
+            signs: job.signs.clone(),
             cause: Cause::Itself,
             exit: None,
             deadline: now + job.timeout,
@@ -232,6 +240,7 @@ impl<'a, 'd> Watch<'a, 'd> {
             length = read(&mut self.stderr, err), if is_told => Step::Read(Stream::Stderr, length),
             () = story.may_tell(), if !is_told => Step::MayTell,
             status = child.wait(), if is_running => Step::Exited(status),
+            () = heard(&mut self.signs), if may_end => Step::GoesOn,
             halt = self.orders.halted(), if may_end => Step::MustEnd(Cause::Halt(halt)),
             () = sleep_until(self.deadline), if may_end => Step::MustEnd(Cause::Timeout),
             () = reached(self.idle_deadline), if may_end => Step::MustEnd(Cause::IdleTimeout),
@@ -250,6 +259,7 @@ impl<'a, 'd> Watch<'a, 'd> {
                 Stream::Stderr => self.stderr = None,
             },
             Step::Read(stream, length) => self.take_output(stream, length),
+            Step::GoesOn => self.put_off(),
             Step::MayTell => {
                 let (stream, bytes) = self.pieces.remove(0);
                 story.log(stream, bytes).await;
@@ -281,10 +291,16 @@ impl<'a, 'd> Watch<'a, 'd> {
         group.signal(Sig::SIGTERM);
     }
 
-    fn take_output(&mut self, stream: Stream, length: usize) {
+    /// There was a sign of life.
+    fn put_off(&mut self) {
         let now = Instant::now();
         self.idle_deadline = self.idle_timeout.map(|idle| now + idle);
         self.stall_deadline = self.stall_timeout.map(|stall| now + stall);
+    }
+
+    fn take_output(&mut self, stream: Stream, length: usize) {
+        let now = Instant::now();
+        self.put_off();
         let buffer = match stream {
             Stream::Stdout => &self.buffers[0],
             Stream::Stderr => &self.buffers[1],
@@ -331,6 +347,13 @@ async fn read(stream: &mut Option<impl AsyncRead + Unpin>, buffer: &mut [u8]) ->
     match stream {
         Some(stream) => stream.read(buffer).await.unwrap_or(0),
         None => std::future::pending().await,
+    }
+}
+
+/// Never once nobody can say anything any more.
+async fn heard(signs: &mut watch::Receiver<Signs>) {
+    if signs.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use wire::checkpoint::SavedCheckpoint;
 use wire::event::{FinishedPayload, Stream, kind};
 use wire::execution::{Cache, Exit, Failure, Outcome, Phase};
@@ -16,6 +17,7 @@ use wire::worker::{Completion, Lease};
 
 use crate::agent;
 use crate::agent::reading::{Heard, Verdict};
+use crate::channel::{self, Channel};
 use crate::checkpoint::{self, CheckpointPayload};
 use crate::command::environment::{self, Surroundings};
 use crate::command::redaction::Secrets;
@@ -42,11 +44,11 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
     let subject = Subject { task_id: lease.task_id, execution_id: lease.execution_id };
     let mut story = Story::new(room.recorder.clone(), subject, orders);
     let mut commit = None;
-    let mut used = None;
+    let (mut used, mut busy_seconds) = (None, None);
     let (mut tests, mut checkpoint) = (None, None);
     let end = match work(room, &mut story, &lease.spec, &mut commit).await {
-        Ok(Done { ran: Ran { ended, heard, report }, saved }) => {
-            (tests, checkpoint) = (report, saved);
+        Ok(Done { ran: Ran { ended, heard, report }, saved, busy }) => {
+            (tests, checkpoint, busy_seconds) = (report, saved, busy.map(|busy| busy.as_secs()));
             let end = match heard {
                 None => End::of_command(ended, &lease.spec)?,
                 Some(heard) => {
@@ -84,6 +86,7 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
         cost_dollars: cost_dollars.flatten(),
         checkpoint,
         tests,
+        busy_seconds,
     })
 }
 
@@ -198,6 +201,8 @@ struct Prepared {
 struct Done {
     ran: Ran,
     saved: Option<SavedCheckpoint>,
+    /// For how much longer the machine is to stay awake.
+    busy: Option<Duration>,
 }
 
 async fn work(
@@ -217,9 +222,9 @@ async fn work(
     if !unsaved.is_empty() {
         settle(room, keep).await?;
     }
-    let (ran, marker) = run(room, story, spec, prepared).await?;
+    let (ran, marker, busy) = run(room, story, spec, prepared).await?;
     let saved = save(room, story, marker).await;
-    Ok(Done { ran, saved })
+    Ok(Done { ran, saved, busy })
 }
 
 /// Saves what an earlier execution left unsaved, and then removes it.
@@ -339,7 +344,7 @@ async fn run(
     story: &mut Story,
     spec: &TaskSpec,
     prepared: Prepared,
-) -> Result<(Ran, Marker), NotReady> {
+) -> Result<(Ran, Marker, Option<Duration>), NotReady> {
     let Prepared { paths, obtained, settings, ready, .. } = &prepared;
     let own = room.volume.execution(story.subject().execution_id);
     let launch = spec.agent.as_ref().map(|agent| agent::prepare(&room.drivers, agent, &own)).transpose();
@@ -366,7 +371,9 @@ async fn run(
     };
     let mut own = settings.variables();
     own.extend(spec.env.clone());
-    let environment = environment::whole(&surroundings, story.subject(), &own);
+    let mut environment = environment::whole(&surroundings, story.subject(), &own);
+    let channel = Channel::open(&paths.temporary).map_err(|error| NotReady::machine("opening the channel", &error))?;
+    environment.insert(channel::VARIABLE.into(), channel.path.to_string_lossy().into_owned());
     let services = set_up(room, story, &prepared, &spec.repository, &environment).await?;
     let secrets = Secrets::new(Secrets::of_environment(&environment).chain(room.secrets.iter().map(String::as_str)));
     let job = Job {
@@ -374,6 +381,7 @@ async fn run(
         directory: paths.tree.clone(),
         environment,
         input: None,
+        signs: channel.signs(),
         isolation: room.isolation.clone(),
         openings,
         secrets,
@@ -386,10 +394,14 @@ async fn run(
     room.background.prepare_next(room, &spec.repository, obtained);
     story.tell(kind::EXECUTION_ISOLATION, &room.isolation.payload()).await;
     let phase = story.begin(Phase::Running).await;
-    let ran = running::run(story, spec, job, launch).await;
+    let ran = tokio::select! {
+        ran = running::run(story, spec, job, launch) => ran,
+        () = channel.serve() => unreachable!("it listens for ever"),
+    };
     services.end(room.limits.grace).await;
+    let busy = channel.signs().borrow().busy_left(Instant::now());
     story.end(phase, None, None).await;
-    Ok((ran, marker))
+    Ok((ran, marker, busy))
 }
 
 /// What the command sees of the volume: what belongs to its execution, the objects that its repository borrows,

@@ -11,6 +11,7 @@
 
 mod agent;
 mod background;
+mod channel;
 mod checkpoint;
 mod command;
 mod config;
@@ -40,6 +41,7 @@ mod testing;
 
 pub use agent::driver::Drivers;
 pub use agent::mock::run as run_mock_agent;
+pub use channel::say as say_busy;
 pub use config::{Config, Limits, TOOL_VARIABLES};
 pub use git::credential::answer as answer_git;
 pub use isolation::Demand;

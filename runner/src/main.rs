@@ -16,6 +16,9 @@ fn main() -> ExitCode {
         return git_credential(&arguments.collect::<Vec<_>>());
     }
     let mut vars = Vars::from_process();
+    if first.as_deref() == Some("busy") {
+        return busy(&vars, &arguments.collect::<Vec<_>>());
+    }
     kit::telemetry::init_logs(vars.text("BIFROST_LOG").unwrap_or("info"));
     let config = runner::Config::from_vars(&mut vars);
     let ended =
@@ -24,6 +27,26 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("the runner cannot go on: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `bifrost-runner busy [--for SECONDS] [--reason TEXT]`, said by a command.
+fn busy(vars: &Vars, arguments: &[String]) -> ExitCode {
+    let option = |name: &str| arguments.iter().skip_while(|argument| *argument != name).nth(1);
+    let said = (|| {
+        let channel = vars.text("BIFROST_CHANNEL").context("this is not the command of a task")?;
+        let seconds = option("--for").map(|text| text.parse()).transpose().context("--for: give whole seconds")?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let word = runner::say_busy(channel.as_ref(), seconds.map(Duration::from_secs), option("--reason").cloned());
+        runtime.block_on(word)
+    })();
+    match said {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            kit::telemetry::init_logs("info");
+            tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
     }

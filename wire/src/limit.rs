@@ -131,6 +131,8 @@ pub const BODY_BYTES: usize = 2 * 1024 * 1024;
 pub const LOG_CHUNK_BYTES: usize = 16 * 1024;
 /// The longest a server holds a long poll open.
 pub const POLL_SECONDS_MAX: u64 = 30;
+/// The longest a command may ask at once that its machine stays awake.
+pub const BUSY_SECONDS_MAX: u64 = 3_600;
 /// How far a signature's timestamp may be from the receiver's clock (Standard Webhooks).
 pub const SIGNATURE_TOLERANCE_SECONDS: i64 = 300;
 /// The most machines that a pool has at once, whatever its configuration says (row FLY-038).

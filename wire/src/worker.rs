@@ -231,6 +231,10 @@ pub struct Completion {
     /// What came of its tests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tests: Option<TestReport>,
+    /// For how much longer the machine is to stay awake, as the command asked; at most
+    /// [`crate::limit::BUSY_SECONDS_MAX`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busy_seconds: Option<u64>,
 }
 
 text_enum! {

@@ -25,6 +25,11 @@ Examples:
 Without --url and BIFROST_URL the whole system runs in the data directory for as long as the command.
 Ctrl-C cancels the task; a second Ctrl-C leaves it alone and returns at once.";
 
+pub(super) const BUSY: &str = "\
+Examples, within a task:
+  bifrost busy                           idle and stall timeouts begin anew
+  bifrost busy --for 10m --reason 'waits for review'";
+
 /// The examples and every exit code.
 pub(super) fn run_long() -> String {
     let codes: String = Code::ALL.iter().map(|code| format!("\n  {:<5} {}", code.number(), code.meaning())).collect();

@@ -356,6 +356,17 @@ pub async fn set_loads(tx: &mut Tx, loads: &[(&Worker, i64)], now: DateTime<Utc>
     if loads.is_empty() { Ok(()) } else { store::set_loads(tx, &loads).await }
 }
 
+/// Counts a machine whose worker has nothing to do as idle only from then on; the next execution undoes it. The time
+/// passes by itself, whatever becomes of who asked for it.
+pub async fn keep_awake(tx: &mut Tx, worker: WorkerId, until: DateTime<Utc>) -> Result<()> {
+    match find(tx, worker).await? {
+        Some(Worker { machine_id: Some(machine), current_load: 0, .. }) => {
+            machines::store::set_idle_since(tx, machine, Some(until)).await
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Workers on ready machines that were heard lately and have room, the emptiest first.
 pub async fn available(tx: &mut Tx, now: DateTime<Utc>, silence: Duration) -> Result<Vec<Worker>> {
     let heard_since = now - TimeDelta::from_std(silence).unwrap_or(STALE_AFTER);

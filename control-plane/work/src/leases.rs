@@ -11,6 +11,7 @@ use kernel::{Ctx, Error, Result, Tx};
 use pool::workers::{Arrival, Registration, Standing, Worker};
 use wire::execution::{Outcome, Phase};
 use wire::id::{ExecutionId, WorkerId};
+use wire::limit::BUSY_SECONDS_MAX;
 use wire::limit::{MESSAGE_CHARS, POLL_SECONDS_MAX};
 use wire::task::{TaskSpec, TaskStatus};
 use wire::test_report::TestReport;
@@ -205,6 +206,10 @@ pub async fn complete(
         checkpoints::note(&mut tx, &worker, &execution, saved).await?;
     }
     executions::finish(ctx, &mut tx, settings, &task, &execution, ending).await?;
+    if let Some(seconds) = completion.busy_seconds {
+        let seconds = i64::try_from(seconds.min(BUSY_SECONDS_MAX)).unwrap_or_default();
+        pool::workers::keep_awake(&mut tx, worker, ctx.now() + TimeDelta::seconds(seconds)).await?;
+    }
     tx.commit(()).await
 }
 

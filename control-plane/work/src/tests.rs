@@ -7,6 +7,7 @@ use std::time::Duration;
 use kernel::{Ctx, Migration, Reconciler};
 use wire::execution::{ExecutionResult, Exit, Failure, NewExecution, Outcome};
 use wire::id::{ExecutionId, MachineId, TaskId, TenantId, WorkerId};
+use wire::machine::MachineState;
 use wire::task::{NewTask, Priority, TaskChange, TaskSpec, TaskStatus, TaskView};
 use wire::why::ReasonCode;
 use wire::worker::{Completion, Heartbeat, Instruction, Lease, NewWorker, PROTOCOL, Poll, Register, Running};
@@ -134,6 +135,7 @@ pub(crate) fn ended(lease: &Lease, outcome: Outcome) -> Completion {
         cost_dollars: None,
         checkpoint: None,
         tests: None,
+        busy_seconds: None,
     }
 }
 
@@ -472,6 +474,18 @@ kernel::on_both! { migrations();
         let view = tasks::get(&ctx, tenant, task).await.expect("found");
         assert_eq!((view.status, view.attempts), (TaskStatus::Ready, 0));
         assert_eq!(view.execution.and_then(|e| e.outcome), Some(Outcome::SetupFailed), "the record says what happened");
+    }
+
+    async fn a_machine_stays_awake_for_as_long_as_its_command_asked(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (_, worker, lease) = begun(&ctx, tenant).await;
+        let wish = Completion { busy_seconds: Some(600), ..ended(&lease, Outcome::Succeeded) };
+        leases::complete(&ctx, &Settings::default(), worker, lease.execution_id, wish).await.expect("ends");
+        for (seconds, expect) in [(590, MachineState::Ready), (60, MachineState::Draining)] {
+            ctx.clock.advance(Duration::from_secs(seconds));
+            schedule(&ctx).await;
+            assert_eq!(pool::machines::list(&ctx).await.expect("lists")[0].state, expect);
+        }
     }
 
     async fn an_end_that_overtakes_its_beginning_has_one_all_the_same(ctx) {

@@ -16,6 +16,7 @@ fn job(scene: &Scene, script: &str) -> Job {
         grace: Duration::from_millis(200),
         output_bytes: 1 << 30,
         input: None,
+        signs: watch::channel(Signs::default()).1,
         isolation: scene.room.isolation.clone(),
         openings: Openings::default(),
         secrets: Secrets::default(),
@@ -113,6 +114,28 @@ async fn a_command_has_stalled_when_it_neither_speaks_nor_commits() {
         let busy = Job { stall_timeout, ..job(&scene, &script) };
         let (end, events) = run_job(&mut scene, busy, Orders::none()).await;
         assert_eq!(end, ended(Cause::Itself, Exit::Code(0)), "{script}: {events:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_silent_command_that_says_it_goes_on_is_left_alone() {
+    let mut scene = Scene::new().await;
+    let channel = crate::channel::Channel::open(scene.directory.path()).expect("opens");
+    let short = Some(Duration::from_secs(2));
+    let signs = channel.signs();
+    let job = Job { signs, idle_timeout: short, stall_timeout: short, ..job(&scene, "sleep 4") };
+    let mut beat = tokio::time::interval(Duration::from_millis(500));
+    let busy = async {
+        loop {
+            beat.tick().await;
+            crate::channel::say(&channel.path, None, None).await.expect("is heard");
+        }
+    };
+    let work = run_job(&mut scene, job, Orders::none());
+    tokio::select! {
+        (end, _) = work => assert_eq!(end, ended(Cause::Itself, Exit::Code(0))),
+        () = channel.serve() => unreachable!("it serves for ever"),
+        () = busy => unreachable!("it says so for ever"),
     }
 }
 
@@ -214,4 +237,35 @@ async fn a_program_that_cannot_be_run_gives_the_codes_of_a_shell() {
         let said = output(&events, Stream::Stderr);
         assert!(said.contains(name) && said.contains(words), "{said}");
     }
+}
+
+/// The most memory that this process has had, in bytes.
+fn peak_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("reads");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("is there");
+    line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1024
+}
+
+#[tokio::test]
+async fn a_gigabyte_on_one_line_takes_little_memory() {
+    const SAID: u64 = 1_000_000_000;
+    const KEPT: u64 = 1 << 20;
+    let mut scene = Scene::new().await;
+    let before = peak_memory();
+    let job = Job { output_bytes: KEPT, ..job(&scene, &format!("head -c {SAID} /dev/zero | tr '\\0' x")) };
+    let (end, events) = run_job(&mut scene, job, Orders::none()).await;
+    assert_eq!((end.exit, end.truncated_bytes), (Exit::Code(0), SAID - KEPT));
+    assert_eq!(output(&events, Stream::Stdout).len() as u64, KEPT);
+    let grown = peak_memory() - before;
+    assert!(grown < 64 << 20, "{grown} bytes more");
+}
+
+#[tokio::test]
+async fn a_secret_is_told_to_nobody() {
+    let mut scene = Scene::new().await;
+    let script = "printf 'it is hunter2-'; sleep 0.1; echo 'hunter2, and'; echo hunter2-hunter2 >&2; printf hunter2-";
+    let job = Job { secrets: Secrets::new(["hunter2-hunter2"]), ..job(&scene, script) };
+    let (_, events) = run_job(&mut scene, job, Orders::none()).await;
+    assert_eq!(output(&events, Stream::Stdout), "it is [secret], and\nhunter2-");
+    assert_eq!(output(&events, Stream::Stderr), "[secret]\n");
 }

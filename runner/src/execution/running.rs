@@ -42,8 +42,9 @@ async fn run_command(story: &mut Story, spec: &TaskSpec, job: &Job, launch: Opti
         environment.entry(name.clone()).or_insert_with(|| value.clone());
     }
     let (directory, secrets) = (job.directory.clone(), job.secrets.clone());
-    let (isolation, openings) = (job.isolation.clone(), job.openings.clone());
-    let job = Job { arguments, input: Some(input), environment, directory, secrets, isolation, openings, ..*job };
+    let (signs, isolation, openings) = (job.signs.clone(), job.isolation.clone(), job.openings.clone());
+    let input = Some(input);
+    let job = Job { arguments, input, environment, directory, secrets, signs, isolation, openings, ..*job };
     let mut reading = Reading::new(driver, &agent.name);
     let ended = command::run(&job, story, Some(&mut reading)).await;
     let mut heard = reading.conclude();
