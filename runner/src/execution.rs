@@ -277,13 +277,14 @@ async fn set_up(
     prepared: &Prepared,
     repository: &str,
     environment: &BTreeMap<String, String>,
+    openings: &Openings,
 ) -> Result<Services, NotReady> {
     let Prepared { paths, settings, ready, phase, .. } = prepared;
     let worked = async {
         settings::caches::put(&room.volume, repository, &paths.tree, &settings.cached())
             .map_err(|error| NotReady::machine("putting cached directories in place", &error))?;
-        settings::steps::run(room, story, settings, &paths.tree, environment).await?;
-        services::start(room, story, settings, &paths.tree, environment).await
+        settings::steps::run(room, story, settings, &paths.tree, environment, openings).await?;
+        services::start(room, story, settings, &paths.tree, environment, openings).await
     };
     let worked = worked.await;
     let services = end_if_failed(story, phase, worked).await?;
@@ -374,7 +375,7 @@ async fn run(
     let mut environment = environment::whole(&surroundings, story.subject(), &own);
     let channel = Channel::open(&paths.temporary).map_err(|error| NotReady::machine("opening the channel", &error))?;
     environment.insert(channel::VARIABLE.into(), channel.path.to_string_lossy().into_owned());
-    let services = set_up(room, story, &prepared, &spec.repository, &environment).await?;
+    let services = set_up(room, story, &prepared, &spec.repository, &environment, &openings).await?;
     let secrets = Secrets::new(Secrets::of_environment(&environment).chain(room.secrets.iter().map(String::as_str)));
     let job = Job {
         arguments: spec.command.clone(),

@@ -15,6 +15,7 @@ use wire::event::Stream;
 use wire::execution::Failure;
 
 use super::{FILE, Service, Settings};
+use crate::isolation::Openings;
 use crate::process::{self, Bounds, Group};
 use crate::record::Story;
 use crate::room::Room;
@@ -43,6 +44,7 @@ pub(crate) async fn start(
     settings: &Settings,
     tree: &Path,
     environment: &BTreeMap<String, String>,
+    openings: &Openings,
 ) -> Result<Services, NotReady> {
     let mut services = Services::default();
     for (name, service) in &settings.services {
@@ -54,15 +56,17 @@ pub(crate) async fn start(
             let name = name.get_ref();
             NotReady::failed(Failure::InstallFailed, format!("the service {name} ({FILE}, services.{name}) {how}"))
         };
-        let mut child =
-            command.spawn().map_err(|error| fault(format!("cannot be started: {error}; install it on the machine")))?;
+        let walled = room.isolation.enclose(&mut command, openings);
+        let mut child = walled
+            .and_then(|()| command.spawn())
+            .map_err(|error| fault(format!("cannot be started: {error}; install it on the machine")))?;
         let said = Said::default();
         let tails = [
             room.background.listen(tail(child.stdout.take(), said.clone())),
             room.background.listen(tail(child.stderr.take(), said.clone())),
         ];
         let group = Group::of(&child);
-        let ready = wait(story, &mut child, service, tree, environment).await?;
+        let ready = wait(room, story, &mut child, service, tree, environment, openings).await?;
         services.0.push((child, group));
         if let Err(how) = ready {
             // Ended, so that it says no more.
@@ -82,11 +86,13 @@ pub(crate) async fn start(
 
 /// Waits until the service can be used; says why it cannot be.
 async fn wait(
+    room: &Room,
     story: &Story,
     child: &mut Child,
     service: &Service,
     tree: &Path,
     environment: &BTreeMap<String, String>,
+    openings: &Openings,
 ) -> Result<Result<(), String>, NotReady> {
     let Some(words) = service.ready.as_ref().map(|ready| ready.get_ref()) else { return Ok(Ok(())) };
     let patience = service.timeout_seconds.as_ref().map_or(PATIENCE, |seconds| Duration::from_secs(*seconds.get_ref()));
@@ -95,7 +101,10 @@ async fn wait(
         let mut question = kit::process::command(&words[0]);
         question.args(&words[1..]).current_dir(tree).env_clear().envs(environment);
         let bounds = Bounds { within: deadline.saturating_duration_since(Instant::now()), keep: 1024 };
-        let answer = process::run(&mut question, b"", bounds, story.orders()).await;
+        let answer = match room.isolation.enclose(&mut question, openings) {
+            Ok(()) => process::run(&mut question, b"", bounds, story.orders()).await,
+            Err(error) => Err(error.into()),
+        };
         match answer {
             Ok(output) if output.status.success() => return Ok(Ok(())),
             Err(process::RunError::Halted(halt)) => return Err(NotReady::Halted(halt)),

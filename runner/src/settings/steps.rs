@@ -7,6 +7,7 @@ use wire::execution::Failure;
 
 use super::{FILE, Settings};
 use crate::dependencies;
+use crate::isolation::Openings;
 use crate::process::{self, Bounds, RunError};
 use crate::record::Story;
 use crate::room::Room;
@@ -19,13 +20,18 @@ pub(crate) async fn run(
     settings: &Settings,
     tree: &Path,
     environment: &BTreeMap<String, String>,
+    openings: &Openings,
 ) -> Result<(), NotReady> {
     for (number, words) in settings.commands().enumerate() {
         let mut command = kit::process::command(&words[0]);
         command.args(&words[1..]).current_dir(tree).env_clear().envs(environment);
         let within = settings.setup_timeout().unwrap_or(room.limits.install);
         let bounds = Bounds { within, keep: dependencies::TOOL_OUTPUT_BYTES };
-        let how = match process::run(&mut command, b"", bounds, story.orders()).await {
+        let ended = match room.isolation.enclose(&mut command, openings) {
+            Ok(()) => process::run(&mut command, b"", bounds, story.orders()).await,
+            Err(error) => Err(error.into()),
+        };
+        let how = match ended {
             Ok(output) if output.status.success() => continue,
             Ok(output) => {
                 dependencies::log(story, &output).await;
