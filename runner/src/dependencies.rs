@@ -71,6 +71,8 @@ pub(crate) struct Ready {
     pub(crate) variables: BTreeMap<String, String>,
     /// Goes before the PATH.
     pub(crate) programs: Option<PathBuf>,
+    /// Those of the tools' caches that the command uses.
+    pub(crate) caches: Vec<PathBuf>,
 }
 
 impl Ready {
@@ -106,7 +108,8 @@ pub(crate) async fn prepare(
                         ecosystem.name
                     )),
                 }
-                expose(room, ecosystem, paths, &mut ready);
+                expose(room, ecosystem, paths, &mut ready)
+                    .map_err(|error| NotReady::machine("making a tool's cache", &error))?;
             }
             Err(missing) => ready.detail.push(format!(
                 "{}: {missing} is not on this machine, so the command will see no dependencies",
@@ -137,7 +140,7 @@ async fn provide(
     let name = format!("{}-{}", ecosystem.name, ecosystem::key(ecosystem, files, &versions));
     let _turn = room.turns.take(&name, story.orders()).await.map_err(NotReady::Halted)?;
     let machine = |error: io::Error| NotReady::machine("putting dependencies in place", &error);
-    let trees = Trees::new(&room.volume.dependencies());
+    let trees = Trees::new(&room.volume.dependencies(), room.isolation.keeper());
     let (from, wanted, workspace) = (trees.clone(), name.clone(), paths.tree.clone());
     match blocking(move || from.put(&wanted, &workspace)).await.map_err(machine)? {
         Used::Yes => return Ok(Provided::By(Cache::Hit)),
@@ -220,8 +223,10 @@ fn is_full(output: &Output) -> bool {
 
 async fn install(room: &Room, orders: &Orders, place: &Place<'_>, step: &[String]) -> Result<Installation, NotReady> {
     let Place { paths, ecosystem, within } = *place;
-    let mut command = tools::command(room, paths, &step[0]);
-    command.envs(ecosystem.environment(&packages(room), &paths.tree.to_string_lossy()));
+    let shown = step.join(" ");
+    let starting = |error: io::Error| NotReady::machine(&format!("starting {shown}"), &error);
+    let mut command = tools::command(room, paths, &step[0]).map_err(starting)?;
+    command.envs(ecosystem.environment(&room.volume.packages().to_string_lossy(), &paths.tree.to_string_lossy()));
     command.args(&step[1..]);
     let bounds = Bounds { within, keep: TOOL_OUTPUT_BYTES };
     match process::run(&mut command, b"", bounds, orders).await {
@@ -232,7 +237,7 @@ async fn install(room: &Room, orders: &Orders, place: &Place<'_>, step: &[String
         }
         Err(RunError::Halted(halt)) => Err(NotReady::Halted(halt)),
         Err(RunError::TimedOut(within)) => Err(install_failed(step, &format!("did not end within {within:?}"))),
-        Err(RunError::Io(error)) => Err(NotReady::machine(&format!("starting {}", step.join(" ")), &error)),
+        Err(RunError::Io(error)) => Err(starting(error)),
     }
 }
 
@@ -257,16 +262,18 @@ pub(crate) async fn log(story: &mut Story, output: &Output) {
 }
 
 /// Lets the command find what was installed outside the places it looks in by itself.
-fn expose(room: &Room, ecosystem: &Ecosystem, paths: &Paths, ready: &mut Ready) {
-    ready.variables.extend(ecosystem.shown(&packages(room), &paths.tree.to_string_lossy()));
+fn expose(room: &Room, ecosystem: &Ecosystem, paths: &Paths, ready: &mut Ready) -> io::Result<()> {
+    let packages = room.volume.packages();
+    ready.variables.extend(ecosystem.shown(&packages.to_string_lossy(), &paths.tree.to_string_lossy()));
+    for cache in ecosystem.shown_packages(&packages) {
+        // Also where nothing could be fetched: the command then fetches into it.
+        crate::volume::make_private(&cache)?;
+        ready.caches.push(cache);
+    }
     if let Some(programs) = &ecosystem.programs {
         ready.programs = Some(paths.tree.join(programs));
     }
-}
-
-/// Where the tools' own caches are.
-fn packages(room: &Room) -> String {
-    room.volume.root().join("packages").to_string_lossy().into_owned()
+    Ok(())
 }
 
 /// The manifests and lockfiles at the workspace's root, and the files that requirements include.

@@ -2,7 +2,6 @@
 //! checkpoint. Tells the story as it goes; `execution.finished` is its last word.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -212,6 +211,9 @@ async fn work(
     commit: &mut Option<String>,
 ) -> Result<Done, NotReady> {
     spec.validate().map_err(refused)?;
+    if let Some(refusal) = room.isolation.refusal() {
+        return Err(NotReady::failed(Failure::MachineFault, refusal));
+    }
     let (cleared, keep) = (room.clone(), story.subject().execution_id);
     // Old workspaces go while the new one is made; all are gone before the command starts.
     let clearing = tokio::task::spawn_blocking(move || workspace::clear_others(&cleared, keep));
@@ -354,11 +356,7 @@ async fn run(
         None => Ok(launch),
     });
     let launch = end_if_failed(story, &prepared.phase, launch).await?;
-    if let Some(refusal) = room.isolation.refusal() {
-        let refused = Err(NotReady::failed(Failure::MachineFault, refusal));
-        return end_if_failed(story, &prepared.phase, refused).await;
-    }
-    let openings = openings(room, story.subject().execution_id, paths, ready);
+    let openings = Openings::of(paths, ready.caches.iter().cloned());
     // From here on there may be work in the workspace, and the marker says so.
     let mut marker = Marker::new(story.subject(), &spec.repository, &obtained.commit, room.clock.now());
     (marker.cached, marker.push) = (settings.cached(), spec.push_unfinished);
@@ -403,21 +401,6 @@ async fn run(
     let busy = channel.signs().borrow().busy_left(Instant::now());
     story.end(phase, None, None).await;
     Ok((ran, marker, busy))
-}
-
-/// What the command sees of the volume: what belongs to its execution, the objects that its repository borrows,
-/// and the caches in which its dependencies are.
-fn openings(room: &Room, id: ExecutionId, paths: &Paths, ready: &Ready) -> Openings {
-    let caches = ready.variables.values().map(PathBuf::from).chain(ready.programs.clone()).filter(|path| path.exists());
-    let own = [&paths.tree, &paths.home, &paths.temporary].map(Clone::clone);
-    Openings {
-        own: own.into_iter().chain(caches).collect(),
-        read: vec![paths.mirror.join("objects")],
-        temporary: paths.temporary.clone(),
-        directory: paths.tree.clone(),
-        accounts: room.volume.execution(id),
-        home: paths.home.clone(),
-    }
 }
 
 async fn save(room: &Arc<Room>, story: &mut Story, marker: Marker) -> Option<SavedCheckpoint> {

@@ -20,6 +20,7 @@ use wire::event::{IsolationPayload, MissingWall};
 use wire::execution::Wall;
 
 use crate::volume::Volume;
+use crate::workspace::Paths;
 
 mod enter;
 pub(crate) mod plan;
@@ -29,6 +30,8 @@ use enter::Entry;
 /// on the disk what it makes belongs to the runner.
 const USER: u32 = 60_321;
 const USER_NAME: &str = "bifrost";
+/// Whose the files are that several workspaces share: nothing ever runs as this user, and commands may read them.
+const KEEPER: u32 = 60_322;
 
 /// What the operator asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,7 +65,7 @@ pub(crate) struct Isolation {
     missing: Vec<MissingWall>,
     demand: Demand,
     hidden: Vec<PathBuf>,
-    /// Shows what belongs to the runner as if it belonged to [`USER`].
+    /// Shows what belongs to the runner as if it belonged to [`USER`], and what belongs to [`KEEPER`] as it is.
     owner: Option<Arc<File>>,
 }
 
@@ -81,6 +84,21 @@ pub(crate) struct Openings {
     pub(crate) accounts: PathBuf,
     /// Its home, for those files.
     pub(crate) home: PathBuf,
+}
+
+impl Openings {
+    /// What belongs to an execution, the objects that its repository borrows, and these caches.
+    pub(crate) fn of(paths: &Paths, caches: impl IntoIterator<Item = PathBuf>) -> Self {
+        let own = [&paths.tree, &paths.home, &paths.temporary].map(Clone::clone);
+        Self {
+            own: own.into_iter().chain(caches).collect(),
+            read: vec![paths.mirror.join("objects")],
+            temporary: paths.temporary.clone(),
+            directory: paths.tree.clone(),
+            accounts: paths.own().to_owned(),
+            home: paths.home.clone(),
+        }
+    }
 }
 
 impl Isolation {
@@ -170,6 +188,11 @@ impl Isolation {
         self.walls.contains(&wall)
     }
 
+    /// To whom files belong that no command may write, where the kernel can see to that.
+    pub(crate) fn keeper(&self) -> Option<u32> {
+        self.stands(Wall::User).then_some(KEEPER)
+    }
+
     /// What the record says.
     pub(crate) fn payload(&self) -> IsolationPayload {
         IsolationPayload { walls: self.walls.clone(), missing: self.missing.clone() }
@@ -199,7 +222,8 @@ async fn mapped_owner() -> io::Result<File> {
     let mut child = command.spawn()?;
     let id = child.id().ok_or_else(|| io::Error::other("it ended at once"))?;
     for kind in ["uid_map", "gid_map"] {
-        fs::write(format!("/proc/{id}/{kind}"), format!("0 {USER} 1\n"))?;
+        // What belongs to somebody who is not in the list can be replaced by nobody.
+        fs::write(format!("/proc/{id}/{kind}"), format!("0 {USER} 1\n{KEEPER} {KEEPER} 1\n"))?;
     }
     let owner = File::open(format!("/proc/{id}/ns/user"))?;
     child.kill().await?;

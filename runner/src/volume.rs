@@ -161,6 +161,11 @@ impl Volume {
         self.root.join("deps")
     }
 
+    /// The package managers' own caches.
+    pub(crate) fn packages(&self) -> PathBuf {
+        self.root.join("packages")
+    }
+
     /// Where it is tried how a command can be kept apart.
     pub(crate) fn trial(&self) -> PathBuf {
         self.root.join("trash").join("trial")

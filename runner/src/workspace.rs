@@ -120,6 +120,11 @@ impl Paths {
         }
     }
 
+    /// Where what belongs to the execution besides its tree is.
+    pub(crate) fn own(&self) -> &Path {
+        self.home.parent().unwrap_or(&self.home)
+    }
+
     /// The workspace as git is to see it for comparisons: the mirror's objects, the runner's index.
     pub(crate) fn compared(&self) -> Place<'_> {
         Place { repository: Some(&self.mirror), tree: Some(&self.tree), index: Some(&self.index) }

@@ -2,6 +2,7 @@
 //! result is known again (pure). They are data: `ecosystems.toml`.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use serde::Deserialize;
@@ -113,6 +114,15 @@ impl Ecosystem {
         let mut all = self.environment(packages, workspace);
         all.retain(|name, _| self.shown.contains(name));
         all
+    }
+
+    /// The tools' caches that those variables name.
+    pub(super) fn shown_packages(&self, packages: &Path) -> Vec<PathBuf> {
+        let texts = self.shown.iter().filter_map(|name| self.environment.get(name));
+        let named = texts.flat_map(|text| text.split("{packages}/").skip(1));
+        let is_name = |character: char| character.is_ascii_alphanumeric() || character == '-';
+        let names = named.map(|rest| rest.split(|character| !is_name(character)).next().unwrap_or_default());
+        names.map(|name| packages.join(name)).collect()
     }
 
     fn is_of(&self, files: &Files) -> bool {
@@ -250,6 +260,11 @@ mod tests {
             let unknown = row.shown.iter().filter(|name| !row.environment.contains_key(*name)).count();
             assert!(unknown == 0 && !row.tools.is_empty() && !row.steps.is_empty(), "{}", row.name);
         }
+        for (name, expect) in [("cargo", "/p/cargo"), ("go", "/p/go"), ("maven", "/p/maven"), ("gradle", "/p/gradle")] {
+            let row = TABLE.iter().find(|row| row.name == name).expect("is known");
+            assert_eq!(row.shown_packages(Path::new("/p")), [Path::new(expect)], "{name}");
+        }
+        assert!(pip.shown_packages(Path::new("/p")).is_empty());
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! no byte is copied. Workspaces get links to it in turn, so a command that writes a
 //! file of its dependencies in place writes the kept one too. What protects the store:
 //!
-//! - A command that runs as a user of its own cannot write it: the kernel refuses.
-//! - One that runs as the runner's user can. Its size, mode and time of change of each
+//! - Where commands run as a user of their own, kept files belong to another, whom nothing ever runs as
+//!   ([`crate::isolation::KEEPER`]). A command cannot write them, nor give them other rights or times: the kernel
+//!   refuses.
+//! - One that runs as the runner's user can. The size, mode and time of change of each
 //!   file are compared before every use, and a file that is not as it was kept is
 //!   removed. That finds what tools do; it does not find a command that means harm and
 //!   puts the time back.
@@ -14,7 +16,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use crate::volume;
@@ -23,6 +25,8 @@ use crate::volume;
 #[derive(Debug, Clone)]
 pub(super) struct Files {
     root: PathBuf,
+    /// Whose they are, where no command may write them.
+    keeper: Option<u32>,
 }
 
 /// How a kept file is known to be as it was.
@@ -48,8 +52,8 @@ pub(super) enum How {
 }
 
 impl Files {
-    pub(super) fn new(dependencies: &Path) -> Self {
-        Self { root: dependencies.join("files") }
+    pub(super) fn new(dependencies: &Path, keeper: Option<u32>) -> Self {
+        Self { root: dependencies.join("files"), keeper }
     }
 
     /// Where a file of this name is; nothing where the name cannot be one.
@@ -71,10 +75,12 @@ impl Files {
         let to = self.path(&name).expect("a hash and numbers");
         volume::make_private(to.parent().unwrap_or(&self.root))?;
         if fs::symlink_metadata(&to).is_ok_and(|kept| Stamp::of(&kept).mode == stamp.mode) && digest(&to)? == hash {
+            self.guard(&to)?;
             return Ok((name, Stamp::of(&fs::symlink_metadata(&to)?)));
         }
         volume::remove(&to)?;
         place(from, &to, how)?;
+        self.guard(&to)?;
         Ok((name, Stamp::of(&fs::symlink_metadata(&to)?)))
     }
 
@@ -85,11 +91,24 @@ impl Files {
         Ok(true)
     }
 
+    /// Makes a kept file one that no command may write.
+    fn guard(&self, kept: &Path) -> io::Result<()> {
+        if self.keeper.is_some() { lchown(kept, self.keeper, self.keeper) } else { Ok(()) }
+    }
+
+    /// Whether a file can be the kept one in workspaces: what its owner may do there, others must be allowed to,
+    /// except to write it.
+    pub(super) fn may_share(&self, mode: u32) -> bool {
+        let is_for_all = |owners: u32, others: u32| mode & owners == 0 || mode & others != 0;
+        self.keeper.is_none() || is_for_all(0o400, 0o004) && is_for_all(0o100, 0o001) && mode & 0o002 == 0
+    }
+
     /// Where the file is, if it is as it was kept.
     pub(super) fn sound(&self, name: &str, stamp: Stamp) -> Option<PathBuf> {
         let path = self.path(name)?;
         let meta = fs::symlink_metadata(&path).ok()?;
-        (meta.is_file() && Stamp::of(&meta) == stamp).then_some(path)
+        let is_kept = self.keeper.is_none_or(|keeper| meta.uid() == keeper);
+        (meta.is_file() && is_kept && Stamp::of(&meta) == stamp).then_some(path)
     }
 
     /// Removes a file that is not as it was kept.

@@ -39,7 +39,7 @@ async fn scene_with(tools: &[(&str, &str)], change: impl FnOnce(&mut crate::conf
 
 /// How many trees are kept.
 fn kept(scene: &Scene) -> usize {
-    Trees::new(&scene.room.volume.dependencies()).count()
+    Trees::new(&scene.room.volume.dependencies(), None).count()
 }
 
 fn runs(scene: &Scene) -> usize {

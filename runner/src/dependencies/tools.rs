@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::ecosystem::{Ecosystem, Versions};
 use crate::command::program;
+use crate::isolation::Openings;
 use crate::orders::Orders;
 use crate::process::{self, Bounds, RunError};
 use crate::room::Room;
@@ -16,12 +17,14 @@ use crate::setup::NotReady;
 use crate::volume;
 use crate::workspace::Paths;
 
-/// A package manager in the workspace, with its own caches on the volume and nothing secret.
-pub(super) fn command(room: &Room, paths: &Paths, program: &str) -> tokio::process::Command {
+/// A package manager in the workspace, with its own caches on the volume and nothing secret. It runs what the
+/// repository and its dependencies bring along, so it is kept apart as a command is.
+pub(super) fn command(room: &Room, paths: &Paths, program: &str) -> io::Result<tokio::process::Command> {
     let mut command = kit::process::command(program);
     command.current_dir(&paths.tree).env_clear().envs(&room.environment);
     command.env("HOME", &paths.home).env("TMPDIR", &paths.temporary).env("CI", "true");
-    command
+    room.isolation.enclose(&mut command, &Openings::of(paths, [room.volume.packages()]))?;
+    Ok(command)
 }
 
 /// Where the ecosystem's programs are, or the first that is not there.
@@ -71,7 +74,8 @@ async fn ask_version(
     path: &Path,
     question: &str,
 ) -> Result<String, NotReady> {
-    let mut asking = command(room, paths, &path.to_string_lossy());
+    let machine = |error| NotReady::machine(&format!("asking {} for its version", path.display()), &error);
+    let mut asking = command(room, paths, &path.to_string_lossy()).map_err(machine)?;
     asking.arg(question);
     let bounds = Bounds { within: room.limits.install, keep: 4096 };
     match process::run(&mut asking, b"", bounds, orders).await {

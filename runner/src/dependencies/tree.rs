@@ -101,8 +101,9 @@ pub(super) enum Used {
 }
 
 impl Trees {
-    pub(super) fn new(dependencies: &Path) -> Self {
-        Self { root: dependencies.join("trees"), files: Files::new(dependencies) }
+    /// Those of this directory, whose files belong to the keeper where there is one.
+    pub(super) fn new(dependencies: &Path, keeper: Option<u32>) -> Self {
+        Self { root: dependencies.join("trees"), files: Files::new(dependencies, keeper) }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -239,7 +240,10 @@ impl Trees {
                 self.take(workspace, &path.join(name), leaves, index)?;
             }
         } else if meta.is_file() {
-            let form = form(path, &from, &meta, leaves, &index.origin)?;
+            let form = match form(path, &from, &meta, leaves, &index.origin)? {
+                Form::Shared if !self.files.may_share(meta.permissions().mode()) => Form::Copied,
+                form => form,
+            };
             let how = if form == Form::Shared { How::Shared } else { How::Copied };
             let (name, Stamp { size, mode, modified }) = self.files.keep(&from, how)?;
             note(What::File { name, size, mode, modified, form });

@@ -216,7 +216,7 @@ fn own_maps() -> io::Result<[(CString, Vec<u8>); 3]> {
 }
 
 #[expect(unsafe_code, reason = "its danger is that threads share a table of files, and this is none of it")]
-fn unshare(flags: UnshareFlags) -> io::Result<()> {
+pub(super) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     // SAFETY: FILES is not among the flags.
     Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
 }

@@ -1,11 +1,17 @@
-//! Real commands behind real walls. Where this kernel builds a wall for nobody, what needs it is passed over, visibly.
+//! Real commands behind real walls, each of which tries to get past one. The tests with `walled` in their names need a
+//! machine on which every wall can stand: root, and a kernel from 5.12 (`scripts/test` counts those that it leaves out).
 
+use std::ffi::{CStr, CString};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+
+use rustix::mount::{MountPropagationFlags, mount_bind_recursive, mount_change};
+use rustix::thread::UnshareFlags;
 
 use super::*;
 use crate::orders::{Halt, Orders};
 use crate::testing::{Remote, Scene, is_running, output};
-use wire::event::{Stream, kind};
+use wire::event::{Event, Stream, kind};
 use wire::execution::{Exit, Failure, Outcome};
 
 /// A scene with walls whose volume others may pass to, or not.
@@ -15,73 +21,156 @@ async fn scene(directory: tempfile::TempDir, is_open: bool) -> Scene {
     Scene::in_directory(directory, |config| config.isolation = Demand::On).await
 }
 
+/// A scene in which all walls stand.
+async fn walled() -> Scene {
+    walled_with(&[]).await
+}
+
+/// The same, with tools that are scripts.
+async fn walled_with(tools: &[(&str, &str)]) -> Scene {
+    let directory = in_tmp();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("ours");
+    let bin = directory.path().join("bin");
+    fs::create_dir(&bin).expect("makes");
+    for (name, script) in tools {
+        fs::write(bin.join(name), format!("#!/bin/sh\n{script}\n")).expect("writes");
+        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).expect("ours");
+    }
+    let scene = Scene::in_directory(directory, |config| {
+        config.isolation = Demand::Required;
+        config.tool_environment.insert("PATH".into(), format!("{}:/usr/bin:/bin", bin.display()));
+    });
+    let scene = scene.await;
+    let payload = scene.room.isolation.payload();
+    assert_eq!(payload.walls, Wall::ALL, "a test of all walls needs them: {:?}", payload.missing);
+    scene
+}
+
 fn in_tmp() -> tempfile::TempDir {
     tempfile::tempdir().expect("a directory")
 }
 
-fn stands(scene: &Scene, walls: &[Wall]) -> bool {
-    let payload = scene.room.isolation.payload();
-    let all = walls.iter().all(|wall| payload.walls.contains(wall));
-    if !all {
-        eprintln!("passed over: of {walls:?} this machine builds only some: {payload:?}");
-    }
-    all
-}
-
 /// What the script says on a repository with two files, and how it ended.
 async fn say(scene: &mut Scene, script: &str) -> (String, Option<Exit>) {
-    let remote = Remote::new().await;
-    let (completion, events) = scene.run(&remote, script).await;
-    assert!(events.iter().any(|event| event.kind == kind::EXECUTION_ISOLATION));
-    let said = output(&events, Stream::Stdout);
-    (said, completion.exit)
+    let (said, exit, _) = say_on(scene, &Remote::new().await, script).await;
+    (said, exit)
+}
+
+async fn say_on(scene: &mut Scene, remote: &Remote, script: &str) -> (String, Option<Exit>, Vec<Event>) {
+    let (completion, events) = scene.run(remote, script).await;
+    let told = events.iter().find(|event| event.kind == kind::EXECUTION_ISOLATION);
+    let told = told.unwrap_or_else(|| panic!("{completion:?}"));
+    let payload: IsolationPayload = serde_json::from_str(told.payload.get()).expect("a payload");
+    assert_eq!(payload, scene.room.isolation.payload());
+    (output(&events, Stream::Stdout), completion.exit, events)
 }
 
 #[tokio::test]
-async fn of_the_volume_a_command_sees_only_what_is_its_own() {
-    let mut scene = scene(in_tmp(), false).await;
-    if !stands(&scene, &[Wall::Files]) {
-        return;
+async fn a_walled_command_sees_of_the_volume_only_what_is_its_own() {
+    let mut scene = walled().await;
+    let volume = scene.room.volume.root().to_owned();
+    let secrets = ["spool/secret", "quarantine/other/secret", "workspaces/other/secret", "repos/other/objects/secret"];
+    for name in secrets {
+        let path = volume.join(name);
+        fs::create_dir_all(path.parent().expect("has one")).expect("makes");
+        fs::write(path, "secret").expect("writes");
     }
-    let volume = scene.room.volume.root().display().to_string();
+    let shown = volume.display();
     let script = format!(
-        "pwd; ls {volume} {volume}/workspaces | wc -l; git log --format=%s; git status --short; \
-         touch {volume}/x 2>/dev/null || echo closed; echo mine > file; echo kept > $HOME/k; echo kept > $TMPDIR/k; \
-         ls -a ..; umount {volume} 2>/dev/null || echo stays"
+        "pwd; ls {shown}; ls {shown}/workspaces | wc -l; git log --format=%s; git status --short; \
+         for f in {}; do cat {shown}/$f /proc/self/cwd/../../$f 2>/dev/null; done; find {shown} -name secret; \
+         touch {shown}/x 2>/dev/null || echo closed; \
+         echo mine > file; echo kept > $HOME/k; echo kept > $TMPDIR/k",
+        secrets.join(" ")
     );
     let (said, exit) = say(&mut scene, &script).await;
-    let id = scene.room.volume.execution_ids().expect("lists")[0];
+    let id = scene.room.volume.execution_ids().expect("lists").into_iter().next_back().expect("has run");
     let tree = scene.room.volume.workspace(id);
-    let expect = format!("{}\n7\nwork\nclosed\n.\n..\n{id}\nstays\n", tree.display());
+    let expect = format!("{}\nexecutions\nrepos\nworkspaces\n1\nwork\nclosed\n", tree.display());
     assert_eq!((said.as_str(), exit), (expect.as_str(), Some(Exit::Code(0))));
     assert_eq!(fs::read_to_string(tree.join("file")).expect("written"), "mine\n");
-    assert!(
-        scene.room.volume.execution(id).join("home/k").exists()
-            && scene.room.volume.execution(id).join("tmp/k").exists()
-    );
+    let own = scene.room.volume.execution(id);
+    assert!(own.join("home/k").exists() && own.join("tmp/k").exists());
 }
 
 #[tokio::test]
-async fn a_command_sees_no_other_process_and_leaves_none() {
-    let mut scene = scene(in_tmp(), false).await;
-    if !stands(&scene, &[Wall::Processes]) {
-        return;
+async fn no_walled_command_takes_a_wall_down() {
+    for is_open in [true, false] {
+        let mut scene = scene(in_tmp(), is_open).await;
+        assert_eq!(scene.room.isolation.stands(Wall::User), is_open);
+        assert!(scene.room.isolation.stands(Wall::Files));
+        let volume = scene.room.volume.root().display().to_string();
+        fs::write(scene.room.volume.spool().join("secret"), "secret").expect("writes");
+        let script = format!(
+            "try() {{ \"$@\" >/dev/null 2>&1; cat {volume}/spool/secret /proc/1/root/{volume}/spool/secret 2>/dev/null; }}; \
+             try umount {volume}; try umount -l {volume}; try mount -o remount,rw {volume}; \
+             try unshare --user --map-root-user --mount umount {volume}; \
+             unshare --user --map-root-user --mount sh -c 'umount {volume}; cat {volume}/spool/secret' 2>/dev/null; \
+             try nsenter --target 1 --mount cat {volume}/spool/secret; try chroot /proc/1/root true; \
+             try mount --bind / /mnt; mknod $TMPDIR/disk b 254 0 2>/dev/null && head -c 1 $TMPDIR/disk 2>/dev/null; echo stays"
+        );
+        let (said, _) = say(&mut scene, &script).await;
+        assert_eq!(said, "stays\n", "with a user of its own: {is_open}");
     }
+}
+
+#[tokio::test]
+async fn a_walled_command_sees_no_other_process_and_leaves_none() {
+    let mut scene = walled().await;
     let script = "echo $$; ls -d /proc/[0-9]* | wc -l; setsid sleep 86411 >/dev/null & \
-                  (setsid sh -c 'trap \"\" TERM HUP; sleep 86412' >/dev/null &) ; echo done";
+                  (setsid sh -c 'trap \"\" TERM HUP; sleep 86412' >/dev/null &) ; \
+                  env -i setsid sleep 86413 >/dev/null 2>&1 & echo done";
     let (said, exit) = say(&mut scene, script).await;
     let numbers: Vec<u32> = said.lines().filter_map(|line| line.parse().ok()).collect();
     assert!(numbers.len() == 2 && numbers[0] == 2 && numbers[1] <= 5, "{said}");
     assert_eq!(exit, Some(Exit::Code(0)));
-    assert!(!is_running("sleep 86411") && !is_running("sleep 86412"));
+    assert!(!["sleep 86411", "sleep 86412", "sleep 86413"].into_iter().any(is_running));
 }
 
 #[tokio::test]
-async fn a_command_has_a_user_of_its_own_and_what_it_makes_is_the_runners() {
-    let mut scene = scene(in_tmp(), true).await;
-    if !stands(&scene, Wall::ALL) {
-        return;
+async fn a_walled_command_reads_and_signals_no_process_of_the_machine() {
+    for is_open in [true, false] {
+        let mut scene = scene(in_tmp(), is_open).await;
+        let runner = std::process::id();
+        // Of another group than the runner, as a service of the machine is.
+        let mut other = kit::process::command("sleep").arg("86414").spawn().expect("starts");
+        let number = other.id().expect("runs");
+        let script = format!(
+            "for p in {runner} {number}; do cat /proc/$p/environ /proc/$p/cmdline 2>/dev/null; \
+             kill -0 $p 2>/dev/null && echo there; kill -KILL $p 2>/dev/null && echo killed; done; \
+             trap '' TERM; kill -TERM -1 2>/dev/null; echo alone; kill -KILL -1"
+        );
+        let (said, _) = say(&mut scene, &script).await;
+        assert_eq!(said, "alone\n", "with a user of its own: {is_open}");
+        assert_eq!(other.try_wait().expect("asks"), None, "the machine's process is still there");
+        other.kill().await.expect("ends");
     }
+}
+
+#[tokio::test]
+async fn a_walled_command_sees_no_shared_memory_of_others_and_leaves_none() {
+    let mut scene = walled().await;
+    let segments = || fs::read_to_string("/proc/sysvipc/shm").expect("reads").lines().count();
+    let made = kit::process::command("ipcmk").args(["--shmem", "4096", "--mode", "0666"]).output().await.expect("runs");
+    let made = String::from_utf8(made.stdout).expect("text");
+    let number = made.trim().rsplit(' ').next().expect("a number").to_owned();
+    let before = segments();
+    assert!(before > 1, "one was made: {made}");
+    let script = format!(
+        "tail -n +2 /proc/sysvipc/shm; ipcrm --shmem-id {number} 2>/dev/null; ipcmk --shmem 4096 >/dev/null; \
+         tail -n +2 /proc/sysvipc/shm | wc -l; ls /dev/shm /dev/mqueue 2>/dev/null | grep -v :; echo x > /dev/shm/x"
+    );
+    let (said, _) = say(&mut scene, &script).await;
+    let after = segments();
+    let removed = kit::process::command("ipcrm").args(["--shmem-id", &number]).status().await;
+    assert!(removed.expect("runs").success());
+    assert_eq!((said.as_str(), after), ("1\n", before));
+    assert!(!Path::new("/dev/shm/x").exists());
+}
+
+#[tokio::test]
+async fn a_walled_command_has_a_user_of_its_own_and_what_it_makes_is_the_runners() {
+    let mut scene = walled().await;
     let secret = scene.directory.path().join("secret");
     fs::write(&secret, "x").expect("writes");
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("ours");
@@ -89,26 +178,114 @@ async fn a_command_has_a_user_of_its_own_and_what_it_makes_is_the_runners() {
         "id -un; id -u; id -G; echo new > new; echo more >> README; stat -c %u new README .; \
          cat {secret} 2>/dev/null || echo closed; echo x > $HOME/x && echo home; \
          git -c user.name=a -c user.email=a@b commit --quiet --all --message=mine && git log -1 --format=%s; \
-         grep -E 'NoNewPrivs|CapEff|CapBnd' /proc/self/status | tr -d '\\t' | head -2",
+         test -S $BIFROST_CHANNEL && test -w $BIFROST_CHANNEL && echo heard; \
+         grep -E 'NoNewPrivs|CapEff' /proc/self/status | tr -d '\\t'",
         secret = secret.display()
     );
     let (said, exit) = say(&mut scene, &script).await;
     let lines: Vec<&str> = said.lines().collect();
     let user = USER.to_string();
-    let expect = [USER_NAME, &user, &user, &user, &user, &user, "closed", "home", "mine", "CapEff:0000000000000000"];
-    assert_eq!((&lines[..10], exit), (&expect[..], Some(Exit::Code(0))), "{said}");
+    let mut expect = vec![USER_NAME, &user, &user, &user, &user, &user, "closed", "home", "mine", "heard"];
+    expect.extend(["CapEff:0000000000000000", "NoNewPrivs:1"]);
+    assert_eq!((lines, exit), (expect, Some(Exit::Code(0))));
     let id = scene.room.volume.execution_ids().expect("lists")[0];
     let new = scene.room.volume.workspace(id).join("new");
     assert_eq!(fs::metadata(new).expect("is there").uid(), nix::unistd::geteuid().as_raw());
 }
 
 #[tokio::test]
-async fn a_command_has_a_tmp_of_its_own() {
+async fn what_a_walled_command_leaves_is_saved_carried_on_and_cleared_away() {
+    let mut scene = walled().await;
+    let remote = Remote::new().await;
+    let commit = "git -c user.name=a -c user.email=a@b commit --quiet";
+    let leave = format!(
+        "git switch --quiet --create mine; echo one > one; git add one; {commit} --message=one; echo two > two; \
+         chmod 000 two; mkdir shut; echo three > shut/three; chmod 555 shut; rm README; ln -s /etc/passwd link"
+    );
+    let (completion, _) = scene.run(&remote, &leave).await;
+    let saved = completion.checkpoint.expect("is saved");
+    assert_eq!((completion.exit, saved.deleted), (Some(Exit::Code(0)), 1));
+    let first = scene.room.volume.execution_ids().expect("lists")[0];
+    let manifest = crate::checkpoint::verify(&scene.room.volume, saved.id).expect("is whole");
+    let named = |part: &str| manifest.unpushed.iter().any(|name| name.contains(part));
+    assert!(named("refs/bifrost/wip/") && named("mine"), "{:?}", manifest.unpushed);
+    // The next begins there, behind walls of its own; of the first nothing is left but the checkpoint.
+    let look = "git branch --show-current; git log -1 --format=%s; stat -c '%a %u' two; chmod 600 two; cat two \
+                shut/three; test ! -e README && rm -rf shut && echo cleared";
+    let mut lease = scene.lease(&remote, None, &["sh", "-c", look]);
+    lease.spec.checkpoint = Some(saved.id);
+    let (completion, events) = scene.carry_out(&lease, Orders::none()).await;
+    let completion = completion.expect("not lost");
+    let expect = format!("mine\none\n0 {USER}\ntwo\nthree\ncleared\n");
+    assert_eq!((output(&events, Stream::Stdout), completion.exit), (expect, Some(Exit::Code(0))), "{completion:?}");
+    assert!(completion.checkpoint.is_some());
+    assert!(!scene.room.volume.workspace(first).exists() && !scene.room.volume.execution(first).exists());
+}
+
+const NPM: &str = "[ \"$1\" = --version ] && echo 10 && exit\n\
+                   mkdir -p node_modules/thing && id -u > node_modules/thing/who && echo a > node_modules/thing/code\n\
+                   echo 0600 > node_modules/thing/closed && chmod 600 node_modules/thing/closed\n\
+                   ls -d /proc/[0-9]* | wc -l > node_modules/thing/seen\n\
+                   cat $npm_config_cache/seen 2>/dev/null; mkdir -p $npm_config_cache && echo x > $npm_config_cache/seen";
+
+#[tokio::test]
+async fn package_managers_run_walled_and_no_walled_command_changes_what_others_get_of_them() {
+    let mut scene = walled_with(&[("node", "echo v20"), ("npm", NPM)]).await;
+    let manifest = ("package.json", r#"{"dependencies":{"thing":"1"}}"#);
+    let remote = Remote::with(&[manifest, ("package-lock.json", "{}")]).await;
+    let harm = "cd node_modules/thing; cat who closed; for f in who code seen; do \
+                (echo harm >> $f) 2>/dev/null; chmod 777 $f 2>/dev/null; touch -d '2001-01-01' $f 2>/dev/null; done; \
+                cat code; echo own > code.new && mv code.new code && cat code; echo more >> closed; rm who; ls; \
+                cd ../..; rm -r node_modules && echo removed";
+    let expect = format!("{USER}\n0600\na\nown\nclosed\ncode\nseen\nremoved\n");
+    for _ in 0..3 {
+        let (said, exit, events) = say_on(&mut scene, &remote, harm).await;
+        assert_eq!((said.as_str(), exit), (expect.as_str(), Some(Exit::Code(0))));
+        assert!(!events.iter().any(|event| event.kind == kind::VOLUME_DAMAGED), "{events:#?}");
+    }
+    let (said, _, _) = say_on(&mut scene, &remote, "cat node_modules/thing/seen").await;
+    assert!(said.trim().parse::<u32>().is_ok_and(|seen| seen <= 6), "it saw few processes: {said}");
+}
+
+#[tokio::test]
+async fn a_walled_command_uses_the_tools_caches_that_are_shown_to_it() {
+    let cargo = "[ \"$1\" = --version ] && echo 1 && exit\n\
+                 grep -q away Cargo.lock && exit 101\nmkdir -p $CARGO_HOME && echo fetched > $CARGO_HOME/crate";
+    let mvn = "[ \"$1\" = --version ] && echo 3 && exit\necho fetched > ${MAVEN_ARGS#*=}/jar";
+    let mut scene = walled_with(&[("cargo", cargo), ("java", "echo 21"), ("mvn", mvn)]).await;
+    let remote = Remote::with(&[("Cargo.toml", ""), ("Cargo.lock", "away"), ("pom.xml", "")]).await;
+    let script =
+        "cat ${MAVEN_ARGS#*=}/jar; cat $CARGO_HOME/crate 2>/dev/null; echo own > $CARGO_HOME/own && echo fetches";
+    fs::create_dir_all(scene.room.volume.packages().join("maven")).expect("makes");
+    assert_eq!(say_on(&mut scene, &remote, script).await.0, "fetched\nfetches\n");
+    remote.commit(&[("Cargo.lock", "there")]).await;
+    assert_eq!(say_on(&mut scene, &remote, script).await.0, "fetched\nfetched\nfetches\n");
+}
+
+#[tokio::test]
+async fn set_up_commands_services_and_tests_run_walled() {
+    let mut scene = walled().await;
+    let settings = "[setup]\ncommands = [[\"sh\", \"-c\", \"id -u > who; ls -d /proc/[0-9]* | wc -l >> who\"]]\n\
+                    [services.one]\ncommand = [\"sh\", \"-c\", \"id -u > served; exec sleep 86415\"]\n\
+                    ready = [\"sh\", \"-c\", \"id -u > asked && test -s served\"]\n";
+    let remote = Remote::with(&[(".bifrost.toml", settings), ("README", "x")]).await;
+    let mut lease = scene.lease(&remote, None, &["sh", "-c", "cat served asked who"]);
+    let tests = serde_json::json!({ "command": ["sh", "-c", "id -u"] });
+    lease.spec.tests = Some(serde_json::from_value(tests).expect("tests"));
+    let (completion, events) = scene.carry_out(&lease, Orders::none()).await;
+    let said = output(&events, Stream::Stdout);
+    let lines: Vec<&str> = said.lines().collect();
+    let user = USER.to_string();
+    assert_eq!((&lines[..3], lines.last()), (&[user.as_str(); 3][..], Some(&user.as_str())), "{completion:?} {said}");
+    assert!(lines[3].parse::<u32>().is_ok_and(|seen| seen <= 6), "{said}");
+    assert!(!is_running("sleep 86415"));
+}
+
+#[tokio::test]
+async fn a_walled_command_has_a_tmp_of_its_own() {
     let elsewhere = tempfile::tempdir_in("/var/tmp").expect("a directory");
     let mut scene = scene(elsewhere, true).await;
-    if !stands(&scene, &[Wall::Files]) {
-        return;
-    }
+    assert!(scene.room.isolation.stands(Wall::Files));
     let name = format!("/tmp/bifrost-isolation-{}", std::process::id());
     fs::write(&name, "the machine's").expect("writes");
     let (said, _) =
@@ -120,33 +297,142 @@ async fn a_command_has_a_tmp_of_its_own() {
 
 #[tokio::test]
 async fn a_command_ends_behind_walls_as_it_does_without() {
+    for demand in [Demand::On, Demand::Off] {
+        let directory = in_tmp();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("ours");
+        let mut scene = Scene::in_directory(directory, |config| config.isolation = demand).await;
+        let signalled = |signal| Some(Exit::Signal(signal));
+        for (script, expect) in [
+            ("exit 7", Some(Exit::Code(7))),
+            ("kill -KILL $$", signalled(9)),
+            ("kill -SEGV $$", signalled(11)),
+            ("exec /no/such/program", Some(Exit::Code(127))),
+        ] {
+            assert_eq!(say(&mut scene, script).await.1, expect, "{script}");
+        }
+        // Called off: one that tidies up, and one that does not listen.
+        let remote = Remote::new().await;
+        for (trap, expect) in [("echo tidy; exit 7", Exit::Code(7)), ("", Exit::Signal(9))] {
+            let script = format!("trap '{trap}' TERM; echo ready; while :; do sleep 0.02; done");
+            let lease = scene.lease(&remote, None, &["sh", "-c", &script]);
+            let (commander, orders) = Orders::new();
+            let room = scene.room.clone();
+            let work = crate::execution::carry_out(&room, &lease, orders);
+            let call_off = |events: &[Event]| {
+                if output(events, Stream::Stdout).contains("ready") {
+                    commander.halt(Halt::Cancelled);
+                }
+            };
+            let (completion, _) = scene.watch(work, call_off).await;
+            let completion = completion.expect("the lease was not lost");
+            assert_eq!((completion.outcome, completion.exit), (Outcome::Cancelled, Some(expect)), "{trap:?}");
+        }
+    }
+}
+
+/// Runs the test of this name again as somebody else; the closure makes its process theirs.
+fn again_as_another(name: &str, step: impl FnMut(&CStr) -> io::Result<()> + Send + Sync + 'static) {
+    let directory = in_tmp();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("ours");
+    let (program, root) = (directory.path().join("program"), directory.path().join("root"));
+    // Where it is, others may not be allowed to pass.
+    fs::copy(std::env::current_exe().expect("has one"), &program).expect("copies");
+    fs::create_dir(&root).expect("makes");
+    let root = CString::new(root.as_os_str().as_bytes()).expect("a path");
+    let mut command = kit::process::command(&program);
+    command.args(["--exact", &format!("isolation::tests::{name}")]).current_dir("/");
+    let mut step = step;
+    enter::before_exec(&mut command, move || step(&root));
+    let ended = command.as_std_mut().output().expect("starts");
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&ended.stderr));
+}
+
+fn become_nobody() -> io::Result<()> {
+    let (user, group) = (rustix::process::Uid::from_raw(65_534), rustix::process::Gid::from_raw(65_534));
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(group, group, group)?;
+    Ok(rustix::thread::set_thread_res_uid(user, user, user)?)
+}
+
+/// Nobody in a changed root may make user namespaces, and so no wall can stand.
+fn become_nobody_in_a_changed_root(root: &CStr) -> io::Result<()> {
+    enter::unshare(UnshareFlags::NEWNS)?;
+    mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    mount_bind_recursive(c"/", root)?;
+    rustix::process::chroot(root)?;
+    rustix::process::chdir(c"/")?;
+    become_nobody()
+}
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+#[tokio::test]
+async fn a_walled_command_of_a_runner_without_rights_is_kept_apart_by_a_user_namespace() {
+    if is_root() {
+        let name = "a_walled_command_of_a_runner_without_rights_is_kept_apart_by_a_user_namespace";
+        return again_as_another(name, |_| become_nobody());
+    }
     let mut scene = scene(in_tmp(), true).await;
-    let signalled = |signal| Some(Exit::Signal(signal));
-    for (script, expect) in [
-        ("exit 7", Some(Exit::Code(7))),
-        ("kill -KILL $$", signalled(9)),
-        ("kill -SEGV $$", signalled(11)),
-        ("exec /no/such/program", Some(Exit::Code(127))),
-    ] {
-        assert_eq!(say(&mut scene, script).await.1, expect, "{script}");
+    let IsolationPayload { walls, missing } = scene.room.isolation.payload();
+    assert_eq!(walls, [Wall::Files, Wall::Processes, Wall::Ipc]);
+    assert!(matches!(&missing[..], [MissingWall { wall: Wall::User, reason }] if reason.contains("runs as root")));
+    let secret = scene.room.volume.spool().join("secret");
+    fs::write(&secret, "secret").expect("writes");
+    let script = format!(
+        "id -u; cat {} 2>/dev/null; cat /proc/{runner}/environ 2>/dev/null; kill -KILL {runner} 2>/dev/null; \
+         ls -d /proc/[0-9]* | wc -l; grep -E 'NoNewPrivs|CapEff' /proc/self/status | tr -d '\t'; \
+         unshare --user --map-root-user --mount umount {} 2>/dev/null; echo more >> README; setsid sleep 86416 & echo ends",
+        secret.display(),
+        scene.room.volume.root().display(),
+        runner = std::process::id(),
+    );
+    let (said, exit) = say(&mut scene, &script).await;
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[1].parse::<u32>().is_ok_and(|seen| seen <= 6), "{said}");
+    let expect = ["65534", lines[1], "CapEff:0000000000000000", "NoNewPrivs:1", "ends"];
+    assert_eq!((&lines[..], exit), (&expect[..], Some(Exit::Code(0))));
+    assert!(!is_running("sleep 86416"));
+    let (said, _) = say(&mut scene, "echo the next").await;
+    assert_eq!(said, "the next\n");
+}
+
+#[tokio::test]
+async fn where_no_walled_command_is_possible_one_runs_without_walls_and_the_record_says_so() {
+    if is_root() {
+        let name = "where_no_walled_command_is_possible_one_runs_without_walls_and_the_record_says_so";
+        return again_as_another(name, become_nobody_in_a_changed_root);
     }
-    // Called off: one that tidies up, and one that does not listen.
-    let remote = Remote::new().await;
-    for (trap, expect) in [("echo tidy; exit 7", Exit::Code(7)), ("", Exit::Signal(9))] {
-        let script = format!("trap '{trap}' TERM; echo ready; while :; do sleep 0.02; done");
-        let lease = scene.lease(&remote, None, &["sh", "-c", &script]);
-        let (commander, orders) = Orders::new();
-        let room = scene.room.clone();
-        let work = crate::execution::carry_out(&room, &lease, orders);
-        let call_off = |events: &[wire::event::Event]| {
-            if output(events, Stream::Stdout).contains("ready") {
-                commander.halt(Halt::Cancelled);
-            }
-        };
-        let (completion, _) = scene.watch(work, call_off).await;
-        let completion = completion.expect("the lease was not lost");
-        assert_eq!((completion.outcome, completion.exit), (Outcome::Cancelled, Some(expect)), "{trap:?}");
+    let mut scene = scene(in_tmp(), true).await;
+    let IsolationPayload { walls, missing } = scene.room.isolation.payload();
+    assert_eq!(walls, []);
+    assert_eq!(missing.iter().map(|missing| missing.wall).collect::<Vec<_>>(), Wall::ALL);
+    assert!(missing.iter().all(|missing| !missing.reason.is_empty()), "{missing:?}");
+    let (said, exit) = say(&mut scene, "echo more >> README; git status --short; setsid sleep 86417 & echo ends").await;
+    assert_eq!((said.as_str(), exit), (" M README\nends\n", Some(Exit::Code(0))));
+    // Found by its mark, as without walls.
+    assert!(!is_running("sleep 86417"));
+}
+
+#[tokio::test]
+async fn a_walled_command_of_a_container_without_root_is_kept_apart_too() {
+    let map = fs::read_to_string("/proc/self/uid_map").expect("reads");
+    if map.split_whitespace().next_back() != Some("1") {
+        let name = "isolation::tests::a_walled_command_of_a_container_without_root_is_kept_apart_too";
+        let program = std::env::current_exe().expect("has one");
+        let mut again = kit::process::command("unshare");
+        again.args(["--user", "--map-root-user"]).arg(program).args(["--exact", name]);
+        let ended = again.output().await.expect("starts");
+        let said = String::from_utf8_lossy(&ended.stdout);
+        return assert!(ended.status.success() && said.contains("1 passed"), "{said}");
     }
+    let mut scene = scene(in_tmp(), true).await;
+    assert_eq!(scene.room.isolation.payload().walls, [Wall::Files, Wall::Processes, Wall::Ipc]);
+    let volume = scene.room.volume.root().display();
+    let script = format!("id -u; umount {volume} 2>/dev/null; ls {volume}/spool 2>/dev/null; echo more >> README");
+    assert_eq!(say(&mut scene, &script).await, ("0\n".to_owned(), Some(Exit::Code(0))));
 }
 
 #[tokio::test]

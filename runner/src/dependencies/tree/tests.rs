@@ -22,7 +22,7 @@ impl Place {
         for name in ["deps/trees", "deps/files"] {
             fs::create_dir_all(root.join(name)).expect("makes");
         }
-        let place = Self { _directory: directory, trees: Trees::new(&root.join("deps")), root };
+        let place = Self { _directory: directory, trees: Trees::new(&root.join("deps"), None), root };
         place.write("one", files);
         place.save("tree", "one", directories);
         place
