@@ -66,7 +66,7 @@ pub struct Config {
     pub drivers: Drivers,
     /// Whether commands are kept apart from this machine (`BIFROST_ISOLATION`, default `on`).
     pub isolation: Demand,
-    /// Directories besides the volume that commands do not see (`BIFROST_HIDE`).
+    /// Directories and files besides the volume that commands do not see (`BIFROST_HIDE`).
     pub hidden: Vec<PathBuf>,
     /// The bounds it keeps to.
     pub limits: Limits,
@@ -115,6 +115,9 @@ pub struct Limits {
     pub flush: Duration,
     /// Events kept on disk while the event store is away (`BIFROST_SPOOL_BYTES`, default 256 MiB).
     pub spool_bytes: u64,
+    /// The most memory that an execution may use, where the machine can hold it to that (`BIFROST_MEMORY_BYTES`;
+    /// none means what the machine has, less 64 MiB).
+    pub memory_bytes: Option<u64>,
 }
 
 impl Default for Limits {
@@ -133,6 +136,7 @@ impl Default for Limits {
             silence: Duration::from_secs(600),
             flush: Duration::from_secs(5),
             spool_bytes: 256 * 1024 * 1024,
+            memory_bytes: None,
         }
     }
 }
@@ -157,6 +161,7 @@ impl Config {
             spares: vars.or("BIFROST_SPARES", defaults.spares),
             partial_above: vars.or("BIFROST_PARTIAL_CLONE_BYTES", defaults.partial_above),
             dependency_bytes: vars.or("BIFROST_DEPENDENCY_BYTES", defaults.dependency_bytes),
+            memory_bytes: vars.optional("BIFROST_MEMORY_BYTES"),
             ..defaults
         };
         let tool_environment = tool_environment(vars);

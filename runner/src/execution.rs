@@ -46,7 +46,7 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
     let (mut used, mut busy_seconds) = (None, None);
     let (mut tests, mut checkpoint) = (None, None);
     let end = match work(room, &mut story, &lease.spec, &mut commit).await {
-        Ok(Done { ran: Ran { ended, heard, report }, saved, busy }) => {
+        Ok(Done { ran: Ran { ended, heard, report }, saved, busy, starved }) => {
             (tests, checkpoint, busy_seconds) = (report, saved, busy.map(|busy| busy.as_secs()));
             let end = match heard {
                 None => End::of_command(ended, &lease.spec)?,
@@ -56,12 +56,16 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
                     End::of_agent(ended, &heard, &lease.spec)?
                 }
             };
-            end.and(tests.as_ref())
+            end.and(tests.as_ref()).starved(starved, room.isolation.payload().memory_bytes)
         }
         Err(reason) => {
             let own = room.clone();
             // Nothing ran in it, so nothing is lost with it.
-            let discarded = blocking(move || workspace::discard(&own, subject.execution_id)).await;
+            let discarded = blocking(move || {
+                own.isolation.disband(&own.volume.execution(subject.execution_id));
+                workspace::discard(&own, subject.execution_id)
+            })
+            .await;
             if let Err(error) = discarded {
                 tracing::warn!("the workspace of {} cannot be removed: {error}", subject.execution_id);
             }
@@ -141,6 +145,21 @@ impl End {
         }
     }
 
+    /// What the kernel ended for want of memory does not say so itself.
+    fn starved(self, processes: u64, memory_bytes: Option<u64>) -> Self {
+        match (self.outcome, memory_bytes) {
+            (Outcome::Failed, Some(bytes)) if processes > 0 => {
+                let said = self.message.clone().unwrap_or_default();
+                let message = format!(
+                    "{said}; the kernel ended {processes} of its processes, because together they wanted more than \
+                     the {bytes} bytes of memory that it may use on this machine"
+                );
+                Self { message: Some(message), ..self }
+            }
+            _ => self,
+        }
+    }
+
     fn of_setup(reason: NotReady) -> Option<Self> {
         let (outcome, failure, message) = match reason {
             NotReady::Failed { failure, message } => (Outcome::SetupFailed, Some(failure), message),
@@ -202,6 +221,8 @@ struct Done {
     saved: Option<SavedCheckpoint>,
     /// For how much longer the machine is to stay awake.
     busy: Option<Duration>,
+    /// How many of its processes the kernel ended for want of memory.
+    starved: u64,
 }
 
 async fn work(
@@ -224,9 +245,8 @@ async fn work(
     if !unsaved.is_empty() {
         settle(room, keep).await?;
     }
-    let (ran, marker, busy) = run(room, story, spec, prepared).await?;
-    let saved = save(room, story, marker).await;
-    Ok(Done { ran, saved, busy })
+    let (done, marker) = run(room, story, spec, prepared).await?;
+    Ok(Done { saved: save(room, story, marker).await, ..done })
 }
 
 /// Saves what an earlier execution left unsaved, and then removes it.
@@ -347,7 +367,7 @@ async fn run(
     story: &mut Story,
     spec: &TaskSpec,
     prepared: Prepared,
-) -> Result<(Ran, Marker, Option<Duration>), NotReady> {
+) -> Result<(Done, Marker), NotReady> {
     let Prepared { paths, obtained, settings, ready, .. } = &prepared;
     let own = room.volume.execution(story.subject().execution_id);
     let launch = spec.agent.as_ref().map(|agent| agent::prepare(&room.drivers, agent, &own)).transpose();
@@ -398,9 +418,11 @@ async fn run(
         () = channel.serve() => unreachable!("it listens for ever"),
     };
     services.end(room.limits.grace).await;
+    let (ended, own) = (room.clone(), paths.own().to_owned());
+    let starved = blocking(move || ended.isolation.disband(&own)).await;
     let busy = channel.signs().borrow().busy_left(Instant::now());
     story.end(phase, None, None).await;
-    Ok((ran, marker, busy))
+    Ok((Done { ran, saved: None, busy, starved }, marker))
 }
 
 async fn save(room: &Arc<Room>, story: &mut Story, marker: Marker) -> Option<SavedCheckpoint> {

@@ -23,8 +23,10 @@ use crate::volume::Volume;
 use crate::workspace::Paths;
 
 mod enter;
+mod groups;
 pub(crate) mod plan;
 use enter::Entry;
+use groups::{Bounds, Groups};
 
 /// Whom a command runs as where it has a user of its own. One execution runs at a time, so one user is enough;
 /// on the disk what it makes belongs to the runner.
@@ -32,6 +34,9 @@ const USER: u32 = 60_321;
 const USER_NAME: &str = "bifrost";
 /// Whose the files are that several workspaces share: nothing ever runs as this user, and commands may read them.
 const KEEPER: u32 = 60_322;
+
+/// What of the machine's memory is left to the runner.
+const MEMORY_OF_RUNNER: u64 = 64 * 1024 * 1024;
 
 /// What the operator asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,11 +70,15 @@ pub(crate) struct Isolation {
     missing: Vec<MissingWall>,
     demand: Demand,
     hidden: Vec<PathBuf>,
+    /// Files that no command can open.
+    closed: Vec<PathBuf>,
+    /// Where an execution can be kept to its part of the machine.
+    groups: Option<Groups>,
     /// Shows what belongs to the runner as if it belonged to [`USER`], and what belongs to [`KEEPER`] as it is.
     owner: Option<Arc<File>>,
 }
 
-/// What a command may see of what is hidden.
+/// What an execution may see of what is hidden.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Openings {
     /// May be changed.
@@ -80,8 +89,8 @@ pub(crate) struct Openings {
     pub(crate) temporary: PathBuf,
     /// Where the command starts.
     pub(crate) directory: PathBuf,
-    /// Where `passwd` and `group` files for it may be written.
-    pub(crate) accounts: PathBuf,
+    /// What is the execution's besides, out of the command's sight. It is called as the execution is.
+    pub(crate) execution: PathBuf,
     /// Its home, for those files.
     pub(crate) home: PathBuf,
 }
@@ -95,20 +104,24 @@ impl Openings {
             read: vec![paths.mirror.join("objects")],
             temporary: paths.temporary.clone(),
             directory: paths.tree.clone(),
-            accounts: paths.own().to_owned(),
+            execution: paths.own().to_owned(),
             home: paths.home.clone(),
         }
     }
 }
 
 impl Isolation {
-    /// Tries which walls stand. Blocks for some milliseconds.
-    pub(crate) async fn probe(volume: &Volume, demand: Demand, hide: &[PathBuf]) -> Self {
-        let hidden =
-            hide.iter().filter_map(|path| path.canonicalize().ok()).chain([volume.root().to_owned()]).collect();
-        let mut found = Self { demand, hidden, ..Self::default() };
+    /// Tries which walls stand. Takes some milliseconds.
+    pub(crate) async fn probe(volume: &Volume, demand: Demand, hide: &[PathBuf], memory_bytes: Option<u64>) -> Self {
+        let hide = hide.iter().filter_map(|path| path.canonicalize().ok()).chain([volume.root().to_owned()]);
+        let (hidden, closed) = hide.partition(|path| path.is_dir());
+        let mut found = Self { demand, hidden, closed, ..Self::default() };
         if demand == Demand::Off {
             return found;
+        }
+        let memory_bytes = memory_bytes.unwrap_or_else(|| machine_memory().saturating_sub(MEMORY_OF_RUNNER));
+        if let Err(reason) = found.take_groups(volume, memory_bytes).await {
+            tracing::info!("commands have no limits of their own: {reason}");
         }
         let mut wanted = Wall::ALL.to_vec();
         if let Err(reason) = found.take_user(volume.root()).await {
@@ -130,6 +143,16 @@ impl Isolation {
             tracing::warn!("commands get no wall of the kind {wall}: {reason}");
         }
         found
+    }
+
+    /// Groups that can be found may still be nobody's to make, or to join.
+    async fn take_groups(&mut self, volume: &Volume, memory_bytes: u64) -> Result<(), String> {
+        self.groups = Some(Groups::find(Bounds { memory_bytes, processes: enter::PROCESSES_MAX })?);
+        let tried = self.try_out(volume).await;
+        tried.map_err(|error| {
+            self.groups = None;
+            error.to_string()
+        })
     }
 
     /// A user of its own needs an owner for files that is mapped to it, and a way to the volume.
@@ -158,34 +181,53 @@ impl Isolation {
             own: vec![own.clone()],
             temporary: own.join("tmp"),
             directory: own.clone(),
-            accounts: own.clone(),
+            execution: own.clone(),
             home: own.join("home"),
             ..Openings::default()
         };
         let mut command = kit::process::command("true");
         command.stdout(Stdio::null()).stderr(Stdio::null()).current_dir(&own);
-        self.enclose(&mut command, &openings)?;
-        let status = command.status().await?;
+        let status = match self.enclose(&mut command, &openings) {
+            Ok(()) => command.status().await,
+            Err(error) => Err(error),
+        };
+        self.disband(&own);
         crate::volume::remove(&own)?;
+        let status = status?;
         if status.success() { Ok(()) } else { Err(io::Error::other(format!("a trial ended with {status}"))) }
     }
 
     /// Puts a command that is about to be started behind the walls.
     pub(crate) fn enclose(&self, command: &mut Command, openings: &Openings) -> io::Result<()> {
-        if self.walls.is_empty() {
+        if self.demand == Demand::Off {
             return Ok(());
         }
-        let mut view = plan::view(&self.hidden, openings);
+        let mut view = plan::view(&self.hidden, &self.closed, openings);
         if self.stands(Wall::User) {
-            view.replaced = accounts(openings)?;
+            view.replaced.extend(accounts(openings)?);
         }
+        // Root could leave its group where it can write there.
+        view.replaced.extend(self.groups.iter().map(|groups| (groups.mount.clone(), groups.mount.clone())));
         let mut entry = Entry::new(&self.walls, &view, self.owner.clone())?;
+        if let Some(groups) = &self.groups {
+            entry.group = Some(groups.entrance(&name(&openings.execution))?);
+        }
         enter::before_exec(command, move || entry.enter());
         Ok(())
     }
 
     pub(crate) fn stands(&self, wall: Wall) -> bool {
         self.walls.contains(&wall)
+    }
+
+    /// Ends whatever is left of an execution and of its group. Tells how many processes the kernel ended because
+    /// they wanted more than their memory. Blocks for a moment.
+    pub(crate) fn disband(&self, execution: &Path) -> u64 {
+        let disbanded = self.groups.as_ref().map(|groups| groups.disband(&name(execution)));
+        disbanded.transpose().map(Option::unwrap_or_default).unwrap_or_else(|error| {
+            tracing::warn!("the control group of {} cannot be removed: {error}", execution.display());
+            0
+        })
     }
 
     /// To whom files belong that no command may write, where the kernel can see to that.
@@ -195,7 +237,14 @@ impl Isolation {
 
     /// What the record says.
     pub(crate) fn payload(&self) -> IsolationPayload {
-        IsolationPayload { walls: self.walls.clone(), missing: self.missing.clone() }
+        let bounds = self.groups.as_ref().and_then(|groups| groups.bounds);
+        let of_user = self.stands(Wall::User).then_some(enter::PROCESSES_MAX);
+        IsolationPayload {
+            walls: self.walls.clone(),
+            missing: self.missing.clone(),
+            memory_bytes: bounds.map(|bounds| bounds.memory_bytes),
+            processes: bounds.map(|bounds| bounds.processes).or(of_user),
+        }
     }
 
     /// Why nothing may run, where the operator demands every wall.
@@ -230,6 +279,18 @@ async fn mapped_owner() -> io::Result<File> {
     Ok(owner)
 }
 
+/// What an execution is called, by the directory that is called so.
+fn name(execution: &Path) -> String {
+    execution.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Bytes of memory that the machine has; as good as none where it does not say.
+fn machine_memory() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
+    total.map_or(u64::MAX, |kilobytes: u64| kilobytes * 1024)
+}
+
 /// Accounts files with the command's user in them, to stand in for the machine's: ssh and others ask who they are.
 fn accounts(openings: &Openings) -> io::Result<Vec<(PathBuf, PathBuf)>> {
     let home = openings.home.display();
@@ -239,7 +300,7 @@ fn accounts(openings: &Openings) -> io::Result<Vec<(PathBuf, PathBuf)>> {
     for (name, line) in [("passwd", user), ("group", group)] {
         let machines = Path::new("/etc").join(name);
         let Some(text) = kit::files::read_if_exists(&machines)? else { continue };
-        let own = openings.accounts.join(name);
+        let own = openings.execution.join(name);
         fs::write(&own, format!("{}\n{line}", text.trim_end()))?;
         fs::set_permissions(&own, fs::Permissions::from_mode(0o644))?;
         replaced.push((own, machines));

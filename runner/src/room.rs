@@ -61,14 +61,17 @@ impl Room {
         let volume = Arc::new(volume);
         let drivers = config.drivers.clone();
         let secrets = vec![config.machine_token.clone()];
-        let isolation = Arc::new(Isolation::probe(&volume, config.isolation, &config.hidden).await);
+        // Whoever reads the file of credentials could be anybody to every remote.
+        let credentials = config.credentials.iter().map(|helper| helper.file.clone());
+        let hidden: Vec<PathBuf> = config.hidden.iter().cloned().chain(credentials).collect();
+        let isolation = Isolation::probe(&volume, config.isolation, &hidden, config.limits.memory_bytes).await;
         let (background, turns) = (Background::default(), Turns::default());
         let room = Self {
             volume,
             git,
             environment,
             drivers,
-            isolation,
+            isolation: Arc::new(isolation),
             secrets,
             limits: config.limits,
             recorder,

@@ -52,8 +52,14 @@ const BATCH_BYTES: usize = 2 * 1024 * 1024;
 /// Works until `tasks` are told to stop.
 pub(crate) async fn run(config: Config, opened: Opened, tasks: &Tasks) -> anyhow::Result<()> {
     let Opened { room, entries } = opened;
-    let old = room.volume.execution_ids().unwrap_or_default().iter().map(ToString::to_string).collect();
-    blocking(move || leftovers::end_forgotten(&old)).await;
+    let (earlier, old) = (room.clone(), room.volume.execution_ids().unwrap_or_default());
+    blocking(move || {
+        leftovers::end_forgotten(&old.iter().map(ToString::to_string).collect());
+        for id in old {
+            earlier.isolation.disband(&earlier.volume.execution(id));
+        }
+    })
+    .await;
     let mut session = Session::new(config, room, entries);
     let ended = session.work(tasks).await;
     session.close().await;

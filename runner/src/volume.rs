@@ -166,9 +166,10 @@ impl Volume {
         self.root.join("packages")
     }
 
-    /// Where it is tried how a command can be kept apart.
+    /// Where it is tried how a command can be kept apart. Called as nothing is that another runner of this computer
+    /// has.
     pub(crate) fn trial(&self) -> PathBuf {
-        self.root.join("trash").join("trial")
+        self.root.join("trash").join(format!("trial-{}", std::process::id()))
     }
 
     pub(crate) fn spool(&self) -> PathBuf {

@@ -213,6 +213,12 @@ pub struct IsolationPayload {
     /// Those that the machine cannot build.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<MissingWall>,
+    /// The most memory that it and everything that it starts may use together; none where it is kept to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// The most processes and threads that it may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes: Option<u64>,
 }
 
 /// A wall that cannot stand.

@@ -7,7 +7,7 @@
 //! calls the namespace's init: while it lives, what lost its parent becomes its child,
 //! and when it dies, the kernel kills all the others. The third becomes the command.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -33,7 +33,9 @@ use super::USER;
 use super::plan::{Access, View};
 
 /// The most processes and threads that a user of its own may have.
-const PROCESSES_MAX: u64 = 8_192;
+pub(super) const PROCESSES_MAX: u64 = 8_192;
+/// How much sooner than others a command is ended where memory runs out, of 1,000.
+const OOM_SCORE: &[u8] = b"500";
 /// What root keeps where it stays root: what container engines leave it. With the rest a wall could be taken down.
 const CAPABILITIES_KEPT: [libc::c_ulong; 14] = [0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31];
 const CAPABILITIES: libc::c_ulong = 64;
@@ -73,6 +75,8 @@ pub(super) struct Entry {
     has_shared_memory: bool,
     directory: CString,
     owner: Option<Arc<File>>,
+    /// By which it joins its control group.
+    pub(super) group: Option<File>,
 }
 
 /// Runs this in the child, before it becomes the program.
@@ -102,7 +106,7 @@ impl Entry {
         }
         let has_user = has(Wall::User);
         let is_root = nix::unistd::geteuid().is_root();
-        let own_maps = (!is_root).then(own_maps).transpose()?;
+        let own_maps = (!is_root && !flags.is_empty()).then(own_maps).transpose()?;
         let safe = ATTRIBUTE_NO_SETUID | ATTRIBUTE_NO_DEVICES;
         let mapped = if has_user { safe | ATTRIBUTE_MAPPED } else { safe };
         let attributes = |access: Access| match access {
@@ -128,15 +132,20 @@ impl Entry {
             has_shared_memory: fs::metadata("/dev/shm").is_ok_and(|meta| meta.is_dir()),
             directory: text(&view.directory)?,
             owner,
+            group: None,
         })
     }
 
     /// Builds the walls around the calling process. What comes back from it becomes the command.
     pub(super) fn enter(&mut self) -> io::Result<()> {
+        if let Some(group) = &self.group {
+            // Whoever writes it, by no other number than this.
+            rustix::io::write(group, b"0")?;
+        }
         if let Some(maps) = &self.own_maps {
             unshare(UnshareFlags::NEWUSER)?;
             for (path, line) in maps {
-                write(path, line)?;
+                write(path.as_c_str(), line)?;
             }
         }
         unshare(self.flags)?;
@@ -183,6 +192,9 @@ impl Entry {
     }
 
     fn give_up_rights(&self) -> io::Result<()> {
+        // Should memory run out, the kernel looks here first, and not at the one that waits for the command. It is a
+        // wish: some containers refuse it.
+        write(c"/proc/self/oom_score_adj", OOM_SCORE).ok();
         let none = Rlimit { current: Some(0), maximum: Some(0) };
         setrlimit(Resource::Core, none)?;
         if self.has_user {
@@ -192,7 +204,7 @@ impl Entry {
             rustix::thread::set_thread_groups(&[])?;
             rustix::thread::set_thread_res_gid(group, group, group)?;
             rustix::thread::set_thread_res_uid(user, user, user)?;
-        } else if self.own_maps.is_none() {
+        } else if !self.flags.is_empty() && self.own_maps.is_none() {
             drop_capabilities();
         }
         rustix::thread::set_no_new_privs(true)?;
@@ -221,9 +233,8 @@ pub(super) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
 }
 
-fn write(path: &CString, line: &[u8]) -> io::Result<()> {
-    let file =
-        rustix::fs::open(path.as_c_str(), rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::CLOEXEC, Mode::empty())?;
+fn write(path: &CStr, line: &[u8]) -> io::Result<()> {
+    let file = rustix::fs::open(path, rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::CLOEXEC, Mode::empty())?;
     rustix::io::write(&file, line)?;
     Ok(())
 }

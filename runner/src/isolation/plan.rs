@@ -31,9 +31,13 @@ pub(crate) struct View {
     pub(crate) directory: PathBuf,
 }
 
-/// The view of a command. What is not below something hidden is seen anyway.
-pub(crate) fn view(hidden: &[PathBuf], openings: &Openings) -> View {
+/// The view of a command: directories that are hidden, files that are closed, and what it sees all the same. What is
+/// neither is seen anyway.
+pub(crate) fn view(hidden: &[PathBuf], closed: &[PathBuf], openings: &Openings) -> View {
     let hidden = outermost(hidden);
+    let is_seen = |file: &&PathBuf| !hidden.iter().any(|cover| file.starts_with(cover));
+    // A device that cannot be opened where it then is.
+    let replaced = closed.iter().filter(is_seen).map(|file| ("/dev/null".into(), file.clone())).collect();
     let cover = |path: &Path| hidden.iter().find(|cover| path.starts_with(cover) && path != cover.as_path());
     let own = openings.own.iter().map(|path| (path.clone(), Access::Own));
     let mut shown: Vec<_> = own.chain(openings.read.iter().map(|path| (path.clone(), Access::Read))).collect();
@@ -54,7 +58,7 @@ pub(crate) fn view(hidden: &[PathBuf], openings: &Openings) -> View {
     let stand_in = |place: &str| (openings.temporary.clone(), PathBuf::from(place));
     let temporary = ["/tmp", "/var/tmp"].iter().copied().filter(|place| is_free(place)).map(stand_in).collect();
     let directory = openings.directory.clone();
-    View { hidden, directories, shown, temporary, replaced: Vec::new(), directory }
+    View { hidden, directories, shown, temporary, replaced, directory }
 }
 
 /// What to try, the most walls first, down to none. A user of its own and its own processes need files of its own.
@@ -93,7 +97,7 @@ mod tests {
             directory: "/v/workspaces/1".into(),
             ..Openings::default()
         };
-        let seen = view(&paths(&["/v"]), &openings);
+        let seen = view(&paths(&["/v"]), &paths(&["/etc/secret", "/v/secret"]), &openings);
         let expect = View {
             hidden: paths(&["/v"]),
             directories: paths(&[
@@ -115,7 +119,7 @@ mod tests {
                 ("/v/executions/1/tmp".into(), "/tmp".into()),
                 ("/v/executions/1/tmp".into(), "/var/tmp".into()),
             ],
-            replaced: vec![],
+            replaced: vec![("/dev/null".into(), "/etc/secret".into())],
             directory: "/v/workspaces/1".into(),
         };
         assert_eq!(seen, expect);
@@ -134,7 +138,7 @@ mod tests {
     #[test]
     fn the_outermost_cover_counts_and_a_volume_in_tmp_leaves_tmp_as_it_is() {
         let openings = Openings { own: paths(&["/tmp/data/volumes/v/w"]), ..Openings::default() };
-        let seen = view(&paths(&["/tmp/data/volumes/v", "/tmp/data"]), &openings);
+        let seen = view(&paths(&["/tmp/data/volumes/v", "/tmp/data"]), &[], &openings);
         assert_eq!(seen.hidden, paths(&["/tmp/data"]));
         assert_eq!(seen.directories, paths(&["/tmp/data/volumes", "/tmp/data/volumes/v", "/tmp/data/volumes/v/w"]));
         assert_eq!(seen.temporary, [(PathBuf::new(), PathBuf::from("/var/tmp"))]);

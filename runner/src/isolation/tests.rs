@@ -330,6 +330,71 @@ async fn a_command_ends_behind_walls_as_it_does_without() {
     }
 }
 
+#[tokio::test]
+async fn a_walled_command_opens_no_file_of_credentials() {
+    let directory = in_tmp();
+    let (file, other) = (directory.path().join("credentials"), directory.path().join("other"));
+    fs::write(&file, "https://me:secret@example.org").expect("writes");
+    std::os::unix::fs::symlink(&file, &other).expect("links");
+    // So that the command runs as the runner's user, who could read it.
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).expect("ours");
+    let scene = Scene::in_directory(directory, |config| {
+        config.isolation = Demand::On;
+        let program = std::env::current_exe().expect("has one");
+        config.credentials = Some(crate::git::credential::Helper { program, file: file.clone() });
+    });
+    let mut scene = scene.await;
+    assert!(scene.room.isolation.stands(Wall::Files) && !scene.room.isolation.stands(Wall::User));
+    let script = format!(
+        "cat {0} {1} 2>/dev/null; umount {0} 2>/dev/null; cat {0} 2>/dev/null",
+        file.display(),
+        other.display()
+    );
+    assert_eq!(say(&mut scene, &script).await.0, "");
+}
+
+/// Runs a script in a group.
+async fn in_group(groups: &Groups, name: &str, script: &str) -> std::process::ExitStatus {
+    let entrance = groups.entrance(name).expect("is made");
+    let mut command = kit::process::command("sh");
+    command.args(["-c", script]).stderr(Stdio::null());
+    enter::before_exec(&mut command, move || Ok(rustix::io::write(&entrance, b"0").map(|_| ())?));
+    command.status().await.expect("runs")
+}
+
+#[tokio::test]
+async fn what_a_walled_command_started_ends_with_its_control_group() {
+    let groups = Groups::unbounded().expect("control groups of version 2");
+    let name = format!("test-{}", std::process::id());
+    let script = "setsid env -i sleep 86418 >/dev/null 2>&1 & cat /proc/self/cgroup | grep -q \"^0::.*/bifrost-test\"";
+    assert!(in_group(&groups, &name, script).await.success());
+    let begins = crate::testing::until(async || is_running("sleep 86418"));
+    tokio::time::timeout(crate::testing::PATIENCE, begins).await.expect("begins");
+    let ended = groups.clone();
+    let starved =
+        crate::room::blocking(move || ended.disband(&name).and_then(|first| Ok((first, ended.disband(&name)?))));
+    assert_eq!(starved.await.expect("is removed"), (0, 0));
+    assert!(!is_running("sleep 86418"));
+}
+
+#[tokio::test]
+async fn a_command_is_held_to_its_memory_limit_and_its_processes() {
+    let directory = in_tmp();
+    let mut scene = Scene::in_directory(directory, |config| {
+        config.isolation = Demand::On;
+        config.limits.memory_bytes = Some(32 << 20);
+    })
+    .await;
+    assert_eq!(scene.room.isolation.payload().memory_bytes, Some(32 << 20));
+    let remote = Remote::new().await;
+    let (completion, _) = scene.run(&remote, "head -c 200000000 /dev/zero | tail -n 1 | wc -c; exit 1").await;
+    let message = completion.message.expect("says why");
+    assert!(message.contains("of its processes, because together they wanted more than the 33554432"), "{message}");
+    assert_eq!(completion.exit, Some(Exit::Code(1)), "who waits for the command was none of them");
+    let (said, exit) = say(&mut scene, "cat /sys/fs/cgroup/$(sed -n s,^0::,,p /proc/self/cgroup)/pids.max").await;
+    assert_eq!((said.as_str(), exit), ("8192\n", Some(Exit::Code(0))));
+}
+
 /// Runs the test of this name again as somebody else; the closure makes its process theirs.
 fn again_as_another(name: &str, step: impl FnMut(&CStr) -> io::Result<()> + Send + Sync + 'static) {
     let directory = in_tmp();
@@ -376,7 +441,7 @@ async fn a_walled_command_of_a_runner_without_rights_is_kept_apart_by_a_user_nam
         return again_as_another(name, |_| become_nobody());
     }
     let mut scene = scene(in_tmp(), true).await;
-    let IsolationPayload { walls, missing } = scene.room.isolation.payload();
+    let IsolationPayload { walls, missing, .. } = scene.room.isolation.payload();
     assert_eq!(walls, [Wall::Files, Wall::Processes, Wall::Ipc]);
     assert!(matches!(&missing[..], [MissingWall { wall: Wall::User, reason }] if reason.contains("runs as root")));
     let secret = scene.room.volume.spool().join("secret");
@@ -406,7 +471,7 @@ async fn where_no_walled_command_is_possible_one_runs_without_walls_and_the_reco
         return again_as_another(name, become_nobody_in_a_changed_root);
     }
     let mut scene = scene(in_tmp(), true).await;
-    let IsolationPayload { walls, missing } = scene.room.isolation.payload();
+    let IsolationPayload { walls, missing, .. } = scene.room.isolation.payload();
     assert_eq!(walls, []);
     assert_eq!(missing.iter().map(|missing| missing.wall).collect::<Vec<_>>(), Wall::ALL);
     assert!(missing.iter().all(|missing| !missing.reason.is_empty()), "{missing:?}");
