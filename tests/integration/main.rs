@@ -14,3 +14,4 @@ mod plans;
 mod pool;
 mod readme;
 mod up;
+mod walls;

@@ -96,6 +96,11 @@ impl World {
         }
     }
 
+    /// The program under test, for commands that call it themselves.
+    pub fn program(&self) -> PathBuf {
+        crate::command_line::program()
+    }
+
     /// The directory that everything of this world is in.
     pub fn directory(&self) -> &Path {
         self.scene.directory.path()
