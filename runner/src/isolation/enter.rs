@@ -278,12 +278,8 @@ fn become_third() -> io::Result<()> {
         // SAFETY: no handler of ours is involved.
         unsafe { signal(ignored, SigHandler::SigIgn) }?;
     }
+    let init = fork_with_these_files()?.unwrap_or_else(|| be_init());
     // SAFETY: this process has one thread, since it is itself a child that has not become a program yet.
-    let init = match unsafe { fork() }? {
-        ForkResult::Child => be_init(),
-        ForkResult::Parent { child } => child,
-    };
-    // SAFETY: as above.
     match unsafe { fork() } {
         Ok(ForkResult::Child) => {
             for ignored in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
@@ -300,6 +296,21 @@ fn become_third() -> io::Result<()> {
     }
 }
 
+/// Forks a child whose files are this process's: what this one closes is closed in the child as well, also when that
+/// gets its first turn late. In the child there is no number.
+#[expect(unsafe_code, reason = "the library's fork copies the table of files")]
+fn fork_with_these_files() -> io::Result<Option<Pid>> {
+    let flags = libc::CLONE_FILES | libc::SIGCHLD;
+    // SAFETY: with no new stack and no shared memory it is a fork; and this process has one thread, since it is itself
+    // a child that has not become a program yet.
+    let child = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    match i32::try_from(child) {
+        Ok(0) => Ok(None),
+        Ok(child @ 1..) => Ok(Some(Pid::from_raw(child))),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Closes everything, so that whoever reads the command's output sees its end.
 #[expect(unsafe_code, reason = "whose files they are does not matter any more: this process never uses one")]
 fn close_everything() {
@@ -313,10 +324,10 @@ fn end(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Lives for its death. Orphans that end are forgotten by the kernel, since nobody waits for them.
+/// Lives for its death. Orphans that end are forgotten by the kernel, since nobody waits for them. Its files are those of
+/// the process that waits, which closes them once the command has its own.
 #[expect(unsafe_code, reason = "system calls that no library wraps for this use")]
 fn be_init() -> ! {
-    close_everything();
     // SAFETY: no handler of ours is involved; `pause` and `prctl` take numbers.
     unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
