@@ -166,6 +166,7 @@ async fn run(system: &System, repository: &str, phase: Phase) -> anyhow::Result<
         env: Default::default(),
         timeout_seconds: None,
         idle_timeout_seconds: None,
+        terminal: false,
         checkpoint: None,
         push_unfinished: false,
         tests: None,

@@ -96,6 +96,9 @@ pub(crate) enum Command {
     /// Run a command in a repository and show it live
     #[command(after_help = help::RUN, after_long_help = help::run_long())]
     Run(RunArguments),
+    /// Watch a running task's command, and type to it
+    #[command(after_help = help::ATTACH)]
+    Attach(AttachArguments),
     /// List, inspect and steer tasks
     #[command(subcommand, after_help = help::TASKS)]
     Tasks(TasksCommand),
@@ -233,6 +236,15 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct AttachArguments {
+    /// The task
+    pub(crate) task: TaskId,
+    /// Pass on what is typed; the task must have been submitted with --terminal
+    #[arg(long)]
+    pub(crate) write: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct BusyArguments {
     /// How long the machine stays awake, even when the command ends before; at most 1h
     #[arg(long = "for", value_name = "TIME", value_parser = crate::duration::parse_seconds)]
@@ -260,6 +272,9 @@ pub(crate) struct RunArguments {
     /// The longest the command may go on without output and without a commit, such as 30m [default: no bound]
     #[arg(long, value_name = "TIME", value_parser = crate::duration::parse_seconds)]
     pub(crate) stall_timeout: Option<u64>,
+    /// Give the command a terminal, for `bifrost attach --write`
+    #[arg(long, conflicts_with = "agent")]
+    pub(crate) terminal: bool,
     /// How urgent, from 1 to 5, 5 first
     #[arg(long, value_name = "1..5", default_value = "3")]
     pub(crate) priority: Priority,

@@ -15,6 +15,7 @@ mod repository;
 mod table;
 
 mod admission;
+mod attach;
 mod audit;
 mod busy;
 mod checkpoints;
@@ -113,6 +114,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Database(_)
         | Command::Doctor
         | Command::Busy(_)
+        | Command::Attach(_)
         | Command::MockAgent { .. }
         | Command::GitCredential { .. }
         | Command::Completions { .. }
@@ -128,6 +130,7 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Complete(arguments) => claims::complete(invocation, arguments).await?,
         Command::Release(arguments) => claims::release(invocation, arguments).await?,
         Command::Doctor => return doctor::run(invocation).await,
+        Command::Attach(arguments) => return attach::attach(invocation, arguments).await,
         Command::Busy(arguments) => busy::say(invocation, arguments).await?,
         Command::MockAgent { arguments } => return Ok(runner::run_mock_agent(arguments).await),
         Command::GitCredential { arguments } => runner::answer_git(arguments, std::io::stdin(), std::io::stdout())?,

@@ -81,6 +81,13 @@ impl Service {
         if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
     }
 
+    /// Sends a request that is to become another protocol.
+    pub(crate) async fn upgraded(&self, request: RequestBuilder) -> Result<Response, Error> {
+        let response = request.send().await.map_err(|source| self.unreachable(source))?;
+        let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if is_upgraded { Ok(response) } else { Err(self.refusal(response).await) }
+    }
+
     /// Sends the request and reads the answer's JSON.
     pub(crate) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {
         let response = self.send(request).await?;

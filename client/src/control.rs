@@ -2,6 +2,7 @@
 
 mod admission;
 mod assignments;
+mod attach;
 mod audit;
 mod checkpoints;
 mod claims;

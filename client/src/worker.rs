@@ -5,15 +5,18 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wire::checkpoint::SavedCheckpoint;
-use wire::id::{ExecutionId, WorkerId};
+use wire::id::{AttachmentId, ExecutionId, WorkerId};
 use wire::worker::{Completion, Heartbeat, HeartbeatReply, Instruction, Poll, Register, Registered, Start};
 
 use crate::Error;
 use crate::call::Service;
+use crate::socket::Socket;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 /// What a held poll may take beyond the time it asked for.
 const POLL_GRACE: Duration = Duration::from_secs(10);
+/// An attachment lasts no longer than the longest command.
+pub(crate) const ATTACHED: Duration = Duration::from_secs(8 * 24 * 3_600);
 
 /// A registered worker's connection to the control plane.
 #[derive(Clone)]
@@ -47,6 +50,13 @@ impl Worker {
     pub async fn next(&self, poll: &Poll) -> Result<Instruction, Error> {
         let deadline = Duration::from_secs(poll.wait_seconds) + POLL_GRACE;
         self.call("next", poll, deadline).await
+    }
+
+    /// Comes to whoever attaches.
+    pub async fn attach(&self, attachment: AttachmentId) -> Result<Socket, Error> {
+        let url = self.service.url(&format!("/v1/workers/{}/attachments/{attachment}", self.id));
+        let http = kit::http::client_of_upgrades(ATTACHED);
+        Socket::open(&self.service, http.get(url).bearer_auth(&self.token)).await
     }
 
     /// Renews the leases of what is running.

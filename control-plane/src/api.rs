@@ -6,6 +6,7 @@
 
 mod app;
 mod assignments;
+mod attach;
 mod audit;
 mod body;
 mod budgets;
@@ -91,6 +92,7 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(metadata::tagged))
         .routes(routes!(metadata::custom_fields))
         .routes(routes!(logs::logs))
+        .routes(routes!(attach::attach))
         .routes(routes!(executions::list, executions::start))
         .routes(routes!(executions::stale))
         .routes(routes!(claims::claim))
@@ -122,6 +124,7 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(worker_protocol::register))
         .routes(routes!(worker_protocol::next))
         .routes(routes!(worker_protocol::start))
+        .routes(routes!(attach::meet))
         .routes(routes!(worker_protocol::complete))
         .routes(routes!(holds::list, holds::set))
         .routes(routes!(holds::remove))

@@ -15,6 +15,11 @@ pub fn client(deadline: Duration) -> reqwest::Client {
     builder(deadline).build().expect("the TLS back end initialises")
 }
 
+/// As [`client`], for requests that become another protocol, which those of HTTP/2 cannot.
+pub fn client_of_upgrades(deadline: Duration) -> reqwest::Client {
+    builder(deadline).http1_only().build().expect("the TLS back end initialises")
+}
+
 /// As [`client`], for addresses that somebody else chose: a name leads only to those of its addresses that are
 /// allowed. They are looked at when a connection is made, so a name that means another address by then gains
 /// nothing. An address that stands in the URL itself is nobody's to resolve: look at it before the call.

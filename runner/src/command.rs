@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use kit::process::Sig;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, ChildStderr, ChildStdout};
+use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use wire::event::Stream;
@@ -27,6 +27,7 @@ use crate::orders::{Halt, Orders};
 use crate::process::Group;
 use crate::record::Story;
 use crate::room::blocking;
+use crate::terminal::{Input, Master, Player, Stage, Terminal};
 
 mod commits;
 pub(crate) mod environment;
@@ -61,6 +62,10 @@ pub(crate) struct Job {
     pub(crate) output_bytes: u64,
     /// What it reads on its standard input; nothing when absent.
     pub(crate) input: Option<File>,
+    /// Where those who watch find it.
+    pub(crate) stage: Arc<Stage>,
+    /// Whether it gets a terminal in place of pipes.
+    pub(crate) has_terminal: bool,
     /// What it says of itself while it runs.
     pub(crate) signs: watch::Receiver<Signs>,
     /// What keeps it apart, and what it sees all the same.
@@ -107,34 +112,45 @@ pub(crate) fn outcome(cause: Cause, exit: Exit) -> Option<Outcome> {
 /// Runs the command to its end and tells its output, or, of an agent's, what `reading` makes of it.
 pub(crate) async fn run(job: &Job, story: &mut Story, reading: Option<&mut Reading<'_>>) -> Ended {
     let refused = match start(job) {
-        Ok(child) => return supervise(job, story, child, reading).await,
+        Ok((child, master)) => return supervise(job, story, child, master, reading).await,
         Err(refused) => refused,
     };
     story.log(Stream::Stderr, format!("bifrost: {refused}\n").into_bytes()).await;
     Ended { exit: Exit::Code(refused.code()), cause: Cause::Itself, truncated_bytes: 0 }
 }
 
-fn start(job: &Job) -> Result<Child, NotRunnable> {
+fn start(job: &Job) -> Result<(Child, Option<Master>), NotRunnable> {
     let name = job.arguments.first().map(String::as_str).unwrap_or_default();
     let path = job.environment.get("PATH").map(String::as_str).unwrap_or_default();
     let program = program::find(name, path, &job.directory)?;
+    let failed = |error: io::Error| NotRunnable::NotExecutable(format!("{name} ({error})"));
+    let terminal = job.has_terminal.then(Terminal::open).transpose().map_err(failed)?;
     let mut command = kit::process::command(&program);
     command.arg0(name).args(&job.arguments[1..]).current_dir(&job.directory);
     command.env_clear().envs(&job.environment).stdout(Stdio::piped()).stderr(Stdio::piped());
     if let Some(input) = &job.input {
         command.stdin(input.try_clone().map_err(|error| NotRunnable::NotExecutable(format!("{name} ({error})")))?);
     }
-    let walls = job.isolation.enclose(&mut command, &job.openings);
-    walls.and_then(|()| command.spawn()).map_err(|error| match error.kind() {
+    let master = terminal.map(|terminal| terminal.lend(&mut command)).transpose().map_err(failed)?;
+    let walls = job.isolation.enclose_with(&mut command, &job.openings, job.has_terminal);
+    let child = walls.and_then(|()| command.spawn());
+    child.map(|child| (child, master)).map_err(|error| match error.kind() {
         // The file is there, so it is the interpreter on its first line that is not.
         io::ErrorKind::NotFound => NotRunnable::NotFound(format!("the interpreter of {name}")),
         _ => NotRunnable::NotExecutable(format!("{name} ({error})")),
     })
 }
 
-async fn supervise(job: &Job, story: &mut Story, mut child: Child, reading: Option<&mut Reading<'_>>) -> Ended {
+async fn supervise(
+    job: &Job,
+    story: &mut Story,
+    mut child: Child,
+    master: Option<Master>,
+    reading: Option<&mut Reading<'_>>,
+) -> Ended {
     let group = Group::of(&child);
-    let mut watch = Watch::new(job, child.stdout.take(), child.stderr.take(), story.orders().clone(), reading);
+    let player = job.stage.enter(story.subject().execution_id, master.is_some());
+    let mut watch = Watch::new(job, &mut child, master, player, story.orders().clone(), reading);
     let exit = loop {
         let step = watch.next(&mut child, story).await;
         if let Some(exit) = watch.take(step, &group, story).await {
@@ -151,12 +167,17 @@ async fn supervise(job: &Job, story: &mut Story, mut child: Child, reading: Opti
     Ended { exit, cause: watch.cause, truncated_bytes: watch.chunker.truncated() }
 }
 
+/// A pipe or a terminal.
+type Output = Box<dyn AsyncRead + Send + Unpin>;
+
 /// What can happen while a command runs.
 #[derive(Debug)]
 enum Step {
     Read(Stream, usize),
     /// The command says that it goes on.
     GoesOn,
+    /// Somebody who watches typed, or has another window.
+    Input(Input),
     /// There is room for one more event.
     MayTell,
     Gathered,
@@ -170,8 +191,10 @@ enum Step {
 
 /// Everything that is watched at once.
 struct Watch<'a, 'd> {
-    stdout: Option<ChildStdout>,
-    stderr: Option<ChildStderr>,
+    stdout: Option<Output>,
+    stderr: Option<Output>,
+    master: Option<Master>,
+    player: Player,
     buffers: [Vec<u8>; 2],
     chunker: Chunker,
     redactor: Redactor<'a>,
@@ -196,15 +219,20 @@ struct Watch<'a, 'd> {
 impl<'a, 'd> Watch<'a, 'd> {
     fn new(
         job: &'a Job,
-        stdout: Option<ChildStdout>,
-        stderr: Option<ChildStderr>,
+        child: &mut Child,
+        master: Option<Master>,
+        player: Player,
         orders: Orders,
         reading: Option<&'a mut Reading<'d>>,
     ) -> Self {
         let now = Instant::now();
+        let said = child.stdout.take().map(|stdout| Box::new(stdout) as Output);
+        let shown = master.as_ref().and_then(|master| Some(Box::new(master.output().ok()?) as Output));
         Self {
-            stdout,
-            stderr,
+            stdout: shown.or(said),
+            stderr: child.stderr.take().map(|stderr| Box::new(stderr) as Output),
+            master,
+            player,
             buffers: [vec![0; READ_BYTES], vec![0; READ_BYTES]],
             chunker: Chunker::new(job.output_bytes),
             redactor: Redactor::new(&job.secrets),
@@ -241,6 +269,7 @@ impl<'a, 'd> Watch<'a, 'd> {
             () = story.may_tell(), if !is_told => Step::MayTell,
             status = child.wait(), if is_running => Step::Exited(status),
             () = heard(&mut self.signs), if may_end => Step::GoesOn,
+            input = self.player.typed(), if is_running => Step::Input(input),
             halt = self.orders.halted(), if may_end => Step::MustEnd(Cause::Halt(halt)),
             () = sleep_until(self.deadline), if may_end => Step::MustEnd(Cause::Timeout),
             () = reached(self.idle_deadline), if may_end => Step::MustEnd(Cause::IdleTimeout),
@@ -260,6 +289,7 @@ impl<'a, 'd> Watch<'a, 'd> {
             },
             Step::Read(stream, length) => self.take_output(stream, length),
             Step::GoesOn => self.put_off(),
+            Step::Input(input) => self.pass_on(input).await,
             Step::MayTell => {
                 let (stream, bytes) = self.pieces.remove(0);
                 story.log(stream, bytes).await;
@@ -291,6 +321,18 @@ impl<'a, 'd> Watch<'a, 'd> {
         group.signal(Sig::SIGTERM);
     }
 
+    /// Hands on what somebody typed; a command that takes none of it for a while loses it.
+    async fn pass_on(&mut self, input: Input) {
+        let Some(master) = &mut self.master else { return };
+        let done = match input {
+            Input::Typed(keys) => master.type_keys(&keys).await,
+            Input::Resized { rows, columns } => master.resize(rows, columns),
+        };
+        if let Err(error) = done {
+            tracing::debug!("what was typed did not reach the command: {error}");
+        }
+    }
+
     /// There was a sign of life.
     fn put_off(&mut self) {
         let now = Instant::now();
@@ -309,7 +351,9 @@ impl<'a, 'd> Watch<'a, 'd> {
             (Some(reading), Stream::Stdout) => reading.take(&buffer[..length]),
             _ => buffer[..length].to_vec(),
         };
-        self.chunker.push(stream, &self.redactor.pass(stream, said), &mut self.pieces);
+        let said = self.redactor.pass(stream, said);
+        self.player.say(&said);
+        self.chunker.push(stream, &said, &mut self.pieces);
         if self.told_at.is_none_or(|told| now >= told + GATHER) {
             self.chunker.flush(&mut self.pieces);
         }

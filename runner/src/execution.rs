@@ -391,6 +391,9 @@ async fn run(
     let mut own = settings.variables();
     own.extend(spec.env.clone());
     let mut environment = environment::whole(&surroundings, story.subject(), &own);
+    if spec.terminal {
+        environment.entry("TERM".into()).or_insert_with(|| "xterm-256color".into());
+    }
     let channel = Channel::open(&paths.temporary).map_err(|error| NotReady::machine("opening the channel", &error))?;
     environment.insert(channel::VARIABLE.into(), channel.path.to_string_lossy().into_owned());
     let services = set_up(room, story, &prepared, &spec.repository, &environment, &openings).await?;
@@ -400,6 +403,8 @@ async fn run(
         directory: paths.tree.clone(),
         environment,
         input: None,
+        stage: room.stage.clone(),
+        has_terminal: spec.terminal,
         signs: channel.signs(),
         isolation: room.isolation.clone(),
         openings,

@@ -199,6 +199,19 @@ impl Isolation {
 
     /// Puts a command that is about to be started behind the walls.
     pub(crate) fn enclose(&self, command: &mut Command, openings: &Openings) -> io::Result<()> {
+        self.enclose_with(command, openings, false)
+    }
+
+    /// As [`enclose`](Self::enclose); its standard input may be a terminal, which becomes its own.
+    pub(crate) fn enclose_with(
+        &self,
+        command: &mut Command,
+        openings: &Openings,
+        has_terminal: bool,
+    ) -> io::Result<()> {
+        if has_terminal && !self.stands(Wall::Processes) {
+            enter::before_exec(command, enter::take_terminal);
+        }
         if self.demand == Demand::Off {
             return Ok(());
         }
@@ -208,7 +221,7 @@ impl Isolation {
         }
         // Root could leave its group where it can write there.
         view.replaced.extend(self.groups.iter().map(|groups| (groups.mount.clone(), groups.mount.clone())));
-        let mut entry = Entry::new(&self.walls, &view, self.owner.clone())?;
+        let mut entry = Entry::new(&self.walls, &view, self.owner.clone(), has_terminal)?;
         if let Some(groups) = &self.groups {
             entry.group = Some(groups.entrance(&name(&openings.execution))?);
         }

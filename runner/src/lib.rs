@@ -31,6 +31,7 @@ mod session;
 mod settings;
 mod setup;
 mod spare;
+mod terminal;
 mod test_report;
 mod turns;
 mod volume;

@@ -19,6 +19,7 @@ use crate::egress;
 use crate::git::Git;
 use crate::isolation::Isolation;
 use crate::record::{Entry, Recorder};
+use crate::terminal::Stage;
 use crate::turns::Turns;
 use crate::volume::Volume;
 
@@ -30,6 +31,7 @@ pub(crate) struct Room {
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) drivers: Drivers,
     pub(crate) isolation: Arc<Isolation>,
+    pub(crate) stage: Arc<Stage>,
     /// What nothing that is told may hold.
     pub(crate) secrets: Vec<String>,
     pub(crate) limits: Limits,
@@ -71,6 +73,7 @@ impl Room {
             git,
             environment,
             drivers,
+            stage: Arc::default(),
             isolation: Arc::new(isolation),
             secrets,
             limits: config.limits,
@@ -95,6 +98,7 @@ impl Room {
             environment,
             drivers: self.drivers.clone(),
             isolation: Arc::clone(&self.isolation),
+            stage: Arc::clone(&self.stage),
             secrets: self.secrets.clone(),
             limits: self.limits,
             recorder: self.recorder.clone(),

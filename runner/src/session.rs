@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use wire::id::CheckpointId;
+use wire::id::{AttachmentId, ExecutionId};
 use wire::limit::POLL_SECONDS_MAX;
 use wire::signature::Key;
 use wire::worker::{EventAccess, Instruction, Lease, PROTOCOL, Poll, Register, Registered};
@@ -27,6 +28,7 @@ use crate::orders::Halt;
 use crate::record::Entry;
 use crate::room::{Opened, Room, blocking};
 
+mod attachment;
 mod board;
 mod errand;
 mod inventory;
@@ -240,6 +242,7 @@ impl Session {
             checkpointed_batch: self.checkpointed_batch,
             repositories: self.room.volume.repository_names(),
             checkpoints: checkpoint::held(&self.room.volume).ok(),
+            attaches: true,
         }
     }
 
@@ -249,6 +252,10 @@ impl Session {
             Instruction::Wait => true,
             Instruction::Execute(lease) => self.take(*lease).await,
             Instruction::Cancel { execution_id } => self.board.halt(execution_id, Halt::Cancelled),
+            Instruction::Attach { attachment, execution_id, write } => {
+                self.attach(attachment, execution_id, write);
+                true
+            }
             // A machine that sleeps delivers nothing, and one that is destroyed never will: while the
             // event store is away, the batch is not over.
             Instruction::Checkpoint { .. } if self.board.is_idle() && !self.is_all_told().await => false,
@@ -272,6 +279,14 @@ impl Session {
                 false
             }
         }
+    }
+
+    /// Comes to whoever attaches, beside everything else.
+    fn attach(&self, attachment: AttachmentId, execution: ExecutionId, write: bool) {
+        let Some(link) = self.link.borrow().clone() else { return };
+        let seat = self.room.stage.watch(execution);
+        let coming = attachment::run(link.worker, attachment, seat, write);
+        self.tasks.spawn_until_stopped("attachment", coming);
     }
 
     /// Whether the event store has answered for every event so far.

@@ -72,6 +72,7 @@ impl Scene {
                 env: BTreeMap::new(),
                 timeout_seconds: None,
                 idle_timeout_seconds: None,
+                terminal: false,
                 stall_timeout_seconds: None,
                 tests: None,
                 checkpoint: None,

@@ -2,6 +2,7 @@
 
 mod access;
 mod agents;
+mod attach;
 mod checkpoints;
 mod commands;
 mod crash;

@@ -71,6 +71,7 @@ macro_rules! id_kinds {
 
 id_kinds! {
     "API key" ApiKeyId;
+    "attachment" AttachmentId;
     "budget" BudgetId;
     "checkpoint" CheckpointId;
     "delivery" DeliveryId;

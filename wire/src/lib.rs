@@ -9,6 +9,7 @@
 pub mod admission;
 pub mod agent;
 pub mod assignment;
+pub mod attach;
 pub mod audit;
 pub mod batch;
 pub mod budget;

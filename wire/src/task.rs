@@ -170,6 +170,9 @@ pub struct TaskSpec {
     /// Variables added to the command's environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// Whether the command gets a terminal, to which somebody can attach and type. Its output is then one stream.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub terminal: bool,
     /// The longest the command may run, in seconds; 1,800 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<u64>,
@@ -218,6 +221,10 @@ impl TaskSpec {
             None => check_words("spec.command", &self.command)?,
             Some(agent) if self.command.is_empty() => agent.validate()?,
             Some(_) => return Err(wrong("spec.agent", "and spec.command exclude each other; leave one out")),
+        }
+        if self.terminal && self.agent.is_some() {
+            let message = "is for commands; an agent is understood by what it prints without one";
+            return Err(wrong("spec.terminal", message));
         }
         self.check_env()?;
         for (field, seconds) in [

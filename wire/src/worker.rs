@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{HeldCheckpoint, SavedCheckpoint};
 use crate::execution::{Exit, Failure, Outcome, PhaseTiming};
-use crate::id::{CheckpointId, ExecutionId, MachineId, TaskId, WorkerId};
+use crate::id::{AttachmentId, CheckpointId, ExecutionId, MachineId, TaskId, WorkerId};
 use crate::task::{TaskSpec, text_enum};
 use crate::test_report::TestReport;
 
@@ -108,6 +108,9 @@ pub struct Poll {
     /// Every checkpoint its volume holds now; absent from runners that do not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoints: Option<Vec<HeldCheckpoint>>,
+    /// Whether it comes when somebody attaches to what it runs.
+    #[serde(default)]
+    pub attaches: bool,
 }
 
 /// One execution a worker has in hand.
@@ -136,6 +139,17 @@ pub enum Instruction {
     Cancel {
         /// Which one.
         execution_id: ExecutionId,
+    },
+    /// Somebody attaches to this execution's command: connect to
+    /// `GET /v1/workers/{id}/attachments/{attachment}`, see [`crate::attach`]. Sent only to workers that say that they
+    /// [`attach`](Poll::attaches).
+    Attach {
+        /// Where to connect.
+        attachment: AttachmentId,
+        /// Which one.
+        execution_id: ExecutionId,
+        /// Whether what comes from there is typed to the command.
+        write: bool,
     },
     /// The batch is over: save a checkpoint, then poll with its number.
     Checkpoint {

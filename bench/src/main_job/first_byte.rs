@@ -119,6 +119,7 @@ fn task(repository: &Repository) -> NewTask {
             env: Default::default(),
             timeout_seconds: None,
             idle_timeout_seconds: None,
+            terminal: false,
             stall_timeout_seconds: None,
             tests: None,
             checkpoint: None,

@@ -25,6 +25,14 @@ Examples:
 Without --url and BIFROST_URL the whole system runs in the data directory for as long as the command.
 Ctrl-C cancels the task; a second Ctrl-C leaves it alone and returns at once.";
 
+pub(super) const ATTACH: &str = "\
+Examples:
+  bifrost attach 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
+  bifrost run --terminal --detach --timeout 2h -- bash
+  bifrost attach 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 --write
+
+Ctrl-] detaches, and the task goes on; without --write Ctrl-C does so too.";
+
 pub(super) const BUSY: &str = "\
 Examples, within a task:
   bifrost busy                           idle and stall timeouts begin anew

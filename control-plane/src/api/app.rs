@@ -20,6 +20,7 @@ use wire::limit::REASON_CHARS;
 use wire::signature::Key;
 use work::claims::Desk;
 
+use super::attach::Attachments;
 use super::problem::ApiError;
 use crate::Config;
 
@@ -39,6 +40,7 @@ pub(crate) struct App {
     pub(crate) event_grants: GrantKey,
     pub(crate) sender: Sender,
     pub(crate) live: Live,
+    pub(crate) attachments: Attachments,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) serving: Tasks,
 }
@@ -65,6 +67,7 @@ impl App {
             event_grants: GrantKey::of(&config.events.secret),
             sender,
             live,
+            attachments: Attachments::default(),
             metrics,
             serving,
         }

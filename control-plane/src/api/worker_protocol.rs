@@ -59,6 +59,7 @@ pub(super) async fn next(
     let next = leases::next(&app.ctx, &app.work, worker.id, &poll);
     tokio::select! {
         instruction = next => Ok(Json(granted(&app, &worker, instruction?))),
+        attach = app.attachments.wanted(worker.id), if poll.attaches => Ok(Json(attach)),
         // A server that stops must not wait for those who wait for it.
         () = app.serving.stopping() => Ok(Json(Instruction::Wait)),
     }

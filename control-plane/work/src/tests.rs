@@ -34,6 +34,7 @@ pub(crate) fn run(title: &str) -> NewTask {
         env: Default::default(),
         timeout_seconds: None,
         idle_timeout_seconds: None,
+        terminal: false,
         stall_timeout_seconds: None,
         tests: None,
         checkpoint: None,

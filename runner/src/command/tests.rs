@@ -16,6 +16,8 @@ fn job(scene: &Scene, script: &str) -> Job {
         grace: Duration::from_millis(200),
         output_bytes: 1 << 30,
         input: None,
+        stage: Arc::default(),
+        has_terminal: false,
         signs: watch::channel(Signs::default()).1,
         isolation: scene.room.isolation.clone(),
         openings: Openings::default(),

@@ -43,8 +43,9 @@ async fn run_command(story: &mut Story, spec: &TaskSpec, job: &Job, launch: Opti
     }
     let (directory, secrets) = (job.directory.clone(), job.secrets.clone());
     let (signs, isolation, openings) = (job.signs.clone(), job.isolation.clone(), job.openings.clone());
+    let stage = job.stage.clone();
     let input = Some(input);
-    let job = Job { arguments, input, environment, directory, secrets, signs, isolation, openings, ..*job };
+    let job = Job { arguments, input, environment, directory, secrets, stage, signs, isolation, openings, ..*job };
     let mut reading = Reading::new(driver, &agent.name);
     let ended = command::run(&job, story, Some(&mut reading)).await;
     let mut heard = reading.conclude();
@@ -63,7 +64,8 @@ async fn run_tests(story: &mut Story, tests: &TestsSpec, job: Job, heard: Option
         let words = "bifrost: the repository has no tests that are known here; name their command\n";
         story.log(Stream::Stderr, words.as_bytes().to_vec()).await;
     }
-    let job = Job { arguments, ..job };
+    // Reports are read from pipes.
+    let job = Job { arguments, has_terminal: false, ..job };
     story.listen();
     let since = tokio::time::Instant::now();
     let ended = command::run(&job, story, None).await;

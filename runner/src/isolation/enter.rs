@@ -14,6 +14,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -65,6 +66,7 @@ struct Part {
 pub(super) struct Entry {
     has_user: bool,
     has_processes: bool,
+    has_terminal: bool,
     flags: UnshareFlags,
     /// What to write so that our own user is itself in a user namespace; where it is not root.
     own_maps: Option<[(CString, Vec<u8>); 3]>,
@@ -92,7 +94,7 @@ pub(super) fn new_user_namespace() -> io::Result<()> {
 }
 
 impl Entry {
-    pub(super) fn new(walls: &[Wall], view: &View, owner: Option<Arc<File>>) -> io::Result<Self> {
+    pub(super) fn new(walls: &[Wall], view: &View, owner: Option<Arc<File>>, has_terminal: bool) -> io::Result<Self> {
         let has = |wall: Wall| walls.contains(&wall);
         let mut flags = UnshareFlags::empty();
         for (wall, flag) in [
@@ -123,6 +125,7 @@ impl Entry {
         Ok(Self {
             has_user,
             has_processes: has(Wall::Processes),
+            has_terminal,
             flags,
             own_maps,
             trees: Vec::with_capacity(parts.len()),
@@ -153,7 +156,7 @@ impl Entry {
             self.arrange_files()?;
         }
         if self.has_processes {
-            become_third()?;
+            become_third(self.has_terminal)?;
             let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
             mount(c"proc", c"/proc", c"proc", flags, None)?;
         }
@@ -270,9 +273,26 @@ fn drop_capabilities() {
     }
 }
 
+/// Makes what is standard input the terminal of the calling process and of what it starts.
+pub(super) fn take_terminal() -> io::Result<()> {
+    // Whoever leads a group cannot; the runner gives such a command none.
+    rustix::process::setsid()?;
+    rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+    Ok(())
+}
+
+/// The command, for whoever is told to end it: it leads a session of its own where it has a terminal.
+static COMMAND: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn forward(number: libc::c_int) {
+    if let (command @ 1.., Ok(by)) = (COMMAND.load(Ordering::Relaxed), Signal::try_from(number)) {
+        kill(Pid::from_raw(-command), by).ok();
+    }
+}
+
 /// Forks twice, and comes back only in the last child.
 #[expect(unsafe_code, reason = "a namespace of processes begins with a child")]
-fn become_third() -> io::Result<()> {
+fn become_third(has_terminal: bool) -> io::Result<()> {
     // A signal to the group is for the command; this process ends with it. Undone in the children.
     for ignored in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         // SAFETY: no handler of ours is involved.
@@ -286,9 +306,18 @@ fn become_third() -> io::Result<()> {
                 // SAFETY: as above.
                 unsafe { signal(ignored, SigHandler::SigDfl) }?;
             }
-            Ok(())
+            if has_terminal { take_terminal() } else { Ok(()) }
         }
-        Ok(ForkResult::Parent { child }) => wait_for(child, init),
+        Ok(ForkResult::Parent { child }) => {
+            if has_terminal {
+                COMMAND.store(child.as_raw(), Ordering::Relaxed);
+                for forwarded in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+                    // SAFETY: the handler makes one system call and touches nothing but a number.
+                    unsafe { signal(forwarded, SigHandler::Handler(forward)) }?;
+                }
+            }
+            wait_for(child, init)
+        }
         Err(error) => {
             kill(init, Signal::SIGKILL).ok();
             Err(error.into())

@@ -17,6 +17,7 @@ async fn fetch(scene: &mut Scene, remote: &str, reference: Option<&str>) -> (Res
         env: Default::default(),
         timeout_seconds: None,
         idle_timeout_seconds: None,
+        terminal: false,
         stall_timeout_seconds: None,
         tests: None,
         checkpoint: None,

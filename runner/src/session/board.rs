@@ -130,6 +130,7 @@ mod tests {
             env: Default::default(),
             timeout_seconds: None,
             idle_timeout_seconds: None,
+            terminal: false,
             stall_timeout_seconds: None,
             tests: None,
             checkpoint: None,

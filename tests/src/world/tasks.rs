@@ -30,6 +30,7 @@ impl World {
                 env: BTreeMap::new(),
                 timeout_seconds: None,
                 idle_timeout_seconds: None,
+                terminal: false,
                 stall_timeout_seconds: None,
                 tests: None,
                 checkpoint: None,

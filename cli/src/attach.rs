@@ -1,0 +1,185 @@
+//! `bifrost attach`: a running command's output as it comes and, where it has a
+//! terminal and one asks to write, one's own terminal as its. A connection that
+//! breaks is made anew while the task runs.
+
+use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::time::Duration;
+
+use client::socket::{Said, Socket};
+use rustix::termios::{self, OptionalActions, Termios};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use wire::attach::{Closed, Word};
+use wire::id::TaskId;
+use wire::task::TaskStatus;
+
+use crate::args::AttachArguments;
+use crate::connect::Server;
+use crate::exit::{self, Code, failure};
+use crate::invocation::Invocation;
+
+/// Ctrl-] as telnet has it: no program uses it.
+const DETACH: u8 = 0x1d;
+/// What is typed and not yet sent.
+const TYPED: usize = 64;
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Attaches until the command has ended, or one detaches.
+pub(crate) async fn attach(invocation: &Invocation, arguments: &AttachArguments) -> anyhow::Result<u8> {
+    let server = Server::find(invocation)?;
+    let mut typed = None;
+    loop {
+        let socket = server.control.attach(arguments.task, arguments.write).await;
+        let socket = match socket {
+            Ok(socket) => socket,
+            Err(error) if error.is_transient() => {
+                invocation.output.warn(&format!("{error}; trying again"));
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            // It ended while the connection was being made anew.
+            Err(error) if error.code() == Some("not_running") && typed.is_some() => break,
+            Err(error) => return Err(server.explain(error).into()),
+        };
+        match follow(invocation, socket, arguments, &mut typed).await? {
+            End::Detached => {
+                invocation.output.warn("detached; the task goes on");
+                return Ok(0);
+            }
+            End::Broken => tokio::time::sleep(PAUSE).await,
+            End::Closed(why) if why.may_pass() => tokio::time::sleep(PAUSE).await,
+            End::Closed(_) => break,
+        }
+    }
+    ended(&server, arguments.task).await
+}
+
+/// How an attachment ended.
+enum End {
+    Detached,
+    Broken,
+    Closed(Closed),
+}
+
+/// What ended a wait.
+enum Step {
+    Said(Option<Said>),
+    Typed(Option<Vec<u8>>),
+    Resized,
+    Interrupted,
+}
+
+async fn follow(
+    invocation: &Invocation,
+    mut socket: Socket,
+    arguments: &AttachArguments,
+    typed: &mut Option<mpsc::Receiver<Vec<u8>>>,
+) -> anyhow::Result<End> {
+    let mut raw = None;
+    let mut resized = signal(SignalKind::window_change())?;
+    loop {
+        let step = tokio::select! {
+            said = socket.next() => Step::Said(said),
+            keys = next(typed), if raw.is_some() => Step::Typed(keys),
+            _ = resized.recv(), if raw.is_some() => Step::Resized,
+            _ = tokio::signal::ctrl_c() => Step::Interrupted,
+        };
+        match step {
+            Step::Said(None) => return Ok(End::Broken),
+            Step::Said(Some(Said::Bytes(bytes))) => write(&bytes)?,
+            Step::Said(Some(Said::Word(Word::Closed { why }))) => return Ok(End::Closed(why)),
+            Step::Said(Some(Said::Word(Word::Opened { terminal, write }))) => {
+                if arguments.write && !terminal {
+                    let cure = "submit it with --terminal to type to it; without --write its output is shown";
+                    return Err(failure(Code::Usage, "the task's command has no terminal", cure));
+                }
+                if write && std::io::stdin().is_terminal() {
+                    invocation.output.warn("attached; Ctrl-] detaches");
+                    raw = Some(Raw::enter()?);
+                    typed.get_or_insert_with(read_keys);
+                    resize(&mut socket).await;
+                }
+            }
+            Step::Said(Some(Said::Word(Word::Skipped { pieces }))) => {
+                invocation.output.warn(&format!("{pieces} pieces of output were passed over; the log has them"));
+            }
+            Step::Said(Some(Said::Word(Word::Resize { .. }))) => (),
+            Step::Typed(Some(keys)) => {
+                let is_last = keys.contains(&DETACH);
+                let keys = keys.split(|key| *key == DETACH).next().unwrap_or_default();
+                if !keys.is_empty() && !socket.send(keys).await {
+                    return Ok(End::Broken);
+                }
+                if is_last {
+                    socket.close().await;
+                    return Ok(End::Detached);
+                }
+            }
+            Step::Resized => resize(&mut socket).await,
+            Step::Typed(None) | Step::Interrupted => {
+                socket.close().await;
+                return Ok(End::Detached);
+            }
+        }
+    }
+}
+
+async fn next(typed: &mut Option<mpsc::Receiver<Vec<u8>>>) -> Option<Vec<u8>> {
+    match typed {
+        Some(typed) => typed.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads keys on a thread of its own, which ends with the program: a terminal cannot be asked to give up a read.
+fn read_keys() -> mpsc::Receiver<Vec<u8>> {
+    let (sender, typed) = mpsc::channel(TYPED);
+    std::thread::spawn(move || {
+        let mut buffer = [0; 1024];
+        while let Ok(length @ 1..) = std::io::stdin().lock().read(&mut buffer) {
+            if sender.blocking_send(buffer[..length].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    typed
+}
+
+async fn resize(socket: &mut Socket) {
+    if let Ok(size) = termios::tcgetwinsize(std::io::stdin()) {
+        // Without it the command's lines break elsewhere, and no more.
+        socket.say(Word::Resize { rows: size.ws_row, columns: size.ws_col }).await;
+    }
+}
+
+fn write(bytes: &[u8]) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+async fn ended(server: &Server, task: TaskId) -> anyhow::Result<u8> {
+    let task = server.control.task(task).await.map_err(|error| server.explain(error))?;
+    // Its last word may take a moment longer than its output; that it ended is known.
+    Ok(if task.status == TaskStatus::InProgress { 0 } else { exit::of_task(&task) })
+}
+
+/// One's own terminal, passing everything on; as it was before once this is dropped.
+struct Raw(Termios);
+
+impl Raw {
+    fn enter() -> std::io::Result<Self> {
+        let before = termios::tcgetattr(std::io::stdin())?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        termios::tcsetattr(std::io::stdin(), OptionalActions::Flush, &raw)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // There is nobody left to complain to.
+        termios::tcsetattr(std::io::stdin(), OptionalActions::Flush, &self.0).ok();
+    }
+}

@@ -1,0 +1,99 @@
+//! Attaching to a command that runs: what it says is seen as it comes, and what is typed reaches it where it has a
+//! terminal and one asked to type.
+
+use client::socket::{Said, Socket};
+use wire::attach::{Closed, Word};
+use wire::id::TaskId;
+use wire::task::{NewTask, TaskStatus};
+use world::World;
+
+/// Says what its terminal is, and then every line that it is told, until it is told `end`.
+const ECHO: &str = "stty -echo; test -t 0 && test -t 1 && echo a terminal of $(stty size); \
+                    while read line; do echo told: $line, $(stty size); [ \"$line\" != end ] || exit 0; done";
+
+async fn running(world: &World, task: &NewTask) -> TaskId {
+    let submitted = world.control().submit(task, "0197f0a45b1e7c3a").await.expect("is accepted");
+    world.until_task(submitted.id, TaskStatus::InProgress).await;
+    submitted.id
+}
+
+fn with_terminal(world: &World, script: &str) -> NewTask {
+    let mut task = world.script(script);
+    task.spec.as_mut().expect("is a command").terminal = true;
+    task
+}
+
+/// What is said until it has the text, words left out; the last word, if it came before.
+async fn until_said(socket: &mut Socket, text: &str) -> Result<String, Option<Closed>> {
+    let mut said = String::new();
+    while !said.contains(text) {
+        match socket.next().await {
+            Some(Said::Bytes(bytes)) => said.push_str(&String::from_utf8_lossy(&bytes)),
+            Some(Said::Word(Word::Closed { why })) => return Err(Some(why)),
+            Some(Said::Word(_)) => (),
+            None => return Err(None),
+        }
+    }
+    Ok(said)
+}
+
+/// Reads to the last word.
+async fn closed(socket: &mut Socket) -> Option<Closed> {
+    until_said(socket, "\0 is never said").await.expect_err("has an end")
+}
+
+#[tokio::test]
+async fn who_attaches_to_a_terminal_sees_types_and_resizes() {
+    let world = World::start().await;
+    let task = running(&world, &with_terminal(&world, ECHO)).await;
+    let mut socket = world.control().attach(task, true).await.expect("attaches");
+    assert_eq!(socket.next().await, Some(Said::Word(Word::Opened { terminal: true, write: true })));
+    // What was said before is shown too.
+    until_said(&mut socket, "a terminal of 24 80").await.expect("is shown");
+    assert!(socket.say(Word::Resize { rows: 40, columns: 132 }).await && socket.send(b"hello\n").await);
+    until_said(&mut socket, "told: hello, 40 132").await.expect("answers");
+    let mut other = world.control().attach(task, false).await.expect("attaches");
+    assert_eq!(other.next().await, Some(Said::Word(Word::Opened { terminal: true, write: false })));
+    until_said(&mut other, "told: hello").await.expect("is shown what was said last");
+    // Who only watches is not passed on: nobody hears this.
+    assert!(other.send(b"end\n").await && socket.send(b"again\n").await);
+    until_said(&mut other, "told: again").await.expect("is shown");
+    assert!(socket.send(b"end\n").await);
+    assert_eq!(
+        (closed(&mut socket).await, closed(&mut other).await),
+        (Some(Closed::CommandEnded), Some(Closed::CommandEnded))
+    );
+    world.until_task(task, TaskStatus::Completed).await;
+    let execution = &world.executions(task).await[0];
+    let log = world.record(task).await.output_of(execution.id).stdout;
+    let told: Vec<&str> = log.lines().filter_map(|line| line.strip_prefix("told: ")?.split(',').next()).collect();
+    assert_eq!(told, ["hello", "again", "end"], "{log}");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_command_without_a_terminal_can_be_watched_and_one_that_ended_cannot() {
+    let world = World::start().await;
+    let script = world.gated("watched");
+    let task = running(&world, &world.script(&script)).await;
+    let id = task.to_string();
+    let refused = world.bifrost(&["attach", &id, "--write"]).output().await;
+    assert_eq!(refused.code, 64, "{}", refused.stderr);
+    assert!(refused.stderr.contains("--terminal"), "{}", refused.stderr);
+    let mut watching = world.bifrost(&["attach", &id]).spawn();
+    assert_eq!(watching.line().await, "started");
+    let mut socket = world.control().attach(task, false).await.expect("attaches");
+    assert_eq!(socket.next().await, Some(Said::Word(Word::Opened { terminal: false, write: false })));
+    until_said(&mut socket, "started").await.expect("is shown");
+    world.open("watched");
+    assert_eq!(closed(&mut socket).await, Some(Closed::CommandEnded));
+    let watched = watching.output().await;
+    assert_eq!((watched.code, watched.stdout.as_str()), (0, "done\n"), "{}", watched.stderr);
+    world.until_task(task, TaskStatus::Completed).await;
+    let late = world.control().attach(task, false).await.expect_err("has ended");
+    assert_eq!(late.code(), Some("not_running"));
+    let late = world.bifrost(&["attach", &id]).output().await;
+    assert_ne!(late.code, 0);
+    assert!(late.stderr.contains("completed"), "{}", late.stderr);
+    world.finish().await;
+}
