@@ -23,6 +23,9 @@ const DETACH: u8 = 0x1d;
 /// What is typed and not yet sent.
 const TYPED: usize = 64;
 const PAUSE: Duration = Duration::from_secs(1);
+/// The end of a command may be told so much later than its last output: its work is saved before.
+const TOLD_WITHIN: Duration = Duration::from_secs(30);
+const ASKED_EVERY: Duration = Duration::from_millis(100);
 
 /// Attaches until the command has ended, or one detaches.
 pub(crate) async fn attach(invocation: &Invocation, arguments: &AttachArguments) -> anyhow::Result<u8> {
@@ -43,7 +46,7 @@ pub(crate) async fn attach(invocation: &Invocation, arguments: &AttachArguments)
         };
         match follow(invocation, socket, arguments, &mut typed).await? {
             End::Detached => {
-                invocation.output.warn("detached; the task goes on");
+                invocation.output.say("detached; the task goes on");
                 return Ok(0);
             }
             End::Broken => tokio::time::sleep(PAUSE).await,
@@ -94,7 +97,7 @@ async fn follow(
                     return Err(failure(Code::Usage, "the task's command has no terminal", cure));
                 }
                 if write && std::io::stdin().is_terminal() {
-                    invocation.output.warn("attached; Ctrl-] detaches");
+                    invocation.output.say("attached; Ctrl-] detaches");
                     raw = Some(Raw::enter()?);
                     typed.get_or_insert_with(read_keys);
                     resize(&mut socket).await;
@@ -159,9 +162,18 @@ fn write(bytes: &[u8]) -> std::io::Result<()> {
 }
 
 async fn ended(server: &Server, task: TaskId) -> anyhow::Result<u8> {
-    let task = server.control.task(task).await.map_err(|error| server.explain(error))?;
-    // Its last word may take a moment longer than its output; that it ended is known.
-    Ok(if task.status == TaskStatus::InProgress { 0 } else { exit::of_task(&task) })
+    let deadline = tokio::time::Instant::now() + TOLD_WITHIN;
+    loop {
+        let task = server.control.task(task).await.map_err(|error| server.explain(error))?;
+        if task.status.is_final() {
+            return Ok(exit::of_task(&task));
+        }
+        // It runs again, elsewhere or later, or nobody tells how it ended: that it ended here is known.
+        if task.status != TaskStatus::InProgress || tokio::time::Instant::now() >= deadline {
+            return Ok(0);
+        }
+        tokio::time::sleep(ASKED_EVERY).await;
+    }
 }
 
 /// One's own terminal, passing everything on; as it was before once this is dropped.

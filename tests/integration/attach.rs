@@ -74,7 +74,7 @@ async fn who_attaches_to_a_terminal_sees_types_and_resizes() {
 #[tokio::test]
 async fn a_command_without_a_terminal_can_be_watched_and_one_that_ended_cannot() {
     let world = World::start().await;
-    let script = world.gated("watched");
+    let script = format!("{}; exit 3", world.gated("watched"));
     let task = running(&world, &world.script(&script)).await;
     let id = task.to_string();
     let refused = world.bifrost(&["attach", &id, "--write"]).output().await;
@@ -88,12 +88,12 @@ async fn a_command_without_a_terminal_can_be_watched_and_one_that_ended_cannot()
     world.open("watched");
     assert_eq!(closed(&mut socket).await, Some(Closed::CommandEnded));
     let watched = watching.output().await;
-    assert_eq!((watched.code, watched.stdout.as_str()), (0, "done\n"), "{}", watched.stderr);
-    world.until_task(task, TaskStatus::Completed).await;
+    assert_eq!((watched.code, watched.stdout.as_str()), (3, "done\n"), "{}", watched.stderr);
+    world.until_task(task, TaskStatus::Failed).await;
     let late = world.control().attach(task, false).await.expect_err("has ended");
     assert_eq!(late.code(), Some("not_running"));
     let late = world.bifrost(&["attach", &id]).output().await;
     assert_ne!(late.code, 0);
-    assert!(late.stderr.contains("completed"), "{}", late.stderr);
+    assert!(late.stderr.contains("failed"), "{}", late.stderr);
     world.finish().await;
 }
