@@ -125,7 +125,11 @@ fn start(job: &Job) -> Result<(Child, Option<Master>), NotRunnable> {
     let program = program::find(name, path, &job.directory)?;
     let failed = |error: io::Error| NotRunnable::NotExecutable(format!("{name} ({error})"));
     let terminal = job.has_terminal.then(Terminal::open).transpose().map_err(failed)?;
-    let mut command = kit::process::command(&program);
+    // A terminal is a session's.
+    let mut command = match terminal {
+        Some(_) => kit::process::session(&program),
+        None => kit::process::command(&program),
+    };
     command.arg0(name).args(&job.arguments[1..]).current_dir(&job.directory);
     command.env_clear().envs(&job.environment).stdout(Stdio::piped()).stderr(Stdio::piped());
     if let Some(input) = &job.input {

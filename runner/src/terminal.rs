@@ -181,3 +181,6 @@ impl Master {
         Ok(tcsetwinsize(self.handle.as_fd(), size)?)
     }
 }
+
+#[cfg(test)]
+mod tests;

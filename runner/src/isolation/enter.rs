@@ -273,10 +273,8 @@ fn drop_capabilities() {
     }
 }
 
-/// Makes what is standard input the terminal of the calling process and of what it starts.
+/// Makes what is standard input the terminal of the calling process, which leads a session, and of what it starts.
 pub(super) fn take_terminal() -> io::Result<()> {
-    // Whoever leads a group cannot; the runner gives such a command none.
-    rustix::process::setsid()?;
     rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
     Ok(())
 }
@@ -306,7 +304,11 @@ fn become_third(has_terminal: bool) -> io::Result<()> {
                 // SAFETY: as above.
                 unsafe { signal(ignored, SigHandler::SigDfl) }?;
             }
-            if has_terminal { take_terminal() } else { Ok(()) }
+            if has_terminal {
+                rustix::process::setsid()?;
+                take_terminal()?;
+            }
+            Ok(())
         }
         Ok(ForkResult::Parent { child }) => {
             if has_terminal {
