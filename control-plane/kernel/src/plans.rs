@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Inner, Result, Tx, execute, fetch_all, rows};
+use crate::{Inner, Result, Tx, execute, fetch_all, fetch_one, rows};
 
 /// Rows of a table, for the planner.
 const ROWS: u64 = 1_000_000;
@@ -16,7 +16,8 @@ const ROWS: u64 = 1_000_000;
 const ROWS_OF_PART: u64 = 10_000;
 
 crate::sql! {
-    // Makes `sqlite_stat1` where there is none.
+    IS_THERE: "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1')", postgres "SELECT FALSE";
+    // Makes `sqlite_stat1`, of the table that is there from the beginning.
     ANALYZE_LEAST: "ANALYZE schema_migrations", postgres "SELECT 1";
     FORGET: "DELETE FROM sqlite_stat1", postgres "SELECT 1";
     KNOWN: "SELECT tbl, coalesce(idx, ''), stat FROM sqlite_stat1", postgres "SELECT '', '', '' WHERE FALSE";
@@ -42,7 +43,9 @@ pub(crate) async fn settle(tx: &mut Tx) -> Result<()> {
     if matches!(tx.inner(), Inner::Postgres(_)) {
         return Ok(());
     }
-    execute!(tx, ANALYZE_LEAST)?;
+    if !fetch_one!(tx, (bool,), IS_THERE)?.0 {
+        execute!(tx, ANALYZE_LEAST)?;
+    }
     let told: BTreeSet<Stat> = fetch_all!(tx, Index, INDEXES)?.iter().map(stat).collect();
     let known: BTreeSet<Stat> = fetch_all!(tx, Stat, KNOWN)?.into_iter().collect();
     if known != told {
