@@ -30,7 +30,7 @@ const ASKED_EVERY: Duration = Duration::from_millis(100);
 /// Attaches until the command has ended, or one detaches.
 pub(crate) async fn attach(invocation: &Invocation, arguments: &AttachArguments) -> anyhow::Result<u8> {
     let server = Server::find(invocation)?;
-    let mut typed = None;
+    let (mut typed, mut was_there) = (None, false);
     loop {
         let socket = server.control.attach(arguments.task, arguments.write).await;
         let socket = match socket {
@@ -41,9 +41,10 @@ pub(crate) async fn attach(invocation: &Invocation, arguments: &AttachArguments)
                 continue;
             }
             // It ended while the connection was being made anew.
-            Err(error) if error.code() == Some("not_running") && typed.is_some() => break,
+            Err(error) if error.code() == Some("not_running") && was_there => break,
             Err(error) => return Err(server.explain(error).into()),
         };
+        was_there = true;
         match follow(invocation, socket, arguments, &mut typed).await? {
             End::Detached => {
                 invocation.output.say("detached; the task goes on");

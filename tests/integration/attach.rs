@@ -5,7 +5,7 @@ use client::socket::{Said, Socket};
 use wire::attach::{Closed, Word};
 use wire::id::TaskId;
 use wire::task::{NewTask, TaskStatus};
-use world::World;
+use world::{PATIENCE, World, until};
 
 /// Says what its terminal is, and then every line that it is told, until it is told `end`.
 const ECHO: &str = "stty -echo; test -t 0 && test -t 1 && echo a terminal of $(stty size); \
@@ -15,6 +15,19 @@ async fn running(world: &World, task: &NewTask) -> TaskId {
     let submitted = world.control().submit(task, "0197f0a45b1e7c3a").await.expect("is accepted");
     world.until_task(submitted.id, TaskStatus::InProgress).await;
     submitted.id
+}
+
+/// Attaches as soon as the command runs: its task is in progress a moment before.
+async fn attached(world: &World, task: TaskId, write: bool) -> (Socket, Word) {
+    until("the command runs", PATIENCE, async || {
+        let mut socket = world.control().attach(task, write).await.expect("attaches");
+        match socket.next().await.expect("the runner comes") {
+            Said::Word(Word::Closed { why: Closed::NotRunning }) => None,
+            Said::Word(word) => Some((socket, word)),
+            Said::Bytes(bytes) => panic!("{bytes:?} before any word"),
+        }
+    })
+    .await
 }
 
 fn with_terminal(world: &World, script: &str) -> NewTask {
@@ -46,14 +59,14 @@ async fn closed(socket: &mut Socket) -> Option<Closed> {
 async fn who_attaches_to_a_terminal_sees_types_and_resizes() {
     let world = World::start().await;
     let task = running(&world, &with_terminal(&world, ECHO)).await;
-    let mut socket = world.control().attach(task, true).await.expect("attaches");
-    assert_eq!(socket.next().await, Some(Said::Word(Word::Opened { terminal: true, write: true })));
+    let (mut socket, opened) = attached(&world, task, true).await;
+    assert_eq!(opened, Word::Opened { terminal: true, write: true });
     // What was said before is shown too.
     until_said(&mut socket, "a terminal of 24 80").await.expect("is shown");
     assert!(socket.say(Word::Resize { rows: 40, columns: 132 }).await && socket.send(b"hello\n").await);
     until_said(&mut socket, "told: hello, 40 132").await.expect("answers");
-    let mut other = world.control().attach(task, false).await.expect("attaches");
-    assert_eq!(other.next().await, Some(Said::Word(Word::Opened { terminal: true, write: false })));
+    let (mut other, opened) = attached(&world, task, false).await;
+    assert_eq!(opened, Word::Opened { terminal: true, write: false });
     until_said(&mut other, "told: hello").await.expect("is shown what was said last");
     // Who only watches is not passed on: nobody hears this.
     assert!(other.send(b"end\n").await && socket.send(b"again\n").await);
@@ -77,13 +90,14 @@ async fn a_command_without_a_terminal_can_be_watched_and_one_that_ended_cannot()
     let script = format!("{}; exit 3", world.gated("watched"));
     let task = running(&world, &world.script(&script)).await;
     let id = task.to_string();
+    // Also of one whose workspace is still made ready.
     let refused = world.bifrost(&["attach", &id, "--write"]).output().await;
     assert_eq!(refused.code, 64, "{}", refused.stderr);
     assert!(refused.stderr.contains("--terminal"), "{}", refused.stderr);
     let mut watching = world.bifrost(&["attach", &id]).spawn();
     assert_eq!(watching.line().await, "started");
-    let mut socket = world.control().attach(task, false).await.expect("attaches");
-    assert_eq!(socket.next().await, Some(Said::Word(Word::Opened { terminal: false, write: false })));
+    let (mut socket, opened) = attached(&world, task, false).await;
+    assert_eq!(opened, Word::Opened { terminal: false, write: false });
     until_said(&mut socket, "started").await.expect("is shown");
     world.open("watched");
     assert_eq!(closed(&mut socket).await, Some(Closed::CommandEnded));

@@ -46,7 +46,7 @@ text_enum! {
     Closed, "end of an attachment" {
         /// The command has ended.
         CommandEnded = "command_ended",
-        /// The machine has no such command.
+        /// The machine has no such command: it makes the workspace ready for it, or it has just ended.
         NotRunning = "not_running",
         /// The machine did not answer.
         RunnerAway = "runner_away",
@@ -61,8 +61,8 @@ impl Closed {
     /// Whether attaching again may well succeed, if the task still runs.
     pub fn may_pass(self) -> bool {
         match self {
-            Self::RunnerAway | Self::TooSlow | Self::ServerStops => true,
-            Self::CommandEnded | Self::NotRunning => false,
+            Self::NotRunning | Self::RunnerAway | Self::TooSlow | Self::ServerStops => true,
+            Self::CommandEnded => false,
         }
     }
 }
