@@ -133,7 +133,7 @@ fn start(job: &Job) -> Result<(Child, Option<Master>), NotRunnable> {
     command.arg0(name).args(&job.arguments[1..]).current_dir(&job.directory);
     command.env_clear().envs(&job.environment).stdout(Stdio::piped()).stderr(Stdio::piped());
     if let Some(input) = &job.input {
-        command.stdin(input.try_clone().map_err(|error| NotRunnable::NotExecutable(format!("{name} ({error})")))?);
+        command.stdin(input.try_clone().map_err(failed)?);
     }
     let master = terminal.map(|terminal| terminal.lend(&mut command)).transpose().map_err(failed)?;
     let walls = job.isolation.enclose_with(&mut command, &job.openings, job.has_terminal);
@@ -141,7 +141,7 @@ fn start(job: &Job) -> Result<(Child, Option<Master>), NotRunnable> {
     child.map(|child| (child, master)).map_err(|error| match error.kind() {
         // The file is there, so it is the interpreter on its first line that is not.
         io::ErrorKind::NotFound => NotRunnable::NotFound(format!("the interpreter of {name}")),
-        _ => NotRunnable::NotExecutable(format!("{name} ({error})")),
+        _ => failed(error),
     })
 }
 
