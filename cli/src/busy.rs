@@ -9,7 +9,7 @@ use crate::invocation::Invocation;
 
 /// Says that work goes on, and for how long its machine should stay awake.
 pub(crate) async fn say(invocation: &Invocation, arguments: &BusyArguments) -> anyhow::Result<()> {
-    let Some(channel) = invocation.vars.text("BIFROST_CHANNEL").map(Path::new) else {
+    let Some(channel) = invocation.vars.text(runner::CHANNEL).map(Path::new) else {
         let cure = "say this in a task's command: its runner sets BIFROST_CHANNEL there";
         return Err(failure(Code::Usage, "this is not the command of a task", cure));
     };

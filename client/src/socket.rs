@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use reqwest::{RequestBuilder, Upgraded};
+use reqwest::Upgraded;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -14,6 +14,8 @@ use wire::attach::{MESSAGE_BYTES, Word};
 use crate::Error;
 use crate::call::Service;
 
+/// An attachment lasts no longer than the longest command.
+const ATTACHED: Duration = Duration::from_secs(8 * 24 * 3_600);
 /// Nobody takes longer to take a message who is still there.
 const SEND_DEADLINE: Duration = Duration::from_secs(30);
 /// Whoever says nothing for so long, not even that it lives, is gone.
@@ -35,9 +37,11 @@ pub struct Socket {
 }
 
 impl Socket {
-    pub(crate) async fn open(service: &Service, request: RequestBuilder) -> Result<Self, Error> {
+    pub(crate) async fn open(service: &Service, path: &str, token: &str) -> Result<Self, Error> {
         let key = generate_key();
-        let request = request
+        let request = kit::http::client_of_upgrades(ATTACHED)
+            .get(service.url(path))
+            .bearer_auth(token)
             .header("connection", "Upgrade")
             .header("upgrade", "websocket")
             .header("sec-websocket-version", "13")

@@ -15,8 +15,6 @@ use crate::socket::Socket;
 const DEADLINE: Duration = Duration::from_secs(10);
 /// What a held poll may take beyond the time it asked for.
 const POLL_GRACE: Duration = Duration::from_secs(10);
-/// An attachment lasts no longer than the longest command.
-pub(crate) const ATTACHED: Duration = Duration::from_secs(8 * 24 * 3_600);
 
 /// A registered worker's connection to the control plane.
 #[derive(Clone)]
@@ -54,9 +52,7 @@ impl Worker {
 
     /// Comes to whoever attaches.
     pub async fn attach(&self, attachment: AttachmentId) -> Result<Socket, Error> {
-        let url = self.service.url(&format!("/v1/workers/{}/attachments/{attachment}", self.id));
-        let http = kit::http::client_of_upgrades(ATTACHED);
-        Socket::open(&self.service, http.get(url).bearer_auth(&self.token)).await
+        Socket::open(&self.service, &format!("/v1/workers/{}/attachments/{attachment}", self.id), &self.token).await
     }
 
     /// Renews the leases of what is running.

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use wire::limit::BUSY_SECONDS_MAX;
 
 /// Names the socket to the command.
-pub(crate) const VARIABLE: &str = "BIFROST_CHANNEL";
+pub const VARIABLE: &str = "BIFROST_CHANNEL";
 const NAME: &str = "channel";
 /// A longer line is none of ours.
 const LINE_BYTES_MAX: u64 = 4 * 1024;

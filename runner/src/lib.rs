@@ -42,7 +42,7 @@ mod testing;
 
 pub use agent::driver::Drivers;
 pub use agent::mock::run as run_mock_agent;
-pub use channel::say as say_busy;
+pub use channel::{VARIABLE as CHANNEL, say as say_busy};
 pub use config::{Config, Limits, TOOL_VARIABLES};
 pub use git::credential::answer as answer_git;
 pub use isolation::Demand;

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 fn busy(vars: &Vars, arguments: &[String]) -> ExitCode {
     let option = |name: &str| arguments.iter().skip_while(|argument| *argument != name).nth(1);
     let said = (|| {
-        let channel = vars.text("BIFROST_CHANNEL").context("this is not the command of a task")?;
+        let channel = vars.text(runner::CHANNEL).context("this is not the command of a task")?;
         let seconds = option("--for").map(|text| text.parse()).transpose().context("--for: give whole seconds")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let word = runner::say_busy(channel.as_ref(), seconds.map(Duration::from_secs), option("--reason").cloned());

@@ -152,9 +152,7 @@ impl Terminal {
         master.resize(ROWS, COLUMNS)?;
         Ok(Self { master, slave })
     }
-}
 
-impl Terminal {
     /// Makes it the command's standard input, output and error. What remains is the runner's end.
     pub(crate) fn lend(self, command: &mut Command) -> io::Result<Master> {
         command.stdin(self.slave.try_clone()?).stdout(self.slave.try_clone()?).stderr(self.slave);

@@ -7,8 +7,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use sqlx::AssertSqlSafe;
 
-use crate::{Ctx, Error, Inner, Result, Sql, Tx, execute, fetch_all};
-use crate::{plans, wall};
+use crate::{Ctx, Error, Inner, Result, Sql, Tx, execute, fetch_all, plans, wall};
 
 /// One step of the schema, in both dialects and both directions.
 #[derive(Debug, Clone, Copy)]

@@ -65,7 +65,6 @@ struct Part {
 /// Everything the system calls need, made ready before the fork.
 pub(super) struct Entry {
     has_user: bool,
-    has_processes: bool,
     has_terminal: bool,
     flags: UnshareFlags,
     /// What to write so that our own user is itself in a user namespace; where it is not root.
@@ -124,7 +123,6 @@ impl Entry {
         let parts = shown.chain(temporary).chain(replaced).map(part).collect::<io::Result<Vec<_>>>()?;
         Ok(Self {
             has_user,
-            has_processes: has(Wall::Processes),
             has_terminal,
             flags,
             own_maps,
@@ -155,7 +153,7 @@ impl Entry {
         if self.flags.contains(UnshareFlags::NEWNS) {
             self.arrange_files()?;
         }
-        if self.has_processes {
+        if self.flags.contains(UnshareFlags::NEWPID) {
             become_third(self.has_terminal)?;
             let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
             mount(c"proc", c"/proc", c"proc", flags, None)?;
