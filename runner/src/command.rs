@@ -48,7 +48,7 @@ const DRAIN: Duration = Duration::from_millis(100);
 const READ_BYTES: usize = 64 * 1024;
 
 /// What to run, where, and within which bounds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Job {
     /// Program and arguments.
     pub(crate) arguments: Vec<String>,
@@ -61,7 +61,7 @@ pub(crate) struct Job {
     pub(crate) grace: Duration,
     pub(crate) output_bytes: u64,
     /// What it reads on its standard input; nothing when absent.
-    pub(crate) input: Option<File>,
+    pub(crate) input: Option<Arc<File>>,
     /// Where those who watch find it.
     pub(crate) stage: Arc<Stage>,
     /// Whether it gets a terminal in place of pipes.

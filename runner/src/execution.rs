@@ -305,8 +305,8 @@ async fn set_up(
     let worked = async {
         settings::caches::put(&room.volume, repository, &paths.tree, &settings.cached())
             .map_err(|error| NotReady::machine("putting cached directories in place", &error))?;
-        settings::steps::run(room, story, settings, &paths.tree, environment, openings).await?;
-        services::start(room, story, settings, &paths.tree, environment, openings).await
+        settings::steps::run(room, story, settings, environment, openings).await?;
+        services::start(room, story, settings, environment, openings).await
     };
     let worked = worked.await;
     let services = end_if_failed(story, phase, worked).await?;

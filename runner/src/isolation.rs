@@ -7,6 +7,7 @@
 //! is in the record of every execution. Where one cannot stand the work goes on
 //! without it, unless the operator demands all of them (`BIFROST_ISOLATION=required`).
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -195,6 +196,19 @@ impl Isolation {
         crate::volume::remove(&own)?;
         let status = status?;
         if status.success() { Ok(()) } else { Err(io::Error::other(format!("a trial ended with {status}"))) }
+    }
+
+    /// A command of the repository's own, in its workspace and behind the walls.
+    pub(crate) fn walled(
+        &self,
+        words: &[String],
+        environment: &BTreeMap<String, String>,
+        openings: &Openings,
+    ) -> io::Result<Command> {
+        let mut command = kit::process::command(&words[0]);
+        command.args(&words[1..]).current_dir(&openings.directory).env_clear().envs(environment);
+        self.enclose(&mut command, openings)?;
+        Ok(command)
     }
 
     /// Puts a command that is about to be started behind the walls.

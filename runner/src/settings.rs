@@ -13,12 +13,29 @@ use serde::Deserialize;
 use toml::Spanned;
 use wire::execution::Failure;
 
+use crate::isolation::Openings;
+use crate::orders::Orders;
+use crate::process::{self, Bounds, Output, RunError};
+use crate::room::Room;
 use crate::setup::NotReady;
 
 pub(crate) mod caches;
 pub(crate) mod checkout;
 pub(crate) mod services;
 pub(crate) mod steps;
+
+/// Runs a command of the repository's own to its end.
+async fn run(
+    room: &Room,
+    words: &[String],
+    environment: &BTreeMap<String, String>,
+    openings: &Openings,
+    bounds: Bounds,
+    orders: &Orders,
+) -> Result<Output, RunError> {
+    let mut command = room.isolation.walled(words, environment, openings)?;
+    process::run(&mut command, b"", bounds, orders).await
+}
 
 /// The file's name, at the root of the repository.
 pub(crate) const FILE: &str = ".bifrost.toml";

@@ -1,5 +1,7 @@
 //! What runs in a workspace that is ready: the command or the agent, and, where that ended well, the tests.
 
+use std::sync::Arc;
+
 use wire::event::{Stream, kind};
 use wire::execution::Outcome;
 use wire::task::TaskSpec;
@@ -41,11 +43,7 @@ async fn run_command(story: &mut Story, spec: &TaskSpec, job: &Job, launch: Opti
     for (name, value) in &driver.environment {
         environment.entry(name.clone()).or_insert_with(|| value.clone());
     }
-    let (directory, secrets) = (job.directory.clone(), job.secrets.clone());
-    let (signs, isolation, openings) = (job.signs.clone(), job.isolation.clone(), job.openings.clone());
-    let stage = job.stage.clone();
-    let input = Some(input);
-    let job = Job { arguments, input, environment, directory, secrets, stage, signs, isolation, openings, ..*job };
+    let job = Job { arguments, input: Some(Arc::new(input)), environment, ..job.clone() };
     let mut reading = Reading::new(driver, &agent.name);
     let ended = command::run(&job, story, Some(&mut reading)).await;
     let mut heard = reading.conclude();

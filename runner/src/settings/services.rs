@@ -2,7 +2,6 @@
 //! group of its own.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -42,23 +41,19 @@ pub(crate) async fn start(
     room: &Room,
     story: &mut Story,
     settings: &Settings,
-    tree: &Path,
     environment: &BTreeMap<String, String>,
     openings: &Openings,
 ) -> Result<Services, NotReady> {
     let mut services = Services::default();
     for (name, service) in &settings.services {
         let words = service.command.get_ref();
-        let mut command = kit::process::command(&words[0]);
-        command.args(&words[1..]).current_dir(tree).env_clear().envs(environment);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let fault = |how: String| {
             let name = name.get_ref();
             NotReady::failed(Failure::InstallFailed, format!("the service {name} ({FILE}, services.{name}) {how}"))
         };
-        let walled = room.isolation.enclose(&mut command, openings);
+        let walled = room.isolation.walled(words, environment, openings);
         let mut child = walled
-            .and_then(|()| command.spawn())
+            .and_then(|mut command| command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn())
             .map_err(|error| fault(format!("cannot be started: {error}; install it on the machine")))?;
         let said = Said::default();
         let tails = [
@@ -66,7 +61,7 @@ pub(crate) async fn start(
             room.background.listen(tail(child.stderr.take(), said.clone())),
         ];
         let group = Group::of(&child);
-        let ready = wait(room, story, &mut child, service, tree, environment, openings).await?;
+        let ready = wait(room, story, &mut child, service, environment, openings).await?;
         services.0.push((child, group));
         if let Err(how) = ready {
             // Ended, so that it says no more.
@@ -90,7 +85,6 @@ async fn wait(
     story: &Story,
     child: &mut Child,
     service: &Service,
-    tree: &Path,
     environment: &BTreeMap<String, String>,
     openings: &Openings,
 ) -> Result<Result<(), String>, NotReady> {
@@ -98,14 +92,8 @@ async fn wait(
     let patience = service.timeout_seconds.as_ref().map_or(PATIENCE, |seconds| Duration::from_secs(*seconds.get_ref()));
     let deadline = Instant::now() + patience;
     loop {
-        let mut question = kit::process::command(&words[0]);
-        question.args(&words[1..]).current_dir(tree).env_clear().envs(environment);
         let bounds = Bounds { within: deadline.saturating_duration_since(Instant::now()), keep: 1024 };
-        let answer = match room.isolation.enclose(&mut question, openings) {
-            Ok(()) => process::run(&mut question, b"", bounds, story.orders()).await,
-            Err(error) => Err(error.into()),
-        };
-        match answer {
+        match super::run(room, words, environment, openings, bounds, story.orders()).await {
             Ok(output) if output.status.success() => return Ok(Ok(())),
             Err(process::RunError::Halted(halt)) => return Err(NotReady::Halted(halt)),
             Err(process::RunError::Io(error)) => return Ok(Err(format!("cannot be asked ({:?}: {error})", words[0]))),
