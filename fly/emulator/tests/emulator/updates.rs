@@ -15,7 +15,8 @@ fn update(text: &str) -> MachineUpdate {
 async fn an_update_replaces_the_process_and_makes_a_version() {
     let world = World::start().await;
     let before = world.run(&script("one", "echo old; exec sleep 1000")).await;
-    until("the old one runs", || world.log(&before.id).contains("old")).await;
+    until("the old one runs", || world.log(&before.id).contains("old") && states(&before.id).len() == 1).await;
+    let old = states(&before.id);
     let mut new = update("echo new; exec sleep 1000");
     new.current_version = Some(before.instance_id.clone());
     let after = world.machines.update(APP, &before.id, &new).await.expect("updated");
@@ -25,8 +26,8 @@ async fn an_update_replaces_the_process_and_makes_a_version() {
         .wait(APP, &before.id, MachineState::Started, Some(&after.instance_id), PATIENCE)
         .await
         .expect("started");
-    until("the new one runs", || world.log(&before.id).contains("new")).await;
-    assert_eq!(states(&before.id).len(), 1);
+    until("the new one runs", || world.log(&before.id).contains("new") && states(&before.id).len() == 1).await;
+    assert_ne!(states(&before.id)[0].0, old[0].0);
 
     let versions = world.machines.versions(APP, &before.id).await.expect("read");
     let ids: Vec<&str> = versions.iter().map(|version| version.version.as_str()).collect();

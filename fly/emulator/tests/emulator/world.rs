@@ -251,7 +251,8 @@ impl Program {
     }
 }
 
-/// The states of all processes that carry the machine's mark, dead ones left out.
+/// The states of all processes that carry the machine's mark, dead ones left out. One that is just replacing itself
+/// (`exec`) shows no environment for a moment and is missed: wait for the number that is expected.
 pub(crate) fn states(id: &str) -> Vec<(i32, char)> {
     let mark = format!("FLY_MACHINE_ID={id}").into_bytes();
     let is_marked = |pid: &i32| environment(*pid).contains(&mark);
