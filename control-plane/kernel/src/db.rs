@@ -4,13 +4,15 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
 use crate::journal::JournalFile;
+use crate::plans::Renewal;
 use crate::sqlite::Writer;
 use crate::{Error, Journal, Result};
 
@@ -170,16 +172,20 @@ impl Db {
             .options(PLANS)
             .statement_cache_capacity(STATEMENTS)
             .disable_statement_logging();
+        let renewal = Arc::new(Renewal::new(POOL.max));
         let pool = PgPoolOptions::new()
             .min_connections(POOL.min)
             .max_connections(POOL.max)
             .idle_timeout(POOL.idle_timeout)
             .acquire_timeout(POOL.connection_timeout)
             .test_before_acquire(false)
-            .before_acquire(|connection, about| {
+            .before_acquire(move |connection, about| {
+                let forgets = renewal.is_due();
                 Box::pin(async move {
-                    // One that was of use a moment ago still is; asking would cost as much as a statement.
-                    if about.idle_for > IDLE_TRUSTED {
+                    if forgets {
+                        connection.execute("DISCARD PLANS").await?;
+                    } else if about.idle_for > IDLE_TRUSTED {
+                        // One that was of use a moment ago still is; asking would cost as much as a statement.
                         connection.ping().await?;
                     }
                     Ok(true)

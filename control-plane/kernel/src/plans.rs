@@ -1,12 +1,19 @@
-//! How SQLite finds rows: by plans that suit large tables, whatever the tables hold today.
+//! How the databases find rows: by plans that suit large tables, though the tables are empty on the first day.
 //!
-//! Its planner knows the sizes of tables and indexes from `sqlite_stat1` only, and guesses without. A guess can read
+//! SQLite's planner knows the sizes of tables and indexes from `sqlite_stat1` only, and guesses without. A guess can read
 //! all tasks of a tenant where an index has the three that are asked for; what ANALYZE would find on the first day is
 //! wrong on the thousandth. So the table is filled with what holds when it matters: large tables, small indexes of
 //! what is open, columns that tell rows apart as their names say. (SQLite's documentation of ANALYZE names this way of
-//! keeping plans as they are.) On Postgres the settings of a connection do the same; see [`crate::Db`].
+//! keeping plans as they are.)
+//!
+//! Postgres' planner knows a table's size when it plans, and by the settings of our connections ([`crate::Db`]) it plans
+//! a statement once. The plan of a table that was nearly empty reads all of it, and is kept until the table is
+//! analysed, which takes a minute at best and may be turned off. So each connection's plans are made anew now and
+//! then ([`Renewal`]).
 
 use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::{Inner, Result, Tx, execute, fetch_all, fetch_one, rows};
 
@@ -86,6 +93,56 @@ fn values_of(column: &str) -> u64 {
         id if id.ends_with("_id") => 200_000,
         moment if moment.ends_with("_at") || moment.ends_with("_until") || moment == "deadline" => 50_000,
         _ => 5,
+    }
+}
+
+/// When connections to Postgres forget their plans: each about a second after the first was opened, after two, after
+/// four, and so on up to a minute, then each minute. So a table that grows steadily has about doubled since it was
+/// planned for, and nobody notices that a hundred statements are planned again.
+#[derive(Debug)]
+pub(crate) struct Renewal {
+    began: Instant,
+    connections: u32,
+    state: Mutex<Round>,
+}
+
+#[derive(Debug, Default)]
+struct Round {
+    number: u64,
+    /// Connections that are still to forget theirs.
+    left: u32,
+}
+
+impl Renewal {
+    /// Of so many connections, which are taken in turns.
+    pub(crate) fn new(connections: u32) -> Self {
+        Self { began: Instant::now(), connections, state: Mutex::default() }
+    }
+
+    /// Whether the connection that is taken now is to forget its plans.
+    pub(crate) fn is_due(&self) -> bool {
+        self.is_due_after(self.began.elapsed())
+    }
+
+    fn is_due_after(&self, passed: Duration) -> bool {
+        let number = round(passed);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.number < number {
+            *state = Round { number, left: self.connections };
+        }
+        let is_due = state.left > 0;
+        state.left = state.left.saturating_sub(1);
+        is_due
+    }
+}
+
+/// How many rounds have begun by then.
+fn round(passed: Duration) -> u64 {
+    let minute = u64::from(60_u64.ilog2()) + 1;
+    match passed.as_secs() {
+        0 => 0,
+        seconds @ 1..60 => u64::from(seconds.ilog2()) + 1,
+        seconds => minute + seconds / 60,
     }
 }
 

@@ -18,7 +18,7 @@ pub struct Sql {
 
 /// A list of ids as one argument, which both dialects take apart: its SQL is
 /// `IN (SELECT unhex(value) FROM json_each($1))` on SQLite and
-/// `IN (SELECT CAST(value AS UUID) FROM jsonb_array_elements_text(CAST($1 AS JSONB)))` on Postgres.
+/// `= ANY (ARRAY(SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON))))` on Postgres.
 pub fn id_list(ids: impl IntoIterator<Item = sqlx::types::Uuid>) -> String {
     let quoted: Vec<String> = ids.into_iter().map(|id| format!("\"{}\"", id.simple())).collect();
     format!("[{}]", quoted.join(","))

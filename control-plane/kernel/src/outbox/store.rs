@@ -29,7 +29,7 @@ crate::sql! {
     PROCESSED: "UPDATE outbox SET processed_at = $2 \
                 WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND processed_at IS NULL",
         postgres "UPDATE outbox SET processed_at = $2 \
-                  WHERE id IN (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON))) \
+                  WHERE id = ANY (ARRAY(SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON)))) \
                     AND processed_at IS NULL";
     FAILED: "UPDATE outbox SET retry_count = retry_count + 1 WHERE processed_at IS NULL AND id = $1";
     PRUNE: "DELETE FROM outbox WHERE processed_at < $1 AND (CAST($2 AS BIGINT) IS NULL OR position <= $2)";

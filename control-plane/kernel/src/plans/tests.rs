@@ -24,3 +24,19 @@ async fn what_analyze_found_in_empty_tables_is_replaced() {
     })
     .await;
 }
+
+#[test]
+fn each_connection_forgets_its_plans_once_in_a_round_and_rounds_come_ever_later() {
+    let begins: Vec<u64> = (0..300).filter(|at| *at > 0 && round(seconds(*at)) > round(seconds(at - 1))).collect();
+    assert_eq!(begins, [1, 2, 4, 8, 16, 32, 60, 120, 180, 240]);
+    let renewal = Renewal::new(2);
+    let due = |at| (0..4).map(|_| renewal.is_due_after(seconds(at))).collect::<Vec<_>>();
+    assert_eq!(due(0), [false; 4]);
+    assert_eq!(due(1), [true, true, false, false]);
+    assert_eq!(due(1), [false; 4]);
+    assert_eq!(due(3_600), [true, true, false, false], "rounds that nobody was there for are not made up for");
+}
+
+fn seconds(number: u64) -> Duration {
+    Duration::from_secs(number)
+}

@@ -16,11 +16,11 @@ kernel::sql! {
     FIND_ALL: "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
                WHERE w.id IN (SELECT unhex(value) FROM json_each($1))",
         postgres "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
-                  WHERE w.id IN (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON)))";
+                  WHERE w.id = ANY (ARRAY(SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON))))";
     LOCK_ALL: "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
                WHERE w.id IN (SELECT unhex(value) FROM json_each($1)) ORDER BY w.id",
         postgres "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
-                  WHERE w.id IN (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON))) \
+                  WHERE w.id = ANY (ARRAY(SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON)))) \
                   ORDER BY w.id FOR UPDATE OF w";
     FIND_NAMED: "SELECT w.id, w.tenant_id, w.name FROM json_each($1) new \
                  JOIN workers w ON w.tenant_id = unhex(new.value->>'tenant_id') AND w.name = new.value->>'name'",
@@ -80,7 +80,7 @@ kernel::sql! {
                  WHERE id IN (SELECT unhex(value) FROM json_each($1))",
         postgres "UPDATE workers SET last_heartbeat = $2, \
                          status = CASE WHEN current_load > 0 THEN 'active' ELSE 'idle' END \
-                  WHERE id IN (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON)))";
+                  WHERE id = ANY (ARRAY(SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON))))";
     REMOVE: "DELETE FROM workers WHERE id = $1";
 }
 

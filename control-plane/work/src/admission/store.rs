@@ -26,7 +26,7 @@ kernel::sql! {
     HOLDS_OF_TASKS: "SELECT task_id, owner, reason, expires_at FROM holds \
                      WHERE tenant_id = $1 AND task_id IN (SELECT unhex(value) FROM json_each($2)) ORDER BY created_at, id",
         postgres "SELECT task_id, owner, reason, expires_at FROM holds WHERE tenant_id = $1 \
-                    AND task_id IN (SELECT CAST(value AS UUID) FROM jsonb_array_elements_text(CAST($2 AS JSONB))) \
+                    AND task_id = ANY (ARRAY(SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($2 AS JSON)))) \
                   ORDER BY created_at, id";
     DELETE_HOLDS_OF_TASK: "DELETE FROM holds WHERE tenant_id = $1 AND task_id = $2";
     LIMITS: "SELECT tenant_id, limit_key, max_running, rate_tokens, rate_per_seconds, rate_burst, level_micros, level_at \

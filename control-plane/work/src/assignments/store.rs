@@ -22,7 +22,7 @@ kernel::sql! {
                   LEFT JOIN task_metadata score ON score.task_id = t.id AND score.metadata_key = 'priority_score' \
                   LEFT JOIN task_metadata agent ON agent.task_id = t.id AND agent.metadata_key = 'agent_type' \
                   WHERE t.tenant_id = $1 AND t.status = 'ready' AND t.waits_for = 0 AND t.parked_until IS NULL \
-                    AND t.lane_id NOT IN (SELECT CAST(value AS UUID) FROM jsonb_array_elements_text(CAST($3 AS JSONB))) \
+                    AND t.lane_id <> ALL (ARRAY(SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($3 AS JSON)))) \
                   ORDER BY coalesce(CASE WHEN score.metadata_value ~ '^[0-9]{1,3}([.][0-9]{1,9})?$' \
                                          THEN CAST(score.metadata_value AS DOUBLE PRECISION) END, t.priority * 20.0) DESC, \
                            t.priority DESC, t.created_at, t.id LIMIT $2";

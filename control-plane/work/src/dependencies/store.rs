@@ -34,7 +34,7 @@ kernel::sql! {
     OF_TASKS: "SELECT * FROM dependencies WHERE tenant_id = $1 \
                AND task_id IN (SELECT unhex(value) FROM json_each($2)) ORDER BY created_at, id",
         postgres "SELECT * FROM dependencies WHERE tenant_id = $1 \
-                  AND task_id IN (SELECT CAST(value AS UUID) FROM jsonb_array_elements_text(CAST($2 AS JSONB))) \
+                  AND task_id = ANY (ARRAY(SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($2 AS JSON)))) \
                   ORDER BY created_at, id";
     // Of a group that has one that is true, the others stand in nobody's way.
     UNSATISFIED: "SELECT t.id, t.title, t.status, d.dependency_type, d.condition, d.group_label FROM dependencies d \
@@ -45,8 +45,8 @@ kernel::sql! {
                   ORDER BY d.created_at, d.id";
     NEEDED_OF: "SELECT DISTINCT depends_on_task_id FROM dependencies \
                 WHERE depends_on_task_id IN (SELECT unhex(value) FROM json_each($1))",
-        postgres "SELECT DISTINCT depends_on_task_id FROM dependencies WHERE depends_on_task_id IN \
-                    (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON)))";
+        postgres "SELECT DISTINCT depends_on_task_id FROM dependencies WHERE depends_on_task_id = ANY \
+                    (ARRAY(SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON))))";
     DOWNSTREAM: "WITH RECURSIVE downstream (id) AS ( \
                    SELECT task_id FROM dependencies \
                    WHERE tenant_id = $1 AND depends_on_task_id = $2 AND dependency_type = 'hard' \

@@ -32,7 +32,7 @@ kernel::sql! {
               ORDER BY CASE WHEN started_at IS NULL THEN 0 ELSE 1 END, started_at DESC, number DESC";
     OF_IDS: "SELECT * FROM executions WHERE tenant_id = $1 AND id IN (SELECT unhex(value) FROM json_each($2))",
         postgres "SELECT * FROM executions WHERE tenant_id = $1 \
-                  AND id IN (SELECT CAST(value AS UUID) FROM jsonb_array_elements_text(CAST($2 AS JSONB)))";
+                  AND id = ANY (ARRAY(SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($2 AS JSON))))";
     LAST_TESTED: "SELECT * FROM executions WHERE tenant_id = $1 AND task_id = $2 AND tests IS NOT NULL \
                   ORDER BY number DESC LIMIT 1";
     STALE: "SELECT e.*, t.effort_estimate FROM executions e JOIN tasks t ON t.id = e.task_id \
@@ -40,16 +40,16 @@ kernel::sql! {
     DELETE_OF_TASK: "DELETE FROM executions WHERE tenant_id = $1 AND task_id = $2";
     LOCK_ALL: "SELECT * FROM executions WHERE id IN (SELECT unhex(value) FROM json_each($1)) ORDER BY id",
         postgres "SELECT * FROM executions \
-                  WHERE id IN (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON))) \
+                  WHERE id = ANY (ARRAY(SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON)))) \
                   ORDER BY id FOR UPDATE";
     NUMBERS: "SELECT task_id, max(number) FROM executions \
               WHERE task_id IN (SELECT unhex(value) FROM json_each($1)) GROUP BY task_id",
-        postgres "SELECT task_id, max(number) FROM executions WHERE task_id IN \
-                    (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON))) GROUP BY task_id";
+        postgres "SELECT task_id, max(number) FROM executions WHERE task_id = ANY \
+                    (ARRAY(SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON)))) GROUP BY task_id";
     COUNT_OPEN: "SELECT worker_id, count(*) FROM executions WHERE completed_at IS NULL \
                  AND worker_id IN (SELECT unhex(value) FROM json_each($1)) GROUP BY worker_id",
-        postgres "SELECT worker_id, count(*) FROM executions WHERE completed_at IS NULL AND worker_id IN \
-                    (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON))) GROUP BY worker_id";
+        postgres "SELECT worker_id, count(*) FROM executions WHERE completed_at IS NULL AND worker_id = ANY \
+                    (ARRAY(SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON)))) GROUP BY worker_id";
     BUSY_BETWEEN: "SELECT CAST(coalesce(sum(duration_seconds), 0) AS BIGINT) FROM executions WHERE id >= $1 AND id < $2";
     OPEN_OF_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND completed_at IS NULL AND lease_until IS NOT NULL \
                      ORDER BY assigned_at, id";

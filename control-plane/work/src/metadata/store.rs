@@ -28,7 +28,7 @@ kernel::sql! {
                WHERE t.tenant_id = $1 AND t.id IN (SELECT unhex(value) FROM json_each($2))",
         postgres "SELECT t.id, m.metadata_key, m.metadata_value FROM tasks t LEFT JOIN task_metadata m ON m.task_id = t.id \
                   WHERE t.tenant_id = $1 \
-                    AND t.id IN (SELECT CAST(value AS UUID) FROM jsonb_array_elements_text(CAST($2 AS JSONB)))";
+                    AND t.id = ANY (ARRAY(SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($2 AS JSON))))";
     KEYS: "SELECT metadata_key, count(*) FROM task_metadata WHERE tenant_id = $1 GROUP BY metadata_key ORDER BY metadata_key";
     UNSET: "DELETE FROM task_metadata WHERE tenant_id = $1 AND task_id = $2 AND metadata_key = $3";
     DELETE_OF_TASK: "DELETE FROM task_metadata WHERE tenant_id = $1 AND task_id = $2";

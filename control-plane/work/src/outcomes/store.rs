@@ -14,7 +14,7 @@ kernel::sql! {
     OF_TASKS: "SELECT task_id, name, detail, created_at FROM task_outcomes WHERE tenant_id = $1 \
                AND task_id IN (SELECT unhex(value) FROM json_each($2)) ORDER BY name",
         postgres "SELECT task_id, name, detail, created_at FROM task_outcomes WHERE tenant_id = $1 \
-                  AND task_id IN (SELECT CAST(value AS UUID) FROM jsonb_array_elements_text(CAST($2 AS JSONB))) \
+                  AND task_id = ANY (ARRAY(SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($2 AS JSON)))) \
                   ORDER BY name";
     COUNT: "SELECT count(*) FROM task_outcomes WHERE tenant_id = $1 AND task_id = $2";
     SET: "INSERT INTO task_outcomes (task_id, tenant_id, name, detail, created_at) VALUES ($1, $2, $3, $4, $5) \

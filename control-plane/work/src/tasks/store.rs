@@ -58,7 +58,7 @@ kernel::sql! {
            ORDER BY priority DESC, created_at, id LIMIT $2";
     TITLES: "SELECT id, title FROM tasks WHERE tenant_id = $1 AND id IN (SELECT unhex(value) FROM json_each($2))",
         postgres "SELECT id, title FROM tasks WHERE tenant_id = $1 \
-                  AND id IN (SELECT CAST(value AS UUID) FROM jsonb_array_elements_text(CAST($2 AS JSONB)))";
+                  AND id = ANY (ARRAY(SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($2 AS JSON))))";
     LOCK: "SELECT * FROM tasks WHERE tenant_id = $1 AND id = $2" + lock;
     LOCK_ANY: "SELECT * FROM tasks WHERE id = $1" + lock;
     // One statement for each index that a list can be read from in its order. No list counts beyond a bound.
@@ -99,7 +99,7 @@ kernel::sql! {
                          AND substr(metadata_value, 1, 36) = $3) ORDER BY created_at, id";
     OF_IDS: "SELECT * FROM tasks WHERE tenant_id = $1 AND id IN (SELECT unhex(value) FROM json_each($2))",
         postgres "SELECT * FROM tasks WHERE tenant_id = $1 \
-                  AND id IN (SELECT CAST(value AS UUID) FROM jsonb_array_elements_text(CAST($2 AS JSONB)))";
+                  AND id = ANY (ARRAY(SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($2 AS JSON))))";
     NEEDED_BY: "SELECT * FROM tasks WHERE tenant_id = $1 \
                 AND id IN (SELECT depends_on_task_id FROM dependencies WHERE task_id = $2)";
     SPLIT_AND_DONE: "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'split' AND waits_for = 0 AND id IN \
@@ -130,8 +130,8 @@ kernel::sql! {
                     folded_description = coalesce($9, folded_description) WHERE id = $1";
     LOCK_OF_EXECUTIONS: "SELECT * FROM tasks WHERE id IN (SELECT task_id FROM executions \
                            WHERE id IN (SELECT unhex(value) FROM json_each($1))) ORDER BY id",
-        postgres "SELECT * FROM tasks WHERE id IN (SELECT task_id FROM executions \
-                    WHERE id IN (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON)))) \
+        postgres "SELECT * FROM tasks WHERE id = ANY (ARRAY(SELECT task_id FROM executions \
+                    WHERE id = ANY (ARRAY(SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON)))))) \
                   ORDER BY id FOR UPDATE";
     MOVE: "UPDATE tasks SET status = new.value->>'status', updated_at = $2, version = new.value->>'version', \
                   cancel_requested_at = CASE WHEN new.value->>'status' = 'in_progress' THEN cancel_requested_at END, \
@@ -175,8 +175,8 @@ kernel::sql! {
                        (SELECT tag.value FROM json_each(m.metadata_value) tag)))) \
                 ORDER BY priority DESC, created_at, id LIMIT $3",
         postgres "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND spec IS NULL AND waits_for = 0 \
-                  AND parked_until IS NULL AND ($4 = '[]' OR lane_id NOT IN \
-                    (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($4 AS JSON)))) \
+                  AND parked_until IS NULL AND ($4 = '[]' OR lane_id <> ALL \
+                    (ARRAY(SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($4 AS JSON))))) \
                   AND ($2 = '[]' OR EXISTS (SELECT 1 FROM task_metadata m WHERE m.task_id = tasks.id \
                        AND CASE WHEN m.metadata_key = 'tags' THEN CAST(m.metadata_value AS JSONB) @> CAST($2 AS JSONB) \
                                 ELSE FALSE END)) \
@@ -188,8 +188,8 @@ kernel::sql! {
                        (SELECT tag.value FROM json_each(m.metadata_value) tag)))) \
                 ORDER BY priority DESC, created_at, id LIMIT $3",
         postgres "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND spec IS NOT NULL AND waits_for = 0 \
-                  AND parked_until IS NULL AND ($4 = '[]' OR lane_id NOT IN \
-                    (SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($4 AS JSON)))) \
+                  AND parked_until IS NULL AND ($4 = '[]' OR lane_id <> ALL \
+                    (ARRAY(SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($4 AS JSON))))) \
                   AND ($2 = '[]' OR EXISTS (SELECT 1 FROM task_metadata m WHERE m.task_id = tasks.id \
                        AND CASE WHEN m.metadata_key = 'tags' THEN CAST(m.metadata_value AS JSONB) @> CAST($2 AS JSONB) \
                                 ELSE FALSE END)) \
