@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kernel::audit::{self, Change, Entity};
+use kernel::idempotency::{self, Attempt};
 use kernel::outbox::{self, About};
 use kernel::{Ctx, Error, Gap, Reconciler, Result, Tx};
 use serde_json::json;
@@ -409,17 +410,27 @@ pub async fn grant_grace(tx: &mut Tx, now: DateTime<Utc>, grace: Duration) -> Re
     store::touch_all(tx, now - STALE_AFTER + grace.min(STALE_AFTER)).await
 }
 
-/// A worker that no machine of the pool carries, registered by hand (row CAIRN-50).
-pub async fn add(ctx: &Ctx, new: NewWorker) -> Result<Worker> {
+/// A worker that no machine of the pool carries, registered by hand (row CAIRN-50). It is everybody's; only the
+/// attempt, where the request may be repeated, is a tenant's.
+pub async fn add(ctx: &Ctx, new: NewWorker, attempt: Option<(TenantId, &Attempt)>) -> Result<WorkerView> {
     let new = NewWorker { agent_types: agent_types(new.agent_types, &new.worker_type), ..new };
     check(&new)?;
     let mut tx = ctx.begin("pool.workers.add").await?;
+    if let Some((tenant, attempt)) = attempt
+        && let Some(first) = idempotency::replay(&mut tx, tenant, attempt).await?
+    {
+        return Ok(first);
+    }
     let id = ctx.id(WorkerId::mint);
     store::add(&mut tx, id, &new, ctx.now()).await?;
     let worker = load(&mut tx, id).await?;
     audit::write(ctx, &mut tx, "worker.added", &Entity::shared("worker", id), &Change::created(&described(&worker))?)
         .await?;
-    tx.commit(worker).await
+    let view = WorkerView::from(worker);
+    if let Some((tenant, attempt)) = attempt {
+        idempotency::remember(&mut tx, tenant, attempt, &view, ctx.now()).await?;
+    }
+    tx.commit(view).await
 }
 
 /// What a worker registered by hand tells about itself.

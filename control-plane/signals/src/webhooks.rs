@@ -20,6 +20,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kernel::audit::{self, Change, Entity};
+use kernel::idempotency::{self, Attempt};
 use kernel::{Ctx, Error, Result, Tx, outbox};
 use serde_json::json;
 use url::Url;
@@ -93,14 +94,25 @@ impl Webhook {
     }
 }
 
-/// Registers a webhook (row CAIRN-37). Its secret is in this answer and in no other.
-pub async fn add(ctx: &Ctx, sender: &Sender, tenant: TenantId, new: NewWebhook) -> Result<WebhookWithSecret> {
+/// Registers a webhook (row CAIRN-37). Its secret is in this answer and in no other, but for a repeat of the request,
+/// of which the webhook's id is remembered and never the secret.
+pub async fn add(
+    ctx: &Ctx,
+    sender: &Sender,
+    tenant: TenantId,
+    new: NewWebhook,
+    attempt: Option<&Attempt>,
+) -> Result<WebhookWithSecret> {
     check_url(sender, &new.url)?;
     check_event_types(&new.event_types)?;
     check_description(&new.description)?;
     let given = new.secret.as_deref().map(secrets::given).transpose()?;
     let from_place = begin_at(ctx).await?;
     let mut tx = ctx.begin("webhooks.add").await?;
+    if let Some(first) = idempotency::replay_if(&mut tx, tenant, attempt).await? {
+        let webhook = load_locked(&mut tx, tenant, first).await?;
+        return with_secret(sender, webhook);
+    }
     if store::count_of_tenant(&mut tx, tenant).await? >= limit::WEBHOOKS_MAX {
         let message = format!("there are {} webhooks, which is the most; delete one first", limit::WEBHOOKS_MAX);
         return Err(Error::conflict("too_many_webhooks", message));
@@ -126,8 +138,13 @@ pub async fn add(ctx: &Ctx, sender: &Sender, tenant: TenantId, new: NewWebhook) 
     };
     store::add(&mut tx, &webhook).await?;
     audit::write(ctx, &mut tx, "webhook.added", &webhook.entity(), &Change::created(&webhook.audited())?).await?;
+    idempotency::remember_if(&mut tx, tenant, attempt, &id, now).await?;
+    tx.commit(with_secret(sender, webhook)?).await
+}
+
+fn with_secret(sender: &Sender, webhook: Webhook) -> Result<WebhookWithSecret> {
     let secret = secret_of(sender, &webhook)?.reveal();
-    tx.commit(WebhookWithSecret { webhook: webhook.into_view(0), secret }).await
+    Ok(WebhookWithSecret { webhook: webhook.into_view(0), secret })
 }
 
 /// The place behind which events are a new webhook's. Where it is the first of all, nobody has made messages so

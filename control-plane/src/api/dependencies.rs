@@ -2,13 +2,13 @@
 
 use access::permission::{TasksRead, TasksWrite};
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use wire::dependency::{BlockingImpact, Blocks, DependencyGraph, DependencyView, NeededTask, NewDependency, Readiness};
 use wire::id::{DependencyId, TaskId};
 use wire::problem::Problem;
 use work::dependencies;
 
-use super::body::{Body, Id, Ids};
+use super::body::{Body, Id, Ids, attempt};
 use super::caller::Allowed;
 use super::problem::ApiError;
 use super::{App, State};
@@ -16,7 +16,9 @@ use super::{App, State};
 /// Makes a task need another: that it is completed, or has an outcome. What would close a circle is refused, naming
 /// its members in order.
 #[utoipa::path(
-    post, path = "/tasks/{id}/dependencies", tag = "dependencies", params(("id" = TaskId, Path)),
+    post, path = "/tasks/{id}/dependencies", tag = "dependencies",
+    params(("id" = TaskId, Path),
+           ("idempotency-key" = Option<String>, Header, description = "Makes a repeat give the first answer")),
     request_body = NewDependency,
     responses((status = 201, body = DependencyView), (status = 400, body = Problem), (status = 401, body = Problem),
               (status = 404, body = Problem), (status = 409, body = Problem)))]
@@ -24,9 +26,11 @@ pub(super) async fn add(
     State(app): State<App>,
     Allowed(caller, _): Allowed<TasksWrite>,
     Id(id): Id<TaskId>,
+    headers: HeaderMap,
     Body(new): Body<NewDependency>,
 ) -> Result<(StatusCode, Json<DependencyView>), ApiError> {
-    let dependency = dependencies::add(&app.ctx, caller.tenant, id, new).await?;
+    let attempt = attempt(&headers, "dependencies.add", &(id, &new))?;
+    let dependency = dependencies::add(&app.ctx, caller.tenant, id, new, attempt.as_ref()).await?;
     Ok((StatusCode::CREATED, Json(dependency)))
 }
 

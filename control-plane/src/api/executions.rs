@@ -2,7 +2,7 @@
 
 use access::permission::{TasksRead, TasksWrite};
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use wire::execution::{
     ExecutionHistory, ExecutionResult, ExecutionView, NewExecution, StaleExecution, SubtaskProgress,
 };
@@ -10,7 +10,7 @@ use wire::id::{ExecutionId, TaskId};
 use wire::problem::Problem;
 use work::executions;
 
-use super::body::{Body, Id};
+use super::body::{Body, Id, attempt};
 use super::caller::Allowed;
 use super::problem::ApiError;
 use super::{App, State};
@@ -40,16 +40,20 @@ pub(super) async fn stale(
 
 /// Begins an execution of a task that was assigned by hand.
 #[utoipa::path(
-    post, path = "/tasks/{id}/executions", tag = "executions", params(("id" = TaskId, Path)), request_body = NewExecution,
+    post, path = "/tasks/{id}/executions", tag = "executions", request_body = NewExecution,
+    params(("id" = TaskId, Path),
+           ("idempotency-key" = Option<String>, Header, description = "Makes a repeat give the first answer")),
     responses((status = 201, body = ExecutionView), (status = 400, body = Problem), (status = 401, body = Problem),
               (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(super) async fn start(
     State(app): State<App>,
     Allowed(caller, _): Allowed<TasksWrite>,
     Id(id): Id<TaskId>,
+    headers: HeaderMap,
     Body(new): Body<NewExecution>,
 ) -> Result<(StatusCode, Json<ExecutionView>), ApiError> {
-    let execution = executions::start_by_hand(&app.ctx, caller.tenant, id, new).await?;
+    let attempt = attempt(&headers, "executions.start", &(id, &new))?;
+    let execution = executions::start_by_hand(&app.ctx, caller.tenant, id, new, attempt.as_ref()).await?;
     Ok((StatusCode::CREATED, Json(execution)))
 }
 

@@ -2,13 +2,13 @@
 
 use access::permission::{TasksRead, TasksWrite};
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use wire::id::FailureStrategyId;
 use wire::problem::Problem;
 use wire::strategy::{FailureStrategyChange, FailureStrategyView, NewFailureStrategy};
 use work::strategies;
 
-use super::body::{Body, Id};
+use super::body::{Body, Id, attempt};
 use super::caller::Allowed;
 use super::problem::ApiError;
 use super::{App, State};
@@ -39,14 +39,17 @@ pub(super) async fn get(
 /// Makes a failure strategy, which a task follows that has its id under the key `strategy_id` of its metadata.
 #[utoipa::path(
     post, path = "/failure-strategies", tag = "failure strategies", request_body = NewFailureStrategy,
+    params(("idempotency-key" = Option<String>, Header, description = "Makes a repeat give the first answer")),
     responses((status = 201, body = FailureStrategyView), (status = 400, body = Problem), (status = 401, body = Problem),
               (status = 409, body = Problem)))]
 pub(super) async fn add(
     State(app): State<App>,
     Allowed(caller, _): Allowed<TasksWrite>,
+    headers: HeaderMap,
     Body(new): Body<NewFailureStrategy>,
 ) -> Result<(StatusCode, Json<FailureStrategyView>), ApiError> {
-    let strategy = strategies::add(&app.ctx, &app.work, caller.tenant, new).await?;
+    let attempt = attempt(&headers, "failure_strategies.add", &new)?;
+    let strategy = strategies::add(&app.ctx, &app.work, caller.tenant, new, attempt.as_ref()).await?;
     Ok((StatusCode::CREATED, Json(strategy)))
 }
 

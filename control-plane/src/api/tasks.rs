@@ -194,15 +194,19 @@ pub(super) async fn cancel(
 
 /// Makes a failed task ready again. What it has used of its budget stays counted.
 #[utoipa::path(
-    post, path = "/tasks/{id}/retry", tag = "tasks", params(("id" = TaskId, Path), IfMatch),
+    post, path = "/tasks/{id}/retry", tag = "tasks",
+    params(("id" = TaskId, Path), IfMatch,
+           ("idempotency-key" = Option<String>, Header, description = "Makes a repeat give the first answer")),
     responses((status = 200, body = TaskView), (status = 401, body = Problem), (status = 404, body = Problem), (status = 412, body = Problem),
               (status = 409, body = Problem)))]
 pub(super) async fn retry(
     State(app): State<App>,
     Allowed(caller, _): Allowed<TasksWrite>,
     Aimed(task): Aimed,
+    headers: HeaderMap,
 ) -> Result<Shown, ApiError> {
-    Ok(Shown(tasks::retry(&app.ctx, caller.tenant, task).await?))
+    let attempt = attempt(&headers, "tasks.retry", &(task.id, task.version))?;
+    Ok(Shown(tasks::retry(&app.ctx, caller.tenant, task, attempt.as_ref()).await?))
 }
 
 /// What a task waits for, the nearest obstacle first.

@@ -2,7 +2,7 @@
 
 use access::permission::{WebhooksRead, WebhooksWrite};
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use signals::webhooks;
 use wire::id::{DeliveryId, WebhookId};
@@ -11,7 +11,7 @@ use wire::webhook::{
     DeliveryView, NewWebhook, Rotation, Verification, Verified, WebhookChange, WebhookView, WebhookWithSecret,
 };
 
-use super::body::{Body, Id, Ids, Parameters};
+use super::body::{Body, Id, Ids, Parameters, attempt};
 use super::caller::Allowed;
 use super::problem::ApiError;
 use super::{App, State};
@@ -19,14 +19,17 @@ use super::{App, State};
 /// Registers a webhook. The answer shows its secret, and no later one does.
 #[utoipa::path(
     post, path = "/webhooks", tag = "webhooks", request_body = NewWebhook,
+    params(("idempotency-key" = Option<String>, Header, description = "Makes a repeat give the first answer")),
     responses((status = 201, body = WebhookWithSecret), (status = 400, body = Problem), (status = 401, body = Problem),
               (status = 409, body = Problem)))]
 pub(super) async fn add(
     State(app): State<App>,
     Allowed(caller, _): Allowed<WebhooksWrite>,
+    headers: HeaderMap,
     Body(new): Body<NewWebhook>,
 ) -> Result<(StatusCode, Json<WebhookWithSecret>), ApiError> {
-    let webhook = webhooks::add(&app.ctx, &app.sender, caller.tenant, new).await?;
+    let attempt = attempt(&headers, "webhooks.add", &new)?;
+    let webhook = webhooks::add(&app.ctx, &app.sender, caller.tenant, new, attempt.as_ref()).await?;
     Ok((StatusCode::CREATED, Json(webhook)))
 }
 

@@ -2,12 +2,12 @@
 
 use access::permission::{MachinesRead, WorkersWrite};
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use wire::id::WorkerId;
 use wire::problem::Problem;
 use wire::worker::{NewWorker, WorkerChange, WorkerView};
 
-use super::body::{Body, Id};
+use super::body::{Body, Id, attempt};
 use super::caller::Allowed;
 use super::problem::ApiError;
 use super::{App, State};
@@ -53,14 +53,19 @@ pub(super) async fn get(
 /// Registers a worker that no machine of the pool carries.
 #[utoipa::path(
     post, path = "/workers", tag = "pool", request_body = NewWorker,
-    responses((status = 201, body = WorkerView), (status = 400, body = Problem), (status = 401, body = Problem)))]
+    params(("idempotency-key" = Option<String>, Header, description = "Makes a repeat give the first answer")),
+    responses((status = 201, body = WorkerView), (status = 400, body = Problem), (status = 401, body = Problem),
+              (status = 409, body = Problem)))]
 pub(super) async fn add(
     State(app): State<App>,
-    Allowed(..): Allowed<WorkersWrite>,
+    Allowed(caller, _): Allowed<WorkersWrite>,
+    headers: HeaderMap,
     Body(new): Body<NewWorker>,
 ) -> Result<(StatusCode, Json<WorkerView>), ApiError> {
-    let worker = pool::workers::add(&app.ctx, new).await?;
-    Ok((StatusCode::CREATED, Json(worker.into())))
+    let attempt = attempt(&headers, "workers.add", &new)?;
+    let attempt = attempt.as_ref().map(|attempt| (caller.tenant, attempt));
+    let worker = pool::workers::add(&app.ctx, new, attempt).await?;
+    Ok((StatusCode::CREATED, Json(worker)))
 }
 
 /// Changes such a worker; what is absent stays.

@@ -17,6 +17,7 @@ pub(crate) mod store;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use kernel::audit::{self, Change, Entity};
+use kernel::idempotency::{self, Attempt};
 use kernel::outbox::{self, About};
 use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
@@ -54,13 +55,22 @@ impl Unsatisfied {
 
 /// Makes a task need another (row CAIRN-17). What would close a circle is refused with its members.
 #[tracing::instrument(skip_all, fields(task.id = %task))]
-pub async fn add(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewDependency) -> Result<DependencyView> {
+pub async fn add(
+    ctx: &Ctx,
+    tenant: TenantId,
+    task: TaskId,
+    new: NewDependency,
+    attempt: Option<&Attempt>,
+) -> Result<DependencyView> {
     let needed = new.depends_on_task_id;
     if task == needed {
         return Err(Error::invalid("depends_on_task_id", "is the task itself, which cannot wait for its own end"));
     }
     new.validate()?;
     let mut tx = ctx.begin("dependencies.add").await?;
+    if let Some(first) = idempotency::replay_if(&mut tx, tenant, attempt).await? {
+        return Ok(first);
+    }
     take_graph(&mut tx, tenant).await?;
     tasks::load(&mut tx, tenant, task).await?;
     tasks::load(&mut tx, tenant, needed).await?;
@@ -87,6 +97,7 @@ pub async fn add(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewDependency) 
     link(ctx, &mut tx, tenant, &view).await?;
     // One of a group may be true already, and let the task start.
     tx.nudge(Scheduler::NUDGE);
+    idempotency::remember_if(&mut tx, tenant, attempt, &view, ctx.now()).await?;
     tx.commit(view).await
 }
 

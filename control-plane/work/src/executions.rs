@@ -6,6 +6,7 @@ pub(crate) mod store;
 use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
+use kernel::idempotency::{self, Attempt};
 use kernel::outbox::About;
 use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
@@ -558,11 +559,20 @@ async fn recount(ctx: &Ctx, tx: &mut Tx, workers: impl Iterator<Item = WorkerId>
 
 /// Begins an execution that no runner of the pool carries out (row CAIRN-25).
 #[tracing::instrument(skip_all, fields(task.id = %task))]
-pub async fn start_by_hand(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewExecution) -> Result<ExecutionView> {
+pub async fn start_by_hand(
+    ctx: &Ctx,
+    tenant: TenantId,
+    task: TaskId,
+    new: NewExecution,
+    attempt: Option<&Attempt>,
+) -> Result<ExecutionView> {
     if new.agent_type.trim().is_empty() || new.agent_type.len() > 100 || new.agent_type.contains('\0') {
         return Err(Error::invalid("agent_type", "must have 1 to 100 characters"));
     }
     let mut tx = ctx.begin("executions.start_by_hand").await?;
+    if let Some(first) = idempotency::replay_if(&mut tx, tenant, attempt).await? {
+        return Ok(first);
+    }
     let task = tasks::load_locked(&mut tx, tenant, task).await?;
     let promised = open_of(&mut tx, &task).await?;
     let has_begun = promised.as_ref().is_some_and(|open| open.lease_until.is_some() || open.started_at.is_some());
@@ -584,7 +594,9 @@ pub async fn start_by_hand(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewEx
             hand(ctx, &mut tx, handing).await?
         }
     };
-    tx.commit(execution.into()).await
+    let view = ExecutionView::from(execution);
+    idempotency::remember_if(&mut tx, tenant, attempt, &view, now).await?;
+    tx.commit(view).await
 }
 
 /// Begins what was promised to the worker with the task (decision C-36).

@@ -10,6 +10,7 @@ mod policy;
 pub(crate) mod store;
 
 use kernel::audit::{self, Change, Entity};
+use kernel::idempotency::{self, Attempt};
 use kernel::outbox::{self, About};
 use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
@@ -48,9 +49,13 @@ pub async fn add(
     settings: &Settings,
     tenant: TenantId,
     new: NewFailureStrategy,
+    attempt: Option<&Attempt>,
 ) -> Result<FailureStrategyView> {
     check(settings, &new)?;
     let mut tx = ctx.begin("strategies.add").await?;
+    if let Some(first) = idempotency::replay_if(&mut tx, tenant, attempt).await? {
+        return Ok(first);
+    }
     if store::count(&mut tx, tenant).await? >= STRATEGIES {
         let message = format!("there are {STRATEGIES} failure strategies, and more are not kept; delete one");
         return Err(Error::conflict("too_many_strategies", message));
@@ -67,6 +72,7 @@ pub async fn add(
     store::insert(&mut tx, tenant, &view).await?;
     let change = Change::created(&audited(&view))?;
     audit::write(ctx, &mut tx, "failure_strategy.added", &entity(tenant, view.id), &change).await?;
+    idempotency::remember_if(&mut tx, tenant, attempt, &view, now).await?;
     tx.commit(view).await
 }
 

@@ -594,11 +594,15 @@ fn refuse_late(task: &Task, now: DateTime<Utc>) -> Result<()> {
 
 /// Makes a failed task ready again (row CAIRN-29). What it has used of its budget stays counted.
 #[tracing::instrument(skip_all, fields(task.id = %id))]
-pub async fn retry(ctx: &Ctx, tenant: TenantId, id: impl Named) -> Result<TaskView> {
+pub async fn retry(ctx: &Ctx, tenant: TenantId, id: impl Named, attempt: Option<&Attempt>) -> Result<TaskView> {
     let mut tx = ctx.begin("tasks.retry").await?;
+    if let Some(first) = idempotency::replay_if(&mut tx, tenant, attempt).await? {
+        return Ok(first);
+    }
     let task = load_locked(&mut tx, tenant, id).await?;
     step(task.status, Event::Retry).map_err(|illegal| Error::conflict("task_not_failed", illegal.to_string()))?;
     let view = requeue(ctx, &mut tx, &task, task.clone(), "retry").await?;
+    idempotency::remember_if(&mut tx, tenant, attempt, &view, ctx.now()).await?;
     tx.commit(view).await
 }
 

@@ -91,7 +91,7 @@ pub(crate) async fn hand(ctx: &Ctx, worker_type: &str, capacity: i32) -> WorkerI
     let new =
         NewWorker { worker_type: worker_type.into(), capacity, agent_types: vec![], metadata: Default::default() };
     ctx.clock.advance(Duration::from_millis(1));
-    pool::workers::add(ctx, new).await.expect("adds").id
+    pool::workers::add(ctx, new, None).await.expect("adds").id
 }
 
 /// What such a worker says when it begins.
@@ -371,9 +371,9 @@ kernel::on_both! { migrations();
     async fn only_a_failed_task_can_be_retried(ctx) {
         let tenant = tenant(&ctx).await;
         let (task, worker, lease) = begun(&ctx, tenant).await;
-        assert_eq!(code(tasks::retry(&ctx, tenant, task).await), "task_not_failed");
+        assert_eq!(code(tasks::retry(&ctx, tenant, task, None).await), "task_not_failed");
         leases::complete(&ctx, &Settings::default(), worker, lease.execution_id, ended(&lease, Outcome::Failed)).await.expect("ends");
-        assert_eq!(tasks::retry(&ctx, tenant, task).await.expect("retries").status, TaskStatus::Ready);
+        assert_eq!(tasks::retry(&ctx, tenant, task, None).await.expect("retries").status, TaskStatus::Ready);
         schedule(&ctx).await;
         assert_eq!(leased(&ctx, worker).await.fence, 2);
     }
@@ -383,10 +383,10 @@ kernel::on_both! { migrations();
         let worker = hand(&ctx, "claude_code", 1).await;
         let task = submit(&ctx, tenant, note("n")).await.id;
         let new = || begins(worker);
-        assert_eq!(code(executions::start_by_hand(&ctx, tenant, task, new()).await), "task_not_assigned");
+        assert_eq!(code(executions::start_by_hand(&ctx, tenant, task, new(), None).await), "task_not_assigned");
         let assign = TaskChange { status: Some(TaskStatus::Assigned), ..TaskChange::default() };
         tasks::update(&ctx, &Settings::default(), tenant, task, assign).await.expect("assigns");
-        let execution = executions::start_by_hand(&ctx, tenant, task, new()).await.expect("starts");
+        let execution = executions::start_by_hand(&ctx, tenant, task, new(), None).await.expect("starts");
         assert_eq!((execution.success, status(&ctx, tenant, task).await), (None, TaskStatus::InProgress));
         ctx.clock.advance(Duration::from_secs(90));
         let result = || ExecutionResult { success: true, fence: None, cost_dollars: Some("0.25".into()), tokens: None, error_message: None };
@@ -403,7 +403,7 @@ kernel::on_both! { migrations();
         let assign = TaskChange { status: Some(TaskStatus::Assigned), ..TaskChange::default() };
         tasks::update(&ctx, &Settings::default(), tenant, task, assign).await.expect("assigns");
         let new = begins(hand);
-        let execution = executions::start_by_hand(&ctx, tenant, task, new).await.expect("starts");
+        let execution = executions::start_by_hand(&ctx, tenant, task, new, None).await.expect("starts");
         for (minutes, expect) in [(119, None), (2, Some(false)), (19, Some(false)), (1, Some(true))] {
             ctx.clock.advance(Duration::from_secs(60 * minutes));
             let stale = executions::stale(&ctx, &Settings::default(), tenant).await.expect("lists");
@@ -432,7 +432,7 @@ kernel::on_both! { migrations();
         let set = |status| TaskChange { status: Some(status), ..TaskChange::default() };
         tasks::update(&ctx, &Settings::default(), tenant, task, set(TaskStatus::Assigned)).await.expect("assigns");
         let new = begins(hand);
-        let first = executions::start_by_hand(&ctx, tenant, task, new).await.expect("starts");
+        let first = executions::start_by_hand(&ctx, tenant, task, new, None).await.expect("starts");
         let failed = tasks::update(&ctx, &Settings::default(), tenant, task, set(TaskStatus::Failed)).await.expect("sets");
         assert_eq!(failed.execution.and_then(|execution| execution.success), Some(false));
         let result = ExecutionResult { success: true, fence: None, cost_dollars: None, tokens: None, error_message: None };
@@ -451,7 +451,7 @@ kernel::on_both! { migrations();
             tasks::update(&ctx, &Settings::default(), tenant, task, assign).await.expect("assigns").id
         };
         let start = async |task, worker_id| {
-            executions::start_by_hand(&ctx, tenant, task, begins(worker_id)).await
+            executions::start_by_hand(&ctx, tenant, task, begins(worker_id), None).await
         };
         assert_eq!(code(start(assigned().await, pooled).await), "invalid");
         start(assigned().await, hand).await.expect("there is room");

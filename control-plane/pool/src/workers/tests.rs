@@ -121,7 +121,7 @@ kernel::on_both! { migrations();
     }
 
     async fn a_worker_registered_by_hand_lives_by_its_heartbeats(ctx) {
-        let worker = add(&ctx, new_worker("claude_code", 3)).await.expect("adds");
+        let worker = add(&ctx, new_worker("claude_code", 3), None).await.expect("adds");
         ctx.clock.advance(Duration::from_secs(301));
         let stale = disable_stale(&ctx).await.expect("looks");
         assert_eq!(stale.iter().map(|worker| (worker.id, worker.status)).collect::<Vec<_>>(), [(worker.id, WorkerStatus::Disabled)]);
@@ -135,8 +135,9 @@ kernel::on_both! { migrations();
     }
 
     async fn a_worker_registered_by_hand_is_changed_in_what_is_named_and_takes_its_own_type_where_none_is(ctx) {
-        let worker = add(&ctx, new_worker("claude_code", 3)).await.expect("adds");
-        assert_eq!(worker.agent_types, ["claude_code"]);
+        let added = add(&ctx, new_worker("claude_code", 3), None).await.expect("adds");
+        let worker = get(&ctx, added.id).await.expect("found");
+        assert_eq!((WorkerView::from(worker.clone()), worker.agent_types.as_slice()), (added, ["claude_code".to_owned()].as_slice()));
         let named = vec!["codex".to_owned(), "claude_code".into(), "codex".into()];
         let change = WorkerChange { agent_types: Some(named), capacity: Some(1), ..WorkerChange::default() };
         let changed = update(&ctx, worker.id, change).await.expect("changes");
@@ -152,7 +153,7 @@ kernel::on_both! { migrations();
     }
 
     async fn what_cannot_be_a_worker_is_refused_by_name(ctx) {
-        let worker = add(&ctx, new_worker("claude_code", 3)).await.expect("adds").id;
+        let worker = add(&ctx, new_worker("claude_code", 3), None).await.expect("adds").id;
         let none = WorkerChange::default;
         for (change, field) in [
             (WorkerChange { worker_type: Some(" ".into()), ..none() }, "worker_type"),
@@ -170,7 +171,7 @@ kernel::on_both! { migrations();
     }
 
     async fn a_worker_that_may_take_less_tells_of_what_it_still_has(ctx) {
-        let worker = add(&ctx, new_worker("claude_code", 3)).await.expect("adds").id;
+        let worker = add(&ctx, new_worker("claude_code", 3), None).await.expect("adds").id;
         heartbeat_by_hand(&ctx, worker, Some(3)).await.expect("heard");
         update(&ctx, worker, WorkerChange { capacity: Some(1), ..WorkerChange::default() }).await.expect("changes");
         assert_eq!(heartbeat_by_hand(&ctx, worker, Some(3)).await.expect("heard").current_load, 3);

@@ -99,7 +99,7 @@ impl Scene {
         let types: Vec<&str> = event_types.to_vec();
         let new = json!({ "url": server.uri(), "event_types": types });
         let new = serde_json::from_value(new).expect("a webhook");
-        add(&self.ctx, &self.sender, self.tenant, new).await.expect("is added")
+        add(&self.ctx, &self.sender, self.tenant, new, None).await.expect("is added")
     }
 
     /// Something happens to a task.
@@ -580,15 +580,15 @@ kernel::on_both! { migrations();
             let mut new = good();
             new[field] = value.clone();
             let new: NewWebhook = serde_json::from_value(new).expect("of the right shape");
-            let refused = add(&ctx, &scene.sender, scene.tenant, new).await.expect_err(named);
+            let refused = add(&ctx, &scene.sender, scene.tenant, new, None).await.expect_err(named);
             assert!(refused.to_string().starts_with(&format!("{named}: ")), "{field} {value}: {refused}");
         }
         for _ in 0..100 {
             let new = serde_json::from_value(good()).expect("a webhook");
-            add(&ctx, &scene.sender, scene.tenant, new).await.expect("is added");
+            add(&ctx, &scene.sender, scene.tenant, new, None).await.expect("is added");
         }
         let new = serde_json::from_value(good()).expect("a webhook");
-        let refused = add(&ctx, &scene.sender, scene.tenant, new).await.expect_err("too many");
+        let refused = add(&ctx, &scene.sender, scene.tenant, new, None).await.expect_err("too many");
         assert_eq!(refused.code(), "too_many_webhooks");
         let id = list(&ctx, scene.tenant).await.expect("lists")[0].id;
         let rotation = Rotation { overlap_seconds: Some(u64::MAX), secret: None };

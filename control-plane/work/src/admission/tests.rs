@@ -52,7 +52,7 @@ pub(crate) fn person() -> wire::worker::NewWorker {
 }
 
 pub(crate) async fn by_hand(ctx: &Ctx, tenant: TenantId, task: TaskId) -> Result<TaskStatus> {
-    let worker = pool::workers::add(ctx, person()).await.expect("added");
+    let worker = pool::workers::add(ctx, person(), None).await.expect("added");
     Ok(tasks::assign(ctx, tenant, task, Assignment { worker_id: worker.id }).await?.status)
 }
 

@@ -58,11 +58,11 @@ kernel::on_both! { migrations();
         let view = tasks::get(&ctx, tenant, id).await.expect("found");
         let execution = view.execution.expect("one");
         assert_eq!((view.status, execution.id, execution.started_at), (TaskStatus::Assigned, assigned.execution_id, None));
-        assert_eq!(code(executions::start_by_hand(&ctx, tenant, id, begins(busy)).await), "task_assigned_elsewhere");
+        assert_eq!(code(executions::start_by_hand(&ctx, tenant, id, begins(busy), None).await), "task_assigned_elsewhere");
         ctx.clock.advance(Duration::from_secs(9));
-        let begun = executions::start_by_hand(&ctx, tenant, id, begins(free)).await.expect("starts");
+        let begun = executions::start_by_hand(&ctx, tenant, id, begins(free), None).await.expect("starts");
         assert_eq!((begun.id, begun.started_at, begun.number), (execution.id, Some(ctx.now()), 1));
-        assert_eq!(code(executions::start_by_hand(&ctx, tenant, id, begins(free)).await), "task_not_assigned");
+        assert_eq!(code(executions::start_by_hand(&ctx, tenant, id, begins(free), None).await), "task_not_assigned");
     }
 
     async fn what_nobody_can_take_stays_as_it_is(ctx) {
@@ -135,7 +135,7 @@ kernel::on_both! { migrations();
         hand(&ctx, "codex", 5).await;
         let [needed, waiting, foreign] = [task(&ctx, tenant, "a", 1).await, task(&ctx, tenant, "b", 5).await, task(&ctx, tenant, "c", 5).await];
         let on = wire::dependency::NewDependency::on(needed);
-        crate::dependencies::add(&ctx, tenant, waiting, on).await.expect("adds");
+        crate::dependencies::add(&ctx, tenant, waiting, on, None).await.expect("adds");
         say(&ctx, tenant, foreign, "agent_type", "claude_code").await;
         let assigned = batch(&ctx, tenant, AssignBatch { count: 5 }).await.expect("assigns");
         assert_eq!(assigned.iter().map(|one| one.task_id).collect::<Vec<_>>(), [needed]);
@@ -187,7 +187,7 @@ kernel::on_both! { migrations();
         for id in [begun, promised] {
             assign(&ctx, tenant, id).await.expect("assigns");
         }
-        executions::start_by_hand(&ctx, tenant, begun, begins(worker)).await.expect("starts");
+        executions::start_by_hand(&ctx, tenant, begun, begins(worker), None).await.expect("starts");
         assert_eq!(executions::stale(&ctx, &Settings::default(), tenant).await.expect("lists"), []);
         for (seconds, expect) in [(299, TaskStatus::Assigned), (2, TaskStatus::Ready)] {
             ctx.clock.advance(Duration::from_secs(seconds));
@@ -208,7 +208,7 @@ kernel::on_both! { migrations();
         assign(&ctx, tenant, id).await.expect("assigns");
         ctx.clock.advance(Duration::from_secs(7_201));
         assert_eq!(executions::stale(&ctx, &Settings::default(), tenant).await.expect("lists"), []);
-        executions::start_by_hand(&ctx, tenant, id, begins(worker)).await.expect("starts");
+        executions::start_by_hand(&ctx, tenant, id, begins(worker), None).await.expect("starts");
         ctx.clock.advance(Duration::from_secs(7_201));
         assert_eq!(executions::stale(&ctx, &Settings::default(), tenant).await.expect("lists").len(), 1);
     }
@@ -218,7 +218,7 @@ kernel::on_both! { migrations();
         let worker = hand(&ctx, "codex", 1).await;
         let [low, same, high] = [task(&ctx, tenant, "low", 2).await, task(&ctx, tenant, "same", 2).await, task(&ctx, tenant, "high", 5).await];
         assign(&ctx, tenant, low).await.expect("assigns");
-        let running = executions::start_by_hand(&ctx, tenant, low, begins(worker)).await.expect("starts");
+        let running = executions::start_by_hand(&ctx, tenant, low, begins(worker), None).await.expect("starts");
         let to = Preempt { target_worker_id: worker };
         let preempt = async |id: TaskId| preempt(&ctx, &Settings::default(), tenant, id.into(), to).await;
         assert_eq!(code(preempt(same).await), "not_more_urgent");
@@ -267,14 +267,14 @@ kernel::on_both! { migrations();
         let plan = task(&ctx, tenant, "Plan the login", 3).await;
         say(&ctx, tenant, plan, "agent_type", "planner").await;
         assert_eq!(assign(&ctx, tenant, plan).await.expect("assigns").worker.id, planner);
-        let planning = executions::start_by_hand(&ctx, tenant, plan, begins(planner)).await.expect("starts");
+        let planning = executions::start_by_hand(&ctx, tenant, plan, begins(planner), None).await.expect("starts");
         // The planner's work is a task for an executor, which it waits for in its own name.
         let build = task(&ctx, tenant, "Build the login", 3).await;
         say(&ctx, tenant, build, "agent_type", "executor").await;
         end(planning.id).await;
         assert_eq!(assign(&ctx, tenant, build).await.expect("assigns").worker.id, executor);
         let new = wire::execution::NewExecution { parent_execution_id: Some(planning.id), ..begins(executor) };
-        let building = executions::start_by_hand(&ctx, tenant, build, new).await.expect("starts");
+        let building = executions::start_by_hand(&ctx, tenant, build, new, None).await.expect("starts");
         assert_eq!(executions::subtasks(&ctx, tenant, planning.id).await.expect("found").percentage, 0);
         end(building.id).await;
         assert_eq!(executions::subtasks(&ctx, tenant, planning.id).await.expect("found").percentage, 100);

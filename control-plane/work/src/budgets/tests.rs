@@ -28,7 +28,7 @@ fn of_project(title: &str, project: &str) -> NewTask {
 }
 
 async fn person(ctx: &Ctx) -> WorkerId {
-    pool::workers::add(ctx, crate::admission::tests::person()).await.expect("added").id
+    pool::workers::add(ctx, crate::admission::tests::person(), None).await.expect("added").id
 }
 
 async fn assign(ctx: &Ctx, tenant: TenantId, worker_id: WorkerId, task: TaskId) -> Result<TaskStatus> {
@@ -37,7 +37,7 @@ async fn assign(ctx: &Ctx, tenant: TenantId, worker_id: WorkerId, task: TaskId) 
 
 async fn start(ctx: &Ctx, tenant: TenantId, worker_id: WorkerId, task: TaskId) -> ExecutionId {
     let new = NewExecution { agent_type: "agent".into(), worker_id, parent_execution_id: None };
-    executions::start_by_hand(ctx, tenant, task, new).await.expect("starts").id
+    executions::start_by_hand(ctx, tenant, task, new, None).await.expect("starts").id
 }
 
 async fn end(ctx: &Ctx, tenant: TenantId, execution: ExecutionId, dollars: &str) {
@@ -178,7 +178,7 @@ kernel::on_both! { migrations();
         let execution = start(&ctx, tenant, worker, task).await;
         let failed = ExecutionResult { success: false, fence: None, cost_dollars: Some("2".into()), tokens: None, error_message: None };
         claims::complete(&ctx, &Settings::default(), tenant, execution, failed).await.expect("ends");
-        let view = tasks::retry(&ctx, tenant, task).await.expect("is ready again");
+        let view = tasks::retry(&ctx, tenant, task, None).await.expect("is ready again");
         let used = view.budget.expect("has one");
         assert_eq!((used.spent_attempts, used.spent_dollars.as_str()), (1, "2.000000"));
         assert_eq!(code(assign(&ctx, tenant, worker, task).await), "over_budget");
@@ -200,7 +200,7 @@ kernel::on_both! { migrations();
         leases::start(&ctx, worker, lease.execution_id, lease.fence).await.expect("starts");
         ctx.clock.advance(Duration::from_secs(40));
         leases::complete(&ctx, &Settings::default(), worker, lease.execution_id, ended(&lease, Outcome::Failed)).await.expect("ends");
-        tasks::retry(&ctx, tenant, task).await.expect("retries");
+        tasks::retry(&ctx, tenant, task, None).await.expect("retries");
         schedule(&ctx).await;
         let spec: TaskSpec = leased(&ctx, worker).await.spec;
         assert_eq!(spec.timeout_seconds, Some(60));

@@ -202,7 +202,7 @@ kernel::on_both! { migrations();
         let word = Completion { tests: Some(report.clone()), ..ended(&lease, Outcome::Failed) };
         leases::complete(&ctx, &Settings::default(), worker, lease.execution_id, word).await.expect("completes");
         assert_eq!(tasks::get(&ctx, tenant, task).await.expect("found").execution.expect("has one").tests, Some(report));
-        tasks::retry(&ctx, tenant, task).await.expect("retries");
+        tasks::retry(&ctx, tenant, task, None).await.expect("retries");
         schedule(&ctx).await;
         let prompt = leased(&ctx, worker).await.spec.agent.expect("asked").prompt;
         assert!(prompt.starts_with("Fix it.\n\nAttempt 1 at this"), "{prompt}");

@@ -105,7 +105,7 @@ kernel::on_both! { migrations();
         submit(&ctx, tenant, with("urgent", 5)).await;
         let blocked = submit(&ctx, tenant, with("blocked", 5)).await;
         let needs = NewDependency::on(first.id);
-        dependencies::add(&ctx, tenant, blocked.id, needs).await.expect("adds");
+        dependencies::add(&ctx, tenant, blocked.id, needs, None).await.expect("adds");
         let all = desk.claim(&ctx, tenant, NewClaim { limit: Some(100), start: true, ..by("w") }).await.expect("claims");
         assert_eq!(titles(&all), ["urgent", "old", "new"]);
         assert!(all.iter().all(|claim| claim.task.status == TaskStatus::InProgress));
@@ -276,7 +276,7 @@ kernel::on_both! { migrations();
         for _ in 0..5 {
             submit(&ctx, tenant, note("a")).await;
         }
-        let worker = pool::workers::add(&ctx, by_hand("claude_code", 2)).await.expect("adds").id;
+        let worker = pool::workers::add(&ctx, by_hand("claude_code", 2), None).await.expect("adds").id;
         let claim = NewClaim { worker_id: Some(worker), limit: Some(9), ..NewClaim::default() };
         let two = desk.claim(&ctx, tenant, claim.clone()).await.expect("claims");
         assert_eq!(two.len(), 2);
@@ -312,7 +312,7 @@ kernel::on_both! { migrations();
         submit(&ctx, tenant, note("a")).await;
         desk.claim(&ctx, tenant, NewClaim { lease_seconds: Some(86_400), ..by("busy") }).await.expect("claims");
         desk.claim(&ctx, tenant, by("gone")).await.expect("answers");
-        pool::workers::add(&ctx, by_hand("by hand", 1)).await.expect("adds");
+        pool::workers::add(&ctx, by_hand("by hand", 1), None).await.expect("adds");
         ctx.clock.advance(Duration::from_secs(86_401));
         let sweep = pool::StaleWorkers::default();
         sweep.tick(&ctx).await.expect("sweeps");
@@ -332,7 +332,7 @@ kernel::on_both! { migrations();
         assert_eq!(claim.task.id, task.id);
         let next = submit(&ctx, tenant, note("needs it")).await.id;
         let needs = NewDependency::on(task.id);
-        dependencies::add(&ctx, tenant, next, needs).await.expect("adds");
+        dependencies::add(&ctx, tenant, next, needs, None).await.expect("adds");
         let completed = async || {
             assert_eq!(desk.claim(&ctx, tenant, by("v")).await.expect("answers"), []);
             desk.complete(&ctx, tenant, claim.execution_id, result(&claim, true)).await.expect("ends")

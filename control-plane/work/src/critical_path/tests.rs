@@ -13,7 +13,7 @@ async fn task(ctx: &Ctx, tenant: TenantId, title: &str, minutes: Option<i32>) ->
 }
 
 async fn depend(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewDependency) {
-    dependencies::add(ctx, tenant, task, new).await.expect("is added");
+    dependencies::add(ctx, tenant, task, new, None).await.expect("is added");
 }
 
 async fn shown(ctx: &Ctx, tenant: TenantId) -> (i64, Vec<String>, Vec<(String, i64)>) {

@@ -23,7 +23,7 @@ fn softly_on(needed: TaskId) -> NewDependency {
 }
 
 async fn depend(ctx: &Ctx, tenant: TenantId, task: TaskId, needed: TaskId) -> DependencyView {
-    add(ctx, tenant, task, on(needed)).await.expect("is added")
+    add(ctx, tenant, task, on(needed), None).await.expect("is added")
 }
 
 async fn notes<const N: usize>(ctx: &Ctx, tenant: TenantId) -> [TaskId; N] {
@@ -104,7 +104,7 @@ kernel::on_both! { migrations();
         assert_eq!(status(&ctx, tenant, second).await, TaskStatus::Ready, "nothing cascades");
         let message = &reasons(&ctx, tenant, second).await[0].message;
         assert!(message.contains("which is failed") && message.contains("bifrost tasks retry"), "{message}");
-        tasks::retry(&ctx, tenant, first).await.expect("retries");
+        tasks::retry(&ctx, tenant, first, None).await.expect("retries");
         schedule(&ctx).await;
         let lease = leased(&ctx, worker).await;
         assert_eq!(lease.task_id, first);
@@ -151,7 +151,7 @@ kernel::on_both! { migrations();
     async fn a_soft_dependency_is_shown_and_blocks_nothing(ctx) {
         let tenant = tenant(&ctx).await;
         let [task, wished] = notes(&ctx, tenant).await;
-        add(&ctx, tenant, task, softly_on(wished)).await.expect("is added");
+        add(&ctx, tenant, task, softly_on(wished), None).await.expect("is added");
         let readiness = readiness(&ctx, tenant, task).await.expect("found");
         assert_eq!(readiness, Readiness { task_id: task, ready: true, unsatisfied: vec![], unsatisfied_soft: vec![wished] });
         assert_eq!(blocks(&ctx, tenant, wished).await.expect("found").count, 0);
@@ -169,11 +169,11 @@ kernel::on_both! { migrations();
         let tenant = tenant(&ctx).await;
         let [a, b, c] = notes(&ctx, tenant).await;
         depend(&ctx, tenant, a, b).await;
-        assert_eq!(code(add(&ctx, tenant, b, on(a)).await), "dependency_cycle");
-        add(&ctx, tenant, b, softly_on(c)).await.expect("is added");
-        let refused = add(&ctx, tenant, c, on(a)).await.expect_err("a soft one is part of a circle as well");
+        assert_eq!(code(add(&ctx, tenant, b, on(a), None).await), "dependency_cycle");
+        add(&ctx, tenant, b, softly_on(c), None).await.expect("is added");
+        let refused = add(&ctx, tenant, c, on(a), None).await.expect_err("a soft one is part of a circle as well");
         assert!(refused.to_string().ends_with(&format!("{c} (n2) → {a} (n0) → {b} (n1) → {c} (n2)")), "{refused}");
-        assert_eq!(code(add(&ctx, tenant, a, on(a)).await), "invalid");
+        assert_eq!(code(add(&ctx, tenant, a, on(a), None).await), "invalid");
         assert_eq!(unsatisfied(&ctx, tenant, c).await, [], "nothing was half-done");
     }
 
@@ -185,16 +185,16 @@ kernel::on_both! { migrations();
             store::insert(&mut tx, tenant, &stored(&ctx, task, needed)).await.expect("inserts");
         }
         tx.commit(()).await.expect("commits");
-        assert_eq!(code(add(&ctx, tenant, c, on(a)).await), "dependency_cycle");
+        assert_eq!(code(add(&ctx, tenant, c, on(a), None).await), "dependency_cycle");
         depend(&ctx, tenant, d, a).await;
-        assert_eq!(code(add(&ctx, tenant, c, on(d)).await), "dependency_cycle");
+        assert_eq!(code(add(&ctx, tenant, c, on(d), None).await), "dependency_cycle");
     }
 
     async fn of_two_dependencies_that_close_a_circle_together_one_is_refused(ctx) {
         let tenant = tenant(&ctx).await;
         for _ in 0..10 {
             let [a, b] = notes(&ctx, tenant).await;
-            let (one, other) = tokio::join!(add(&ctx, tenant, a, on(b)), add(&ctx, tenant, b, on(a)));
+            let (one, other) = tokio::join!(add(&ctx, tenant, a, on(b), None), add(&ctx, tenant, b, on(a), None));
             let refused: Vec<_> = [one.err(), other.err()].into_iter().flatten().map(|error| error.code()).collect();
             assert_eq!(refused, ["dependency_cycle"]);
         }
@@ -219,10 +219,10 @@ kernel::on_both! { migrations();
         let tenant = tenant(&ctx).await;
         let [a, b] = notes(&ctx, tenant).await;
         depend(&ctx, tenant, a, b).await;
-        assert_eq!(code(add(&ctx, tenant, a, softly_on(b)).await), "dependency_exists");
+        assert_eq!(code(add(&ctx, tenant, a, softly_on(b), None).await), "dependency_exists");
         let nothing = ctx.id(TaskId::mint);
-        assert_eq!(code(add(&ctx, tenant, a, on(nothing)).await), "not_found");
-        assert_eq!(code(add(&ctx, tenant, nothing, on(a)).await), "not_found");
+        assert_eq!(code(add(&ctx, tenant, a, on(nothing), None).await), "not_found");
+        assert_eq!(code(add(&ctx, tenant, nothing, on(a), None).await), "not_found");
         assert_eq!(of_task(&ctx, tenant, a).await.expect("lists").len(), 1);
     }
 
@@ -231,7 +231,7 @@ kernel::on_both! { migrations();
         let [a, b] = notes(&ctx, tenant).await;
         let dependency = depend(&ctx, tenant, a, b).await;
         let stranger = ctx.id(TenantId::mint);
-        assert_eq!(code(add(&ctx, stranger, b, on(a)).await), "not_found");
+        assert_eq!(code(add(&ctx, stranger, b, on(a), None).await), "not_found");
         assert_eq!(code(of_task(&ctx, stranger, a).await), "not_found");
         assert_eq!(code(readiness(&ctx, stranger, a).await), "not_found");
         assert_eq!(code(blocks(&ctx, stranger, b).await), "not_found");
@@ -257,7 +257,7 @@ kernel::on_both! { migrations();
         let [task, other] = notes(&ctx, tenant).await;
         let first = depend(&ctx, tenant, task, worked).await;
         ctx.clock.advance(std::time::Duration::from_secs(1));
-        let second = add(&ctx, tenant, task, softly_on(other)).await.expect("is added");
+        let second = add(&ctx, tenant, task, softly_on(other), None).await.expect("is added");
         let view = async |id| tasks::get(&ctx, tenant, id).await.expect("found");
         let expect = [
             NeededTask { dependency: first, depends_on_task: view(worked).await },

@@ -142,7 +142,7 @@ kernel::on_both! { migrations();
             tasks::update(&ctx, &Settings::default(), tenant, task, change).await.expect("is allowed");
         }
         for count in ["1", "2"] {
-            tasks::retry(&ctx, tenant, task).await.expect("retries");
+            tasks::retry(&ctx, tenant, task, None).await.expect("retries");
             assert_eq!(all(&ctx, tenant, task).await, MetadataAnswer::All(entries(&[("retry_count", count)])));
             for status in [TaskStatus::Assigned, TaskStatus::InProgress, TaskStatus::Failed] {
                 let change = TaskChange { status: Some(status), ..TaskChange::default() };

@@ -19,7 +19,7 @@ async fn notes<const N: usize>(ctx: &Ctx, tenant: TenantId) -> [TaskId; N] {
 async fn depend(ctx: &Ctx, tenant: TenantId, task: TaskId, needed: TaskId, condition: &str, group: Option<&str>) {
     let condition: Condition = condition.parse().expect("a condition");
     let new = NewDependency { condition, group: group.map(Into::into), ..NewDependency::on(needed) };
-    dependencies::add(ctx, tenant, task, new).await.expect("is added");
+    dependencies::add(ctx, tenant, task, new, None).await.expect("is added");
 }
 
 async fn note_down(ctx: &Ctx, tenant: TenantId, id: TaskId, name: &str) {

@@ -16,7 +16,7 @@ async fn task(ctx: &Ctx, tenant: TenantId, title: &str, priority: i16, minutes: 
 
 async fn depend(ctx: &Ctx, tenant: TenantId, task: &TaskView, needed: &TaskView) {
     let new = NewDependency::on(needed.id);
-    crate::dependencies::add(ctx, tenant, task.id, new).await.expect("adds");
+    crate::dependencies::add(ctx, tenant, task.id, new, None).await.expect("adds");
 }
 
 async fn score(ctx: &Ctx, tenant: TenantId, algorithm: Algorithm) -> Vec<(String, f64)> {

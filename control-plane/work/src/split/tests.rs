@@ -46,7 +46,7 @@ async fn depend(
     dependency_type: DependencyType,
 ) -> DependencyId {
     let new = NewDependency { dependency_type, ..NewDependency::on(on) };
-    dependencies::add(ctx, tenant, task, new).await.expect("adds").id
+    dependencies::add(ctx, tenant, task, new, None).await.expect("adds").id
 }
 
 kernel::on_both! { migrations();
@@ -126,7 +126,7 @@ kernel::on_both! { migrations();
         let whole = submit(&ctx, tenant, note("whole")).await.id;
         let ids = into(&ctx, tenant, whole, parts(&[part("a", &[])])).await.expect("splits");
         let new = NewDependency::on(whole);
-        assert_eq!(code(dependencies::add(&ctx, tenant, ids[0], new).await), "dependency_cycle");
+        assert_eq!(code(dependencies::add(&ctx, tenant, ids[0], new, None).await), "dependency_cycle");
     }
 
     async fn what_cannot_be_parts_is_refused_by_name_before_any_work(ctx) {
@@ -160,14 +160,14 @@ kernel::on_both! { migrations();
         let worker = hand(&ctx, "claude_code", 5).await;
         let lead = submit(&ctx, tenant, note("lead")).await.id;
         set(&ctx, tenant, lead, TaskStatus::Assigned).await;
-        let leading = executions::start_by_hand(&ctx, tenant, lead, begins(worker)).await.expect("starts").id;
+        let leading = executions::start_by_hand(&ctx, tenant, lead, begins(worker), None).await.expect("starts").id;
         assert_eq!(executions::subtasks(&ctx, tenant, leading).await.expect("found").percentage, 0, "of nothing");
         let mut children = Vec::new();
         for title in ["a", "b", "c", "d"] {
             let child = submit(&ctx, tenant, note(title)).await.id;
             set(&ctx, tenant, child, TaskStatus::Assigned).await;
             let new = wire::execution::NewExecution { parent_execution_id: Some(leading), ..begins(worker) };
-            let execution = executions::start_by_hand(&ctx, tenant, child, new).await.expect("starts");
+            let execution = executions::start_by_hand(&ctx, tenant, child, new, None).await.expect("starts");
             assert_eq!(execution.parent_execution_id, Some(leading));
             children.push(child);
         }
@@ -184,7 +184,7 @@ kernel::on_both! { migrations();
         let worker = hand(&ctx, "claude_code", 5).await;
         let whole = submit(&ctx, tenant, note("whole")).await.id;
         set(&ctx, tenant, whole, TaskStatus::Assigned).await;
-        let tried = executions::start_by_hand(&ctx, tenant, whole, begins(worker)).await.expect("starts");
+        let tried = executions::start_by_hand(&ctx, tenant, whole, begins(worker), None).await.expect("starts");
         set(&ctx, tenant, whole, TaskStatus::Failed).await;
         assert_eq!(get(&ctx, tenant, whole).await.execution.and_then(|one| one.outcome), Some(Outcome::Failed));
         let ids = into(&ctx, tenant, whole, parts(&[part("a", &[]), part("b", &[])])).await.expect("splits");
@@ -193,6 +193,6 @@ kernel::on_both! { migrations();
         assert_eq!((progress.total, progress.percentage), (2, 50));
         let unknown = wire::execution::NewExecution { parent_execution_id: Some(ctx.id(wire::id::ExecutionId::mint)), ..begins(worker) };
         set(&ctx, tenant, ids[0], TaskStatus::Assigned).await;
-        assert_eq!(code(executions::start_by_hand(&ctx, tenant, ids[0], unknown).await), "invalid");
+        assert_eq!(code(executions::start_by_hand(&ctx, tenant, ids[0], unknown, None).await), "invalid");
     }
 }

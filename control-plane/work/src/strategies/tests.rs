@@ -30,7 +30,7 @@ fn part(title: &str, depends_on: &[usize]) -> NewSubtask {
 
 async fn make(ctx: &Ctx, tenant: TenantId, rules: &[FailureRule]) -> Result<FailureStrategyView> {
     let new = NewFailureStrategy { name: "careful".into(), rules: rules.to_vec(), max_attempts: 2 };
-    add(ctx, &Settings::default(), tenant, new).await
+    add(ctx, &Settings::default(), tenant, new, None).await
 }
 
 async fn follow(ctx: &Ctx, tenant: TenantId, task: TaskId, rules: &[FailureRule]) -> FailureStrategyId {
@@ -86,7 +86,7 @@ kernel::on_both! { migrations();
         leases::complete(&ctx, &Settings::default(), worker, lease.execution_id, ended(&lease, Outcome::Failed)).await.expect("ends");
         assert_eq!((status(&ctx, tenant, task).await, blocked(&ctx, tenant).await), (TaskStatus::Failed, vec![task]));
         assert_eq!(told(&ctx, tenant, task, "tags").await.as_deref(), Some("[\"api\",\"swarm:blocked\"]"));
-        tasks::retry(&ctx, tenant, task).await.expect("retries");
+        tasks::retry(&ctx, tenant, task, None).await.expect("retries");
         assert_eq!(blocked(&ctx, tenant).await, []);
         assert_eq!(told(&ctx, tenant, task, "tags").await.as_deref(), Some("[\"api\"]"));
     }
@@ -117,7 +117,7 @@ kernel::on_both! { migrations();
         assert_eq!((status(&ctx, tenant, task).await, blocked(&ctx, tenant).await), (TaskStatus::Failed, vec![task]));
         assert!(told(&ctx, tenant, task, ESCALATION_KEY).await.is_some_and(|why| why.contains("2 times")));
         assert_eq!(log(&ctx, task).await, ["careful retry 1", "careful escalate 2"]);
-        tasks::retry(&ctx, tenant, task).await.expect("a person may always");
+        tasks::retry(&ctx, tenant, task, None).await.expect("a person may always");
         assert_eq!(told(&ctx, tenant, task, ESCALATION_KEY).await, None);
     }
 
@@ -238,7 +238,7 @@ kernel::on_both! { migrations();
             (NewFailureStrategy { rules: split(vec![part(" ", &[])]), ..good.clone() }, "rules[1].action.subtasks[0].title"),
             (NewFailureStrategy { rules: split(vec![part("a", &[0])]), ..good.clone() }, "rules[1].action.subtasks[0].depends_on"),
         ] {
-            let refused = add(&ctx, &Settings::default(), tenant, new).await.expect_err(field).to_string();
+            let refused = add(&ctx, &Settings::default(), tenant, new, None).await.expect_err(field).to_string();
             assert!(refused.starts_with(&format!("{field}: ")), "{refused}");
         }
         assert_eq!(list(&ctx, tenant).await.expect("lists"), []);

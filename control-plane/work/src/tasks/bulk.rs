@@ -39,7 +39,7 @@ pub async fn retry(ctx: &Ctx, tenant: TenantId, selection: Selection) -> Result<
     let (ids, remaining) = select(ctx, tenant, selection, Event::Retry).await?;
     let mut results = Vec::with_capacity(ids.len());
     for id in ids {
-        results.push((id, super::retry(ctx, tenant, id).await.map(|task| task.status)));
+        results.push((id, super::retry(ctx, tenant, id, None).await.map(|task| task.status)));
     }
     Ok(Done { results, remaining })
 }

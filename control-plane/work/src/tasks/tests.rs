@@ -37,7 +37,7 @@ async fn laden(ctx: &Ctx, tenant: TenantId) -> (TaskId, TaskId) {
     let (needed, needing) = (submit(ctx, tenant, note("a")).await.id, submit(ctx, tenant, note("b")).await.id);
     for (task, depends_on_task_id) in [(task, needed), (needing, task)] {
         let new = NewDependency::on(depends_on_task_id);
-        dependencies::add(ctx, tenant, task, new).await.expect("is added");
+        dependencies::add(ctx, tenant, task, new, None).await.expect("is added");
     }
     let entry = NewMetadata { key: "k".into(), value: "v".into() };
     metadata::set(ctx, tenant, task, entry).await.expect("is set");

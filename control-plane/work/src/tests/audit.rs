@@ -84,7 +84,7 @@ kernel::on_both! { migrations();
         for status in [TaskStatus::Assigned, TaskStatus::InProgress, TaskStatus::Failed] {
             set(status).await;
         }
-        tasks::retry(&ctx, tenant, other).await.expect("is ready again");
+        tasks::retry(&ctx, tenant, other, None).await.expect("is ready again");
         let entries = of_task(&ctx, tenant, other).await;
         let expect = ["task.submitted", "task.updated", "task.updated", "task.failed", "task.requeued"];
         assert_eq!(actions(&entries), expect);

@@ -106,7 +106,7 @@ impl Model {
 async fn change(ctx: &Ctx, tenant: TenantId, id: TaskId, to: TaskStatus) -> Result<TaskView> {
     match to {
         TaskStatus::Cancelled => tasks::cancel(ctx, &Settings::default(), tenant, id).await,
-        TaskStatus::Ready => tasks::retry(ctx, tenant, id).await,
+        TaskStatus::Ready => tasks::retry(ctx, tenant, id, None).await,
         _ => set(ctx, tenant, id, to).await,
     }
 }
@@ -135,7 +135,7 @@ async fn step(ctx: &Ctx, tenant: TenantId, model: &mut Model, chance: &Chance) {
             let group = (chance.below(2) == 0).then(|| ["x", "y"][usize::from(chance.below(2) == 0)].to_owned());
             let new = NewDependency { depends_on_task_id: other, dependency_type, condition, group };
             let expect = model.refusal(task, &new);
-            let added = add(ctx, tenant, task, new).await;
+            let added = add(ctx, tenant, task, new, None).await;
             assert_eq!(added.as_ref().err().map(Error::code), expect);
             model.0.get_mut(&task).expect("is there").needs.extend(added.ok());
         }

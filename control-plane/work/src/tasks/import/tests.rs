@@ -69,7 +69,7 @@ kernel::on_both! { migrations();
         let imported = send(&ctx, tenant, &chain).await.expect("imports");
         assert_eq!(imported.tasks.iter().map(|task| task.key.clone().expect("a key")).collect::<Vec<_>>(), (0..150).map(|at: i32| at.to_string()).collect::<Vec<_>>());
         let circle = wire::dependency::NewDependency::on(imported.tasks[149].id);
-        assert_eq!(code(dependencies::add(&ctx, tenant, imported.tasks[0].id, circle).await), "dependency_cycle");
+        assert_eq!(code(dependencies::add(&ctx, tenant, imported.tasks[0].id, circle, None).await), "dependency_cycle");
         assert_eq!(tasks::get(&ctx, tenant, imported.tasks[149].id).await.expect("found").waits_for, 1);
     }
 
@@ -80,8 +80,8 @@ kernel::on_both! { migrations();
         let imported = send(&ctx, tenant, &[json!({ "title": "a", "needs": [there] })]).await.expect("imports");
         let new = imported.tasks[0].id;
         assert_eq!(dependencies::readiness(&ctx, tenant, new).await.expect("found").unsatisfied, [there]);
-        dependencies::add(&ctx, tenant, there, wire::dependency::NewDependency::on(later)).await.expect("adds");
-        assert_eq!(code(dependencies::add(&ctx, tenant, later, wire::dependency::NewDependency::on(new)).await), "dependency_cycle");
+        dependencies::add(&ctx, tenant, there, wire::dependency::NewDependency::on(later), None).await.expect("adds");
+        assert_eq!(code(dependencies::add(&ctx, tenant, later, wire::dependency::NewDependency::on(new), None).await), "dependency_cycle");
         let stranger = ctx.id(TenantId::mint);
         let refused = send(&ctx, stranger, &[json!({ "title": "a", "needs": [there] })]).await.expect_err("is another's");
         assert_eq!(refused.to_string(), format!("lines[1].needs: names {there}, which is no task"));
