@@ -16,7 +16,7 @@ use crate::task::{FieldError, text_enum, wrong};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TaskBudget {
     /// Dollars, as a decimal string such as `2.50`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::money::read_optional", skip_serializing_if = "Option::is_none")]
     pub dollars: Option<String>,
     /// Seconds on machines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,13 +97,14 @@ pub struct NewBudget {
     /// For how long it lasts.
     pub period: Period,
     /// What may be spent in a period, in dollars, as a decimal string.
+    #[serde(deserialize_with = "crate::money::read")]
     pub allocated_dollars: String,
     /// From which part of it an alert is written, a decimal such as `0.8`, which is what it is when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alert_threshold: Option<String>,
     /// What is set aside for each task that starts, in dollars; absent, it is estimated: the minutes of the
     /// task's effort estimate, else its timeout, at the price of a machine.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::money::read_optional", skip_serializing_if = "Option::is_none")]
     pub reservation_dollars: Option<String>,
 }
 
@@ -134,13 +135,13 @@ pub fn check_threshold(part: &str) -> Result<i32, FieldError> {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BudgetChange {
     /// What may be spent in a period, in dollars.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::money::read_optional", skip_serializing_if = "Option::is_none")]
     pub allocated_dollars: Option<String>,
     /// From which part of it an alert is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alert_threshold: Option<String>,
     /// What is set aside for each task that starts, in dollars.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::money::read_optional", skip_serializing_if = "Option::is_none")]
     pub reservation_dollars: Option<String>,
 }
 
@@ -174,7 +175,7 @@ pub struct BudgetView {
     /// From which part of it an alert is written.
     pub alert_threshold: String,
     /// What is set aside for each task that starts, in dollars, where it is not estimated.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::money::read_optional", skip_serializing_if = "Option::is_none")]
     pub reservation_dollars: Option<String>,
     /// Whether the alert of this period was written.
     pub alerted: bool,

@@ -266,7 +266,7 @@ pub struct ExecutionResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fence: Option<i64>,
     /// What it cost, in dollars, as a decimal string such as `0.125`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::money::read_optional", skip_serializing_if = "Option::is_none")]
     pub cost_dollars: Option<String>,
     /// Tokens of models that it used.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,10 @@
 //! Money: decimal strings of dollars on the wire, whole millionths of a dollar
-//! inside. Nothing is ever a float.
+//! inside. Nothing is ever a float, but that a JSON number is taken for the
+//! string where dollars are sent, rounded to millionths.
+
+use std::fmt;
+
+use serde::de::{self, Deserializer, Visitor};
 
 /// Millionths of a dollar as a decimal string with six places.
 ///
@@ -21,9 +26,87 @@ pub fn micros(dollars: &str) -> Option<i64> {
     whole.parse::<i64>().ok()?.checked_mul(1_000_000)?.checked_add(format!("{part:0<6}").parse().ok()?)
 }
 
+/// Reads dollars that are sent: a decimal string, or a number.
+pub(crate) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    deserializer.deserialize_any(Dollars)
+}
+
+/// As [`read`], where there may be none.
+pub(crate) fn read_optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    deserializer.deserialize_option(Perhaps)
+}
+
+struct Dollars;
+
+impl Visitor<'_> for Dollars {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("dollars as a decimal string such as \"0.125\"")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<String, E> {
+        Ok(number.to_string())
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<String, E> {
+        Ok(number.to_string())
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<String, E> {
+        Ok(format!("{number:.6}"))
+    }
+}
+
+struct Perhaps;
+
+impl<'de> Visitor<'de> for Perhaps {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Dollars.expecting(f)
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<Option<String>, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<String>, D::Error> {
+        read(deserializer).map(Some)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_taken_for_the_string_and_rounded_to_millionths() {
+        #[derive(serde::Deserialize)]
+        struct Sent {
+            #[serde(default, deserialize_with = "read_optional")]
+            cost: Option<String>,
+        }
+        for (text, cost) in [
+            (r#"{ "cost": "1.25" }"#, Some(1_250_000)),
+            (r#"{ "cost": 1.25 }"#, Some(1_250_000)),
+            (r#"{ "cost": 0.30000000000000004 }"#, Some(300_000)),
+            (r#"{ "cost": 7 }"#, Some(7_000_000)),
+            (r#"{ "cost": null }"#, None),
+            ("{}", None),
+            (r#"{ "cost": -1 }"#, None),
+            (r#"{ "cost": -0.5 }"#, None),
+            (r#"{ "cost": 1e300 }"#, None),
+        ] {
+            let sent: Sent = serde_json::from_str(text).expect(text);
+            assert_eq!(sent.cost.as_deref().and_then(micros), cost, "{text}");
+        }
+        assert!(serde_json::from_str::<Sent>(r#"{ "cost": [] }"#).is_err());
+    }
 
     #[test]
     fn money_is_exact() {
