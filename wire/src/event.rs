@@ -3,6 +3,7 @@
 
 mod egress;
 mod head;
+pub mod kind;
 mod stats;
 
 use chrono::{DateTime, Utc};
@@ -101,108 +102,6 @@ pub struct EventPage {
     /// event of its moment. With a filter, a page may be empty and yet not the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<u64>,
-}
-
-/// The types of event that Bifrost writes.
-pub mod kind {
-    /// A task was submitted.
-    pub const TASK_SUBMITTED: &str = "task.submitted";
-    /// A task was given to a worker: [`super::AssignedPayload`].
-    pub const TASK_ASSIGNED: &str = "task.assigned";
-    /// A worker began.
-    pub const TASK_STARTED: &str = "task.started";
-    /// A task ended well.
-    pub const TASK_COMPLETED: &str = "task.completed";
-    /// A task ended badly.
-    pub const TASK_FAILED: &str = "task.failed";
-    /// A task was called off.
-    pub const TASK_CANCELLED: &str = "task.cancelled";
-    /// A task is ready again, retried by a person or lost with its worker: [`super::RequeuedPayload`].
-    pub const TASK_REQUEUED: &str = "task.requeued";
-    /// Some other field of a task changed.
-    pub const TASK_UPDATED: &str = "task.updated";
-    /// A task was removed with everything that hung on it; its payload holds the title.
-    pub const TASK_DELETED: &str = "task.deleted";
-    /// A task needs another from now on: a [`DependencyView`](crate::dependency::DependencyView).
-    pub const DEPENDENCY_ADDED: &str = "task.dependency_added";
-    /// A task no longer needs another: a [`DependencyView`](crate::dependency::DependencyView).
-    pub const DEPENDENCY_REMOVED: &str = "task.dependency_removed";
-    /// Something is true of a task from now on: an [`OutcomeView`](crate::outcome::OutcomeView).
-    pub const OUTCOME_SET: &str = "task.outcome_set";
-    /// It is no longer true: the [`OutcomeView`](crate::outcome::OutcomeView) that was.
-    pub const OUTCOME_WITHDRAWN: &str = "task.outcome_withdrawn";
-    /// A key of a task got a value or lost it; its payload holds the key.
-    pub const METADATA_SET: &str = "task.metadata_set";
-    /// A task's deadline passed while somebody had it; its payload holds the deadline.
-    pub const TASK_OVERDUE: &str = "task.overdue";
-    /// So much of a budget is spent that somebody should know, once in a period: a
-    /// [`BudgetView`](crate::budget::BudgetView).
-    pub const BUDGET_ALERT: &str = "budget.alert";
-    /// Something was held: a [`HoldView`](crate::admission::HoldView).
-    pub const HOLD_SET: &str = "hold.set";
-    /// A hold was removed, or its time was over: a [`HoldView`](crate::admission::HoldView).
-    pub const HOLD_ENDED: &str = "hold.ended";
-    /// A schedule did not submit a task, and why: a [`super::SkippedPayload`].
-    pub const SCHEDULE_SKIPPED: &str = "schedule.skipped";
-    /// A webhook's receiver failed for so long that nothing is sent to it any more.
-    pub const WEBHOOK_DEACTIVATED: &str = "webhook.deactivated";
-    /// Tasks were scored: the algorithm and how many.
-    pub const TASKS_PRIORITIZED: &str = "tasks.prioritized";
-    /// A task had to give its worker to a more urgent one: which of the two it was, the other task, the worker.
-    pub const TASK_PREEMPTED: &str = "task.preempted";
-    /// A failure strategy was applied to a task: which one, what it did about which failure, after how many attempts.
-    pub const STRATEGY_APPLIED: &str = "task.strategy_applied";
-    /// A failed task was left to a person: why.
-    pub const TASK_ESCALATED: &str = "task.escalated";
-    /// A task was replaced by its parts; its payload holds their ids.
-    pub const TASK_SPLIT: &str = "task.split";
-    /// A machine of the pool changed state.
-    pub const MACHINE_STATE: &str = "machine.state";
-    /// A machine was to be woken and booted instead: its memory was lost.
-    pub const MACHINE_COLD_START: &str = "machine.cold_start";
-    /// A machine has been on its way to another state for five or ten minutes; its payload says where and how long.
-    pub const MACHINE_STUCK: &str = "machine.stuck";
-    /// A machine that did not move on was helped; its payload says how and why.
-    pub const MACHINE_RECOVERY: &str = "machine.recovery";
-    /// A machine or volume of the pool was found at the provider that no row knows, or was destroyed for that.
-    pub const MACHINE_ORPHAN: &str = "machine.orphan";
-    /// A region had no room and is left alone for a while.
-    pub const REGION_RESTS: &str = "region.rests";
-    /// The provider refused the token; written once until it is accepted again.
-    pub const PROVIDER_REFUSED: &str = "provider.refused";
-    /// The machines' cost has reached a part of a budget: its payload says which.
-    pub const COST_ALERT: &str = "cost.alert";
-    /// A phase of an execution began or ended: [`super::PhasePayload`].
-    pub const EXECUTION_PHASE: &str = "execution.phase";
-    /// What keeps the command apart, told before it starts: [`super::IsolationPayload`].
-    pub const EXECUTION_ISOLATION: &str = "execution.isolation";
-    /// Output of the command: [`super::LogPayload`].
-    pub const EXECUTION_LOG: &str = "execution.log";
-    /// The last event of an execution: [`super::FinishedPayload`].
-    pub const EXECUTION_FINISHED: &str = "execution.finished";
-    /// A coding agent has ended: an [`AgentReport`](crate::agent::AgentReport).
-    pub const AGENT_REPORT: &str = "agent.report";
-    /// A checkpoint was saved.
-    pub const CHECKPOINT_SAVED: &str = "checkpoint.saved";
-    /// What came of an execution's tests: a [`TestReport`](crate::test_report::TestReport).
-    pub const TESTS_REPORT: &str = "tests.report";
-    /// A checkpoint was put back, after the health check found damage or because a task begins from it.
-    pub const CHECKPOINT_RESTORED: &str = "checkpoint.restored";
-    /// What a machine holds was looked at, before new work: a [`super::CheckedPayload`].
-    pub const VOLUME_CHECKED: &str = "volume.checked";
-    /// Something on the machine's volume was found damaged and set aside.
-    pub const VOLUME_DAMAGED: &str = "volume.damaged";
-    /// The event store did not answer the control plane's probes: written when that was noticed, once
-    /// in an outage, and delivered when it was over. Its payload is empty.
-    pub const EVENT_STORE_AWAY: &str = "event_store.away";
-    /// Little room is left on the event store's volume: [`super::VolumePayload`].
-    pub const VOLUME_LOW: &str = "volume.low";
-    /// There is room enough on it again: [`super::VolumePayload`].
-    pub const VOLUME_RECOVERED: &str = "volume.recovered";
-    /// A request to the egress proxy has ended: [`super::EgressPayload`].
-    pub const EGRESS_REQUEST: &str = "egress.request";
-    /// The event store deleted its oldest events: [`super::PrunedPayload`].
-    pub const LOG_PRUNED: &str = "log.pruned";
 }
 
 /// What keeps a command apart from its machine and from other executions.

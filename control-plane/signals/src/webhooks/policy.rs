@@ -44,12 +44,25 @@ pub(crate) fn fault_of(pattern: &str) -> Option<String> {
         return Some("must be an event type such as task.created, all of a kind such as task.*, or *".into());
     }
     let told = told_as(pattern, is_of_a_task(pattern));
-    (told != pattern).then(|| format!("is told as {told}; subscribe to that"))
+    if told != pattern {
+        return Some(format!("is told as {told}; subscribe to that"));
+    }
+    let mut types = kind::ALL.iter().copied().chain([TASK_CREATED]);
+    let unknown = !types.any(|kind| wants(&[pattern.to_owned()], kind));
+    unknown.then(|| "is no type of event that there is; docs/webhooks.md lists them".to_owned())
 }
 
 /// Whether the record's event of this type changes a task, and so is told as one of the five.
 fn is_of_a_task(kind: &str) -> bool {
-    matches!(kind, kind::TASK_ASSIGNED | kind::TASK_STARTED | kind::TASK_CANCELLED | kind::TASK_REQUEUED)
+    matches!(
+        kind,
+        kind::TASK_ASSIGNED
+            | kind::TASK_STARTED
+            | kind::TASK_CANCELLED
+            | kind::TASK_REQUEUED
+            | kind::TASK_OVERDUE
+            | kind::TASK_SPLIT
+    )
 }
 
 /// What came of an attempt.
@@ -140,7 +153,12 @@ mod tests {
         {
             assert!(fault_of(bad).is_some_and(|fault| fault.contains("such as task.created")), "{bad}");
         }
-        for (renamed, told) in [("task.submitted", "task.created"), ("task.cancelled", "task.updated")] {
+        for unknown in ["task.creatd", "tsk.created", "tsk.*"] {
+            assert!(fault_of(unknown).is_some_and(|fault| fault.contains("no type of event")), "{unknown}");
+        }
+        for (renamed, told) in
+            [("task.submitted", "task.created"), ("task.cancelled", "task.updated"), ("task.split", "task.updated")]
+        {
             assert_eq!(fault_of(renamed), Some(format!("is told as {told}; subscribe to that")));
         }
     }
