@@ -163,7 +163,7 @@ async fn update(
         description: description.clone(),
         status: *status,
         priority: *priority,
-        effort_estimate: *effort,
+        effort_estimate: effort.map(Some),
         project: project.clone().map(|project| project.0),
         keys,
         not_before: not_before.clone().map(|time| time.0),

@@ -376,26 +376,27 @@ impl NewTask {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TaskChange {
     /// One line, 1 to 500 characters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     /// Up to 65,536 characters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Only along the lines of the task's state machine.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
     pub status: Option<TaskStatus>,
     /// 1 to 5, 5 first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
     pub priority: Option<Priority>,
-    /// Estimated minutes of work.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub effort_estimate: Option<i32>,
+    /// Estimated minutes of work, or null for no estimate.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<i32>))]
+    pub effort_estimate: Option<Option<i32>>,
     /// Another project, or null for none.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub project: Option<Option<String>>,
     /// Other keys, in place of those it has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
     pub keys: Option<Vec<String>>,
     /// Another time before which it does not start, or null for none.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
@@ -418,6 +419,11 @@ fn given<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(
     Option::deserialize(deserializer).map(Some)
 }
 
+/// Refuses null where there is no value to take away.
+fn there<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 impl TaskChange {
     /// Refuses a change that breaks a bound, naming the field.
     pub fn validate(&self) -> Result<(), FieldError> {
@@ -427,7 +433,7 @@ impl TaskChange {
         self.keys.as_deref().map_or(Ok(()), check_keys)?;
         check_times(self.not_before.flatten(), self.deadline.flatten())?;
         self.budget.as_ref().and_then(Option::as_ref).map_or(Ok(()), TaskBudget::validate)?;
-        check_effort(self.effort_estimate)
+        check_effort(self.effort_estimate.flatten())
     }
 
     /// Whether it changes what admission looks at.
@@ -463,8 +469,11 @@ fn check_times(not_before: Option<DateTime<Utc>>, deadline: Option<DateTime<Utc>
 }
 
 fn check_title(title: &str) -> Result<(), FieldError> {
-    if title.trim().is_empty() || title.chars().count() > limit::TITLE_CHARS || title.contains('\0') {
+    if title.trim().is_empty() || title.chars().count() > limit::TITLE_CHARS {
         return Err(wrong("title", format!("must have 1 to {} characters", limit::TITLE_CHARS)));
+    }
+    if title.chars().any(char::is_control) {
+        return Err(wrong("title", "must be one line, without control characters; the rest goes into `description`"));
     }
     Ok(())
 }

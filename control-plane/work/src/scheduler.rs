@@ -206,11 +206,11 @@ async fn waiting(
         0 => Vec::new(),
         _ => plan::blocked(&dependencies::in_the_way(tx, task).await?),
     };
+    let obstacles = admission::obstacles(tx, &rules, task, estimate(work, task), now).await?;
+    reasons.extend(obstacles.into_iter().map(Reason::from));
     if task.waits_for == 0 && task.spec.is_none() {
         reasons.push(nothing_to_run());
     }
-    let obstacles = admission::obstacles(tx, &rules, task, estimate(work, task), now).await?;
-    reasons.extend(obstacles.into_iter().map(Reason::from));
     if reasons.is_empty() {
         let (snapshot, _) = look(tx, work, pool, rules, now).await?;
         let plan = plan::plan(&snapshot, now);
@@ -234,7 +234,10 @@ fn closed<'a>(plan: &'a Plan, task: &Task) -> &'a [Obstacle] {
 }
 
 fn nothing_to_run() -> Reason {
-    reason(ReasonCode::NothingToRun, "it has no spec, so there is nothing to run: it is a note for people")
+    reason(
+        ReasonCode::NothingToRun,
+        "it has no spec, so no machine takes it: it waits for a worker that claims it, or for a person",
+    )
 }
 
 /// Says of each ready task of a list what it waits for, in one line: the first of the reasons that `why` gives,

@@ -351,6 +351,10 @@ pub async fn update(
     change.validate()?;
     let mut tx = ctx.begin("tasks.update").await?;
     let task = load_locked(&mut tx, tenant, id).await?;
+    let change = what_differs(&task, change);
+    if change == TaskChange::default() {
+        return view(&mut tx, task).await;
+    }
     let by_hand = match change.status {
         Some(to) => check_set_by_hand(&mut tx, &task, to, ctx.now()).await?,
         None => None,
@@ -377,6 +381,20 @@ pub async fn update(
     tx.nudge(Scheduler::NUDGE);
     let view = view(&mut tx, task).await?;
     tx.commit(view).await
+}
+
+/// The part of a change that makes a difference. A status is left in: whether it may be set is to be judged.
+fn what_differs(task: &Task, change: TaskChange) -> TaskChange {
+    let has_new_terms = Terms::after(task, &change) != Terms::after(task, &TaskChange::default());
+    let terms = if has_new_terms { change.clone() } else { TaskChange::default() };
+    TaskChange {
+        title: change.title.filter(|title| *title != task.title),
+        description: change.description.filter(|description| *description != task.description),
+        priority: change.priority.filter(|priority| *priority != task.priority),
+        effort_estimate: change.effort_estimate.filter(|estimate| *estimate != task.effort_estimate),
+        status: change.status,
+        ..terms
+    }
 }
 
 /// Gives a task that is locked the terms of the change.
@@ -507,7 +525,7 @@ pub async fn estimate(
     if estimate.effort_minutes < 0 {
         return Err(Error::invalid("effort_minutes", "must be a number of minutes, zero or more"));
     }
-    let change = TaskChange { effort_estimate: Some(estimate.effort_minutes), ..TaskChange::default() };
+    let change = TaskChange { effort_estimate: Some(Some(estimate.effort_minutes)), ..TaskChange::default() };
     update(ctx, settings, tenant, id, change).await
 }
 

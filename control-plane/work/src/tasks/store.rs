@@ -124,7 +124,7 @@ kernel::sql! {
                  ORDER BY priority DESC, created_at, id";
     UPDATE: "UPDATE tasks SET title = coalesce($2, title), description = coalesce($3, description), \
                     status = coalesce($4, status), priority = coalesce($5, priority), \
-                    effort_estimate = coalesce($6, effort_estimate), updated_at = $7, version = version + 1, \
+                    effort_estimate = CASE WHEN $10 THEN $6 ELSE effort_estimate END, updated_at = $7, version = version + 1, \
                     losses = CASE WHEN $4 = 'ready' THEN 0 ELSE losses END, \
                     folded_title = coalesce($8, folded_title), \
                     folded_description = coalesce($9, folded_description) WHERE id = $1";
@@ -556,10 +556,11 @@ pub(super) async fn update(tx: &mut Tx, id: TaskId, change: &TaskChange, now: Da
         change.description.as_deref(),
         change.status.map(TaskStatus::as_str),
         change.priority.map(Priority::get),
-        change.effort_estimate,
+        change.effort_estimate.flatten(),
         now,
         change.title.as_deref().map(fold),
-        change.description.as_deref().map(fold)
+        change.description.as_deref().map(fold),
+        change.effort_estimate.is_some()
     )?;
     Ok(())
 }
