@@ -16,6 +16,7 @@ mod checkpoints;
 mod claims;
 mod cost;
 mod dependencies;
+mod document;
 mod edge;
 mod events;
 mod executions;
@@ -47,11 +48,11 @@ use axum::middleware::from_fn_with_state;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
-use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(crate) use app::{App, Edge, State};
+pub use document::openapi;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -148,16 +149,6 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(webhooks::ping))
         .routes(routes!(webhooks::deliveries))
         .routes(routes!(webhooks::redeliver))
-}
-
-/// The OpenAPI document.
-pub fn openapi() -> OpenApi {
-    let (_, mut document) = OpenApiRouter::new().nest("/v1", operations()).split_for_parts();
-    document.info.title = "Bifrost".into();
-    document.info.version = env!("CARGO_PKG_VERSION").into();
-    document.info.description =
-        Some("Runs coding agents and jobs on machines that cost nothing while they wait.".into());
-    document
 }
 
 /// The whole API, ready to serve.

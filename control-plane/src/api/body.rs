@@ -1,17 +1,21 @@
 //! Reading what was sent: bodies, path parameters and query strings, each
 //! refused with the field at fault before any work.
 
+mod complaint;
+
 use std::str::FromStr;
 
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use kernel::idempotency::Attempt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::problem::{ApiError, problem};
+use complaint::{Complaint, list_for_object};
 
 /// The header that makes a write safe to repeat.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -29,7 +33,7 @@ pub(crate) fn attempt(
 /// A JSON body.
 pub(crate) struct Body<T>(pub(crate) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned + Serialize, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
@@ -40,41 +44,40 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             };
             problem(rejection.status(), "unreadable_body", detail)
         })?;
-        parse(&bytes).map(Self)
+        read(&bytes).map(Self).map_err(|complaint| refuse(complaint, "the body"))
     }
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
-        let refused = problem(StatusCode::BAD_REQUEST, "invalid", format!("the body: {}", error.inner()));
-        // The path of the document itself is a dot.
-        if path == "." { refused } else { refused.at(path) }
-    })?;
-    reader.end().map_err(|error| problem(StatusCode::BAD_REQUEST, "invalid", format!("the body: {error}")))?;
-    Ok(value)
+/// One line of a body of many.
+pub(super) fn parse_line<T: DeserializeOwned + Serialize>(text: &[u8], number: usize) -> Result<T, ApiError> {
+    let line = format!("lines[{number}]");
+    read(text).map_err(|complaint| refuse(complaint.within(&line), &line))
 }
 
-/// One line of a body of many.
-pub(super) fn parse_line<T: DeserializeOwned>(text: &[u8], number: usize) -> Result<T, ApiError> {
+fn read<T: DeserializeOwned + Serialize>(text: &[u8]) -> Result<T, Complaint> {
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
-        // Neither is a field: the text ended, or is something else altogether.
-        let field = match path.as_str() {
-            "." | "?" => format!("lines[{number}]"),
-            path => format!("lines[{number}].{path}"),
-        };
-        (field, error.into_inner().to_string())
-    });
-    let read = read.and_then(|value| match reader.end() {
-        Ok(()) => Ok(value),
-        Err(error) => Err((format!("lines[{number}]"), error.to_string())),
-    });
-    read.map_err(|(field, message)| {
-        problem(StatusCode::BAD_REQUEST, "invalid", format!("{field}: {message}")).at(field).into()
-    })
+    let value: T = serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| Complaint::new(&error.path().to_string(), &error.inner().to_string()))?;
+    reader.end().map_err(|error| Complaint::new(".", &error.to_string()))?;
+    // Without a list in it there is none where an object has to be.
+    let list = if text.contains(&b'[') { list_for_object(&sent(text)?, &sent_again(&value)?) } else { None };
+    list.map_or(Ok(value), |field| Err(Complaint::list(field)))
+}
+
+fn sent(text: &[u8]) -> Result<Value, Complaint> {
+    serde_json::from_slice(text).map_err(|error| Complaint::new(".", &error.to_string()))
+}
+
+fn sent_again(value: &impl Serialize) -> Result<Value, Complaint> {
+    serde_json::to_value(value).map_err(|error| Complaint::new(".", &error.to_string()))
+}
+
+fn refuse(complaint: Complaint, whole: &str) -> ApiError {
+    let refused = problem(StatusCode::BAD_REQUEST, "invalid", complaint.sentence(whole));
+    match complaint.field {
+        Some(field) => refused.at(field).into(),
+        None => refused.into(),
+    }
 }
 
 /// A path parameter that is an id.
@@ -160,11 +163,12 @@ pub(crate) struct Parameters<T>(pub(crate) T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Query(value) =
-            Query::<T>::from_request_parts(parts, state).await.map_err(|rejection: QueryRejection| {
-                problem(StatusCode::BAD_REQUEST, "invalid", format!("the query: {}", rejection.body_text()))
-            })?;
-        Ok(Self(value))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let pairs = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        let value = serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs));
+        let complaint = |error: serde_path_to_error::Error<serde_urlencoded::de::Error>| {
+            Complaint::new(&error.path().to_string(), &error.inner().to_string())
+        };
+        value.map(Self).map_err(|error| refuse(complaint(error), "the query"))
     }
 }

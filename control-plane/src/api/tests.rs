@@ -2,6 +2,9 @@
 //! input is refused by name before any work. Requests go through the whole
 //! router; nothing listens.
 
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode};
 use chrono::DateTime;
@@ -24,6 +27,7 @@ mod hands;
 mod listeners;
 mod model;
 mod odd_input;
+mod repeats;
 mod replicas;
 
 const KEY: &str = "bifrost_0123456789abcdef";
@@ -67,12 +71,48 @@ struct Answer {
 }
 
 async fn ask(app: &Router, method: Method, path: &str, key: Option<&str>, body: Option<&str>) -> Answer {
-    let mut request = Request::builder().method(method).uri(path);
+    let mut request = Request::builder().method(method.clone()).uri(path);
     if let Some(key) = key {
         request = request.header("authorization", format!("Bearer {key}"));
     }
-    answer(app, request.body(body.map_or_else(Body::empty, |text| Body::from(text.to_owned()))).expect("a request"))
-        .await
+    let body = body.map_or_else(Body::empty, |text| Body::from(text.to_owned()));
+    let answer = answer(app, request.body(body).expect("a request")).await;
+    let documented = documented(&method, path);
+    let status = answer.status.as_str();
+    assert!(
+        documented.is_none_or(|all| all.contains(status)),
+        "{method} {path} answers {status}, which the document does not say"
+    );
+    answer
+}
+
+/// The statuses that the document names for an operation, if it knows one by this path.
+fn documented(method: &Method, path: &str) -> Option<&'static BTreeSet<String>> {
+    type Operation = (String, Vec<String>, BTreeSet<String>);
+    static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
+        let document = openapi();
+        let paths = document["paths"].as_object().expect("paths");
+        let of_path = |(path, methods): (&String, &Value)| {
+            let words: Vec<String> = path.trim_start_matches("/v1").split('/').map(str::to_owned).collect();
+            let methods = methods.as_object().expect("methods").clone();
+            methods.into_iter().map(move |(method, operation)| {
+                let statuses = operation["responses"].as_object().expect("responses").keys().cloned().collect();
+                (method.to_uppercase(), words.clone(), statuses)
+            })
+        };
+        let mut operations: Vec<Operation> = paths.iter().flat_map(of_path).collect();
+        // A word of its own comes before a parameter that could be that word.
+        operations.sort_by_key(|(_, words, _)| words.iter().filter(|word| word.starts_with('{')).count());
+        operations
+    });
+    let path = path.split('?').next().unwrap_or_default().trim_start_matches("/v1");
+    let words: Vec<&str> = path.split('/').collect();
+    let matches = |known: &[String]| {
+        known.len() == words.len()
+            && known.iter().zip(&words).all(|(known, word)| known.starts_with('{') || known == word)
+    };
+    let found = OPERATIONS.iter().find(|(known, words, _)| known == method.as_str() && matches(words));
+    found.map(|(_, _, statuses)| statuses)
 }
 
 async fn answer(app: &Router, request: Request<Body>) -> Answer {
@@ -93,7 +133,7 @@ async fn post(app: &Router, path: &str, body: &Value) -> Answer {
 
 /// Every operation of the document as method and path, with an id in place of each parameter.
 fn operations_of_document() -> Vec<(Method, String)> {
-    let document = serde_json::to_value(openapi()).expect("plain data");
+    let document = openapi();
     let paths = document["paths"].as_object().expect("paths").clone();
     let id = wire::id::TaskId::mint(DateTime::UNIX_EPOCH, [1; 10]).to_string();
     let mut found = Vec::new();
@@ -227,8 +267,11 @@ kernel::on_both! { crate::migrations();
         check("/v1/tasks?limit=0", StatusCode::BAD_REQUEST, Some("limit")).await;
         check("/v1/tasks?offset=-1", StatusCode::BAD_REQUEST, Some("offset")).await;
         check("/v1/tasks?priority=9", StatusCode::BAD_REQUEST, Some("priority")).await;
-        check("/v1/tasks?status=done", StatusCode::BAD_REQUEST, None).await;
-        check("/v1/tasks?stauts=ready", StatusCode::BAD_REQUEST, None).await;
+        check("/v1/tasks?status=done", StatusCode::BAD_REQUEST, Some("status")).await;
+        check("/v1/tasks?stauts=ready", StatusCode::BAD_REQUEST, Some("stauts")).await;
+        check("/v1/tasks?blocked=maybe", StatusCode::BAD_REQUEST, Some("blocked")).await;
+        check("/v1/audit?since=yesterday", StatusCode::BAD_REQUEST, Some("since")).await;
+        check("/v1/tasks/search", StatusCode::BAD_REQUEST, Some("q")).await;
         check("/v1/nothing", StatusCode::NOT_FOUND, None).await;
         assert_eq!(ask(&app, Method::DELETE, "/v1/tasks", Some(KEY), None).await.status, StatusCode::METHOD_NOT_ALLOWED);
         let large = format!("{{\"title\": \"{}\"}}", "x".repeat(wire::limit::BODY_BYTES));
@@ -331,11 +374,18 @@ kernel::on_both! { crate::migrations();
 
 #[test]
 fn every_operation_is_documented_with_its_refusal_of_strangers() {
-    let document = serde_json::to_value(openapi()).expect("plain data");
+    let document = openapi();
     for (path, methods) in document["paths"].as_object().expect("paths") {
         for (method, operation) in methods.as_object().expect("methods") {
-            assert!(!operation["responses"]["401"].is_null(), "{method} {path} does not document 401");
+            let refusal = &operation["responses"]["401"]["content"];
+            assert!(
+                refusal[wire::problem::CONTENT_TYPE].is_object(),
+                "{method} {path} does not document 401: {refusal}"
+            );
             assert!(operation["summary"].is_string(), "{method} {path} does not say what it does");
+            assert_eq!(operation["security"], json!([{ "bearer": [] }]), "{method} {path}");
         }
     }
+    let statuses = |path| documented(&Method::GET, path).expect("an operation");
+    assert!(statuses("/v1/tasks/ready-or-not").contains("404") && !statuses("/tasks/search?q=x").contains("404"));
 }

@@ -75,7 +75,7 @@ fn granted(app: &App, worker: &Worker, mut instruction: Instruction) -> Instruct
 }
 
 /// A heartbeat: of a runner with its leases, or of a worker registered by hand with its load.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Deserialize, Serialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AnyHeartbeat {
     /// What a runner is working on; each of these leases is renewed.

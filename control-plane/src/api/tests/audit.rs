@@ -223,7 +223,7 @@ async fn prepare(ctx: &Ctx, app: &Router, method: &str, path: &str) -> Option<(S
 
 /// Every operation of the document that may change something.
 fn changing() -> Vec<(String, String)> {
-    let document = serde_json::to_value(openapi()).expect("plain data");
+    let document = openapi();
     let paths = document["paths"].as_object().expect("paths");
     let methods = |path: &String, item: &Value| -> Vec<(String, String)> {
         let methods = item.as_object().expect("methods").keys();
