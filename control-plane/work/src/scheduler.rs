@@ -22,6 +22,7 @@ use kernel::{Ctx, Reconciler, Result, Tx};
 use pool::plan::Limits;
 use pool::workers::Worker;
 use wire::id::{TaskId, TenantId};
+use wire::metadata::AGENT_TYPE_KEY;
 use wire::task::{TaskStatus, TaskView};
 use wire::why::{Reason, ReasonCode, Why};
 
@@ -29,7 +30,7 @@ use crate::admission::policy::{Obstacle, Rules, expected_seconds, machine_micros
 use crate::admission::store::{Head, Lock, Next};
 use crate::admission::{self, Gate, Lane, LaneId};
 use crate::tasks::{self, Task};
-use crate::{Settings, dependencies, executions, projects};
+use crate::{Settings, dependencies, executions, metadata, projects};
 use plan::{Assignment, Plan, Queue, Room, Snapshot, Waiting};
 
 pub use arrivals::Arrivals;
@@ -209,7 +210,8 @@ async fn waiting(
     let obstacles = admission::obstacles(tx, &rules, task, estimate(work, task), now).await?;
     reasons.extend(obstacles.into_iter().map(Reason::from));
     if task.waits_for == 0 && task.spec.is_none() {
-        reasons.push(nothing_to_run());
+        let wanted = metadata::store::get(tx, task.tenant, task.id, AGENT_TYPE_KEY).await?;
+        reasons.push(nothing_to_run(wanted.as_deref()));
     }
     if reasons.is_empty() {
         let (snapshot, _) = look(tx, work, pool, rules, now).await?;
@@ -233,11 +235,10 @@ fn closed<'a>(plan: &'a Plan, task: &Task) -> &'a [Obstacle] {
     plan.closed.get(&Lane::of_task(task).id).map_or(&[], Vec::as_slice)
 }
 
-fn nothing_to_run() -> Reason {
-    reason(
-        ReasonCode::NothingToRun,
-        "it has no spec, so no machine takes it: it waits for a worker that claims it, or for a person",
-    )
+fn nothing_to_run(agent_type: Option<&str>) -> Reason {
+    let who = agent_type.map_or_else(|| "a worker".to_owned(), |wanted| format!("an agent of the type {wanted:?}"));
+    let message = format!("it has no spec, so no machine takes it: it waits for {who} that claims it, or for a person");
+    reason(ReasonCode::NothingToRun, &message)
 }
 
 /// Says of each ready task of a list what it waits for, in one line: the first of the reasons that `why` gives,

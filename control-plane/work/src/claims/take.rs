@@ -13,6 +13,7 @@ use wire::worker::WorkerStatus;
 use super::lease_end;
 use crate::admission::{self, Gate, Lane, LaneId};
 use crate::executions::{self, Handed, Handing};
+use crate::tasks::store::Claimable;
 use crate::tasks::{self, Task};
 
 /// What a claim's agent is where it does not say.
@@ -44,7 +45,7 @@ pub(super) async fn take_all(ctx: &Ctx, takes: &[Take]) -> Result<Vec<Result<Vec
         let worker = worker.as_ref().map_err(|refused| refused.error());
         wanted.push(worker.and_then(|worker| room(&mut rooms, worker, take)));
     }
-    let found = find(ctx, &mut tx, &mut gates, takes, &wanted).await?;
+    let found = find(ctx, &mut tx, &mut gates, takes, &workers, &wanted).await?;
     let mut handings = Vec::new();
     for ((take, worker), tasks) in takes.iter().zip(&workers).zip(&found) {
         let Ok(worker) = worker else { continue };
@@ -116,6 +117,14 @@ fn agent_type(claim: &NewClaim) -> &str {
     claim.agent_type.as_deref().unwrap_or(AGENT)
 }
 
+/// The types of agent that are at work behind a claim: the one that it names, else those of its worker.
+fn agent_types<'a>(claim: &'a NewClaim, worker: Option<&'a Worker>) -> &'a [String] {
+    match &claim.agent_type {
+        Some(named) => std::slice::from_ref(named),
+        None => worker.map_or(&[], |worker| &worker.agent_types),
+    }
+}
+
 /// How many tasks may go to the worker: what is asked, and no more than it has room for.
 fn room(rooms: &mut HashMap<WorkerId, i32>, worker: &Worker, take: &Take) -> Result<usize> {
     let room = rooms.entry(worker.id).or_insert(worker.capacity - worker.current_load);
@@ -134,19 +143,21 @@ async fn find(
     tx: &mut Tx,
     gates: &mut BTreeMap<TenantId, Gate>,
     takes: &[Take],
+    workers: &[Chosen],
     wanted: &[Result<usize>],
 ) -> Result<Vec<Vec<Task>>> {
-    let mut kinds: BTreeMap<(TenantId, &[String], bool), Vec<usize>> = BTreeMap::new();
-    for (place, take) in takes.iter().enumerate() {
-        kinds.entry((take.tenant, &take.claim.tags, take.claim.include_spec)).or_default().push(place);
+    let mut kinds: BTreeMap<(TenantId, &[String], &[String], bool), Vec<usize>> = BTreeMap::new();
+    for (place, (take, worker)) in takes.iter().zip(workers).enumerate() {
+        let types = agent_types(&take.claim, worker.as_ref().ok());
+        kinds.entry((take.tenant, &take.claim.tags, types, take.claim.include_spec)).or_default().push(place);
     }
     let mut found: Vec<Vec<Task>> = takes.iter().map(|_| Vec::new()).collect();
     let mut seen: HashSet<TaskId> = HashSet::new();
-    for ((tenant, tags, include_spec), places) in kinds {
+    for ((tenant, tags, agent_types, include_spec), places) in kinds {
         let count = |place: &usize| wanted[*place].as_ref().copied().unwrap_or(0);
         let total: usize = places.iter().map(count).sum();
         let Some(gate) = gates.get_mut(&tenant).filter(|_| total > 0) else { continue };
-        let kind = Kind { tenant, tags, include_spec };
+        let kind = Kind { wanted: Claimable { tenant, tags, agent_types }, include_spec };
         let mut admitted = kind.next(ctx, tx, gate, &mut seen, total).await?.into_iter();
         for place in places {
             found[place].extend(admitted.by_ref().take(count(&place)));
@@ -157,8 +168,7 @@ async fn find(
 
 /// What somebody wants of tasks.
 struct Kind<'a> {
-    tenant: TenantId,
-    tags: &'a [String],
+    wanted: Claimable<'a>,
     include_spec: bool,
 }
 
@@ -172,7 +182,7 @@ impl Kind<'_> {
         seen: &mut HashSet<TaskId>,
         total: usize,
     ) -> Result<Vec<Task>> {
-        let mut closed = admission::closed_by(tx, &gate.rules, self.tenant, ctx.now()).await?;
+        let mut closed = admission::closed_by(tx, &gate.rules, self.wanted.tenant, ctx.now()).await?;
         let mut admitted = Vec::new();
         // Each look but the last closes a lane.
         while admitted.len() < total {
@@ -197,9 +207,9 @@ impl Kind<'_> {
 
     async fn ready(&self, tx: &mut Tx, closed: &[LaneId], limit: usize) -> Result<Vec<Task>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut ready = tasks::store::claimable(tx, self.tenant, self.tags, closed, false, limit).await?;
+        let mut ready = tasks::store::claimable(tx, self.wanted, closed, false, limit).await?;
         if self.include_spec {
-            ready.extend(tasks::store::claimable(tx, self.tenant, self.tags, closed, true, limit).await?);
+            ready.extend(tasks::store::claimable(tx, self.wanted, closed, true, limit).await?);
             ready.sort_by_key(|task| (Reverse(task.priority), task.created_at, task.id));
         }
         Ok(ready)
@@ -212,7 +222,7 @@ fn handing<'a>(ctx: &Ctx, take: &'a Take, worker: &'a Worker, task: &'a Task) ->
         by: &take.by,
         task,
         worker,
-        agent_type: agent_type(&take.claim),
+        agent_type: agent_types(&take.claim, Some(worker)).first().map_or(AGENT, String::as_str),
         started_at: take.claim.start.then_some(now),
         lease_until: Some(lease_end(now, take.claim.lease_seconds())),
         parent: None,

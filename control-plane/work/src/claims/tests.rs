@@ -11,7 +11,7 @@ use wire::admission::NewLimit;
 use wire::claim::{Claim, ClaimCompletion, Completions, LeaseView, NewClaim, ReleaseClaim, RenewClaim, StartClaim};
 use wire::dependency::NewDependency;
 use wire::execution::Outcome;
-use wire::metadata::Tags;
+use wire::metadata::{AGENT_TYPE_KEY, NewMetadata, Tags};
 use wire::task::{NewTask, Priority, TaskStatus, TaskView};
 use wire::worker::{NewWorker, WorkerStatus};
 
@@ -125,6 +125,31 @@ kernel::on_both! { migrations();
         assert!(claims[0].task.spec.is_some(), "its claimer runs it");
         schedule(&ctx).await;
         assert!(pool::machines::list(&ctx).await.expect("lists").is_empty(), "nothing is left for the pool");
+    }
+
+    async fn a_task_that_asks_for_a_type_of_agent_goes_to_no_other(ctx) {
+        let (tenant, desk) = (tenant(&ctx).await, desk(&ctx));
+        let careful = submit(&ctx, tenant, note("for careful hands")).await;
+        submit(&ctx, tenant, note("for anybody")).await;
+        let value = NewMetadata { key: AGENT_TYPE_KEY.into(), value: "careful".into() };
+        metadata::set(&ctx, tenant, careful.id, value).await.expect("is set");
+        let as_type = |name: &str, agent_type: &str| NewClaim { agent_type: Some(agent_type.into()), limit: Some(5), ..by(name) };
+        let claims = desk.claim(&ctx, tenant, NewClaim { limit: Some(5), ..by("plain") }).await.expect("claims");
+        assert_eq!((titles(&claims), claims[0].task.status), (vec!["for anybody"], TaskStatus::Assigned));
+        assert_eq!(desk.claim(&ctx, tenant, as_type("hasty", "hasty")).await.expect("answers"), []);
+        let why = crate::why(&ctx, &Settings::default(), &pool::Settings::default(), tenant, careful.id).await.expect("says why");
+        assert!(why.reasons[0].message.contains("an agent of the type \"careful\""), "{why:?}");
+        let claims = desk.claim(&ctx, tenant, as_type("ada", "careful")).await.expect("claims");
+        assert_eq!(titles(&claims), ["for careful hands"]);
+        desk.release(&ctx, tenant, claims[0].execution_id, ReleaseClaim::default()).await.expect("is given back");
+        // A worker that is registered with its types need not say which.
+        let mut new = by_hand("person", 5);
+        new.agent_types = vec!["careful".into(), "codex".into()];
+        let worker = pool::workers::add(&ctx, new, None).await.expect("adds").id;
+        let claims = desk.claim(&ctx, tenant, NewClaim { worker_id: Some(worker), ..NewClaim::default() }).await.expect("claims");
+        assert_eq!(titles(&claims), ["for careful hands"]);
+        let history = executions::history(&ctx, tenant, careful.id).await.expect("lists");
+        assert_eq!(history.executions[0].agent_type, "careful");
     }
 
     async fn a_claim_by_tags_takes_only_what_carries_all_of_them(ctx) {

@@ -173,6 +173,8 @@ kernel::sql! {
                 AND ($2 = '[]' OR EXISTS (SELECT 1 FROM task_metadata m WHERE m.task_id = tasks.id AND m.metadata_key = 'tags' \
                      AND NOT EXISTS (SELECT 1 FROM json_each($2) wanted WHERE wanted.value NOT IN \
                        (SELECT tag.value FROM json_each(m.metadata_value) tag)))) \
+                AND NOT EXISTS (SELECT 1 FROM task_metadata a WHERE a.task_id = tasks.id AND a.metadata_key = 'agent_type' \
+                                AND a.metadata_value NOT IN (SELECT value FROM json_each($5))) \
                 ORDER BY priority DESC, created_at, id LIMIT $3",
         postgres "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND spec IS NULL AND waits_for = 0 \
                   AND parked_until IS NULL AND ($4 = '[]' OR lane_id <> ALL \
@@ -180,12 +182,16 @@ kernel::sql! {
                   AND ($2 = '[]' OR EXISTS (SELECT 1 FROM task_metadata m WHERE m.task_id = tasks.id \
                        AND CASE WHEN m.metadata_key = 'tags' THEN CAST(m.metadata_value AS JSONB) @> CAST($2 AS JSONB) \
                                 ELSE FALSE END)) \
+                  AND NOT EXISTS (SELECT 1 FROM task_metadata a WHERE a.task_id = tasks.id AND a.metadata_key = 'agent_type' \
+                                  AND a.metadata_value <> ALL (ARRAY(SELECT json_array_elements_text(CAST($5 AS JSON))))) \
                   ORDER BY priority DESC, created_at, id LIMIT $3 FOR UPDATE SKIP LOCKED";
     CLAIMABLE_WITH_SPEC: "SELECT * FROM tasks INDEXED BY tasks_waiting WHERE tenant_id = $1 AND status = 'ready' AND spec IS NOT NULL AND waits_for = 0 \
                 AND parked_until IS NULL AND ($4 = '[]' OR lane_id NOT IN (SELECT unhex(value) FROM json_each($4))) \
                 AND ($2 = '[]' OR EXISTS (SELECT 1 FROM task_metadata m WHERE m.task_id = tasks.id AND m.metadata_key = 'tags' \
                      AND NOT EXISTS (SELECT 1 FROM json_each($2) wanted WHERE wanted.value NOT IN \
                        (SELECT tag.value FROM json_each(m.metadata_value) tag)))) \
+                AND NOT EXISTS (SELECT 1 FROM task_metadata a WHERE a.task_id = tasks.id AND a.metadata_key = 'agent_type' \
+                                AND a.metadata_value NOT IN (SELECT value FROM json_each($5))) \
                 ORDER BY priority DESC, created_at, id LIMIT $3",
         postgres "SELECT * FROM tasks WHERE tenant_id = $1 AND status = 'ready' AND spec IS NOT NULL AND waits_for = 0 \
                   AND parked_until IS NULL AND ($4 = '[]' OR lane_id <> ALL \
@@ -193,6 +199,8 @@ kernel::sql! {
                   AND ($2 = '[]' OR EXISTS (SELECT 1 FROM task_metadata m WHERE m.task_id = tasks.id \
                        AND CASE WHEN m.metadata_key = 'tags' THEN CAST(m.metadata_value AS JSONB) @> CAST($2 AS JSONB) \
                                 ELSE FALSE END)) \
+                  AND NOT EXISTS (SELECT 1 FROM task_metadata a WHERE a.task_id = tasks.id AND a.metadata_key = 'agent_type' \
+                                  AND a.metadata_value <> ALL (ARRAY(SELECT json_array_elements_text(CAST($5 AS JSON))))) \
                   ORDER BY priority DESC, created_at, id LIMIT $3 FOR UPDATE SKIP LOCKED";
     DELETE: "DELETE FROM tasks WHERE tenant_id = $1 AND id = $2";
     CANCELLING: "SELECT execution_id FROM tasks WHERE cancel_requested_at IS NOT NULL AND status = 'in_progress'";
@@ -641,20 +649,29 @@ pub(crate) async fn count_between(tx: &mut Tx, from: TaskId, to: TaskId) -> Resu
     Ok(fetch_one!(tx, (i64,), COUNT_BETWEEN, from.uuid(), to.uuid())?.0)
 }
 
+/// What a claim asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claimable<'a> {
+    pub(crate) tenant: TenantId,
+    /// The task has all of them.
+    pub(crate) tags: &'a [String],
+    /// A task that asks for an agent of some type asks for one of these.
+    pub(crate) agent_types: &'a [String],
+}
+
 /// The next tasks that a claim may take, but of closed lanes, each locked; what somebody else has locked is passed
 /// over.
 pub(crate) async fn claimable(
     tx: &mut Tx,
-    tenant: TenantId,
-    tags: &[String],
+    wanted: Claimable<'_>,
     closed: &[LaneId],
     with_spec: bool,
     limit: i64,
 ) -> Result<Vec<Task>> {
-    let tags = serde_json::to_string(tags).map_err(|error| Error::Internal(error.into()))?;
+    let (tags, agent_types) = (rows(wanted.tags)?, rows(wanted.agent_types)?);
     let closed = id_list(closed.iter().map(|lane| lane.0));
     let sql = if with_spec { CLAIMABLE_WITH_SPEC } else { CLAIMABLE };
-    Ok(tasks(fetch_all!(tx, Row, sql, tenant.uuid(), &tags, limit, &closed)?))
+    Ok(tasks(fetch_all!(tx, Row, sql, wanted.tenant.uuid(), &tags, limit, &closed, &agent_types)?))
 }
 
 /// How many waiting tasks come before this one, counted up to `most` of the more urgent and of the older.
