@@ -75,6 +75,7 @@ const CHECKED: &[(&str, &str, &str, &str)] = &[
     ("tasks", "budget_tokens", "0", "-1"),
     ("tasks", "effort_estimate", "0", "-1"),
     ("tasks", "priority", "5", "6"),
+    ("tasks", "status", "'ready'", "'maybe'"),
     ("tasks", "waits_for", "0", "-1"),
     ("volumes", "state", "'ready'", "'lost'"),
     ("workers", "capacity", "1", "0"),

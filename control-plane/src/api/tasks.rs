@@ -78,6 +78,8 @@ pub(super) async fn search(
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
+    /// Only tasks of this project.
+    project: Option<String>,
     /// Only tasks that stand so.
     status: Option<TaskStatus>,
     /// Only tasks of this priority.
@@ -102,8 +104,8 @@ pub(super) async fn list(
 ) -> Result<Response, ApiError> {
     let priority = query.priority.map(Priority::try_from).transpose();
     let priority = priority.map_err(|error| kernel::Error::invalid("priority", error.to_string()))?;
-    let ListQuery { status, blocked, limit, offset, .. } = query;
-    let filter = Filter { status, priority, blocked, limit, offset };
+    let ListQuery { project, status, blocked, limit, offset, .. } = query;
+    let filter = Filter { project, status, priority, blocked, limit, offset };
     let mut page = tasks::list(&app.ctx, caller.tenant, filter).await?;
     work::tell_waiting(&app.ctx, &app.work, &app.pool, caller.tenant, &mut page.tasks).await?;
     let more = page.is_cut.then_some([("x-total-count-more", "true")]);

@@ -229,8 +229,8 @@ pub async fn blocking_impact(ctx: &Ctx, tenant: TenantId, id: TaskId) -> Result<
 /// All tasks and what they need of each other (row CAIRN-23).
 pub async fn graph(ctx: &Ctx, tenant: TenantId) -> Result<DependencyGraph> {
     let mut tx = ctx.read("dependencies.graph").await?;
-    let tasks = tasks::store::list(&mut tx, tenant, Filter::default(), GRAPH_TASKS, 0).await?;
-    let total = tasks::store::count(&mut tx, tenant, Filter::default(), GRAPH_TASKS + 1).await?;
+    let tasks = tasks::store::list(&mut tx, tenant, &Filter::default(), GRAPH_TASKS, 0).await?;
+    let total = tasks::store::count(&mut tx, tenant, &Filter::default(), GRAPH_TASKS + 1).await?;
     let edges = store::of_graph(&mut tx, tenant, GRAPH_TASKS).await?;
     let node = |task: Task| GraphNode { id: task.id, label: task.title, status: task.status, priority: task.priority };
     Ok(DependencyGraph { nodes: tasks.into_iter().map(node).collect(), edges, truncated: total > GRAPH_TASKS })

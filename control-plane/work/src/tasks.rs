@@ -229,8 +229,10 @@ impl Task {
 }
 
 /// Which tasks to list.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Filter {
+    /// Only these.
+    pub project: Option<String>,
     /// Only these.
     pub status: Option<TaskStatus>,
     /// Only these.
@@ -322,8 +324,8 @@ pub async fn list(ctx: &Ctx, tenant: TenantId, filter: Filter) -> Result<Page> {
         return Err(Error::invalid("offset", "must be zero or more"));
     }
     let mut tx = ctx.read("tasks.list").await?;
-    let tasks = store::list(&mut tx, tenant, filter, limit, offset).await?;
-    let total = store::count(&mut tx, tenant, filter, COUNTED_MOST + 1).await?;
+    let tasks = store::list(&mut tx, tenant, &filter, limit, offset).await?;
+    let total = store::count(&mut tx, tenant, &filter, COUNTED_MOST + 1).await?;
     let is_cut = total > COUNTED_MOST;
     Ok(Page { tasks: views(&mut tx, tenant, tasks).await?, total: total.min(COUNTED_MOST), is_cut })
 }

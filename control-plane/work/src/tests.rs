@@ -182,7 +182,18 @@ kernel::on_both! { migrations();
         assert_eq!(titles(&ctx, tenant, Filter { limit: Some(2), offset: Some(1), ..Filter::default() }).await, ["b", "c"]);
         assert_eq!(titles(&ctx, tenant, Filter { priority: Priority::try_from(5).ok(), ..Filter::default() }).await, ["a", "b"]);
         assert_eq!(titles(&ctx, tenant, Filter { status: Some(TaskStatus::Failed), ..Filter::default() }).await, [""; 0]);
-        assert_eq!(tasks::list(&ctx, tenant, Filter { limit: Some(1), ..Filter::default() }).await.expect("lists").total, 4);
+        let of_web = Filter { project: Some("web".into()), ..Filter::default() };
+        assert_eq!(titles(&ctx, tenant, of_web.clone()).await, [""; 0]);
+        for (title, priority) in [("w3", 3), ("w5", 5)] {
+            let new = NewTask { project: Some("web".into()), priority: Priority::try_from(priority).expect("1 to 5"), ..note(title) };
+            submit(&ctx, tenant, new).await;
+        }
+        assert_eq!(titles(&ctx, tenant, of_web.clone()).await, ["w5", "w3"]);
+        assert_eq!(titles(&ctx, tenant, Filter { priority: Priority::try_from(3).ok(), ..of_web.clone() }).await, ["w3"]);
+        assert_eq!(titles(&ctx, tenant, Filter { blocked: Some(true), ..of_web.clone() }).await, [""; 0]);
+        assert_eq!(titles(&ctx, tenant, Filter { status: Some(TaskStatus::Ready), blocked: Some(false), ..of_web.clone() }).await, ["w5", "w3"]);
+        assert_eq!(tasks::list(&ctx, tenant, Filter { limit: Some(1), ..of_web }).await.expect("lists").total, 2);
+        assert_eq!(tasks::list(&ctx, tenant, Filter { limit: Some(1), ..Filter::default() }).await.expect("lists").total, 6);
         assert_eq!(code(tasks::list(&ctx, tenant, Filter { limit: Some(0), ..Filter::default() }).await), "invalid");
     }
 

@@ -81,6 +81,10 @@ kernel::sql! {
                    AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
                    AND (CAST($3 AS TEXT) IS NULL OR status = $3) \
                    ORDER BY priority DESC, created_at, id LIMIT $4 OFFSET $5";
+    LIST_PROJECT: "SELECT * FROM tasks WHERE tenant_id = $1 AND project = $7 \
+                   AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+                   AND (CAST($3 AS BOOLEAN) IS NULL OR (waits_for > 0) = $3) AND (CAST($6 AS TEXT) IS NULL OR status = $6) \
+                   ORDER BY priority DESC, created_at, id LIMIT $4 OFFSET $5";
     COUNT: "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE tenant_id = $1 \
               AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
               AND (CAST($3 AS BOOLEAN) IS NULL OR (waits_for > 0) = $3) LIMIT $4) counted";
@@ -93,6 +97,10 @@ kernel::sql! {
     COUNT_BLOCKED: "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE tenant_id = $1 AND waits_for > 0 \
                       AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
                       AND (CAST($3 AS TEXT) IS NULL OR status = $3) LIMIT $4) counted";
+    COUNT_PROJECT: "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE tenant_id = $1 AND project = $6 \
+                      AND priority BETWEEN coalesce(CAST($2 AS SMALLINT), 1) AND coalesce(CAST($2 AS SMALLINT), 5) \
+                      AND (CAST($3 AS BOOLEAN) IS NULL OR (waits_for > 0) = $3) AND (CAST($5 AS TEXT) IS NULL OR status = $5) \
+                      LIMIT $4) counted";
     PARTS_OF: "SELECT * FROM tasks WHERE tenant_id = $1 AND id IN ( \
                  SELECT task_id FROM executions WHERE tenant_id = $1 AND parent_execution_id = $2 \
                  UNION SELECT task_id FROM task_metadata WHERE tenant_id = $1 AND metadata_key = 'parent_task_id' \
@@ -488,9 +496,19 @@ pub(crate) async fn lock_any(tx: &mut Tx, id: TaskId) -> Result<Option<Task>> {
     Ok(fetch_optional!(tx, Row, LOCK_ANY, id.uuid())?.map(Task::from))
 }
 
-pub(crate) async fn list(tx: &mut Tx, tenant: TenantId, filter: Filter, limit: i64, offset: i64) -> Result<Vec<Task>> {
+pub(crate) async fn list(
+    tx: &mut Tx,
+    tenant: TenantId,
+    filter: &Filter,
+    limit: i64,
+    offset: i64,
+) -> Result<Vec<Task>> {
     let (tenant, priority, blocked) = (tenant.uuid(), filter.priority.map(Priority::get), filter.blocked);
     let status = filter.status.map(TaskStatus::as_str);
+    if let Some(project) = &filter.project {
+        let rows = fetch_all!(tx, Row, LIST_PROJECT, tenant, priority, blocked, limit, offset, status, project)?;
+        return Ok(tasks(rows));
+    }
     let rows = match (filter.status, blocked) {
         (Some(TaskStatus::Ready), Some(false)) => fetch_all!(tx, Row, LIST_READY, tenant, priority, limit, offset)?,
         (_, Some(true)) => fetch_all!(tx, Row, LIST_BLOCKED, tenant, priority, status, limit, offset)?,
@@ -501,9 +519,12 @@ pub(crate) async fn list(tx: &mut Tx, tenant: TenantId, filter: Filter, limit: i
 }
 
 /// How many there are, counted no further than `most`.
-pub(crate) async fn count(tx: &mut Tx, tenant: TenantId, filter: Filter, most: i64) -> Result<i64> {
+pub(crate) async fn count(tx: &mut Tx, tenant: TenantId, filter: &Filter, most: i64) -> Result<i64> {
     let (tenant, priority, blocked) = (tenant.uuid(), filter.priority.map(Priority::get), filter.blocked);
     let status = filter.status.map(TaskStatus::as_str);
+    if let Some(project) = &filter.project {
+        return Ok(fetch_one!(tx, (i64,), COUNT_PROJECT, tenant, priority, blocked, most, status, project)?.0);
+    }
     let (count,) = match (filter.status, blocked) {
         (Some(TaskStatus::Ready), Some(false)) => fetch_one!(tx, (i64,), COUNT_READY, tenant, priority, most)?,
         (_, Some(true)) => fetch_one!(tx, (i64,), COUNT_BLOCKED, tenant, priority, status, most)?,
