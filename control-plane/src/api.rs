@@ -31,6 +31,7 @@ mod metadata;
 mod outcomes;
 mod problem;
 mod projects;
+mod queue;
 mod record;
 mod schedules;
 mod strategies;
@@ -132,6 +133,7 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(limits::list))
         .routes(routes!(limits::get, limits::set, limits::remove))
         .routes(routes!(projects::list))
+        .routes(routes!(queue::look))
         .routes(routes!(projects::weigh))
         .routes(routes!(budgets::list, budgets::create))
         .routes(routes!(budgets::get, budgets::update, budgets::delete))

@@ -31,6 +31,7 @@ pub mod outcome;
 pub mod plan;
 pub mod prioritize;
 pub mod problem;
+pub mod queue;
 pub mod schedule;
 pub mod signature;
 pub mod split;

@@ -23,6 +23,7 @@ pub mod metadata;
 pub mod outcomes;
 pub mod prioritize;
 pub mod projects;
+pub mod queue;
 mod scheduler;
 pub mod schedules;
 mod settings;
@@ -77,6 +78,7 @@ pub fn statements() -> Vec<(&'static str, Sql)> {
         limits::store::STATEMENTS,
         budgets::store::STATEMENTS,
         projects::store::STATEMENTS,
+        queue::store::STATEMENTS,
         schedules::store::STATEMENTS,
         checkpoints::store::STATEMENTS,
     ]

@@ -496,13 +496,7 @@ pub(crate) async fn lock_any(tx: &mut Tx, id: TaskId) -> Result<Option<Task>> {
     Ok(fetch_optional!(tx, Row, LOCK_ANY, id.uuid())?.map(Task::from))
 }
 
-pub(crate) async fn list(
-    tx: &mut Tx,
-    tenant: TenantId,
-    filter: &Filter,
-    limit: i64,
-    offset: i64,
-) -> Result<Vec<Task>> {
+pub(crate) async fn list(tx: &mut Tx, tenant: TenantId, filter: &Filter, limit: i64, offset: i64) -> Result<Vec<Task>> {
     let (tenant, priority, blocked) = (tenant.uuid(), filter.priority.map(Priority::get), filter.blocked);
     let status = filter.status.map(TaskStatus::as_str);
     if let Some(project) = &filter.project {
