@@ -48,6 +48,7 @@ fn complete(method: &str, operation: &mut Value) {
         ("401", "The key is missing, unknown or revoked", true),
         ("403", "The key may not do this", true),
         ("413", "The body is too large", has_body),
+        ("500", "Something went wrong here; the server's log says what", true),
         ("503", "The database or another part does not answer; the same request may succeed later", true),
     ];
     for (status, description, _) in of_all.into_iter().filter(|(_, _, applies)| *applies) {

@@ -27,8 +27,10 @@ mod hands;
 mod listeners;
 mod model;
 mod odd_input;
+mod operations;
 mod repeats;
 mod replicas;
+mod whole;
 
 const KEY: &str = "bifrost_0123456789abcdef";
 
