@@ -4,6 +4,7 @@
 //! tells its seed: `BIFROST_TEST_SEED=…` repeats it.
 
 mod known;
+mod many;
 mod play;
 
 use std::cell::RefCell;
@@ -15,6 +16,7 @@ use proptest::test_runner::{Config as Runs, RngAlgorithm, TestRng, TestRunner};
 
 use super::*;
 use known::Model;
+use many::{Many, many};
 
 /// Tasks of a call are chosen among those there are by a number, and now and then there is none of that id.
 type Pick = u8;
@@ -37,6 +39,7 @@ enum Call {
     Tag { task: Pick, tags: Vec<Text> },
     SetMetadata { task: Pick, key: Text, value: Text },
     Batch { titles: Vec<Text>, needs: Vec<(u8, u8)> },
+    Many(Many),
 }
 
 /// Texts of all kinds.
@@ -107,7 +110,7 @@ fn call() -> impl Strategy<Value = Call> {
         4 => (pick(), is_rare()).prop_map(|(task, rare)| Call::Start { task, worker: !rare }),
         4 => (pick(), any::<bool>()).prop_map(|(task, success)| Call::Complete { task, success }),
         3 => pick().prop_map(|task| Call::Retry { task }),
-        1 => pick().prop_map(|task| Call::Cancel { task }),
+        2 => pick().prop_map(|task| Call::Cancel { task }),
         1 => pick().prop_map(|task| Call::Delete { task }),
         10 => (pick(), pick(), is_rare(), 0..5_u8, proptest::option::weighted(0.4, 0..2_u8))
             .prop_map(|(task, needed, soft, condition, group)| Call::Depend { task, needed, soft, condition, group }),
@@ -117,24 +120,29 @@ fn call() -> impl Strategy<Value = Call> {
         1 => (pick(), vec(text(), 0..4)).prop_map(|(task, tags)| Call::Tag { task, tags }),
         1 => (pick(), text(), text()).prop_map(|(task, key, value)| Call::SetMetadata { task, key, value }),
         1 => (vec(text(), 0..4), vec((0..4_u8, 0..4_u8), 0..4)).prop_map(|(titles, needs)| Call::Batch { titles, needs }),
+        14 => many().prop_map(Call::Many),
     ]
 }
 
 /// Sequences on each database, and the most calls of one; some seconds on a small computer.
 const SEQUENCES: u32 = 72;
-const CALLS: usize = 80;
+const CALLS: usize = 120;
 
 /// Answers that every run must have heard: a walk that never comes so far proves little.
-const ANSWERS: [&str; 14] = [
+const ANSWERS: [&str; 18] = [
     "ok",
     "dependency_cycle",
     "dependency_exists",
     "execution_finished",
+    "execution_not_leased",
     "invalid",
+    "lease_lost",
     "not_found",
+    "stale_version",
     "task_blocked",
     "task_finished",
     "task_in_hand",
+    "task_leased",
     "task_not_assigned",
     "task_not_failed",
     "task_not_ready",

@@ -31,6 +31,12 @@ pub(super) struct Known {
     pub(super) open: Option<String>,
     /// Whether that has begun.
     pub(super) has_begun: bool,
+    /// Whether it was claimed, and so is under a lease.
+    pub(super) is_leased: bool,
+    /// Whether it was called off while a claimer was on it.
+    pub(super) is_called_off: bool,
+    /// How the newest execution ended, if that was claimed.
+    pub(super) ended: Option<&'static str>,
     pub(super) retries: u32,
     /// The newest execution.
     pub(super) newest: Option<String>,
@@ -85,6 +91,9 @@ impl Model {
             metadata: BTreeMap::new(),
             open: None,
             has_begun: false,
+            is_leased: false,
+            is_called_off: false,
+            ended: None,
             retries: 0,
             newest: None,
             age: self.age,
@@ -144,7 +153,7 @@ impl Model {
         if to == "assigned" && self.waits_for(id) > 0 {
             return Err((409, "task_blocked"));
         }
-        Ok(200)
+        if self.tasks[id].is_leased { Err((409, "task_leased")) } else { Ok(200) }
     }
 
     /// The attempt under way ends, and the task with it.
@@ -154,7 +163,88 @@ impl Model {
             known.attempts += 1;
         }
         known.has_begun = false;
+        known.is_called_off = false;
+        if std::mem::take(&mut known.is_leased) {
+            known.ended = Some(status);
+        }
         known.stand(status);
+    }
+
+    /// A claimed task goes to a worker.
+    pub(super) fn claim(&mut self, id: &str, execution: &str, is_begun: bool) {
+        let known = self.tasks.get_mut(id).expect("is there");
+        known.stand(if is_begun { "in_progress" } else { "assigned" });
+        known.open = Some(execution.to_owned());
+        known.newest = Some(execution.to_owned());
+        known.has_begun = is_begun;
+        known.is_leased = true;
+        known.ended = None;
+    }
+
+    /// A claimer is done, and says how.
+    pub(super) fn complete(&mut self, id: &str, status: &'static str) -> Answered {
+        let known = self.tasks.get(id).filter(|known| known.newest.is_some()).ok_or((404, "not_found"))?;
+        match (known.ended, &known.open) {
+            (Some(ended), None) if ended == status => return Ok(200),
+            (Some(_), None) => return Err((409, "lease_lost")),
+            (None, None) => return Err((409, "execution_finished")),
+            (_, Some(_)) => self.end(id, status),
+        }
+        Ok(200)
+    }
+
+    /// A claimer gives the task back, which spends no attempt.
+    pub(super) fn release(&mut self, id: &str) -> Answered {
+        let known = self.tasks.get_mut(id).filter(|known| known.newest.is_some()).ok_or((404, "not_found"))?;
+        match known.ended {
+            _ if known.is_leased => (),
+            Some("released") => return Ok(200),
+            Some(_) => return Err((409, "lease_lost")),
+            None => return Err((409, "execution_not_leased")),
+        }
+        known.open = None;
+        known.has_begun = false;
+        known.is_leased = false;
+        known.ended = Some("released");
+        if std::mem::take(&mut known.is_called_off) {
+            known.stand("cancelled");
+        } else {
+            known.stand("ready");
+            known.metadata.remove("assigned_worker");
+        }
+        Ok(200)
+    }
+
+    /// Somebody calls a task off.
+    pub(super) fn cancel(&mut self, id: &str) -> Answered {
+        let known = self.tasks.get_mut(id).ok_or((404, "not_found"))?;
+        match known.status {
+            "completed" | "split" => return Err((409, "task_finished")),
+            // Its worker is told, and ends it.
+            "in_progress" if known.is_leased => known.is_called_off = true,
+            _ => self.end(id, "cancelled"),
+        }
+        Ok(200)
+    }
+
+    /// Somebody has a failed task tried again.
+    pub(super) fn retry(&mut self, id: &str) -> Answered {
+        let known = self.tasks.get_mut(id).ok_or((404, "not_found"))?;
+        if known.status != "failed" {
+            return Err((409, "task_not_failed"));
+        }
+        known.stand("ready");
+        known.retries += 1;
+        known.metadata.insert("retry_count".into(), known.retries.to_string());
+        known.metadata.remove("assigned_worker");
+        Ok(200)
+    }
+
+    /// Every task, the most urgent first, then the oldest.
+    pub(super) fn in_order(&self) -> Vec<(&String, &Known)> {
+        let mut all: Vec<(&String, &Known)> = self.tasks.iter().collect();
+        all.sort_by_key(|(_, known)| (-known.priority, known.age));
+        all
     }
 
     pub(super) fn forget(&mut self, id: &str) {
@@ -166,8 +256,6 @@ impl Model {
 
     /// Every task as a list shows it, in its order.
     pub(super) fn list(&self) -> Vec<Value> {
-        let mut all: Vec<(&String, &Known)> = self.tasks.iter().collect();
-        all.sort_by_key(|(_, known)| (-known.priority, known.age));
         let view = |(id, known): (&String, &Known)| {
             json!({
                 "id": id, "title": known.title, "status": known.status, "priority": known.priority,
@@ -175,7 +263,7 @@ impl Model {
                 "execution": known.newest,
             })
         };
-        all.into_iter().map(view).collect()
+        self.in_order().into_iter().map(view).collect()
     }
 
     /// Those that may start.

@@ -11,11 +11,11 @@ const OUTCOMES: [&str; 6] = ["merged", "artefact:a/b", "ci_green", "merged", "ar
 /// As many calls apart everything that is stored is looked at.
 const LOOK_EVERY: usize = 10;
 
-struct Stage<'a> {
-    ctx: &'a Ctx,
-    app: &'a Router,
+pub(super) struct Stage<'a> {
+    pub(super) ctx: &'a Ctx,
+    pub(super) app: &'a Router,
     worker: String,
-    model: Model,
+    pub(super) model: Model,
 }
 
 /// Plays the calls on an empty tenant and leaves it empty, also after a difference. Gives the codes that were
@@ -54,12 +54,12 @@ impl Stage<'_> {
         Ok(seen)
     }
 
-    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
+    pub(super) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
         ask(self.app, method, path, Some(KEY), body.map(|body| body.to_string()).as_deref()).await
     }
 
     /// The id that a number picks, whether there is such a task or not.
-    fn pick(&self, pick: Pick) -> String {
+    pub(super) fn pick(&self, pick: Pick) -> String {
         let nobody = || uuid::Uuid::nil().to_string();
         if pick == NOBODY || self.model.tasks.is_empty() {
             return nobody();
@@ -153,6 +153,7 @@ impl Stage<'_> {
                     known.status = "assigned";
                     known.open.clone_from(&promised);
                     known.newest = promised;
+                    known.ended = None;
                     known.metadata.insert("assigned_worker".into(), worker);
                 }
                 (expect, answer)
@@ -163,7 +164,9 @@ impl Stage<'_> {
                 let answer = self.call(Method::POST, &format!("/v1/tasks/{id}/executions"), Some(body)).await;
                 let expect = match self.model.tasks.get(&id) {
                     None => Err((404, "not_found")),
-                    Some(known) if known.status != "assigned" || known.has_begun => Err((409, "task_not_assigned")),
+                    Some(known) if known.status != "assigned" || known.has_begun || known.is_leased => {
+                        Err((409, "task_not_assigned"))
+                    }
                     Some(known) if known.open.is_some() && !worker => Err((409, "task_assigned_elsewhere")),
                     Some(_) if !worker => Err((400, "invalid")),
                     Some(_) => Ok(201),
@@ -175,56 +178,26 @@ impl Stage<'_> {
                     known.has_begun = true;
                     known.open.clone_from(&execution);
                     known.newest = execution;
+                    known.ended = None;
                 }
                 (expect, answer)
             }
             Call::Complete { task, success } => {
                 let id = self.pick(*task);
-                let known = self.model.tasks.get(&id);
-                let execution = known.and_then(|known| known.newest.clone());
-                let is_open = known.is_some_and(|known| known.open.is_some());
-                let of = execution.clone().unwrap_or_else(|| uuid::Uuid::nil().to_string());
+                let of = self.newest(&id);
                 let body = json!({ "success": success, "cost_dollars": "0.5" });
                 let answer = self.call(Method::POST, &format!("/v1/executions/{of}/complete"), Some(body)).await;
-                let expect = match execution {
-                    None => Err((404, "not_found")),
-                    Some(_) if !is_open => Err((409, "execution_finished")),
-                    Some(_) => Ok(200),
-                };
-                if expect.is_ok() {
-                    self.model.end(&id, if *success { "completed" } else { "failed" });
-                }
-                (expect, answer)
+                (self.model.complete(&id, if *success { "completed" } else { "failed" }), answer)
             }
             Call::Retry { task } => {
                 let id = self.pick(*task);
                 let answer = self.call(Method::POST, &format!("/v1/tasks/{id}/retry"), None).await;
-                let expect = match self.model.tasks.get(&id) {
-                    None => Err((404, "not_found")),
-                    Some(known) if known.status != "failed" => Err((409, "task_not_failed")),
-                    Some(_) => Ok(200),
-                };
-                if expect.is_ok() {
-                    let known = self.known(&id);
-                    known.stand("ready");
-                    known.retries += 1;
-                    known.metadata.insert("retry_count".into(), known.retries.to_string());
-                    known.metadata.remove("assigned_worker");
-                }
-                (expect, answer)
+                (self.model.retry(&id), answer)
             }
             Call::Cancel { task } => {
                 let id = self.pick(*task);
                 let answer = self.call(Method::POST, &format!("/v1/tasks/{id}/cancel"), None).await;
-                let expect = match self.model.tasks.get(&id).map(|known| known.status) {
-                    None => Err((404, "not_found")),
-                    Some("completed" | "split") => Err((409, "task_finished")),
-                    Some(_) => Ok(200),
-                };
-                if expect.is_ok() {
-                    self.model.end(&id, "cancelled");
-                }
-                (expect, answer)
+                (self.model.cancel(&id), answer)
             }
             Call::Delete { task } => {
                 let id = self.pick(*task);
@@ -344,7 +317,14 @@ impl Stage<'_> {
                 }
                 (if is_well { Ok(201) } else { Err((400, "invalid")) }, answer)
             }
+            Call::Many(many) => self.take_many(many).await,
         }
+    }
+
+    /// The newest execution of a task, or one that nobody knows.
+    pub(super) fn newest(&self, id: &str) -> String {
+        let newest = self.model.tasks.get(id).and_then(|known| known.newest.clone());
+        newest.unwrap_or_else(|| uuid::Uuid::nil().to_string())
     }
 
     /// The tasks of a batch, with what they need.
@@ -437,6 +417,10 @@ impl Stage<'_> {
         for task in listed.as_array().into_iter().flatten() {
             let id = task["id"].as_str().unwrap_or_default();
             self.call(Method::POST, &format!("/v1/tasks/{id}/cancel"), None).await;
+            // A claimer is asked to end it.
+            if let Some(execution) = task["execution"]["id"].as_str() {
+                self.call(Method::POST, &format!("/v1/executions/{execution}/release"), Some(json!({}))).await;
+            }
             self.call(Method::DELETE, &format!("/v1/tasks/{id}"), None).await;
         }
     }
