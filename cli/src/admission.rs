@@ -76,7 +76,7 @@ fn print<T: Serialize>(
         return Ok(());
     }
     let rows = things.iter().map(row).collect();
-    Ok(output.line(&table::render(header, rows, output.is_stdout_terminal()))?)
+    Ok(output.line(&table::render(header, rows, output.stdout()))?)
 }
 
 /// Lists the holds.

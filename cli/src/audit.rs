@@ -38,7 +38,7 @@ pub(crate) async fn list(invocation: &Invocation, arguments: &AuditArguments) ->
     };
     let rows = entries.iter().map(row).collect();
     let header = ["WHEN", "WHO", "WHAT", "OF", "CHANGE", "REASON"];
-    Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
+    Ok(output.line(&table::render(&header, rows, output.stdout()))?)
 }
 
 async fn entries(

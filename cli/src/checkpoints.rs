@@ -59,7 +59,7 @@ fn list(invocation: &Invocation, checkpoints: &[CheckpointView]) -> anyhow::Resu
     };
     let header = ["CHECKPOINT", "TASK", "SAVED", "CHANGED", "STORED", "PINNED", "MACHINE"];
     let rows = checkpoints.iter().map(row).collect();
-    Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
+    Ok(output.line(&table::render(&header, rows, output.stdout()))?)
 }
 
 fn changed(one: &CheckpointView) -> String {

@@ -45,7 +45,7 @@ fn report(invocation: &Invocation, cost: &CostView) -> anyhow::Result<()> {
         output.say("no machines");
     } else {
         let rows = cost.machines.iter().map(row).collect();
-        output.line(&table::render(&header, rows, output.is_stdout_terminal()))?;
+        output.line(&table::render(&header, rows, output.stdout()))?;
     }
     let row = |spending: &SpendingView| {
         vec![
@@ -56,7 +56,7 @@ fn report(invocation: &Invocation, cost: &CostView) -> anyhow::Result<()> {
         ]
     };
     let rows = cost.spending.iter().map(row).collect();
-    output.line(&table::render(&["PERIOD", "SPENT", "AT ITS END", "BUDGET"], rows, output.is_stdout_terminal()))?;
+    output.line(&table::render(&["PERIOD", "SPENT", "AT ITS END", "BUDGET"], rows, output.stdout()))?;
     for finding in &cost.findings {
         output.warn(&finding.message);
     }

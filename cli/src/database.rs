@@ -121,7 +121,7 @@ fn tell(invocation: &Invocation, done: &Transferred, what: &str) -> anyhow::Resu
         return output.json(done);
     }
     let rows = done.tables.iter().map(|tally| vec![tally.table.clone(), tally.rows.to_string(), tally.sum.clone()]);
-    output.line(&table::render(&["TABLE", "ROWS", "SUM"], rows.collect(), output.is_stdout_terminal()))?;
+    output.line(&table::render(&["TABLE", "ROWS", "SUM"], rows.collect(), output.stdout()))?;
     output.say(&format!("the database {what}"));
     Ok(())
 }

@@ -51,7 +51,7 @@ async fn show(invocation: &Invocation, id: TaskId) -> anyhow::Result<()> {
     };
     let rows = events.iter().map(row).collect::<anyhow::Result<_>>()?;
     let header = ["WHEN", "VERDICT", "METHOD", "HOST", "SENT", "RECEIVED", "RULE"];
-    Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
+    Ok(output.line(&table::render(&header, rows, output.stdout()))?)
 }
 
 /// Nothing is carried for what was refused.

@@ -96,7 +96,7 @@ async fn sweep(invocation: &Invocation, reap: bool) -> anyhow::Result<()> {
     };
     let header = ["ID", "KIND", "NAME", "REGION", "SEEN", "REAPED", "LAST ERROR"];
     let rows = orphans.iter().map(row).collect();
-    Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
+    Ok(output.line(&table::render(&header, rows, output.stdout()))?)
 }
 
 /// Lists the machines of the pool.
@@ -125,5 +125,5 @@ async fn list(invocation: &Invocation) -> anyhow::Result<()> {
     };
     let header = ["ID", "NAME", "STATE", "SINCE", "REGION", "REPOSITORIES", "LAST ERROR"];
     let rows = machines.iter().map(row).collect();
-    Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
+    Ok(output.line(&table::render(&header, rows, output.stdout()))?)
 }

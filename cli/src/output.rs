@@ -20,9 +20,17 @@ pub(crate) struct Output {
 
 /// What reads one of the streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Face {
-    is_terminal: bool,
-    is_coloured: bool,
+pub(crate) struct Face {
+    /// A person sees it directly.
+    pub(crate) is_terminal: bool,
+    /// Colours are wanted.
+    pub(crate) is_coloured: bool,
+}
+
+impl Face {
+    /// A pipe or a file.
+    #[cfg(test)]
+    pub(crate) const PLAIN: Self = Self { is_terminal: false, is_coloured: false };
 }
 
 impl Output {
@@ -37,6 +45,11 @@ impl Output {
             },
         };
         Self { is_json, stdout: face(io::stdout().is_terminal()), stderr: face(io::stderr().is_terminal()) }
+    }
+
+    /// What reads standard output.
+    pub(crate) fn stdout(&self) -> Face {
+        self.stdout
     }
 
     /// Whether a person sees standard output directly.

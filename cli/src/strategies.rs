@@ -62,7 +62,7 @@ fn list(invocation: &Invocation, strategies: &[FailureStrategyView]) -> anyhow::
         vec![id, attempts, strategy.rules.len().to_string(), strategy.name.clone()]
     };
     let rows = strategies.iter().map(row).collect();
-    Ok(output.line(&table::render(&["ID", "ATTEMPTS", "RULES", "NAME"], rows, output.is_stdout_terminal()))?)
+    Ok(output.line(&table::render(&["ID", "ATTEMPTS", "RULES", "NAME"], rows, output.stdout()))?)
 }
 
 fn show(invocation: &Invocation, strategy: &FailureStrategyView) -> anyhow::Result<()> {

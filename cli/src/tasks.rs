@@ -131,7 +131,7 @@ fn print_tasks(invocation: &Invocation, tasks: &[TaskView], if_none: &str) -> an
     };
     let header = ["ID", "STATUS", "PRIORITY", "NEEDS", "SUBMITTED", "WAITING", "TITLE"];
     let rows = tasks.iter().map(row).collect();
-    Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
+    Ok(output.line(&table::render(&header, rows, output.stdout()))?)
 }
 
 async fn delete(invocation: &Invocation, server: &Server, id: TaskId) -> anyhow::Result<()> {
@@ -194,7 +194,7 @@ async fn executions(invocation: &Invocation, server: &Server, id: TaskId) -> any
     let rows: Vec<Vec<String>> = history.executions.iter().map(row).collect();
     if !rows.is_empty() {
         let header = ["NUMBER", "ID", "AGENT", "OUTCOME", "TOOK", "DOLLARS"];
-        output.line(&table::render(&header, rows, output.is_stdout_terminal()))?;
+        output.line(&table::render(&header, rows, output.stdout()))?;
     }
     let sum = &history.summary;
     output.say(&format!(
@@ -226,7 +226,7 @@ async fn stale(invocation: &Invocation, server: &Server) -> anyhow::Result<()> {
     };
     let rows = stale.iter().map(row).collect();
     let header = ["TASK", "EXECUTION", "RUNNING", "ESTIMATE", "OVER TWICE"];
-    Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
+    Ok(output.line(&table::render(&header, rows, output.stdout()))?)
 }
 
 /// One task, with its newest execution.

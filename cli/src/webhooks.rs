@@ -181,7 +181,7 @@ fn list(invocation: &Invocation, webhooks: &[WebhookView]) -> anyhow::Result<()>
     };
     let rows = webhooks.iter().map(row).collect();
     let header = ["ID", "STATE", "WAITING", "EVENTS", "URL"];
-    Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
+    Ok(output.line(&table::render(&header, rows, output.stdout()))?)
 }
 
 fn deliveries(invocation: &Invocation, deliveries: &[DeliveryView]) -> anyhow::Result<()> {
@@ -209,5 +209,5 @@ fn deliveries(invocation: &Invocation, deliveries: &[DeliveryView]) -> anyhow::R
     };
     let rows = deliveries.iter().map(row).collect();
     let header = ["ID", "WHEN", "EVENT", "ATTEMPT", "ANSWER", "TOOK", "LAST ERROR"];
-    Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
+    Ok(output.line(&table::render(&header, rows, output.stdout()))?)
 }

@@ -90,7 +90,7 @@ fn list(invocation: &Invocation, workers: &[WorkerView], if_none: &str) -> anyho
     };
     let header = ["ID", "STATUS", "TYPE", "LOAD", "HEARD", "MACHINE", "REPOSITORIES"];
     let rows = workers.iter().map(row).collect();
-    Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
+    Ok(output.line(&table::render(&header, rows, output.stdout()))?)
 }
 
 fn load(worker: &WorkerView) -> String {

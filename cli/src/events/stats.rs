@@ -14,7 +14,7 @@ pub(super) async fn run(invocation: &Invocation) -> anyhow::Result<()> {
     if output.is_json {
         return output.json(&stats);
     }
-    Ok(output.line(&table::render(&["WHAT", "VALUE"], rows(&stats), output.is_stdout_terminal()))?)
+    Ok(output.line(&table::render(&["WHAT", "VALUE"], rows(&stats), output.stdout()))?)
 }
 
 fn rows(stats: &Stats) -> Vec<Vec<String>> {
@@ -76,6 +76,7 @@ mod tests {
     use wire::event::{DiskStats, VolumeLevel};
 
     use super::*;
+    use crate::output::Face;
 
     #[test]
     fn the_state_is_told_in_words_and_units_of_people() {
@@ -97,7 +98,7 @@ mod tests {
             queue: Occupancy { taken: 1, bound: 1_024 },
             followers: Occupancy { taken: 0, bound: 1_024 },
         };
-        let text = table::render(&["WHAT", "VALUE"], rows(&stats), false);
+        let text = table::render(&["WHAT", "VALUE"], rows(&stats), Face::PLAIN);
         let expect = "\
 WHAT       VALUE
 events     7

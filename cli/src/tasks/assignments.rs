@@ -39,7 +39,7 @@ pub(super) async fn prioritize(
     };
     let rows = tasks.iter().map(row).collect();
     let header = ["SCORE", "ID", "PRIORITY", "NEEDS", "TITLE"];
-    Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
+    Ok(output.line(&table::render(&header, rows, output.stdout()))?)
 }
 
 /// Gives a task to a worker, or to the one that suits it best.

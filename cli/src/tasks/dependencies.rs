@@ -90,7 +90,7 @@ pub(super) async fn needs(invocation: &Invocation, server: &Server, id: TaskId) 
     };
     let rows = needed.iter().map(row).collect();
     let header = ["ID", "TYPE", "FOR", "TRUE", "GROUP", "STATUS", "TITLE"];
-    Ok(output.line(&table::render(&header, rows, output.is_stdout_terminal()))?)
+    Ok(output.line(&table::render(&header, rows, output.stdout()))?)
 }
 
 /// Lists the tasks that may start now.
@@ -158,8 +158,8 @@ pub(super) async fn graph(invocation: &Invocation, server: &Server, dot: bool) -
         output.say("no task needs another");
         return Ok(());
     }
-    let header = ["TASK", "STATUS", "NEEDS", "TYPE", "ITS STATUS"];
-    Ok(output.line(&table::render(&header, rows(&graph), output.is_stdout_terminal()))?)
+    let header = ["TASK", "STATUS", "NEEDED", "TYPE", "ITS STATUS"];
+    Ok(output.line(&table::render(&header, rows(&graph), output.stdout()))?)
 }
 
 fn rows(graph: &DependencyGraph) -> Vec<Vec<String>> {

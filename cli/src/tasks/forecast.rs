@@ -51,7 +51,7 @@ fn show(invocation: &Invocation, forecast: &Forecast, file: Option<&Path>) -> an
     };
     let header = ["TASK", "WAVE", "MACHINE", "START", "LASTS", "QUEUED", "SLACK", "TITLE"];
     let rows = forecast.tasks.iter().map(row).collect();
-    output.line(&table::render(&header, rows, output.is_stdout_terminal()))?;
+    output.line(&table::render(&header, rows, output.stdout()))?;
     for ForecastWait { key, title, reason } in &forecast.waiting {
         output.line(&format!("{key} ({}) would wait: {}", one_line(title), one_line(reason)))?;
     }
@@ -97,7 +97,7 @@ pub(super) async fn critical_path(invocation: &Invocation, server: &Server, limi
     };
     let header = ["ID", "LASTS", "EARLIEST", "LATEST", "SLACK", "TITLE"];
     let rows = found.tasks.iter().map(row).collect();
-    output.line(&table::render(&header, rows, output.is_stdout_terminal()))?;
+    output.line(&table::render(&header, rows, output.stdout()))?;
     let length = span(*length_minutes);
     Ok(output.line(&format!("{length} at least: {path_tasks} of {open_tasks} open tasks are one chain"))?)
 }

@@ -77,7 +77,7 @@ fn print(invocation: &Invocation, imported: &Imported, tasks: &[ImportedTask]) -
         vec![id.id.to_string(), id.key.clone().unwrap_or_else(|| "-".into()), task.title.clone()]
     };
     let rows = imported.tasks.iter().zip(tasks).map(row).collect();
-    output.line(&table::render(&["ID", "KEY", "TITLE"], rows, output.is_stdout_terminal()))?;
+    output.line(&table::render(&["ID", "KEY", "TITLE"], rows, output.stdout()))?;
     output.say(&format!("{} tasks, {} dependencies", imported.tasks.len(), imported.dependencies));
     Ok(())
 }

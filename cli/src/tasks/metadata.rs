@@ -52,7 +52,7 @@ async fn keys(invocation: &Invocation, server: &Server) -> anyhow::Result<()> {
     }
     let row = |field: &CustomField| vec![field.usage_count.to_string(), field.name.clone()];
     let rows = fields.iter().map(row).collect();
-    Ok(output.line(&table::render(&["TASKS", "KEY"], rows, output.is_stdout_terminal()))?)
+    Ok(output.line(&table::render(&["TASKS", "KEY"], rows, output.stdout()))?)
 }
 
 /// Gives a task these tags.

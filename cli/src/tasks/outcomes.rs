@@ -48,5 +48,5 @@ fn list(invocation: &Invocation, outcomes: &[OutcomeView]) -> anyhow::Result<()>
         vec![outcome.name.to_string(), show_age(now, outcome.created_at), detail]
     };
     let rows = outcomes.iter().map(row).collect();
-    Ok(output.line(&table::render(&["OUTCOME", "SINCE", "DETAIL"], rows, output.is_stdout_terminal()))?)
+    Ok(output.line(&table::render(&["OUTCOME", "SINCE", "DETAIL"], rows, output.stdout()))?)
 }
