@@ -15,6 +15,7 @@ use wire::task::TaskStatus;
 
 use crate::args::AttachArguments;
 use crate::connect::Server;
+use crate::count::counted;
 use crate::exit::{self, Code, failure};
 use crate::invocation::Invocation;
 
@@ -105,7 +106,8 @@ async fn follow(
                 }
             }
             Step::Said(Some(Said::Word(Word::Skipped { pieces }))) => {
-                invocation.output.warn(&format!("{pieces} pieces of output were passed over; the log has them"));
+                let pieces = counted(pieces, "piece of output was", "pieces of output were");
+                invocation.output.warn(&format!("{pieces} passed over; the log has all of it"));
             }
             Step::Said(Some(Said::Word(Word::Resize { .. }))) => (),
             Step::Typed(Some(keys)) => {

@@ -4,6 +4,7 @@ use wire::machine::{MachineView, OrphanView, SweepView};
 
 use crate::args::MachinesCommand;
 use crate::connect::Server;
+use crate::count::counted;
 use crate::duration::show_age;
 use crate::invocation::Invocation;
 use crate::output::one_line;
@@ -75,9 +76,8 @@ async fn sweep(invocation: &Invocation, reap: bool) -> anyhow::Result<()> {
         output.say(&format!("machine {} is {}: {}", machine.id, machine.state, or_dash(machine.error)));
     }
     if strangers > 0 {
-        output.say(&format!(
-            "{strangers} machines of the app have no row; those without this pool's mark are left alone"
-        ));
+        let machines = counted(strangers, "machine of the app has no row", "machines of the app have no row");
+        output.say(&format!("{machines}; what is without this pool's mark is left alone"));
     }
     if orphans.is_empty() {
         output.say("no orphans");

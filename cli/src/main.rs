@@ -9,6 +9,7 @@ mod output;
 
 mod connect;
 mod cost;
+mod count;
 mod duration;
 mod outage;
 mod repository;

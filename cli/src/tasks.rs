@@ -23,6 +23,7 @@ use wire::why::Why;
 use crate::admission;
 use crate::args::{ChangedFields, TasksCommand};
 use crate::connect::Server;
+use crate::count::counted;
 use crate::duration::{show_age, show_micros};
 use crate::events;
 use crate::invocation::Invocation;
@@ -181,9 +182,11 @@ async fn executions(invocation: &Invocation, server: &Server, id: TaskId) -> any
     if output.is_json {
         return output.json(&history);
     }
-    let seconds = |seconds: Option<i64>| {
-        let micros = seconds.map(|seconds| u64::try_from(seconds).unwrap_or(0) * 1_000_000);
-        micros.map_or_else(|| "-".into(), show_micros)
+    let seconds = |seconds: Option<i64>| match seconds.map(|seconds| u64::try_from(seconds).unwrap_or(0)) {
+        None => "-".into(),
+        // Whole seconds are all that is known.
+        Some(0) => "0 s".into(),
+        Some(seconds) => show_micros(seconds * 1_000_000),
     };
     let row = |one: &ExecutionView| {
         let outcome = one.outcome.map_or_else(|| "-".into(), |outcome| outcome.to_string());
@@ -197,13 +200,12 @@ async fn executions(invocation: &Invocation, server: &Server, id: TaskId) -> any
         output.line(&table::render(&header, rows, output.stdout()))?;
     }
     let sum = &history.summary;
+    let attempts = counted(sum.total_attempts, "attempt", "attempts");
+    let average = sum.average_duration_seconds.map(|_| seconds(sum.average_duration_seconds));
+    let average = average.map(|average| format!("; {average} each on average")).unwrap_or_default();
     output.say(&format!(
-        "{} attempts: {} succeeded, {} failed; {} dollars; {} each on average",
-        sum.total_attempts,
-        sum.success_count,
-        sum.failure_count,
-        sum.total_cost_dollars,
-        seconds(sum.average_duration_seconds)
+        "{attempts}: {} succeeded, {} failed; {} dollars{average}",
+        sum.success_count, sum.failure_count, sum.total_cost_dollars
     ));
     Ok(())
 }
@@ -247,7 +249,7 @@ pub(crate) fn show(invocation: &Invocation, task: &TaskView) -> anyhow::Result<(
         ("changed", show_age(now, task.updated_at)),
     ];
     if task.waits_for > 0 {
-        fields.push(("needs", format!("{} things of other tasks", task.waits_for)));
+        fields.push(("needs", counted(task.waits_for, "thing of another task", "things of other tasks")));
     }
     fields.extend(task.project.clone().map(|project| ("project", project)));
     if !task.keys.is_empty() {
@@ -258,7 +260,7 @@ pub(crate) fn show(invocation: &Invocation, task: &TaskView) -> anyhow::Result<(
     fields.extend(task.deadline.map(|time| ("deadline", format!("{}{late}", time.to_rfc3339()))));
     fields.extend(task.budget.as_ref().map(|budget| ("budget", admission::show_budget(budget))));
     fields.extend(task.schedule_id.map(|id| ("schedule", id.to_string())));
-    fields.extend(task.effort_estimate.map(|minutes| ("estimate", format!("{minutes} minutes"))));
+    fields.extend(task.effort_estimate.map(|minutes| ("estimate", counted(minutes, "minute", "minutes"))));
     if !task.description.is_empty() {
         fields.push(("description", task.description.clone()));
     }

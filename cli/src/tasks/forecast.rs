@@ -7,6 +7,7 @@ use wire::plan::{CriticalPath, Forecast, ForecastTask, ForecastWait, PlanRequest
 use super::import;
 use crate::args::PlanArguments;
 use crate::connect::Server;
+use crate::count::counted;
 use crate::invocation::Invocation;
 use crate::output::one_line;
 use crate::table;
@@ -63,8 +64,9 @@ fn show(invocation: &Invocation, forecast: &Forecast, file: Option<&Path>) -> an
         span(forecast.duration_minutes),
         forecast.ends_at.to_rfc3339()
     ))?;
-    output
-        .line(&format!("tasks          {tasks} in {} waves, on {} machines", forecast.waves, forecast.machines_used))?;
+    let waves = counted(forecast.waves, "wave", "waves");
+    let machines = counted(forecast.machines_used, "machine", "machines");
+    output.line(&format!("tasks          {tasks} in {waves}, on {machines}"))?;
     output.line(&format!(
         "costs          {} dollars for {} of machines",
         forecast.cost_dollars,

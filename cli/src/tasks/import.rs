@@ -9,6 +9,7 @@ use wire::limit::TASKS_PER_IMPORT;
 use super::format::{self, Format, Sourced};
 use crate::args::ExportFormat;
 use crate::connect::Server;
+use crate::count::counted;
 use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
 use crate::table;
@@ -78,7 +79,8 @@ fn print(invocation: &Invocation, imported: &Imported, tasks: &[ImportedTask]) -
     };
     let rows = imported.tasks.iter().zip(tasks).map(row).collect();
     output.line(&table::render(&["ID", "KEY", "TITLE"], rows, output.stdout()))?;
-    output.say(&format!("{} tasks, {} dependencies", imported.tasks.len(), imported.dependencies));
+    let tasks = counted(imported.tasks.len(), "task", "tasks");
+    output.say(&format!("{tasks}, {}", counted(imported.dependencies, "dependency", "dependencies")));
     Ok(())
 }
 
@@ -108,6 +110,6 @@ pub(super) async fn export(
             "nothing is lost; name another file",
         )
     })?;
-    invocation.output.say(&format!("{} tasks written to {}", tasks.len(), file.display()));
+    invocation.output.say(&format!("{} written to {}", counted(tasks.len(), "task", "tasks"), file.display()));
     Ok(())
 }

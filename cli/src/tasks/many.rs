@@ -7,6 +7,7 @@ use wire::limit::BULK_TASKS;
 use super::steered;
 use crate::args::Selected;
 use crate::connect::Server;
+use crate::count::counted;
 use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
 use crate::output::one_line;
@@ -52,7 +53,8 @@ async fn many(invocation: &Invocation, server: &Server, act: Act, selected: &Sel
     if refused == 0 {
         return Ok(());
     }
-    let message = format!("{refused} of {} tasks stayed as they were", whole.results.len());
+    let tasks = counted(whole.results.len(), "task stayed as it was", "tasks stayed as they were");
+    let message = format!("{refused} of {tasks}");
     Err(failure(Code::Data, message, "the lines above say why"))
 }
 
@@ -80,7 +82,8 @@ fn print(invocation: &Invocation, answer: &BulkAnswer) -> anyhow::Result<()> {
         output.say("no task matches");
     }
     if answer.remaining > 0 {
-        output.say(&format!("{} more match; ask again, or with --all", answer.remaining));
+        let more = counted(answer.remaining, "more matches", "more match");
+        output.say(&format!("{more}; ask again, or with --all"));
     }
     Ok(())
 }
