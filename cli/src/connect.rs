@@ -10,6 +10,7 @@ use kit::backoff::Backoff;
 use crate::args::{DEFAULT_LISTEN, Global};
 use crate::exit::{Code, Failure, failure};
 use crate::invocation::Invocation;
+use crate::up;
 
 /// The variable that holds the API key.
 pub(crate) const API_KEY: &str = "BIFROST_API_KEY";
@@ -27,8 +28,37 @@ const BACKOFF: Backoff =
 pub(crate) struct Server {
     /// Its client.
     pub(crate) control: Control,
+    address: AddressSource,
     key: KeySource,
     chance: kit::Chance,
+}
+
+/// Where the address came from, for the person whose server does not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum AddressSource {
+    /// `--url`, or the variable.
+    Named,
+    /// What the system that has the data directory, or had it last, wrote there.
+    File(PathBuf),
+    /// Nowhere: it is where `bifrost up` listens.
+    Usual,
+    /// The embedded system's.
+    Embedded,
+}
+
+impl AddressSource {
+    /// What to do where nobody answers.
+    pub(crate) fn cure(&self) -> String {
+        match self {
+            Self::File(file) => format!(
+                "{} says that the data directory's system listened there last: start it with `bifrost up`, or name another server with --url or BIFROST_URL",
+                file.display()
+            ),
+            Self::Named | Self::Usual | Self::Embedded => {
+                "is `bifrost up` running? its address goes in --url or BIFROST_URL".into()
+            }
+        }
+    }
 }
 
 /// Where the key came from, for the person whose key is refused.
@@ -43,21 +73,25 @@ pub(crate) enum KeySource {
 }
 
 impl Server {
-    /// The server that the options and the environment name; without any, the one `bifrost up` starts.
+    /// The server that the options and the environment name; without any, the one that is up in the data directory.
     pub(crate) fn find(invocation: &Invocation) -> anyhow::Result<Self> {
-        let url = url_or_default(&invocation.global)?;
+        let (url, address) = url_or_default(&invocation.global)?;
         let (key, source) = read_key(&invocation.global, &invocation.vars)?;
-        Ok(Self::new(&url, &key, source, invocation))
+        Ok(Self::new(&url, address, &key, source, invocation))
     }
 
-    /// A server that is known already.
-    pub(crate) fn new(url: &str, key: &str, source: KeySource, invocation: &Invocation) -> Self {
+    /// That of a system which came up for this command.
+    pub(crate) fn embedded(url: &str, key: &str, invocation: &Invocation) -> Self {
+        Self::new(url, AddressSource::Embedded, key, KeySource::Embedded, invocation)
+    }
+
+    fn new(url: &str, address: AddressSource, key: &str, source: KeySource, invocation: &Invocation) -> Self {
         let control = Control::new(url, key);
         let control = match &invocation.global.reason {
             Some(reason) => control.because(reason),
             None => control,
         };
-        Self { control, key: source, chance: invocation.chance.clone() }
+        Self { control, address, key: source, chance: invocation.chance.clone() }
     }
 
     /// Makes a call that may be repeated: a few times, while the trouble looks as if it would pass.
@@ -79,7 +113,7 @@ impl Server {
 
     /// What a failed call means to a person. Pure.
     pub(crate) fn explain(&self, error: client::Error) -> Failure {
-        explain(error, self.control.base(), &self.key)
+        explain(error, self.control.base(), &self.address, &self.key)
     }
 }
 
@@ -100,9 +134,16 @@ pub(crate) fn url(global: &Global) -> anyhow::Result<Option<String>> {
     Ok(Some(text.trim_end_matches('/').to_owned()))
 }
 
-/// The URL that the options or the environment name, else that of `bifrost up` on this computer.
-pub(crate) fn url_or_default(global: &Global) -> anyhow::Result<String> {
-    Ok(url(global)?.unwrap_or_else(|| format!("http://{DEFAULT_LISTEN}")))
+/// The URL that the options or the environment name, else that of the system in the data directory, else that of
+/// `bifrost up` on this computer.
+pub(crate) fn url_or_default(global: &Global) -> anyhow::Result<(String, AddressSource)> {
+    if let Some(named) = url(global)? {
+        return Ok((named, AddressSource::Named));
+    }
+    Ok(match up::control_url(&global.data) {
+        Some((url, file)) => (url, AddressSource::File(file)),
+        None => (format!("http://{DEFAULT_LISTEN}"), AddressSource::Usual),
+    })
 }
 
 /// The file that the key would be read from if it is not in the environment.
@@ -155,15 +196,11 @@ fn header_safe(key: &str, place: &str) -> anyhow::Result<String> {
     Ok(key.to_owned())
 }
 
-fn explain(error: client::Error, base: &str, key: &KeySource) -> Failure {
+fn explain(error: client::Error, base: &str, address: &AddressSource, key: &KeySource) -> Failure {
     let (code, message, help) = match error {
         client::Error::Unreachable { source, .. } => {
             let message = format!("the server at {base} cannot be reached: {}", innermost(&source));
-            (
-                Code::Unavailable,
-                message,
-                Some("is `bifrost up` running? its address goes in --url or BIFROST_URL".into()),
-            )
+            (Code::Unavailable, message, Some(address.cure()))
         }
         client::Error::Unexpected { .. } => {
             (Code::Internal, error.to_string(), Some("use the same version of bifrost on both ends".into()))
@@ -180,7 +217,14 @@ fn explain(error: client::Error, base: &str, key: &KeySource) -> Failure {
                 }
                 _ if problem.code == "not_a_problem_document" => {
                     let message = format!("what answers at {base} is not a Bifrost server: {said}");
-                    (Code::Unavailable, message, Some("check --url or BIFROST_URL".into()))
+                    (
+                        Code::Unavailable,
+                        message,
+                        Some(match address {
+                            AddressSource::File(_) => address.cure(),
+                            _ => "check --url or BIFROST_URL".into(),
+                        }),
+                    )
                 }
                 401 => (
                     Code::NoPermission,

@@ -18,7 +18,7 @@ use self::display::{Display, TaskLine};
 use self::follow::{Follow, Heard};
 use self::interrupts::Interrupts;
 use crate::args::RunArguments;
-use crate::connect::{self, KeySource, Server};
+use crate::connect::{self, Server};
 use crate::exit::{Code, failure, is_closed_output};
 use crate::invocation::Invocation;
 use crate::outage::LOST;
@@ -38,7 +38,7 @@ pub(crate) async fn run(invocation: &Invocation, arguments: &RunArguments) -> an
         return if arguments.detach { attendance.detach(&task).await } else { attendance.attend(&task).await };
     }
     let embedded = up::start_embedded(invocation, &invocation.prepare_data()?).await?;
-    let server = Server::new(&embedded.url, &embedded.api_key, KeySource::Embedded, invocation);
+    let server = Server::embedded(&embedded.url, &embedded.api_key, invocation);
     let ended = Attendance { invocation, server: &server, is_embedded: true }.attend(&task).await;
     embedded.stop().await;
     ended

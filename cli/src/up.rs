@@ -9,7 +9,7 @@ mod inside;
 mod system;
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use client::control::Control;
@@ -31,6 +31,13 @@ const TURN_BEAT: Duration = Duration::from_millis(100);
 /// Where the event store of the system listens that has the data directory, or had it last.
 pub(crate) fn events_url(data: &Path) -> anyhow::Result<Option<String>> {
     Ok(Addresses::read(data)?.map(|addresses| addresses.events_url()))
+}
+
+/// Where the control plane of the system listens that has the data directory, or had it last, and the file that says so.
+pub(crate) fn control_url(data: &Path) -> Option<(String, PathBuf)> {
+    // A directory that is another's says nothing to us.
+    let addresses = Addresses::read(data).ok().flatten()?;
+    Some((addresses.control_url(), Addresses::file(data)))
 }
 
 /// What opens that event store.

@@ -72,7 +72,7 @@ fn every_refusal_has_its_code() {
     let refused = |status, code: &str| {
         client::Error::Refused(Box::new(Problem::new(status, "title", code, "what the server says").at("field")))
     };
-    let explained = |error| explain(error, "http://x", &KeySource::Variable(API_KEY));
+    let explained = |error| explain(error, "http://x", &AddressSource::Usual, &KeySource::Variable(API_KEY));
     for (status, code) in [
         (400, Code::Data),
         (401, Code::NoPermission),
@@ -99,7 +99,23 @@ async fn a_server_that_is_not_there_is_said_to_be_so() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
     let base = format!("http://127.0.0.1:{port}");
     let error = Control::new(&base, "key").ready().await.expect_err("nobody answers");
-    let failure = explain(error, &base, &KeySource::Variable(API_KEY));
+    let failure = explain(error, &base, &AddressSource::Usual, &KeySource::Variable(API_KEY));
     assert_eq!(failure.code, Code::Unavailable);
     assert!(failure.help.expect("a cure").contains("is `bifrost up` running?"));
+}
+
+#[test]
+fn the_server_is_the_one_that_is_named_else_the_data_directory_s_else_the_usual_one() {
+    let data = tempfile::tempdir().expect("a directory");
+    let found = |url| url_or_default(&global(url, data.path())).expect("an address");
+    let usual = format!("http://{DEFAULT_LISTEN}");
+    assert_eq!(found(None), (usual.clone(), AddressSource::Usual));
+    let file = data.path().join("addresses.json");
+    std::fs::write(&file, "what nobody can read").expect("writes");
+    assert_eq!(found(None), (usual, AddressSource::Usual));
+    let text = r#"{"control":"0.0.0.0:7711","events":"127.0.0.1:1","emulator":"127.0.0.1:2"}"#;
+    std::fs::write(&file, text).expect("writes");
+    assert_eq!(found(None), ("http://127.0.0.1:7711".into(), AddressSource::File(file.clone())));
+    assert_eq!(found(Some("http://x")), ("http://x".into(), AddressSource::Named));
+    assert!(AddressSource::File(file.clone()).cure().contains(&file.display().to_string()));
 }

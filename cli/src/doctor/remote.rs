@@ -7,7 +7,7 @@ use wire::limit::MACHINES_MAX;
 use wire::machine::{MachineState, MachineView};
 
 use super::{Finding, Report};
-use crate::connect::{self, Server};
+use crate::connect::{self, AddressSource, Server};
 use crate::exit::{Code, Failure, classify};
 use crate::invocation::Invocation;
 
@@ -18,7 +18,7 @@ pub(super) async fn check(invocation: &Invocation, report: &mut Report<'_>) -> a
     const CHECKS: [&str; 5] = ["server", "server ready", "API key", "event store", "machines"];
     let mut findings = Vec::new();
     match connect::url_or_default(&invocation.global) {
-        Ok(base) => ask(invocation, &base, &mut findings).await,
+        Ok((base, address)) => ask(invocation, &base, &address, &mut findings).await,
         Err(error) => findings.push(ill(classify(&error))),
     }
     findings.resize(CHECKS.len(), Finding::Skipped);
@@ -26,12 +26,13 @@ pub(super) async fn check(invocation: &Invocation, report: &mut Report<'_>) -> a
 }
 
 /// One finding after the other, up to the first that makes the rest pointless.
-async fn ask(invocation: &Invocation, base: &str, findings: &mut Vec<Finding>) {
-    findings.push(answers(base, "/health", "answers").await);
+async fn ask(invocation: &Invocation, base: &str, address: &AddressSource, findings: &mut Vec<Finding>) {
+    let cure = format!("{}; its own log says more", address.cure());
+    findings.push(answers(base, "/health", "answers", &cure).await);
     if !findings.iter().all(Finding::is_well) {
         return;
     }
-    findings.push(answers(base, "/ready", "can do its work").await);
+    findings.push(answers(base, "/ready", "can do its work", &cure).await);
     let server = match Server::find(invocation) {
         Ok(server) => server,
         Err(error) => return findings.push(ill(classify(&error))),
@@ -50,8 +51,7 @@ async fn ask(invocation: &Invocation, base: &str, findings: &mut Vec<Finding>) {
 }
 
 /// Neither of these paths asks for a key.
-async fn answers(base: &str, path: &str, well: &str) -> Finding {
-    let cure = "is `bifrost up` running? its address goes in --url or BIFROST_URL, and its own log says more";
+async fn answers(base: &str, path: &str, well: &str, cure: &str) -> Finding {
     match kit::http::client(DEADLINE).get(format!("{base}{path}")).send().await {
         Ok(answer) if answer.status().is_success() => Finding::Well(format!("{base} {well}")),
         Ok(answer) => Finding::ill(Code::Unavailable, format!("{base}{path} answers {}", answer.status()), cure),

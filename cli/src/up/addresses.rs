@@ -2,7 +2,7 @@
 //! were asleep find it again after a restart.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -42,9 +42,14 @@ pub(super) struct Listeners {
 }
 
 impl Addresses {
+    /// Where they are kept.
+    pub(super) fn file(data: &Path) -> PathBuf {
+        data.join(FILE)
+    }
+
     /// Those of the system that uses the data directory, or used it last.
     pub(super) fn read(data: &Path) -> anyhow::Result<Option<Self>> {
-        let text = kit::files::read_if_exists(&data.join(FILE))?;
+        let text = kit::files::read_if_exists(&Self::file(data))?;
         // What an older version wrote, or a person broke, is as good as nothing.
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
@@ -73,7 +78,7 @@ impl Addresses {
     /// Keeps them for the next system.
     pub(super) fn write(&self, data: &Path) -> anyhow::Result<()> {
         let text = serde_json::to_vec_pretty(self)?;
-        kit::files::replace(&data.join(FILE), &text, 0o600).context("cannot write into the data directory")
+        kit::files::replace(&Self::file(data), &text, 0o600).context("cannot write into the data directory")
     }
 
     pub(super) fn control_url(&self) -> String {
