@@ -16,7 +16,6 @@ mod workers;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use event_store::program::{Backup, Export, Migrate, Restore, Verify};
@@ -24,7 +23,9 @@ use wire::id::{HoldId, TaskId};
 use wire::task::Priority;
 use wire::test_report::TestFormat;
 
-pub(crate) use admission::{BudgetsCommand, HoldArguments, LimitsCommand, ProjectsCommand, SchedulesCommand};
+pub(crate) use admission::{
+    AdmissionArguments, BudgetsCommand, HoldArguments, LimitsCommand, ProjectsCommand, SchedulesCommand,
+};
 pub(crate) use audit::AuditArguments;
 pub(crate) use checkpoints::{CheckpointsCommand, TestsArguments};
 pub(crate) use claims::{ClaimArguments, CompleteArguments, ReleaseArguments, RenewArguments};
@@ -32,7 +33,8 @@ pub(crate) use database::DatabaseCommand;
 pub(crate) use machines::{CostCommand, MachinesCommand};
 pub(crate) use strategies::StrategiesCommand;
 pub(crate) use tasks::{
-    ChangedFields, ExportFormat, MetadataCommand, OutcomesCommand, PlanArguments, Selected, TasksCommand,
+    ChangedFields, CreateArguments, ExportFormat, MetadataCommand, OutcomesCommand, PlanArguments, Selected,
+    TasksCommand,
 };
 pub(crate) use webhooks::{SecretArgument, StreamArguments, WebhooksCommand};
 pub(crate) use workers::{AboutWorker, WorkersCommand};
@@ -281,18 +283,8 @@ pub(crate) struct RunArguments {
     /// What lists call the task [default: the command]
     #[arg(long)]
     pub(crate) title: Option<String>,
-    /// The project that the task belongs to
-    #[arg(long, value_name = "NAME")]
-    pub(crate) project: Option<String>,
-    /// What the task uses and others use too, such as db-migrations; limits and holds are set for keys
-    #[arg(long = "key", value_name = "KEY")]
-    pub(crate) keys: Vec<String>,
-    /// Do not start before this time, such as 2027-01-31T18:00:00Z
-    #[arg(long, value_name = "TIME")]
-    pub(crate) not_before: Option<DateTime<Utc>>,
-    /// Fail when nobody has begun by this time
-    #[arg(long, value_name = "TIME")]
-    pub(crate) deadline: Option<DateTime<Utc>>,
+    #[command(flatten)]
+    pub(crate) admission: AdmissionArguments,
     /// Print the task's id and leave it running on the server
     #[arg(long)]
     pub(crate) detach: bool,

@@ -88,6 +88,13 @@ impl Output {
         drop(self.raw(Stream::Stderr, format!("{speaker}{text}\n").as_bytes()));
     }
 
+    /// A line about what to do next, for a person alone: a log has no use for it.
+    pub(crate) fn hint(&self, text: &str) {
+        if self.stderr.is_terminal {
+            self.say(text);
+        }
+    }
+
     /// A line about something odd that does not stop us.
     pub(crate) fn warn(&self, text: &str) {
         let line = format!("{} {text}\n", paint("warning:", YELLOW, self.stderr.is_coloured));

@@ -2,6 +2,7 @@
 //! commands wrote.
 
 mod assignments;
+mod create;
 mod dependencies;
 mod dot;
 pub(crate) mod forecast;
@@ -15,7 +16,7 @@ pub(crate) use import::read;
 
 use client::control::TaskFilter;
 use wire::dependency::{DependencyType, NewDependency};
-use wire::execution::{ExecutionView, Exit, StaleExecution};
+use wire::execution::{ExecutionView, Exit, NewExecution, StaleExecution};
 use wire::id::TaskId;
 use wire::task::{TaskChange, TaskView};
 use wire::why::Why;
@@ -40,6 +41,7 @@ use many::Act;
 pub(crate) async fn run(invocation: &Invocation, command: &TasksCommand) -> anyhow::Result<()> {
     let server = Server::find(invocation)?;
     match *command {
+        TasksCommand::Create(ref arguments) => create::create(invocation, &server, arguments).await,
         TasksCommand::List { status, limit, offset } => {
             let filter = TaskFilter { status, limit: Some(limit), offset: Some(offset), ..TaskFilter::default() };
             list(invocation, &server, filter).await
@@ -91,6 +93,11 @@ pub(crate) async fn run(invocation: &Invocation, command: &TasksCommand) -> anyh
         TasksCommand::Tagged { ref tag } => metadata::tagged(invocation, &server, tag).await,
         TasksCommand::Metadata(ref command) => metadata::run(invocation, &server, command).await,
         TasksCommand::Assign { id, worker } => assignments::assign(invocation, &server, id, worker).await,
+        TasksCommand::Start { id, worker, ref agent_type, parent } => {
+            let (worker_id, agent_type) = (worker, agent_type.clone());
+            let new = NewExecution { agent_type, worker_id, parent_execution_id: parent };
+            assignments::start(invocation, &server, id, &new).await
+        }
         TasksCommand::AssignBatch { count } => assignments::assign_batch(invocation, &server, count).await,
         TasksCommand::Preempt { id, worker } => assignments::preempt(invocation, &server, id, worker).await,
         TasksCommand::Prioritize { algorithm, limit } => {
@@ -153,7 +160,9 @@ async fn update(
     change: &ChangedFields,
     if_version: Option<i64>,
 ) -> anyhow::Result<()> {
-    let ChangedFields { title, description, status, priority, effort, project, keys, not_before, deadline } = change;
+    let ChangedFields { title, description, status, priority, effort, project, keys, not_before, deadline, .. } =
+        change;
+    let ChangedFields { budget, no_budget, .. } = change;
     let keys = match keys.as_slice() {
         [] => None,
         [one] if one == "none" => Some(Vec::new()),
@@ -169,7 +178,7 @@ async fn update(
         keys,
         not_before: not_before.clone().map(|time| time.0),
         deadline: deadline.clone().map(|time| time.0),
-        budget: None,
+        budget: if *no_budget { Some(None) } else { budget.budget().map(Some) },
     };
     // Not asked twice: after a lost answer the second would come too late for the version, or the status.
     let task = server.control.update(id, &change, if_version).await.map_err(|error| server.explain(error))?;

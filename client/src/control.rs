@@ -22,7 +22,7 @@ use reqwest::{Method, RequestBuilder};
 use wire::audit::REASON_HEADER;
 use wire::batch::NewBatch;
 use wire::event::EventPage;
-use wire::execution::{ExecutionHistory, StaleExecution, SubtaskProgress};
+use wire::execution::{ExecutionHistory, ExecutionView, NewExecution, StaleExecution, SubtaskProgress};
 use wire::id::{ExecutionId, TaskId, WorkerId};
 use wire::metadata::{Assignment, Estimate};
 use wire::task::{NewTask, TaskChange, TaskStatus, TaskView};
@@ -147,6 +147,11 @@ impl Control {
     /// All attempts at a task, and what they come to.
     pub async fn executions(&self, id: TaskId) -> Result<ExecutionHistory, Error> {
         self.service.json(self.get(&format!("/v1/tasks/{id}/executions"))).await
+    }
+
+    /// Begins a task that was assigned to a worker which no machine of the pool carries.
+    pub async fn begin(&self, id: TaskId, new: &NewExecution) -> Result<ExecutionView, Error> {
+        self.service.json(self.post(&format!("/v1/tasks/{id}/executions")).json(new)).await
     }
 
     /// How far the parts of an execution's work are.

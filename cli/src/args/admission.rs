@@ -4,9 +4,75 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
-use wire::budget::Period;
+use wire::budget::{Period, TaskBudget};
 use wire::id::{BudgetId, ScheduleId, TaskId};
 use wire::schedule::{CatchUp, Overlap};
+
+/// What decides when a new task may start, and what it may use.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct AdmissionArguments {
+    /// The project that the task belongs to
+    #[arg(long, value_name = "NAME")]
+    pub(crate) project: Option<String>,
+    /// What the task uses and others use too, such as db-migrations; limits and holds are set for keys
+    #[arg(long = "key", value_name = "KEY")]
+    pub(crate) keys: Vec<String>,
+    /// Do not start before this time, such as 2027-01-31T18:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) not_before: Option<DateTime<Utc>>,
+    /// Fail when nobody has begun by this time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) deadline: Option<DateTime<Utc>>,
+    #[command(flatten)]
+    pub(crate) budget: BudgetArguments,
+}
+
+impl AdmissionArguments {
+    /// The option that a field of a new task comes from.
+    pub(crate) fn option_of(field: &str) -> Option<&'static str> {
+        match field {
+            "project" => Some("--project"),
+            "keys" => Some("--key"),
+            "not_before" => Some("--not-before"),
+            "deadline" => Some("--deadline"),
+            "budget.dollars" => Some("--budget-dollars"),
+            "budget.machine_seconds" => Some("--budget-machine-time"),
+            "budget.tokens" => Some("--budget-tokens"),
+            "budget.attempts" => Some("--budget-attempts"),
+            _ => None,
+        }
+    }
+}
+
+/// What a task may use in its whole life.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct BudgetArguments {
+    /// What the task may cost in its whole life, such as 2.50; a retry does not reset it
+    #[arg(long, value_name = "DOLLARS")]
+    pub(crate) budget_dollars: Option<String>,
+    /// How long the task may be on machines in its whole life, such as 2h
+    #[arg(long, value_name = "TIME", value_parser = crate::duration::parse_seconds)]
+    pub(crate) budget_machine_time: Option<u64>,
+    /// How many tokens of models the task may use in its whole life
+    #[arg(long, value_name = "N")]
+    pub(crate) budget_tokens: Option<i64>,
+    /// How many attempts that count the task may have in its whole life
+    #[arg(long, value_name = "N")]
+    pub(crate) budget_attempts: Option<i32>,
+}
+
+impl BudgetArguments {
+    /// The budget, if anything is said about one.
+    pub(crate) fn budget(&self) -> Option<TaskBudget> {
+        let budget = TaskBudget {
+            dollars: self.budget_dollars.clone(),
+            machine_seconds: self.budget_machine_time.and_then(|seconds| i64::try_from(seconds).ok()),
+            tokens: self.budget_tokens,
+            attempts: self.budget_attempts,
+        };
+        (budget != TaskBudget::default()).then_some(budget)
+    }
+}
 
 #[derive(Args)]
 pub(crate) struct HoldArguments {

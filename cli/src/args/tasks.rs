@@ -10,10 +10,13 @@ use wire::outcome::{Condition, OutcomeName};
 use wire::prioritize::Algorithm;
 use wire::task::{Priority, TaskStatus};
 
+use super::admission::{AdmissionArguments, BudgetArguments};
 pub(crate) use crate::tasks::format::Format;
 
 #[derive(Subcommand)]
 pub(crate) enum TasksCommand {
+    /// Create a task that people or agents claim, and print its id; `bifrost run --detach` makes one that machines run
+    Create(Box<CreateArguments>),
     /// List tasks, most urgent first
     List {
         /// Only those that stand so: ready, assigned, in_progress, completed, failed, split or cancelled
@@ -170,12 +173,26 @@ pub(crate) enum TasksCommand {
     /// Read and write what is true of a task besides its status, which others may wait for
     #[command(subcommand, after_help = super::help::OUTCOMES)]
     Outcomes(OutcomesCommand),
-    /// Give a ready task to a worker that no machine of the pool carries
+    /// Give a ready task to a worker that no machine of the pool carries; `bifrost tasks start` begins it
     Assign {
         /// The task's id
         id: TaskId,
         /// The worker's id [default: the one with the least to do of those that take it]
         worker: Option<WorkerId>,
+    },
+    /// Begin a task that was assigned, and print the execution's id; `bifrost complete` ends it
+    Start {
+        /// The task's id
+        id: TaskId,
+        /// The worker that it was assigned to
+        #[arg(long, value_name = "WORKER")]
+        worker: WorkerId,
+        /// What kind of agent works on it
+        #[arg(long, value_name = "TYPE", default_value = "agent")]
+        agent_type: String,
+        /// The execution whose work this is a part of
+        #[arg(long, value_name = "EXECUTION")]
+        parent: Option<ExecutionId>,
     },
     /// Give the next tasks, highest score first, to such workers that have room
     AssignBatch {
@@ -254,9 +271,49 @@ pub(crate) struct Selected {
     pub(crate) all: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct CreateArguments {
+    /// One line, as lists show it
+    pub(crate) title: String,
+    /// The rest of the story
+    #[arg(long)]
+    pub(crate) description: Option<String>,
+    /// The rest of the story from a file, or - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "description")]
+    pub(crate) description_file: Option<PathBuf>,
+    /// How urgent, from 1 to 5, 5 first
+    #[arg(long, value_name = "1..5", default_value = "3")]
+    pub(crate) priority: Priority,
+    /// Estimated minutes of work
+    #[arg(long, value_name = "MINUTES")]
+    pub(crate) effort: Option<i32>,
+    #[command(flatten)]
+    pub(crate) admission: AdmissionArguments,
+    /// A tag that it carries; may be repeated
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
+    /// The tasks that must be completed before it may start
+    #[arg(long, num_args = 1.., value_name = "TASK")]
+    pub(crate) needs: Vec<TaskId>,
+    /// A name for the request of your own: the same command with the same name makes no second task [default: by chance]
+    #[arg(long, value_name = "KEY", value_parser = parse_idempotency_key)]
+    pub(crate) idempotency_key: Option<String>,
+}
+
+fn parse_idempotency_key(text: &str) -> Result<String, String> {
+    const CHARS: usize = 255;
+    if (1..=CHARS).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("write 1 to {CHARS} visible ASCII characters"))
+}
+
 /// New values; what is not named stays.
 #[derive(Args)]
-#[group(required = true, multiple = true)]
+#[group(required = true, multiple = true, args = [
+    "title", "description", "status", "priority", "effort", "project", "keys", "not_before", "deadline",
+    "budget_dollars", "budget_machine_time", "budget_tokens", "budget_attempts", "no_budget",
+])]
 pub(crate) struct ChangedFields {
     /// One line
     #[arg(long)]
@@ -285,6 +342,12 @@ pub(crate) struct ChangedFields {
     /// The time at which it fails when nobody has begun, or none
     #[arg(long, value_name = "TIME", value_parser = or_none::<DateTime<Utc>>)]
     pub(crate) deadline: Option<OrNone<DateTime<Utc>>>,
+    /// All four together are the new budget, in place of the one that it has
+    #[command(flatten)]
+    pub(crate) budget: BudgetArguments,
+    /// Let it use what it takes
+    #[arg(long, conflicts_with_all = ["budget_dollars", "budget_machine_time", "budget_tokens", "budget_attempts"])]
+    pub(crate) no_budget: bool,
 }
 
 /// A value, or the word `none` to take it away.

@@ -1,5 +1,6 @@
 //! What can be written on the command line and what is refused.
 
+use chrono::DateTime;
 use clap::CommandFactory;
 
 use super::*;
@@ -61,6 +62,13 @@ fn what_cannot_be_meant_is_refused_with_the_cure() {
         (&["tasks", "show", "7"], "expected a UUID"),
         (&["tasks", "list", "--status", "done"], "expected one of ready, assigned"),
         (&["tasks", "depend", ID], "--on <TASK>"),
+        (&["tasks", "create"], "<TITLE>"),
+        (&["tasks", "create", "t", "--needs"], "--needs <TASK>"),
+        (&["tasks", "create", "t", "--idempotency-key", "two words"], "visible ASCII"),
+        (&["tasks", "create", "t", "--description", "a", "--description-file", "b"], "cannot be used with"),
+        (&["tasks", "start", ID], "--worker <WORKER>"),
+        (&["tasks", "update", ID], "--title <TITLE>"),
+        (&["tasks", "update", ID, "--no-budget", "--budget-tokens", "5"], "cannot be used with"),
         (&["audit", "--since", "yesterday"], "or a time such as 2026-11-21T09:00:00Z"),
         (&["tasks", "cancel", ID, "--reason", " "], "1 to 500 characters"),
         (&["tasks", "undepend", ID, "--on", "7"], "expected a UUID"),

@@ -12,7 +12,7 @@ use wire::id::CheckpointId;
 use wire::task::{FieldError, NewTask, TaskSpec};
 use wire::test_report::TestsSpec;
 
-use crate::args::{EnvArgument, RunArguments};
+use crate::args::{AdmissionArguments, EnvArgument, RunArguments};
 use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
 use crate::output::one_line;
@@ -80,11 +80,11 @@ fn task(
             checkpoint,
             push_unfinished: arguments.push_unfinished,
         }),
-        project: arguments.project.clone(),
-        keys: arguments.keys.clone(),
-        not_before: arguments.not_before,
-        deadline: arguments.deadline,
-        budget: None,
+        project: arguments.admission.project.clone(),
+        keys: arguments.admission.keys.clone(),
+        not_before: arguments.admission.not_before,
+        deadline: arguments.admission.deadline,
+        budget: arguments.admission.budget.budget(),
     };
     task.validate().map_err(|error| refusal(&error))?;
     match source.uncommitted_files {
@@ -147,10 +147,6 @@ fn quoted(argument: &str) -> String {
 fn refusal(error: &FieldError) -> anyhow::Error {
     let option = match error.field {
         "title" => "--title",
-        "project" => "--project",
-        "keys" => "--key",
-        "not_before" => "--not-before",
-        "deadline" => "--deadline",
         "spec.repository" => "--repo",
         "spec.reference" => "--ref",
         "spec.command" => "the command",
@@ -165,7 +161,7 @@ fn refusal(error: &FieldError) -> anyhow::Error {
         "spec.timeout_seconds" => "--timeout",
         "spec.idle_timeout_seconds" => "--idle-timeout",
         "spec.stall_timeout_seconds" => "--stall-timeout",
-        other => other,
+        other => AdmissionArguments::option_of(other).unwrap_or(other),
     };
     failure(Code::Usage, format!("{option} {}", error.message), "see `bifrost run --help`")
 }

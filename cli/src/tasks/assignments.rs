@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use wire::assignment::AssignedTask;
+use wire::execution::NewExecution;
 use wire::id::{ExecutionId, TaskId, WorkerId};
 use wire::prioritize::{Algorithm, Prioritize, ScoredTask};
 use wire::split::{NewSubtask, Split};
@@ -53,14 +54,40 @@ pub(super) async fn assign(
     match worker {
         Some(worker) => {
             let task = server.control.assign(id, worker).await.map_err(|error| server.explain(error))?;
-            steered(invocation, &task)
+            steered(invocation, &task)?;
+            say_next(invocation, id, worker);
+            Ok(())
         }
         None => {
             let assigned = server.control.assign_optimal(id).await.map_err(|error| server.explain(error))?;
             let output = invocation.output;
-            if output.is_json { output.json(&assigned) } else { Ok(output.line(&in_words(&assigned))?) }
+            if output.is_json { output.json(&assigned) } else { Ok(output.line(&in_words(&assigned))?) }?;
+            say_next(invocation, id, assigned.worker.id);
+            Ok(())
         }
     }
+}
+
+fn say_next(invocation: &Invocation, id: TaskId, worker: WorkerId) {
+    invocation.output.hint(&format!("begin it with: bifrost tasks start {id} --worker {worker}"));
+}
+
+/// Begins a task that was assigned.
+pub(super) async fn start(
+    invocation: &Invocation,
+    server: &Server,
+    id: TaskId,
+    new: &NewExecution,
+) -> anyhow::Result<()> {
+    // Not asked twice: after a lost answer the second would be refused, since the task has begun already.
+    let execution = server.control.begin(id, new).await.map_err(|error| server.explain(error))?;
+    let output = invocation.output;
+    if output.is_json {
+        return output.json(&execution);
+    }
+    output.line(&execution.id.to_string())?;
+    output.say(&format!("end it with: bifrost complete {} [--failed]", execution.id));
+    Ok(())
 }
 
 fn in_words(assigned: &AssignedTask) -> String {
