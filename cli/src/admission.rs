@@ -113,6 +113,13 @@ pub(crate) async fn limits(invocation: &Invocation, command: &LimitsCommand) -> 
             let limits = server.ask(async |control| control.limits().await).await?;
             print_limits(invocation, &limits)
         }
+        LimitsCommand::Show { key } => {
+            let limit = server.ask(async |control| control.limit(key).await).await?;
+            if invocation.output.is_json {
+                return invocation.output.json(&limit);
+            }
+            print_limits(invocation, &[limit])
+        }
         LimitsCommand::Set { key, max_running, tokens, per, burst } => {
             let per_seconds = per.and_then(|seconds| i64::try_from(seconds).ok());
             let rate = tokens.zip(per_seconds);

@@ -128,7 +128,7 @@ pub(crate) enum Command {
     Claim(ClaimArguments),
     /// Keep a claimed task for longer
     Renew(RenewArguments),
-    /// Say that a claimed task is done
+    /// Say that a task which was claimed, or begun by hand, is done
     Complete(CompleteArguments),
     /// Give a claimed task back: it is ready again
     Release(ReleaseArguments),

@@ -1,14 +1,16 @@
 //! `bifrost claim`, `renew`, `complete` and `release`: work for whoever is no
 //! machine of the pool, from a shell.
 
-use wire::claim::{Claim, LeaseView, NewClaim, ReleaseClaim, RenewClaim};
+use wire::claim::{Claim, ClaimCompletion, CompletionView, Completions, LeaseView, NewClaim, ReleaseClaim, RenewClaim};
 use wire::execution::{ExecutionResult, ExecutionView};
-use wire::limit::POLL_SECONDS_MAX;
+use wire::id::ExecutionId;
+use wire::limit::{COMPLETIONS_PER_BATCH, POLL_SECONDS_MAX};
 
 use crate::args::{ClaimArguments, CompleteArguments, ReleaseArguments, RenewArguments};
 use crate::connect::Server;
-use crate::exit::Code;
+use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
+use crate::output::one_line;
 use crate::tasks;
 
 /// Claims, and waits if that is wanted; the exit code says whether there was anything.
@@ -85,6 +87,7 @@ pub(crate) async fn renew(invocation: &Invocation, arguments: &RenewArguments) -
 /// Ends a claim with its task.
 pub(crate) async fn complete(invocation: &Invocation, arguments: &CompleteArguments) -> anyhow::Result<()> {
     let server = Server::find(invocation)?;
+    let [id] = *arguments.executions.as_slice() else { return complete_all(invocation, &server, arguments).await };
     let result = ExecutionResult {
         success: !arguments.failed,
         fence: None,
@@ -92,9 +95,43 @@ pub(crate) async fn complete(invocation: &Invocation, arguments: &CompleteArgume
         tokens: arguments.tokens,
         error_message: arguments.message.clone(),
     };
-    let id = arguments.execution;
     let ended = server.ask(async |control| control.complete_execution(id, &result).await).await?;
     say_ended(invocation, &ended)
+}
+
+/// Ends several, each by itself: what is refused keeps the others from nothing.
+async fn complete_all(invocation: &Invocation, server: &Server, arguments: &CompleteArguments) -> anyhow::Result<()> {
+    let completion = |id: &ExecutionId| ClaimCompletion {
+        execution_id: *id,
+        fence: None,
+        success: !arguments.failed,
+        cost_dollars: arguments.cost.clone(),
+        tokens: arguments.tokens,
+        error_message: arguments.message.clone(),
+    };
+    let mut ended = Vec::new();
+    for ids in arguments.executions.chunks(COMPLETIONS_PER_BATCH) {
+        let all = Completions { completions: ids.iter().map(completion).collect() };
+        ended.extend(server.ask(async |control| control.complete_executions(&all).await).await?);
+    }
+    let output = invocation.output;
+    if output.is_json {
+        output.json(&ended)?;
+    } else {
+        ended.iter().try_for_each(|one| output.line(&in_words(one)))?;
+    }
+    let refused = ended.iter().filter(|one| one.problem.is_some()).count();
+    if refused == 0 {
+        return Ok(());
+    }
+    let message = format!("{refused} of {} executions did not end so", ended.len());
+    Err(failure(Code::Data, message, "the lines above say why"))
+}
+
+fn in_words(ended: &CompletionView) -> String {
+    let status = ended.task_status.map(|status| format!("ended, its task is {status}"));
+    let problem = ended.problem.as_ref().map(|problem| one_line(&problem.detail));
+    format!("{} {}", ended.execution_id, status.or(problem).unwrap_or_default())
 }
 
 /// Gives a claimed task back.

@@ -14,7 +14,7 @@ mod outcomes;
 
 pub(crate) use import::read;
 
-use client::control::TaskFilter;
+use client::control::{TaskFilter, TaskPage};
 use wire::dependency::{DependencyType, NewDependency};
 use wire::execution::{ExecutionView, Exit, NewExecution, StaleExecution};
 use wire::id::TaskId;
@@ -42,8 +42,8 @@ pub(crate) async fn run(invocation: &Invocation, command: &TasksCommand) -> anyh
     let server = Server::find(invocation)?;
     match *command {
         TasksCommand::Create(ref arguments) => create::create(invocation, &server, arguments).await,
-        TasksCommand::List { status, limit, offset } => {
-            let filter = TaskFilter { status, limit: Some(limit), offset: Some(offset), ..TaskFilter::default() };
+        TasksCommand::List { status, priority, blocked, limit, offset } => {
+            let filter = TaskFilter { status, priority, blocked, limit: Some(limit), offset: Some(offset) };
             list(invocation, &server, filter).await
         }
         TasksCommand::Show { id, follow: true } => stream::follow_task(invocation, &server, id).await,
@@ -72,7 +72,7 @@ pub(crate) async fn run(invocation: &Invocation, command: &TasksCommand) -> anyh
             import::export(invocation, &server, format, output.as_deref()).await
         }
         TasksCommand::Plan(ref arguments) => forecast::plan(invocation, &server, arguments).await,
-        TasksCommand::CriticalPath { limit } => forecast::critical_path(invocation, &server, limit).await,
+        TasksCommand::CriticalPath { all, limit } => forecast::critical_path(invocation, &server, all, limit).await,
         TasksCommand::Depend { id, ref on, soft, ref condition, ref group } => {
             let dependency_type = if soft { DependencyType::Soft } else { DependencyType::Hard };
             let (condition, group) = (condition.clone(), group.clone());
@@ -117,8 +117,22 @@ pub(crate) async fn run(invocation: &Invocation, command: &TasksCommand) -> anyh
 }
 
 async fn list(invocation: &Invocation, server: &Server, filter: TaskFilter) -> anyhow::Result<()> {
-    let tasks = server.ask(async |control| control.tasks(filter).await).await?;
-    print_tasks(invocation, &tasks, "no tasks")
+    let page = server.ask(async |control| control.task_page(filter).await).await?;
+    print_tasks(invocation, &page.tasks, "no tasks")?;
+    if let Some(words) = more(&page, filter.offset.unwrap_or(0)) {
+        invocation.output.hint(&words);
+    }
+    Ok(())
+}
+
+/// That there are more tasks than a list shows, and how to see them.
+fn more(page: &TaskPage, offset: u32) -> Option<String> {
+    let next = u64::from(offset) + page.tasks.len() as u64;
+    if page.tasks.is_empty() || next >= page.total {
+        return None;
+    }
+    let total = if page.is_cut { format!("more than {}", page.total) } else { page.total.to_string() };
+    Some(format!("{} of {total} tasks; the next with --offset {next}, more of them with --limit", page.tasks.len()))
 }
 
 fn print_tasks(invocation: &Invocation, tasks: &[TaskView], if_none: &str) -> anyhow::Result<()> {
@@ -346,4 +360,28 @@ fn explain(invocation: &Invocation, why: &Why) -> anyhow::Result<()> {
         output.line(&format!("{number}. {}: {}{until}", reason.code, one_line(&reason.message)))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_is_not_all_says_how_to_see_the_rest() {
+        let task = || -> TaskView {
+            let view = serde_json::json!({
+                "id": "0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70", "title": "t", "description": "", "status": "ready",
+                "priority": 3, "attempts": 0, "created_at": "2026-11-21T09:00:00Z",
+                "updated_at": "2026-11-21T09:00:00Z",
+            });
+            serde_json::from_value(view).expect("a task")
+        };
+        let page =
+            |shown: usize, total, is_cut| TaskPage { tasks: (0..shown).map(|_| task()).collect(), total, is_cut };
+        assert_eq!(more(&page(2, 2, false), 0), None);
+        assert_eq!(more(&page(0, 2, false), 9), None);
+        let said = more(&page(2, 5, false), 1).expect("two are behind them");
+        assert_eq!(said, "2 of 5 tasks; the next with --offset 3, more of them with --limit");
+        assert!(more(&page(2, 10_000, true), 0).expect("many").starts_with("2 of more than 10000 tasks"));
+    }
 }

@@ -90,7 +90,11 @@ impl Service {
 
     /// Sends the request and reads the answer's JSON.
     pub(crate) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {
-        let response = self.send(request).await?;
+        self.read(self.send(request).await?).await
+    }
+
+    /// Reads the JSON of an answer.
+    pub(crate) async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, Error> {
         let body = response.bytes().await.map_err(|source| self.unreachable(source))?;
         serde_json::from_slice(&body)
             .map_err(|error| Error::Unexpected { service: self.name, detail: error.to_string() })

@@ -25,7 +25,7 @@ use wire::event::EventPage;
 use wire::execution::{ExecutionHistory, ExecutionView, NewExecution, StaleExecution, SubtaskProgress};
 use wire::id::{ExecutionId, TaskId, WorkerId};
 use wire::metadata::{Assignment, Estimate};
-use wire::task::{NewTask, TaskChange, TaskStatus, TaskView};
+use wire::task::{NewTask, Priority, TaskChange, TaskStatus, TaskView};
 use wire::why::Why;
 
 use crate::Error;
@@ -54,12 +54,25 @@ impl std::fmt::Debug for Control {
 pub struct TaskFilter {
     /// Only these.
     pub status: Option<TaskStatus>,
+    /// Only those of this priority.
+    pub priority: Option<Priority>,
     /// Only those that wait for another task, or only those that do not.
     pub blocked: Option<bool>,
     /// At most this many; 100 when absent.
     pub limit: Option<u32>,
     /// After so many.
     pub offset: Option<u32>,
+}
+
+/// Some of the tasks that a filter finds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskPage {
+    /// They, most urgent first.
+    pub tasks: Vec<TaskView>,
+    /// How many there are in all, as far as the server counts.
+    pub total: u64,
+    /// There are more than it counts.
+    pub is_cut: bool,
 }
 
 impl Control {
@@ -107,12 +120,23 @@ impl Control {
 
     /// Tasks, most urgent first.
     pub async fn tasks(&self, filter: TaskFilter) -> Result<Vec<TaskView>, Error> {
+        self.task_page(filter).await.map(|page| page.tasks)
+    }
+
+    /// Tasks, most urgent first, and how many there are of them in all.
+    pub async fn task_page(&self, filter: TaskFilter) -> Result<TaskPage, Error> {
         let mut query: Vec<(&str, String)> = Vec::new();
         query.extend(filter.status.map(|status| ("status", status.to_string())));
+        query.extend(filter.priority.map(|priority| ("priority", priority.get().to_string())));
         query.extend(filter.blocked.map(|blocked| ("blocked", blocked.to_string())));
         query.extend(filter.limit.map(|limit| ("limit", limit.to_string())));
         query.extend(filter.offset.map(|offset| ("offset", offset.to_string())));
-        self.service.json(self.get("/v1/tasks").query(&query)).await
+        let response = self.service.send(self.get("/v1/tasks").query(&query)).await?;
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let total = header("x-total-count").and_then(|total| total.parse().ok());
+        let is_cut = header("x-total-count-more").is_some();
+        let tasks: Vec<TaskView> = self.service.read(response).await?;
+        Ok(TaskPage { total: total.unwrap_or(tasks.len() as u64), is_cut, tasks })
     }
 
     /// Changes some fields of a task; with a version, only while the task is at it.

@@ -16,6 +16,13 @@ pub(crate) async fn run(invocation: &Invocation, command: &BudgetsCommand) -> an
             let budgets = server.ask(async |control| control.budgets().await).await?;
             print_budgets(invocation, &budgets)
         }
+        BudgetsCommand::Show { id } => {
+            let budget = server.ask(async |control| control.budget(*id).await).await?;
+            if invocation.output.is_json {
+                return invocation.output.json(&budget);
+            }
+            print_budgets(invocation, &[budget])
+        }
         BudgetsCommand::Create { project, period, dollars, alert_at, reserve } => {
             let new = NewBudget {
                 project: project.clone(),

@@ -113,6 +113,11 @@ pub(crate) struct Held {
 pub(crate) enum LimitsCommand {
     /// List what keys allow and how they stand
     List,
+    /// Show what one key allows and how it stands
+    Show {
+        /// The key
+        key: String,
+    },
     /// Say what a key allows, in place of what it allowed
     Set {
         /// The key
@@ -154,6 +159,11 @@ pub(crate) enum ProjectsCommand {
 pub(crate) enum BudgetsCommand {
     /// List the budgets and what is left of them
     List,
+    /// Show one budget and what is left of it
+    Show {
+        /// The budget's id
+        id: BudgetId,
+    },
     /// Make a budget
     Create {
         /// The project [default: all tasks together]

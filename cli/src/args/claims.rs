@@ -45,8 +45,9 @@ pub(crate) struct RenewArguments {
 
 #[derive(Args)]
 pub(crate) struct CompleteArguments {
-    /// The execution's id, as the claim gave it
-    pub(crate) execution: ExecutionId,
+    /// The executions' ids, as `bifrost claim` or `bifrost tasks start` gave them
+    #[arg(required = true, value_name = "EXECUTION")]
+    pub(crate) executions: Vec<ExecutionId>,
     /// It did not end well
     #[arg(long)]
     pub(crate) failed: bool,

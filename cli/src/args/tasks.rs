@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Subcommand, ValueEnum};
 use wire::id::{ExecutionId, TaskId, WorkerId};
 use wire::outcome::{Condition, OutcomeName};
 use wire::prioritize::Algorithm;
@@ -22,7 +22,13 @@ pub(crate) enum TasksCommand {
         /// Only those that stand so: ready, assigned, in_progress, completed, failed, split or cancelled
         #[arg(long, value_parser = parse_status)]
         status: Option<TaskStatus>,
-        /// At most so many
+        /// Only those of this priority
+        #[arg(long, value_name = "1..5")]
+        priority: Option<Priority>,
+        /// Only those that wait for another task, or only those that do not
+        #[arg(long, value_name = "true|false", action = ArgAction::Set)]
+        blocked: Option<bool>,
+        /// At most so many, up to 1000
         #[arg(long, default_value_t = 100)]
         limit: u32,
         /// Leave out the first so many
@@ -97,9 +103,12 @@ pub(crate) enum TasksCommand {
     /// Say how tasks would go, what they would cost and what would wait: those of a file, or those that are open
     #[command(after_help = super::help::PLAN)]
     Plan(PlanArguments),
-    /// Show which chain of open tasks decides how long all of it takes, and what time others have to spare
+    /// Show which chain of open tasks decides how long all of it takes
     CriticalPath {
-        /// At most so many tasks, those with the least time to spare first
+        /// Also tasks beside the chain, those with the least time to spare first
+        #[arg(long)]
+        all: bool,
+        /// At most so many tasks
         #[arg(long, default_value_t = 100)]
         limit: u32,
     },
@@ -440,6 +449,12 @@ pub(crate) enum MetadataCommand {
         id: TaskId,
         /// The key
         key: Option<String>,
+    },
+    /// Print every key of several tasks
+    Show {
+        /// The tasks' ids
+        #[arg(required = true, value_name = "TASK")]
+        ids: Vec<TaskId>,
     },
     /// List every key in use and on how many tasks
     Keys,

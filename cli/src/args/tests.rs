@@ -66,6 +66,7 @@ fn what_cannot_be_meant_is_refused_with_the_cure() {
         (&["tasks", "create", "t", "--needs"], "--needs <TASK>"),
         (&["tasks", "create", "t", "--idempotency-key", "two words"], "visible ASCII"),
         (&["tasks", "create", "t", "--description", "a", "--description-file", "b"], "cannot be used with"),
+        (&["tasks", "list", "--blocked", "perhaps"], "true|false"),
         (&["tasks", "start", ID], "--worker <WORKER>"),
         (&["tasks", "update", ID], "--title <TITLE>"),
         (&["tasks", "update", ID, "--no-budget", "--budget-tokens", "5"], "cannot be used with"),

@@ -78,8 +78,13 @@ fn show(invocation: &Invocation, forecast: &Forecast, file: Option<&Path>) -> an
     Ok(())
 }
 
-/// Shows the longest chain, and what has the least time to spare.
-pub(super) async fn critical_path(invocation: &Invocation, server: &Server, limit: u32) -> anyhow::Result<()> {
+/// Shows the longest chain, or what has the least time to spare, on the chain or beside it.
+pub(super) async fn critical_path(
+    invocation: &Invocation,
+    server: &Server,
+    all: bool,
+    limit: u32,
+) -> anyhow::Result<()> {
     let found = server.ask(async |control| control.critical_path(limit).await).await?;
     let output = invocation.output;
     if output.is_json {
@@ -98,10 +103,14 @@ pub(super) async fn critical_path(invocation: &Invocation, server: &Server, limi
         vec![id, lasts, earliest, latest, slack, task.title.clone()]
     };
     let header = ["ID", "LASTS", "EARLIEST", "LATEST", "SLACK", "TITLE"];
-    let rows = found.tasks.iter().map(row).collect();
+    let shown = if all { &found.tasks } else { &found.path };
+    let rows = shown.iter().take(limit as usize).map(row).collect();
     output.line(&table::render(&header, rows, output.stdout()))?;
-    let length = span(*length_minutes);
-    Ok(output.line(&format!("{length} at least: {path_tasks} of {open_tasks} open tasks are one chain"))?)
+    if !all && *path_tasks > limit as usize {
+        output.hint(&format!("its first {limit} tasks; --limit shows more"));
+    }
+    let (length, open) = (span(*length_minutes), counted(*open_tasks, "open task", "open tasks"));
+    Ok(output.line(&format!("{length} at least: a chain of {path_tasks} of {open}"))?)
 }
 
 /// Minutes as people say them.

@@ -1,6 +1,9 @@
 //! What stands beside tasks: keys with values, and tags.
 
+use std::collections::BTreeMap;
+
 use wire::id::TaskId;
+use wire::limit::METADATA_TASKS;
 use wire::metadata::{CustomField, MetadataAnswer, NewMetadata, Tags};
 
 use super::print_tasks;
@@ -15,6 +18,7 @@ pub(super) async fn run(invocation: &Invocation, server: &Server, command: &Meta
     match command {
         MetadataCommand::Set { id, key, value } => set(invocation, server, *id, key, value).await,
         MetadataCommand::Get { id, key } => get(invocation, server, *id, key.as_deref()).await,
+        MetadataCommand::Show { ids } => show(invocation, server, ids).await,
         MetadataCommand::Keys => keys(invocation, server).await,
     }
 }
@@ -42,6 +46,29 @@ async fn get(invocation: &Invocation, server: &Server, id: TaskId, key: Option<&
             Ok(entries.iter().map(line).try_for_each(|text| output.line(&text))?)
         }
     }
+}
+
+/// In the order in which they were named; a task with nothing beside it has no line.
+async fn show(invocation: &Invocation, server: &Server, ids: &[TaskId]) -> anyhow::Result<()> {
+    let mut found = BTreeMap::new();
+    for ids in ids.chunks(METADATA_TASKS) {
+        found.extend(server.ask(async |control| control.metadata_of_tasks(ids).await).await?);
+    }
+    let output = invocation.output;
+    if output.is_json {
+        return output.json(&found);
+    }
+    let rows_of = |id: &TaskId| {
+        let entries = found.get(id).into_iter().flatten();
+        let row = |(key, value): (&String, &String)| vec![id.to_string(), key.clone(), value.clone()];
+        entries.map(row).collect::<Vec<_>>()
+    };
+    let rows: Vec<_> = ids.iter().flat_map(rows_of).collect();
+    if rows.is_empty() {
+        output.say("nothing stands beside them");
+        return Ok(());
+    }
+    Ok(output.line(&table::render(&["TASK", "KEY", "VALUE"], rows, output.stdout()))?)
 }
 
 async fn keys(invocation: &Invocation, server: &Server) -> anyhow::Result<()> {
