@@ -44,7 +44,8 @@ pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:7600";
 
 /// Run commands and coding agents on machines that cost nothing while they wait
 #[derive(Parser)]
-#[command(name = "bifrost", version, max_term_width = 100, after_help = help::BIFROST)]
+#[command(name = "bifrost", version, max_term_width = 100, after_help = help::BIFROST,
+          after_long_help = help::bifrost_long())]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -111,6 +112,7 @@ pub(crate) enum Command {
     #[command(after_help = help::TESTS)]
     Tests(TestsArguments),
     /// List the tasks that may start now, or say whether one may
+    #[command(after_help = help::READY)]
     Ready {
         /// The task's id
         #[arg(value_name = "TASK")]
@@ -127,10 +129,13 @@ pub(crate) enum Command {
     #[command(after_help = help::CLAIM)]
     Claim(ClaimArguments),
     /// Keep a claimed task for longer
+    #[command(after_help = help::claims::RENEW)]
     Renew(RenewArguments),
     /// Say that a task which was claimed, or begun by hand, is done
+    #[command(after_help = help::claims::COMPLETE)]
     Complete(CompleteArguments),
     /// Give a claimed task back: it is ready again
+    #[command(after_help = help::claims::RELEASE)]
     Release(ReleaseArguments),
     /// Say how tasks would go, what they would cost and what would wait: those of a file, or those that are open
     #[command(after_help = help::PLAN)]
@@ -139,12 +144,14 @@ pub(crate) enum Command {
     #[command(after_help = help::HOLD)]
     Hold(HoldArguments),
     /// Remove holds
+    #[command(after_help = help::admission::UNHOLD)]
     Unhold {
         /// The holds' ids
         #[arg(required = true, value_name = "HOLD")]
         ids: Vec<HoldId>,
     },
     /// List what is held, by whom, and why
+    #[command(after_help = help::admission::HOLDS)]
     Holds,
     /// Say how many tasks with a key may run at once, and how often one may start
     #[command(subcommand, after_help = help::LIMITS)]
@@ -343,6 +350,7 @@ impl EnvArgument {
 #[derive(Subcommand)]
 pub(crate) enum EgressCommand {
     /// Print what a task has asked of the egress proxy, and what became of it
+    #[command(after_help = help::events::EGRESS_SHOW)]
     Show {
         /// The task's id
         #[arg(value_name = "TASK")]
@@ -356,6 +364,7 @@ pub(crate) enum EgressCommand {
 #[derive(Subcommand)]
 pub(crate) enum EventsCommand {
     /// Print the newest events of all tasks and go on as more happen
+    #[command(after_help = help::events::TAIL)]
     Tail {
         /// Begin with so many events that are there already
         #[arg(long, short = 'n', default_value_t = 10, conflicts_with = "after")]
@@ -368,12 +377,14 @@ pub(crate) enum EventsCommand {
         no_follow: bool,
     },
     /// Print every event of one task
+    #[command(after_help = help::events::GET)]
     Get {
         /// The task's id
         #[arg(value_name = "TASK")]
         id: TaskId,
     },
     /// Show how the event store is: its events, its disk, who waits and who follows
+    #[command(after_help = help::events::STATS)]
     Stats,
     /// Print the log's head, signed by the event store: what the log can be held against later
     #[command(after_help = help::EVENTS_HEAD)]

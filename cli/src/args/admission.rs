@@ -112,13 +112,16 @@ pub(crate) struct Held {
 #[derive(Subcommand)]
 pub(crate) enum LimitsCommand {
     /// List what keys allow and how they stand
+    #[command(after_help = super::help::admission::LIMITS_LIST)]
     List,
     /// Show what one key allows and how it stands
+    #[command(after_help = super::help::admission::LIMITS_SHOW)]
     Show {
         /// The key
         key: String,
     },
     /// Say what a key allows, in place of what it allowed
+    #[command(after_help = super::help::admission::LIMITS_SET)]
     Set {
         /// The key
         key: String,
@@ -136,6 +139,7 @@ pub(crate) enum LimitsCommand {
         burst: Option<i64>,
     },
     /// Let a key allow everything again
+    #[command(after_help = super::help::admission::LIMITS_REMOVE)]
     Remove {
         /// The key
         key: String,
@@ -145,8 +149,10 @@ pub(crate) enum LimitsCommand {
 #[derive(Subcommand)]
 pub(crate) enum ProjectsCommand {
     /// List the projects that were weighed, or have work
+    #[command(after_help = super::help::admission::PROJECTS_LIST)]
     List,
     /// Say which share of the workers a project gets while others have work of the same priority
+    #[command(after_help = super::help::admission::PROJECTS_WEIGH)]
     Weigh {
         /// The project
         name: String,
@@ -158,13 +164,16 @@ pub(crate) enum ProjectsCommand {
 #[derive(Subcommand)]
 pub(crate) enum BudgetsCommand {
     /// List the budgets and what is left of them
+    #[command(after_help = super::help::admission::BUDGETS_LIST)]
     List,
     /// Show one budget and what is left of it
+    #[command(after_help = super::help::admission::BUDGETS_SHOW)]
     Show {
         /// The budget's id
         id: BudgetId,
     },
     /// Make a budget
+    #[command(after_help = super::help::admission::BUDGETS_CREATE)]
     Create {
         /// The project [default: all tasks together]
         #[arg(long, value_name = "NAME")]
@@ -183,6 +192,7 @@ pub(crate) enum BudgetsCommand {
         reserve: Option<String>,
     },
     /// Change a budget
+    #[command(after_help = super::help::admission::BUDGETS_CHANGE)]
     Change {
         /// The budget's id
         id: BudgetId,
@@ -197,6 +207,7 @@ pub(crate) enum BudgetsCommand {
         reserve: Option<String>,
     },
     /// Remove a budget
+    #[command(after_help = super::help::admission::BUDGETS_DELETE)]
     Delete {
         /// The budget's id
         id: BudgetId,
@@ -206,13 +217,16 @@ pub(crate) enum BudgetsCommand {
 #[derive(Subcommand)]
 pub(crate) enum SchedulesCommand {
     /// List the schedules and when each is due
+    #[command(after_help = super::help::admission::SCHEDULES_LIST)]
     List,
     /// Show one schedule
+    #[command(after_help = super::help::admission::SCHEDULES_SHOW)]
     Show {
         /// The schedule's id
         id: ScheduleId,
     },
     /// Make a schedule
+    #[command(after_help = super::help::admission::SCHEDULES_CREATE)]
     Create {
         /// What lists call it
         name: String,
@@ -236,16 +250,19 @@ pub(crate) enum SchedulesCommand {
         paused: bool,
     },
     /// Let a schedule rest
+    #[command(after_help = super::help::admission::SCHEDULES_PAUSE)]
     Pause {
         /// The schedule's id
         id: ScheduleId,
     },
     /// Let a schedule go on; what it would have submitted meanwhile is not made up for
+    #[command(after_help = super::help::admission::SCHEDULES_RESUME)]
     Resume {
         /// The schedule's id
         id: ScheduleId,
     },
     /// Remove a schedule; the tasks that it made stay
+    #[command(after_help = super::help::admission::SCHEDULES_DELETE)]
     Delete {
         /// The schedule's id
         id: ScheduleId,

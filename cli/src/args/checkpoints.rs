@@ -8,18 +8,21 @@ use super::RunArguments;
 #[derive(Subcommand)]
 pub(crate) enum CheckpointsCommand {
     /// List what machines have saved of workspaces, the newest first
+    #[command(after_help = super::help::machines::CHECKPOINTS_LIST)]
     List {
         /// Only of this task's attempts
         #[arg(value_name = "TASK")]
         task: Option<TaskId>,
     },
     /// Show one checkpoint, and what differs in it from its commit
+    #[command(after_help = super::help::machines::CHECKPOINTS_SHOW)]
     Show {
         /// Its id
         #[arg(value_name = "CHECKPOINT")]
         id: CheckpointId,
     },
     /// List the files that are not the same in two checkpoints of one repository
+    #[command(after_help = super::help::machines::CHECKPOINTS_DIFF)]
     Diff {
         /// The one
         #[arg(value_name = "CHECKPOINT")]
@@ -29,6 +32,7 @@ pub(crate) enum CheckpointsCommand {
         to: CheckpointId,
     },
     /// Have a task's next attempt begin from a checkpoint; a task that has failed is ready again
+    #[command(after_help = super::help::machines::CHECKPOINTS_RESTORE)]
     Restore {
         /// The task
         #[arg(value_name = "TASK")]
@@ -38,14 +42,17 @@ pub(crate) enum CheckpointsCommand {
         checkpoint: Option<CheckpointId>,
     },
     /// Run something new that begins as a checkpoint left the workspace
+    #[command(after_help = super::help::machines::CHECKPOINTS_FORK)]
     Fork(Box<ForkArguments>),
     /// Keep checkpoints whatever else is saved on their machines
+    #[command(after_help = super::help::machines::CHECKPOINTS_PIN)]
     Pin {
         /// Their ids
         #[arg(required = true, value_name = "CHECKPOINT")]
         ids: Vec<CheckpointId>,
     },
     /// Let checkpoints go with the others of their age
+    #[command(after_help = super::help::machines::CHECKPOINTS_UNPIN)]
     Unpin {
         /// Their ids
         #[arg(required = true, value_name = "CHECKPOINT")]

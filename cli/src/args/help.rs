@@ -1,12 +1,21 @@
-//! The examples below each help text.
+//! The examples below each help text; those of commands within a family are in its file.
+
+pub(super) mod admission;
+pub(super) mod claims;
+pub(super) mod events;
+pub(super) mod machines;
+pub(super) mod strategies;
+pub(super) mod tasks;
+pub(super) mod webhooks;
 
 use crate::exit::Code;
 
 pub(super) const BIFROST: &str = "\
 Examples:
   bifrost run -- make test               run a command in this repository, here
-  bifrost up                             start the server; `bifrost run` and the rest then use it with
-  export BIFROST_URL=http://127.0.0.1:7600
+  bifrost up                             start the server, which the rest then uses
+  export BIFROST_URL=http://127.0.0.1:7600      from another directory or computer
+  bifrost tasks create 'Mend it'         note what there is to do
   bifrost tasks list                     what there is to do
   bifrost claim                          take some of it yourself
   bifrost doctor                         what is wrong, and what to do about it";
@@ -39,20 +48,39 @@ Examples, within a task:
   bifrost busy --for 10m --reason 'waits for review'";
 
 /// The examples and every exit code.
+pub(super) fn bifrost_long() -> String {
+    format!(
+        "{BIFROST}
+
+Exit codes:
+  0     it went well
+  1     `bifrost cost check` found something{}
+  N     the command's own, of `bifrost run`: `bifrost run --help` says more",
+        own_codes()
+    )
+}
+
+/// The examples and every exit code, the command's among them.
 pub(super) fn run_long() -> String {
-    let codes: String = Code::ALL.iter().map(|code| format!("\n  {:<5} {}", code.number(), code.meaning())).collect();
     format!(
         "{RUN}
 
 Exit codes:
   0     the command succeeded
   N     the command's own exit code; 128 + the signal if one killed it,
-        127 if there is no such program, 126 if it cannot be executed{codes}"
+        127 if there is no such program, 126 if it cannot be executed{}",
+        own_codes()
     )
+}
+
+/// A line for each exit code of a failure of our own.
+fn own_codes() -> String {
+    Code::ALL.iter().map(|code| format!("\n  {:<5} {}", code.number(), code.meaning())).collect()
 }
 
 pub(super) const TASKS: &str = "\
 Examples:
+  bifrost tasks create 'Write the parser' --priority 4
   bifrost tasks list --status failed
   bifrost tasks show 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
   bifrost tasks logs 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 --follow
@@ -110,6 +138,7 @@ pub(super) const METADATA: &str = "\
 Examples:
   bifrost tasks metadata set 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 branch fix/login
   bifrost tasks metadata get 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 branch
+  bifrost tasks metadata show TASK OTHER
   bifrost tasks metadata keys --json";
 
 pub(super) const HOLD: &str = "\
@@ -356,6 +385,11 @@ Examples:
   bifrost doctor --url https://bifrost.example.org --api-key-file ~/.config/bifrost/key
 
 The exit code is 0 only if all is well, else that of the first thing that is not.";
+
+pub(super) const READY: &str = "\
+Examples:
+  bifrost ready
+  bifrost ready TASK";
 
 pub(super) const COMPLETIONS: &str = "\
 Examples:

@@ -6,23 +6,28 @@ use wire::id::MachineId;
 #[derive(Subcommand)]
 pub(crate) enum MachinesCommand {
     /// List the machines of the pool
+    #[command(after_help = super::help::machines::LIST)]
     List,
     /// Show one machine: where it stands, what it has been through, what was tried to mend it
+    #[command(after_help = super::help::machines::SHOW)]
     Show {
         /// The machine's id
         id: MachineId,
     },
     /// Declare a machine's batch over: it saves a checkpoint and sleeps until work wakes it
+    #[command(after_help = super::help::machines::SUSPEND)]
     Suspend {
         /// The machine's id
         id: MachineId,
     },
     /// Wake a machine that sleeps, if the budgets pay for that
+    #[command(after_help = super::help::machines::RESUME)]
     Resume {
         /// The machine's id
         id: MachineId,
     },
     /// Destroy a machine with its volume and what is on it
+    #[command(after_help = super::help::machines::DESTROY)]
     Destroy {
         /// The machine's id
         id: MachineId,
@@ -31,6 +36,7 @@ pub(crate) enum MachinesCommand {
         force: bool,
     },
     /// Give a machine up that the provider neither mends nor destroys; what is left of it is reaped later
+    #[command(after_help = super::help::machines::ABANDON)]
     Abandon {
         /// The machine's id
         id: MachineId,
@@ -39,6 +45,7 @@ pub(crate) enum MachinesCommand {
         reason: String,
     },
     /// Show what the provider has that no row knows
+    #[command(after_help = super::help::machines::SWEEP)]
     Sweep {
         /// Destroy what carries this pool's mark now, whatever its age
         #[arg(long)]
@@ -49,8 +56,10 @@ pub(crate) enum MachinesCommand {
 #[derive(Subcommand)]
 pub(crate) enum CostCommand {
     /// Show what each machine costs, what the day and the month have cost, and where that leads
+    #[command(after_help = super::help::machines::COST_REPORT)]
     Report,
     /// Say what should not be: machines over the cap or without work, orphans, budgets used up. The exit
     /// code is 0 only if there is nothing
+    #[command(after_help = super::help::machines::COST_CHECK)]
     Check,
 }

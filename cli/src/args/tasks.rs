@@ -16,8 +16,10 @@ pub(crate) use crate::tasks::format::Format;
 #[derive(Subcommand)]
 pub(crate) enum TasksCommand {
     /// Create a task that people or agents claim, and print its id; `bifrost run --detach` makes one that machines run
+    #[command(after_help = super::help::tasks::CREATE)]
     Create(Box<CreateArguments>),
     /// List tasks, most urgent first
+    #[command(after_help = super::help::tasks::LIST)]
     List {
         /// Only those that stand so: ready, assigned, in_progress, completed, failed, split or cancelled
         #[arg(long, value_parser = parse_status)]
@@ -36,6 +38,7 @@ pub(crate) enum TasksCommand {
         offset: u32,
     },
     /// Show one task with its newest execution
+    #[command(after_help = super::help::tasks::SHOW)]
     Show {
         /// The task's id
         id: TaskId,
@@ -44,6 +47,7 @@ pub(crate) enum TasksCommand {
         follow: bool,
     },
     /// Print what a task's command wrote: its standard output and standard error, each on ours
+    #[command(after_help = super::help::tasks::LOGS)]
     Logs {
         /// The task's id
         id: TaskId,
@@ -52,6 +56,7 @@ pub(crate) enum TasksCommand {
         follow: bool,
     },
     /// Change some fields of a task
+    #[command(after_help = super::help::tasks::UPDATE)]
     Update {
         /// The task's id
         id: TaskId,
@@ -62,20 +67,25 @@ pub(crate) enum TasksCommand {
         if_version: Option<i64>,
     },
     /// Call tasks off; twice is no error
+    #[command(after_help = super::help::tasks::CANCEL)]
     Cancel(Selected),
     /// Make failed tasks ready again
+    #[command(after_help = super::help::tasks::RETRY)]
     Retry(Selected),
     /// Say what a task waits for, the nearest obstacle first
+    #[command(after_help = super::help::tasks::WHY)]
     Why {
         /// The task's id
         id: TaskId,
     },
     /// Delete a task with its executions, metadata and dependencies; the record keeps what was told of it
+    #[command(after_help = super::help::tasks::DELETE)]
     Delete {
         /// The task's id
         id: TaskId,
     },
     /// Find tasks by a text in their title or description
+    #[command(after_help = super::help::tasks::SEARCH)]
     Search {
         /// The text, in either case of letters; no character means anything else
         text: String,
@@ -104,6 +114,7 @@ pub(crate) enum TasksCommand {
     #[command(after_help = super::help::PLAN)]
     Plan(PlanArguments),
     /// Show which chain of open tasks decides how long all of it takes
+    #[command(after_help = super::help::tasks::CRITICAL_PATH)]
     CriticalPath {
         /// Also tasks beside the chain, those with the least time to spare first
         #[arg(long)]
@@ -113,6 +124,7 @@ pub(crate) enum TasksCommand {
         limit: u32,
     },
     /// Make a task wait for others
+    #[command(after_help = super::help::tasks::DEPEND)]
     Depend {
         /// The task that is to wait
         id: TaskId,
@@ -130,6 +142,7 @@ pub(crate) enum TasksCommand {
         group: Option<String>,
     },
     /// Let a task no longer wait for another
+    #[command(after_help = super::help::tasks::UNDEPEND)]
     Undepend {
         /// The task that waits
         id: TaskId,
@@ -141,16 +154,19 @@ pub(crate) enum TasksCommand {
         condition: Option<Condition>,
     },
     /// List what a task needs
+    #[command(after_help = super::help::tasks::NEEDS)]
     Needs {
         /// The task's id
         id: TaskId,
     },
     /// List the tasks that may start now, or say whether one may
+    #[command(after_help = super::help::tasks::READY)]
     Ready {
         /// The task's id
         id: Option<TaskId>,
     },
     /// List the tasks that wait for a task
+    #[command(after_help = super::help::tasks::BLOCKS)]
     Blocks {
         /// The task's id
         id: TaskId,
@@ -159,12 +175,14 @@ pub(crate) enum TasksCommand {
         all: bool,
     },
     /// Show which tasks need which
+    #[command(after_help = super::help::tasks::GRAPH)]
     Graph {
         /// Write it for Graphviz
         #[arg(long)]
         dot: bool,
     },
     /// Give a task tags, in place of those it has
+    #[command(after_help = super::help::tasks::TAG)]
     Tag {
         /// The task's id
         id: TaskId,
@@ -172,6 +190,7 @@ pub(crate) enum TasksCommand {
         tags: Vec<String>,
     },
     /// List the tasks that carry a tag
+    #[command(after_help = super::help::tasks::TAGGED)]
     Tagged {
         /// The tag
         tag: String,
@@ -183,6 +202,7 @@ pub(crate) enum TasksCommand {
     #[command(subcommand, after_help = super::help::OUTCOMES)]
     Outcomes(OutcomesCommand),
     /// Give a ready task to a worker that no machine of the pool carries; `bifrost tasks start` begins it
+    #[command(after_help = super::help::tasks::ASSIGN)]
     Assign {
         /// The task's id
         id: TaskId,
@@ -190,6 +210,7 @@ pub(crate) enum TasksCommand {
         worker: Option<WorkerId>,
     },
     /// Begin a task that was assigned, and print the execution's id; `bifrost complete` ends it
+    #[command(after_help = super::help::tasks::START)]
     Start {
         /// The task's id
         id: TaskId,
@@ -204,12 +225,14 @@ pub(crate) enum TasksCommand {
         parent: Option<ExecutionId>,
     },
     /// Give the next tasks, highest score first, to such workers that have room
+    #[command(after_help = super::help::tasks::ASSIGN_BATCH)]
     AssignBatch {
         /// How many at most, 1 to 100
         #[arg(long, value_name = "NUMBER", default_value_t = 10)]
         count: usize,
     },
     /// Give a ready task to such a worker in place of a less urgent one, which is ready again
+    #[command(after_help = super::help::tasks::PREEMPT)]
     Preempt {
         /// The task's id
         id: TaskId,
@@ -218,6 +241,7 @@ pub(crate) enum TasksCommand {
         worker: WorkerId,
     },
     /// Score the tasks that are ready, and list them, highest score first
+    #[command(after_help = super::help::tasks::PRIORITIZE)]
     Prioritize {
         /// highest_priority, blocker_impact, effort, balanced or critical_path
         #[arg(value_parser = parse_algorithm)]
@@ -239,16 +263,19 @@ pub(crate) enum TasksCommand {
         file: Option<PathBuf>,
     },
     /// List all attempts at a task, and what they come to
+    #[command(after_help = super::help::tasks::EXECUTIONS)]
     Executions {
         /// The task's id
         id: TaskId,
     },
     /// Show how far the parts of an execution's work are
+    #[command(after_help = super::help::tasks::SUBTASKS)]
     Subtasks {
         /// The execution's id
         execution: ExecutionId,
     },
     /// Say how many minutes of work a task is
+    #[command(after_help = super::help::tasks::ESTIMATE)]
     Estimate {
         /// The task's id
         id: TaskId,
@@ -256,6 +283,7 @@ pub(crate) enum TasksCommand {
         minutes: i32,
     },
     /// List executions that have run for more than two hours, or what the server says is long
+    #[command(after_help = super::help::tasks::STALE)]
     Stale,
 }
 
@@ -409,6 +437,7 @@ pub(crate) struct PlanArguments {
 #[derive(Subcommand)]
 pub(crate) enum OutcomesCommand {
     /// Note that something is true of a task; twice is no error
+    #[command(after_help = super::help::tasks::OUTCOMES_SET)]
     Set {
         /// The task's id
         id: TaskId,
@@ -419,6 +448,7 @@ pub(crate) enum OutcomesCommand {
         detail: Option<String>,
     },
     /// Take it back: what needs it and has not begun waits again
+    #[command(after_help = super::help::tasks::OUTCOMES_WITHDRAW)]
     Withdraw {
         /// The task's id
         id: TaskId,
@@ -426,6 +456,7 @@ pub(crate) enum OutcomesCommand {
         name: OutcomeName,
     },
     /// List what is true of a task
+    #[command(after_help = super::help::tasks::OUTCOMES_LIST)]
     List {
         /// The task's id
         id: TaskId,
@@ -435,6 +466,7 @@ pub(crate) enum OutcomesCommand {
 #[derive(Subcommand)]
 pub(crate) enum MetadataCommand {
     /// Give a key of a task its value
+    #[command(after_help = super::help::tasks::METADATA_SET)]
     Set {
         /// The task's id
         id: TaskId,
@@ -444,6 +476,7 @@ pub(crate) enum MetadataCommand {
         value: String,
     },
     /// Print every key of a task, or the value of one
+    #[command(after_help = super::help::tasks::METADATA_GET)]
     Get {
         /// The task's id
         id: TaskId,
@@ -451,11 +484,13 @@ pub(crate) enum MetadataCommand {
         key: Option<String>,
     },
     /// Print every key of several tasks
+    #[command(after_help = super::help::tasks::METADATA_SHOW)]
     Show {
         /// The tasks' ids
         #[arg(required = true, value_name = "TASK")]
         ids: Vec<TaskId>,
     },
     /// List every key in use and on how many tasks
+    #[command(after_help = super::help::tasks::METADATA_KEYS)]
     Keys,
 }

@@ -1,5 +1,7 @@
 //! What can be written on the command line and what is refused.
 
+mod examples;
+
 use chrono::DateTime;
 use clap::CommandFactory;
 
@@ -89,13 +91,15 @@ fn what_cannot_be_meant_is_refused_with_the_cure() {
 }
 
 #[test]
-fn the_help_of_run_lists_every_exit_code() {
+fn the_help_lists_every_exit_code() {
     let mut command = Arguments::command();
-    let run = command.find_subcommand_mut("run").expect("exists");
-    let help = run.render_long_help().to_string();
-    for code in crate::exit::Code::ALL {
-        let row = format!("\n  {:<5} ", code.number());
-        assert!(help.contains(&row), "{row} in {help}");
+    let whole = command.render_long_help().to_string();
+    let run = command.find_subcommand_mut("run").expect("exists").render_long_help().to_string();
+    for help in [whole, run] {
+        for code in crate::exit::Code::ALL {
+            let row = format!("\n  {:<5} ", code.number());
+            assert!(help.contains(&row), "{row} in {help}");
+        }
     }
 }
 

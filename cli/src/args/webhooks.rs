@@ -8,6 +8,7 @@ use wire::id::{DeliveryId, WebhookId};
 #[derive(Debug, Subcommand)]
 pub(crate) enum WebhooksCommand {
     /// Have a URL told of what happens; prints the secret that signs, once
+    #[command(after_help = super::help::webhooks::ADD)]
     Add {
         /// Where messages go
         url: String,
@@ -21,13 +22,16 @@ pub(crate) enum WebhooksCommand {
         secret: SecretArgument,
     },
     /// List the webhooks
+    #[command(after_help = super::help::webhooks::LIST)]
     List,
     /// Show one webhook
+    #[command(after_help = super::help::webhooks::SHOW)]
     Show {
         /// The webhook's id
         id: WebhookId,
     },
     /// Change a webhook
+    #[command(after_help = super::help::webhooks::UPDATE)]
     Update {
         /// The webhook's id
         id: WebhookId,
@@ -48,11 +52,13 @@ pub(crate) enum WebhooksCommand {
         pause: bool,
     },
     /// Delete a webhook, with what waits for it and the log of its deliveries
+    #[command(after_help = super::help::webhooks::DELETE)]
     Delete {
         /// The webhook's id
         id: WebhookId,
     },
     /// Give a webhook a new secret; prints it, once
+    #[command(after_help = super::help::webhooks::ROTATE)]
     Rotate {
         /// The webhook's id
         id: WebhookId,
@@ -63,11 +69,13 @@ pub(crate) enum WebhooksCommand {
         overlap: u64,
     },
     /// Send a test message now and say what came of it
+    #[command(after_help = super::help::webhooks::PING)]
     Ping {
         /// The webhook's id
         id: WebhookId,
     },
     /// List attempts to deliver, the newest first
+    #[command(after_help = super::help::webhooks::DELIVERIES)]
     Deliveries {
         /// The webhook's id
         id: WebhookId,
@@ -79,6 +87,7 @@ pub(crate) enum WebhooksCommand {
         before: Option<DeliveryId>,
     },
     /// Have the message of an earlier delivery sent again, with the same id
+    #[command(after_help = super::help::webhooks::REDELIVER)]
     Redeliver {
         /// The webhook's id
         id: WebhookId,
@@ -86,6 +95,7 @@ pub(crate) enum WebhooksCommand {
         delivery: DeliveryId,
     },
     /// Say whether a message, as it was received, is the webhook's
+    #[command(after_help = super::help::webhooks::VERIFY)]
     Verify {
         /// The webhook's id
         id: WebhookId,

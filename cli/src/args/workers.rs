@@ -6,13 +6,16 @@ use wire::id::WorkerId;
 #[derive(Subcommand)]
 pub(crate) enum WorkersCommand {
     /// List the registered workers
+    #[command(after_help = super::help::machines::WORKERS_LIST)]
     List,
     /// Show one worker
+    #[command(after_help = super::help::machines::WORKERS_SHOW)]
     Show {
         /// The worker's id
         id: WorkerId,
     },
     /// Register a worker that you run yourself; the pool's register by themselves
+    #[command(after_help = super::help::machines::WORKERS_ADD)]
     Add {
         /// What kind of worker it is, such as claude_code
         worker_type: String,
@@ -20,6 +23,7 @@ pub(crate) enum WorkersCommand {
         about: AboutWorker,
     },
     /// Change such a worker; what is not named stays
+    #[command(after_help = super::help::machines::WORKERS_UPDATE)]
     Update {
         /// The worker's id
         id: WorkerId,
@@ -30,11 +34,13 @@ pub(crate) enum WorkersCommand {
         about: AboutWorker,
     },
     /// Forget such a worker, which must have no work
+    #[command(after_help = super::help::machines::WORKERS_REMOVE)]
     Remove {
         /// The worker's id
         id: WorkerId,
     },
     /// Say that such a worker is alive; after five silent minutes it is given nothing more
+    #[command(after_help = super::help::machines::WORKERS_HEARTBEAT)]
     Heartbeat {
         /// The worker's id
         id: WorkerId,
@@ -43,6 +49,7 @@ pub(crate) enum WorkersCommand {
         load: Option<i32>,
     },
     /// List the workers that were silent for five minutes, and disable them
+    #[command(after_help = super::help::machines::WORKERS_STALE)]
     Stale,
 }
 
