@@ -19,10 +19,10 @@ pub(crate) async fn run(invocation: &Invocation, command: &WebhooksCommand) -> a
     let server = Server::find(invocation)?;
     let output = invocation.output;
     match command {
-        WebhooksCommand::Add { url, events, description, secret } => {
+        WebhooksCommand::Add { target, events, description, secret } => {
             let all = || vec!["*".to_owned()];
             let new = NewWebhook {
-                url: url.clone(),
+                url: target.clone(),
                 event_types: if events.is_empty() { all() } else { events.clone() },
                 description: description.clone(),
                 secret: given(secret)?,
@@ -39,9 +39,9 @@ pub(crate) async fn run(invocation: &Invocation, command: &WebhooksCommand) -> a
             let webhook = server.ask(async |control| control.webhook(*id).await).await?;
             show(invocation, &webhook)
         }
-        WebhooksCommand::Update { id, url, events, description, activate, pause } => {
+        WebhooksCommand::Update { id, target, events, description, activate, pause } => {
             let change = WebhookChange {
-                url: url.clone(),
+                url: target.clone(),
                 event_types: (!events.is_empty()).then(|| events.clone()),
                 description: description.clone(),
                 active: (*activate || *pause).then_some(*activate),

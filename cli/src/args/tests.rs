@@ -40,6 +40,18 @@ fn a_run_takes_everything_after_the_dashes_as_it_is() {
 }
 
 #[test]
+fn no_command_s_own_argument_takes_the_place_of_a_global_option() {
+    let whole = Arguments::command();
+    let is_global = |id: &clap::Id| whole.get_arguments().any(|global| global.is_global_set() && global.get_id() == id);
+    for (words, command) in examples::commands(&whole, "").into_iter().filter(|(words, _)| words != "bifrost") {
+        for argument in command.get_arguments().filter(|argument| is_global(argument.get_id())) {
+            // A hold, for one, says why in any case; the audit is told the same.
+            assert_eq!(argument.get_id(), "reason", "`{words}` would set the global option as well");
+        }
+    }
+}
+
+#[test]
 fn global_options_stand_before_or_behind_the_command() {
     for line in [&["--json", "--data", "d", "tasks", "list"][..], &["tasks", "list", "--json", "--data", "d"]] {
         let global = parse(line).expect("parses").global;

@@ -11,7 +11,8 @@ pub(crate) enum WebhooksCommand {
     #[command(after_help = super::help::webhooks::ADD)]
     Add {
         /// Where messages go
-        url: String,
+        #[arg(value_name = "URL")]
+        target: String,
         /// Which events: a type such as task.failed, or task.* for all of a kind [default: all]
         #[arg(long = "event", value_name = "TYPE")]
         events: Vec<String>,
@@ -36,8 +37,8 @@ pub(crate) enum WebhooksCommand {
         /// The webhook's id
         id: WebhookId,
         /// Where messages go
-        #[arg(long)]
-        url: Option<String>,
+        #[arg(long = "to", value_name = "URL")]
+        target: Option<String>,
         /// Which events, in place of those before
         #[arg(long = "event", value_name = "TYPE")]
         events: Vec<String>,

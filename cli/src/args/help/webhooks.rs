@@ -17,7 +17,7 @@ Examples:
 pub(in crate::args) const UPDATE: &str = "\
 Examples:
   bifrost webhooks update WEBHOOK --activate
-  bifrost webhooks update WEBHOOK --event 'task.*'";
+  bifrost webhooks update WEBHOOK --to https://example.org/hooks --event 'task.*'";
 
 pub(in crate::args) const DELETE: &str = "\
 Examples:
