@@ -151,3 +151,21 @@ fn say_ended(invocation: &Invocation, ended: &ExecutionView) -> anyhow::Result<(
     let outcome = ended.outcome.map_or("running", |outcome| outcome.as_str());
     Ok(output.line(&format!("{} of task {} {outcome}", ended.id, ended.task_id))?)
 }
+
+#[cfg(test)]
+mod tests {
+    use wire::problem::Problem;
+    use wire::task::TaskStatus;
+
+    use super::*;
+
+    #[test]
+    fn of_several_each_says_for_itself_what_became_of_it() {
+        let execution_id: ExecutionId = "0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70".parse().expect("an id");
+        let ended = CompletionView { execution_id, task_status: Some(TaskStatus::Completed), problem: None };
+        assert_eq!(in_words(&ended), format!("{execution_id} ended, its task is completed"));
+        let problem = Problem::new(409, "conflict", "lease_lost", "the work was\ngiven away");
+        let refused = CompletionView { execution_id, task_status: None, problem: Some(problem) };
+        assert_eq!(in_words(&refused), format!("{execution_id} the work was given away"));
+    }
+}
