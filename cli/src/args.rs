@@ -13,10 +13,11 @@ mod tasks;
 mod webhooks;
 mod workers;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use event_store::program::{Backup, Export, Migrate, Restore, Verify};
 use wire::id::{HoldId, TaskId};
@@ -51,6 +52,25 @@ pub(crate) struct Arguments {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Reads the command line. `--color` holds for help and for what is wrong with the line as well.
+pub(crate) fn read(words: Vec<OsString>) -> Result<Arguments, clap::Error> {
+    let mut command = Arguments::command().color(color_of(&words));
+    let matches = command.try_get_matches_from_mut(words)?;
+    Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// What the line says about colours, which has to be known before it is read; what stands behind `--` is another's.
+fn color_of(words: &[OsString]) -> clap::ColorChoice {
+    let mut ours = words.iter().filter_map(|word| word.to_str()).take_while(|word| *word != "--");
+    let said = ours.find_map(|word| word.strip_prefix("--color").map(|value| value.strip_prefix('=')));
+    let said = said.map(|value| value.or_else(|| ours.next()));
+    match said.flatten().map(|value| ColorChoice::from_str(value, false)) {
+        Some(Ok(ColorChoice::Always)) => clap::ColorChoice::Always,
+        Some(Ok(ColorChoice::Never)) => clap::ColorChoice::Never,
+        Some(Ok(ColorChoice::Auto) | Err(_)) | None => clap::ColorChoice::Auto,
+    }
 }
 
 #[derive(Args)]

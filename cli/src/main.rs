@@ -38,7 +38,7 @@ mod workers;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use kit::Vars;
 use wire::event::Stream;
 
@@ -51,7 +51,7 @@ const LOG: &str = "BIFROST_LOG";
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Arguments { global, command } = match Arguments::try_parse() {
+    let Arguments { global, command } = match args::read(std::env::args_os().collect()) {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error),
     };

@@ -3,7 +3,6 @@
 mod examples;
 
 use chrono::DateTime;
-use clap::CommandFactory;
 
 use super::*;
 
@@ -48,6 +47,22 @@ fn no_command_s_own_argument_takes_the_place_of_a_global_option() {
             // A hold, for one, says why in any case; the audit is told the same.
             assert_eq!(argument.get_id(), "reason", "`{words}` would set the global option as well");
         }
+    }
+}
+
+#[test]
+fn colours_are_known_before_the_line_is_read() {
+    use clap::ColorChoice::{Always, Auto, Never};
+    for (line, expect) in [
+        ("tasks list", Auto),
+        ("--color never tasks --nope", Never),
+        ("tasks list --color=always", Always),
+        ("tasks list --color", Auto),
+        ("tasks list --color blue", Auto),
+        ("run -- ls --color never", Auto),
+    ] {
+        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        assert_eq!(color_of(&words), expect, "{line}");
     }
 }
 
