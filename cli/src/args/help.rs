@@ -31,7 +31,7 @@ Examples:
   bifrost run --agent claude_code --prompt task.md --env ANTHROPIC_API_KEY --timeout 2h --tests
   echo 'write NOTES hello' | bifrost run --agent mock --prompt -
 
-Without --url and BIFROST_URL the whole system runs in the data directory for as long as the command.
+Without --url and BIFROST_URL the whole system runs in the data directory for as long as the command. \
 Ctrl-C cancels the task; a second Ctrl-C leaves it alone and returns at once.";
 
 pub(super) const ATTACH: &str = "\
@@ -102,12 +102,12 @@ Examples:
   bifrost checkpoints list TASK
   bifrost checkpoints show CHECKPOINT
   bifrost checkpoints diff CHECKPOINT OTHER
-  bifrost checkpoints restore TASK                     its next attempt begins where the last one ended
+  bifrost checkpoints restore TASK                     its next attempt begins where this one ended
   bifrost checkpoints fork CHECKPOINT -- make test     something new begins there
   bifrost checkpoints fork CHECKPOINT --agent codex --prompt next.md
   bifrost checkpoints pin CHECKPOINT
 
-The bytes are on the machine that ran the attempt: whatever begins from a checkpoint runs there, and a
+The bytes are on the machine that ran the attempt: whatever begins from a checkpoint runs there, and a \
 sleeping machine is woken for it. A machine keeps the newest five of each repository, and what is pinned.";
 
 pub(super) const TESTS: &str = "\
@@ -122,7 +122,7 @@ Examples:
   bifrost complete 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
   while execution=$(bifrost claim --wait=1h --json | jq -er '.[0].execution_id'); do … ; done
 
-The exit code is 79 where there is nothing to claim. A claim that is neither renewed nor completed
+The exit code is 79 where there is nothing to claim. A claim that is neither renewed nor completed \
 in time makes its task ready again, for somebody else.";
 
 pub(super) const SPLIT: &str = "\
@@ -181,7 +181,8 @@ Examples:
   bifrost schedules delete ID
 
 The file holds a task as the API takes it:
-  {\"title\": \"Nightly tests\", \"spec\": {\"repository\": \"https://github.com/owner/name\", \"command\": [\"make\", \"test\"]}}";
+  {\"title\": \"Nightly tests\",
+   \"spec\": {\"repository\": \"https://github.com/owner/name\", \"command\": [\"make\", \"test\"]}}";
 
 pub(super) const EGRESS: &str = "\
 Examples:
@@ -189,7 +190,7 @@ Examples:
   bifrost egress show ID --json | jq -r '.[] | select(.payload.verdict != \"allowed\") | .payload.host'";
 
 pub(super) const EGRESS_SERVE: &str = "\
-Needs BIFROST_EVENTS_URL and FLY_EVENT_SECRET in the environment; docs/egress.md says what the
+Needs BIFROST_EVENTS_URL and FLY_EVENT_SECRET in the environment; docs/egress.md says what the \
 allow-list looks like and how the proxy is deployed.
 
 Examples:
@@ -213,9 +214,9 @@ Examples:
 `check` ends with 1 if there is a finding.";
 
 pub(super) const TASKS_IMPORT: &str = "\
-A line of JSON is a task as the API takes it. `key` gives it a name, and `needs` lists the names of others, or ids of
-tasks that are there, that must be completed first. It may also hold `status`, `tags`, `metadata` and `outcomes`.
-Priorities of other programs: P0, P1, urgent and high are 5 here, P2 is 4, P3 and medium are 3, P4 is 2, low is 1.
+A line of JSON is a task as the API takes it. `key` gives it a name, and `needs` lists the names of others, or ids of \
+tasks that are there, that must be completed first. It may also hold `status`, `tags`, `metadata` and `outcomes`. \
+Priorities of other programs: P0, P1, urgent and high are 5 here, P2 is 4, P3 and medium are 3, P4 is 2, low is 1. \
 What has no place in a task is kept as metadata. A refusal names the line and the field.
 
 Examples:
@@ -233,7 +234,7 @@ Examples:
 What is exported can be imported, here or elsewhere: as new tasks, which need each other as these do.";
 
 pub(super) const PLAN: &str = "\
-Tasks begin by priority, then age, as soon as what they need is true and a machine has room. One without an
+Tasks begin by priority, then age, as soon as what they need is true and a machine has room. One without an \
 estimate is taken to last 30 minutes. Machines are paid while they work. Nothing is stored or started.
 
 Examples:
@@ -242,7 +243,7 @@ Examples:
   bifrost tasks plan issues.csv --machine-hour-dollars 0.08";
 
 pub(super) const OUTCOMES: &str = "\
-An outcome is true of a task besides its status: merged, ci_green, approved, or artefact:NAME. Another task can
+An outcome is true of a task besides its status: merged, ci_green, approved, or artefact:NAME. Another task can \
 wait for it: bifrost tasks depend ID --on TASK --for merged
 
 Examples:
@@ -277,8 +278,8 @@ Examples:
   bifrost events verify --head head.json
   bifrost events backup events.db
 
-`tail` and `get` ask the server. `stats` and `head` ask the event store itself, which is where BIFROST_EVENTS_URL
-says and opens with FLY_EVENT_SECRET; without them, that of `bifrost up` in the data directory. The others read
+`tail` and `get` ask the server. `stats` and `head` ask the event store itself, which is where BIFROST_EVENTS_URL \
+says and opens with FLY_EVENT_SECRET; without them, that of `bifrost up` in the data directory. The others read \
 the log in the data directory, beside a running event store or without one; `restore` and `migrate` only without.";
 
 pub(super) const EVENTS_HEAD: &str = "\
@@ -296,7 +297,7 @@ Examples:
   bifrost events verify --since-head head.json --quick
   bifrost events verify events.db
 
-The exit code is 0 only if nothing is wrong, and 65 if something is; the first event that is not
+The exit code is 0 only if nothing is wrong, and 65 if something is; the first event that is not \
 what was stored is named.";
 
 pub(super) const EVENTS_BACKUP: &str = "\
@@ -325,7 +326,7 @@ Examples:
   bifrost webhooks update 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 --activate
   bifrost webhooks verify ID body.json --signature 'v1,…' --message-id ID --timestamp 1795000000
 
-A receiver that fails is tried again after 30 s, 2 min and 5 min; then the webhook is off until it is
+A receiver that fails is tried again after 30 s, 2 min and 5 min; then the webhook is off until it is \
 activated, and what waited is sent. docs/webhooks.md says how to check a signature.";
 
 pub(super) const STREAM: &str = "\
@@ -350,7 +351,7 @@ Examples:
   bifrost db copy .bifrost/control.db postgres://bifrost@db.internal/bifrost
   bifrost db check
 
-A password belongs in PGPASSWORD or DATABASE_URL, where other users do not see it. docs/operations-database.md
+A password belongs in PGPASSWORD or DATABASE_URL, where other users do not see it. docs/operations-database.md \
 says more.";
 
 pub(super) const DATABASE_COPY: &str = "\
@@ -423,8 +424,8 @@ Examples:
   bifrost event-store --data /data --listen '[::]:7601'";
 
 pub(super) const EMULATOR: &str = "\
-It speaks Fly's Machines API under /v1, so any client of that can use it: set FLY_FLAPS_BASE_URL to its address.
-FLY_API_TOKEN, when set, is the token that every request must carry. Machines are processes of this computer, and
+It speaks Fly's Machines API under /v1, so any client of that can use it: set FLY_FLAPS_BASE_URL to its address. \
+FLY_API_TOKEN, when set, is the token that every request must carry. Machines are processes of this computer, and \
 live on when the emulator is killed. docs/emulator.md has a walk with curl, and all that a fault script may say.
 
 Examples:
@@ -433,7 +434,7 @@ Examples:
   bifrost emulator --manual";
 
 pub(super) const RUNNER: &str = "\
-The control plane starts it on each machine, with BIFROST_CONTROL_URL, BIFROST_MACHINE_ID and
+The control plane starts it on each machine, with BIFROST_CONTROL_URL, BIFROST_MACHINE_ID and \
 BIFROST_MACHINE_TOKEN in its environment.
 
 Examples:

@@ -71,7 +71,8 @@ Examples:
   bifrost schedules create hourly --cron '0 * * * *' --task - --overlap queue --paused
 
 The file holds a task as the API takes it:
-  {\"title\": \"Nightly tests\", \"spec\": {\"repository\": \"https://github.com/owner/name\", \"command\": [\"make\", \"test\"]}}";
+  {\"title\": \"Nightly tests\",
+   \"spec\": {\"repository\": \"https://github.com/owner/name\", \"command\": [\"make\", \"test\"]}}";
 
 pub(in crate::args) const SCHEDULES_PAUSE: &str = "\
 Examples:

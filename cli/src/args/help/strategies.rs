@@ -29,8 +29,8 @@ careful.json, of which the first rule that fits is followed:
     ]
   }
 
-`on` is failed, setup_failed, timed_out, idle_timed_out, stalled, worker_lost or any. After so many attempts
-that count, a task is left to a person instead of being retried or reassigned.";
+`on` is failed, setup_failed, timed_out, idle_timed_out, stalled, worker_lost or any. After \
+so many attempts that count, a task is left to a person and no longer retried or reassigned.";
 
 pub(in crate::args) const UPDATE: &str = "\
 Examples:

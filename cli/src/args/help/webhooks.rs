@@ -4,7 +4,7 @@ pub(in crate::args) const ADD: &str = "\
 Examples:
   bifrost webhooks add https://example.org/hooks
   bifrost webhooks add https://example.org/hooks --event task.completed --event task.failed
-  bifrost webhooks add https://example.org/hooks --secret-file secret.txt --description 'the chat room'";
+  bifrost webhooks add https://example.org/hooks --secret-file secret.txt";
 
 pub(in crate::args) const LIST: &str = "\
 Examples:
