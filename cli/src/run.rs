@@ -28,8 +28,7 @@ use crate::up;
 pub(crate) async fn run(invocation: &Invocation, arguments: &RunArguments) -> anyhow::Result<u8> {
     let is_remote = connect::url(&invocation.global)?.is_some();
     if arguments.detach && !is_remote {
-        let message = "--detach needs a server that stays: without one, the task would stop with this command";
-        return Err(failure(Code::Usage, message, "start `bifrost up` and name it with --url or BIFROST_URL"));
+        return leave_running(invocation, arguments).await;
     }
     let task = submission::prepare(invocation, arguments).await?;
     if is_remote {
@@ -42,6 +41,17 @@ pub(crate) async fn run(invocation: &Invocation, arguments: &RunArguments) -> an
     let ended = Attendance { invocation, server: &server, is_embedded: true }.attend(&task).await;
     embedded.stop().await;
     ended
+}
+
+/// Submits the command to the system that is up in the data directory, and leaves it there.
+async fn leave_running(invocation: &Invocation, arguments: &RunArguments) -> anyhow::Result<u8> {
+    let Some(running) = up::running(invocation).await? else {
+        let message = "--detach needs a server that stays: without one, the task would stop with this command";
+        return Err(failure(Code::Usage, message, "start `bifrost up`, or name a server with --url or BIFROST_URL"));
+    };
+    let task = submission::prepare(invocation, arguments).await?;
+    let server = Server::embedded(&running.url, &running.api_key, invocation);
+    Attendance { invocation, server: &server, is_embedded: false }.detach(&task).await
 }
 
 /// Runs something that begins from a checkpoint, on the server that knows of it; gives its exit code.

@@ -68,6 +68,11 @@ pub(crate) async fn start_embedded(invocation: &Invocation, data: &Path) -> anyh
     Ok(Embedded { url: system.addresses.control_url(), api_key: system.api_key.clone(), own: Some(system) })
 }
 
+/// The system that another process has up in the data directory, if it answers.
+pub(crate) async fn running(invocation: &Invocation) -> anyhow::Result<Option<Embedded>> {
+    find_running(invocation, &invocation.data()?).await
+}
+
 /// Whose turn it is in the data directory.
 enum Turn {
     /// This command's.
