@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use chrono::{DateTime, Utc};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::budget::TaskBudget;
 use crate::dependency::{DependencyType, check_group};
 use crate::id::TaskId;
 use crate::limit;
@@ -40,6 +42,21 @@ pub struct ImportedTask {
     /// What a runner is to do; absent for a note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<TaskSpec>,
+    /// The project that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// What it uses and others use too; not to be confused with its name, `key`. Up to 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// It does not start before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<DateTime<Utc>>,
+    /// When nobody has it by then, it fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<DateTime<Utc>>,
+    /// What it may use in its whole life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<TaskBudget>,
     /// What it needs: names of other lines, or ids of tasks that are there already.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<Need>,
@@ -64,7 +81,11 @@ impl ImportedTask {
             priority: self.priority,
             effort_estimate: self.effort_estimate,
             spec: self.spec.clone(),
-            ..NewTask::default()
+            project: self.project.clone(),
+            keys: self.keys.clone(),
+            not_before: self.not_before,
+            deadline: self.deadline,
+            budget: self.budget.clone(),
         }
     }
 

@@ -80,7 +80,7 @@ fn refusal(error: &FieldError) -> anyhow::Error {
     failure(Code::Usage, format!("{option} {}", error.message), "see `bifrost tasks create --help`")
 }
 
-/// With what it needs and its tags, as an import of one line; then with what an import has no place for.
+/// With what it needs and its tags, as an import of one line.
 async fn import_one(
     server: &Server,
     arguments: &CreateArguments,
@@ -92,37 +92,27 @@ async fn import_one(
     let Some(id) = imported.tasks.first().map(|task| task.id) else {
         return Err(failure(Code::Internal, "the server made no task of it", "see `bifrost tasks list`"));
     };
-    let rest = rest(new);
-    let finish = async |control: &Control| match &rest {
-        Some(rest) => control.update(id, rest, None).await,
-        None => control.task(id).await,
-    };
-    server.ask(finish).await.map_err(|error| unfinished(&error, id, key))
+    server.ask(async |control| control.task(id).await).await
 }
 
 fn line(arguments: &CreateArguments, new: &NewTask) -> ImportedTask {
+    let NewTask { title, description, priority, effort_estimate, spec, project, keys, not_before, deadline, budget } =
+        new.clone();
     ImportedTask {
-        title: new.title.clone(),
-        description: new.description.clone(),
-        priority: new.priority,
-        effort_estimate: new.effort_estimate,
+        title,
+        description,
+        priority,
+        effort_estimate,
+        spec,
+        project,
+        keys,
+        not_before,
+        deadline,
+        budget,
         needs: arguments.needs.iter().map(|task| Need::on(task.to_string())).collect(),
         tags: arguments.tags.clone(),
         ..ImportedTask::default()
     }
-}
-
-/// What of the task an import has no place for, if there is any.
-fn rest(new: &NewTask) -> Option<TaskChange> {
-    let change = TaskChange {
-        project: new.project.clone().map(Some),
-        keys: (!new.keys.is_empty()).then(|| new.keys.clone()),
-        not_before: new.not_before.map(Some),
-        deadline: new.deadline.map(Some),
-        budget: new.budget.clone().map(Some),
-        ..TaskChange::default()
-    };
-    (change != TaskChange::default()).then_some(change)
 }
 
 /// An import counts lines; here there is only one.
@@ -131,13 +121,6 @@ fn without_line(error: anyhow::Error) -> anyhow::Error {
     let message =
         message.strip_prefix("lines[1]").map_or(message.as_str(), |rest| rest.trim_start_matches(['.', ':', ' ']));
     Failure { code, message: message.to_owned(), help }.into()
-}
-
-fn unfinished(error: &anyhow::Error, id: TaskId, key: &str) -> anyhow::Error {
-    let Failure { code, message, .. } = classify(error);
-    let message = format!("task {id} is there, but not all that was said of it: {message}");
-    let cure = format!("say the same again with --idempotency-key {key}, or `bifrost tasks delete {id}`");
-    failure(code, message, cure)
 }
 
 #[cfg(test)]
@@ -189,21 +172,11 @@ mod tests {
         });
         assert_eq!(serde_json::to_value(&new).expect("plain data"), expect);
         let expect = serde_json::json!({
-            "title": "Write it", "description": "all of it", "priority": 5, "effort_estimate": 30,
+            "title": "Write it", "description": "all of it", "priority": 5, "effort_estimate": 30, "project": "web",
+            "keys": ["db"], "budget": { "dollars": "2.50", "machine_seconds": 7_200 },
             "needs": [{ "key": ID, "dependency_type": "hard", "condition": "completed" }], "tags": ["a", "b"],
         });
         assert_eq!(serde_json::to_value(line(&arguments, &new)).expect("plain data"), expect);
-        let rest = serde_json::to_value(rest(&new)).expect("plain data");
-        let expect = serde_json::json!({
-            "project": "web", "keys": ["db"], "budget": { "dollars": "2.50", "machine_seconds": 7_200 },
-        });
-        assert_eq!(rest, expect);
-    }
-
-    #[test]
-    fn one_request_is_enough_where_nothing_is_left_for_a_second() {
-        let new = new_task(&parse(&["Write it", "--needs", ID])).expect("is sound");
-        assert_eq!(rest(&new), None);
     }
 
     #[test]

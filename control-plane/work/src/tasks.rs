@@ -188,10 +188,15 @@ impl From<&NewTask> for Terms {
 }
 
 impl Task {
-    fn budget_view(&self) -> Option<TaskBudgetView> {
+    /// What it may use, as it was said.
+    fn budget_limits(&self) -> Option<TaskBudget> {
         let Lifetime { micros, machine_seconds, tokens, attempts } = self.budget;
         let limits = TaskBudget { dollars: micros.map(dollars), machine_seconds, tokens, attempts };
-        self.budget.is_bounded().then(|| TaskBudgetView {
+        self.budget.is_bounded().then_some(limits)
+    }
+
+    fn budget_view(&self) -> Option<TaskBudgetView> {
+        self.budget_limits().map(|limits| TaskBudgetView {
             limits,
             spent_dollars: dollars(self.spent.micros),
             spent_machine_seconds: self.spent.machine_seconds,

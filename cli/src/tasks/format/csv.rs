@@ -1,6 +1,7 @@
 //! Any table with a column of titles. Columns are known by their names in either case;
 //! one that says nothing to us is kept as metadata under its name.
 
+use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use wire::import::{ImportedTask, Need};
 use wire::task::TaskStatus;
@@ -46,6 +47,11 @@ fn take(task: &mut ImportedTask, name: &str, cell: String) -> Result<(), String>
         "needs" | "depends_on" | "blocked_by" => {
             task.needs = list(name, &cell, |key| Need::on(key))?;
         }
+        "project" => task.project = Some(cell.trim().to_owned()),
+        "keys" => task.keys = list(name, &cell, str::to_owned)?,
+        "not_before" => task.not_before = Some(time(name, &cell)?),
+        "deadline" => task.deadline = Some(time(name, &cell)?),
+        "budget" => task.budget = Some(serde_json::from_str(&cell).map_err(|error| format!("budget: {error}"))?),
         "tags" | "labels" => task.tags = list(name, &cell, str::to_owned)?,
         "outcomes" => {
             let names: Vec<String> = list(name, &cell, str::to_owned)?;
@@ -59,6 +65,11 @@ fn take(task: &mut ImportedTask, name: &str, cell: String) -> Result<(), String>
         }
     }
     Ok(())
+}
+
+fn time(name: &str, cell: &str) -> Result<DateTime<Utc>, String> {
+    let wrong = |_| format!("{name}: {cell:?} is no time such as 2026-01-31T12:00:00Z");
+    DateTime::parse_from_rfc3339(cell.trim()).map(DateTime::from).map_err(wrong)
 }
 
 /// Our own word, or somebody else's for it.

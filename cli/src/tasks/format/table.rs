@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
 use wire::import::{ImportedTask, Need};
 
 use super::Wrong;
@@ -58,8 +60,23 @@ fn end_row(rows: &mut Vec<Row>, row: &mut Vec<String>, cell: &mut String, began:
 /// Tasks as rows that an import reads, with a column for each key of their metadata.
 pub(crate) fn write(tasks: &[ImportedTask]) -> String {
     let keys: BTreeSet<&String> = tasks.iter().flat_map(|task| task.metadata.keys()).collect();
-    let names =
-        ["key", "title", "description", "status", "priority", "effort_estimate", "needs", "tags", "outcomes", "spec"];
+    let names = [
+        "key",
+        "title",
+        "description",
+        "status",
+        "priority",
+        "effort_estimate",
+        "project",
+        "keys",
+        "not_before",
+        "deadline",
+        "budget",
+        "needs",
+        "tags",
+        "outcomes",
+        "spec",
+    ];
     let header = names.iter().map(|name| (*name).to_owned()).chain(keys.iter().map(|key| format!("{METADATA}{key}")));
     let mut text = line(header);
     for task in tasks {
@@ -70,15 +87,28 @@ pub(crate) fn write(tasks: &[ImportedTask]) -> String {
             task.status.map(|status| status.to_string()).unwrap_or_default(),
             task.priority.get().to_string(),
             task.effort_estimate.map(|minutes| minutes.to_string()).unwrap_or_default(),
+            task.project.clone().unwrap_or_default(),
+            list(&task.keys),
+            time(task.not_before),
+            time(task.deadline),
+            object(task.budget.as_ref()),
             needs(&task.needs),
             list(&task.tags),
             list(&task.outcomes.iter().map(ToString::to_string).collect::<Vec<_>>()),
-            task.spec.as_ref().map(|spec| serde_json::to_string(spec).expect("plain data")).unwrap_or_default(),
+            object(task.spec.as_ref()),
         ];
         let metadata = keys.iter().map(|key| task.metadata.get(*key).cloned().unwrap_or_default());
         text.push_str(&line(cells.into_iter().chain(metadata)));
     }
     text
+}
+
+fn time(time: Option<DateTime<Utc>>) -> String {
+    time.map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true)).unwrap_or_default()
+}
+
+fn object<T: Serialize>(value: Option<&T>) -> String {
+    value.map(|value| serde_json::to_string(value).expect("plain data")).unwrap_or_default()
 }
 
 /// Before the name of a column that is kept as metadata.

@@ -70,7 +70,7 @@ fn linear_issues_come_with_their_words() {
 #[test]
 fn what_is_written_as_csv_reads_back() {
     let text = r#"{"key":"a","title":"A, \"x\"","description":"l1\nl2","status":"ready","priority":5,"effort_estimate":3,"spec":{"repository":"https://example.org/a","command":["x"]},"tags":["t1","t,2"],"outcomes":["artefact:x,y"],"metadata":{"m":" n "}}
-{"key":"b","title":" B","status":"completed","priority":1,"needs":["a"]}
+{"key":"b","title":" B","status":"completed","priority":1,"needs":["a"],"project":"web","keys":["db","a/b"],"not_before":"2100-01-01T00:00:00Z","deadline":"2100-02-01T00:00:00.5Z","budget":{"dollars":"2.5","tokens":7}}
 {"key":"c","title":"C","status":"ready","priority":3,"needs":["a",{"key":"b","condition":"merged","group":"g"}]}"#;
     let wanted = tasks(Format::Jsonl, text);
     let csv = write(&wanted);
@@ -100,6 +100,7 @@ fn a_wrong_line_is_named_with_its_field() {
         (Format::Csv, "title\n\"a\"b", 2, "closing quote"),
         (Format::Csv, "title,minutes\na,soon", 2, "minutes"),
         (Format::Csv, "title,status\na,gone", 2, "status"),
+        (Format::Csv, "title,deadline\na,tomorrow", 2, "deadline"),
         (Format::Beads, "{\"id\":\"a\",\"title\":7}", 1, "title"),
         (Format::Beads, "{\"id\":\"a\",\"title\":\"a\",\"dependencies\":[{}]}", 1, "depends_on_id"),
         (Format::Github, "[\n{\"number\":1,\"title\":\"a\"},\n{\"number\":2}]", 3, "title"),

@@ -148,6 +148,10 @@ pub async fn import(
     }
     dependencies::take_graph(&mut tx, tenant).await?;
     let stored = stored_needs(&mut tx, tenant, &needs, &name).await?;
+    // What is not waiting any more may have had one.
+    for (at, task) in tasks.iter().enumerate().filter(|(_, task)| task.stands() == TaskStatus::Ready) {
+        super::refuse_past(&format!("{}.deadline", name(at)), task.deadline, ctx.now())?;
+    }
     let imported = insert(ctx, &mut tx, tenant, &tasks, &needs, &stored).await?;
     if let Some(attempt) = attempt {
         idempotency::remember(&mut tx, tenant, attempt, &imported, ctx.now()).await?;
@@ -304,12 +308,17 @@ pub async fn export(ctx: &Ctx, tenant: TenantId, after: Option<TaskId>, limit: i
         let tags = metadata.remove(TAGS_KEY).and_then(|tags| serde_json::from_str(&tags).ok()).unwrap_or_default();
         ImportedTask {
             key: Some(task.id.to_string()),
+            budget: task.budget_limits(),
             title: task.title,
             description: task.description,
             status: Some(task.status),
             priority: task.priority,
             effort_estimate: task.effort_estimate,
             spec: task.spec,
+            project: task.project,
+            keys: task.keys,
+            not_before: task.not_before,
+            deadline: task.deadline,
             needs: needs.remove(&task.id).unwrap_or_default(),
             tags,
             outcomes: of_task.remove(&task.id).unwrap_or_default(),

@@ -46,7 +46,8 @@ kernel::on_both! { migrations();
         let spec = json!({ "repository": "https://example.org/a", "command": ["make"], "env": { "A": "b" } });
         let imported = send(&ctx, tenant, &[
             json!({ "key": "a", "title": "A", "description": "d", "priority": 5, "effort_estimate": 3, "spec": spec, "status": "completed", "outcomes": ["artefact:x", "merged"] }),
-            json!({ "key": "b", "title": "B", "needs": ["a", { "key": "a", "condition": "merged" }], "tags": ["x", "y"], "metadata": { "m": "n" } }),
+            json!({ "key": "b", "title": "B", "needs": ["a", { "key": "a", "condition": "merged" }], "tags": ["x", "y"], "metadata": { "m": "n" },
+                "project": "web", "keys": ["db"], "not_before": "2100-01-01T00:00:00Z", "deadline": "2100-02-01T00:00:00Z", "budget": { "dollars": "2.500000", "attempts": 3 } }),
             json!({ "key": "c", "title": "C", "needs": ["b", { "key": "a", "condition": "approved", "group": "g" }, { "key": "b", "condition": "merged", "group": "g" }] }),
             json!({ "key": "d", "title": "D", "status": "cancelled", "needs": [{ "key": "c", "dependency_type": "soft" }] }),
             json!({ "title": "E", "status": "in_progress" }),
@@ -56,11 +57,20 @@ kernel::on_both! { migrations();
         assert_eq!(waits, [0, 0, 2, 0, 0]);
         let first = exported(&ctx, tenant).await;
         assert_eq!(first[4]["status"], "ready", "nobody has it any more");
+        assert_eq!((&first[1]["project"], &first[1]["budget"]["attempts"]), (&json!("web"), &json!(3)));
+        let parked = tasks::get(&ctx, tenant, imported.tasks[1].id).await.expect("found");
+        assert_eq!(parked.not_before.map(|time| time.timestamp()), Some(4_102_444_800));
+        let late = json!({ "title": "late", "deadline": "2001-01-01T00:00:00Z" });
+        assert!(send(&ctx, tenant, &[late.clone()]).await.expect_err("is past").to_string().starts_with("lines[1].deadline"));
         for task in imported.tasks.iter().rev() {
             tasks::delete(&ctx, tenant, task.id).await.expect("deletes");
         }
         send(&ctx, tenant, &first).await.expect("imports");
         assert_eq!(exported(&ctx, tenant).await, first);
+        // What has ended may have had one.
+        let mut ended = late;
+        ended["status"] = json!("completed");
+        send(&ctx, tenant, &[ended]).await.expect("imports");
     }
 
     async fn more_than_a_batch_is_imported_at_once_and_in_order(ctx) {
