@@ -1,4 +1,4 @@
-//! `bifrost hold`, `limits`, `projects`, `budgets` and `schedules`: what keeps work
+//! `bifrost hold`, `limits`, `queue`, `projects`, `budgets` and `schedules`: what keeps work
 //! from starting, and what starts it.
 
 mod budgets;
@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 use serde::Serialize;
 use wire::admission::{HoldView, LimitView, NewHold, NewLimit, ProjectView, RateLimit};
 use wire::id::HoldId;
+use wire::queue::{Capacity, QueueView};
 
 use crate::args::{HoldArguments, LimitsCommand, ProjectsCommand};
 use crate::connect::Server;
@@ -148,6 +149,32 @@ fn print_limits(invocation: &Invocation, limits: &[LimitView]) -> anyhow::Result
     };
     let header = ["KEY", "RUNNING", "MOST", "RATE", "LEFT", "NEXT"];
     print(invocation, limits, &header, "no key has a limit", row)
+}
+
+/// Shows the queue: a line for each kind of task and for each kind of worker.
+pub(crate) async fn queue(invocation: &Invocation) -> anyhow::Result<()> {
+    let server = Server::find(invocation)?;
+    let queue = server.ask(async |control| control.queue().await).await?;
+    let output = invocation.output;
+    if output.is_json {
+        return output.json(&queue);
+    }
+    let QueueView { for_machines, for_claims, parked, blocked, in_hand, machines, others } = queue;
+    let tasks = [
+        ("wait for a machine", for_machines),
+        ("wait to be claimed", for_claims),
+        ("wait for their time, a hold or money", parked),
+        ("wait for another task", blocked),
+        ("are in hand", in_hand),
+    ];
+    let rows = tasks.iter().map(|(what, count)| vec![(*what).to_owned(), count.to_string()]).collect();
+    output.line(&table::render(&["TASKS THAT", "COUNT"], rows, output.stdout()))?;
+    let row = |(what, room): (&str, Capacity)| {
+        let numbers = [room.workers, room.capacity, room.load, room.free];
+        std::iter::once(what.to_owned()).chain(numbers.iter().map(i64::to_string)).collect()
+    };
+    let rows = [("machines", machines), ("others", others)].into_iter().map(row).collect();
+    Ok(output.line(&table::render(&["WORKERS", "COUNT", "AT ONCE", "HAVE", "FREE"], rows, output.stdout()))?)
 }
 
 /// Carries out one of the commands about projects.

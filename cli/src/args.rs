@@ -176,6 +176,9 @@ pub(crate) enum Command {
     /// Say how many tasks with a key may run at once, and how often one may start
     #[command(subcommand, after_help = help::LIMITS)]
     Limits(LimitsCommand),
+    /// Show how many tasks wait, and for what, and how much the workers could take
+    #[command(after_help = help::QUEUE)]
+    Queue,
     /// See the projects, and say which share of the workers each gets
     #[command(subcommand, after_help = help::PROJECTS)]
     Projects(ProjectsCommand),

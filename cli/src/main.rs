@@ -100,6 +100,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Unhold { .. }
         | Command::Holds
         | Command::Limits(_)
+        | Command::Queue
         | Command::Projects(_)
         | Command::Budgets(_)
         | Command::Schedules(_)
@@ -147,6 +148,7 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Unhold { ids } => admission::unhold(invocation, ids).await?,
         Command::Holds => admission::holds(invocation).await?,
         Command::Limits(command) => admission::limits(invocation, command).await?,
+        Command::Queue => admission::queue(invocation).await?,
         Command::Projects(command) => admission::projects(invocation, command).await?,
         Command::Budgets(command) => admission::budgets(invocation, command).await?,
         Command::Schedules(command) => admission::schedules(invocation, command).await?,

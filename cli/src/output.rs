@@ -74,6 +74,12 @@ impl Output {
         Ok(self.raw(Stream::Stdout, &text)?)
     }
 
+    /// Takes away what a person sees on standard output, for something in its place.
+    pub(crate) fn clear(&self) -> io::Result<()> {
+        let is_seen = self.stdout.is_terminal && !self.is_json;
+        if is_seen { self.raw(Stream::Stdout, b"\x1b[2J\x1b[H") } else { Ok(()) }
+    }
+
     /// Bytes as they are, at once. Blocks while the reader is slow, which is the back-pressure wanted here.
     pub(crate) fn raw(&self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
         match stream {

@@ -7,7 +7,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use client::sse::{Message, Messages};
 use serde::Deserialize as _;
 use serde_json::Value;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use wire::event::kind;
 use wire::id::TaskId;
 use wire::task::{TaskStatus, TaskView};
@@ -22,6 +22,8 @@ use crate::output::one_line;
 
 /// A stream that was silent for so long is opened anew: a dead connection looks just the same.
 const SILENCE: Duration = Duration::from_secs(30);
+/// What changes within so long is shown together.
+const TOGETHER: Duration = Duration::from_millis(200);
 
 /// What is followed.
 enum Source {
@@ -53,6 +55,53 @@ pub(crate) async fn follow_task(invocation: &Invocation, server: &Server, id: Ta
     follow_source(invocation, server, &Source::Task(id), None).await
 }
 
+/// Does something now, and again whenever something of a task has changed, until it is interrupted.
+pub(crate) async fn on_changes(
+    invocation: &Invocation,
+    server: &Server,
+    mut again: impl AsyncFnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let source = Source::All(Some("task.*".into()));
+    let mut outage = Outage::default();
+    loop {
+        let broken = match source.open(server, None).await {
+            Ok(mut messages) => {
+                let opened_at = Instant::now();
+                // The first says that the stream is open.
+                while let Ok(Some(_)) = timeout(SILENCE, messages.next()).await {
+                    outage.over();
+                    let until = Instant::now() + TOGETHER;
+                    while let Ok(Some(_)) = timeout_at(until, messages.next()).await {}
+                    again().await?;
+                }
+                outage.held_for(opened_at.elapsed());
+                "the stream ended".to_owned()
+            }
+            Err(error) if error.is_transient() => error.to_string(),
+            Err(error) => return Err(server.explain(error).into()),
+        };
+        wait(invocation, &mut outage, || given_up(server, &broken, None)).await?;
+    }
+}
+
+/// Waits until the server is to be tried again, or gives up.
+async fn wait(
+    invocation: &Invocation,
+    outage: &mut Outage,
+    given_up: impl FnOnce() -> anyhow::Error,
+) -> anyhow::Result<()> {
+    match outage.broke(Instant::now(), &invocation.chance) {
+        Step::Retry { at, is_news } => {
+            if is_news {
+                invocation.output.say(LOST);
+            }
+            tokio::time::sleep_until(at).await;
+            Ok(())
+        }
+        Step::GiveUp => Err(given_up()),
+    }
+}
+
 async fn follow_source(
     invocation: &Invocation,
     server: &Server,
@@ -78,15 +127,7 @@ async fn follow_source(
             Err(error) if error.is_transient() => error.to_string(),
             Err(error) => return Err(server.explain(error).into()),
         };
-        match outage.broke(Instant::now(), &invocation.chance) {
-            Step::Retry { at, is_news } => {
-                if is_news {
-                    invocation.output.say(LOST);
-                }
-                tokio::time::sleep_until(at).await;
-            }
-            Step::GiveUp => return Err(given_up(server, &broken, place.as_deref())),
-        }
+        wait(invocation, &mut outage, || given_up(server, &broken, place.as_deref())).await?;
     }
 }
 

@@ -42,9 +42,17 @@ pub(crate) async fn run(invocation: &Invocation, command: &TasksCommand) -> anyh
     let server = Server::find(invocation)?;
     match *command {
         TasksCommand::Create(ref arguments) => create::create(invocation, &server, arguments).await,
-        TasksCommand::List { status, priority, blocked, limit, offset } => {
-            let filter = TaskFilter { status, priority, blocked, limit: Some(limit), offset: Some(offset) };
-            list(invocation, &server, filter).await
+        TasksCommand::List { ref project, status, priority, blocked, limit, offset, watch } => {
+            let (project, limit, offset) = (project.clone(), Some(limit), Some(offset));
+            let filter = TaskFilter { project, status, priority, blocked, limit, offset };
+            if !watch {
+                return list(invocation, &server, &filter).await;
+            }
+            let again = async || {
+                invocation.output.clear()?;
+                list(invocation, &server, &filter).await
+            };
+            stream::on_changes(invocation, &server, again).await
         }
         TasksCommand::Show { id, follow: true } => stream::follow_task(invocation, &server, id).await,
         TasksCommand::Show { id, follow: false } => {
@@ -116,7 +124,7 @@ pub(crate) async fn run(invocation: &Invocation, command: &TasksCommand) -> anyh
     }
 }
 
-async fn list(invocation: &Invocation, server: &Server, filter: TaskFilter) -> anyhow::Result<()> {
+async fn list(invocation: &Invocation, server: &Server, filter: &TaskFilter) -> anyhow::Result<()> {
     let page = server.ask(async |control| control.task_page(filter).await).await?;
     print_tasks(invocation, &page.tasks, "no tasks")?;
     if let Some(words) = more(&page, filter.offset.unwrap_or(0)) {

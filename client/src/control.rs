@@ -50,8 +50,10 @@ impl std::fmt::Debug for Control {
 }
 
 /// Which tasks to list.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct TaskFilter {
+    /// Only those of this project.
+    pub project: Option<String>,
     /// Only these.
     pub status: Option<TaskStatus>,
     /// Only those of this priority.
@@ -119,13 +121,14 @@ impl Control {
     }
 
     /// Tasks, most urgent first.
-    pub async fn tasks(&self, filter: TaskFilter) -> Result<Vec<TaskView>, Error> {
+    pub async fn tasks(&self, filter: &TaskFilter) -> Result<Vec<TaskView>, Error> {
         self.task_page(filter).await.map(|page| page.tasks)
     }
 
     /// Tasks, most urgent first, and how many there are of them in all.
-    pub async fn task_page(&self, filter: TaskFilter) -> Result<TaskPage, Error> {
+    pub async fn task_page(&self, filter: &TaskFilter) -> Result<TaskPage, Error> {
         let mut query: Vec<(&str, String)> = Vec::new();
+        query.extend(filter.project.iter().map(|project| ("project", project.clone())));
         query.extend(filter.status.map(|status| ("status", status.to_string())));
         query.extend(filter.priority.map(|priority| ("priority", priority.get().to_string())));
         query.extend(filter.blocked.map(|blocked| ("blocked", blocked.to_string())));

@@ -21,7 +21,7 @@ async fn another_key_opens_nothing() {
         assert_eq!(control.machines().await.expect_err("is refused").status(), Some(401));
         assert_eq!(control.submit(&world.script("true"), "once").await.expect_err("is refused").status(), Some(401));
     }
-    assert_eq!(world.control().tasks(Default::default()).await.expect("lists"), []);
+    assert_eq!(world.control().tasks(&Default::default()).await.expect("lists"), []);
     world.finish().await;
 }
 

@@ -94,3 +94,27 @@ async fn machines_workers_and_the_record_can_be_seen_and_the_doctor_finds_all_we
     assert_eq!(doctor.code, 0, "{}{}", doctor.stdout, doctor.stderr);
     world.finish().await;
 }
+
+#[tokio::test]
+async fn a_task_for_people_is_created_watched_assigned_begun_and_completed() {
+    let world = World::start().await;
+    let mut list = world.bifrost(&["tasks", "list", "--project", "web", "--watch", "--json"]).spawn();
+    assert_eq!(list.line().await, "[]");
+    let create = ["tasks", "create", "Write it", "--project", "web", "--tag", "docs", "--budget-dollars", "1"];
+    let created = world.bifrost(&create).output().await;
+    assert_eq!(created.code, 0, "{}", created.stderr);
+    let id = created.stdout.trim();
+    let shown: Value = serde_json::from_str(&list.line().await).expect("is JSON");
+    assert_eq!((&shown[0]["id"], &shown[0]["project"]), (&Value::from(id), &Value::from("web")));
+    let queue = json(&world, &["queue"]).await;
+    assert_eq!((&queue["for_claims"], &queue["in_hand"]), (&Value::from(1), &Value::from(0)));
+    let worker = json(&world, &["workers", "add", "person"]).await["id"].as_str().expect("an id").to_owned();
+    assert_eq!(json(&world, &["tasks", "assign", id, &worker]).await["status"], "assigned");
+    let execution = json(&world, &["tasks", "start", id, "--worker", &worker]).await["id"].clone();
+    assert_eq!(json(&world, &["queue"]).await["in_hand"], 1);
+    json(&world, &["complete", execution.as_str().expect("an id")]).await;
+    let task = json(&world, &["tasks", "show", id]).await;
+    assert_eq!((&task["status"], &task["budget"]["dollars"]), (&Value::from("completed"), &Value::from("1.000000")));
+    drop(list);
+    world.finish().await;
+}

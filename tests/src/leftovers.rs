@@ -22,7 +22,7 @@ pub(crate) async fn settle(world: &World) {
     .await;
     until("the pool and the provider know the same machines", PATIENCE, async || agree(world).await.then_some(()))
         .await;
-    for task in world.control().tasks(TaskFilter { limit: Some(1_000), ..TaskFilter::default() }).await.expect("lists")
+    for task in world.control().tasks(&TaskFilter { limit: Some(1_000), ..TaskFilter::default() }).await.expect("lists")
     {
         for execution in world.executions(task.id).await {
             assert!(execution.completed_at.is_some(), "a lease of task {} is still open: {execution:?}", task.id);

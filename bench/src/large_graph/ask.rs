@@ -40,8 +40,8 @@ pub(super) async fn everything(system: &System, size: Size, rounds: u32) -> anyh
     let ready =
         TaskFilter { status: Some(TaskStatus::Ready), blocked: Some(false), limit: Some(100), ..TaskFilter::default() };
     let mut asked = vec![
-        ask("ready list of 100", rounds, async |_| Ok(control.tasks(ready).await?)).await?,
-        ask("list of 100", rounds, async |_| Ok(control.tasks(TaskFilter::default()).await?)).await?,
+        ask("ready list of 100", rounds, async |_| Ok(control.tasks(&ready).await?)).await?,
+        ask("list of 100", rounds, async |_| Ok(control.tasks(&TaskFilter::default()).await?)).await?,
     ];
     asked.push(
         ask("create a task", rounds, async |round| {

@@ -74,7 +74,7 @@ pub(crate) async fn work(system: &System, tasks: &Tasks, count: usize, workers: 
     let took = began.elapsed();
     ensure!(done == count, "{done} of {count} tasks were completed");
     let left = TaskFilter { status: Some(TaskStatus::Ready), limit: Some(1), ..TaskFilter::default() };
-    ensure!(system.control.tasks(left).await?.is_empty(), "a task is ready that was completed");
+    ensure!(system.control.tasks(&left).await?.is_empty(), "a task is ready that was completed");
     Ok(took)
 }
 

@@ -159,6 +159,11 @@ Examples:
   bifrost limits list
   bifrost limits remove openai";
 
+pub(super) const QUEUE: &str = "\
+Examples:
+  bifrost queue
+  bifrost queue --json | jq .for_claims";
+
 pub(super) const PROJECTS: &str = "\
 Examples:
   bifrost projects list

@@ -21,6 +21,9 @@ pub(crate) enum TasksCommand {
     /// List tasks, most urgent first
     #[command(after_help = super::help::tasks::LIST)]
     List {
+        /// Only those of this project
+        #[arg(long, value_name = "NAME")]
+        project: Option<String>,
         /// Only those that stand so: ready, assigned, in_progress, completed, failed, split or cancelled
         #[arg(long, value_parser = parse_status)]
         status: Option<TaskStatus>,
@@ -36,6 +39,9 @@ pub(crate) enum TasksCommand {
         /// Leave out the first so many
         #[arg(long, default_value_t = 0)]
         offset: u32,
+        /// Go on, and show the list anew whenever a task has changed
+        #[arg(long, short)]
+        watch: bool,
     },
     /// Show one task with its newest execution
     #[command(after_help = super::help::tasks::SHOW)]

@@ -38,7 +38,7 @@ async fn ask(invocation: &Invocation, base: &str, address: &AddressSource, findi
         Err(error) => return findings.push(ill(classify(&error))),
     };
     let filter = TaskFilter { limit: Some(1), ..TaskFilter::default() };
-    let key = judge(&server, server.control.tasks(filter).await, |_| Finding::Well("is accepted".into()));
+    let key = judge(&server, server.control.tasks(&filter).await, |_| Finding::Well("is accepted".into()));
     let is_accepted = key.is_well();
     findings.push(key);
     if !is_accepted {

@@ -7,10 +7,8 @@
 
 use std::path::Path;
 
-use client::control::Control;
-use wire::id::TaskId;
 use wire::import::{ImportedTask, Need};
-use wire::task::{FieldError, NewTask, TaskChange, TaskView};
+use wire::task::{FieldError, NewTask, TaskView};
 
 use super::import;
 use crate::args::{AdmissionArguments, CreateArguments};

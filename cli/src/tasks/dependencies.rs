@@ -101,7 +101,7 @@ pub(super) async fn all_ready(invocation: &Invocation, server: &Server) -> anyho
         limit: Some(LIST_MAX),
         ..TaskFilter::default()
     };
-    let tasks = server.ask(async |control| control.tasks(filter).await).await?;
+    let tasks = server.ask(async |control| control.tasks(&filter).await).await?;
     print_tasks(invocation, &tasks, "no task may start now")
 }
 

@@ -3,6 +3,7 @@
 use wire::admission::{HoldView, LimitView, NewHold, NewLimit, ProjectView, ProjectWeight};
 use wire::budget::{BudgetChange, BudgetView, NewBudget};
 use wire::id::{BudgetId, HoldId, ScheduleId};
+use wire::queue::QueueView;
 use wire::schedule::{NewSchedule, ScheduleChange, ScheduleView};
 
 use super::{Control, path_part};
@@ -42,6 +43,11 @@ impl Control {
     /// Removes a limit.
     pub async fn remove_limit(&self, key: &str) -> Result<(), Error> {
         self.service.send(self.delete_request(&format!("/v1/limits/{}", path_part(key)))).await.map(drop)
+    }
+
+    /// How much waits, and how much could be worked on at once.
+    pub async fn queue(&self) -> Result<QueueView, Error> {
+        self.service.json(self.get("/v1/queue")).await
     }
 
     /// Every project and its share.

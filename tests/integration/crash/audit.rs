@@ -35,14 +35,14 @@ pub(super) async fn check(world: &World, acknowledged: &Acknowledged, patience: 
 async fn until_ended(world: &World, patience: Duration) -> Vec<TaskView> {
     let control = world.control();
     let look = async || {
-        let tasks = control.tasks(TaskFilter { limit: Some(1_000), ..TaskFilter::default() }).await.ok()?;
+        let tasks = control.tasks(&TaskFilter { limit: Some(1_000), ..TaskFilter::default() }).await.ok()?;
         tasks.iter().all(|task| task.status.is_final()).then_some(tasks)
     };
     if let Ok(ended) = timeout(patience, until("every task has ended", 2 * patience, look)).await {
         return ended;
     }
     let mut waiting = Vec::new();
-    for task in control.tasks(TaskFilter { limit: Some(1_000), ..TaskFilter::default() }).await.expect("answers") {
+    for task in control.tasks(&TaskFilter { limit: Some(1_000), ..TaskFilter::default() }).await.expect("answers") {
         if !task.status.is_final() {
             waiting.push((control.why(task.id).await.expect("answers"), world.executions(task.id).await));
         }

@@ -14,6 +14,7 @@ Examples:
   bifrost tasks list
   bifrost tasks list --status ready --blocked true
   bifrost tasks list --priority 5 --limit 20 --offset 20
+  bifrost tasks list --project web --watch
   bifrost tasks list --status failed --json | jq -r '.[].id'";
 
 pub(in crate::args) const SHOW: &str = "\
