@@ -12,7 +12,7 @@ use wire::queue::{Capacity, QueueView};
 
 use crate::args::{HoldArguments, LimitsCommand, ProjectsCommand};
 use crate::connect::Server;
-use crate::duration::show_age;
+use crate::duration::{show_age, show_time};
 use crate::invocation::Invocation;
 use crate::output::one_line;
 use crate::table;
@@ -93,7 +93,7 @@ fn print_holds(invocation: &Invocation, holds: &[HoldView]) -> anyhow::Result<()
         let task = hold.task_id.map(|id| format!("task {id}"));
         let project = hold.project.as_ref().map(|name| format!("project {name}"));
         let key = hold.key.as_ref().map(|key| format!("key {key}"));
-        let until = hold.expires_at.map_or_else(|| "-".into(), |time| time.to_rfc3339());
+        let until = hold.expires_at.map_or_else(|| "-".into(), show_time);
         vec![
             hold.id.to_string(),
             task.or(project).or(key).unwrap_or_else(|| "everything".into()),
@@ -144,7 +144,7 @@ fn print_limits(invocation: &Invocation, limits: &[LimitView]) -> anyhow::Result
         let rate =
             limit.rate.map(|rate| format!("{} in {} s, {} at once", rate.tokens, rate.per_seconds, rate.burst()));
         let left = limit.tokens_left.map_or_else(dash, |left| left.to_string());
-        let next = limit.next_token_at.map_or_else(dash, |time| time.to_rfc3339());
+        let next = limit.next_token_at.map_or_else(dash, show_time);
         vec![one_line(&limit.key), limit.running.to_string(), most, rate.unwrap_or_else(dash), left, next]
     };
     let header = ["KEY", "RUNNING", "MOST", "RATE", "LEFT", "NEXT"];

@@ -5,7 +5,7 @@ use wire::id::{CheckpointId, TaskId};
 
 use crate::args::CheckpointsCommand;
 use crate::connect::Server;
-use crate::duration::show_age;
+use crate::duration::{show_age, show_time};
 use crate::invocation::Invocation;
 use crate::{run, table};
 
@@ -110,7 +110,7 @@ fn show(invocation: &Invocation, detail: &CheckpointDetail) -> anyhow::Result<()
         ("machine", one.machine_id.to_string()),
         ("repository", one.repository.clone()),
         ("commit", one.commit.clone()),
-        ("saved", format!("{} ({age})", one.saved_at.to_rfc3339())),
+        ("saved", format!("{} ({age})", show_time(one.saved_at))),
         ("changed", changed(one)),
         ("stored", show_bytes(one.stored_bytes)),
         ("pinned", pinned(one).to_owned()),

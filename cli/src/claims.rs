@@ -8,6 +8,7 @@ use wire::limit::{COMPLETIONS_PER_BATCH, POLL_SECONDS_MAX};
 
 use crate::args::{ClaimArguments, CompleteArguments, ReleaseArguments, RenewArguments};
 use crate::connect::Server;
+use crate::duration::show_time;
 use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
 use crate::output::one_line;
@@ -62,7 +63,7 @@ async fn until_found(
 
 fn show(invocation: &Invocation, claim: &Claim) -> anyhow::Result<()> {
     tasks::show(invocation, &claim.task)?;
-    let until = claim.lease_until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let until = show_time(claim.lease_until);
     invocation.output.say(&format!("it is yours until {until}; then: bifrost complete {}", claim.execution_id));
     Ok(())
 }
@@ -80,7 +81,7 @@ pub(crate) async fn renew(invocation: &Invocation, arguments: &RenewArguments) -
     if lease.is_called_off {
         output.warn("somebody has called the task off: stop, and complete or release it");
     }
-    let until = lease.lease_until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let until = show_time(lease.lease_until);
     Ok(output.line(&format!("{} until {until}", lease.execution_id))?)
 }
 

@@ -1,6 +1,6 @@
 //! Durations as people write and read them. Pure.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 
 /// Reads `90s`, `30m`, `2h` or `1d` as seconds.
 pub(crate) fn parse_seconds(text: &str) -> Result<u64, String> {
@@ -36,6 +36,11 @@ pub(crate) fn show_micros(micros: u64) -> String {
         60_000_000..3_600_000_000 => format!("{} min {:02} s", seconds / 60, seconds % 60),
         _ => format!("{} h {:02} min", seconds / 3_600, seconds / 60 % 60),
     }
+}
+
+/// A moment, as everybody reads it: `2026-01-31T12:00:00Z`.
+pub(crate) fn show_time(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// How long ago it was, in one unit; a time to come is `now`, since clocks differ a little.

@@ -25,7 +25,7 @@ use crate::admission;
 use crate::args::{ChangedFields, TasksCommand};
 use crate::connect::Server;
 use crate::count::counted;
-use crate::duration::{show_age, show_micros};
+use crate::duration::{show_age, show_micros, show_time};
 use crate::events;
 use crate::invocation::Invocation;
 use crate::outage::LOST;
@@ -286,9 +286,9 @@ pub(crate) fn show(invocation: &Invocation, task: &TaskView) -> anyhow::Result<(
     if !task.keys.is_empty() {
         fields.push(("keys", task.keys.join(", ")));
     }
-    fields.extend(task.not_before.map(|time| ("not before", time.to_rfc3339())));
+    fields.extend(task.not_before.map(|time| ("not before", show_time(time))));
     let late = if task.overdue { " (passed)" } else { "" };
-    fields.extend(task.deadline.map(|time| ("deadline", format!("{}{late}", time.to_rfc3339()))));
+    fields.extend(task.deadline.map(|time| ("deadline", format!("{}{late}", show_time(time)))));
     fields.extend(task.budget.as_ref().map(|budget| ("budget", admission::show_budget(budget))));
     fields.extend(task.schedule_id.map(|id| ("schedule", id.to_string())));
     fields.extend(task.effort_estimate.map(|minutes| ("estimate", counted(minutes, "minute", "minutes"))));
@@ -364,7 +364,7 @@ fn explain(invocation: &Invocation, why: &Why) -> anyhow::Result<()> {
     }
     output.line(&format!("{} is {}", why.task_id, why.status))?;
     for (number, reason) in (1..).zip(&why.reasons) {
-        let until = reason.until.map(|until| format!(" (until {})", until.to_rfc3339())).unwrap_or_default();
+        let until = reason.until.map(|until| format!(" (until {})", show_time(until))).unwrap_or_default();
         output.line(&format!("{number}. {}: {}{until}", reason.code, one_line(&reason.message)))?;
     }
     Ok(())

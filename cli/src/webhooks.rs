@@ -9,7 +9,7 @@ use wire::webhook::{DeliveryView, NewWebhook, Rotation, Verification, WebhookCha
 
 use crate::args::{SecretArgument, WebhooksCommand};
 use crate::connect::Server;
-use crate::duration::show_age;
+use crate::duration::{show_age, show_time};
 use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
 use crate::table;
@@ -144,7 +144,7 @@ fn show(invocation: &Invocation, webhook: &WebhookView) -> anyhow::Result<()> {
         ("description", Some(webhook.description.clone()).filter(|text| !text.is_empty())),
         ("state", Some(state_of(webhook))),
         ("waiting", Some(webhook.undelivered.to_string())),
-        ("old secret until", until.map(|until| until.to_rfc3339())),
+        ("old secret until", until.map(show_time)),
         ("added", Some(show_age(now, webhook.created_at))),
     ];
     for (name, text) in lines.into_iter().filter_map(|(name, text)| Some((name, text?))) {

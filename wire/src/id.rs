@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 macro_rules! id_kinds {
     ($($kind:literal $name:ident;)*) => {$(
-        #[doc = concat!("Names one ", $kind, ".")]
+        #[doc = concat!("Names ", $kind, ".")]
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
         #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -70,31 +70,31 @@ macro_rules! id_kinds {
 }
 
 id_kinds! {
-    "API key" ApiKeyId;
-    "attachment" AttachmentId;
-    "budget" BudgetId;
-    "checkpoint" CheckpointId;
-    "delivery" DeliveryId;
-    "dependency" DependencyId;
-    "event" EventId;
-    "execution" ExecutionId;
-    "failure strategy" FailureStrategyId;
-    "hold" HoldId;
-    "machine" MachineId;
-    "metadata" MetadataId;
-    "principal" PrincipalId;
-    "schedule" ScheduleId;
-    "task" TaskId;
-    "tenant" TenantId;
-    "volume" VolumeId;
-    "webhook" WebhookId;
-    "webhook message" WebhookMessageId;
-    "worker" WorkerId;
+    "an API key" ApiKeyId;
+    "an attachment" AttachmentId;
+    "a budget" BudgetId;
+    "a checkpoint" CheckpointId;
+    "a delivery" DeliveryId;
+    "a dependency" DependencyId;
+    "an event" EventId;
+    "an execution" ExecutionId;
+    "a failure strategy" FailureStrategyId;
+    "a hold" HoldId;
+    "a machine" MachineId;
+    "a metadata entry" MetadataId;
+    "a principal" PrincipalId;
+    "a schedule" ScheduleId;
+    "a task" TaskId;
+    "a tenant" TenantId;
+    "a volume" VolumeId;
+    "a webhook" WebhookId;
+    "a webhook message" WebhookMessageId;
+    "a worker" WorkerId;
 }
 
 /// The text is not a plain UUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a {kind} id: expected a UUID such as 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70")]
+#[error("not the id of {kind}: expected a UUID such as 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70")]
 pub struct NotAnId {
     kind: &'static str,
 }

@@ -5,6 +5,7 @@ use wire::budget::{BudgetChange, BudgetView, NewBudget, TaskBudgetView};
 use super::{gone, print};
 use crate::args::BudgetsCommand;
 use crate::connect::Server;
+use crate::duration::show_time;
 use crate::invocation::Invocation;
 use crate::output::one_line;
 
@@ -62,7 +63,7 @@ fn print_budgets(invocation: &Invocation, budgets: &[BudgetView]) -> anyhow::Res
             budget.spent_dollars.clone(),
             budget.reserved_dollars.clone(),
             format!("{}{}", budget.alert_threshold, if budget.alerted { " (passed)" } else { "" }),
-            budget.period_end.to_rfc3339(),
+            show_time(budget.period_end),
         ]
     };
     let header = ["ID", "PROJECT", "PERIOD", "DOLLARS", "SPENT", "SET ASIDE", "ALERT AT", "UNTIL"];

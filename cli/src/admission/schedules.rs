@@ -9,6 +9,7 @@ use wire::task::NewTask;
 use super::{gone, print};
 use crate::args::SchedulesCommand;
 use crate::connect::Server;
+use crate::duration::show_time;
 use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
 use crate::output::one_line;
@@ -67,8 +68,7 @@ fn read_task(file: &Path) -> anyhow::Result<NewTask> {
 
 fn print_schedules(invocation: &Invocation, schedules: &[ScheduleView]) -> anyhow::Result<()> {
     let row = |schedule: &ScheduleView| {
-        let time =
-            |time: Option<chrono::DateTime<chrono::Utc>>| time.map_or_else(|| "-".into(), |time| time.to_rfc3339());
+        let time = |time: Option<chrono::DateTime<chrono::Utc>>| time.map_or_else(|| "-".into(), show_time);
         vec![
             schedule.id.to_string(),
             schedule.cron.clone(),
@@ -96,8 +96,8 @@ fn show(invocation: &Invocation, schedule: &ScheduleView) -> anyhow::Result<()> 
         ("paused", if schedule.paused { "yes" } else { "no" }.to_owned()),
         ("task", serde_json::to_string(&schedule.task)?),
     ];
-    fields.extend(schedule.next_at.map(|time| ("next", time.to_rfc3339())));
-    fields.extend(schedule.last_at.map(|time| ("last", time.to_rfc3339())));
+    fields.extend(schedule.next_at.map(|time| ("next", show_time(time))));
+    fields.extend(schedule.last_at.map(|time| ("last", show_time(time))));
     fields.extend(schedule.last_task_id.map(|id| ("last task", id.to_string())));
     fields.iter().try_for_each(|(name, value)| output.line(&format!("{name:<14}{}", one_line(value))))?;
     Ok(())

@@ -1,9 +1,9 @@
 //! `bifrost events stats`: the state of the event store.
 
-use chrono::SecondsFormat;
 use wire::event::{Occupancy, Place, Stats};
 
 use super::store;
+use crate::duration::show_time;
 use crate::invocation::Invocation;
 use crate::table;
 
@@ -38,10 +38,7 @@ fn rows(stats: &Stats) -> Vec<Vec<String>> {
 }
 
 fn place(place: Option<Place>) -> String {
-    place.map_or_else(
-        || "-".to_owned(),
-        |Place { seq, created_at }| format!("{seq} of {}", created_at.to_rfc3339_opts(SecondsFormat::Secs, true)),
-    )
+    place.map_or_else(|| "-".to_owned(), |Place { seq, created_at }| format!("{seq} of {}", show_time(created_at)))
 }
 
 fn occupancy(Occupancy { taken, bound }: Occupancy) -> String {

@@ -8,6 +8,7 @@ use super::import;
 use crate::args::PlanArguments;
 use crate::connect::Server;
 use crate::count::counted;
+use crate::duration::show_time;
 use crate::invocation::Invocation;
 use crate::output::one_line;
 use crate::table;
@@ -62,7 +63,7 @@ fn show(invocation: &Invocation, forecast: &Forecast, file: Option<&Path>) -> an
     output.line(&format!(
         "takes          {}, until {}",
         span(forecast.duration_minutes),
-        forecast.ends_at.to_rfc3339()
+        show_time(forecast.ends_at)
     ))?;
     let waves = counted(forecast.waves, "wave", "waves");
     let machines = counted(forecast.machines_used, "machine", "machines");

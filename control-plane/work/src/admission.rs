@@ -141,7 +141,10 @@ pub(crate) fn refused(obstacles: &[Obstacle]) -> Error {
     let code = obstacles.first().map_or("not_admitted", Obstacle::refusal);
     let say = |obstacle: &Obstacle| {
         let reason = wire::why::Reason::from(obstacle.clone());
-        let until = reason.until.map(|until| format!(" (until {})", until.to_rfc3339())).unwrap_or_default();
+        let until = reason
+            .until
+            .map(|until| format!(" (until {})", until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)))
+            .unwrap_or_default();
         format!("{}{until}", reason.message)
     };
     Error::conflict(code, obstacles.iter().map(say).collect::<Vec<_>>().join("; "))
