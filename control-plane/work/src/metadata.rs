@@ -13,7 +13,9 @@ use serde_json::json;
 use wire::event::kind;
 use wire::id::{MetadataId, TaskId, TenantId};
 use wire::limit::{METADATA_KEY_CHARS, METADATA_TASKS, METADATA_VALUE_CHARS, TAG_CHARS, TAGS_PER_TASK};
-use wire::metadata::{CustomField, MetadataAnswer, MetadataView, NewMetadata, SCORE_KEY, STRATEGY_KEY, TAGS_KEY, Tags};
+use wire::metadata::{
+    AGENT_TYPE_KEY, CustomField, MetadataAnswer, MetadataView, NewMetadata, SCORE_KEY, STRATEGY_KEY, TAGS_KEY, Tags,
+};
 use wire::task::TaskView;
 
 use crate::{strategies, tasks};
@@ -138,6 +140,10 @@ async fn tags_of(tx: &mut Tx, tenant: TenantId, task: TaskId) -> Result<Vec<Stri
 
 /// The key alone: a value may be as long as a description, and is whatever people put there.
 async fn tell(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, task: TaskId, key: &str) -> Result<()> {
+    if matches!(key, TAGS_KEY | AGENT_TYPE_KEY) {
+        // Somebody may wait for just such a task.
+        tx.nudge(tasks::READY_NUDGE);
+    }
     outbox::push(ctx, tx, kind::METADATA_SET, About::task(tenant, task), &json!({ "key": key })).await
 }
 

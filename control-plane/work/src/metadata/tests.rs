@@ -43,6 +43,19 @@ kernel::on_both! { migrations();
         assert_eq!(all(&ctx, tenant, task).await, MetadataAnswer::All(expect));
     }
 
+    async fn whoever_waits_for_a_task_looks_again_when_one_is_tagged_or_asks_for_an_agent(ctx) {
+        let tenant = tenant(&ctx).await;
+        let task = submit(&ctx, tenant, note("n")).await.id;
+        let mut ready = ctx.nudges.subscribe(tasks::READY_NUDGE);
+        write_entry(&ctx, tenant, task, "branch", "a").await;
+        assert!(!ready.has_changed().expect("lasts"));
+        put_tags(&ctx, tenant, task, &["api"]).await.expect("is set");
+        assert!(ready.has_changed().expect("lasts"));
+        ready.borrow_and_update();
+        write_entry(&ctx, tenant, task, AGENT_TYPE_KEY, "codex").await;
+        assert!(ready.has_changed().expect("lasts"));
+    }
+
     async fn the_database_itself_refuses_a_key_twice_and_a_key_of_nothing(ctx) {
         let tenant = tenant(&ctx).await;
         let task = submit(&ctx, tenant, note("n")).await.id;
