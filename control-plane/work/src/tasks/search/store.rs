@@ -1,6 +1,6 @@
 //! SQL of the search.
 
-use kernel::{Inner, Result, Tx, fetch_all, fetch_one};
+use kernel::{Inner, Result, Tx, fetch_all};
 use wire::id::TenantId;
 
 use super::super::Task;
@@ -43,9 +43,26 @@ kernel::sql! {
                     AND x.description LIKE $2 ESCAPE '\\' ORDER BY t.priority DESC, t.created_at, t.id LIMIT $4";
 }
 
-/// Counts the finds of SQLite's index, up to a limit. Postgres has no such question: its index gives all finds at once.
-const COUNT_FINDS: &str = "-- work::tasks::search::store::COUNT_FINDS
-    SELECT count(*) FROM (SELECT 1 FROM task_search WHERE task_search MATCH $1 LIMIT $2)";
+/// Questions to SQLite's index that Postgres has no need of: its own gives all finds at once, and knows one and two
+/// characters in a row as well as three.
+mod sqlite {
+    /// Counts the finds, up to a limit.
+    pub(super) const COUNT_FINDS: &str = "-- work::tasks::search::store::COUNT_FINDS
+        SELECT count(*) FROM (SELECT 1 FROM task_search WHERE task_search MATCH $1 LIMIT $2)";
+    /// The same of one or two characters: of the terms that begin with them.
+    pub(super) const COUNT_SHORT: &str = "-- work::tasks::search::store::COUNT_SHORT
+        SELECT count(*) FROM (SELECT DISTINCT doc FROM task_search_terms WHERE term >= $1 AND term < $2 AND col = $3 LIMIT $4)";
+    pub(super) const SHORT_TITLE: &str = "-- work::tasks::search::store::SHORT_TITLE
+        SELECT t.* FROM (SELECT DISTINCT doc FROM task_search_terms WHERE term >= $3 AND term < $4 AND col = 'title') s
+        CROSS JOIN task_numbers_by_trigger x ON x.number = s.doc CROSS JOIN tasks t ON t.id = x.task_id
+        WHERE t.tenant_id = $1 AND t.folded_title LIKE $2 ESCAPE '\\'
+        ORDER BY t.priority DESC, t.created_at, t.id LIMIT $5";
+    pub(super) const SHORT_DESCRIPTION: &str = "-- work::tasks::search::store::SHORT_DESCRIPTION
+        SELECT t.* FROM (SELECT DISTINCT doc FROM task_search_terms WHERE term >= $3 AND term < $4 AND col = 'description') s
+        CROSS JOIN task_numbers_by_trigger x ON x.number = s.doc CROSS JOIN tasks t ON t.id = x.task_id
+        WHERE t.tenant_id = $1 AND t.folded_description LIKE $2 ESCAPE '\\'
+        ORDER BY t.priority DESC, t.created_at, t.id LIMIT $5";
+}
 
 /// Where the text is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,11 +106,26 @@ impl Sought {
     /// As SQLite's index reads it.
     fn as_match(&self, field: Field) -> String {
         let quoted: Vec<String> = self.grams.iter().map(|gram| format!("\"{}\"", gram.replace('"', "\"\""))).collect();
-        let column = match field {
-            Field::Title => "title",
-            Field::Description => "description",
-        };
-        format!("{column} : ({})", quoted.join(" AND "))
+        format!("{} : ({})", field.column(), quoted.join(" AND "))
+    }
+
+    /// Whether it has fewer characters than a term of SQLite's index.
+    fn is_short(&self) -> bool {
+        self.text.chars().count() < GRAM
+    }
+
+    /// What comes behind all terms that begin with the text.
+    fn behind(&self) -> String {
+        format!("{}{}", self.text, char::MAX)
+    }
+}
+
+impl Field {
+    fn column(self) -> &'static str {
+        match self {
+            Self::Title => "title",
+            Self::Description => "description",
+        }
     }
 }
 
@@ -115,17 +147,17 @@ pub(super) async fn walk(tx: &mut Tx, sought: &Sought, field: Field, walked: i64
     }))
 }
 
-/// Whether the index finds so few that they can all be put in order. SQLite's does not know a text of one or
-/// two characters, so for it such a text is not rare.
+/// Whether the index finds so few that they can all be put in order.
 pub(super) async fn is_rare(tx: &mut Tx, sought: &Sought, field: Field, most: i64) -> Result<bool> {
-    if matches!(tx.inner(), Inner::Postgres(_)) {
-        return Ok(true);
-    }
-    if sought.text.chars().count() < GRAM {
-        return Ok(false);
-    }
-    let sql = kernel::Sql { sqlite: COUNT_FINDS, postgres: COUNT_FINDS };
-    let (count,) = fetch_one!(tx, (i64,), sql, &sought.as_match(field), most + 1)?;
+    let Inner::Sqlite(connection) = tx.inner() else { return Ok(true) };
+    let counted = if sought.is_short() {
+        let query = sqlx::query_as(sqlite::COUNT_SHORT).bind(&sought.text).bind(sought.behind());
+        query.bind(field.column()).bind(most + 1).fetch_one(&mut **connection).await
+    } else {
+        let query = sqlx::query_as(sqlite::COUNT_FINDS).bind(sought.as_match(field));
+        query.bind(most + 1).fetch_one(&mut **connection).await
+    };
+    let (count,): (i64,) = counted?;
     Ok(count <= most)
 }
 
@@ -133,6 +165,14 @@ pub(super) async fn is_rare(tx: &mut Tx, sought: &Sought, field: Field, most: i6
 pub(super) async fn by_index(tx: &mut Tx, sought: &Sought, field: Field, limit: i64) -> Result<Vec<Task>> {
     let (tenant, pattern) = (sought.tenant.uuid(), &sought.pattern);
     let grams = match tx.inner() {
+        Inner::Sqlite(connection) if sought.is_short() => {
+            let sql = match field {
+                Field::Title => sqlite::SHORT_TITLE,
+                Field::Description => sqlite::SHORT_DESCRIPTION,
+            };
+            let query = sqlx::query_as::<_, Row>(sql).bind(tenant).bind(pattern).bind(&sought.text);
+            return Ok(tasks(query.bind(sought.behind()).bind(limit).fetch_all(&mut **connection).await?));
+        }
         Inner::Sqlite(_) => sought.as_match(field),
         Inner::Postgres(_) => sought.as_json(),
     };

@@ -1,0 +1,1 @@
+-- Postgres' index knows one and two characters in a row as well.

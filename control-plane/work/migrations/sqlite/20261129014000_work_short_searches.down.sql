@@ -1,0 +1,16 @@
+DROP TABLE task_search_terms;
+DROP TRIGGER task_search_insert;
+DROP TRIGGER task_search_update;
+CREATE TRIGGER task_search_insert AFTER INSERT ON tasks BEGIN
+    INSERT INTO task_numbers_by_trigger (task_id) VALUES (new.id);
+    INSERT INTO task_search (rowid, title, description)
+        SELECT number, new.folded_title, new.folded_description FROM task_numbers_by_trigger WHERE task_id = new.id;
+END;
+CREATE TRIGGER task_search_update AFTER UPDATE OF folded_title, folded_description ON tasks
+    WHEN new.folded_title <> old.folded_title OR new.folded_description <> old.folded_description BEGIN
+    UPDATE task_search SET title = new.folded_title, description = new.folded_description
+        WHERE rowid = (SELECT number FROM task_numbers_by_trigger WHERE task_id = new.id);
+END;
+INSERT INTO task_search (task_search) VALUES ('delete-all');
+INSERT INTO task_search (rowid, title, description)
+    SELECT x.number, t.folded_title, t.folded_description FROM task_numbers_by_trigger x JOIN tasks t ON t.id = x.task_id;
