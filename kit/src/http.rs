@@ -1,5 +1,7 @@
 //! An HTTP client on which every call has a deadline.
 
+mod trust;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +19,8 @@ pub fn client(deadline: Duration) -> reqwest::Client {
 
 /// As [`client`], for requests that become another protocol, which those of HTTP/2 cannot.
 pub fn client_of_upgrades(deadline: Duration) -> reqwest::Client {
-    builder(deadline).http1_only().build().expect("the TLS back end initialises")
+    let tls = trust::configuration(&["http/1.1"]);
+    builder(deadline).tls_backend_preconfigured(tls).http1_only().build().expect("the TLS back end initialises")
 }
 
 /// As [`client`], for addresses that somebody else chose: a name leads only to those of its addresses that are
@@ -41,6 +44,7 @@ pub fn client_over(socket: &std::path::Path, deadline: Duration) -> reqwest::Cli
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("bifrost/", env!("CARGO_PKG_VERSION")))
         .unix_socket(socket)
+        .tls_backend_preconfigured(trust::configuration(&["http/1.1"]))
         .build()
         .expect("the TLS back end initialises")
 }
@@ -54,6 +58,7 @@ fn builder(deadline: Duration) -> reqwest::ClientBuilder {
         .tcp_nodelay(true)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
+        .tls_backend_preconfigured(trust::configuration(&["h2", "http/1.1"]))
         .user_agent(concat!("bifrost/", env!("CARGO_PKG_VERSION")))
 }
 
