@@ -15,7 +15,7 @@ use kernel::{Result, Tx};
 use wire::id::{TaskId, TenantId};
 
 use super::Task;
-use store::{Field, Sought};
+use store::{Field, Finds, Sought};
 
 /// Tasks that are walked before the index is asked.
 const WALKED_FIRST: i64 = 2_000;
@@ -29,24 +29,36 @@ pub(super) async fn search(tx: &mut Tx, tenant: TenantId, text: &str, limit: usi
     for field in [Field::Title, Field::Description] {
         found.take(store::exactly(tx, &sought, field, found.wanted()).await?);
     }
-    for field in [Field::Title, Field::Description] {
-        if !found.is_full() {
-            let with_it = containing(tx, &sought, field, found.wanted()).await?;
-            found.take(with_it);
+    // What many titles have is in the first of them.
+    let first = if found.is_full() { Vec::new() } else { first(tx, &sought, found.wanted()).await? };
+    found.take(first);
+    if !found.is_full() {
+        let finds = store::finds(tx, &sought, None, SORTED_MOST).await?;
+        for field in [Field::Title, Field::Description] {
+            if !found.is_full() {
+                found.take(of_finds(tx, &sought, field, &finds, found.wanted()).await?);
+            }
         }
     }
     Ok(found.tasks)
 }
 
-async fn containing(tx: &mut Tx, sought: &Sought, field: Field, limit: i64) -> Result<Vec<Task>> {
-    let first = store::walk(tx, sought, field, WALKED_FIRST, limit).await?;
-    if i64::try_from(first.len()).is_ok_and(|count| count >= limit) {
-        return Ok(first);
-    }
-    if store::is_rare(tx, sought, field, SORTED_MOST).await? {
-        store::by_index(tx, sought, field, limit).await
-    } else {
-        store::walk(tx, sought, field, i64::MAX, limit).await
+/// The tasks with the text in their title, if there are enough among the first of all.
+async fn first(tx: &mut Tx, sought: &Sought, limit: i64) -> Result<Vec<Task>> {
+    let first = store::walk(tx, sought, Field::Title, WALKED_FIRST, limit).await?;
+    let is_enough = i64::try_from(first.len()).is_ok_and(|count| count >= limit);
+    Ok(if is_enough { first } else { Vec::new() })
+}
+
+async fn of_finds(tx: &mut Tx, sought: &Sought, field: Field, finds: &Finds, limit: i64) -> Result<Vec<Task>> {
+    match finds {
+        Finds::Few(numbers) => store::of_numbers(tx, sought, field, numbers, limit).await,
+        Finds::Unasked => store::by_index(tx, sought, field, limit).await,
+        // Few in one of the two, perhaps.
+        Finds::Many => match store::finds(tx, sought, Some(field), SORTED_MOST).await? {
+            Finds::Few(numbers) => store::of_numbers(tx, sought, field, &numbers, limit).await,
+            Finds::Many | Finds::Unasked => store::walk(tx, sought, field, i64::MAX, limit).await,
+        },
     }
 }
 

@@ -1,6 +1,6 @@
 //! SQL of the search.
 
-use kernel::{Inner, Result, Tx, fetch_all};
+use kernel::{Inner, Result, Tx, fetch_all, rows};
 use wire::id::TenantId;
 
 use super::super::Task;
@@ -24,44 +24,38 @@ kernel::sql! {
     WALK_DESCRIPTION: "SELECT * FROM (SELECT * FROM tasks WHERE tenant_id = $1 \
                                       ORDER BY priority DESC, created_at, id LIMIT $3) t \
                        WHERE folded_description LIKE $2 ESCAPE '\\' ORDER BY priority DESC, created_at, id LIMIT $4";
-    // The joins in the order written: the index first, whatever the planner thinks of it.
-    INDEX_TITLE: "SELECT t.* FROM task_search CROSS JOIN task_numbers_by_trigger x ON x.number = task_search.rowid \
-                  CROSS JOIN tasks t ON t.id = x.task_id \
-                  WHERE task_search MATCH $3 AND t.tenant_id = $1 AND t.folded_title LIKE $2 ESCAPE '\\' \
-                  ORDER BY t.priority DESC, t.created_at, t.id LIMIT $4",
+    // Of tasks by their numbers; the numbers first, whatever the planner thinks of them. Postgres has none.
+    NUMBERED_TITLE: "SELECT t.* FROM json_each($3) n CROSS JOIN task_numbers_by_trigger x ON x.number = n.value \
+                     CROSS JOIN tasks t ON t.id = x.task_id \
+                     WHERE t.tenant_id = $1 AND t.folded_title LIKE $2 ESCAPE '\\' \
+                     ORDER BY t.priority DESC, t.created_at, t.id LIMIT $4",
+        postgres "SELECT * FROM tasks WHERE false";
+    NUMBERED_DESCRIPTION: "SELECT t.* FROM json_each($3) n CROSS JOIN task_numbers_by_trigger x ON x.number = n.value \
+                           CROSS JOIN tasks t ON t.id = x.task_id \
+                           WHERE t.tenant_id = $1 AND t.folded_description LIKE $2 ESCAPE '\\' \
+                           ORDER BY t.priority DESC, t.created_at, t.id LIMIT $4",
+        postgres "SELECT * FROM tasks WHERE false";
+    // Postgres' index, which gives the tasks at once. SQLite's gives numbers.
+    INDEX_TITLE: "SELECT * FROM tasks WHERE false",
         postgres "SELECT t.* FROM task_texts_by_trigger x JOIN tasks t ON t.id = x.task_id \
                   WHERE x.tenant_id = $1 \
                     AND bifrost_grams(x.title) @> ARRAY(SELECT jsonb_array_elements_text(CAST($3 AS JSONB))) \
                     AND x.title LIKE $2 ESCAPE '\\' ORDER BY t.priority DESC, t.created_at, t.id LIMIT $4";
-    INDEX_DESCRIPTION: "SELECT t.* FROM task_search CROSS JOIN task_numbers_by_trigger x ON x.number = task_search.rowid \
-                        CROSS JOIN tasks t ON t.id = x.task_id \
-                        WHERE task_search MATCH $3 AND t.tenant_id = $1 AND t.folded_description LIKE $2 ESCAPE '\\' \
-                        ORDER BY t.priority DESC, t.created_at, t.id LIMIT $4",
+    INDEX_DESCRIPTION: "SELECT * FROM tasks WHERE false",
         postgres "SELECT t.* FROM task_texts_by_trigger x JOIN tasks t ON t.id = x.task_id \
                   WHERE x.tenant_id = $1 \
                     AND bifrost_grams(x.description) @> ARRAY(SELECT jsonb_array_elements_text(CAST($3 AS JSONB))) \
                     AND x.description LIKE $2 ESCAPE '\\' ORDER BY t.priority DESC, t.created_at, t.id LIMIT $4";
 }
 
-/// Questions to SQLite's index that Postgres has no need of: its own gives all finds at once, and knows one and two
-/// characters in a row as well as three.
+/// Questions to SQLite's index. Postgres' own gives the tasks at once, and knows one and two characters in a row as well
+/// as three.
 mod sqlite {
-    /// Counts the finds, up to a limit.
-    pub(super) const COUNT_FINDS: &str = "-- work::tasks::search::store::COUNT_FINDS
-        SELECT count(*) FROM (SELECT 1 FROM task_search WHERE task_search MATCH $1 LIMIT $2)";
-    /// The same of one or two characters: of the terms that begin with them.
-    pub(super) const COUNT_SHORT: &str = "-- work::tasks::search::store::COUNT_SHORT
-        SELECT count(*) FROM (SELECT DISTINCT doc FROM task_search_terms WHERE term >= $1 AND term < $2 AND col = $3 LIMIT $4)";
-    pub(super) const SHORT_TITLE: &str = "-- work::tasks::search::store::SHORT_TITLE
-        SELECT t.* FROM (SELECT DISTINCT doc FROM task_search_terms WHERE term >= $3 AND term < $4 AND col = 'title') s
-        CROSS JOIN task_numbers_by_trigger x ON x.number = s.doc CROSS JOIN tasks t ON t.id = x.task_id
-        WHERE t.tenant_id = $1 AND t.folded_title LIKE $2 ESCAPE '\\'
-        ORDER BY t.priority DESC, t.created_at, t.id LIMIT $5";
-    pub(super) const SHORT_DESCRIPTION: &str = "-- work::tasks::search::store::SHORT_DESCRIPTION
-        SELECT t.* FROM (SELECT DISTINCT doc FROM task_search_terms WHERE term >= $3 AND term < $4 AND col = 'description') s
-        CROSS JOIN task_numbers_by_trigger x ON x.number = s.doc CROSS JOIN tasks t ON t.id = x.task_id
-        WHERE t.tenant_id = $1 AND t.folded_description LIKE $2 ESCAPE '\\'
-        ORDER BY t.priority DESC, t.created_at, t.id LIMIT $5";
+    pub(super) const FINDS: &str = "-- work::tasks::search::store::FINDS
+        SELECT rowid FROM task_search WHERE task_search MATCH $1 LIMIT $2";
+    /// Of one or two characters: the terms that begin with them.
+    pub(super) const SHORT_FINDS: &str = "-- work::tasks::search::store::SHORT_FINDS
+        SELECT DISTINCT doc FROM task_search_terms WHERE term >= $1 AND term < $2 AND ($3 IS NULL OR col = $3) LIMIT $4";
 }
 
 /// Where the text is looked for.
@@ -104,9 +98,10 @@ impl Sought {
     }
 
     /// As SQLite's index reads it.
-    fn as_match(&self, field: Field) -> String {
+    fn as_match(&self, field: Option<Field>) -> String {
         let quoted: Vec<String> = self.grams.iter().map(|gram| format!("\"{}\"", gram.replace('"', "\"\""))).collect();
-        format!("{} : ({})", field.column(), quoted.join(" AND "))
+        let columns = field.map_or("{title description}", Field::column);
+        format!("{columns} : ({})", quoted.join(" AND "))
     }
 
     /// Whether it has fewer characters than a term of SQLite's index.
@@ -147,35 +142,50 @@ pub(super) async fn walk(tx: &mut Tx, sought: &Sought, field: Field, walked: i64
     }))
 }
 
-/// Whether the index finds so few that they can all be put in order.
-pub(super) async fn is_rare(tx: &mut Tx, sought: &Sought, field: Field, most: i64) -> Result<bool> {
-    let Inner::Sqlite(connection) = tx.inner() else { return Ok(true) };
-    let counted = if sought.is_short() {
-        let query = sqlx::query_as(sqlite::COUNT_SHORT).bind(&sought.text).bind(sought.behind());
-        query.bind(field.column()).bind(most + 1).fetch_one(&mut **connection).await
-    } else {
-        let query = sqlx::query_as(sqlite::COUNT_FINDS).bind(sought.as_match(field));
-        query.bind(most + 1).fetch_one(&mut **connection).await
-    };
-    let (count,): (i64,) = counted?;
-    Ok(count <= most)
+/// What an index says of all tasks, each by its number.
+#[derive(Debug)]
+pub(super) enum Finds {
+    /// So few that they can all be looked at and put in order. Not each has to have the text.
+    Few(Vec<i64>),
+    /// More than that.
+    Many,
+    /// It gives tasks rather than numbers: see [`by_index`].
+    Unasked,
 }
 
-/// Tasks that have the text in the field, as the index finds them.
-pub(super) async fn by_index(tx: &mut Tx, sought: &Sought, field: Field, limit: i64) -> Result<Vec<Task>> {
-    let (tenant, pattern) = (sought.tenant.uuid(), &sought.pattern);
-    let grams = match tx.inner() {
-        Inner::Sqlite(connection) if sought.is_short() => {
-            let sql = match field {
-                Field::Title => sqlite::SHORT_TITLE,
-                Field::Description => sqlite::SHORT_DESCRIPTION,
-            };
-            let query = sqlx::query_as::<_, Row>(sql).bind(tenant).bind(pattern).bind(&sought.text);
-            return Ok(tasks(query.bind(sought.behind()).bind(limit).fetch_all(&mut **connection).await?));
-        }
-        Inner::Sqlite(_) => sought.as_match(field),
-        Inner::Postgres(_) => sought.as_json(),
+/// Asks SQLite's index once, of a field or of both.
+pub(super) async fn finds(tx: &mut Tx, sought: &Sought, field: Option<Field>, most: i64) -> Result<Finds> {
+    let Inner::Sqlite(connection) = tx.inner() else { return Ok(Finds::Unasked) };
+    let numbers = if sought.is_short() {
+        let query = sqlx::query_as(sqlite::SHORT_FINDS).bind(&sought.text).bind(sought.behind());
+        query.bind(field.map(Field::column)).bind(most + 1).fetch_all(&mut **connection).await
+    } else {
+        let query = sqlx::query_as(sqlite::FINDS).bind(sought.as_match(field));
+        query.bind(most + 1).fetch_all(&mut **connection).await
     };
+    let numbers: Vec<(i64,)> = numbers?;
+    let is_few = i64::try_from(numbers.len()).is_ok_and(|count| count <= most);
+    Ok(if is_few { Finds::Few(numbers.into_iter().map(|(number,)| number).collect()) } else { Finds::Many })
+}
+
+/// Those of these tasks that have the text in the field.
+pub(super) async fn of_numbers(
+    tx: &mut Tx,
+    sought: &Sought,
+    field: Field,
+    numbers: &[i64],
+    limit: i64,
+) -> Result<Vec<Task>> {
+    let (tenant, pattern, numbers) = (sought.tenant.uuid(), &sought.pattern, rows(numbers)?);
+    Ok(tasks(match field {
+        Field::Title => fetch_all!(tx, Row, NUMBERED_TITLE, tenant, pattern, &numbers, limit)?,
+        Field::Description => fetch_all!(tx, Row, NUMBERED_DESCRIPTION, tenant, pattern, &numbers, limit)?,
+    }))
+}
+
+/// Tasks that have the text in the field, as Postgres' index finds them.
+pub(super) async fn by_index(tx: &mut Tx, sought: &Sought, field: Field, limit: i64) -> Result<Vec<Task>> {
+    let (tenant, pattern, grams) = (sought.tenant.uuid(), &sought.pattern, sought.as_json());
     Ok(tasks(match field {
         Field::Title => fetch_all!(tx, Row, INDEX_TITLE, tenant, pattern, &grams, limit)?,
         Field::Description => fetch_all!(tx, Row, INDEX_DESCRIPTION, tenant, pattern, &grams, limit)?,
