@@ -2,21 +2,24 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::TaskId;
+use crate::id::{ExecutionId, TaskId};
 use crate::limit;
-use crate::task::{FieldError, NewTask, Priority, TaskSpec};
+use crate::task::{FieldError, NewTask, Priority, TaskSpec, wrong};
 
 /// The parts of a task, as sent to `POST /v1/tasks/{id}/split`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Split {
     /// 1 to 100 of them.
     pub subtasks: Vec<NewSubtask>,
+    /// The claim under which whoever splits the task holds it; it is given back in the same moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution_id: Option<ExecutionId>,
 }
 
 /// One part of a task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewSubtask {
@@ -34,6 +37,10 @@ pub struct NewSubtask {
     /// What a runner is to do; absent for a note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<TaskSpec>,
+    /// The type of agent that it is for, kept under `agent_type` of its metadata, 1 to 100 characters; anybody when
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_type: Option<String>,
     /// The parts that must be completed before this one (hard), by their places in the list, counted from 0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<usize>,
@@ -51,6 +58,16 @@ impl NewSubtask {
             ..NewTask::default()
         }
     }
+
+    /// Refuses what is said beside the task itself, if it breaks a bound.
+    pub fn validate(&self) -> Result<(), FieldError> {
+        let is_long = |text: &str| text.chars().count() > limit::AGENT_TYPE_CHARS;
+        if self.agent_type.as_deref().is_some_and(|text| text.trim().is_empty() || is_long(text) || text.contains('\0'))
+        {
+            return Err(wrong("agent_type", format!("must have 1 to {} characters", limit::AGENT_TYPE_CHARS)));
+        }
+        Ok(())
+    }
 }
 
 impl Split {
@@ -58,7 +75,7 @@ impl Split {
     pub fn validate(&self) -> Result<(), FieldError> {
         if self.subtasks.is_empty() || self.subtasks.len() > limit::SUBTASKS {
             let message = format!("must be 1 to {} parts, and these are {}", limit::SUBTASKS, self.subtasks.len());
-            return Err(FieldError { field: "subtasks", message });
+            return Err(wrong("subtasks", message));
         }
         Ok(())
     }

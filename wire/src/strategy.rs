@@ -145,7 +145,7 @@ impl NewFailureStrategy {
             Recovery::Reassign { agent_type } if !is_line(agent_type, limit::AGENT_TYPE_CHARS) => {
                 wrong("rules.action.agent_type", format!("must have 1 to {} characters", limit::AGENT_TYPE_CHARS))
             }
-            Recovery::Split { subtasks } => Split { subtasks: subtasks.clone() }
+            Recovery::Split { subtasks } => Split { subtasks: subtasks.clone(), execution_id: None }
                 .validate()
                 .map_err(|error| FieldError { field: "rules.action.subtasks", ..error }),
             Recovery::Retry {} | Recovery::Reassign { .. } | Recovery::Escalate {} => Ok(()),

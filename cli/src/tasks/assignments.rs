@@ -137,7 +137,7 @@ pub(super) async fn split(
     file: Option<&Path>,
 ) -> anyhow::Result<()> {
     let parts = match file {
-        None => Split { subtasks: titles.iter().map(|title| part(title)).collect() },
+        None => Split { subtasks: titles.iter().map(|title| part(title)).collect(), execution_id: None },
         Some(file) => serde_json::from_str(&import::read(file, "name a file of JSON, or - for standard input")?)
             .map_err(|error| {
                 let message = format!("{} holds no parts of a task: {error}", file.display());
@@ -153,14 +153,7 @@ pub(super) async fn split(
 }
 
 fn part(title: &str) -> NewSubtask {
-    NewSubtask {
-        title: title.to_owned(),
-        description: String::new(),
-        effort_estimate: None,
-        priority: None,
-        spec: None,
-        depends_on: Vec::new(),
-    }
+    NewSubtask { title: title.to_owned(), ..NewSubtask::default() }
 }
 
 /// Shows how far the parts of an execution's work are.

@@ -18,7 +18,6 @@ use wire::event::kind;
 use wire::id::{FailureStrategyId, TenantId};
 use wire::limit::STRATEGIES;
 use wire::metadata::{AGENT_TYPE_KEY, ASSIGNED_WORKER_KEY, BLOCKED_TAG, ESCALATION_KEY, STRATEGY_KEY};
-use wire::split::Split;
 use wire::strategy::{FailureClass, FailureStrategyChange, FailureStrategyView, NewFailureStrategy, Recovery};
 use wire::task::TaskStatus;
 
@@ -80,8 +79,7 @@ fn check(settings: &Settings, new: &NewFailureStrategy) -> Result<()> {
     new.validate()?;
     for (number, rule) in new.rules.iter().enumerate() {
         let Recovery::Split { subtasks } = &rule.action else { continue };
-        let parts = Split { subtasks: subtasks.clone() };
-        split::check(settings, &parts).map_err(|error| match error {
+        split::check(settings, subtasks).map_err(|error| match error {
             Error::Invalid { field, message } => Error::invalid(format!("rules[{number}].action.{field}"), message),
             other => other,
         })?;
@@ -184,7 +182,7 @@ async fn carry_out(ctx: &Ctx, tx: &mut Tx, task: &Task, action: &Recovery, reaso
         }
         Recovery::Split { subtasks } => {
             let parts = policy::named_after(&task.title, subtasks);
-            split::failed(ctx, tx, task, &Split { subtasks: parts }).await?;
+            split::failed(ctx, tx, task, &parts).await?;
             Ok(TaskStatus::Split)
         }
         Recovery::Escalate {} => {

@@ -1,22 +1,30 @@
 //! Splitting on both databases: what the parts are, and when the whole is done.
 
+use std::sync::Arc;
+
+use kit::Tasks;
+use wire::claim::NewClaim;
 use wire::dependency::NewDependency;
-use wire::execution::Outcome;
+use wire::execution::ExecutionResult;
 use wire::metadata::MetadataAnswer;
 use wire::split::NewSubtask;
 use wire::task::{TaskChange, TaskView};
 
 use super::*;
-use crate::tests::{begins, code, first_reason, hand, migrations, note, status, submit, tenant};
-use crate::{executions, tasks};
+use crate::claims;
+use crate::tests::{begins, begun, code, first_reason, hand, migrations, note, status, submit, tenant};
 
 fn part(title: &str, depends_on: &[usize]) -> NewSubtask {
     let (description, depends_on) = ("d".to_owned(), depends_on.to_vec());
-    NewSubtask { title: title.into(), description, effort_estimate: Some(5), priority: None, spec: None, depends_on }
+    NewSubtask { title: title.into(), description, effort_estimate: Some(5), depends_on, ..NewSubtask::default() }
+}
+
+fn typed(title: &str, agent_type: &str) -> NewSubtask {
+    NewSubtask { agent_type: Some(agent_type.into()), ..part(title, &[]) }
 }
 
 fn parts(parts: &[NewSubtask]) -> Split {
-    Split { subtasks: parts.to_vec() }
+    Split { subtasks: parts.to_vec(), execution_id: None }
 }
 
 async fn into(ctx: &Ctx, tenant: TenantId, task: TaskId, new: Split) -> Result<Vec<TaskId>> {
@@ -64,6 +72,54 @@ kernel::on_both! { migrations();
         }
         assert_eq!(first_reason(&ctx, tenant, whole).await, wire::why::ReasonCode::Dependency);
         assert_eq!(code(into(&ctx, tenant, whole, parts(&[part("a", &[])])).await), "illegal_transition");
+    }
+
+    async fn a_part_is_for_its_own_type_of_agent(ctx) {
+        let tenant = tenant(&ctx).await;
+        let desk = claims::Desk::open(&ctx, &Arc::default(), &Tasks::new());
+        let whole = submit(&ctx, tenant, note("whole")).await.id;
+        let ids = into(&ctx, tenant, whole, parts(&[typed("a", "tester"), typed("b", "developer"), part("c", &[])])).await.expect("splits");
+        let told = metadata::get(&ctx, tenant, ids[1], Some("agent_type")).await.expect("found");
+        assert_eq!(told, MetadataAnswer::One("developer".into()));
+        for (agent_type, expect) in [("developer", &[ids[1], ids[2]][..]), ("tester", &[ids[0]])] {
+            let claim = NewClaim { worker: Some("w".into()), agent_type: Some(agent_type.into()), limit: Some(9), ..NewClaim::default() };
+            let claims = desk.claim(&ctx, tenant, claim).await.expect("claims");
+            assert_eq!(claims.iter().map(|claim| claim.task.id).collect::<Vec<_>>(), expect);
+        }
+    }
+
+    async fn who_has_claimed_a_task_splits_it_and_nobody_gets_it_in_between(ctx) {
+        let tenant = tenant(&ctx).await;
+        let desk = claims::Desk::open(&ctx, &Arc::default(), &Tasks::new());
+        let whole = submit(&ctx, tenant, note("whole")).await.id;
+        let claim = NewClaim { worker: Some("lead".into()), start: true, ..NewClaim::default() };
+        let claim = desk.claim(&ctx, tenant, claim).await.expect("claims").pop().expect("is ready");
+        let under = |execution_id| Split { execution_id, ..parts(&[part("a", &[]), part("b", &[0])]) };
+        assert_eq!(code(into(&ctx, tenant, whole, under(None)).await), "illegal_transition");
+        assert_eq!(code(into(&ctx, tenant, whole, under(Some(ctx.id(ExecutionId::mint)))).await), "lease_lost");
+        assert_eq!(status(&ctx, tenant, whole).await, TaskStatus::InProgress);
+        into(&ctx, tenant, whole, under(Some(claim.execution_id))).await.expect("splits");
+        let view = get(&ctx, tenant, whole).await;
+        let ended = view.execution.expect("has one");
+        assert_eq!((view.status, view.attempts, ended.outcome), (TaskStatus::Split, 0, Some(Outcome::Released)));
+        assert_eq!(pool::workers::get(&ctx, claim.worker_id).await.expect("is there").current_load, 0);
+        let done = ExecutionResult { success: true, fence: None, cost_dollars: None, tokens: None, error_message: None };
+        assert_eq!(code(desk.complete(&ctx, tenant, claim.execution_id, done).await), "lease_lost");
+        assert_eq!(code(into(&ctx, tenant, whole, under(Some(claim.execution_id))).await), "lease_lost");
+    }
+
+    async fn nothing_but_a_claim_is_given_back_by_a_split(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (pooled, _, lease) = begun(&ctx, tenant).await;
+        let by_hand = submit(&ctx, tenant, note("by hand")).await.id;
+        set(&ctx, tenant, by_hand, TaskStatus::Assigned).await;
+        let worker = hand(&ctx, "claude_code", 1).await;
+        let begun = executions::start_by_hand(&ctx, tenant, by_hand, begins(worker), None).await.expect("starts");
+        for (task, execution) in [(pooled, lease.execution_id), (by_hand, begun.id)] {
+            let new = Split { execution_id: Some(execution), ..parts(&[part("a", &[])]) };
+            assert_eq!(code(into(&ctx, tenant, task, new).await), "execution_not_claimed");
+            assert_eq!(status(&ctx, tenant, task).await, TaskStatus::InProgress);
+        }
     }
 
     async fn the_whole_is_completed_with_its_last_part_and_lets_go_what_waits_for_it(ctx) {
@@ -139,6 +195,9 @@ kernel::on_both! { migrations();
             (parts(&[part("a", &[]), part(" ", &[])]), "subtasks[1].title"),
             (parts(&[NewSubtask { effort_estimate: Some(-1), ..part("a", &[]) }]), "subtasks[0].effort_estimate"),
             (parts(&[NewSubtask { spec: Some(local), ..part("a", &[]) }]), "subtasks[0].spec.repository"),
+            (parts(&[part("a", &[]), typed("b", "")]), "subtasks[1].agent_type"),
+            (parts(&[typed("a", &"x".repeat(101))]), "subtasks[0].agent_type"),
+            (parts(&[typed("a", "x\0")]), "subtasks[0].agent_type"),
             (parts(&[part("a", &[1])]), "subtasks[0].depends_on"),
             (parts(&[part("a", &[0])]), "subtasks[0].depends_on"),
             (parts(&[part("a", &[1]), part("b", &[0])]), "subtasks[1].depends_on"),
@@ -191,7 +250,7 @@ kernel::on_both! { migrations();
         finish(&ctx, tenant, ids[1], TaskStatus::Completed).await;
         let progress = executions::subtasks(&ctx, tenant, tried.id).await.expect("found");
         assert_eq!((progress.total, progress.percentage), (2, 50));
-        let unknown = wire::execution::NewExecution { parent_execution_id: Some(ctx.id(wire::id::ExecutionId::mint)), ..begins(worker) };
+        let unknown = wire::execution::NewExecution { parent_execution_id: Some(ctx.id(ExecutionId::mint)), ..begins(worker) };
         set(&ctx, tenant, ids[0], TaskStatus::Assigned).await;
         assert_eq!(code(executions::start_by_hand(&ctx, tenant, ids[0], unknown, None).await), "invalid");
     }

@@ -111,10 +111,7 @@ mod tests {
         let part = NewSubtask {
             title: "Find out why: {title}".into(),
             description: "{title} and {title}".into(),
-            effort_estimate: None,
-            priority: None,
-            spec: None,
-            depends_on: vec![],
+            ..NewSubtask::default()
         };
         let named = named_after("Login", std::slice::from_ref(&part));
         assert_eq!(

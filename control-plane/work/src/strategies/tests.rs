@@ -4,7 +4,7 @@
 use wire::execution::{Failure, Outcome};
 use wire::id::TaskId;
 use wire::metadata::{MetadataAnswer, NewMetadata};
-use wire::split::NewSubtask;
+use wire::split::{NewSubtask, Split};
 use wire::strategy::FailureRule;
 use wire::task::{TaskChange, TaskView};
 use wire::worker::Completion;
@@ -18,14 +18,7 @@ fn rule(on: FailureClass, action: Recovery) -> FailureRule {
 }
 
 fn part(title: &str, depends_on: &[usize]) -> NewSubtask {
-    NewSubtask {
-        title: title.into(),
-        description: String::new(),
-        effort_estimate: None,
-        priority: None,
-        spec: None,
-        depends_on: depends_on.to_vec(),
-    }
+    NewSubtask { title: title.into(), depends_on: depends_on.to_vec(), ..NewSubtask::default() }
 }
 
 async fn make(ctx: &Ctx, tenant: TenantId, rules: &[FailureRule]) -> Result<FailureStrategyView> {
@@ -100,7 +93,7 @@ kernel::on_both! { migrations();
         assert_eq!(blocked(&ctx, tenant).await, [a, b, c]);
         set(&ctx, tenant, a, TaskStatus::Ready).await;
         tasks::cancel(&ctx, &Settings::default(), tenant, b).await.expect("cancels");
-        split::split(&ctx, &Settings::default(), tenant, c.into(), Split { subtasks: vec![part("d", &[])] }).await.expect("splits");
+        split::split(&ctx, &Settings::default(), tenant, c.into(), Split { subtasks: vec![part("d", &[])], execution_id: None }).await.expect("splits");
         assert_eq!(blocked(&ctx, tenant).await, []);
         assert_eq!(told(&ctx, tenant, a, "tags").await, None, "nothing is left of it");
     }
