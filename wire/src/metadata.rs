@@ -20,7 +20,8 @@ pub const ESCALATION_KEY: &str = "escalated";
 pub const STRATEGY_KEY: &str = "strategy_id";
 /// The tag of a task that has failed (rows TEST-BIF-135 and TEST-BIF-136, decision C-1).
 pub const BLOCKED_TAG: &str = "swarm:blocked";
-/// The key under which a part of a split task keeps the task that was split (row CAIRN-55).
+/// The key under which a part of a split task keeps the task that was split (row CAIRN-55), and what mends a failed
+/// one the task that failed.
 pub const PARENT_TASK_KEY: &str = "parent_task_id";
 /// The key under which it is counted how often somebody had a task retried (row CAIRN-29).
 pub const RETRY_COUNT_KEY: &str = "retry_count";

@@ -41,8 +41,16 @@ pub enum Recovery {
         /// That type, 1 to 100 characters.
         agent_type: String,
     },
-    /// It is replaced by smaller tasks. `{title}` in a title or a description stands for the failed task's title.
+    /// It is replaced by smaller tasks. In their titles and descriptions, and in what agents of the pool are asked,
+    /// `{title}` stands for the failed task's title, and `{failure}` for what its last attempt said: of that, a title
+    /// gets the first line.
     Split {
+        /// 1 to 100 of them.
+        subtasks: Vec<NewSubtask>,
+    },
+    /// It is ready again, for an agent of the same type, once these are completed. They are filled in as those of
+    /// `split` are.
+    Mend {
         /// 1 to 100 of them.
         subtasks: Vec<NewSubtask>,
     },
@@ -57,6 +65,7 @@ impl Recovery {
             Self::Retry {} => "retry",
             Self::Reassign { .. } => "reassign",
             Self::Split { .. } => "split",
+            Self::Mend { .. } => "mend",
             Self::Escalate {} => "escalate",
         }
     }
@@ -82,8 +91,8 @@ pub struct NewFailureStrategy {
     pub name: String,
     /// 1 to 20 of them; the first that fits is followed.
     pub rules: Vec<FailureRule>,
-    /// With so many attempts that count, a task is no longer retried or reassigned but left to a person; 1 to 100,
-    /// 3 when absent. What the infrastructure broke does not count.
+    /// With so many attempts that count, a task is no longer retried, reassigned or mended but left to a person; 1 to
+    /// 100, 3 when absent. What the infrastructure broke does not count.
     #[serde(default = "three")]
     pub max_attempts: i32,
 }
@@ -145,9 +154,11 @@ impl NewFailureStrategy {
             Recovery::Reassign { agent_type } if !is_line(agent_type, limit::AGENT_TYPE_CHARS) => {
                 wrong("rules.action.agent_type", format!("must have 1 to {} characters", limit::AGENT_TYPE_CHARS))
             }
-            Recovery::Split { subtasks } => Split { subtasks: subtasks.clone(), execution_id: None }
-                .validate()
-                .map_err(|error| FieldError { field: "rules.action.subtasks", ..error }),
+            Recovery::Split { subtasks } | Recovery::Mend { subtasks } => {
+                Split { subtasks: subtasks.clone(), execution_id: None }
+                    .validate()
+                    .map_err(|error| FieldError { field: "rules.action.subtasks", ..error })
+            }
             Recovery::Retry {} | Recovery::Reassign { .. } | Recovery::Escalate {} => Ok(()),
         })
     }

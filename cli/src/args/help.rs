@@ -268,7 +268,7 @@ Examples:
   bifrost tasks metadata set TASK strategy_id STRATEGY
   bifrost strategies list
 
-careful.json, of which the first rule that fits is followed; the actions are retry, reassign, split and escalate:
+careful.json, of which the first rule that fits is followed; the actions are retry, reassign, split, mend and escalate:
   {\"name\": \"careful\", \"max_attempts\": 3, \"rules\": [
     {\"on\": \"timed_out\", \"action\": {\"kind\": \"reassign\", \"agent_type\": \"patient\"}},
     {\"on\": \"any\", \"action\": {\"kind\": \"retry\"}}]}";

@@ -78,6 +78,13 @@ pub(crate) async fn failed(ctx: &Ctx, tx: &mut Tx, task: &Task, parts: &[NewSubt
     into_parts(ctx, tx, task, &[], parts).await.map(drop)
 }
 
+/// Makes a task that has just failed, and is locked, need these; gives it as it is then.
+pub(crate) async fn put_before(ctx: &Ctx, tx: &mut Tx, task: &Task, parts: &[NewSubtask]) -> Result<Task> {
+    dependencies::take_graph(tx, task.tenant).await?;
+    make(ctx, tx, task, &[], parts).await?;
+    tasks::load(tx, task.tenant, task.id).await
+}
+
 /// Replaces a task by its parts that is locked, as is all that it needs.
 async fn into_parts(
     ctx: &Ctx,

@@ -18,12 +18,13 @@ use wire::event::kind;
 use wire::id::{FailureStrategyId, TenantId};
 use wire::limit::STRATEGIES;
 use wire::metadata::{AGENT_TYPE_KEY, ASSIGNED_WORKER_KEY, BLOCKED_TAG, ESCALATION_KEY, STRATEGY_KEY};
+use wire::split::NewSubtask;
 use wire::strategy::{FailureClass, FailureStrategyChange, FailureStrategyView, NewFailureStrategy, Recovery};
 use wire::task::TaskStatus;
 
 use crate::tasks::{self, Event, Task, Turn};
-use crate::{Settings, metadata, split};
-use policy::{Decision, Facts};
+use crate::{Settings, executions, metadata, split};
+use policy::{Decision, Facts, Told};
 
 /// Every strategy, by name.
 pub async fn list(ctx: &Ctx, tenant: TenantId) -> Result<Vec<FailureStrategyView>> {
@@ -78,7 +79,7 @@ pub async fn add(
 fn check(settings: &Settings, new: &NewFailureStrategy) -> Result<()> {
     new.validate()?;
     for (number, rule) in new.rules.iter().enumerate() {
-        let Recovery::Split { subtasks } = &rule.action else { continue };
+        let (Recovery::Split { subtasks } | Recovery::Mend { subtasks }) = &rule.action else { continue };
         split::check(settings, subtasks).map_err(|error| match error {
             Error::Invalid { field, message } => Error::invalid(format!("rules[{number}].action.{field}"), message),
             other => other,
@@ -181,9 +182,14 @@ async fn carry_out(ctx: &Ctx, tx: &mut Tx, task: &Task, action: &Recovery, reaso
             again(ctx, tx, task).await
         }
         Recovery::Split { subtasks } => {
-            let parts = policy::named_after(&task.title, subtasks);
+            let parts = filled_in(tx, task, subtasks).await?;
             split::failed(ctx, tx, task, &parts).await?;
             Ok(TaskStatus::Split)
+        }
+        Recovery::Mend { subtasks } => {
+            let parts = filled_in(tx, task, subtasks).await?;
+            let waiting = split::put_before(ctx, tx, task, &parts).await?;
+            again(ctx, tx, &waiting).await
         }
         Recovery::Escalate {} => {
             metadata::write(ctx, tx, task.tenant, task.id, ESCALATION_KEY, reason).await?;
@@ -192,6 +198,16 @@ async fn carry_out(ctx: &Ctx, tx: &mut Tx, task: &Task, action: &Recovery, reaso
             stay(ctx, tx, task).await
         }
     }
+}
+
+/// Parts that say which task failed, and what its last attempt said of that.
+async fn filled_in(tx: &mut Tx, task: &Task, parts: &[NewSubtask]) -> Result<Vec<NewSubtask>> {
+    let newest = match task.execution_id {
+        Some(id) => executions::store::get(tx, task.tenant, id).await?,
+        None => None,
+    };
+    let failure = newest.and_then(|execution| execution.ending).and_then(|ending| ending.message).unwrap_or_default();
+    Ok(Told { title: &task.title, failure: &failure }.fill_in(parts))
 }
 
 /// The task is ready again, for whoever is the next to take it.

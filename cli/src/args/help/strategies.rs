@@ -30,7 +30,7 @@ careful.json, of which the first rule that fits is followed:
   }
 
 `on` is failed, setup_failed, timed_out, idle_timed_out, stalled, worker_lost or any. After \
-so many attempts that count, a task is left to a person and no longer retried or reassigned.";
+so many attempts that count, a task is left to a person and no longer retried, reassigned or mended.";
 
 pub(in crate::args) const UPDATE: &str = "\
 Examples:

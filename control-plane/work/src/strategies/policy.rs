@@ -1,8 +1,10 @@
 //! Which action a failure strategy takes. Pure.
 
-use wire::limit::{DESCRIPTION_CHARS, TITLE_CHARS};
+use wire::agent::AgentSpec;
+use wire::limit::{DESCRIPTION_CHARS, PROMPT_CHARS, TITLE_CHARS};
 use wire::split::NewSubtask;
 use wire::strategy::{FailureClass, FailureStrategyView, Recovery};
+use wire::task::TaskSpec;
 
 /// What is to be done about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,21 +42,62 @@ fn is_exhausted(strategy: &FailureStrategyView, action: &Recovery, facts: Facts<
     let was_lost = facts.class == FailureClass::WorkerLost;
     let is_spent = facts.attempts >= strategy.max_attempts;
     match action {
-        Recovery::Retry {} => is_spent || was_lost,
+        Recovery::Retry {} | Recovery::Mend { .. } => is_spent || was_lost,
         Recovery::Reassign { agent_type } => is_spent || (was_lost && facts.agent_type == Some(agent_type)),
         Recovery::Split { .. } | Recovery::Escalate {} => false,
     }
 }
 
-/// Parts whose texts name the task that failed, and stay within their bounds.
-pub(crate) fn named_after(title: &str, parts: &[NewSubtask]) -> Vec<NewSubtask> {
-    let fill = |text: &str, most: usize| text.replace("{title}", title).chars().take(most).collect();
-    let part = |part: &NewSubtask| NewSubtask {
-        title: fill(&part.title, TITLE_CHARS),
-        description: fill(&part.description, DESCRIPTION_CHARS),
-        ..part.clone()
-    };
-    parts.iter().map(part).collect()
+/// What is said of a failure to whom it concerns.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Told<'a> {
+    /// The title of the task that failed.
+    pub(crate) title: &'a str,
+    /// What its last attempt said.
+    pub(crate) failure: &'a str,
+}
+
+impl Told<'_> {
+    /// Parts whose texts say so, and stay within their bounds.
+    pub(crate) fn fill_in(&self, parts: &[NewSubtask]) -> Vec<NewSubtask> {
+        let first_line = self.failure.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        let in_title = Told { failure: &first_line.replace(char::is_control, " "), ..*self };
+        let part = |part: &NewSubtask| NewSubtask {
+            title: in_title.filled_or_title(&part.title, TITLE_CHARS),
+            description: self.filled(&part.description, DESCRIPTION_CHARS),
+            spec: part.spec.as_ref().map(|spec| self.asked(spec)),
+            ..part.clone()
+        };
+        parts.iter().map(part).collect()
+    }
+
+    fn asked(&self, spec: &TaskSpec) -> TaskSpec {
+        let prompt = |agent: &AgentSpec| self.filled_or_title(&agent.prompt, PROMPT_CHARS);
+        let agent = spec.agent.as_ref().map(|agent| AgentSpec { prompt: prompt(agent), ..agent.clone() });
+        TaskSpec { agent, ..spec.clone() }
+    }
+
+    /// As [`Told::filled`], of what must not be empty, though nothing was said.
+    fn filled_or_title(&self, text: &str, most: usize) -> String {
+        let filled = self.filled(text, most);
+        if filled.trim().is_empty() { self.title.to_owned() } else { filled }
+    }
+
+    /// The text with what is known in the place of names. What is put in is not read again.
+    fn filled(&self, text: &str, most: usize) -> String {
+        let (mut filled, mut rest) = (String::new(), text);
+        while let Some(at) = rest.find('{') {
+            let (before, from) = rest.split_at(at);
+            filled.push_str(before);
+            let known = [("{title}", self.title), ("{failure}", self.failure)];
+            let found = known.into_iter().find_map(|(name, is)| from.strip_prefix(name).map(|after| (is, after)));
+            let (put, after) = found.unwrap_or_else(|| from.split_at(1));
+            filled.push_str(put);
+            rest = after;
+        }
+        filled.push_str(rest);
+        filled.chars().take(most).collect()
+    }
 }
 
 #[cfg(test)]
@@ -70,8 +113,13 @@ mod tests {
         let (retry, escalate) = (Recovery::Retry {}, Recovery::Escalate {});
         let reassign = Recovery::Reassign { agent_type: "b".into() };
         let at = DateTime::UNIX_EPOCH;
-        let rules =
-            [(FailureClass::TimedOut, &reassign), (FailureClass::SetupFailed, &escalate), (FailureClass::Any, &retry)];
+        let mend = Recovery::Mend { subtasks: vec![NewSubtask { title: "m".into(), ..NewSubtask::default() }] };
+        let rules = [
+            (FailureClass::TimedOut, &reassign),
+            (FailureClass::SetupFailed, &escalate),
+            (FailureClass::Stalled, &mend),
+            (FailureClass::Any, &retry),
+        ];
         let rules = rules.map(|(on, action)| FailureRule { on, action: action.clone() }).to_vec();
         let strategy = FailureStrategyView {
             id: FailureStrategyId::mint(at, [0; 10]),
@@ -90,6 +138,8 @@ mod tests {
             // What tries nothing again needs no budget.
             (FailureClass::SetupFailed, 9, Decision::Do(&escalate)),
             (FailureClass::WorkerLost, 0, Decision::Exhausted),
+            (FailureClass::Stalled, 2, Decision::Do(&mend)),
+            (FailureClass::Stalled, 3, Decision::Exhausted),
         ] {
             let facts = Facts { class, attempts, agent_type: Some("b") };
             assert_eq!(decide(&strategy, facts), expect, "{class} after {attempts}");
@@ -107,17 +157,34 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_named_after_the_task_and_stay_in_bounds() {
-        let part = NewSubtask {
-            title: "Find out why: {title}".into(),
-            description: "{title} and {title}".into(),
-            ..NewSubtask::default()
+    fn parts_say_what_failed_and_how_and_stay_in_bounds() {
+        let failure = "\n2 of 9 failed:\t{title}\n- login {failure}";
+        let told = |title, failure| {
+            let part = |title: &str, description: &str| NewSubtask {
+                title: title.into(),
+                description: description.into(),
+                ..NewSubtask::default()
+            };
+            let parts = [part("Mend {title}: {failure}", "{a} {title} said {failure}"), part("{failure}", "")];
+            let filled = Told { title, failure }.fill_in(&parts);
+            filled.into_iter().map(|part| (part.title, part.description)).collect::<Vec<_>>()
         };
-        let named = named_after("Login", std::slice::from_ref(&part));
-        assert_eq!(
-            (named[0].title.as_str(), named[0].description.as_str()),
-            ("Find out why: Login", "Login and Login")
-        );
-        assert_eq!(named_after(&"x".repeat(500), &[part])[0].title.chars().count(), 500);
+        let [first, second] = &told("Login", failure)[..] else { panic!("there are two") };
+        assert_eq!(first.0, "Mend Login: 2 of 9 failed: {title}");
+        assert_eq!(first.1, format!("{{a}} Login said {failure}"));
+        assert_eq!(second.0, "2 of 9 failed: {title}");
+        assert_eq!(told("Login", "")[0], ("Mend Login: ".to_owned(), "{a} Login said ".to_owned()));
+        assert_eq!(told("Login", " \n")[1].0, "Login", "a task has a title though nothing was said");
+        assert_eq!(told(&"x".repeat(500), "")[0].0.chars().count(), 500);
+    }
+
+    #[test]
+    fn an_agent_of_the_pool_is_asked_with_what_failed() {
+        let spec =
+            r#"{"repository": "https://example.org/a", "agent": {"name": "mock", "prompt": "{title}: {failure}"}}"#;
+        let spec = serde_json::from_str(spec).expect("is a specification");
+        let part = NewSubtask { title: "t".into(), spec: Some(spec), ..NewSubtask::default() };
+        let filled = Told { title: "Login", failure: "red" }.fill_in(&[part]).remove(0);
+        assert_eq!(filled.spec.and_then(|spec| spec.agent).map(|agent| agent.prompt).as_deref(), Some("Login: red"));
     }
 }

@@ -3,7 +3,7 @@
 
 use wire::execution::{Failure, Outcome};
 use wire::id::TaskId;
-use wire::metadata::{MetadataAnswer, NewMetadata};
+use wire::metadata::{MetadataAnswer, NewMetadata, PARENT_TASK_KEY};
 use wire::split::{NewSubtask, Split};
 use wire::strategy::FailureRule;
 use wire::task::{TaskChange, TaskView};
@@ -166,6 +166,31 @@ kernel::on_both! { migrations();
         assert_eq!(log(&ctx, task).await, ["careful split 0"]);
     }
 
+    async fn a_task_is_tried_again_once_it_was_mended_and_then_left_to_a_person(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (task, worker, first) = begun(&ctx, tenant).await;
+        let mend = NewSubtask { description: "It said:\n{failure}".into(), agent_type: Some("developer".into()), ..part("Mend {title}", &[]) };
+        follow(&ctx, tenant, task, &[rule(FailureClass::Failed, Recovery::Mend { subtasks: vec![mend] })]).await;
+        let red = |lease| Completion { message: Some("1 of 2 failed:\nlogin".into()), ..ended(lease, Outcome::Failed) };
+        leases::complete(&ctx, &Settings::default(), worker, first.execution_id, red(&first)).await.expect("ends");
+        let view = tasks::get(&ctx, tenant, task).await.expect("found");
+        assert_eq!((view.status, view.attempts, view.waits_for), (TaskStatus::Ready, 1, 1));
+        let needed = crate::dependencies::of_task(&ctx, tenant, task).await.expect("lists").remove(0).depends_on_task;
+        assert_eq!((needed.title.as_str(), needed.description.as_str()), ("Mend a", "It said:\n1 of 2 failed:\nlogin"));
+        assert_eq!(told(&ctx, tenant, needed.id, AGENT_TYPE_KEY).await.as_deref(), Some("developer"));
+        assert_eq!(told(&ctx, tenant, needed.id, PARENT_TASK_KEY).await, Some(task.to_string()));
+        assert_eq!(told(&ctx, tenant, needed.id, STRATEGY_KEY).await, None, "what mends follows no strategy by itself");
+        for to in [TaskStatus::Assigned, TaskStatus::InProgress, TaskStatus::Completed] {
+            set(&ctx, tenant, needed.id, to).await;
+        }
+        schedule(&ctx).await;
+        let second = leased(&ctx, worker).await;
+        leases::complete(&ctx, &Settings::default(), worker, second.execution_id, red(&second)).await.expect("ends");
+        assert_eq!((status(&ctx, tenant, task).await, blocked(&ctx, tenant).await), (TaskStatus::Failed, vec![task]));
+        assert_eq!(crate::dependencies::of_task(&ctx, tenant, task).await.expect("lists").len(), 1, "nothing more mends it");
+        assert_eq!(log(&ctx, task).await, ["careful mend 1", "careful escalate 2"]);
+    }
+
     async fn a_task_is_left_to_a_person_who_is_told(ctx) {
         let tenant = tenant(&ctx).await;
         let task = submit(&ctx, tenant, note("t")).await.id;
@@ -228,6 +253,9 @@ kernel::on_both! { migrations();
             (NewFailureStrategy { max_attempts: 0, ..good.clone() }, "max_attempts"),
             (NewFailureStrategy { rules: vec![rule(FailureClass::Any, Recovery::Reassign { agent_type: " ".into() })], ..good.clone() }, "rules.action.agent_type"),
             (NewFailureStrategy { rules: split(vec![]), ..good.clone() }, "rules.action.subtasks"),
+            (NewFailureStrategy { rules: vec![rule(FailureClass::Any, Recovery::Mend { subtasks: vec![] })], ..good.clone() }, "rules.action.subtasks"),
+            (NewFailureStrategy { rules: vec![rule(FailureClass::Any, Recovery::Mend { subtasks: vec![part(" ", &[])] })], ..good.clone() }, "rules[0].action.subtasks[0].title"),
+            (NewFailureStrategy { rules: split(vec![NewSubtask { agent_type: Some(" ".into()), ..part("a", &[]) }]), ..good.clone() }, "rules[1].action.subtasks[0].agent_type"),
             (NewFailureStrategy { rules: split(vec![part(" ", &[])]), ..good.clone() }, "rules[1].action.subtasks[0].title"),
             (NewFailureStrategy { rules: split(vec![part("a", &[0])]), ..good.clone() }, "rules[1].action.subtasks[0].depends_on"),
         ] {
