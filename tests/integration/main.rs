@@ -14,5 +14,6 @@ mod mistakes;
 mod plans;
 mod pool;
 mod readme;
+mod roles;
 mod up;
 mod walls;

@@ -23,7 +23,7 @@ fn commands() -> Vec<Vec<String>> {
 }
 
 /// As a shell cuts a line into words, for lines that use single quotes only.
-fn words(line: &str) -> Vec<String> {
+pub(crate) fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     for (index, part) in line.split('\'').enumerate() {
         if index % 2 == 1 {
