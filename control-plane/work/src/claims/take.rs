@@ -146,18 +146,18 @@ async fn find(
     workers: &[Chosen],
     wanted: &[Result<usize>],
 ) -> Result<Vec<Vec<Task>>> {
-    let mut kinds: BTreeMap<(TenantId, &[String], &[String], bool), Vec<usize>> = BTreeMap::new();
+    let mut kinds: BTreeMap<Kind<'_>, Vec<usize>> = BTreeMap::new();
     for (place, (take, worker)) in takes.iter().zip(workers).enumerate() {
-        let types = agent_types(&take.claim, worker.as_ref().ok());
-        kinds.entry((take.tenant, &take.claim.tags, types, take.claim.include_spec)).or_default().push(place);
+        let agent_types = agent_types(&take.claim, worker.as_ref().ok());
+        let wanted = Claimable { tenant: take.tenant, tags: &take.claim.tags, agent_types };
+        kinds.entry(Kind { wanted, include_spec: take.claim.include_spec }).or_default().push(place);
     }
     let mut found: Vec<Vec<Task>> = takes.iter().map(|_| Vec::new()).collect();
     let mut seen: HashSet<TaskId> = HashSet::new();
-    for ((tenant, tags, agent_types, include_spec), places) in kinds {
+    for (kind, places) in kinds {
         let count = |place: &usize| wanted[*place].as_ref().copied().unwrap_or(0);
         let total: usize = places.iter().map(count).sum();
-        let Some(gate) = gates.get_mut(&tenant).filter(|_| total > 0) else { continue };
-        let kind = Kind { wanted: Claimable { tenant, tags, agent_types }, include_spec };
+        let Some(gate) = gates.get_mut(&kind.wanted.tenant).filter(|_| total > 0) else { continue };
         let mut admitted = kind.next(ctx, tx, gate, &mut seen, total).await?.into_iter();
         for place in places {
             found[place].extend(admitted.by_ref().take(count(&place)));
@@ -167,6 +167,7 @@ async fn find(
 }
 
 /// What somebody wants of tasks.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Kind<'a> {
     wanted: Claimable<'a>,
     include_spec: bool,

@@ -665,7 +665,7 @@ pub(crate) async fn count_between(tx: &mut Tx, from: TaskId, to: TaskId) -> Resu
 }
 
 /// What a claim asks for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Claimable<'a> {
     pub(crate) tenant: TenantId,
     /// The task has all of them.

@@ -29,19 +29,19 @@ kernel::sql! {
                      CROSS JOIN tasks t ON t.id = x.task_id \
                      WHERE t.tenant_id = $1 AND t.folded_title LIKE $2 ESCAPE '\\' \
                      ORDER BY t.priority DESC, t.created_at, t.id LIMIT $4",
-        postgres "SELECT * FROM tasks WHERE false";
+        postgres "SELECT * FROM tasks WHERE id = NULL";
     NUMBERED_DESCRIPTION: "SELECT t.* FROM json_each($3) n CROSS JOIN task_numbers_by_trigger x ON x.number = n.value \
                            CROSS JOIN tasks t ON t.id = x.task_id \
                            WHERE t.tenant_id = $1 AND t.folded_description LIKE $2 ESCAPE '\\' \
                            ORDER BY t.priority DESC, t.created_at, t.id LIMIT $4",
-        postgres "SELECT * FROM tasks WHERE false";
+        postgres "SELECT * FROM tasks WHERE id = NULL";
     // Postgres' index, which gives the tasks at once. SQLite's gives numbers.
-    INDEX_TITLE: "SELECT * FROM tasks WHERE false",
+    INDEX_TITLE: "SELECT * FROM tasks WHERE id = NULL",
         postgres "SELECT t.* FROM task_texts_by_trigger x JOIN tasks t ON t.id = x.task_id \
                   WHERE x.tenant_id = $1 \
                     AND bifrost_grams(x.title) @> ARRAY(SELECT jsonb_array_elements_text(CAST($3 AS JSONB))) \
                     AND x.title LIKE $2 ESCAPE '\\' ORDER BY t.priority DESC, t.created_at, t.id LIMIT $4";
-    INDEX_DESCRIPTION: "SELECT * FROM tasks WHERE false",
+    INDEX_DESCRIPTION: "SELECT * FROM tasks WHERE id = NULL",
         postgres "SELECT t.* FROM task_texts_by_trigger x JOIN tasks t ON t.id = x.task_id \
                   WHERE x.tenant_id = $1 \
                     AND bifrost_grams(x.description) @> ARRAY(SELECT jsonb_array_elements_text(CAST($3 AS JSONB))) \
