@@ -61,7 +61,7 @@ kernel::on_both! { migrations();
         let parked = tasks::get(&ctx, tenant, imported.tasks[1].id).await.expect("found");
         assert_eq!(parked.not_before.map(|time| time.timestamp()), Some(4_102_444_800));
         let late = json!({ "title": "late", "deadline": "2001-01-01T00:00:00Z" });
-        assert!(send(&ctx, tenant, &[late.clone()]).await.expect_err("is past").to_string().starts_with("lines[1].deadline"));
+        assert!(send(&ctx, tenant, std::slice::from_ref(&late)).await.expect_err("is past").to_string().starts_with("lines[1].deadline"));
         for task in imported.tasks.iter().rev() {
             tasks::delete(&ctx, tenant, task.id).await.expect("deletes");
         }
