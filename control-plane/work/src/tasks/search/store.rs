@@ -51,6 +51,10 @@ kernel::sql! {
 /// Questions to SQLite's index. Postgres' own gives the tasks at once, and knows one and two characters in a row as well
 /// as three.
 mod sqlite {
+    /// Some texts of the tenant, to see what is common in them.
+    pub(super) const SAMPLE: &str = "-- work::tasks::search::store::SAMPLE
+        SELECT folded_title || ' ' || substr(folded_description, 1, 2000) FROM tasks WHERE tenant_id = $1
+        ORDER BY priority DESC, created_at, id LIMIT $2";
     pub(super) const FINDS: &str = "-- work::tasks::search::store::FINDS
         SELECT rowid FROM task_search WHERE task_search MATCH $1 LIMIT $2";
     /// Of one or two characters: the terms that begin with them.
@@ -71,7 +75,9 @@ pub(super) struct Sought {
     tenant: TenantId,
     text: String,
     pattern: String,
-    /// Characters in a row that whatever has the text has as well.
+    /// All characters in a row of the text.
+    all: Vec<String>,
+    /// Of them as many as the index is asked for.
     grams: Vec<String>,
 }
 
@@ -79,6 +85,12 @@ pub(super) struct Sought {
 const GRAMS: usize = 16;
 /// As many characters as SQLite's index knows in a row.
 const GRAM: usize = 3;
+/// Texts that are looked at to see which characters in a row are common: a list of those is long to read.
+const SAMPLED: i64 = 200;
+/// The most of them that are asked for first, the rarest of the sample.
+const RAREST: usize = 3;
+/// Finds of those that are worth looking at, rather than to ask for more of them.
+const LOOKED_AT_MOST: i64 = 1_000;
 
 impl Sought {
     pub(super) fn new(tenant: TenantId, text: &str) -> Self {
@@ -89,7 +101,19 @@ impl Sought {
         let step = all.len().div_ceil(GRAMS).max(1);
         let mut grams: Vec<String> = all.iter().step_by(step).chain(all.last()).cloned().collect();
         grams.dedup();
-        Self { tenant, text: text.to_owned(), pattern: format!("%{literally}%"), grams }
+        Self { tenant, text: text.to_owned(), pattern: format!("%{literally}%"), all, grams }
+    }
+
+    /// Those that fewest texts of a sample have.
+    fn rarest(&self, sample: &[String]) -> Vec<&str> {
+        let mut counted: Vec<(usize, &str)> = self
+            .all
+            .iter()
+            .map(|gram| (sample.iter().filter(|text| text.contains(gram.as_str())).count(), &**gram))
+            .collect();
+        counted.sort_unstable();
+        counted.dedup();
+        counted.into_iter().take(RAREST).map(|(_, gram)| gram).collect()
     }
 
     /// As Postgres reads it.
@@ -99,9 +123,7 @@ impl Sought {
 
     /// As SQLite's index reads it.
     fn as_match(&self, field: Option<Field>) -> String {
-        let quoted: Vec<String> = self.grams.iter().map(|gram| format!("\"{}\"", gram.replace('"', "\"\""))).collect();
-        let columns = field.map_or("{title description}", Field::column);
-        format!("{columns} : ({})", quoted.join(" AND "))
+        all_of(self.grams.iter().map(String::as_str), field)
     }
 
     /// Whether it has fewer characters than a term of SQLite's index.
@@ -113,6 +135,12 @@ impl Sought {
     fn behind(&self) -> String {
         format!("{}{}", self.text, char::MAX)
     }
+}
+
+fn all_of<'a>(grams: impl IntoIterator<Item = &'a str>, field: Option<Field>) -> String {
+    let quoted: Vec<String> = grams.into_iter().map(|gram| format!("\"{}\"", gram.replace('"', "\"\""))).collect();
+    let columns = field.map_or("{title description}", Field::column);
+    format!("{columns} : ({})", quoted.join(" AND "))
 }
 
 impl Field {
@@ -153,19 +181,32 @@ pub(super) enum Finds {
     Unasked,
 }
 
-/// Asks SQLite's index once, of a field or of both.
+/// Asks SQLite's index, of a field or of both. For a long text first for what is rare in it: that is soon read, and leaves
+/// few to look at. Where it leaves many, for all of it.
 pub(super) async fn finds(tx: &mut Tx, sought: &Sought, field: Option<Field>, most: i64) -> Result<Finds> {
     let Inner::Sqlite(connection) = tx.inner() else { return Ok(Finds::Unasked) };
-    let numbers = if sought.is_short() {
+    if sought.is_short() {
         let query = sqlx::query_as(sqlite::SHORT_FINDS).bind(&sought.text).bind(sought.behind());
-        query.bind(field.map(Field::column)).bind(most + 1).fetch_all(&mut **connection).await
-    } else {
-        let query = sqlx::query_as(sqlite::FINDS).bind(sought.as_match(field));
-        query.bind(most + 1).fetch_all(&mut **connection).await
-    };
-    let numbers: Vec<(i64,)> = numbers?;
+        let query = query.bind(field.map(Field::column)).bind(most + 1);
+        return Ok(few_or_many(query.fetch_all(&mut **connection).await?, most));
+    }
+    if sought.all.len() > RAREST {
+        let query = sqlx::query_as(sqlite::SAMPLE).bind(sought.tenant.uuid()).bind(SAMPLED);
+        let sample: Vec<(String,)> = query.fetch_all(&mut **connection).await?;
+        let sample: Vec<String> = sample.into_iter().map(|(text,)| text).collect();
+        let query = sqlx::query_as(sqlite::FINDS).bind(all_of(sought.rarest(&sample), field));
+        let rare = query.bind(LOOKED_AT_MOST + 1).fetch_all(&mut **connection).await?;
+        if let Finds::Few(numbers) = few_or_many(rare, LOOKED_AT_MOST) {
+            return Ok(Finds::Few(numbers));
+        }
+    }
+    let query = sqlx::query_as(sqlite::FINDS).bind(sought.as_match(field)).bind(most + 1);
+    Ok(few_or_many(query.fetch_all(&mut **connection).await?, most))
+}
+
+fn few_or_many(numbers: Vec<(i64,)>, most: i64) -> Finds {
     let is_few = i64::try_from(numbers.len()).is_ok_and(|count| count <= most);
-    Ok(if is_few { Finds::Few(numbers.into_iter().map(|(number,)| number).collect()) } else { Finds::Many })
+    if is_few { Finds::Few(numbers.into_iter().map(|(number,)| number).collect()) } else { Finds::Many }
 }
 
 /// Those of these tasks that have the text in the field.
@@ -205,5 +246,14 @@ mod tests {
         let long: String = ('a'..='z').cycle().take(500).collect();
         let asked = grams(&long);
         assert!(asked.len() <= GRAMS + 1 && asked.iter().all(|gram| long.contains(gram.as_str())), "{asked:?}");
+    }
+
+    #[test]
+    fn what_few_texts_of_a_sample_have_is_asked_for_first() {
+        let sought = Sought::new(TenantId::from(sqlx::types::Uuid::nil()), "part 7 of");
+        let sample: Vec<String> =
+            (1..=6).map(|number| format!("this is part {number} of what is to be done")).collect();
+        assert_eq!(sought.rarest(&sample), [" 7 ", "7 o", "t 7"]);
+        assert_eq!(sought.rarest(&[]).len(), RAREST);
     }
 }
