@@ -75,9 +75,7 @@ pub(super) struct Sought {
     tenant: TenantId,
     text: String,
     pattern: String,
-    /// All characters in a row of the text.
-    all: Vec<String>,
-    /// Of them as many as the index is asked for.
+    /// Characters in a row that whatever has the text has as well.
     grams: Vec<String>,
 }
 
@@ -101,13 +99,13 @@ impl Sought {
         let step = all.len().div_ceil(GRAMS).max(1);
         let mut grams: Vec<String> = all.iter().step_by(step).chain(all.last()).cloned().collect();
         grams.dedup();
-        Self { tenant, text: text.to_owned(), pattern: format!("%{literally}%"), all, grams }
+        Self { tenant, text: text.to_owned(), pattern: format!("%{literally}%"), grams }
     }
 
     /// Those that fewest texts of a sample have.
     fn rarest(&self, sample: &[String]) -> Vec<&str> {
         let mut counted: Vec<(usize, &str)> = self
-            .all
+            .grams
             .iter()
             .map(|gram| (sample.iter().filter(|text| text.contains(gram.as_str())).count(), &**gram))
             .collect();
@@ -190,7 +188,7 @@ pub(super) async fn finds(tx: &mut Tx, sought: &Sought, field: Option<Field>, mo
         let query = query.bind(field.map(Field::column)).bind(most + 1);
         return Ok(few_or_many(query.fetch_all(&mut **connection).await?, most));
     }
-    if sought.all.len() > RAREST {
+    if sought.grams.len() > RAREST {
         let query = sqlx::query_as(sqlite::SAMPLE).bind(sought.tenant.uuid()).bind(SAMPLED);
         let sample: Vec<(String,)> = query.fetch_all(&mut **connection).await?;
         let sample: Vec<String> = sample.into_iter().map(|(text,)| text).collect();
