@@ -15,7 +15,6 @@ use chrono::{DateTime, SubsecRound as _, Utc};
 use kernel::idempotency::{self, Attempt};
 use kernel::outbox::About;
 use kernel::{Ctx, Error, Result, Tx};
-use serde::Serialize;
 use serde_json::json;
 use wire::budget::{TaskBudget, TaskBudgetView};
 use wire::event::kind;
@@ -103,7 +102,7 @@ pub struct Task {
 }
 
 /// What a task may use in its whole life.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lifetime {
     /// Millionths of a dollar.
     pub micros: Option<i64>,

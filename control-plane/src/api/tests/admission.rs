@@ -124,6 +124,9 @@ kernel::on_both! { crate::migrations();
         for field in ["project", "keys", "not_before", "deadline", "budget"] {
             assert_eq!(view.get(field), None, "{field}: {view}");
         }
+        // Told as it was sent.
+        let told = &get(&app, "/v1/audit?limit=1").await.body["entries"][0]["old_values"]["budget"];
+        assert_eq!(told, &json!({ "dollars": "2.500000", "attempts": 3 }));
     }
 
     async fn what_cannot_be_meant_is_refused_by_name(ctx) {

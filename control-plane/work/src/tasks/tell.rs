@@ -7,10 +7,11 @@ use kernel::audit::{self, Change, Entity, WITHHELD};
 use kernel::outbox::{self, About, Snapshot};
 use kernel::{Ctx, Error, Result, Tx};
 use serde::Serialize;
+use wire::budget::TaskBudget;
 use wire::id::ExecutionId;
 use wire::task::{Priority, TaskSpec, TaskStatus};
 
-use super::{Lifetime, Task};
+use super::Task;
 use crate::executions::{Execution, store};
 
 /// What became of a task.
@@ -102,7 +103,7 @@ struct Audited<'a> {
     not_before: Option<DateTime<Utc>>,
     deadline: Option<DateTime<Utc>>,
     overdue_at: Option<DateTime<Utc>>,
-    budget: Lifetime,
+    budget: Option<TaskBudget>,
 }
 
 impl<'a> Audited<'a> {
@@ -124,7 +125,7 @@ impl<'a> Audited<'a> {
             not_before: task.not_before,
             deadline: task.deadline,
             overdue_at: task.overdue_at,
-            budget: task.budget,
+            budget: task.budget_limits(),
         }
     }
 }
