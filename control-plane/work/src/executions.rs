@@ -381,6 +381,8 @@ pub(crate) struct End<'a> {
     pub(crate) task: &'a Task,
     pub(crate) execution: Execution,
     pub(crate) ending: Ending,
+    /// Whether a machine of the pool carried it, whose time has a price.
+    pub(crate) is_on_machine: bool,
 }
 
 impl End<'_> {
@@ -411,7 +413,9 @@ pub(crate) async fn finish(
     execution: &Execution,
     ending: Ending,
 ) -> Result<TaskStatus> {
-    let end = End { by: ctx, task, execution: execution.clone(), ending };
+    let worker = pool::workers::find(tx, execution.worker).await?;
+    let is_on_machine = worker.is_some_and(|worker| worker.machine_id.is_some());
+    let end = End { by: ctx, task, execution: execution.clone(), ending, is_on_machine };
     let ended = finish_all(ctx, tx, settings, vec![end]).await?;
     Ok(ended.first().map_or(task.status, |ended| ended.task_status))
 }
@@ -429,11 +433,8 @@ pub(crate) async fn finish_all(
     }
     let now = ctx.now();
     let mut used = Vec::with_capacity(ends.len());
-    let workers: Vec<WorkerId> = ends.iter().map(|end| end.execution.worker).collect();
-    let workers = pool::workers::find_all(tx, &workers).await?;
-    let has_machine = |id: WorkerId| workers.iter().any(|worker| worker.id == id && worker.machine_id.is_some());
-    for End { execution, .. } in &mut ends {
-        let spent = spent(settings, execution, has_machine(execution.worker), now);
+    for End { execution, is_on_machine, .. } in &mut ends {
+        let spent = spent(settings, execution, *is_on_machine, now);
         execution.completed_at = Some(now);
         execution.duration_seconds = execution.started_at.map(|started| (now - started).num_seconds().max(0));
         execution.cost_micros = spent.micros;

@@ -102,7 +102,9 @@ async fn hear_round(
             }
             Ok(Verdict::Finish { ending, cost_micros, tokens }) => {
                 let ended = Execution { cost_micros, tokens, ..execution.clone() };
-                ends.push(End { by: &report.by, task, execution: ended.clone(), ending });
+                // Who claims is on no machine of the pool: else this was refused.
+                let is_on_machine = false;
+                ends.push(End { by: &report.by, task, execution: ended.clone(), ending, is_on_machine });
                 end_places.push(*place);
                 stand(task.status, ended)
             }
