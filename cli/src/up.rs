@@ -20,6 +20,8 @@ use crate::connect::{self, KeySource};
 use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
 use addresses::{Addresses, Listen};
+#[cfg(test)]
+pub(crate) use system::LOCK_FILE;
 use system::{System, Wanted};
 
 /// How long the end of a batch may take before the system stops without it.
@@ -33,11 +35,18 @@ pub(crate) fn events_url(data: &Path) -> anyhow::Result<Option<String>> {
     Ok(Addresses::read(data)?.map(|addresses| addresses.events_url()))
 }
 
-/// Where the control plane of the system listens that has the data directory, or had it last, and the file that says so.
+/// Where the control plane of the system listens that has the data directory, and the file that says so. A file alone
+/// is not believed: it may have come with somebody's repository, or tell of a port that is another's by now, and the
+/// key would go there.
 pub(crate) fn control_url(data: &Path) -> Option<(String, PathBuf)> {
     // A directory that is another's says nothing to us.
     let addresses = Addresses::read(data).ok().flatten()?;
-    Some((addresses.control_url(), Addresses::file(data)))
+    is_up(data).then(|| (addresses.control_url(), Addresses::file(data)))
+}
+
+/// Whether a process of this computer has the data directory.
+fn is_up(data: &Path) -> bool {
+    matches!(system::lock(data, Duration::ZERO), Ok(None))
 }
 
 /// What opens that event store.
@@ -70,7 +79,8 @@ pub(crate) async fn start_embedded(invocation: &Invocation, data: &Path) -> anyh
 
 /// The system that another process has up in the data directory, if it answers.
 pub(crate) async fn running(invocation: &Invocation) -> anyhow::Result<Option<Embedded>> {
-    find_running(invocation, &invocation.data()?).await
+    let data = invocation.data()?;
+    if is_up(&data) { find_running(invocation, &data).await } else { Ok(None) }
 }
 
 /// Whose turn it is in the data directory.

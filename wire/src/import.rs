@@ -13,6 +13,7 @@ use crate::budget::TaskBudget;
 use crate::dependency::{DependencyType, check_group};
 use crate::id::TaskId;
 use crate::limit;
+use crate::metadata::{AGENT_TYPE_KEY, check_agent_type};
 use crate::outcome::{Condition, OutcomeName};
 use crate::task::{FieldError, NewTask, Priority, TaskSpec, TaskStatus, wrong};
 
@@ -141,6 +142,9 @@ fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), FieldError>
         let message =
             format!("must be at most {most} keys of 1 to {key_chars} characters with values of up to {value_chars}");
         return Err(wrong("metadata", message));
+    }
+    if let Some(Err(error)) = metadata.get(AGENT_TYPE_KEY).map(|text| check_agent_type(text)) {
+        return Err(wrong("metadata.agent_type", error.message));
     }
     if metadata.contains_key(crate::metadata::TAGS_KEY) {
         return Err(wrong("metadata", "holds `tags`, which is a field of its own"));

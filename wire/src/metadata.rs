@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{MetadataId, TaskId, WorkerId};
+use crate::limit;
+use crate::task::{FieldError, wrong};
 
 /// The key under which tags are kept, as a JSON array (row CAIRN-35).
 pub const TAGS_KEY: &str = "tags";
@@ -14,6 +16,14 @@ pub const ASSIGNED_WORKER_KEY: &str = "assigned_worker";
 
 /// The key under which the type of agent is kept that a task needs (row CAIRN-51).
 pub const AGENT_TYPE_KEY: &str = "agent_type";
+
+/// Refuses a type of agent that nobody could claim with.
+pub fn check_agent_type(text: &str) -> Result<(), FieldError> {
+    if text.trim().is_empty() || text.chars().count() > limit::AGENT_TYPE_CHARS || text.contains('\0') {
+        return Err(wrong("agent_type", format!("must have 1 to {} characters", limit::AGENT_TYPE_CHARS)));
+    }
+    Ok(())
+}
 /// The key under which it is kept why a failed task was left to a person (row CAIRN-57).
 pub const ESCALATION_KEY: &str = "escalated";
 /// The key under which the failure strategy is kept that a task follows (row CAIRN-57).

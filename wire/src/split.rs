@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ExecutionId, TaskId};
 use crate::limit;
+use crate::metadata::check_agent_type;
 use crate::task::{FieldError, NewTask, Priority, TaskSpec, wrong};
 
 /// The parts of a task, as sent to `POST /v1/tasks/{id}/split`.
@@ -61,12 +62,7 @@ impl NewSubtask {
 
     /// Refuses what is said beside the task itself, if it breaks a bound.
     pub fn validate(&self) -> Result<(), FieldError> {
-        let is_long = |text: &str| text.chars().count() > limit::AGENT_TYPE_CHARS;
-        if self.agent_type.as_deref().is_some_and(|text| text.trim().is_empty() || is_long(text) || text.contains('\0'))
-        {
-            return Err(wrong("agent_type", format!("must have 1 to {} characters", limit::AGENT_TYPE_CHARS)));
-        }
-        Ok(())
+        self.agent_type.as_deref().map_or(Ok(()), check_agent_type)
     }
 }
 

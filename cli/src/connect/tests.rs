@@ -115,6 +115,9 @@ fn the_server_is_the_one_that_is_named_else_the_data_directory_s_else_the_usual_
     assert_eq!(found(None), (usual, AddressSource::Usual));
     let text = r#"{"control":"0.0.0.0:7711","events":"127.0.0.1:1","emulator":"127.0.0.1:2"}"#;
     std::fs::write(&file, text).expect("writes");
+    assert_eq!(found(None), (format!("http://{DEFAULT_LISTEN}"), AddressSource::Usual), "nobody is up there");
+    let lock = std::fs::File::create(data.path().join(up::LOCK_FILE)).expect("is made");
+    lock.try_lock().expect("is free");
     assert_eq!(found(None), ("http://127.0.0.1:7711".into(), AddressSource::File(file.clone())));
     assert_eq!(found(Some("http://x")), ("http://x".into(), AddressSource::Named));
     assert!(AddressSource::File(file.clone()).cure().contains(&file.display().to_string()));

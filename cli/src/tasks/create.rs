@@ -1,9 +1,7 @@
 //! `bifrost tasks create`: one task from the words of the command line.
 //!
 //! What it needs and its tags come with it in one request, so that it cannot start
-//! before they are there. An import has no place for the project, keys, times and
-//! budget; beside needs or tags they follow in a second request, and if that fails,
-//! the same command with the same name finishes it.
+//! before they are there.
 
 use std::path::Path;
 

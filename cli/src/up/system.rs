@@ -16,7 +16,7 @@ use crate::connect::{self, KeySource};
 use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
 
-const LOCK_FILE: &str = "lock";
+pub(crate) const LOCK_FILE: &str = "lock";
 pub(super) const EVENT_SECRET_FILE: &str = "event-secret";
 /// Opens the local Machines API to whoever may read the data directory, and so to no other program's pool.
 const MACHINES_TOKEN_FILE: &str = "machines-api-token";

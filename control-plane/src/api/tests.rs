@@ -272,6 +272,7 @@ kernel::on_both! { crate::migrations();
         check("/v1/tasks?status=done", StatusCode::BAD_REQUEST, Some("status")).await;
         check("/v1/tasks?stauts=ready", StatusCode::BAD_REQUEST, Some("stauts")).await;
         check("/v1/tasks?blocked=maybe", StatusCode::BAD_REQUEST, Some("blocked")).await;
+        check("/v1/tasks?project=%00", StatusCode::BAD_REQUEST, Some("project")).await;
         check("/v1/audit?since=yesterday", StatusCode::BAD_REQUEST, Some("since")).await;
         check("/v1/tasks/search", StatusCode::BAD_REQUEST, Some("q")).await;
         check("/v1/nothing", StatusCode::NOT_FOUND, None).await;

@@ -15,6 +15,7 @@ use wire::id::{MetadataId, TaskId, TenantId};
 use wire::limit::{METADATA_KEY_CHARS, METADATA_TASKS, METADATA_VALUE_CHARS, TAG_CHARS, TAGS_PER_TASK};
 use wire::metadata::{
     AGENT_TYPE_KEY, CustomField, MetadataAnswer, MetadataView, NewMetadata, SCORE_KEY, STRATEGY_KEY, TAGS_KEY, Tags,
+    check_agent_type,
 };
 use wire::task::TaskView;
 
@@ -36,6 +37,9 @@ pub async fn set(ctx: &Ctx, tenant: TenantId, task: TaskId, new: NewMetadata) ->
             &tags.map_err(|_| Error::invalid("value", "must be a JSON array of tags under this key"))?,
             "value",
         )?;
+    }
+    if new.key == AGENT_TYPE_KEY {
+        check_agent_type(&new.value).map_err(|error| Error::invalid("value", error.message))?;
     }
     if new.key == SCORE_KEY && !is_score(&new.value) {
         return Err(Error::invalid("value", "must be a number from 0 to 100 under this key, such as 87.5"));

@@ -16,6 +16,7 @@ use kernel::idempotency::{self, Attempt};
 use kernel::outbox::About;
 use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
+use wire::admission::check_name;
 use wire::budget::{TaskBudget, TaskBudgetView};
 use wire::event::kind;
 use wire::execution::Outcome;
@@ -323,6 +324,7 @@ pub async fn list(ctx: &Ctx, tenant: TenantId, filter: Filter) -> Result<Page> {
     if !(1..=LIST_MAX).contains(&limit) {
         return Err(Error::invalid("limit", format!("must be from 1 to {LIST_MAX}")));
     }
+    filter.project.as_deref().map_or(Ok(()), |name| check_name("project", name))?;
     let offset = filter.offset.unwrap_or(0);
     if offset < 0 {
         return Err(Error::invalid("offset", "must be zero or more"));

@@ -27,7 +27,7 @@ pub(super) fn configuration(protocols: &[&str]) -> ClientConfig {
 #[derive(Debug)]
 struct Trust {
     provider: Arc<CryptoProvider>,
-    authorities: OnceLock<Result<Verifier, Error>>,
+    authorities: OnceLock<Verifier>,
 }
 
 impl Trust {
@@ -36,8 +36,12 @@ impl Trust {
     }
 
     fn authorities(&self) -> Result<&Verifier, Error> {
-        let read = || Verifier::new(Arc::clone(&self.provider));
-        self.authorities.get_or_init(read).as_ref().map_err(Clone::clone)
+        if let Some(authorities) = self.authorities.get() {
+            return Ok(authorities);
+        }
+        // What went wrong may pass: the next connection tries again.
+        let read = Verifier::new(Arc::clone(&self.provider))?;
+        Ok(self.authorities.get_or_init(|| read))
     }
 }
 

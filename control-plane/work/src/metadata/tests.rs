@@ -52,6 +52,7 @@ kernel::on_both! { migrations();
         put_tags(&ctx, tenant, task, &["api"]).await.expect("is set");
         assert!(ready.has_changed().expect("lasts"));
         ready.borrow_and_update();
+        assert_eq!(code(set(&ctx, tenant, task, entry(AGENT_TYPE_KEY, " ")).await), "invalid", "nobody could claim it");
         write_entry(&ctx, tenant, task, AGENT_TYPE_KEY, "codex").await;
         assert!(ready.has_changed().expect("lasts"));
     }

@@ -136,7 +136,7 @@ pub async fn import(
         let message = format!("must be 1 to {TASKS_PER_IMPORT}, and these are {}", lines.len());
         return Err(Error::invalid("lines", message));
     }
-    let (numbers, tasks): (Vec<usize>, Vec<ImportedTask>) =
+    let (numbers, mut tasks): (Vec<usize>, Vec<ImportedTask>) =
         lines.into_iter().map(|line| (line.number, line.task)).unzip();
     let name = |at: usize| format!("lines[{}]", numbers[at]);
     let Checked { needs } = check(settings, &tasks, &name)?;
@@ -148,9 +148,17 @@ pub async fn import(
     }
     dependencies::take_graph(&mut tx, tenant).await?;
     let stored = stored_needs(&mut tx, tenant, &needs, &name).await?;
-    // What is not waiting any more may have had one.
-    for (at, task) in tasks.iter().enumerate().filter(|(_, task)| task.stands() == TaskStatus::Ready) {
-        super::refuse_past(&format!("{}.deadline", name(at)), task.deadline, ctx.now())?;
+    for (at, task) in tasks.iter_mut().enumerate() {
+        match task.status {
+            None | Some(TaskStatus::Ready) => {
+                super::refuse_past(&format!("{}.deadline", name(at)), task.deadline, ctx.now())?;
+            }
+            // It was begun in time, and would fail at once now that nobody has it.
+            Some(TaskStatus::Assigned | TaskStatus::InProgress) => {
+                task.deadline = task.deadline.filter(|deadline| *deadline > ctx.now());
+            }
+            Some(TaskStatus::Completed | TaskStatus::Failed | TaskStatus::Split | TaskStatus::Cancelled) => (),
+        }
     }
     let imported = insert(ctx, &mut tx, tenant, &tasks, &needs, &stored).await?;
     if let Some(attempt) = attempt {
@@ -309,7 +317,8 @@ pub async fn export(ctx: &Ctx, tenant: TenantId, after: Option<TaskId>, limit: i
         ImportedTask {
             key: Some(task.id.to_string()),
             budget: task.budget_limits(),
-            title: task.title,
+            // An older version kept several lines.
+            title: task.title.replace(char::is_control, " "),
             description: task.description,
             status: Some(task.status),
             priority: task.priority,

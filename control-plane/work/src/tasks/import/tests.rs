@@ -67,10 +67,14 @@ kernel::on_both! { migrations();
         }
         send(&ctx, tenant, &first).await.expect("imports");
         assert_eq!(exported(&ctx, tenant).await, first);
-        // What has ended may have had one.
-        let mut ended = late;
-        ended["status"] = json!("completed");
-        send(&ctx, tenant, &[ended]).await.expect("imports");
+        // What has ended may have had one, and what was begun in time.
+        for (status, is_kept) in [("completed", true), ("in_progress", false)] {
+            let mut begun = late.clone();
+            begun["status"] = json!(status);
+            let id = send(&ctx, tenant, &[begun]).await.expect("imports").tasks[0].id;
+            let deadline = tasks::get(&ctx, tenant, id).await.expect("found").deadline;
+            assert_eq!(deadline.is_some(), is_kept, "{status}");
+        }
     }
 
     async fn more_than_a_batch_is_imported_at_once_and_in_order(ctx) {

@@ -131,7 +131,7 @@ impl Sought {
 
     /// What comes behind all terms that begin with the text.
     fn behind(&self) -> String {
-        format!("{}{}", self.text, char::MAX)
+        format!("{}{}{}", self.text, char::MAX, char::MAX)
     }
 }
 
