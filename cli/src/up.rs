@@ -20,7 +20,6 @@ use crate::connect::{self, KeySource};
 use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
 use addresses::{Addresses, Listen};
-#[cfg(test)]
 pub(crate) use system::LOCK_FILE;
 use system::{System, Wanted};
 
@@ -46,7 +45,7 @@ pub(crate) fn control_url(data: &Path) -> Option<(String, PathBuf)> {
 
 /// Whether a process of this computer has the data directory.
 fn is_up(data: &Path) -> bool {
-    matches!(system::lock(data, Duration::ZERO), Ok(None))
+    kit::lock::is_held(&data.join(LOCK_FILE)).unwrap_or(false)
 }
 
 /// What opens that event store.

@@ -29,6 +29,19 @@ pub fn take(path: &Path, patience: Duration) -> io::Result<Option<File>> {
     }
 }
 
+/// Whether somebody has it. Makes no file, and two who ask at once do not take each other for somebody.
+pub fn is_held(path: &Path) -> io::Result<bool> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        file => file?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,7 +52,14 @@ mod tests {
         let path = directory.path().join("lock");
         let held = take(&path, Duration::ZERO).expect("opens").expect("free");
         assert!(take(&path, Duration::ZERO).expect("opens").is_none());
+        assert!(is_held(&path).expect("looks"));
         drop(held);
+        assert!(!is_held(&path).expect("looks"));
+        let asks = File::open(&path).expect("opens");
+        asks.try_lock_shared().expect("is free");
+        assert!(!is_held(&path).expect("looks"), "another who asks has not taken it");
+        assert!(!is_held(&directory.path().join("none")).expect("looks"));
+        drop(asks);
         assert!(take(&path, Duration::ZERO).expect("opens").is_some());
     }
 }
