@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ExecutionId, WorkerId};
 use crate::limit;
+use crate::metadata::check_agent_type;
 use crate::problem::Problem;
 use crate::task::{FieldError, TaskStatus, TaskView};
 
@@ -62,7 +63,7 @@ impl NewClaim {
             (Some(name), None) => check_name("worker", name)?,
             (None, Some(_)) => (),
         }
-        self.agent_type.as_deref().map_or(Ok(()), |kind| check_name("agent_type", kind))?;
+        self.agent_type.as_deref().map_or(Ok(()), check_agent_type)?;
         if !(1..=limit::CLAIM_TASKS).contains(&self.limit()) {
             return Err(wrong("limit", format!("must be from 1 to {}", limit::CLAIM_TASKS)));
         }

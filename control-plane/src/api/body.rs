@@ -60,16 +60,15 @@ fn read<T: DeserializeOwned + Serialize>(text: &[u8]) -> Result<T, Complaint> {
         .map_err(|error| Complaint::new(&error.path().to_string(), &error.inner().to_string()))?;
     reader.end().map_err(|error| Complaint::new(".", &error.to_string()))?;
     // Without a list in it there is none where an object has to be.
-    let list = if text.contains(&b'[') { list_for_object(&sent(text)?, &sent_again(&value)?) } else { None };
-    list.map_or(Ok(value), |field| Err(Complaint::list(field)))
-}
-
-fn sent(text: &[u8]) -> Result<Value, Complaint> {
-    serde_json::from_slice(text).map_err(|error| Complaint::new(".", &error.to_string()))
-}
-
-fn sent_again(value: &impl Serialize) -> Result<Value, Complaint> {
-    serde_json::to_value(value).map_err(|error| Complaint::new(".", &error.to_string()))
+    if text.contains(&b'[') {
+        let whole = |error: serde_json::Error| Complaint::new(".", &error.to_string());
+        let sent: Value = serde_json::from_slice(text).map_err(whole)?;
+        let again = serde_json::to_value(&value).map_err(whole)?;
+        if let Some(field) = list_for_object(&sent, &again) {
+            return Err(Complaint::list(field));
+        }
+    }
+    Ok(value)
 }
 
 fn refuse(complaint: Complaint, whole: &str) -> ApiError {

@@ -62,8 +62,8 @@ fn graph(parts: &[NewSubtask], usual: Priority) -> NewGraph {
 /// Ends the claim under which the sender holds a task that is locked; the task is ready then, for nobody to see.
 async fn give_back(ctx: &Ctx, tx: &mut Tx, settings: &Settings, task: &Task, claim: ExecutionId) -> Result<()> {
     let open = executions::open_of(tx, task).await?.filter(|open| open.id == claim).ok_or_else(leases::lease_lost)?;
-    let workers = pool::workers::find_all(tx, &[open.worker]).await?;
-    if open.lease_until.is_none() || workers.iter().any(|worker| worker.machine_id.is_some()) {
+    let worker = pool::workers::find(tx, open.worker).await?;
+    if open.lease_until.is_none() || worker.is_some_and(|worker| worker.machine_id.is_some()) {
         let message = "the execution is no claim: a worker of the pool has it, or it was begun by hand";
         return Err(Error::conflict("execution_not_claimed", message));
     }

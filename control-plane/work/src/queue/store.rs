@@ -4,8 +4,7 @@ use kernel::{Result, Tx, fetch_one};
 use wire::id::TenantId;
 use wire::queue::QueueView;
 
-/// Tasks of a kind that are counted at most.
-const COUNTED_MOST: i64 = 10_000;
+use crate::tasks::COUNTED_MOST;
 
 kernel::sql! {
     // SQLite goes by the index of states else, through all that is ready.
