@@ -8,10 +8,11 @@ use serde_json::Value;
 use crate::Offence;
 
 /// Every package of the workspace and its floor (ARCHITECTURE.md).
-pub const FLOORS: [(&str, u8); 19] = [
+pub const FLOORS: [(&str, u8); 20] = [
     ("wire", 0),
     ("kit", 0),
     ("fly", 1),
+    ("github", 1),
     ("client", 1),
     ("snapshot", 1),
     ("kernel", 1),
