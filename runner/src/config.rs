@@ -47,6 +47,20 @@ pub const TOOL_VARIABLES: [&str; 24] = [
     "PYENV_ROOT",
 ];
 
+/// Variables by which an operator steers every runner of a computer.
+pub const OPERATOR_VARIABLES: [&str; 10] = [
+    "BIFROST_GIT_CREDENTIALS",
+    "BIFROST_AGENTS",
+    "BIFROST_ISOLATION",
+    "BIFROST_MEMORY_BYTES",
+    "BIFROST_SPARES",
+    "BIFROST_PARTIAL_CLONE_BYTES",
+    "BIFROST_DEPENDENCY_BYTES",
+    "BIFROST_GRACE_SECONDS",
+    "BIFROST_OUTPUT_BYTES",
+    "BIFROST_SPOOL_BYTES",
+];
+
 /// What one runner needs to know.
 #[derive(Clone)]
 pub struct Config {
@@ -141,6 +155,14 @@ impl Default for Limits {
     }
 }
 
+/// Looks at [`OPERATOR_VARIABLES`] before any runner is started with them; `vars` then knows what is wrong.
+pub fn check_operator_variables(vars: &mut Vars) {
+    limits(vars);
+    credentials(vars);
+    drivers(vars);
+    vars.or("BIFROST_ISOLATION", Demand::default());
+}
+
 impl Config {
     /// Reads the environment. Nothing comes back when something was missing or unreadable;
     /// `vars` then knows what.
@@ -153,17 +175,7 @@ impl Config {
         }
         let named = PathBuf::from(vars.text(env::SPRITE_DIR).unwrap_or(SPRITE_DIR));
         let sprite_dir = below_machine_root(vars.text(env::MACHINE_ROOT).map(Path::new), named);
-        let defaults = Limits::default();
-        let limits = Limits {
-            grace: Duration::from_secs(vars.or("BIFROST_GRACE_SECONDS", defaults.grace.as_secs())),
-            output_bytes: vars.or("BIFROST_OUTPUT_BYTES", defaults.output_bytes),
-            spool_bytes: vars.or("BIFROST_SPOOL_BYTES", defaults.spool_bytes),
-            spares: vars.or("BIFROST_SPARES", defaults.spares),
-            partial_above: vars.or("BIFROST_PARTIAL_CLONE_BYTES", defaults.partial_above),
-            dependency_bytes: vars.or("BIFROST_DEPENDENCY_BYTES", defaults.dependency_bytes),
-            memory_bytes: vars.optional("BIFROST_MEMORY_BYTES"),
-            ..defaults
-        };
+        let limits = limits(vars);
         let tool_environment = tool_environment(vars);
         let drivers = drivers(vars);
         let credentials = credentials(vars);
@@ -182,6 +194,21 @@ impl Config {
             hidden,
             limits,
         })
+    }
+}
+
+/// The bounds, as far as the operator sets them.
+fn limits(vars: &mut Vars) -> Limits {
+    let defaults = Limits::default();
+    Limits {
+        grace: Duration::from_secs(vars.or("BIFROST_GRACE_SECONDS", defaults.grace.as_secs())),
+        output_bytes: vars.or("BIFROST_OUTPUT_BYTES", defaults.output_bytes),
+        spool_bytes: vars.or("BIFROST_SPOOL_BYTES", defaults.spool_bytes),
+        spares: vars.or("BIFROST_SPARES", defaults.spares),
+        partial_above: vars.or("BIFROST_PARTIAL_CLONE_BYTES", defaults.partial_above),
+        dependency_bytes: vars.or("BIFROST_DEPENDENCY_BYTES", defaults.dependency_bytes),
+        memory_bytes: vars.optional("BIFROST_MEMORY_BYTES"),
+        ..defaults
     }
 }
 

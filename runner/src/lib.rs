@@ -25,6 +25,7 @@ mod leftovers;
 mod mirror;
 mod orders;
 mod process;
+mod pull_request;
 mod record;
 mod room;
 mod session;
@@ -43,7 +44,7 @@ mod testing;
 pub use agent::driver::Drivers;
 pub use agent::mock::run as run_mock_agent;
 pub use channel::{VARIABLE as CHANNEL, say as say_busy};
-pub use config::{Config, Limits, TOOL_VARIABLES};
+pub use config::{Config, Limits, OPERATOR_VARIABLES, TOOL_VARIABLES, check_operator_variables};
 pub use git::credential::answer as answer_git;
 pub use isolation::Demand;
 

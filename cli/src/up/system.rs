@@ -83,6 +83,9 @@ impl System {
         let proxy_url = inside.as_ref().map(|inside| inside.proxy_url.clone());
         let emulator_config = emulator_config.with_machines(&wanted.machines.options, proxy_url, &mut vars);
         let control_config = control_plane::Config::from_vars(&mut vars, data, None, &chance);
+        if inside.is_none() {
+            runner::check_operator_variables(&mut vars);
+        }
         vars.finish()?;
         let (event_config, mut control_config) =
             event_config.zip(control_config).expect("whatever is missing was a problem");
@@ -218,18 +221,14 @@ fn of_containers(inside: &Inside, vars: &Vars) -> [(&'static str, String); 5] {
     ]
 }
 
-/// Local runners use this computer's tools, so they need what the tools find their way by.
+/// Local runners use this computer's tools, so they need what the tools find their way by, and are steered as this
+/// program's own environment says.
 fn pass_on(config: &mut control_plane::Config, data: &Path, vars: &Vars) {
     let mut pool = (*config.pool).clone();
-    let known =
-        runner::TOOL_VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), vars.text(name)?.to_owned())));
-    pool.provider.runner_env = known.chain(walls(data, vars)).collect();
-    config.pool = pool.into();
-}
-
-/// What commands of local machines are kept apart from: this system's own files, the other machines' among them.
-fn walls(data: &Path, vars: &Vars) -> impl Iterator<Item = (String, String)> {
+    let names = runner::TOOL_VARIABLES.iter().chain(&runner::OPERATOR_VARIABLES);
+    let known = names.filter_map(|name| Some(((*name).to_owned(), vars.text(name)?.to_owned())));
+    // What commands are kept apart from: this system's own files, the other machines' among them.
     let hidden = data.canonicalize().ok().map(|data| ("BIFROST_HIDE".to_owned(), data.to_string_lossy().into_owned()));
-    let demand = vars.text("BIFROST_ISOLATION").map(|demand| ("BIFROST_ISOLATION".to_owned(), demand.to_owned()));
-    hidden.into_iter().chain(demand)
+    pool.provider.runner_env = known.chain(hidden).collect();
+    config.pool = pool.into();
 }
