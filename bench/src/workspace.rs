@@ -160,17 +160,9 @@ async fn checkouts(
 async fn run(system: &System, repository: &str, phase: Phase) -> anyhow::Result<(Duration, Option<Cache>)> {
     let spec = TaskSpec {
         repository: repository.to_owned(),
-        reference: None,
         command: vec!["true".into()],
-        agent: None,
         env: Default::default(),
-        timeout_seconds: None,
-        idle_timeout_seconds: None,
-        terminal: false,
-        checkpoint: None,
-        push_unfinished: false,
-        tests: None,
-        stall_timeout_seconds: None,
+        ..TaskSpec::default()
     };
     let task = NewTask { title: "a workspace".into(), spec: Some(spec), ..NewTask::default() };
     let submitted = system.control.submit(&task, &Chance::system().hex::<16>()).await?;

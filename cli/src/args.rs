@@ -8,6 +8,7 @@ mod claims;
 mod database;
 mod help;
 mod machines;
+mod pull_request;
 mod strategies;
 mod tasks;
 mod webhooks;
@@ -32,6 +33,7 @@ pub(crate) use checkpoints::{CheckpointsCommand, TestsArguments};
 pub(crate) use claims::{ClaimArguments, CompleteArguments, ReleaseArguments, RenewArguments};
 pub(crate) use database::DatabaseCommand;
 pub(crate) use machines::{CostCommand, MachinesCommand};
+pub(crate) use pull_request::PullRequestArguments;
 pub(crate) use strategies::StrategiesCommand;
 pub(crate) use tasks::{
     ChangedFields, CreateArguments, ExportFormat, MetadataCommand, OutcomesCommand, PlanArguments, Selected,
@@ -118,7 +120,7 @@ pub(crate) enum ColorChoice {
 pub(crate) enum Command {
     /// Run a command in a repository and show it live
     #[command(after_help = help::RUN, after_long_help = help::run_long())]
-    Run(RunArguments),
+    Run(Box<RunArguments>),
     /// Watch a running task's command, and type to it
     #[command(after_help = help::ATTACH)]
     Attach(AttachArguments),
@@ -343,6 +345,8 @@ pub(crate) struct RunArguments {
     /// Push work that nobody pushed to the repository, under refs/bifrost/wip/, besides keeping it on the machine
     #[arg(long)]
     pub(crate) push_unfinished: bool,
+    #[command(flatten)]
+    pub(crate) pull_request: PullRequestArguments,
     /// The command and its arguments; no shell reads them
     #[arg(last = true, required_unless_present_any = ["agent", "tests"], value_name = "CMD")]
     pub(crate) command: Vec<String>,

@@ -298,7 +298,10 @@ pub(crate) fn show(invocation: &Invocation, task: &TaskView) -> anyhow::Result<(
     if let Some(spec) = &task.spec {
         fields.push(("repository", spec.repository.clone()));
         fields.extend(spec.reference.clone().map(|reference| ("ref", reference)));
-        fields.push(("command", spec.command.join(" ")));
+        if !spec.command.is_empty() {
+            fields.push(("command", spec.command.join(" ")));
+        }
+        fields.extend(spec.agent.as_ref().map(|agent| ("agent", agent.name.clone())));
         fields.push(("timeout", show_micros(spec.timeout_seconds() * 1_000_000)));
     }
     if let Some(execution) = &task.execution {
@@ -322,6 +325,7 @@ fn execution_fields(execution: &ExecutionView) -> Vec<(&'static str, String)> {
         ("failure", execution.failure.map(|failure| failure.to_string())),
         ("error", execution.error_message.clone()),
         ("commit", execution.commit.clone()),
+        ("pull request", execution.pull_request.as_ref().map(|one| format!("#{} {}", one.number, one.url))),
         ("phases", (!phases.is_empty()).then(|| phases.join(" · "))),
     ];
     let mut fields = vec![("execution", format!("{} (number {})", execution.id, execution.number))];

@@ -23,6 +23,30 @@ pub fn client_of_upgrades(deadline: Duration) -> reqwest::Client {
     builder(deadline).tls_backend_preconfigured(tls).http1_only().build().expect("the TLS back end initialises")
 }
 
+/// The proxies that a computer's environment names, as curl has them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Proxies<'a> {
+    /// For `http`.
+    pub http: Option<&'a str>,
+    /// For `https`.
+    pub https: Option<&'a str>,
+    /// Hosts that are reached without one, with commas between them.
+    pub except: Option<&'a str>,
+}
+
+/// As [`client`], through proxies: for hosts outside of a closed network. A proxy's address that is none fails.
+pub fn client_through(deadline: Duration, proxies: Proxies<'_>) -> Result<reqwest::Client, reqwest::Error> {
+    let except = proxies.except.and_then(reqwest::NoProxy::from_string);
+    let mut builder = builder(deadline);
+    if let Some(address) = proxies.http {
+        builder = builder.proxy(reqwest::Proxy::http(address)?.no_proxy(except.clone()));
+    }
+    if let Some(address) = proxies.https {
+        builder = builder.proxy(reqwest::Proxy::https(address)?.no_proxy(except));
+    }
+    builder.build()
+}
+
 /// As [`client`], for addresses that somebody else chose: a name leads only to those of its addresses that are
 /// allowed. They are looked at when a connection is made, so a name that means another address by then gains
 /// nothing. An address that stands in the URL itself is nobody's to resolve: look at it before the call.

@@ -35,6 +35,7 @@ use changes::Changes;
 use format::{Manifest, RelativePath, VERSION};
 pub(crate) use summary::summary;
 use unpushed::Kept;
+pub(crate) use unpushed::unfinished_work;
 
 /// The file that makes a directory a checkpoint.
 pub(crate) const MANIFEST: &str = "manifest.json";

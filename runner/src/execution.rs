@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use wire::checkpoint::SavedCheckpoint;
 use wire::event::{FinishedPayload, Stream, kind};
 use wire::execution::{Cache, Exit, Failure, Outcome, Phase};
 use wire::id::ExecutionId;
+use wire::pull_request::{PullRequest, PullRequestSpec};
 use wire::task::{FieldError, TaskSpec};
 use wire::test_report::TestReport;
 use wire::worker::{Completion, Lease};
@@ -17,15 +17,18 @@ use wire::worker::{Completion, Lease};
 use crate::agent;
 use crate::agent::reading::{Heard, Verdict};
 use crate::channel::{self, Channel};
+use crate::checkpoint::format::Manifest;
 use crate::checkpoint::{self, CheckpointPayload};
 use crate::command::environment::{self, Surroundings};
 use crate::command::redaction::Secrets;
 use crate::command::{self, Cause, Ended, Job};
 use crate::dependencies::{self, Ready};
+use crate::git::GitError;
 use crate::health;
 use crate::isolation::Openings;
 use crate::mirror::{self, Obtained};
 use crate::orders::{Halt, Orders};
+use crate::pull_request::{self, NotProposed};
 use crate::record::{Begun, Story, Subject};
 use crate::room::{Room, blocking};
 use crate::settings::services::{self, Services};
@@ -44,10 +47,11 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
     let mut story = Story::new(room.recorder.clone(), subject, orders);
     let mut commit = None;
     let (mut used, mut busy_seconds) = (None, None);
-    let (mut tests, mut checkpoint) = (None, None);
+    let (mut tests, mut checkpoint, mut pull_request) = (None, None, None);
     let end = match work(room, &mut story, &lease.spec, &mut commit).await {
         Ok(Done { ran: Ran { ended, heard, report }, saved, busy, starved }) => {
-            (tests, checkpoint, busy_seconds) = (report, saved, busy.map(|busy| busy.as_secs()));
+            (tests, busy_seconds) = (report, busy.map(|busy| busy.as_secs()));
+            checkpoint = saved.as_ref().and_then(|manifest| checkpoint::summary(&room.volume, manifest).ok());
             let end = match heard {
                 None => End::of_command(ended, &lease.spec)?,
                 Some(heard) => {
@@ -56,7 +60,14 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
                     End::of_agent(ended, &heard, &lease.spec)?
                 }
             };
-            end.and(tests.as_ref()).starved(starved, room.isolation.payload().memory_bytes)
+            let end = end.and(tests.as_ref()).starved(starved, room.isolation.payload().memory_bytes);
+            match &lease.spec.pull_request {
+                Some(asked) if end.outcome == Outcome::Succeeded => {
+                    let proposed = propose(room, &mut story, asked, &lease.spec, saved.as_ref()).await;
+                    end.proposed(proposed, &mut pull_request)?
+                }
+                _ => end,
+            }
         }
         Err(reason) => {
             let own = room.clone();
@@ -89,6 +100,7 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
         cost_dollars: cost_dollars.flatten(),
         checkpoint,
         tests,
+        pull_request,
         busy_seconds,
     })
 }
@@ -160,6 +172,31 @@ impl End {
         }
     }
 
+    /// Who asked for a pull request has not got what was asked for without one, unless there was nothing to propose.
+    /// Nothing where the lease was lost meanwhile.
+    fn proposed(
+        self,
+        proposed: Result<Option<PullRequest>, NotProposed>,
+        opened: &mut Option<PullRequest>,
+    ) -> Option<Self> {
+        let (outcome, message) = match proposed {
+            Ok(there) => {
+                *opened = there;
+                return Some(self);
+            }
+            Err(NotProposed::Git(GitError::Halted(Halt::LeaseLost))) => return None,
+            Err(NotProposed::Git(GitError::Halted(Halt::Cancelled))) => (Outcome::Cancelled, "called off".to_owned()),
+            Err(NotProposed::Git(GitError::Halted(Halt::Stopping))) => {
+                (Outcome::WorkerLost, "the machine was stopped".to_owned())
+            }
+            Err(reason) => {
+                let kept = "what it did is in its checkpoint";
+                (Outcome::Failed, format!("there is no pull request: {reason}; {kept}"))
+            }
+        };
+        Some(Self { outcome, message: Some(message), ..self })
+    }
+
     fn of_setup(reason: NotReady) -> Option<Self> {
         let (outcome, failure, message) = match reason {
             NotReady::Failed { failure, message } => (Outcome::SetupFailed, Some(failure), message),
@@ -218,7 +255,8 @@ struct Prepared {
 /// What an execution came to whose workspace was ready.
 struct Done {
     ran: Ran,
-    saved: Option<SavedCheckpoint>,
+    /// The checkpoint of what it left.
+    saved: Option<Manifest>,
     /// For how much longer the machine is to stay awake.
     busy: Option<Duration>,
     /// How many of its processes the kernel ended for want of memory.
@@ -350,7 +388,7 @@ async fn check_out(room: &Arc<Room>, story: &Story, spec: &TaskSpec) -> Result<(
                 mirror::set_aside(room, story, &spec.repository, &error.to_string()).await?;
                 is_second = true;
             }
-            Err(CheckoutError::Git(crate::git::GitError::Halted(halt))) => return Err(NotReady::Halted(halt)),
+            Err(CheckoutError::Git(GitError::Halted(halt))) => return Err(NotReady::Halted(halt)),
             Err(error) => return Err(NotReady::machine("checking the repository out", &error)),
         }
     }
@@ -380,6 +418,7 @@ async fn run(
     // From here on there may be work in the workspace, and the marker says so.
     let mut marker = Marker::new(story.subject(), &spec.repository, &obtained.commit, room.clock.now());
     (marker.cached, marker.push) = (settings.cached(), spec.push_unfinished);
+    marker.title = spec.pull_request.as_ref().and_then(|asked| asked.title.clone());
     marker.write(&room.volume).map_err(|error| NotReady::machine("noting the workspace", &error))?;
     let surroundings = Surroundings {
         tools: &room.environment,
@@ -430,18 +469,36 @@ async fn run(
     Ok((Done { ran, saved: None, busy, starved }, marker))
 }
 
-async fn save(room: &Arc<Room>, story: &mut Story, marker: Marker) -> Option<SavedCheckpoint> {
+/// Proposes what was saved.
+async fn propose(
+    room: &Room,
+    story: &mut Story,
+    asked: &PullRequestSpec,
+    spec: &TaskSpec,
+    saved: Option<&Manifest>,
+) -> Result<Option<PullRequest>, NotProposed> {
+    let saved = saved.ok_or(NotProposed::NotSaved)?;
+    let proposed = pull_request::propose(room, story, asked, spec.reference.as_deref(), saved).await?;
+    if proposed.is_none() {
+        let words = "bifrost: nothing was changed, so there is no pull request\n";
+        story.log(Stream::Stderr, words.as_bytes().to_vec()).await;
+    }
+    Ok(proposed)
+}
+
+async fn save(room: &Arc<Room>, story: &mut Story, marker: Marker) -> Option<Manifest> {
     let phase = story.begin(Phase::Checkpoint).await;
     let mut saved = None;
     let detail = match checkpoint::save(room, marker).await {
         Ok(manifest) => {
             story.tell(kind::CHECKPOINT_SAVED, &CheckpointPayload::from(&manifest)).await;
-            saved = checkpoint::summary(&room.volume, &manifest).ok();
-            match manifest.files + manifest.deleted.len() {
+            let detail = match manifest.files + manifest.deleted.len() {
                 0 => "nothing changed".to_owned(),
                 1 => "1 file changed".to_owned(),
                 changed => format!("{changed} files changed"),
-            }
+            };
+            saved = Some(manifest);
+            detail
         }
         Err(error) => {
             // The workspace stays until it could be saved.

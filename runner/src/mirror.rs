@@ -16,7 +16,7 @@ use wire::task::TaskSpec;
 use wire::worker::repository_name;
 
 use crate::git::complaint::{self, Complaint};
-use crate::git::{GitError, Place};
+use crate::git::{Git, GitError, Place};
 use crate::orders::Orders;
 use crate::record::Story;
 use crate::room::{Room, blocking};
@@ -183,6 +183,19 @@ async fn rescue(room: &Room, orders: &Orders, aside: &Path, mirror: &Path) {
 pub(crate) fn fetch_arguments(from: &std::ffi::OsStr) -> Vec<std::ffi::OsString> {
     let options = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"];
     options.map(Into::into).into_iter().chain(["--no-recurse-submodules".into(), from.to_owned()]).collect()
+}
+
+/// Pushes from a mirror. Nothing of it is the repository's own doing: no hook, no submodule.
+pub(crate) async fn push(
+    git: &Git,
+    mirror: &Path,
+    url: &str,
+    refspecs: &[String],
+    orders: &Orders,
+) -> Result<(), GitError> {
+    let mut arguments = vec!["push", "--quiet", "--no-verify", "--no-recurse-submodules", url];
+    arguments.extend(refspecs.iter().map(String::as_str));
+    git.run(Place::bare(mirror), arguments, b"", orders).await.map(drop)
 }
 
 /// A remote as one execution sees it.

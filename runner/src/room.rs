@@ -17,6 +17,7 @@ use crate::background::Background;
 use crate::config::{Config, Limits};
 use crate::egress;
 use crate::git::Git;
+use crate::git::credential::Helper;
 use crate::isolation::Isolation;
 use crate::record::{Entry, Recorder};
 use crate::terminal::Stage;
@@ -29,6 +30,7 @@ pub(crate) struct Room {
     pub(crate) volume: Arc<Volume>,
     pub(crate) git: Git,
     pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) credentials: Option<Helper>,
     pub(crate) drivers: Drivers,
     pub(crate) isolation: Arc<Isolation>,
     pub(crate) stage: Arc<Stage>,
@@ -72,6 +74,7 @@ impl Room {
             volume,
             git,
             environment,
+            credentials: config.credentials.clone(),
             drivers,
             stage: Arc::default(),
             isolation: Arc::new(isolation),
@@ -96,6 +99,7 @@ impl Room {
             volume: Arc::clone(&self.volume),
             git: self.git.with(proxies),
             environment,
+            credentials: self.credentials.clone(),
             drivers: self.drivers.clone(),
             isolation: Arc::clone(&self.isolation),
             stage: Arc::clone(&self.stage),

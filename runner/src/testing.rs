@@ -1,6 +1,5 @@
 //! What tests share: a runner's room in a temporary directory, and real remotes.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,15 +67,7 @@ impl Scene {
                 repository: remote.url(),
                 reference: reference.map(Into::into),
                 command: command.iter().map(ToString::to_string).collect(),
-                agent: None,
-                env: BTreeMap::new(),
-                timeout_seconds: None,
-                idle_timeout_seconds: None,
-                terminal: false,
-                stall_timeout_seconds: None,
-                tests: None,
-                checkpoint: None,
-                push_unfinished: false,
+                ..TaskSpec::default()
             },
             grant: None,
         }

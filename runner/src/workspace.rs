@@ -49,6 +49,9 @@ pub(crate) struct Marker {
     /// Whether what nobody pushed is pushed when it is saved.
     #[serde(default)]
     pub(crate) push: bool,
+    /// What a commit of what was not committed is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) title: Option<String>,
 }
 
 impl Marker {
@@ -62,6 +65,7 @@ impl Marker {
             saved: None,
             cached: Vec::new(),
             push: false,
+            title: None,
         }
     }
 

@@ -13,6 +13,7 @@ mod main_job;
 mod mistakes;
 mod plans;
 mod pool;
+mod pull_requests;
 mod readme;
 mod roles;
 mod up;

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ExecutionId, TaskId, WorkerId};
+use crate::pull_request::PullRequest;
 use crate::task::{TaskView, text_enum};
 use crate::test_report::TestReport;
 
@@ -193,6 +194,9 @@ pub struct ExecutionView {
     /// What came of its tests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tests: Option<TestReport>,
+    /// The pull request that its work is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_request: Option<PullRequest>,
     /// The execution whose work this is a part of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_execution_id: Option<ExecutionId>,

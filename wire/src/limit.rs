@@ -171,5 +171,7 @@ pub const FAILED_TESTS: usize = 50;
 pub const TEST_NAME_CHARS: usize = 500;
 /// What is kept of what a test says when it fails.
 pub const TEST_MESSAGE_CHARS: usize = 2_000;
+/// The title of a pull request, as GitHub bounds it.
+pub const PULL_REQUEST_TITLE_CHARS: usize = 256;
 /// Words of a test command that its report shows.
 pub const COMMAND_SHOWN: usize = 20;

@@ -14,6 +14,7 @@ use crate::budget::{TaskBudget, TaskBudgetView};
 use crate::execution::ExecutionView;
 use crate::id::{CheckpointId, ScheduleId, TaskId};
 use crate::limit;
+use crate::pull_request::PullRequestSpec;
 use crate::test_report::TestsSpec;
 
 macro_rules! text_enum {
@@ -152,7 +153,7 @@ impl FromStr for Priority {
 pub struct PriorityOutOfRange;
 
 /// What a runner is to do. A task without one is a note for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TaskSpec {
@@ -192,6 +193,9 @@ pub struct TaskSpec {
     /// on the machine.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub push_unfinished: bool,
+    /// Once it has ended well, what it changed is proposed to the repository's host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_request: Option<PullRequestSpec>,
 }
 
 /// One thing that is wrong with what was sent: the field and the cure.
@@ -216,6 +220,7 @@ impl TaskSpec {
             check_reference(reference)?;
         }
         self.tests.as_ref().map_or(Ok(()), TestsSpec::validate)?;
+        self.check_pull_request()?;
         match &self.agent {
             None if self.command.is_empty() && self.tests.is_some() => (),
             None => check_words("spec.command", &self.command)?,
@@ -242,6 +247,16 @@ impl TaskSpec {
     /// The bound on the command's run time, in seconds.
     pub fn timeout_seconds(&self) -> u64 {
         self.timeout_seconds.unwrap_or(limit::TIMEOUT_SECONDS_DEFAULT)
+    }
+
+    fn check_pull_request(&self) -> Result<(), FieldError> {
+        let Some(pull_request) = &self.pull_request else { return Ok(()) };
+        let is_at_a_host = ["https://", "http://", "ssh://"].iter().any(|scheme| self.repository.starts_with(scheme));
+        if !is_at_a_host {
+            let message = "needs a repository at a host with GitHub's API, such as https://github.com/OWNER/NAME";
+            return Err(wrong("spec.pull_request", message));
+        }
+        pull_request.validate()
     }
 
     fn check_env(&self) -> Result<(), FieldError> {
@@ -305,7 +320,21 @@ fn check_repository(repository: &str) -> Result<(), FieldError> {
 }
 
 fn check_reference(reference: &str) -> Result<(), FieldError> {
-    const FIELD: &str = "spec.reference";
+    if is_reference(reference) {
+        return Ok(());
+    }
+    Err(wrong("spec.reference", "is not a branch, tag or commit name (see git-check-ref-format)"))
+}
+
+/// Refuses what cannot be a branch's name.
+pub(crate) fn check_branch(field: &'static str, branch: &str) -> Result<(), FieldError> {
+    if is_reference(branch) && !branch.starts_with("refs/") && branch != "HEAD" {
+        return Ok(());
+    }
+    Err(wrong(field, "is not the name of a branch, such as main or fix/login (see git-check-ref-format)"))
+}
+
+fn is_reference(reference: &str) -> bool {
     // git-check-ref-format(1), and nothing that git could read as an option.
     let ill_formed = reference.is_empty()
         || reference.len() > limit::REPOSITORY_CHARS
@@ -314,10 +343,7 @@ fn check_reference(reference: &str) -> Result<(), FieldError> {
         || reference.ends_with(".lock")
         || ["..", "//", "@{", "/."].iter().any(|bad| reference.contains(bad))
         || reference.chars().any(|c| c.is_control() || c.is_whitespace() || "~^:?*[\\".contains(c));
-    if ill_formed {
-        return Err(wrong(FIELD, "is not a branch, tag or commit name (see git-check-ref-format)"));
-    }
-    Ok(())
+    !ill_formed
 }
 
 /// A new task, as sent to `POST /v1/tasks`.

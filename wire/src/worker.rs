@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::{HeldCheckpoint, SavedCheckpoint};
 use crate::execution::{Exit, Failure, Outcome, PhaseTiming};
 use crate::id::{AttachmentId, CheckpointId, ExecutionId, MachineId, TaskId, WorkerId};
+use crate::pull_request::PullRequest;
 use crate::task::{TaskSpec, text_enum};
 use crate::test_report::TestReport;
 
@@ -245,6 +246,9 @@ pub struct Completion {
     /// What came of its tests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tests: Option<TestReport>,
+    /// The pull request that its work is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_request: Option<PullRequest>,
     /// For how much longer the machine is to stay awake, as the command asked; at most
     /// [`crate::limit::BUSY_SECONDS_MAX`].
     #[serde(default, skip_serializing_if = "Option::is_none")]

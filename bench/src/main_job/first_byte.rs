@@ -115,15 +115,8 @@ fn task(repository: &Repository) -> NewTask {
             repository: repository.url.clone(),
             reference: Some(repository.commit.clone()),
             command: vec!["echo".into(), "x".into()],
-            agent: None,
             env: Default::default(),
-            timeout_seconds: None,
-            idle_timeout_seconds: None,
-            terminal: false,
-            stall_timeout_seconds: None,
-            tests: None,
-            checkpoint: None,
-            push_unfinished: false,
+            ..TaskSpec::default()
         }),
         ..NewTask::default()
     }

@@ -30,6 +30,7 @@ Examples:
   bifrost run --tests --tests-report junit.xml -- pytest --junit-xml junit.xml
   bifrost run --agent claude_code --prompt task.md --env ANTHROPIC_API_KEY --timeout 2h --tests
   echo 'write NOTES hello' | bifrost run --agent mock --prompt -
+  bifrost run --repo https://github.com/owner/name --pull-request --title 'Update the lockfile' -- cargo update
 
 Without --url and BIFROST_URL the whole system runs in the data directory for as long as the command. \
 Ctrl-C cancels the task; a second Ctrl-C leaves it alone and returns at once.";

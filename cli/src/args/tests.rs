@@ -12,7 +12,7 @@ fn parse(line: &[&str]) -> Result<Arguments, clap::Error> {
 
 fn run(line: &[&str]) -> RunArguments {
     match parse(line).expect("parses").command {
-        Command::Run(arguments) => arguments,
+        Command::Run(arguments) => *arguments,
         _ => panic!("not a run"),
     }
 }

@@ -8,6 +8,7 @@ use wire::event::{
     AssignedPayload, FinishedPayload, LogPayload, PhasePayload, RequeuedPayload, StoredEvent, Stream, kind,
 };
 use wire::execution::{Cache, ExecutionView, Exit, Outcome, Phase, PhaseTiming};
+use wire::pull_request::PullRequest;
 use wire::task::{TaskStatus, TaskView};
 use wire::test_report::TestReport;
 use wire::why::{ReasonCode, Why};
@@ -107,6 +108,13 @@ impl Progress {
             kind::TESTS_REPORT => {
                 let report = read::<TestReport>(event);
                 report.map(|report| Show::Note(format!("tests: {}", report.headline()))).into_iter().collect()
+            }
+            kind::PULL_REQUEST_OPENED => {
+                let opened = read::<PullRequest>(event);
+                opened
+                    .map(|it| Show::Note(format!("pull request #{}: {}", it.number, one_line(&it.url))))
+                    .into_iter()
+                    .collect()
             }
             kind::CHECKPOINT_RESTORED if read::<Restored>(event).is_some_and(|restored| restored.asked) => {
                 vec![Show::Note("the workspace begins as a checkpoint left it".into())]

@@ -12,7 +12,7 @@ use wire::id::CheckpointId;
 use wire::task::{FieldError, NewTask, TaskSpec};
 use wire::test_report::TestsSpec;
 
-use crate::args::{AdmissionArguments, EnvArgument, RunArguments};
+use crate::args::{AdmissionArguments, EnvArgument, PullRequestArguments, RunArguments};
 use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
 use crate::output::one_line;
@@ -79,6 +79,7 @@ fn task(
             tests,
             checkpoint,
             push_unfinished: arguments.push_unfinished,
+            pull_request: arguments.pull_request.spec(),
         }),
         project: arguments.admission.project.clone(),
         keys: arguments.admission.keys.clone(),
@@ -161,7 +162,9 @@ fn refusal(error: &FieldError) -> anyhow::Error {
         "spec.timeout_seconds" => "--timeout",
         "spec.idle_timeout_seconds" => "--idle-timeout",
         "spec.stall_timeout_seconds" => "--stall-timeout",
-        other => AdmissionArguments::option_of(other).unwrap_or(other),
+        other => {
+            AdmissionArguments::option_of(other).or_else(|| PullRequestArguments::option_of(other)).unwrap_or(other)
+        }
     };
     failure(Code::Usage, format!("{option} {}", error.message), "see `bifrost run --help`")
 }

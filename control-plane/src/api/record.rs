@@ -91,6 +91,7 @@ mod tests {
             commit: None,
             phases: vec![],
             tests: None,
+            pull_request: None,
             parent_execution_id: None,
         });
         TaskView {

@@ -1,6 +1,7 @@
 //! Executions: one attempt at a task on one worker, from the promise to the end.
 
 pub(crate) mod lessons;
+pub(crate) mod proposals;
 pub(crate) mod store;
 
 use std::collections::{BTreeSet, HashMap};
@@ -19,6 +20,7 @@ use wire::id::{ExecutionId, TaskId, TenantId, WorkerId};
 use wire::limit::{BUDGET_MICROS_MAX, BUDGET_UNITS_MAX};
 use wire::metadata::{AGENT_TYPE_KEY, ASSIGNED_WORKER_KEY};
 use wire::money::{dollars, micros};
+use wire::pull_request::PullRequest;
 use wire::strategy::FailureClass;
 use wire::task::TaskStatus;
 use wire::test_report::TestReport;
@@ -83,12 +85,23 @@ pub struct Ending {
     pub phases: Vec<PhaseTiming>,
     /// What came of its tests.
     pub tests: Option<TestReport>,
+    /// The pull request that its work is in.
+    pub pull_request: Option<Box<PullRequest>>,
 }
 
 impl Ending {
     /// Nothing known but how.
     pub(crate) fn bare(outcome: Outcome) -> Self {
-        Self { outcome, exit: None, failure: None, message: None, commit: None, phases: Vec::new(), tests: None }
+        Self {
+            outcome,
+            exit: None,
+            failure: None,
+            message: None,
+            commit: None,
+            phases: Vec::new(),
+            tests: None,
+            pull_request: None,
+        }
     }
 }
 
@@ -114,6 +127,7 @@ impl From<Execution> for ExecutionView {
             error_message: ending.as_ref().and_then(|ending| ending.message.clone()),
             commit: ending.as_ref().and_then(|ending| ending.commit.clone()),
             tests: ending.as_ref().and_then(|ending| ending.tests.clone()),
+            pull_request: ending.as_ref().and_then(|ending| ending.pull_request.as_deref().cloned()),
             phases: ending.map(|ending| ending.phases).unwrap_or_default(),
             parent_execution_id: execution.parent,
         }

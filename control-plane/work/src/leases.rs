@@ -12,12 +12,13 @@ use pool::workers::{Arrival, Registration, Standing, Worker};
 use wire::execution::{Outcome, Phase};
 use wire::id::{ExecutionId, WorkerId};
 use wire::limit::{BUSY_SECONDS_MAX, MESSAGE_CHARS, POLL_SECONDS_MAX};
+use wire::pull_request::PullRequest;
 use wire::task::{TaskSpec, TaskStatus};
 use wire::test_report::TestReport;
 use wire::worker::{Completion, Heartbeat, HeartbeatReply, Instruction, Lease, Poll, Register};
 
 use crate::admission::policy;
-use crate::executions::{self, Begin, Ending, Execution, lessons, store};
+use crate::executions::{self, Begin, Ending, Execution, lessons, proposals, store};
 use crate::tasks::{self, Task};
 use crate::{Settings, checkpoints};
 
@@ -112,6 +113,7 @@ async fn in_hand(
     let Some(task) = tasks::store::lock_any(tx, execution.task).await? else { return Ok(None) };
     let left = policy::seconds_left(&task, settings.machine_micros_per_hour);
     let Some(spec) = task.spec.clone().map(|spec| bounded(spec, left)) else { return Ok(None) };
+    let spec = proposals::describe(spec, task.id, &task.title, &task.description);
     let spec = match &spec.agent {
         Some(_) => lessons::add(spec, store::last_tested(tx, task.tenant, task.id).await?),
         None => spec,
@@ -191,6 +193,7 @@ pub async fn complete(
         commit: completion.commit.as_deref().map(|text| told(text, COMMIT_CHARS)),
         phases: completion.phases.into_iter().take(Phase::ALL.len()).collect(),
         tests: completion.tests.map(TestReport::bounded),
+        pull_request: completion.pull_request.and_then(PullRequest::bounded).map(Box::new),
     };
     if !matches!(task.status, TaskStatus::Assigned | TaskStatus::InProgress) {
         return Err(lease_lost());

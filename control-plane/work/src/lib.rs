@@ -57,6 +57,7 @@ pub const MIGRATIONS: &[Migration] = &[
     kernel::migration!("20261129012000_work_checkpoints_and_tests"),
     kernel::migration!("20261129013000_work_tasks_of_projects_and_states"),
     kernel::migration!("20261129014000_work_short_searches"),
+    kernel::migration!("20261129020000_work_pull_requests"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.

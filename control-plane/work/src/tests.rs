@@ -28,17 +28,9 @@ pub(crate) async fn tenant(ctx: &Ctx) -> TenantId {
 pub(crate) fn run(title: &str) -> NewTask {
     let spec = TaskSpec {
         repository: "https://example.org/a".into(),
-        reference: None,
         command: vec!["true".into()],
-        agent: None,
         env: Default::default(),
-        timeout_seconds: None,
-        idle_timeout_seconds: None,
-        terminal: false,
-        stall_timeout_seconds: None,
-        tests: None,
-        checkpoint: None,
-        push_unfinished: false,
+        ..TaskSpec::default()
     };
     NewTask {
         title: title.into(),
@@ -136,6 +128,7 @@ pub(crate) fn ended(lease: &Lease, outcome: Outcome) -> Completion {
         cost_dollars: None,
         checkpoint: None,
         tests: None,
+        pull_request: None,
         busy_seconds: None,
     }
 }

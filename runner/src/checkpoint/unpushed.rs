@@ -22,9 +22,11 @@ use wire::id::ExecutionId;
 use super::changes::Changes;
 use super::format::{Head, Manifest};
 use crate::git::{Git, GitError, Place};
-use crate::mirror::fetch_arguments;
+use crate::mirror::{self, fetch_arguments};
 use crate::orders::Orders;
 use crate::workspace::{Marker, Paths};
+
+pub(crate) use references::wip as unfinished_work;
 
 /// What was kept of a workspace.
 #[derive(Debug, Default)]
@@ -116,10 +118,8 @@ fn is_untouched(repository: &Path, commit: &str) -> bool {
 
 /// Pushes what was kept to the repository it came from, under the same names.
 pub(crate) async fn push(git: &Git, paths: &Paths, url: &str, references: &[String]) -> Result<(), GitError> {
-    let options = ["push", "--quiet", "--no-verify", "--no-recurse-submodules"].map(str::to_owned);
-    let copies = references.iter().map(|name| format!("+{name}:{name}"));
-    let arguments = options.into_iter().chain([url.to_owned()]).chain(copies);
-    git.run(Place::bare(&paths.mirror), arguments, b"", &Orders::none()).await.map(drop)
+    let copies: Vec<String> = references.iter().map(|name| format!("+{name}:{name}")).collect();
+    mirror::push(git, &paths.mirror, url, &copies, &Orders::none()).await
 }
 
 /// Gives a workspace that was just checked out the branches and the HEAD that a checkpoint's had.

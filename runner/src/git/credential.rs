@@ -34,6 +34,17 @@ impl Helper {
     }
 }
 
+impl Helper {
+    /// The password for a URL, which at hosts with an API is a token of it. Nothing where there is none.
+    pub(crate) fn token(&self, url: &str) -> io::Result<Option<github::Token>> {
+        let Some((protocol, rest)) = url.split_once("://") else { return Ok(None) };
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let asked = format!("protocol={protocol}\nhost={host}\npath={path}\n");
+        let found = find(&std::fs::read_to_string(&self.file)?, &asked);
+        Ok(found.and_then(|(_, password)| github::Token::new(&password)))
+    }
+}
+
 /// Answers git's question on standard input. `arguments` are the file and git's operation, of which
 /// only `get` is answered.
 pub fn answer(arguments: &[String], mut question: impl Read, mut answer: impl Write) -> io::Result<()> {

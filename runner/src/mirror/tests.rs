@@ -13,15 +13,8 @@ async fn fetch(scene: &mut Scene, remote: &str, reference: Option<&str>) -> (Res
         repository: remote.to_owned(),
         reference: reference.map(Into::into),
         command: vec!["true".into()],
-        agent: None,
         env: Default::default(),
-        timeout_seconds: None,
-        idle_timeout_seconds: None,
-        terminal: false,
-        stall_timeout_seconds: None,
-        tests: None,
-        checkpoint: None,
-        push_unfinished: false,
+        ..TaskSpec::default()
     };
     let room = scene.room.clone();
     let story = Story::new(room.recorder.clone(), subject(), Orders::none());

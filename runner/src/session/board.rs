@@ -124,17 +124,9 @@ mod tests {
     fn lease(number: u8) -> Lease {
         let spec = TaskSpec {
             repository: "file:///r".into(),
-            reference: None,
             command: vec!["true".into()],
-            agent: None,
             env: Default::default(),
-            timeout_seconds: None,
-            idle_timeout_seconds: None,
-            terminal: false,
-            stall_timeout_seconds: None,
-            tests: None,
-            checkpoint: None,
-            push_unfinished: false,
+            ..TaskSpec::default()
         };
         let execution_id = ExecutionId::from(uuid::Uuid::from_u128(number.into()));
         Lease { execution_id, task_id: TaskId::from(uuid::Uuid::nil()), fence: number.into(), spec, grant: None }

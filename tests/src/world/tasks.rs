@@ -1,6 +1,5 @@
 //! Tasks of a world: scripts to run in its repository, and what became of them.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use wire::execution::{ExecutionHistory, ExecutionView, Outcome};
@@ -24,17 +23,8 @@ impl World {
             effort_estimate: None,
             spec: Some(TaskSpec {
                 repository: self.repository.url(),
-                reference: None,
                 command: ["sh", "-c", script].map(str::to_owned).to_vec(),
-                agent: None,
-                env: BTreeMap::new(),
-                timeout_seconds: None,
-                idle_timeout_seconds: None,
-                terminal: false,
-                stall_timeout_seconds: None,
-                tests: None,
-                checkpoint: None,
-                push_unfinished: false,
+                ..TaskSpec::default()
             }),
             ..NewTask::default()
         }

@@ -90,6 +90,9 @@ kinds! {
     CHECKPOINT_SAVED = "checkpoint.saved";
     /// What came of an execution's tests: a [`TestReport`](crate::test_report::TestReport).
     TESTS_REPORT = "tests.report";
+    /// What an execution did is proposed to its repository's host: a
+    /// [`PullRequest`](crate::pull_request::PullRequest).
+    PULL_REQUEST_OPENED = "pull_request.opened";
     /// A checkpoint was put back, after the health check found damage or because a task begins from it.
     CHECKPOINT_RESTORED = "checkpoint.restored";
     /// What a machine holds was looked at, before new work: a [`super::CheckedPayload`].

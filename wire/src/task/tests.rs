@@ -1,22 +1,14 @@
 //! Tables over what a task may and may not say.
 
 use super::*;
+use crate::pull_request::PullRequestSpec;
+
+fn proposed(asked: PullRequestSpec) -> TaskSpec {
+    TaskSpec { pull_request: Some(asked), ..spec() }
+}
 
 fn spec() -> TaskSpec {
-    TaskSpec {
-        repository: "https://example.org/a/b.git".into(),
-        reference: None,
-        command: vec!["make".into()],
-        agent: None,
-        env: BTreeMap::new(),
-        timeout_seconds: None,
-        idle_timeout_seconds: None,
-        terminal: false,
-        stall_timeout_seconds: None,
-        tests: None,
-        checkpoint: None,
-        push_unfinished: false,
-    }
+    TaskSpec { repository: "https://example.org/a/b.git".into(), command: vec!["make".into()], ..TaskSpec::default() }
 }
 
 fn agent(prompt: &str) -> AgentSpec {
@@ -50,6 +42,33 @@ fn a_wrong_field_is_named() {
         (TaskSpec { command: vec!["a\0b".into()], ..spec() }, Some("spec.command")),
         (TaskSpec { env: [("A=B".to_owned(), "c".to_owned())].into(), ..spec() }, Some("spec.env")),
         (TaskSpec { env: [("A".to_owned(), "c\0".to_owned())].into(), ..spec() }, Some("spec.env")),
+        (proposed(PullRequestSpec::default()), None),
+        (
+            TaskSpec { repository: "file:///srv/a".into(), ..proposed(PullRequestSpec::default()) },
+            Some("spec.pull_request"),
+        ),
+        (proposed(PullRequestSpec { base: Some("-x".into()), ..Default::default() }), Some("spec.pull_request.base")),
+        (proposed(PullRequestSpec { base: Some("HEAD".into()), ..Default::default() }), Some("spec.pull_request.base")),
+        (
+            proposed(PullRequestSpec { branch: Some("refs/heads/x".into()), ..Default::default() }),
+            Some("spec.pull_request.branch"),
+        ),
+        (
+            proposed(PullRequestSpec { base: Some("x".into()), branch: Some("x".into()), ..Default::default() }),
+            Some("spec.pull_request.branch"),
+        ),
+        (
+            proposed(PullRequestSpec { title: Some("a\nb".into()), ..Default::default() }),
+            Some("spec.pull_request.title"),
+        ),
+        (
+            proposed(PullRequestSpec { title: Some("x".repeat(257)), ..Default::default() }),
+            Some("spec.pull_request.title"),
+        ),
+        (
+            proposed(PullRequestSpec { body: Some("x".repeat(65_537)), ..Default::default() }),
+            Some("spec.pull_request.body"),
+        ),
         (TaskSpec { timeout_seconds: Some(0), ..spec() }, Some("spec.timeout_seconds")),
         (TaskSpec { idle_timeout_seconds: Some(u64::MAX), ..spec() }, Some("spec.idle_timeout_seconds")),
         (TaskSpec { stall_timeout_seconds: Some(0), ..spec() }, Some("spec.stall_timeout_seconds")),

@@ -8,6 +8,7 @@ use serde::Serialize;
 use sqlx::types::{Json, Uuid};
 use wire::execution::{Exit, Failure, Outcome, PhaseTiming};
 use wire::id::{ExecutionId, TaskId, TenantId, WorkerId};
+use wire::pull_request::PullRequest;
 use wire::test_report::TestReport;
 
 use super::{Ending, Execution};
@@ -75,15 +76,18 @@ kernel::sql! {
                       exit_code = new.value->>'exit_code', exit_signal = new.value->>'exit_signal', \
                       failure = new.value->>'failure', error_message = new.value->>'error_message', \
                       commit_sha = new.value->>'commit_sha', phases = new.value->'phases', tests = new.value->'tests', \
+                      pull_request = new.value->'pull_request', \
                       cost_micros = new.value->>'cost_micros', tokens = new.value->>'tokens' \
                FROM json_each($1) new WHERE executions.id = unhex(new.value->>'id') AND completed_at IS NULL",
         postgres "UPDATE executions SET completed_at = $2, duration_seconds = new.duration_seconds, success = new.success, \
                          outcome = new.outcome, exit_code = new.exit_code, exit_signal = new.exit_signal, \
                          failure = new.failure, error_message = new.error_message, commit_sha = new.commit_sha, \
-                         phases = new.phases, tests = new.tests, cost_micros = new.cost_micros, tokens = new.tokens \
+                         phases = new.phases, tests = new.tests, pull_request = new.pull_request, \
+                         cost_micros = new.cost_micros, tokens = new.tokens \
                   FROM json_to_recordset(CAST($1 AS JSON)) \
                     AS new(id UUID, duration_seconds BIGINT, success BOOLEAN, outcome TEXT, exit_code INTEGER, \
                            exit_signal INTEGER, failure TEXT, error_message TEXT, commit_sha TEXT, phases JSONB, tests JSONB, \
+                           pull_request JSONB, \
                            cost_micros BIGINT, tokens BIGINT) \
                   WHERE executions.id = new.id AND completed_at IS NULL";
 }
@@ -111,6 +115,7 @@ struct Row {
     commit_sha: Option<String>,
     phases: Json<Vec<PhaseTiming>>,
     tests: Option<Json<TestReport>>,
+    pull_request: Option<Json<PullRequest>>,
     parent_execution_id: Option<Uuid>,
 }
 
@@ -127,6 +132,7 @@ impl From<Row> for Execution {
             commit: row.commit_sha,
             phases: row.phases.0,
             tests: row.tests.map(|tests| tests.0),
+            pull_request: row.pull_request.map(|pull_request| Box::new(pull_request.0)),
         });
         Self {
             id: row.id.into(),
@@ -341,6 +347,8 @@ struct EndRow<'a> {
     phases: &'a [PhaseTiming],
     #[serde(skip_serializing_if = "Option::is_none")]
     tests: Option<&'a TestReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pull_request: Option<&'a PullRequest>,
     cost_micros: i64,
     tokens: i64,
 }
@@ -369,6 +377,7 @@ fn end_row<'a>(execution: &Execution, ending: &'a Ending) -> EndRow<'a> {
         commit_sha: ending.commit.as_deref(),
         phases: &ending.phases,
         tests: ending.tests.as_ref(),
+        pull_request: ending.pull_request.as_deref(),
         cost_micros: execution.cost_micros,
         tokens: execution.tokens,
     }

@@ -15,7 +15,7 @@ const KEPT_DAYS: i64 = 30;
 const EXECUTIONS: usize = 50;
 
 /// HEAD and uncommitted work of an execution.
-pub(super) fn wip(id: ExecutionId) -> String {
+pub(crate) fn wip(id: ExecutionId) -> String {
     format!("{}/{id}", KEPT[0])
 }
 

@@ -55,7 +55,13 @@ pub(super) async fn commit(
         }
     };
     let (tree, known) = (paths.tree.clone(), changes.clone());
-    let head = Beginning { reference: reference.clone(), parent: parent.to_owned(), base, seconds: now.timestamp() };
+    let head = Beginning {
+        reference: reference.clone(),
+        parent: parent.to_owned(),
+        base,
+        seconds: now.timestamp(),
+        message: format!("{}\n", marker.title.as_deref().unwrap_or("Work that was not committed")),
+    };
     let mirror = paths.mirror.clone();
     let input = crate::room::blocking(move || {
         let input = stream(&tree, &head, &known)?;
@@ -94,6 +100,7 @@ struct Beginning {
     /// The tree that the changes are measured against, where it is not the parent's.
     base: Option<String>,
     seconds: i64,
+    message: String,
 }
 
 /// What fast-import reads.
@@ -101,12 +108,12 @@ fn stream(tree: &Path, head: &Beginning, changes: &Changes) -> Result<Vec<u8>, N
     if changes.present.len() > FILES_MAX {
         return Err(NotCommitted::TooMuch);
     }
-    let message = "Work that was not committed\n";
     let mut out = format!(
-        "feature done\ncommit {}\ncommitter Bifrost <bifrost@localhost> {} +0000\ndata {}\n{message}\nfrom {}\n",
+        "feature done\ncommit {}\ncommitter Bifrost <bifrost@localhost> {} +0000\ndata {}\n{}\nfrom {}\n",
         head.reference,
         head.seconds,
-        message.len(),
+        head.message.len(),
+        head.message,
         head.parent
     )
     .into_bytes();
