@@ -1,5 +1,6 @@
 //! An HTTP client on which every call has a deadline.
 
+pub mod answer;
 mod trust;
 
 use std::net::{IpAddr, SocketAddr};
