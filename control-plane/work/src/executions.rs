@@ -1,7 +1,7 @@
 //! Executions: one attempt at a task on one worker, from the promise to the end.
 
 pub(crate) mod lessons;
-pub(crate) mod proposals;
+pub(crate) mod pull_requests;
 pub(crate) mod store;
 
 use std::collections::{BTreeSet, HashMap};

@@ -18,7 +18,7 @@ use wire::test_report::TestReport;
 use wire::worker::{Completion, Heartbeat, HeartbeatReply, Instruction, Lease, Poll, Register};
 
 use crate::admission::policy;
-use crate::executions::{self, Begin, Ending, Execution, lessons, proposals, store};
+use crate::executions::{self, Begin, Ending, Execution, lessons, pull_requests, store};
 use crate::tasks::{self, Task};
 use crate::{Settings, checkpoints};
 
@@ -113,7 +113,7 @@ async fn in_hand(
     let Some(task) = tasks::store::lock_any(tx, execution.task).await? else { return Ok(None) };
     let left = policy::seconds_left(&task, settings.machine_micros_per_hour);
     let Some(spec) = task.spec.clone().map(|spec| bounded(spec, left)) else { return Ok(None) };
-    let spec = proposals::describe(spec, task.id, &task.title, &task.description);
+    let spec = pull_requests::describe(spec, task.id, &task.title, &task.description);
     let spec = match &spec.agent {
         Some(_) => lessons::add(spec, store::last_tested(tx, task.tenant, task.id).await?),
         None => spec,
