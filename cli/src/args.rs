@@ -8,6 +8,7 @@ mod claims;
 mod database;
 mod help;
 mod machines;
+mod proposals;
 mod pull_request;
 mod strategies;
 mod tasks;
@@ -33,6 +34,7 @@ pub(crate) use checkpoints::{CheckpointsCommand, TestsArguments};
 pub(crate) use claims::{ClaimArguments, CompleteArguments, ReleaseArguments, RenewArguments};
 pub(crate) use database::DatabaseCommand;
 pub(crate) use machines::{CostCommand, MachinesCommand};
+pub(crate) use proposals::ProposalsCommand;
 pub(crate) use pull_request::PullRequestArguments;
 pub(crate) use strategies::StrategiesCommand;
 pub(crate) use tasks::{
@@ -202,6 +204,9 @@ pub(crate) enum Command {
     /// See the registered workers, and register your own
     #[command(subcommand, after_help = help::WORKERS)]
     Workers(WorkersCommand),
+    /// Look for work elsewhere, and decide what becomes of what was found
+    #[command(subcommand, after_help = help::proposals::PROPOSALS)]
+    Proposals(ProposalsCommand),
     /// Say what is done by itself when a task fails
     #[command(subcommand, after_help = help::STRATEGIES)]
     Strategies(StrategiesCommand),

@@ -26,6 +26,7 @@ mod egress;
 mod events;
 mod machines;
 mod manual;
+mod proposals;
 mod run;
 mod serve;
 mod strategies;
@@ -109,6 +110,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Egress(EgressCommand::Show { .. })
         | Command::Workers(_)
         | Command::Strategies(_)
+        | Command::Proposals(_)
         | Command::Events(_)
         | Command::Webhooks(_)
         | Command::Stream(_)
@@ -155,6 +157,7 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Machines(command) => machines::run(invocation, command).await?,
         Command::Cost(command) => return cost::run(invocation, command).await,
         Command::Workers(command) => workers::run(invocation, command).await?,
+        Command::Proposals(command) => proposals::run(invocation, command).await?,
         Command::Strategies(command) => strategies::run(invocation, command).await?,
         Command::Egress(command) => egress::run(invocation, command).await?,
         Command::Events(command) => events::run(invocation, command).await?,

@@ -11,6 +11,7 @@ mod forecast;
 mod machines;
 mod metadata;
 mod outcomes;
+mod proposals;
 mod strategies;
 mod webhooks;
 mod workers;

@@ -31,6 +31,7 @@ mod metadata;
 mod outcomes;
 mod problem;
 mod projects;
+mod proposals;
 mod queue;
 mod record;
 mod schedules;
@@ -134,6 +135,8 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(limits::get, limits::set, limits::remove))
         .routes(routes!(projects::list))
         .routes(routes!(queue::look))
+        .routes(routes!(proposals::list, proposals::propose))
+        .routes(routes!(proposals::accept))
         .routes(routes!(projects::weigh))
         .routes(routes!(budgets::list, budgets::create))
         .routes(routes!(budgets::get, budgets::update, budgets::delete))

@@ -13,6 +13,7 @@ mod main_job;
 mod mistakes;
 mod plans;
 mod pool;
+mod proposals;
 mod pull_requests;
 mod readme;
 mod roles;

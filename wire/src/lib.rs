@@ -31,6 +31,7 @@ pub mod outcome;
 pub mod plan;
 pub mod prioritize;
 pub mod problem;
+pub mod proposal;
 pub mod pull_request;
 pub mod queue;
 pub mod schedule;

@@ -26,6 +26,8 @@ pub const IMPORT_BYTES: usize = 64 * 1024 * 1024;
 pub const IMPORT_KEY_CHARS: usize = 200;
 /// What one line of an import needs.
 pub const NEEDS_PER_TASK: usize = 1_000;
+/// What a proposal is known as elsewhere.
+pub const SOURCE_CHARS: usize = 500;
 /// Keys of metadata that one line of an import brings along.
 pub const METADATA_PER_IMPORT: usize = 200;
 /// A key of a task's metadata.

@@ -4,6 +4,7 @@ pub(super) mod admission;
 pub(super) mod claims;
 pub(super) mod events;
 pub(super) mod machines;
+pub(super) mod proposals;
 pub(super) mod strategies;
 pub(super) mod tasks;
 pub(super) mod webhooks;

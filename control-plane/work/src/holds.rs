@@ -40,9 +40,6 @@ pub async fn set(
     if let Some(task) = new.task_id {
         tasks::load_locked(&mut tx, tenant, task).await?;
     }
-    if store::count(&mut tx, tenant).await? >= HOLDS_MAX {
-        return Err(Error::conflict("too_many_holds", format!("there are {HOLDS_MAX} holds already; remove some")));
-    }
     let hold = HoldView {
         id: ctx.id(HoldId::mint),
         task_id: new.task_id,
@@ -54,14 +51,22 @@ pub async fn set(
         expires_at: new.expires_at.map(|time| time.trunc_subsecs(6)),
         created_at: now,
     };
-    store::insert(&mut tx, tenant, &hold).await?;
-    if let Some(task) = hold.task_id {
-        admission::park(&mut tx, tenant, task, now).await?;
-    }
-    outbox::push(ctx, &mut tx, kind::HOLD_SET, about(tenant, &hold), &hold).await?;
-    audit::write(ctx, &mut tx, kind::HOLD_SET, &entity(tenant, &hold), &Change::created(&hold)?).await?;
+    place(ctx, &mut tx, tenant, &hold).await?;
     idempotency::remember_if(&mut tx, tenant, attempt, &hold, now).await?;
     tx.commit(hold).await
+}
+
+/// Sets a hold; the task, where it is one of a task, is locked.
+pub(crate) async fn place(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, hold: &HoldView) -> Result<()> {
+    if store::count(tx, tenant).await? >= HOLDS_MAX {
+        return Err(Error::conflict("too_many_holds", format!("there are {HOLDS_MAX} holds already; remove some")));
+    }
+    store::insert(tx, tenant, hold).await?;
+    if let Some(task) = hold.task_id {
+        admission::park(tx, tenant, task, hold.created_at).await?;
+    }
+    outbox::push(ctx, tx, kind::HOLD_SET, about(tenant, hold), hold).await?;
+    audit::write(ctx, tx, kind::HOLD_SET, &entity(tenant, hold), &Change::created(hold)?).await
 }
 
 fn about(tenant: TenantId, hold: &HoldView) -> About {
@@ -90,7 +95,8 @@ pub async fn remove(ctx: &Ctx, tenant: TenantId, id: HoldId) -> Result<()> {
     tx.commit(()).await
 }
 
-async fn end(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, hold: &HoldView) -> Result<bool> {
+/// Ends a hold; whether it was there still.
+pub(crate) async fn end(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, hold: &HoldView) -> Result<bool> {
     if let Some(task) = hold.task_id {
         // Before the hold itself: whoever deletes the task removes its holds.
         tasks::store::lock_any(tx, task).await?;

@@ -23,6 +23,7 @@ pub mod metadata;
 pub mod outcomes;
 pub mod prioritize;
 pub mod projects;
+pub mod proposals;
 pub mod queue;
 mod scheduler;
 pub mod schedules;
@@ -58,6 +59,7 @@ pub const MIGRATIONS: &[Migration] = &[
     kernel::migration!("20261129013000_work_tasks_of_projects_and_states"),
     kernel::migration!("20261129014000_work_short_searches"),
     kernel::migration!("20261129020000_work_pull_requests"),
+    kernel::migration!("20261129021000_work_proposals"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.
@@ -80,6 +82,7 @@ pub fn statements() -> Vec<(&'static str, Sql)> {
         limits::store::STATEMENTS,
         budgets::store::STATEMENTS,
         projects::store::STATEMENTS,
+        proposals::store::STATEMENTS,
         queue::store::STATEMENTS,
         schedules::store::STATEMENTS,
         checkpoints::store::STATEMENTS,

@@ -52,6 +52,11 @@ async fn claimed(app: &Router) -> String {
     claims.body[0]["execution_id"].as_str().expect("an id").to_owned()
 }
 
+/// A word that was not there before.
+async fn unique(app: &Router) -> String {
+    task(app).await
+}
+
 fn budget(project: &str) -> Value {
     json!({ "project": project, "period": "day", "allocated_dollars": "1" })
 }
@@ -180,6 +185,14 @@ async fn prepare(ctx: &Ctx, app: &Router, method: &str, path: &str) -> Option<(S
         ("POST", "/v1/failure-strategies") => (path.into(), careful()),
         ("PATCH", "/v1/failure-strategies/{id}") => (of(&strategy(app).await), json!({ "max_attempts": 9 })),
         ("DELETE", "/v1/failure-strategies/{id}") => (of(&strategy(app).await), json!({})),
+        ("POST", "/v1/proposals") => {
+            (path.into(), json!({ "proposals": [{ "source": unique(app).await, "title": "t" }] }))
+        }
+        ("POST", "/v1/tasks/{id}/accept") => {
+            let found = json!({ "proposals": [{ "source": unique(app).await, "title": "t" }] });
+            let proposed = post(app, "/v1/proposals", &found).await;
+            (of(proposed.body[0]["task_id"].as_str().expect("an id")), json!({}))
+        }
         ("POST", "/v1/holds") => (path.into(), json!({ "project": "p", "reason": "r" })),
         ("DELETE", "/v1/holds/{id}") => {
             let hold = post(app, "/v1/holds", &json!({ "project": "p", "reason": "r" })).await;

@@ -68,7 +68,7 @@ pub(super) async fn insert(tx: &mut Tx, tenant: TenantId, hold: &HoldView) -> Re
     Ok(())
 }
 
-pub(super) async fn list(tx: &mut Tx, tenant: TenantId, now: DateTime<Utc>) -> Result<Vec<HoldView>> {
+pub(crate) async fn list(tx: &mut Tx, tenant: TenantId, now: DateTime<Utc>) -> Result<Vec<HoldView>> {
     Ok(fetch_all!(tx, Row, LIST, tenant.uuid(), now)?.into_iter().map(HoldView::from).collect())
 }
 
@@ -77,7 +77,7 @@ pub(super) async fn count(tx: &mut Tx, tenant: TenantId) -> Result<i64> {
     Ok(count)
 }
 
-pub(super) async fn get(tx: &mut Tx, tenant: TenantId, id: HoldId) -> Result<Option<HoldView>> {
+pub(crate) async fn get(tx: &mut Tx, tenant: TenantId, id: HoldId) -> Result<Option<HoldView>> {
     Ok(fetch_optional!(tx, Row, GET, tenant.uuid(), id.uuid())?.map(HoldView::from))
 }
 

@@ -196,6 +196,17 @@ async fn stored_needs(
     Ok(found)
 }
 
+/// Stores tasks that need nothing; gives their ids in the order given.
+pub(crate) async fn insert_alone(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    tenant: TenantId,
+    tasks: &[ImportedTask],
+) -> Result<Vec<TaskId>> {
+    let imported = insert(ctx, tx, tenant, tasks, &[], &HashSet::new()).await?;
+    Ok(imported.tasks.into_iter().map(|one| one.id).collect())
+}
+
 async fn insert(
     ctx: &Ctx,
     tx: &mut Tx,
