@@ -10,6 +10,7 @@ mod help;
 mod machines;
 mod proposals;
 mod pull_request;
+mod runtimes;
 mod strategies;
 mod tasks;
 mod webhooks;
@@ -36,6 +37,7 @@ pub(crate) use database::DatabaseCommand;
 pub(crate) use machines::{CostCommand, MachinesCommand};
 pub(crate) use proposals::ProposalsCommand;
 pub(crate) use pull_request::PullRequestArguments;
+pub(crate) use runtimes::RuntimesCommand;
 pub(crate) use strategies::StrategiesCommand;
 pub(crate) use tasks::{
     ChangedFields, CreateArguments, ExportFormat, MetadataCommand, OutcomesCommand, PlanArguments, Selected,
@@ -207,6 +209,9 @@ pub(crate) enum Command {
     /// Look for work elsewhere, and decide what becomes of what was found
     #[command(subcommand, after_help = help::proposals::PROPOSALS)]
     Proposals(ProposalsCommand),
+    /// See agents' terminals, and have words typed to their agents
+    #[command(subcommand, after_help = help::runtimes::RUNTIMES)]
+    Runtimes(RuntimesCommand),
     /// Say what is done by itself when a task fails
     #[command(subcommand, after_help = help::STRATEGIES)]
     Strategies(StrategiesCommand),

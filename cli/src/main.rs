@@ -28,6 +28,7 @@ mod machines;
 mod manual;
 mod proposals;
 mod run;
+mod runtimes;
 mod serve;
 mod strategies;
 mod stream;
@@ -109,6 +110,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Cost(_)
         | Command::Egress(EgressCommand::Show { .. })
         | Command::Workers(_)
+        | Command::Runtimes(_)
         | Command::Strategies(_)
         | Command::Proposals(_)
         | Command::Events(_)
@@ -158,6 +160,7 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Cost(command) => return cost::run(invocation, command).await,
         Command::Workers(command) => workers::run(invocation, command).await?,
         Command::Proposals(command) => proposals::run(invocation, command).await?,
+        Command::Runtimes(command) => runtimes::run(invocation, command).await?,
         Command::Strategies(command) => strategies::run(invocation, command).await?,
         Command::Egress(command) => egress::run(invocation, command).await?,
         Command::Events(command) => events::run(invocation, command).await?,

@@ -12,6 +12,7 @@ mod machines;
 mod metadata;
 mod outcomes;
 mod proposals;
+mod runtimes;
 mod strategies;
 mod webhooks;
 mod workers;

@@ -34,6 +34,7 @@ mod projects;
 mod proposals;
 mod queue;
 mod record;
+mod runtimes;
 mod schedules;
 mod strategies;
 mod stream;
@@ -135,6 +136,15 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(limits::get, limits::set, limits::remove))
         .routes(routes!(projects::list))
         .routes(routes!(queue::look))
+        .routes(routes!(runtimes::list, runtimes::register))
+        .routes(routes!(runtimes::get, runtimes::deregister))
+        .routes(routes!(runtimes::heartbeat))
+        .routes(routes!(runtimes::pause))
+        .routes(routes!(runtimes::resume))
+        .routes(routes!(runtimes::triggers, runtimes::trigger))
+        .routes(routes!(runtimes::force))
+        .routes(routes!(runtimes::next))
+        .routes(routes!(runtimes::report))
         .routes(routes!(proposals::list, proposals::propose))
         .routes(routes!(proposals::accept))
         .routes(routes!(projects::weigh))

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use fly::{Pace, Token};
 use kernel::Address;
 use kit::{Chance, Vars, files};
@@ -34,6 +35,8 @@ pub struct Config {
     pub work: Arc<work::Settings>,
     /// `BIFROST_WEBHOOKS_REACH`: how far webhooks reach: `public` (the default), `loopback` or `any`.
     pub webhooks_reach: Reach,
+    /// Intervals of runtimes.
+    pub runtimes: runtimes::Settings,
 }
 
 /// How the Machines API is reached.
@@ -96,11 +99,30 @@ impl Config {
             pool: pool.into(),
             work: work.into(),
             webhooks_reach,
+            runtimes: runtime_settings(vars),
         })
     }
 
     pub(crate) fn credentials(&self) -> Credentials {
         Credentials::new(&self.secret)
+    }
+}
+
+/// How long runtimes and their agents may be silent.
+fn runtime_settings(vars: &mut Vars) -> runtimes::Settings {
+    let defaults = runtimes::Settings::default();
+    let mut seconds = |name: &str, default: TimeDelta| {
+        let seconds = vars.or(name, u32::try_from(default.num_seconds()).unwrap_or(u32::MAX));
+        if seconds == 0 {
+            vars.problem(format!("{name}: must be at least 1"));
+        }
+        TimeDelta::seconds(seconds.into())
+    };
+    runtimes::Settings {
+        silence: seconds("BIFROST_RUNTIME_SILENCE_SECONDS", defaults.silence),
+        ack_within: seconds("BIFROST_TRIGGER_ACK_SECONDS", defaults.ack_within),
+        expires: seconds("BIFROST_TRIGGER_EXPIRY_SECONDS", defaults.expires),
+        ..defaults
     }
 }
 

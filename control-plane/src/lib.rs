@@ -61,7 +61,15 @@ pub struct ControlPlane {
 
 /// All tables, of all slices.
 pub fn migrations() -> Vec<Migration> {
-    [kernel::MIGRATIONS, access::MIGRATIONS, pool::MIGRATIONS, signals::MIGRATIONS, work::MIGRATIONS].concat()
+    [
+        kernel::MIGRATIONS,
+        access::MIGRATIONS,
+        pool::MIGRATIONS,
+        runtimes::MIGRATIONS,
+        signals::MIGRATIONS,
+        work::MIGRATIONS,
+    ]
+    .concat()
 }
 
 /// Opens the database, starts the background work and serves the API on the listener.
@@ -142,6 +150,7 @@ fn reconcile(ctx: &Ctx, config: &Config, events: EventStore, tasks: &Tasks) {
     drive(ctx, tasks, pool::StaleWorkers::default());
     drive(ctx, tasks, signals::OutboxDelivery::new(events, waker));
     drive(ctx, tasks, signals::Housekeeping);
+    drive(ctx, tasks, runtimes::Sweep::new(config.runtimes));
 }
 
 impl ControlPlane {

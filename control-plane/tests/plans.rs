@@ -9,7 +9,8 @@ use std::path::Path;
 use kernel::{Inner, Sql, Tx};
 
 fn statements() -> Vec<(&'static str, Sql)> {
-    let slices = [access::statements(), pool::statements(), signals::statements(), work::statements()];
+    let slices =
+        [access::statements(), pool::statements(), runtimes::statements(), signals::statements(), work::statements()];
     [kernel::statements(), slices.concat()].concat()
 }
 

@@ -83,9 +83,11 @@ id_kinds! {
     "a machine" MachineId;
     "a metadata entry" MetadataId;
     "a principal" PrincipalId;
+    "a runtime" RuntimeId;
     "a schedule" ScheduleId;
     "a task" TaskId;
     "a tenant" TenantId;
+    "a trigger" TriggerId;
     "a volume" VolumeId;
     "a webhook" WebhookId;
     "a webhook message" WebhookMessageId;

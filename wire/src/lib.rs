@@ -34,6 +34,7 @@ pub mod problem;
 pub mod proposal;
 pub mod pull_request;
 pub mod queue;
+pub mod runtime;
 pub mod schedule;
 pub mod signature;
 pub mod split;

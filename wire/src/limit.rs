@@ -26,6 +26,10 @@ pub const IMPORT_BYTES: usize = 64 * 1024 * 1024;
 pub const IMPORT_KEY_CHARS: usize = 200;
 /// What one line of an import needs.
 pub const NEEDS_PER_TASK: usize = 1_000;
+/// What a runtime's parts are called.
+pub const RUNTIME_NAME_CHARS: usize = 200;
+/// Words that are typed to an agent at once.
+pub const TRIGGER_CHARS: usize = 16_384;
 /// What a proposal is known as elsewhere.
 pub const SOURCE_CHARS: usize = 500;
 /// Keys of metadata that one line of an import brings along.

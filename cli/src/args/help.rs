@@ -5,6 +5,7 @@ pub(super) mod claims;
 pub(super) mod events;
 pub(super) mod machines;
 pub(super) mod proposals;
+pub(super) mod runtimes;
 pub(super) mod strategies;
 pub(super) mod tasks;
 pub(super) mod webhooks;

@@ -46,6 +46,12 @@ permissions! {
     MachinesRead = "machines_read",
     /// Put machines to sleep, wake, destroy and abandon them.
     MachinesWrite = "machines_write",
+    /// Pause runtimes, and have words typed to their agents whoever types there.
+    RuntimesOperate = "runtimes_operate",
+    /// See runtimes and what was typed to their agents.
+    RuntimesRead = "runtimes_read",
+    /// Register and look after runtimes, and have words typed to their agents.
+    RuntimesWrite = "runtimes_write",
     /// See tasks and their executions.
     TasksRead = "tasks_read",
     /// Submit, change, cancel and retry tasks; report on executions.

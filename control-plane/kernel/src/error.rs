@@ -33,6 +33,16 @@ pub enum Error {
         /// What stands in the way and what to do.
         message: String,
     },
+    /// It was asked for more often than may be.
+    #[error("{message}")]
+    TooMany {
+        /// Stable, for programs.
+        code: &'static str,
+        /// What the bound is.
+        message: String,
+        /// When to ask again, in seconds from now.
+        seconds: u64,
+    },
     /// What was asked was meant for an earlier version of the thing.
     #[error("{message}")]
     Stale {
@@ -106,7 +116,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotFound { .. } => "not_found",
-            Self::Conflict { code, .. } => code,
+            Self::Conflict { code, .. } | Self::TooMany { code, .. } => code,
             Self::Stale { .. } => "stale_version",
             Self::Invalid { .. } => "invalid",
             Self::Unauthenticated(_) => "unauthenticated",

@@ -40,6 +40,7 @@ pub(super) fn translate(error: &Error) -> Problem {
     match error {
         Error::NotFound { .. } => problem(StatusCode::NOT_FOUND, code, error.to_string()),
         Error::Conflict { message, .. } => problem(StatusCode::CONFLICT, code, message),
+        Error::TooMany { message, .. } => problem(StatusCode::TOO_MANY_REQUESTS, code, message),
         Error::Stale { message } => problem(StatusCode::PRECONDITION_FAILED, code, message),
         Error::Invalid { field, .. } => problem(StatusCode::BAD_REQUEST, code, error.to_string()).at(field),
         Error::Unauthenticated(message) => problem(StatusCode::UNAUTHORIZED, code, *message),
@@ -69,11 +70,18 @@ pub(super) struct GaveWay;
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let gave_way = matches!(&self, Self::Use(error) if error.is_transaction_conflict());
+        let after = match &self {
+            Self::Use(Error::TooMany { seconds, .. }) => Some(*seconds),
+            _ => None,
+        };
         let problem = match self {
             Self::Use(error) => translate(&error),
             Self::Edge(problem) => *problem,
         };
         let mut response = respond(&problem);
+        if let Some(seconds) = after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
         if gave_way {
             response.extensions_mut().insert(GaveWay);
         }

@@ -30,6 +30,7 @@ mod odd_input;
 mod operations;
 mod repeats;
 mod replicas;
+mod runtimes;
 mod whole;
 
 const KEY: &str = "bifrost_0123456789abcdef";
@@ -45,6 +46,7 @@ pub(super) async fn state(ctx: &Ctx) -> App {
     let events = Events { public_url: url.clone(), url, secret: Key::from_bytes([1; 32]), app: None };
     let token = "t".parse().expect("a token");
     let config = Config {
+        runtimes: ::runtimes::Settings::default(),
         database: Address::Sqlite("unused".into()),
         api_key: KEY.into(),
         secret: Key::from_bytes([2; 32]),
@@ -183,7 +185,10 @@ kernel::on_both! { crate::migrations();
                 continue;
             }
             let body = match path.as_str() {
-                path if path.ends_with("/abandon") => json!({ "reason": "r" }),
+                path if path.ends_with("/abandon") || path.ends_with("/pause") => json!({ "reason": "r" }),
+                path if path.ends_with("/triggers") => json!({ "text": "t" }),
+                path if path.ends_with("/force") => json!({ "text": "t", "reason": "r" }),
+                path if path.ends_with("/report") => json!({ "number": 1, "result": "written", "via": "terminal" }),
                 path if path.ends_with("/executions") => json!({ "agent_type": "a", "worker_id": uuid::Uuid::nil() }),
                 path if path.ends_with("/complete") => json!({ "success": true }),
                 path if path.ends_with("/dependencies") => json!({ "depends_on_task_id": uuid::Uuid::nil() }),

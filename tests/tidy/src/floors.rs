@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::Offence;
 
 /// Every package of the workspace and its floor (ARCHITECTURE.md).
-pub const FLOORS: [(&str, u8); 20] = [
+pub const FLOORS: [(&str, u8); 21] = [
     ("wire", 0),
     ("kit", 0),
     ("fly", 1),
@@ -22,6 +22,7 @@ pub const FLOORS: [(&str, u8); 20] = [
     ("runner", 2),
     ("access", 2),
     ("pool", 2),
+    ("runtimes", 2),
     ("signals", 2),
     ("work", 3),
     ("control-plane", 5),

@@ -93,6 +93,24 @@ kinds! {
     /// What an execution did is proposed to its repository's host: a
     /// [`PullRequest`](crate::pull_request::PullRequest).
     PULL_REQUEST_OPENED = "pull_request.opened";
+    /// A runtime was registered, or is another one than before.
+    RUNTIME_REGISTERED = "runtime.registered";
+    /// A runtime has ended.
+    RUNTIME_DEREGISTERED = "runtime.deregistered";
+    /// Nothing is written to a runtime for a while.
+    RUNTIME_PAUSED = "runtime.paused";
+    /// What waits for a runtime is written again.
+    RUNTIME_RESUMED = "runtime.resumed";
+    /// Words for an agent were asked for.
+    TRIGGER_QUEUED = "trigger.queued";
+    /// Words for an agent were not written yet; why is its reason.
+    TRIGGER_DEFERRED = "trigger.deferred";
+    /// Words for an agent were written.
+    TRIGGER_WRITTEN = "trigger.written";
+    /// An agent has read what was written: a [`TriggerView`](crate::runtime::TriggerView).
+    TRIGGER_DELIVERED = "trigger.delivered";
+    /// Nobody tries any more to have an agent read it: a [`TriggerView`](crate::runtime::TriggerView).
+    TRIGGER_FAILED = "trigger.failed";
     /// A checkpoint was put back, after the health check found damage or because a task begins from it.
     CHECKPOINT_RESTORED = "checkpoint.restored";
     /// What a machine holds was looked at, before new work: a [`super::CheckedPayload`].

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Operations that change nothing that lasts, or are no caller's decision.
-const NO_DECISION: [(&str, &str); 12] = [
+const NO_DECISION: [(&str, &str); 14] = [
     ("POST", "/v1/executions/{id}/heartbeat"),
     ("POST", "/v1/plan"),
     // Here no machine has saved anything; the tests of `work` look for the rows.
@@ -15,6 +15,8 @@ const NO_DECISION: [(&str, &str); 12] = [
     ("POST", "/v1/tasks/metadata/batch"),
     ("POST", "/v1/webhooks/verify"),
     ("POST", "/v1/webhooks/{id}/ping"),
+    ("POST", "/v1/runtimes/{id}/heartbeat"),
+    ("POST", "/v1/runtimes/{id}/next"),
     ("POST", "/v1/workers/{id}/heartbeat"),
     ("POST", "/v1/workers/{id}/next"),
     // What a runner says of its executions is heard by the tests of `work`; here no machine has any.
@@ -50,6 +52,16 @@ async fn claimed(app: &Router) -> String {
     task(app).await;
     let claims = post(app, "/v1/tasks/claim", &json!({ "worker": "w" })).await;
     claims.body[0]["execution_id"].as_str().expect("an id").to_owned()
+}
+
+fn terminal(session: &str) -> Value {
+    json!({ "session_id": session, "agent": "codex", "host": "h", "pid": 1, "backend": "pty", "target": "t",
+            "management": "managed" })
+}
+
+async fn runtime(app: &Router) -> String {
+    let answer = post(app, "/v1/runtimes", &terminal(&unique(app).await)).await;
+    answer.body["id"].as_str().expect("an id").to_owned()
 }
 
 /// A word that was not there before.
@@ -185,6 +197,21 @@ async fn prepare(ctx: &Ctx, app: &Router, method: &str, path: &str) -> Option<(S
         ("POST", "/v1/failure-strategies") => (path.into(), careful()),
         ("PATCH", "/v1/failure-strategies/{id}") => (of(&strategy(app).await), json!({ "max_attempts": 9 })),
         ("DELETE", "/v1/failure-strategies/{id}") => (of(&strategy(app).await), json!({})),
+        ("POST", "/v1/runtimes") => (path.into(), terminal(&unique(app).await)),
+        ("DELETE", "/v1/runtimes/{id}") => (of(&runtime(app).await), json!({})),
+        ("POST", "/v1/runtimes/{id}/pause") => (of(&runtime(app).await), json!({ "reason": "r" })),
+        ("POST", "/v1/runtimes/{id}/resume") => {
+            let id = runtime(app).await;
+            post(app, &format!("/v1/runtimes/{id}/pause"), &json!({ "reason": "r" })).await;
+            (of(&id), json!({}))
+        }
+        ("POST", "/v1/runtimes/{id}/triggers") => (of(&runtime(app).await), json!({ "text": "t" })),
+        ("POST", "/v1/runtimes/{id}/force") => (of(&runtime(app).await), json!({ "text": "t", "reason": "r" })),
+        ("POST", "/v1/runtimes/{id}/report") => {
+            let id = runtime(app).await;
+            post(app, &format!("/v1/runtimes/{id}/triggers"), &json!({ "text": "t" })).await;
+            (of(&id), json!({ "number": 1, "result": "written", "via": "terminal" }))
+        }
         ("POST", "/v1/proposals") => {
             (path.into(), json!({ "proposals": [{ "source": unique(app).await, "title": "t" }] }))
         }

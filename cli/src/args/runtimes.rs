@@ -1,0 +1,58 @@
+//! What can be written after `bifrost runtimes`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use wire::id::RuntimeId;
+
+#[derive(Subcommand)]
+pub(crate) enum RuntimesCommand {
+    /// List agents' terminals, and how they do
+    #[command(after_help = super::help::runtimes::LIST)]
+    List,
+    /// Show what was to be typed to an agent, the newest first
+    #[command(after_help = super::help::runtimes::TRIGGERS)]
+    Triggers {
+        /// The runtime's id
+        id: RuntimeId,
+    },
+    /// Have words typed to an agent, when nobody else types there
+    #[command(after_help = super::help::runtimes::TRIGGER)]
+    Trigger {
+        /// The runtime's id
+        id: RuntimeId,
+        /// The words: a file, or - for standard input
+        #[arg(default_value = "-")]
+        file: PathBuf,
+        /// While words of the same key wait, or were read in the last ten minutes, these are none
+        #[arg(long, value_name = "KEY", conflicts_with = "force")]
+        dedupe: Option<String>,
+        /// Whoever types there, and although the runtime is paused; --because says why
+        #[arg(long, requires = "because")]
+        force: bool,
+        /// Why the words cannot wait
+        #[arg(long = "because", value_name = "WHY", requires = "force")]
+        because: Option<String>,
+    },
+    /// Have nothing typed to an agent until it is resumed; words for it wait
+    #[command(after_help = super::help::runtimes::PAUSE)]
+    Pause {
+        /// The runtime's id
+        id: RuntimeId,
+        /// Why
+        #[arg(long = "because", value_name = "WHY")]
+        because: String,
+    },
+    /// Have the words that wait typed
+    #[command(after_help = super::help::runtimes::RESUME)]
+    Resume {
+        /// The runtime's id
+        id: RuntimeId,
+    },
+    /// Forget a runtime that has ended; words for it have failed
+    #[command(after_help = super::help::runtimes::REMOVE)]
+    Remove {
+        /// The runtime's id
+        id: RuntimeId,
+    },
+}

@@ -1,0 +1,47 @@
+//! What nobody asks about any more: triggers of supervisors that are silent, and runtimes of long ago.
+
+use std::time::Duration;
+
+use kernel::{Ctx, Reconciler, Result};
+
+use crate::policy::Settings;
+use crate::store;
+use crate::triggers::settle;
+
+/// Runtimes in one step.
+const AT_ONCE: i64 = 500;
+
+/// The reconciler that ends and forgets.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sweep {
+    settings: Settings,
+}
+
+impl Sweep {
+    /// By these intervals.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+}
+
+impl Reconciler for Sweep {
+    const NAME: &'static str = "runtimes.sweep";
+    const EVERY: Duration = Duration::from_secs(30);
+
+    async fn tick(&self, ctx: &Ctx) -> Result<usize> {
+        let mut tx = ctx.read("runtimes.with_open").await?;
+        let with_open = store::with_open(&mut tx, AT_ONCE).await?;
+        drop(tx);
+        for runtime in with_open {
+            let mut tx = ctx.begin("runtimes.settle").await?;
+            if let Some(runtime) = store::lock(&mut tx, runtime.tenant, runtime.id).await? {
+                settle(ctx, &mut tx, &self.settings, &runtime).await?;
+            }
+            tx.commit(()).await?;
+        }
+        let mut tx = ctx.begin("runtimes.forget").await?;
+        let forgotten = store::forget(&mut tx, ctx.now() - self.settings.keep).await?;
+        tracing::debug!(forgotten, "swept runtimes");
+        tx.commit(0).await
+    }
+}
