@@ -37,7 +37,7 @@ use crate::setup::NotReady;
 use crate::test_report;
 use crate::workspace::{self, CheckoutError, Marker, Paths};
 
-mod running;
+pub(crate) mod running;
 use running::Ran;
 
 /// Carries the lease out. Nothing comes back when the lease was lost: then nothing may be said.
@@ -107,16 +107,16 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
 
 /// How an execution ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct End {
-    outcome: Outcome,
-    exit: Option<Exit>,
+pub(crate) struct End {
+    pub(crate) outcome: Outcome,
+    pub(crate) exit: Option<Exit>,
     failure: Option<Failure>,
-    message: Option<String>,
+    pub(crate) message: Option<String>,
     truncated_bytes: u64,
 }
 
 impl End {
-    fn of_command(ended: Ended, spec: &TaskSpec) -> Option<Self> {
+    pub(crate) fn of_command(ended: Ended, spec: &TaskSpec) -> Option<Self> {
         let outcome = command::outcome(ended.cause, ended.exit)?;
         Some(Self {
             outcome,
@@ -128,7 +128,7 @@ impl End {
     }
 
     /// An agent that exits well has still failed if it says so, or says nothing.
-    fn of_agent(ended: Ended, heard: &Heard, spec: &TaskSpec) -> Option<Self> {
+    pub(crate) fn of_agent(ended: Ended, heard: &Heard, spec: &TaskSpec) -> Option<Self> {
         let end = Self::of_command(ended, spec)?;
         let said = heard.report.message.clone();
         Some(match (end.outcome, heard.verdict) {

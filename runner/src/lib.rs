@@ -22,6 +22,7 @@ mod git;
 mod health;
 mod isolation;
 mod leftovers;
+pub mod local;
 mod mirror;
 mod orders;
 mod process;

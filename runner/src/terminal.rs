@@ -34,9 +34,16 @@ pub(crate) type Piece = Arc<[u8]>;
 
 /// What comes from who watches.
 #[derive(Debug)]
-pub(crate) enum Input {
+pub enum Input {
+    /// Keys.
     Typed(Vec<u8>),
-    Resized { rows: u16, columns: u16 },
+    /// The size of the window.
+    Resized {
+        /// Its height in characters.
+        rows: u16,
+        /// Its width in characters.
+        columns: u16,
+    },
 }
 
 /// Where whoever watches finds the command of this machine.

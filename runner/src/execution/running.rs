@@ -15,14 +15,14 @@ use crate::room::blocking;
 use crate::test_report;
 
 /// How what ran last has ended, what was heard of the agent, and what came of the tests.
-pub(super) struct Ran {
-    pub(super) ended: Ended,
-    pub(super) heard: Option<Heard>,
-    pub(super) report: Option<TestReport>,
+pub(crate) struct Ran {
+    pub(crate) ended: Ended,
+    pub(crate) heard: Option<Heard>,
+    pub(crate) report: Option<TestReport>,
 }
 
 /// Runs what the specification asks for; `job` is its command.
-pub(super) async fn run(story: &mut Story, spec: &TaskSpec, job: Job, launch: Option<Launch<'_>>) -> Ran {
+pub(crate) async fn run(story: &mut Story, spec: &TaskSpec, job: Job, launch: Option<Launch<'_>>) -> Ran {
     let ran = match (launch, &spec.tests) {
         (None, Some(tests)) if spec.command.is_empty() => return run_tests(story, tests, job, None).await,
         (launch, _) => run_command(story, spec, &job, launch).await,
