@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::Offence;
 
 /// Every package of the workspace and its floor (ARCHITECTURE.md).
-pub const FLOORS: [(&str, u8); 21] = [
+pub const FLOORS: [(&str, u8); 22] = [
     ("wire", 0),
     ("kit", 0),
     ("fly", 1),
@@ -24,6 +24,7 @@ pub const FLOORS: [(&str, u8); 21] = [
     ("pool", 2),
     ("runtimes", 2),
     ("signals", 2),
+    ("spawner", 3),
     ("work", 3),
     ("control-plane", 5),
     ("cli", 6),

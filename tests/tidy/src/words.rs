@@ -17,7 +17,7 @@ const NEVER: [(&str, &str); 4] = [
 const SLEEPS: [&str; 2] = ["sleep", "sleep_until"];
 
 /// Packages that start processes on behalf of others.
-const NO_SHELL: [&str; 4] = ["runner/", "control-plane/", "kit/", "fly/"];
+const NO_SHELL: [&str; 5] = ["runner/", "spawner/", "control-plane/", "kit/", "fly/"];
 
 /// Programs that would read an argument as a script.
 const SHELLS: [&str; 6] = ["sh", "bash", "dash", "zsh", "/bin/sh", "/bin/bash"];

@@ -1,0 +1,114 @@
+//! Cleaning up after an agent: its worktree, its branch where everything on it is pushed
+//! or merged, and what is kept of it here.
+//!
+//! What nobody pushed is first saved in the repository's `.fleet-snapshots` and read back
+//! from there ([`snapshot`]); where that fails nothing is removed. Files that git passes
+//! over are no work and go.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kit::Clock;
+use serde::Serialize;
+use wire::id::ExecutionId;
+
+use crate::config::Config;
+use crate::error::{FleetError, ProgramError};
+use crate::fleet;
+use crate::git::Git;
+use crate::handle::{AgentHandle, Desk};
+
+mod snapshot;
+use snapshot::Work;
+
+/// What became of what an agent left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cleaned {
+    /// Whose it was.
+    pub id: ExecutionId,
+    /// Its branch.
+    pub branch: String,
+    /// Where the work is that nobody had pushed; nothing where there was none.
+    pub snapshot: Option<PathBuf>,
+    /// Whether the branch was deleted: only where all of it is pushed or merged.
+    pub branch_deleted: bool,
+}
+
+/// Removes what an agent that has ended left, once its work is safe.
+pub async fn cleanup(config: &Config, id: ExecutionId, clock: &Clock) -> Result<Cleaned, FleetError> {
+    let agent = fleet::find(config, id).await?;
+    if agent.status.is_active() {
+        return Err(FleetError::StillRuns(id));
+    }
+    let desk = Desk::new(&config.base, id);
+    // One whose supervisor was killed may still write.
+    fleet::end_supervisor(&desk, id).await;
+    if let Some(tmux) = fleet::tmux_of(config, &agent.handle) {
+        tmux.close(id).await?;
+    }
+    let handle = agent.handle;
+    let saved = save(config, &handle, &desk, clock).await?;
+    let branch_deleted = delete_branch(config, &handle).await?;
+    fs::remove_dir_all(desk.root()).map_err(FleetError::file(desk.root()))?;
+    Ok(Cleaned { id, branch: handle.branch, snapshot: saved, branch_deleted })
+}
+
+/// Saves what has to be, and removes the worktree. Gives where it was saved.
+async fn save(
+    config: &Config,
+    handle: &AgentHandle,
+    desk: &Desk,
+    clock: &Clock,
+) -> Result<Option<PathBuf>, FleetError> {
+    let repository = Git::at(&config.git, &handle.repository);
+    if !handle.worktree.exists() {
+        // Somebody has removed it; the branch is there all the same, and stays unless it is merged.
+        repository.bytes(["worktree", "prune"], b"").await?;
+        return Ok(None);
+    }
+    let tree = Git::at(&config.git, &handle.worktree).excluding(&desk.exclude());
+    is_worktree(&tree, handle).await?;
+    let work = Work::of(&tree, handle, desk).await?;
+    let saved = match work.is_safe_elsewhere() {
+        true => None,
+        false => Some(snapshot::take(config, handle, &work, clock).await?),
+    };
+    // Somebody may have gone on in the meantime.
+    if Work::of(&tree, handle, desk).await? != work {
+        return Err(FleetError::NotSaved("something still changes it".into()));
+    }
+    let path = handle.worktree.to_string_lossy().into_owned();
+    let arguments: &[&str] = match work.uncommitted.is_some() {
+        // Git alone would refuse: it does not know of the snapshot.
+        true => &["worktree", "remove", "--force", &path],
+        false => &["worktree", "remove", &path],
+    };
+    repository.clone().excluding(&desk.exclude()).bytes(arguments, b"").await?;
+    Ok(saved)
+}
+
+/// A directory without its link to the repository would be read as a part of another repository around it.
+async fn is_worktree(tree: &Git, handle: &AgentHandle) -> Result<(), FleetError> {
+    let top = tree.text(["rev-parse", "--show-toplevel"]).await?;
+    let is_same = Path::new(&top).canonicalize().ok() == handle.worktree.canonicalize().ok();
+    let complaint = || FleetError::NotSaved(format!("{} is no worktree any more", handle.worktree.display()));
+    is_same.then_some(()).ok_or_else(complaint)
+}
+
+/// Deletes the branch if everything on it is on another one, on a remote or under a tag.
+async fn delete_branch(config: &Config, handle: &AgentHandle) -> Result<bool, FleetError> {
+    let git = Git::at(&config.git, &handle.repository);
+    let reference = format!("refs/heads/{}", handle.branch);
+    if !git.agrees(["show-ref", "--verify", "--quiet", &reference]).await? {
+        return Ok(false);
+    }
+    if snapshot::commits_only_here(&git, &[&reference], &handle.branch).await? > 0 {
+        return Ok(false);
+    }
+    // Git asks once more, about HEAD or the branch's upstream, and may know better.
+    match git.bytes(["branch", "--quiet", "-d", &handle.branch], b"").await {
+        Ok(_) => Ok(true),
+        Err(ProgramError::Failed { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

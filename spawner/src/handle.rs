@@ -1,0 +1,235 @@
+//! An agent on this computer: what is known of it, and where its parts lie.
+//!
+//! | in the directory of an agent | what |
+//! |---|---|
+//! | `<branch>` | its worktree |
+//! | `.agent/handle.json` | what is known of it |
+//! | `.agent/job.json` | its prompt and its environment, until its terminal has read them |
+//! | `.agent/output.log` | what it said |
+//! | `.agent/end.json` | how it ended |
+//! | `.agent/starting`, `alive` | held by whoever starts it, and by what supervises it |
+//! | `.agent/ready`, `keys` | pipes: that it runs, and what is typed to it outside tmux |
+//!
+//! A branch has no part that begins with a dot, so the two never meet.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use wire::agent::AgentReport;
+use wire::execution::{Exit, Outcome};
+use wire::id::{ExecutionId, TaskId};
+use wire::task::TaskSpec;
+
+/// What is known of an agent that was started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentHandle {
+    /// By which everything else knows it.
+    pub id: ExecutionId,
+    /// The task that it works on.
+    pub task_id: TaskId,
+    /// The branch that it works on.
+    pub branch: String,
+    /// Where.
+    pub worktree: PathBuf,
+    /// The repository that the worktree belongs to.
+    pub repository: PathBuf,
+    /// The agent's name, or the command's program.
+    pub agent: String,
+    /// By what it is found.
+    pub process: ProcessRef,
+    /// What keeps it.
+    pub mode: Mode,
+    /// Whether something can be typed to it.
+    pub has_terminal: bool,
+    /// How long it may run.
+    pub timeout_seconds: u64,
+    /// Between SIGTERM and SIGKILL when it is ended.
+    pub grace_ms: u64,
+    /// When it was started.
+    pub spawned_at: DateTime<Utc>,
+}
+
+/// By what an agent is found again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ProcessRef {
+    /// A session of a tmux server.
+    Tmux {
+        /// Its name.
+        session: String,
+        /// The server's; nothing while it starts.
+        socket: Option<PathBuf>,
+    },
+    /// A process that belongs to no terminal, and holds one of its own where one was asked for.
+    Detached,
+}
+
+/// What keeps agents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// This computer, without walls.
+    Local,
+}
+
+/// How an agent ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndRecord {
+    /// When.
+    pub ended_at: DateTime<Utc>,
+    /// In a word; one that ran for too long has `timed_out`.
+    pub outcome: Outcome,
+    /// Of its process.
+    pub exit: Option<Exit>,
+    /// What went wrong.
+    pub message: Option<String>,
+    /// What it said of itself: session, tokens, cost.
+    pub report: Option<AgentReport>,
+}
+
+/// What was asked for in the environment of one agent. Secrets are in it, so nothing prints it.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AgentEnvironment(pub BTreeMap<String, String>);
+
+impl fmt::Debug for AgentEnvironment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.0.keys().map(|name| (name, "[secret]"))).finish()
+    }
+}
+
+/// What the terminal is told, once.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Job {
+    pub(crate) id: ExecutionId,
+    pub(crate) task_id: TaskId,
+    pub(crate) spec: TaskSpec,
+    pub(crate) worktree: PathBuf,
+    pub(crate) environment: AgentEnvironment,
+    pub(crate) drivers: Option<PathBuf>,
+    pub(crate) grace_ms: u64,
+}
+
+/// Where the parts of one agent lie.
+#[derive(Debug, Clone)]
+pub(crate) struct Desk(PathBuf);
+
+impl Desk {
+    pub(crate) fn new(base: &Path, id: ExecutionId) -> Self {
+        Self(base.join(id.to_string()))
+    }
+
+    pub(crate) fn at(root: &Path) -> Self {
+        Self(root.to_owned())
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn own(&self) -> PathBuf {
+        self.0.join(".agent")
+    }
+
+    fn part(&self, name: &str) -> PathBuf {
+        self.own().join(name)
+    }
+
+    pub(crate) fn job(&self) -> PathBuf {
+        self.part("job.json")
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.part("output.log")
+    }
+
+    /// What was said before that.
+    pub(crate) fn earlier_log(&self) -> PathBuf {
+        self.part("output.1.log")
+    }
+
+    pub(crate) fn starting(&self) -> PathBuf {
+        self.part("starting")
+    }
+
+    pub(crate) fn alive(&self) -> PathBuf {
+        self.part("alive")
+    }
+
+    /// The process that holds [`Desk::alive`].
+    pub(crate) fn supervisor(&self) -> PathBuf {
+        self.part("supervisor")
+    }
+
+    pub(crate) fn ready(&self) -> PathBuf {
+        self.part("ready")
+    }
+
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.part("keys")
+    }
+
+    /// Touched whenever a person has typed.
+    pub(crate) fn typed(&self) -> PathBuf {
+        self.part("typed")
+    }
+
+    /// One message after the other.
+    pub(crate) fn sending(&self) -> PathBuf {
+        self.part("sending")
+    }
+
+    pub(crate) fn sent(&self) -> PathBuf {
+        self.part("sent.jsonl")
+    }
+
+    /// Copied hooks, which git is not to see.
+    pub(crate) fn exclude(&self) -> PathBuf {
+        self.part("exclude")
+    }
+
+    pub(crate) fn temporary(&self) -> PathBuf {
+        self.part("tmp")
+    }
+
+    pub(crate) fn read_handle(&self) -> io::Result<Option<AgentHandle>> {
+        read(&self.part("handle.json"))
+    }
+
+    pub(crate) fn write_handle(&self, handle: &AgentHandle) -> io::Result<()> {
+        write(&self.part("handle.json"), handle)
+    }
+
+    pub(crate) fn read_end(&self) -> io::Result<Option<EndRecord>> {
+        read(&self.part("end.json"))
+    }
+
+    pub(crate) fn write_end(&self, end: &EndRecord) -> io::Result<()> {
+        write(&self.part("end.json"), end)
+    }
+}
+
+fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> io::Result<Option<T>> {
+    let Some(text) = kit::files::read_if_exists(path)? else { return Ok(None) };
+    serde_json::from_str(&text).map(Some).map_err(io::Error::from)
+}
+
+fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    kit::files::replace(path, &serde_json::to_vec_pretty(value).map_err(io::Error::from)?, 0o600)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_shows_names_and_no_values() {
+        let environment = AgentEnvironment(BTreeMap::from([("TOKEN".to_owned(), "hunter2".to_owned())]));
+        let shown = format!("{environment:?} {environment:#?}");
+        assert!(shown.contains("TOKEN") && !shown.contains("hunter2"), "{shown}");
+    }
+}

@@ -1,0 +1,44 @@
+//! Agents on a person's own computer: each in a worktree of its own and in a terminal that
+//! the person can look into, with no work lost at the end.
+//!
+//! It promises: no shell reads what anybody wrote; no secret and no prompt is in an
+//! argument or in tmux's environment; a start that fails leaves nothing; what nobody
+//! pushed is saved, and proven to be saved, before it is removed; and nobody is typed over
+//! while they type. It refuses to wall an agent off: what needs that runs on a machine.
+//!
+//! Read in this order: `start` makes an agent, `inside` is what runs in its terminal,
+//! `fleet` knows all of them, `typing` talks to one, `cleanup` takes it away.
+
+mod branch;
+mod cleanup;
+pub mod collision;
+mod config;
+mod error;
+mod fleet;
+mod git;
+mod handle;
+mod hooks;
+mod inside;
+mod program;
+mod start;
+mod tmux;
+mod typing;
+
+pub use branch::Branch;
+pub use cleanup::{Cleaned, cleanup};
+pub use config::Config;
+pub use error::{FleetError, ProgramError, SpawnError};
+pub use fleet::{Agent, Status, attach_command, find, is_alive, kill, list, list_active, logs};
+pub use handle::{AgentEnvironment, AgentHandle, EndRecord, Mode, ProcessRef};
+pub use inside::run as run_inside;
+pub use start::{NewAgent, What, start};
+pub use typing::{Sent, press_by_hand, send};
+
+/// Runs what blocks where it holds nobody up.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        // It is never cancelled while the process lives, so it has panicked: so do we.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

@@ -1,0 +1,33 @@
+//! `bifrost-inside`: what runs in an agent's terminal, without the rest of `bifrost`, and the
+//! mock agent, which its driver takes from the program that it is asked by.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kit::telemetry::init_logs("error");
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match words.split_first() {
+        Some((word, rest)) if word == "mock-agent" => ExitCode::from(runtime.block_on(runner::run_mock_agent(rest))),
+        Some((word, [directory])) if word == "inside" => {
+            match runtime.block_on(spawner::run_inside(Path::new(directory), &kit::Clock::system())) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    tracing::error!("{error:#}");
+                    ExitCode::FAILURE
+                }
+            }
+        }
+        _ => {
+            tracing::error!("usage: bifrost-inside inside DIRECTORY");
+            ExitCode::from(64)
+        }
+    }
+}

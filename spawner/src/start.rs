@@ -1,0 +1,408 @@
+//! Starting an agent: worktree, hooks, dependencies, terminal, in this order. What fails
+//! leaves nothing: each step that was begun is undone.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use kit::{Chance, Clock};
+use nix::sys::stat::Mode as FileMode;
+use runner::local::{self, Whose};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use wire::agent::AgentSpec;
+use wire::id::{ExecutionId, TaskId};
+use wire::task::TaskSpec;
+
+use crate::blocking;
+use crate::branch::Branch;
+use crate::config::Config;
+use crate::error::{ProgramError, SpawnError};
+use crate::fleet;
+use crate::git::Git;
+use crate::handle::{AgentEnvironment, AgentHandle, Desk, Job, Mode, ProcessRef};
+use crate::hooks;
+use crate::tmux::{self, Tmux};
+
+/// How long others who start one may take to take their place.
+const TURN_WITHIN: Duration = Duration::from_secs(10);
+/// How often it is looked whether what was started is still there.
+const BEAT: Duration = Duration::from_millis(250);
+/// What of a package manager's words an error shows.
+const SAID_LINES: usize = 20;
+
+/// What is to be started.
+#[derive(Debug, Clone)]
+pub struct NewAgent {
+    /// The branch to work on; made from HEAD where there is none.
+    pub branch: String,
+    /// An agent and its prompt, or a command, which gets the terminal.
+    pub what: What,
+    /// What it finds in its environment besides what everybody does.
+    pub environment: AgentEnvironment,
+    /// How long it may run, if not as long as agents do.
+    pub timeout: Option<Duration>,
+    /// Whether it may run in tmux.
+    pub may_use_tmux: bool,
+    /// The task that it works on, where there is one.
+    pub task_id: Option<TaskId>,
+}
+
+/// What runs.
+#[derive(Debug, Clone)]
+pub enum What {
+    /// A coding agent, which is given its prompt and understood by what it prints.
+    Agent(AgentSpec),
+    /// A program and its arguments, whose output nobody reads but people.
+    Command(Vec<String>),
+}
+
+/// Starts an agent. `notice` hears what a person should know and need not.
+pub async fn start(
+    config: &Config,
+    new: &NewAgent,
+    clock: &Clock,
+    chance: &Chance,
+    notice: &mut dyn FnMut(&str),
+) -> Result<AgentHandle, SpawnError> {
+    let branch = Branch::parse(&new.branch).map_err(|message| SpawnError::refused("branch", message))?;
+    if let What::Agent(spec) = &new.what {
+        spec.validate().map_err(|error| SpawnError::refused("agent", error.to_string()))?;
+    }
+    let id = ExecutionId::mint(clock.now(), chance.bytes());
+    let desk = Desk::new(&config.base, id);
+    let worktree = branch.worktree(desk.root()).map_err(|message| SpawnError::refused("branch", message))?;
+    let here = Git::at(&config.git, &config.repository);
+    let is_branch = here.agrees(["check-ref-format", "--branch", branch.as_str()]).await.map_err(worktree_failed)?;
+    if !is_branch {
+        return Err(SpawnError::refused("branch", "git takes no such name for a branch"));
+    }
+    let (repository, base) = find_repository(&here, config).await?;
+    let spec = spec(config, new, &repository);
+    let process = match new.may_use_tmux && fleet::tmux(config, None).is_there().await {
+        true => ProcessRef::Tmux { session: tmux::session(id), socket: None },
+        false => ProcessRef::Detached,
+    };
+    let handle = AgentHandle {
+        id,
+        task_id: new.task_id.unwrap_or_else(|| TaskId::mint(clock.now(), chance.bytes())),
+        branch: branch.as_str().to_owned(),
+        worktree,
+        repository,
+        agent: match &new.what {
+            What::Agent(spec) => spec.name.clone(),
+            What::Command(words) => words.first().cloned().unwrap_or_default(),
+        },
+        process,
+        mode: Mode::Local,
+        has_terminal: spec.terminal,
+        timeout_seconds: spec.timeout_seconds(),
+        grace_ms: u64::try_from(config.grace.as_millis()).unwrap_or(u64::MAX),
+        spawned_at: clock.now(),
+    };
+    let _starting = admit(config, &desk, &handle).await?;
+    let mut start = Start { config, new, spec, base, desk, handle, has_branch: false, clock, chance };
+    let done = tokio::select! {
+        done = start.build(notice) => done,
+        () = kit::tasks::termination() => Err(SpawnError::Interrupted),
+    };
+    match done {
+        Ok(()) => Ok(start.handle),
+        Err(error) => {
+            start.undo().await;
+            Err(error)
+        }
+    }
+}
+
+fn worktree_failed(error: ProgramError) -> SpawnError {
+    SpawnError::Worktree(error.to_string())
+}
+
+/// The main worktree of the repository that is meant, and the commit that new branches begin at.
+async fn find_repository(here: &Git, config: &Config) -> Result<(PathBuf, String), SpawnError> {
+    let listed = here.text(["worktree", "list", "--porcelain"]).await.map_err(|error| {
+        let named = config.repository.display();
+        SpawnError::Worktree(format!("{named} is no git repository that can be used ({error}); name one with --repo"))
+    })?;
+    let main = listed.lines().next().and_then(|line| line.strip_prefix("worktree ")).unwrap_or_default();
+    let base = here.text(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).await;
+    let base = base.map_err(|_| SpawnError::Worktree("the repository has no commit yet; make one first".into()))?;
+    Ok((PathBuf::from(main), base))
+}
+
+fn spec(config: &Config, new: &NewAgent, repository: &Path) -> TaskSpec {
+    let (agent, command) = match &new.what {
+        What::Agent(spec) => (Some(spec.clone()), Vec::new()),
+        What::Command(words) => (None, words.clone()),
+    };
+    TaskSpec {
+        repository: repository.to_string_lossy().into_owned(),
+        reference: None,
+        terminal: agent.is_none(),
+        command,
+        agent,
+        env: BTreeMap::new(),
+        timeout_seconds: Some(new.timeout.unwrap_or(config.timeout).as_secs()),
+        idle_timeout_seconds: None,
+        stall_timeout_seconds: None,
+        tests: None,
+        checkpoint: None,
+        push_unfinished: false,
+    }
+}
+
+/// Takes a place among those that may run at once. What comes back is held until the agent runs.
+async fn admit(config: &Config, desk: &Desk, handle: &AgentHandle) -> Result<File, SpawnError> {
+    let process = |error: std::io::Error| {
+        let base = config.base.display();
+        SpawnError::Process(format!(
+            "{base}: {error}; it must be a directory that you may write, see BIFROST_AGENTS_DIR"
+        ))
+    };
+    let private = |path: PathBuf| DirBuilder::new().recursive(true).mode(0o700).create(path);
+    private(config.base.clone()).map_err(process)?;
+    let lock = config.base.join(".lock");
+    let turn = blocking(move || kit::lock::take(&lock, TURN_WITHIN)).await.map_err(process)?;
+    let _turn = turn.ok_or(SpawnError::Timeout(TURN_WITHIN))?;
+    let running = fleet::list(config).await.map_err(|error| SpawnError::Process(error.to_string()))?;
+    let running = running.iter().filter(|agent| agent.status.is_active()).count();
+    if running >= config.agents_max {
+        return Err(SpawnError::TooMany { running });
+    }
+    private(desk.own()).map_err(process)?;
+    let held = kit::lock::take(&desk.starting(), Duration::ZERO).map_err(process)?;
+    desk.write_handle(handle).map_err(process)?;
+    held.ok_or_else(|| SpawnError::Process("the agent's directory is somebody else's".into()))
+}
+
+/// An agent that is being started.
+struct Start<'a> {
+    config: &'a Config,
+    new: &'a NewAgent,
+    spec: TaskSpec,
+    base: String,
+    desk: Desk,
+    handle: AgentHandle,
+    /// Whether the branch was there before.
+    has_branch: bool,
+    clock: &'a Clock,
+    chance: &'a Chance,
+}
+
+impl Start<'_> {
+    async fn build(&mut self, notice: &mut dyn FnMut(&str)) -> Result<(), SpawnError> {
+        self.add_worktree().await?;
+        self.copy_hooks().await.map_err(|error| SpawnError::Worktree(format!("the hooks: {error}")))?;
+        let installed = self.install(notice).await?;
+        let environment = self.environment(installed);
+        self.launch(environment).await
+    }
+
+    async fn add_worktree(&mut self) -> Result<(), SpawnError> {
+        let git = self.git();
+        let branch = &self.handle.branch;
+        let reference = format!("refs/heads/{branch}");
+        // Asked before it is made: only what we make is undone.
+        self.has_branch = true;
+        self.has_branch = git.agrees(["show-ref", "--verify", "--quiet", &reference]).await.map_err(worktree_failed)?;
+        let path = self.handle.worktree.to_string_lossy().into_owned();
+        let arguments: &[&str] = match self.has_branch {
+            true => &["worktree", "add", "--quiet", &path, branch],
+            false => &["worktree", "add", "--quiet", "--no-track", "-b", branch, &path, &self.base],
+        };
+        git.bytes(arguments, b"").await.map(drop).map_err(worktree_failed)
+    }
+
+    fn git(&self) -> Git {
+        Git::at(&self.config.git, &self.handle.repository)
+    }
+
+    async fn copy_hooks(&self) -> std::io::Result<()> {
+        let Some(from) = self.config.hooks.clone() else { return Ok(()) };
+        let to = self.handle.worktree.clone();
+        let copied = blocking(move || hooks::copy(&from, &to)).await?;
+        // What the person's git passes over in every repository stays passed over.
+        let named = self.git().text(["config", "--type=path", "--get", "core.excludesFile"]).await.ok();
+        let home = self.config.environment.get("HOME").map(|home| Path::new(home).join(".config/git/ignore"));
+        let theirs = named.map(PathBuf::from).or(home);
+        let theirs = theirs.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+        fs::write(self.desk.exclude(), format!("{theirs}\n{}", hooks::exclusions(&copied)))
+    }
+
+    async fn install(&self, notice: &mut dyn FnMut(&str)) -> Result<local::Installed, SpawnError> {
+        let within = Duration::from_secs(self.handle.timeout_seconds);
+        let failed = |message: String| SpawnError::Install { message, said: String::new() };
+        let store = self.config.dependencies.clone();
+        DirBuilder::new().recursive(true).mode(0o700).create(&store).map_err(|error| failed(error.to_string()))?;
+        // Agents that are started at once install one after the other: the store has one owner at a time.
+        let lock = store.join("turn");
+        let turn = blocking(move || kit::lock::take(&lock, within)).await.map_err(|error| failed(error.to_string()))?;
+        let _turn = turn.ok_or_else(|| failed("another agent's installation takes too long".into()))?;
+        let home = self.config.environment.get("HOME").map_or_else(|| self.desk.own(), PathBuf::from);
+        let place = local::Place {
+            store: &store,
+            tree: &self.handle.worktree,
+            home: &home,
+            temporary: &self.desk.temporary(),
+            environment: &self.config.environment,
+            within,
+        };
+        let whose = Whose { task_id: self.handle.task_id, execution_id: self.handle.id };
+        let installed = local::install(&place, whose, self.clock, self.chance).await;
+        let installed = installed.map_err(|error| {
+            let lines: Vec<&str> = error.said.lines().collect();
+            let said = lines[lines.len().saturating_sub(SAID_LINES)..].join("\n");
+            SpawnError::Install { message: error.message, said }
+        })?;
+        // A bare name is a package manager that did its work; the rest says what one could not do.
+        installed.detail.iter().filter(|line| line.contains(':')).for_each(|line| notice(line));
+        Ok(installed)
+    }
+
+    fn environment(&self, installed: local::Installed) -> BTreeMap<String, String> {
+        let mut all = self.config.environment.clone();
+        if let Some(programs) = installed.programs {
+            let path = all.get("PATH").cloned().unwrap_or_default();
+            all.insert("PATH".into(), format!("{}:{path}", programs.display()));
+        }
+        all.extend(installed.variables);
+        if self.handle.has_terminal {
+            all.insert("TERM".into(), "xterm-256color".into());
+        }
+        let exclude = self.desk.exclude();
+        if exclude.exists() {
+            all.insert("GIT_CONFIG_COUNT".into(), "1".into());
+            all.insert("GIT_CONFIG_KEY_0".into(), "core.excludesFile".into());
+            all.insert("GIT_CONFIG_VALUE_0".into(), exclude.to_string_lossy().into_owned());
+        }
+        all.extend(self.new.environment.0.clone());
+        all
+    }
+
+    async fn launch(&mut self, environment: BTreeMap<String, String>) -> Result<(), SpawnError> {
+        let whose = Whose { task_id: self.handle.task_id, execution_id: self.handle.id };
+        let work = local::Work {
+            whose,
+            spec: &self.spec,
+            drivers: &self.config.drivers,
+            directory: &self.handle.worktree,
+            own: &self.desk.own(),
+            environment: &environment,
+            grace: self.config.grace,
+        };
+        local::check(&work).map_err(|error| SpawnError::Process(error.to_string()))?;
+        let job = Job {
+            id: self.handle.id,
+            task_id: self.handle.task_id,
+            spec: self.spec.clone(),
+            worktree: self.handle.worktree.clone(),
+            environment: AgentEnvironment(environment),
+            drivers: self.config.drivers_file.clone(),
+            grace_ms: self.handle.grace_ms,
+        };
+        let process = |error: std::io::Error| SpawnError::Process(error.to_string());
+        let text = serde_json::to_vec(&job).map_err(std::io::Error::from).map_err(process)?;
+        kit::files::replace(&self.desk.job(), &text, 0o600).map_err(process)?;
+        for path in [self.desk.ready(), self.desk.keys()] {
+            nix::unistd::mkfifo(&path, FileMode::S_IRUSR | FileMode::S_IWUSR).map_err(|error| process(error.into()))?;
+        }
+        // Open for writing as well, so that it has no end before somebody has written.
+        let ready = pipe::OpenOptions::new().read_write(true).open_receiver(self.desk.ready()).map_err(process)?;
+        let mut words = self.config.inside.clone();
+        words.push(OsString::from(self.desk.root()));
+        let launched = self.open_terminal(&words).await?;
+        let waited = tokio::time::timeout(self.config.start_within, launched.until_ready(self.handle.id, ready)).await;
+        waited.map_err(|_| SpawnError::Timeout(self.config.start_within))??;
+        self.desk.write_handle(&self.handle).map_err(process)
+    }
+
+    async fn open_terminal(&mut self, words: &[OsString]) -> Result<Launched, SpawnError> {
+        if let ProcessRef::Tmux { socket, .. } = &mut self.handle.process {
+            let tmux = fleet::tmux(self.config, None);
+            let opened = tmux.open(self.handle.id, &self.handle.worktree, words).await;
+            let opened = opened.map_err(|error| SpawnError::Process(format!("{error}; --no-tmux does without it")))?;
+            *socket = Some(opened.clone());
+            return Ok(Launched::Tmux(fleet::tmux(self.config, Some(&opened))));
+        }
+        let mut command = kit::process::session(&words[0]);
+        command.args(&words[1..]).kill_on_drop(false).current_dir(&self.handle.worktree);
+        command.env_clear().envs(&self.config.tmux_environment).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().map_err(|error| SpawnError::Process(error.to_string()))?;
+        Ok(Launched::Child(Box::new(child)))
+    }
+
+    /// Takes back whatever was made.
+    async fn undo(&self) {
+        if let ProcessRef::Tmux { socket, .. } = &self.handle.process
+            && let Err(error) = fleet::tmux(self.config, socket.as_deref()).close(self.handle.id).await
+        {
+            tracing::warn!("the session of {} cannot be closed: {error}", self.handle.id);
+        }
+        fleet::end_supervisor(&self.desk, self.handle.id).await;
+        let git = self.git();
+        let path = self.handle.worktree.to_string_lossy().into_owned();
+        if git.bytes(["worktree", "remove", "--force", &path], b"").await.is_err() {
+            // There was none, or half of one.
+            remove(&self.handle.worktree);
+            git.bytes(["worktree", "prune"], b"").await.ok();
+        }
+        let reference = format!("refs/heads/{}", self.handle.branch);
+        if !self.has_branch {
+            // Only as it was made: nobody has worked on it.
+            git.bytes(["update-ref", "-d", &reference, &self.base], b"").await.ok();
+        }
+        remove(self.desk.root());
+    }
+}
+
+/// What is not there is removed.
+fn remove(directory: &Path) {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!("{} cannot be removed: {error}", directory.display());
+        }
+        _ => (),
+    }
+}
+
+/// What was started, until it says so itself.
+enum Launched {
+    Tmux(Tmux),
+    Child(Box<tokio::process::Child>),
+}
+
+impl Launched {
+    async fn until_ready(mut self, id: ExecutionId, mut ready: pipe::Receiver) -> Result<(), SpawnError> {
+        let mut beat = tokio::time::interval(BEAT);
+        let mut said = Vec::new();
+        loop {
+            let is_there = tokio::select! {
+                read = ready.read_buf(&mut said) => {
+                    read.map_err(|error| SpawnError::Process(error.to_string()))?;
+                    true
+                }
+                _ = beat.tick() => self.is_there(id).await,
+            };
+            // One that has ended already may have said it in the meantime.
+            ready.try_read_buf(&mut said).ok();
+            match said.strip_suffix(b"\n") {
+                Some(b"ok") => return Ok(()),
+                Some(complaint) => return Err(SpawnError::Process(String::from_utf8_lossy(complaint).into_owned())),
+                None if is_there => (),
+                None => return Err(SpawnError::Process("the terminal ended at once".into())),
+            }
+        }
+    }
+
+    async fn is_there(&mut self, id: ExecutionId) -> bool {
+        match self {
+            Self::Tmux(tmux) => tmux.sessions().await.contains(&id),
+            Self::Child(child) => matches!(child.try_wait(), Ok(None)),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Tmux: a session for each agent, on the person's own server or on one of a named socket.
+//!
+//! It gets argument vectors, runs no shell for us, and sees no secret. Text goes to it on
+//! its standard input.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use wire::id::ExecutionId;
+
+use crate::error::ProgramError;
+use crate::program;
+
+/// What the names of our sessions begin with.
+const PREFIX: &str = "fleet-";
+const WITHIN: Duration = Duration::from_secs(10);
+/// The window before somebody attaches.
+const COLUMNS: &str = "200";
+const ROWS: &str = "50";
+
+/// A tmux server.
+#[derive(Debug, Clone)]
+pub(crate) struct Tmux {
+    pub(crate) program: PathBuf,
+    pub(crate) socket: Option<PathBuf>,
+    /// All that it sees of the environment.
+    pub(crate) environment: BTreeMap<String, String>,
+}
+
+/// What the session of an agent is called.
+pub(crate) fn session(id: ExecutionId) -> String {
+    format!("{PREFIX}{id}")
+}
+
+impl Tmux {
+    /// Whether there is such a program.
+    pub(crate) async fn is_there(&self) -> bool {
+        self.run(["-V"], b"").await.is_ok()
+    }
+
+    /// Opens a session in which this program runs, and gives the server's socket.
+    pub(crate) async fn open(
+        &self,
+        id: ExecutionId,
+        directory: &Path,
+        words: &[OsString],
+    ) -> Result<PathBuf, ProgramError> {
+        let name = session(id);
+        let options = ["new-session", "-d", "-P", "-F", "#{socket_path}", "-s", &name, "-x", COLUMNS, "-y", ROWS, "-c"];
+        // Of several words tmux makes a program's arguments; of one it would make a line for a shell.
+        let arguments = options.map(OsStr::new).into_iter().chain([directory.as_os_str(), OsStr::new("--")]);
+        let printed = self.run(arguments.chain(words.iter().map(OsString::as_os_str)), b"").await?;
+        Ok(PathBuf::from(String::from_utf8_lossy(&printed).trim_end()))
+    }
+
+    /// Our sessions; none where no server runs. Others' are left out.
+    pub(crate) async fn sessions(&self) -> BTreeSet<ExecutionId> {
+        let listed = self.run(["list-sessions", "-F", "#{session_name}"], b"").await.unwrap_or_default();
+        let listed = String::from_utf8_lossy(&listed);
+        listed.lines().filter_map(|name| name.strip_prefix(PREFIX)?.parse().ok()).collect()
+    }
+
+    /// Ends a session. One that is gone is no error.
+    pub(crate) async fn close(&self, id: ExecutionId) -> Result<(), ProgramError> {
+        match self.run(["kill-session", "-t", &exactly(id)], b"").await {
+            Ok(_) | Err(ProgramError::Failed { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the pane shows, and so many lines that have left it.
+    pub(crate) async fn capture(&self, id: ExecutionId, lines: usize) -> Result<String, ProgramError> {
+        let (pane, start) = (pane(id), format!("-{lines}"));
+        let shown = self.run(["capture-pane", "-p", "-J", "-t", &pane, "-S", &start], b"").await?;
+        Ok(String::from_utf8_lossy(&shown).into_owned())
+    }
+
+    /// When somebody who is attached last pressed a key.
+    pub(crate) async fn last_typed(&self, id: ExecutionId) -> Result<Option<DateTime<Utc>>, ProgramError> {
+        let listed = self.run(["list-clients", "-t", &exactly(id), "-F", "#{client_activity}"], b"").await?;
+        let listed = String::from_utf8_lossy(&listed);
+        let times = listed.lines().filter_map(|seconds| DateTime::from_timestamp(seconds.trim().parse().ok()?, 0));
+        Ok(times.max())
+    }
+
+    /// Types a text as it is, and Enter. Nothing of it is in an argument.
+    pub(crate) async fn paste(&self, id: ExecutionId, text: &str) -> Result<(), ProgramError> {
+        let (name, pane) = (session(id), pane(id));
+        self.run(["load-buffer", "-b", &name, "-"], text.as_bytes()).await?;
+        self.run(["paste-buffer", "-d", "-p", "-b", &name, "-t", &pane], b"").await?;
+        self.run(["send-keys", "-t", &pane, "Enter"], b"").await.map(drop)
+    }
+
+    /// What a person types to look into a session.
+    pub(crate) fn attach(&self, id: ExecutionId) -> Vec<String> {
+        let socket = self.socket.iter().flat_map(|socket| ["-S".to_owned(), socket.to_string_lossy().into_owned()]);
+        let program = self.program.to_string_lossy().into_owned();
+        [program].into_iter().chain(socket).chain(["attach".into(), "-t".into(), exactly(id)]).collect()
+    }
+
+    async fn run<A: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+        input: &[u8],
+    ) -> Result<Vec<u8>, ProgramError> {
+        let mut command = kit::process::command(&self.program);
+        command.env_clear().envs(&self.environment);
+        if let Some(socket) = &self.socket {
+            command.arg("-S").arg(socket);
+        }
+        command.args(arguments);
+        program::run(&mut command, input, WITHIN).await
+    }
+}
+
+/// Not another session whose name begins so.
+fn exactly(id: ExecutionId) -> String {
+    format!("={}", session(id))
+}
+
+fn pane(id: ExecutionId) -> String {
+    format!("{}:", exactly(id))
+}

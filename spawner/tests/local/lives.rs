@@ -1,0 +1,107 @@
+//! What is known of agents while they run and when they have ended (rows T-2.4a to c, T-2.5
+//! and ORK-6.2c).
+
+use std::fs;
+use std::time::Duration;
+
+use kit::process::{Sig, signal_group};
+use spawner::{NewAgent, Status};
+use wire::execution::{Exit, Outcome};
+
+use crate::scene::{Scene, alone, command, mock, until};
+
+#[tokio::test]
+async fn only_our_own_sessions_are_listed_and_only_while_they_run_tmux() {
+    let scene = Scene::new().await;
+    let handle = scene.start(&command("a", &["cat"])).await.expect("starts");
+    let mut foreign = kit::process::command("tmux");
+    foreign.arg("-S").arg(scene.root().join("tmux")).args([
+        "new-session",
+        "-d",
+        "-s",
+        "fleet-of-ships",
+        "--",
+        "tail",
+        "-f",
+        "/dev/null",
+    ]);
+    assert!(foreign.status().await.expect("runs").success());
+    assert!(spawner::is_alive(&scene.config, handle.id).await.expect("is known"));
+    assert_eq!(spawner::list_active(&scene.config).await.expect("lists"), std::slice::from_ref(&handle));
+    let killed = spawner::kill(&scene.config, handle.id, &scene.clock).await.expect("ends");
+    assert_eq!(killed.status, Status::Ended(Outcome::Cancelled));
+    assert!(!spawner::is_alive(&scene.config, handle.id).await.expect("is known"));
+    assert_eq!(spawner::list_active(&scene.config).await.expect("lists"), []);
+    let mut left = kit::process::command("tmux");
+    let left = left.arg("-S").arg(scene.root().join("tmux")).args(["list-sessions", "-F", "#S"]).output().await;
+    assert_eq!(String::from_utf8_lossy(&left.expect("runs").stdout), "fleet-of-ships\n");
+}
+
+#[tokio::test]
+async fn one_whose_process_was_killed_is_not_alive_although_it_was_never_told_tmux() {
+    let scene = Scene::new().await;
+    for new in [command("a", &["cat"]), alone(command("b", &["cat"]))] {
+        let handle = scene.start(&new).await.expect("starts");
+        let own = handle.worktree.ancestors().nth(1).expect("has one").join(".agent");
+        let supervisor = fs::read_to_string(own.join("supervisor")).expect("runs").parse().expect("a number");
+        signal_group(supervisor, Sig::SIGKILL).expect("signals");
+        until("it is seen", async || (scene.status(&handle).await == Status::Lost).then_some(())).await;
+        assert!(!spawner::is_alive(&scene.config, handle.id).await.expect("is known"));
+        let ended = spawner::kill(&scene.config, handle.id, &scene.clock).await.expect("ends what is left");
+        assert_eq!(ended.status, Status::Ended(Outcome::Cancelled));
+    }
+}
+
+#[tokio::test]
+async fn killing_asks_first_and_insists_after_the_grace() {
+    let mut scene = Scene::new().await;
+    let polite = "trap 'echo asked; exit 7' TERM; echo up; while :; do read -r line; done";
+    let polite = scene.start(&alone(command("polite", &["sh", "-c", polite]))).await.expect("starts");
+    scene.shown(&polite, "up").await;
+    let ended = spawner::kill(&scene.config, polite.id, &scene.clock).await.expect("ends").end.expect("ended");
+    assert_eq!((ended.outcome, ended.exit), (Outcome::Cancelled, Some(Exit::Code(7))));
+    scene.shown(&polite, "asked").await;
+    scene.config.grace = Duration::from_millis(100);
+    let deaf = "trap '' TERM; echo up; while :; do read -r line; done";
+    let deaf = scene.start(&alone(command("deaf", &["sh", "-c", deaf]))).await.expect("starts");
+    scene.shown(&deaf, "up").await;
+    let ended = spawner::kill(&scene.config, deaf.id, &scene.clock).await.expect("ends").end.expect("ended");
+    assert_eq!((ended.outcome, ended.exit), (Outcome::Cancelled, Some(Exit::Signal(9))));
+    let again = spawner::kill(&scene.config, deaf.id, &scene.clock).await.expect("is no error");
+    assert_eq!(again.end, Some(ended));
+}
+
+#[tokio::test]
+async fn one_that_runs_for_too_long_is_ended_with_its_work_intact() {
+    let scene = Scene::new().await;
+    let new = NewAgent { timeout: Some(Duration::from_secs(1)), ..mock("a", "write NOTES hello\nstall 60") };
+    let handle = scene.start(&alone(new)).await.expect("starts");
+    let end = scene.ended(&handle).await;
+    assert_eq!(end.outcome, Outcome::TimedOut);
+    assert!(end.message.expect("says so").contains("longer than its timeout of 1 s"));
+    assert_eq!(fs::read_to_string(handle.worktree.join("NOTES")).expect("is there"), "hello\n");
+}
+
+#[tokio::test]
+async fn the_last_lines_are_shown_while_it_runs_and_afterwards_tmux() {
+    let scene = Scene::new().await;
+    let script = "for n in 1 2 3 4 5; do echo line $n; done; read -r line";
+    for new in [command("a", &["sh", "-c", script]), alone(command("b", &["sh", "-c", script]))] {
+        let handle = scene.start(&new).await.expect("starts");
+        scene.shown(&handle, "line 5").await;
+        let last = async || spawner::logs(&scene.config, handle.id, 2).await.expect("reads");
+        assert_eq!(last().await, ["line 4", "line 5"]);
+        spawner::send(&scene.config, handle.id, "end", None, &scene.clock, &mut || ()).await.expect("sends");
+        scene.ended(&handle).await;
+        assert_eq!(last().await, ["line 5", "end"]);
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_fails_says_why() {
+    let scene = Scene::new().await;
+    let handle = scene.start(&alone(mock("a", "fail it is broken"))).await.expect("starts");
+    let end = scene.ended(&handle).await;
+    assert_eq!((end.outcome, end.message.as_deref()), (Outcome::Failed, Some("it is broken")));
+    assert_eq!(scene.shown(&handle, "broken").await, ["bifrost: it is broken"]);
+}

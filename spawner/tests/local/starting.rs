@@ -1,0 +1,210 @@
+//! Starting: what is there afterwards, what nobody else sees of it, and that nothing is left
+//! of a start that failed (rows T-2.2 and T-2.8).
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use spawner::{AgentEnvironment, NewAgent, ProcessRef, SpawnError, Status};
+use wire::execution::Outcome;
+
+use crate::scene::{Scene, alone, command, git, mock};
+
+#[tokio::test]
+async fn an_agent_works_in_a_worktree_of_its_own_and_says_how_it_ended_tmux() {
+    let scene = Scene::new().await;
+    let prompt = "write NOTES hello\ncommit Add notes\nusage 1200 80 0.01\nAll done.";
+    let handle = scene.start(&mock("fix/login", prompt)).await.expect("starts");
+    assert!(matches!(&handle.process, ProcessRef::Tmux { session, .. } if *session == format!("fleet-{}", handle.id)));
+    let end = scene.ended(&handle).await;
+    assert_eq!(end.outcome, Outcome::Succeeded);
+    let report = end.report.expect("an agent says it");
+    assert_eq!((report.input_tokens, report.output_tokens, report.cost_dollars.as_deref()), (1200, 80, Some("0.01")));
+    assert!(report.session.is_some_and(|session| session.starts_with("mock-")));
+    assert_eq!(fs::read_to_string(handle.worktree.join("NOTES")).expect("is there"), "hello\n");
+    assert_eq!(git(&scene.repository, &["log", "-1", "--format=%s", "fix/login"]).await, "Add notes");
+    assert!(!scene.repository.join("NOTES").exists(), "the person's own files are left alone");
+    scene.shown(&handle, "All done.").await;
+}
+
+#[tokio::test]
+async fn outside_a_session_it_is_the_same() {
+    let scene = Scene::new().await;
+    let handle = scene.start(&alone(mock("fix/login", "write NOTES hello\ncommit Add notes\nAll done."))).await;
+    let handle = handle.expect("starts");
+    assert_eq!(handle.process, ProcessRef::Detached);
+    assert_eq!(scene.ended(&handle).await.outcome, Outcome::Succeeded);
+    assert_eq!(git(&scene.repository, &["log", "-1", "--format=%s", "fix/login"]).await, "Add notes");
+    scene.shown(&handle, "All done.").await;
+}
+
+#[tokio::test]
+async fn no_argument_holds_a_prompt_or_a_secret_and_no_shell_is_called_tmux() {
+    let mut scene = Scene::new().await;
+    scene.config.git = scene.wrap("git", "");
+    scene.config.tmux = scene.wrap("tmux", "env >> \"$0.env\"");
+    let secret = AgentEnvironment([("MY_TOKEN".to_owned(), "hunter2-hunter2".to_owned())].into());
+    let script = "test \"$MY_TOKEN\" = hunter2-hunter2 && echo well: $MY_TOKEN";
+    let one = NewAgent { environment: secret.clone(), ..command("one", &["sh", "-c", script]) };
+    let one = scene.start(&one).await.expect("starts");
+    let two = NewAgent { environment: secret, ..mock("two", "say prompt-prompt") };
+    let two = scene.start(&two).await.expect("starts");
+    assert_eq!(scene.ended(&one).await.outcome, Outcome::Succeeded);
+    assert_eq!(scene.ended(&two).await.outcome, Outcome::Succeeded);
+    let lines = scene.shown(&one, "well: ").await;
+    assert!(lines.iter().all(|line| !line.contains("hunter2")), "{lines:?}");
+    let calls = scene.called("git") + &scene.called("tmux");
+    let environment = fs::read_to_string(scene.root().join("wrapped-tmux.env")).expect("was called");
+    for word in ["hunter2", "prompt-prompt", "well"] {
+        assert!(!calls.contains(word) && !environment.contains(word), "{calls}");
+    }
+    let path = one.worktree.display();
+    assert!(calls.contains(&format!("[worktree][add][--quiet][--no-track][-b][one][{path}][")), "{calls}");
+    let own = one.worktree.parent().expect("has one").display();
+    assert!(
+        calls.contains(&format!("[-c][{path}][--][{}][inside][{own}]", env!("CARGO_BIN_EXE_bifrost-inside"))),
+        "{calls}"
+    );
+    for handle in [one, two] {
+        let own = handle.worktree.parent().expect("has one").join(".agent");
+        assert!(!own.join("job.json").exists(), "what is secret is read and gone");
+        assert_eq!(fs::metadata(own).expect("is there").permissions().mode() & 0o777, 0o700);
+    }
+}
+
+#[tokio::test]
+async fn what_is_secret_lies_in_a_file_that_nobody_else_reads() {
+    let mut scene = Scene::new().await;
+    // In place of the terminal: notes the mode of what it was to read, and complains.
+    let note = scene.root().join("mode");
+    let inside = scene.root().join("inside");
+    let text =
+        format!("#!/bin/sh\nstat -c %a \"$1/.agent/job.json\" > '{}'\necho no > \"$1/.agent/ready\"\n", note.display());
+    fs::write(&inside, text).expect("writes");
+    fs::set_permissions(&inside, fs::Permissions::from_mode(0o755)).expect("sets");
+    scene.config.inside = vec![inside.into()];
+    let error = scene.start(&alone(mock("a", "x"))).await.expect_err("complains");
+    assert!(matches!(&error, SpawnError::Process(complaint) if complaint == "no"), "{error}");
+    assert_eq!(fs::read_to_string(note).expect("noted"), "600\n");
+    scene.assert_nothing_left("a").await;
+}
+
+#[tokio::test]
+async fn hooks_are_there_and_git_does_not_see_them() {
+    let mut scene = Scene::new().await;
+    let hooks = scene.root().join("hooks");
+    fs::create_dir_all(hooks.join(".claude")).expect("makes");
+    fs::write(hooks.join(".claude/settings.json"), "{}").expect("writes");
+    scene.config.hooks = Some(hooks);
+    let handle = scene.start(&alone(mock("a", "write NOTES x\ncommit Add notes"))).await.expect("starts");
+    assert_eq!(scene.ended(&handle).await.outcome, Outcome::Succeeded);
+    assert!(handle.worktree.join(".claude/settings.json").exists());
+    assert_eq!(git(&scene.repository, &["show", "--name-only", "--format=", "a"]).await, "NOTES");
+}
+
+#[tokio::test]
+async fn names_that_lead_elsewhere_are_refused_before_anything_happens() {
+    let scene = Scene::new().await;
+    for name in ["../../etc/passwd", "a b", "$(id)", "-x", "a..b", "a.lock", "a/", "HEAD/", &"x".repeat(129)] {
+        let error = scene.start(&mock(name, "x")).await.expect_err(name);
+        assert!(matches!(error, SpawnError::Refused { field: "branch", .. }), "{name}: {error}");
+    }
+    let error = scene.start(&mock("a", " ")).await.expect_err("no prompt");
+    assert_eq!(error.code(), "INVALID");
+    assert!(!scene.config.base.exists());
+}
+
+#[tokio::test]
+async fn a_branch_that_is_checked_out_elsewhere_fails_as_a_worktree_and_stays() {
+    let scene = Scene::new().await;
+    let error = scene.start(&mock("main", "x")).await.expect_err("is in use");
+    assert_eq!(error.code(), "WORKTREE_FAILED", "{error}");
+    assert_ne!(git(&scene.repository, &["branch", "--list", "main"]).await, "");
+    scene.assert_nothing_left("a").await;
+}
+
+#[tokio::test]
+async fn a_worktree_that_git_makes_only_half_is_taken_back() {
+    let mut scene = Scene::new().await;
+    let fail = "case \" $* \" in *' worktree add '*) git \"$@\"; echo 'fatal: no room' >&2; exit 1;; esac";
+    scene.config.git = scene.wrap("git", fail);
+    let error = scene.start(&mock("a", "x")).await.expect_err("fails");
+    assert_eq!(
+        error.to_string(),
+        format!("WORKTREE_FAILED: {}/wrapped-git worktree failed: fatal: no room", scene.root().display())
+    );
+    scene.assert_nothing_left("a").await;
+}
+
+#[tokio::test]
+async fn an_install_that_fails_is_taken_back_and_says_what_was_said() {
+    let mut scene = Scene::new().await;
+    scene.commit(&scene.repository, "package.json", "{\"dependencies\": {\"a\": \"1\"}}").await;
+    scene.commit(&scene.repository, "package-lock.json", "{}").await;
+    let programs = scene.root().join("programs");
+    fs::create_dir(&programs).expect("makes");
+    let script =
+        "#!/bin/sh\ncase $1 in --version) echo 1;; *) echo \"npm $*: lockfile is behind\" >&2; exit 1;; esac\n";
+    for name in ["npm", "node"] {
+        fs::write(programs.join(name), script).expect("writes");
+        fs::set_permissions(programs.join(name), fs::Permissions::from_mode(0o755)).expect("sets");
+    }
+    let path = format!("{}:{}", programs.display(), scene.config.environment["PATH"]);
+    scene.config.environment.insert("PATH".into(), path);
+    let error = scene.start(&mock("a", "x")).await.expect_err("fails");
+    assert_eq!(error.code(), "INSTALL_FAILED");
+    let SpawnError::Install { said, .. } = error else { panic!("{error}") };
+    assert!(said.contains("npm ci --no-audit --no-fund: lockfile is behind"), "{said}");
+    scene.assert_nothing_left("a").await;
+}
+
+#[tokio::test]
+async fn a_tmux_that_fails_is_taken_back_tmux() {
+    let mut scene = Scene::new().await;
+    let fail = "case \" $* \" in *' new-session '*) tmux \"$@\"; echo 'no server' >&2; exit 1;; esac";
+    scene.config.tmux = scene.wrap("tmux", fail);
+    let error = scene.start(&command("a", &["cat"])).await.expect_err("fails");
+    assert_eq!(error.code(), "PROCESS_FAILED", "{error}");
+    scene.assert_nothing_left("a").await;
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_taken_back() {
+    let scene = Scene::new().await;
+    let error = scene.start(&command("a", &["no-such-program"])).await.expect_err("fails");
+    assert!(error.to_string().contains("PROCESS_FAILED: no-such-program: not found"), "{error}");
+    scene.assert_nothing_left("a").await;
+}
+
+#[tokio::test]
+async fn a_terminal_that_never_says_anything_times_out_and_is_taken_back() {
+    let mut scene = Scene::new().await;
+    scene.config.inside = ["tail", "-f", "/dev/null", "--"].map(Into::into).to_vec();
+    scene.config.start_within = Duration::from_millis(200);
+    let error = scene.start(&mock("a", "x")).await.expect_err("takes too long");
+    assert_eq!(error.code(), "TIMEOUT", "{error}");
+    scene.assert_nothing_left("a").await;
+}
+
+#[tokio::test]
+async fn a_terminal_that_ends_at_once_is_noticed() {
+    let mut scene = Scene::new().await;
+    scene.config.inside = vec!["true".into()];
+    let error = scene.start(&alone(mock("a", "x"))).await.expect_err("ends");
+    assert!(error.to_string().contains("ended at once"), "{error}");
+    scene.assert_nothing_left("a").await;
+}
+
+#[tokio::test]
+async fn no_more_run_at_once_than_may() {
+    let mut scene = Scene::new().await;
+    scene.config.agents_max = 1;
+    let first = scene.start(&alone(command("a", &["cat"]))).await.expect("starts");
+    let error = scene.start(&alone(command("b", &["cat"]))).await.expect_err("is one too many");
+    assert!(matches!(error, SpawnError::TooMany { running: 1 }), "{error}");
+    spawner::kill(&scene.config, first.id, &scene.clock).await.expect("ends");
+    assert!(!scene.status(&first).await.is_active());
+    let second = scene.start(&alone(command("b", &["cat"]))).await.expect("starts");
+    assert_eq!(scene.status(&second).await, Status::Running);
+    spawner::kill(&scene.config, second.id, &scene.clock).await.expect("ends");
+}

@@ -1,0 +1,61 @@
+//! Typing to agents (rows ORK-6.2b and ORK-6.4c to e).
+
+use std::fs;
+use std::time::Duration;
+
+use spawner::FleetError;
+
+use crate::scene::{Scene, alone, command, mock};
+
+#[tokio::test]
+async fn a_text_arrives_as_it_is_and_in_no_argument_tmux() {
+    let mut scene = Scene::new().await;
+    scene.config.tmux = scene.wrap("tmux", "");
+    let text = "$(touch nope) `id` #{pid} 'quoted' \"twice\" \\ ; Enter";
+    for new in [command("a", &["cat"]), alone(command("b", &["cat"]))] {
+        let handle = scene.start(&new).await.expect("starts");
+        let sent = spawner::send(&scene.config, handle.id, text, None, &scene.clock, &mut || ()).await.expect("sends");
+        assert_eq!((sent.bytes, sent.typed_over, sent.forced), (text.len(), false, None));
+        let lines = scene.shown(&handle, text).await;
+        assert!(lines.iter().any(|line| line == text), "{lines:?}");
+        assert!(!handle.worktree.join("nope").exists());
+        spawner::kill(&scene.config, handle.id, &scene.clock).await.expect("ends");
+    }
+    let calls = scene.called("tmux");
+    assert!(calls.contains("[paste-buffer]") && !calls.contains("quoted"), "{calls}");
+}
+
+#[tokio::test]
+async fn who_types_is_given_way_to_for_as_long_as_the_rules_say_unless_somebody_has_a_reason() {
+    let mut scene = Scene::new().await;
+    scene.config.rules.recheck = Duration::from_millis(50);
+    scene.config.rules.defer_max = Duration::from_millis(200);
+    let handle = scene.start(&alone(command("a", &["cat"]))).await.expect("starts");
+    spawner::press_by_hand(&scene.config, handle.id, b"by hand\r").await.expect("types");
+    scene.shown(&handle, "by hand").await;
+    let mut waited = false;
+    let sent = spawner::send(&scene.config, handle.id, "one", None, &scene.clock, &mut || waited = true).await;
+    let sent = sent.expect("sends");
+    assert!(waited && sent.typed_over && sent.waited_ms >= 200, "{sent:?}");
+    scene.shown(&handle, "one").await;
+    spawner::press_by_hand(&scene.config, handle.id, b"more").await.expect("types");
+    let sent = spawner::send(&scene.config, handle.id, "two", Some("it burns"), &scene.clock, &mut || ()).await;
+    let sent = sent.expect("sends");
+    assert_eq!((sent.typed_over, sent.forced.as_deref()), (false, Some("it burns")));
+    let record = fs::read_to_string(handle.worktree.parent().expect("has one").join(".agent/sent.jsonl"));
+    let record = record.expect("is kept");
+    assert!(record.lines().count() == 2 && record.contains("it burns") && !record.contains("two"), "{record}");
+    spawner::kill(&scene.config, handle.id, &scene.clock).await.expect("ends");
+    let error = spawner::send(&scene.config, handle.id, "x", None, &scene.clock, &mut || ()).await.expect_err("ended");
+    assert!(matches!(error, FleetError::NotRunning(_)), "{error}");
+}
+
+#[tokio::test]
+async fn an_agent_with_a_prompt_reads_nothing_more() {
+    let scene = Scene::new().await;
+    let handle = scene.start(&alone(mock("a", "stall 60"))).await.expect("starts");
+    let error =
+        spawner::send(&scene.config, handle.id, "x", None, &scene.clock, &mut || ()).await.expect_err("no terminal");
+    assert!(matches!(error, FleetError::NoTerminal(_)), "{error}");
+    spawner::kill(&scene.config, handle.id, &scene.clock).await.expect("ends");
+}
