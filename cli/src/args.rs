@@ -2,6 +2,7 @@
 //! Nothing is decided here.
 
 mod admission;
+mod agents;
 mod audit;
 mod checkpoints;
 mod claims;
@@ -30,6 +31,7 @@ use wire::test_report::TestFormat;
 pub(crate) use admission::{
     AdmissionArguments, BudgetsCommand, HoldArguments, LimitsCommand, ProjectsCommand, SchedulesCommand,
 };
+pub(crate) use agents::{AgentsCommand, StartArguments};
 pub(crate) use audit::AuditArguments;
 pub(crate) use checkpoints::{CheckpointsCommand, TestsArguments};
 pub(crate) use claims::{ClaimArguments, CompleteArguments, ReleaseArguments, RenewArguments};
@@ -128,6 +130,9 @@ pub(crate) enum Command {
     /// Watch a running task's command, and type to it
     #[command(after_help = help::ATTACH)]
     Attach(AttachArguments),
+    /// Start coding agents on this computer, each in a worktree and a terminal of its own
+    #[command(subcommand, after_help = help::agents::AGENTS)]
+    Agents(AgentsCommand),
     /// List, inspect and steer tasks
     #[command(subcommand, after_help = help::TASKS)]
     Tasks(TasksCommand),

@@ -20,7 +20,7 @@ use crate::exit::{self, Code, failure};
 use crate::invocation::Invocation;
 
 /// Ctrl-] as telnet has it: no program uses it.
-const DETACH: u8 = 0x1d;
+pub(crate) const DETACH: u8 = 0x1d;
 /// What is typed and not yet sent.
 const TYPED: usize = 64;
 const PAUSE: Duration = Duration::from_secs(1);
@@ -130,7 +130,7 @@ async fn follow(
     }
 }
 
-async fn next(typed: &mut Option<mpsc::Receiver<Vec<u8>>>) -> Option<Vec<u8>> {
+pub(crate) async fn next(typed: &mut Option<mpsc::Receiver<Vec<u8>>>) -> Option<Vec<u8>> {
     match typed {
         Some(typed) => typed.recv().await,
         None => std::future::pending().await,
@@ -138,7 +138,7 @@ async fn next(typed: &mut Option<mpsc::Receiver<Vec<u8>>>) -> Option<Vec<u8>> {
 }
 
 /// Reads keys on a thread of its own, which ends with the program: a terminal cannot be asked to give up a read.
-fn read_keys() -> mpsc::Receiver<Vec<u8>> {
+pub(crate) fn read_keys() -> mpsc::Receiver<Vec<u8>> {
     let (sender, typed) = mpsc::channel(TYPED);
     std::thread::spawn(move || {
         let mut buffer = [0; 1024];
@@ -180,10 +180,10 @@ async fn ended(server: &Server, task: TaskId) -> anyhow::Result<u8> {
 }
 
 /// One's own terminal, passing everything on; as it was before once this is dropped.
-struct Raw(Termios);
+pub(crate) struct Raw(Termios);
 
 impl Raw {
-    fn enter() -> std::io::Result<Self> {
+    pub(crate) fn enter() -> std::io::Result<Self> {
         let before = termios::tcgetattr(std::io::stdin())?;
         let mut raw = before.clone();
         raw.make_raw();

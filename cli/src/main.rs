@@ -16,6 +16,7 @@ mod repository;
 mod table;
 
 mod admission;
+mod agents;
 mod attach;
 mod audit;
 mod busy;
@@ -88,6 +89,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Egress(EgressCommand::Serve(_))
         | Command::Runner => "info",
         Command::Run(_)
+        | Command::Agents(_)
         | Command::Tasks(_)
         | Command::Checkpoints(_)
         | Command::Tests(_)
@@ -131,6 +133,7 @@ fn default_log(command: &Command) -> &'static str {
 async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<u8> {
     match command {
         Command::Run(arguments) => return run::run(invocation, arguments).await,
+        Command::Agents(command) => return agents::run(invocation, command).await,
         Command::Claim(arguments) => return claims::claim(invocation, arguments).await,
         Command::Renew(arguments) => claims::renew(invocation, arguments).await?,
         Command::Complete(arguments) => claims::complete(invocation, arguments).await?,

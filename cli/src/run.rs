@@ -5,7 +5,7 @@ pub(crate) mod display;
 pub(crate) mod follow;
 mod interrupts;
 pub(crate) mod progress;
-mod submission;
+pub(crate) mod submission;
 
 use std::future::Future;
 use std::pin::Pin;

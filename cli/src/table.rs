@@ -190,11 +190,10 @@ fn colour(header: &str, word: &str) -> Option<Color> {
     match word {
         "completed" | "succeeded" | "active" | "allowed" => Some(Color::Green),
         "ready" | "idle" => Some(Color::Cyan),
-        "assigned" | "in_progress" | "creating" | "starting" | "resuming" | "draining" | "suspending"
+        "assigned" | "running" | "in_progress" | "creating" | "starting" | "resuming" | "draining" | "suspending"
         | "destroying" => Some(Color::Yellow),
-        "failed" | "setup_failed" | "timed_out" | "idle_timed_out" | "stalled" | "worker_lost" | "disabled" | "off" => {
-            Some(Color::Red)
-        }
+        "failed" | "lost" | "setup_failed" | "timed_out" | "idle_timed_out" | "stalled" | "worker_lost"
+        | "disabled" | "off" => Some(Color::Red),
         "cancelled" | "split" | "released" | "preempted" | "suspended" | "destroyed" => Some(Color::DarkGrey),
         _ if header == "VERDICT" => Some(Color::Red),
         _ => None,

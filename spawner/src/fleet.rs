@@ -186,6 +186,11 @@ pub async fn logs(config: &Config, id: ExecutionId, lines: usize) -> Result<Vec<
     Ok(all[all.len().saturating_sub(lines)..].iter().map(|line| line.trim_end().to_owned()).collect())
 }
 
+/// The file that has what it says, to follow it.
+pub fn log_path(config: &Config, id: ExecutionId) -> PathBuf {
+    Desk::new(&config.base, id).log()
+}
+
 fn read_end_of(desk: &Desk) -> io::Result<String> {
     let mut text = Vec::new();
     for path in [desk.earlier_log(), desk.log()] {

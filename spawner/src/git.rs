@@ -34,6 +34,11 @@ impl Git {
         Self { directory: directory.to_owned(), ..self.clone() }
     }
 
+    /// A path as it names it.
+    pub(crate) fn path(&self, said: &str) -> PathBuf {
+        self.directory.join(said)
+    }
+
     /// The same with a variable.
     pub(crate) fn with(mut self, name: &'static str, path: &Path) -> Self {
         self.variables.push((name, path.to_owned()));

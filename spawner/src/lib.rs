@@ -28,7 +28,7 @@ pub use branch::Branch;
 pub use cleanup::{Cleaned, cleanup};
 pub use config::Config;
 pub use error::{FleetError, ProgramError, SpawnError};
-pub use fleet::{Agent, Status, attach_command, find, is_alive, kill, list, list_active, logs};
+pub use fleet::{Agent, Status, attach_command, find, is_alive, kill, list, list_active, log_path, logs};
 pub use handle::{AgentEnvironment, AgentHandle, EndRecord, Mode, ProcessRef};
 pub use inside::run as run_inside;
 pub use start::{NewAgent, What, start};

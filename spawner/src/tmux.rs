@@ -94,11 +94,11 @@ impl Tmux {
         self.run(["send-keys", "-t", &pane, "Enter"], b"").await.map(drop)
     }
 
-    /// What a person types to look into a session.
+    /// What a person types to look into a session. Some shells would expand the `=` of an exact name.
     pub(crate) fn attach(&self, id: ExecutionId) -> Vec<String> {
         let socket = self.socket.iter().flat_map(|socket| ["-S".to_owned(), socket.to_string_lossy().into_owned()]);
         let program = self.program.to_string_lossy().into_owned();
-        [program].into_iter().chain(socket).chain(["attach".into(), "-t".into(), exactly(id)]).collect()
+        [program].into_iter().chain(socket).chain(["attach".into(), "-t".into(), session(id)]).collect()
     }
 
     async fn run<A: AsRef<OsStr>>(

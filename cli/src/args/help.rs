@@ -1,6 +1,7 @@
 //! The examples below each help text; those of commands within a family are in its file.
 
 pub(super) mod admission;
+pub(super) mod agents;
 pub(super) mod claims;
 pub(super) mod events;
 pub(super) mod machines;

@@ -96,7 +96,8 @@ fn task(
     Ok(task)
 }
 
-fn environment(arguments: &[EnvArgument], vars: &Vars) -> anyhow::Result<BTreeMap<String, String>> {
+/// The variables of a command, with those that are only named taken from one's own.
+pub(crate) fn environment(arguments: &[EnvArgument], vars: &Vars) -> anyhow::Result<BTreeMap<String, String>> {
     let value = |argument: &EnvArgument| match argument {
         EnvArgument::Set(name, value) => Ok((name.clone(), value.clone())),
         EnvArgument::Inherit(name) => vars.text(name).map(|value| (name.clone(), value.to_owned())).ok_or_else(|| {
@@ -110,13 +111,18 @@ fn environment(arguments: &[EnvArgument], vars: &Vars) -> anyhow::Result<BTreeMa
 /// The agent that is asked, with its prompt read.
 fn agent(arguments: &RunArguments) -> anyhow::Result<Option<AgentSpec>> {
     let (Some(name), Some(from)) = (&arguments.agent, &arguments.prompt) else { return Ok(None) };
-    let read = if from == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(from) };
-    let prompt = read.map_err(|error| {
-        let cure = "name a text file with what the agent is to do, or - for standard input";
-        failure(Code::Usage, format!("--prompt {}: {error}", from.display()), cure)
-    })?;
+    let prompt = read_prompt(from)?;
     let (model, session) = (arguments.model.clone(), arguments.session.clone());
     Ok(Some(AgentSpec { name: name.clone(), prompt, model, session }))
+}
+
+/// What an agent is to do, from a file or standard input.
+pub(crate) fn read_prompt(from: &Path) -> anyhow::Result<String> {
+    let read = if from == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(from) };
+    read.map_err(|error| {
+        let cure = "name a text file with what the agent is to do, or - for standard input";
+        failure(Code::Usage, format!("--prompt {}: {error}", from.display()), cure)
+    })
 }
 
 /// The command as a shell would be given it, on one line.
@@ -135,7 +141,8 @@ fn short(line: &str) -> String {
     cut
 }
 
-fn quoted(argument: &str) -> String {
+/// A word as a shell would be given it.
+pub(crate) fn quoted(argument: &str) -> String {
     let is_plain = |character: char| character.is_alphanumeric() || "_-./=:,@%+".contains(character);
     if !argument.is_empty() && argument.chars().all(is_plain) {
         argument.to_owned()

@@ -194,8 +194,8 @@ async fn prove(git: &Git, bundle: &Path, wanted: &[(String, String)], scratch: &
     let (path, bundle) = (scratch.to_string_lossy().into_owned(), bundle.to_string_lossy().into_owned());
     git.bytes(["init", "--quiet", "--bare", &format!("--object-format={format}"), &path], b"").await?;
     let alone = git.elsewhere(scratch);
-    let objects = git.text(["rev-parse", "--path-format=absolute", "--git-path", "objects"]).await?;
-    let beside = alone.clone().with("GIT_ALTERNATE_OBJECT_DIRECTORIES", Path::new(&objects));
+    let objects = git.text(["rev-parse", "--git-path", "objects"]).await?;
+    let beside = alone.clone().with("GIT_ALTERNATE_OBJECT_DIRECTORIES", &git.path(&objects));
     // Git unpacks a bundle only beside what it builds on.
     let theirs = git.text(["for-each-ref", "--format=%(objectname)", "refs/remotes"]).await?;
     let known = theirs.lines().enumerate().map(|(number, commit)| format!("create refs/known/{number} {commit}\n"));

@@ -1,0 +1,244 @@
+//! `bifrost agents`: coding agents and commands on this computer, each in a worktree and a
+//! terminal of its own. No server is asked.
+
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use spawner::{Agent, AgentEnvironment, AgentHandle, Cleaned, Config, FleetError, NewAgent, SpawnError, What};
+use wire::agent::AgentSpec;
+use wire::id::ExecutionId;
+
+use crate::args::{AgentsCommand, StartArguments};
+use crate::duration::show_age;
+use crate::exit::{Code, Failure, classify, failure};
+use crate::invocation::Invocation;
+use crate::output::one_line;
+use crate::run::submission;
+use crate::table;
+
+mod attach;
+
+/// Carries out one of the commands; gives the exit code.
+pub(crate) async fn run(invocation: &Invocation, command: &AgentsCommand) -> anyhow::Result<u8> {
+    if let AgentsCommand::Inside { directory } = command {
+        spawner::run_inside(directory, &invocation.clock).await?;
+        return Ok(0);
+    }
+    let config = config(invocation)?;
+    match command {
+        AgentsCommand::Start(arguments) => start(invocation, config, arguments).await?,
+        AgentsCommand::List => list(invocation, &config).await?,
+        AgentsCommand::Logs { id, lines } => logs(invocation, &config, *id, *lines).await?,
+        AgentsCommand::Send { id, force } => send(invocation, &config, *id, *force).await?,
+        AgentsCommand::Attach { id } => attach::attach(invocation, &config, *id).await?,
+        AgentsCommand::Kill { ids } => {
+            return each(invocation, ids, async |id| kill(invocation, &config, id).await).await;
+        }
+        AgentsCommand::Cleanup { ids, all_ended } => {
+            let ended = if *all_ended { ended(&config).await? } else { ids.clone() };
+            if ended.is_empty() && !invocation.output.is_json {
+                invocation.output.say("no agent has ended");
+            }
+            return each(invocation, &ended, async |id| cleanup(invocation, &config, id).await).await;
+        }
+        AgentsCommand::Inside { .. } => unreachable!("carried out above"),
+    }
+    Ok(0)
+}
+
+fn config(invocation: &Invocation) -> anyhow::Result<Config> {
+    let mut vars = invocation.vars.clone();
+    let inside = vec![std::env::current_exe()?.into(), "agents".into(), "inside".into()];
+    let config = Config::from_vars(&mut vars, inside);
+    vars.finish()?;
+    Ok(config.expect("nothing was wrong"))
+}
+
+async fn start(invocation: &Invocation, mut config: Config, arguments: &StartArguments) -> anyhow::Result<()> {
+    if let Some(repo) = &arguments.repo {
+        config.repository = repo.clone();
+    }
+    if let Some(hooks) = &arguments.hooks {
+        if !hooks.is_dir() {
+            let message = format!("--hooks {}: is not a directory", hooks.display());
+            return Err(failure(Code::Usage, message, "name one with the files that each worktree is to have"));
+        }
+        config.hooks = Some(std::path::absolute(hooks)?);
+    }
+    let new = NewAgent {
+        branch: arguments.branch.clone(),
+        what: what(arguments)?,
+        environment: AgentEnvironment(submission::environment(&arguments.env, &invocation.vars)?),
+        timeout: arguments.timeout.map(Duration::from_secs),
+        may_use_tmux: !arguments.no_tmux,
+        task_id: arguments.task,
+    };
+    let output = invocation.output;
+    let mut notice = |notice: &str| output.warn(notice);
+    let started = spawner::start(&config, &new, &invocation.clock, &invocation.chance, &mut notice).await;
+    let handle = started.map_err(|error| not_started(invocation, error))?;
+    if output.is_json {
+        return output.json(&handle);
+    }
+    output.line(&handle.id.to_string())?;
+    output.say(&format!("it works in {}", handle.worktree.display()));
+    output.hint(&format!("look at it with: {}", look(&config, &handle)));
+    Ok(())
+}
+
+fn what(arguments: &StartArguments) -> anyhow::Result<What> {
+    let (Some(name), Some(from)) = (&arguments.agent, &arguments.prompt) else {
+        return Ok(What::Command(arguments.command.clone()));
+    };
+    let prompt = submission::read_prompt(from)?;
+    let (model, session) = (arguments.model.clone(), arguments.session.clone());
+    Ok(What::Agent(AgentSpec { name: name.clone(), prompt, model, session }))
+}
+
+/// What a person types to see it.
+fn look(config: &Config, handle: &AgentHandle) -> String {
+    match spawner::attach_command(config, handle) {
+        Some(words) => words.iter().map(|word| submission::quoted(word)).collect::<Vec<_>>().join(" "),
+        None => format!("bifrost agents attach {}", handle.id),
+    }
+}
+
+fn not_started(invocation: &Invocation, error: SpawnError) -> anyhow::Error {
+    let (code, cure) = match &error {
+        SpawnError::Refused { .. } => (Code::Usage, "see `bifrost agents start --help`"),
+        SpawnError::TooMany { .. } => (Code::TryLater, "see which run with `bifrost agents list`"),
+        SpawnError::Worktree(_) => (Code::Data, "see `git worktree list`, and choose another branch"),
+        SpawnError::Install { said, .. } => {
+            said.lines().for_each(|line| invocation.output.say(&one_line(line)));
+            (Code::SetupFailed, "the same install must work in a fresh clone; nothing was left behind")
+        }
+        SpawnError::Process(_) => (Code::Unavailable, "check that the program is installed; nothing was left behind"),
+        SpawnError::Timeout(_) => (Code::TimedOut, "nothing was left behind; try again"),
+        SpawnError::Interrupted => (Code::Cancelled, "nothing was left behind"),
+    };
+    failure(code, error.to_string(), cure)
+}
+
+/// An error about an agent with its exit code and its cure.
+fn refusal(error: FleetError) -> anyhow::Error {
+    let (code, cure) = match &error {
+        FleetError::NotFound(_) => (Code::NotFound, "see which there are with `bifrost agents list`".to_owned()),
+        FleetError::StillRuns(id) => (Code::TryLater, format!("end it first: bifrost agents kill {id}")),
+        FleetError::NotRunning(id) => (Code::Data, format!("see how it ended: bifrost agents logs {id}")),
+        FleetError::NoTerminal(_) => {
+            (Code::Data, "when it has ended, start another with --session to go on".to_owned())
+        }
+        FleetError::Refused(_) => (Code::Data, "see `bifrost agents --help`".to_owned()),
+        FleetError::NotSaved(_) => (Code::Data, "mend that, or save the work by hand, and try again".to_owned()),
+        FleetError::Program(_) => (Code::Unavailable, "see whether git and tmux work by hand".to_owned()),
+        FleetError::File { .. } => (Code::InputOutput, "see who may read and write that".to_owned()),
+    };
+    failure(code, error.to_string(), cure)
+}
+
+async fn list(invocation: &Invocation, config: &Config) -> anyhow::Result<()> {
+    let agents = spawner::list(config).await.map_err(refusal)?;
+    let output = invocation.output;
+    if output.is_json {
+        return output.json(&agents);
+    }
+    if agents.is_empty() {
+        output.say("no agents on this computer; `bifrost agents start --help` says how to start one");
+        return Ok(());
+    }
+    let now = invocation.clock.now();
+    let rows = agents.iter().map(|agent| row(agent, now)).collect();
+    Ok(output.line(&table::render(&["ID", "STATUS", "AGENT", "SINCE", "BRANCH"], rows, output.stdout()))?)
+}
+
+fn row(agent: &Agent, now: DateTime<Utc>) -> Vec<String> {
+    let Agent { handle, status, end } = agent;
+    let since = end.as_ref().map_or(handle.spawned_at, |end| end.ended_at);
+    let program = Path::new(&handle.agent).file_name().map(|name| name.to_string_lossy().into_owned());
+    let (id, status) = (handle.id.to_string(), status.as_str().to_owned());
+    vec![id, status, table::or_dash(program), show_age(now, since), handle.branch.clone()]
+}
+
+async fn logs(invocation: &Invocation, config: &Config, id: ExecutionId, lines: usize) -> anyhow::Result<()> {
+    let lines = spawner::logs(config, id, lines).await.map_err(refusal)?;
+    let output = invocation.output;
+    if output.is_json {
+        return output.json(&serde_json::json!({ "id": id, "lines": lines }));
+    }
+    // What a terminal was told by an agent is not for this one.
+    Ok(lines.iter().try_for_each(|line| output.line(&one_line(line)))?)
+}
+
+async fn send(invocation: &Invocation, config: &Config, id: ExecutionId, force: bool) -> anyhow::Result<()> {
+    let output = invocation.output;
+    if io::stdin().is_terminal() {
+        output.hint("write the text, and end it with Ctrl-D");
+    }
+    let text = io::read_to_string(io::stdin())?;
+    let reason = invocation.global.reason.as_deref().filter(|_| force);
+    let mut waits = || output.say("somebody types there; it waits");
+    let sent = spawner::send(config, id, &text, reason, &invocation.clock, &mut waits).await.map_err(refusal)?;
+    if output.is_json {
+        return output.json(&sent);
+    }
+    if sent.typed_over {
+        output.warn("it was typed although somebody still types: it had waited long enough");
+    }
+    Ok(output.line(&format!("{id} was sent {} bytes", sent.bytes))?)
+}
+
+async fn kill(invocation: &Invocation, config: &Config, id: ExecutionId) -> anyhow::Result<Agent> {
+    let agent = spawner::kill(config, id, &invocation.clock).await.map_err(refusal)?;
+    if !invocation.output.is_json {
+        let work = agent.handle.worktree.display();
+        invocation.output.line(&format!("{id} {}; its work is in {work}", agent.status.as_str()))?;
+    }
+    Ok(agent)
+}
+
+async fn ended(config: &Config) -> anyhow::Result<Vec<ExecutionId>> {
+    let agents = spawner::list(config).await.map_err(refusal)?;
+    Ok(agents.iter().filter(|agent| !agent.status.is_active()).map(|agent| agent.handle.id).collect())
+}
+
+async fn cleanup(invocation: &Invocation, config: &Config, id: ExecutionId) -> anyhow::Result<Cleaned> {
+    let cleaned = spawner::cleanup(config, id, &invocation.clock).await.map_err(refusal)?;
+    let output = invocation.output;
+    if !output.is_json {
+        let branch = if cleaned.branch_deleted { "its branch too" } else { "its branch stays" };
+        output.line(&format!("{id} removed, {branch}: {}", cleaned.branch))?;
+        if let Some(snapshot) = &cleaned.snapshot {
+            output.say(&format!("what nobody had pushed is in {}", snapshot.display()));
+        }
+    }
+    Ok(cleaned)
+}
+
+/// Does it for each, whatever becomes of the others; the exit code is the first failure's.
+async fn each<T: Serialize>(
+    invocation: &Invocation,
+    ids: &[ExecutionId],
+    mut act: impl AsyncFnMut(ExecutionId) -> anyhow::Result<T>,
+) -> anyhow::Result<u8> {
+    let (mut done, mut failed) = (Vec::new(), None);
+    for &id in ids {
+        match act(id).await {
+            Ok(one) => done.push(one),
+            Err(error) => {
+                let Failure { code, message, help } = classify(&error);
+                invocation.output.error(&message, help.as_deref());
+                failed.get_or_insert(code);
+            }
+        }
+    }
+    if invocation.output.is_json {
+        invocation.output.json(&done)?;
+    }
+    Ok(failed.map_or(0, Code::number))
+}
+
+#[cfg(test)]
+mod tests;

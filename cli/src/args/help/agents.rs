@@ -1,0 +1,61 @@
+//! The examples of agents on one's own computer.
+
+pub(in crate::args) const AGENTS: &str = "\
+Examples:
+  bifrost agents start --branch fix/login --agent claude_code --prompt task.md --env ANTHROPIC_API_KEY
+  bifrost agents list
+  bifrost agents logs ID
+  bifrost agents cleanup --all-ended
+
+They run here, without a server and without walls; docs/spawner.md says more. `bifrost run --agent` \
+asks one on a machine.";
+
+pub(in crate::args) const START: &str = "\
+Examples:
+  bifrost agents start --branch fix/login --agent claude_code --prompt task.md --env ANTHROPIC_API_KEY
+  bifrost agents start --branch fix/login --agent codex --prompt next.md --timeout 2h --hooks ~/.config/agents
+  echo 'write NOTES hello' | bifrost agents start --branch try/mock --agent mock --prompt -
+  bifrost agents start --branch try/it --repo ~/src/app -- bash
+
+It prints the agent's id. What fails leaves nothing: no worktree, no branch, no session. The exit code is 65 \
+where there can be no worktree, 125 where the dependencies cannot be installed, 69 where the program \
+cannot be started, 124 where the terminal takes too long, and 75 where as many run as may.";
+
+pub(in crate::args) const LIST: &str = "\
+Examples:
+  bifrost agents list
+  bifrost agents list --json | jq -r '.[] | select(.status == \"running\") | .worktree'
+  bifrost agents list --json | jq '.[] | {branch, status, cost: .end.report.cost_dollars}'";
+
+pub(in crate::args) const LOGS: &str = "\
+Examples:
+  bifrost agents logs ID
+  bifrost agents logs ID --lines 20";
+
+pub(in crate::args) const SEND: &str = "\
+Examples:
+  echo 'and the tests, please' | bifrost agents send ID
+  bifrost agents send ID < answer.txt
+  echo stop | bifrost agents send ID --force --reason 'it deletes the wrong files'";
+
+pub(in crate::args) const ATTACH: &str = "\
+Examples:
+  bifrost agents attach ID
+  $(bifrost agents attach ID)            for one in tmux
+
+Ctrl-] leaves a terminal that is not in tmux, and the agent goes on.";
+
+pub(in crate::args) const KILL: &str = "\
+Examples:
+  bifrost agents kill ID
+  bifrost agents kill ID OTHER
+
+An agent gets SIGTERM and 30 seconds.";
+
+pub(in crate::args) const CLEANUP: &str = "\
+Examples:
+  bifrost agents cleanup ID
+  bifrost agents cleanup --all-ended
+
+What was not committed, and commits that nobody pushed or merged, are saved in .fleet-snapshots of the \
+repository and read back from there; where that fails nothing is removed.";
