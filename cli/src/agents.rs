@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use spawner::{Agent, AgentEnvironment, AgentHandle, Cleaned, Config, FleetError, NewAgent, SpawnError, What};
+use spawner::{Agent, AgentEnvironment, AgentHandle, Cleaned, Config, FleetError, Haste, NewAgent, SpawnError, What};
 use wire::agent::AgentSpec;
 use wire::id::ExecutionId;
 
@@ -20,6 +20,9 @@ use crate::run::submission;
 use crate::table;
 
 mod attach;
+
+/// One that takes longer to end is said to.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Carries out one of the commands; gives the exit code.
 pub(crate) async fn run(invocation: &Invocation, command: &AgentsCommand) -> anyhow::Result<u8> {
@@ -34,8 +37,9 @@ pub(crate) async fn run(invocation: &Invocation, command: &AgentsCommand) -> any
         AgentsCommand::Logs { id, lines } => logs(invocation, &config, *id, *lines).await?,
         AgentsCommand::Send { id, force } => send(invocation, &config, *id, *force).await?,
         AgentsCommand::Attach { id } => attach::attach(invocation, &config, *id).await?,
-        AgentsCommand::Kill { ids } => {
-            return each(invocation, ids, async |id| kill(invocation, &config, id).await).await;
+        AgentsCommand::Kill { ids, now } => {
+            let haste = if *now { Haste::AtOnce } else { Haste::Graceful };
+            return each(invocation, ids, async |id| kill(invocation, &config, id, haste).await).await;
         }
         AgentsCommand::Cleanup { ids, all_ended } => {
             let ended = if *all_ended { ended(&config).await? } else { ids.clone() };
@@ -190,8 +194,17 @@ async fn send(invocation: &Invocation, config: &Config, id: ExecutionId, force: 
     Ok(output.line(&format!("{id} was sent {} bytes", sent.bytes))?)
 }
 
-async fn kill(invocation: &Invocation, config: &Config, id: ExecutionId) -> anyhow::Result<Agent> {
-    let agent = spawner::kill(config, id, &invocation.clock).await.map_err(refusal)?;
+async fn kill(invocation: &Invocation, config: &Config, id: ExecutionId, haste: Haste) -> anyhow::Result<Agent> {
+    let ending = spawner::kill(config, id, haste, &invocation.clock);
+    tokio::pin!(ending);
+    let agent = tokio::select! {
+        ended = &mut ending => ended,
+        () = tokio::time::sleep(PATIENCE) => {
+            invocation.output.say(&format!("{id} has up to {} s to end", config.grace.as_secs()));
+            ending.await
+        }
+    };
+    let agent = agent.map_err(refusal)?;
     if !invocation.output.is_json {
         let work = agent.handle.worktree.display();
         invocation.output.line(&format!("{id} {}; its work is in {work}", agent.status.as_str()))?;

@@ -223,3 +223,36 @@ async fn what_is_refused_has_its_exit_code() {
     }
     assert_eq!(person.list().await, [Value::Null; 0]);
 }
+
+#[tokio::test]
+async fn a_start_that_is_interrupted_leaves_nothing() {
+    let person = Person::new().await;
+    let started = person.root.join("started");
+    let script =
+        format!("#!/bin/sh\ntest \"$1\" = --version && exit\ntouch '{}'\nexec tail -f /dev/null\n", started.display());
+    for name in ["npm", "node"] {
+        fs::write(person.root.join("bin").join(name), &script).expect("writes");
+        fs::set_permissions(person.root.join("bin").join(name), fs::Permissions::from_mode(0o755)).expect("sets");
+    }
+    fs::write(person.app().join("package.json"), "{\"dependencies\": {\"a\": \"1\"}}").expect("writes");
+    person.well(&person.app(), &["git", "add", "--all"], b"").await;
+    let commit = ["git", "-c", "user.name=x", "-c", "user.email=x@x", "commit", "--quiet", "--message=second"];
+    person.well(&person.app(), &commit, b"").await;
+    let mut command = kit::process::command(env!("CARGO_BIN_EXE_bifrost"));
+    command.args(["agents", "start", "--branch", "a", "--", "true"]).current_dir(person.app());
+    let child = command.env_clear().envs(&person.environment).stderr(Stdio::piped()).spawn().expect("starts");
+    let deadline = Instant::now() + PATIENCE;
+    let mut beat = tokio::time::interval(Duration::from_millis(20));
+    while !started.exists() {
+        assert!(Instant::now() < deadline, "nothing is installed");
+        beat.tick().await;
+    }
+    kit::process::signal_group(child.id().expect("runs"), kit::process::Sig::SIGINT).expect("signals");
+    let output = child.wait_with_output().await.expect("ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert_eq!(person.list().await, [Value::Null; 0]);
+    assert_eq!(person.well(&person.app(), &["git", "branch", "--list", "a"], b"").await, "");
+    let worktrees = person.well(&person.app(), &["git", "worktree", "list"], b"").await;
+    assert_eq!(worktrees.lines().count(), 1, "{worktrees}");
+}

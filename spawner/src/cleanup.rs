@@ -14,7 +14,7 @@ use wire::id::ExecutionId;
 
 use crate::config::Config;
 use crate::error::{FleetError, ProgramError};
-use crate::fleet;
+use crate::fleet::{self, Haste};
 use crate::git::Git;
 use crate::handle::{AgentHandle, Desk};
 
@@ -42,7 +42,7 @@ pub async fn cleanup(config: &Config, id: ExecutionId, clock: &Clock) -> Result<
     }
     let desk = Desk::new(&config.base, id);
     // One whose supervisor was killed may still write.
-    fleet::end_supervisor(&desk, id).await;
+    fleet::end_supervisor(&desk, id, Haste::Graceful).await;
     if let Some(tmux) = fleet::tmux_of(config, &agent.handle) {
         tmux.close(id).await?;
     }
@@ -105,8 +105,8 @@ async fn delete_branch(config: &Config, handle: &AgentHandle) -> Result<bool, Fl
     if snapshot::commits_only_here(&git, &[&reference], &handle.branch).await? > 0 {
         return Ok(false);
     }
-    // Git asks once more, about HEAD or the branch's upstream, and may know better.
-    match git.bytes(["branch", "--quiet", "-d", &handle.branch], b"").await {
+    // Git's own question would be about HEAD or the branch's upstream alone. It refuses one that is checked out.
+    match git.bytes(["branch", "--quiet", "-D", &handle.branch], b"").await {
         Ok(_) => Ok(true),
         Err(ProgramError::Failed { .. }) => Ok(false),
         Err(error) => Err(error.into()),

@@ -14,11 +14,11 @@ use serde::Serialize;
 use wire::execution::Outcome;
 use wire::id::ExecutionId;
 
-use crate::blocking;
 use crate::config::Config;
 use crate::error::FleetError;
 use crate::handle::{AgentHandle, Desk, EndRecord, ProcessRef};
 use crate::tmux::Tmux;
+use crate::{blocking, turn};
 
 /// How long a supervisor may take beyond the grace to note how its agent ended.
 const NOTED_WITHIN: Duration = Duration::from_secs(10);
@@ -205,39 +205,50 @@ fn read_end_of(desk: &Desk) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Ends an agent: its process group gets SIGTERM and, after the grace, SIGKILL; then its session is closed. One
-/// that has ended already is no error.
-pub async fn kill(config: &Config, id: ExecutionId, clock: &Clock) -> Result<Agent, FleetError> {
+/// How an agent is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Haste {
+    /// Its process group gets SIGTERM and, after the grace, SIGKILL.
+    Graceful,
+    /// It gets SIGKILL: what it has not written is lost.
+    AtOnce,
+}
+
+/// Ends an agent, then closes its session. One that has ended already is no error.
+pub async fn kill(config: &Config, id: ExecutionId, haste: Haste, clock: &Clock) -> Result<Agent, FleetError> {
     let agent = find(config, id).await?;
     let desk = Desk::new(&config.base, id);
     if agent.status == Status::Starting {
         return Err(FleetError::Refused(format!("{id} is still being started; interrupt that with Ctrl-C")));
     }
     if agent.end.is_none() {
-        end_supervisor(&desk, id).await;
+        end_supervisor(&desk, id, haste).await;
     }
     if let Some(tmux) = tmux_of(config, &agent.handle) {
         tmux.close(id).await?;
     }
     if desk.read_end().map_err(FleetError::file(desk.root()))?.is_none() {
-        let message = Some("its supervisor was gone before it".to_owned());
+        let message = Some("it was killed, and said nothing more".to_owned());
         let end = EndRecord { ended_at: clock.now(), outcome: Outcome::Cancelled, exit: None, message, report: None };
         desk.write_end(&end).map_err(FleetError::file(desk.root()))?;
     }
     find(config, id).await
 }
 
-/// Asks the supervisor, if there is one, to end its agent in order, and sees to it that both are gone.
-pub(crate) async fn end_supervisor(desk: &Desk, id: ExecutionId) {
+/// Sees to it that an agent and its supervisor, if there is one, are gone.
+pub(crate) async fn end_supervisor(desk: &Desk, id: ExecutionId, haste: Haste) {
     let leader = fs::read_to_string(desk.supervisor()).ok().and_then(|text| text.trim().parse().ok());
     // While the lock is held the number means nobody else.
     let leader: Option<u32> = leader.filter(|_| kit::lock::is_held(&desk.alive()).unwrap_or(false));
     if let Some(leader) = leader {
-        tell(leader, Sig::SIGTERM);
-        let alive = desk.alive();
-        let patience = grace(desk) + NOTED_WITHIN;
-        let ended = blocking(move || kit::lock::take(&alive, patience)).await;
-        if !matches!(ended, Ok(Some(_))) {
+        let is_gone = match haste {
+            Haste::Graceful => {
+                tell(leader, Sig::SIGTERM);
+                matches!(turn(&desk.alive(), grace(desk) + NOTED_WITHIN).await, Ok(Some(_)))
+            }
+            Haste::AtOnce => false,
+        };
+        if !is_gone {
             tell(leader, Sig::SIGKILL);
         }
     }

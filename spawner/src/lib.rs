@@ -24,15 +24,39 @@ mod start;
 mod tmux;
 mod typing;
 
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 pub use branch::Branch;
 pub use cleanup::{Cleaned, cleanup};
 pub use config::Config;
 pub use error::{FleetError, ProgramError, SpawnError};
-pub use fleet::{Agent, Status, attach_command, find, is_alive, kill, list, list_active, log_path, logs};
+pub use fleet::{Agent, Haste, Status, attach_command, find, is_alive, kill, list, list_active, log_path, logs};
 pub use handle::{AgentEnvironment, AgentHandle, EndRecord, Mode, ProcessRef};
 pub use inside::run as run_inside;
 pub use start::{NewAgent, What, start};
 pub use typing::{Sent, press_by_hand, send};
+
+/// How often it is looked whether a lock is free.
+const BEAT: Duration = Duration::from_millis(20);
+
+/// Waits for a lock; nothing where somebody has it for longer. Who gives up waiting leaves at once: no thread
+/// waits on.
+async fn turn(path: &Path, within: Duration) -> io::Result<Option<File>> {
+    let deadline = Instant::now() + within;
+    let mut beat = tokio::time::interval(BEAT);
+    loop {
+        beat.tick().await;
+        match kit::lock::take(path, Duration::ZERO)? {
+            None if Instant::now() < deadline => (),
+            taken => return Ok(taken),
+        }
+    }
+}
 
 /// Runs what blocks where it holds nobody up.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -18,15 +18,15 @@ use wire::agent::AgentSpec;
 use wire::id::{ExecutionId, TaskId};
 use wire::task::TaskSpec;
 
-use crate::blocking;
 use crate::branch::Branch;
 use crate::config::Config;
 use crate::error::{ProgramError, SpawnError};
-use crate::fleet;
+use crate::fleet::{self, Haste};
 use crate::git::Git;
 use crate::handle::{AgentEnvironment, AgentHandle, Desk, Job, Mode, ProcessRef};
 use crate::hooks;
 use crate::tmux::{self, Tmux};
+use crate::{blocking, turn};
 
 /// How long others who start one may take to take their place.
 const TURN_WITHIN: Duration = Duration::from_secs(10);
@@ -105,7 +105,7 @@ pub async fn start(
         spawned_at: clock.now(),
     };
     let _starting = admit(config, &desk, &handle).await?;
-    let mut start = Start { config, new, spec, base, desk, handle, has_branch: false, clock, chance };
+    let mut start = Start { config, new, spec, base, desk, handle, has_branch: false, launched: None, clock, chance };
     let done = tokio::select! {
         done = start.build(notice) => done,
         () = kit::tasks::termination() => Err(SpawnError::Interrupted),
@@ -167,8 +167,7 @@ async fn admit(config: &Config, desk: &Desk, handle: &AgentHandle) -> Result<Fil
     let private = |path: PathBuf| DirBuilder::new().recursive(true).mode(0o700).create(path);
     private(config.base.clone()).map_err(process)?;
     let lock = config.base.join(".lock");
-    let turn = blocking(move || kit::lock::take(&lock, TURN_WITHIN)).await.map_err(process)?;
-    let _turn = turn.ok_or(SpawnError::Timeout(TURN_WITHIN))?;
+    let _turn = turn(&lock, TURN_WITHIN).await.map_err(process)?.ok_or(SpawnError::Timeout(TURN_WITHIN))?;
     let running = fleet::list(config).await.map_err(|error| SpawnError::Process(error.to_string()))?;
     let running = running.iter().filter(|agent| agent.status.is_active()).count();
     if running >= config.agents_max {
@@ -190,6 +189,8 @@ struct Start<'a> {
     handle: AgentHandle,
     /// Whether the branch was there before.
     has_branch: bool,
+    /// What was started, until it is known to run.
+    launched: Option<Launched>,
     clock: &'a Clock,
     chance: &'a Chance,
 }
@@ -237,12 +238,13 @@ impl Start<'_> {
     async fn install(&self, notice: &mut dyn FnMut(&str)) -> Result<local::Installed, SpawnError> {
         let within = Duration::from_secs(self.handle.timeout_seconds);
         let failed = |message: String| SpawnError::Install { message, said: String::new() };
-        let store = self.config.dependencies.clone();
-        DirBuilder::new().recursive(true).mode(0o700).create(&store).map_err(|error| failed(error.to_string()))?;
+        let kept = &self.config.dependencies;
+        DirBuilder::new().recursive(true).mode(0o700).create(kept).map_err(|error| failed(error.to_string()))?;
         // Agents that are started at once install one after the other: the store has one owner at a time.
-        let lock = store.join("turn");
-        let turn = blocking(move || kit::lock::take(&lock, within)).await.map_err(|error| failed(error.to_string()))?;
+        let turn = turn(&kept.join("turn"), within).await.map_err(|error| failed(error.to_string()))?;
         let _turn = turn.ok_or_else(|| failed("another agent's installation takes too long".into()))?;
+        // A directory of its own, since what is unfinished in it is cleared away.
+        let store = kept.join("store");
         let home = self.config.environment.get("HOME").map_or_else(|| self.desk.own(), PathBuf::from);
         let place = local::Place {
             store: &store,
@@ -316,6 +318,7 @@ impl Start<'_> {
         let mut words = self.config.inside.clone();
         words.push(OsString::from(self.desk.root()));
         let launched = self.open_terminal(&words).await?;
+        let launched = self.launched.insert(launched);
         let waited = tokio::time::timeout(self.config.start_within, launched.until_ready(self.handle.id, ready)).await;
         waited.map_err(|_| SpawnError::Timeout(self.config.start_within))??;
         self.desk.write_handle(&self.handle).map_err(process)
@@ -337,13 +340,18 @@ impl Start<'_> {
     }
 
     /// Takes back whatever was made.
-    async fn undo(&self) {
+    async fn undo(&mut self) {
+        if let Some(Launched::Child(child)) = &mut self.launched
+            && let Err(error) = child.kill().await
+        {
+            tracing::warn!("the terminal of {} cannot be ended: {error}", self.handle.id);
+        }
         if let ProcessRef::Tmux { socket, .. } = &self.handle.process
             && let Err(error) = fleet::tmux(self.config, socket.as_deref()).close(self.handle.id).await
         {
             tracing::warn!("the session of {} cannot be closed: {error}", self.handle.id);
         }
-        fleet::end_supervisor(&self.desk, self.handle.id).await;
+        fleet::end_supervisor(&self.desk, self.handle.id, Haste::AtOnce).await;
         let git = self.git();
         let path = self.handle.worktree.to_string_lossy().into_owned();
         if git.bytes(["worktree", "remove", "--force", &path], b"").await.is_err() {
@@ -377,7 +385,7 @@ enum Launched {
 }
 
 impl Launched {
-    async fn until_ready(mut self, id: ExecutionId, mut ready: pipe::Receiver) -> Result<(), SpawnError> {
+    async fn until_ready(&mut self, id: ExecutionId, mut ready: pipe::Receiver) -> Result<(), SpawnError> {
         let mut beat = tokio::time::interval(BEAT);
         let mut said = Vec::new();
         loop {

@@ -14,12 +14,12 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
 use wire::id::ExecutionId;
 
-use crate::blocking;
 use crate::collision::{Decision, decide};
 use crate::config::Config;
 use crate::error::FleetError;
 use crate::fleet::{self, Status};
 use crate::handle::{AgentHandle, Desk};
+use crate::turn;
 
 /// The longest text; a pipe takes it whole.
 const BYTES_MAX: usize = 32 * 1024;
@@ -58,8 +58,8 @@ pub async fn send(
     let desk = Desk::new(&config.base, id);
     let handle = recipient(config, id).await?;
     let queued = clock.now();
-    let (lock, patience) = (desk.sending(), config.rules.defer_max + TURN_SLACK);
-    let turn = blocking(move || kit::lock::take(&lock, patience)).await.map_err(FleetError::file(desk.sending()))?;
+    let patience = config.rules.defer_max + TURN_SLACK;
+    let turn = turn(&desk.sending(), patience).await.map_err(FleetError::file(desk.sending()))?;
     let _turn = turn.ok_or_else(|| FleetError::Refused("other messages wait already; try again later".into()))?;
     let mut typed_over = false;
     let mut is_told = false;

@@ -47,6 +47,9 @@ pub(crate) enum AgentsCommand {
         /// The agents' ids
         #[arg(required = true, value_name = "ID")]
         ids: Vec<ExecutionId>,
+        /// Without time to end in order: what they have not written is lost
+        #[arg(long)]
+        now: bool,
     },
     /// Remove the worktrees of agents that have ended; what nobody pushed is saved first
     #[command(after_help = help::CLEANUP)]

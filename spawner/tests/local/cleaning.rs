@@ -33,8 +33,6 @@ async fn what_was_pushed_goes_without_a_snapshot() {
     let scene = Scene::new().await;
     let handle = ran(&scene, "fix/login", "write NOTES hello\ncommit Add notes\npush fix/login").await;
     git(&scene.repository, &["fetch", "--quiet"]).await;
-    // Git asks for the upstream as well before it deletes a branch.
-    git(&scene.repository, &["branch", "--quiet", "--set-upstream-to=origin/fix/login", "fix/login"]).await;
     let cleaned = clean(&scene, &handle).await.expect("cleans");
     assert_eq!((cleaned.snapshot, cleaned.branch_deleted), (None, true));
     scene.assert_nothing_left("fix/login").await;
@@ -148,7 +146,7 @@ async fn one_that_still_runs_is_left_alone() {
     let handle = scene.start(&alone(command("a", &["cat"]))).await.expect("starts");
     let error = clean(&scene, &handle).await.expect_err("runs");
     assert!(matches!(error, FleetError::StillRuns(_)), "{error}");
-    spawner::kill(&scene.config, handle.id, &scene.clock).await.expect("ends");
+    scene.kill(&handle).await.expect("ends");
     assert!(clean(&scene, &handle).await.expect("cleans").branch_deleted);
 }
 

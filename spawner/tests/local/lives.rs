@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use kit::process::{Sig, signal_group};
-use spawner::{NewAgent, Status};
+use spawner::{Haste, NewAgent, Status};
 use wire::execution::{Exit, Outcome};
 
 use crate::scene::{Scene, alone, command, mock, until};
@@ -28,7 +28,7 @@ async fn only_our_own_sessions_are_listed_and_only_while_they_run_tmux() {
     assert!(foreign.status().await.expect("runs").success());
     assert!(spawner::is_alive(&scene.config, handle.id).await.expect("is known"));
     assert_eq!(spawner::list_active(&scene.config).await.expect("lists"), std::slice::from_ref(&handle));
-    let killed = spawner::kill(&scene.config, handle.id, &scene.clock).await.expect("ends");
+    let killed = scene.kill(&handle).await.expect("ends");
     assert_eq!(killed.status, Status::Ended(Outcome::Cancelled));
     assert!(!spawner::is_alive(&scene.config, handle.id).await.expect("is known"));
     assert_eq!(spawner::list_active(&scene.config).await.expect("lists"), []);
@@ -47,7 +47,7 @@ async fn one_whose_process_was_killed_is_not_alive_although_it_was_never_told_tm
         signal_group(supervisor, Sig::SIGKILL).expect("signals");
         until("it is seen", async || (scene.status(&handle).await == Status::Lost).then_some(())).await;
         assert!(!spawner::is_alive(&scene.config, handle.id).await.expect("is known"));
-        let ended = spawner::kill(&scene.config, handle.id, &scene.clock).await.expect("ends what is left");
+        let ended = scene.kill(&handle).await.expect("ends what is left");
         assert_eq!(ended.status, Status::Ended(Outcome::Cancelled));
     }
 }
@@ -58,17 +58,27 @@ async fn killing_asks_first_and_insists_after_the_grace() {
     let polite = "trap 'echo asked; exit 7' TERM; echo up; while :; do read -r line; done";
     let polite = scene.start(&alone(command("polite", &["sh", "-c", polite]))).await.expect("starts");
     scene.shown(&polite, "up").await;
-    let ended = spawner::kill(&scene.config, polite.id, &scene.clock).await.expect("ends").end.expect("ended");
+    let ended = scene.kill(&polite).await.expect("ends").end.expect("ended");
     assert_eq!((ended.outcome, ended.exit), (Outcome::Cancelled, Some(Exit::Code(7))));
     scene.shown(&polite, "asked").await;
     scene.config.grace = Duration::from_millis(100);
     let deaf = "trap '' TERM; echo up; while :; do read -r line; done";
     let deaf = scene.start(&alone(command("deaf", &["sh", "-c", deaf]))).await.expect("starts");
     scene.shown(&deaf, "up").await;
-    let ended = spawner::kill(&scene.config, deaf.id, &scene.clock).await.expect("ends").end.expect("ended");
+    let ended = scene.kill(&deaf).await.expect("ends").end.expect("ended");
     assert_eq!((ended.outcome, ended.exit), (Outcome::Cancelled, Some(Exit::Signal(9))));
-    let again = spawner::kill(&scene.config, deaf.id, &scene.clock).await.expect("is no error");
+    let again = scene.kill(&deaf).await.expect("is no error");
     assert_eq!(again.end, Some(ended));
+}
+
+#[tokio::test]
+async fn one_in_a_hurry_waits_for_no_grace() {
+    let scene = Scene::new().await;
+    let deaf = "trap '' TERM; echo up; while :; do read -r line; done";
+    let deaf = scene.start(&alone(command("deaf", &["sh", "-c", deaf]))).await.expect("starts");
+    scene.shown(&deaf, "up").await;
+    let ended = spawner::kill(&scene.config, deaf.id, Haste::AtOnce, &scene.clock).await.expect("ends");
+    assert_eq!(ended.status, Status::Ended(Outcome::Cancelled));
 }
 
 #[tokio::test]

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kit::{Chance, Clock, Vars};
-use spawner::{AgentEnvironment, AgentHandle, Config, EndRecord, NewAgent, SpawnError, Status, What};
+use spawner::{
+    Agent, AgentEnvironment, AgentHandle, Config, EndRecord, FleetError, Haste, NewAgent, SpawnError, Status, What,
+};
 use tokio::time::{Instant, MissedTickBehavior};
 use wire::agent::AgentSpec;
 
@@ -57,6 +59,10 @@ impl Scene {
 
     pub(crate) async fn start(&self, new: &NewAgent) -> Result<AgentHandle, SpawnError> {
         spawner::start(&self.config, new, &self.clock, &Chance::system(), &mut |_| ()).await
+    }
+
+    pub(crate) async fn kill(&self, handle: &AgentHandle) -> Result<Agent, FleetError> {
+        spawner::kill(&self.config, handle.id, Haste::Graceful, &self.clock).await
     }
 
     /// Waits until it has ended, and gives how.

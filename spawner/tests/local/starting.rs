@@ -8,7 +8,7 @@ use std::time::Duration;
 use spawner::{AgentEnvironment, NewAgent, ProcessRef, SpawnError, Status};
 use wire::execution::Outcome;
 
-use crate::scene::{Scene, alone, command, git, mock};
+use crate::scene::{Scene, alone, command, git, mock, until};
 
 #[tokio::test]
 async fn an_agent_works_in_a_worktree_of_its_own_and_says_how_it_ended_tmux() {
@@ -179,11 +179,20 @@ async fn a_program_that_is_not_there_is_taken_back() {
 #[tokio::test]
 async fn a_terminal_that_never_says_anything_times_out_and_is_taken_back() {
     let mut scene = Scene::new().await;
-    scene.config.inside = ["tail", "-f", "/dev/null", "--"].map(Into::into).to_vec();
+    scene.config.inside = vec![scene.wrap("tail", "exec tail -f /dev/null \"$@\"").into()];
     scene.config.start_within = Duration::from_millis(200);
-    let error = scene.start(&mock("a", "x")).await.expect_err("takes too long");
-    assert_eq!(error.code(), "TIMEOUT", "{error}");
-    scene.assert_nothing_left("a").await;
+    for new in [mock("a", "x"), alone(mock("a", "x"))] {
+        let error = scene.start(&new).await.expect_err("takes too long");
+        assert_eq!(error.code(), "TIMEOUT", "{error}");
+        scene.assert_nothing_left("a").await;
+    }
+    let base = scene.config.base.to_string_lossy().into_owned();
+    until("no terminal is left", async || {
+        let lines = fs::read_dir("/proc").expect("lists").flatten().map(|entry| fs::read(entry.path().join("cmdline")));
+        let mut lines = lines.flatten().map(|line| String::from_utf8_lossy(&line).into_owned());
+        (!lines.any(|line| line.contains(&base))).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -202,9 +211,9 @@ async fn no_more_run_at_once_than_may() {
     let first = scene.start(&alone(command("a", &["cat"]))).await.expect("starts");
     let error = scene.start(&alone(command("b", &["cat"]))).await.expect_err("is one too many");
     assert!(matches!(error, SpawnError::TooMany { running: 1 }), "{error}");
-    spawner::kill(&scene.config, first.id, &scene.clock).await.expect("ends");
+    scene.kill(&first).await.expect("ends");
     assert!(!scene.status(&first).await.is_active());
     let second = scene.start(&alone(command("b", &["cat"]))).await.expect("starts");
     assert_eq!(scene.status(&second).await, Status::Running);
-    spawner::kill(&scene.config, second.id, &scene.clock).await.expect("ends");
+    scene.kill(&second).await.expect("ends");
 }

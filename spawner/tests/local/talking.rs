@@ -19,7 +19,7 @@ async fn a_text_arrives_as_it_is_and_in_no_argument_tmux() {
         let lines = scene.shown(&handle, text).await;
         assert!(lines.iter().any(|line| line == text), "{lines:?}");
         assert!(!handle.worktree.join("nope").exists());
-        spawner::kill(&scene.config, handle.id, &scene.clock).await.expect("ends");
+        scene.kill(&handle).await.expect("ends");
     }
     let calls = scene.called("tmux");
     assert!(calls.contains("[paste-buffer]") && !calls.contains("quoted"), "{calls}");
@@ -45,7 +45,7 @@ async fn who_types_is_given_way_to_for_as_long_as_the_rules_say_unless_somebody_
     let record = fs::read_to_string(handle.worktree.parent().expect("has one").join(".agent/sent.jsonl"));
     let record = record.expect("is kept");
     assert!(record.lines().count() == 2 && record.contains("it burns") && !record.contains("two"), "{record}");
-    spawner::kill(&scene.config, handle.id, &scene.clock).await.expect("ends");
+    scene.kill(&handle).await.expect("ends");
     let error = spawner::send(&scene.config, handle.id, "x", None, &scene.clock, &mut || ()).await.expect_err("ended");
     assert!(matches!(error, FleetError::NotRunning(_)), "{error}");
 }
@@ -57,5 +57,5 @@ async fn an_agent_with_a_prompt_reads_nothing_more() {
     let error =
         spawner::send(&scene.config, handle.id, "x", None, &scene.clock, &mut || ()).await.expect_err("no terminal");
     assert!(matches!(error, FleetError::NoTerminal(_)), "{error}");
-    spawner::kill(&scene.config, handle.id, &scene.clock).await.expect("ends");
+    scene.kill(&handle).await.expect("ends");
 }

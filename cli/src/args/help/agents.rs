@@ -49,8 +49,9 @@ pub(in crate::args) const KILL: &str = "\
 Examples:
   bifrost agents kill ID
   bifrost agents kill ID OTHER
+  bifrost agents kill ID --now
 
-An agent gets SIGTERM and 30 seconds.";
+An agent gets SIGTERM and up to 30 seconds; a shell that somebody types in ignores the first.";
 
 pub(in crate::args) const CLEANUP: &str = "\
 Examples:
