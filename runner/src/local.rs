@@ -323,3 +323,6 @@ fn log_of(entry: Entry) -> Option<Vec<u8>> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

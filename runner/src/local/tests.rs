@@ -1,0 +1,134 @@
+//! The runner's parts without a machine around them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use wire::agent::AgentSpec;
+
+use super::*;
+
+fn whose() -> Whose {
+    let subject = crate::testing::subject();
+    Whose { task_id: subject.task_id, execution_id: subject.execution_id }
+}
+
+fn environment() -> BTreeMap<String, String> {
+    let path = kit::Vars::from_process().text("PATH").expect("a PATH").to_owned();
+    [("PATH".to_owned(), path), ("MY_TOKEN".to_owned(), "hunter2-hunter2".to_owned())].into()
+}
+
+fn spec(command: &[&str], prompt: Option<&str>) -> TaskSpec {
+    let agent =
+        prompt.map(|prompt| AgentSpec { name: "parrot".into(), prompt: prompt.into(), model: None, session: None });
+    TaskSpec {
+        repository: "/r".into(),
+        reference: None,
+        terminal: agent.is_none(),
+        command: command.iter().map(ToString::to_string).collect(),
+        agent,
+        env: BTreeMap::new(),
+        timeout_seconds: Some(60),
+        idle_timeout_seconds: None,
+        stall_timeout_seconds: None,
+        tests: None,
+        checkpoint: None,
+        push_unfinished: false,
+    }
+}
+
+/// An agent that says what it was told.
+fn drivers() -> Drivers {
+    let parrot =
+        "[parrot]\nprogram = \"cat\"\n[[parrot.read]]\nsays = \"/text\"\nmessage = \"/text\"\nends = \"succeeded\"\n";
+    Drivers::built_in().and(parrot).expect("is well formed")
+}
+
+/// Runs it, types, and gives how it ended and what it said.
+async fn ran(spec: &TaskSpec, typed: &[&str], halted: impl Future<Output = ()>) -> (Finished, String) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (drivers, environment) = (drivers(), environment());
+    let work = Work {
+        whose: whose(),
+        spec,
+        drivers: &drivers,
+        directory: directory.path(),
+        own: directory.path(),
+        environment: &environment,
+        grace: Duration::from_secs(60),
+    };
+    check(&work).expect("can be started");
+    let (sender, keys) = mpsc::channel(8);
+    for keys in typed {
+        sender.try_send(Input::Typed(keys.as_bytes().to_vec())).expect("has room");
+    }
+    let mut said = Vec::new();
+    let finished = run(&work, keys, halted, |bytes| said.extend_from_slice(bytes)).await.expect("starts");
+    (finished, String::from_utf8_lossy(&said).into_owned())
+}
+
+#[tokio::test]
+async fn a_command_has_a_terminal_and_its_secrets_are_not_shown() {
+    let script = "tty >/dev/null && read -r line && echo \"got $line, $MY_TOKEN\"; exit 7";
+    let (finished, said) = ran(&spec(&["sh", "-c", script], None), &["word\r"], std::future::pending()).await;
+    assert_eq!((finished.outcome, finished.exit), (Outcome::Failed, Some(Exit::Code(7))));
+    assert!(said.contains("got word, [secret]"), "{said}");
+}
+
+#[tokio::test]
+async fn an_agent_is_told_its_prompt_and_understood() {
+    let (finished, said) = ran(&spec(&[], Some("{\"text\": \"hello\"}")), &[], std::future::pending()).await;
+    assert_eq!((finished.outcome, said.as_str()), (Outcome::Succeeded, "hello\n"));
+    assert_eq!(finished.report.and_then(|report| report.message).as_deref(), Some("hello"));
+}
+
+#[tokio::test]
+async fn what_is_called_off_is_ended() {
+    let script = "while :; do read -r line; done";
+    let (finished, _) = ran(&spec(&["sh", "-c", script], None), &[], std::future::ready(())).await;
+    assert_eq!(finished.outcome, Outcome::Cancelled);
+}
+
+#[tokio::test]
+async fn dependencies_come_from_the_store_the_second_time_and_a_failure_says_what_was_said() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| directory.path().join(name);
+    let (bin, log) = (at("bin"), at("log"));
+    fs::create_dir(&bin).expect("makes");
+    let script = format!(
+        "#!/bin/sh\ntest \"$1\" = --version && exec echo 1\necho \"$*\" >> '{}'\ntest -e fail && echo behind >&2 && exit 1\n\
+         mkdir node_modules && echo x > node_modules/x\n",
+        log.display()
+    );
+    for name in ["npm", "node"] {
+        fs::write(bin.join(name), &script).expect("writes");
+        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).expect("sets");
+    }
+    let mut environment = environment();
+    environment.insert("PATH".into(), format!("{}:{}", bin.display(), environment["PATH"]));
+    let install_in = async |tree: &Path| {
+        fs::create_dir_all(tree).expect("makes");
+        fs::write(tree.join("package.json"), "{\"dependencies\": {\"a\": \"1\"}}").expect("writes");
+        fs::write(tree.join("package-lock.json"), "{}").expect("writes");
+        let (store, home, temporary) = (at("store"), at("home"), at("tmp"));
+        let place = Place {
+            store: &store,
+            tree,
+            home: &home,
+            temporary: &temporary,
+            environment: &environment,
+            within: Duration::from_secs(60),
+        };
+        install(&place, whose(), &Clock::system(), &Chance::system()).await
+    };
+    for name in ["one", "two"] {
+        assert_eq!(install_in(&at(name)).await.expect("installs").detail, ["npm"]);
+        assert_eq!(fs::read_to_string(at(name).join("node_modules/x")).expect("is there"), "x\n");
+    }
+    assert_eq!(fs::read_to_string(&log).expect("was called"), "ci --no-audit --no-fund\n", "once, and frozen");
+    fs::create_dir(at("three")).expect("makes");
+    fs::write(at("three/fail"), "").expect("writes");
+    fs::write(at("three/.npmrc"), "another=key").expect("writes");
+    let error = install_in(&at("three")).await.expect_err("fails");
+    assert!(error.said.contains("behind"), "{error:?}");
+    assert!(error.message.contains("npm ci"), "{error}");
+}
