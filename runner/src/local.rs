@@ -285,6 +285,11 @@ pub fn end_forgotten(execution: ExecutionId) {
     leftovers::end_forgotten(&BTreeSet::from([execution.to_string()]));
 }
 
+/// Removes a directory with all that is in it, also what a run has closed to its owner.
+pub fn remove(directory: &Path) -> std::io::Result<()> {
+    volume::remove(directory)
+}
+
 fn job(work: &Work<'_>, stage: Arc<Stage>, signs: watch::Receiver<Signs>) -> Job {
     let Work { whose, spec, .. } = work;
     let mut environment = work.environment.clone();

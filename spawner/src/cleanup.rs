@@ -5,13 +5,14 @@
 //! from there ([`snapshot`]); where that fails nothing is removed. Files that git passes
 //! over are no work and go.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use kit::Clock;
+use runner::local;
 use serde::Serialize;
 use wire::id::ExecutionId;
 
+use crate::blocking;
 use crate::config::Config;
 use crate::error::{FleetError, ProgramError};
 use crate::fleet::{self, Haste};
@@ -49,7 +50,7 @@ pub async fn cleanup(config: &Config, id: ExecutionId, clock: &Clock) -> Result<
     let handle = agent.handle;
     let saved = save(config, &handle, &desk, clock).await?;
     let branch_deleted = delete_branch(config, &handle).await?;
-    fs::remove_dir_all(desk.root()).map_err(FleetError::file(desk.root()))?;
+    remove(desk.root()).await?;
     Ok(Cleaned { id, branch: handle.branch, snapshot: saved, branch_deleted })
 }
 
@@ -83,7 +84,15 @@ async fn save(
         true => &["worktree", "remove", "--force", &path],
         false => &["worktree", "remove", &path],
     };
-    repository.clone().excluding(&desk.exclude()).bytes(arguments, b"").await?;
+    match repository.clone().excluding(&desk.exclude()).bytes(arguments, b"").await {
+        Ok(_) => (),
+        // It had begun, and met a directory that its owner may not write, such as those of some package managers.
+        Err(ProgramError::Failed { said, .. }) if said.contains("failed to delete") => {
+            remove(&handle.worktree).await?;
+            repository.bytes(["worktree", "prune"], b"").await?;
+        }
+        Err(error) => return Err(error.into()),
+    }
     Ok(saved)
 }
 
@@ -93,6 +102,11 @@ async fn is_worktree(tree: &Git, handle: &AgentHandle) -> Result<(), FleetError>
     let is_same = Path::new(&top).canonicalize().ok() == handle.worktree.canonicalize().ok();
     let complaint = || FleetError::NotSaved(format!("{} is no worktree any more", handle.worktree.display()));
     is_same.then_some(()).ok_or_else(complaint)
+}
+
+async fn remove(directory: &Path) -> Result<(), FleetError> {
+    let gone = directory.to_owned();
+    blocking(move || local::remove(&gone)).await.map_err(FleetError::file(directory))
 }
 
 /// Deletes the branch if everything on it is on another one, on a remote or under a tag.

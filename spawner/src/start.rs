@@ -370,11 +370,8 @@ impl Start<'_> {
 
 /// What is not there is removed.
 fn remove(directory: &Path) {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!("{} cannot be removed: {error}", directory.display());
-        }
-        _ => (),
+    if let Err(error) = local::remove(directory) {
+        tracing::warn!("{} cannot be removed: {error}", directory.display());
     }
 }
 

@@ -91,7 +91,9 @@ impl Tmux {
         let (name, pane) = (session(id), pane(id));
         self.run(["load-buffer", "-b", &name, "-"], text.as_bytes()).await?;
         self.run(["paste-buffer", "-d", "-p", "-b", &name, "-t", &pane], b"").await?;
-        self.run(["send-keys", "-t", &pane, "Enter"], b"").await.map(drop)
+        // A key would go to somebody who scrolls there; a line's end that is pasted becomes Enter for the program.
+        self.run(["load-buffer", "-b", &name, "-"], b"\n").await?;
+        self.run(["paste-buffer", "-d", "-b", &name, "-t", &pane], b"").await.map(drop)
     }
 
     /// What a person types to look into a session. Some shells would expand the `=` of an exact name.

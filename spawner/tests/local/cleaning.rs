@@ -130,6 +130,21 @@ async fn nothing_is_removed_where_a_snapshot_cannot_be_proven() {
 }
 
 #[tokio::test]
+async fn what_git_cannot_delete_goes_all_the_same_but_not_what_is_locked() {
+    let mut scene = Scene::new().await;
+    let handle = ran(&scene, "a", "nothing").await;
+    let path = handle.worktree.to_string_lossy().into_owned();
+    git(&scene.repository, &["worktree", "lock", "--reason=mine", &path]).await;
+    let error = clean(&scene, &handle).await.expect_err("is locked").to_string();
+    assert!(error.contains("locked") && handle.worktree.exists(), "{error}");
+    git(&scene.repository, &["worktree", "unlock", &path]).await;
+    let half = "case \" $* \" in *' worktree remove '*) echo \"error: failed to delete 'x': Permission denied\" >&2; exit 1;; esac";
+    scene.config.git = scene.wrap("git", half);
+    assert!(clean(&scene, &handle).await.expect("cleans").branch_deleted);
+    scene.assert_nothing_left("a").await;
+}
+
+#[tokio::test]
 async fn a_repository_within_the_worktree_stops_it() {
     let scene = Scene::new().await;
     let handle = ran(&scene, "a", "nothing").await;

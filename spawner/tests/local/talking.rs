@@ -26,6 +26,19 @@ async fn a_text_arrives_as_it_is_and_in_no_argument_tmux() {
 }
 
 #[tokio::test]
+async fn who_scrolls_back_keeps_no_text_from_its_program_tmux() {
+    let scene = Scene::new().await;
+    let handle = scene.start(&command("a", &["sh", "-c", "read -r line && echo got $line && read -r line"])).await;
+    let handle = handle.expect("starts");
+    let mut scroll = kit::process::command("tmux");
+    let target = format!("=fleet-{}:", handle.id);
+    scroll.arg("-S").arg(scene.root().join("tmux")).args(["copy-mode", "-t", &target]);
+    assert!(scroll.status().await.expect("runs").success());
+    spawner::send(&scene.config, handle.id, "word", None, &scene.clock, &mut || ()).await.expect("sends");
+    scene.shown(&handle, "got word").await;
+}
+
+#[tokio::test]
 async fn who_types_is_given_way_to_for_as_long_as_the_rules_say_unless_somebody_has_a_reason() {
     let mut scene = Scene::new().await;
     scene.config.rules.recheck = Duration::from_millis(50);
