@@ -2,7 +2,8 @@
 
 pub(in crate::args) const AGENTS: &str = "\
 Examples:
-  bifrost agents start --branch fix/login --agent claude_code --prompt task.md --env ANTHROPIC_API_KEY
+  bifrost agents start --branch fix/login --agent claude_code --prompt task.md
+  bifrost agents start --branch try/it -- bash
   bifrost agents list
   bifrost agents logs ID
   bifrost agents cleanup --all-ended
