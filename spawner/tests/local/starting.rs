@@ -124,6 +124,29 @@ async fn a_branch_that_is_checked_out_elsewhere_fails_as_a_worktree_and_stays() 
 }
 
 #[tokio::test]
+async fn a_branch_that_was_there_is_worked_on_and_stays_when_that_fails() {
+    let scene = Scene::new().await;
+    git(&scene.repository, &["branch", "old"]).await;
+    scene.start(&alone(command("old", &["no-such-program"]))).await.expect_err("fails");
+    assert_ne!(git(&scene.repository, &["branch", "--list", "old"]).await, "");
+    let handle = scene.start(&alone(mock("old", "write NOTES x\ncommit More"))).await.expect("starts");
+    scene.ended(&handle).await;
+    assert_eq!(git(&scene.repository, &["log", "--format=%s", "old"]).await, "More\nfirst");
+}
+
+#[tokio::test]
+async fn hooks_that_would_write_over_the_repository_are_taken_back() {
+    let mut scene = Scene::new().await;
+    let hooks = scene.root().join("hooks");
+    fs::create_dir(&hooks).expect("makes");
+    fs::write(hooks.join("README"), "mine").expect("writes");
+    scene.config.hooks = Some(hooks);
+    let error = scene.start(&mock("a", "x")).await.expect_err("is there");
+    assert!(error.to_string().starts_with("WORKTREE_FAILED: the hooks: the repository has README itself"), "{error}");
+    scene.assert_nothing_left("a").await;
+}
+
+#[tokio::test]
 async fn a_worktree_that_git_makes_only_half_is_taken_back() {
     let mut scene = Scene::new().await;
     let fail = "case \" $* \" in *' worktree add '*) git \"$@\"; echo 'fatal: no room' >&2; exit 1;; esac";

@@ -1,11 +1,12 @@
 //! Typing to agents (rows ORK-6.2b and ORK-6.4c to e).
 
 use std::fs;
+use std::process::Stdio;
 use std::time::Duration;
 
 use spawner::FleetError;
 
-use crate::scene::{Scene, alone, command, mock};
+use crate::scene::{Scene, alone, command, mock, until};
 
 #[tokio::test]
 async fn a_text_arrives_as_it_is_and_in_no_argument_tmux() {
@@ -61,6 +62,32 @@ async fn who_types_is_given_way_to_for_as_long_as_the_rules_say_unless_somebody_
     scene.kill(&handle).await.expect("ends");
     let error = spawner::send(&scene.config, handle.id, "x", None, &scene.clock, &mut || ()).await.expect_err("ended");
     assert!(matches!(error, FleetError::NotRunning(_)), "{error}");
+}
+
+#[tokio::test]
+async fn who_is_attached_with_tmux_is_given_way_to_tmux() {
+    let mut scene = Scene::new().await;
+    scene.config.rules.recheck = Duration::from_millis(50);
+    scene.config.rules.defer_max = Duration::from_millis(200);
+    let handle = scene.start(&command("a", &["cat"])).await.expect("starts");
+    let sent = spawner::send(&scene.config, handle.id, "one", None, &scene.clock, &mut || ()).await.expect("sends");
+    assert!(!sent.typed_over && sent.waited_ms < 200, "nobody is there: {sent:?}");
+    // It counts as typed when somebody comes.
+    let tmux = || {
+        let mut command = kit::process::command("tmux");
+        command.arg("-S").arg(scene.root().join("tmux")).stdout(Stdio::piped());
+        command
+    };
+    let session = format!("fleet-{}", handle.id);
+    let _attached = tmux().args(["-C", "attach", "-t", &session]).stdin(Stdio::piped()).spawn().expect("starts");
+    until("somebody is attached", async || {
+        let clients = tmux().args(["list-clients", "-t", &session]).output().await.expect("runs").stdout;
+        (!clients.is_empty()).then_some(())
+    })
+    .await;
+    let sent = spawner::send(&scene.config, handle.id, "two", None, &scene.clock, &mut || ()).await.expect("sends");
+    assert!(sent.typed_over && sent.waited_ms >= 200, "{sent:?}");
+    scene.shown(&handle, "two").await;
 }
 
 #[tokio::test]
