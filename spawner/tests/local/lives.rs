@@ -53,6 +53,23 @@ async fn one_whose_process_was_killed_is_not_alive_although_it_was_never_told_tm
 }
 
 #[tokio::test]
+async fn one_whose_session_is_gone_is_not_alive_although_its_process_is_tmux() {
+    let scene = Scene::new().await;
+    let deaf = "trap '' TERM; echo up; while :; do read -r line; done";
+    let handle = scene.start(&command("a", &["sh", "-c", deaf])).await.expect("starts");
+    scene.shown(&handle, "up").await;
+    let mut close = kit::process::command("tmux");
+    let session = format!("=fleet-{}", handle.id);
+    close.arg("-S").arg(scene.root().join("tmux")).args(["kill-session", "-t", &session]);
+    assert!(close.status().await.expect("runs").success());
+    let own = handle.worktree.ancestors().nth(1).expect("has one").join(".agent");
+    assert!(!spawner::is_alive(&scene.config, handle.id).await.expect("is known"));
+    assert!(kit::lock::is_held(&own.join("alive")).expect("looks"), "it has its grace");
+    let ended = spawner::kill(&scene.config, handle.id, Haste::AtOnce, &scene.clock).await.expect("ends");
+    assert_eq!(ended.status, Status::Ended(Outcome::Cancelled));
+}
+
+#[tokio::test]
 async fn killing_asks_first_and_insists_after_the_grace() {
     let mut scene = Scene::new().await;
     let polite = "trap 'echo asked; exit 7' TERM; echo up; while :; do read -r line; done";
