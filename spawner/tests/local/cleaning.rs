@@ -145,6 +145,18 @@ async fn what_git_cannot_delete_goes_all_the_same_but_not_what_is_locked() {
 }
 
 #[tokio::test]
+async fn what_is_written_while_a_snapshot_is_taken_is_not_lost() {
+    let mut scene = Scene::new().await;
+    let handle = ran(&scene, "a", "write NOTES hello").await;
+    let late = handle.worktree.join("LATE");
+    let write = format!("case \" $* \" in *' bundle create '*) echo x > '{}';; esac", late.display());
+    scene.config.git = scene.wrap("git", &write);
+    let error = clean(&scene, &handle).await.expect_err("is not in it").to_string();
+    assert!(error.contains("still changes"), "{error}");
+    assert!(late.exists() && handle.worktree.join("NOTES").exists());
+}
+
+#[tokio::test]
 async fn a_repository_within_the_worktree_stops_it() {
     let scene = Scene::new().await;
     let handle = ran(&scene, "a", "nothing").await;

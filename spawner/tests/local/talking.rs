@@ -27,6 +27,16 @@ async fn a_text_arrives_as_it_is_and_in_no_argument_tmux() {
 }
 
 #[tokio::test]
+async fn a_program_that_wants_to_know_is_told_what_was_pasted_tmux() {
+    let scene = Scene::new().await;
+    let asks = "printf '\\033[?2004hup\\n'; exec cat -v";
+    let handle = scene.start(&command("a", &["sh", "-c", asks])).await.expect("starts");
+    scene.shown(&handle, "up").await;
+    spawner::send(&scene.config, handle.id, "one\ntwo", None, &scene.clock, &mut || ()).await.expect("sends");
+    scene.shown(&handle, "two^[[201~").await;
+}
+
+#[tokio::test]
 async fn who_scrolls_back_keeps_no_text_from_its_program_tmux() {
     let scene = Scene::new().await;
     let handle = scene.start(&command("a", &["sh", "-c", "read -r line && echo got $line && read -r line"])).await;
