@@ -112,6 +112,14 @@ impl Drop for Person {
         let mut command = kit::process::command("tmux");
         command.arg("-S").arg(self.root.join("tmux")).arg("kill-server").stderr(Stdio::null());
         drop(command.as_std_mut().status());
+        // So do terminals in the background that a test which fails has left.
+        for agent in fs::read_dir(self.root.join(".local/state/bifrost/agents")).into_iter().flatten().flatten() {
+            let own = agent.path().join(".agent");
+            let leader = fs::read_to_string(own.join("supervisor")).ok().and_then(|text| text.parse().ok());
+            if let (Some(leader), Ok(true)) = (leader, kit::lock::is_held(&own.join("alive"))) {
+                drop(kit::process::signal_group(leader, kit::process::Sig::SIGTERM));
+            }
+        }
     }
 }
 
