@@ -154,6 +154,7 @@ async fn room(place: &Place<'_>, recorder: Recorder, clock: &Clock, chance: &Cha
         volume: Arc::new(volume),
         git,
         environment,
+        credentials: None,
         drivers: Drivers::built_in(),
         isolation: Arc::new(Isolation::none()),
         stage: Arc::default(),
