@@ -142,17 +142,11 @@ fn spec(config: &Config, new: &NewAgent, repository: &Path) -> TaskSpec {
     };
     TaskSpec {
         repository: repository.to_string_lossy().into_owned(),
-        reference: None,
         terminal: agent.is_none(),
         command,
         agent,
-        env: BTreeMap::new(),
         timeout_seconds: Some(new.timeout.unwrap_or(config.timeout).as_secs()),
-        idle_timeout_seconds: None,
-        stall_timeout_seconds: None,
-        tests: None,
-        checkpoint: None,
-        push_unfinished: false,
+        ..TaskSpec::default()
     }
 }
 

@@ -22,17 +22,11 @@ fn spec(command: &[&str], prompt: Option<&str>) -> TaskSpec {
         prompt.map(|prompt| AgentSpec { name: "parrot".into(), prompt: prompt.into(), model: None, session: None });
     TaskSpec {
         repository: "/r".into(),
-        reference: None,
         terminal: agent.is_none(),
         command: command.iter().map(ToString::to_string).collect(),
         agent,
-        env: BTreeMap::new(),
         timeout_seconds: Some(60),
-        idle_timeout_seconds: None,
-        stall_timeout_seconds: None,
-        tests: None,
-        checkpoint: None,
-        push_unfinished: false,
+        ..TaskSpec::default()
     }
 }
 
