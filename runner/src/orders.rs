@@ -1,6 +1,10 @@
-//! How an execution that is under way is told to end before its time.
+//! How an execution that is under way is told to end before its time, and asks whether it may go on.
 
-use tokio::sync::watch;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 /// Why an execution must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +23,40 @@ pub(crate) struct Commander(watch::Sender<Option<Halt>>);
 
 /// Hears it. Clones hear the same.
 #[derive(Debug, Clone)]
-pub(crate) struct Orders(watch::Receiver<Option<Halt>>);
+pub(crate) struct Orders {
+    halt: watch::Receiver<Option<Halt>>,
+    /// Absent for work that nobody has leased.
+    pulse: Option<Arc<Pulse>>,
+}
+
+/// The heartbeats of whoever holds the leases, and a way to ask for one.
+#[derive(Debug, Default)]
+pub(crate) struct Pulse {
+    wanted: Notify,
+    /// When the newest one was sent that was answered.
+    heard: watch::Sender<Option<Instant>>,
+}
+
+impl Pulse {
+    /// Resolves when somebody cannot wait for the next heartbeat.
+    pub(crate) async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    /// One that was sent then was answered, and whatever it said of lost leases is known.
+    pub(crate) fn heard(&self, sent: Instant) {
+        self.heard.send_replace(Some(sent));
+    }
+}
+
+/// Why work that reaches beyond this machine must not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotOurs {
+    /// There is an order.
+    Halted(Halt),
+    /// Nobody says whether the lease is still ours.
+    Unanswered,
+}
 
 impl Commander {
     /// The first order stands, except that a lost lease goes before everything.
@@ -43,7 +80,12 @@ impl Orders {
     /// No order yet, and somebody to give one.
     pub(crate) fn new() -> (Commander, Self) {
         let (sender, receiver) = watch::channel(None);
-        (Commander(sender), Self(receiver))
+        (Commander(sender), Self { halt: receiver, pulse: None })
+    }
+
+    /// The same for work under a lease that this keeps alive.
+    pub(crate) fn under(self, pulse: Arc<Pulse>) -> Self {
+        Self { pulse: Some(pulse), ..self }
     }
 
     /// For work that nobody calls off.
@@ -53,12 +95,31 @@ impl Orders {
 
     /// The order that stands now.
     pub(crate) fn standing(&self) -> Option<Halt> {
-        *self.0.borrow()
+        *self.halt.borrow()
+    }
+
+    /// Asks whether the work is still ours, before it reaches beyond this machine: a machine that was suspended may
+    /// have lost its lease and not know it. Only an answer to a question that was sent after this was called counts.
+    pub(crate) async fn confirm(&self, within: Duration) -> Result<(), NotOurs> {
+        if let Some(pulse) = &self.pulse {
+            let (since, mut heard) = (Instant::now(), pulse.heard.subscribe());
+            pulse.wanted.notify_one();
+            tokio::select! {
+                biased;
+                halt = self.halted() => return Err(NotOurs::Halted(halt)),
+                answer = tokio::time::timeout(within, heard.wait_for(|sent| sent.is_some_and(|sent| sent >= since))) => {
+                    if !matches!(answer, Ok(Ok(_))) {
+                        return Err(NotOurs::Unanswered);
+                    }
+                }
+            }
+        }
+        self.standing().map_or(Ok(()), |halt| Err(NotOurs::Halted(halt)))
     }
 
     /// Resolves when there is an order; never where nobody can give one any more.
     pub(crate) async fn halted(&self) -> Halt {
-        let mut receiver = self.0.clone();
+        let mut receiver = self.halt.clone();
         let given = receiver.wait_for(Option::is_some).await.ok().and_then(|halt| *halt);
         match given {
             Some(halt) => halt,
@@ -81,5 +142,28 @@ mod tests {
         commander.halt(Halt::LeaseLost);
         commander.halt(Halt::Cancelled);
         assert_eq!(orders.standing(), Some(Halt::LeaseLost));
+    }
+
+    #[tokio::test]
+    async fn only_an_answer_to_a_question_sent_after_it_was_asked_confirms() {
+        const SOON: Duration = Duration::from_millis(50);
+        assert_eq!(Orders::none().confirm(SOON).await, Ok(()), "nobody has leased it");
+        let pulse = Arc::new(Pulse::default());
+        let (commander, orders) = Orders::new();
+        let orders = orders.under(Arc::clone(&pulse));
+        let before = Instant::now();
+        pulse.heard(before);
+        let answers = async {
+            pulse.wanted().await;
+            pulse.heard(before);
+            tokio::task::yield_now().await;
+            pulse.heard(Instant::now());
+        };
+        let (confirmed, ()) = tokio::join!(orders.confirm(Duration::from_secs(60)), answers);
+        assert_eq!(confirmed, Ok(()));
+        pulse.heard(before);
+        assert_eq!(orders.confirm(SOON).await, Err(NotOurs::Unanswered));
+        commander.halt(Halt::LeaseLost);
+        assert_eq!(orders.confirm(SOON).await, Err(NotOurs::Halted(Halt::LeaseLost)));
     }
 }

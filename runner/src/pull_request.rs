@@ -18,7 +18,7 @@ use crate::checkpoint::format::Manifest;
 use crate::checkpoint::unfinished_work;
 use crate::git::{GitError, Place as At};
 use crate::mirror;
-use crate::orders::Orders;
+use crate::orders::{NotOurs, Orders};
 use crate::record::Story;
 use crate::room::{Room, blocking};
 
@@ -40,6 +40,8 @@ pub(crate) enum NotProposed {
     Credentials(std::io::Error),
     #[error("the proxy cannot be used: {0}")]
     Proxy(reqwest::Error),
+    #[error("the control plane does not say whether the task is still this machine's")]
+    Unconfirmed,
     #[error(transparent)]
     Git(#[from] GitError),
     #[error(transparent)]
@@ -70,6 +72,11 @@ pub(crate) async fn propose(
     if pushed.contains(&base) {
         return Ok(None);
     }
+    // From here on others see it. A machine that slept meanwhile may have lost the task to another.
+    story.orders().confirm(WITHIN).await.map_err(|reason| match reason {
+        NotOurs::Halted(halt) => NotProposed::Git(GitError::Halted(halt)),
+        NotOurs::Unanswered => NotProposed::Unconfirmed,
+    })?;
     let already = pushed.into_iter().next().filter(|_| asked.branch.is_none());
     let branch = match already {
         Some(branch) => branch,

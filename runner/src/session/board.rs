@@ -1,16 +1,19 @@
 //! What this worker has in hand, seen by everything that talks about it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wire::id::ExecutionId;
 use wire::worker::{Lease, Running};
 
-use crate::orders::{Commander, Halt, Orders};
+use crate::orders::{Commander, Halt, Orders, Pulse};
 
 /// At most one execution under way, and one that was given out when the other's end was already
 /// known to the control plane but not yet here.
 #[derive(Debug, Default)]
-pub(super) struct Board(Mutex<Hands>);
+pub(super) struct Board {
+    hands: Mutex<Hands>,
+    pub(super) pulse: Arc<Pulse>,
+}
 
 #[derive(Debug, Default)]
 struct Hands {
@@ -53,6 +56,7 @@ impl Board {
             return Taken::Ignored;
         }
         let (commander, orders) = Orders::new();
+        let orders = orders.under(Arc::clone(&self.pulse));
         let hand = Hand { execution_id: lease.execution_id, fence: lease.fence, commander: commander.clone() };
         let work = Box::new(Work { lease, commander, orders });
         if hands.current.is_some() {
@@ -105,7 +109,7 @@ impl Board {
     }
 
     fn hands(&self) -> MutexGuard<'_, Hands> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

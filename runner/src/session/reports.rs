@@ -102,19 +102,26 @@ async fn call(worker: &Worker, lease: &Lease, word: &Word<'_>) -> Result<(), Err
 pub(super) async fn heartbeats(links: Links, board: Arc<Board>) {
     let mut pause = Duration::from_secs(1);
     loop {
-        tokio::time::sleep(pause).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => (),
+            () = board.pulse.wanted() => (),
+        }
         let Some(link) = links.borrow().clone() else { continue };
         pause = link.heartbeat;
         let running = board.running();
         if running.is_empty() {
             continue;
         }
+        let sent = Instant::now();
         match link.worker.heartbeat(&Heartbeat { running }).await {
-            Ok(reply) => reply.lost.into_iter().for_each(|id| {
-                if board.halt(id, Halt::LeaseLost) {
-                    tracing::warn!("the lease of {id} is lost");
+            Ok(reply) => {
+                for id in reply.lost {
+                    if board.halt(id, Halt::LeaseLost) {
+                        tracing::warn!("the lease of {id} is lost");
+                    }
                 }
-            }),
+                board.pulse.heard(sent);
+            }
             Err(error) => {
                 tracing::debug!("a heartbeat was not heard: {error}");
                 pause = pause.min(HEARTBEAT_RETRY);

@@ -318,3 +318,26 @@ async fn what_was_told_before_the_stop_is_in_the_spool_after_it() {
     let spooled = std::fs::read_to_string(directory.path().join(format!("{:020}.jsonl", 0))).expect("spooled");
     assert_eq!(spooled.lines().count(), 100);
 }
+
+#[tokio::test]
+async fn what_reaches_others_is_not_done_under_a_lease_that_was_lost_unheard() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let host = github::fake::Host::start(directory.path(), "token").await;
+    let control = Control::new(|_| ()).await;
+    let remote = Remote::new().await;
+    let mut lost = control.scene.lease(&remote, None, &["sh", "-c", "echo a > a"]);
+    lost.spec.repository = host.url();
+    lost.spec.pull_request = Some(wire::pull_request::PullRequestSpec::default());
+    let next = control.scene.lease(&remote, None, &["true"]);
+    control.answer_worker("next", [execute(&lost), execute(&next), wait()]).await;
+    // As after a sleep: the task is somebody else's, and the first who asks hears it.
+    control.answer_worker("heartbeat", [ok(HeartbeatReply { lost: vec![lost.execution_id] })]).await;
+    control.answer_worker("executions/.*", [ok(())]).await;
+    control.run_until("/complete", 1).await.expect("stopped");
+    let requests = control.server.received_requests().await.expect("recorded");
+    let told: Vec<&str> =
+        requests.iter().map(|one| one.url.path()).filter(|path| path.ends_with("/complete")).collect();
+    assert!(told[0].contains(&next.execution_id.to_string()), "{told:?}");
+    assert_eq!(host.git(&["for-each-ref", "--format=%(refname)"]), "refs/heads/main");
+    assert_eq!(host.pulls(), []);
+}
