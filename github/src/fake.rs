@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -46,6 +48,9 @@ struct Shared {
     token: String,
     pulls: Mutex<Vec<Opened>>,
     issues: Mutex<BTreeMap<i64, Value>>,
+    /// Whether whoever fetches is kept waiting.
+    stalls: AtomicBool,
+    fetches: AtomicUsize,
 }
 
 impl Host {
@@ -64,6 +69,8 @@ impl Host {
             token: token.to_owned(),
             pulls: Mutex::default(),
             issues: Mutex::default(),
+            stalls: AtomicBool::new(false),
+            fetches: AtomicUsize::new(0),
         });
         let server = MockServer::start().await;
         Mock::given(any()).respond_with(Answers(Arc::clone(&shared))).mount(&server).await;
@@ -88,6 +95,16 @@ impl Host {
     /// The pull requests that were opened, in order.
     pub fn pulls(&self) -> Vec<Opened> {
         self.shared.pulls().clone()
+    }
+
+    /// From now on whoever fetches objects gets none, and no answer either; or does again.
+    pub fn stall(&self, stalls: bool) {
+        self.shared.stalls.store(stalls, Ordering::SeqCst);
+    }
+
+    /// How often objects were asked for.
+    pub fn fetches(&self) -> usize {
+        self.shared.fetches.load(Ordering::SeqCst)
     }
 
     /// Somebody writes an issue.
@@ -179,6 +196,14 @@ impl Shared {
         let is_push = request.url.path().ends_with("/git-receive-pack") || query.contains("git-receive-pack");
         if is_push && header("authorization") != basic {
             return ResponseTemplate::new(401).insert_header("www-authenticate", "Basic realm=\"git\"");
+        }
+        let asks_for_objects = request.url.path().ends_with("/git-upload-pack")
+            && request.body.windows(5).any(|word| word == b"want " || word == b"fetch");
+        if asks_for_objects {
+            self.fetches.fetch_add(1, Ordering::SeqCst);
+            if self.stalls.load(Ordering::SeqCst) {
+                return ResponseTemplate::new(200).set_delay(Duration::from_secs(3_600));
+            }
         }
         let mut command = kit::process::command("git");
         command.arg("http-backend").env_clear().envs([
