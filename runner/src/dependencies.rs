@@ -77,7 +77,6 @@ pub(crate) struct Ready {
 
 impl Ready {
     fn note(&mut self, ecosystem: &Ecosystem, cache: Cache) {
-        metrics::counter!("runner_cache_total", "cache" => "dependencies", "result" => cache.as_str()).increment(1);
         // One that had to be installed decides: it is what the time went into.
         if self.cache != Some(Cache::Miss) {
             self.cache = Some(cache);

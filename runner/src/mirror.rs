@@ -59,7 +59,7 @@ impl From<NotReady> for Trouble {
 pub(crate) async fn obtain(room: &Room, story: &Story, spec: &TaskSpec) -> Result<Obtained, NotReady> {
     let wanted = Wanted::parse(spec.reference.as_deref())?;
     let reason = match attempt(room, story.orders(), spec, &wanted).await {
-        Ok(obtained) => return Ok(counted(obtained)),
+        Ok(obtained) => return Ok(obtained),
         Err(Trouble::NotReady(reason)) => return Err(reason),
         Err(Trouble::Damaged(reason)) => reason,
     };
@@ -80,7 +80,7 @@ pub(crate) async fn obtain(room: &Room, story: &Story, spec: &TaskSpec) -> Resul
         }
     };
     rescue(room, story.orders(), &aside, &obtained.mirror).await;
-    Ok(counted(obtained))
+    Ok(obtained)
 }
 
 /// Sets a mirror aside that something found damaged after it was obtained.
@@ -109,11 +109,6 @@ pub(crate) async fn list(room: &Room, mirror: &Path, orders: &Orders) -> Result<
 /// Whether the words of a failed local git command blame the mirror.
 pub(crate) fn blames_mirror(error: &GitError) -> bool {
     matches!(error, GitError::Failed { stderr, .. } if complaint::sort(stderr) == Complaint::Damaged)
-}
-
-fn counted(obtained: Obtained) -> Obtained {
-    metrics::counter!("runner_cache_total", "cache" => "repository", "result" => obtained.cache.as_str()).increment(1);
-    obtained
 }
 
 async fn attempt(room: &Room, orders: &Orders, spec: &TaskSpec, wanted: &Wanted) -> Result<Obtained, Trouble> {

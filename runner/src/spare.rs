@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use wire::execution::Cache;
 use wire::id::ExecutionId;
 use wire::worker::repository_name;
 
@@ -35,11 +34,6 @@ struct Marker {
     /// The start of this machine in which it was made: what was not on disk when a machine lost its
     /// power is empty afterwards.
     boot: String,
-}
-
-/// Counts whether a workspace was made out of a spare.
-pub(crate) fn count(result: Cache) {
-    metrics::counter!("runner_cache_total", "cache" => "workspace", "result" => result.as_str()).increment(1);
 }
 
 /// Puts the repository's spare where the execution's workspace is to be. Gives the commit it is at,

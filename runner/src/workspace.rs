@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use wire::execution::Cache;
 use wire::id::{CheckpointId, ExecutionId};
 use wire::worker::repository_name;
 
@@ -165,12 +164,10 @@ pub(crate) async fn create(
             Err(CheckoutError::Git(GitError::Halted(halt))) => return Err(GitError::Halted(halt).into()),
             Err(error) => tracing::warn!("the spare of {repository} cannot be used: {error}"),
             Ok(()) => {
-                spare::count(Cache::Hit);
                 return Ok(paths);
             }
         }
     }
-    spare::count(Cache::Miss);
     volume::remove(&paths.tree)?;
     volume::remove(&paths.index)?;
     check_out_afresh(&room.git, &paths, repository, obtained, orders).await?;

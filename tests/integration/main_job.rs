@@ -80,6 +80,14 @@ async fn dependencies_are_installed_once() {
         assert_eq!(output.code, 0, "{}", output.stderr);
         assert!(output.stderr.contains(expect), "{}", output.stderr);
     }
+    // Row TEST-BIF-139.
+    let page = world.metrics().await;
+    for phase in ["clone", "dependencies"] {
+        for result in ["hit", "miss"] {
+            let line = format!("execution_caches_total{{phase=\"{phase}\",result=\"{result}\"}} 1");
+            assert!(page.contains(&line), "{line}: {page}");
+        }
+    }
     world.finish().await;
 }
 

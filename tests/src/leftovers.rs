@@ -17,7 +17,7 @@ const OUTBOX_IS_EMPTY: &str = "outbox_pending 0";
 /// Waits until nothing waits to be told and pool and provider agree; then no task may be under way.
 pub(crate) async fn settle(world: &World) {
     until("the outbox is empty", PATIENCE, async || {
-        world.get_text("/metrics").await.lines().any(|line| line == OUTBOX_IS_EMPTY).then_some(())
+        world.metrics().await.lines().any(|line| line == OUTBOX_IS_EMPTY).then_some(())
     })
     .await;
     until("the pool and the provider know the same machines", PATIENCE, async || agree(world).await.then_some(()))

@@ -223,6 +223,11 @@ impl World {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
     }
 
+    /// What the control plane measures.
+    pub async fn metrics(&self) -> String {
+        self.get_text("/metrics").await
+    }
+
     pub(crate) async fn get_text(&self, path: &str) -> String {
         let request = kit::http::client(PATIENCE).get(format!("{}{path}", self.url())).bearer_auth(self.api_key());
         let answer = request.send().await.expect("the control plane answers");

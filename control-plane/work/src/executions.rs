@@ -13,7 +13,7 @@ use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
 use wire::event::{AssignedPayload, kind};
 use wire::execution::{
-    ExecutionHistory, ExecutionSummary, ExecutionView, Exit, Failure, NewExecution, Outcome, PhaseTiming,
+    Cache, ExecutionHistory, ExecutionSummary, ExecutionView, Exit, Failure, NewExecution, Outcome, PhaseTiming,
     StaleExecution, SubtaskProgress,
 };
 use wire::id::{ExecutionId, TaskId, TenantId, WorkerId};
@@ -141,6 +141,16 @@ pub async fn history(ctx: &Ctx, tenant: TenantId, task: TaskId) -> Result<Execut
     let executions = store::of_task(&mut tx, tenant, task).await?;
     let summary = summary(&executions);
     Ok(ExecutionHistory { executions: executions.into_iter().map(Into::into).collect(), summary })
+}
+
+/// What caches came to, so that somebody sees them get colder (row TEST-BIF-139).
+fn count_caches(ending: &Ending) {
+    for PhaseTiming { phase, cache, .. } in &ending.phases {
+        if let Some(result @ (Cache::Hit | Cache::Miss)) = cache {
+            let (phase, result) = (phase.as_str(), result.as_str());
+            metrics::counter!("execution_caches_total", "phase" => phase, "result" => result).increment(1);
+        }
+    }
 }
 
 /// What attempts come to. One that was lost, preempted or called off is neither a success nor a failure.
@@ -467,6 +477,7 @@ pub(crate) async fn finish_all(
     let mut statuses = Vec::with_capacity(ends.len());
     for (end, used) in ends.iter().zip(used) {
         metrics::counter!("executions_finished_total", "outcome" => end.ending.outcome.as_str()).increment(1);
+        count_caches(&end.ending);
         // Where its task has another by now, it has gone on without this attempt.
         let one = if end.is_newest() { moves.next() } else { None };
         let status = match one {
