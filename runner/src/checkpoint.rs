@@ -17,6 +17,7 @@ use chrono::TimeDelta;
 use serde::Serialize;
 use snapshot::{Listing, Store};
 use wire::checkpoint::HeldCheckpoint;
+use wire::event::kind;
 use wire::id::CheckpointId;
 use wire::limit::CHECKPOINTS_PER_MACHINE;
 
@@ -102,6 +103,14 @@ impl From<&Manifest> for CheckpointPayload {
     }
 }
 
+/// What an event says about work that was to be pushed and is not.
+#[derive(Debug, Serialize)]
+struct NotPushedPayload<'a> {
+    /// Where it is in the mirror of its machine.
+    references: &'a [String],
+    reason: String,
+}
+
 /// Saves what is in a workspace and notes it in the marker; nobody may be working in it.
 pub(crate) async fn save(room: &Arc<Room>, mut marker: Marker) -> Result<Manifest, CheckpointError> {
     let paths = marker.paths(&room.volume);
@@ -137,6 +146,8 @@ async fn tidy_references(room: &Room, marker: &Marker, paths: &Paths, references
         && let Err(error) = unpushed::push(&room.git, paths, &marker.repository, references).await
     {
         tracing::warn!("unfinished work is on this machine alone; it cannot be pushed: {error}");
+        let payload = NotPushedPayload { references, reason: error.to_string() };
+        room.recorder.tell(Some(marker.subject), kind::WORK_NOT_PUSHED, &payload).await;
     }
     match unpushed::prune(&room.git, &paths.mirror, room.clock.now()).await {
         Ok(0) => (),

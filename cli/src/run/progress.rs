@@ -122,6 +122,9 @@ impl Progress {
             kind::CHECKPOINT_RESTORED => {
                 vec![Show::Note("the machine's caches were damaged and restored from a checkpoint".into())]
             }
+            kind::WORK_NOT_PUSHED => {
+                vec![Show::Note("what nobody pushed cannot be pushed, and is kept on its machine alone".into())]
+            }
             kind::VOLUME_DAMAGED => vec![Show::Note("something damaged on the machine's volume was set aside".into())],
             _ => Vec::new(),
         }

@@ -169,8 +169,10 @@ async fn unfinished_work_is_pushed_where_that_is_wanted_and_stays_where_it_canno
     remote.git(&["config", "transfer.hideRefs", "refs/bifrost"]).await;
     let mut refused = scene.lease(&remote, None, &["sh", "-c", "echo new > new"]);
     refused.spec.push_unfinished = true;
-    let (completion, _) = scene.carry_out(&refused, Orders::none()).await;
+    let (completion, events) = scene.carry_out(&refused, Orders::none()).await;
     assert_eq!(completion.expect("told").outcome, wire::execution::Outcome::Succeeded);
+    let told = events.iter().find(|event| event.kind == kind::WORK_NOT_PUSHED).expect("told");
+    assert!(told.payload.get().contains(&refused.execution_id.to_string()), "{}", told.payload);
     assert_eq!(newest(&scene).unpushed, [format!("refs/bifrost/wip/{}", refused.execution_id)]);
     let there = remote.git(&["-c", "transfer.hideRefs=", "for-each-ref", "refs/bifrost/wip"]).await;
     assert_eq!(there.lines().count(), 1, "{there}");
@@ -210,7 +212,7 @@ async fn a_task_begins_where_a_checkpoint_of_another_execution_ended() {
         (wire::execution::Outcome::Succeeded, Some(first.commit.clone()))
     );
     assert_eq!(crate::testing::output(&events, wire::event::Stream::Stdout), "from the first\n");
-    assert!(crate::testing::kinds(&events).contains(&wire::event::kind::CHECKPOINT_RESTORED));
+    assert!(crate::testing::kinds(&events).contains(&kind::CHECKPOINT_RESTORED));
     let saved = completion.checkpoint.expect("saved");
     assert_eq!((saved.files, saved.deleted, saved.changes.len()), (1, 1, 2));
     // A checkpoint that is gone, or damaged, is told by name; nothing runs instead.

@@ -88,6 +88,8 @@ kinds! {
     AGENT_REPORT = "agent.report";
     /// A checkpoint was saved.
     CHECKPOINT_SAVED = "checkpoint.saved";
+    /// Work that was to be pushed could not be, and is on its machine alone: its references, and why.
+    WORK_NOT_PUSHED = "work.not_pushed";
     /// What came of an execution's tests: a [`TestReport`](crate::test_report::TestReport).
     TESTS_REPORT = "tests.report";
     /// What an execution did is proposed to its repository's host: a
