@@ -6,6 +6,7 @@ use wire::runtime::{ForcedTrigger, NewTrigger, Pause, RuntimeView, TriggerView};
 use crate::args::RuntimesCommand;
 use crate::connect::Server;
 use crate::duration::show_age;
+use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
 use crate::output::one_line;
 use crate::table;
@@ -23,21 +24,23 @@ pub(crate) async fn run(invocation: &Invocation, command: &RuntimesCommand) -> a
             let triggers = server.ask(async |control| control.triggers(*id).await).await?;
             show(invocation, &triggers)
         }
-        RuntimesCommand::Trigger { id, file, dedupe, because, .. } => {
+        RuntimesCommand::Trigger { id, file, dedupe, force } => {
             let text = import::read(file, "name a file of text, or - for standard input")?;
             let text = text.trim_end().to_owned();
             // Not asked twice: after a lost answer the agent would be told twice.
-            let asked = match because {
+            let asked = match invocation.global.reason.clone().filter(|_| *force) {
                 Some(reason) => {
-                    let forced = ForcedTrigger { text, reason: reason.clone() };
+                    let forced = ForcedTrigger { text, reason };
                     server.control.force_trigger(*id, &forced).await
                 }
                 None => server.control.trigger(*id, &NewTrigger { text, dedupe_key: dedupe.clone() }).await,
             };
             show(invocation, &[asked.map_err(|error| server.explain(error))?])
         }
-        RuntimesCommand::Pause { id, because } => {
-            let pause = Pause { reason: because.clone() };
+        RuntimesCommand::Pause { id } => {
+            let missing =
+                || failure(Code::Usage, "--reason is missing", "say why: it is shown to whoever wonders, and kept");
+            let pause = Pause { reason: invocation.global.reason.clone().ok_or_else(missing)? };
             let runtime = server.ask(async |control| control.pause_runtime(*id, &pause).await).await?;
             list(invocation, &[runtime])
         }

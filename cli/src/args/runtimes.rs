@@ -27,21 +27,15 @@ pub(crate) enum RuntimesCommand {
         /// While words of the same key wait, or were read in the last ten minutes, these are none
         #[arg(long, value_name = "KEY", conflicts_with = "force")]
         dedupe: Option<String>,
-        /// Whoever types there, and although the runtime is paused; --because says why
-        #[arg(long, requires = "because")]
+        /// Whoever types there, and although the runtime is paused; --reason says why
+        #[arg(long, requires = "reason")]
         force: bool,
-        /// Why the words cannot wait
-        #[arg(long = "because", value_name = "WHY", requires = "force")]
-        because: Option<String>,
     },
-    /// Have nothing typed to an agent until it is resumed; words for it wait
+    /// Have nothing typed to an agent until it is resumed; words for it wait; --reason says why
     #[command(after_help = super::help::runtimes::PAUSE)]
     Pause {
         /// The runtime's id
         id: RuntimeId,
-        /// Why
-        #[arg(long = "because", value_name = "WHY")]
-        because: String,
     },
     /// Have the words that wait typed
     #[command(after_help = super::help::runtimes::RESUME)]

@@ -19,11 +19,11 @@ pub(in crate::args) const TRIGGER: &str = "\
 Examples:
   echo 'The review is in: see REVIEW.md' | bifrost runtimes trigger 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
   bifrost runtimes trigger 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 words.txt --dedupe review-12
-  echo Stop | bifrost runtimes trigger 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 --force --because 'it deletes files'";
+  echo Stop | bifrost runtimes trigger 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 --force --reason 'it deletes files'";
 
 pub(in crate::args) const PAUSE: &str = "\
 Examples:
-  bifrost runtimes pause 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 --because 'I work in there'";
+  bifrost runtimes pause 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70 --reason 'I work in there'";
 
 pub(in crate::args) const RESUME: &str = "\
 Examples:
