@@ -180,6 +180,7 @@ fn write(
         stored_bytes,
         unpushed: kept.references,
         head: kept.head,
+        uncommitted: kept.uncommitted,
     };
     let text = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
     kit::files::replace(&unfinished.join(MANIFEST), &text, 0o600)?;

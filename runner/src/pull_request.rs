@@ -10,7 +10,6 @@ use std::time::Duration;
 use github::{NewPull, Place, Repository};
 use kit::http::Proxies;
 use wire::event::kind;
-use wire::id::ExecutionId;
 use wire::pull_request::{PullRequest, PullRequestSpec};
 use wire::worker::repository_name;
 
@@ -24,6 +23,8 @@ use crate::room::{Room, blocking};
 
 /// For one call of the host's API.
 const WITHIN: Duration = Duration::from_secs(30);
+/// Longer than a lease lasts that nobody renews.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(120);
 
 /// Why there is no pull request of work that should be in one.
 #[derive(Debug, thiserror::Error)]
@@ -32,8 +33,10 @@ pub(crate) enum NotProposed {
     NoPlace(#[from] github::NoPlace),
     #[error("what the command left could not be saved")]
     NotSaved,
-    #[error("what was changed is in a checkpoint alone, being too much for a commit; commit it yourself")]
-    TooMuch,
+    #[error("what was not committed cannot be: {0}; have the command commit it")]
+    Uncommitted(String),
+    #[error("the work is on other branches than the one that was checked out at the end: {0}")]
+    Elsewhere(String),
     #[error("`{0}` is the branch that is to get the work; name another for it")]
     SameBranch(String),
     #[error("the operator's credentials cannot be read: {0}")]
@@ -73,7 +76,7 @@ pub(crate) async fn propose(
         return Ok(None);
     }
     // From here on others see it. A machine that slept meanwhile may have lost the task to another.
-    story.orders().confirm(WITHIN).await.map_err(|reason| match reason {
+    story.orders().confirm(CONFIRMED_WITHIN).await.map_err(|reason| match reason {
         NotOurs::Halted(halt) => NotProposed::Git(GitError::Halted(halt)),
         NotOurs::Unanswered => NotProposed::Unconfirmed,
     })?;
@@ -95,64 +98,66 @@ pub(crate) async fn propose(
         body: asked.body.as_deref().unwrap_or_default(),
         draft: asked.draft,
     };
-    let (pull, is_new) = host.pull(new).await?;
+    let (pull, is_new) = tokio::select! {
+        biased;
+        halt = story.orders().halted() => return Err(NotProposed::Git(GitError::Halted(halt))),
+        pull = host.pull(new) => pull?,
+    };
     tracing::info!(number = pull.number, is_new, "the work is in a pull request");
     let opened = PullRequest { number: pull.number, url: pull.html_url, branch, base };
     story.tell(kind::PULL_REQUEST_OPENED, &opened).await;
     Ok(Some(opened))
 }
 
-/// What an execution left, in the mirror and in its workspace.
+/// What an execution left, as the mirror has it. Nothing here asks the workspace's own repository: the command has
+/// written that, and git would do what it finds there.
 struct Work<'a> {
     room: &'a Room,
     orders: &'a Orders,
     mirror: PathBuf,
-    execution: ExecutionId,
-    /// The reference under which it is kept, where there is any.
-    kept: Option<&'a str>,
-    is_changed: bool,
+    saved: &'a Manifest,
 }
 
 impl<'a> Work<'a> {
     fn of(room: &'a Room, orders: &'a Orders, saved: &'a Manifest) -> Self {
-        let execution = saved.subject.execution_id;
-        let kept = unfinished_work(execution);
-        Self {
-            room,
-            orders,
-            mirror: room.volume.mirror(&repository_name(&saved.repository)),
-            execution,
-            kept: saved.unpushed.iter().find(|name| **name == kept).map(String::as_str),
-            is_changed: saved.files + saved.deleted.len() > 0,
-        }
+        let mirror = room.volume.mirror(&repository_name(&saved.repository));
+        Self { room, orders, mirror, saved }
     }
 
-    /// The commit that holds all of it.
+    /// The commit that holds all of it; nothing where the remote had it before.
     async fn tip(&self) -> Result<Option<String>, NotProposed> {
-        let Some(kept) = self.kept else {
-            return if self.is_changed { Err(NotProposed::TooMuch) } else { Ok(None) };
-        };
-        let found = self.ask(&self.mirror, &["rev-parse", "--verify", kept]).await?;
-        Ok(Some(found.trim().to_owned()))
+        if let Some(reason) = &self.saved.uncommitted {
+            return Err(NotProposed::Uncommitted(reason.clone()));
+        }
+        let kept = unfinished_work(self.saved.subject.execution_id);
+        if !self.saved.unpushed.contains(&kept) {
+            return match self.saved.unpushed.as_slice() {
+                [] => Ok(None),
+                elsewhere => Err(NotProposed::Elsewhere(elsewhere.join(", "))),
+            };
+        }
+        // It goes as soon as the remote has it.
+        let found = self.ask(&["for-each-ref", "--format=%(objectname)", &kept]).await?;
+        let Some(tip) = found.lines().next() else { return Ok(None) };
+        let new = self.ask(&["rev-list", "--max-count=1", tip, "--not", "--remotes"]).await?;
+        Ok((!new.trim().is_empty()).then(|| tip.to_owned()))
     }
 
     async fn is_branch(&self, name: &str) -> Result<bool, NotProposed> {
         let pattern = format!("refs/remotes/origin/{name}");
-        let found = self.ask(&self.mirror, &["for-each-ref", "--format=%(refname)", &pattern]).await?;
+        let found = self.ask(&["for-each-ref", "--format=%(refname)", &pattern]).await?;
         Ok(found.lines().any(|line| line == pattern))
     }
 
-    /// The branches of the remote to which the command itself has pushed that commit.
+    /// The branches of the remote that are at that commit by now: the command itself has pushed it there.
     async fn pushed(&self, tip: &str) -> Result<Vec<String>, NotProposed> {
-        let workspace = self.room.volume.workspace(self.execution).join(".git");
-        let points = format!("--points-at={tip}");
-        let arguments = ["for-each-ref", "--format=%(refname:lstrip=3)", &points, "refs/remotes/origin"];
-        let found = self.ask(&workspace, &arguments).await?;
-        Ok(found.lines().filter(|name| *name != "HEAD").map(str::to_owned).collect())
+        let listed = self.ask(&["ls-remote", "--heads", &self.saved.repository]).await?;
+        let branch = |line: &str| line.strip_prefix(tip)?.trim().strip_prefix("refs/heads/").map(str::to_owned);
+        Ok(listed.lines().filter_map(branch).collect())
     }
 
-    async fn ask(&self, repository: &std::path::Path, arguments: &[&str]) -> Result<String, GitError> {
-        let answer = self.room.git.run(At::bare(repository), arguments, b"", self.orders).await?;
+    async fn ask(&self, arguments: &[&str]) -> Result<String, GitError> {
+        let answer = self.room.git.run(At::bare(&self.mirror), arguments, b"", self.orders).await?;
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 }
@@ -162,8 +167,10 @@ async fn host(room: &Room, repository: &str) -> Result<Repository, NotProposed> 
     let place = Place::of(repository)?;
     let token = match room.credentials.clone() {
         Some(helper) => {
-            let url = place.url();
-            blocking(move || helper.token(&url)).await.map_err(NotProposed::Credentials)?
+            // As git asks for it, and then as people write it down.
+            let urls = [repository.to_owned(), place.url(), format!("{}.git", place.url())];
+            let found = move || urls.iter().find_map(|url| helper.token(url).transpose()).transpose();
+            blocking(found).await.map_err(NotProposed::Credentials)?
         }
         None => None,
     };

@@ -35,6 +35,9 @@ pub(crate) struct Manifest {
     /// Where the workspace's own repository stood, if elsewhere than at `commit`.
     #[serde(default)]
     pub(crate) head: Option<Head>,
+    /// Why what was not committed is here alone, and in no commit of the mirror.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) uncommitted: Option<String>,
 }
 
 /// The HEAD of a workspace's repository.

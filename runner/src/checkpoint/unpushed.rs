@@ -35,6 +35,8 @@ pub(crate) struct Kept {
     pub(crate) references: Vec<String>,
     /// Where the workspace's own repository stood, if elsewhere than at the commit that was checked out.
     pub(crate) head: Option<Head>,
+    /// Why what was not committed has no commit, where it has none.
+    pub(crate) uncommitted: Option<String>,
 }
 
 /// Copies into the mirror what nobody pushed, and proves that it is there whole.
@@ -56,7 +58,10 @@ pub(crate) async fn keep(
         match unfinished::commit(git, paths, marker, parent, changes, now).await {
             Ok(reference) => settle(&mut kept.references, reference, marker.subject.execution_id),
             // The checkpoint has it all the same.
-            Err(error) => tracing::warn!("what was not committed has no reference of its own: {error}"),
+            Err(error) => {
+                tracing::warn!("what was not committed has no reference of its own: {error}");
+                kept.uncommitted = Some(error.to_string());
+            }
         }
     }
     if !kept.references.is_empty() {
@@ -101,7 +106,7 @@ async fn keep_commits(
         arguments.extend(plan.copies.iter().map(|(from, to)| format!("+{from}:{to}").into()));
         git.run(Place::bare(&paths.mirror), arguments, b"", &orders).await?;
     }
-    Ok(Kept { references: plan.copies.into_iter().map(|(_, to)| to).collect(), head: plan.head })
+    Ok(Kept { references: plan.copies.into_iter().map(|(_, to)| to).collect(), head: plan.head, uncommitted: None })
 }
 
 /// Whether the repository has no branch, no stash, and the HEAD it was given. Spares git a start.

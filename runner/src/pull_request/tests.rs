@@ -98,8 +98,7 @@ async fn the_branch_that_the_command_pushed_is_the_one_that_is_proposed() {
     let mut stage = Stage::new(true).await;
     let credentials = stage.host.credentials();
     let push = format!("git push -q '{}/owner/name.git' HEAD:refs/heads/fix", credentials.trim());
-    let note = "git update-ref refs/remotes/origin/fix HEAD";
-    let lease = stage.lease(PullRequestSpec::default(), &format!("echo a > a; {COMMIT}; {push} && {note}"));
+    let lease = stage.lease(PullRequestSpec::default(), &format!("echo a > a; {COMMIT}; {push}"));
     let (completion, _) = stage.run(&lease).await;
     assert_eq!(completion.pull_request, Some(opened(1, &stage.host, "fix")));
     assert_eq!(stage.host.git(&["for-each-ref", "--format=%(refname:short)", "refs/heads"]), "fix\nmain");
@@ -151,5 +150,49 @@ async fn without_credentials_nothing_is_pushed() {
     let (completion, _) = stage.run(&lease).await;
     let message = completion.message.unwrap_or_default();
     assert!(completion.outcome == Outcome::Failed && message.contains("git push failed"), "{message}");
+    assert_eq!(stage.host.pulls(), []);
+}
+
+#[tokio::test]
+async fn what_a_command_says_of_the_remote_is_not_believed() {
+    let mut stage = Stage::new(true).await;
+    stage.host.git(&["branch", "theirs"]);
+    let lie = "git update-ref refs/remotes/origin/main HEAD; git update-ref refs/remotes/origin/theirs HEAD";
+    let lease = stage.lease(PullRequestSpec::default(), &format!("echo a > a; {COMMIT}; {lie}"));
+    let (completion, _) = stage.run(&lease).await;
+    let branch = format!("bifrost/{}", lease.task_id);
+    assert_eq!(completion.pull_request, Some(opened(1, &stage.host, &branch)), "{completion:?}");
+    assert_eq!(stage.host.git(&["log", "-1", "--format=%s", &branch]), "work");
+}
+
+#[tokio::test]
+async fn what_the_remote_had_before_is_nothing_new() {
+    let mut stage = Stage::new(true).await;
+    let other = stage.host.git(&["commit-tree", "-m", "other", "-p", "main", "main^{tree}"]);
+    stage.host.git(&["update-ref", "refs/heads/other", &other]);
+    for script in ["git checkout -q origin/other", "git checkout -q -b mine origin/other"] {
+        let lease = stage.lease(PullRequestSpec::default(), script);
+        let (completion, _) = stage.run(&lease).await;
+        assert_eq!((completion.outcome, completion.pull_request), (Outcome::Succeeded, None), "{script}");
+    }
+    assert_eq!(stage.host.pulls(), []);
+}
+
+#[tokio::test]
+async fn work_that_would_not_be_in_it_is_told_and_none_is_opened() {
+    let mut stage = Stage::new(true).await;
+    let branch = "git checkout -q -b fix";
+    for (script, expect) in [
+        (format!("{branch}; echo a > a; {COMMIT}; git checkout -q -"), "on other branches"),
+        (
+            format!("{branch}; echo a > a; {COMMIT}; head -c 40000000 /dev/zero > big"),
+            "what was not committed cannot be",
+        ),
+    ] {
+        let lease = stage.lease(PullRequestSpec::default(), &script);
+        let (completion, _) = stage.run(&lease).await;
+        let message = completion.message.unwrap_or_default();
+        assert!(completion.outcome == Outcome::Failed && message.contains(expect), "{script}: {message}");
+    }
     assert_eq!(stage.host.pulls(), []);
 }
