@@ -12,7 +12,7 @@ use std::time::Duration;
 use kit::http::Proxies;
 use serde_json::json;
 use wire::id::TaskId;
-use wire::limit::{DESCRIPTION_CHARS, TASKS_PER_BATCH, TITLE_CHARS};
+use wire::limit::{BODY_BYTES, DESCRIPTION_CHARS, TASKS_PER_BATCH, TITLE_CHARS};
 use wire::proposal::{NewProposal, NewProposals, ProposalView, Proposed};
 
 use crate::args::ProposalsCommand;
@@ -154,11 +154,13 @@ async fn scan(invocation: &Invocation, sources: &Sources) -> anyhow::Result<()> 
     let server = Server::find(invocation)?;
     let mut found = look(invocation, sources).await;
     let mut proposed: Vec<Proposed> = Vec::new();
-    let mut rest = std::mem::take(&mut found.proposals);
-    while !rest.is_empty() {
-        let later = rest.split_off(rest.len().min(TASKS_PER_BATCH));
-        let new = NewProposals { proposals: std::mem::replace(&mut rest, later) };
-        proposed.extend(server.ask(async |control| control.propose(&new).await).await?);
+    for proposals in batches(std::mem::take(&mut found.proposals)) {
+        let new = NewProposals { proposals };
+        match server.ask(async |control| control.propose(&new).await).await {
+            Ok(told) => proposed.extend(told),
+            // What is wrong with some is no matter of the others.
+            Err(error) => found.troubles.push(format!("{error:#}")),
+        }
     }
     let output = invocation.output;
     let new: Vec<&Proposed> = proposed.iter().filter(|one| one.is_new).collect();
@@ -173,6 +175,23 @@ async fn scan(invocation: &Invocation, sources: &Sources) -> anyhow::Result<()> 
         output.say(&format!("{found} to be done, {} of them new", new.len()));
     }
     found.complain()
+}
+
+/// As many in one request as the server takes.
+fn batches(proposals: Vec<NewProposal>) -> Vec<Vec<NewProposal>> {
+    let mut batches: Vec<Vec<NewProposal>> = Vec::new();
+    let mut bytes = 0;
+    for one in proposals {
+        let size = serde_json::to_vec(&one).map_or(0, |text| text.len());
+        let is_full = bytes + size > BODY_BYTES / 2 || batches.last().is_none_or(|last| last.len() == TASKS_PER_BATCH);
+        if is_full {
+            batches.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += size;
+        batches.last_mut().expect("there is one").push(one);
+    }
+    batches
 }
 
 fn show_found(invocation: &Invocation, found: &[NewProposal]) -> anyhow::Result<()> {

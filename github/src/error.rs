@@ -41,6 +41,7 @@ fn cure(status: &u16) -> &'static str {
     match status {
         401 => "; the token is wrong or has expired",
         403 => "; the token may not do this",
+        301 | 307 | 308 => "; the repository has another name by now: use that one",
         404 => "; there is no such repository, or the token may not see it",
         _ => "",
     }

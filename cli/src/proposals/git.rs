@@ -14,7 +14,8 @@ use super::sources::Git;
 const WITHIN: Duration = Duration::from_secs(60);
 
 pub(super) async fn look(asked: &Git) -> anyhow::Result<Vec<Found>> {
-    let mut arguments = vec!["grep", "-z", "-n", "-I", "-w", "--full-name"];
+    // Whatever a person has configured.
+    let mut arguments = vec!["grep", "--no-color", "--no-column", "-z", "-n", "-I", "-w", "--full-name"];
     for word in &asked.words {
         arguments.extend(["-e", word]);
     }
@@ -41,11 +42,15 @@ async fn git(directory: &Path, arguments: &[&str]) -> anyhow::Result<Option<Stri
     }
 }
 
-/// The last part of a URL or a path.
+/// What a repository is known by: its remote without scheme and user, or the last part of its path.
 fn name(of: &str) -> String {
     let of = of.trim().trim_end_matches('/');
-    let last = of.rsplit(['/', ':']).next().unwrap_or_default();
-    last.strip_suffix(".git").unwrap_or(last).to_owned()
+    let of = of.strip_suffix(".git").unwrap_or(of);
+    let remote = of.split_once("://").map(|(_, rest)| rest).or_else(|| of.contains('@').then_some(of));
+    match remote {
+        Some(remote) => remote.rsplit_once('@').map_or(remote, |(_, rest)| rest).replace(':', "/"),
+        None => of.rsplit('/').next().unwrap_or_default().to_owned(),
+    }
 }
 
 /// Reads lines of `HEAD:path`, NUL, number, NUL, text.
@@ -94,9 +99,11 @@ mod tests {
 
     #[test]
     fn a_repository_is_named_by_where_it_came_from() {
-        for (of, expect) in
-            [("https://git.example/o/app.git\n", "app"), ("git@git.example:app", "app"), ("/home/me/app/", "app")]
-        {
+        for (of, expect) in [
+            ("https://me:secret@git.example/o/app.git\n", "git.example/o/app"),
+            ("git@git.example:o/app", "git.example/o/app"),
+            ("/home/me/app/", "app"),
+        ] {
             assert_eq!(name(of), expect);
         }
     }

@@ -171,3 +171,19 @@ fn a_task_is_like_its_place_says_and_no_words_that_were_found_are_a_pattern() {
     let prompt = proposal.spec.and_then(|spec| spec.agent).expect("an agent").prompt;
     assert!(prompt.starts_with("Do {description} of two lines: xxx") && prompt.ends_with(" {other}"), "{prompt}");
 }
+
+#[test]
+fn no_batch_is_more_than_the_server_takes() {
+    let long = |number: usize| NewProposal {
+        source: format!("a#{number}"),
+        description: "x".repeat(60_000),
+        ..NewProposal::default()
+    };
+    let short = |number: usize| NewProposal { source: format!("b#{number}"), ..NewProposal::default() };
+    let found: Vec<NewProposal> = (0..40).map(long).chain((0..250).map(short)).collect();
+    let batches = batches(found.clone());
+    assert_eq!(batches.concat(), found);
+    let bytes = |batch: &Vec<NewProposal>| serde_json::to_vec(batch).expect("plain data").len();
+    assert!(batches.iter().all(|batch| bytes(batch) < BODY_BYTES && batch.len() <= TASKS_PER_BATCH));
+    assert!(batches.len() <= 6, "{}", batches.len());
+}
