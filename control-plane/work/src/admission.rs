@@ -182,6 +182,11 @@ pub(crate) async fn park(tx: &mut Tx, tenant: TenantId, id: TaskId, now: DateTim
     Ok(())
 }
 
+/// A task was called off and never starts again: nothing has to hold it.
+pub(crate) async fn let_go(tx: &mut Tx, task: &Task) -> Result<()> {
+    store::delete_holds_of_task(tx, task.tenant, task.id).await
+}
+
 /// A task is about to be deleted.
 pub(crate) async fn forget(tx: &mut Tx, task: &Task) -> Result<()> {
     store::delete_holds_of_task(tx, task.tenant, task.id).await?;

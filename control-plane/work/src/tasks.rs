@@ -605,6 +605,7 @@ pub async fn cancel(ctx: &Ctx, settings: &Settings, tenant: TenantId, id: impl N
 
 async fn set_cancelled(ctx: &Ctx, tx: &mut Tx, task: &Task) -> Result<()> {
     let after = apply(ctx, tx, task, Event::Cancel).await?;
+    admission::let_go(tx, task).await?;
     let about = About::task(task.tenant, task.id);
     tell(ctx, tx, kind::TASK_CANCELLED, about, Turn::Changed(task, &after), &json!({})).await
 }

@@ -78,6 +78,8 @@ kernel::on_both! { migrations();
         tasks::cancel(&ctx, &Settings::default(), tenant, two).await.expect("cancels");
         assert_eq!(refused(two).await, "not_proposed");
         assert_eq!(waiting(&ctx, tenant).await, ["a#3"]);
+        let held = holds::list(&ctx, tenant).await.expect("lists");
+        assert_eq!(held.iter().filter_map(|hold| hold.task_id).collect::<Vec<_>>(), [three], "what was called off is not held");
         // A hold of somebody else's stands beside it.
         let other = NewHold { task_id: Some(three), reason: "mine".into(), ..Default::default() };
         holds::set(&ctx, tenant, "me", other, None).await.expect("holds");
