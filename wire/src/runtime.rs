@@ -250,6 +250,8 @@ pub struct ToWrite {
 pub struct Order {
     /// Its number, for the report.
     pub number: i64,
+    /// How many times it will have been written then, for the report.
+    pub attempt: i32,
     /// The words.
     pub text: String,
     /// How.
@@ -267,6 +269,9 @@ pub struct Order {
 pub struct TriggerReport {
     /// Which one.
     pub number: i64,
+    /// The order's `attempt`: the same word said twice then counts once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<i32>,
     /// How it went.
     pub result: WriteResult,
     /// The way that was taken.

@@ -17,7 +17,7 @@ impl Control {
         self.service.json(self.post("/v1/runtimes").json(new)).await
     }
 
-    /// Every runtime, the one registered first first.
+    /// Every runtime, those that live and were heard of last first.
     pub async fn runtimes(&self) -> Result<Vec<RuntimeView>, Error> {
         self.service.json(self.get("/v1/runtimes")).await
     }

@@ -11,6 +11,8 @@ use crate::policy::{self, Receiver, Settings};
 use crate::store::{self, Runtime};
 use crate::triggers::{NUDGE, settle};
 
+/// The most of one tenant.
+const RUNTIMES_MAX: i64 = 10_000;
 /// The most that a list shows.
 const SHOWN: i64 = 1_000;
 
@@ -35,17 +37,22 @@ impl Runtime {
 }
 
 async fn view(ctx: &Ctx, tx: &mut Tx, settings: &Settings, runtime: Runtime) -> Result<RuntimeView> {
-    Ok(RuntimeView {
+    let waiting = store::waiting(tx, runtime.id).await?;
+    Ok(view_with(ctx, settings, runtime, waiting))
+}
+
+fn view_with(ctx: &Ctx, settings: &Settings, runtime: Runtime, waiting: i64) -> RuntimeView {
+    RuntimeView {
         id: runtime.id,
         state: runtime.state(ctx, settings),
-        waiting: store::waiting(tx, runtime.id).await?,
+        waiting,
         registered: runtime.registered,
         paused: runtime.paused,
         read_cursor: runtime.read_cursor,
         registered_at: runtime.registered_at,
         last_heartbeat_at: runtime.last_heartbeat_at,
         expires_at: runtime.last_heartbeat_at + settings.silence,
-    })
+    }
 }
 
 pub(crate) async fn load_locked(tx: &mut Tx, tenant: TenantId, id: RuntimeId) -> Result<Runtime> {
@@ -61,7 +68,14 @@ pub async fn register(ctx: &Ctx, settings: &Settings, tenant: TenantId, new: &Ne
     let known = store::lock_session(&mut tx, tenant, &new.session_id).await?;
     match &known {
         Some(known) => store::register_again(&mut tx, known.id, new, now).await?,
-        None => store::insert(&mut tx, ctx.id(RuntimeId::mint), tenant, new, now).await?,
+        None => {
+            if store::count(&mut tx, tenant).await? >= RUNTIMES_MAX {
+                let message =
+                    format!("there are {RUNTIMES_MAX} runtimes, which is the most; remove some that have ended");
+                return Err(Error::conflict("too_many_runtimes", message));
+            }
+            store::insert(&mut tx, ctx.id(RuntimeId::mint), tenant, new, now).await?;
+        }
     }
     let runtime = store::lock_session(&mut tx, tenant, &new.session_id).await?;
     let runtime = runtime.ok_or(Error::NotFound { what: "runtime" })?;
@@ -77,14 +91,18 @@ pub async fn register(ctx: &Ctx, settings: &Settings, tenant: TenantId, new: &Ne
     tx.commit(view).await
 }
 
-/// Every runtime, the one registered first first.
+/// Every runtime, those that live and were heard of last first.
 pub async fn list(ctx: &Ctx, settings: &Settings, tenant: TenantId) -> Result<Vec<RuntimeView>> {
     let mut tx = ctx.read("runtimes.list").await?;
-    let mut views = Vec::new();
-    for runtime in store::list(&mut tx, tenant, SHOWN).await? {
-        views.push(view(ctx, &mut tx, settings, runtime).await?);
-    }
-    Ok(views)
+    let waiting = store::waiting_of_all(&mut tx, tenant).await?;
+    let runtimes = store::list(&mut tx, tenant, SHOWN).await?.into_iter();
+    let waiting_of = |runtime: &Runtime| waiting.get(&runtime.id).copied().unwrap_or_default();
+    Ok(runtimes
+        .map(|one| {
+            let waits = waiting_of(&one);
+            view_with(ctx, settings, one, waits)
+        })
+        .collect())
 }
 
 /// One runtime.

@@ -1,5 +1,7 @@
 //! SQL of runtimes and triggers.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use kernel::{Result, Tx, execute, fetch_all, fetch_one, fetch_optional};
 use sqlx::types::Uuid;
@@ -15,7 +17,9 @@ kernel::sql! {
              ON CONFLICT (tenant_id, session_id) DO NOTHING";
     REGISTER_AGAIN: "UPDATE runtimes SET agent = $2, host = $3, pid = $4, backend = $5, target = $6, management = $7, \
                             can_resume = $8, task_id = $9, last_heartbeat_at = $10, gone_at = NULL WHERE id = $1";
-    LIST: "SELECT * FROM runtimes WHERE tenant_id = $1 ORDER BY registered_at, id LIMIT $2";
+    LIST: "SELECT * FROM runtimes WHERE tenant_id = $1 \
+           ORDER BY CASE WHEN gone_at IS NULL THEN 0 ELSE 1 END, last_heartbeat_at DESC, id LIMIT $2";
+    COUNT: "SELECT count(*) FROM runtimes WHERE tenant_id = $1";
     GET: "SELECT * FROM runtimes WHERE tenant_id = $1 AND id = $2";
     LOCK: "SELECT * FROM runtimes WHERE tenant_id = $1 AND id = $2" + lock;
     LOCK_SESSION: "SELECT * FROM runtimes WHERE tenant_id = $1 AND session_id = $2" + lock;
@@ -24,6 +28,8 @@ kernel::sql! {
     SET_GONE: "UPDATE runtimes SET gone_at = $2 WHERE id = $1";
     SET_NUMBER: "UPDATE runtimes SET last_number = $2 WHERE id = $1";
     FORGET: "DELETE FROM runtimes WHERE last_heartbeat_at < $1";
+    FORGET_TRIGGERS: "DELETE FROM triggers WHERE id IN \
+                      (SELECT id FROM triggers WHERE ended_at < $1 AND ended_at IS NOT NULL ORDER BY ended_at LIMIT $2)";
     INSERT_TRIGGER: "INSERT INTO triggers (id, tenant_id, runtime_id, number, content, dedupe_key, forced, state, reason, \
                                            attempts, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10)";
     WAITING: "SELECT count(*) FROM triggers WHERE runtime_id = $1 AND ended_at IS NULL";
@@ -31,7 +37,11 @@ kernel::sql! {
     SAME_KEY: "SELECT * FROM triggers WHERE runtime_id = $1 AND dedupe_key = $2 AND dedupe_key IS NOT NULL \
                AND (ended_at IS NULL OR (state = 'delivered' AND ended_at > $3)) ORDER BY number DESC LIMIT 1";
     OF_RUNTIME: "SELECT * FROM triggers WHERE tenant_id = $1 AND runtime_id = $2 ORDER BY number DESC LIMIT $3";
-    FIRST_OPEN: "SELECT * FROM triggers WHERE runtime_id = $1 AND ended_at IS NULL ORDER BY number LIMIT 1";
+    FIRST_OPEN: "SELECT * FROM triggers WHERE runtime_id = $1 AND ended_at IS NULL ORDER BY forced DESC, number LIMIT 1";
+    WAITING_OF_ALL: "SELECT runtime_id, count(*) FROM triggers WHERE tenant_id = $1 AND ended_at IS NULL \
+                     GROUP BY runtime_id";
+    OVERTAKE: "UPDATE triggers SET number = number + $2 WHERE runtime_id = $1 AND ended_at IS NULL AND attempts = 0 \
+               AND number < $2 AND NOT forced";
     NUMBERED: "SELECT * FROM triggers WHERE runtime_id = $1 AND number = $2";
     MOVE: "UPDATE triggers SET state = $2, reason = $3, via = $4, attempts = $5, not_before = $6, written_at = $7, \
                   ended_at = $8 WHERE id = $1";
@@ -206,6 +216,27 @@ pub(crate) async fn list(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Ve
     Ok(fetch_all!(tx, Row, LIST, tenant.uuid(), limit)?.into_iter().map(Into::into).collect())
 }
 
+/// How many runtimes a tenant has.
+pub(crate) async fn count(tx: &mut Tx, tenant: TenantId) -> Result<i64> {
+    Ok(fetch_one!(tx, (i64,), COUNT, tenant.uuid())?.0)
+}
+
+/// How many triggers wait, by runtime.
+pub(crate) async fn waiting_of_all(tx: &mut Tx, tenant: TenantId) -> Result<HashMap<RuntimeId, i64>> {
+    let rows = fetch_all!(tx, (Uuid, i64), WAITING_OF_ALL, tenant.uuid())?;
+    Ok(rows.into_iter().map(|(id, count)| (id.into(), count)).collect())
+}
+
+/// Has whatever was never written go behind the trigger of this number, which is their last; gives how many did.
+pub(crate) async fn overtake(tx: &mut Tx, runtime: RuntimeId, number: i64) -> Result<u64> {
+    Ok(execute!(tx, OVERTAKE, runtime.uuid(), number)?)
+}
+
+/// Removes triggers that have ended before then, at most so many.
+pub(crate) async fn forget_triggers(tx: &mut Tx, before: DateTime<Utc>, most: i64) -> Result<u64> {
+    Ok(execute!(tx, FORGET_TRIGGERS, before, most)?)
+}
+
 pub(crate) async fn get(tx: &mut Tx, tenant: TenantId, id: RuntimeId) -> Result<Option<Runtime>> {
     Ok(fetch_optional!(tx, Row, GET, tenant.uuid(), id.uuid())?.map(Into::into))
 }
@@ -244,7 +275,6 @@ pub(crate) async fn insert_trigger(
     runtime: RuntimeId,
     trigger: &TriggerView,
 ) -> Result<()> {
-    execute!(tx, SET_NUMBER, runtime.uuid(), trigger.number)?;
     execute!(
         tx,
         INSERT_TRIGGER,
@@ -259,6 +289,12 @@ pub(crate) async fn insert_trigger(
         trigger.reason.as_str(),
         trigger.created_at
     )?;
+    Ok(())
+}
+
+/// The newest number that a runtime's triggers have.
+pub(crate) async fn set_number(tx: &mut Tx, runtime: RuntimeId, number: i64) -> Result<()> {
+    execute!(tx, SET_NUMBER, runtime.uuid(), number)?;
     Ok(())
 }
 

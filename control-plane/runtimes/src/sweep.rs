@@ -8,6 +8,8 @@ use crate::policy::Settings;
 use crate::store;
 use crate::triggers::settle;
 
+/// Triggers that one step forgets.
+const FORGOTTEN_AT_ONCE: i64 = 5_000;
 /// Runtimes in one step.
 const AT_ONCE: i64 = 500;
 
@@ -40,7 +42,9 @@ impl Reconciler for Sweep {
             tx.commit(()).await?;
         }
         let mut tx = ctx.begin("runtimes.forget").await?;
-        let forgotten = store::forget(&mut tx, ctx.now() - self.settings.keep).await?;
+        let before = ctx.now() - self.settings.keep;
+        let forgotten = store::forget(&mut tx, before).await?;
+        let forgotten = forgotten + store::forget_triggers(&mut tx, before, FORGOTTEN_AT_ONCE).await?;
         tracing::debug!(forgotten, "swept runtimes");
         tx.commit(0).await
     }

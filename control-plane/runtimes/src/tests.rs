@@ -58,7 +58,7 @@ async fn order(ctx: &Ctx, id: RuntimeId) -> Option<(i64, Via)> {
 
 async fn tell(ctx: &Ctx, id: RuntimeId, number: i64, result: WriteResult, via: Via) -> TriggerView {
     let until = (result == WriteResult::Deferred).then(|| ctx.now() + TimeDelta::seconds(5));
-    let told = TriggerReport { number, result, via, until };
+    let told = TriggerReport { number, attempt: None, result, via, until };
     report(ctx, &settings(), tenant(), id, &told).await.expect("is heard")
 }
 
@@ -109,7 +109,14 @@ kernel::on_both! { migrations();
         let other = TenantId::from(sqlx::types::Uuid::from_u128(2));
         assert_eq!(code(&get(&ctx, &settings(), other, first.id).await.expect_err("another's")), "not_found");
         assert_eq!(runtime(&ctx, "s-1").await, first.id);
-        // What nobody was heard of for a week is forgotten.
+        // Words of long ago are forgotten while the runtime lives, and with a week of silence the runtime itself.
+        say(&ctx, first.id, "old").await;
+        tell(&ctx, first.id, 1, WriteResult::Written, Via::Terminal).await;
+        read_up_to(&ctx, first.id, 1).await;
+        ctx.clock.advance(Duration::from_secs(7 * 86_400 + 1));
+        heartbeat(&ctx, &settings(), tenant(), first.id, RuntimeHeartbeat::default()).await.expect("is heard");
+        Sweep::default().tick(&ctx).await.expect("sweeps");
+        assert_eq!(triggers(&ctx, tenant(), first.id).await.expect("lists"), []);
         ctx.clock.advance(Duration::from_secs(7 * 86_400 + 1));
         Sweep::default().tick(&ctx).await.expect("sweeps");
         assert_eq!(list(&ctx, &settings(), tenant()).await.expect("lists"), []);
@@ -132,6 +139,12 @@ kernel::on_both! { migrations();
         let beyond = RuntimeHeartbeat { read_cursor: Some(3), pid: None };
         let beyond = heartbeat(&ctx, &settings(), tenant(), id, beyond).await.expect_err("is refused");
         assert!(beyond.to_string().contains("beyond the runtime's newest trigger, which is 2"), "{beyond}");
+        // The same word twice counts once.
+        let attempt = TriggerReport { number: 2, attempt: Some(1), result: WriteResult::Written, via: Via::Terminal, until: None };
+        for _ in 0..2 {
+            let heard = report(&ctx, &settings(), tenant(), id, &attempt).await.expect("is heard");
+            assert_eq!((heard.attempts, heard.reason), (1, TriggerReason::Written));
+        }
         // A word that comes late says how it stands.
         assert_eq!(tell(&ctx, id, 1, WriteResult::Written, Via::Terminal).await.state, TriggerState::Delivered);
     }
@@ -166,7 +179,7 @@ kernel::on_both! { migrations();
         tell(&ctx, id, 1, WriteResult::Written, Via::Terminal).await;
         read_up_to(&ctx, id, 1).await;
         assert_eq!(hops(&ctx, &said).await, ["queued", "human_typing", "written", "acknowledged"]);
-        let told = |until| TriggerReport { number: 1, result: WriteResult::Deferred, via: Via::Terminal, until };
+        let told = |until| TriggerReport { number: 1, attempt: None, result: WriteResult::Deferred, via: Via::Terminal, until };
         for until in [None, Some(ctx.now() + TimeDelta::minutes(11))] {
             let refused = report(&ctx, &settings(), tenant(), id, &told(until)).await.expect_err("is refused");
             assert!(refused.to_string().starts_with("until: "), "{refused}");
@@ -207,10 +220,23 @@ kernel::on_both! { migrations();
         assert_eq!(hops(&ctx, &said).await, ["it deletes files"]);
         tell(&ctx, id, 1, WriteResult::Written, Via::Terminal).await;
         read_up_to(&ctx, id, 1).await;
-        say(&ctx, id, "later").await;
+        let later = say(&ctx, id, "later").await;
+        assert_eq!((later.number, order(&ctx, id).await), (2, None));
+        // Before what waits, which keeps its order and has higher numbers from then on.
+        say(&ctx, id, "last").await;
+        force(&ctx, &settings(), tenant(), id, &forced).await.expect("is queued");
+        assert_eq!(order(&ctx, id).await, Some((4, Via::Terminal)));
+        tell(&ctx, id, 4, WriteResult::Written, Via::Terminal).await;
+        read_up_to(&ctx, id, 4).await;
         assert_eq!(order(&ctx, id).await, None);
         resume(&ctx, &settings(), tenant(), id).await.expect("resumes");
-        assert_eq!(order(&ctx, id).await, Some((2, Via::Terminal)));
+        assert_eq!(order(&ctx, id).await, Some((6, Via::Terminal)));
+        tell(&ctx, id, 6, WriteResult::Written, Via::Terminal).await;
+        assert_eq!(order(&ctx, id).await, None, "it has not been read");
+        read_up_to(&ctx, id, 6).await;
+        let texts: Vec<String> = triggers(&ctx, tenant(), id).await.expect("lists").into_iter().map(|one| one.text).collect();
+        assert_eq!(texts, ["last", "later", "stop", "stop"]);
+        assert_eq!((order(&ctx, id).await, say(&ctx, id, "more").await.number), (Some((7, Via::Terminal)), 9));
         let without = ForcedTrigger { reason: " ".into(), ..forced };
         let refused = force(&ctx, &settings(), tenant(), id, &without).await.expect_err("is refused");
         assert!(refused.to_string().starts_with("reason: "), "{refused}");

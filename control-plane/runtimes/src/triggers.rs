@@ -23,6 +23,8 @@ use crate::store::{self, Runtime};
 pub(crate) const NUDGE: &str = "runtimes";
 /// The most that a list shows.
 const SHOWN: i64 = 200;
+/// That a supervisor was heard is written down this often.
+const HEARD_AFTER: TimeDelta = TimeDelta::seconds(10);
 /// After a write that failed.
 const PAUSE: TimeDelta = TimeDelta::seconds(5);
 /// A supervisor defers nothing for longer at a time.
@@ -95,6 +97,10 @@ async fn queue(
         ended_at: None,
     };
     store::insert_trigger(&mut tx, tenant, id, &trigger).await?;
+    // What was never written goes behind it, so that the numbers stay the order in which is written and read.
+    let overtook = if is_forced { store::overtake(&mut tx, id, trigger.number).await? } else { 0 };
+    let newest = if overtook > 0 { 2 * trigger.number } else { trigger.number };
+    store::set_number(&mut tx, id, newest).await?;
     let change = Change::created(&json!({
         "runtime_id": id, "number": trigger.number, "text": trigger.text, "dedupe_key": trigger.dedupe_key,
         "forced": is_forced, "reason": trigger.reason,
@@ -179,24 +185,36 @@ async fn look(
     tenant: TenantId,
     id: RuntimeId,
 ) -> Result<(Option<Order>, Option<chrono::DateTime<Utc>>)> {
-    let mut tx = ctx.begin("runtimes.next").await?;
-    let runtime = load_locked(&mut tx, tenant, id).await?;
+    let mut tx = ctx.read("runtimes.look").await?;
+    let runtime = store::get(&mut tx, tenant, id).await?.ok_or(Error::NotFound { what: "runtime" })?;
     if runtime.gone_at.is_some() {
         return Err(gone());
     }
+    let is_heard = ctx.now() - runtime.last_heartbeat_at < HEARD_AFTER;
     // Who asks is there.
-    let runtime = Runtime { last_heartbeat_at: ctx.now(), ..runtime };
-    store::heartbeat(&mut tx, id, ctx.now(), runtime.read_cursor, runtime.registered.pid).await?;
-    let settled = settle(ctx, &mut tx, settings, &runtime).await?;
-    let found = match settled {
+    let mut runtime = Runtime { last_heartbeat_at: ctx.now(), ..runtime };
+    let mut first = store::first_open(&mut tx, id).await?.map(|trigger| {
+        let next = step(&store::letter(&trigger), &runtime.receiver(ctx, settings), ctx.now(), settings);
+        (trigger, next)
+    });
+    drop(tx);
+    // Most looks find nothing to write down: many wait here, and all are woken by what is one's.
+    if !is_heard || matches!(first, Some((_, Step::End(..)))) {
+        let mut tx = ctx.begin("runtimes.next").await?;
+        let locked = load_locked(&mut tx, tenant, id).await?;
+        runtime = Runtime { last_heartbeat_at: ctx.now(), ..locked };
+        store::heartbeat(&mut tx, id, ctx.now(), runtime.read_cursor, runtime.registered.pid).await?;
+        first = settle(ctx, &mut tx, settings, &runtime).await?;
+        tx.commit(()).await?;
+    }
+    Ok(match first {
         Some((trigger, Step::Write(via))) => {
-            let TriggerView { number, text, forced, created_at, .. } = trigger;
-            (Some(Order { number, text, via, forced, created_at }), None)
+            let TriggerView { number, text, forced, created_at, attempts, .. } = trigger;
+            (Some(Order { number, attempt: attempts + 1, text, via, forced, created_at }), None)
         }
         Some((_, Step::Wait(until))) => (None, until),
         Some((_, Step::End(..))) | None => (None, None),
-    };
-    tx.commit(found).await
+    })
 }
 
 /// Ends what has ended, in the order of the numbers; gives the first that has not, and what is to be done about it. The
@@ -214,6 +232,8 @@ pub(crate) async fn settle(
         let ended = TriggerView { state, reason, ended_at: Some(ctx.now()), ..trigger.clone() };
         put(ctx, tx, runtime.tenant, &trigger, &ended).await?;
         let kind = if state == TriggerState::Delivered { kind::TRIGGER_DELIVERED } else { kind::TRIGGER_FAILED };
+        // Whoever waits for the next one need not wait longer.
+        tx.nudge(NUDGE);
         let about = About { tenant: Some(runtime.tenant), task: runtime.registered.task_id, ..About::default() };
         outbox::push(ctx, tx, kind, about, &ended).await?;
     }
@@ -262,7 +282,9 @@ pub async fn report(
     let runtime = load_locked(&mut tx, tenant, id).await?;
     let numbered = store::numbered(&mut tx, id, report.number).await?;
     let before = numbered.ok_or(Error::NotFound { what: "trigger" })?;
-    if before.ended_at.is_some() {
+    // What was heard already, or is about an earlier time.
+    let is_old = report.attempt.is_some_and(|attempt| attempt != before.attempts + 1);
+    if before.ended_at.is_some() || is_old {
         return Ok(before);
     }
     let after = match report.result {

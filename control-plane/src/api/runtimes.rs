@@ -27,7 +27,7 @@ pub(super) async fn register(
     Ok(Json(::runtimes::register(&app.ctx, &app.runtimes, caller.tenant, &new).await?))
 }
 
-/// Every runtime, the one registered first first.
+/// Every runtime, those that live and were heard of last first; 1,000 at most.
 #[utoipa::path(
     get, path = "/runtimes", tag = "runtimes",
     responses((status = 200, body = Vec<RuntimeView>), (status = 401, body = Problem)))]

@@ -43,4 +43,6 @@ CREATE TABLE triggers (
 CREATE INDEX triggers_open ON triggers (runtime_id, number) WHERE ended_at IS NULL;
 CREATE INDEX triggers_due ON triggers (created_at) WHERE ended_at IS NULL;
 CREATE INDEX triggers_keys ON triggers (runtime_id, dedupe_key) WHERE dedupe_key IS NOT NULL;
+CREATE INDEX triggers_ended ON triggers (ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX triggers_waiting ON triggers (tenant_id, runtime_id) WHERE ended_at IS NULL;
 CREATE INDEX triggers_recent ON triggers (runtime_id, created_at);
