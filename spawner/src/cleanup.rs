@@ -5,6 +5,7 @@
 //! from there ([`snapshot`]); where that fails nothing is removed. Files that git passes
 //! over are no work and go.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use kit::Clock;
@@ -38,20 +39,40 @@ pub struct Cleaned {
 /// Removes what an agent that has ended left, once its work is safe.
 pub async fn cleanup(config: &Config, id: ExecutionId, clock: &Clock) -> Result<Cleaned, FleetError> {
     let agent = fleet::find(config, id).await?;
-    if agent.status.is_active() {
+    let desk = Desk::new(&config.base, id);
+    // Whatever its terminal looks like: while its supervisor lives, it works.
+    if agent.status.is_active() || kit::lock::is_held(&desk.alive()).map_err(FleetError::file(desk.alive()))? {
         return Err(FleetError::StillRuns(id));
     }
-    let desk = Desk::new(&config.base, id);
     // One whose supervisor was killed may still write.
     fleet::end_supervisor(&desk, id, Haste::Graceful).await;
     if let Some(tmux) = fleet::tmux_of(config, &agent.handle) {
         tmux.close(id).await?;
     }
     let handle = agent.handle;
+    refuse_neighbours(&desk, &handle)?;
     let saved = save(config, &handle, &desk, clock).await?;
     let branch_deleted = delete_branch(config, &handle).await?;
     remove(desk.root()).await?;
     Ok(Cleaned { id, branch: handle.branch, snapshot: saved, branch_deleted })
+}
+
+/// Agents make worktrees beside their own. They are in its directory, and nothing here would save them.
+fn refuse_neighbours(desk: &Desk, handle: &AgentHandle) -> Result<(), FleetError> {
+    let mut at = desk.root().to_owned();
+    let own = desk.own();
+    for part in Path::new(handle.branch.as_str()).iter() {
+        let next = at.join(part);
+        for entry in fs::read_dir(&at).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path != next && path != own {
+                let message = format!("{} is beside its worktree; move it or remove it first", path.display());
+                return Err(FleetError::NotSaved(message));
+            }
+        }
+        at = next;
+    }
+    Ok(())
 }
 
 /// Saves what has to be, and removes the worktree. Gives where it was saved.

@@ -103,7 +103,7 @@ async fn look(config: &Config, id: ExecutionId, sessions: &mut Sessions<'_>) -> 
     let Some(handle) = desk.read_handle().map_err(FleetError::file(desk.root()))? else { return Ok(None) };
     let is_held = |path: PathBuf| kit::lock::is_held(&path).map_err(FleetError::file(path.clone()));
     let has_terminal = match &handle.process {
-        ProcessRef::Tmux { socket: Some(socket), .. } => sessions.of(socket).await.contains(&id),
+        ProcessRef::Tmux { socket: Some(socket), .. } => sessions.may_have(socket, id).await,
         ProcessRef::Tmux { socket: None, .. } => false,
         ProcessRef::Detached => true,
     };
@@ -134,7 +134,8 @@ fn ids(base: &Path) -> io::Result<Vec<ExecutionId>> {
 /// The sessions of each server, asked for once.
 struct Sessions<'a> {
     config: &'a Config,
-    known: BTreeMap<PathBuf, BTreeSet<ExecutionId>>,
+    /// Nothing where tmux does not say.
+    known: BTreeMap<PathBuf, Option<BTreeSet<ExecutionId>>>,
 }
 
 impl<'a> Sessions<'a> {
@@ -142,12 +143,16 @@ impl<'a> Sessions<'a> {
         Self { config, known: BTreeMap::new() }
     }
 
-    async fn of(&mut self, socket: &Path) -> &BTreeSet<ExecutionId> {
+    /// Whether the server of this socket has the agent's session; where it does not say, it may have.
+    async fn may_have(&mut self, socket: &Path, id: ExecutionId) -> bool {
         if !self.known.contains_key(socket) {
             let sessions = tmux(self.config, Some(socket)).sessions().await;
-            self.known.insert(socket.to_owned(), sessions);
+            if let Err(error) = &sessions {
+                tracing::warn!("tmux does not say which sessions there are: {error}");
+            }
+            self.known.insert(socket.to_owned(), sessions.ok());
         }
-        &self.known[socket]
+        self.known[socket].as_ref().is_none_or(|sessions| sessions.contains(&id))
     }
 }
 

@@ -204,13 +204,14 @@ impl Start<'_> {
         let reference = format!("refs/heads/{branch}");
         // Asked before it is made: only what we make is undone.
         self.has_branch = true;
-        self.has_branch = git.agrees(["show-ref", "--verify", "--quiet", &reference]).await.map_err(worktree_failed)?;
+        if !git.agrees(["show-ref", "--verify", "--quiet", &reference]).await.map_err(worktree_failed)? {
+            // By itself, so that of two who begin at once one has made it, and the other takes nothing away.
+            let create = format!("create {reference} {}\n", self.base);
+            git.bytes(["update-ref", "--stdin"], create.as_bytes()).await.map_err(worktree_failed)?;
+            self.has_branch = false;
+        }
         let path = self.handle.worktree.to_string_lossy().into_owned();
-        let arguments: &[&str] = match self.has_branch {
-            true => &["worktree", "add", "--quiet", &path, branch],
-            false => &["worktree", "add", "--quiet", "--no-track", "-b", branch, &path, &self.base],
-        };
-        git.bytes(arguments, b"").await.map(drop).map_err(worktree_failed)
+        git.bytes(["worktree", "add", "--quiet", &path, branch], b"").await.map(drop).map_err(worktree_failed)
     }
 
     fn git(&self) -> Git {
@@ -348,7 +349,8 @@ impl Start<'_> {
         fleet::end_supervisor(&self.desk, self.handle.id, Haste::AtOnce).await;
         let git = self.git();
         let path = self.handle.worktree.to_string_lossy().into_owned();
-        if git.bytes(["worktree", "remove", "--force", &path], b"").await.is_err() {
+        // Twice, since one that is being checked out is locked.
+        if git.bytes(["worktree", "remove", "--force", "--force", &path], b"").await.is_err() {
             // There was none, or half of one.
             remove(&self.handle.worktree);
             git.bytes(["worktree", "prune"], b"").await.ok();
@@ -400,7 +402,7 @@ impl Launched {
 
     async fn is_there(&mut self, id: ExecutionId) -> bool {
         match self {
-            Self::Tmux(tmux) => tmux.sessions().await.contains(&id),
+            Self::Tmux(tmux) => tmux.sessions().await.is_ok_and(|sessions| sessions.contains(&id)),
             Self::Child(child) => matches!(child.try_wait(), Ok(None)),
         }
     }

@@ -35,6 +35,11 @@ pub(crate) fn session(id: ExecutionId) -> String {
     format!("{PREFIX}{id}")
 }
 
+/// Whether tmux says that there is nobody to ask: one that has ended, or never began, has no session.
+fn is_no_server(said: &str) -> bool {
+    ["no server running", "No such file or directory", "Connection refused"].iter().any(|words| said.contains(words))
+}
+
 impl Tmux {
     /// Whether there is such a program.
     pub(crate) async fn is_there(&self) -> bool {
@@ -57,10 +62,13 @@ impl Tmux {
     }
 
     /// Our sessions; none where no server runs. Others' are left out.
-    pub(crate) async fn sessions(&self) -> BTreeSet<ExecutionId> {
-        let listed = self.run(["list-sessions", "-F", "#{session_name}"], b"").await.unwrap_or_default();
+    pub(crate) async fn sessions(&self) -> Result<BTreeSet<ExecutionId>, ProgramError> {
+        let listed = match self.run(["list-sessions", "-F", "#{session_name}"], b"").await {
+            Err(ProgramError::Failed { said, .. }) if is_no_server(&said) => Vec::new(),
+            listed => listed?,
+        };
         let listed = String::from_utf8_lossy(&listed);
-        listed.lines().filter_map(|name| name.strip_prefix(PREFIX)?.parse().ok()).collect()
+        Ok(listed.lines().filter_map(|name| name.strip_prefix(PREFIX)?.parse().ok()).collect())
     }
 
     /// Ends a session. One that is gone is no error.

@@ -48,7 +48,15 @@ impl Work {
         let index = desk.own().join("index");
         fs::remove_file(&index).ok();
         let aside = tree.clone().with("GIT_INDEX_FILE", &index);
-        aside.bytes(["read-tree", "HEAD"], b"").await?;
+        // With what was staged, which may be ignored otherwise.
+        let own = PathBuf::from(tree.text(["rev-parse", "--path-format=absolute", "--git-path", "index"]).await?);
+        match fs::copy(&own, &index) {
+            Ok(_) => (),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                aside.bytes(["read-tree", "HEAD"], b"").await?;
+            }
+            Err(error) => return Err(FleetError::file(&own)(error)),
+        }
         aside.bytes(["add", "--all"], b"").await?;
         let whole = aside.text(["write-tree"]).await?;
         let committed = tree.text(["rev-parse", "HEAD^{tree}"]).await?;
@@ -167,7 +175,10 @@ async fn fill(
     let bundle = directory.join("work.bundle");
     let path = bundle.to_string_lossy().into_owned();
     let names = wanted.iter().map(|(name, _)| name.as_str());
-    let arguments = ["bundle", "create", "--quiet", &path].into_iter().chain(names).chain(["--not", "--remotes"]);
+    // What a remote's main branch has stays; other branches of it go once they are merged, whatever became of their commits.
+    let heads = git.text(["for-each-ref", "--format=%(refname)", "refs/remotes/*/HEAD"]).await?;
+    let kept: Vec<&str> = if heads.is_empty() { vec!["--remotes"] } else { heads.lines().collect() };
+    let arguments = ["bundle", "create", "--quiet", &path].into_iter().chain(names).chain(["--not"]).chain(kept);
     git.bytes(arguments, b"").await?;
     prove(git, &bundle, &wanted, &directory.join("proof")).await?;
     fs::File::open(&bundle).and_then(|file| file.sync_all()).map_err(FleetError::file(&bundle))?;

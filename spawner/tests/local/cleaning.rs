@@ -188,3 +188,28 @@ async fn hooks_are_no_work() {
     assert_eq!(clean(&scene, &handle).await.expect("cleans").snapshot, None);
     scene.assert_nothing_left("a").await;
 }
+
+#[tokio::test]
+async fn what_an_agent_made_beside_its_worktree_is_not_removed_with_it() {
+    let scene = Scene::new().await;
+    let handle = ran(&scene, "fix/login", "write NOTES hello").await;
+    let beside = handle.worktree.with_file_name("helper");
+    git(&handle.worktree, &["worktree", "add", "--quiet", "--detach", &beside.to_string_lossy()]).await;
+    fs::write(beside.join("mine"), "x").expect("writes");
+    let error = clean(&scene, &handle).await.expect_err("is refused").to_string();
+    assert!(error.contains(&beside.to_string_lossy().into_owned()), "{error}");
+    assert!(handle.worktree.join("NOTES").exists() && beside.join("mine").exists());
+    git(&scene.repository, &["worktree", "remove", "--force", &beside.to_string_lossy()]).await;
+    assert!(clean(&scene, &handle).await.expect("cleans").snapshot.is_some());
+}
+
+#[tokio::test]
+async fn what_is_ignored_and_was_staged_all_the_same_is_saved() {
+    let scene = Scene::new().await;
+    let handle = ran(&scene, "a", "write .gitignore made").await;
+    fs::write(handle.worktree.join("made"), "by force").expect("writes");
+    git(&handle.worktree, &["add", "--force", "made"]).await;
+    let cleaned = clean(&scene, &handle).await.expect("cleans");
+    let elsewhere = rescued(&scene, &cleaned.snapshot.expect("was saved"), &handle.id.to_string()).await;
+    assert_eq!(fs::read_to_string(elsewhere.join("made")).expect("is there"), "by force");
+}

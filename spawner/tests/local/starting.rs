@@ -59,7 +59,7 @@ async fn no_argument_holds_a_prompt_or_a_secret_and_no_shell_is_called_tmux() {
         assert!(!calls.contains(word) && !environment.contains(word), "{calls}");
     }
     let path = one.worktree.display();
-    assert!(calls.contains(&format!("[worktree][add][--quiet][--no-track][-b][one][{path}][")), "{calls}");
+    assert!(calls.contains(&format!("[worktree][add][--quiet][{path}][one]")), "{calls}");
     let own = one.worktree.parent().expect("has one").display();
     assert!(
         calls.contains(&format!("[-c][{path}][--][{}][inside][{own}]", env!("CARGO_BIN_EXE_bifrost-inside"))),
@@ -239,4 +239,21 @@ async fn no_more_run_at_once_than_may() {
     let second = scene.start(&alone(command("b", &["cat"]))).await.expect("starts");
     assert_eq!(scene.status(&second).await, Status::Running);
     scene.kill(&second).await.expect("ends");
+}
+
+#[tokio::test]
+async fn of_two_who_begin_one_branch_at_once_one_has_it_and_keeps_it() {
+    let scene = Scene::new().await;
+    for round in 0..5 {
+        let new = alone(mock(&format!("race-{round}"), "write a b"));
+        let (one, other) = tokio::join!(scene.start(&new), scene.start(&new));
+        let (won, lost) = match (one, other) {
+            (Ok(won), Err(lost)) | (Err(lost), Ok(won)) => (won, lost),
+            both => panic!("{both:?}"),
+        };
+        assert_eq!(lost.code(), "WORKTREE_FAILED", "{lost}");
+        scene.ended(&won).await;
+        let head = git(&won.worktree, &["rev-parse", "--verify", "HEAD"]).await;
+        assert_eq!(head, git(&scene.repository, &["rev-parse", "HEAD"]).await);
+    }
 }
