@@ -1,7 +1,10 @@
-//! Listening again right after a `kill -9`.
+//! Listening again right after a `kill -9`, and at paths that are longer than a socket's name may be.
 
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -23,6 +26,14 @@ pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
             other => return other,
         }
     }
+}
+
+/// Opens the socket at a path. Its name may be 107 bytes long, and a path longer: the directory is named by an open file
+/// of ours.
+pub fn by_short_name<T>(path: &Path, open: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    let directory = File::open(path.parent().unwrap_or(Path::new("/")))?;
+    let short = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string());
+    open(&short.join(path.file_name().unwrap_or_default()))
 }
 
 /// Listens on an address that this computer may only come to have: that of a network which

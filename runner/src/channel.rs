@@ -6,9 +6,7 @@
 //! for so long, counted from now, even when the execution has ended before. That
 //! runs out by itself: nobody has to be alive to end it.
 
-use std::fs;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -79,7 +77,7 @@ impl Channel {
     pub(crate) fn open(directory: &Path) -> io::Result<Self> {
         let path = directory.join(NAME);
         crate::volume::remove(&path)?;
-        let listener = through(directory, |short| UnixListener::bind(short))?;
+        let listener = kit::net::by_short_name(&path, |short| UnixListener::bind(short))?;
         Ok(Self { listener, path, signs: watch::Sender::default() })
     }
 
@@ -133,18 +131,11 @@ fn understand(line: &str) -> Result<Word, String> {
     Ok(word)
 }
 
-/// A socket's name may be 107 bytes long, and a directory's longer: it is named by a file of ours.
-fn through<T>(directory: &Path, open: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
-    let handle = fs::File::open(directory)?;
-    open(&Path::new("/proc/self/fd").join(handle.as_raw_fd().to_string()).join(NAME))
-}
-
 /// The command's end: says that it goes on, and asks for the machine to stay awake where a time is given.
 pub async fn say(channel: &Path, busy: Option<Duration>, reason: Option<String>) -> anyhow::Result<()> {
-    let directory = channel.parent().unwrap_or(Path::new("/"));
     let word = Word { busy_seconds: busy.map(|busy| busy.as_secs()), reason };
     let conversation = async {
-        let stream = through(directory, |short| std::os::unix::net::UnixStream::connect(short))?;
+        let stream = kit::net::by_short_name(channel, |short| std::os::unix::net::UnixStream::connect(short))?;
         stream.set_nonblocking(true)?;
         let mut stream = BufReader::new(UnixStream::from_std(stream)?);
         let mut line = serde_json::to_vec(&word)?;

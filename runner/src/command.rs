@@ -27,7 +27,7 @@ use crate::orders::{Halt, Orders};
 use crate::process::Group;
 use crate::record::Story;
 use crate::room::blocking;
-use crate::terminal::{Input, Master, Player, Stage, Terminal};
+use crate::terminal::{Input, Life, Master, Player, Stage, Terminal};
 
 mod commits;
 pub(crate) mod environment;
@@ -153,7 +153,9 @@ async fn supervise(
     reading: Option<&mut Reading<'_>>,
 ) -> Ended {
     let group = Group::of(&child);
-    let player = job.stage.enter(story.subject().execution_id, master.is_some());
+    let terminal = master.as_ref().map(|master| master.name.clone());
+    let life = Life { pid: child.id().unwrap_or_default(), terminal, typed: 0 };
+    let player = job.stage.enter(story.subject().execution_id, life);
     let mut watch = Watch::new(job, &mut child, master, player, story.orders().clone(), reading);
     let exit = loop {
         let step = watch.next(&mut child, story).await;
@@ -329,7 +331,13 @@ impl<'a, 'd> Watch<'a, 'd> {
     async fn pass_on(&mut self, input: Input) {
         let Some(master) = &mut self.master else { return };
         let done = match input {
-            Input::Typed(keys) => master.type_keys(&keys).await,
+            Input::Typed(keys) => {
+                let typed = master.type_keys(&keys).await;
+                if typed.is_ok() {
+                    self.player.typed_on(keys.len());
+                }
+                typed
+            }
             Input::Resized { rows, columns } => master.resize(rows, columns),
         };
         if let Err(error) = done {

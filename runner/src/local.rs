@@ -36,8 +36,8 @@ use crate::orders::{Halt, Orders};
 use crate::record::{Entry, Recorder, Story, Subject};
 use crate::room::{Room, blocking};
 use crate::setup::NotReady;
-pub use crate::terminal::Input;
 use crate::terminal::Stage;
+pub use crate::terminal::{Input, Life};
 use crate::turns::Turns;
 use crate::volume::{self, Volume};
 use crate::workspace::Paths;
@@ -223,11 +223,12 @@ pub fn check(work: &Work<'_>) -> Result<(), NotStarted> {
 }
 
 /// Runs it to its end. What it says goes to `show` as it comes, without secrets; what is `typed` goes to its
-/// terminal where it has one; when `halted` resolves it is ended, with a grace.
+/// terminal where it has one; when `halted` resolves it is ended, with a grace. While it runs, `life` has it.
 pub async fn run(
     work: &Work<'_>,
     mut typed: mpsc::Receiver<Input>,
     halted: impl Future<Output = ()>,
+    life: watch::Sender<Option<Life>>,
     mut show: impl FnMut(&[u8]),
 ) -> Result<Finished, NotStarted> {
     leftovers::adopt_orphans();
@@ -237,7 +238,7 @@ pub async fn run(
     let (recorder, mut entries) = recorder(&clock, &chance);
     let (commander, orders) = Orders::new();
     let mut story = Story::new(recorder, work.whose.into(), orders);
-    let stage: Arc<Stage> = Arc::default();
+    let stage = Arc::new(Stage::telling(life));
     // Nobody says through a channel that it goes on: nobody but a person waits for it.
     let (_silent, signs) = watch::channel(Signs::default());
     let job = job(work, stage.clone(), signs);

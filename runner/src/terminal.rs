@@ -4,8 +4,11 @@
 //! Nobody who watches holds the command up: who is too slow is told how much passed by.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +18,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
 use tokio::process::Command;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 use wire::id::ExecutionId;
 
 /// What somebody who comes later is shown.
@@ -46,9 +49,23 @@ pub enum Input {
     },
 }
 
+/// A command that runs, for who looks after it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Life {
+    /// Its process.
+    pub pid: u32,
+    /// The name of its terminal; nothing where it has none.
+    pub terminal: Option<PathBuf>,
+    /// So many bytes were typed there, and taken by the terminal; whether the command has read them is another matter.
+    pub typed: u64,
+}
+
 /// Where whoever watches finds the command of this machine.
 #[derive(Debug, Default)]
-pub(crate) struct Stage(Mutex<Option<Act>>);
+pub(crate) struct Stage {
+    act: Mutex<Option<Act>>,
+    life: watch::Sender<Option<Life>>,
+}
 
 #[derive(Debug)]
 struct Act {
@@ -75,10 +92,16 @@ pub(crate) struct Seat {
 }
 
 impl Stage {
+    /// One whose commands are told of to somebody.
+    pub(crate) fn telling(life: watch::Sender<Option<Life>>) -> Self {
+        Self { act: Mutex::default(), life }
+    }
+
     /// A command comes on.
-    pub(crate) fn enter(self: &Arc<Self>, execution: ExecutionId, has_terminal: bool) -> Player {
+    pub(crate) fn enter(self: &Arc<Self>, execution: ExecutionId, life: Life) -> Player {
         let (sender, typed) = mpsc::channel(TYPED);
-        let (sender, typed) = if has_terminal { (Some(sender), Some(typed)) } else { (None, None) };
+        let (sender, typed) = if life.terminal.is_some() { (Some(sender), Some(typed)) } else { (None, None) };
+        self.life.send_replace(Some(life));
         let said = broadcast::Sender::new(BEHIND);
         *self.act() = Some(Act { execution, recent: VecDeque::new(), said, typed: sender });
         Player { stage: Arc::clone(self), typed }
@@ -93,7 +116,7 @@ impl Stage {
     }
 
     fn act(&self) -> MutexGuard<'_, Option<Act>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.act.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -109,6 +132,15 @@ impl Player {
             // Whoever left in this moment needs nothing more.
             drop(act.said.send(bytes.into()));
         }
+    }
+
+    /// Notes that so much of what was typed is in the terminal.
+    pub(crate) fn typed_on(&self, bytes: usize) {
+        self.stage.life.send_modify(|life| {
+            if let Some(life) = life {
+                life.typed += bytes as u64;
+            }
+        });
     }
 
     /// What comes from who watches; for ever nothing without a terminal.
@@ -127,6 +159,7 @@ impl Player {
 impl Drop for Player {
     fn drop(&mut self) {
         *self.stage.act() = None;
+        self.stage.life.send_replace(None);
     }
 }
 
@@ -142,6 +175,8 @@ pub(crate) struct Terminal {
 /// The runner's end of a terminal.
 #[derive(Debug)]
 pub(crate) struct Master {
+    /// What the command's end is called.
+    pub(crate) name: PathBuf,
     handle: OwnedFd,
     keys: pipe::Sender,
 }
@@ -154,8 +189,9 @@ impl Terminal {
         rustix::pty::grantpt(&handle)?;
         rustix::pty::unlockpt(&handle)?;
         let name = rustix::pty::ptsname(&handle, Vec::new())?;
-        let slave = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
-        let master = Master { keys: pipe::Sender::from_owned_fd_unchecked(handle.try_clone()?)?, handle };
+        let slave = rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+        let name = PathBuf::from(OsString::from_vec(name.into_bytes()));
+        let master = Master { name, keys: pipe::Sender::from_owned_fd_unchecked(handle.try_clone()?)?, handle };
         master.resize(ROWS, COLUMNS)?;
         Ok(Self { master, slave })
     }

@@ -90,6 +90,11 @@ impl Drivers {
         Ok(self)
     }
 
+    /// Whether that agent can go on with a session of its own.
+    pub fn can_resume(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|driver| !driver.session.is_empty())
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&Driver> {
         self.0.get(name)
     }
@@ -171,6 +176,7 @@ mod tests {
         assert_eq!(command(&spec("codex")), format!("codex exec {flags} -"));
         assert_eq!(command(&again), format!("codex exec {flags} --model m-1 resume s-1 -"));
         assert_eq!(command(&spec("mock")), "/bin/runner mock-agent");
+        assert!(drivers.can_resume("codex") && !drivers.can_resume("nobody"));
     }
 
     #[test]

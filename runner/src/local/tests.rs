@@ -56,7 +56,9 @@ async fn ran(spec: &TaskSpec, typed: &[&str], halted: impl Future<Output = ()>) 
         sender.try_send(Input::Typed(keys.as_bytes().to_vec())).expect("has room");
     }
     let mut said = Vec::new();
-    let finished = run(&work, keys, halted, |bytes| said.extend_from_slice(bytes)).await.expect("starts");
+    let finished = run(&work, keys, halted, watch::Sender::default(), |bytes| said.extend_from_slice(bytes))
+        .await
+        .expect("starts");
     (finished, String::from_utf8_lossy(&said).into_owned())
 }
 
@@ -66,6 +68,38 @@ async fn a_command_has_a_terminal_and_its_secrets_are_not_shown() {
     let (finished, said) = ran(&spec(&["sh", "-c", script], None), &["word\r"], std::future::pending()).await;
     assert_eq!((finished.outcome, finished.exit), (Outcome::Failed, Some(Exit::Code(7))));
     assert!(said.contains("got word, [secret]"), "{said}");
+}
+
+#[tokio::test]
+async fn who_looks_after_a_command_knows_its_process_its_terminal_and_what_was_typed_there() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (drivers, environment) = (drivers(), environment());
+    let spec = spec(&["sh", "-c", "tty; echo $$; read -r line"], None);
+    let work = Work {
+        whose: whose(),
+        spec: &spec,
+        drivers: &drivers,
+        directory: directory.path(),
+        own: directory.path(),
+        environment: &environment,
+        grace: Duration::from_secs(60),
+    };
+    let (sender, keys) = mpsc::channel(8);
+    let life: watch::Sender<Option<Life>> = watch::Sender::default();
+    let mut watched = life.subscribe();
+    let mut said = Vec::new();
+    let seen = async {
+        watched.wait_for(Option::is_some).await.expect("runs");
+        sender.send(Input::Typed(b"word\r".to_vec())).await.expect("has room");
+        watched.wait_for(|life| life.as_ref().is_some_and(|life| life.typed == 5)).await.expect("runs").clone()
+    };
+    let (finished, seen) =
+        tokio::join!(run(&work, keys, std::future::pending(), life, |bytes| said.extend_from_slice(bytes)), seen);
+    let (said, seen) = (String::from_utf8_lossy(&said).into_owned(), seen.expect("it ran"));
+    assert_eq!(finished.expect("starts").outcome, Outcome::Succeeded, "{said}");
+    let told = format!("{}\r\n{}\r\n", seen.terminal.expect("has one").display(), seen.pid);
+    assert!(said.contains(&told), "{said:?}");
+    assert_eq!(*watched.borrow_and_update(), None, "it has ended");
 }
 
 #[tokio::test]

@@ -75,7 +75,7 @@ async fn a_command_with_a_terminal_is_called_off_as_any_other() {
 async fn who_comes_later_sees_what_was_said_last_and_who_is_too_slow_is_told_so() {
     let stage = Arc::new(Stage::default());
     let (mine, another) = (subject().execution_id, subject().execution_id);
-    let player = stage.enter(mine, false);
+    let player = stage.enter(mine, Life::default());
     player.say(&vec![b'a'; RECENT_BYTES]);
     player.say(b"bc");
     assert!(stage.watch(another).is_none());
