@@ -1,5 +1,5 @@
 //! `bifrost agents`: coding agents and commands on this computer, each in a worktree and a
-//! terminal of its own. No server is asked.
+//! terminal of its own. No server is asked; one that is known gets their terminals registered.
 
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use spawner::{Agent, AgentEnvironment, AgentHandle, Cleaned, Config, FleetError, Haste, NewAgent, SpawnError, What};
+use spawner::{
+    Agent, AgentEnvironment, AgentHandle, Cleaned, Config, FleetError, Haste, NewAgent, Server, SpawnError, What,
+};
 use wire::agent::AgentSpec;
 use wire::id::ExecutionId;
 
 use crate::args::{AgentsCommand, StartArguments};
+use crate::connect;
 use crate::duration::show_age;
 use crate::exit::{Code, Failure, classify, failure};
 use crate::invocation::Invocation;
@@ -27,7 +30,11 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Carries out one of the commands; gives the exit code.
 pub(crate) async fn run(invocation: &Invocation, command: &AgentsCommand) -> anyhow::Result<u8> {
     if let AgentsCommand::Inside { directory } = command {
-        spawner::run_inside(directory, &invocation.clock).await?;
+        spawner::run_inside(directory, &invocation.vars, &invocation.clock, &invocation.chance).await?;
+        return Ok(0);
+    }
+    if let AgentsCommand::Ack { through } = command {
+        acknowledge(invocation, *through).await?;
         return Ok(0);
     }
     let config = config(invocation)?;
@@ -48,7 +55,7 @@ pub(crate) async fn run(invocation: &Invocation, command: &AgentsCommand) -> any
             }
             return each(invocation, &ended, async |id| cleanup(invocation, &config, id).await).await;
         }
-        AgentsCommand::Inside { .. } => unreachable!("carried out above"),
+        AgentsCommand::Inside { .. } | AgentsCommand::Ack { .. } => unreachable!("carried out above"),
     }
     Ok(0)
 }
@@ -79,6 +86,7 @@ async fn start(invocation: &Invocation, mut config: Config, arguments: &StartArg
         timeout: arguments.timeout.map(Duration::from_secs),
         may_use_tmux: !arguments.no_tmux,
         task_id: arguments.task,
+        server: if arguments.no_register { None } else { server(invocation)? },
     };
     let output = invocation.output;
     let mut notice = |notice: &str| output.warn(notice);
@@ -89,8 +97,24 @@ async fn start(invocation: &Invocation, mut config: Config, arguments: &StartArg
     }
     output.line(&handle.id.to_string())?;
     output.say(&format!("it works in {}", handle.worktree.display()));
+    if let Some(server) = &handle.server {
+        output.say(&format!("its terminal is registered with {server}"));
+    }
     output.hint(&format!("look at it with: {}", look(&config, &handle)));
     Ok(())
+}
+
+/// The control plane to register with: one that is named, or that is up in the data directory.
+fn server(invocation: &Invocation) -> anyhow::Result<Option<Server>> {
+    let Some((url, key)) = connect::known(invocation)? else { return Ok(None) };
+    match key {
+        Some(api_key) => Ok(Some(Server { url, api_key })),
+        None => {
+            let cure = "set BIFROST_API_KEY or name its file with --api-key-file, or leave it out with --no-register";
+            invocation.output.warn(&format!("it is not registered with {url}, since there is no API key; {cure}"));
+            Ok(None)
+        }
+    }
 }
 
 fn what(arguments: &StartArguments) -> anyhow::Result<What> {
@@ -159,7 +183,7 @@ async fn list(invocation: &Invocation, config: &Config) -> anyhow::Result<()> {
 }
 
 fn row(agent: &Agent, now: DateTime<Utc>) -> Vec<String> {
-    let Agent { handle, status, end } = agent;
+    let Agent { handle, status, end, .. } = agent;
     let since = end.as_ref().map_or(handle.spawned_at, |end| end.ended_at);
     let program = Path::new(&handle.agent).file_name().map(|name| name.to_string_lossy().into_owned());
     let (id, status) = (handle.id.to_string(), status.as_str().to_owned());
@@ -192,6 +216,20 @@ async fn send(invocation: &Invocation, config: &Config, id: ExecutionId, force: 
         output.warn("it was typed although somebody still types: it had waited long enough");
     }
     Ok(output.line(&format!("{id} was sent {} bytes", sent.bytes))?)
+}
+
+/// Called by an agent, or a hook of it.
+async fn acknowledge(invocation: &Invocation, through: Option<i64>) -> anyhow::Result<()> {
+    let channel = invocation.vars.text("BIFROST_AGENT").ok_or_else(|| {
+        let cure = "this is for an agent that `bifrost agents start` has started and registered, and for its hooks";
+        failure(Code::Usage, "BIFROST_AGENT is not set", cure)
+    })?;
+    let said = spawner::acknowledge(Path::new(channel), through).await;
+    let read = said.map_err(|error| failure(Code::Data, error.to_string(), "see `bifrost agents ack --help`"))?;
+    if invocation.output.is_json {
+        return invocation.output.json(&serde_json::json!({ "read": read }));
+    }
+    Ok(invocation.output.line(&format!("read through {read}"))?)
 }
 
 async fn kill(invocation: &Invocation, config: &Config, id: ExecutionId, haste: Haste) -> anyhow::Result<Agent> {

@@ -146,6 +146,17 @@ pub(crate) fn url_or_default(global: &Global) -> anyhow::Result<(String, Address
     })
 }
 
+/// The server that somebody named, or that is up in the data directory, and its key if there is one; nothing where
+/// neither is. Nobody is asked.
+pub(crate) fn known(invocation: &Invocation) -> anyhow::Result<Option<(String, Option<String>)>> {
+    let (url, address) = url_or_default(&invocation.global)?;
+    if address == AddressSource::Usual {
+        return Ok(None);
+    }
+    let key = find_key(&invocation.global, &invocation.vars)?;
+    Ok(Some((url, key.map(|(key, _)| key))))
+}
+
 /// The file that the key would be read from if it is not in the environment.
 pub(crate) fn key_file(global: &Global) -> PathBuf {
     global.api_key_file.clone().unwrap_or_else(|| global.data.join(API_KEY_FILE))

@@ -16,7 +16,7 @@ use wire::id::ExecutionId;
 
 use crate::config::Config;
 use crate::error::FleetError;
-use crate::handle::{AgentHandle, Desk, EndRecord, ProcessRef};
+use crate::handle::{AgentHandle, Desk, EndRecord, ProcessRef, Registered};
 use crate::tmux::Tmux;
 use crate::{blocking, turn};
 
@@ -66,6 +66,9 @@ pub struct Agent {
     pub status: Status,
     /// How it ended.
     pub end: Option<EndRecord>,
+    /// What the control plane knows it as, where it is to know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Registered>,
 }
 
 fn as_word<S: serde::Serializer>(status: &Status, serializer: S) -> Result<S::Ok, S::Error> {
@@ -117,7 +120,8 @@ async fn look(config: &Config, id: ExecutionId, sessions: &mut Sessions<'_>) -> 
         None if is_supervised && has_terminal => Status::Running,
         None => Status::Lost,
     };
-    Ok(Some(Agent { handle, status, end }))
+    let runtime = desk.read_runtime().map_err(FleetError::file(desk.root()))?;
+    Ok(Some(Agent { handle, status, end, runtime }))
 }
 
 fn ids(base: &Path) -> io::Result<Vec<ExecutionId>> {

@@ -9,6 +9,8 @@
 //! | `.agent/end.json` | how it ended |
 //! | `.agent/starting`, `alive` | held by whoever starts it, and by what supervises it |
 //! | `.agent/ready`, `keys` | pipes: that it runs, and what is typed to it outside tmux |
+//! | `.agent/runtime.json` | what the control plane knows it as |
+//! | `.agent/channel` | a socket: that it has read what was typed |
 //!
 //! A branch has no part that begins with a dot, so the two never meet.
 
@@ -21,8 +23,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use wire::agent::AgentReport;
 use wire::execution::{Exit, Outcome};
-use wire::id::{ExecutionId, TaskId};
+use wire::id::{ExecutionId, RuntimeId, TaskId};
 use wire::task::TaskSpec;
+
+use crate::collision::Rules;
 
 /// What is known of an agent that was started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +55,9 @@ pub struct AgentHandle {
     pub grace_ms: u64,
     /// When it was started.
     pub spawned_at: DateTime<Utc>,
+    /// The control plane that its terminal is registered with, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
 }
 
 /// By what an agent is found again.
@@ -102,6 +109,50 @@ impl fmt::Debug for AgentEnvironment {
     }
 }
 
+/// A control plane, and what opens it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// Where it listens.
+    pub url: String,
+    /// Never in an argument, and in nobody's environment.
+    pub api_key: String,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// What the control plane knows an agent's terminal as.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registered {
+    /// The runtime; nothing before it is registered.
+    pub id: Option<RuntimeId>,
+    /// Why the control plane could not be told anything just now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// What it takes to register a terminal, and to type there.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Registration {
+    pub(crate) server: Server,
+    pub(crate) agent: String,
+    /// Only where somebody named one: the control plane does not know ours.
+    pub(crate) task_id: Option<TaskId>,
+    pub(crate) rules: Rules,
+    /// Nothing where the terminal is in no tmux.
+    pub(crate) tmux: Option<TmuxProgram>,
+}
+
+/// The tmux that has the terminal.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct TmuxProgram {
+    pub(crate) program: PathBuf,
+    pub(crate) environment: BTreeMap<String, String>,
+}
+
 /// What the terminal is told, once.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
@@ -112,6 +163,7 @@ pub(crate) struct Job {
     pub(crate) environment: AgentEnvironment,
     pub(crate) drivers: Option<PathBuf>,
     pub(crate) grace_ms: u64,
+    pub(crate) registration: Option<Registration>,
 }
 
 /// Where the parts of one agent lie.
@@ -196,6 +248,18 @@ impl Desk {
         self.part("tmp")
     }
 
+    pub(crate) fn channel(&self) -> PathBuf {
+        self.part("channel")
+    }
+
+    pub(crate) fn read_runtime(&self) -> io::Result<Option<Registered>> {
+        read(&self.part("runtime.json"))
+    }
+
+    pub(crate) fn write_runtime(&self, registered: &Registered) -> io::Result<()> {
+        write(&self.part("runtime.json"), registered)
+    }
+
     pub(crate) fn read_handle(&self) -> io::Result<Option<AgentHandle>> {
         read(&self.part("handle.json"))
     }
@@ -227,9 +291,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_environment_shows_names_and_no_values() {
+    fn no_secret_is_shown() {
         let environment = AgentEnvironment(BTreeMap::from([("TOKEN".to_owned(), "hunter2".to_owned())]));
-        let shown = format!("{environment:?} {environment:#?}");
-        assert!(shown.contains("TOKEN") && !shown.contains("hunter2"), "{shown}");
+        let server = Server { url: "http://here".into(), api_key: "hunter2".into() };
+        let shown = format!("{environment:?} {environment:#?} {server:?}");
+        assert!(shown.contains("TOKEN") && shown.contains("here") && !shown.contains("hunter2"), "{shown}");
     }
 }

@@ -2,6 +2,7 @@
 //! shows and notes what it says, ends it when its time is over, and writes down how it
 //! ended. While it lives it holds the agent's lock.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -9,26 +10,31 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use kit::Clock;
+use kit::{Chance, Clock, Vars};
 use nix::fcntl::OFlag;
-use runner::local::{self, Finished, Input, Whose, Work};
+use runner::Drivers;
+use runner::local::{self, Finished, Input, Life, Whose, Work};
 use rustix::termios::{self, OptionalActions, Termios};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 use wire::execution::Outcome;
+use wire::task::TaskSpec;
 
 use crate::config::read_drivers;
-use crate::handle::{Desk, EndRecord, Job};
+use crate::handle::{Desk, EndRecord, Job, Registered};
+use crate::supervisor::{self, Supervisor};
+use crate::takeup;
 
 /// What was typed and is not yet taken.
 const TYPED: usize = 64;
 /// A log of twice as many bytes loses its older half.
 const LOG_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Runs the agent whose directory this is, to its end.
-pub async fn run(root: &Path, clock: &Clock) -> anyhow::Result<()> {
+/// Runs the agent whose directory this is, to its end. `vars` say in which tmux that is, if in any.
+pub async fn run(root: &Path, vars: &Vars, clock: &Clock, chance: &Chance) -> anyhow::Result<()> {
     let desk = Desk::at(root);
     let _alive = kit::lock::take(&desk.alive(), kit::lock::PATIENCE)?.context("this agent runs already")?;
     let job = take_job(&desk);
@@ -45,7 +51,16 @@ pub async fn run(root: &Path, clock: &Clock) -> anyhow::Result<()> {
         (_, Err(error)) => return Err(error).context("whoever started this is gone"),
     };
     let mut log = Log::open(&desk)?;
-    let finished = supervise(&desk, &job, &mut log).await;
+    let life = watch::Sender::default();
+    let supervisor = match &job.registration {
+        Some(registration) => {
+            let supervisor = Supervisor::new(&desk, &job, registration, life.subscribe(), vars, clock, chance).await;
+            // The agent runs without it as well.
+            supervisor.map_err(|error| note_problem(&desk, &error)).ok()
+        }
+        None => None,
+    };
+    let finished = supervise(&desk, &job, &mut log, life, supervisor.as_ref()).await;
     let finished = finished.unwrap_or_else(|error| Finished {
         outcome: Outcome::Failed,
         exit: None,
@@ -56,7 +71,18 @@ pub async fn run(root: &Path, clock: &Clock) -> anyhow::Result<()> {
         log.add(format!("bifrost: {message}\n").as_bytes());
     }
     let Finished { outcome, exit, message, report } = finished;
-    Ok(desk.write_end(&EndRecord { ended_at: clock.now(), outcome, exit, message, report })?)
+    desk.write_end(&EndRecord { ended_at: clock.now(), outcome, exit, message, report })?;
+    if let Some(supervisor) = supervisor {
+        supervisor.farewell().await;
+    }
+    Ok(())
+}
+
+fn note_problem(desk: &Desk, error: &io::Error) {
+    let registered = Registered { id: None, problem: Some(format!("the agent is not supervised: {error}")) };
+    if let Err(error) = desk.write_runtime(&registered) {
+        tracing::warn!("what is wrong cannot be noted: {error}");
+    }
 }
 
 /// Reads what is to be done; from then on it is nowhere but here.
@@ -75,49 +101,132 @@ fn answer(mut ready: File, word: &str) -> io::Result<()> {
     ready.write_all(format!("{word}\n").as_bytes())
 }
 
-async fn supervise(desk: &Desk, job: &Job, log: &mut Log) -> anyhow::Result<Finished> {
+/// Runs it, and takes its session up again for as long as words wait for it there and its time is not over.
+async fn supervise(
+    desk: &Desk,
+    job: &Job,
+    log: &mut Log,
+    life: watch::Sender<Option<Life>>,
+    supervisor: Option<&Supervisor>,
+) -> anyhow::Result<Finished> {
     let drivers = read_drivers(job.drivers.as_deref()).map_err(anyhow::Error::msg)?;
-    let work = Work {
-        whose: Whose { task_id: job.task_id, execution_id: job.id },
-        spec: &job.spec,
-        drivers: &drivers,
-        directory: &job.worktree,
-        own: &desk.own(),
-        environment: &job.environment.0,
-        grace: Duration::from_millis(job.grace_ms),
-    };
-    let is_seen = io::stdout().is_terminal();
-    let has_keys = job.spec.terminal && io::stdin().is_terminal();
-    let _raw = has_keys.then(Raw::enter).transpose()?;
-    let (sender, typed) = mpsc::channel(TYPED);
-    let show = |bytes: &[u8]| {
-        if is_seen {
-            let mut out = io::stdout().lock();
-            // A terminal that is gone shows nothing; the log has it.
-            drop(out.write_all(bytes).and_then(|()| out.flush()));
+    let mut environment = job.environment.0.clone();
+    if supervisor.is_some() {
+        environment.insert(supervisor::VARIABLE.into(), desk.channel().to_string_lossy().into_owned());
+    }
+    let mut seat = Seat::take(desk, job, life)?;
+    let deadline = Instant::now() + Duration::from_secs(job.spec.timeout_seconds());
+    let mut finished = seat.run(&drivers, &environment, &job.spec, log, supervisor).await?;
+    let Some(supervisor) = supervisor else { return Ok(finished) };
+    while let Some(session) = takeup::session_of(&drivers, &job.spec, &finished) {
+        supervisor.can_resume(&session);
+        let order = tokio::select! {
+            order = supervisor.next_words() => order,
+            () = seat.halt.given() => None,
+            () = sleep_until(deadline) => None,
+        };
+        let Some(order) = order else { break };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let spec = takeup::again(&job.spec, session, &order.text, left);
+        let again = seat.run(&drivers, &environment, &spec, log, Some(supervisor)).await?;
+        supervisor.answer(&order, again.outcome == Outcome::Succeeded).await;
+        finished = takeup::joined(finished, again);
+    }
+    Ok(finished)
+}
+
+/// Where the agent sits: what it is shown on, what is typed, and what ends it.
+struct Seat<'a> {
+    desk: &'a Desk,
+    job: &'a Job,
+    is_seen: bool,
+    has_keys: bool,
+    keys: pipe::Receiver,
+    halt: Halt,
+    life: watch::Sender<Option<Life>>,
+    _raw: Option<Raw>,
+}
+
+impl<'a> Seat<'a> {
+    fn take(desk: &'a Desk, job: &'a Job, life: watch::Sender<Option<Life>>) -> io::Result<Self> {
+        let has_keys = job.spec.terminal && io::stdin().is_terminal();
+        Ok(Self {
+            desk,
+            job,
+            is_seen: io::stdout().is_terminal(),
+            has_keys,
+            _raw: has_keys.then(Raw::enter).transpose()?,
+            halt: Halt::listen()?,
+            keys: if has_keys { own_terminal()? } else { pipe(desk)? },
+            life,
+        })
+    }
+
+    async fn run(
+        &mut self,
+        drivers: &Drivers,
+        environment: &BTreeMap<String, String>,
+        spec: &TaskSpec,
+        log: &mut Log,
+        supervisor: Option<&Supervisor>,
+    ) -> anyhow::Result<Finished> {
+        let work = Work {
+            whose: Whose { task_id: self.job.task_id, execution_id: self.job.id },
+            spec,
+            drivers,
+            directory: &self.job.worktree,
+            own: &self.desk.own(),
+            environment,
+            grace: Duration::from_millis(self.job.grace_ms),
+        };
+        let (sender, typed) = mpsc::channel(TYPED);
+        let show = |bytes: &[u8]| {
+            if self.is_seen {
+                let mut out = io::stdout().lock();
+                // A terminal that is gone shows nothing; the log has it.
+                drop(out.write_all(bytes).and_then(|()| out.flush()));
+            }
+            log.add(bytes);
+        };
+        let beside = async {
+            if let Some(supervisor) = supervisor {
+                supervisor.beside().await;
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            finished = local::run(&work, typed, self.halt.given(), self.life.clone(), show) => Ok(finished?),
+            error = type_keys(&mut self.keys, self.has_keys, sender) => Err(error.into()),
+            () = beside => unreachable!("it is pending in the end"),
         }
-        log.add(bytes);
-    };
-    let halted = halted()?;
-    let keys = if has_keys { own_terminal()? } else { pipe(desk)? };
-    tokio::select! {
-        finished = local::run(&work, typed, halted, show) => Ok(finished?),
-        error = type_keys(keys, has_keys, sender) => Err(error.into()),
     }
 }
 
-/// Resolves when somebody ends this process, or closes its terminal.
-fn halted() -> io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => (),
-            _ = hangup.recv() => (),
-            _ = interrupt.recv() => (),
+/// That somebody ends this process, or closes its terminal.
+struct Halt {
+    signals: [Signal; 3],
+    is_given: bool,
+}
+
+impl Halt {
+    fn listen() -> io::Result<Self> {
+        let signals = [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()];
+        let [terminate, hangup, interrupt] = signals.map(signal);
+        Ok(Self { signals: [terminate?, hangup?, interrupt?], is_given: false })
+    }
+
+    /// Resolves once it was given, however often it is asked.
+    async fn given(&mut self) {
+        let [terminate, hangup, interrupt] = &mut self.signals;
+        if !self.is_given {
+            tokio::select! {
+                _ = terminate.recv() => (),
+                _ = hangup.recv() => (),
+                _ = interrupt.recv() => (),
+            }
         }
-    })
+        self.is_given = true;
+    }
 }
 
 /// The terminal, opened once more: reading it without waiting must not change how it is written.
@@ -138,7 +247,7 @@ fn pipe(desk: &Desk) -> io::Result<pipe::Receiver> {
 }
 
 /// Passes on what is typed, and the size of the window. Comes back only when that is no longer possible.
-async fn type_keys(mut keys: pipe::Receiver, has_window: bool, to: mpsc::Sender<Input>) -> io::Error {
+async fn type_keys(keys: &mut pipe::Receiver, has_window: bool, to: mpsc::Sender<Input>) -> io::Error {
     let mut resized = match signal(SignalKind::window_change()) {
         Ok(resized) => resized,
         Err(error) => return error,

@@ -7,7 +7,8 @@
 //! while they type. It refuses to wall an agent off: what needs that runs on a machine.
 //!
 //! Read in this order: `start` makes an agent, `inside` is what runs in its terminal,
-//! `fleet` knows all of them, `typing` talks to one, `cleanup` takes it away.
+//! `supervisor` registers that with a control plane, `fleet` knows all of them, `typing`
+//! talks to one, `cleanup` takes it away.
 
 mod branch;
 mod cleanup;
@@ -21,6 +22,8 @@ mod hooks;
 mod inside;
 mod program;
 mod start;
+mod supervisor;
+mod takeup;
 mod tmux;
 mod typing;
 
@@ -36,9 +39,10 @@ pub use cleanup::{Cleaned, cleanup};
 pub use config::Config;
 pub use error::{FleetError, ProgramError, SpawnError};
 pub use fleet::{Agent, Haste, Status, attach_command, find, is_alive, kill, list, list_active, log_path, logs};
-pub use handle::{AgentEnvironment, AgentHandle, EndRecord, Mode, ProcessRef};
+pub use handle::{AgentEnvironment, AgentHandle, EndRecord, Mode, ProcessRef, Registered, Server};
 pub use inside::run as run_inside;
 pub use start::{NewAgent, What, start};
+pub use supervisor::acknowledge;
 pub use typing::{Sent, press_by_hand, send};
 
 /// How often it is looked whether a lock is free.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     kit::telemetry::init_logs("error");
+    let vars = kit::Vars::from_process();
     let words: Vec<String> = std::env::args().skip(1).collect();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -17,7 +18,8 @@ fn main() -> ExitCode {
     match words.split_first() {
         Some((word, rest)) if word == "mock-agent" => ExitCode::from(runtime.block_on(runner::run_mock_agent(rest))),
         Some((word, [directory])) if word == "inside" => {
-            match runtime.block_on(spawner::run_inside(Path::new(directory), &kit::Clock::system())) {
+            let (clock, chance) = (kit::Clock::system(), kit::Chance::system());
+            match runtime.block_on(spawner::run_inside(Path::new(directory), &vars, &clock, &chance)) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
                     tracing::error!("{error:#}");

@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::error::{ProgramError, SpawnError};
 use crate::fleet::{self, Haste};
 use crate::git::Git;
-use crate::handle::{AgentEnvironment, AgentHandle, Desk, Job, Mode, ProcessRef};
+use crate::handle::{AgentEnvironment, AgentHandle, Desk, Job, Mode, ProcessRef, Registration, Server, TmuxProgram};
 use crate::hooks;
 use crate::tmux::{self, Tmux};
 use crate::{blocking, turn};
@@ -50,6 +50,8 @@ pub struct NewAgent {
     pub may_use_tmux: bool,
     /// The task that it works on, where there is one.
     pub task_id: Option<TaskId>,
+    /// The control plane that its terminal is registered with, where there is one.
+    pub server: Option<Server>,
 }
 
 /// What runs.
@@ -103,6 +105,7 @@ pub async fn start(
         timeout_seconds: spec.timeout_seconds(),
         grace_ms: u64::try_from(config.grace.as_millis()).unwrap_or(u64::MAX),
         spawned_at: clock.now(),
+        server: new.server.as_ref().map(|server| server.url.clone()),
     };
     let _starting = admit(config, &desk, &handle).await?;
     let mut start = Start { config, new, spec, base, desk, handle, has_branch: false, launched: None, clock, chance };
@@ -301,6 +304,7 @@ impl Start<'_> {
             environment: AgentEnvironment(environment),
             drivers: self.config.drivers_file.clone(),
             grace_ms: self.handle.grace_ms,
+            registration: self.registration(),
         };
         let process = |error: std::io::Error| SpawnError::Process(error.to_string());
         let text = serde_json::to_vec(&job).map_err(std::io::Error::from).map_err(process)?;
@@ -317,6 +321,20 @@ impl Start<'_> {
         let waited = tokio::time::timeout(self.config.start_within, launched.until_ready(self.handle.id, ready)).await;
         waited.map_err(|_| SpawnError::Timeout(self.config.start_within))??;
         self.desk.write_handle(&self.handle).map_err(process)
+    }
+
+    fn registration(&self) -> Option<Registration> {
+        let is_in_tmux = matches!(self.handle.process, ProcessRef::Tmux { .. });
+        Some(Registration {
+            server: self.new.server.clone()?,
+            agent: self.handle.agent.clone(),
+            task_id: self.new.task_id,
+            rules: self.config.rules,
+            tmux: is_in_tmux.then(|| TmuxProgram {
+                program: self.config.tmux.clone(),
+                environment: self.config.tmux_environment.clone(),
+            }),
+        })
     }
 
     async fn open_terminal(&mut self, words: &[OsString]) -> Result<Launched, SpawnError> {

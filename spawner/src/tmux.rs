@@ -30,6 +30,11 @@ pub(crate) struct Tmux {
     pub(crate) environment: BTreeMap<String, String>,
 }
 
+/// The server that a process runs in, by its variable TMUX: socket, process and session.
+pub(crate) fn socket_of(variable: &str) -> Option<PathBuf> {
+    variable.rsplitn(3, ',').nth(2).filter(|socket| !socket.is_empty()).map(PathBuf::from)
+}
+
 /// What the session of an agent is called.
 pub(crate) fn session(id: ExecutionId) -> String {
     format!("{PREFIX}{id}")
@@ -86,6 +91,13 @@ impl Tmux {
         Ok(String::from_utf8_lossy(&shown).into_owned())
     }
 
+    /// Where a session's program runs: `session:window.pane`.
+    pub(crate) async fn target(&self, id: ExecutionId) -> Result<String, ProgramError> {
+        let format = "#{session_name}:#{window_index}.#{pane_index}";
+        let printed = self.run(["display-message", "-p", "-t", &pane(id), format], b"").await?;
+        Ok(String::from_utf8_lossy(&printed).trim_end().to_owned())
+    }
+
     /// When somebody who is attached last pressed a key.
     pub(crate) async fn last_typed(&self, id: ExecutionId) -> Result<Option<DateTime<Utc>>, ProgramError> {
         let listed = self.run(["list-clients", "-t", &exactly(id), "-F", "#{client_activity}"], b"").await?;
@@ -133,4 +145,15 @@ fn exactly(id: ExecutionId) -> String {
 
 fn pane(id: ExecutionId) -> String {
     format!("{}:", exactly(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variable_names_the_servers_socket() {
+        assert_eq!(socket_of("/tmp/a,b/default,71,0"), Some(PathBuf::from("/tmp/a,b/default")));
+        assert_eq!([socket_of(""), socket_of("71,0"), socket_of(",71,0")], [None, None, None]);
+    }
 }

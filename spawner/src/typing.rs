@@ -19,12 +19,13 @@ use crate::config::Config;
 use crate::error::FleetError;
 use crate::fleet::{self, Status};
 use crate::handle::{AgentHandle, Desk};
+use crate::tmux::Tmux;
 use crate::turn;
 
 /// The longest text; a pipe takes it whole.
 const BYTES_MAX: usize = 32 * 1024;
 /// How long a terminal may leave what is typed untaken.
-const TAKEN_WITHIN: Duration = Duration::from_secs(5);
+pub(crate) const TAKEN_WITHIN: Duration = Duration::from_secs(5);
 /// What one message before ours may take.
 const TURN_SLACK: Duration = Duration::from_secs(10);
 
@@ -63,8 +64,9 @@ pub async fn send(
     let _turn = turn.ok_or_else(|| FleetError::Refused("other messages wait already; try again later".into()))?;
     let mut typed_over = false;
     let mut is_told = false;
+    let terminal = Terminal { id, desk: desk.clone(), tmux: fleet::tmux_of(config, &handle) };
     while forced.is_none() {
-        match decide(config.rules, clock.now(), last_typed(config, &handle, &desk).await?, queued) {
+        match decide(config.rules, clock.now(), terminal.last_typed().await?, queued) {
             Decision::Write => break,
             Decision::WriteAnyway => {
                 typed_over = true;
@@ -79,19 +81,51 @@ pub async fn send(
             }
         }
     }
-    match fleet::tmux_of(config, &handle) {
-        Some(tmux) => tmux.paste(id, text).await?,
-        None => press(&desk, text).await?,
-    }
+    terminal.write(text).await?;
     let at = clock.now();
     let waited_ms = u64::try_from((at - queued).num_milliseconds()).unwrap_or_default();
     let sent = Sent { at, bytes: text.len(), waited_ms, typed_over, forced: forced.map(str::to_owned) };
-    note(&desk.sent(), &sent).map_err(FleetError::file(desk.sent()))?;
+    terminal.note(&sent)?;
     Ok(sent)
 }
 
+/// The terminal of an agent, for what is typed there.
+#[derive(Debug)]
+pub(crate) struct Terminal {
+    pub(crate) id: ExecutionId,
+    pub(crate) desk: Desk,
+    /// Nothing where it is in no tmux.
+    pub(crate) tmux: Option<Tmux>,
+}
+
+impl Terminal {
+    /// When a person last typed there.
+    pub(crate) async fn last_typed(&self) -> Result<Option<DateTime<Utc>>, FleetError> {
+        match &self.tmux {
+            Some(tmux) => Ok(tmux.last_typed(self.id).await?),
+            None => {
+                let touched = fs::metadata(self.desk.typed()).and_then(|meta| meta.modified());
+                Ok(touched.ok().map(DateTime::from))
+            }
+        }
+    }
+
+    /// Types a text as it is, and Enter.
+    pub(crate) async fn write(&self, text: &str) -> Result<(), FleetError> {
+        match &self.tmux {
+            Some(tmux) => Ok(tmux.paste(self.id, text).await?),
+            None => press(&self.desk, text).await,
+        }
+    }
+
+    /// Notes that something was typed: when, how much and why, never what.
+    pub(crate) fn note(&self, sent: &Sent) -> Result<(), FleetError> {
+        note(&self.desk.sent(), sent).map_err(FleetError::file(self.desk.sent()))
+    }
+}
+
 /// What would be a key rather than a text is refused.
-fn check(text: &str) -> Result<(), String> {
+pub(crate) fn check(text: &str) -> Result<(), String> {
     if text.trim().is_empty() || text.len() > BYTES_MAX {
         return Err(format!("the text must have 1 to {BYTES_MAX} bytes"));
     }
@@ -108,16 +142,6 @@ async fn recipient(config: &Config, id: ExecutionId) -> Result<AgentHandle, Flee
         Status::Running if agent.handle.has_terminal => Ok(agent.handle),
         Status::Running => Err(FleetError::NoTerminal(id)),
         Status::Starting | Status::Ended(_) | Status::Lost => Err(FleetError::NotRunning(id)),
-    }
-}
-
-async fn last_typed(config: &Config, handle: &AgentHandle, desk: &Desk) -> Result<Option<DateTime<Utc>>, FleetError> {
-    match fleet::tmux_of(config, handle) {
-        Some(tmux) => Ok(tmux.last_typed(handle.id).await?),
-        None => {
-            let touched = fs::metadata(desk.typed()).and_then(|meta| meta.modified());
-            Ok(touched.ok().map(DateTime::from))
-        }
     }
 }
 
@@ -146,7 +170,6 @@ pub async fn press_by_hand(config: &Config, id: ExecutionId, keys: &[u8]) -> Res
     })
 }
 
-/// The record says when, how much and why, never what.
 fn note(path: &Path, sent: &Sent) -> io::Result<()> {
     let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
     let line = serde_json::to_string(sent).map_err(io::Error::from)?;

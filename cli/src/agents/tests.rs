@@ -76,9 +76,10 @@ fn a_row_says_since_when_it_is_so() {
         timeout_seconds: 60,
         grace_ms: 1,
         spawned_at: ago(600),
+        server: None,
     };
     let end = EndRecord { ended_at: ago(5), outcome: Outcome::TimedOut, exit: None, message: None, report: None };
-    let running = Agent { handle, status: Status::Running, end: None };
+    let running = Agent { handle, status: Status::Running, end: None, runtime: None };
     let ended = Agent { status: Status::Ended(Outcome::TimedOut), end: Some(end), ..running.clone() };
     assert_eq!(row(&running, now)[1..], ["running", "bash", "10 min ago", "fix/login"]);
     assert_eq!(row(&ended, now)[1..], ["timed_out", "bash", "5 s ago", "fix/login"]);

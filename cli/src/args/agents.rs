@@ -35,6 +35,13 @@ pub(crate) enum AgentsCommand {
         #[arg(long, requires = "reason")]
         force: bool,
     },
+    /// Say, as an agent or a hook of it, that what was typed there was read
+    #[command(after_help = help::ACK)]
+    Ack {
+        /// The newest trigger that was read [default: all that was typed]
+        #[arg(long, value_name = "N")]
+        through: Option<i64>,
+    },
     /// Look into an agent's terminal, or, where it is in tmux, print the command for that
     #[command(after_help = help::ATTACH)]
     Attach {
@@ -101,6 +108,9 @@ pub(crate) struct StartArguments {
     /// Files to copy into the worktree, such as settings of the agent; git does not see them there
     #[arg(long, value_name = "DIR")]
     pub(crate) hooks: Option<PathBuf>,
+    /// Do not register its terminal with the server; nothing is typed to it from there then
+    #[arg(long)]
+    pub(crate) no_register: bool,
     /// The task that it works on, for its variable BIFROST_TASK_ID [default: a new id]
     #[arg(long, value_name = "TASK")]
     pub(crate) task: Option<TaskId>,

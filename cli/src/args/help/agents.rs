@@ -6,10 +6,12 @@ Examples:
   bifrost agents start --branch try/it -- bash
   bifrost agents list
   bifrost agents logs ID
+  echo 'and the tests, please' | bifrost agents send ID
   bifrost agents cleanup --all-ended
 
-They run here, without a server and without walls; docs/spawner.md says more. `bifrost run --agent` \
-asks one on a machine.";
+They run here, without walls and, unless one is there, without a server; docs/spawner.md says more. A server \
+that --url or BIFROST_URL names, or that is up in the data directory, knows their terminals: see \
+`bifrost runtimes --help`. `bifrost run --agent` asks one on a machine.";
 
 pub(in crate::args) const START: &str = "\
 Examples:
@@ -17,6 +19,8 @@ Examples:
   bifrost agents start --branch fix/login --agent codex --prompt next.md --timeout 2h --hooks ~/.config/agents
   echo 'write NOTES hello' | bifrost agents start --branch try/mock --agent mock --prompt -
   bifrost agents start --branch try/it --repo ~/src/app -- bash
+  bifrost agents start --branch try/it --url http://127.0.0.1:7600 --task TASK -- bash
+  bifrost agents start --branch try/it --no-register -- bash
 
 It prints the agent's id. What fails leaves nothing: no worktree, no branch, no session. The exit code is 65 \
 where there can be no worktree, 125 where the dependencies cannot be installed, 69 where the program \
@@ -38,6 +42,14 @@ Examples:
   echo 'and the tests, please' | bifrost agents send ID
   bifrost agents send ID < answer.txt
   echo stop | bifrost agents send ID --force --reason 'it deletes the wrong files'";
+
+pub(in crate::args) const ACK: &str = "\
+Examples:
+  bifrost agents ack                     in a hook that runs when the agent has taken its input
+  bifrost agents ack --through 3
+
+It finds its supervisor by the variable BIFROST_AGENT, which a registered agent has. Nobody has to call it: \
+what a program reads from its terminal is seen as well.";
 
 pub(in crate::args) const ATTACH: &str = "\
 Examples:

@@ -1,0 +1,84 @@
+//! Agents that read nothing while they run: what waits for them is given to their session, which is taken up again when
+//! they have ended. The words go to the agent's standard input; that it ends well means that it has read them.
+
+use client::Error;
+use tokio::time::timeout;
+use wire::id::RuntimeId;
+use wire::runtime::{Order, TriggerReport, Via, WriteResult};
+
+use super::delivery::POLL;
+use super::{BACKOFF, LAST_WORDS_WITHIN, Supervisor};
+
+/// What is there for an agent that has ended.
+enum Waiting {
+    Nothing,
+    /// Something that may not be written yet, such as while somebody has paused that.
+    NotYet,
+    Words(Order),
+}
+
+impl Supervisor {
+    /// Says by which session the agent can be taken up again.
+    pub(crate) fn can_resume(&self, session: &str) {
+        self.state.send_modify(|state| state.session = Some(session.to_owned()));
+    }
+
+    /// What waits for an agent that has ended; nothing where nothing does, or the control plane cannot be asked.
+    pub(crate) async fn next_words(&self) -> Option<Order> {
+        tokio::select! {
+            words = self.wait_for_words() => words,
+            () = self.keep_registered() => None,
+        }
+    }
+
+    async fn wait_for_words(&self) -> Option<Order> {
+        let mut state = self.state.subscribe();
+        let mut failures = 0;
+        loop {
+            let registered = state.wait_for(|state| state.runtime.is_some());
+            let runtime = timeout(LAST_WORDS_WITHIN, registered).await.ok()?.ok()?.runtime?;
+            match self.waiting(runtime).await {
+                Ok(Waiting::Nothing) => return None,
+                Ok(Waiting::NotYet) => failures = 0,
+                Ok(Waiting::Words(order)) if order.number <= self.state.borrow().progress.read => {
+                    self.answer(&order, true).await;
+                }
+                Ok(Waiting::Words(order)) => return Some(order),
+                Err(error) => {
+                    failures += 1;
+                    self.forget_if_refused(&error);
+                    let wait = BACKOFF.wait(failures, &self.chance);
+                    if wait > LAST_WORDS_WITHIN {
+                        return None;
+                    }
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+    }
+
+    async fn waiting(&self, runtime: RuntimeId) -> Result<Waiting, Error> {
+        let now = self.state.borrow().clone();
+        if self.heartbeat(runtime, &now).await?.waiting == 0 {
+            return Ok(Waiting::Nothing);
+        }
+        Ok(self.control.next_trigger(runtime, POLL).await?.map_or(Waiting::NotYet, Waiting::Words))
+    }
+
+    /// Says what became of words that were given to the session.
+    pub(crate) async fn answer(&self, order: &Order, is_read: bool) {
+        let Some(runtime) = self.state.borrow().runtime else { return };
+        let result = if is_read { WriteResult::Written } else { WriteResult::Failed };
+        let report = TriggerReport { number: order.number, result, via: Via::Resume, until: None };
+        if is_read {
+            self.state.send_modify(|state| state.progress.read_through(order.number));
+        }
+        let told = async {
+            self.report(runtime, report).await;
+            let now = self.state.borrow().clone();
+            self.heartbeat(runtime, &now).await
+        };
+        // What does not get through is said again by the next heartbeat, or when the same words come once more.
+        drop(timeout(LAST_WORDS_WITHIN, told).await);
+    }
+}
