@@ -130,7 +130,12 @@ pub async fn heartbeat(
         let message = format!("is beyond the runtime's newest trigger, which is {}", runtime.last_number);
         return Err(Error::invalid("read_cursor", message));
     }
-    runtime.read_cursor = heartbeat.read_cursor.unwrap_or_default().max(runtime.read_cursor);
+    let read_before = runtime.read_cursor;
+    runtime.read_cursor = heartbeat.read_cursor.unwrap_or_default().max(read_before);
+    if runtime.read_cursor > read_before {
+        // What comes behind it may be written now.
+        tx.nudge(NUDGE);
+    }
     runtime.registered.pid = heartbeat.pid.unwrap_or(runtime.registered.pid);
     runtime.last_heartbeat_at = ctx.now();
     store::heartbeat(&mut tx, id, ctx.now(), runtime.read_cursor, runtime.registered.pid).await?;
@@ -156,6 +161,8 @@ pub async fn deregister(ctx: &Ctx, settings: &Settings, tenant: TenantId, id: Ru
     settle(ctx, &mut tx, settings, &runtime).await?;
     let change = Change::removed(&runtime.registered)?;
     audit::write(ctx, &mut tx, kind::RUNTIME_DEREGISTERED, &runtime.entity(), &change).await?;
+    // A supervisor that asks for something to write must not wait for it.
+    tx.nudge(NUDGE);
     tx.commit(()).await
 }
 

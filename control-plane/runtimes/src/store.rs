@@ -37,11 +37,14 @@ kernel::sql! {
     SAME_KEY: "SELECT * FROM triggers WHERE runtime_id = $1 AND dedupe_key = $2 AND dedupe_key IS NOT NULL \
                AND (ended_at IS NULL OR (state = 'delivered' AND ended_at > $3)) ORDER BY number DESC LIMIT 1";
     OF_RUNTIME: "SELECT * FROM triggers WHERE tenant_id = $1 AND runtime_id = $2 ORDER BY number DESC LIMIT $3";
-    FIRST_OPEN: "SELECT * FROM triggers WHERE runtime_id = $1 AND ended_at IS NULL ORDER BY forced DESC, number LIMIT 1";
+    FIRST_OPEN: "SELECT * FROM triggers WHERE runtime_id = $1 AND ended_at IS NULL ORDER BY number LIMIT 1";
+    FIRST_FORCED: "SELECT * FROM triggers WHERE runtime_id = $1 AND ended_at IS NULL AND forced AND written_at IS NULL \
+                   ORDER BY number LIMIT 1";
+    OVERTAKEN: "SELECT * FROM triggers WHERE runtime_id = $1 AND ended_at IS NULL AND written_at IS NULL AND number < $2 \
+                ORDER BY number";
+    RENUMBER: "UPDATE triggers SET number = $2 WHERE id = $1";
     WAITING_OF_ALL: "SELECT runtime_id, count(*) FROM triggers WHERE tenant_id = $1 AND ended_at IS NULL \
                      GROUP BY runtime_id";
-    OVERTAKE: "UPDATE triggers SET number = number + $2 WHERE runtime_id = $1 AND ended_at IS NULL AND attempts = 0 \
-               AND number < $2 AND NOT forced";
     NUMBERED: "SELECT * FROM triggers WHERE runtime_id = $1 AND number = $2";
     MOVE: "UPDATE triggers SET state = $2, reason = $3, via = $4, attempts = $5, not_before = $6, written_at = $7, \
                   ended_at = $8 WHERE id = $1";
@@ -227,11 +230,6 @@ pub(crate) async fn waiting_of_all(tx: &mut Tx, tenant: TenantId) -> Result<Hash
     Ok(rows.into_iter().map(|(id, count)| (id.into(), count)).collect())
 }
 
-/// Has whatever was never written go behind the trigger of this number, which is their last; gives how many did.
-pub(crate) async fn overtake(tx: &mut Tx, runtime: RuntimeId, number: i64) -> Result<u64> {
-    Ok(execute!(tx, OVERTAKE, runtime.uuid(), number)?)
-}
-
 /// Removes triggers that have ended before then, at most so many.
 pub(crate) async fn forget_triggers(tx: &mut Tx, before: DateTime<Utc>, most: i64) -> Result<u64> {
     Ok(execute!(tx, FORGET_TRIGGERS, before, most)?)
@@ -336,6 +334,23 @@ pub(crate) async fn of_runtime(
 /// The first trigger of a runtime that has not ended.
 pub(crate) async fn first_open(tx: &mut Tx, runtime: RuntimeId) -> Result<Option<TriggerView>> {
     Ok(fetch_optional!(tx, TriggerRow, FIRST_OPEN, runtime.uuid())?.map(Into::into))
+}
+
+/// The first forced one that was not written yet.
+pub(crate) async fn first_forced(tx: &mut Tx, runtime: RuntimeId) -> Result<Option<TriggerView>> {
+    Ok(fetch_optional!(tx, TriggerRow, FIRST_FORCED, runtime.uuid())?.map(Into::into))
+}
+
+/// Numbers what waits before this number behind everything else, in the same order.
+pub(crate) async fn put_behind(tx: &mut Tx, runtime: &Runtime, number: i64) -> Result<()> {
+    let overtaken = fetch_all!(tx, TriggerRow, OVERTAKEN, runtime.id.uuid(), number)?;
+    let mut last = runtime.last_number;
+    for trigger in overtaken.into_iter().map(TriggerView::from) {
+        last += 1;
+        execute!(tx, RENUMBER, TriggerId::uuid(trigger.id), last)?;
+    }
+    execute!(tx, SET_NUMBER, runtime.id.uuid(), last)?;
+    Ok(())
 }
 
 pub(crate) async fn numbered(tx: &mut Tx, runtime: RuntimeId, number: i64) -> Result<Option<TriggerView>> {

@@ -15,6 +15,8 @@ use crate::{
 };
 
 const NOW: NextTrigger = NextTrigger { wait_seconds: 0 };
+/// Much less than a request is held, and much more than anything takes.
+const SOON: Duration = Duration::from_secs(20);
 
 fn migrations() -> Vec<Migration> {
     [kernel::MIGRATIONS, crate::MIGRATIONS].concat()
@@ -230,16 +232,40 @@ kernel::on_both! { migrations();
         read_up_to(&ctx, id, 4).await;
         assert_eq!(order(&ctx, id).await, None);
         resume(&ctx, &settings(), tenant(), id).await.expect("resumes");
-        assert_eq!(order(&ctx, id).await, Some((6, Via::Terminal)));
-        tell(&ctx, id, 6, WriteResult::Written, Via::Terminal).await;
+        assert_eq!(order(&ctx, id).await, Some((5, Via::Terminal)));
+        tell(&ctx, id, 5, WriteResult::Written, Via::Terminal).await;
         assert_eq!(order(&ctx, id).await, None, "it has not been read");
-        read_up_to(&ctx, id, 6).await;
+        read_up_to(&ctx, id, 5).await;
         let texts: Vec<String> = triggers(&ctx, tenant(), id).await.expect("lists").into_iter().map(|one| one.text).collect();
         assert_eq!(texts, ["last", "later", "stop", "stop"]);
-        assert_eq!((order(&ctx, id).await, say(&ctx, id, "more").await.number), (Some((7, Via::Terminal)), 9));
+        assert_eq!((order(&ctx, id).await, say(&ctx, id, "more").await.number), (Some((6, Via::Terminal)), 7));
         let without = ForcedTrigger { reason: " ".into(), ..forced };
         let refused = force(&ctx, &settings(), tenant(), id, &without).await.expect_err("is refused");
         assert!(refused.to_string().starts_with("reason: "), "{refused}");
+    }
+
+    async fn what_is_forced_overtakes_what_waits_and_that_is_not_read_with_it(ctx) {
+        let id = runtime(&ctx, "s").await;
+        say(&ctx, id, "one").await;
+        tell(&ctx, id, 1, WriteResult::Written, Via::Terminal).await;
+        for text in ["two", "three"] {
+            say(&ctx, id, text).await;
+        }
+        let reason = Pause { reason: "I think".into() };
+        pause(&ctx, &settings(), tenant(), id, &reason).await.expect("pauses");
+        let forced = ForcedTrigger { text: "stop".into(), reason: "it deletes files".into() };
+        force(&ctx, &settings(), tenant(), id, &forced).await.expect("is queued");
+        assert_eq!(order(&ctx, id).await, Some((4, Via::Terminal)), "although the first is not read yet");
+        tell(&ctx, id, 4, WriteResult::Written, Via::Terminal).await;
+        read_up_to(&ctx, id, 4).await;
+        let listed = triggers(&ctx, tenant(), id).await.expect("lists");
+        let places: Vec<_> = listed.iter().map(|one| (one.number, one.text.as_str(), one.state)).collect();
+        let (delivered, pending) = (TriggerState::Delivered, TriggerState::Pending);
+        let expect = [(6, "three", pending), (5, "two", pending), (4, "stop", delivered), (1, "one", delivered)];
+        assert_eq!(places, expect);
+        resume(&ctx, &settings(), tenant(), id).await.expect("resumes");
+        assert_eq!(order(&ctx, id).await, Some((5, Via::Terminal)));
+        assert_eq!(say(&ctx, id, "four").await.number, 7);
     }
 
     async fn nothing_is_written_to_a_terminal_of_somebodys_own(ctx) {
@@ -282,5 +308,22 @@ kernel::on_both! { migrations();
         };
         let (heard, _) = tokio::join!(waits, says);
         assert_eq!(heard.expect("hears").trigger.map(|order| order.text), Some("now".into()));
+        tell(&ctx, id, 1, WriteResult::Written, Via::Terminal).await;
+        say(&ctx, id, "then").await;
+        let waits = next(&ctx, &settings, tenant(), id, asked);
+        let reads = async {
+            tokio::task::yield_now().await;
+            read_up_to(&ctx, id, 1).await;
+        };
+        let (heard, _) = tokio::time::timeout(SOON, async { tokio::join!(waits, reads) }).await.expect("at once");
+        assert_eq!(heard.expect("hears").trigger.map(|order| order.text), Some("then".into()));
+        tell(&ctx, id, 2, WriteResult::Written, Via::Terminal).await;
+        let waits = next(&ctx, &settings, tenant(), id, asked);
+        let ends = async {
+            tokio::task::yield_now().await;
+            deregister(&ctx, &settings, tenant(), id).await
+        };
+        let (heard, _) = tokio::time::timeout(SOON, async { tokio::join!(waits, ends) }).await.expect("at once");
+        assert_eq!(code(&heard.expect_err("is gone")), "runtime_gone");
     }
 }

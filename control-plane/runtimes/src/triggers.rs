@@ -97,10 +97,7 @@ async fn queue(
         ended_at: None,
     };
     store::insert_trigger(&mut tx, tenant, id, &trigger).await?;
-    // What was never written goes behind it, so that the numbers stay the order in which is written and read.
-    let overtook = if is_forced { store::overtake(&mut tx, id, trigger.number).await? } else { 0 };
-    let newest = if overtook > 0 { 2 * trigger.number } else { trigger.number };
-    store::set_number(&mut tx, id, newest).await?;
+    store::set_number(&mut tx, id, trigger.number).await?;
     let change = Change::created(&json!({
         "runtime_id": id, "number": trigger.number, "text": trigger.text, "dedupe_key": trigger.dedupe_key,
         "forced": is_forced, "reason": trigger.reason,
@@ -193,10 +190,7 @@ async fn look(
     let is_heard = ctx.now() - runtime.last_heartbeat_at < HEARD_AFTER;
     // Who asks is there.
     let mut runtime = Runtime { last_heartbeat_at: ctx.now(), ..runtime };
-    let mut first = store::first_open(&mut tx, id).await?.map(|trigger| {
-        let next = step(&store::letter(&trigger), &runtime.receiver(ctx, settings), ctx.now(), settings);
-        (trigger, next)
-    });
+    let mut first = first(ctx, &mut tx, settings, &runtime).await?;
     drop(tx);
     // Most looks find nothing to write down: many wait here, and all are woken by what is one's.
     if !is_heard || matches!(first, Some((_, Step::End(..)))) {
@@ -225,9 +219,7 @@ pub(crate) async fn settle(
     settings: &Settings,
     runtime: &Runtime,
 ) -> Result<Option<(TriggerView, Step)>> {
-    let receiver = runtime.receiver(ctx, settings);
-    while let Some(trigger) = store::first_open(tx, runtime.id).await? {
-        let next = step(&store::letter(&trigger), &receiver, ctx.now(), settings);
+    while let Some((trigger, next)) = first(ctx, tx, settings, runtime).await? {
         let Step::End(state, reason) = next else { return Ok(Some((trigger, next))) };
         let ended = TriggerView { state, reason, ended_at: Some(ctx.now()), ..trigger.clone() };
         put(ctx, tx, runtime.tenant, &trigger, &ended).await?;
@@ -238,6 +230,27 @@ pub(crate) async fn settle(
         outbox::push(ctx, tx, kind, about, &ended).await?;
     }
     Ok(None)
+}
+
+/// The first trigger that has not ended, and what is to be done about it. What somebody forced goes before what waits,
+/// whatever that waits for.
+async fn first(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    settings: &Settings,
+    runtime: &Runtime,
+) -> Result<Option<(TriggerView, Step)>> {
+    let receiver = runtime.receiver(ctx, settings);
+    let with_step = |trigger: TriggerView| {
+        let next = step(&store::letter(&trigger), &receiver, ctx.now(), settings);
+        (trigger, next)
+    };
+    let Some(first) = store::first_open(tx, runtime.id).await?.map(with_step) else { return Ok(None) };
+    if matches!(first.1, Step::End(..)) {
+        return Ok(Some(first));
+    }
+    let forced = store::first_forced(tx, runtime.id).await?.map(with_step);
+    Ok(Some(forced.filter(|(_, next)| matches!(next, Step::Write(_))).unwrap_or(first)))
 }
 
 /// Stores where a trigger stands by now, and tells the audit.
@@ -314,6 +327,10 @@ pub async fn report(
         },
     };
     put(ctx, &mut tx, tenant, &before, &after).await?;
+    if after.forced && after.state == TriggerState::Written {
+        // One cursor says how far the agent has read: what was overtaken must not seem to be read with this.
+        store::put_behind(&mut tx, &runtime, after.number).await?;
+    }
     settle(ctx, &mut tx, settings, &runtime).await?;
     let stands = store::numbered(&mut tx, id, report.number).await?.ok_or(Error::NotFound { what: "trigger" })?;
     tx.nudge(NUDGE);

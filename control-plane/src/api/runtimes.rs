@@ -156,7 +156,11 @@ pub(super) async fn next(
     Id(id): Id<RuntimeId>,
     Body(asked): Body<NextTrigger>,
 ) -> Result<Json<ToWrite>, ApiError> {
-    Ok(Json(::runtimes::next(&app.ctx, &app.runtimes, caller.tenant, id, asked).await?))
+    tokio::select! {
+        next = ::runtimes::next(&app.ctx, &app.runtimes, caller.tenant, id, asked) => Ok(Json(next?)),
+        // A server that stops must not wait for those who wait for it.
+        () = app.serving.stopping() => Ok(Json(ToWrite::default())),
+    }
 }
 
 /// Says what became of what a supervisor was to write.
