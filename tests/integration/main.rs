@@ -17,5 +17,6 @@ mod proposals;
 mod pull_requests;
 mod readme;
 mod roles;
+mod runtimes;
 mod up;
 mod walls;
