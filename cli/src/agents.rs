@@ -82,6 +82,7 @@ async fn start(invocation: &Invocation, mut config: Config, arguments: &StartArg
     let new = NewAgent {
         branch: arguments.branch.clone(),
         what: what(arguments)?,
+        resume: resume(arguments),
         environment: AgentEnvironment(submission::environment(&arguments.env, &invocation.vars)?),
         timeout: arguments.timeout.map(Duration::from_secs),
         may_use_tmux: !arguments.no_tmux,
@@ -124,6 +125,13 @@ fn what(arguments: &StartArguments) -> anyhow::Result<What> {
     let prompt = submission::read_prompt(from)?;
     let (model, session) = (arguments.model.clone(), arguments.session.clone());
     Ok(What::Agent(AgentSpec { name: name.clone(), prompt, model, session }))
+}
+
+/// Which agent a command is: one that is named beside it.
+fn resume(arguments: &StartArguments) -> Option<AgentSpec> {
+    let name = arguments.agent.clone().filter(|_| arguments.prompt.is_none())?;
+    let (model, session) = (arguments.model.clone(), arguments.session.clone());
+    Some(AgentSpec { name, prompt: String::new(), model, session })
 }
 
 /// What a person types to see it.

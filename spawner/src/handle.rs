@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use wire::agent::AgentReport;
+use wire::agent::{AgentReport, AgentSpec};
 use wire::execution::{Exit, Outcome};
 use wire::id::{ExecutionId, RuntimeId, TaskId};
 use wire::task::TaskSpec;
@@ -164,6 +164,15 @@ pub(crate) struct Job {
     pub(crate) drivers: Option<PathBuf>,
     pub(crate) grace_ms: u64,
     pub(crate) registration: Option<Registration>,
+    /// Which agent a command is.
+    pub(crate) resume: Option<AgentSpec>,
+}
+
+impl Job {
+    /// The agent whose session this is.
+    pub(crate) fn agent(&self) -> Option<&AgentSpec> {
+        self.spec.agent.as_ref().or(self.resume.as_ref())
+    }
 }
 
 /// Where the parts of one agent lie.

@@ -116,9 +116,13 @@ async fn supervise(
     }
     let mut seat = Seat::take(desk, job, life)?;
     let deadline = Instant::now() + Duration::from_secs(job.spec.timeout_seconds());
+    let given = job.agent().and_then(|agent| takeup::given_session(&drivers, agent));
+    if let (Some(supervisor), Some(session)) = (supervisor, given) {
+        supervisor.can_resume(&session);
+    }
     let mut finished = seat.run(&drivers, &environment, &job.spec, log, supervisor).await?;
-    let Some(supervisor) = supervisor else { return Ok(finished) };
-    while let Some(session) = takeup::session_of(&drivers, &job.spec, &finished) {
+    let (Some(supervisor), Some(agent)) = (supervisor, job.agent()) else { return Ok(finished) };
+    while let Some(session) = takeup::session_of(&drivers, agent, &finished) {
         supervisor.can_resume(&session);
         let order = tokio::select! {
             order = supervisor.next_words() => order,
@@ -127,7 +131,7 @@ async fn supervise(
         };
         let Some(order) = order else { break };
         let left = deadline.saturating_duration_since(Instant::now());
-        let spec = takeup::again(&job.spec, session, &order.text, left);
+        let spec = takeup::again(&job.spec, agent, session, &order.text, left);
         let again = seat.run(&drivers, &environment, &spec, log, Some(supervisor)).await?;
         supervisor.answer(&order, again.outcome == Outcome::Succeeded).await;
         finished = takeup::joined(finished, again);
@@ -190,7 +194,7 @@ impl<'a> Seat<'a> {
         };
         let beside = async {
             if let Some(supervisor) = supervisor {
-                supervisor.beside().await;
+                supervisor.beside(spec).await;
             }
             std::future::pending::<()>().await;
         };

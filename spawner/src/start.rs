@@ -50,6 +50,9 @@ pub struct NewAgent {
     pub may_use_tmux: bool,
     /// The task that it works on, where there is one.
     pub task_id: Option<TaskId>,
+    /// Which agent a command is, in its session: with what waits there, that is taken up again once the command has
+    /// ended. Its prompt is not used.
+    pub resume: Option<AgentSpec>,
     /// The control plane that its terminal is registered with, where there is one.
     pub server: Option<Server>,
 }
@@ -75,6 +78,9 @@ pub async fn start(
     if let What::Agent(spec) = &new.what {
         spec.validate().map_err(|error| SpawnError::refused("agent", error.to_string()))?;
     }
+    if let Some(resume) = &new.resume {
+        check_resume(config, resume)?;
+    }
     let id = ExecutionId::mint(clock.now(), chance.bytes());
     let desk = Desk::new(&config.base, id);
     let worktree = branch.worktree(desk.root()).map_err(|message| SpawnError::refused("branch", message))?;
@@ -97,7 +103,10 @@ pub async fn start(
         repository,
         agent: match &new.what {
             What::Agent(spec) => spec.name.clone(),
-            What::Command(words) => words.first().cloned().unwrap_or_default(),
+            What::Command(words) => {
+                let named = new.resume.as_ref().map(|resume| resume.name.clone());
+                named.or_else(|| words.first().cloned()).unwrap_or_default()
+            }
         },
         process,
         mode: Mode::Local,
@@ -119,6 +128,18 @@ pub async fn start(
             start.undo().await;
             Err(error)
         }
+    }
+}
+
+fn check_resume(config: &Config, resume: &AgentSpec) -> Result<(), SpawnError> {
+    let as_if_asked = AgentSpec { prompt: "go on".into(), ..resume.clone() };
+    as_if_asked.validate().map_err(|error| SpawnError::refused("agent", error.to_string()))?;
+    if resume.session.is_none() {
+        return Err(SpawnError::refused("session", "a command that is an agent needs it; name it with --session"));
+    }
+    match config.drivers.can_resume(&resume.name) {
+        true => Ok(()),
+        false => Err(SpawnError::refused("agent", format!("{} cannot go on with a session", resume.name))),
     }
 }
 
@@ -305,6 +326,7 @@ impl Start<'_> {
             drivers: self.config.drivers_file.clone(),
             grace_ms: self.handle.grace_ms,
             registration: self.registration(),
+            resume: self.new.resume.clone(),
         };
         let process = |error: std::io::Error| SpawnError::Process(error.to_string());
         let text = serde_json::to_vec(&job).map_err(std::io::Error::from).map_err(process)?;

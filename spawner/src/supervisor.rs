@@ -28,6 +28,7 @@ use runner::local::Life;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use wire::runtime::{Backend, Management, NewRuntime};
+use wire::task::TaskSpec;
 
 use crate::collision::Rules;
 use crate::handle::{Desk, Job, Registered, Registration};
@@ -80,7 +81,7 @@ impl Supervisor {
             // The terminal's name, once it has one; what has none can be seen here.
             None => desk.log().to_string_lossy().into_owned(),
         };
-        let named = job.spec.agent.as_ref().and_then(|agent| agent.session.clone());
+        let named = job.agent().and_then(|agent| agent.session.clone());
         let runtime = NewRuntime {
             // It is the same runtime when the same session is begun again.
             session_id: named.unwrap_or_else(|| tmux::session(job.id)),
@@ -109,10 +110,10 @@ impl Supervisor {
         })
     }
 
-    /// Looks after an agent while it runs.
-    pub(crate) async fn beside(&self) {
+    /// Looks after an agent while it runs; types to one that has the terminal.
+    pub(crate) async fn beside(&self, spec: &TaskSpec) {
         let typing = async {
-            if let Some(terminal) = &self.terminal {
+            if let Some(terminal) = self.terminal.as_ref().filter(|_| spec.terminal) {
                 tokio::join!(self.deliver(terminal), self.watch_reading());
             }
         };

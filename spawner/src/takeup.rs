@@ -10,18 +10,29 @@ use wire::execution::Outcome;
 use wire::money;
 use wire::task::TaskSpec;
 
-/// The session that an agent can be taken up again by; nothing where it has none, cannot, or was ended by somebody.
-pub(crate) fn session_of(drivers: &Drivers, spec: &TaskSpec, finished: &Finished) -> Option<String> {
-    let agent = spec.agent.as_ref().filter(|agent| drivers.can_resume(&agent.name))?;
+/// The session that an agent was given, where it can be taken up again by that.
+pub(crate) fn given_session(drivers: &Drivers, agent: &AgentSpec) -> Option<String> {
+    agent.session.clone().filter(|_| drivers.can_resume(&agent.name))
+}
+
+/// The session that an agent which has ended can be taken up again by; nothing where it has none, cannot, or was ended
+/// by somebody.
+pub(crate) fn session_of(drivers: &Drivers, agent: &AgentSpec, finished: &Finished) -> Option<String> {
     let ended_by_itself = matches!(finished.outcome, Outcome::Succeeded | Outcome::Failed);
     let told = finished.report.as_ref().and_then(|report| report.session.clone());
-    told.or_else(|| agent.session.clone()).filter(|_| ended_by_itself)
+    let told = told.filter(|_| drivers.can_resume(&agent.name));
+    told.or_else(|| given_session(drivers, agent)).filter(|_| ended_by_itself)
 }
 
 /// The session again, with these words, for what is left of the agent's time.
-pub(crate) fn again(spec: &TaskSpec, session: String, words: &str, left: Duration) -> TaskSpec {
-    let agent = spec.agent.clone().map(|agent| AgentSpec { prompt: words.to_owned(), session: Some(session), ..agent });
-    TaskSpec { agent, timeout_seconds: Some(left.as_secs().max(1)), ..spec.clone() }
+pub(crate) fn again(spec: &TaskSpec, agent: &AgentSpec, session: String, words: &str, left: Duration) -> TaskSpec {
+    TaskSpec {
+        agent: Some(AgentSpec { prompt: words.to_owned(), session: Some(session), ..agent.clone() }),
+        command: Vec::new(),
+        terminal: false,
+        timeout_seconds: Some(left.as_secs().max(1)),
+        ..spec.clone()
+    }
 }
 
 /// What several runs come to: how the last one ended, and what all of them took.
@@ -54,10 +65,9 @@ fn sum(before: Option<String>, after: Option<String>) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn spec(name: &str, session: Option<&str>) -> TaskSpec {
-        let agent =
-            AgentSpec { name: name.into(), prompt: "begin".into(), model: None, session: session.map(str::to_owned) };
-        TaskSpec { agent: Some(agent), timeout_seconds: Some(60), ..TaskSpec::default() }
+    fn agent(name: &str, session: Option<&str>) -> AgentSpec {
+        let session = session.map(str::to_owned);
+        AgentSpec { name: name.into(), prompt: "begin".into(), model: None, session }
     }
 
     fn finished(outcome: Outcome, session: Option<&str>, cost: Option<&str>) -> Finished {
@@ -76,26 +86,26 @@ mod tests {
     fn an_agent_is_taken_up_again_by_the_session_that_it_told_or_was_given_unless_somebody_ended_it() {
         use Outcome::{Cancelled, Failed, Succeeded, TimedOut};
         let drivers = Drivers::built_in();
-        for (spec, ended, expect) in [
-            (spec("codex", None), finished(Succeeded, Some("s-1"), None), Some("s-1")),
-            (spec("codex", Some("s-0")), finished(Failed, None, None), Some("s-0")),
-            (spec("codex", None), finished(Succeeded, None, None), None),
-            (spec("codex", None), finished(Cancelled, Some("s-1"), None), None),
-            (spec("codex", None), finished(TimedOut, Some("s-1"), None), None),
-            (spec("nobody", None), finished(Succeeded, Some("s-1"), None), None),
-            (TaskSpec::default(), finished(Succeeded, Some("s-1"), None), None),
+        for (agent, ended, expect) in [
+            (agent("codex", None), finished(Succeeded, Some("s-1"), None), Some("s-1")),
+            (agent("codex", Some("s-0")), finished(Failed, None, None), Some("s-0")),
+            (agent("codex", None), finished(Succeeded, None, None), None),
+            (agent("codex", None), finished(Cancelled, Some("s-1"), None), None),
+            (agent("codex", None), finished(TimedOut, Some("s-1"), None), None),
+            (agent("nobody", None), finished(Succeeded, Some("s-1"), None), None),
         ] {
-            assert_eq!(session_of(&drivers, &spec, &ended).as_deref(), expect, "{spec:?}");
+            assert_eq!(session_of(&drivers, &agent, &ended).as_deref(), expect, "{agent:?}");
         }
     }
 
     #[test]
     fn the_words_are_the_prompt_and_the_time_goes_on() {
-        let taken = again(&spec("codex", None), "s-1".into(), "go on", Duration::from_secs(7));
-        let agent = taken.agent.expect("is one");
-        assert_eq!((agent.prompt.as_str(), agent.session.as_deref()), ("go on", Some("s-1")));
-        assert_eq!((agent.name.as_str(), taken.timeout_seconds), ("codex", Some(7)));
-        let late = again(&spec("codex", None), "s-1".into(), "go on", Duration::ZERO);
+        let codex = agent("codex", None);
+        let terminal = TaskSpec { command: vec!["codex".into()], terminal: true, ..TaskSpec::default() };
+        let taken = again(&terminal, &codex, "s-1".into(), "go on", Duration::from_secs(7));
+        let agent = AgentSpec { prompt: "go on".into(), session: Some("s-1".into()), ..codex.clone() };
+        assert_eq!(taken, TaskSpec { agent: Some(agent), timeout_seconds: Some(7), ..TaskSpec::default() });
+        let late = again(&terminal, &codex, "s-1".into(), "go on", Duration::ZERO);
         assert_eq!(late.timeout_seconds, Some(1));
     }
 

@@ -343,11 +343,10 @@ async fn an_agent_outlives_its_control_plane_and_is_told_when_that_is_back() {
     end(world, &agent).await;
 }
 
-#[tokio::test]
-async fn an_agent_that_reads_nothing_while_it_runs_is_told_by_its_session() {
-    let world = World::start().await;
+/// Adds an agent called `slow` by the file that comes back: it notes its arguments and what it is told, and ends when
+/// the gate `ends` is open.
+fn slow_agent(world: &World) -> String {
     let at = |name: &str| world.directory().join(name).display().to_string();
-    // It notes its arguments and what it is told, and ends when it may.
     let script = format!(
         "#!/bin/sh\necho '{{\"session\": \"s-9\"}}'\necho \"$@\" >> {}\ncat >> {}\n{}\necho '{{\"type\": \"end\"}}'\n",
         at("arguments"),
@@ -362,10 +361,30 @@ async fn an_agent_that_reads_nothing_while_it_runs_is_told_by_its_session() {
         at("agent")
     );
     fs::write(at("drivers.toml"), driver).expect("writes");
-    fs::write(at("prompt"), "begin\n").expect("writes");
-    let call =
-        agents(&world, &["start", "--branch", "work", "--no-tmux", "--agent", "slow", "--prompt", &at("prompt")]);
-    let agent = start(&world, call.env("BIFROST_AGENTS", at("drivers.toml"))).await;
+    at("drivers.toml")
+}
+
+/// What the agent was given as arguments, and what it was told.
+fn noted(world: &World) -> (String, String) {
+    let read = |name: &str| fs::read_to_string(world.directory().join(name)).expect("is there");
+    (read("arguments"), read("told"))
+}
+
+async fn until_succeeded(world: &World) {
+    until("it has ended", PATIENCE, async || {
+        (json(world, &["agents", "list"]).await[0]["status"] == "succeeded").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_agent_that_reads_nothing_while_it_runs_is_told_by_its_session() {
+    let world = World::start().await;
+    let prompt = world.directory().join("prompt");
+    fs::write(&prompt, "begin\n").expect("writes");
+    let prompt = prompt.display().to_string();
+    let call = agents(&world, &["start", "--branch", "work", "--no-tmux", "--agent", "slow", "--prompt", &prompt]);
+    let agent = start(&world, call.env("BIFROST_AGENTS", slow_agent(&world))).await;
     let id = agent.runtime.id;
     assert!(!agent.runtime.registered.can_resume, "its session is not known yet");
     until_shown(&world, &agent, "started").await;
@@ -375,13 +394,31 @@ async fn an_agent_that_reads_nothing_while_it_runs_is_told_by_its_session() {
     let told = until_trigger(&world, id, 1, TriggerState::Delivered).await;
     assert_eq!((told.via, told.attempts), (Some(Via::Resume), 1));
     assert_eq!(reasons(&world, &told).await, ["queued", "resumed", "acknowledged"]);
-    assert_eq!(fs::read_to_string(at("told")).expect("is there"), format!("begin\n{WORDS}"));
-    assert_eq!(fs::read_to_string(at("arguments")).expect("is there"), "\n--session s-9\n");
+    assert_eq!(noted(&world), ("\n--session s-9\n".into(), format!("begin\n{WORDS}")));
     assert!(until_runtime(&world, id, RuntimeState::Gone).await.registered.can_resume);
-    until("it has ended", PATIENCE, async || {
-        (json(&world, &["agents", "list"]).await[0]["status"] == "succeeded").then_some(())
-    })
-    .await;
+    until_succeeded(&world).await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_an_agent_did_not_read_in_its_terminal_is_given_to_its_session_when_it_has_ended() {
+    let world = World::start().await;
+    let options = ["start", "--branch", "work", "--no-tmux", "--agent", "slow", "--session", "s-1"];
+    let leaves = world.gated("leaves");
+    let call = agents(&world, &[&options[..], &["--", "sh", "-c", &leaves]].concat());
+    let agent = start(&world, call.env("BIFROST_AGENTS", slow_agent(&world))).await;
+    let NewRuntime { session_id, agent: name, can_resume, .. } = &agent.runtime.registered;
+    assert_eq!((session_id.as_str(), name.as_str(), *can_resume), ("s-1", "slow", true));
+    until_shown(&world, &agent, "started").await;
+    trigger(&world, agent.runtime.id, WORDS).await;
+    until_trigger(&world, agent.runtime.id, 1, TriggerState::Written).await;
+    world.open("ends");
+    world.open("leaves");
+    let told = until_trigger(&world, agent.runtime.id, 1, TriggerState::Delivered).await;
+    assert_eq!(told.via, Some(Via::Resume));
+    assert_eq!(reasons(&world, &told).await, ["queued", "written", "write_failed", "resumed", "acknowledged"]);
+    assert_eq!(noted(&world), ("--session s-1\n".into(), WORDS.into()));
+    until_succeeded(&world).await;
     world.finish().await;
 }
 

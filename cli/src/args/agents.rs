@@ -81,17 +81,18 @@ pub(crate) struct StartArguments {
     /// The branch to work on; made from HEAD where there is none
     #[arg(long)]
     pub(crate) branch: String,
-    /// Ask this coding agent in place of a command: claude_code, codex, gemini, opencode or mock
-    #[arg(long, value_name = "AGENT", requires = "prompt", conflicts_with = "command")]
+    /// Ask this coding agent: claude_code, codex, gemini, opencode or mock; beside a command, what that is
+    #[arg(long, value_name = "AGENT")]
     pub(crate) agent: Option<String>,
     /// What the agent is to do: a file, or - for standard input
     #[arg(long, value_name = "FILE", requires = "agent", conflicts_with = "command")]
     pub(crate) prompt: Option<PathBuf>,
     /// The model that the agent is to use [default: the agent's]
-    #[arg(long, requires = "agent", conflicts_with = "command")]
+    #[arg(long, requires = "agent")]
     pub(crate) model: Option<String>,
-    /// A session of the agent to go on with, as `bifrost agents list --json` named it
-    #[arg(long, requires = "agent", conflicts_with = "command")]
+    /// A session of the agent to go on with, as `bifrost agents list --json` named it; that of a command is taken up
+    /// again, with what waits for it, once the command has ended
+    #[arg(long, requires = "agent")]
     pub(crate) session: Option<String>,
     /// The repository, or a directory in it [default: BIFROST_AGENTS_REPO, then the current directory]
     #[arg(long, value_name = "DIR")]
@@ -115,6 +116,6 @@ pub(crate) struct StartArguments {
     #[arg(long, value_name = "TASK")]
     pub(crate) task: Option<TaskId>,
     /// The command and its arguments, which gets the terminal; no shell reads them
-    #[arg(last = true, required_unless_present = "agent", value_name = "CMD")]
+    #[arg(last = true, required_unless_present = "prompt", value_name = "CMD")]
     pub(crate) command: Vec<String>,
 }

@@ -18,6 +18,8 @@ use crate::typing::{self, Sent, TAKEN_WITHIN, Terminal};
 pub(super) const POLL: Duration = Duration::from_secs(30);
 /// What is read already is told just now: then nothing is typed.
 const ALREADY_READ: Duration = Duration::from_millis(500);
+/// What is for an agent that has ended waits so long at a time while it runs.
+const IT_RUNS: Duration = Duration::from_secs(5);
 /// How long a message of somebody else, which is being typed, is waited for.
 const TURN_WITHIN: Duration = Duration::from_secs(1);
 /// The control plane takes no longer deferral.
@@ -68,12 +70,11 @@ impl Supervisor {
         }
         let now = self.clock.now();
         let seen = seen.filter(|seen| seen.number == order.number).unwrap_or(Seen { number: order.number, since: now });
-        let attempt = match order.via {
-            Via::Terminal => self.attempt(terminal, order, queued(order, seen)).await,
-            // While it runs, another process in its session would take its place.
-            Via::Resume => Err(FleetError::Refused("its process runs".into())),
-        };
-        let (result, until) = match attempt {
+        if order.via == Via::Resume {
+            // While it runs, another process in its session would work beside it: it is taken up when it has ended.
+            return tokio::time::sleep(IT_RUNS).await;
+        }
+        let (result, until) = match self.attempt(terminal, order, queued(order, seen)).await {
             Ok(Attempt::Written) => {
                 self.state.send_modify(|state| state.progress.wrote(order.number));
                 (WriteResult::Written, None)

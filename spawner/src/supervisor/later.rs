@@ -7,6 +7,7 @@ use wire::id::RuntimeId;
 use wire::runtime::{Order, TriggerReport, Via, WriteResult};
 
 use super::delivery::POLL;
+use super::progress::State;
 use super::{BACKOFF, LAST_WORDS_WITHIN, Supervisor};
 
 /// What is there for an agent that has ended.
@@ -25,9 +26,25 @@ impl Supervisor {
 
     /// What waits for an agent that has ended; nothing where nothing does, or the control plane cannot be asked.
     pub(crate) async fn next_words(&self) -> Option<Order> {
+        let words = async {
+            self.give_up_terminal().await;
+            self.wait_for_words().await
+        };
         tokio::select! {
-            words = self.wait_for_words() => words,
+            words = words => words,
             () = self.keep_registered() => None,
+        }
+    }
+
+    /// What was typed and not read is nowhere any more: the control plane need not wait for its being read.
+    async fn give_up_terminal(&self) {
+        let State { runtime, progress, .. } = self.state.borrow().clone();
+        if let Some(runtime) = runtime.filter(|_| progress.is_unread()) {
+            let result = WriteResult::Failed;
+            let report = TriggerReport { number: progress.written, result, via: Via::Terminal, until: None };
+            // A control plane that is away finds out when nobody has read it for long enough.
+            drop(timeout(LAST_WORDS_WITHIN, self.report(runtime, report)).await);
+            self.state.send_modify(|state| state.progress.ends_unread());
         }
     }
 

@@ -66,6 +66,11 @@ impl Progress {
         self.written = self.written.max(number);
     }
 
+    /// The terminal has ended with what was not read.
+    pub(crate) fn ends_unread(&mut self) {
+        self.written = self.read;
+    }
+
     /// What an agent says of itself; without a number it has read all of it. Gives how far it is.
     pub(crate) fn acknowledge(&mut self, through: Option<i64>) -> Result<i64, String> {
         let through = through.unwrap_or(self.written);
@@ -99,6 +104,9 @@ mod tests {
         progress.wrote(2);
         progress.read_through(5);
         assert_eq!(progress, Progress { written: 5, read: 5 });
+        progress.wrote(6);
+        progress.ends_unread();
+        assert_eq!((progress.is_unread(), progress.read), (false, 5));
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Sees that what was typed was read: the queue of keys in the agent's terminal is empty again. A program that does not
 //! read leaves them there, and nothing is guessed (row ORK-6.3a).
 
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use runner::local::Life;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 
@@ -12,6 +14,8 @@ use super::Supervisor;
 
 /// How often it is looked while something is unread. The kernel tells nobody that a queue has become empty.
 const LOOK: Duration = Duration::from_millis(50);
+/// The kernel's PF_EXITING.
+const EXITING: u32 = 4;
 
 impl Supervisor {
     /// Moves the read cursor, for as long as it is let.
@@ -23,14 +27,27 @@ impl Supervisor {
             else {
                 return;
             };
-            let terminal = self.life.borrow().as_ref().and_then(|life| life.terminal.clone());
-            if terminal.is_some_and(|terminal| is_drained(&terminal).unwrap_or(false)) {
+            let life = self.life.borrow().clone();
+            if life.is_some_and(|life| has_read(&life).unwrap_or(false)) {
                 self.state.send_modify(|state| state.progress.read_through(written));
             } else {
                 tokio::time::sleep(LOOK).await;
             }
         }
     }
+}
+
+/// Whether an agent that lives has left nothing in its terminal.
+fn has_read(life: &Life) -> io::Result<bool> {
+    let Some(terminal) = &life.terminal else { return Ok(false) };
+    // In this order: what leaves its terminal empties that, and is known to be leaving before.
+    Ok(is_drained(terminal)? && is_staying(&fs::read_to_string(format!("/proc/{}/stat", life.pid))?))
+}
+
+/// Whether a process has not begun to exit (pure), by what the kernel says of it: see proc(5), the field `flags`.
+fn is_staying(stat: &str) -> bool {
+    let flags = stat.rsplit_once(')').and_then(|(_, fields)| fields.split_whitespace().nth(6)?.parse::<u32>().ok());
+    flags.is_some_and(|flags| flags & EXITING == 0)
 }
 
 /// Whether nothing that was typed waits to be read. Opened for this moment alone: a terminal ends when nobody has it.
@@ -58,6 +75,18 @@ mod tests {
         rustix::pty::unlockpt(&master).expect("is ours");
         let name = rustix::pty::ptsname(&master, Vec::new()).expect("has one");
         (master, PathBuf::from(name.into_string().expect("is text")))
+    }
+
+    #[test]
+    fn who_exits_has_read_nothing_more() {
+        let stat = |flags: u32| format!("7 (a ) b) S 1 7 7 34816 7 {flags} 0 0");
+        assert_eq!([is_staying(&stat(0x40_0000)), is_staying(&stat(0x40_0004)), is_staying("")], [true, false, false]);
+        let own = Life { pid: std::process::id(), terminal: Some(terminal().1), typed: 0 };
+        assert!(has_read(&own).is_err(), "its terminal is closed");
+        let (_master, name) = terminal();
+        assert!(has_read(&Life { terminal: Some(name.clone()), ..own.clone() }).expect("is there"));
+        assert!(has_read(&Life { terminal: Some(name), pid: u32::MAX, ..own.clone() }).is_err());
+        assert!(!has_read(&Life { terminal: None, ..own }).expect("is there"));
     }
 
     #[test]

@@ -163,6 +163,7 @@ fn new(branch: &str, what: What) -> NewAgent {
         timeout: None,
         may_use_tmux: true,
         task_id: None,
+        resume: None,
         server: None,
     }
 }

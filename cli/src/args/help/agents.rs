@@ -21,6 +21,7 @@ Examples:
   bifrost agents start --branch try/it --repo ~/src/app -- bash
   bifrost agents start --branch try/it --url http://127.0.0.1:7600 --task TASK -- bash
   bifrost agents start --branch try/it --no-register -- bash
+  bifrost agents start --branch fix/login --agent codex --session SESSION -- codex resume SESSION
 
 It prints the agent's id. What fails leaves nothing: no worktree, no branch, no session. The exit code is 65 \
 where there can be no worktree, 125 where the dependencies cannot be installed, 69 where the program \
