@@ -40,7 +40,7 @@ use progress::State;
 
 /// Between attempts to reach the control plane.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(500), most: Duration::from_secs(30) };
-/// What is said when the agent has ended may take so long, and not hold up whoever waits for its end.
+/// What is said when the agent has ended may take so long: somebody may wait for its terminal to close.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Looks after one agent's terminal.

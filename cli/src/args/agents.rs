@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use wire::id::{ExecutionId, TaskId};
 
 use super::EnvArgument;
@@ -77,6 +77,7 @@ pub(crate) enum AgentsCommand {
 }
 
 #[derive(Args)]
+#[command(group = ArgGroup::new("work").args(["prompt", "command"]).required(true))]
 pub(crate) struct StartArguments {
     /// The branch to work on; made from HEAD where there is none
     #[arg(long)]
@@ -85,7 +86,7 @@ pub(crate) struct StartArguments {
     #[arg(long, value_name = "AGENT")]
     pub(crate) agent: Option<String>,
     /// What the agent is to do: a file, or - for standard input
-    #[arg(long, value_name = "FILE", requires = "agent", conflicts_with = "command")]
+    #[arg(long, value_name = "FILE", requires = "agent")]
     pub(crate) prompt: Option<PathBuf>,
     /// The model that the agent is to use [default: the agent's]
     #[arg(long, requires = "agent")]
@@ -116,6 +117,6 @@ pub(crate) struct StartArguments {
     #[arg(long, value_name = "TASK")]
     pub(crate) task: Option<TaskId>,
     /// The command and its arguments, which gets the terminal; no shell reads them
-    #[arg(last = true, required_unless_present = "prompt", value_name = "CMD")]
+    #[arg(last = true, value_name = "CMD")]
     pub(crate) command: Vec<String>,
 }

@@ -39,6 +39,30 @@ fn a_run_takes_everything_after_the_dashes_as_it_is() {
 }
 
 #[test]
+fn an_agent_is_asked_by_a_prompt_or_is_a_command_and_never_both() {
+    let start = |words: &str| {
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let line = [&["agents", "start", "--branch", "b"], words.as_slice()].concat();
+        parse(&line).map(drop).map_err(|error| error.to_string())
+    };
+    for well in
+        ["--agent codex --prompt p", "-- bash", "--agent codex --session s -- codex resume s", "--no-register -- sh"]
+    {
+        assert_eq!(start(well), Ok(()), "{well}");
+    }
+    for (wrong, expect) in [
+        ("", "--prompt <FILE>|CMD"),
+        ("--agent codex", "--prompt <FILE>|CMD"),
+        ("--prompt p", "--agent <AGENT>"),
+        ("--session s -- codex", "--agent <AGENT>"),
+        ("--agent codex --prompt p -- codex", "cannot be used with"),
+    ] {
+        let said = start(wrong).expect_err(wrong);
+        assert!(said.contains(expect), "{wrong}: {said}");
+    }
+}
+
+#[test]
 fn no_command_s_own_argument_takes_the_place_of_a_global_option() {
     let whole = Arguments::command();
     let is_global = |id: &clap::Id| whole.get_arguments().any(|global| global.is_global_set() && global.get_id() == id);

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use spawner::{AgentEnvironment, NewAgent, ProcessRef, SpawnError, Status};
+use wire::agent::AgentSpec;
 use wire::execution::Outcome;
 
 use crate::scene::{Scene, alone, command, git, mock, until};
@@ -112,6 +113,29 @@ async fn names_that_lead_elsewhere_are_refused_before_anything_happens() {
     let error = scene.start(&mock("a", " ")).await.expect_err("no prompt");
     assert_eq!(error.code(), "INVALID");
     assert!(!scene.config.base.exists());
+}
+
+#[tokio::test]
+async fn a_command_that_is_an_agent_has_a_session_that_can_be_gone_on_with() {
+    let scene = Scene::new().await;
+    let named = |name: &str, session: Option<&str>| {
+        let session = session.map(str::to_owned);
+        AgentSpec { name: name.into(), prompt: String::new(), model: None, session }
+    };
+    for (resume, expect) in [
+        (named("mock", None), "session"),
+        (named("nobody", Some("s-1")), "agent"),
+        (named("mock", Some("a b")), "agent"),
+    ] {
+        let error = scene.start(&NewAgent { resume: Some(resume), ..command("a", &["cat"]) }).await;
+        let error = error.expect_err(expect);
+        assert!(matches!(error, SpawnError::Refused { field, .. } if field == expect), "{error}");
+    }
+    assert!(!scene.config.base.exists());
+    let new = NewAgent { resume: Some(named("mock", Some("s-1"))), ..alone(command("a", &["cat"])) };
+    let handle = scene.start(&new).await.expect("starts");
+    assert_eq!((handle.agent.as_str(), handle.has_terminal), ("mock", true));
+    scene.kill(&handle).await.expect("ends");
 }
 
 #[tokio::test]
