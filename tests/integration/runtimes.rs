@@ -255,7 +255,7 @@ async fn forced(world: &World, id: RuntimeId) -> TriggerView {
     let (id, asked) = (id.to_string(), asked.display().to_string());
     let refused = world.bifrost(&["runtimes", "trigger", &id, &asked, "--force"]).output().await;
     assert_eq!(refused.code, 64, "{}", refused.stderr);
-    let forced = json(world, &["runtimes", "trigger", &id, &asked, "--force", "--because", "it burns"]).await;
+    let forced = json(world, &["runtimes", "trigger", &id, &asked, "--force", "--reason", "it burns"]).await;
     serde_json::from_value(forced[0].clone()).expect("is one")
 }
 

@@ -85,7 +85,11 @@ impl Supervisor {
                 (WriteResult::Failed, None)
             }
         };
-        self.report(runtime, TriggerReport { number: order.number, result, via: order.via, until }).await;
+        self.report(
+            runtime,
+            TriggerReport { number: order.number, attempt: Some(order.attempt), result, via: order.via, until },
+        )
+        .await;
     }
 
     /// Types it, if it may be typed now.

@@ -86,7 +86,8 @@ impl Supervisor {
     pub(crate) async fn answer(&self, order: &Order, is_read: bool) {
         let Some(runtime) = self.state.borrow().runtime else { return };
         let result = if is_read { WriteResult::Written } else { WriteResult::Failed };
-        let report = TriggerReport { number: order.number, result, via: Via::Resume, until: None };
+        let report =
+            TriggerReport { number: order.number, attempt: Some(order.attempt), result, via: Via::Resume, until: None };
         if is_read {
             self.state.send_modify(|state| state.progress.read_through(order.number));
         }
