@@ -30,6 +30,8 @@ use crate::{blocking, turn};
 
 /// How long others who start one may take to take their place.
 const TURN_WITHIN: Duration = Duration::from_secs(10);
+/// How long a checkout of another agent may hold ours up.
+const WORKTREE_WITHIN: Duration = Duration::from_secs(120);
 /// How often it is looked whether what was started is still there.
 const BEAT: Duration = Duration::from_millis(250);
 /// What of a package manager's words an error shows.
@@ -223,6 +225,12 @@ impl Start<'_> {
     }
 
     async fn add_worktree(&mut self) -> Result<(), SpawnError> {
+        // Git looks whether a branch is in another worktree, and then makes one: of two at once both would.
+        let lock = self.config.base.join(".worktrees");
+        let held = turn(&lock, WORKTREE_WITHIN)
+            .await
+            .map_err(|error| SpawnError::Worktree(format!("{}: {error}", lock.display())))?;
+        let _turn = held.ok_or_else(|| SpawnError::Worktree("others are being made for too long; try again".into()))?;
         let git = self.git();
         let branch = &self.handle.branch;
         let reference = format!("refs/heads/{branch}");

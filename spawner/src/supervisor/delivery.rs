@@ -171,7 +171,14 @@ mod tests {
     #[test]
     fn an_order_waits_since_it_was_asked_for_and_at_most_since_it_was_seen() {
         let at = |seconds: i64| DateTime::from_timestamp(1_795_000_000 + seconds, 0).expect("in range");
-        let order = |created_at| Order { number: 1, text: "x".into(), via: Via::Terminal, forced: false, created_at };
+        let order = |created_at| Order {
+            number: 1,
+            attempt: 1,
+            text: "x".into(),
+            via: Via::Terminal,
+            forced: false,
+            created_at,
+        };
         let seen = Seen { number: 1, since: at(10) };
         assert_eq!([queued(&order(at(4)), seen), queued(&order(at(99)), seen)], [at(4), at(10)]);
     }

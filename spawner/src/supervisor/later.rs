@@ -41,7 +41,8 @@ impl Supervisor {
         let State { runtime, progress, .. } = self.state.borrow().clone();
         if let Some(runtime) = runtime.filter(|_| progress.is_unread()) {
             let result = WriteResult::Failed;
-            let report = TriggerReport { number: progress.written, result, via: Via::Terminal, until: None };
+            let report =
+                TriggerReport { number: progress.written, attempt: None, result, via: Via::Terminal, until: None };
             // A control plane that is away finds out when nobody has read it for long enough.
             drop(timeout(LAST_WORDS_WITHIN, self.report(runtime, report)).await);
             self.state.send_modify(|state| state.progress.ends_unread());
