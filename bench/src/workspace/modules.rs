@@ -51,7 +51,8 @@ pub(super) async fn rounds(
     let repository = crate::repository::Repository::of(&application, &["package.json", "package-lock.json"]).await?;
     npm(&application, &["ci"]).await?;
     let (modules, archive) = (application.join("node_modules"), place.join("modules.tar"));
-    let packages = fs::read_to_string(application.join("package-lock.json"))?.matches("\"resolved\":").count();
+    // Where the packages are from may be left out of a lockfile; what they are like is not.
+    let packages = fs::read_to_string(application.join("package-lock.json"))?.matches("\"integrity\":").count();
     report.say(&format!("an application of {packages} packages"));
     finish(command("tar").current_dir(&application).arg("--create").arg("--file").arg(&archive).arg("node_modules"))
         .await?;
