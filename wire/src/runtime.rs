@@ -269,7 +269,8 @@ pub struct Order {
 pub struct TriggerReport {
     /// Which one.
     pub number: i64,
-    /// The order's `attempt`: the same word said twice then counts once.
+    /// The order's `attempt`: the same word said twice then counts once. A `failed` without one says that whatever was
+    /// written up to this number, and not read, is lost with its terminal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<i32>,
     /// How it went.

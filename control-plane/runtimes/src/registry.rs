@@ -67,7 +67,13 @@ pub async fn register(ctx: &Ctx, settings: &Settings, tenant: TenantId, new: &Ne
     let now = ctx.now();
     let known = store::lock_session(&mut tx, tenant, &new.session_id).await?;
     match &known {
-        Some(known) => store::register_again(&mut tx, known.id, new, now).await?,
+        Some(known) => {
+            if known.registered.pid != new.pid {
+                // What the process before did not read went with its terminal.
+                store::unwrite(&mut tx, known.id, known.read_cursor, known.last_number).await?;
+            }
+            store::register_again(&mut tx, known.id, new, now).await?;
+        }
         None => {
             if store::count(&mut tx, tenant).await? >= RUNTIMES_MAX {
                 let message =

@@ -19,7 +19,7 @@ kernel::sql! {
                             can_resume = $8, task_id = $9, last_heartbeat_at = $10, gone_at = NULL WHERE id = $1";
     LIST: "SELECT * FROM runtimes WHERE tenant_id = $1 \
            ORDER BY CASE WHEN gone_at IS NULL THEN 0 ELSE 1 END, last_heartbeat_at DESC, id LIMIT $2";
-    COUNT: "SELECT count(*) FROM runtimes WHERE tenant_id = $1";
+    COUNT: "SELECT count(*) FROM runtimes WHERE tenant_id = $1 AND gone_at IS NULL";
     GET: "SELECT * FROM runtimes WHERE tenant_id = $1 AND id = $2";
     LOCK: "SELECT * FROM runtimes WHERE tenant_id = $1 AND id = $2" + lock;
     LOCK_SESSION: "SELECT * FROM runtimes WHERE tenant_id = $1 AND session_id = $2" + lock;
@@ -42,6 +42,8 @@ kernel::sql! {
                    ORDER BY number LIMIT 1";
     OVERTAKEN: "SELECT * FROM triggers WHERE runtime_id = $1 AND ended_at IS NULL AND written_at IS NULL AND number < $2 \
                 ORDER BY number";
+    UNWRITE: "UPDATE triggers SET state = 'pending', written_at = NULL WHERE runtime_id = $1 AND ended_at IS NULL \
+              AND written_at IS NOT NULL AND number > $2 AND number <= $3";
     RENUMBER: "UPDATE triggers SET number = $2 WHERE id = $1";
     WAITING_OF_ALL: "SELECT runtime_id, count(*) FROM triggers WHERE tenant_id = $1 AND ended_at IS NULL \
                      GROUP BY runtime_id";
@@ -219,7 +221,7 @@ pub(crate) async fn list(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Ve
     Ok(fetch_all!(tx, Row, LIST, tenant.uuid(), limit)?.into_iter().map(Into::into).collect())
 }
 
-/// How many runtimes a tenant has.
+/// How many runtimes of a tenant have not ended.
 pub(crate) async fn count(tx: &mut Tx, tenant: TenantId) -> Result<i64> {
     Ok(fetch_one!(tx, (i64,), COUNT, tenant.uuid())?.0)
 }
@@ -339,6 +341,12 @@ pub(crate) async fn first_open(tx: &mut Tx, runtime: RuntimeId) -> Result<Option
 /// The first forced one that was not written yet.
 pub(crate) async fn first_forced(tx: &mut Tx, runtime: RuntimeId) -> Result<Option<TriggerView>> {
     Ok(fetch_optional!(tx, TriggerRow, FIRST_FORCED, runtime.uuid())?.map(Into::into))
+}
+
+/// Notes of what was written between these numbers that it is nowhere any more: its terminal has ended.
+pub(crate) async fn unwrite(tx: &mut Tx, runtime: RuntimeId, behind: i64, up_to: i64) -> Result<()> {
+    execute!(tx, UNWRITE, runtime.uuid(), behind, up_to)?;
+    Ok(())
 }
 
 /// Numbers what waits before this number behind everything else, in the same order.

@@ -326,4 +326,29 @@ kernel::on_both! { migrations();
         let (heard, _) = tokio::time::timeout(SOON, async { tokio::join!(waits, ends) }).await.expect("at once");
         assert_eq!(code(&heard.expect_err("is gone")), "runtime_gone");
     }
+
+    async fn what_was_lost_with_its_terminal_is_not_read_with_what_comes_later(ctx) {
+        let id = runtime(&ctx, "s").await;
+        for text in ["one", "two"] {
+            say(&ctx, id, text).await;
+        }
+        for number in [1, 2] {
+            tell(&ctx, id, number, WriteResult::Written, Via::Terminal).await;
+        }
+        tell(&ctx, id, 2, WriteResult::Failed, Via::Terminal).await;
+        let forced = ForcedTrigger { text: "stop".into(), reason: "r".into() };
+        force(&ctx, &settings(), tenant(), id, &forced).await.expect("is queued");
+        tell(&ctx, id, 3, WriteResult::Written, Via::Resume).await;
+        read_up_to(&ctx, id, 3).await;
+        let listed = triggers(&ctx, tenant(), id).await.expect("lists");
+        let stands: Vec<_> = listed.iter().map(|one| (one.text.as_str(), one.state)).collect();
+        let pending = TriggerState::Pending;
+        assert_eq!(stands, [("two", pending), ("one", pending), ("stop", TriggerState::Delivered)]);
+        // So it is when another process comes in the place of one that was killed.
+        ctx.clock.advance(Duration::from_secs(5));
+        tell(&ctx, id, 4, WriteResult::Written, Via::Terminal).await;
+        let again = NewRuntime { pid: 4712, ..new("s") };
+        register(&ctx, &settings(), tenant(), &again).await.expect("registers");
+        assert_eq!(order(&ctx, id).await, Some((4, Via::Terminal)));
+    }
 }

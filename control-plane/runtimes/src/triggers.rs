@@ -318,10 +318,15 @@ pub async fn report(
             via: Some(report.via),
             attempts: before.attempts + 1,
             not_before: Some(now + PAUSE),
+            // Without an order it is the word that what was written there is lost.
+            written_at: before.written_at.filter(|_| report.attempt.is_some()),
             ..before.clone()
         },
     };
     put(ctx, &mut tx, tenant, &before, &after).await?;
+    if report.result == WriteResult::Failed && report.attempt.is_none() {
+        store::unwrite(&mut tx, id, runtime.read_cursor, report.number).await?;
+    }
     if after.forced && after.state == TriggerState::Written {
         // One cursor says how far the agent has read: what was overtaken must not seem to be read with this.
         store::put_behind(&mut tx, &runtime, after.number).await?;
