@@ -7,18 +7,22 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use kit::Clock;
 use runner::local;
 use serde::Serialize;
 use wire::id::ExecutionId;
 
-use crate::blocking;
 use crate::config::Config;
 use crate::error::{FleetError, ProgramError};
-use crate::fleet::{self, Haste};
+use crate::fleet::{self, Haste, Status};
 use crate::git::Git;
 use crate::handle::{AgentHandle, Desk};
+use crate::{blocking, turn};
+
+/// How long one that has ended takes to say so to a control plane.
+const CLOSES_WITHIN: Duration = Duration::from_secs(10);
 
 mod snapshot;
 use snapshot::Work;
@@ -40,8 +44,10 @@ pub struct Cleaned {
 pub async fn cleanup(config: &Config, id: ExecutionId, clock: &Clock) -> Result<Cleaned, FleetError> {
     let agent = fleet::find(config, id).await?;
     let desk = Desk::new(&config.base, id);
-    // Whatever its terminal looks like: while its supervisor lives, it works.
-    if agent.status.is_active() || kit::lock::is_held(&desk.alive()).map_err(FleetError::file(desk.alive()))? {
+    // Whatever its terminal looks like: while its supervisor lives, it works. One that has ended says so elsewhere first.
+    let patience = if matches!(agent.status, Status::Ended(_)) { CLOSES_WITHIN } else { Duration::ZERO };
+    let is_free = turn(&desk.alive(), patience).await.map_err(FleetError::file(desk.alive()))?.is_some();
+    if agent.status.is_active() || !is_free {
         return Err(FleetError::StillRuns(id));
     }
     // One whose supervisor was killed may still write.

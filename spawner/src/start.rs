@@ -31,7 +31,7 @@ use crate::{blocking, turn};
 /// How long others who start one may take to take their place.
 const TURN_WITHIN: Duration = Duration::from_secs(10);
 /// How long a checkout of another agent may hold ours up.
-const WORKTREE_WITHIN: Duration = Duration::from_secs(120);
+const WORKTREE_WITHIN: Duration = Duration::from_secs(600);
 /// How often it is looked whether what was started is still there.
 const BEAT: Duration = Duration::from_millis(250);
 /// What of a package manager's words an error shows.

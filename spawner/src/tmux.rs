@@ -42,7 +42,9 @@ pub(crate) fn session(id: ExecutionId) -> String {
 
 /// Whether tmux says that there is nobody to ask: one that has ended, or never began, has no session.
 fn is_no_server(said: &str) -> bool {
-    ["no server running", "No such file or directory", "Connection refused"].iter().any(|words| said.contains(words))
+    ["no server running", "server exited", "lost server", "No such file or directory", "Connection refused"]
+        .iter()
+        .any(|words| said.contains(words))
 }
 
 impl Tmux {

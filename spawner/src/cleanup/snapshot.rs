@@ -6,8 +6,10 @@
 //! back. What remotes have is not in it, and in a repository without remotes everything is.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -51,7 +53,7 @@ impl Work {
         // With what was staged, which may be ignored otherwise.
         let own = PathBuf::from(tree.text(["rev-parse", "--path-format=absolute", "--git-path", "index"]).await?);
         match fs::copy(&own, &index) {
-            Ok(_) => (),
+            Ok(_) => see_all(&aside, &own, &index, &handle.worktree).await?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 aside.bytes(["read-tree", "HEAD"], b"").await?;
             }
@@ -70,6 +72,28 @@ impl Work {
     pub(super) fn is_safe_elsewhere(&self) -> bool {
         self.uncommitted.is_none() && self.commits == 0
     }
+}
+
+/// Has a copy of an index see what its owner told git to pass over, and see it at the time of the original: what was
+/// changed in the moment that the index was written would not show else.
+async fn see_all(git: &Git, own: &Path, copy: &Path, worktree: &Path) -> Result<(), FleetError> {
+    let listed = git.bytes(["ls-files", "-v", "-z"], b"").await?;
+    let passed_over = |entry: &&[u8]| {
+        let is_marked = entry.first().is_some_and(|tag| tag.is_ascii_lowercase() || *tag == b'S');
+        // What a sparse checkout leaves out is not there to be seen.
+        is_marked
+            && entry.get(2..).is_some_and(|path| worktree.join(OsStr::from_bytes(path)).symlink_metadata().is_ok())
+    };
+    let paths: Vec<u8> =
+        listed.split(|byte| *byte == 0).filter(passed_over).flat_map(|entry| [&entry[2..], b"\0"].concat()).collect();
+    if !paths.is_empty() {
+        for option in ["--no-assume-unchanged", "--no-skip-worktree"] {
+            git.bytes(["update-index", option, "-z", "--stdin"], &paths).await?;
+        }
+    }
+    let time = fs::metadata(own).and_then(|meta| meta.modified()).map_err(FleetError::file(own))?;
+    let copied = fs::File::options().write(true).open(copy).map_err(FleetError::file(copy))?;
+    copied.set_modified(time).map_err(FleetError::file(copy))
 }
 
 /// How many commits lead to these that are on no other branch, no remote and under no tag.

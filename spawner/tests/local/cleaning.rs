@@ -213,3 +213,14 @@ async fn what_is_ignored_and_was_staged_all_the_same_is_saved() {
     let elsewhere = rescued(&scene, &cleaned.snapshot.expect("was saved"), &handle.id.to_string()).await;
     assert_eq!(fs::read_to_string(elsewhere.join("made")).expect("is there"), "by force");
 }
+
+#[tokio::test]
+async fn what_git_was_told_to_pass_over_is_saved() {
+    let scene = Scene::new().await;
+    let handle = ran(&scene, "a", "say done").await;
+    git(&handle.worktree, &["update-index", "--assume-unchanged", "README"]).await;
+    fs::write(handle.worktree.join("README"), "changed by the agent").expect("writes");
+    let cleaned = clean(&scene, &handle).await.expect("cleans");
+    let elsewhere = rescued(&scene, &cleaned.snapshot.expect("was saved"), &handle.id.to_string()).await;
+    assert_eq!(fs::read_to_string(elsewhere.join("README")).expect("is there"), "changed by the agent");
+}
