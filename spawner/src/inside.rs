@@ -38,6 +38,8 @@ pub async fn run(root: &Path, vars: &Vars, clock: &Clock, chance: &Chance) -> an
     let desk = Desk::at(root);
     let _alive = kit::lock::take(&desk.alive(), kit::lock::PATIENCE)?.context("this agent runs already")?;
     let job = take_job(&desk);
+    // Whoever types as soon as it is ready finds somebody who will listen. In a pane of tmux there is no such pipe.
+    let _ear = pipe(&desk).ok();
     let job = match (job, say_ready(&desk)) {
         (Ok(job), Ok(ready)) => {
             fs::write(desk.supervisor(), std::process::id().to_string())?;
@@ -132,7 +134,15 @@ async fn supervise(
         let Some(order) = order else { break };
         let left = deadline.saturating_duration_since(Instant::now());
         let spec = takeup::again(&job.spec, agent, session, &order.text, left);
-        let again = seat.run(&drivers, &environment, &spec, log, Some(supervisor)).await?;
+        let again = match seat.run(&drivers, &environment, &spec, log, Some(supervisor)).await {
+            Ok(again) => again,
+            // How it ended before stays how it ended.
+            Err(error) => {
+                log.add(format!("bifrost: its session cannot be taken up again: {error:#}\n").as_bytes());
+                supervisor.answer(&order, false).await;
+                break;
+            }
+        };
         supervisor.answer(&order, again.outcome == Outcome::Succeeded).await;
         finished = takeup::joined(finished, again);
     }

@@ -17,7 +17,7 @@ use crate::typing::{self, Sent, TAKEN_WITHIN, Terminal};
 /// The longest that a request for work is held.
 pub(super) const POLL: Duration = Duration::from_secs(30);
 /// What is read already is told just now: then nothing is typed.
-const ALREADY_READ: Duration = Duration::from_millis(500);
+const ALREADY_TYPED: Duration = Duration::from_millis(500);
 /// What is for an agent that has ended waits so long at a time while it runs.
 const IT_RUNS: Duration = Duration::from_secs(5);
 /// How long a message of somebody else, which is being typed, is waited for.
@@ -65,16 +65,22 @@ impl Supervisor {
     }
 
     async fn carry_out(&self, runtime: RuntimeId, terminal: &Terminal, order: &Order, seen: &mut Option<Seen>) {
-        if order.number <= self.state.borrow().progress.read {
-            return tokio::time::sleep(ALREADY_READ).await;
+        let progress = self.state.borrow().progress;
+        if order.number <= progress.read || (order.via == Via::Terminal && order.number <= progress.written) {
+            // It was typed: it is read by now, or still waits in the terminal, and a second copy would be one too many.
+            let (number, attempt) = (order.number, Some(order.attempt));
+            let written = TriggerReport { number, attempt, result: WriteResult::Written, via: order.via, until: None };
+            self.report(runtime, written).await;
+            return tokio::time::sleep(ALREADY_TYPED).await;
         }
         let now = self.clock.now();
-        let seen = seen.filter(|seen| seen.number == order.number).unwrap_or(Seen { number: order.number, since: now });
+        let first = seen.filter(|seen| seen.number == order.number);
+        let first = *seen.insert(first.unwrap_or(Seen { number: order.number, since: now }));
         if order.via == Via::Resume {
             // While it runs, another process in its session would work beside it: it is taken up when it has ended.
             return tokio::time::sleep(IT_RUNS).await;
         }
-        let (result, until) = match self.attempt(terminal, order, queued(order, seen)).await {
+        let (result, until) = match self.attempt(terminal, order, queued(order, first)).await {
             Ok(Attempt::Written) => {
                 self.state.send_modify(|state| state.progress.wrote(order.number));
                 (WriteResult::Written, None)

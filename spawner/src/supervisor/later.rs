@@ -1,14 +1,19 @@
 //! Agents that read nothing while they run: what waits for them is given to their session, which is taken up again when
 //! they have ended. The words go to the agent's standard input; that it ends well means that it has read them.
 
+use std::time::Duration;
+
 use client::Error;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use wire::id::RuntimeId;
 use wire::runtime::{Order, TriggerReport, Via, WriteResult};
 
 use super::delivery::POLL;
 use super::progress::State;
 use super::{BACKOFF, LAST_WORDS_WITHIN, Supervisor};
+
+/// How long an agent that has ended waits for words that may not be written yet.
+const HELD_WITHIN: Duration = Duration::from_secs(120);
 
 /// What is there for an agent that has ended.
 enum Waiting {
@@ -51,12 +56,14 @@ impl Supervisor {
 
     async fn wait_for_words(&self) -> Option<Order> {
         let mut state = self.state.subscribe();
-        let mut failures = 0;
+        let (since, mut failures) = (Instant::now(), 0);
         loop {
             let registered = state.wait_for(|state| state.runtime.is_some());
             let runtime = timeout(LAST_WORDS_WITHIN, registered).await.ok()?.ok()?.runtime?;
-            match self.waiting(runtime).await {
+            let Ok(waiting) = timeout(POLL + LAST_WORDS_WITHIN, self.waiting(runtime)).await else { return None };
+            match waiting {
                 Ok(Waiting::Nothing) => return None,
+                Ok(Waiting::NotYet) if since.elapsed() > HELD_WITHIN => return None,
                 Ok(Waiting::NotYet) => failures = 0,
                 Ok(Waiting::Words(order)) if order.number <= self.state.borrow().progress.read => {
                     self.answer(&order, true).await;

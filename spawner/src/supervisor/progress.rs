@@ -9,6 +9,8 @@ use wire::id::RuntimeId;
 pub(crate) struct State {
     /// As which runtime it is registered.
     pub(crate) runtime: Option<RuntimeId>,
+    /// As which one it was registered last.
+    pub(crate) known: Option<RuntimeId>,
     /// The agent's process; nothing before it has begun.
     pub(crate) pid: Option<u32>,
     /// The name of its terminal.

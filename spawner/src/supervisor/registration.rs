@@ -53,8 +53,12 @@ impl Supervisor {
                 let view = self.control.register_runtime(&self.as_it_is(now)).await?;
                 self.state.send_modify(|state| {
                     if state.runtime.replace(view.id).is_none() {
-                        // What an earlier process of this session has read; also of a control plane that has begun anew.
-                        state.progress = Progress { written: view.read_cursor, read: view.read_cursor };
+                        match state.known.replace(view.id) == Some(view.id) {
+                            true => state.progress.read_through(view.read_cursor),
+                            // What an earlier process of this session has read; also of a control plane that has begun
+                            // anew.
+                            false => state.progress = Progress { written: view.read_cursor, read: view.read_cursor },
+                        }
                     }
                 });
                 Ok(Told { runtime: Some(view.id), read: view.read_cursor, ..now.told() })
@@ -85,7 +89,12 @@ impl Supervisor {
     /// A runtime that is gone, or unknown, or another than we think, is registered again.
     pub(super) fn forget_if_refused(&self, error: &Error) {
         if !error.is_transient() {
-            self.state.send_if_modified(|state| state.runtime.take().is_some());
+            // It knows of fewer triggers than we do: what we know is of another time.
+            let is_of_another_time = error.code() == Some("invalid");
+            self.state.send_if_modified(|state| {
+                state.known = state.known.filter(|_| !is_of_another_time);
+                state.runtime.take().is_some()
+            });
         }
     }
 
@@ -108,7 +117,10 @@ impl Supervisor {
             loop {
                 let now = self.state.borrow().clone();
                 let Some(runtime) = now.runtime else { return };
-                let left = match self.heartbeat(runtime, &now).await {
+                let beat = RuntimeHeartbeat { read_cursor: Some(now.progress.read), pid: None };
+                let left = match self.control.runtime_heartbeat(runtime, beat).await {
+                    // Another process of the session has come in our place.
+                    Ok(view) if now.pid.is_some_and(|pid| i64::from(pid) != view.registered.pid) => return,
                     // What was read is delivered, and the rest has failed.
                     Ok(_) => self.control.deregister_runtime(runtime).await,
                     Err(error) => Err(error),
