@@ -47,9 +47,8 @@ impl Invocation {
 }
 
 fn prepare(data: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
     // Keys live here: nobody else has any business in it.
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data)?;
+    kit::files::make_private(data)?;
     kit::files::read_or_create(&data.join(".gitignore"), 0o644, || "*\n".into()).map(drop)
 }
 

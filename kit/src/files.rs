@@ -1,9 +1,9 @@
 //! Small files that are either the old text or the new, never half of one, and
-//! secrets that only their owner reads.
+//! secrets and directories that only their owner reads.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Replaces the file as one step that survives a power cut: write beside it,
@@ -45,6 +45,12 @@ pub fn read_if_exists(path: &Path) -> io::Result<Option<String>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Makes a directory that only its owner enters, and those above it that are not there; one that is there is left as it
+/// is.
+pub fn make_private(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Makes renames and new names in the directory survive a power cut.

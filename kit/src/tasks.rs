@@ -74,6 +74,15 @@ impl Tasks {
     }
 }
 
+/// Runs what blocks, such as work on files, where it holds nobody up. A panic in there is one here.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        // It is never cancelled while the process lives, so it has panicked: so do we.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
 /// Resolves at the first SIGINT or SIGTERM.
 pub async fn termination() {
     use tokio::signal::unix::{SignalKind, signal};

@@ -159,7 +159,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         // Longer than a socket's name may be.
         let directory = directory.path().join("x".repeat(120));
-        crate::volume::make_private(&directory).expect("makes");
+        kit::files::make_private(&directory).expect("makes");
         let channel = Channel::open(&directory).expect("opens");
         tokio::select! {
             done = work(&channel) => done,

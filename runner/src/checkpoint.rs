@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use kit::tasks::blocking;
 use serde::Serialize;
 use snapshot::{Listing, Store};
 use wire::checkpoint::HeldCheckpoint;
@@ -24,7 +25,7 @@ use wire::limit::CHECKPOINTS_PER_MACHINE;
 use crate::git::GitError;
 use crate::mirror;
 use crate::orders::Orders;
-use crate::room::{Room, blocking};
+use crate::room::Room;
 use crate::volume::{self, Volume};
 use crate::workspace::{self, CheckoutError, Marker, Paths};
 
@@ -165,7 +166,7 @@ fn write(
     kept: Kept,
     unfinished: &Path,
 ) -> Result<Manifest, CheckpointError> {
-    volume::make_private(unfinished)?;
+    kit::files::make_private(unfinished)?;
     let (files, listing, stored_bytes) = store(room, marker, tree, changes, &unfinished.join(LISTING))?;
     let manifest = Manifest {
         version: VERSION,
@@ -272,7 +273,7 @@ pub(crate) async fn restore(room: &Arc<Room>, manifest: &Manifest) -> Result<(),
     room.volume.quarantine(&paths.tree, &room.mark(), room.limits.quarantined)?;
     workspace::discard(room, manifest.subject.execution_id)?;
     for directory in [&paths.tree, &paths.home, &paths.temporary] {
-        volume::make_private(directory)?;
+        kit::files::make_private(directory)?;
     }
     let references = mirror::list(room, &paths.mirror, &orders).await?;
     let configuration = workspace::configuration(&manifest.repository, &paths.mirror);

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kit::process::Sig;
+use kit::tasks::blocking;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Child;
 use tokio::sync::watch;
@@ -26,7 +27,6 @@ use crate::leftovers;
 use crate::orders::{Halt, Orders};
 use crate::process::Group;
 use crate::record::Story;
-use crate::room::blocking;
 use crate::terminal::{Input, Life, Master, Player, Stage, Terminal};
 
 mod commits;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kit::tasks::blocking;
 use serde::Serialize;
 use wire::event::{Stream, kind};
 use wire::execution::{Cache, Failure};
@@ -21,7 +22,7 @@ use crate::command::output::Chunker;
 use crate::orders::Orders;
 use crate::process::{self, Bounds, Kept, Output, RunError};
 use crate::record::Story;
-use crate::room::{Room, blocking};
+use crate::room::Room;
 use crate::setup::NotReady;
 use crate::workspace::Paths;
 
@@ -266,7 +267,7 @@ fn expose(room: &Room, ecosystem: &Ecosystem, paths: &Paths, ready: &mut Ready) 
     ready.variables.extend(ecosystem.shown(&packages.to_string_lossy(), &paths.tree.to_string_lossy()));
     for cache in ecosystem.shown_packages(&packages) {
         // Also where nothing could be fetched: the command then fetches into it.
-        crate::volume::make_private(&cache)?;
+        kit::files::make_private(&cache)?;
         ready.caches.push(cache);
     }
     if let Some(programs) = &ecosystem.programs {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kit::tasks::blocking;
 use tokio::time::Instant;
 use wire::event::{FinishedPayload, Stream, kind};
 use wire::execution::{Cache, Exit, Failure, Outcome, Phase};
@@ -30,7 +31,7 @@ use crate::mirror::{self, Obtained};
 use crate::orders::{Halt, Orders};
 use crate::pull_request::{self, NotProposed};
 use crate::record::{Begun, Story, Subject};
-use crate::room::{Room, blocking};
+use crate::room::Room;
 use crate::settings::services::{self, Services};
 use crate::settings::{self, Settings};
 use crate::setup::NotReady;

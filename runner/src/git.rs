@@ -76,7 +76,7 @@ impl Git {
         helper: Option<&Helper>,
     ) -> io::Result<Self> {
         let directory = root.join("git");
-        volume::make_private(&directory)?;
+        kit::files::make_private(&directory)?;
         let configuration = directory.join("config");
         let text = format!("{CONFIGURATION}{}", helper.map(Helper::configuration).unwrap_or_default());
         volume::swap_in(&configuration, text.as_bytes())?;

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use kit::tasks::blocking;
 use serde::Serialize;
 use wire::event::{CheckedPayload, Health, kind};
 use wire::id::{CheckpointId, ExecutionId};
@@ -16,7 +17,7 @@ use wire::id::{CheckpointId, ExecutionId};
 use crate::checkpoint::format::Manifest;
 use crate::checkpoint::{self, CheckpointPayload, changes};
 use crate::record::Subject;
-use crate::room::{Room, blocking};
+use crate::room::Room;
 use crate::workspace::{self, Marker};
 
 #[derive(Serialize)]

@@ -181,7 +181,7 @@ impl Isolation {
     async fn try_out(&self, volume: &Volume) -> io::Result<()> {
         let own = volume.trial();
         for directory in ["home", "tmp"] {
-            crate::volume::make_private(&own.join(directory))?;
+            kit::files::make_private(&own.join(directory))?;
         }
         let openings = Openings {
             own: vec![own.clone()],

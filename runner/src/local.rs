@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kit::tasks::blocking;
 use kit::{Chance, Clock};
 use tokio::sync::{mpsc, watch};
 use wire::agent::AgentReport;
@@ -34,7 +35,7 @@ use crate::isolation::{Isolation, Openings};
 use crate::leftovers;
 use crate::orders::{Halt, Orders};
 use crate::record::{Entry, Recorder, Story, Subject};
-use crate::room::{Room, blocking};
+use crate::room::Room;
 use crate::setup::NotReady;
 use crate::terminal::Stage;
 pub use crate::terminal::{Input, Life};
@@ -146,7 +147,7 @@ pub async fn install(
 async fn room(place: &Place<'_>, recorder: Recorder, clock: &Clock, chance: &Chance) -> anyhow::Result<Arc<Room>> {
     let root = place.store.to_owned();
     let volume = blocking(move || Volume::open(&root)).await?;
-    volume::make_private(place.temporary)?;
+    kit::files::make_private(place.temporary)?;
     let environment = place.environment.clone();
     let limits = Limits::default();
     let git = Git::new(volume.root(), &environment, limits.git, None)?;

@@ -9,6 +9,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kit::tasks::blocking;
 use serde::Serialize;
 use wire::event::kind;
 use wire::execution::{Cache, Failure};
@@ -19,7 +20,7 @@ use crate::git::complaint::{self, Complaint};
 use crate::git::{Git, GitError, Place};
 use crate::orders::Orders;
 use crate::record::Story;
-use crate::room::{Room, blocking};
+use crate::room::Room;
 use crate::setup::NotReady;
 use crate::volume;
 
@@ -260,7 +261,7 @@ impl Remote<'_> {
         let arguments = ["init", "--quiet", "--bare", "--template="].map(Into::into);
         let arguments = arguments.into_iter().chain([unfinished.as_os_str().to_owned()]);
         self.room.git.run(Place::default(), arguments, b"", self.orders).await.map_err(|error| self.sort(error))?;
-        volume::make_private(&unfinished.join("info")).map_err(machine)?;
+        kit::files::make_private(&unfinished.join("info")).map_err(machine)?;
         Ok(volume::swap_in(&unfinished.join("info/exclude"), EXCLUDED.as_bytes()).map_err(machine)?)
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use github::{NewPull, Place, Repository};
 use kit::http::Proxies;
+use kit::tasks::blocking;
 use wire::event::kind;
 use wire::pull_request::{PullRequest, PullRequestSpec};
 use wire::worker::repository_name;
@@ -19,7 +20,7 @@ use crate::git::{GitError, Place as At};
 use crate::mirror;
 use crate::orders::{NotOurs, Orders};
 use crate::record::Story;
-use crate::room::{Room, blocking};
+use crate::room::Room;
 
 /// For one call of the host's API.
 const WITHIN: Duration = Duration::from_secs(30);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use kit::tasks::blocking;
 use kit::{Chance, Clock};
 use snapshot::Store;
 use tokio::sync::mpsc;
@@ -116,14 +117,5 @@ impl Room {
     /// A word that sorts by time and was not used before, for names of things set aside.
     pub(crate) fn mark(&self) -> String {
         CheckpointId::mint(self.clock.now(), self.chance.bytes()).to_string()
-    }
-}
-
-/// Runs file-system work where it holds nobody up.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        // It is never cancelled while the process lives, so it has panicked: so do we.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

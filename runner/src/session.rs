@@ -11,6 +11,7 @@ use client::sender::{self, Flushed, Sender};
 use client::worker::Worker;
 use kit::Tasks;
 use kit::backoff::Backoff;
+use kit::tasks::blocking;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -25,7 +26,7 @@ use crate::health;
 use crate::leftovers;
 use crate::orders::Halt;
 use crate::record::Entry;
-use crate::room::{Opened, Room, blocking};
+use crate::room::{Opened, Room};
 
 mod attachment;
 mod board;

@@ -12,13 +12,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kit::tasks::blocking;
 use serde::{Deserialize, Serialize};
 use wire::id::ExecutionId;
 use wire::worker::repository_name;
 
 use crate::mirror::Obtained;
 use crate::orders::Orders;
-use crate::room::{Room, blocking};
+use crate::room::Room;
 use crate::volume::{self, Volume};
 use crate::workspace::{self, CheckoutError, Paths};
 
@@ -81,7 +82,7 @@ pub(crate) async fn make(
     }
     let unfinished = room.volume.unfinished(&spare);
     volume::remove(&unfinished)?;
-    volume::make_private(&unfinished)?;
+    kit::files::make_private(&unfinished)?;
     let paths = Paths::of_spare(&room.volume, &unfinished, repository);
     let made = workspace::check_out_afresh(&room.git, &paths, repository, obtained, orders).await;
     let marker = Marker {

@@ -18,9 +18,9 @@
 //! Everything is 0700. Nothing under a final name is ever half made: it is built
 //! under a name that begins with `.new-` and renamed.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use wire::id::{CheckpointId, ExecutionId};
@@ -67,7 +67,7 @@ impl Volume {
     /// Takes the volume, and clears away what a killed runner or git left half done.
     pub(crate) fn open(root: &Path) -> Result<Self, Unusable> {
         let unwritable = |source| Unusable::Unwritable { path: root.to_owned(), source };
-        make_private(root).map_err(unwritable)?;
+        kit::files::make_private(root).map_err(unwritable)?;
         let root = root.canonicalize().map_err(unwritable)?;
         let lock = kit::lock::take(&root.join("lock"), kit::lock::PATIENCE).map_err(unwritable)?;
         let lock = lock.ok_or_else(|| Unusable::Taken(root.clone()))?;
@@ -94,7 +94,7 @@ impl Volume {
             "spool",
         ] {
             let directory = self.root.join(name);
-            make_private(&directory)?;
+            kit::files::make_private(&directory)?;
             for child in children(&directory)? {
                 if name == "trash" || file_name(&child).starts_with(UNFINISHED) {
                     remove(&child)?;
@@ -277,11 +277,6 @@ impl Volume {
         }
         Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} leads out of the volume", path.display())))
     }
-}
-
-/// Creates a directory that only its owner may enter. One that is there is no error.
-pub(crate) fn make_private(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Whether a path, which need not be there, lies below the directory once every link on the way is

@@ -154,7 +154,7 @@ pub(crate) async fn create(
     let paths = Paths::new(&room.volume, subject.execution_id, repository);
     volume::remove(&paths.tree)?;
     for directory in [&paths.home, &paths.temporary] {
-        volume::make_private(directory)?;
+        kit::files::make_private(directory)?;
         room.volume.inside(directory)?;
     }
     let spare = spare::take(&room.volume, subject.execution_id, repository, &paths);
@@ -201,7 +201,7 @@ pub(crate) async fn check_out_afresh(
     obtained: &Obtained,
     orders: &Orders,
 ) -> Result<(), CheckoutError> {
-    volume::make_private(&paths.tree)?;
+    kit::files::make_private(&paths.tree)?;
     let configuration = configuration(repository, &paths.mirror);
     borrow_objects(paths, &obtained.commit, &obtained.references.packed(), &configuration)?;
     check_out(git, paths, &obtained.commit, orders).await
@@ -211,7 +211,7 @@ pub(crate) async fn check_out_afresh(
 pub(crate) fn borrow_objects(paths: &Paths, commit: &str, packed_refs: &str, configuration: &str) -> io::Result<()> {
     let git = paths.tree.join(".git");
     for directory in ["objects/info", "objects/pack", "refs/heads", "refs/tags", "info"] {
-        volume::make_private(&git.join(directory))?;
+        kit::files::make_private(&git.join(directory))?;
     }
     let alternates = format!("{}\n", paths.mirror.join("objects").display());
     fs::write(git.join("objects/info/alternates"), alternates)?;

@@ -1,8 +1,7 @@
 //! The store: a directory of packs, and where each chunk is in them.
 
 use std::collections::HashMap;
-use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -44,7 +43,7 @@ pub(crate) enum Beside {
 impl Store {
     /// A store in this directory, which is made where it is not there.
     pub fn new(root: &Path) -> Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(root).at(root)?;
+        kit::files::make_private(root).at(root)?;
         Ok(Self { root: root.to_owned() })
     }
 

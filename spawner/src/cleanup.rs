@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kit::Clock;
+use kit::tasks::blocking;
 use runner::local;
 use serde::Serialize;
 use wire::id::ExecutionId;
@@ -19,7 +20,7 @@ use crate::error::{FleetError, ProgramError};
 use crate::fleet::{self, Haste, Status};
 use crate::git::Git;
 use crate::handle::{AgentHandle, Desk};
-use crate::{blocking, turn};
+use crate::turn;
 
 /// How long one that has ended takes to say so to a control plane.
 const CLOSES_WITHIN: Duration = Duration::from_secs(10);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use kit::Clock;
 use kit::process::{Sig, signal_group};
+use kit::tasks::blocking;
 use runner::local;
 use serde::Serialize;
 use wire::execution::Outcome;
@@ -18,7 +19,7 @@ use crate::config::Config;
 use crate::error::FleetError;
 use crate::handle::{AgentHandle, Desk, EndRecord, ProcessRef, Registered};
 use crate::tmux::Tmux;
-use crate::{blocking, turn};
+use crate::turn;
 
 /// How long a supervisor may take beyond the grace to note how its agent ended.
 const NOTED_WITHIN: Duration = Duration::from_secs(10);

@@ -61,12 +61,3 @@ async fn turn(path: &Path, within: Duration) -> io::Result<Option<File>> {
         }
     }
 }
-
-/// Runs what blocks where it holds nobody up.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        // It is never cancelled while the process lives, so it has panicked: so do we.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use kit::tasks::blocking;
 use kit::{Chance, Clock};
 use nix::sys::stat::Mode as FileMode;
 use runner::local::{self, Whose};
@@ -26,7 +26,7 @@ use crate::git::Git;
 use crate::handle::{AgentEnvironment, AgentHandle, Desk, Job, Mode, ProcessRef, Registration, Server, TmuxProgram};
 use crate::hooks;
 use crate::tmux::{self, Tmux};
-use crate::{blocking, turn};
+use crate::turn;
 
 /// How long others who start one may take to take their place.
 const TURN_WITHIN: Duration = Duration::from_secs(10);
@@ -184,8 +184,7 @@ async fn admit(config: &Config, desk: &Desk, handle: &AgentHandle) -> Result<Fil
             "{base}: {error}; it must be a directory that you may write, see BIFROST_AGENTS_DIR"
         ))
     };
-    let private = |path: PathBuf| DirBuilder::new().recursive(true).mode(0o700).create(path);
-    private(config.base.clone()).map_err(process)?;
+    kit::files::make_private(&config.base).map_err(process)?;
     let lock = config.base.join(".lock");
     let _turn = turn(&lock, TURN_WITHIN).await.map_err(process)?.ok_or(SpawnError::Timeout(TURN_WITHIN))?;
     let running = fleet::list(config).await.map_err(|error| SpawnError::Process(error.to_string()))?;
@@ -193,7 +192,7 @@ async fn admit(config: &Config, desk: &Desk, handle: &AgentHandle) -> Result<Fil
     if running >= config.agents_max {
         return Err(SpawnError::TooMany { running });
     }
-    private(desk.own()).map_err(process)?;
+    kit::files::make_private(&desk.own()).map_err(process)?;
     let held = kit::lock::take(&desk.starting(), Duration::ZERO).map_err(process)?;
     desk.write_handle(handle).map_err(process)?;
     held.ok_or_else(|| SpawnError::Process("the agent's directory is somebody else's".into()))
@@ -266,7 +265,7 @@ impl Start<'_> {
         let within = Duration::from_secs(self.handle.timeout_seconds);
         let failed = |message: String| SpawnError::Install { message, said: String::new() };
         let kept = &self.config.dependencies;
-        DirBuilder::new().recursive(true).mode(0o700).create(kept).map_err(|error| failed(error.to_string()))?;
+        kit::files::make_private(kept).map_err(|error| failed(error.to_string()))?;
         // Agents that are started at once install one after the other: the store has one owner at a time.
         let turn = turn(&kept.join("turn"), within).await.map_err(|error| failed(error.to_string()))?;
         let _turn = turn.ok_or_else(|| failed("another agent's installation takes too long".into()))?;

@@ -24,6 +24,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kit::tasks::blocking;
 use kit::{Chance, Tasks};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
@@ -33,7 +34,7 @@ pub use address::{BadAddress, EngineAddress};
 pub(crate) use exec::Executed;
 pub(crate) use plan::Wanted;
 
-use crate::machine::{blocking, signal_name};
+use crate::machine::signal_name;
 use crate::process::{Exit, open_log};
 use engine::{Engine, Failure};
 use plan::Rules;

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fly::MachineConfig;
+use kit::tasks::blocking;
 use kit::{Chance, Tasks};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,6 @@ use crate::StartError;
 use crate::config::Kind;
 use crate::container::{self, Container, Containers, NoBoot, Wanted};
 use crate::layout::Layout;
-use crate::machine::blocking;
 use crate::process::{self, Exit, Identity, Init, Launch, Root};
 use crate::refusal::Refusal;
 

@@ -11,9 +11,9 @@
 //! snapshots/ID/              what was on a volume, whose record names it
 //! ```
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -31,7 +31,7 @@ impl Layout {
     /// Makes the directory and takes its lock, which lasts as long as the file is open.
     pub(crate) fn open(data: &Path) -> Result<(Self, File), StartError> {
         for directory in ["", "apps", "machines", "volumes", "snapshots"] {
-            make_private(&data.join(directory)).map_err(unusable(&data.join(directory)))?;
+            kit::files::make_private(&data.join(directory)).map_err(unusable(&data.join(directory)))?;
         }
         let data = data.canonicalize().map_err(unusable(data))?;
         let path = data.join("lock");
@@ -91,11 +91,6 @@ fn unusable(path: &Path) -> impl Fn(io::Error) -> StartError {
     move |source| StartError::Data { path: path.to_owned(), source }
 }
 
-/// Makes a directory that only its owner enters; one that exists is left as it is.
-pub(crate) fn make_private(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
 /// Replaces a file of the state; it may hold a machine's secrets.
 pub(crate) fn write(path: &Path, record: &impl Serialize) -> io::Result<()> {
     let json = serde_json::to_vec(record).expect("records have text keys and no failing serializers");
@@ -124,7 +119,7 @@ pub(crate) fn names(directory: &Path, ending: &str) -> Result<Vec<String>, Start
 /// Copies what is in a directory into another that does not exist yet, while it may be changing. Whatever
 /// is neither a file, a directory nor a link is left out.
 pub(crate) fn copy_tree(from: &Path, to: &Path) -> io::Result<u64> {
-    make_private(to)?;
+    kit::files::make_private(to)?;
     let mut bytes = 0;
     for entry in fs::read_dir(from)? {
         let entry = entry?;

@@ -104,7 +104,7 @@ async fn half_a_checkpoint_is_gone_after_a_restart() {
     scene.run(&remote, "true").await;
     let whole = scene.room.volume.checkpoint_ids().expect("lists");
     let half = scene.room.volume.unfinished(&scene.room.volume.checkpoint(whole[0]));
-    volume::make_private(&half).expect("makes");
+    kit::files::make_private(&half).expect("makes");
     let scene = scene.reopened().await;
     assert!(!half.exists());
     assert_eq!(scene.room.volume.checkpoint_ids().expect("lists"), whole);
@@ -337,6 +337,6 @@ async fn what_checkpoints_share_is_stored_once_and_goes_with_the_last_of_them() 
 async fn ids_go_on_when_the_clock_is_put_back() {
     let scene = Scene::new().await;
     let late = CheckpointId::mint(scene.room.clock.now() + TimeDelta::days(1), [0xff; 10]);
-    volume::make_private(&scene.room.volume.checkpoint(late)).expect("makes");
+    kit::files::make_private(&scene.room.volume.checkpoint(late)).expect("makes");
     assert!(next_id(&scene.room).expect("mints") > late);
 }

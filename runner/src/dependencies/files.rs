@@ -73,7 +73,7 @@ impl Files {
             name.push_str(&format!(".{}.{}", stamp.modified.0, stamp.modified.1));
         }
         let to = self.path(&name).expect("a hash and numbers");
-        volume::make_private(to.parent().unwrap_or(&self.root))?;
+        kit::files::make_private(to.parent().unwrap_or(&self.root))?;
         if fs::symlink_metadata(&to).is_ok_and(|kept| Stamp::of(&kept).mode == stamp.mode) && digest(&to)? == hash {
             self.guard(&to)?;
             return Ok((name, Stamp::of(&fs::symlink_metadata(&to)?)));

@@ -344,7 +344,7 @@ fn make_directory(to: &Path, mode: u32, workspace: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         // A package of a workspace may lie deeper than any directory that is checked out.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            volume::make_private(to.parent().unwrap_or(workspace))?;
+            kit::files::make_private(to.parent().unwrap_or(workspace))?;
             make()
         }
         made => made,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kit::tasks::blocking;
 use wire::event::{Stream, kind};
 use wire::execution::Outcome;
 use wire::task::TaskSpec;
@@ -11,7 +12,6 @@ use crate::agent::Launch;
 use crate::agent::reading::{Heard, Reading, Verdict};
 use crate::command::{self, Ended, Job};
 use crate::record::Story;
-use crate::room::blocking;
 use crate::test_report;
 
 /// How what ran last has ended, what was heard of the agent, and what came of the tests.

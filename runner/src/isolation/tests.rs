@@ -372,7 +372,7 @@ async fn what_a_walled_command_started_ends_with_its_control_group() {
     tokio::time::timeout(crate::testing::PATIENCE, begins).await.expect("begins");
     let ended = groups.clone();
     let starved =
-        crate::room::blocking(move || ended.disband(&name).and_then(|first| Ok((first, ended.disband(&name)?))));
+        kit::tasks::blocking(move || ended.disband(&name).and_then(|first| Ok((first, ended.disband(&name)?))));
     assert_eq!(starved.await.expect("is removed"), (0, 0));
     assert!(!is_running("sleep 86418"));
 }

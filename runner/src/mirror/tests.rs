@@ -248,7 +248,7 @@ async fn a_large_repository_comes_without_contents_and_fetches_them_when_they_ar
 async fn a_clone_that_outgrows_the_bound_is_made_anew_without_contents() {
     let scene = Scene::new().await;
     let mirror = scene.room.volume.mirror("x");
-    volume::make_private(&mirror.join("objects/pack")).expect("makes");
+    kit::files::make_private(&mirror.join("objects/pack")).expect("makes");
     std::fs::write(mirror.join("objects/pack/tmp_pack_x"), [0; 2_000]).expect("writes");
     tokio::time::timeout(PATIENCE, partial::outgrown(&mirror, 1_999)).await.expect("is larger");
     let outgrown = partial::outgrown(&mirror, 2_000);

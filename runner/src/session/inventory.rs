@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use client::worker::Worker;
+use kit::tasks::blocking;
 use wire::id::CheckpointId;
 
 use crate::checkpoint;
-use crate::room::{Room, blocking};
+use crate::room::Room;
 
 /// What was told.
 #[derive(Debug, Default)]

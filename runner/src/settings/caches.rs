@@ -15,7 +15,7 @@ pub(crate) fn put(volume: &Volume, repository: &str, tree: &Path, cached: &[Path
     for path in cached {
         let (kept, to) = (place(volume, repository, path), tree.join(path));
         if kept.is_dir() && fs::symlink_metadata(&to).is_err() && volume::stays_inside(tree, &to) {
-            volume::make_private(to.parent().unwrap_or(tree))?;
+            kit::files::make_private(to.parent().unwrap_or(tree))?;
             fs::rename(&kept, &to)?;
         }
     }
@@ -29,7 +29,7 @@ pub(crate) fn keep(volume: &Volume, repository: &str, tree: &Path, cached: &[Pat
         // A command may have put a link there, or on the way there, that leads elsewhere.
         if fs::symlink_metadata(&from).is_ok_and(|meta| meta.is_dir()) && volume::stays_inside(tree, &from) {
             volume.discard(&kept, mark)?;
-            volume::make_private(kept.parent().unwrap_or(volume.root()))?;
+            kit::files::make_private(kept.parent().unwrap_or(volume.root()))?;
             fs::rename(&from, &kept)?;
         }
     }

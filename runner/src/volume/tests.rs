@@ -25,10 +25,10 @@ fn what_a_killed_git_left_is_gone_after_opening() {
     let stale = ["HEAD.lock", "packed-refs.lock", "refs/remotes/origin/main.lock", "objects/pack/tmp_pack_x"];
     let kept = ["HEAD", "refs/remotes/origin/main", "objects/pack/pack-1.pack"];
     for path in stale.iter().chain(&kept) {
-        make_private(mirror.join(path).parent().expect("has one")).expect("makes");
+        kit::files::make_private(mirror.join(path).parent().expect("has one")).expect("makes");
         fs::write(mirror.join(path), "x").expect("writes");
     }
-    make_private(&volume.mirror(".new-half")).expect("makes");
+    kit::files::make_private(&volume.mirror(".new-half")).expect("makes");
     let root = volume.root().to_owned();
     drop(volume);
     let volume = Volume::open(&root).expect("opens");
@@ -41,7 +41,7 @@ fn what_a_killed_git_left_is_gone_after_opening() {
 fn the_quarantine_keeps_the_newest() {
     let (_directory, volume) = open();
     for mark in ["1", "2", "3"] {
-        make_private(&volume.mirror("thing")).expect("makes");
+        kit::files::make_private(&volume.mirror("thing")).expect("makes");
         volume.quarantine(&volume.mirror("thing"), mark, 2).expect("moves");
     }
     let mut kept: Vec<String> =
@@ -65,7 +65,7 @@ fn a_path_that_leads_out_of_the_volume_is_refused() {
 fn directories_that_a_command_closed_are_opened_and_removed() {
     let (_directory, volume) = open();
     let (closed, outside) = (volume.root().join("workspaces/closed"), volume.root().join("deps"));
-    make_private(&closed.join("inner")).expect("makes");
+    kit::files::make_private(&closed.join("inner")).expect("makes");
     std::os::unix::fs::symlink(&outside, closed.join("link")).expect("links");
     let close = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o500)).expect("closes");
     close(&closed.join("inner"));

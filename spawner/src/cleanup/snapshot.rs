@@ -7,10 +7,9 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -142,14 +141,13 @@ pub(super) async fn take(
 ) -> Result<PathBuf, FleetError> {
     let git = Git::at(&config.git, &handle.repository);
     let all = handle.repository.join(DIRECTORY);
-    let make = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
-    make(&all).map_err(FleetError::file(&all))?;
+    kit::files::make_private(&all).map_err(FleetError::file(&all))?;
     kit::files::read_or_create(&all.join(".gitignore"), 0o644, || "*\n".into()).map_err(FleetError::file(&all))?;
     let now = clock.now();
     let branch = Branch::parse(&handle.branch).map_err(FleetError::NotSaved)?;
     let name = format!("{}-{}-{}", now.format("%Y%m%d-%H%M%S"), branch.flat(), handle.id);
     let (finished, unfinished) = (all.join(&name), all.join(format!(".new-{name}")));
-    make(&unfinished).map_err(FleetError::file(&unfinished))?;
+    kit::files::make_private(&unfinished).map_err(FleetError::file(&unfinished))?;
     let taken = fill(&git, handle, work, &unfinished, now).await;
     let references = [reference(handle, "work"), reference(handle, "branch")];
     for reference in &references {

@@ -11,12 +11,12 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use kit::Chance;
 use kit::backoff::Backoff;
+use kit::tasks::blocking;
 use tokio::sync::watch;
 
 use super::Trace;
 use super::engine::{Engine, Failure};
 use super::frames::Frames;
-use crate::machine::blocking;
 use crate::process::{Exit, open_log};
 
 /// While the engine does not answer, or says of a container that runs that it has ended.

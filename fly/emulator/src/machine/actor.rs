@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fly::MachineConfig;
+use kit::tasks::blocking;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::effects::blocking;
 use super::holding::Held;
 use super::orders::Command;
 use super::record::{Record, Source, exit_event};

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kit::backoff::Backoff;
+use kit::tasks::blocking;
 use tokio::time::Instant;
 use wire::worker::env::MACHINE_ROOT;
 
@@ -21,10 +22,6 @@ use crate::refusal::Refusal;
 
 /// The pause before an init that has ended is started again.
 const RESTART_PAUSE: Backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(10) };
-/// Runs what blocks where that is allowed.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work).await.expect("nothing that blocks here panics or is aborted")
-}
 
 impl Actor {
     /// Does it; gives back what follows, if that is known at once.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::layout::{make_private, remove};
+use crate::layout::remove;
 
 /// At a start, a longer log becomes the old one.
 const LOG_BYTES: u64 = 8 * 1024 * 1024;
@@ -23,7 +23,7 @@ pub(crate) fn place(root: &Path, mount: &str) -> Option<PathBuf> {
 
 /// Makes the root and puts the volumes into it: pairs of a place under the root and a directory.
 pub(crate) fn prepare(root: &Path, mounts: &[(PathBuf, PathBuf)]) -> io::Result<()> {
-    make_private(root)?;
+    kit::files::make_private(root)?;
     for (place, directory) in mounts {
         if let Some(parent) = place.parent() {
             fs::create_dir_all(parent)?;

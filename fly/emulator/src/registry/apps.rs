@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use kit::tasks::blocking;
 use serde::{Deserialize, Serialize};
 
 use super::Registry;
 use crate::layout;
-use crate::machine::{Order, blocking};
+use crate::machine::Order;
 use crate::refusal::Refusal;
 
 /// As long as a DNS label.

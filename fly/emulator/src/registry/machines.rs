@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use fly::{HostStatus, MachineConfig};
+use kit::tasks::blocking;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -11,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::volumes::first_region;
 use super::{Contents, Handle, ORDERS, REGION, REMEMBERED, Registry};
 use crate::driver::Driver;
-use crate::machine::{Actor, Command, HowToStop, Lease, Order, Outcome, Record, State, Update, blocking};
+use crate::machine::{Actor, Command, HowToStop, Lease, Order, Outcome, Record, State, Update};
 use crate::process;
 use crate::refusal::Refusal;
 use crate::{id, layout};
@@ -139,7 +140,7 @@ impl Registry {
         let (directory, path) = (self.layout.machine_dir(&record.id), self.layout.machine_file(&record.id));
         let written = record.clone();
         let written = blocking(move || {
-            layout::make_private(&directory)?;
+            kit::files::make_private(&directory)?;
             layout::write(&path, &written)
         });
         written.await.map_err(|error| {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use fly::Turnstile;
+use kit::tasks::blocking;
 use kit::{Chance, Clock, Tasks};
 
 use super::machines::{Runnable, runnable};
@@ -13,7 +14,7 @@ use super::{Contents, Registry, VolumeRecord};
 use crate::driver::Driver;
 use crate::faults::Faults;
 use crate::layout::{self, Layout};
-use crate::machine::{Actor, Record, blocking};
+use crate::machine::{Actor, Record};
 use crate::{Config, StartError};
 
 /// What the data directory holds.

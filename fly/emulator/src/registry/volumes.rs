@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use kit::tasks::blocking;
 use serde::{Deserialize, Serialize};
 
 use super::{Contents, REGION, Registry};
-use crate::machine::blocking;
 use crate::refusal::Refusal;
 use crate::{id, layout};
 
@@ -118,7 +118,7 @@ impl Registry {
         let made = blocking(move || {
             match original {
                 Some(original) => drop(layout::copy_tree(&original, &directory)?),
-                None => layout::make_private(&directory)?,
+                None => kit::files::make_private(&directory)?,
             }
             layout::write(&path, &record)
         });

@@ -63,7 +63,7 @@ pub(super) async fn commit(
         message: format!("{}\n", marker.title.as_deref().unwrap_or("Work that was not committed")),
     };
     let mirror = paths.mirror.clone();
-    let input = crate::room::blocking(move || {
+    let input = kit::tasks::blocking(move || {
         let input = stream(&tree, &head, &known)?;
         has_room(&mirror, input.len())?.then_some(input).ok_or(NotCommitted::NoRoom)
     });
