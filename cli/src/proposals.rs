@@ -108,15 +108,7 @@ async fn look(invocation: &Invocation, sources: &Sources) -> Findings {
 }
 
 async fn look_into(invocation: &Invocation, source: &Source) -> anyhow::Result<Vec<Found>> {
-    let named = |lower: &str, upper: &str| {
-        let text = invocation.vars.text(lower).or_else(|| invocation.vars.text(upper));
-        text.filter(|text| !text.is_empty())
-    };
-    let proxies = Proxies {
-        http: named("http_proxy", "HTTP_PROXY"),
-        https: named("https_proxy", "HTTPS_PROXY"),
-        except: named("no_proxy", "NO_PROXY"),
-    };
+    let proxies = Proxies::of(|name| invocation.vars.text(name));
     let http = kit::http::client_through(WITHIN, proxies)?;
     match &source.place {
         Place::Github(asked) => github::look(http, asked, &invocation.chance).await,

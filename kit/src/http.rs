@@ -35,6 +35,18 @@ pub struct Proxies<'a> {
     pub except: Option<&'a str>,
 }
 
+impl<'a> Proxies<'a> {
+    /// Those that an environment names, in small letters or else in capitals; what is empty names none.
+    pub fn of(environment: impl Fn(&str) -> Option<&'a str>) -> Self {
+        let named = |lower, upper| environment(lower).or_else(|| environment(upper)).filter(|text| !text.is_empty());
+        Self {
+            http: named("http_proxy", "HTTP_PROXY"),
+            https: named("https_proxy", "HTTPS_PROXY"),
+            except: named("no_proxy", "NO_PROXY"),
+        }
+    }
+}
+
 /// As [`client`], through proxies: for hosts outside of a closed network. A proxy's address that is none fails.
 pub fn client_through(deadline: Duration, proxies: Proxies<'_>) -> Result<reqwest::Client, reqwest::Error> {
     let except = proxies.except.and_then(reqwest::NoProxy::from_string);
@@ -46,6 +58,12 @@ pub fn client_through(deadline: Duration, proxies: Proxies<'_>) -> Result<reqwes
         builder = builder.proxy(reqwest::Proxy::https(address)?.no_proxy(except));
     }
     builder.build()
+}
+
+/// An error and what lies beneath it, in one line: the first sentence alone says only that something went wrong.
+pub fn whole_story(error: &dyn std::error::Error) -> String {
+    let beneath = std::iter::successors(Some(error), |error| error.source());
+    beneath.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// As [`client`], for addresses that somebody else chose: a name leads only to those of its addresses that are

@@ -175,15 +175,7 @@ async fn host(room: &Room, repository: &str) -> Result<Repository, NotProposed> 
         }
         None => None,
     };
-    let named = |lower: &str, upper: &str| {
-        let value = room.environment.get(lower).or_else(|| room.environment.get(upper));
-        value.map(String::as_str).filter(|value| !value.is_empty())
-    };
-    let proxies = Proxies {
-        http: named("http_proxy", "HTTP_PROXY"),
-        https: named("https_proxy", "HTTPS_PROXY"),
-        except: named("no_proxy", "NO_PROXY"),
-    };
+    let proxies = Proxies::of(|name| room.environment.get(name).map(String::as_str));
     let http = kit::http::client_through(WITHIN, proxies).map_err(NotProposed::Proxy)?;
     Ok(Repository::new(http, place, token, room.chance.clone()))
 }

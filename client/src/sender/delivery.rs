@@ -109,8 +109,8 @@ impl Delivery {
 
     fn postponed(&self, error: &dyn std::error::Error, what: &'static str) {
         match self.course.failures() {
-            1 => tracing::warn!(error = chain(error), "{what}"),
-            failures => tracing::debug!(error = chain(error), failures, "{what}"),
+            1 => tracing::warn!(error = kit::http::whole_story(error), "{what}"),
+            failures => tracing::debug!(error = kit::http::whole_story(error), failures, "{what}"),
         }
     }
 }
@@ -125,18 +125,6 @@ fn body(lines: &[Vec<u8>]) -> Bytes {
     }
     body.extend_from_slice(b"]}");
     body.into()
-}
-
-/// The error and what lies beneath it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        cause = source.source();
-    }
-    text
 }
 
 #[cfg(test)]

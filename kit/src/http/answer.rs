@@ -110,14 +110,7 @@ async fn bounded(mut answer: Response) -> Result<Vec<u8>, NoAnswer> {
 
 /// The whole story without the URL, which may say more than is anybody's business.
 fn unreachable(error: reqwest::Error) -> NoAnswer {
-    let error = error.without_url();
-    let mut message = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        message = format!("{message}: {cause}");
-        source = cause.source();
-    }
-    NoAnswer::Unreachable(message)
+    NoAnswer::Unreachable(super::whole_story(&error.without_url()))
 }
 
 #[cfg(test)]
