@@ -140,10 +140,10 @@ async fn remove(directory: &Path) -> Result<(), FleetError> {
 /// Deletes the branch if everything on it is on another one, on a remote or under a tag.
 async fn delete_branch(config: &Config, handle: &AgentHandle) -> Result<bool, FleetError> {
     let git = Git::at(&config.git, &handle.repository);
-    let reference = format!("refs/heads/{}", handle.branch);
-    if !git.agrees(["show-ref", "--verify", "--quiet", &reference]).await? {
+    if !git.has_branch(&handle.branch).await? {
         return Ok(false);
     }
+    let reference = format!("refs/heads/{}", handle.branch);
     if snapshot::commits_only_here(&git, &[&reference], &handle.branch).await? > 0 {
         return Ok(false);
     }

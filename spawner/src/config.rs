@@ -94,19 +94,13 @@ impl Config {
             vars.problem("BIFROST_AGENTS_HOOKS: is not a directory");
         }
         let rules = Rules::default();
-        let seconds = |vars: &mut Vars, name: &str, default: Duration| {
-            Duration::from_secs(within(vars, name, default.as_secs(), 0, 3_600))
+        let mut seconds = |name: &str, default: Duration, least: u64| {
+            Duration::from_secs(within(vars, name, default.as_secs(), least, 3_600))
         };
         let rules = Rules {
-            quiet: seconds(vars, "BIFROST_AGENTS_QUIET_SECONDS", rules.quiet),
-            recheck: Duration::from_secs(within(
-                vars,
-                "BIFROST_AGENTS_RECHECK_SECONDS",
-                rules.recheck.as_secs(),
-                1,
-                3_600,
-            )),
-            defer_max: seconds(vars, "BIFROST_AGENTS_DEFER_SECONDS", rules.defer_max),
+            quiet: seconds("BIFROST_AGENTS_QUIET_SECONDS", rules.quiet, 0),
+            recheck: seconds("BIFROST_AGENTS_RECHECK_SECONDS", rules.recheck, 1),
+            defer_max: seconds("BIFROST_AGENTS_DEFER_SECONDS", rules.defer_max, 0),
         };
         let minutes = within(vars, "BIFROST_AGENTS_TIMEOUT_MINUTES", MINUTES_DEFAULT, 1, TIMEOUT_SECONDS_MAX / 60);
         let agents_max = within(vars, "BIFROST_AGENTS_MAX", AGENTS_DEFAULT, 1, AGENTS_MAX);

@@ -94,4 +94,9 @@ impl Git {
             Err(error) => Err(error),
         }
     }
+
+    /// Whether there is such a branch.
+    pub(crate) async fn has_branch(&self, name: &str) -> Result<bool, ProgramError> {
+        self.agrees(["show-ref", "--verify", "--quiet", &format!("refs/heads/{name}")]).await
+    }
 }

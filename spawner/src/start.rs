@@ -232,12 +232,11 @@ impl Start<'_> {
         let _turn = held.ok_or_else(|| SpawnError::Worktree("others are being made for too long; try again".into()))?;
         let git = self.git();
         let branch = &self.handle.branch;
-        let reference = format!("refs/heads/{branch}");
         // Asked before it is made: only what we make is undone.
         self.has_branch = true;
-        if !git.agrees(["show-ref", "--verify", "--quiet", &reference]).await.map_err(worktree_failed)? {
+        if !git.has_branch(branch).await.map_err(worktree_failed)? {
             // By itself, so that of two who begin at once one has made it, and the other takes nothing away.
-            let create = format!("create {reference} {}\n", self.base);
+            let create = format!("create refs/heads/{branch} {}\n", self.base);
             git.bytes(["update-ref", "--stdin"], create.as_bytes()).await.map_err(worktree_failed)?;
             self.has_branch = false;
         }

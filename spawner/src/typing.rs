@@ -44,6 +44,21 @@ pub struct Sent {
     pub forced: Option<String>,
 }
 
+impl Sent {
+    /// A text that has just been typed, and has waited since `queued`.
+    pub(crate) fn now(
+        clock: &Clock,
+        text: &str,
+        queued: DateTime<Utc>,
+        typed_over: bool,
+        forced: Option<String>,
+    ) -> Self {
+        let at = clock.now();
+        let waited_ms = u64::try_from((at - queued).num_milliseconds()).unwrap_or_default();
+        Self { at, bytes: text.len(), waited_ms, typed_over, forced }
+    }
+}
+
 /// Types the text to an agent that runs. With a reason in `forced` it waits for nobody. `waiting` is told when it
 /// begins to wait for a person.
 pub async fn send(
@@ -82,9 +97,7 @@ pub async fn send(
         }
     }
     terminal.write(text).await?;
-    let at = clock.now();
-    let waited_ms = u64::try_from((at - queued).num_milliseconds()).unwrap_or_default();
-    let sent = Sent { at, bytes: text.len(), waited_ms, typed_over, forced: forced.map(str::to_owned) };
+    let sent = Sent::now(clock, text, queued, typed_over, forced.map(str::to_owned));
     terminal.note(&sent)?;
     Ok(sent)
 }

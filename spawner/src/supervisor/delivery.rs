@@ -68,9 +68,7 @@ impl Supervisor {
         let progress = self.state.borrow().progress;
         if order.number <= progress.read || (order.via == Via::Terminal && order.number <= progress.written) {
             // It was typed: it is read by now, or still waits in the terminal, and a second copy would be one too many.
-            let (number, attempt) = (order.number, Some(order.attempt));
-            let written = TriggerReport { number, attempt, result: WriteResult::Written, via: order.via, until: None };
-            self.report(runtime, written).await;
+            self.report(runtime, what_became(order, order.via, WriteResult::Written, None)).await;
             return tokio::time::sleep(ALREADY_TYPED).await;
         }
         let now = self.clock.now();
@@ -91,11 +89,7 @@ impl Supervisor {
                 (WriteResult::Failed, None)
             }
         };
-        self.report(
-            runtime,
-            TriggerReport { number: order.number, attempt: Some(order.attempt), result, via: order.via, until },
-        )
-        .await;
+        self.report(runtime, what_became(order, order.via, result, until)).await;
     }
 
     /// Types it, if it may be typed now.
@@ -103,26 +97,22 @@ impl Supervisor {
         let text = order.text.trim_end_matches(['\n', '\r']);
         typing::check(text).map_err(FleetError::Refused)?;
         let sending = self.desk.sending();
-        let again = |now: DateTime<Utc>| {
-            Attempt::Deferred(now + self.rules.recheck.min(DEFER_MAX.to_std().unwrap_or_default()))
-        };
         let turn = turn(&sending, TURN_WITHIN).await.map_err(FleetError::file(&sending))?;
-        let Some(_turn) = turn else { return Ok(again(self.clock.now())) };
+        let now = self.clock.now();
+        let deferred = |until: DateTime<Utc>| Ok(Attempt::Deferred(until.min(now + DEFER_MAX)));
+        let Some(_turn) = turn else { return deferred(now + self.rules.recheck) };
         let mut typed_over = false;
         if !order.forced {
-            let now = self.clock.now();
             match decide(self.rules, now, terminal.last_typed().await?, queued) {
                 Decision::Write => (),
                 Decision::WriteAnyway => typed_over = true,
-                Decision::Wait(until) => return Ok(Attempt::Deferred(until.min(now + DEFER_MAX))),
+                Decision::Wait(until) => return deferred(until),
             }
         }
         self.type_whole(terminal, text).await?;
-        let at = self.clock.now();
-        let waited_ms = u64::try_from((at - queued).num_milliseconds()).unwrap_or_default();
         let forced = order.forced.then(|| format!("trigger {}: the audit has the reason", order.number));
         // It is typed: a record that cannot be kept does not undo that.
-        if let Err(error) = terminal.note(&Sent { at, bytes: text.len(), waited_ms, typed_over, forced }) {
+        if let Err(error) = terminal.note(&Sent::now(&self.clock, text, queued, typed_over, forced)) {
             tracing::warn!("what was typed cannot be noted: {error}");
         }
         Ok(Attempt::Written)
@@ -163,6 +153,11 @@ impl Supervisor {
             self.forget_if_refused(error);
         }
     }
+}
+
+/// What is said of an order (pure).
+pub(super) fn what_became(order: &Order, via: Via, result: WriteResult, until: Option<DateTime<Utc>>) -> TriggerReport {
+    TriggerReport { number: order.number, attempt: Some(order.attempt), result, via, until }
 }
 
 /// Since when an order waits (pure). A control plane whose clock is ahead makes nobody wait for longer.

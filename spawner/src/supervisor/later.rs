@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 use wire::id::RuntimeId;
 use wire::runtime::{Order, TriggerReport, Via, WriteResult};
 
-use super::delivery::POLL;
+use super::delivery::{POLL, what_became};
 use super::progress::State;
 use super::{BACKOFF, LAST_WORDS_WITHIN, Supervisor};
 
@@ -94,8 +94,7 @@ impl Supervisor {
     pub(crate) async fn answer(&self, order: &Order, is_read: bool) {
         let Some(runtime) = self.state.borrow().runtime else { return };
         let result = if is_read { WriteResult::Written } else { WriteResult::Failed };
-        let report =
-            TriggerReport { number: order.number, attempt: Some(order.attempt), result, via: Via::Resume, until: None };
+        let report = what_became(order, Via::Resume, result, None);
         if is_read {
             self.state.send_modify(|state| state.progress.read_through(order.number));
         }
