@@ -1,7 +1,7 @@
 //! What is to be done about a trigger (pure).
 
 use chrono::{DateTime, TimeDelta, Utc};
-use wire::runtime::{Management, RuntimeState, TriggerReason, TriggerState, Via};
+use wire::runtime::{Management, RuntimeState, TriggerReason, TriggerState, TriggerView, Via};
 
 /// The intervals. None of them is in the rows; these are ours (decision C-5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,19 +49,6 @@ pub(crate) struct Receiver {
     pub(crate) read_cursor: i64,
 }
 
-/// A trigger, as far as that goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Letter {
-    pub(crate) number: i64,
-    pub(crate) state: TriggerState,
-    pub(crate) forced: bool,
-    pub(crate) via: Option<Via>,
-    pub(crate) attempts: i32,
-    pub(crate) not_before: Option<DateTime<Utc>>,
-    pub(crate) created_at: DateTime<Utc>,
-    pub(crate) written_at: Option<DateTime<Utc>>,
-}
-
 /// What is next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -88,42 +75,42 @@ pub(crate) fn state(
 }
 
 /// Decides about the first trigger of a runtime that has not ended.
-pub(crate) fn step(letter: &Letter, receiver: &Receiver, now: DateTime<Utc>, settings: &Settings) -> Step {
-    let has_been_read = letter.written_at.is_some() && receiver.read_cursor >= letter.number;
+pub(crate) fn step(trigger: &TriggerView, receiver: &Receiver, now: DateTime<Utc>, settings: &Settings) -> Step {
+    let has_been_read = trigger.written_at.is_some() && receiver.read_cursor >= trigger.number;
     if has_been_read {
         return Step::End(TriggerState::Delivered, TriggerReason::Acknowledged);
     }
     if receiver.state == RuntimeState::Gone {
         return Step::End(TriggerState::Failed, TriggerReason::RuntimeGone);
     }
-    let expires_at = letter.created_at + settings.expires;
+    let expires_at = trigger.created_at + settings.expires;
     if now >= expires_at {
         return Step::End(TriggerState::Failed, TriggerReason::Expired);
     }
-    let is_held = receiver.is_paused && !letter.forced;
+    let is_held = receiver.is_paused && !trigger.forced;
     if receiver.state == RuntimeState::Stale || receiver.management == Management::Unmanaged || is_held {
         return Step::Wait(Some(expires_at));
     }
-    let may_try = letter.not_before.is_none_or(|time| time <= now);
-    match (letter.state, letter.written_at) {
-        _ if !may_try => Step::Wait(letter.not_before),
+    let may_try = trigger.not_before.is_none_or(|time| time <= now);
+    match (trigger.state, trigger.written_at) {
+        _ if !may_try => Step::Wait(trigger.not_before),
         (TriggerState::Written, Some(written)) if now < written + settings.ack_within => {
             Step::Wait(Some(written + settings.ack_within))
         }
-        _ if letter.attempts == 0 => Step::Write(Via::Terminal),
-        _ => again(letter, receiver, settings),
+        _ if trigger.attempts == 0 => Step::Write(Via::Terminal),
+        _ => again(trigger, receiver, settings),
     }
 }
 
 /// It was not written, or not read: once more, then by another way, then no more.
-fn again(letter: &Letter, receiver: &Receiver, settings: &Settings) -> Step {
-    let in_vain = match letter.state {
+fn again(trigger: &TriggerView, receiver: &Receiver, settings: &Settings) -> Step {
+    let in_vain = match trigger.state {
         TriggerState::Pending => TriggerReason::WriteFailed,
         _ => TriggerReason::Unacknowledged,
     };
-    match letter.via {
+    match trigger.via {
         Some(Via::Resume) => Step::End(TriggerState::Failed, in_vain),
-        _ if letter.attempts < settings.attempts => Step::Write(Via::Terminal),
+        _ if trigger.attempts < settings.attempts => Step::Write(Via::Terminal),
         _ if receiver.can_resume => Step::Write(Via::Resume),
         _ => Step::End(TriggerState::Failed, in_vain),
     }
@@ -131,6 +118,8 @@ fn again(letter: &Letter, receiver: &Receiver, settings: &Settings) -> Step {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::types::Uuid;
+
     use super::*;
 
     fn at(second: i64) -> DateTime<Utc> {
@@ -147,22 +136,28 @@ mod tests {
         }
     }
 
-    fn letter() -> Letter {
-        Letter {
+    fn trigger() -> TriggerView {
+        TriggerView {
+            id: Uuid::nil().into(),
+            runtime_id: Uuid::nil().into(),
             number: 1,
-            state: TriggerState::Pending,
+            text: "go on".into(),
+            dedupe_key: None,
             forced: false,
+            state: TriggerState::Pending,
+            reason: TriggerReason::Queued,
             via: None,
             attempts: 0,
             not_before: None,
             created_at: at(0),
             written_at: None,
+            ended_at: None,
         }
     }
 
-    fn written(attempts: i32, via: Via) -> Letter {
+    fn written(attempts: i32, via: Via) -> TriggerView {
         let (state, written_at) = (TriggerState::Written, Some(at(10)));
-        Letter { state, written_at, attempts, via: Some(via), ..letter() }
+        TriggerView { state, written_at, attempts, via: Some(via), ..trigger() }
     }
 
     const WRITE: Step = Step::Write(Via::Terminal);
@@ -171,12 +166,19 @@ mod tests {
     fn a_trigger_goes_its_way_by_the_clock() {
         let resumable = Receiver { can_resume: true, ..receiver() };
         let resume = Step::Write(Via::Resume);
-        let failed = |attempts| Letter { attempts, via: Some(Via::Terminal), not_before: Some(at(5)), ..letter() };
+        let failed =
+            |attempts| TriggerView { attempts, via: Some(Via::Terminal), not_before: Some(at(5)), ..trigger() };
         let unread = Step::End(TriggerState::Failed, TriggerReason::Unacknowledged);
-        for (what, letter, receiver, second, expect) in [
-            ("is written at once", letter(), receiver(), 0, WRITE),
-            ("was deferred", Letter { not_before: Some(at(5)), ..letter() }, receiver(), 4, Step::Wait(Some(at(5)))),
-            ("was deferred long enough", Letter { not_before: Some(at(5)), ..letter() }, receiver(), 5, WRITE),
+        for (what, trigger, receiver, second, expect) in [
+            ("is written at once", trigger(), receiver(), 0, WRITE),
+            (
+                "was deferred",
+                TriggerView { not_before: Some(at(5)), ..trigger() },
+                receiver(),
+                4,
+                Step::Wait(Some(at(5))),
+            ),
+            ("was deferred long enough", TriggerView { not_before: Some(at(5)), ..trigger() }, receiver(), 5, WRITE),
             ("waits to be read", written(1, Via::Terminal), receiver(), 69, Step::Wait(Some(at(70)))),
             ("was not read", written(1, Via::Terminal), receiver(), 70, WRITE),
             ("was not read by the last time", written(3, Via::Terminal), receiver(), 70, unread),
@@ -194,13 +196,13 @@ mod tests {
             ("could never be written there", failed(3), resumable, 5, resume),
             (
                 "has waited for an hour",
-                letter(),
+                trigger(),
                 receiver(),
                 3_600,
                 Step::End(TriggerState::Failed, TriggerReason::Expired),
             ),
         ] {
-            assert_eq!(step(&letter, &receiver, at(second), &Settings::default()), expect, "{what}");
+            assert_eq!(step(&trigger, &receiver, at(second), &Settings::default()), expect, "{what}");
         }
     }
 
@@ -209,7 +211,7 @@ mod tests {
         let read = Receiver { read_cursor: 1, ..receiver() };
         let delivered = Step::End(TriggerState::Delivered, TriggerReason::Acknowledged);
         assert_eq!(step(&written(1, Via::Terminal), &read, at(11), &Settings::default()), delivered);
-        assert_eq!(step(&letter(), &read, at(11), &Settings::default()), WRITE);
+        assert_eq!(step(&trigger(), &read, at(11), &Settings::default()), WRITE);
         // What was read is delivered even where the runtime has ended since.
         let gone = Receiver { state: RuntimeState::Gone, ..read };
         assert_eq!(step(&written(1, Via::Terminal), &gone, at(11), &Settings::default()), delivered);
@@ -218,18 +220,18 @@ mod tests {
     #[test]
     fn nothing_is_written_where_nobody_may() {
         let wait = Step::Wait(Some(at(3_600)));
-        let forced = Letter { forced: true, ..letter() };
+        let forced = TriggerView { forced: true, ..trigger() };
         for (receiver, plain, by_force) in [
             (Receiver { is_paused: true, ..receiver() }, wait, WRITE),
             (Receiver { state: RuntimeState::Stale, ..receiver() }, wait, wait),
             (Receiver { management: Management::Unmanaged, ..receiver() }, wait, wait),
         ] {
-            assert_eq!(step(&letter(), &receiver, at(1), &Settings::default()), plain);
+            assert_eq!(step(&trigger(), &receiver, at(1), &Settings::default()), plain);
             assert_eq!(step(&forced, &receiver, at(1), &Settings::default()), by_force);
         }
         let gone = Receiver { state: RuntimeState::Gone, ..receiver() };
         let over = Step::End(TriggerState::Failed, TriggerReason::RuntimeGone);
-        assert_eq!(step(&letter(), &gone, at(1), &Settings::default()), over);
+        assert_eq!(step(&trigger(), &gone, at(1), &Settings::default()), over);
     }
 
     #[test]

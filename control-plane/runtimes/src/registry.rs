@@ -102,13 +102,11 @@ pub async fn list(ctx: &Ctx, settings: &Settings, tenant: TenantId) -> Result<Ve
     let mut tx = ctx.read("runtimes.list").await?;
     let waiting = store::waiting_of_all(&mut tx, tenant).await?;
     let runtimes = store::list(&mut tx, tenant, SHOWN).await?.into_iter();
-    let waiting_of = |runtime: &Runtime| waiting.get(&runtime.id).copied().unwrap_or_default();
-    Ok(runtimes
-        .map(|one| {
-            let waits = waiting_of(&one);
-            view_with(ctx, settings, one, waits)
-        })
-        .collect())
+    let shown = runtimes.map(|runtime| {
+        let waits = waiting.get(&runtime.id).copied().unwrap_or_default();
+        view_with(ctx, settings, runtime, waits)
+    });
+    Ok(shown.collect())
 }
 
 /// One runtime.

@@ -8,7 +8,7 @@ use sqlx::types::Uuid;
 use wire::id::{RuntimeId, TaskId, TenantId, TriggerId};
 use wire::runtime::{Backend, Management, NewRuntime, TriggerReason, TriggerState, TriggerView, Via};
 
-use crate::policy::{Letter, Settings};
+use crate::policy::Settings;
 
 kernel::sql! {
     INSERT: "INSERT INTO runtimes (id, tenant_id, session_id, agent, host, pid, backend, target, management, can_resume, \
@@ -155,20 +155,6 @@ impl From<TriggerRow> for TriggerView {
             written_at: row.written_at,
             ended_at: row.ended_at,
         }
-    }
-}
-
-/// What the policy wants to know of it.
-pub(crate) fn letter(trigger: &TriggerView) -> Letter {
-    Letter {
-        number: trigger.number,
-        state: trigger.state,
-        forced: trigger.forced,
-        via: trigger.via,
-        attempts: trigger.attempts,
-        not_before: trigger.not_before,
-        created_at: trigger.created_at,
-        written_at: trigger.written_at,
     }
 }
 

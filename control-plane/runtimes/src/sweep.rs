@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use kernel::{Ctx, Reconciler, Result};
 
-use crate::policy::Settings;
+use crate::policy::{Settings, Step};
 use crate::store;
-use crate::triggers::settle;
+use crate::triggers::{first, settle};
 
 /// Triggers that one step forgets.
 const FORGOTTEN_AT_ONCE: i64 = 5_000;
@@ -32,9 +32,15 @@ impl Reconciler for Sweep {
 
     async fn tick(&self, ctx: &Ctx) -> Result<usize> {
         let mut tx = ctx.read("runtimes.with_open").await?;
-        let with_open = store::with_open(&mut tx, AT_ONCE).await?;
+        let mut due = Vec::new();
+        for runtime in store::with_open(&mut tx, AT_ONCE).await? {
+            // Most wait for something, and nobody's writing is held up for those.
+            if matches!(first(ctx, &mut tx, &self.settings, &runtime).await?, Some((_, Step::End(..)))) {
+                due.push(runtime);
+            }
+        }
         drop(tx);
-        for runtime in with_open {
+        for runtime in due {
             let mut tx = ctx.begin("runtimes.settle").await?;
             if let Some(runtime) = store::lock(&mut tx, runtime.tenant, runtime.id).await? {
                 settle(ctx, &mut tx, &self.settings, &runtime).await?;

@@ -234,10 +234,15 @@ pub(crate) async fn settle(
 
 /// The first trigger that has not ended, and what is to be done about it. What somebody forced goes before what waits,
 /// whatever that waits for.
-async fn first(ctx: &Ctx, tx: &mut Tx, settings: &Settings, runtime: &Runtime) -> Result<Option<(TriggerView, Step)>> {
+pub(crate) async fn first(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    settings: &Settings,
+    runtime: &Runtime,
+) -> Result<Option<(TriggerView, Step)>> {
     let receiver = runtime.receiver(ctx, settings);
     let with_step = |trigger: TriggerView| {
-        let next = step(&store::letter(&trigger), &receiver, ctx.now(), settings);
+        let next = step(&trigger, &receiver, ctx.now(), settings);
         (trigger, next)
     };
     let Some(first) = store::first_open(tx, runtime.id).await?.map(with_step) else { return Ok(None) };
