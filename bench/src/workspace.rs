@@ -76,16 +76,19 @@ enum What {
     Same,
     Newer,
     Modules,
+    /// The same for an execution that follows at once, so that nothing is ready for it.
+    ModulesAtOnce,
 }
 
 impl What {
-    const ALL: [Self; 3] = [Self::Same, Self::Newer, Self::Modules];
+    const ALL: [Self; 4] = [Self::Same, Self::Newer, Self::Modules, Self::ModulesAtOnce];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Same => "workspace, nothing new upstream",
             Self::Newer => "workspace, 20 commits on",
             Self::Modules => "node_modules, cache hit",
+            Self::ModulesAtOnce => "node_modules, cache hit at once after another",
         }
     }
 
@@ -143,7 +146,7 @@ async fn checkouts(
             if what == What::Newer {
                 upstream.advance(NEW_COMMITS).await?;
             }
-            spare(place).await?;
+            Spare::Checkout.made(place).await?;
             quiet();
             let (ours, cache) = run(system, &upstream.url(), Phase::Clone).await?;
             ensure!(cache == Some(Cache::Hit), "the machine did not hold the repository");
@@ -180,28 +183,40 @@ async fn run(system: &System, repository: &str, phase: Phase) -> anyhow::Result<
     Ok((Duration::from_micros(timing.micros), timing.cache))
 }
 
-/// Waits until the machine has made what it makes in the background.
-async fn spare(place: &Path) -> anyhow::Result<()> {
-    let deadline = Instant::now() + TASK_LIMIT;
-    while !has_spare(place, 0) {
-        ensure!(Instant::now() < deadline, "no spare is made");
-        sleep(LOOK_EVERY).await;
-    }
-    Ok(())
+/// What a machine makes ready in the background.
+#[derive(Debug, Clone, Copy)]
+enum Spare {
+    Checkout,
+    Installation,
 }
 
-/// Whether a finished spare lies somewhere below. Nothing else that a volume holds is looked through.
-fn has_spare(directory: &Path, depth: usize) -> bool {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).any(|entry| {
-        let (path, name) = (entry.path(), entry.file_name());
-        let is_passed_by =
-            ["workspaces", "deps", "repos", "packages", "peers", "upstream"].iter().any(|other| name == *other);
-        if directory.ends_with("spares") {
-            return path.join("spare.json").exists() && !name.to_string_lossy().starts_with('.');
+impl Spare {
+    /// Waits until the machine has made one.
+    async fn made(self, place: &Path) -> anyhow::Result<()> {
+        let deadline = Instant::now() + TASK_LIMIT;
+        while !self.is_below(place, 0) {
+            ensure!(Instant::now() < deadline, "no spare is made");
+            sleep(LOOK_EVERY).await;
         }
-        !is_passed_by && depth < 8 && has_spare(&path, depth + 1)
-    })
+        Ok(())
+    }
+
+    /// Whether a finished one lies somewhere below. Nothing else that a volume holds is looked through.
+    fn is_below(self, directory: &Path, depth: usize) -> bool {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).any(|entry| {
+            let (path, name) = (entry.path(), entry.file_name());
+            let is_finished = !name.to_string_lossy().starts_with('.');
+            if directory.ends_with("deps/spares") {
+                return matches!(self, Self::Installation) && is_finished;
+            }
+            if directory.ends_with("spares") {
+                return matches!(self, Self::Checkout) && is_finished && path.join("spare.json").exists();
+            }
+            let others = ["workspaces", "trees", "files", "repos", "packages", "peers", "upstream", "application"];
+            !others.iter().any(|other| name == *other) && depth < 8 && self.is_below(&path, depth + 1)
+        })
+    }
 }
 
 /// What the last one left to be written is not the next one's work.

@@ -1,5 +1,6 @@
-//! What is done for the next execution while this one's command runs: a spare
-//! checkout, and the mirror kept in order.
+//! What is done for the next execution while this one's command runs: what is out of
+//! the way is removed, a spare checkout and spares of what was installed are made, and
+//! the mirror is kept in order.
 //!
 //! Nothing waits for it and nothing fails with it; it ends where it stands when the
 //! runner does.
@@ -9,33 +10,54 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kit::Tasks;
-use kit::tasks::StillRunning;
+use kit::tasks::{StillRunning, blocking};
 use tokio::task::JoinHandle;
 
+use crate::dependencies;
 use crate::mirror::{self, Obtained};
 use crate::orders::Orders;
 use crate::room::Room;
 use crate::spare;
 
+/// No repository is called so.
+const TRASH: &str = "trash";
+
 /// Work in the background. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Background {
     tasks: Tasks,
-    /// The repositories that something is being done for.
+    /// The repositories that something is being done for, and [`TRASH`].
     busy: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Background {
     /// Makes ready what the repository's next execution will ask for. Where that is under way, it is enough.
-    pub(crate) fn prepare_next(&self, room: &Arc<Room>, repository: &str, obtained: &Obtained) {
+    pub(crate) fn prepare_next(&self, room: &Arc<Room>, repository: &str, obtained: &Obtained, trees: &[String]) {
         let Some(turn) = self.begin(repository) else { return };
-        let (room, repository, obtained) = (room.clone(), repository.to_owned(), obtained.clone());
+        let (room, repository) = (room.clone(), repository.to_owned());
+        let (obtained, trees) = (obtained.clone(), trees.to_owned());
         self.tasks.spawn_until_stopped("next execution", async move {
             let orders = Orders::none();
             if let Err(error) = spare::make(&room, &repository, &obtained, &orders).await {
                 tracing::warn!("no spare of {repository} could be made: {error}");
             }
+            if let Err(error) = dependencies::make_spares(&room, &trees, &orders).await {
+                tracing::warn!("no spares of what {repository} needs could be made: {error}");
+            }
             mirror::upkeep::keep(&room, &repository, &orders).await;
+            drop(turn);
+        });
+    }
+
+    /// Removes what was discarded. Where that is under way, the rest waits for the next time.
+    pub(crate) fn empty_trash(&self, room: &Arc<Room>) {
+        let Some(turn) = self.begin(TRASH) else { return };
+        let room = room.clone();
+        self.tasks.spawn_until_stopped("trash", async move {
+            let emptied = blocking(move || room.volume.empty_trash()).await;
+            if let Err(error) = emptied {
+                tracing::warn!("what was discarded could not be removed: {error}");
+            }
             drop(turn);
         });
     }
@@ -56,9 +78,9 @@ impl Background {
         self.tasks.stop_within(within).await
     }
 
-    fn begin(&self, repository: &str) -> Option<Turn> {
-        let is_new = self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(repository.to_owned());
-        is_new.then(|| Turn { busy: self.busy.clone(), repository: repository.to_owned() })
+    fn begin(&self, what: &str) -> Option<Turn> {
+        let is_new = self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned());
+        is_new.then(|| Turn { busy: self.busy.clone(), what: what.to_owned() })
     }
 
     /// Whether nothing is under way.
@@ -68,14 +90,14 @@ impl Background {
     }
 }
 
-/// One repository's turn, until this is dropped.
+/// A turn at one of them, until this is dropped.
 struct Turn {
     busy: Arc<Mutex<BTreeSet<String>>>,
-    repository: String,
+    what: String,
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.repository);
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.what);
     }
 }

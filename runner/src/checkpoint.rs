@@ -125,7 +125,7 @@ pub(crate) async fn save(room: &Arc<Room>, mut marker: Marker) -> Result<Manifes
     let room = room.clone();
     blocking(move || {
         let id = next_id(&room)?;
-        let unfinished = room.volume.unfinished(&room.volume.checkpoint(id));
+        let unfinished = volume::unfinished(&room.volume.checkpoint(id));
         let written = write(&room, &marker, id, &paths.tree, &changes, kept, &unfinished);
         if written.is_err() {
             // Most likely the volume is full: half a checkpoint is of no use to anybody.

@@ -43,9 +43,9 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Requirements files that one includes.
 const INCLUDES_MAX: usize = 64;
 
-/// Where dependencies came from.
+/// Where dependencies came from, and the name of the tree that they are kept as.
 enum Provided {
-    By(Cache),
+    By(Cache, String),
     /// They are not there, and the command can get them by itself.
     Without,
 }
@@ -74,15 +74,18 @@ pub(crate) struct Ready {
     pub(crate) programs: Option<PathBuf>,
     /// Those of the tools' caches that the command uses.
     pub(crate) caches: Vec<PathBuf>,
+    /// The kept trees that are in the workspace.
+    pub(crate) trees: Vec<String>,
 }
 
 impl Ready {
-    fn note(&mut self, ecosystem: &Ecosystem, cache: Cache) {
+    fn note(&mut self, ecosystem: &Ecosystem, cache: Cache, tree: String) {
         // One that had to be installed decides: it is what the time went into.
         if self.cache != Some(Cache::Miss) {
             self.cache = Some(cache);
         }
         self.detail.push(ecosystem.name.clone());
+        self.trees.push(tree);
     }
 }
 
@@ -102,7 +105,7 @@ pub(crate) async fn prepare(
         match tools::find(room, ecosystem, &paths.tree) {
             Ok(tools) => {
                 match provide(room, story, &Place { paths, ecosystem, within }, &files, &tools).await? {
-                    Provided::By(cache) => ready.note(ecosystem, cache),
+                    Provided::By(cache, tree) => ready.note(ecosystem, cache, tree),
                     Provided::Without => ready.detail.push(format!(
                         "{}: could not fetch beforehand, so the command fetches by itself",
                         ecosystem.name
@@ -143,7 +146,7 @@ async fn provide(
     let trees = Trees::new(&room.volume.dependencies(), room.isolation.keeper());
     let (from, wanted, workspace) = (trees.clone(), name.clone(), paths.tree.clone());
     match blocking(move || from.put(&wanted, &workspace)).await.map_err(machine)? {
-        Used::Yes => return Ok(Provided::By(Cache::Hit)),
+        Used::Yes => return Ok(Provided::By(Cache::Hit, name)),
         Used::Absent => (),
         Used::LeadsOut(path) => {
             return Err(NotReady::failed(
@@ -174,10 +177,10 @@ async fn provide(
         }
     }
     // The command can run all the same; the next one installs again.
-    if let Err(error) = keep(room, story.orders(), trees, name, &paths.tree, ecosystem).await? {
+    if let Err(error) = keep(room, story.orders(), trees, name.clone(), &paths.tree, ecosystem).await? {
         tracing::warn!("installed dependencies could not be kept: {error}");
     }
-    Ok(Provided::By(Cache::Miss))
+    Ok(Provided::By(Cache::Miss, name))
 }
 
 /// Keeps what an installation left, and no more than allowed of what was kept before.
@@ -200,6 +203,22 @@ async fn keep(
         saved.and(trees.prune(limits.dependency_trees, limits.dependency_bytes))
     });
     Ok(kept.await)
+}
+
+/// Makes spares of installations that were just used, for the next execution.
+pub(crate) async fn make_spares(room: &Arc<Room>, names: &[String], orders: &Orders) -> io::Result<()> {
+    let keep = room.limits.spares;
+    let trees = Trees::new(&room.volume.dependencies(), room.isolation.keeper());
+    for name in names {
+        // Halted, it is not needed.
+        let Ok(_turn) = room.turns.take(name, orders).await else { return Ok(()) };
+        if keep == 0 || !room.volume.has_ample_room()? {
+            return Ok(());
+        }
+        let (trees, name) = (trees.clone(), name.clone());
+        blocking(move || trees.make_spare(&name, keep)).await?;
+    }
+    Ok(())
 }
 
 /// Gives up what can be made again where the volume is nearly full; in the end all but the last used tree.

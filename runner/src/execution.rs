@@ -275,11 +275,12 @@ async fn work(
         return Err(NotReady::failed(Failure::MachineFault, refusal));
     }
     let (cleared, keep) = (room.clone(), story.subject().execution_id);
-    // Old workspaces go while the new one is made; all are gone before the command starts.
+    // Old workspaces are out of the way before the command starts.
     let clearing = tokio::task::spawn_blocking(move || workspace::clear_others(&cleared, keep));
     let prepared = prepare(room, story, spec, commit).await;
     let unsaved = clearing.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     let unsaved = unsaved.map_err(|error| NotReady::machine("removing an old workspace", &error))?;
+    room.background.empty_trash(room);
     let prepared = prepared?;
     if !unsaved.is_empty() {
         settle(room, keep).await?;
@@ -455,7 +456,7 @@ async fn run(
         grace: room.limits.grace,
         output_bytes: room.limits.output_bytes,
     };
-    room.background.prepare_next(room, &spec.repository, obtained);
+    room.background.prepare_next(room, &spec.repository, obtained, &ready.trees);
     story.tell(kind::EXECUTION_ISOLATION, &room.isolation.payload()).await;
     let phase = story.begin(Phase::Running).await;
     let ran = tokio::select! {

@@ -220,7 +220,7 @@ impl Remote<'_> {
     }
 
     async fn clone(&self, mirror: &Path, refspecs: &[String]) -> Result<(), Trouble> {
-        let unfinished = self.room.volume.unfinished(mirror);
+        let unfinished = volume::unfinished(mirror);
         let machine = |error| NotReady::machine("making a mirror", &error);
         let (volume, mark) = (self.room.volume.clone(), self.room.mark());
         blocking(move || volume.relieve(&mark)).await.map_err(machine)?;

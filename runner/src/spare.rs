@@ -80,7 +80,7 @@ pub(crate) async fn make(
     if room.limits.spares == 0 || read(&spare)?.is_some() || !room.volume.has_ample_room()? {
         return Ok(());
     }
-    let unfinished = room.volume.unfinished(&spare);
+    let unfinished = volume::unfinished(&spare);
     volume::remove(&unfinished)?;
     kit::files::make_private(&unfinished)?;
     let paths = Paths::of_spare(&room.volume, &unfinished, repository);

@@ -11,6 +11,7 @@
 //! | `spares/<name>` | a checkout of each repository that was used lately, ready to be a workspace |
 //! | `caches/<name>` | directories that executions of a repository hand on |
 //! | `deps/trees/<ecosystem>-<key>` | what an installation left, each file by its content |
+//! | `deps/spares/<ecosystem>-<key>` | such an installation where nobody has used it yet |
 //! | `deps/files` | those contents, each once; `packages/` holds the tools' own caches |
 //! | `quarantine`, `trash` | damaged things that are kept, things that are going |
 //! | `spool` | events that the event store has not taken yet |
@@ -87,6 +88,7 @@ impl Volume {
             "seeds",
             "caches",
             "deps/trees",
+            "deps/spares",
             "deps/files",
             "packages",
             "quarantine",
@@ -176,11 +178,6 @@ impl Volume {
         self.root.join("spool")
     }
 
-    /// A name beside the final one, for something that is being built.
-    pub(crate) fn unfinished(&self, finished: &Path) -> PathBuf {
-        finished.with_file_name(format!("{UNFINISHED}{}", file_name(finished)))
-    }
-
     /// The names of the repositories there is a mirror of.
     pub(crate) fn repository_names(&self) -> Vec<String> {
         let mut names: Vec<String> =
@@ -227,6 +224,7 @@ impl Volume {
     pub(crate) fn relieve(&self, mark: &str) -> io::Result<()> {
         let spare = [
             ("spares", "spare checkouts"),
+            ("deps/spares", "spare installations"),
             ("caches", "directories handed on by executions"),
             ("packages", "package managers' caches"),
         ];
@@ -279,6 +277,11 @@ impl Volume {
     }
 }
 
+/// A name beside the final one, for something that is being built.
+pub(crate) fn unfinished(finished: &Path) -> PathBuf {
+    finished.with_file_name(format!("{UNFINISHED}{}", file_name(finished)))
+}
+
 /// Whether a path, which need not be there, lies below the directory once every link on the way is
 /// followed.
 pub(crate) fn stays_inside(directory: &Path, path: &Path) -> bool {
@@ -289,7 +292,7 @@ pub(crate) fn stays_inside(directory: &Path, path: &Path) -> bool {
 /// Replaces a file in one step. It survives the death of any process but not, unlike
 /// [`kit::files::replace`], a power cut: for what can be made again.
 pub(crate) fn swap_in(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let beside = path.with_file_name(format!("{UNFINISHED}{}", file_name(path)));
+    let beside = unfinished(path);
     fs::write(&beside, contents)?;
     fs::rename(&beside, path)
 }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use wire::execution::Wall;
 use wire::id::{CheckpointId, ExecutionId};
 use wire::worker::repository_name;
 
@@ -246,8 +247,8 @@ pub(crate) fn configuration(repository: &str, mirror: &Path) -> String {
     )
 }
 
-/// Removes the workspaces of other executions, each only when what it holds is saved: nothing of
-/// them is left when this returns. Those that are not saved are given back, untouched.
+/// Takes the workspaces of other executions out of the way, each only when what it holds is saved. Where commands
+/// could see them there, nothing of them is left when this returns. Those that are not saved are given back, untouched.
 pub(crate) fn clear_others(room: &Room, keep: ExecutionId) -> io::Result<Vec<ExecutionId>> {
     let mut unsaved = Vec::new();
     for id in room.volume.execution_ids()? {
@@ -260,7 +261,9 @@ pub(crate) fn clear_others(room: &Room, keep: ExecutionId) -> io::Result<Vec<Exe
             unsaved.push(id);
         }
     }
-    room.volume.empty_trash()?;
+    if !room.isolation.stands(Wall::Files) {
+        room.volume.empty_trash()?;
+    }
     Ok(unsaved)
 }
 

@@ -11,7 +11,7 @@ use kit::process::command;
 use tokio::process::Command;
 use wire::execution::{Cache, Phase};
 
-use super::{Arguments, Measured, OURS, What, quiet, run, take};
+use super::{Arguments, Measured, OURS, Spare, What, quiet, run, take};
 use crate::report::{Report, milliseconds};
 use crate::system::System;
 
@@ -61,10 +61,14 @@ pub(super) async fn rounds(
     fs::rename(&modules, &kept)?;
     for round in 0..arguments.rounds {
         report.say(&format!("dependencies: round {} of {}", round + 1, arguments.rounds));
+        Spare::Installation.made(place).await?;
         quiet();
-        let (ours, cache) = run(system, &repository, Phase::Dependencies).await?;
-        ensure!(cache == Some(Cache::Hit), "the machine did not hold the dependencies");
-        take(found, What::Modules, OURS, milliseconds(ours), round, report)?;
+        for what in [What::Modules, What::ModulesAtOnce] {
+            let (ours, cache) = run(system, &repository, Phase::Dependencies).await?;
+            ensure!(cache == Some(Cache::Hit), "the machine did not hold the dependencies");
+            take(found, what, OURS, milliseconds(ours), round, report)?;
+        }
+        Spare::Installation.made(place).await?;
         quiet();
         let took = npm(&application, &["ci"]).await?;
         take(found, What::Modules, NPM, milliseconds(took), round, report)?;

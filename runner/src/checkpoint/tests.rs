@@ -103,7 +103,7 @@ async fn half_a_checkpoint_is_gone_after_a_restart() {
     let (mut scene, remote) = (Scene::new().await, remote().await);
     scene.run(&remote, "true").await;
     let whole = scene.room.volume.checkpoint_ids().expect("lists");
-    let half = scene.room.volume.unfinished(&scene.room.volume.checkpoint(whole[0]));
+    let half = volume::unfinished(&scene.room.volume.checkpoint(whole[0]));
     kit::files::make_private(&half).expect("makes");
     let scene = scene.reopened().await;
     assert!(!half.exists());

@@ -107,8 +107,13 @@ impl Files {
     pub(super) fn sound(&self, name: &str, stamp: Stamp) -> Option<PathBuf> {
         let path = self.path(name)?;
         let meta = fs::symlink_metadata(&path).ok()?;
-        let is_kept = self.keeper.is_none_or(|keeper| meta.uid() == keeper);
-        (meta.is_file() && is_kept && Stamp::of(&meta) == stamp).then_some(path)
+        self.is_kept(&meta, stamp).then_some(path)
+    }
+
+    /// Whether this can only be a kept file, as it was kept.
+    pub(super) fn is_kept(&self, meta: &Metadata, stamp: Stamp) -> bool {
+        let is_ours = self.keeper.is_none_or(|keeper| meta.uid() == keeper);
+        meta.is_file() && is_ours && Stamp::of(meta) == stamp
     }
 
     /// Removes a file that is not as it was kept.

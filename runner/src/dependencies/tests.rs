@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::testing::{Remote, Scene, output};
+use crate::testing::{PATIENCE, Remote, Scene, output, until};
 use wire::execution::Outcome;
 use wire::worker::Completion;
 
@@ -70,6 +70,25 @@ async fn dependencies_are_installed_once_for_each_key() {
     remote.commit(&[("other", "x")]).await;
     assert_eq!(cache(&scene.run(&remote, show).await.0), Some(Cache::Hit));
     assert_eq!(runs(&scene), 2);
+}
+
+#[tokio::test]
+async fn the_next_execution_gets_the_spare_that_was_made_while_the_command_ran() {
+    use std::os::unix::fs::MetadataExt;
+    let mut scene = scene(&[NODE, ("npm", NPM)]).await;
+    let remote = Remote::with(&[MANIFEST, ("package-lock.json", "{}")]).await;
+    let spares = scene.room.volume.dependencies().join("spares");
+    for _ in 0..2 {
+        scene.run(&remote, "true").await;
+        let background = scene.room.background.clone();
+        tokio::time::timeout(PATIENCE, until(async || background.is_idle())).await.expect("gets ready");
+        let spare = fs::read_dir(&spares).expect("lists").next().expect("one").expect("reads").path();
+        let ready = fs::metadata(spare.join("node_modules")).expect("is there").ino();
+        let (completion, events) =
+            scene.run(&remote, "ls -id node_modules | cut -d' ' -f1; cat node_modules/thing/how").await;
+        assert_eq!(cache(&completion), Some(Cache::Hit));
+        assert_eq!(output(&events, Stream::Stdout), format!("{ready}\nci --no-audit --no-fund\n"));
+    }
 }
 
 #[tokio::test]

@@ -19,6 +19,8 @@ use super::files::{Files, How, Stamp};
 use crate::checkpoint::format::RelativePath;
 use crate::volume;
 
+mod spares;
+
 /// Scripts of a virtual environment that name its place are never larger.
 const SCRIPT_BYTES_MAX: u64 = 1024 * 1024;
 /// Threads that put files into place: most of it is waiting for the file system's locks.
@@ -30,6 +32,7 @@ const FILES_PER_THREAD: usize = 500;
 #[derive(Debug, Clone)]
 pub(super) struct Trees {
     root: PathBuf,
+    spares: PathBuf,
     files: Files,
 }
 
@@ -82,6 +85,13 @@ enum Form {
     Rewritten,
 }
 
+impl What {
+    /// Whether it is another in each workspace.
+    fn names_workspace(&self) -> bool {
+        matches!(self, Self::File { form: Form::Rewritten, .. })
+    }
+}
+
 impl Form {
     fn is_shared(&self) -> bool {
         *self == Self::Shared
@@ -103,7 +113,11 @@ pub(super) enum Used {
 impl Trees {
     /// Those of this directory, whose files belong to the keeper where there is one.
     pub(super) fn new(dependencies: &Path, keeper: Option<u32>) -> Self {
-        Self { root: dependencies.join("trees"), files: Files::new(dependencies, keeper) }
+        Self {
+            root: dependencies.join("trees"),
+            spares: dependencies.join("spares"),
+            files: Files::new(dependencies, keeper),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -151,30 +165,42 @@ impl Trees {
                 {
                     return Ok(Used::LeadsOut(out.to_owned()));
                 }
-                self.put_entries(&index, workspace)?
+                self.put_entries(name, &index, workspace)?
             }
         };
         let Some(damage) = damage else {
             touch(&self.path(name))?;
             return Ok(Used::Yes);
         };
-        volume::remove(&self.path(name))?;
+        self.remove(name)?;
         Ok(Used::Changed(damage))
     }
 
+    fn remove(&self, name: &str) -> io::Result<()> {
+        volume::remove(&self.path(name))?;
+        volume::remove(&self.spare(name))
+    }
+
     /// Gives what is damaged; then nothing of the tree is left in the workspace.
-    fn put_entries(&self, index: &Index, workspace: &Path) -> io::Result<Option<String>> {
+    fn put_entries(&self, name: &str, index: &Index, workspace: &Path) -> io::Result<Option<String>> {
         index.clear(workspace)?;
-        let damage = self.put_each(index, workspace)?;
+        let is_there = self.take_spare(name, index, workspace)?;
+        let damage = self.put_each(index, workspace, |what| !is_there || what.names_workspace())?;
         if damage.is_some() {
             index.clear(workspace)?;
         }
         Ok(damage)
     }
 
-    fn put_each(&self, index: &Index, workspace: &Path) -> io::Result<Option<String>> {
+    /// Puts the entries that are wanted; gives what is damaged.
+    fn put_each(
+        &self,
+        index: &Index,
+        workspace: &Path,
+        is_wanted: impl Fn(&What) -> bool,
+    ) -> io::Result<Option<String>> {
         let mut files = Vec::with_capacity(index.entries.len());
-        for entry in &index.entries {
+        for entry in index.entries.iter().filter(|entry| is_wanted(&entry.what)) {
             let Some(to) = entry.path.below(workspace) else {
                 return Ok(Some(format!("{:?} leads out of a workspace", entry.path)));
             };
@@ -183,22 +209,7 @@ impl Trees {
                 What::Link { .. } | What::File { .. } => files.push((&entry.what, to)),
             }
         }
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = cores.clamp(1, THREADS_MAX).min(files.len() / FILES_PER_THREAD + 1);
-        let share = files.len().div_ceil(threads).max(1);
-        let put = |part: &[(&What, PathBuf)]| {
-            part.iter()
-                .find_map(|(what, to)| self.put_entry(what, &index.origin, workspace, to).transpose())
-                .transpose()
-        };
-        let found = std::thread::scope(|scope| {
-            let working: Vec<_> = files.chunks(share).map(|part| scope.spawn(move || put(part))).collect();
-            let joined = working
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            joined.collect::<io::Result<Vec<Option<String>>>>()
-        });
-        Ok(found?.into_iter().flatten().next())
+        first_of(&files, |(what, to)| self.put_entry(what, &index.origin, workspace, to))
     }
 
     fn put_entry(&self, what: &What, origin: &str, workspace: &Path, to: &Path) -> io::Result<Option<String>> {
@@ -270,7 +281,7 @@ impl Trees {
                     wanted.extend(index.names().map(|(name, _)| name.to_owned()));
                 }
                 _ => {
-                    volume::remove(&self.path(&name))?;
+                    self.remove(&name)?;
                     is_pruned = true;
                 }
             }
@@ -304,6 +315,24 @@ impl Index {
 fn added_bytes(index: &Index, wanted: &BTreeSet<String>) -> u64 {
     let own: std::collections::BTreeMap<&str, u64> = index.names().collect();
     own.into_iter().filter(|(name, _)| !wanted.contains(*name)).map(|(_, size)| size).sum()
+}
+
+/// What the work finds about any of the items, by several threads where there are many.
+fn first_of<T: Sync>(
+    items: &[T],
+    work: impl Fn(&T) -> io::Result<Option<String>> + Sync,
+) -> io::Result<Option<String>> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores.clamp(1, THREADS_MAX).min(items.len() / FILES_PER_THREAD + 1);
+    let share = items.len().div_ceil(threads).max(1);
+    let work = |part: &[T]| part.iter().find_map(|item| work(item).transpose()).transpose();
+    let found = std::thread::scope(|scope| {
+        let working: Vec<_> = items.chunks(share).map(|part| scope.spawn(move || work(part))).collect();
+        let joined =
+            working.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        joined.collect::<io::Result<Vec<Option<String>>>>()
+    });
+    Ok(found?.into_iter().flatten().next())
 }
 
 /// Marks a tree as used now: the least recently used are removed first.

@@ -123,7 +123,7 @@ async fn what_a_killed_runner_was_building_is_gone_when_it_starts_again() {
     let (mut scene, remote) = (Scene::new().await, Remote::new().await);
     run(&mut scene, &remote, "true").await;
     let spare = spares(&scene)[0].clone();
-    fs::rename(&spare, scene.room.volume.unfinished(&spare)).expect("as if it were half made");
+    fs::rename(&spare, volume::unfinished(&spare)).expect("as if it were half made");
     let mut scene = scene.reopened().await;
     assert!(names_below(&scene.room.volume.root().join("spares")).is_empty());
     assert_eq!(run(&mut scene, &remote, "cat README").await, "hello\n");

@@ -19,7 +19,7 @@ impl Place {
     fn saved(files: &[(&str, &str)], directories: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let root = directory.path().canonicalize().expect("is there");
-        for name in ["deps/trees", "deps/files"] {
+        for name in ["deps/trees", "deps/spares", "deps/files"] {
             fs::create_dir_all(root.join(name)).expect("makes");
         }
         let place = Self { _directory: directory, trees: Trees::new(&root.join("deps"), None), root };
@@ -236,4 +236,94 @@ fn the_least_recently_used_trees_go_first_and_with_them_what_no_other_needs() {
     place.trees.prune(2, 5).expect("prunes");
     assert_eq!((there(), place.kept_files()), ([true, false, false, false], 2));
     assert_eq!(place.trees.put("a", &place.workspace("three")).expect("puts"), Used::Yes);
+}
+
+#[test]
+fn a_spare_becomes_part_of_the_next_workspace_as_it_is() {
+    let files = [&[("node_modules/.package-lock.json", "{}"), ("node_modules/bin/tool", "t")], MODULES].concat();
+    let place = Place::saved(&files, "node_modules");
+    symlink("../a/index.js", place.workspace("one").join("node_modules/link")).expect("links");
+    place.save("tree", "one", "node_modules");
+    assert_eq!(place.put("afresh"), Used::Yes);
+    place.trees.make_spare("tree", 1).expect("makes");
+    let outermost = ["node_modules", "packages/b/node_modules"];
+    let ready = outermost.map(|directory| place.inode(&format!("deps/spares/tree/{directory}")));
+    assert_eq!(place.put("two"), Used::Yes);
+    assert_eq!(outermost.map(|directory| place.inode(&format!("two/{directory}"))), ready);
+    assert_eq!(names_below(&place.root.join("two")), names_below(&place.root.join("afresh")));
+    assert_eq!(place.text("two/node_modules/.package-lock.json"), "{}");
+    assert_eq!(place.inode("two/node_modules/a/index.js"), place.inode("one/node_modules/a/index.js"));
+    // It is gone, and the next is put file by file.
+    assert!(names_below(&place.root.join("deps/spares")).is_empty());
+    assert_eq!(place.put("three"), Used::Yes);
+}
+
+#[test]
+fn a_spare_that_is_not_whole_is_none() {
+    type Damage = fn(&Path);
+    let damages: [Damage; 4] = [
+        |spare| fs::remove_file(spare.join("node_modules/a/index.js")).expect("removes"),
+        |spare| fs::remove_dir_all(spare.join("packages")).expect("removes"),
+        |spare| write_in_place(&spare.join("node_modules/.package-lock.json"), "{changed}"),
+        |spare| {
+            fs::remove_file(spare.join("node_modules/a/index.js")).expect("removes");
+            fs::write(spare.join("node_modules/a/index.js"), "b").expect("writes");
+        },
+    ];
+    for damage in damages {
+        let place = Place::saved(&[&[("node_modules/.package-lock.json", "{}")], MODULES].concat(), "node_modules");
+        place.trees.make_spare("tree", 1).expect("makes");
+        damage(&place.root.join("deps/spares/tree"));
+        assert_eq!(place.put("two"), Used::Yes);
+        assert_eq!(names_below(&place.root.join("two")).len(), names_below(&place.root.join("one")).len() - 2);
+        assert_eq!(place.text("two/node_modules/.package-lock.json"), "{}");
+        assert_eq!(place.text("two/node_modules/a/index.js"), "a");
+        assert!(names_below(&place.root.join("deps/spares")).is_empty());
+    }
+    // What a command wrote into a file that it shares with the spare is no better there.
+    let place = Place::saved(MODULES, "node_modules");
+    place.trees.make_spare("tree", 1).expect("makes");
+    write_in_place(&place.root.join("one/node_modules/a/index.js"), "b");
+    assert_eq!(place.put("two"), Used::Changed("node_modules/a/index.js is not as it was installed".into()));
+    assert!(!place.root.join("two/node_modules").exists());
+}
+
+#[test]
+fn a_spare_environment_names_the_workspace_it_comes_into() {
+    let place = Place::saved(&[(".venv/bin/tool", "#!WORKSPACE/.venv/bin/python"), (".venv/lib/x.py", "x")], ".venv");
+    place.trees.make_spare("tree", 1).expect("makes");
+    assert!(!place.root.join("deps/spares/tree/.venv/bin/tool").exists());
+    assert_eq!(place.put("two"), Used::Yes);
+    let at = place.workspace("two");
+    assert_eq!(place.text("two/.venv/bin/tool"), format!("#!{}/.venv/bin/python", at.display()));
+    assert_eq!(place.text("two/.venv/lib/x.py"), "x");
+}
+
+#[test]
+fn the_newest_few_spares_are_kept_and_none_of_a_tree_that_is_gone() {
+    let place = Place::saved(MODULES, "node_modules");
+    place.save("second", "one", "node_modules");
+    place.save("third", "one", "node_modules");
+    let spares = || {
+        let mut names: Vec<_> = fs::read_dir(place.root.join("deps/spares"))
+            .expect("lists")
+            .map(|entry| entry.expect("reads").file_name().into_string().expect("text"))
+            .collect();
+        names.sort();
+        names
+    };
+    for (number, tree) in ["tree", "second", "third"].into_iter().enumerate() {
+        place.trees.make_spare(tree, 2).expect("makes");
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(number as u64);
+        File::open(place.root.join("deps/spares").join(tree)).expect("opens").set_modified(time).expect("sets");
+    }
+    assert_eq!(spares(), ["second", "third"]);
+    place.trees.prune(0, u64::MAX).expect("prunes");
+    assert!(spares().is_empty());
+    // There is nothing to make ready of what leaves nothing in a workspace, or is not there.
+    place.trees.save_nothing("packages").expect("saves");
+    for name in ["packages", "tree"] {
+        place.trees.make_spare(name, 2).expect("makes");
+    }
+    assert!(spares().is_empty());
 }
