@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-/// The variables that name a proxy.
-const NAMES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
+use wire::worker::env::PROXIES;
+
 /// The user name is for people; the proxy reads the password.
 const USER: &str = "bifrost";
 
@@ -17,7 +17,7 @@ pub(crate) fn proxies(environment: &BTreeMap<String, String>, grant: &str) -> BT
         let authority = rest.split('/').next().unwrap_or_default();
         (!authority.contains('@')).then(|| ((*name).to_owned(), format!("{scheme}://{USER}:{grant}@{rest}")))
     };
-    NAMES.iter().filter_map(granted).collect()
+    PROXIES.iter().filter_map(granted).collect()
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ pub mod env {
     pub const SPRITE_DIR: &str = "BIFROST_SPRITE_DIR";
     /// Set by the emulator's process driver: the directory that stands for the machine's `/`.
     pub const MACHINE_ROOT: &str = "FLY_EMULATOR_ROOT";
+    /// By each of these programs learn of a proxy: some read small letters, some capitals.
+    pub const PROXIES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
 }
 
 /// Sent to `POST /v1/workers/register`, with the machine's token as bearer.

@@ -229,6 +229,6 @@ fn pass_on(config: &mut control_plane::Config, data: &Path, vars: &Vars) {
     let known = names.filter_map(|name| Some(((*name).to_owned(), vars.text(name)?.to_owned())));
     // What commands are kept apart from: this system's own files, the other machines' among them.
     let hidden = data.canonicalize().ok().map(|data| ("BIFROST_HIDE".to_owned(), data.to_string_lossy().into_owned()));
-    pool.provider.runner_env = known.chain(hidden).collect();
+    pool.provider.runner_env.extend(known.chain(hidden));
     config.pool = pool.into();
 }

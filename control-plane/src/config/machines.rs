@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kit::Vars;
 use pool::{Provider, Settings};
+use wire::worker::env::PROXIES;
 
 /// Reads the pool's bounds; problems stay in `vars`.
 pub(super) fn settings(vars: &mut Vars, pool_name: String) -> Settings {
@@ -96,10 +97,24 @@ fn provider(vars: &mut Vars, pool_name: String) -> Provider {
         volume_gb: vars.or("BIFROST_VOLUME_GB", defaults.volume_gb),
         runner_command,
         control_url: vars.or("BIFROST_PUBLIC_URL", defaults.control_url),
-        runner_env: Vec::new(),
+        runner_env: proxy(vars),
     };
     check(vars, &provider);
     provider
+}
+
+/// What tells the programs on a machine of the egress proxy. Its password is each execution's own, and the runner's to
+/// add.
+fn proxy(vars: &mut Vars) -> Vec<(String, String)> {
+    let Some(text) = vars.text("BIFROST_RUNNER_PROXY").map(str::to_owned) else { return Vec::new() };
+    let is_plain = |url: &url::Url| {
+        url.scheme() == "http" && url.has_host() && url.username().is_empty() && url.password().is_none()
+    };
+    if !text.parse().is_ok_and(|url| is_plain(&url)) {
+        vars.problem("BIFROST_RUNNER_PROXY: must be http://HOST:PORT, without a password");
+        return Vec::new();
+    }
+    PROXIES.map(|name| (name.to_owned(), text.clone())).to_vec()
 }
 
 fn check(vars: &mut Vars, provider: &Provider) {
@@ -176,6 +191,8 @@ mod tests {
             ("BIFROST_BUDGET_ALERTS", "half", "such as 50,80,100"),
             ("BIFROST_WARM", "weekdays 2", "mon-fri 08:00-18:00 2"),
             ("BIFROST_MACHINE_EXECUTIONS_MAX", "0", "at least 1"),
+            ("BIFROST_RUNNER_PROXY", "egress.internal:3128", "http://HOST:PORT"),
+            ("BIFROST_RUNNER_PROXY", "http://a:b@egress.internal:3128", "without a password"),
         ] {
             let error = read(&[(name, value)]).expect_err(name);
             assert!(error.contains(name) && error.contains(cure), "{error}");
@@ -190,8 +207,12 @@ mod tests {
             ("BIFROST_BUDGET_ALERTS", "90"),
             ("BIFROST_MAX_MACHINES", "20"),
             ("BIFROST_ALLOW_MORE_MACHINES", "true"),
+            ("BIFROST_RUNNER_PROXY", "http://bifrost-egress.flycast:3128"),
         ])
         .expect("reads");
+        let proxy =
+            |name: &str| settings.provider.runner_env.iter().find(|(known, _)| known == name).map(|(_, url)| url);
+        assert_eq!(proxy("https_proxy").map(String::as_str), Some("http://bifrost-egress.flycast:3128"));
         assert_eq!(settings.provider.regions, ["fra", "ams"]);
         assert_eq!((settings.budget_day_micros, settings.budget_month_micros), (Some(2_500_000), None));
         assert_eq!((settings.budget_alerts.as_slice(), settings.cap()), ([90].as_slice(), 20));

@@ -29,6 +29,7 @@ use kit::{Chance, Tasks};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use wire::worker::env::PROXIES;
 
 pub use address::{BadAddress, EngineAddress};
 pub(crate) use exec::Executed;
@@ -127,8 +128,7 @@ impl Containers {
 
     /// What every machine's programs are told besides their own environment.
     pub(crate) fn environment(&self) -> BTreeMap<String, String> {
-        let names = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
-        self.egress_proxy.iter().flat_map(|url| names.map(|name| (name.to_owned(), url.clone()))).collect()
+        self.egress_proxy.iter().flat_map(|url| PROXIES.map(|name| (name.to_owned(), url.clone()))).collect()
     }
 
     /// The machines that this data directory's containers are of.

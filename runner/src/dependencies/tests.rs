@@ -244,10 +244,10 @@ echo whole > node_modules/whole
     {
         let installing = crate::execution::carry_out(&room, &lease, Orders::none());
         tokio::pin!(installing);
-        let is_half = crate::testing::until(async || half.exists());
+        let is_half = until(async || half.exists());
         tokio::select! {
             _ = &mut installing => panic!("it sleeps"),
-            is_half = tokio::time::timeout(crate::testing::PATIENCE, is_half) => is_half.expect("begins"),
+            is_half = tokio::time::timeout(PATIENCE, is_half) => is_half.expect("begins"),
         }
         // Dropped where it stands, as a kill does.
     }

@@ -19,7 +19,7 @@ struct Fact {
     cure: &'static str,
 }
 
-const FACTS: [Fact; 7] = [
+const FACTS: [Fact; 9] = [
     Fact {
         file: "fly/events.toml",
         holds: has_no_service,
@@ -39,6 +39,16 @@ const FACTS: [Fact; 7] = [
         file: "fly/control-plane.toml",
         holds: checks_health,
         cure: "check `/health` in http_service.checks, so that a server which hangs is seen",
+    },
+    Fact {
+        file: "fly/egress.toml",
+        holds: passes_bytes_on,
+        cure: "three `services` of tcp without `handlers`: the proxy's protocol is not Fly's to terminate",
+    },
+    Fact {
+        file: "fly/egress.toml",
+        holds: |file| !file.contains_key("http_service"),
+        cure: "only the runners' network reaches the egress proxy: no `http_service`",
     },
     Fact {
         file: "fly/runner.toml",
@@ -131,6 +141,12 @@ fn line_of(text: &str, key: &str) -> usize {
 
 fn has_no_service(file: &Table) -> bool {
     !file.contains_key("services") && !file.contains_key("http_service")
+}
+
+fn passes_bytes_on(file: &Table) -> bool {
+    let services = file.get("services").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let ports = |service: &Value| service.get("ports").and_then(Value::as_array).cloned().unwrap_or_default();
+    services.len() == 3 && services.iter().flat_map(ports).all(|port| port.get("handlers").is_none())
 }
 
 fn mounts_the_event_volume(file: &Table) -> bool {

@@ -40,13 +40,37 @@ case "$1 $2" in
         done
         ;;
     'tokens create') echo 'FlyV1 fm2_made' ;;
+    'auth token') echo 'fm2_own' ;;
+    'ips list')
+        [ ! -e "$state/addresses-$4" ] || sed 's/.*/[{ "Type": "&" }]/' "$state/addresses-$4"
+        ;;
+    'ips allocate-v6') [ "$3 $4" = '--private --network' ]; make "addresses-$7" private_v6 ;;
     'config validate') [ -e "$5" ] ;;
-    'deploy .') grep -qx "$6" "$state/apps"; echo "$6" >>"$state/deployed" ;;
+    'deploy .')
+        grep -qx "$6" "$state/apps"
+        echo "$6" >>"$state/deployed"
+        [ "$7" != --build-only ] || echo "$6/manifests/${10}" >>"$state/images"
+        ;;
     *) echo "unknown: $*" >&2; exit 2 ;;
 esac
-count=$(($(cat "$state/count" 2>/dev/null || echo 0) + 1))
-echo "$count" >"$state/count"
+"#;
+
+/// Both count, and one of their calls may be the script's last.
+const COUNT: &str = r#"
+count=$(($(cat "$FAKE_STATE/count" 2>/dev/null || echo 0) + 1))
+echo "$count" >"$FAKE_STATE/count"
 if [ "$count" = "${FAKE_KILL_AFTER:-}" ]; then kill -KILL "$FAKE_SCRIPT"; fi
+"#;
+
+/// The registry, as far as curl is asked: an image that was pushed has a digest, for who proves to be somebody.
+const CURL: &str = r#"#!/usr/bin/env bash
+set -euo pipefail
+printf 'curl %s\n' "$*" >>"$FAKE_STATE/calls"
+url=${*: -1}
+while [ $# -gt 1 ]; do [ "$1" != --config ] || config=$(cat "$2"); shift; done
+[ "$config" = 'user = "x:fm2_own"' ]
+grep -qx "${url#https://registry.fly.io/v2/}" "$FAKE_STATE/images"
+printf 'HTTP/2 200\r\ndocker-content-digest: sha256:%s\r\n\r\n' "$(printf 'ab%.0s' {1..32})"
 "#;
 
 /// A copy of what the script reads, and a flyctl on the path before all others.
@@ -59,11 +83,15 @@ impl Desk {
         for directory in ["scripts", "fly", "bin", "state"] {
             fs::create_dir(desk.path(directory)).expect("made");
         }
-        for file in ["scripts/deploy", "fly/events.toml", "fly/runner.toml", "fly/control-plane.toml"] {
+        for file in
+            ["scripts/deploy", "fly/events.toml", "fly/runner.toml", "fly/control-plane.toml", "fly/egress.toml"]
+        {
             fs::copy(root.join(file), desk.path(file)).expect("copied");
         }
-        fs::write(desk.path("bin/flyctl"), FLYCTL).expect("written");
-        fs::set_permissions(desk.path("bin/flyctl"), fs::Permissions::from_mode(0o755)).expect("a program");
+        for (name, script) in [("bin/flyctl", FLYCTL), ("bin/curl", CURL)] {
+            fs::write(desk.path(name), [script, COUNT].concat()).expect("written");
+            fs::set_permissions(desk.path(name), fs::Permissions::from_mode(0o755)).expect("a program");
+        }
         desk
     }
 
@@ -152,12 +180,67 @@ fn after_an_interruption_at_any_command_the_next_run_ends_well() {
     }
 }
 
+/// What the last deployment of the control plane was told.
+fn told(desk: &Desk) -> String {
+    let calls = desk.state("calls");
+    calls.lines().rfind(|call| call.starts_with("deploy . -c fly/control-plane.toml")).expect("deployed").to_owned()
+}
+
+#[test]
+fn the_control_plane_gets_the_runners_image_by_its_digest() {
+    let desk = Desk::new();
+    succeeded(&desk.deploy(&ARGUMENTS, None));
+    let image = format!("BIFROST_RUNNER_IMAGE=registry.fly.io/bifrost-runner@sha256:{}", "ab".repeat(32));
+    assert!(told(&desk).contains(&image), "{}", told(&desk));
+    assert!(told(&desk).contains("BIFROST_PUBLIC_URL=http://bifrost-control.internal:7600"), "{}", told(&desk));
+    let desk = Desk::new();
+    fs::write(desk.path("bin/curl"), "#!/bin/sh\nexit 22\n").expect("written");
+    let output = desk.deploy(&ARGUMENTS, None);
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).contains("the registry does not show"), "{}", text(&output.stderr));
+    assert!(!desk.state("deployed").contains("bifrost-control"));
+}
+
+#[test]
+fn runners_in_a_network_of_their_own_reach_everything_through_the_egress_proxy() {
+    let arguments = ["--runner-network", "runners"];
+    let desk = Desk::new();
+    succeeded(&desk.deploy(&arguments, None));
+    let commands = desk.state("calls").lines().count();
+    assert!(desk.state("calls").contains("apps create bifrost-runner --org personal --network runners"));
+    for part in [
+        "BIFROST_PUBLIC_URL=http://bifrost-egress.flycast:7600",
+        "BIFROST_EVENTS_PUBLIC_URL=http://bifrost-egress.flycast:3000",
+        "BIFROST_RUNNER_PROXY=http://bifrost-egress.flycast:3128",
+    ] {
+        assert!(told(&desk).contains(part), "{}", told(&desk));
+    }
+    for count in (commands / 2)..=commands {
+        let desk = Desk::new();
+        assert!(!desk.deploy(&arguments, Some(count)).status.success(), "killed after command {count}");
+        succeeded(&desk.deploy(&arguments, None));
+        assert_eq!(desk.state("addresses-bifrost-egress"), "private_v6\n");
+        assert_eq!(desk.state("volumes-bifrost-egress"), "egress_data\n");
+        let values = desk.state("values");
+        let secrets: std::collections::BTreeSet<_> =
+            values.lines().filter_map(|line| line.split_once(" FLY_EVENT_SECRET=")).map(|(_, value)| value).collect();
+        assert_eq!(secrets.len(), 1, "{values}");
+    }
+    // A deployment from another computer does not give the proxy a secret that the others do not have.
+    let desk = Desk::new();
+    succeeded(&desk.deploy(&[], None));
+    fs::remove_file(desk.path(".fly/FLY_EVENT_SECRET")).expect("was kept");
+    let output = desk.deploy(&arguments, None);
+    assert!(text(&output.stderr).contains("only 2 of the 3 apps"), "{}", text(&output.stderr));
+}
+
 #[test]
 fn no_value_of_a_secret_is_in_an_argument_or_printed() {
     let desk = Desk::new();
     let output = desk.deploy(&ARGUMENTS, None);
     succeeded(&output);
     let seen = [desk.state("calls"), text(&output.stdout), text(&output.stderr)].concat();
+    assert!(!seen.contains("fm2_"), "{seen}");
     let values = desk.state("values");
     assert_eq!(values.lines().count(), 5, "{values}");
     for value in values.lines().filter_map(|line| line.split_once('=')).map(|(_, value)| value) {
@@ -183,6 +266,7 @@ fn a_dry_run_prints_the_rows_commands_and_runs_none() {
         "flyctl secrets import -a bifrost-events",
         "flyctl config validate --strict -c fly/events.toml",
         "flyctl deploy . -c fly/events.toml",
+        "BIFROST_RUNNER_IMAGE=registry.fly.io/bifrost-runner@sha256:",
     ] {
         assert!(printed.contains(command), "{command} in\n{printed}");
     }
@@ -218,7 +302,7 @@ fn a_secret_that_only_one_side_has_stops_the_run() {
     fs::write(desk.path("state/secrets-bifrost-events"), "FLY_EVENT_SECRET\n").expect("written");
     let output = desk.deploy(&[], None);
     assert!(!output.status.success());
-    assert!(text(&output.stderr).contains("only one of the two apps"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("only 1 of the 2 apps"), "{}", text(&output.stderr));
     let output = desk.deploy(&["--org", "no spaces"], None);
     assert!(text(&output.stderr).contains("--org: give a name"), "{}", text(&output.stderr));
 }

@@ -7,14 +7,22 @@ const RUNNER: &str = "app = \"b\"\n";
 const CONTROL: &str =
     "app = \"c\"\n[http_service]\nauto_stop_machines = \"off\"\n[[http_service.checks]]\npath = \"/health\"\n";
 
+const EGRESS: &str = "[[services]]\ninternal_port = 1\n[[services.ports]]\nport = 1\n[[services]]\ninternal_port = 2\n[[services]]\ninternal_port = 3\n";
+
 #[track_caller]
 fn check(events: &str, runner: &str, control: &str, expect: &[&str]) {
+    check_with(events, runner, control, EGRESS, expect);
+}
+
+#[track_caller]
+fn check_with(events: &str, runner: &str, control: &str, egress: &str, expect: &[&str]) {
     let tree = Tree::of(&[
         ("Dockerfile.events", ""),
         ("fly/Cargo.toml", "[package]\nname = \"fly\""),
         ("fly/events.toml", events),
         ("fly/runner.toml", runner),
         ("fly/control-plane.toml", control),
+        ("fly/egress.toml", egress),
     ]);
     let found: Vec<_> = offences(&tree).iter().map(ToString::to_string).collect();
     assert_eq!(found.len(), expect.len(), "{found:?}");
@@ -53,6 +61,15 @@ fn the_event_store_and_the_runner_have_no_public_door() {
 }
 
 #[test]
+fn the_egress_proxy_is_asked_by_the_runners_alone_and_in_its_own_protocol() {
+    let cure = "fly/egress.toml: three `services`";
+    let egress = |egress: &str, expect: &[&str]| check_with(EVENTS, RUNNER, CONTROL, egress, expect);
+    egress(&EGRESS.replace("port = 1\n[[services]]", "port = 1\nhandlers = [\"http\"]\n[[services]]"), &[cure]);
+    egress("app = \"e\"\n", &[cure]);
+    egress(&format!("{EGRESS}[http_service]\ninternal_port = 1\n"), &["fly/egress.toml: only the runners' network"]);
+}
+
+#[test]
 fn the_event_volume_is_mounted_by_name_and_size() {
     for (from, to) in [("ev_store_data", "data"), ("1gb", "3gb")] {
         check(&EVENTS.replace(from, to), RUNNER, CONTROL, &["fly/events.toml: mount `ev_store_data`"]);
@@ -88,5 +105,5 @@ fn a_file_that_is_gone_or_broken_is_found() {
         &["fly/events.toml:3: builds"],
     );
     let found = offences(&Tree::of(&[("fly/events.toml", EVENTS), ("Dockerfile.events", "")]));
-    assert_eq!(found.len(), 4, "{found:?}");
+    assert_eq!(found.len(), 6, "{found:?}");
 }

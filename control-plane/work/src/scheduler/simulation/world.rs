@@ -474,7 +474,10 @@ impl World {
         let waited = self.now - self.tasks[task].arrived;
         self.seen.longest = self.seen.longest.max(waited);
         let late = self.now - self.tasks[task].ideal.max(self.tasks[task].arrived);
-        assert!(self.budget.is_some() || late < LATE, "task {task} has waited for {waited} ms, {late} ms of it needlessly");
+        assert!(
+            self.budget.is_some() || late < LATE,
+            "task {task} has waited for {waited} ms, {late} ms of it needlessly"
+        );
         self.tasks[task].on = Some(row);
         let machine = self.rows[row].machine.expect("a ready machine");
         let boot = self.fly.look(machine, self.now).boot;
