@@ -50,6 +50,9 @@ enum What {
     Graph(large_graph::Arguments),
     /// The scheduler's decision over many tasks and machines
     Planner(planner::Arguments),
+    /// Says 20 MB in a second for ten seconds: the command of a task that is measured
+    #[command(hide = true)]
+    Talk,
 }
 
 #[tokio::main]
@@ -70,6 +73,7 @@ async fn main() -> ExitCode {
         What::Tasks(arguments) => tasks::measure(arguments, &tasks, &mut report).await,
         What::Graph(arguments) => large_graph::measure(arguments, &tasks, &mut report).await,
         What::Planner(arguments) => planner::measure(arguments, &mut report),
+        What::Talk => main_job::output::talk().map_err(Into::into),
     };
     match measured {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@
 mod clone_to_result;
 mod first_byte;
 mod memory;
+pub(crate) mod output;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -67,6 +68,7 @@ pub(crate) async fn measure(arguments: &Arguments, tasks: &Tasks, report: &mut R
     }
     warm(bifrost, &repository, arguments.warm_rounds, tasks, report).await?;
     suspended(bifrost, &repository, arguments.suspended_rounds, tasks, report).await?;
+    much_output(bifrost, &repository, tasks, report).await?;
     clone_to_result::twice(bifrost, &repository, tasks, report).await?;
     if let Some(checkout) = &arguments.cold {
         clone_to_result::from_nothing(checkout, tasks, report).await?;
@@ -149,6 +151,40 @@ async fn suspended(
     })
     .await?;
     first_bytes(name, found, Target { p50: Some(150.0), ..Target::default() }, report)
+}
+
+async fn much_output(
+    bifrost: &Path,
+    repository: &Repository,
+    tasks: &Tasks,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    report.say("a command that says 20 MB in a second");
+    let runner = output::runner(bifrost)?;
+    let settings = [STAY_AWAKE[0], output::KEEP, ("BIFROST_RUNNER_COMMAND", runner.as_str())];
+    let launch = Launch { bifrost, settings: &settings, directory: None };
+    let found = system::during(launch, tasks, async |system| output::measure(system, repository, IDLE).await).await?;
+    let output::Found { idle, rate, peak } = found;
+    let at_most = |bound| Target { p99: Some(bound), ..Target::default() };
+    for (name, unit, value, target) in [
+        ("idle memory of bifrost-runner, RSS", Unit::Megabytes, megabytes(idle.runners.resident), at_most(15.0)),
+        (
+            "idle memory of bifrost-runner, PSS",
+            Unit::Megabytes,
+            megabytes(idle.runners.proportional),
+            Target::default(),
+        ),
+        (
+            "200 MB of output in 10 s, none lost",
+            Unit::MegabytesPerSecond,
+            rate,
+            Target { at_least: Some(19.9), ..Target::default() },
+        ),
+        ("  the most memory of bifrost-runner", Unit::Megabytes, megabytes(peak), at_most(64.0)),
+    ] {
+        report.figure(Figure { name: name.into(), unit, sample: [value].into_iter().collect(), target })?;
+    }
+    Ok(())
 }
 
 /// The whole way, and below it its parts.

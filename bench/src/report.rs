@@ -18,6 +18,9 @@ pub(crate) enum Unit {
     /// Millions of bytes.
     #[serde(rename = "MB")]
     Megabytes,
+    /// Millions of bytes in a second.
+    #[serde(rename = "MB/s")]
+    MegabytesPerSecond,
     #[serde(rename = "1/s")]
     PerSecond,
     /// A ratio.
@@ -150,6 +153,7 @@ fn unit(unit: Unit) -> &'static str {
     match unit {
         Unit::Milliseconds => "ms",
         Unit::Megabytes => "MB",
+        Unit::MegabytesPerSecond => "MB/s",
         Unit::PerSecond => "1/s",
         Unit::Times => "×",
     }

@@ -117,3 +117,45 @@ async fn the_lifecycle_script_sees_a_machine_made_heard_and_destroyed() {
     assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
     assert_eq!(Process::all_of(home.path()), []);
 }
+
+/// Lists as many machines as a file has lines; of those whose line says so, one is destroyed.
+const FLYCTL: &str = r#"#!/bin/sh
+cd "$(dirname "$0")"
+case "$1 $2" in
+    "status --all") echo "App $4" ;;
+    "machines list") [ -e listed ] || exit 1; sed 's/.*/{"id": "m", "state": "&"}/' listed | jq --slurp . ;;
+esac
+"#;
+
+#[tokio::test]
+async fn the_cost_script_compares_what_bifrost_knows_with_what_fly_lists() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::start().await;
+    let task = world.submit("true").await;
+    world.until_task(task, TaskStatus::Completed).await;
+    let own = world.bifrost(&["cost", "check"]).output().await.code;
+    let home = tempfile::tempdir().expect("a directory");
+    let flyctl = home.path().join("flyctl");
+    std::fs::write(&flyctl, FLYCTL).expect("written");
+    std::fs::set_permissions(&flyctl, std::fs::Permissions::from_mode(0o755)).expect("a program");
+    let path = format!("{}:{}", home.path().display(), kit::Vars::from_process().text("PATH").unwrap_or_default());
+    let check = async |listed: Option<&str>| {
+        let list = home.path().join("listed");
+        match listed {
+            Some(listed) => std::fs::write(&list, listed).expect("written"),
+            None => std::fs::remove_file(&list).expect("was there"),
+        }
+        let script = CommandLine::script("cost-check", home.path()).env("PATH", &path);
+        let script = script.env("BIFROST_URL", world.url()).env("BIFROST_DATA", world.data());
+        script.in_directory(home.path()).output().await
+    };
+    let agreed = check(Some("started\ndestroyed\n")).await;
+    assert_eq!(agreed.code, own, "{agreed:?}");
+    assert!(agreed.stderr.contains("of at most"), "{agreed:?}");
+    let more = check(Some("started\nsuspended\n")).await;
+    assert_eq!(more.code, 1, "{more:?}");
+    assert!(more.stderr.contains("Fly lists 2 machines of bifrost-runner and Bifrost knows 1"), "{more:?}");
+    let silent = check(None).await;
+    assert!(silent.code != 0 && silent.stderr.contains("could not list"), "{silent:?}");
+    world.finish().await;
+}

@@ -27,7 +27,7 @@ pub(super) fn of_system(process_id: u32) -> anyhow::Result<Usages> {
 }
 
 /// The processes it started and did not lose.
-fn children(parent: u32) -> anyhow::Result<Vec<u32>> {
+pub(super) fn children(parent: u32) -> anyhow::Result<Vec<u32>> {
     let mut children = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let Some(process_id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };

@@ -179,7 +179,10 @@ fn compose(
     let secret = control_plane::secret_of(data, EVENT_SECRET_FILE, &invocation.chance)?;
     let machines_token = || format!("{}\n", invocation.chance.hex::<20>());
     let machines_token = kit::files::read_or_create(&data.join(MACHINES_TOKEN_FILE), 0o600, machines_token)?;
-    let runner = json!([std::env::current_exe()?, "runner"]);
+    let runner = match invocation.vars.text("BIFROST_RUNNER_COMMAND") {
+        Some(command) => command.to_owned(),
+        None => json!([std::env::current_exe()?, "runner"]).to_string(),
+    };
     let settings = [
         ("FLY_EVENT_SECRET", secret.reveal()),
         ("FLY_FLAPS_BASE_URL", addresses.emulator_url()),
@@ -187,7 +190,7 @@ fn compose(
         ("BIFROST_FLY_UNPACED", "true".into()),
         ("BIFROST_EVENTS_URL", addresses.events_url()),
         ("BIFROST_PUBLIC_URL", addresses.control_url()),
-        ("BIFROST_RUNNER_COMMAND", runner.to_string()),
+        ("BIFROST_RUNNER_COMMAND", runner),
         ("BIFROST_ALLOW_LOCAL_REPOSITORIES", "true".into()),
         // Machines of this computer are paid for already.
         ("BIFROST_MACHINE_MICRODOLLARS_PER_HOUR", "0".into()),
