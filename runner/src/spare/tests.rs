@@ -1,5 +1,7 @@
 //! Workspaces out of spares: as good as fresh ones, and never two out of one.
 
+use std::time::Duration;
+
 use super::*;
 use crate::testing::{PATIENCE, Remote, Scene, git, names_below, output, subject, until};
 use wire::event::Stream;
@@ -142,4 +144,31 @@ async fn only_so_many_spares_are_kept_and_none_where_none_is_wanted() {
     let mut scene = Scene::with(|config| config.limits.spares = 0).await;
     run(&mut scene, &remotes[0], "true").await;
     assert!(spares(&scene).is_empty());
+}
+
+#[tokio::test]
+async fn an_index_is_newer_than_its_files_once_their_second_is_over_and_no_change_is_missed() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    for (since, is_newer) in [(0, false), (1, true)] {
+        run(&mut scene, &remote, "true").await;
+        let tree = spares(&scene)[0].join("tree");
+        let (index, file) = (tree.join(".git/index"), tree.join("README"));
+        // As if all of it had been checked out at the beginning of some second.
+        let made = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let date = |path: &Path, time| {
+            File::options().write(true).open(path).and_then(|file| file.set_modified(time)).expect("sets");
+        };
+        git(&tree, &["config", "core.trustctime", "false"]).await;
+        date(&file, made);
+        git(&tree, &["update-index", "--refresh"]).await;
+        date(&index, made);
+        let now = made + Duration::from_millis(since * 1_000 + 500);
+        settle(&index, now).expect("settles");
+        let dated = fs::metadata(&index).expect("is there").modified().expect("a time");
+        assert_eq!(dated, if is_newer { now } else { made });
+        // As long as what was there, and written at once.
+        fs::write(&file, "HELLO\n").expect("writes");
+        date(&file, now);
+        assert_eq!(git(&tree, &["diff-files", "--name-only"]).await, "README", "{since} s");
+    }
 }
