@@ -48,11 +48,12 @@ pub const TOOL_VARIABLES: [&str; 24] = [
 ];
 
 /// Variables by which an operator steers every runner of a computer.
-pub const OPERATOR_VARIABLES: [&str; 10] = [
+pub const OPERATOR_VARIABLES: [&str; 11] = [
     "BIFROST_GIT_CREDENTIALS",
     "BIFROST_AGENTS",
     "BIFROST_ISOLATION",
     "BIFROST_MEMORY_BYTES",
+    "BIFROST_DISK_BYTES",
     "BIFROST_SPARES",
     "BIFROST_PARTIAL_CLONE_BYTES",
     "BIFROST_DEPENDENCY_BYTES",
@@ -132,6 +133,9 @@ pub struct Limits {
     /// The most memory that an execution may use, where the machine can hold it to that (`BIFROST_MEMORY_BYTES`;
     /// none means what the machine has, less 64 MiB).
     pub memory_bytes: Option<u64>,
+    /// The most bytes that an execution's own files may take of the volume (`BIFROST_DISK_BYTES`; none means as much
+    /// as there is).
+    pub disk_bytes: Option<u64>,
 }
 
 impl Default for Limits {
@@ -151,6 +155,7 @@ impl Default for Limits {
             flush: Duration::from_secs(5),
             spool_bytes: 256 * 1024 * 1024,
             memory_bytes: None,
+            disk_bytes: None,
         }
     }
 }
@@ -208,6 +213,7 @@ fn limits(vars: &mut Vars) -> Limits {
         partial_above: vars.or("BIFROST_PARTIAL_CLONE_BYTES", defaults.partial_above),
         dependency_bytes: vars.or("BIFROST_DEPENDENCY_BYTES", defaults.dependency_bytes),
         memory_bytes: vars.optional("BIFROST_MEMORY_BYTES"),
+        disk_bytes: vars.optional("BIFROST_DISK_BYTES"),
         ..defaults
     }
 }
