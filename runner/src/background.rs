@@ -1,5 +1,5 @@
 //! What is done for the next execution while this one's command runs: a spare
-//! checkout, and the mirror kept in order.
+//! checkout, the mirror kept in order, and the package managers' caches kept to their size.
 //!
 //! Nothing waits for it and nothing fails with it; it ends where it stands when the
 //! runner does.
@@ -12,6 +12,7 @@ use kit::Tasks;
 use kit::tasks::StillRunning;
 use tokio::task::JoinHandle;
 
+use crate::dependencies;
 use crate::mirror::{self, Obtained};
 use crate::orders::Orders;
 use crate::room::Room;
@@ -26,8 +27,9 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    /// Makes ready what the repository's next execution will ask for. Where that is under way, it is enough.
-    pub(crate) fn prepare_next(&self, room: &Arc<Room>, repository: &str, obtained: &Obtained) {
+    /// Makes ready what the repository's next execution will ask for. Where that is under way, it is enough. Caches are
+    /// looked after where something was installed just now.
+    pub(crate) fn prepare_next(&self, room: &Arc<Room>, repository: &str, obtained: &Obtained, is_installed: bool) {
         let Some(turn) = self.begin(repository) else { return };
         let (room, repository, obtained) = (room.clone(), repository.to_owned(), obtained.clone());
         self.tasks.spawn_until_stopped("next execution", async move {
@@ -36,6 +38,7 @@ impl Background {
                 tracing::warn!("no spare of {repository} could be made: {error}");
             }
             mirror::upkeep::keep(&room, &repository, &orders).await;
+            dependencies::keep_caches(&room, is_installed).await;
             drop(turn);
         });
     }

@@ -99,7 +99,7 @@ fn volume_bytes(path: &Path) -> io::Result<u64> {
 
 /// What the files below these directories take of the disk, following no link. A file that has names elsewhere as well
 /// is shared, and nobody's own. What goes while this looks, or cannot be looked into, is left out.
-fn bytes_below(roots: &[PathBuf]) -> io::Result<u64> {
+pub(crate) fn bytes_below(roots: &[PathBuf]) -> io::Result<u64> {
     let mut bytes = 0;
     let mut names_left: BTreeMap<(u64, u64), u64> = BTreeMap::new();
     let mut count = |meta: &Metadata| {

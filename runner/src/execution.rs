@@ -472,7 +472,7 @@ async fn run(
         grace: room.limits.grace,
         output_bytes: room.limits.output_bytes,
     };
-    room.background.prepare_next(room, &spec.repository, obtained);
+    room.background.prepare_next(room, &spec.repository, obtained, ready.cache == Some(Cache::Miss));
     let kept_to = IsolationPayload { disk_bytes: room.limits.disk_bytes, ..room.isolation.payload() };
     story.tell(kind::EXECUTION_ISOLATION, &kept_to).await;
     let phase = story.begin(Phase::Running).await;

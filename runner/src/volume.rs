@@ -11,7 +11,8 @@
 //! | `spares/<name>` | a checkout of each repository that was used lately, ready to be a workspace |
 //! | `caches/<name>` | directories that executions of a repository hand on |
 //! | `deps/trees/<ecosystem>-<key>` | what an installation left, each file by its content |
-//! | `deps/files` | those contents, each once; `packages/` holds the tools' own caches |
+//! | `deps/files` | those contents, each once |
+//! | `package-caches/<name>` | the package managers' own caches of each repository |
 //! | `quarantine`, `trash` | damaged things that are kept, things that are going |
 //! | `spool` | events that the event store has not taken yet |
 //!
@@ -22,8 +23,11 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use wire::id::{CheckpointId, ExecutionId};
+
+mod packages;
 
 /// What must be free, a part of the volume but no more than so many bytes: below the first nothing is
 /// made that could be done without, below the second what can be made again goes.
@@ -60,6 +64,8 @@ pub(crate) enum Unusable {
 #[derive(Debug)]
 pub(crate) struct Volume {
     root: PathBuf,
+    /// Whose turn it is to use, or to remove, package managers' caches.
+    packages: Mutex<()>,
     _lock: File,
 }
 
@@ -71,7 +77,7 @@ impl Volume {
         let root = root.canonicalize().map_err(unwritable)?;
         let lock = kit::lock::take(&root.join("lock"), kit::lock::PATIENCE).map_err(unwritable)?;
         let lock = lock.ok_or_else(|| Unusable::Taken(root.clone()))?;
-        let volume = Self { root, _lock: lock };
+        let volume = Self { root, packages: Mutex::default(), _lock: lock };
         volume.tidy().map_err(unwritable)?;
         Ok(volume)
     }
@@ -88,7 +94,7 @@ impl Volume {
             "caches",
             "deps/trees",
             "deps/files",
-            "packages",
+            packages::DIRECTORY,
             "quarantine",
             "trash",
             "spool",
@@ -161,11 +167,6 @@ impl Volume {
         self.root.join("deps")
     }
 
-    /// The package managers' own caches.
-    pub(crate) fn packages(&self) -> PathBuf {
-        self.root.join("packages")
-    }
-
     /// Where it is tried how a command can be kept apart. Called as nothing is that another runner of this computer
     /// has.
     pub(crate) fn trial(&self) -> PathBuf {
@@ -223,14 +224,9 @@ impl Volume {
     }
 
     /// Gives up what can be made again when the volume is nearly full: spares first, then what builds
-    /// left, then the tools' own caches.
+    /// left, then the package managers' own caches.
     pub(crate) fn relieve(&self, mark: &str) -> io::Result<()> {
-        let spare = [
-            ("spares", "spare checkouts"),
-            ("caches", "directories handed on by executions"),
-            ("packages", "package managers' caches"),
-        ];
-        for (name, what) in spare {
+        for (name, what) in [("spares", "spare checkouts"), ("caches", "directories handed on by executions")] {
             if !self.is_tight()? {
                 return Ok(());
             }
@@ -239,7 +235,7 @@ impl Volume {
             children(&self.root.join(name))?.iter().try_for_each(|path| self.discard(path, mark))?;
             self.empty_trash()?;
         }
-        Ok(())
+        self.relieve_of_packages(mark)
     }
 
     /// Takes something out of the way at once; [`Volume::empty_trash`] then removes it.
@@ -349,6 +345,14 @@ fn clear(directory: &Path, stale: &impl Fn(&str) -> bool, deep: bool) -> io::Res
         }
     }
     Ok(())
+}
+
+/// Marks a file or a directory as used now: what was used least lately is removed first.
+pub(crate) fn touch(path: &Path) -> io::Result<()> {
+    use nix::sys::stat::{UtimensatFlags, utimensat};
+    use nix::sys::time::TimeSpec;
+    let now = TimeSpec::UTIME_NOW;
+    Ok(utimensat(nix::fcntl::AT_FDCWD, path, &now, &now, UtimensatFlags::FollowSymlink)?)
 }
 
 fn move_away(path: &Path, to: &Path) -> io::Result<()> {

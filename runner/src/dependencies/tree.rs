@@ -155,7 +155,7 @@ impl Trees {
             }
         };
         let Some(damage) = damage else {
-            touch(&self.path(name))?;
+            volume::touch(&self.path(name))?;
             return Ok(Used::Yes);
         };
         volume::remove(&self.path(name))?;
@@ -304,14 +304,6 @@ impl Index {
 fn added_bytes(index: &Index, wanted: &BTreeSet<String>) -> u64 {
     let own: std::collections::BTreeMap<&str, u64> = index.names().collect();
     own.into_iter().filter(|(name, _)| !wanted.contains(*name)).map(|(_, size)| size).sum()
-}
-
-/// Marks a tree as used now: the least recently used are removed first.
-fn touch(tree: &Path) -> io::Result<()> {
-    use nix::sys::stat::{UtimensatFlags, utimensat};
-    use nix::sys::time::TimeSpec;
-    let now = TimeSpec::UTIME_NOW;
-    Ok(utimensat(nix::fcntl::AT_FDCWD, tree, &now, &now, UtimensatFlags::FollowSymlink)?)
 }
 
 /// The outermost of the directories that are kept.
