@@ -19,12 +19,22 @@ kernel::sql! {
     IS_SET: "SELECT EXISTS (SELECT 1 FROM holds WHERE scope <> 'task' AND (tenant_id = $1 OR $1 IS NULL)), \
                     EXISTS (SELECT 1 FROM key_limits WHERE tenant_id = $1 OR $1 IS NULL), \
                     EXISTS (SELECT 1 FROM budgets WHERE tenant_id = $1 OR $1 IS NULL), \
-                    EXISTS (SELECT 1 FROM tasks WHERE status IN ('assigned', 'in_progress') AND (tenant_id = $1 OR $1 IS NULL) \
-                      AND (CAST(task_keys AS TEXT) LIKE '%\"schedule:%' OR CAST(task_keys AS TEXT) LIKE '%\"agent-session:%'))";
-    // Tasks that are in hand with keys of Bifrost's own.
-    HOLDERS: "SELECT tenant_id, id, task_keys FROM tasks \
-              WHERE status IN ('assigned', 'in_progress') AND (tenant_id = $1 OR $1 IS NULL) \
-                AND (CAST(task_keys AS TEXT) LIKE '%\"schedule:%' OR CAST(task_keys AS TEXT) LIKE '%\"agent-session:%')";
+                    EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_own_keys WHERE status IN ('assigned', 'in_progress') \
+                      AND (CAST(task_keys AS TEXT) LIKE '%\"schedule:%' OR CAST(task_keys AS TEXT) LIKE '%\"agent-session:%') \
+                      AND (tenant_id = $1 OR $1 IS NULL))",
+        postgres "SELECT EXISTS (SELECT 1 FROM holds WHERE scope <> 'task' AND (tenant_id = $1 OR $1 IS NULL)), \
+                    EXISTS (SELECT 1 FROM key_limits WHERE tenant_id = $1 OR $1 IS NULL), \
+                    EXISTS (SELECT 1 FROM budgets WHERE tenant_id = $1 OR $1 IS NULL), \
+                    EXISTS (SELECT 1 FROM tasks WHERE status IN ('assigned', 'in_progress') \
+                      AND (CAST(task_keys AS TEXT) LIKE '%\"schedule:%' OR CAST(task_keys AS TEXT) LIKE '%\"agent-session:%') \
+                      AND (tenant_id = $1 OR $1 IS NULL))";
+    // Tasks that are in hand with keys of Bifrost's own; in the words of their index.
+    HOLDERS: "SELECT tenant_id, id, task_keys FROM tasks INDEXED BY tasks_own_keys WHERE status IN ('assigned', 'in_progress') \
+                AND (CAST(task_keys AS TEXT) LIKE '%\"schedule:%' OR CAST(task_keys AS TEXT) LIKE '%\"agent-session:%') \
+                AND (tenant_id = $1 OR $1 IS NULL)",
+        postgres "SELECT tenant_id, id, task_keys FROM tasks WHERE status IN ('assigned', 'in_progress') \
+                AND (CAST(task_keys AS TEXT) LIKE '%\"schedule:%' OR CAST(task_keys AS TEXT) LIKE '%\"agent-session:%') \
+                AND (tenant_id = $1 OR $1 IS NULL)";
     WIDE_HOLDS: "SELECT tenant_id, scope, target, owner, reason, expires_at FROM holds \
                  WHERE scope <> 'task' AND (tenant_id = $1 OR $1 IS NULL) AND (expires_at IS NULL OR expires_at > $2) \
                  ORDER BY created_at, id";
