@@ -99,6 +99,7 @@ pub(crate) async fn prepare(
     let files = blocking(move || read_files(&tree)).await;
     let files = files.map_err(|error| NotReady::machine("reading the manifests", &error))?;
     let mut ready = Ready::default();
+    let making_cache = |error| NotReady::machine("making a tool's cache", &error);
     for ecosystem in ecosystem::detect(&files) {
         match tools::find(room, ecosystem, &paths.tree) {
             Ok(tools) => {
@@ -109,8 +110,7 @@ pub(crate) async fn prepare(
                         ecosystem.name
                     )),
                 }
-                expose(room, ecosystem, paths, &mut ready)
-                    .map_err(|error| NotReady::machine("making a tool's cache", &error))?;
+                expose(room, ecosystem, paths, &mut ready).map_err(making_cache)?;
             }
             Err(missing) => ready.detail.push(format!(
                 "{}: {missing} is not on this machine, so the command will see no dependencies",
@@ -118,6 +118,9 @@ pub(crate) async fn prepare(
             )),
         }
     }
+    // Also where nothing could be fetched, or one had to make room for what another needed: the command then fetches
+    // into it.
+    ready.caches.iter().try_for_each(|cache| kit::files::make_private(cache)).map_err(making_cache)?;
     Ok(ready)
 }
 
@@ -282,11 +285,7 @@ pub(crate) async fn log(story: &mut Story, output: &Output) {
 fn expose(room: &Room, ecosystem: &Ecosystem, paths: &Paths, ready: &mut Ready) -> io::Result<()> {
     let packages = room.volume.use_packages(&paths.name)?;
     ready.variables.extend(ecosystem.shown(&packages.to_string_lossy(), &paths.tree.to_string_lossy()));
-    for cache in ecosystem.shown_packages(&packages) {
-        // Also where nothing could be fetched: the command then fetches into it.
-        kit::files::make_private(&cache)?;
-        ready.caches.push(cache);
-    }
+    ready.caches.extend(ecosystem.shown_packages(&packages));
     if let Some(programs) = &ecosystem.programs {
         ready.programs = Some(paths.tree.join(programs));
     }

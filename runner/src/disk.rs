@@ -141,6 +141,7 @@ mod tests {
     use super::*;
     use crate::orders::Orders;
     use crate::testing::{Remote, Scene};
+    use wire::event::{IsolationPayload, kind};
     use wire::execution::{Failure, Outcome};
 
     #[test]
@@ -194,8 +195,11 @@ mod tests {
             let message = completion.message.expect("says why");
             assert!(message.contains("more than the 8388608") && message.contains("BIFROST_DISK_BYTES"), "{message}");
         }
-        let (completion, _) = scene.run(&remote, "head -c 1048576 /dev/zero > small").await;
+        let (completion, events) = scene.run(&remote, "head -c 1048576 /dev/zero > small").await;
         assert_eq!(completion.outcome, Outcome::Succeeded);
+        let told = events.iter().find(|event| event.kind == kind::EXECUTION_ISOLATION).expect("is told");
+        let told: IsolationPayload = serde_json::from_str(told.payload.get()).expect("reads");
+        assert_eq!(told.disk_bytes, Some(limit));
 
         let settings = format!("[setup]\ncommands = [[\"sh\", \"-c\", \"{}\"]]\n", fill("."));
         let remote = Remote::with(&[(".bifrost.toml", &settings)]).await;

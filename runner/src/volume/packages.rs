@@ -43,6 +43,9 @@ impl Volume {
 
     /// Gives up caches while the volume is nearly full, those first that were used least lately.
     pub(super) fn relieve_of_packages(&self, mark: &str) -> io::Result<()> {
+        if self.is_tight()? {
+            self.discard_shared_packages(mark)?;
+        }
         for (used, caches) in self.packages_by_use()? {
             if !self.is_tight()? {
                 return Ok(());

@@ -95,7 +95,7 @@ fn of_the_package_managers_caches_the_last_used_are_kept_up_to_a_size() {
     assert_eq!(kept(), ["3", "1"]);
     volume.prune_packages(0, "c").expect("prunes");
     assert_eq!(kept(), ["1"], "somebody may be using those");
-    assert_eq!(children(&volume.root().join("trash")).expect("lists"), [PathBuf::new(); 0]);
+    assert_eq!(children(&volume.root().join("trash")).expect("lists").len(), 0);
 }
 
 #[test]
