@@ -11,7 +11,8 @@ use spawner::{
     Agent, AgentEnvironment, AgentHandle, Cleaned, Config, FleetError, Haste, NewAgent, Server, SpawnError, What,
 };
 use wire::agent::AgentSpec;
-use wire::id::ExecutionId;
+use wire::id::{ExecutionId, RuntimeId};
+use wire::runtime::NewTrigger;
 
 use crate::args::{AgentsCommand, StartArguments};
 use crate::connect;
@@ -145,6 +146,7 @@ fn look(config: &Config, handle: &AgentHandle) -> String {
 fn not_started(invocation: &Invocation, error: SpawnError) -> anyhow::Error {
     let (code, cure) = match &error {
         SpawnError::Refused { .. } => (Code::Usage, "see `bifrost agents start --help`"),
+        SpawnError::SessionInUse { .. } => (Code::TryLater, "or leave --session out for a new one"),
         SpawnError::TooMany { .. } => (Code::TryLater, "see which run with `bifrost agents list`"),
         SpawnError::Worktree(_) => (Code::Data, "see `git worktree list`, and choose another branch"),
         SpawnError::Install { said, .. } => {
@@ -166,6 +168,10 @@ fn refusal(error: FleetError) -> anyhow::Error {
         FleetError::NotRunning(id) => (Code::Data, format!("see how it ended: bifrost agents logs {id}")),
         FleetError::NoTerminal(_) => {
             (Code::Data, "when it has ended, start another with --session to go on".to_owned())
+        }
+        FleetError::TakenUp { .. } => {
+            let cure = "when it has ended, start another with --session to go on";
+            (Code::TryLater, cure.to_owned())
         }
         FleetError::Refused(_) => (Code::Data, "see `bifrost agents --help`".to_owned()),
         FleetError::NotSaved(_) => (Code::Data, "mend that, or save the work by hand, and try again".to_owned()),
@@ -216,7 +222,10 @@ async fn send(invocation: &Invocation, config: &Config, id: ExecutionId, force: 
     let text = io::read_to_string(io::stdin())?;
     let reason = invocation.global.reason.as_deref().filter(|_| force);
     let mut waits = || output.say("somebody types there; it waits");
-    let sent = spawner::send(config, id, &text, reason, &invocation.clock, &mut waits).await.map_err(refusal)?;
+    let sent = match spawner::send(config, id, &text, reason, &invocation.clock, &mut waits).await {
+        Err(FleetError::TakenUp { runtime: Some(runtime), .. }) => return queue(invocation, id, runtime, &text).await,
+        sent => sent.map_err(refusal)?,
+    };
     if output.is_json {
         return output.json(&sent);
     }
@@ -224,6 +233,22 @@ async fn send(invocation: &Invocation, config: &Config, id: ExecutionId, force: 
         output.warn("it was typed although somebody still types: it had waited long enough");
     }
     Ok(output.line(&format!("{id} was sent {} bytes", sent.bytes))?)
+}
+
+/// Has words wait for the session of an agent that has left its terminal, and says so: they are not sent yet.
+async fn queue(invocation: &Invocation, id: ExecutionId, runtime: RuntimeId, text: &str) -> anyhow::Result<()> {
+    let output = invocation.output;
+    let server = connect::Server::find(invocation)?;
+    let new = NewTrigger { text: text.trim_end_matches(['\n', '\r']).to_owned(), dedupe_key: None };
+    // Not asked twice: after a lost answer the agent would be told twice.
+    let trigger = server.control.trigger(runtime, &new).await.map_err(|error| server.explain(error))?;
+    if output.is_json {
+        return output.json(&serde_json::json!({ "queued": trigger }));
+    }
+    let number = trigger.number;
+    output.line(&format!("{id} was sent nothing yet: trigger {number} waits for its session to be taken up again"))?;
+    output.hint(&format!("see what becomes of it with: bifrost runtimes triggers {runtime}"));
+    Ok(())
 }
 
 /// Called by an agent, or a hook of it.

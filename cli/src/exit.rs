@@ -169,7 +169,7 @@ fn of_setup_failure(failure: SetupFailure) -> Code {
         SetupFailure::RepositoryNotFound | SetupFailure::CheckpointGone => Code::NotFound,
         SetupFailure::UnknownReference | SetupFailure::UnknownAgent | SetupFailure::InvalidSettings => Code::Data,
         SetupFailure::RepositoryUnreachable => Code::Unavailable,
-        SetupFailure::InstallFailed => Code::SetupFailed,
+        SetupFailure::InstallFailed | SetupFailure::DiskExceeded => Code::SetupFailed,
         SetupFailure::MachineFault => Code::Internal,
     }
 }
@@ -195,6 +195,7 @@ pub(crate) fn cure(failure: SetupFailure) -> &'static str {
         SetupFailure::InvalidSettings => {
             "mend .bifrost.toml as the message says, and push that; see docs/workspaces.md"
         }
+        SetupFailure::DiskExceeded => "let it write less, or have the runner's operator raise BIFROST_DISK_BYTES",
         SetupFailure::CheckpointGone => "see which there are with `bifrost checkpoints list`, and pin what must stay",
         SetupFailure::MachineFault => "see `bifrost machines list` and `bifrost doctor`, then `bifrost tasks retry ID`",
     }

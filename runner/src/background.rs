@@ -1,6 +1,6 @@
 //! What is done for the next execution while this one's command runs: what is out of
-//! the way is removed, a spare checkout and spares of what was installed are made, and
-//! the mirror is kept in order.
+//! the way is removed, a spare checkout and spares of what was installed are made, the
+//! mirror is kept in order, and the package managers' caches are kept to their size.
 //!
 //! Nothing waits for it and nothing fails with it; it ends where it stands when the
 //! runner does.
@@ -12,8 +12,9 @@ use std::time::Duration;
 use kit::Tasks;
 use kit::tasks::{StillRunning, blocking};
 use tokio::task::JoinHandle;
+use wire::execution::Cache;
 
-use crate::dependencies;
+use crate::dependencies::{self, Ready};
 use crate::mirror::{self, Obtained};
 use crate::orders::Orders;
 use crate::room::Room;
@@ -31,11 +32,13 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    /// Makes ready what the repository's next execution will ask for. Where that is under way, it is enough.
-    pub(crate) fn prepare_next(&self, room: &Arc<Room>, repository: &str, obtained: &Obtained, trees: &[String]) {
+    /// Makes ready what the repository's next execution will ask for. Where that is under way, it is enough. Caches are
+    /// looked after where something was installed just now.
+    pub(crate) fn prepare_next(&self, room: &Arc<Room>, repository: &str, obtained: &Obtained, ready: &Ready) {
         let Some(turn) = self.begin(repository) else { return };
         let (room, repository) = (room.clone(), repository.to_owned());
-        let (obtained, trees) = (obtained.clone(), trees.to_owned());
+        let (obtained, trees) = (obtained.clone(), ready.trees.clone());
+        let is_installed = ready.cache == Some(Cache::Miss);
         self.tasks.spawn_until_stopped("next execution", async move {
             let orders = Orders::none();
             if let Err(error) = spare::make(&room, &repository, &obtained, &orders).await {
@@ -45,6 +48,7 @@ impl Background {
                 tracing::warn!("no spares of what {repository} needs could be made: {error}");
             }
             mirror::upkeep::keep(&room, &repository, &orders).await;
+            dependencies::keep_caches(&room, is_installed).await;
             drop(turn);
         });
     }

@@ -98,7 +98,7 @@ pub(crate) struct Ended {
 pub(crate) fn outcome(cause: Cause, exit: Exit) -> Option<Outcome> {
     Some(match (cause, exit) {
         (Cause::Itself, Exit::Code(0)) => Outcome::Succeeded,
-        (Cause::Itself, Exit::Code(_) | Exit::Signal(_)) => Outcome::Failed,
+        (Cause::Itself, Exit::Code(_) | Exit::Signal(_)) | (Cause::Halt(Halt::DiskExceeded(_)), _) => Outcome::Failed,
         (Cause::Timeout, _) => Outcome::TimedOut,
         (Cause::IdleTimeout, _) => Outcome::IdleTimedOut,
         (Cause::Stalled, _) => Outcome::Stalled,

@@ -48,11 +48,12 @@ pub const TOOL_VARIABLES: [&str; 24] = [
 ];
 
 /// Variables by which an operator steers every runner of a computer.
-pub const OPERATOR_VARIABLES: [&str; 10] = [
+pub const OPERATOR_VARIABLES: [&str; 11] = [
     "BIFROST_GIT_CREDENTIALS",
     "BIFROST_AGENTS",
     "BIFROST_ISOLATION",
     "BIFROST_MEMORY_BYTES",
+    "BIFROST_DISK_BYTES",
     "BIFROST_SPARES",
     "BIFROST_PARTIAL_CLONE_BYTES",
     "BIFROST_DEPENDENCY_BYTES",
@@ -132,6 +133,9 @@ pub struct Limits {
     /// The most memory that an execution may use, where the machine can hold it to that (`BIFROST_MEMORY_BYTES`;
     /// none means what the machine has, less 64 MiB).
     pub memory_bytes: Option<u64>,
+    /// The most bytes that an execution's own files may take of the volume (`BIFROST_DISK_BYTES`; none means as much
+    /// as there is).
+    pub disk_bytes: Option<u64>,
 }
 
 impl Default for Limits {
@@ -151,6 +155,7 @@ impl Default for Limits {
             flush: Duration::from_secs(5),
             spool_bytes: 256 * 1024 * 1024,
             memory_bytes: None,
+            disk_bytes: None,
         }
     }
 }
@@ -200,6 +205,10 @@ impl Config {
 /// The bounds, as far as the operator sets them.
 fn limits(vars: &mut Vars) -> Limits {
     let defaults = Limits::default();
+    let disk_bytes = vars.optional("BIFROST_DISK_BYTES");
+    if disk_bytes == Some(0) {
+        vars.problem("BIFROST_DISK_BYTES: must be more than 0; leave it out where nothing is to be limited".to_owned());
+    }
     Limits {
         grace: Duration::from_secs(vars.or("BIFROST_GRACE_SECONDS", defaults.grace.as_secs())),
         output_bytes: vars.or("BIFROST_OUTPUT_BYTES", defaults.output_bytes),
@@ -208,6 +217,7 @@ fn limits(vars: &mut Vars) -> Limits {
         partial_above: vars.or("BIFROST_PARTIAL_CLONE_BYTES", defaults.partial_above),
         dependency_bytes: vars.or("BIFROST_DEPENDENCY_BYTES", defaults.dependency_bytes),
         memory_bytes: vars.optional("BIFROST_MEMORY_BYTES"),
+        disk_bytes,
         ..defaults
     }
 }
@@ -295,6 +305,16 @@ mod tests {
         let text = vars.finish().expect_err("problems").to_string();
         for name in [env::CONTROL_URL, env::MACHINE_ID, env::MACHINE_TOKEN] {
             assert!(text.contains(name), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_limit_of_the_disk_that_nothing_could_keep_is_refused() {
+        for (text, expect) in [("0", None), ("5000000000", Some(5_000_000_000))] {
+            let mut vars = vars(&[("BIFROST_DISK_BYTES", text)]);
+            let config = Config::from_vars(&mut vars).expect("complete");
+            assert_eq!(vars.finish().is_ok(), expect.is_some(), "{text}");
+            assert_eq!(config.limits.disk_bytes, expect.or(Some(0)));
         }
     }
 

@@ -1,5 +1,6 @@
 //! Dependencies (row FLY-033): installed once for each key, put into later
-//! workspaces from the volume.
+//! workspaces of the same repository from the volume. What another repository's code
+//! installed, or left in a package manager's cache, is never used.
 //!
 //! A package manager is run only where its files are there and it is on the PATH.
 //! Of two executions that need the same, one installs and the other waits for it. A
@@ -101,6 +102,7 @@ pub(crate) async fn prepare(
     let files = blocking(move || read_files(&tree)).await;
     let files = files.map_err(|error| NotReady::machine("reading the manifests", &error))?;
     let mut ready = Ready::default();
+    let making_cache = |error| NotReady::machine("making a tool's cache", &error);
     for ecosystem in ecosystem::detect(&files) {
         match tools::find(room, ecosystem, &paths.tree) {
             Ok(tools) => {
@@ -111,8 +113,7 @@ pub(crate) async fn prepare(
                         ecosystem.name
                     )),
                 }
-                expose(room, ecosystem, paths, &mut ready)
-                    .map_err(|error| NotReady::machine("making a tool's cache", &error))?;
+                expose(room, ecosystem, paths, &mut ready).map_err(making_cache)?;
             }
             Err(missing) => ready.detail.push(format!(
                 "{}: {missing} is not on this machine, so the command will see no dependencies",
@@ -120,6 +121,9 @@ pub(crate) async fn prepare(
             )),
         }
     }
+    // Also where nothing could be fetched, or one had to make room for what another needed: the command then fetches
+    // into it.
+    ready.caches.iter().try_for_each(|cache| kit::files::make_private(cache)).map_err(making_cache)?;
     Ok(ready)
 }
 
@@ -140,7 +144,7 @@ async fn provide(
 ) -> Result<Provided, NotReady> {
     let Place { paths, ecosystem, .. } = *place;
     let versions = tools::versions(room, story.orders(), paths, ecosystem, tools).await?;
-    let name = format!("{}-{}", ecosystem.name, ecosystem::key(ecosystem, files, &versions));
+    let name = format!("{}-{}", ecosystem.name, ecosystem::key(ecosystem, &paths.name, files, &versions));
     let _turn = room.turns.take(&name, story.orders()).await.map_err(NotReady::Halted)?;
     let machine = |error: io::Error| NotReady::machine("putting dependencies in place", &error);
     let trees = Trees::new(&room.volume.dependencies(), room.isolation.keeper());
@@ -221,6 +225,21 @@ pub(crate) async fn make_spares(room: &Arc<Room>, names: &[String], orders: &Ord
     Ok(())
 }
 
+/// Keeps the package managers' caches to their size, where something came to them.
+pub(crate) async fn keep_caches(room: &Arc<Room>, is_installed: bool) {
+    let room = room.clone();
+    let kept = blocking(move || {
+        room.volume.discard_shared_packages(&room.mark())?;
+        match is_installed {
+            true => room.volume.prune_packages(room.limits.dependency_bytes, &room.mark()),
+            false => Ok(()),
+        }
+    });
+    if let Err(error) = kept.await {
+        tracing::warn!("package managers' caches could not be kept to their size: {error}");
+    }
+}
+
 /// Gives up what can be made again where the volume is nearly full; in the end all but the last used tree.
 async fn make_room(room: &Arc<Room>, trees: &Trees) -> io::Result<()> {
     let (room, trees) = (room.clone(), trees.clone());
@@ -245,7 +264,8 @@ async fn install(room: &Room, orders: &Orders, place: &Place<'_>, step: &[String
     let shown = step.join(" ");
     let starting = |error: io::Error| NotReady::machine(&format!("starting {shown}"), &error);
     let mut command = tools::command(room, paths, &step[0]).map_err(starting)?;
-    command.envs(ecosystem.environment(&room.volume.packages().to_string_lossy(), &paths.tree.to_string_lossy()));
+    let packages = room.volume.use_packages(&paths.name).map_err(starting)?;
+    command.envs(ecosystem.environment(&packages.to_string_lossy(), &paths.tree.to_string_lossy()));
     command.args(&step[1..]);
     let bounds = Bounds { within, keep: TOOL_OUTPUT_BYTES };
     match process::run(&mut command, b"", bounds, orders).await {
@@ -282,13 +302,9 @@ pub(crate) async fn log(story: &mut Story, output: &Output) {
 
 /// Lets the command find what was installed outside the places it looks in by itself.
 fn expose(room: &Room, ecosystem: &Ecosystem, paths: &Paths, ready: &mut Ready) -> io::Result<()> {
-    let packages = room.volume.packages();
+    let packages = room.volume.use_packages(&paths.name)?;
     ready.variables.extend(ecosystem.shown(&packages.to_string_lossy(), &paths.tree.to_string_lossy()));
-    for cache in ecosystem.shown_packages(&packages) {
-        // Also where nothing could be fetched: the command then fetches into it.
-        kit::files::make_private(&cache)?;
-        ready.caches.push(cache);
-    }
+    ready.caches.extend(ecosystem.shown_packages(&packages));
     if let Some(programs) = &ecosystem.programs {
         ready.programs = Some(paths.tree.join(programs));
     }

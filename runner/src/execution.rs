@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kit::tasks::blocking;
 use tokio::time::Instant;
-use wire::event::{FinishedPayload, Stream, kind};
+use wire::event::{FinishedPayload, IsolationPayload, Stream, kind};
 use wire::execution::{Cache, Exit, Failure, Outcome, Phase};
 use wire::id::ExecutionId;
 use wire::pull_request::{PullRequest, PullRequestSpec};
@@ -24,11 +24,12 @@ use crate::command::environment::{self, Surroundings};
 use crate::command::redaction::Secrets;
 use crate::command::{self, Cause, Ended, Job};
 use crate::dependencies::{self, Ready};
+use crate::disk::{self, Gauge};
 use crate::git::GitError;
 use crate::health;
 use crate::isolation::Openings;
 use crate::mirror::{self, Obtained};
-use crate::orders::{Halt, Orders};
+use crate::orders::{Commander, Halt, Orders};
 use crate::pull_request::{self, NotProposed};
 use crate::record::{Begun, Story, Subject};
 use crate::room::Room;
@@ -45,11 +46,12 @@ use running::Ran;
 pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -> Option<Completion> {
     let room = &Arc::new(room.in_the_name_of(lease));
     let subject = Subject { task_id: lease.task_id, execution_id: lease.execution_id };
+    let (keeper, orders) = orders.looked_after();
     let mut story = Story::new(room.recorder.clone(), subject, orders);
     let mut commit = None;
     let (mut used, mut busy_seconds) = (None, None);
     let (mut tests, mut checkpoint, mut pull_request) = (None, None, None);
-    let end = match work(room, &mut story, &lease.spec, &mut commit).await {
+    let end = match work(room, &mut story, &keeper, &lease.spec, &mut commit).await {
         Ok(Done { ran: Ran { ended, heard, report }, saved, busy, starved }) => {
             (tests, busy_seconds) = (report, busy.map(|busy| busy.as_secs()));
             checkpoint = saved.as_ref().and_then(|manifest| checkpoint::summary(&room.volume, manifest).ok());
@@ -122,7 +124,7 @@ impl End {
         Some(Self {
             outcome,
             exit: Some(ended.exit),
-            failure: None,
+            failure: matches!(ended.cause, Cause::Halt(Halt::DiskExceeded(_))).then_some(Failure::DiskExceeded),
             message: message(ended, spec),
             truncated_bytes: ended.truncated_bytes,
         })
@@ -131,6 +133,9 @@ impl End {
     /// An agent that exits well has still failed if it says so, or says nothing.
     pub(crate) fn of_agent(ended: Ended, heard: &Heard, spec: &TaskSpec) -> Option<Self> {
         let end = Self::of_command(ended, spec)?;
+        if end.failure.is_some() {
+            return Some(end);
+        }
         let said = heard.report.message.clone();
         Some(match (end.outcome, heard.verdict) {
             (Outcome::Succeeded, Verdict::Succeeded) => end,
@@ -151,7 +156,7 @@ impl End {
     fn and(self, tests: Option<&TestReport>) -> Self {
         let said = tests.zip(self.exit).and_then(|(report, exit)| test_report::message(report, exit));
         match (self.outcome, said) {
-            (Outcome::Succeeded | Outcome::Failed, Some(said)) => {
+            (Outcome::Succeeded | Outcome::Failed, Some(said)) if self.failure.is_none() => {
                 Self { outcome: Outcome::Failed, message: Some(said), ..self }
             }
             _ => self,
@@ -190,6 +195,9 @@ impl End {
             Err(NotProposed::Git(GitError::Halted(Halt::Stopping))) => {
                 (Outcome::WorkerLost, "the machine was stopped".to_owned())
             }
+            Err(NotProposed::Git(GitError::Halted(Halt::DiskExceeded(excess)))) => {
+                (Outcome::Failed, excess.to_string())
+            }
             Err(reason) => {
                 let kept = "what it did is in its checkpoint";
                 (Outcome::Failed, format!("there is no pull request: {reason}; {kept}"))
@@ -203,6 +211,9 @@ impl End {
             NotReady::Failed { failure, message } => (Outcome::SetupFailed, Some(failure), message),
             NotReady::Halted(Halt::Cancelled) => (Outcome::Cancelled, None, "called off before the command ran".into()),
             NotReady::Halted(Halt::Stopping) => (Outcome::WorkerLost, None, "the machine was stopped".into()),
+            NotReady::Halted(Halt::DiskExceeded(excess)) => {
+                (Outcome::SetupFailed, Some(Failure::DiskExceeded), excess.to_string())
+            }
             NotReady::Halted(Halt::LeaseLost) => return None,
         };
         Some(Self { outcome, exit: None, failure, message: Some(message), truncated_bytes: 0 })
@@ -238,6 +249,7 @@ fn message(ended: Ended, spec: &TaskSpec) -> Option<String> {
             let seconds = spec.stall_timeout_seconds.unwrap_or_default();
             format!("the command neither said nor committed anything for longer than {seconds} s and was ended")
         }
+        (Cause::Halt(Halt::DiskExceeded(excess)), _) => excess.to_string(),
         (Cause::Halt(Halt::Cancelled), _) => "called off".into(),
         (Cause::Halt(Halt::Stopping | Halt::LeaseLost), _) => "the machine was stopped".into(),
     })
@@ -267,6 +279,7 @@ struct Done {
 async fn work(
     room: &Arc<Room>,
     story: &mut Story,
+    keeper: &Commander,
     spec: &TaskSpec,
     commit: &mut Option<String>,
 ) -> Result<Done, NotReady> {
@@ -285,7 +298,11 @@ async fn work(
     if !unsaved.is_empty() {
         settle(room, keep).await?;
     }
-    let (done, marker) = run(room, story, spec, prepared).await?;
+    let gauge = room.limits.disk_bytes.map(|limit| Gauge::new(limit, &prepared.paths));
+    let (done, marker) = tokio::select! {
+        ran = run(room, story, spec, prepared) => ran?,
+        () = disk::watch(gauge, keeper) => unreachable!("it watches for as long as it is let"),
+    };
     Ok(Done { saved: save(room, story, marker).await, ..done })
 }
 
@@ -456,8 +473,9 @@ async fn run(
         grace: room.limits.grace,
         output_bytes: room.limits.output_bytes,
     };
-    room.background.prepare_next(room, &spec.repository, obtained, &ready.trees);
-    story.tell(kind::EXECUTION_ISOLATION, &room.isolation.payload()).await;
+    room.background.prepare_next(room, &spec.repository, obtained, ready);
+    let kept_to = IsolationPayload { disk_bytes: room.limits.disk_bytes, ..room.isolation.payload() };
+    story.tell(kind::EXECUTION_ISOLATION, &kept_to).await;
     let phase = story.begin(Phase::Running).await;
     let ran = tokio::select! {
         ran = running::run(story, spec, job, launch) => ran,

@@ -61,6 +61,8 @@ pub(crate) enum GitError {
     TimedOut { command: String, within: Duration },
     #[error("git cannot be run on this machine; install it")]
     Missing(#[source] io::Error),
+    #[error("the workspace's repository cannot be shown to git")]
+    View(#[source] io::Error),
     #[error("git {command} gave more than 64 MiB of output")]
     TooLong { command: String },
     #[error("git {command} failed: {}", complaint::telling_line(.stderr))]

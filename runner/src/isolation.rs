@@ -276,6 +276,7 @@ impl Isolation {
             missing: self.missing.clone(),
             memory_bytes: bounds.map(|bounds| bounds.memory_bytes),
             processes: bounds.map(|bounds| bounds.processes).or(of_user),
+            disk_bytes: None,
         }
     }
 

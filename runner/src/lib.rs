@@ -16,6 +16,7 @@ mod checkpoint;
 mod command;
 mod config;
 mod dependencies;
+mod disk;
 mod egress;
 mod execution;
 mod git;

@@ -45,6 +45,8 @@ use crate::workspace::Paths;
 
 /// How much is told at once: nobody but the caller reads it.
 const OUTPUT_BYTES: u64 = u64::MAX;
+/// Whose package managers' caches they are: a person's own code shares them.
+const LOCAL: &str = "local";
 
 /// Whom it is done for.
 #[derive(Debug, Clone, Copy)]
@@ -114,6 +116,7 @@ pub async fn install(
     let mut story = Story::new(recorder, whose.into(), Orders::none());
     // Of a workspace only what an installation touches: there is no mirror here.
     let paths = Paths {
+        name: LOCAL.to_owned(),
         tree: place.tree.to_owned(),
         mirror: PathBuf::new(),
         index: PathBuf::new(),

@@ -317,7 +317,9 @@ impl Remote<'_> {
         let url = self.url;
         let reason = match &error {
             GitError::Halted(halt) => NotReady::Halted(*halt),
-            GitError::Missing(_) | GitError::TooLong { .. } => NotReady::machine("running git", &error),
+            GitError::Missing(_) | GitError::View(_) | GitError::TooLong { .. } => {
+                NotReady::machine("running git", &error)
+            }
             GitError::TimedOut { .. } => NotReady::failed(
                 Failure::RepositoryUnreachable,
                 format!("{url} cannot be fetched: {error}; check the network, then retry"),

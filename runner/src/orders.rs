@@ -1,5 +1,6 @@
 //! How an execution that is under way is told to end before its time, and asks whether it may go on.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,27 @@ pub(crate) enum Halt {
     LeaseLost,
     /// The runner itself was told to stop.
     Stopping,
+    /// Its files take more of the volume than it may have.
+    DiskExceeded(Excess),
+}
+
+/// What an execution has on the disk, and what it may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Excess {
+    pub(crate) used_bytes: u64,
+    pub(crate) limit_bytes: u64,
+}
+
+impl fmt::Display for Excess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { used_bytes, limit_bytes } = self;
+        write!(
+            f,
+            "its files took {used_bytes} bytes of the disk, more than the {limit_bytes} that an execution may have on \
+             this machine, and it was ended; let it leave less in its workspace, home and temporary directory, or \
+             raise BIFROST_DISK_BYTES"
+        )
+    }
 }
 
 /// Gives the order.
@@ -25,6 +47,8 @@ pub(crate) struct Commander(watch::Sender<Option<Halt>>);
 #[derive(Debug, Clone)]
 pub(crate) struct Orders {
     halt: watch::Receiver<Option<Halt>>,
+    /// Orders that the execution itself gave cause for; those from outside go before them.
+    own: Option<watch::Receiver<Option<Halt>>>,
     /// Absent for work that nobody has leased.
     pulse: Option<Arc<Pulse>>,
 }
@@ -80,12 +104,18 @@ impl Orders {
     /// No order yet, and somebody to give one.
     pub(crate) fn new() -> (Commander, Self) {
         let (sender, receiver) = watch::channel(None);
-        (Commander(sender), Self { halt: receiver, pulse: None })
+        (Commander(sender), Self { halt: receiver, own: None, pulse: None })
     }
 
     /// The same for work under a lease that this keeps alive.
     pub(crate) fn under(self, pulse: Arc<Pulse>) -> Self {
         Self { pulse: Some(pulse), ..self }
+    }
+
+    /// The same, and somebody who looks after the work itself and may end it as well.
+    pub(crate) fn looked_after(self) -> (Commander, Self) {
+        let (sender, receiver) = watch::channel(None);
+        (Commander(sender), Self { own: Some(receiver), ..self })
     }
 
     /// For work that nobody calls off.
@@ -95,7 +125,8 @@ impl Orders {
 
     /// The order that stands now.
     pub(crate) fn standing(&self) -> Option<Halt> {
-        *self.halt.borrow()
+        let own = || self.own.as_ref().and_then(|own| *own.borrow());
+        (*self.halt.borrow()).or_else(own)
     }
 
     /// Asks whether the work is still ours, before it reaches beyond this machine: a machine that was suspended may
@@ -119,13 +150,22 @@ impl Orders {
 
     /// Resolves when there is an order; never where nobody can give one any more.
     pub(crate) async fn halted(&self) -> Halt {
-        let mut receiver = self.halt.clone();
-        let given = receiver.wait_for(Option::is_some).await.ok().and_then(|halt| *halt);
-        match given {
-            Some(halt) => halt,
-            None => std::future::pending().await,
+        tokio::select! {
+            biased;
+            halt = given(Some(&self.halt)) => halt,
+            halt = given(self.own.as_ref()) => halt,
         }
     }
+}
+
+async fn given(orders: Option<&watch::Receiver<Option<Halt>>>) -> Halt {
+    if let Some(orders) = orders {
+        let mut receiver = orders.clone();
+        if let Some(halt) = receiver.wait_for(Option::is_some).await.ok().and_then(|halt| *halt) {
+            return halt;
+        }
+    }
+    std::future::pending().await
 }
 
 #[cfg(test)]
@@ -142,6 +182,17 @@ mod tests {
         commander.halt(Halt::LeaseLost);
         commander.halt(Halt::Cancelled);
         assert_eq!(orders.standing(), Some(Halt::LeaseLost));
+    }
+
+    #[tokio::test]
+    async fn an_order_from_outside_goes_before_one_that_the_work_gave_cause_for() {
+        let (commander, orders) = Orders::new();
+        let (keeper, orders) = orders.looked_after();
+        let excess = Halt::DiskExceeded(Excess { used_bytes: 2, limit_bytes: 1 });
+        keeper.halt(excess);
+        assert_eq!((orders.standing(), orders.halted().await), (Some(excess), excess));
+        commander.halt(Halt::LeaseLost);
+        assert_eq!((orders.standing(), orders.halted().await), (Some(Halt::LeaseLost), Halt::LeaseLost));
     }
 
     #[tokio::test]

@@ -12,7 +12,8 @@
 //! | `caches/<name>` | directories that executions of a repository hand on |
 //! | `deps/trees/<ecosystem>-<key>` | what an installation left, each file by its content |
 //! | `deps/spares/<ecosystem>-<key>` | such an installation where nobody has used it yet |
-//! | `deps/files` | those contents, each once; `packages/` holds the tools' own caches |
+//! | `deps/files` | those contents, each once |
+//! | `package-caches/<name>` | the package managers' own caches of each repository |
 //! | `quarantine`, `trash` | damaged things that are kept, things that are going |
 //! | `spool` | events that the event store has not taken yet |
 //!
@@ -23,8 +24,11 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use wire::id::{CheckpointId, ExecutionId};
+
+mod packages;
 
 /// What must be free, a part of the volume but no more than so many bytes: below the first nothing is
 /// made that could be done without, below the second what can be made again goes.
@@ -61,6 +65,8 @@ pub(crate) enum Unusable {
 #[derive(Debug)]
 pub(crate) struct Volume {
     root: PathBuf,
+    /// Whose turn it is to use, or to remove, package managers' caches.
+    packages: Mutex<()>,
     _lock: File,
 }
 
@@ -72,7 +78,7 @@ impl Volume {
         let root = root.canonicalize().map_err(unwritable)?;
         let lock = kit::lock::take(&root.join("lock"), kit::lock::PATIENCE).map_err(unwritable)?;
         let lock = lock.ok_or_else(|| Unusable::Taken(root.clone()))?;
-        let volume = Self { root, _lock: lock };
+        let volume = Self { root, packages: Mutex::default(), _lock: lock };
         volume.tidy().map_err(unwritable)?;
         Ok(volume)
     }
@@ -90,7 +96,7 @@ impl Volume {
             "deps/trees",
             "deps/spares",
             "deps/files",
-            "packages",
+            packages::DIRECTORY,
             "quarantine",
             "trash",
             "spool",
@@ -163,11 +169,6 @@ impl Volume {
         self.root.join("deps")
     }
 
-    /// The package managers' own caches.
-    pub(crate) fn packages(&self) -> PathBuf {
-        self.root.join("packages")
-    }
-
     /// Where it is tried how a command can be kept apart. Called as nothing is that another runner of this computer
     /// has.
     pub(crate) fn trial(&self) -> PathBuf {
@@ -220,13 +221,12 @@ impl Volume {
     }
 
     /// Gives up what can be made again when the volume is nearly full: spares first, then what builds
-    /// left, then the tools' own caches.
+    /// left, then the package managers' own caches.
     pub(crate) fn relieve(&self, mark: &str) -> io::Result<()> {
         let spare = [
             ("spares", "spare checkouts"),
             ("deps/spares", "spare installations"),
             ("caches", "directories handed on by executions"),
-            ("packages", "package managers' caches"),
         ];
         for (name, what) in spare {
             if !self.is_tight()? {
@@ -237,7 +237,7 @@ impl Volume {
             children(&self.root.join(name))?.iter().try_for_each(|path| self.discard(path, mark))?;
             self.empty_trash()?;
         }
-        Ok(())
+        self.relieve_of_packages(mark)
     }
 
     /// Takes something out of the way at once; [`Volume::empty_trash`] then removes it.
@@ -352,6 +352,14 @@ fn clear(directory: &Path, stale: &impl Fn(&str) -> bool, deep: bool) -> io::Res
         }
     }
     Ok(())
+}
+
+/// Marks a file or a directory as used now: what was used least lately is removed first.
+pub(crate) fn touch(path: &Path) -> io::Result<()> {
+    use nix::sys::stat::{UtimensatFlags, utimensat};
+    use nix::sys::time::TimeSpec;
+    let now = TimeSpec::UTIME_NOW;
+    Ok(utimensat(nix::fcntl::AT_FDCWD, path, &now, &now, UtimensatFlags::FollowSymlink)?)
 }
 
 fn move_away(path: &Path, to: &Path) -> io::Result<()> {

@@ -93,6 +93,8 @@ fn marker_path(volume: &Volume, id: ExecutionId) -> PathBuf {
 /// Where the parts of one workspace lie.
 #[derive(Debug, Clone)]
 pub(crate) struct Paths {
+    /// What the repository is held under, with its mirror and its caches.
+    pub(crate) name: String,
     pub(crate) tree: PathBuf,
     pub(crate) mirror: PathBuf,
     /// The index of the checkout, out of the command's sight.
@@ -103,10 +105,11 @@ pub(crate) struct Paths {
 
 impl Paths {
     fn new(volume: &Volume, id: ExecutionId, repository: &str) -> Self {
-        let own = volume.execution(id);
+        let (own, name) = (volume.execution(id), repository_name(repository));
         Self {
             tree: volume.workspace(id),
-            mirror: volume.mirror(&repository_name(repository)),
+            mirror: volume.mirror(&name),
+            name,
             index: own.join("index"),
             home: own.join("home"),
             temporary: own.join("tmp"),
@@ -115,9 +118,11 @@ impl Paths {
 
     /// Those of a spare that lies in this directory: there is no home in it.
     pub(crate) fn of_spare(volume: &Volume, directory: &Path, repository: &str) -> Self {
+        let name = repository_name(repository);
         Self {
             tree: directory.join("tree"),
-            mirror: volume.mirror(&repository_name(repository)),
+            mirror: volume.mirror(&name),
+            name,
             index: directory.join("index"),
             home: directory.join("home"),
             temporary: directory.join("tmp"),

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wire::id::ExecutionId;
+use wire::id::{ExecutionId, RuntimeId};
 
 /// Why no agent was started. Whatever was there of it is gone again.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,19 @@ pub enum SpawnError {
     TooMany {
         /// So many.
         running: usize,
+    },
+    /// Another agent of this computer is in the session that was named.
+    #[error(
+        "the agent {by} is in the session {session} of {agent}, and two at once would each write down what the other does \
+         not know; end it first with: bifrost agents kill {by}"
+    )]
+    SessionInUse {
+        /// Whose session.
+        agent: String,
+        /// Which one.
+        session: String,
+        /// Who is in it.
+        by: ExecutionId,
     },
     /// There is no worktree to work in.
     #[error("WORKTREE_FAILED: {0}")]
@@ -51,6 +64,7 @@ impl SpawnError {
         match self {
             Self::Refused { .. } => "INVALID",
             Self::TooMany { .. } => "TOO_MANY",
+            Self::SessionInUse { .. } => "SESSION_IN_USE",
             Self::Worktree(_) => "WORKTREE_FAILED",
             Self::Install { .. } => "INSTALL_FAILED",
             Self::Process(_) => "PROCESS_FAILED",
@@ -79,6 +93,14 @@ pub enum FleetError {
     /// It reads nothing.
     #[error("{0} has no terminal: a coding agent that was given a prompt reads nothing more until it has ended")]
     NoTerminal(ExecutionId),
+    /// Nobody reads its terminal any more.
+    #[error("{id} has left its terminal, and its session is taken up again: what is typed there is read by nobody")]
+    TakenUp {
+        /// The agent.
+        id: ExecutionId,
+        /// What words for its session are queued for, where the control plane knows it.
+        runtime: Option<RuntimeId>,
+    },
     /// What was asked for cannot be meant.
     #[error("{0}")]
     Refused(String),

@@ -17,7 +17,7 @@ use wire::id::ExecutionId;
 
 use crate::config::Config;
 use crate::error::FleetError;
-use crate::handle::{AgentHandle, Desk, EndRecord, ProcessRef, Registered};
+use crate::handle::{AgentHandle, Desk, EndRecord, ProcessRef, Registered, Session};
 use crate::tmux::Tmux;
 use crate::turn;
 
@@ -134,6 +134,25 @@ fn ids(base: &Path) -> io::Result<Vec<ExecutionId>> {
     let mut ids: Vec<ExecutionId> = names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect();
     ids.sort();
     Ok(ids)
+}
+
+/// Held while it is decided who may start, and who may go on with a session.
+pub(crate) fn lock(base: &Path) -> PathBuf {
+    base.join(".lock")
+}
+
+/// Another agent that is in a session, or is about to be. Asked with [`lock`] in hand.
+pub(crate) fn in_session(base: &Path, own: ExecutionId, session: &Session) -> io::Result<Option<ExecutionId>> {
+    for id in ids(base)?.into_iter().filter(|id| *id != own) {
+        let desk = Desk::new(base, id);
+        if desk.read_session()?.as_ref() == Some(session)
+            && (kit::lock::is_held(&desk.starting())? || kit::lock::is_held(&desk.alive())?)
+            && desk.read_end()?.is_none()
+        {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
 }
 
 /// The sessions of each server, asked for once.

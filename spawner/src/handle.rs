@@ -11,6 +11,8 @@
 //! | `.agent/ready`, `keys` | pipes: that it runs, and what is typed to it outside tmux |
 //! | `.agent/runtime.json` | what the control plane knows it as |
 //! | `.agent/channel` | a socket: that it has read what was typed |
+//! | `.agent/session.json` | the session that it is in, as far as that is known |
+//! | `.agent/left` | that it has left its terminal, and its session is taken up again |
 //!
 //! A branch has no part that begins with a dot, so the two never meet.
 
@@ -175,6 +177,20 @@ impl Job {
     }
 }
 
+/// A session of an agent: of those on this computer, one at a time is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Session {
+    pub(crate) agent: String,
+    pub(crate) id: String,
+}
+
+impl Session {
+    /// The one that an agent was given, where it was given one.
+    pub(crate) fn given(agent: &AgentSpec) -> Option<Self> {
+        agent.session.clone().map(|id| Self { agent: agent.name.clone(), id })
+    }
+}
+
 /// Where the parts of one agent lie.
 #[derive(Debug, Clone)]
 pub(crate) struct Desk(PathBuf);
@@ -267,6 +283,23 @@ impl Desk {
 
     pub(crate) fn write_runtime(&self, registered: &Registered) -> io::Result<()> {
         write(&self.part("runtime.json"), registered)
+    }
+
+    pub(crate) fn read_session(&self) -> io::Result<Option<Session>> {
+        read(&self.part("session.json"))
+    }
+
+    pub(crate) fn write_session(&self, session: &Session) -> io::Result<()> {
+        write(&self.part("session.json"), session)
+    }
+
+    /// Whether nobody reads its terminal any more, although it has not ended.
+    pub(crate) fn has_left_terminal(&self) -> bool {
+        self.part("left").exists()
+    }
+
+    pub(crate) fn leave_terminal(&self) -> io::Result<()> {
+        std::fs::write(self.part("left"), b"")
     }
 
     pub(crate) fn read_handle(&self) -> io::Result<Option<AgentHandle>> {

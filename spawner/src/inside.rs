@@ -21,12 +21,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use wire::execution::Outcome;
+use wire::id::ExecutionId;
 use wire::task::TaskSpec;
 
 use crate::config::read_drivers;
-use crate::handle::{Desk, EndRecord, Job, Registered};
+use crate::fleet;
+use crate::handle::{Desk, EndRecord, Job, Registered, Session};
 use crate::supervisor::{self, Supervisor};
 use crate::takeup;
+use crate::{TURN_WITHIN, turn};
 
 /// What was typed and is not yet taken.
 const TYPED: usize = 64;
@@ -124,7 +127,12 @@ async fn supervise(
     }
     let mut finished = seat.run(&drivers, &environment, &job.spec, log, supervisor).await?;
     let (Some(supervisor), Some(agent)) = (supervisor, job.agent()) else { return Ok(finished) };
+    desk.leave_terminal()?;
     while let Some(session) = takeup::session_of(&drivers, agent, &finished) {
+        if let Err(error) = enter(desk, job.id, Session { agent: agent.name.clone(), id: session.clone() }).await {
+            log.add(format!("bifrost: its session is not taken up again: {error:#}\n").as_bytes());
+            break;
+        }
         supervisor.can_resume(&session);
         let order = tokio::select! {
             order = supervisor.next_words() => order,
@@ -147,6 +155,17 @@ async fn supervise(
         finished = takeup::joined(finished, again);
     }
     Ok(finished)
+}
+
+/// Notes that the agent is in a session, unless another one of this computer is.
+async fn enter(desk: &Desk, own: ExecutionId, session: Session) -> anyhow::Result<()> {
+    let base = desk.root().parent().context("the agent's directory is in none")?;
+    let turn = turn(&fleet::lock(base), TURN_WITHIN).await?;
+    let _turn = turn.context("others take too long to start")?;
+    if let Some(other) = fleet::in_session(base, own, &session)? {
+        anyhow::bail!("{other} is in it");
+    }
+    Ok(desk.write_session(&session)?)
 }
 
 /// Where the agent sits: what it is shown on, what is typed, and what ends it.

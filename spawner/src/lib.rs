@@ -45,6 +45,8 @@ pub use start::{NewAgent, What, start};
 pub use supervisor::acknowledge;
 pub use typing::{Sent, press_by_hand, send};
 
+/// How long others who start an agent, or go on with a session, may take to take their place.
+const TURN_WITHIN: Duration = Duration::from_secs(10);
 /// How often it is looked whether a lock is free.
 const BEAT: Duration = Duration::from_millis(20);
 

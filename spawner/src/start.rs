@@ -23,13 +23,13 @@ use crate::config::Config;
 use crate::error::{ProgramError, SpawnError};
 use crate::fleet::{self, Haste};
 use crate::git::Git;
-use crate::handle::{AgentEnvironment, AgentHandle, Desk, Job, Mode, ProcessRef, Registration, Server, TmuxProgram};
+use crate::handle::{
+    AgentEnvironment, AgentHandle, Desk, Job, Mode, ProcessRef, Registration, Server, Session, TmuxProgram,
+};
 use crate::hooks;
 use crate::tmux::{self, Tmux};
-use crate::turn;
+use crate::{TURN_WITHIN, turn};
 
-/// How long others who start one may take to take their place.
-const TURN_WITHIN: Duration = Duration::from_secs(10);
 /// How long a checkout of another agent may hold ours up.
 const WORKTREE_WITHIN: Duration = Duration::from_secs(600);
 /// How often it is looked whether what was started is still there.
@@ -118,7 +118,11 @@ pub async fn start(
         spawned_at: clock.now(),
         server: new.server.as_ref().map(|server| server.url.clone()),
     };
-    let _starting = admit(config, &desk, &handle).await?;
+    let agent = match &new.what {
+        What::Agent(spec) => Some(spec),
+        What::Command(_) => new.resume.as_ref(),
+    };
+    let _starting = admit(config, &desk, &handle, agent.and_then(Session::given)).await?;
     let mut start = Start { config, new, spec, base, desk, handle, has_branch: false, launched: None, clock, chance };
     let done = tokio::select! {
         done = start.build(notice) => done,
@@ -177,7 +181,12 @@ fn spec(config: &Config, new: &NewAgent, repository: &Path) -> TaskSpec {
 }
 
 /// Takes a place among those that may run at once. What comes back is held until the agent runs.
-async fn admit(config: &Config, desk: &Desk, handle: &AgentHandle) -> Result<File, SpawnError> {
+async fn admit(
+    config: &Config,
+    desk: &Desk,
+    handle: &AgentHandle,
+    session: Option<Session>,
+) -> Result<File, SpawnError> {
     let process = |error: std::io::Error| {
         let base = config.base.display();
         SpawnError::Process(format!(
@@ -185,15 +194,26 @@ async fn admit(config: &Config, desk: &Desk, handle: &AgentHandle) -> Result<Fil
         ))
     };
     kit::files::make_private(&config.base).map_err(process)?;
-    let lock = config.base.join(".lock");
-    let _turn = turn(&lock, TURN_WITHIN).await.map_err(process)?.ok_or(SpawnError::Timeout(TURN_WITHIN))?;
+    let _turn = turn(&fleet::lock(&config.base), TURN_WITHIN)
+        .await
+        .map_err(process)?
+        .ok_or(SpawnError::Timeout(TURN_WITHIN))?;
     let running = fleet::list(config).await.map_err(|error| SpawnError::Process(error.to_string()))?;
     let running = running.iter().filter(|agent| agent.status.is_active()).count();
     if running >= config.agents_max {
         return Err(SpawnError::TooMany { running });
     }
+    if let Some(session) = &session
+        && let Some(by) = fleet::in_session(&config.base, handle.id, session).map_err(process)?
+    {
+        let (agent, session) = (session.agent.clone(), session.id.clone());
+        return Err(SpawnError::SessionInUse { agent, session, by });
+    }
     kit::files::make_private(&desk.own()).map_err(process)?;
     let held = kit::lock::take(&desk.starting(), Duration::ZERO).map_err(process)?;
+    if let Some(session) = &session {
+        desk.write_session(session).map_err(process)?;
+    }
     desk.write_handle(handle).map_err(process)?;
     held.ok_or_else(|| SpawnError::Process("the agent's directory is somebody else's".into()))
 }

@@ -26,8 +26,8 @@ use crate::turn;
 const BYTES_MAX: usize = 32 * 1024;
 /// How long a terminal may leave what is typed untaken.
 pub(crate) const TAKEN_WITHIN: Duration = Duration::from_secs(5);
-/// What one message before ours may take.
-const TURN_SLACK: Duration = Duration::from_secs(10);
+/// How long messages that are being typed may hold ours up.
+const TURN_WITHIN: Duration = Duration::from_secs(10);
 
 /// What became of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -74,20 +74,26 @@ pub async fn send(
     let desk = Desk::new(&config.base, id);
     let handle = recipient(config, id).await?;
     let queued = clock.now();
-    let patience = config.rules.defer_max + TURN_SLACK;
-    let turn = turn(&desk.sending(), patience).await.map_err(FleetError::file(desk.sending()))?;
-    let _turn = turn.ok_or_else(|| FleetError::Refused("other messages wait already; try again later".into()))?;
-    let mut typed_over = false;
     let mut is_told = false;
     let terminal = Terminal { id, desk: desk.clone(), tmux: fleet::tmux_of(config, &handle) };
-    while forced.is_none() {
-        match decide(config.rules, clock.now(), terminal.last_typed().await?, queued) {
-            Decision::Write => break,
-            Decision::WriteAnyway => {
-                typed_over = true;
-                break;
+    loop {
+        // One message is typed at a time, but nobody else waits while this one gives way to a person.
+        let turn = turn(&desk.sending(), TURN_WITHIN).await.map_err(FleetError::file(desk.sending()))?;
+        let held = turn.ok_or_else(|| FleetError::Refused("the terminal is busy; try again later".into()))?;
+        let decision = match forced {
+            Some(_) => Decision::Write,
+            None => decide(config.rules, clock.now(), terminal.last_typed().await?, queued),
+        };
+        match decision {
+            Decision::Write | Decision::WriteAnyway => {
+                terminal.write(text).await?;
+                let typed_over = decision == Decision::WriteAnyway;
+                let sent = Sent::now(clock, text, queued, typed_over, forced.map(str::to_owned));
+                terminal.note(&sent)?;
+                return Ok(sent);
             }
             Decision::Wait(until) => {
+                drop(held);
                 if !std::mem::replace(&mut is_told, true) {
                     waiting();
                 }
@@ -96,10 +102,6 @@ pub async fn send(
             }
         }
     }
-    terminal.write(text).await?;
-    let sent = Sent::now(clock, text, queued, typed_over, forced.map(str::to_owned));
-    terminal.note(&sent)?;
-    Ok(sent)
 }
 
 /// The terminal of an agent, for what is typed there.
@@ -152,6 +154,9 @@ pub(crate) fn check(text: &str) -> Result<(), String> {
 async fn recipient(config: &Config, id: ExecutionId) -> Result<AgentHandle, FleetError> {
     let agent = fleet::find(config, id).await?;
     match agent.status {
+        Status::Running if Desk::new(&config.base, id).has_left_terminal() => {
+            Err(FleetError::TakenUp { id, runtime: agent.runtime.and_then(|known| known.id) })
+        }
         Status::Running if agent.handle.has_terminal => Ok(agent.handle),
         Status::Running => Err(FleetError::NoTerminal(id)),
         Status::Starting | Status::Ended(_) | Status::Lost => Err(FleetError::NotRunning(id)),

@@ -423,6 +423,36 @@ async fn what_an_agent_did_not_read_in_its_terminal_is_given_to_its_session_when
 }
 
 #[tokio::test]
+async fn words_that_are_sent_while_a_session_is_taken_up_again_wait_for_it_and_whoever_sends_them_is_told_so() {
+    let world = World::start().await;
+    let options = ["start", "--branch", "work", "--no-tmux", "--agent", "slow", "--session", "s-1"];
+    let leaves = world.gated("leaves");
+    let call = agents(&world, &[&options[..], &["--", "sh", "-c", &leaves]].concat());
+    let agent = start(&world, call.env("BIFROST_AGENTS", slow_agent(&world))).await;
+    let id = agent.runtime.id;
+    until_shown(&world, &agent, "started").await;
+    trigger(&world, id, WORDS).await;
+    until_trigger(&world, id, 1, TriggerState::Written).await;
+    world.open("leaves");
+    until("its session is taken up again", PATIENCE, async || {
+        world.directory().join("arguments").exists().then_some(())
+    })
+    .await;
+    let words = world.directory().join("words");
+    fs::write(&words, "and this\n").expect("writes");
+    let said = done(agents(&world, &["send", &agent.id]).reading(&words)).await;
+    assert!(said.stdout.contains("was sent nothing yet: trigger 2 waits"), "{}", said.stdout);
+    let hint = format!("bifrost runtimes triggers {id}");
+    assert!(said.stderr.contains(&hint) || !said.stderr.contains("see what"), "{}", said.stderr);
+    world.open("ends");
+    let told = until_trigger(&world, id, 2, TriggerState::Delivered).await;
+    assert_eq!((told.via, told.text.as_str()), (Some(Via::Resume), "and this"));
+    until_succeeded(&world).await;
+    assert_eq!(noted(&world).1, format!("{WORDS}and this"));
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn nothing_is_registered_where_nobody_asked_for_it() {
     let world = World::start().await;
     let started = agents(&world, &["start", "--branch", "work", "--no-tmux", "--no-register", "--", "sh", "-c", ECHO]);

@@ -83,6 +83,13 @@ impl CommandLine {
         self
     }
 
+    /// Has it read this file on its standard input.
+    #[must_use]
+    pub fn reading(mut self, file: &Path) -> Self {
+        self.command.stdin(std::fs::File::open(file).expect("is there"));
+        self
+    }
+
     /// Starts it.
     pub fn spawn(mut self) -> Running {
         let mut child = self.command.spawn().expect("the program starts");

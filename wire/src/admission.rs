@@ -4,18 +4,34 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::agent::AgentSpec;
 use crate::id::{HoldId, TaskId};
 use crate::limit;
 use crate::task::{FieldError, wrong};
 
-/// Keys with this beginning are Bifrost's own.
-pub const RESERVED_KEYS: &str = "schedule:";
+/// Keys that tasks of one schedule share whose overlaps queue.
+pub const SCHEDULE_KEYS: &str = "schedule:";
+/// Keys that tasks share which go on with one session of an agent.
+pub const SESSION_KEYS: &str = "agent-session:";
+
+/// Whether a key is Bifrost's own: of the tasks with one, one is in hand at a time.
+pub fn is_own_key(key: &str) -> bool {
+    [SCHEDULE_KEYS, SESSION_KEYS].iter().any(|beginning| key.starts_with(beginning))
+}
+
+/// The key of the tasks that go on with the same session as this agent; none for one that begins a session.
+pub fn session_key(agent: &AgentSpec) -> Option<String> {
+    agent.session.as_ref().map(|session| format!("{SESSION_KEYS}{}:{session}", agent.name))
+}
 
 /// Refuses what is no name of a key: 1 to 100 visible characters, and none that Bifrost keeps for itself.
 pub fn check_key(field: &'static str, key: &str) -> Result<(), FieldError> {
     check_name(field, key)?;
-    if key.starts_with(RESERVED_KEYS) {
-        return Err(wrong(field, format!("must not begin with {RESERVED_KEYS:?}, which names keys of schedules")));
+    if is_own_key(key) {
+        let message = format!(
+            "must not begin with {SCHEDULE_KEYS:?} or {SESSION_KEYS:?}, which name keys of schedules and of agents' sessions"
+        );
+        return Err(wrong(field, message));
     }
     Ok(())
 }

@@ -118,6 +118,9 @@ pub struct IsolationPayload {
     /// The most processes and threads that it may have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processes: Option<u64>,
+    /// The most bytes that its own files may take of the volume; none where only the volume's size bounds them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_bytes: Option<u64>,
 }
 
 /// A wall that cannot stand.

@@ -69,6 +69,9 @@ text_enum! {
         CheckpointGone = "checkpoint_gone",
         /// The machine itself is at fault: full disk, no permission, no git.
         MachineFault = "machine_fault",
+        /// Its files took more of the disk than the runner's operator lets an execution have. The one failure that
+        /// comes with a `failed` as well: where the command was running.
+        DiskExceeded = "disk_exceeded",
     }
 }
 

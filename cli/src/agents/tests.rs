@@ -31,6 +31,7 @@ fn a_start_that_fails_has_a_code_of_its_own_and_a_cure() {
     for (error, code) in [
         (SpawnError::Refused { field: "branch", message: text() }, Code::Usage),
         (SpawnError::TooMany { running: 8 }, Code::TryLater),
+        (SpawnError::SessionInUse { agent: text(), session: text(), by: id() }, Code::TryLater),
         (SpawnError::Worktree(text()), Code::Data),
         (SpawnError::Install { message: text(), said: String::new() }, Code::SetupFailed),
         (SpawnError::Process(text()), Code::Unavailable),
@@ -50,6 +51,7 @@ fn what_cannot_be_done_with_an_agent_has_a_code_and_a_cure() {
         (FleetError::StillRuns(id()), Code::TryLater),
         (FleetError::NotRunning(id()), Code::Data),
         (FleetError::NoTerminal(id()), Code::Data),
+        (FleetError::TakenUp { id: id(), runtime: None }, Code::TryLater),
         (FleetError::Refused("why".into()), Code::Data),
         (FleetError::NotSaved("why".into()), Code::Data),
     ] {

@@ -59,7 +59,8 @@ pub(crate) async fn load_locked(tx: &mut Tx, tenant: TenantId, id: RuntimeId) ->
     store::lock(tx, tenant, id).await?.ok_or(Error::NotFound { what: "runtime" })
 }
 
-/// Registers a runtime. The same session again is the same runtime, with what waits for it.
+/// Registers a runtime. The same session again is the same runtime, with what waits for it; but while its supervisor is
+/// heard of, nobody takes it over from another computer.
 #[tracing::instrument(skip_all)]
 pub async fn register(ctx: &Ctx, settings: &Settings, tenant: TenantId, new: &NewRuntime) -> Result<RuntimeView> {
     new.validate()?;
@@ -68,6 +69,9 @@ pub async fn register(ctx: &Ctx, settings: &Settings, tenant: TenantId, new: &Ne
     let known = store::lock_session(&mut tx, tenant, &new.session_id).await?;
     match &known {
         Some(known) => {
+            if known.registered.host != new.host && known.state(ctx, settings) == RuntimeState::Live {
+                return Err(in_use(known, settings));
+            }
             if known.registered.pid != new.pid {
                 // What the process before did not read went with its terminal.
                 store::unwrite(&mut tx, known.id, known.read_cursor, known.last_number).await?;
@@ -146,6 +150,17 @@ pub async fn heartbeat(
     settle(ctx, &mut tx, settings, &runtime).await?;
     let view = view(ctx, &mut tx, settings, runtime).await?;
     tx.commit(view).await
+}
+
+fn in_use(known: &Runtime, settings: &Settings) -> Error {
+    let NewRuntime { session_id, host, pid, .. } = &known.registered;
+    let message = format!(
+        "the process {pid} on {host} is in the session {session_id} (runtime {}); end that agent first, or wait until \
+         nothing was heard of it for {} s",
+        known.id,
+        settings.silence.num_seconds()
+    );
+    Error::conflict("session_in_use", message)
 }
 
 pub(crate) fn gone() -> Error {

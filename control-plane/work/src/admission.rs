@@ -14,6 +14,7 @@ use chrono::{DateTime, Utc};
 use kernel::{Error, Result, Tx};
 use sha2::{Digest, Sha256};
 use sqlx::types::Uuid;
+use wire::admission::is_own_key;
 use wire::id::{MachineId, TaskId, TenantId};
 
 use crate::budgets;
@@ -93,6 +94,9 @@ impl Gate {
             return Ok(Ok(()));
         }
         let lane = Lane::of_task(task);
+        if lane.keys.iter().any(|key| is_own_key(key)) {
+            self.rules.hold_own_keys(store::take_own_keys(tx, task.tenant).await?);
+        }
         if !obstacles.is_empty() {
             obstacles.extend(self.rules.obstacles(&lane, estimate_micros, self.now));
             return Ok(Err(obstacles));

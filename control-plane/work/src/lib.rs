@@ -60,6 +60,7 @@ pub const MIGRATIONS: &[Migration] = &[
     kernel::migration!("20261129014000_work_short_searches"),
     kernel::migration!("20261129020000_work_pull_requests"),
     kernel::migration!("20261129021000_work_proposals"),
+    kernel::migration!("20261129025000_work_own_keys"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.

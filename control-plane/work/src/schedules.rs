@@ -11,7 +11,7 @@ use kernel::idempotency::{self, Attempt};
 use kernel::outbox::{self, About};
 use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
-use wire::admission::RESERVED_KEYS;
+use wire::admission::SCHEDULE_KEYS;
 use wire::event::{SkippedPayload, kind};
 use wire::id::{ScheduleId, TaskId, TenantId};
 use wire::schedule::{CatchUp, NewSchedule, Overlap, ScheduleChange, ScheduleView};
@@ -224,7 +224,7 @@ async fn submit(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, schedule: &ScheduleVie
     let mut new = schedule.task.clone();
     if schedule.overlap == Overlap::Queue {
         // Of the tasks with such a key, one is in hand at a time.
-        new.keys.push(format!("{RESERVED_KEYS}{}", schedule.id));
+        new.keys.push(format!("{SCHEDULE_KEYS}{}", schedule.id));
     }
     tasks::store::insert(tx, tenant, id, &new, now).await?;
     tasks::store::set_occurrence(tx, id, schedule.id, due.at).await?;

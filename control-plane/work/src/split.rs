@@ -8,6 +8,7 @@
 use kernel::outbox::About;
 use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
+use wire::admission::SESSION_KEYS;
 use wire::batch::{BatchDependency, NewGraph};
 use wire::dependency::{DependencyType, DependencyView};
 use wire::event::kind;
@@ -112,7 +113,9 @@ async fn make(
     let mut graph = graph(new, task.priority);
     for part in &mut graph.tasks {
         // What keeps the whole back keeps its parts back.
-        (part.project, part.keys) = (task.project.clone(), task.keys.clone());
+        // But a part goes on with no session but its own.
+        let keys = task.keys.iter().filter(|key| !key.starts_with(SESSION_KEYS));
+        (part.project, part.keys) = (task.project.clone(), keys.cloned().collect());
     }
     let parts = batch::insert(ctx, tx, task.tenant, &graph).await?;
     let subtask_ids: Vec<TaskId> = parts.iter().map(|part| part.id).collect();

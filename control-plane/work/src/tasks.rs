@@ -16,7 +16,7 @@ use kernel::idempotency::{self, Attempt};
 use kernel::outbox::About;
 use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
-use wire::admission::check_name;
+use wire::admission::{check_name, is_own_key, session_key};
 use wire::budget::{TaskBudget, TaskBudgetView};
 use wire::event::kind;
 use wire::execution::Outcome;
@@ -162,7 +162,7 @@ impl Terms {
     fn after(task: &Task, change: &TaskChange) -> Self {
         let terms = Self {
             project: change.project.clone().unwrap_or_else(|| task.project.clone()),
-            keys: change.keys.clone().unwrap_or_else(|| task.keys.clone()),
+            keys: change.keys.as_ref().map_or_else(|| task.keys.clone(), |keys| with_own(keys, task)),
             not_before: change.not_before.unwrap_or(task.not_before),
             deadline: change.deadline.unwrap_or(task.deadline),
             budget: change
@@ -174,11 +174,22 @@ impl Terms {
     }
 }
 
+/// Other keys, and those of Bifrost's own that a task has whatever people give it.
+fn with_own(keys: &[String], task: &Task) -> Vec<String> {
+    let own = task.keys.iter().filter(|key| is_own_key(key));
+    keys.iter().chain(own).cloned().collect()
+}
+
+/// Of the tasks that go on with one session of an agent, one is in hand at a time.
+fn session_key_of(new: &NewTask) -> Option<String> {
+    session_key(new.spec.as_ref()?.agent.as_ref()?)
+}
+
 impl From<&NewTask> for Terms {
     fn from(new: &NewTask) -> Self {
         let terms = Self {
             project: new.project.clone(),
-            keys: new.keys.clone(),
+            keys: new.keys.iter().cloned().chain(session_key_of(new)).collect(),
             not_before: new.not_before,
             deadline: new.deadline,
             budget: new.budget.as_ref().map(Lifetime::from).unwrap_or_default(),
@@ -220,7 +231,7 @@ impl Task {
             waits_for: self.waits_for,
             execution: execution.map(Into::into),
             project: self.project,
-            keys: self.keys,
+            keys: self.keys.into_iter().filter(|key| !is_own_key(key)).collect(),
             not_before: self.not_before,
             deadline: self.deadline,
             overdue: self.overdue_at.is_some(),

@@ -340,3 +340,60 @@ async fn ids_go_on_when_the_clock_is_put_back() {
     kit::files::make_private(&scene.room.volume.checkpoint(late)).expect("makes");
     assert!(next_id(&scene.room).expect("mints") > late);
 }
+
+/// What a command can write so that git asks a remote, by a program of the command's, for an object that is missing.
+const PROMISES: &str = r#"
+    set -e
+    git config user.name x; git config user.email x@example.org
+    git clone --quiet --bare . "$TMPDIR/other"
+    echo y > g; git add g; git commit --quiet --message=y; git branch kept
+    object=$(git rev-parse HEAD:g)
+    git push --quiet "$TMPDIR/other" HEAD:refs/heads/y
+    printf '#!/bin/sh\ntouch "%s/asked"\nexec git-upload-pack "$@"\n' "$PLACE" > "$TMPDIR/up"; chmod +x "$TMPDIR/up"
+    git config core.repositoryformatversion 1; git config extensions.partialClone other
+    git config remote.other.url "$TMPDIR/other"; git config remote.other.promisor true
+    git config remote.other.uploadpack "$TMPDIR/up"
+    rm -f ".git/objects/$(echo $object | cut -c1-2)/$(echo $object | cut -c3-)"
+"#;
+
+#[tokio::test]
+async fn a_workspace_whose_repository_promises_objects_has_no_program_of_it_run_with_any_git() {
+    let path = kit::Vars::from_process().text("PATH").expect("a PATH").to_owned();
+    for directories in [path.clone(), format!("/usr/bin:/bin:{path}")] {
+        let scene = Scene::with(|config| {
+            config.tool_environment.insert("PATH".into(), directories);
+        });
+        let (mut scene, remote) = (scene.await, remote().await);
+        // As git before 2.45 does, which asks without being told to.
+        let room = Arc::get_mut(&mut scene.room).expect("nobody else has it");
+        room.git = room.git.with([("GIT_NO_LAZY_FETCH".to_owned(), "0".to_owned())].into());
+        let place = scene.directory.path().join("place");
+        fs::create_dir(&place).expect("makes");
+        let mut lease = scene.lease(&remote, None, &["sh", "-c", PROMISES]);
+        lease.spec.env.insert("PLACE".into(), place.to_string_lossy().into_owned());
+        let (completion, events) = scene.carry_out(&lease, Orders::none()).await;
+        let said = crate::testing::output(&events, wire::event::Stream::Stderr);
+        assert_eq!(completion.expect("not lost").outcome, wire::execution::Outcome::Succeeded, "{said}");
+        assert!(!place.join("asked").exists(), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn commits_in_a_repository_without_its_contents_are_kept_as_well() {
+    let mut scene = Scene::with(|config| config.limits.partial_above = 0).await;
+    let remote = remote().await;
+    remote.commit(&[("README", "newer\n")]).await;
+    for name in ["uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"] {
+        remote.git(&["config", name, "true"]).await;
+    }
+    let script = "git config user.name x; git config user.email x@example.org; echo y > src/lib.txt; git mv README R; \
+                  git commit --quiet --all --message=one; git checkout --quiet -b fix; git reset --quiet --soft HEAD; \
+                  git show HEAD~1:README > old; git add old; git commit --quiet --message=two";
+    let (_, events) = scene.run(&remote, script).await;
+    let manifest = newest(&scene);
+    let said = crate::testing::output(&events, wire::event::Stream::Stderr);
+    let id = manifest.subject.execution_id;
+    let mirror = scene.room.volume.mirror(&wire::worker::repository_name(&remote.url()));
+    let kept = git(&mirror, &["log", "--format=%s", &format!("refs/bifrost/branches/{id}/fix")]).await;
+    assert_eq!(kept, "two\none\nwork\nwork", "{said}");
+}

@@ -12,6 +12,7 @@
 
 mod references;
 mod unfinished;
+mod view;
 
 use std::fs;
 use std::path::Path;
@@ -91,9 +92,11 @@ async fn keep_commits(
     is_changed: bool,
 ) -> Result<Kept, GitError> {
     let orders = Orders::none();
-    let arguments = ["for-each-ref", "--format=%(objectname) %(refname)"];
-    let listed = git.run(Place::bare(repository), arguments, b"", &orders).await?;
     let head = fs::read_to_string(repository.join("HEAD")).unwrap_or_default();
+    let view = view::make(repository, paths.own(), references::readable(head.trim(), &marker.commit));
+    let view = view.map_err(GitError::View)?;
+    let arguments = ["for-each-ref", "--format=%(objectname) %(refname)"];
+    let listed = git.run(Place::bare(&view), arguments, b"", &orders).await?;
     let plan = references::plan(
         &String::from_utf8_lossy(&listed),
         head.trim(),
@@ -102,7 +105,7 @@ async fn keep_commits(
         is_changed,
     );
     if !plan.copies.is_empty() {
-        let mut arguments = fetch_arguments(paths.tree.as_os_str());
+        let mut arguments = fetch_arguments(view.as_os_str());
         arguments.extend(plan.copies.iter().map(|(from, to)| format!("+{from}:{to}").into()));
         git.run(Place::bare(&paths.mirror), arguments, b"", &orders).await?;
     }

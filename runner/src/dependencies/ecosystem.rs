@@ -161,14 +161,15 @@ fn depends_on_anything(manifest: &[u8]) -> bool {
     })
 }
 
-/// Names one result: the same manifest, lockfile, tools and platform give the same dependencies.
-pub(super) fn key(ecosystem: &Ecosystem, files: &Files, versions: &Versions) -> String {
+/// Names one result: the same manifest, lockfile, tools and platform give a repository the same dependencies. Another
+/// repository's code may have had a hand in what looks the same there.
+pub(super) fn key(ecosystem: &Ecosystem, repository: &str, files: &Files, versions: &Versions) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut field = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_le_bytes());
         hasher.update(bytes);
     };
-    for text in [&ecosystem.name, std::env::consts::OS, std::env::consts::ARCH] {
+    for text in [&ecosystem.name, repository, std::env::consts::OS, std::env::consts::ARCH] {
         field(text.as_bytes());
     }
     for (tool, version) in versions {
@@ -283,13 +284,15 @@ mod tests {
     }
 
     #[test]
-    fn the_key_follows_manifest_lockfile_and_tools_and_nothing_else() {
+    fn the_key_follows_repository_manifest_lockfile_and_tools_and_nothing_else() {
         let entries = [MANIFEST, ("package-lock.json", "{}")];
-        let key_of = |entries: &[(&str, &str)], npm: &str| {
+        let key_for = |repository: &str, entries: &[(&str, &str)], npm: &str| {
             let files = files(entries);
-            key(detect(&files)[0], &files, &[("npm".to_owned(), npm.to_owned())].into())
+            key(detect(&files)[0], repository, &files, &[("npm".to_owned(), npm.to_owned())].into())
         };
+        let key_of = |entries: &[(&str, &str)], npm: &str| key_for("one", entries, npm);
         let first = key_of(&entries, "10");
+        assert_ne!(first, key_for("another", &entries, "10"));
         assert_eq!(first, key_of(&[entries[0], entries[1], ("Cargo.toml", "other")], "10"));
         for (entries, npm) in [
             (&[("package.json", r#"{"dependencies":{"a":"2"}}"#), entries[1]][..], "10"),

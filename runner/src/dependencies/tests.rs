@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use super::*;
 use crate::testing::{PATIENCE, Remote, Scene, output, until};
 use wire::execution::Outcome;
-use wire::worker::Completion;
+use wire::worker::{Completion, repository_name};
 
 const NPM: &str = r#"#!/bin/sh
 [ "$1" = --version ] && echo "${NPM_VERSION:-10.0.0}" && exit
@@ -195,7 +195,8 @@ exit 0
             (outcome, expect, runs_expected),
             "{lockfile}"
         );
-        let home = format!("{}\n", scene.room.volume.root().join("packages/cargo").display());
+        let caches = scene.room.volume.use_packages(&repository_name(&remote.url())).expect("is there");
+        let home = format!("{}\n", caches.join("cargo").display());
         assert_eq!(output(&events, Stream::Stdout) == home, outcome == Outcome::Succeeded);
     }
 }
@@ -292,4 +293,33 @@ async fn damaged_dependencies_are_named_in_an_event() {
     let (_, events) = scene.run(&remote, "true").await;
     let told = events.iter().find(|event| event.kind == kind::VOLUME_DAMAGED).expect("told");
     assert!(told.payload.get().contains("node_modules/thing/how is not as it was installed"), "{told:?}");
+}
+
+#[tokio::test]
+async fn what_one_repositorys_code_installs_or_leaves_in_a_cache_is_never_anothers() {
+    let cargo = r#"#!/bin/sh
+[ "$1" = --version ] && echo "cargo 1.99" && exit
+echo run >> "$RUNS"
+mkdir -p "$CARGO_HOME" && cat poison 2>/dev/null >> "$CARGO_HOME/crate"
+exit 0
+"#;
+    let npm = format!("{}exit 0\n", NPM.replace("echo \"$*\" >", "cat poison 2>/dev/null >"));
+    let mut scene = scene(&[NODE, ("npm", &npm), ("cargo", cargo)]).await;
+    let same = [MANIFEST, ("package-lock.json", "{}"), ("Cargo.toml", ""), ("Cargo.lock", "")];
+    let (harmful, other) = (Remote::with(&same).await, Remote::with(&same).await);
+    harmful.commit(&[("poison", "harm\n")]).await;
+    let shared = scene.room.volume.root().join("packages/cargo");
+    kit::files::make_private(&shared).expect("makes");
+    let script = "cat node_modules/thing/how $CARGO_HOME/crate; echo harm >> $CARGO_HOME/left; ls $CARGO_HOME";
+    for (remote, expect, runs_expected) in [
+        (&harmful, (Some(Cache::Miss), "harm\nharm\ncrate\nleft\n"), 2),
+        (&other, (Some(Cache::Miss), "crate\nleft\n"), 4),
+        (&harmful, (Some(Cache::Hit), "harm\nharm\ncrate\nleft\n"), 4),
+    ] {
+        let (completion, events) = scene.run(remote, script).await;
+        let said = output(&events, Stream::Stdout);
+        assert_eq!(((cache(&completion), said.as_str()), runs(&scene)), (expect, runs_expected));
+    }
+    let is_gone = until(async || !shared.exists());
+    tokio::time::timeout(PATIENCE, is_gone).await.expect("the caches of before are removed");
 }

@@ -17,13 +17,13 @@ use crate::setup::NotReady;
 use crate::volume;
 use crate::workspace::Paths;
 
-/// A package manager in the workspace, with its own caches on the volume and nothing secret. It runs what the
+/// A package manager in the workspace, with the repository's caches on the volume and nothing secret. It runs what the
 /// repository and its dependencies bring along, so it is kept apart as a command is.
 pub(super) fn command(room: &Room, paths: &Paths, program: &str) -> io::Result<tokio::process::Command> {
     let mut command = kit::process::command(program);
     command.current_dir(&paths.tree).env_clear().envs(&room.environment);
     command.env("HOME", &paths.home).env("TMPDIR", &paths.temporary).env("CI", "true");
-    room.isolation.enclose(&mut command, &Openings::of(paths, [room.volume.packages()]))?;
+    room.isolation.enclose(&mut command, &Openings::of(paths, [room.volume.use_packages(&paths.name)?]))?;
     Ok(command)
 }
 

@@ -169,7 +169,7 @@ impl Trees {
             }
         };
         let Some(damage) = damage else {
-            touch(&self.path(name))?;
+            volume::touch(&self.path(name))?;
             return Ok(Used::Yes);
         };
         self.remove(name)?;
@@ -333,14 +333,6 @@ fn first_of<T: Sync>(
         joined.collect::<io::Result<Vec<Option<String>>>>()
     });
     Ok(found?.into_iter().flatten().next())
-}
-
-/// Marks a tree as used now: the least recently used are removed first.
-fn touch(tree: &Path) -> io::Result<()> {
-    use nix::sys::stat::{UtimensatFlags, utimensat};
-    use nix::sys::time::TimeSpec;
-    let now = TimeSpec::UTIME_NOW;
-    Ok(utimensat(nix::fcntl::AT_FDCWD, tree, &now, &now, UtimensatFlags::FollowSymlink)?)
 }
 
 /// The outermost of the directories that are kept.

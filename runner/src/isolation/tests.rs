@@ -256,7 +256,8 @@ async fn a_walled_command_uses_the_tools_caches_that_are_shown_to_it() {
     let remote = Remote::with(&[("Cargo.toml", ""), ("Cargo.lock", "away"), ("pom.xml", "")]).await;
     let script =
         "cat ${MAVEN_ARGS#*=}/jar; cat $CARGO_HOME/crate 2>/dev/null; echo own > $CARGO_HOME/own && echo fetches";
-    fs::create_dir_all(scene.room.volume.packages().join("maven")).expect("makes");
+    let caches = scene.room.volume.use_packages(&wire::worker::repository_name(&remote.url())).expect("makes");
+    fs::create_dir(caches.join("maven")).expect("makes");
     assert_eq!(say_on(&mut scene, &remote, script).await.0, "fetched\nfetches\n");
     remote.commit(&[("Cargo.lock", "there")]).await;
     assert_eq!(say_on(&mut scene, &remote, script).await.0, "fetched\nfetched\nfetches\n");

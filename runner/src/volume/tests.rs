@@ -77,3 +77,43 @@ fn directories_that_a_command_closed_are_opened_and_removed() {
     remove(&closed).expect("removes");
     assert!(!closed.exists() && outside.exists());
 }
+
+#[test]
+fn of_the_package_managers_caches_the_last_used_are_kept_up_to_a_size() {
+    let (_directory, volume) = open();
+    let fill = |name: &str| {
+        let caches = volume.use_packages(name).expect("makes");
+        fs::write(caches.join("crate"), vec![1; 1 << 20]).expect("writes");
+        use_at(&caches, name.parse().expect("a number"));
+    };
+    ["1", "2", "3"].into_iter().for_each(fill);
+    let kept = || volume.packages_by_use().expect("lists").iter().map(|(_, path)| file_name(path)).collect::<Vec<_>>();
+    volume.prune_packages(5 << 20, "a").expect("prunes");
+    assert_eq!(kept(), ["1", "2", "3"]);
+    use_at(&volume.use_packages("1").expect("is there"), 4);
+    volume.prune_packages(5 << 19, "b").expect("prunes");
+    assert_eq!(kept(), ["3", "1"]);
+    volume.prune_packages(0, "c").expect("prunes");
+    assert_eq!(kept(), ["1"], "somebody may be using those");
+    assert_eq!(children(&volume.root().join("trash")).expect("lists").len(), 0);
+}
+
+#[test]
+fn a_volume_that_is_nearly_full_loses_the_caches_that_were_used_least_lately() {
+    let Some(small) = crate::testing::SmallVolume::mount(20) else { return };
+    let volume = Volume::open(&small.path()).expect("opens");
+    for (name, second) in [("old", 1), ("newer", 2), ("newest", 3)] {
+        let caches = volume.use_packages(name).expect("makes");
+        fs::write(caches.join("crate"), vec![1; 13 << 19]).expect("there is room");
+        use_at(&caches, second);
+    }
+    assert!(volume.is_tight().expect("tells"));
+    volume.relieve("mark").expect("relieves");
+    let kept = volume.packages_by_use().expect("lists");
+    assert_eq!(kept.iter().map(|(_, path)| file_name(path)).collect::<Vec<_>>(), ["newer", "newest"]);
+}
+
+fn use_at(caches: &Path, second: u64) {
+    let when = std::time::UNIX_EPOCH + std::time::Duration::from_secs(second);
+    File::open(caches).and_then(|caches| caches.set_modified(when)).expect("ours");
+}

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use spawner::{AgentEnvironment, NewAgent, ProcessRef, SpawnError, Status};
+use spawner::{AgentEnvironment, NewAgent, ProcessRef, SpawnError, Status, What};
 use wire::agent::AgentSpec;
 use wire::execution::Outcome;
 
@@ -136,6 +136,35 @@ async fn a_command_that_is_an_agent_has_a_session_that_can_be_gone_on_with() {
     let handle = scene.start(&new).await.expect("starts");
     assert_eq!((handle.agent.as_str(), handle.has_terminal), ("mock", true));
     scene.kill(&handle).await.expect("ends");
+}
+
+#[tokio::test]
+async fn of_the_agents_that_go_on_with_one_session_one_runs_at_a_time() {
+    let scene = Scene::new().await;
+    let goes_on = |branch: &str, session: &str| {
+        let mut new = alone(mock(branch, "stall 600"));
+        if let What::Agent(spec) = &mut new.what {
+            spec.session = Some(session.to_owned());
+        }
+        new
+    };
+    let (one, two) = (goes_on("a", "s-1"), goes_on("b", "s-1"));
+    let (first, second) = tokio::join!(scene.start(&one), scene.start(&two));
+    let (handle, refused) = match (first, second) {
+        (Ok(handle), Err(refused)) | (Err(refused), Ok(handle)) => (handle, refused),
+        both => panic!("one of two may: {both:?}"),
+    };
+    assert!(matches!(&refused, SpawnError::SessionInUse { by, .. } if *by == handle.id), "{refused}");
+    let as_command = AgentSpec { name: "mock".into(), prompt: String::new(), model: None, session: Some("s-1".into()) };
+    let as_command = NewAgent { resume: Some(as_command), ..alone(command("c", &["cat"])) };
+    let refused = scene.start(&as_command).await.expect_err("it is the same session");
+    assert_eq!(refused.code(), "SESSION_IN_USE");
+    let other = scene.start(&goes_on("d", "s-2")).await.expect("another session");
+    for handle in [&handle, &other] {
+        scene.kill(handle).await.expect("ends");
+    }
+    let again = scene.start(&as_command).await.expect("nobody is in it any more");
+    scene.kill(&again).await.expect("ends");
 }
 
 #[tokio::test]

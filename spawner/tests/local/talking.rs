@@ -109,3 +109,25 @@ async fn an_agent_with_a_prompt_reads_nothing_more() {
     assert!(matches!(error, FleetError::NoTerminal(_)), "{error}");
     scene.kill(&handle).await.expect("ends");
 }
+
+#[tokio::test]
+async fn a_message_that_gives_way_to_a_person_holds_no_other_up() {
+    let mut scene = Scene::new().await;
+    (scene.config.rules.quiet, scene.config.rules.defer_max) = (Duration::from_secs(3_600), Duration::from_secs(3_600));
+    let handle = scene.start(&alone(command("a", &["cat"]))).await.expect("starts");
+    spawner::press_by_hand(&scene.config, handle.id, b"by hand\r").await.expect("types");
+    let (told, waits) = tokio::sync::oneshot::channel();
+    let mut told = Some(told);
+    let mut waiting = || told.take().into_iter().for_each(|told| told.send(()).expect("somebody waits for it"));
+    let patient = spawner::send(&scene.config, handle.id, "later", None, &scene.clock, &mut waiting);
+    let urgent = async {
+        waits.await.expect("the first waits");
+        spawner::send(&scene.config, handle.id, "now", Some("it burns"), &scene.clock, &mut || ()).await
+    };
+    let sent = tokio::select! {
+        sent = patient => panic!("somebody types: {sent:?}"),
+        sent = urgent => sent.expect("sends"),
+    };
+    assert_eq!(sent.forced.as_deref(), Some("it burns"));
+    scene.shown(&handle, "now").await;
+}

@@ -13,9 +13,9 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use wire::admission::RateLimit;
+use wire::admission::{RateLimit, SESSION_KEYS, is_own_key};
 use wire::budget::Period;
-use wire::id::{BudgetId, TenantId};
+use wire::id::{BudgetId, TaskId, TenantId};
 use wire::money::dollars;
 use wire::why::{Reason, ReasonCode};
 
@@ -123,17 +123,41 @@ pub(crate) struct Rules {
     pub(crate) budgets: Vec<Budget>,
     /// How many tasks with a key are in hand, for the keys that have a limit of that.
     pub(crate) running: HashMap<(TenantId, String), i64>,
+    /// Which task is in hand with a key that is Bifrost's own.
+    pub(crate) holders: HashMap<(TenantId, String), TaskId>,
 }
 
 /// One thing that keeps a task from starting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Obstacle {
-    NotBefore { until: DateTime<Utc> },
-    Held { what: String, hold: Hold },
-    Running { key: String, running: i64, max_running: i64 },
-    Rate { key: String, until: DateTime<Utc> },
-    Budget { budget: Box<Budget>, needed_micros: i64 },
-    Used { what: &'static str },
+    NotBefore {
+        until: DateTime<Utc>,
+    },
+    Held {
+        what: String,
+        hold: Hold,
+    },
+    Running {
+        key: String,
+        running: i64,
+        max_running: i64,
+    },
+    /// Another task goes on with the same session of an agent.
+    Session {
+        key: String,
+        by: Option<TaskId>,
+    },
+    Rate {
+        key: String,
+        until: DateTime<Utc>,
+    },
+    Budget {
+        budget: Box<Budget>,
+        needed_micros: i64,
+    },
+    Used {
+        what: &'static str,
+    },
 }
 
 /// What a task that starts takes with it.
@@ -166,7 +190,11 @@ impl Rules {
             let Some(limit) = self.limits.get(&name).cloned().or_else(|| own_limit(key)) else { continue };
             let running = self.running.get(&name).copied().unwrap_or(0);
             if let Some(max_running) = limit.max_running.filter(|most| running >= *most) {
-                found.push(Obstacle::Running { key: key.clone(), running, max_running });
+                let key = key.clone();
+                found.push(match key.starts_with(SESSION_KEYS) {
+                    true => Obstacle::Session { key, by: self.holders.get(&name).copied() },
+                    false => Obstacle::Running { key, running, max_running },
+                });
             }
             if let Some(until) = limit.bucket.and_then(|bucket| bucket.next_token_at(now)) {
                 found.push(Obstacle::Rate { key: key.clone(), until });
@@ -188,6 +216,16 @@ impl Rules {
             let holds = holds.filter(|hold| hold.until.is_none_or(|until| until > now));
             found.extend(holds.map(|hold| Obstacle::Held { what: what.clone(), hold: hold.clone() }));
         }
+    }
+
+    /// Takes in which tasks are in hand with keys that are Bifrost's own. What was let start before stays counted: it may
+    /// not be in hand yet.
+    pub(crate) fn hold_own_keys(&mut self, holders: HashMap<(TenantId, String), TaskId>) {
+        for name in holders.keys() {
+            let running = self.running.entry(name.clone()).or_default();
+            *running = (*running).max(1);
+        }
+        self.holders = holders;
     }
 
     /// Lets a task of the lane start, which takes its place, its tokens and its money; or says why not.
@@ -219,9 +257,10 @@ impl Rules {
     }
 }
 
-/// Tasks of one schedule whose overlaps queue share a key that lets one run at a time.
+/// Tasks of one schedule whose overlaps queue share a key that lets one run at a time, and so do those that go on with
+/// one session of an agent: two at once would each write down what the other does not know.
 fn own_limit(key: &str) -> Option<Limit> {
-    key.starts_with(wire::admission::RESERVED_KEYS).then_some(Limit { max_running: Some(1), bucket: None })
+    is_own_key(key).then_some(Limit { max_running: Some(1), bucket: None })
 }
 
 /// What keeps this one task from starting, whatever its lane allows.
@@ -268,6 +307,7 @@ impl Obstacle {
             Self::NotBefore { .. } => "not_before",
             Self::Held { .. } => "held",
             Self::Running { .. } => "concurrency_limit",
+            Self::Session { .. } => "session_in_use",
             Self::Rate { .. } => "rate_limit",
             Self::Budget { .. } | Self::Used { .. } => "over_budget",
         }
@@ -276,6 +316,10 @@ impl Obstacle {
 
 impl From<Obstacle> for Reason {
     fn from(obstacle: Obstacle) -> Self {
+        let task_id = match &obstacle {
+            Obstacle::Session { by, .. } => *by,
+            _ => None,
+        };
         let (code, message, until) = match obstacle {
             Obstacle::NotBefore { until } => {
                 (ReasonCode::NotBefore, "it is not to start before its time".into(), Some(until))
@@ -285,6 +329,15 @@ impl From<Obstacle> for Reason {
             }
             Obstacle::Running { key, running, max_running } => {
                 let message = format!("{running} tasks with the key {key} are in hand, and {max_running} may be");
+                (ReasonCode::ConcurrencyLimit, message, None)
+            }
+            Obstacle::Session { key, by } => {
+                let session = key.trim_start_matches(SESSION_KEYS);
+                let other = by.map_or_else(|| "another task".to_owned(), |id| format!("the task {id}"));
+                let message = format!(
+                    "{other} goes on with the session {session}, which one at a time may do; it begins when that has \
+                     ended or is called off, and without a session it would not wait"
+                );
                 (ReasonCode::ConcurrencyLimit, message, None)
             }
             Obstacle::Rate { key, until } => {
@@ -297,7 +350,7 @@ impl From<Obstacle> for Reason {
                 (ReasonCode::Budget, format!("its own budget of {what} is used up; a larger one lets it go on"), None)
             }
         };
-        Self { code, message, until, task_id: None }
+        Self { code, message, until, task_id }
     }
 }
 

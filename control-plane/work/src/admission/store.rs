@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use kernel::{Result, Tx, execute, fetch_all, fetch_one};
 use sqlx::types::{Json, Uuid};
+use wire::admission::is_own_key;
 use wire::id::{MachineId, TaskId, TenantId};
 use wire::task::Priority;
 
@@ -18,7 +19,22 @@ kernel::sql! {
     IS_SET: "SELECT EXISTS (SELECT 1 FROM holds WHERE scope <> 'task' AND (tenant_id = $1 OR $1 IS NULL)), \
                     EXISTS (SELECT 1 FROM key_limits WHERE tenant_id = $1 OR $1 IS NULL), \
                     EXISTS (SELECT 1 FROM budgets WHERE tenant_id = $1 OR $1 IS NULL), \
-                    EXISTS (SELECT 1 FROM schedules WHERE overlap = 'queue' AND (tenant_id = $1 OR $1 IS NULL))";
+                    EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_own_keys WHERE status IN ('assigned', 'in_progress') \
+                      AND (CAST(task_keys AS TEXT) LIKE '%\"schedule:%' OR CAST(task_keys AS TEXT) LIKE '%\"agent-session:%') \
+                      AND (tenant_id = $1 OR $1 IS NULL))",
+        postgres "SELECT EXISTS (SELECT 1 FROM holds WHERE scope <> 'task' AND (tenant_id = $1 OR $1 IS NULL)), \
+                    EXISTS (SELECT 1 FROM key_limits WHERE tenant_id = $1 OR $1 IS NULL), \
+                    EXISTS (SELECT 1 FROM budgets WHERE tenant_id = $1 OR $1 IS NULL), \
+                    EXISTS (SELECT 1 FROM tasks WHERE status IN ('assigned', 'in_progress') \
+                      AND (CAST(task_keys AS TEXT) LIKE '%\"schedule:%' OR CAST(task_keys AS TEXT) LIKE '%\"agent-session:%') \
+                      AND (tenant_id = $1 OR $1 IS NULL))";
+    // Tasks that are in hand with keys of Bifrost's own; in the words of their index.
+    HOLDERS: "SELECT tenant_id, id, task_keys FROM tasks INDEXED BY tasks_own_keys WHERE status IN ('assigned', 'in_progress') \
+                AND (CAST(task_keys AS TEXT) LIKE '%\"schedule:%' OR CAST(task_keys AS TEXT) LIKE '%\"agent-session:%') \
+                AND (tenant_id = $1 OR $1 IS NULL)",
+        postgres "SELECT tenant_id, id, task_keys FROM tasks WHERE status IN ('assigned', 'in_progress') \
+                AND (CAST(task_keys AS TEXT) LIKE '%\"schedule:%' OR CAST(task_keys AS TEXT) LIKE '%\"agent-session:%') \
+                AND (tenant_id = $1 OR $1 IS NULL)";
     WIDE_HOLDS: "SELECT tenant_id, scope, target, owner, reason, expires_at FROM holds \
                  WHERE scope <> 'task' AND (tenant_id = $1 OR $1 IS NULL) AND (expires_at IS NULL OR expires_at > $2) \
                  ORDER BY created_at, id";
@@ -84,6 +100,10 @@ kernel::sql! {
     UNPARK: "UPDATE tasks SET parked_until = NULL WHERE parked_until <= $1 AND parked_until IS NOT NULL AND status = 'ready'";
 }
 
+/// Whose turn it is to decide about tasks with keys of Bifrost's own, which no row stands for. Taken after the locks of
+/// limits and budgets.
+const OWN_KEYS: i64 = 7_602;
+
 /// Whether others are kept from deciding on the same things until the transaction ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lock {
@@ -112,7 +132,7 @@ struct LimitRow {
 /// What people have set, and what is in hand as far as that counts.
 pub(crate) async fn rules(tx: &mut Tx, tenant: Option<TenantId>, lock: Lock, now: DateTime<Utc>) -> Result<Rules> {
     let named = tenant.map(TenantId::uuid);
-    let (holds, limits, budgets, queues) = fetch_one!(tx, (bool, bool, bool, bool), IS_SET, named)?;
+    let (holds, limits, budgets, own_keys) = fetch_one!(tx, (bool, bool, bool, bool), IS_SET, named)?;
     let mut rules = Rules::default();
     if holds {
         for row in fetch_all!(tx, HoldRow, WIDE_HOLDS, named, now)? {
@@ -134,11 +154,37 @@ pub(crate) async fn rules(tx: &mut Tx, tenant: Option<TenantId>, lock: Lock, now
     if budgets {
         rules.budgets = budgets::store::current(tx, tenant, lock, now).await?;
     }
+    // The scheduler decides for everybody, and so about some of those; whoever decides about one task asks when it has
+    // such a key.
+    if lock == Lock::Yes && tenant.is_none() {
+        tx.alone(OWN_KEYS).await?;
+    }
     // Counted last: what was decided while we waited for a lock counts in.
-    if limits || queues {
+    if limits {
         rules.running = in_hand(tx, tenant).await?;
     }
+    if own_keys {
+        rules.hold_own_keys(holders(tx, tenant).await?);
+    }
     Ok(rules)
+}
+
+/// Keeps everybody else from deciding about tasks with keys of Bifrost's own until the transaction ends, and tells which
+/// of the tenant's are in hand.
+pub(super) async fn take_own_keys(tx: &mut Tx, tenant: TenantId) -> Result<HashMap<(TenantId, String), TaskId>> {
+    tx.alone(OWN_KEYS).await?;
+    holders(tx, Some(tenant)).await
+}
+
+async fn holders(tx: &mut Tx, tenant: Option<TenantId>) -> Result<HashMap<(TenantId, String), TaskId>> {
+    let rows = fetch_all!(tx, (Uuid, Uuid, Json<Vec<String>>), HOLDERS, tenant.map(TenantId::uuid))?;
+    let mut holders = HashMap::new();
+    for (tenant, task, Json(keys)) in rows {
+        for key in keys.into_iter().filter(|key| is_own_key(key)) {
+            holders.insert((tenant.into(), key), task.into());
+        }
+    }
+    Ok(holders)
 }
 
 /// How many tasks with each key are in hand.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kernel::Ctx;
 use wire::admission::{NewHold, NewLimit, RateLimit};
+use wire::agent::AgentSpec;
 use wire::execution::Outcome;
 use wire::id::{TaskId, WorkerId};
 use wire::metadata::Assignment;
@@ -22,6 +23,15 @@ fn with_keys(title: &str, keys: &[&str]) -> NewTask {
 
 fn of_project(title: &str, project: &str) -> NewTask {
     NewTask { project: Some(project.into()), ..run(title) }
+}
+
+fn of_session(title: &str, agent: &str, session: &str) -> NewTask {
+    let (name, prompt, session) = (agent.to_owned(), "Go on.".to_owned(), Some(session.to_owned()));
+    let mut task = run(title);
+    if let Some(spec) = &mut task.spec {
+        (spec.command, spec.agent) = (Vec::new(), Some(AgentSpec { name, prompt, model: None, session }));
+    }
+    task
 }
 
 pub(crate) fn held_project(project: &str) -> NewHold {
@@ -143,6 +153,59 @@ kernel::on_both! { migrations();
         tasks::cancel(&ctx, &Settings::default(), tenant, one).await.expect("cancels");
         schedule(&ctx).await;
         assert_eq!(finish_leased(&ctx, worker).await, two);
+    }
+
+    async fn of_the_tasks_that_go_on_with_one_session_one_is_in_hand_and_the_next_waits_for_its_end(ctx) {
+        let tenant = tenant(&ctx).await;
+        let worker = idle(&ctx, tenant).await;
+        let one = submit(&ctx, tenant, of_session("1", "claude_code", "s-1")).await;
+        assert_eq!(one.keys, [""; 0], "people gave it none");
+        let two = submit(&ctx, tenant, of_session("2", "claude_code", "s-1")).await.id;
+        by_hand(&ctx, tenant, one.id).await.expect("the first");
+        schedule(&ctx).await;
+        let waits = why(&ctx, &Settings::default(), &pool::Settings::default(), tenant, two).await.expect("says why");
+        let reason = waits.reasons.first().expect("it waits");
+        assert_eq!((reason.code, reason.task_id), (ReasonCode::ConcurrencyLimit, Some(one.id)), "{reason:?}");
+        let other_keys = TaskChange { keys: Some(vec!["k".into()]), ..TaskChange::default() };
+        let view = tasks::update(&ctx, &Settings::default(), tenant, two, other_keys).await.expect("changes");
+        assert_eq!(view.keys, ["k"]);
+        let refused = by_hand(&ctx, tenant, two).await;
+        assert!(format!("{refused:?}").contains(&one.id.to_string()), "{refused:?}");
+        assert_eq!(code(refused), "session_in_use");
+        for (title, agent, session) in [("3", "codex", "s-1"), ("4", "claude_code", "s-2")] {
+            let other = submit(&ctx, tenant, of_session(title, agent, session)).await.id;
+            by_hand(&ctx, tenant, other).await.expect("is another session");
+        }
+        tasks::cancel(&ctx, &Settings::default(), tenant, one.id).await.expect("cancels");
+        schedule(&ctx).await;
+        assert_eq!(finish_leased(&ctx, worker).await, two);
+    }
+
+    async fn two_that_ask_at_once_do_not_both_get_a_session(ctx) {
+        let tenant = tenant(&ctx).await;
+        for round in 0..5 {
+            let session = format!("s-{round}");
+            let one = submit(&ctx, tenant, of_session("1", "codex", &session)).await.id;
+            let two = submit(&ctx, tenant, of_session("2", "codex", &session)).await.id;
+            let (first, second) = tokio::join!(by_hand(&ctx, tenant, one), by_hand(&ctx, tenant, two));
+            assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
+            assert_eq!(code(if first.is_ok() { second } else { first }), "session_in_use");
+        }
+    }
+
+    async fn a_step_of_the_scheduler_gives_away_one_of_a_session(ctx) {
+        let tenant = tenant(&ctx).await;
+        let mut ids = Vec::new();
+        for title in ["1", "2", "3"] {
+            ids.push(submit(&ctx, tenant, of_session(title, "codex", "s")).await.id);
+        }
+        schedule(&ctx).await;
+        let worker = worker(&ctx, 3).await;
+        for id in ids {
+            schedule(&ctx).await;
+            schedule(&ctx).await;
+            assert_eq!(finish_leased(&ctx, worker).await, id);
+        }
     }
 
     async fn tasks_with_a_key_start_as_often_as_its_bucket_has_tokens(ctx) {

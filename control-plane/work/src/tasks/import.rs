@@ -8,6 +8,7 @@ use kernel::idempotency::{self, Attempt};
 use kernel::outbox::About;
 use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
+use wire::admission::is_own_key;
 use wire::dependency::{DependencyType, DependencyView};
 use wire::event::kind;
 use wire::id::{DependencyId, MetadataId, TaskId, TenantId};
@@ -336,7 +337,7 @@ pub async fn export(ctx: &Ctx, tenant: TenantId, after: Option<TaskId>, limit: i
             effort_estimate: task.effort_estimate,
             spec: task.spec,
             project: task.project,
-            keys: task.keys,
+            keys: task.keys.into_iter().filter(|key| !is_own_key(key)).collect(),
             not_before: task.not_before,
             deadline: task.deadline,
             needs: needs.remove(&task.id).unwrap_or_default(),

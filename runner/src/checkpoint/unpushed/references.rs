@@ -68,6 +68,13 @@ pub(super) fn plan(listed: &str, head: &str, commit: &str, id: ExecutionId, is_c
     found
 }
 
+/// The HEAD that git is shown: what the command left there, or, where that is none, the commit that was checked out.
+pub(super) fn readable<'a>(head: &'a str, commit: &'a str) -> &'a str {
+    let is_object = matches!(head.len(), 40 | 64) && head.chars().all(|c| c.is_ascii_hexdigit());
+    let is_name = head.strip_prefix("ref: refs/").is_some_and(|name| !name.contains(char::is_control));
+    if is_object || is_name { head } else { commit }
+}
+
 /// A reference that is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reference {
