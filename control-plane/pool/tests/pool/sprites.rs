@@ -26,7 +26,7 @@ use crate::world::{migrations, payload, provision};
 
 const TOKEN: &str = "org/secret";
 /// Rounds of ten seconds.
-const ROUNDS: usize = 100;
+const ROUNDS: usize = 300;
 /// What the runner is here.
 const RUNNER: &[u8] = b"#!/bin/true\n";
 const RUNNER_SHA256: &str = "1b577383bcfb9f191c785497f4ac34a8fb546807bd1094ef65d0ce9a5a63423e";
@@ -40,6 +40,8 @@ struct World {
     watch: Watch,
     app: EnsureApp,
     ledger: Ledger,
+    /// Whether runners report in.
+    are_runners_deaf: bool,
     data: TempDir,
 }
 
@@ -84,6 +86,7 @@ impl World {
             provider,
             settings,
             fake,
+            are_runners_deaf: false,
             data,
         }
     }
@@ -136,7 +139,7 @@ impl World {
 
     /// The runners in sprites that are awake say so: each start of the service is another boot.
     async fn report_in(&self) {
-        let seen = self.fake.seen();
+        let seen = if self.are_runners_deaf { Vec::new() } else { self.fake.seen() };
         for row in self.rows().await {
             let is_booting = matches!(row.state, MachineState::Starting | MachineState::Resuming);
             let sprite = seen.iter().find(|sprite| Some(&sprite.name) == row.provider_id.as_ref());
@@ -464,6 +467,19 @@ kernel::on_both! { migrations();
         assert_eq!((world.row().await.state, world.count("POST", "/v1/sprites")), (MachineState::Creating, 1));
         world.settle().await;
         assert_eq!((world.row().await.state, world.count("POST", "/v1/sprites")), (MachineState::Ready, 2));
+        world.stop().await;
+    }
+
+    async fn a_runner_that_never_reports_in_is_restarted_then_made_anew_and_then_given_up(ctx) {
+        let mut world = World::new(&ctx).await;
+        world.are_runners_deaf = true;
+        world.apply(Action::Create).await;
+        world.settle().await;
+        assert_eq!((world.rows().await, world.fake.seen()), (vec![], vec![]), "nothing is left behind");
+        let told = world.told(kind::MACHINE_RECOVERY).await;
+        let how: Vec<_> = told.iter().map(|told| told["how"].as_str().expect("text").to_owned()).collect();
+        assert_eq!(how, ["restarted", "stopped and started", "made anew on another host", "given up"]);
+        assert_eq!((world.count("POST", "/services/bifrost-runner/restart"), world.count("POST", "/v1/sprites")), (1, 2));
         world.stop().await;
     }
 
