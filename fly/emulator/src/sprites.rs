@@ -9,8 +9,8 @@
 
 mod api;
 mod inside;
+mod organization;
 mod programs;
-mod state;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use kit::Tasks;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-pub use state::Refusal;
-use state::Shared;
+pub use organization::Refusal;
+use organization::Shared;
 
 /// How long a service may take to end when it is told to.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -97,7 +97,7 @@ impl Sprites {
 
     /// Every sprite.
     pub fn seen(&self) -> Vec<Seen> {
-        self.shared.state().sprites.values().map(state::Sprite::seen).collect()
+        self.shared.state().sprites.values().map(organization::Sprite::seen).collect()
     }
 
     /// Somebody else makes a sprite.
@@ -140,7 +140,8 @@ impl Sprites {
     /// that has come.
     pub fn hang_at(&self, call: usize, is_carried_out: bool) -> Arc<Notify> {
         let came = Arc::new(Notify::new());
-        self.shared.state().hang = Some(state::Hang { calls_left: call, is_carried_out, came: Arc::clone(&came) });
+        self.shared.state().hang =
+            Some(organization::Hang { calls_left: call, is_carried_out, came: Arc::clone(&came) });
         came
     }
 

@@ -13,8 +13,8 @@ use fly::{Sprite, SpritePolicy, SpriteService};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::organization::{No, Shared};
 use super::programs;
-use super::state::{No, Shared};
 
 const DOCUMENT: &str = include_str!("../../../spec/sprites-endpoints.json");
 const STDOUT: u8 = 1;
@@ -133,7 +133,7 @@ async fn list(State(shared): Fake, Query(page): Query<Page>) -> Json<Value> {
     Json(json!({ "sprites": found, "has_more": has_more, "next_continuation_token": next }))
 }
 
-fn shown(sprite: &super::state::Sprite) -> Sprite {
+fn shown(sprite: &super::organization::Sprite) -> Sprite {
     Sprite {
         name: sprite.name.clone(),
         status: sprite.status,

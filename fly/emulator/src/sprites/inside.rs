@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
 
-use super::state::Shared;
+use super::organization::Shared;
 
 /// Whose API it is.
 #[derive(Clone)]

@@ -1,4 +1,4 @@
-//! The sprites, and what becomes of them.
+//! The sprites of an organisation, and what becomes of them.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt as _;
