@@ -397,6 +397,24 @@ kernel::on_both! { migrations();
         }
     }
 
+    async fn a_step_that_fails_is_done_again_and_no_half_sprite_counts(ctx) {
+        for (method, path_end) in [
+            ("POST", "/v1/sprites"), ("POST", "/policy/network"), ("POST", "/exec"), ("PUT", "/services/bifrost-runner"),
+        ] {
+            let mut world = World::new(&ctx).await;
+            // More than the client itself repeats.
+            let body = json!({ "error": "internal", "message": "something broke" });
+            world.fake.refuse(Refusal { method, path_end, status: 500, body, times: 4 });
+            world.up().await;
+            let seen = world.seen();
+            assert!(seen.policy.is_some() && seen.service.is_some() && !seen.holds.is_empty(), "{path_end}: {seen:?}");
+            assert!(world.program().is_file(), "{path_end}");
+            machines::destroy(&ctx, world.row().await.id, true).await.expect("ordered");
+            world.settle().await;
+            world.stop().await;
+        }
+    }
+
     async fn a_sprite_without_a_row_goes_and_so_does_a_row_without_a_sprite(ctx) {
         let mut world = World::new(&ctx).await;
         world.fake.plant("sprite-lost", &["bifrost_pool-p1", "bifrost_machine-x"]).await;
