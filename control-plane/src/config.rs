@@ -268,3 +268,40 @@ fn work_settings(vars: &mut Vars, is_sprites: bool) -> work::Settings {
 fn problem<T, E: std::fmt::Display>(vars: &mut Vars, name: &str, read: Result<T, E>) -> Option<T> {
     read.map_err(|error| vars.problem(format!("{name}: {error}"))).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(more: &[(&str, &str)]) -> Result<Config, String> {
+        let data = tempfile::tempdir().expect("a directory");
+        let secret = Key::from_bytes([1; 32]).reveal();
+        let needed = [
+            ("FLY_EVENT_SECRET", secret.as_str()),
+            ("BIFROST_PROVIDER", "sprites"),
+            ("BIFROST_EVENTS_URL", "http://events.internal:3000"),
+            ("BIFROST_EVENTS_PUBLIC_URL", "https://events.example.org"),
+            ("BIFROST_PUBLIC_URL", "https://bifrost.example.org"),
+            (
+                "BIFROST_SPRITES_RUNNER",
+                "https://dl.example.org/r@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+            ),
+        ];
+        let mut vars = Vars::from_pairs(needed.into_iter().chain(more.iter().copied()));
+        let config = Config::from_vars(&mut vars, data.path(), None, &Chance::system());
+        vars.finish().map_err(|error| error.to_string()).map(|()| config.expect("whatever is missing is a problem"))
+    }
+
+    #[test]
+    fn with_sprites_the_machines_api_is_for_the_event_stores_machine_alone() {
+        let token = ("BIFROST_SPRITES_TOKEN", "org/hunter2");
+        let config = read(&[token]).expect("is whole");
+        assert!(config.provider.machines_api().is_none() && !format!("{config:?}").contains("hunter2"));
+        assert_eq!(config.work.machine_micros_per_hour, 807_222);
+        let error = read(&[token, ("BIFROST_EVENTS_APP", "bifrost-events")]).expect_err("whom to ask?");
+        assert!(error.contains("FLY_API_TOKEN: is not set"), "{error}");
+        let waking = [token, ("BIFROST_EVENTS_APP", "bifrost-events"), ("FLY_API_TOKEN", "t")];
+        assert!(read(&waking).expect("is whole").provider.machines_api().is_some());
+        assert!(read(&[]).expect_err("no token").contains("BIFROST_SPRITES_TOKEN: is not set"));
+    }
+}

@@ -29,6 +29,17 @@ const OF_SPRITES: [&str; 5] = [
     "BIFROST_SPRITES_DIR",
     "BIFROST_SPRITES_ALLOW",
 ];
+/// What runners read that are told it by nobody else: a sprite has no image with an environment of its own.
+const OF_RUNNERS: [&str; 8] = [
+    "BIFROST_SPARES",
+    "BIFROST_PARTIAL_CLONE_BYTES",
+    "BIFROST_DEPENDENCY_BYTES",
+    "BIFROST_GRACE_SECONDS",
+    "BIFROST_OUTPUT_BYTES",
+    "BIFROST_SPOOL_BYTES",
+    "BIFROST_ISOLATION",
+    "BIFROST_MEMORY_BYTES",
+];
 /// The directory of the runner in a sprite, in the home of its user.
 const DIRECTORY: &str = "/home/sprite/bifrost";
 /// The platform's own list: git hosts, registries and model APIs, as on the egress proxy's.
@@ -78,6 +89,8 @@ pub(super) fn provider(vars: &mut Vars, pool_name: String, events_url: Option<&s
         }
     }
     let policy = policy(vars, hosts);
+    let handed_on = OF_RUNNERS.iter().filter_map(|name| Some(((*name).to_owned(), vars.text(name)?.to_owned())));
+    let runner_env = handed_on.collect();
     let image = runner.as_ref().map(ToString::to_string).unwrap_or_default();
     let sprites = Sprites { runner: runner?, directory: directory.trim_end_matches('/').to_owned(), policy };
     Some(Provider {
@@ -86,6 +99,7 @@ pub(super) fn provider(vars: &mut Vars, pool_name: String, events_url: Option<&s
         regions: vec![SPRITES_REGION.to_owned()],
         volume_gb: DISK_GB,
         control_url,
+        runner_env,
         sprites: Some(sprites),
         ..defaults
     })
@@ -227,6 +241,12 @@ mod tests {
         assert_eq!(sprites.policy.rules, expect);
         let first = read(&[]).expect("reads").sprites.expect("they are").policy.rules.remove(0);
         assert_eq!(first, SpriteRule::Include { include: DEFAULTS.to_owned() });
+    }
+
+    #[test]
+    fn runners_in_sprites_are_told_their_bounds() {
+        let provider = read(&[("BIFROST_ISOLATION", "required"), ("BIFROST_LEASE_SECONDS", "9")]).expect("reads");
+        assert_eq!(provider.runner_env, [("BIFROST_ISOLATION".to_owned(), "required".to_owned())]);
     }
 
     #[test]
