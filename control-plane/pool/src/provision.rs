@@ -155,7 +155,7 @@ impl Provision {
             Stumble::Climb(trouble) => self.climb(ctx, &mut tx, machine, trouble, &text).await?,
             Stumble::GiveUp => give_up(ctx, &mut tx, machine, &text).await?,
             Stumble::Sleep => {
-                shift(ctx, &mut tx, machine.id, machine.state, MachineState::Suspended, Some(&text)).await?;
+                shift(ctx, &mut tx, machine.id, machine.state, MachineState::Suspending, Some(&text)).await?;
             }
             Stumble::Retry | Stumble::TokenRefused => {
                 let failures = machine.failures.saturating_add(1);

@@ -198,7 +198,7 @@ pub enum Stumble {
     Climb(Trouble),
     /// It is of no use, and no other would be.
     GiveUp,
-    /// It was not let wake: it sleeps on.
+    /// It was not let wake: it is seen to that it sleeps, and counts as awake until it is seen asleep.
     Sleep,
 }
 
