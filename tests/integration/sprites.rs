@@ -5,7 +5,7 @@ use fly::SpriteStatus;
 use wire::event::kind;
 use wire::machine::MachineState;
 use wire::task::TaskStatus;
-use world::{PATIENCE, World, until};
+use world::{PATIENCE, Process, World, until};
 
 /// Waits until the only sprite stands so.
 async fn until_sprite(world: &World, status: SpriteStatus) -> Seen {
@@ -28,6 +28,15 @@ async fn runs(world: &World, word: &str) {
     .await;
 }
 
+/// How the kernel says that the sprite's runner stands: `T` is stopped.
+fn runner_state(world: &World) -> Option<String> {
+    let is_runner =
+        |process: &Process| process.arguments.first().is_some_and(|word| word.ends_with("/bin/bifrost-runner"));
+    let runner = world.processes().into_iter().find(is_runner)?;
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", runner.pid)).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().next().map(str::to_owned)
+}
+
 #[tokio::test]
 async fn tasks_run_in_a_sprite_that_sleeps_between_them_and_wakes_with_its_processes_or_without() {
     let world = World::plan().on_sprites().start().await;
@@ -47,6 +56,7 @@ async fn tasks_run_in_a_sprite_that_sleeps_between_them_and_wakes_with_its_proce
     // Warm: nothing in it moves until it is woken, and then it is the same runner.
     until_sprite(&world, SpriteStatus::Warm).await;
     let machine = world.until_machine(MachineState::Suspended).await;
+    assert_eq!(runner_state(&world).as_deref(), Some("T"));
     runs(&world, "second").await;
     until_sprite(&world, SpriteStatus::Warm).await;
     let again = world.until_machine(MachineState::Suspended).await;
@@ -55,6 +65,7 @@ async fn tasks_run_in_a_sprite_that_sleeps_between_them_and_wakes_with_its_proce
 
     // Cold: its processes are gone, and the sprite starts the runner anew.
     world.sprites().grow_cold(&seen.name).await;
+    assert_eq!(runner_state(&world), None);
     runs(&world, "third").await;
     until_sprite(&world, SpriteStatus::Warm).await;
     let last = world.until_machine(MachineState::Suspended).await;
