@@ -213,7 +213,8 @@ impl Spare {
             if directory.ends_with("spares") {
                 return matches!(self, Self::Checkout) && is_finished && path.join("spare.json").exists();
             }
-            let others = ["workspaces", "trees", "files", "repos", "package-caches", "peers", "upstream", "application"];
+            let others =
+                ["workspaces", "trees", "files", "repos", "package-caches", "peers", "upstream", "application"];
             !others.iter().any(|other| name == *other) && depth < 8 && self.is_below(&path, depth + 1)
         })
     }

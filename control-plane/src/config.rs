@@ -2,6 +2,7 @@
 //! unit and default.
 
 mod machines;
+mod sprites;
 
 use std::path::Path;
 use std::str::FromStr;
@@ -25,7 +26,7 @@ pub struct Config {
     pub api_key: String,
     /// `BIFROST_SECRET`: what tokens are derived from, base64; made in the file `secret` when not set.
     pub secret: Key,
-    /// The Machines API.
+    /// Where machines come from.
     pub provider: Provider,
     /// The event store.
     pub events: Events,
@@ -39,9 +40,36 @@ pub struct Config {
     pub runtimes: runtimes::Settings,
 }
 
+/// Where machines come from (`BIFROST_PROVIDER`: `fly`, the default, or `sprites`).
+#[derive(Debug, Clone)]
+pub enum Provider {
+    /// They are Fly's, or the emulator's.
+    Fly(MachinesApi),
+    /// They are sprites.
+    Sprites {
+        /// The Sprites API.
+        sprites: SpritesApi,
+        /// How sprites are made.
+        settings: pool::Sprites,
+        /// For the event store's machine, where `FLY_API_TOKEN` is set.
+        machines: Option<MachinesApi>,
+    },
+}
+
+/// How the Sprites API is reached.
+#[derive(Debug, Clone)]
+pub struct SpritesApi {
+    /// `BIFROST_SPRITES_URL`: the base URL without `/v1`.
+    pub url: String,
+    /// `BIFROST_SPRITES_TOKEN`.
+    pub token: Token,
+    /// Rate limits as of Fly's machines, or none for a fake.
+    pub pace: Pace,
+}
+
 /// How the Machines API is reached.
 #[derive(Debug, Clone)]
-pub struct Provider {
+pub struct MachinesApi {
     /// `FLY_FLAPS_BASE_URL` or `FLY_API_HOSTNAME`: the base URL without `/v1`; on a machine of Fly's, the private one.
     pub url: String,
     /// `FLY_API_TOKEN`.
@@ -84,11 +112,18 @@ impl Config {
             Some(text) => problem(vars, "BIFROST_SECRET", Key::parse(&text)),
             None => problem(vars, SECRET_FILE, secret_of(data, SECRET_FILE, chance)),
         };
-        let provider = Provider::from_vars(vars);
+        let is_sprites = sprites::are_chosen(vars);
         let events = Events::from_vars(vars);
         let (database, api_key, secret) = (database?, api_key?, secret?);
-        let pool = machines::settings(vars, pool_name(&secret));
-        let work = work_settings(vars);
+        let events_url = events.as_ref().map(|events| events.public_url.as_str()).filter(|_| is_sprites);
+        let machines = match is_sprites {
+            true => sprites::provider(vars, pool_name(&secret), events_url),
+            false => Some(machines::provider(vars, pool_name(&secret))),
+        };
+        let settings = machines.as_ref().and_then(|machines| machines.sprites.clone());
+        let provider = Provider::from_vars(vars, is_sprites, settings);
+        let pool = machines::settings(vars, machines.unwrap_or_default());
+        let work = work_settings(vars, is_sprites);
         let webhooks_reach = vars.or("BIFROST_WEBHOOKS_REACH", Reach::default());
         Some(Self {
             database,
@@ -127,6 +162,42 @@ fn runtime_settings(vars: &mut Vars) -> runtimes::Settings {
 }
 
 impl Provider {
+    fn from_vars(vars: &mut Vars, is_sprites: bool, settings: Option<pool::Sprites>) -> Option<Self> {
+        if !is_sprites {
+            return MachinesApi::from_vars(vars).map(Self::Fly);
+        }
+        let needs_machines = vars.text("BIFROST_EVENTS_APP").is_some() || vars.text("FLY_API_TOKEN").is_some();
+        let machines = needs_machines.then(|| MachinesApi::from_vars(vars));
+        let sprites = SpritesApi::from_vars(vars);
+        let machines = match machines {
+            None => None,
+            Some(machines) => Some(machines?),
+        };
+        Some(Self::Sprites { sprites: sprites?, settings: settings?, machines })
+    }
+
+    /// The Machines API, where there is something for it.
+    pub(crate) fn machines_api(&self) -> Option<&MachinesApi> {
+        match self {
+            Self::Fly(machines) => Some(machines),
+            Self::Sprites { machines, .. } => machines.as_ref(),
+        }
+    }
+}
+
+impl SpritesApi {
+    fn from_vars(vars: &mut Vars) -> Option<Self> {
+        let url = vars.text("BIFROST_SPRITES_URL").unwrap_or(fly::SPRITES_URL).to_owned();
+        if !url.starts_with("https://") && !url.starts_with("http://") {
+            vars.problem("BIFROST_SPRITES_URL: must be an http or https URL, without /v1");
+        }
+        let token = vars.required("BIFROST_SPRITES_TOKEN");
+        let pace = if vars.or("BIFROST_FLY_UNPACED", false) { Pace::Unlimited } else { Pace::Fly };
+        Some(Self { url, token: token?, pace })
+    }
+}
+
+impl MachinesApi {
     fn from_vars(vars: &mut Vars) -> Option<Self> {
         let url = fly::BaseUrl {
             flaps: vars.text("FLY_FLAPS_BASE_URL"),
@@ -171,8 +242,13 @@ fn pool_name(secret: &Key) -> String {
     token.chars().filter(char::is_ascii_alphanumeric).take(8).collect()
 }
 
-fn work_settings(vars: &mut Vars) -> work::Settings {
-    let defaults = work::Settings::default();
+fn work_settings(vars: &mut Vars, is_sprites: bool) -> work::Settings {
+    let mut defaults = work::Settings::default();
+    if is_sprites {
+        // The list is in picodollars a second.
+        let hour = fly::price::sprite_awake() * 3_600 / 1_000_000;
+        defaults.machine_micros_per_hour = i64::try_from(hour).unwrap_or(i64::MAX);
+    }
     let lease = Duration::from_secs(vars.or("BIFROST_LEASE_SECONDS", defaults.lease.as_secs()));
     if lease < Duration::from_secs(4) {
         vars.problem("BIFROST_LEASE_SECONDS: must be at least 4");
@@ -191,4 +267,41 @@ fn work_settings(vars: &mut Vars) -> work::Settings {
 
 fn problem<T, E: std::fmt::Display>(vars: &mut Vars, name: &str, read: Result<T, E>) -> Option<T> {
     read.map_err(|error| vars.problem(format!("{name}: {error}"))).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(more: &[(&str, &str)]) -> Result<Config, String> {
+        let data = tempfile::tempdir().expect("a directory");
+        let secret = Key::from_bytes([1; 32]).reveal();
+        let needed = [
+            ("FLY_EVENT_SECRET", secret.as_str()),
+            ("BIFROST_PROVIDER", "sprites"),
+            ("BIFROST_EVENTS_URL", "http://events.internal:3000"),
+            ("BIFROST_EVENTS_PUBLIC_URL", "https://events.example.org"),
+            ("BIFROST_PUBLIC_URL", "https://bifrost.example.org"),
+            (
+                "BIFROST_SPRITES_RUNNER",
+                "https://dl.example.org/r@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+            ),
+        ];
+        let mut vars = Vars::from_pairs(needed.into_iter().chain(more.iter().copied()));
+        let config = Config::from_vars(&mut vars, data.path(), None, &Chance::system());
+        vars.finish().map_err(|error| error.to_string()).map(|()| config.expect("whatever is missing is a problem"))
+    }
+
+    #[test]
+    fn with_sprites_the_machines_api_is_for_the_event_stores_machine_alone() {
+        let token = ("BIFROST_SPRITES_TOKEN", "org/hunter2");
+        let config = read(&[token]).expect("is whole");
+        assert!(config.provider.machines_api().is_none() && !format!("{config:?}").contains("hunter2"));
+        assert_eq!(config.work.machine_micros_per_hour, 807_222);
+        let error = read(&[token, ("BIFROST_EVENTS_APP", "bifrost-events")]).expect_err("whom to ask?");
+        assert!(error.contains("FLY_API_TOKEN: is not set"), "{error}");
+        let waking = [token, ("BIFROST_EVENTS_APP", "bifrost-events"), ("FLY_API_TOKEN", "t")];
+        assert!(read(&waking).expect("is whole").provider.machines_api().is_some());
+        assert!(read(&[]).expect_err("no token").contains("BIFROST_SPRITES_TOKEN: is not set"));
+    }
 }

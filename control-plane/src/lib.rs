@@ -23,7 +23,7 @@ use signals::webhooks::{FanOut, Sender, WebhookDelivery};
 use tokio::net::TcpListener;
 
 pub use api::openapi;
-pub use config::{API_KEY_FILE, Config, Events, Provider, api_key_of, secret_of};
+pub use config::{API_KEY_FILE, Config, Events, MachinesApi, Provider, SpritesApi, api_key_of, secret_of};
 pub use program::{Arguments, run};
 
 /// How long requests under way may take after the stop was given.
@@ -133,15 +133,22 @@ fn newer(error: kernel::Error) -> Result<NewerDatabase, kernel::Error> {
 }
 
 fn reconcile(ctx: &Ctx, config: &Config, events: EventStore, tasks: &Tasks) {
-    let machines = fly::Machines::with_pace(&config.provider.url, &config.provider.token, config.provider.pace);
+    let machines_api = |api: &MachinesApi| fly::Machines::with_pace(&api.url, &api.token, api.pace);
     let (pool, work) = (Arc::clone(&config.pool), Arc::clone(&config.work));
     drive(ctx, tasks, work::Scheduler::new(Arc::clone(&work), Arc::clone(&pool)));
     drive(ctx, tasks, work::Timers::new(Arc::clone(&work)));
     drive(ctx, tasks, work::LostWork::new(work));
     drive(ctx, tasks, work::Arrivals);
     drive(ctx, tasks, work::checkpoints::LostCheckpoints);
-    let waker = config.events.app.as_ref().map(|app| signals::Waker::new(machines.clone(), app));
-    let provider: pool::SharedProvider = Arc::new(pool::FlyMachines::new(machines, &pool.provider));
+    let waker = config.events.app.as_ref().zip(config.provider.machines_api());
+    let waker = waker.map(|(app, api)| signals::Waker::new(machines_api(api), app));
+    let provider: pool::SharedProvider = match &config.provider {
+        Provider::Fly(api) => Arc::new(pool::FlyMachines::new(machines_api(api), &pool.provider)),
+        Provider::Sprites { sprites: api, settings, .. } => {
+            let sprites = fly::Sprites::with_pace(&api.url, &api.token, api.pace);
+            Arc::new(pool::SpriteMachines::new(sprites, settings.clone()))
+        }
+    };
     drive(ctx, tasks, pool::EnsureApp::new(Arc::clone(&provider)));
     let steps = tasks.clone();
     drive(ctx, tasks, pool::Provision::new(Arc::clone(&provider), Arc::clone(&pool), config.credentials(), steps));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kit::Chance;
 use kit::backoff::Backoff;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -152,28 +152,36 @@ impl Api {
     async fn refusal(&self, action: Action, response: Response) -> Error {
         let status = response.status().as_u16();
         let request_id = response.headers().get("fly-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+        let header = response.headers().get(RETRY_AFTER).and_then(|seconds| seconds.to_str().ok()?.parse().ok());
         let body = match response.bytes().await {
             Ok(body) => body,
             Err(source) => return self.no_answer(action, source),
         };
-        let refusal = serde_json::from_slice(&body).unwrap_or_else(|_| Refusal::from_text(&body));
-        let message = refusal.error.or(refusal.message).unwrap_or_default();
-        Error::Refused { action, status, code: refusal.status, message, request_id }
+        let Refusal { error, message, status: word, retry_after_seconds } =
+            serde_json::from_slice(&body).unwrap_or_else(|_| Refusal::from_text(&body));
+        // The Sprites API says a word and a text, the Machines API a text and, mostly, a word.
+        let (code, message) = match (word, error, message) {
+            (None, Some(error), Some(message)) => (Some(error), message),
+            (word, error, message) => (word, error.or(message).unwrap_or_default()),
+        };
+        let retry_after = header.or(retry_after_seconds).map(Duration::from_secs);
+        Error::Refused { action, status, code, message, request_id, retry_after }
     }
 }
 
-/// The body of a refusal; older ones say `message`.
+/// The body of a refusal; older ones of the Machines API say `message`.
 #[derive(Deserialize)]
 struct Refusal {
     error: Option<String>,
     message: Option<String>,
     status: Option<String>,
+    retry_after_seconds: Option<u64>,
 }
 
 impl Refusal {
     fn from_text(body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(body).trim().chars().take(REFUSAL_CHARS).collect();
-        Self { error: Some(text), message: None, status: None }
+        Self { error: Some(text), message: None, status: None, retry_after_seconds: None }
     }
 }
 

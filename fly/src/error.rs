@@ -1,10 +1,11 @@
-//! Why a call of the Machines API failed, and what to do about it. The advice is
+//! Why a call of the Machines API or of the Sprites API failed, and what to do about it. The advice is
 //! a pure function of the answer: Fly tells the same thing in several status
 //! codes, and different things in one.
 
 mod advice;
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +121,10 @@ pub enum Action {
     ReadPolicy,
     /// Decide what a sprite may reach.
     WritePolicy,
+    /// Say what a sprite runs by itself.
+    DefineService,
+    /// Stop what a sprite runs by itself, and start it.
+    RestartService,
 }
 
 impl Action {
@@ -135,6 +140,26 @@ impl Action {
                 | Self::CreateSprite
                 | Self::SaveCheckpoint
         )
+    }
+
+    /// Whose answer it is.
+    pub(crate) const fn api(self) -> &'static str {
+        match self {
+            Self::CreateSprite
+            | Self::ReadSprite
+            | Self::ListSprites
+            | Self::DestroySprite
+            | Self::ExecInSprite
+            | Self::HoldSprite
+            | Self::SaveCheckpoint
+            | Self::ListCheckpoints
+            | Self::RestoreCheckpoint
+            | Self::ReadPolicy
+            | Self::WritePolicy
+            | Self::DefineService
+            | Self::RestartService => "the Sprites API",
+            _ => "the Machines API",
+        }
     }
 
     /// Whether, when it is not known how it went, one must look before it is done again.
@@ -199,6 +224,8 @@ impl fmt::Display for Action {
             Self::RestoreCheckpoint => "restore the checkpoint",
             Self::ReadPolicy => "read the network policy",
             Self::WritePolicy => "write the network policy",
+            Self::DefineService => "define the service",
+            Self::RestartService => "restart the service",
         })
     }
 }
@@ -207,7 +234,7 @@ impl fmt::Display for Action {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No whole answer came, so the call may or may not have been carried out.
-    #[error("no answer from the Machines API at {url} when asked to {action}; check the address and that it is up")]
+    #[error("no answer from {} at {url} when asked to {action}; check the address and that it is up", .action.api())]
     NoAnswer {
         /// What was asked.
         action: Action,
@@ -220,18 +247,20 @@ pub enum Error {
         source: reqwest::Error,
     },
     /// The API refused.
-    #[error("the Machines API refused to {action}: {message} (HTTP {status}{})", request_note(.request_id.as_deref()))]
+    #[error("{} refused to {action}: {message} (HTTP {status}{})", .action.api(), request_note(.request_id.as_deref()))]
     Refused {
         /// What was asked.
         action: Action,
         /// The HTTP status.
         status: u16,
-        /// The `status` word of the body, such as `insufficient_capacity`.
+        /// The word of the body that says which, such as `insufficient_capacity`.
         code: Option<String>,
         /// The text of the body.
         message: String,
         /// Fly's name for the request, for a support ticket.
         request_id: Option<String>,
+        /// For how long the same should not be asked again.
+        retry_after: Option<Duration>,
     },
     /// A machine did not reach a state in time.
     #[error("the machine did not become {wanted} in {waited_ms} ms: {detail}")]
@@ -244,7 +273,7 @@ pub enum Error {
         detail: String,
     },
     /// The API's answer is not one this version understands.
-    #[error("the Machines API gave an answer this version does not understand when asked to {action}: {detail}")]
+    #[error("{} gave an answer this version does not understand when asked to {action}: {detail}", .action.api())]
     Unexpected {
         /// What was asked.
         action: Action,
@@ -256,6 +285,22 @@ pub enum Error {
     Crowded {
         /// What was asked.
         action: Action,
+    },
+    /// A sprite was asked for, and is not what it should be yet: to ask for it again goes on from there.
+    #[error("the sprite {name} is not ready: {cause}")]
+    Unfinished {
+        /// Which.
+        name: String,
+        /// What failed.
+        cause: Box<Self>,
+    },
+    /// A program is not the one that it should be.
+    #[error("what {url} gives does not have the SHA-256 {sha256}; correct the address or the digest")]
+    WrongProgram {
+        /// Where it came from.
+        url: String,
+        /// What it is pinned to.
+        sha256: String,
     },
 }
 
@@ -280,6 +325,12 @@ impl Error {
                 false => Advice::GiveUp,
             },
             Self::Crowded { .. } => Advice::SlowDown,
+            Self::Unfinished { cause, .. } => match cause.advice() {
+                // Whoever looks finds a sprite, and not what is missing in it.
+                Advice::LookAgain | Advice::Adopt(_) | Advice::Gone => Advice::WaitAndRetry,
+                advice => advice,
+            },
+            Self::WrongProgram { .. } => Advice::Undo,
         }
     }
 
@@ -287,7 +338,25 @@ impl Error {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } => Some(*status),
-            Self::NoAnswer { .. } | Self::NotReached { .. } | Self::Unexpected { .. } | Self::Crowded { .. } => None,
+            Self::Unfinished { cause, .. } => cause.status(),
+            Self::NoAnswer { .. }
+            | Self::NotReached { .. }
+            | Self::Unexpected { .. }
+            | Self::Crowded { .. }
+            | Self::WrongProgram { .. } => None,
+        }
+    }
+
+    /// For how long the same should not be asked again, if the API said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            Self::Unfinished { cause, .. } => cause.retry_after(),
+            Self::NoAnswer { .. }
+            | Self::NotReached { .. }
+            | Self::Unexpected { .. }
+            | Self::Crowded { .. }
+            | Self::WrongProgram { .. } => None,
         }
     }
 
@@ -296,7 +365,11 @@ impl Error {
         match self {
             Self::NoAnswer { .. } => true,
             Self::Refused { status, .. } => matches!(status, 408 | 429 | 500..),
-            Self::NotReached { .. } | Self::Unexpected { .. } | Self::Crowded { .. } => false,
+            Self::NotReached { .. }
+            | Self::Unexpected { .. }
+            | Self::Crowded { .. }
+            | Self::Unfinished { .. }
+            | Self::WrongProgram { .. } => false,
         }
     }
 }

@@ -19,6 +19,7 @@ mod organization;
 mod pace;
 mod platform;
 pub mod price;
+mod program;
 mod secret;
 mod sprite;
 mod sprites;
@@ -38,10 +39,12 @@ pub use machines::Machines;
 pub use organization::{OrgMachine, OrgMachines, OrgVolume};
 pub use pace::{Pace, Turnstile};
 pub use platform::{Placement, PlacementQuery, Region, Regions};
+pub use program::{BadProgram, Program};
 pub use secret::Secret;
 pub use sprite::{
-    Sprite, SpriteAction, SpriteCheckpoint, SpriteExit, SpritePage, SpritePolicy, SpriteRule, SpriteStatus,
+    Sprite, SpriteAction, SpriteCheckpoint, SpriteExit, SpritePage, SpritePolicy, SpriteRule, SpriteService,
+    SpriteStatus,
 };
-pub use sprites::{SPRITES_URL, Sprites};
+pub use sprites::{SPRITE_HOLD, SPRITES_URL, Sprites};
 pub use token::{BadToken, Token};
 pub use volume::{NewVolume, Snapshot, Volume, VolumeUpdate};

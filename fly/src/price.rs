@@ -1,4 +1,4 @@
-//! What Fly asks for machines and volumes: the price list of the platform notes
+//! What Fly asks for machines, volumes and sprites: the price list of the platform notes
 //! (§5), in whole picodollars a second. The list is from 2024-10; its samples were
 //! checked against the documentation of 2025-10-23.
 //!
@@ -17,6 +17,14 @@ const PERFORMANCE_CPU: u64 = 21_000_000;
 const MEMORY_GB: u64 = 5_000_000;
 /// "Stopped or suspended: rootfs $0.15/GB-mo; volume $0.15/GB-mo provisioned".
 const STORED_GB: u64 = 150_000;
+
+/// Sprites, everywhere: "$0.07/vCPU-h, $0.04375/GB-h, hot NVMe $0.50/GB-mo while running, storage $0.02/GB-mo".
+const SPRITE_CPU_HOUR: u64 = 70_000;
+const SPRITE_MEMORY_GB_HOUR: u64 = 43_750;
+const SPRITE_HOT_GB: u64 = 500_000;
+const SPRITE_STORED_GB: u64 = 20_000;
+/// "100 GB ext4", of which what is written is paid for.
+const SPRITE_DISK_GB: u64 = 100;
 
 /// The regions and what they ask in thousandths of the base price.
 const REGIONS: [(&str, u64); 17] = [
@@ -40,6 +48,22 @@ const REGIONS: [(&str, u64); 17] = [
 ];
 /// The dearest of them.
 const DEAREST: u64 = 1_615;
+
+/// A second of a sprite that is awake, in picodollars: the most that it can cost, which is eight processors and
+/// 4 GB of memory in full use, and all of its disk in the fast cache. Fly bills what is used, so a bill is lower.
+pub fn sprite_awake() -> u64 {
+    let hour = 8 * SPRITE_CPU_HOUR + 4 * SPRITE_MEMORY_GB_HOUR;
+    (hour * 1_000_000).div_ceil(3_600) + per_month(SPRITE_DISK_GB * SPRITE_HOT_GB) + sprite_asleep()
+}
+
+/// A second of a sprite that sleeps, in picodollars: the most that it can cost, with its disk full.
+pub fn sprite_asleep() -> u64 {
+    per_month(SPRITE_DISK_GB * SPRITE_STORED_GB)
+}
+
+const fn per_month(micros: u64) -> u64 {
+    (micros * 1_000_000).div_ceil(MONTH_SECONDS)
+}
 
 /// The regions that the price list knows, in the order of their codes.
 pub fn regions() -> impl Iterator<Item = &'static str> {
@@ -136,6 +160,14 @@ mod tests {
         assert_eq!(started(&guest, "xyz"), started(&guest, "gru"));
         assert!(REGIONS.iter().all(|(_, markup)| (1_000..=DEAREST).contains(markup)) && REGIONS.is_sorted());
         assert_eq!(stored(10 * 1_024), 578_704, "ten gigabytes are $1.50 a month");
+    }
+
+    #[test]
+    fn a_sprite_costs_at_most_what_all_of_it_costs_in_full_use() {
+        let dollars_an_hour = |rate: u64| (rate * 3_600).div_ceil(100_000_000);
+        // $0.735 for processors and memory, $50 a month for 100 GB in the cache, $2 for them stored.
+        assert_eq!(dollars_an_hour(sprite_awake()), 7_350 + 694 + 29);
+        assert_eq!(sprite_asleep() * MONTH_SECONDS / 10_u64.pow(12), 2);
     }
 
     #[test]

@@ -1,5 +1,8 @@
-//! Sprites, their checkpoints and what they may reach, as the Sprites API takes and
-//! gives them.
+//! Sprites, their checkpoints, what they may reach and what they run by themselves, as
+//! the Sprites API takes and gives them.
+
+use std::collections::BTreeMap;
+use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -49,6 +52,18 @@ impl SpriteStatus {
             Self::Warm => MachineState::Suspended,
             Self::Cold => MachineState::Stopped,
             Self::Unknown => MachineState::Unknown,
+        }
+    }
+}
+
+impl SpriteStatus {
+    /// Whether it stands where a machine of that state does: both kinds of sleep are one, for it falls from
+    /// one into the other by itself.
+    pub(crate) const fn is_like(self, state: MachineState) -> bool {
+        match state {
+            MachineState::Suspended | MachineState::Stopped => matches!(self, Self::Warm | Self::Cold),
+            MachineState::Started => matches!(self, Self::Running),
+            _ => false,
         }
     }
 }
@@ -118,6 +133,30 @@ pub enum SpriteAction {
     Deny,
 }
 
+/// A program that a sprite runs by itself: it starts with it, and anew when it has ended.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpriteService {
+    /// The program.
+    pub cmd: String,
+    /// Its arguments.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// Its environment, which may hold secrets.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Where it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dir: Option<String>,
+}
+
+/// Of its environment only the names.
+impl fmt::Debug for SpriteService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&String> = self.env.keys().collect();
+        f.debug_struct("SpriteService").field("cmd", &self.cmd).field("args", &self.args).field("env", &names).finish()
+    }
+}
+
 /// How a program in a sprite ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpriteExit {
@@ -126,4 +165,13 @@ pub struct SpriteExit {
     /// What it printed, as the API sends it: each piece behind the number of its stream. Nothing says
     /// where a piece ends, so it is for people to read.
     pub output: Vec<u8>,
+}
+
+impl SpriteExit {
+    /// What it printed, in one line.
+    pub(crate) fn said(&self) -> String {
+        let text = String::from_utf8_lossy(&self.output);
+        let words = text.split(|letter: char| letter.is_control() || letter.is_whitespace());
+        words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    }
 }

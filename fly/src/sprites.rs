@@ -2,6 +2,12 @@
 //! it sleeps by itself when nothing holds it awake. So to pause one is to let go of
 //! it, and to resume one is to take hold of it again: the hold is a task of the
 //! sprite's own API, which is only served inside, and so set by a program there.
+//! To set it is a piece of work that keeps a sprite awake for another half minute:
+//! who lets go of one again and again never sees it asleep.
+
+mod install;
+mod services;
+mod wait;
 
 use std::fmt;
 use std::time::Duration;
@@ -18,7 +24,7 @@ use crate::{Pace, Token};
 /// Where Fly serves the API.
 pub const SPRITES_URL: &str = "https://api.sprites.dev";
 /// The hold by which a sprite is kept awake.
-const HOLD: &str = "bifrost";
+pub const SPRITE_HOLD: &str = "bifrost";
 /// The longest that a hold may last without being renewed.
 const HOLD_MAX: Duration = Duration::from_secs(3_600);
 /// A sprite that sleeps without its processes boots before it answers.
@@ -43,9 +49,14 @@ impl fmt::Debug for Sprites {
 }
 
 impl Sprites {
-    /// A client; `base_url` is without `/v1`, such as [`SPRITES_URL`].
+    /// A client that keeps Fly's rate limits; `base_url` is without `/v1`, such as [`SPRITES_URL`].
     pub fn new(base_url: &str, token: &Token) -> Self {
-        Self { api: Api::new(base_url, token, Pace::Fly) }
+        Self::with_pace(base_url, token, Pace::Fly)
+    }
+
+    /// A client that keeps those limits or none.
+    pub fn with_pace(base_url: &str, token: &Token, pace: Pace) -> Self {
+        Self { api: Api::new(base_url, token, pace) }
     }
 
     /// Makes a sprite; one of that name that is there already is taken as it is.
@@ -66,15 +77,15 @@ impl Sprites {
 
     /// Lets go of a sprite: it sleeps when it has had nothing to do for half a minute.
     pub async fn pause_sprite(&self, name: &str) -> Result<Sprite, Error> {
-        self.in_sprite(name, "DELETE", &format!("tasks/{HOLD}"), None, &[0, NOT_FOUND]).await?;
+        self.in_sprite(name, "DELETE", &format!("tasks/{SPRITE_HOLD}"), None, &[0, NOT_FOUND]).await?;
         self.sprite(name).await
     }
 
     /// Wakes a sprite and holds it awake, for as long as this or until it is renewed.
     pub async fn resume_sprite(&self, name: &str, hold: Duration) -> Result<Sprite, Error> {
         let seconds = hold.min(HOLD_MAX).as_secs().max(1);
-        let body = json!({ "name": HOLD, "expire": format!("{seconds}s") }).to_string();
-        self.in_sprite(name, "PUT", &format!("tasks/{HOLD}"), Some(&body), &[0]).await?;
+        let body = json!({ "name": SPRITE_HOLD, "expire": format!("{seconds}s") }).to_string();
+        self.in_sprite(name, "PUT", &format!("tasks/{SPRITE_HOLD}"), Some(&body), &[0]).await?;
         self.sprite(name).await
     }
 
@@ -111,10 +122,23 @@ impl Sprites {
 
     /// Runs a program in a sprite, which wakes for it. Never repeated by itself.
     pub async fn exec(&self, name: &str, command: &[&str]) -> Result<SpriteExit, Error> {
+        self.exec_within(name, command, None, WAKE_DEADLINE).await
+    }
+
+    /// The same with something to read, for as long as this.
+    async fn exec_within(
+        &self,
+        name: &str,
+        command: &[&str],
+        stdin: Option<&str>,
+        limit: Duration,
+    ) -> Result<SpriteExit, Error> {
         let action = Action::ExecInSprite;
-        let query: Vec<(&str, &str)> = command.iter().map(|word| ("cmd", *word)).collect();
-        let call = self.on(action, Method::POST, name, &["exec"]).deadline(WAKE_DEADLINE);
-        let mut output = call.with(|request| request.query(&query)).bytes().await?;
+        let mut query: Vec<(&str, &str)> = command.iter().map(|word| ("cmd", *word)).collect();
+        query.extend(stdin.map(|_| ("stdin", "true")));
+        let call = self.on(action, Method::POST, name, &["exec"]).deadline(limit);
+        let call = call.with(|request| request.query(&query).body(stdin.unwrap_or_default().to_owned()));
+        let mut output = call.bytes().await?;
         let &[.., EXIT, code] = output.as_slice() else {
             let detail = "the program's exit code is missing".to_owned();
             return Err(Error::Unexpected { action, detail });
@@ -176,8 +200,8 @@ impl Sprites {
         if good.contains(&exit.code) {
             return Ok(());
         }
-        let said = String::from_utf8_lossy(&exit.output).into_owned();
-        let detail = format!("its own API answers {method} {path} with a failure (curl: {}): {said}", exit.code);
+        let (code, said) = (exit.code, exit.said());
+        let detail = format!("its own API answers {method} {path} with a failure (curl: {code}): {said}");
         Err(Error::Unexpected { action: Action::HoldSprite, detail })
     }
 }
@@ -194,15 +218,27 @@ struct Progress {
     kind: String,
     #[serde(default)]
     error: Option<String>,
+    #[serde(default)]
+    exit_code: Option<i32>,
 }
 
 /// The API answers before the work is done, and says at the end of its answer how it went.
 async fn to_completion(action: Action, call: Call<'_>) -> Result<(), Error> {
     let body = call.bytes().await?;
     let lines = body.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Progress>(line).ok());
+    let mut exit = None;
     for line in lines {
         match line.kind.as_str() {
-            "complete" => return Ok(()),
+            // Of a service that is restarted the former process ends as well.
+            "started" => exit = None,
+            "exit" => exit = Some(line.exit_code.unwrap_or(-1)),
+            "complete" => match exit {
+                None => return Ok(()),
+                Some(code) => {
+                    let detail = format!("the program ended at once, with exit code {code}");
+                    return Err(Error::Unexpected { action, detail });
+                }
+            },
             "error" => {
                 let detail = line.error.unwrap_or_else(|| "it failed".to_owned());
                 return Err(Error::Unexpected { action, detail });

@@ -16,6 +16,8 @@ use crate::git::credential::Helper;
 use crate::isolation::Demand;
 
 const SPRITE_DIR: &str = "/.sprite";
+/// Where a sprite serves its own API.
+const SPRITE_SOCKET: &str = "/.sprite/api.sock";
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Variables of the runner's own environment that tools may see: where programs and certificates
@@ -83,8 +85,19 @@ pub struct Config {
     pub isolation: Demand,
     /// Directories and files besides the volume that commands do not see (`BIFROST_HIDE`).
     pub hidden: Vec<PathBuf>,
+    /// The hold that keeps the sprite awake which this runs in (`BIFROST_SPRITE_HOLD`).
+    pub hold: Option<Hold>,
     /// The bounds it keeps to.
     pub limits: Limits,
+}
+
+/// A hold on a sprite.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Its name.
+    pub name: String,
+    /// Where the sprite serves its own API.
+    pub socket: PathBuf,
 }
 
 impl fmt::Debug for Config {
@@ -178,14 +191,16 @@ impl Config {
         if control_url.as_deref().is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
             vars.problem(format!("{}: must be an http or https URL", env::CONTROL_URL));
         }
+        let root = vars.text(env::MACHINE_ROOT).map(PathBuf::from);
         let named = PathBuf::from(vars.text(env::SPRITE_DIR).unwrap_or(SPRITE_DIR));
-        let sprite_dir = below_machine_root(vars.text(env::MACHINE_ROOT).map(Path::new), named);
+        let sprite_dir = below_machine_root(root.as_deref(), named);
+        let hold = hold(vars, root.as_deref());
         let limits = limits(vars);
         let tool_environment = tool_environment(vars);
         let drivers = drivers(vars);
         let credentials = credentials(vars);
         let isolation = vars.or("BIFROST_ISOLATION", Demand::default());
-        let hidden = vars.text("BIFROST_HIDE").unwrap_or_default().split(':').filter(|path| !path.is_empty());
+        let hidden = vars.text(env::HIDE).unwrap_or_default().split(':').filter(|path| !path.is_empty());
         let hidden = hidden.map(PathBuf::from).collect();
         Some(Self {
             control_url: control_url?,
@@ -197,6 +212,7 @@ impl Config {
             drivers: drivers?,
             isolation,
             hidden,
+            hold,
             limits,
         })
     }
@@ -256,6 +272,15 @@ fn below_machine_root(root: Option<&Path>, named: PathBuf) -> PathBuf {
     }
 }
 
+fn hold(vars: &mut Vars, root: Option<&Path>) -> Option<Hold> {
+    let name = vars.text(env::SPRITE_HOLD)?.to_owned();
+    if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
+        vars.problem(format!("{}: must be letters, digits, - and _", env::SPRITE_HOLD));
+        return None;
+    }
+    Some(Hold { name, socket: below_machine_root(root, SPRITE_SOCKET.into()) })
+}
+
 fn tool_environment(vars: &Vars) -> BTreeMap<String, String> {
     let mut found: BTreeMap<String, String> =
         TOOL_VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), vars.text(name)?.to_owned()))).collect();
@@ -296,6 +321,18 @@ mod tests {
             let config = Config::from_vars(&mut vars(more)).expect("complete");
             assert_eq!(config.sprite_dir, Path::new(expect), "{more:?}");
         }
+    }
+
+    #[test]
+    fn in_a_sprite_it_knows_the_hold_and_where_the_sprite_serves_its_api() {
+        let config = Config::from_vars(&mut vars(&[])).expect("complete");
+        assert_eq!(config.hold, None);
+        let named = [(env::SPRITE_HOLD, "bifrost"), (env::MACHINE_ROOT, "/m/1")];
+        let config = Config::from_vars(&mut vars(&named)).expect("complete");
+        assert_eq!(config.hold, Some(Hold { name: "bifrost".into(), socket: "/m/1/.sprite/api.sock".into() }));
+        let mut wrong = vars(&[(env::SPRITE_HOLD, "../x")]);
+        Config::from_vars(&mut wrong);
+        assert!(wrong.finish().expect_err("a problem").to_string().contains(env::SPRITE_HOLD));
     }
 
     #[test]

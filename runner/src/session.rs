@@ -31,6 +31,7 @@ use crate::room::{Opened, Room};
 mod attachment;
 mod board;
 mod errand;
+mod hold;
 mod inventory;
 mod reports;
 mod resume;
@@ -83,6 +84,8 @@ struct Session {
     check_is_due: bool,
     failures: u32,
     silence: Silence,
+    /// When the control plane answered last.
+    heard: watch::Sender<Option<Instant>>,
 }
 
 /// Where events go: nowhere before the first registration says where the store is.
@@ -122,11 +125,16 @@ impl Session {
             check_is_due: true,
             failures: 0,
             silence: Silence::since(Instant::now()),
+            heard: watch::Sender::new(None),
         }
     }
 
     async fn work(&mut self, tasks: &Tasks) -> anyhow::Result<()> {
         self.tasks.spawn_until_stopped("heartbeats", reports::heartbeats(self.link.subscribe(), self.board.clone()));
+        if let Some(hold) = &self.config.hold {
+            let keeping = hold::keep(hold.clone(), self.board.clone(), self.heard.subscribe());
+            self.tasks.spawn_until_stopped("hold", keeping);
+        }
         let Some(mut worker) = self.register(tasks).await? else { return Ok(()) };
         self.check_if_due().await;
         let mut resume = Resume::new(self.room.clock.clone());
@@ -149,8 +157,7 @@ impl Session {
                 }
                 Step::Resumed => Then::Register(Duration::ZERO),
                 Step::Answered(Ok(instruction)) => {
-                    self.silence = Silence::since(Instant::now());
-                    self.failures = 0;
+                    self.note_answer();
                     Then::Poll(self.follow(instruction).await)
                 }
                 Step::Answered(Err(error)) if reports::is_unknown_worker(&error) => Then::Register(PAUSE),
@@ -204,8 +211,7 @@ impl Session {
 
     fn take_registration(&mut self, worker: &Worker, registered: &Registered) -> anyhow::Result<()> {
         tracing::info!("registered as worker {}", registered.worker_id);
-        self.silence = Silence::since(Instant::now());
-        self.failures = 0;
+        self.note_answer();
         let heartbeat = Duration::from_secs(registered.heartbeat_seconds.max(1));
         self.link.send_replace(Some(Link { worker: worker.clone(), heartbeat }));
         let store = self.event_store(&registered.events)?;
@@ -347,6 +353,13 @@ impl Session {
             health::check(&self.room).await;
             self.check_is_due = false;
         }
+    }
+
+    fn note_answer(&mut self) {
+        let now = Instant::now();
+        self.silence = Silence::since(now);
+        self.failures = 0;
+        self.heard.send_replace(Some(now));
     }
 
     /// Notes that the control plane was not heard, and says how long to wait: not at all the

@@ -139,6 +139,7 @@ pub(crate) fn config(directory: &Path) -> Config {
         // Tests of commands look at their processes by number.
         isolation: crate::isolation::Demand::Off,
         hidden: Vec::new(),
+        hold: None,
         limits: Limits { grace: Duration::from_millis(500), ..Limits::default() },
     }
 }

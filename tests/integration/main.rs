@@ -18,5 +18,6 @@ mod pull_requests;
 mod readme;
 mod roles;
 mod runtimes;
+mod sprites;
 mod up;
 mod walls;

@@ -16,6 +16,7 @@ mod record;
 mod repository;
 mod scene;
 mod service;
+mod sprites;
 mod world;
 
 pub use command_line::{CommandLine, Output, Running};

@@ -14,6 +14,7 @@ use crate::command_line::{bare, program};
 use crate::database::Postgres;
 use crate::processes::{exists, kill_all_of};
 use crate::service::Service;
+use crate::sprites::Sprites;
 use crate::world::World;
 
 /// Below the range from which the kernel hands out ports to clients.
@@ -31,6 +32,7 @@ pub struct Plan {
     settings: BTreeMap<String, String>,
     on_postgres: bool,
     in_one_process: bool,
+    on_sprites: bool,
 }
 
 impl Plan {
@@ -55,11 +57,19 @@ impl Plan {
         self
     }
 
+    /// Has sprites for machines, of a fake that starts real runners; as programs.
+    #[must_use]
+    pub fn on_sprites(mut self) -> Self {
+        self.on_sprites = true;
+        self
+    }
+
     /// Starts the world and waits until it answers.
     pub async fn start(self) -> World {
-        let services: &[Service] = match self.in_one_process {
-            true => &[Service::System],
-            false => &[Service::EventStore, Service::Emulator, Service::ControlPlane],
+        let services: &[Service] = match (self.in_one_process, self.on_sprites) {
+            (true, _) => &[Service::System],
+            (false, true) => &[Service::EventStore, Service::ControlPlane],
+            (false, false) => &[Service::EventStore, Service::Emulator, Service::ControlPlane],
         };
         let mut world = World::on(self.lay_out().await).await;
         for service in services {
@@ -80,7 +90,11 @@ impl Plan {
         let secret = Key::from_bytes(chance.bytes());
         let provider_token = chance.hex::<20>();
         let (base, settings) = (own_address(), self.settings);
-        let scene = Scene { directory, base, secret, provider_token, settings, postgres, clock, chance };
+        let sprites = match self.on_sprites {
+            true => Some(Sprites::start(directory.path(), &provider_token).await),
+            false => None,
+        };
+        let scene = Scene { directory, base, secret, provider_token, settings, postgres, sprites, clock, chance };
         // `bifrost up` keeps its secrets here; the programs alone are handed them.
         for (file, text) in [("event-secret", &scene.secret.reveal()), ("machines-api-token", &scene.provider_token)] {
             let file = scene.data().join(file);
@@ -122,6 +136,7 @@ pub(crate) struct Scene {
     pub(crate) provider_token: String,
     settings: BTreeMap<String, String>,
     pub(crate) postgres: Option<Postgres>,
+    pub(crate) sprites: Option<Sprites>,
     pub(crate) clock: Clock,
     pub(crate) chance: Chance,
 }
@@ -162,12 +177,17 @@ impl Scene {
             command.env("FLY_EVENT_SECRET", self.secret.reveal()).env("FLY_API_TOKEN", &self.provider_token);
         }
         if service == Service::ControlPlane {
-            let runner = serde_json::json!([program(), "runner"]).to_string();
-            command.env("FLY_FLAPS_BASE_URL", self.url(Service::Emulator));
             command.env("BIFROST_EVENTS_URL", self.url(Service::EventStore));
             command.env("BIFROST_PUBLIC_URL", self.url(Service::ControlPlane));
-            command.env("BIFROST_FLY_UNPACED", "true").env("BIFROST_RUNNER_COMMAND", runner);
-            command.env("BIFROST_ALLOW_LOCAL_REPOSITORIES", "true").env("BIFROST_ALLOW_UNPINNED_IMAGE", "true");
+            command.env("BIFROST_FLY_UNPACED", "true").env("BIFROST_ALLOW_LOCAL_REPOSITORIES", "true");
+            match &self.sprites {
+                Some(sprites) => sprites.choose(&mut command, &self.provider_token),
+                None => {
+                    let runner = serde_json::json!([program(), "runner"]).to_string();
+                    command.env("FLY_FLAPS_BASE_URL", self.url(Service::Emulator));
+                    command.env("BIFROST_RUNNER_COMMAND", runner).env("BIFROST_ALLOW_UNPINNED_IMAGE", "true");
+                }
+            }
         }
         if let Some(postgres) = &self.postgres {
             command.env("DATABASE_URL", postgres.url());

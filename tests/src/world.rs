@@ -153,6 +153,11 @@ impl World {
         Machines::with_pace(&self.url_of_part(Service::Emulator, "machines_api"), &token, Pace::Unlimited)
     }
 
+    /// The fake whose sprites are the machines.
+    pub fn sprites(&self) -> &emulator::sprites::Sprites {
+        &self.scene.sprites.as_ref().expect("the world is on sprites").fake
+    }
+
     /// The pool's app at the provider.
     pub fn app(&self) -> &'static str {
         APP
@@ -243,6 +248,10 @@ impl World {
         for service in [Service::ControlPlane, Service::Emulator, Service::EventStore, Service::System] {
             if self.programs.contains_key(&service) {
                 self.stop(service).await;
+            }
+            if let Some(sprites) = self.scene.sprites.as_ref().filter(|_| service == Service::ControlPlane) {
+                assert_eq!(sprites.fake.strange_calls(), Vec::<String>::new(), "every call is documented");
+                sprites.fake.stop().await;
             }
         }
         leftovers::search(self.directory()).await;

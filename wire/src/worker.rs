@@ -28,6 +28,10 @@ pub mod env {
     pub const MACHINE_TOKEN: &str = "BIFROST_MACHINE_TOKEN";
     /// Where the machine's volume is mounted; `/.sprite` when absent.
     pub const SPRITE_DIR: &str = "BIFROST_SPRITE_DIR";
+    /// In a sprite: the hold on it that its runner keeps alive.
+    pub const SPRITE_HOLD: &str = "BIFROST_SPRITE_HOLD";
+    /// What commands do not see, paths with colons.
+    pub const HIDE: &str = "BIFROST_HIDE";
     /// Set by the emulator's process driver: the directory that stands for the machine's `/`.
     pub const MACHINE_ROOT: &str = "FLY_EMULATOR_ROOT";
     /// By each of these programs learn of a proxy: some read small letters, some capitals.

@@ -187,6 +187,7 @@ fn compose(
         ("FLY_EVENT_SECRET", secret.reveal()),
         ("FLY_FLAPS_BASE_URL", addresses.emulator_url()),
         ("FLY_API_TOKEN", machines_token.trim().to_owned()),
+        ("BIFROST_PROVIDER", "fly".into()),
         ("BIFROST_FLY_UNPACED", "true".into()),
         ("BIFROST_EVENTS_URL", addresses.events_url()),
         ("BIFROST_PUBLIC_URL", addresses.control_url()),

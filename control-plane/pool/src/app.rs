@@ -42,14 +42,16 @@ impl Reconciler for EnsureApp {
             Ok(()) => {
                 if is_refused {
                     regions::token_accepted(ctx).await?;
-                    tracing::info!("the Machines API accepts our token again");
+                    tracing::info!("{} accepts our token again", self.provider.name());
                 }
                 Ok(0)
             }
-            Err(error) if regions::is_about_token(&error) => regions::token_refused(ctx).await.map(|()| 0),
+            Err(error) if regions::is_about_token(&error) => {
+                regions::token_refused(ctx, &self.provider).await.map(|()| 0)
+            }
             Err(error) => {
                 self.is_there.store(false, Ordering::Relaxed);
-                Err(Error::Unavailable { dependency: "the Machines API", source: Box::new(error) })
+                Err(Error::Unavailable { dependency: self.provider.name(), source: Box::new(error) })
             }
         }
     }

@@ -20,6 +20,7 @@ mod provider;
 mod provision;
 pub mod regions;
 mod settings;
+mod sprites;
 pub mod warm;
 mod watch;
 pub mod workers;
@@ -31,7 +32,8 @@ pub use credentials::Credentials;
 pub use money::Ledger;
 pub use provider::{Answer, FlyMachines, MachineProvider, SharedProvider};
 pub use provision::{Provision, policy as recovery};
-pub use settings::{Provider, Settings};
+pub use settings::{Provider, Settings, Sprites};
+pub use sprites::{SPRITES_REGION, SpriteMachines};
 pub use watch::Watch;
 pub use workers::StaleWorkers;
 

@@ -8,7 +8,6 @@ mod operate;
 pub(crate) mod store;
 
 use chrono::{DateTime, Utc};
-use fly::price;
 use kernel::audit::{self, Change, Entity};
 use kernel::outbox::{self, About};
 use kernel::{Ctx, Error, Result, Tx};
@@ -141,9 +140,12 @@ fn name_of(prefix: &str, id: uuid::Uuid) -> String {
     format!("{prefix}{}", &id.simple().to_string()[20..])
 }
 
+/// What the names of machines begin with.
+pub(crate) const MACHINE_PREFIX: &str = "sprite-";
+
 /// The name of a machine that was made anew so often: the one before it may still have its own.
 fn machine_name(id: MachineId, generation: i32) -> String {
-    let name = name_of("sprite-", id.uuid());
+    let name = name_of(MACHINE_PREFIX, id.uuid());
     if generation == 0 { name } else { format!("{name}-{generation}") }
 }
 
@@ -217,7 +219,7 @@ async fn insert_volume(
     source_id: Option<&str>,
 ) -> Result<()> {
     let size_gb = settings.provider.volume_gb;
-    let rate = price::stored(u64::from(size_gb) * 1_024);
+    let rate = settings.provider.volume_rate();
     let name = volume_name(settings, id);
     let volume = store::VolumeRow { id, name: &name, region, source_id, size_gb, rate };
     store::insert_volume(tx, &volume, ctx.now()).await

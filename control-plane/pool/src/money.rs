@@ -95,9 +95,8 @@ pub(crate) async fn purse(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) 
         return Ok(Purse::default());
     }
     let provider = &settings.provider;
-    let guest = provider.guest();
-    let snapshot = fly::price::stored(guest.memory_mb.into());
-    let volume = fly::price::stored(u64::from(provider.volume_gb) * 1_024);
+    let (_, snapshot) = provider.rates(provider.first_region());
+    let volume = provider.volume_rate();
     let mut allowances = Vec::new();
     for (period, budget_micros) in budgets {
         let spent_micros = spent(tx, period, now).await?;
@@ -105,7 +104,7 @@ pub(crate) async fn purse(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) 
     }
     Ok(Purse {
         allowances,
-        awake_rate: provider.regions.iter().map(|region| fly::price::started(&guest, region)).max().unwrap_or(0),
+        awake_rate: provider.dearest_rate(),
         new_storage_rate: snapshot + volume,
         storage_rate: store::storage_rate(tx, snapshot, volume).await?,
     })

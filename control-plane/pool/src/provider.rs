@@ -1,6 +1,7 @@
 //! Where machines come from, as the pool sees it: the few calls that a provider
 //! must answer (decision C-16). They speak in the words of the Machines API, and
-//! so do their refusals, whose advice the pool follows.
+//! so do their refusals, whose advice the pool follows. There are two: machines of
+//! Fly's or of the emulator's, and sprites (`crate::sprites`).
 //!
 //! Every call is safe to repeat: names are made from ids, what is gone is
 //! destroyed already, and a create that clashes says which id to adopt.
@@ -17,7 +18,13 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 
 
 /// Makes, shows and moves machines.
 pub trait MachineProvider: fmt::Debug + Send + Sync + 'static {
-    /// Makes sure of whatever machines are made in.
+    /// What it is called, in errors.
+    fn name(&self) -> &'static str;
+
+    /// What a person must do when it refuses our token.
+    fn token_cure(&self) -> &'static str;
+
+    /// Makes sure of whatever machines are made in, and that our token is good.
     fn prepare(&self) -> Answer<'_, ()>;
 
     /// Whether a machine's disk is a volume of its own, which outlives it. Where it is not, no volume is
@@ -80,6 +87,14 @@ impl FlyMachines {
 }
 
 impl MachineProvider for FlyMachines {
+    fn name(&self) -> &'static str {
+        "the Machines API"
+    }
+
+    fn token_cure(&self) -> &'static str {
+        "set FLY_API_TOKEN to one that may use the runner app, and start again"
+    }
+
     fn prepare(&self) -> Answer<'_, ()> {
         Box::pin(async {
             match self.machines.app(&self.app).await {

@@ -32,6 +32,8 @@ pub(crate) use steps::POOL_KEY;
 
 /// Waits between tries of one machine's step.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(250), most: Duration::from_secs(30) };
+/// No refusal keeps us from trying again for longer.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// The reconciler that carries intents out.
 #[derive(Debug, Clone)]
@@ -145,16 +147,20 @@ impl Provision {
         };
         let decided = policy::stumble(&failed);
         if decided == Stumble::TokenRefused {
-            return regions::token_refused(ctx).await;
+            return regions::token_refused(ctx, &self.provider).await;
         }
         tracing::warn!(machine.id = %machine.id, machine.state = %machine.state, error = text, "a provider call failed");
         let mut tx = ctx.begin("pool.provision.stumble").await?;
         match decided {
             Stumble::Climb(trouble) => self.climb(ctx, &mut tx, machine, trouble, &text).await?,
             Stumble::GiveUp => give_up(ctx, &mut tx, machine, &text).await?,
+            Stumble::Sleep => {
+                shift(ctx, &mut tx, machine.id, machine.state, MachineState::Suspending, Some(&text)).await?;
+            }
             Stumble::Retry | Stumble::TokenRefused => {
                 let failures = machine.failures.saturating_add(1);
                 let wait = BACKOFF.wait(u32::try_from(failures).unwrap_or(u32::MAX), &Chance::system());
+                let wait = wait.max(error.retry_after().unwrap_or_default().min(RETRY_AFTER_MAX));
                 let at = ctx.now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::seconds(30));
                 store::try_later(&mut tx, machine, at, failures, Some(&text)).await?;
             }

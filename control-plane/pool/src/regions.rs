@@ -10,15 +10,12 @@ use kernel::{Ctx, Result, Tx};
 use serde_json::json;
 use wire::event::kind;
 
+use crate::provider::SharedProvider;
 use policy::{Rest, Shortage};
 
 /// The scope under which the token's rest is kept; a region's has this before its code.
 const TOKEN: &str = "token";
 const REGION: &str = "region/";
-
-/// What a person must do when the token is refused.
-const TOKEN_REFUSED: &str =
-    "the Machines API refuses our token: set FLY_API_TOKEN to one that may use the runner app, and start again";
 
 /// Regions that rest, those that are over included.
 pub(crate) async fn resting(tx: &mut Tx) -> Result<Vec<Rest>> {
@@ -73,7 +70,7 @@ pub(crate) async fn token_rest(tx: &mut Tx, now: DateTime<Utc>) -> Result<Option
 }
 
 /// The token was refused: nobody calls for a while, ever longer; said once, not with every call.
-pub(crate) async fn token_refused(ctx: &Ctx) -> Result<()> {
+pub(crate) async fn token_refused(ctx: &Ctx, provider: &SharedProvider) -> Result<()> {
     let mut tx = ctx.begin("pool.token_refused").await?;
     let now = ctx.now();
     let earlier = store::find(&mut tx, TOKEN).await?;
@@ -82,10 +79,11 @@ pub(crate) async fn token_refused(ctx: &Ctx) -> Result<()> {
     }
     let times = earlier.map_or(0, |rest| rest.times).saturating_add(1);
     let until = now + TimeDelta::seconds((15_i64 << times.min(5)).min(300));
-    store::put(&mut tx, TOKEN, until, times, TOKEN_REFUSED).await?;
+    let why = format!("{} refuses our token: {}", provider.name(), provider.token_cure());
+    store::put(&mut tx, TOKEN, until, times, &why).await?;
     if times == 1 {
-        tracing::error!("{TOKEN_REFUSED}");
-        outbox::push(ctx, &mut tx, kind::PROVIDER_REFUSED, About::default(), &json!({ "why": TOKEN_REFUSED })).await?;
+        tracing::error!("{why}");
+        outbox::push(ctx, &mut tx, kind::PROVIDER_REFUSED, About::default(), &json!({ "why": why })).await?;
     }
     tx.commit(()).await
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fly::{Program, SpritePolicy, price};
 use wire::limit::MACHINES_MAX;
 
 use crate::warm::Schedule;
@@ -92,6 +93,19 @@ pub struct Provider {
     pub control_url: String,
     /// Variables added to the environment of every runner.
     pub runner_env: Vec<(String, String)>,
+    /// How sprites are made, where the machines are sprites.
+    pub sprites: Option<Sprites>,
+}
+
+/// How sprites are made.
+#[derive(Debug, Clone)]
+pub struct Sprites {
+    /// The runner's program.
+    pub runner: Program,
+    /// The directory in a sprite that is the runner's.
+    pub directory: String,
+    /// What a sprite may reach.
+    pub policy: SpritePolicy,
 }
 
 impl Provider {
@@ -102,7 +116,34 @@ impl Provider {
 
     /// The same for people.
     pub(crate) fn size(&self) -> String {
+        if self.sprites.is_some() {
+            return "sprite, at most 8 CPUs and 4 GB".to_owned();
+        }
         format!("{}-cpu-{}x {} MB", self.cpu_kind, self.cpus, self.memory_mb)
+    }
+
+    /// What a machine costs awake and asleep, in picodollars a second.
+    pub(crate) fn rates(&self, region: &str) -> (u64, u64) {
+        if self.sprites.is_some() {
+            return (price::sprite_awake(), price::sprite_asleep());
+        }
+        // Its memory is stored while it sleeps.
+        (price::started(&self.guest(), region), price::stored(self.memory_mb.into()))
+    }
+
+    /// What a machine costs awake, in picodollars a second, where that is dearest.
+    pub fn dearest_rate(&self) -> u64 {
+        self.regions.iter().map(|region| self.rates(region).0).max().unwrap_or(0)
+    }
+
+    /// What a volume costs, in picodollars a second; nothing where a machine's disk is its own.
+    pub(crate) fn volume_rate(&self) -> u64 {
+        if self.sprites.is_some() { 0 } else { price::stored(u64::from(self.volume_gb) * 1_024) }
+    }
+
+    /// The directory on a machine that its runner has for itself.
+    pub(crate) fn runner_directory(&self) -> &str {
+        self.sprites.as_ref().map_or("/.sprite", |sprites| &sprites.directory)
     }
 
     /// Where the first machine is made.
@@ -156,6 +197,7 @@ impl Default for Provider {
             runner_command: None,
             control_url: "http://127.0.0.1:7600".into(),
             runner_env: Vec::new(),
+            sprites: None,
         }
     }
 }

@@ -54,9 +54,7 @@ impl Watch {
                 tx.commit(()).await
             }
             Finding::Nameless { id, provider_id, region } => {
-                let guest = self.settings.provider.guest();
-                let awake_rate = fly::price::started(&guest, region);
-                let asleep_rate = fly::price::stored(guest.memory_mb.into());
+                let (awake_rate, asleep_rate) = self.settings.provider.rates(region);
                 let made = Made { provider_id, region, awake_rate, asleep_rate };
                 let mut tx = ctx.begin("pool.watch.nameless").await?;
                 store::set_provider_id(&mut tx, *id, &made, ctx.now()).await?;
@@ -96,7 +94,8 @@ impl Watch {
         for (id, name, provider_id) in released {
             let named = || volumes.iter().find(|volume| volume.name == name).map(|volume| volume.id.clone());
             if let Some(provider_id) = provider_id.or_else(named) {
-                self.provider.destroy_volume(&provider_id).await.map_err(unavailable)?;
+                let destroyed = self.provider.destroy_volume(&provider_id).await;
+                destroyed.map_err(|error| unavailable(&self.provider, error))?;
             }
             let mut tx = ctx.begin("pool.watch.cleared").await?;
             money::settle_volume(&mut tx, id, ctx.now()).await?;
@@ -121,16 +120,20 @@ async fn report_all_stuck(ctx: &Ctx, machines: &[Machine]) -> Result<()> {
 
 /// What the provider lists; nothing to compare with where it does not know the app: that is one not made
 /// yet, or a fault over there, and never a reason to believe that machines are gone.
-async fn listed<T>(ctx: &Ctx, answer: std::result::Result<Vec<T>, fly::Error>) -> Result<Option<Vec<T>>> {
+async fn listed<T>(
+    ctx: &Ctx,
+    provider: &SharedProvider,
+    answer: std::result::Result<Vec<T>, fly::Error>,
+) -> Result<Option<Vec<T>>> {
     match answer {
         Err(error) if error.advice() == Advice::Gone => Ok(None),
-        Err(error) if regions::is_about_token(&error) => regions::token_refused(ctx).await.map(|()| None),
-        answer => answer.map(Some).map_err(unavailable),
+        Err(error) if regions::is_about_token(&error) => regions::token_refused(ctx, provider).await.map(|()| None),
+        answer => answer.map(Some).map_err(|error| unavailable(provider, error)),
     }
 }
 
-fn unavailable(error: fly::Error) -> Error {
-    Error::Unavailable { dependency: "the Machines API", source: Box::new(error) }
+fn unavailable(provider: &SharedProvider, error: fly::Error) -> Error {
+    Error::Unavailable { dependency: provider.name(), source: Box::new(error) }
 }
 
 impl Reconciler for Watch {
@@ -144,8 +147,9 @@ impl Reconciler for Watch {
             return Ok(0);
         }
         drop(tx);
-        let Some(machines) = listed(ctx, self.provider.machines().await).await? else { return Ok(0) };
-        let Some(volumes) = listed(ctx, self.provider.volumes().await).await? else { return Ok(0) };
+        let provider = &self.provider;
+        let Some(machines) = listed(ctx, provider, provider.machines().await).await? else { return Ok(0) };
+        let Some(volumes) = listed(ctx, provider, provider.volumes().await).await? else { return Ok(0) };
         // Read after the provider was asked: a row that is missing now was missing then.
         let known = self.known(ctx).await?;
         let findings = compare(&known, &machines, &volumes, &self.settings.provider.pool_name, began);

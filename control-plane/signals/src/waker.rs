@@ -102,6 +102,7 @@ fn is_for_a_person(error: &fly::Error) -> bool {
     match error.advice() {
         Advice::Gone
         | Advice::GiveUp
+        | Advice::Undo
         | Advice::RecreateElsewhere
         | Advice::AnotherRegion
         | Advice::RestRegion

@@ -48,8 +48,6 @@ pub(super) async fn plan(
 
 /// What Fly asks for an hour of one of the pool's machines, where it is dearest, in millionths of a dollar.
 fn machine_hour_micros(pool: &pool::Settings) -> i64 {
-    let guest = pool.provider.guest();
-    let a_second = pool.provider.regions.iter().map(|region| fly::price::started(&guest, region)).max();
-    // The list is in picodollars.
-    i64::try_from(a_second.unwrap_or(0) * 3_600 / 1_000_000).unwrap_or(i64::MAX)
+    // The list is in picodollars a second.
+    i64::try_from(pool.provider.dearest_rate() * 3_600 / 1_000_000).unwrap_or(i64::MAX)
 }

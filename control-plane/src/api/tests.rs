@@ -16,7 +16,7 @@ use wire::grant::{Grant, GrantKey};
 use wire::signature::Key;
 
 use super::*;
-use crate::{Config, Events, Provider};
+use crate::{Config, Events, MachinesApi, Provider};
 
 mod admission;
 mod audit;
@@ -50,7 +50,7 @@ pub(super) async fn state(ctx: &Ctx) -> App {
         database: Address::Sqlite("unused".into()),
         api_key: KEY.into(),
         secret: Key::from_bytes([2; 32]),
-        provider: Provider { url: "http://127.0.0.1:1".into(), token, pace: fly::Pace::Unlimited },
+        provider: Provider::Fly(MachinesApi { url: "http://127.0.0.1:1".into(), token, pace: fly::Pace::Unlimited }),
         events: events.clone(),
         pool: Default::default(),
         work: Default::default(),

@@ -8,7 +8,7 @@ use pool::{Provider, Settings};
 use wire::worker::env::PROXIES;
 
 /// Reads the pool's bounds; problems stay in `vars`.
-pub(super) fn settings(vars: &mut Vars, pool_name: String) -> Settings {
+pub(super) fn settings(vars: &mut Vars, provider: Provider) -> Settings {
     let defaults = Settings::default();
     let allow_more_machines = vars.or("BIFROST_ALLOW_MORE_MACHINES", false);
     let machines_max = vars.or("BIFROST_MAX_MACHINES", defaults.machines_max);
@@ -34,7 +34,7 @@ pub(super) fn settings(vars: &mut Vars, pool_name: String) -> Settings {
         budget_day_micros: budget(vars, "BIFROST_BUDGET_DAY_DOLLARS"),
         budget_month_micros: budget(vars, "BIFROST_BUDGET_MONTH_DOLLARS"),
         budget_alerts: alerts(vars, defaults.budget_alerts),
-        provider: provider(vars, pool_name),
+        provider,
         ..defaults
     }
 }
@@ -73,7 +73,8 @@ fn alerts(vars: &mut Vars, default: Vec<u32>) -> Vec<u32> {
     }
 }
 
-fn provider(vars: &mut Vars, pool_name: String) -> Provider {
+/// What the Machines API is asked for; problems stay in `vars`.
+pub(super) fn provider(vars: &mut Vars, pool_name: String) -> Provider {
     let defaults = Provider::default();
     let runner_command = vars.text("BIFROST_RUNNER_COMMAND").map(serde_json::from_str::<Vec<String>>);
     let runner_command = match runner_command.transpose() {
@@ -98,6 +99,7 @@ fn provider(vars: &mut Vars, pool_name: String) -> Provider {
         runner_command,
         control_url: vars.or("BIFROST_PUBLIC_URL", defaults.control_url),
         runner_env: proxy(vars),
+        sprites: None,
     };
     check(vars, &provider);
     provider
@@ -168,7 +170,8 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)]) -> Result<Settings, String> {
         let mut vars = Vars::from_pairs([PINNED].into_iter().chain(pairs.iter().copied()));
-        let settings = settings(&mut vars, "p".into());
+        let provider = provider(&mut vars, "p".into());
+        let settings = settings(&mut vars, provider);
         vars.finish().map(|()| settings).map_err(|error| error.to_string())
     }
 

@@ -19,6 +19,8 @@ mod machine;
 mod process;
 mod refusal;
 mod registry;
+#[cfg(feature = "sprites")]
+pub mod sprites;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

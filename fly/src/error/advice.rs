@@ -1,5 +1,6 @@
-//! Pure: from an answer of the Machines API to what must be done. The table of
-//! answers is the platform notes' §1.7; the tests hold every row of it.
+//! Pure: from an answer of the Machines API or of the Sprites API to what must be
+//! done. The table of answers is the platform notes' §1.7; the tests hold every row
+//! of it.
 
 use super::Action;
 
@@ -24,6 +25,8 @@ pub enum Advice {
     Gone,
     /// No repeat will help: a person must change something.
     GiveUp,
+    /// The same, and what was made so far is of no use.
+    Undo,
 }
 
 /// What to do about a refusal. `code` is the `status` word of the body.
@@ -41,6 +44,8 @@ pub(super) fn for_refusal(action: Action, status: u16, code: Option<&str>, messa
         422 if code == Some("insufficient_capacity") || says("could not find a candidate host") => {
             Advice::AnotherRegion
         }
+        // More sprites are awake than the plan allows: none can be made until one sleeps.
+        429 if action.is_create() && code == Some("concurrent_sprite_limit_exceeded") => Advice::AnotherRegion,
         429 => Advice::SlowDown,
         408 | 500.. if action.needs_a_look() => Advice::LookAgain,
         408 | 500.. => Advice::WaitAndRetry,
@@ -125,7 +130,9 @@ fn for_precondition(action: Action) -> Advice {
         | Action::ListCheckpoints
         | Action::RestoreCheckpoint
         | Action::ReadPolicy
-        | Action::WritePolicy => Advice::LookAgain,
+        | Action::WritePolicy
+        | Action::DefineService
+        | Action::RestartService => Advice::LookAgain,
     }
 }
 

@@ -5,7 +5,14 @@ use super::Advice::*;
 use super::*;
 
 fn refused(action: Action, status: u16, code: Option<&str>, message: &str) -> Error {
-    Error::Refused { action, status, code: code.map(str::to_owned), message: message.to_owned(), request_id: None }
+    Error::Refused {
+        action,
+        status,
+        code: code.map(str::to_owned),
+        message: message.to_owned(),
+        request_id: None,
+        retry_after: None,
+    }
 }
 
 #[test]
@@ -87,6 +94,7 @@ fn an_error_names_the_action_the_reason_and_the_request() {
         code: None,
         message: "failed_precondition: machine still active".to_owned(),
         request_id: Some("01J-fra".to_owned()),
+        retry_after: None,
     };
     assert_eq!(
         error.to_string(),

@@ -2,18 +2,18 @@
 //! (row FLY-030).
 
 use serde_json::Value;
-use wiremock::matchers::{body_json, header, method, path, query_param};
+use wiremock::matchers::{any, body_json, header, method, path, query_param};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::*;
-use crate::MachineState;
-use crate::sprite::{SpriteAction, SpriteRule, SpriteStatus};
+use crate::sprite::{SpriteAction, SpriteRule, SpriteService, SpriteStatus};
+use crate::{Advice, MachineState, Program};
 
 const ENDPOINTS: &str = include_str!("../../spec/sprites-endpoints.json");
 
 async fn server() -> (MockServer, Sprites) {
     let server = MockServer::start().await;
-    let sprites = Sprites::new(&server.uri(), &"org/secret".parse().expect("a token"));
+    let sprites = Sprites::with_pace(&server.uri(), &"org/secret".parse().expect("a token"), Pace::Unlimited);
     (server, sprites)
 }
 
@@ -148,6 +148,131 @@ async fn a_checkpoint_is_done_when_the_answer_says_so() {
 }
 
 #[tokio::test]
+async fn what_a_sprite_runs_is_defined_in_the_body_alone_and_runs_or_has_failed() {
+    for (lines, is_done) in [
+        ("{\"type\":\"started\"}\n{\"type\":\"stdout\",\"data\":\"x\"}\n{\"type\":\"complete\"}\n", true),
+        ("{\"type\":\"exit\",\"exit_code\":0}\n{\"type\":\"started\"}\n{\"type\":\"complete\"}\n", true),
+        ("{\"type\":\"started\"}\n{\"type\":\"exit\",\"exit_code\":1}\n{\"type\":\"complete\"}\n", false),
+        ("{\"type\":\"error\",\"error\":\"no such file\"}\n", false),
+        ("{\"type\":\"started\"}\n", false),
+    ] {
+        let (server, sprites) = server().await;
+        let answer = ResponseTemplate::new(200).set_body_string(lines);
+        Mock::given(any()).respond_with(answer).mount(&server).await;
+        let service = SpriteService {
+            cmd: "/home/sprite/runner".to_owned(),
+            env: [("TOKEN".to_owned(), "hunter2".to_owned())].into(),
+            dir: Some("/home/sprite".to_owned()),
+            ..SpriteService::default()
+        };
+        assert!(!format!("{service:?}").contains("hunter2"));
+        let defined = sprites.define_service("one", "runner", &service).await;
+        let restarted = sprites.restart_service("one", "runner").await;
+        assert_eq!((defined.is_ok(), restarted.is_ok()), (is_done, is_done), "{lines}");
+        let requests = server.received_requests().await.expect("recorded");
+        let body: Value = serde_json::from_slice(&requests[0].body).expect("JSON");
+        let expect =
+            json!({ "cmd": "/home/sprite/runner", "args": [], "env": { "TOKEN": "hunter2" }, "dir": "/home/sprite" });
+        assert_eq!((requests[0].method.as_str(), body), ("PUT", expect));
+        assert!(requests.iter().all(|request| !request.url.as_str().contains("hunter2")));
+    }
+}
+
+/// Answers each program that is run with the exit code that these say, in their order.
+async fn answers(server: &MockServer, codes: &[u8]) {
+    for (place, code) in codes.iter().enumerate() {
+        let answer = ResponseTemplate::new(200).set_body_bytes([1, b'o', b'n', b'e', EXIT, *code]);
+        let priority = u8::try_from(place + 1).expect("few");
+        let mock = Mock::given(path("/v1/sprites/one/exec")).respond_with(answer).with_priority(priority);
+        mock.up_to_n_times(1).mount(server).await;
+    }
+}
+
+#[tokio::test]
+async fn a_program_is_fetched_once_and_in_its_place_only_when_it_is_the_one() {
+    let digest = "0123456789abcdef".repeat(4);
+    let program: Program = format!("https://example.org/r@sha256:{digest}").parse().expect("is one");
+    let check = ["sha256sum", "--check", "--status"].map(str::to_owned).to_vec();
+    for (codes, expect) in [
+        (&[0][..], Ok(1)),
+        (&[1, 0, 0, 0, 0][..], Ok(5)),
+        (&[1, 0, 1][..], Err("does not have the SHA-256")),
+        (&[1, 6][..], Err("curl ended with exit code 6: one")),
+        (&[1, 0, 0, 0, 1][..], Err("mv ended with exit code 1")),
+    ] {
+        let (server, sprites) = server().await;
+        answers(&server, codes).await;
+        let installed = sprites.install("one", &program, "/home/sprite/r").await;
+        let commands = commands(&server).await;
+        match expect {
+            Ok(count) => assert_eq!((installed.is_ok(), commands.len()), (true, count), "{codes:?}"),
+            Err(why) => {
+                assert!(installed.as_ref().is_err_and(|error| error.to_string().contains(why)), "{installed:?}")
+            }
+        }
+        assert_eq!(commands[0], check);
+        let requests = server.received_requests().await.expect("recorded");
+        assert_eq!(requests[0].body, format!("{digest}  /home/sprite/r\n").as_bytes());
+        if let Some(curl) = commands.get(1) {
+            assert_eq!(curl[curl.len() - 4..], ["--output", "/home/sprite/r.new", "--", "https://example.org/r"]);
+        }
+        let is_wrong = installed.is_err_and(|error| error.advice() == Advice::Undo);
+        assert_eq!(is_wrong, codes == [1, 0, 1], "only what is pinned and is another is of no use");
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_sleep_takes_either_kind_and_gives_up_in_time() {
+    for (status, state, is_reached) in [
+        ("warm", MachineState::Suspended, true),
+        ("cold", MachineState::Suspended, true),
+        ("running", MachineState::Started, true),
+        ("running", MachineState::Suspended, false),
+        ("hibernating", MachineState::Suspended, false),
+    ] {
+        let (server, sprites) = server().await;
+        shows(&server, status).await;
+        let waited = sprites.wait_for_sprite("one", state, Duration::ZERO).await;
+        assert_eq!(waited.is_ok(), is_reached, "{status}");
+        assert!(waited.is_ok() || matches!(waited, Err(Error::NotReached { .. })));
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_says_its_word_its_text_and_for_how_long() {
+    let refusal = |word: &str| json!({ "error": word, "message": "a text", "limit": 3, "retry_after_seconds": 45, "upgrade_available": true });
+    for (word, header, seconds, advice) in [
+        ("sprite_creation_rate_limited", None, 45, Advice::SlowDown),
+        ("sprite_creation_rate_limited", Some("7"), 7, Advice::SlowDown),
+        ("concurrent_sprite_limit_exceeded", None, 45, Advice::AnotherRegion),
+    ] {
+        let (server, sprites) = server().await;
+        let mut answer = ResponseTemplate::new(429).set_body_json(refusal(word));
+        if let Some(seconds) = header {
+            answer = answer.insert_header("retry-after", seconds);
+        }
+        Mock::given(method("POST")).respond_with(answer).mount(&server).await;
+        let error = sprites.create_sprite("one", &[]).await.expect_err("refused");
+        assert_eq!((error.advice(), error.retry_after()), (advice, Some(Duration::from_secs(seconds))));
+        let said = error.to_string();
+        assert_eq!(said, "the Sprites API refused to create the sprite: a text (HTTP 429)");
+        // One that exists sleeps on: it is no reason to make another.
+        let error = sprites.exec("one", &["true"]).await.expect_err("refused");
+        assert_eq!(error.advice(), Advice::SlowDown);
+        let unfinished = Error::Unfinished { name: "one".into(), cause: Box::new(error) };
+        assert_eq!((unfinished.advice(), unfinished.status()), (Advice::SlowDown, Some(429)));
+    }
+}
+
+#[test]
+fn a_sprite_that_is_not_finished_is_never_taken_for_one_that_is() {
+    let lost = Error::Unexpected { action: Action::ExecInSprite, detail: "lost".to_owned() };
+    assert_eq!(lost.advice(), Advice::LookAgain);
+    let unfinished = Error::Unfinished { name: "one".into(), cause: Box::new(lost) };
+    assert_eq!(unfinished.advice(), Advice::WaitAndRetry);
+}
+
+#[tokio::test]
 async fn checkpoints_policies_and_destruction_are_as_documented() {
     let (server, sprites) = server().await;
     let policy = json!({ "rules": [{ "domain": "*.example.org", "action": "allow" }, { "include": "defaults" }] });
@@ -184,11 +309,13 @@ async fn every_route_is_one_of_the_apis() {
     drop(sprites.restore("one", "v7").await);
     drop(sprites.network_policy("one").await);
     drop(sprites.set_network_policy("one", &policy).await);
+    drop(sprites.define_service("one", "runner", &SpriteService::default()).await);
+    drop(sprites.restart_service("one", "runner").await);
     drop(sprites.destroy_sprite("one").await);
     let document: Value = serde_json::from_str(ENDPOINTS).expect("JSON");
     let endpoints = document["endpoints"].as_array().expect("a list");
     let requests = server.received_requests().await.expect("recorded");
-    assert!(requests.len() >= 9);
+    assert!(requests.len() >= 11);
     for request in requests {
         let is_it = |endpoint: &Value| {
             let template: Vec<&str> = endpoint["p"].as_str().expect("a path").split('/').collect();

@@ -198,6 +198,8 @@ pub enum Stumble {
     Climb(Trouble),
     /// It is of no use, and no other would be.
     GiveUp,
+    /// It was not let wake: it is seen to that it sleeps, and counts as awake until it is seen asleep.
+    Sleep,
 }
 
 /// A call that failed, as far as the decision needs it.
@@ -235,6 +237,9 @@ pub fn stumble(failed: &Failed) -> Stumble {
         (Starting | Resuming | Suspending | Draining | Ready, Advice::Gone) => Stumble::Climb(Trouble::Vanished),
         // A machine's configuration that is refused will be refused anywhere.
         (Creating, Advice::GiveUp) if is_refusal => Stumble::GiveUp,
+        (Creating, Advice::Undo) => Stumble::GiveUp,
+        // That too much is asked for says nothing about a machine: it is not made anew, and loses nothing.
+        (Starting | Resuming, Advice::SlowDown) if failed.is_late => Stumble::Sleep,
         (Starting | Resuming, Advice::GiveUp) if is_refusal => Stumble::Climb(Trouble::Unresponsive),
         _ if failed.is_late && failed.is_provider_well => Stumble::Climb(Trouble::Unresponsive),
         _ => Stumble::Retry,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use fly::{Init, MachineConfig, Mount, NewMachine, NewVolume, Restart, RestartPolicy, StopConfig, price};
+use fly::{Init, MachineConfig, Mount, NewMachine, NewVolume, Restart, RestartPolicy, StopConfig};
 use kernel::Ctx;
 use wire::machine::MachineState;
 use wire::worker::env;
@@ -273,6 +273,8 @@ impl Provision {
                     store::forget_former(&mut tx, machine.id).await?;
                 }
                 Found::Machine(id, region) => {
+                    // It may have cost something already, if it was seen before it was finished.
+                    crate::money::settle_machine(&mut tx, machine.id, ctx.now()).await?;
                     store::set_provider_id(&mut tx, machine.id, &self.made(id, region), ctx.now()).await?;
                     regions::has_room(&mut tx, region).await?;
                 }
@@ -291,10 +293,7 @@ impl Provision {
 
     /// A machine as the provider made it, and what it costs.
     fn made<'a>(&self, provider_id: &'a str, region: &'a str) -> Made<'a> {
-        let guest = self.settings.provider.guest();
-        let awake_rate = price::started(&guest, region);
-        // Its memory is stored while it sleeps.
-        let asleep_rate = price::stored(guest.memory_mb.into());
+        let (awake_rate, asleep_rate) = self.settings.provider.rates(region);
         Made { provider_id, region, awake_rate, asleep_rate }
     }
 
@@ -308,9 +307,10 @@ impl Provision {
         variables.insert(env::CONTROL_URL.into(), provider.control_url.clone());
         variables.insert(env::MACHINE_ID.into(), machine.id.to_string());
         variables.insert(env::MACHINE_TOKEN.into(), self.credentials.machine_token(machine.id));
-        variables.insert(env::SPRITE_DIR.into(), "/.sprite".into());
+        let directory = provider.runner_directory();
+        variables.insert(env::SPRITE_DIR.into(), directory.into());
         let mount =
-            |volume: &String| Mount { volume: Some(volume.clone()), path: "/.sprite".into(), ..Mount::default() };
+            |volume: &String| Mount { volume: Some(volume.clone()), path: directory.into(), ..Mount::default() };
         MachineConfig {
             image: if machine.image.is_empty() { provider.image.clone() } else { machine.image.clone() },
             env: variables,

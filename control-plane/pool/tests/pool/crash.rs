@@ -41,6 +41,12 @@ impl Killed {
 }
 
 impl MachineProvider for Killed {
+    fn name(&self) -> &'static str {
+        self.provider.name()
+    }
+    fn token_cure(&self) -> &'static str {
+        self.provider.token_cure()
+    }
     fn prepare(&self) -> Answer<'_, ()> {
         self.provider.prepare()
     }

@@ -1,8 +1,10 @@
-//! The pool against the emulator, over the real wire: every failure that is known
-//! of Fly, a crash at every step, and what an operator does.
+//! The pool against the emulator and the fake of the Sprites API, over the real wire:
+//! every failure that is known of Fly, a crash at every step, and what an operator
+//! does.
 
 mod crash;
 mod documented;
 mod ladder;
 mod operator;
+mod sprites;
 mod world;

@@ -247,7 +247,7 @@ impl World {
     }
 }
 
-fn payload(event: &wire::event::Event) -> serde_json::Value {
+pub(crate) fn payload(event: &wire::event::Event) -> serde_json::Value {
     serde_json::from_str(event.payload.get()).expect("JSON")
 }
 

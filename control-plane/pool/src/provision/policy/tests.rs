@@ -107,6 +107,8 @@ fn every_advice_means_one_thing_in_each_state() {
     check(Creating, Advice::Gone, 404, Stumble::Retry);
     check(Creating, Advice::LookAgain, 408, Stumble::Retry);
     check(Creating, Advice::SlowDown, 429, Stumble::Retry);
+    check(Resuming, Advice::SlowDown, 429, Stumble::Retry);
+    check(Creating, Advice::Undo, 200, Stumble::GiveUp);
     check(Starting, Advice::RecreateElsewhere, 409, climb(Trouble::HostFull));
     check(Resuming, Advice::AnotherRegion, 409, climb(Trouble::HostFull));
     check(Resuming, Advice::Gone, 404, climb(Trouble::Vanished));
@@ -130,6 +132,15 @@ fn an_outage_of_the_provider_costs_no_machine() {
     assert_eq!(stumble(&failed(false, true)), Stumble::Retry);
     assert_eq!(stumble(&failed(true, false)), Stumble::Retry);
     assert_eq!(stumble(&failed(true, true)), Stumble::Climb(Trouble::Unresponsive));
+}
+
+#[test]
+fn a_machine_that_is_not_let_wake_for_long_sleeps_on_and_one_that_cannot_be_made_is_given_up() {
+    let late =
+        |state| Failed { state, advice: Advice::SlowDown, status: Some(429), is_late: true, is_provider_well: true };
+    assert_eq!(stumble(&late(MachineState::Resuming)), Stumble::Sleep);
+    assert_eq!(stumble(&late(MachineState::Starting)), Stumble::Sleep);
+    assert_eq!(stumble(&late(MachineState::Creating)), Stumble::Climb(Trouble::Unresponsive));
 }
 
 #[test]

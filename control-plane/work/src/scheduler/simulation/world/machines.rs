@@ -181,6 +181,7 @@ impl World {
         match recovery::stumble(&failed) {
             Stumble::Climb(trouble) => self.climb(row, trouble),
             Stumble::GiveUp => self.give_up(row),
+            Stumble::Sleep => self.shift(row, State::Suspending),
             Stumble::Retry | Stumble::TokenRefused => {
                 self.rows[row].failures += 1;
                 let failures = u32::try_from(self.rows[row].failures).unwrap_or(1).min(7);
