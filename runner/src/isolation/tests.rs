@@ -522,3 +522,44 @@ async fn the_probe_leaves_nothing_behind() {
     let mounts = fs::read_to_string("/proc/self/mounts").expect("reads");
     assert!(!mounts.contains(&scene.directory.path().display().to_string()), "{mounts}");
 }
+
+/// As a hardened container does: whoever asks for a namespace is refused, whatever is asked for.
+#[expect(unsafe_code, reason = "no library that we have makes filters of system calls")]
+fn refuse_namespaces() -> io::Result<()> {
+    let instruction = |code, jt, jf, k| nix::libc::sock_filter { code, jt, jf, k };
+    let number = u32::try_from(nix::libc::SYS_unshare).expect("a small number");
+    let refused = nix::libc::SECCOMP_RET_ERRNO | u32::try_from(nix::libc::EPERM).expect("a small number");
+    // Load the call's number; if it is that one, refuse it; let all others be made.
+    let mut program = [
+        instruction(0x20, 0, 0, 0),
+        instruction(0x15, 0, 1, number),
+        instruction(0x06, 0, 0, refused),
+        instruction(0x06, 0, 0, nix::libc::SECCOMP_RET_ALLOW),
+    ];
+    let filter = nix::libc::sock_fprog { len: 4, filter: program.as_mut_ptr() };
+    rustix::thread::set_no_new_privs(true)?;
+    // SAFETY: the program lives until the call has copied it.
+    let done =
+        unsafe { nix::libc::prctl(nix::libc::PR_SET_SECCOMP, nix::libc::SECCOMP_MODE_FILTER, &raw const filter) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[tokio::test]
+async fn a_command_runs_without_walls_where_nobody_may_make_any() {
+    let scene = Scene::new().await;
+    let own = scene.directory.path().join("own");
+    fs::create_dir(&own).expect("makes");
+    let openings = Openings {
+        own: vec![own.clone()],
+        read: Vec::new(),
+        temporary: own.clone(),
+        directory: own.clone(),
+        execution: own.clone(),
+        home: own.clone(),
+    };
+    let isolation = Isolation { demand: Demand::On, ..Isolation::default() };
+    let mut command = kit::process::command("true");
+    enter::before_exec(&mut command, refuse_namespaces);
+    isolation.enclose(&mut command, &openings).expect("is enclosed");
+    assert!(command.status().await.expect("it starts").success());
+}
