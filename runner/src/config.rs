@@ -49,20 +49,8 @@ pub const TOOL_VARIABLES: [&str; 24] = [
     "PYENV_ROOT",
 ];
 
-/// Variables by which an operator steers every runner of a computer.
-pub const OPERATOR_VARIABLES: [&str; 11] = [
-    "BIFROST_GIT_CREDENTIALS",
-    "BIFROST_AGENTS",
-    "BIFROST_ISOLATION",
-    "BIFROST_MEMORY_BYTES",
-    "BIFROST_DISK_BYTES",
-    "BIFROST_SPARES",
-    "BIFROST_PARTIAL_CLONE_BYTES",
-    "BIFROST_DEPENDENCY_BYTES",
-    "BIFROST_GRACE_SECONDS",
-    "BIFROST_OUTPUT_BYTES",
-    "BIFROST_SPOOL_BYTES",
-];
+/// Files of a computer by which an operator steers its runners, besides [`STEERING`](wire::worker::env::STEERING).
+pub const OPERATOR_FILES: [&str; 2] = ["BIFROST_GIT_CREDENTIALS", "BIFROST_AGENTS"];
 
 /// What one runner needs to know.
 #[derive(Clone)]
@@ -173,7 +161,7 @@ impl Default for Limits {
     }
 }
 
-/// Looks at [`OPERATOR_VARIABLES`] before any runner is started with them; `vars` then knows what is wrong.
+/// Looks at how an operator steers runners before any is started so; `vars` then knows what is wrong.
 pub fn check_operator_variables(vars: &mut Vars) {
     limits(vars);
     credentials(vars);

@@ -34,6 +34,18 @@ pub mod env {
     pub const HIDE: &str = "BIFROST_HIDE";
     /// Set by the emulator's process driver: the directory that stands for the machine's `/`.
     pub const MACHINE_ROOT: &str = "FLY_EMULATOR_ROOT";
+    /// How an operator steers runners, wherever they are: nothing here names a file.
+    pub const STEERING: [&str; 9] = [
+        "BIFROST_ISOLATION",
+        "BIFROST_MEMORY_BYTES",
+        "BIFROST_DISK_BYTES",
+        "BIFROST_SPARES",
+        "BIFROST_PARTIAL_CLONE_BYTES",
+        "BIFROST_DEPENDENCY_BYTES",
+        "BIFROST_GRACE_SECONDS",
+        "BIFROST_OUTPUT_BYTES",
+        "BIFROST_SPOOL_BYTES",
+    ];
     /// By each of these programs learn of a proxy: some read small letters, some capitals.
     pub const PROXIES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use control_plane::ControlPlane;
 use kit::{Tasks, Vars};
 use serde_json::json;
+use wire::worker::env::STEERING;
 
 use super::addresses::{Addresses, Listen, Listeners};
 use super::inside::Inside;
@@ -229,7 +230,7 @@ fn of_containers(inside: &Inside, vars: &Vars) -> [(&'static str, String); 5] {
 /// program's own environment says.
 fn pass_on(config: &mut control_plane::Config, data: &Path, vars: &Vars) {
     let mut pool = (*config.pool).clone();
-    let names = runner::TOOL_VARIABLES.iter().chain(&runner::OPERATOR_VARIABLES);
+    let names = runner::TOOL_VARIABLES.iter().chain(&runner::OPERATOR_FILES).chain(&STEERING);
     let known = names.filter_map(|name| Some(((*name).to_owned(), vars.text(name)?.to_owned())));
     // What commands are kept apart from: this system's own files, the other machines' among them.
     let hidden = data.canonicalize().ok().map(|data| ("BIFROST_HIDE".to_owned(), data.to_string_lossy().into_owned()));

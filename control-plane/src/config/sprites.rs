@@ -5,6 +5,7 @@ use fly::{Program, SpriteAction, SpritePolicy, SpriteRule};
 use kit::Vars;
 use pool::{Provider, SPRITES_REGION, Sprites};
 use url::{Host, Url};
+use wire::worker::env::STEERING;
 
 /// Which provider there is.
 const PROVIDER: &str = "BIFROST_PROVIDER";
@@ -28,17 +29,6 @@ const OF_SPRITES: [&str; 5] = [
     "BIFROST_SPRITES_RUNNER",
     "BIFROST_SPRITES_DIR",
     "BIFROST_SPRITES_ALLOW",
-];
-/// What runners read that are told it by nobody else: a sprite has no image with an environment of its own.
-const OF_RUNNERS: [&str; 8] = [
-    "BIFROST_SPARES",
-    "BIFROST_PARTIAL_CLONE_BYTES",
-    "BIFROST_DEPENDENCY_BYTES",
-    "BIFROST_GRACE_SECONDS",
-    "BIFROST_OUTPUT_BYTES",
-    "BIFROST_SPOOL_BYTES",
-    "BIFROST_ISOLATION",
-    "BIFROST_MEMORY_BYTES",
 ];
 /// The directory of the runner in a sprite, in the home of its user.
 const DIRECTORY: &str = "/home/sprite/bifrost";
@@ -89,7 +79,8 @@ pub(super) fn provider(vars: &mut Vars, pool_name: String, events_url: Option<&s
         }
     }
     let policy = policy(vars, hosts);
-    let handed_on = OF_RUNNERS.iter().filter_map(|name| Some(((*name).to_owned(), vars.text(name)?.to_owned())));
+    // A sprite has no image with an environment of its own.
+    let handed_on = STEERING.iter().filter_map(|name| Some(((*name).to_owned(), vars.text(name)?.to_owned())));
     let runner_env = handed_on.collect();
     let image = runner.as_ref().map(ToString::to_string).unwrap_or_default();
     let sprites = Sprites { runner: runner?, directory: directory.trim_end_matches('/').to_owned(), policy };
