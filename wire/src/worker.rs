@@ -357,7 +357,8 @@ pub struct WorkerChange {
     pub metadata: Option<serde_json::Value>,
 }
 
-/// The name a repository's mirror has on every machine: readable, and different for different URLs.
+/// The name a repository's mirror has on every machine: readable, and different for different URLs, whoever chooses
+/// them: what is kept for a repository is found by it.
 ///
 /// ```
 /// let name = wire::worker::repository_name("https://example.org/owner/Some Thing.git/");
@@ -369,7 +370,7 @@ pub fn repository_name(url: &str) -> String {
     let plain = url.trim_end_matches('/');
     let plain = plain.strip_suffix(".git").unwrap_or(plain).trim_end_matches('/');
     let digest = Sha256::digest(plain.as_bytes());
-    let short: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let short: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     let last = plain.rsplit(['/', ':']).next().unwrap_or_default();
     let readable: String =
         last.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).take(48).collect();
