@@ -20,6 +20,8 @@ events_logger = "file"
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 "#;
+/// The service of a test that was killed ends by itself after so long; no test lives longer.
+const IDLE: &str = "--time=300";
 /// Far more than it takes, for a computer that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(20);
 const BEAT: Duration = Duration::from_millis(10);
@@ -37,7 +39,7 @@ impl Podman {
         let directory = directory.to_owned();
         std::fs::write(configuration(&directory), CONFIGURATION)?;
         let mut service = podman(&directory)
-            .args(["system", "service", "--time=0", &url(&directory)])
+            .args(["system", "service", IDLE, &url(&directory)])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
