@@ -58,7 +58,8 @@ done
 # Runs a text of bash's in the machine and prints what it printed. There are no quotes in it, since it goes
 # through other hands that read them; and it says RAN, so that a tool that fails is not taken for a closed door.
 inside() {
-    local answer text="($1) & sleep 6; kill \$!; echo RAN"
+    local answer limit='(sleep 6; kill $asks) >/dev/null 2>/dev/null &'
+    local text="($1) & asks=\$!; $limit wait \$asks; echo RAN"
     if [ -z "${FLY_FLAPS_BASE_URL:-}" ]; then
         answer=$(flyctl machine exec "$machine" "timeout 20 bash -c '$text'" -a "$app" 2>&1) || true
     else

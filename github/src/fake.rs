@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -57,6 +58,11 @@ impl Host {
     /// Begins in an empty directory, with a repository of one commit on `main`. Whoever pushes, or makes something,
     /// needs the token.
     pub async fn start(root: &Path, token: &str) -> Self {
+        Self::start_on(Ipv4Addr::LOCALHOST, root, token).await
+    }
+
+    /// The same at an address of this computer, for whoever does not reach its loopback.
+    pub async fn start_on(address: Ipv4Addr, root: &Path, token: &str) -> Self {
         let repository = root.join("owner/name.git");
         std::fs::create_dir_all(&repository).expect("the directory may be written");
         git(&repository, &["init", "--quiet", "--bare", "--initial-branch=main"], b"");
@@ -72,7 +78,8 @@ impl Host {
             stalls: AtomicBool::new(false),
             fetches: AtomicUsize::new(0),
         });
-        let server = MockServer::start().await;
+        let listener = TcpListener::bind((address, 0)).expect("a free port");
+        let server = MockServer::builder().listener(listener).start().await;
         Mock::given(any()).respond_with(Answers(Arc::clone(&shared))).mount(&server).await;
         Self { server, shared }
     }

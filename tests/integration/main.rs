@@ -5,6 +5,7 @@ mod agents;
 mod attach;
 mod checkpoints;
 mod commands;
+mod containers;
 mod crash;
 mod database;
 mod endings;

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::PATIENCE;
 
 /// The program under test, which stands beside the folder of the test programs.
-pub(crate) fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let test = std::env::current_exe().expect("a program knows where it is");
     let built = test.parent().and_then(Path::parent).map(|profile| profile.join("bifrost"));
     let built = built.filter(|built| built.is_file());
@@ -67,6 +67,13 @@ impl CommandLine {
         let mut command = bare(path, home);
         command.env("BIFROST", program()).env("TMPDIR", home);
         command.into()
+    }
+
+    /// Gives it arguments.
+    #[must_use]
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.command.args(arguments);
+        self
     }
 
     /// Sets a variable of its environment.

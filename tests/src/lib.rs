@@ -19,7 +19,7 @@ mod service;
 mod sprites;
 mod world;
 
-pub use command_line::{CommandLine, Output, Running};
+pub use command_line::{CommandLine, Output, Running, program};
 pub use level::{PATIENCE, until};
 pub use processes::Process;
 pub use record::{Record, Streams, note};

@@ -22,6 +22,9 @@ const PORTS_FROM: u16 = 17_600;
 /// What the names of worlds' directories begin with; the id of the process they belong to follows.
 const PREFIX: &str = "bifrost-world-";
 const PORTS_OF_ONE: u16 = 10;
+/// So many processes that follow each other have ports of their own as well as addresses: machines that are containers
+/// reach all systems of this computer at one address.
+const PROCESSES: u32 = 1_000;
 
 /// Worlds of this process so far.
 static WORLDS: AtomicU16 = AtomicU16::new(0);
@@ -30,6 +33,7 @@ static WORLDS: AtomicU16 = AtomicU16::new(0);
 #[derive(Debug, Default)]
 pub struct Plan {
     settings: BTreeMap<String, String>,
+    arguments: Vec<String>,
     on_postgres: bool,
     in_one_process: bool,
     on_sprites: bool,
@@ -40,6 +44,13 @@ impl Plan {
     #[must_use]
     pub fn set(mut self, name: &str, value: impl ToString) -> Self {
         self.settings.insert(name.to_owned(), value.to_string());
+        self
+    }
+
+    /// Gives every program these arguments besides its own.
+    #[must_use]
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         self
     }
 
@@ -89,12 +100,13 @@ impl Plan {
         let postgres = if self.on_postgres { Some(Postgres::create(&chance).await) } else { None };
         let secret = Key::from_bytes(chance.bytes());
         let provider_token = chance.hex::<20>();
-        let (base, settings) = (own_address(), self.settings);
+        let (base, settings, arguments) = (own_address(), self.settings, self.arguments);
         let sprites = match self.on_sprites {
             true => Some(Sprites::start(directory.path(), &provider_token).await),
             false => None,
         };
-        let scene = Scene { directory, base, secret, provider_token, settings, postgres, sprites, clock, chance };
+        let scene =
+            Scene { directory, base, secret, provider_token, settings, arguments, postgres, sprites, clock, chance };
         // `bifrost up` keeps its secrets here; the programs alone are handed them.
         for (file, text) in [("event-secret", &scene.secret.reveal()), ("machines-api-token", &scene.provider_token)] {
             let file = scene.data().join(file);
@@ -122,7 +134,8 @@ fn owner(directory: &Path) -> Option<i32> {
 /// A loopback address and a first port that no other world of this computer has.
 fn own_address() -> SocketAddr {
     let [_, high, middle, low] = std::process::id().to_be_bytes();
-    let world = WORLDS.fetch_add(1, Ordering::Relaxed);
+    let process = u16::try_from(std::process::id() % PROCESSES).expect("it is small");
+    let world = process + WORLDS.fetch_add(1, Ordering::Relaxed);
     SocketAddr::from((Ipv4Addr::new(127, 64 | high, middle, low), PORTS_FROM + world * PORTS_OF_ONE))
 }
 
@@ -135,6 +148,7 @@ pub(crate) struct Scene {
     /// What callers of the emulator must show.
     pub(crate) provider_token: String,
     settings: BTreeMap<String, String>,
+    arguments: Vec<String>,
     pub(crate) postgres: Option<Postgres>,
     pub(crate) sprites: Option<Sprites>,
     pub(crate) clock: Clock,
@@ -172,7 +186,7 @@ impl Scene {
     pub(crate) fn command(&self, service: Service) -> Command {
         let mut command = bare(program(), &self.home());
         command.args([service.command(), "--json", "--listen", &self.address(service).to_string(), "--data"]);
-        command.arg(self.data()).env("BIFROST_LOG", "info");
+        command.arg(self.data()).args(&self.arguments).env("BIFROST_LOG", "info");
         if service != Service::System {
             command.env("FLY_EVENT_SECRET", self.secret.reveal()).env("FLY_API_TOKEN", &self.provider_token);
         }

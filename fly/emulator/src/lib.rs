@@ -16,6 +16,8 @@ mod faults;
 mod id;
 mod layout;
 mod machine;
+#[cfg(feature = "podman")]
+pub mod podman;
 mod process;
 mod refusal;
 mod registry;

@@ -3,65 +3,37 @@
 //! that `scripts/test` can leave them out where there is none.
 
 use std::path::PathBuf;
-use std::process::Stdio;
 
 use emulator::Config;
+use emulator::podman::Podman;
 use fly::{MachineState, NewMachine};
 use kit::Vars;
-use kit::process::command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::process::Child;
 
 use crate::world::*;
 
 /// Names an image in podman's store with `sh`, `sleep`, `id`, `cat` and `ip`, which `scripts/test` makes.
 const IMAGE: &str = "BIFROST_TEST_IMAGE";
 const SKIPPED: &str = "skipped: BIFROST_TEST_IMAGE names no image for podman";
-/// What podman needs to be told inside small virtual machines.
-const CONFIGURATION: &str = r#"
-[engine]
-cgroup_manager = "cgroupfs"
-runtime = "runc"
-events_logger = "file"
-[containers]
-default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
-"#;
-
-/// `podman system service`, for as long as this is there.
-struct Podman {
-    directory: TempDir,
+/// Podman's service and the image, for as long as this is there.
+struct Engine {
+    podman: Podman,
     image: String,
-    _service: Child,
+    _directory: TempDir,
 }
 
-impl Podman {
+impl Engine {
     /// Nothing where there is no podman, or no image for it.
     async fn start() -> Option<Self> {
-        let vars = Vars::from_process();
-        let image = vars.text(IMAGE)?.to_owned();
+        let image = Vars::from_process().text(IMAGE)?.to_owned();
         let directory = tempfile::tempdir().expect("a directory");
-        let configuration = directory.path().join("containers.conf");
-        std::fs::write(&configuration, CONFIGURATION).expect("written");
-        let podman = Self {
-            _service: command("podman")
-                .args(["system", "service", "--time=0"])
-                .arg(format!("unix://{}/podman.sock", directory.path().display()))
-                .env("CONTAINERS_CONF", &configuration)
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("podman starts"),
-            directory,
-            image,
-        };
-        let socket = podman.socket();
-        until("podman listens", || std::os::unix::net::UnixStream::connect(&socket).is_ok()).await;
-        Some(podman)
+        let podman = Podman::start(directory.path()).await.expect("podman serves");
+        Some(Self { podman, image, _directory: directory })
     }
 
     fn socket(&self) -> PathBuf {
-        self.directory.path().join("podman.sock")
+        self.podman.socket()
     }
 
     fn machine(&self, name: &str, text: &str) -> NewMachine {
@@ -78,7 +50,7 @@ async fn exec(world: &World, id: &str, command: &[&str]) -> Value {
 
 #[tokio::test]
 async fn podman_runs_a_machine_with_no_rights_no_way_out_and_its_volume() {
-    let Some(podman) = Podman::start().await else { return eprintln!("{SKIPPED}") };
+    let Some(podman) = Engine::start().await else { return eprintln!("{SKIPPED}") };
     let world = World::with(|config| Config { machines: in_containers(&podman.socket()), ..config }).await;
     let volume = world.volume().await;
     let text = "touch /root-is-writable; echo kept > /.sprite/kept; echo to the log; exec sleep 1000";
@@ -111,7 +83,7 @@ async fn podman_runs_a_machine_with_no_rights_no_way_out_and_its_volume() {
 
 #[tokio::test]
 async fn podman_keeps_machines_while_their_emulator_is_killed() {
-    let Some(podman) = Podman::start().await else { return eprintln!("{SKIPPED}") };
+    let Some(podman) = Engine::start().await else { return eprintln!("{SKIPPED}") };
     let data = Data::new();
     let program = Program::in_containers(data.path(), &podman.socket()).await;
     create_app(&program.machines).await;
@@ -140,7 +112,7 @@ async fn podman_keeps_machines_while_their_emulator_is_killed() {
 
 #[tokio::test]
 async fn podman_tells_how_a_container_has_ended() {
-    let Some(podman) = Podman::start().await else { return eprintln!("{SKIPPED}") };
+    let Some(podman) = Engine::start().await else { return eprintln!("{SKIPPED}") };
     let world = World::with(|config| Config { machines: in_containers(&podman.socket()), ..config }).await;
     for (text, code) in [("exit 3", 3), ("exec /no/such/program", 127)] {
         let machine = world.machines.create_machine(APP, &podman.machine("one", text)).await.expect("created");
