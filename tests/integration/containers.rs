@@ -24,6 +24,22 @@ const SOME_IMAGE: &str = "BIFROST_TEST_IMAGE";
 const RULE: &str = "the test's git";
 const NOT_LISTED: &str = "not-listed.example.org";
 
+/// Row RU-44 as decision C-19 has it: a machine that is the boundary by itself needs no walls within.
+#[tokio::test]
+async fn a_task_runs_a_container_of_podman_where_the_machine_is_the_boundary() {
+    let Some(image) = kit::Vars::from_process().text(SOME_IMAGE).map(str::to_owned) else {
+        return eprintln!("skipped: {SOME_IMAGE} names no image, so there may be no podman");
+    };
+    let directory = tempfile::tempdir().expect("a directory");
+    let podman = Podman::start(directory.path()).await.expect("podman serves");
+    let world = World::plan().set("BIFROST_ISOLATION", "off").in_one_process().start().await;
+    let configuration = format!("CONTAINERS_CONF={}", podman.configuration().display());
+    let inside = ["podman", "run", "--rm", "--network", "none", &image, "echo", "from inside"];
+    let run = world.bifrost(&[&["run", "--env", &configuration, "--"], &inside[..]].concat()).output().await;
+    assert_eq!((run.code, run.stdout.as_str()), (0, "from inside\n"), "{}", run.stderr);
+    world.finish().await;
+}
+
 /// The lifecycle and the isolation are asked for as an operator would, by the repository's own scripts.
 #[tokio::test]
 async fn tasks_run_in_containers_of_podman_and_reach_what_is_listed() {

@@ -68,6 +68,11 @@ impl Podman {
         url(&self.directory)
     }
 
+    /// The file that tells podman what it needs to be told here, for `CONTAINERS_CONF`.
+    pub fn configuration(&self) -> PathBuf {
+        configuration(&self.directory)
+    }
+
     /// A call of podman, configured as its service is.
     pub fn command(&self) -> Command {
         podman(&self.directory)

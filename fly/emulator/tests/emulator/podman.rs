@@ -53,7 +53,7 @@ async fn podman_runs_a_machine_with_no_rights_no_way_out_and_its_volume() {
     let Some(podman) = Engine::start().await else { return eprintln!("{SKIPPED}") };
     let world = World::with(|config| Config { machines: in_containers(&podman.socket()), ..config }).await;
     let volume = world.volume().await;
-    let text = "touch /root-is-writable; echo kept > /.sprite/kept; echo to the log; exec sleep 1000";
+    let text = "exec 2>&1; touch /root-is-writable; echo kept > /.sprite/kept; echo to the log; exec sleep 1000";
     let id = world.run(&with_volume(podman.machine("one", text), &volume)).await.id;
     until("it has run", || world.log(&id).contains("to the log")).await;
     assert!(world.log(&id).contains("Read-only file system"), "{}", world.log(&id));
