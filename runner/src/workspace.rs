@@ -193,10 +193,19 @@ async fn bring_on(
     room.volume.inside(&paths.tree)?;
     let configuration = configuration(repository, &paths.mirror);
     borrow_objects(paths, &obtained.commit, &obtained.references.packed(), &configuration)?;
-    if at != obtained.commit {
-        return check_out(&room.git, paths, &obtained.commit, orders).await;
+    if at == obtained.commit {
+        return Ok(give_index(paths)?);
     }
-    Ok(give_index(paths)?)
+    if !at.is_empty() {
+        // Only what differs between the two is looked at. The old commit may be gone from the mirror.
+        let arguments = ["read-tree", "-m", "-u", at, &obtained.commit];
+        match room.git.run(paths.compared(), arguments, b"", orders).await {
+            Ok(_) => return Ok(give_index(paths)?),
+            Err(GitError::Failed { stderr, .. }) => tracing::debug!("a spare is compared with its commit: {stderr}"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    check_out(&room.git, paths, &obtained.commit, orders).await
 }
 
 /// Checks the commit out where nothing is.

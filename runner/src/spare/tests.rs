@@ -58,6 +58,19 @@ async fn a_spare_is_brought_on_to_what_is_new_upstream() {
 }
 
 #[tokio::test]
+async fn a_spare_whose_commit_is_gone_from_the_mirror_is_brought_on_all_the_same() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    run(&mut scene, &remote, "true").await;
+    let (spare, inode) = (spares(&scene)[0].clone(), mark(&scene, "src/lib.txt"));
+    let mut marker = read(&spare).expect("reads").expect("is whole");
+    marker.commit = "0123456789abcdef0123456789abcdef01234567".into();
+    fs::write(spare.join(MARKER), serde_json::to_vec(&marker).expect("plain")).expect("writes");
+    remote.commit(&[("README", "newer\n")]).await;
+    let said = run(&mut scene, &remote, "ls -i src/lib.txt | cut -d' ' -f1; cat README; git status --porcelain").await;
+    assert_eq!(said, format!("{inode}\nnewer\n"));
+}
+
+#[tokio::test]
 async fn nothing_that_ran_before_is_in_a_spare() {
     let (mut scene, remote) = (Scene::new().await, Remote::new().await);
     let dirty = "echo x > ignored; echo x > untracked; echo x >> README; git config user.name x; \
