@@ -397,3 +397,31 @@ async fn commits_in_a_repository_without_its_contents_are_kept_as_well() {
     let kept = git(&mirror, &["log", "--format=%s", &format!("refs/bifrost/branches/{id}/fix")]).await;
     assert_eq!(kept, "two\none\nwork\nwork", "{said}");
 }
+
+#[tokio::test]
+async fn a_repository_that_leads_elsewhere_is_not_read_by_the_runner() {
+    let (mut scene, remote) = (Scene::new().await, remote().await);
+    let other = Remote::with(&[("secret", "of another\n")]).await;
+    scene.run(&other, "true").await;
+    let secret = other.git(&["rev-parse", "HEAD"]).await;
+    let place = |remote: &Remote| scene.room.volume.mirror(&wire::worker::repository_name(&remote.url()));
+    let (mirror, theirs) = (place(&remote), place(&other).display().to_string());
+    for trick in [
+        format!(
+            "rm -rf .git/refs; ln -s {theirs}/refs .git/refs; echo {theirs}/objects > .git/objects/info/alternates"
+        ),
+        format!("echo {theirs}/objects >> .git/objects/info/alternates; echo {secret} > .git/refs/heads/kept"),
+        format!(
+            "rm -rf .git/objects/pack; ln -s {theirs}/objects/pack .git/objects/pack; echo {secret} > .git/refs/heads/kept"
+        ),
+        format!("rm -rf .git; ln -s {theirs} .git"),
+        "rm -f .git/packed-refs; mkfifo .git/packed-refs".to_owned(),
+        "rm -f .git/HEAD; mkfifo .git/HEAD".to_owned(),
+    ] {
+        let lease = scene.lease(&remote, None, &["sh", "-c", &format!("{trick}; true")]);
+        let (completion, _) = scene.carry_out(&lease, Orders::none()).await;
+        assert_eq!(completion.expect("not lost").outcome, wire::execution::Outcome::Succeeded, "{trick}");
+        let kept = git(&mirror, &["rev-list", "--all"]).await;
+        assert!(!kept.contains(&secret), "{trick}: {kept}");
+    }
+}

@@ -92,8 +92,8 @@ async fn keep_commits(
     is_changed: bool,
 ) -> Result<Kept, GitError> {
     let orders = Orders::none();
-    let head = fs::read_to_string(repository.join("HEAD")).unwrap_or_default();
-    let view = view::make(repository, paths.own(), references::readable(head.trim(), &marker.commit));
+    let head = view::text(&repository.join("HEAD")).unwrap_or_default();
+    let view = view::make(repository, &paths.mirror, paths.own(), references::readable(head.trim(), &marker.commit));
     let view = view.map_err(GitError::View)?;
     let arguments = ["for-each-ref", "--format=%(objectname) %(refname)"];
     let listed = git.run(Place::bare(&view), arguments, b"", &orders).await?;
@@ -114,8 +114,8 @@ async fn keep_commits(
 
 /// Whether the repository has no branch, no stash, and the HEAD it was given. Spares git a start.
 fn is_untouched(repository: &Path, commit: &str) -> bool {
-    let head = fs::read_to_string(repository.join("HEAD")).unwrap_or_default();
-    let packed = fs::read_to_string(repository.join("packed-refs")).unwrap_or_default();
+    let head = view::text(&repository.join("HEAD")).unwrap_or_default();
+    let Ok(packed) = view::text(&repository.join("packed-refs")) else { return false };
     let no_branch = fs::read_dir(repository.join("refs/heads")).is_ok_and(|mut branches| branches.next().is_none());
     head.trim() == commit
         && no_branch
