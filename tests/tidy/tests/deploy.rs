@@ -226,10 +226,24 @@ fn runners_in_a_network_of_their_own_reach_everything_through_the_egress_proxy()
             values.lines().filter_map(|line| line.split_once(" FLY_EVENT_SECRET=")).map(|(_, value)| value).collect();
         assert_eq!(secrets.len(), 1, "{values}");
     }
-    // A deployment from another computer does not give the proxy a secret that the others do not have.
+    // Which network it is holds for later runs, and cannot be changed.
+    let desk = Desk::new();
+    succeeded(&desk.deploy(&arguments, None));
+    succeeded(&desk.deploy(&[], None));
+    assert!(told(&desk).contains("BIFROST_PUBLIC_URL=http://bifrost-egress.flycast:7600"), "{}", told(&desk));
+    let output = desk.deploy(&["--runner-network", "others"], None);
+    assert!(text(&output.stderr).contains("in the network runners already"), "{}", text(&output.stderr));
     let desk = Desk::new();
     succeeded(&desk.deploy(&[], None));
-    fs::remove_file(desk.path(".fly/FLY_EVENT_SECRET")).expect("was kept");
+    let output = desk.deploy(&arguments, None);
+    assert!(text(&output.stderr).contains("in the network of the organisation already"), "{}", text(&output.stderr));
+    fs::remove_file(desk.path(".fly/runner-network")).expect("was kept");
+    let output = desk.deploy(&arguments, None);
+    assert!(text(&output.stderr).contains("bifrost-runner is there already"), "{}", text(&output.stderr));
+    // A deployment from another computer does not give the proxy a secret that the others do not have.
+    let desk = Desk::new();
+    fs::write(desk.path("state/secrets-bifrost-events"), "FLY_EVENT_SECRET\n").expect("written");
+    fs::write(desk.path("state/secrets-bifrost-control"), "FLY_EVENT_SECRET\n").expect("written");
     let output = desk.deploy(&arguments, None);
     assert!(text(&output.stderr).contains("only 2 of the 3 apps"), "{}", text(&output.stderr));
 }
