@@ -52,7 +52,7 @@ pub(crate) fn take(
         renamed => renamed?,
     }
     let marker = read(&own)?.filter(|marker| marker.repository == repository);
-    let is_of_this_boot = marker.as_ref().is_some_and(|marker| marker.boot == boot());
+    let is_of_this_boot = marker.as_ref().is_some_and(|marker| !marker.boot.is_empty() && marker.boot == boot());
     if marker.is_some() {
         fs::rename(own.join("tree"), &paths.tree)?;
         fs::rename(own.join("index"), &paths.index)?;

@@ -104,7 +104,7 @@ impl Volume {
             let directory = self.root.join(name);
             kit::files::make_private(&directory)?;
             for child in children(&directory)? {
-                if name == "trash" || file_name(&child).starts_with(UNFINISHED) {
+                if name == "trash" || is_unfinished(&child) {
                     remove(&child)?;
                 }
             }
@@ -155,7 +155,7 @@ impl Volume {
     /// Every finished spare.
     pub(crate) fn spares(&self) -> io::Result<Vec<PathBuf>> {
         let mut spares = children(&self.root.join("spares"))?;
-        spares.retain(|path| !file_name(path).starts_with(UNFINISHED));
+        spares.retain(|path| !is_unfinished(path));
         Ok(spares)
     }
 
@@ -228,6 +228,9 @@ impl Volume {
             ("deps/spares", "spare installations"),
             ("caches", "directories handed on by executions"),
         ];
+        if self.is_tight()? {
+            self.empty_trash()?;
+        }
         for (name, what) in spare {
             if !self.is_tight()? {
                 return Ok(());
@@ -280,6 +283,11 @@ impl Volume {
 /// A name beside the final one, for something that is being built.
 pub(crate) fn unfinished(finished: &Path) -> PathBuf {
     finished.with_file_name(format!("{UNFINISHED}{}", file_name(finished)))
+}
+
+/// Whether something is being built, or taken apart, under this name.
+pub(crate) fn is_unfinished(path: &Path) -> bool {
+    file_name(path).starts_with(UNFINISHED)
 }
 
 /// Whether a path, which need not be there, lies below the directory once every link on the way is

@@ -121,6 +121,9 @@ fn host_of(url: &str, is_local: bool) -> Result<String, String> {
     if is_private && !is_local {
         return Err(format!("sprites reach public hosts by their names, and never {host}; set it to such an address"));
     }
+    if parsed.scheme() != "https" && !is_local {
+        return Err("must be https: sprites come over the internet, with the token of their machine".into());
+    }
     Ok(host.to_string())
 }
 
@@ -184,6 +187,7 @@ mod tests {
             ("BIFROST_PUBLIC_URL", "http://127.0.0.1:7600", "never 127.0.0.1"),
             ("BIFROST_PUBLIC_URL", "https://203.0.113.7", "by their names"),
             ("BIFROST_PUBLIC_URL", "http://bifrost:7600", "never bifrost"),
+            ("BIFROST_PUBLIC_URL", "http://bifrost.example.org", "must be https"),
             ("BIFROST_SPRITES_RUNNER", "https://dl.example.org/r", "pinned by its digest"),
             ("BIFROST_SPRITES_DIR", "/.sprite/bifrost", "the platform's"),
             ("BIFROST_SPRITES_DIR", "bifrost", "absolute path"),

@@ -20,6 +20,7 @@ use crate::checkpoint::format::RelativePath;
 use crate::volume;
 
 mod spares;
+use spares::remove_spare;
 
 /// Scripts of a virtual environment that name its place are never larger.
 const SCRIPT_BYTES_MAX: u64 = 1024 * 1024;
@@ -140,6 +141,8 @@ impl Trees {
     }
 
     fn write(&self, name: &str, index: &Index) -> io::Result<()> {
+        // It is of the list before.
+        remove_spare(&self.spare(name))?;
         let text = serde_json::to_vec(index).expect("an index is plain data");
         kit::files::replace(&self.path(name), &text, 0o600)
     }
@@ -178,13 +181,18 @@ impl Trees {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         volume::remove(&self.path(name))?;
-        volume::remove(&self.spare(name))
+        remove_spare(&self.spare(name))
     }
 
     /// Gives what is damaged; then nothing of the tree is left in the workspace.
     fn put_entries(&self, name: &str, index: &Index, workspace: &Path) -> io::Result<Option<String>> {
         index.clear(workspace)?;
-        let is_there = self.take_spare(name, index, workspace)?;
+        let taken = self.take_spare(name, index, workspace);
+        if let Err(error) = &taken {
+            tracing::warn!("the spare of {name} cannot be used: {error}");
+            index.clear(workspace)?;
+        }
+        let is_there = taken.unwrap_or(false);
         let damage = self.put_each(index, workspace, |what| !is_there || what.names_workspace())?;
         if damage.is_some() {
             index.clear(workspace)?;

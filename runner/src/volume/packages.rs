@@ -68,15 +68,20 @@ impl Volume {
     }
 
     pub(super) fn packages_by_use(&self) -> io::Result<Vec<(LastUsed, PathBuf)>> {
-        let all = children(&self.root.join(DIRECTORY))?.into_iter().map(|path| Ok((last_used(&path)?, path)));
-        let mut all = all.collect::<io::Result<Vec<_>>>()?;
+        let all = children(&self.root.join(DIRECTORY))?.into_iter();
+        // What another thread gives up meanwhile is gone.
+        let mut all: Vec<_> = all.filter_map(|path| Some((last_used(&path).ok()?, path))).collect();
         all.sort();
         Ok(all)
     }
 
     fn discard_unused(&self, caches: &Path, used: LastUsed, mark: &str) -> io::Result<()> {
         let _turn = self.packages.lock().unwrap_or_else(PoisonError::into_inner);
-        if last_used(caches)? == used { self.discard(caches, &format!("{mark}-{}", file_name(caches))) } else { Ok(()) }
+        if last_used(caches).is_ok_and(|last| last == used) {
+            self.discard(caches, &format!("{mark}-{}", file_name(caches)))
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -82,9 +82,24 @@ impl Trees {
         let mut spares = Vec::new();
         for entry in fs::read_dir(&self.spares)? {
             let entry = entry?;
-            spares.push((entry.metadata()?.modified()?, entry.path()));
+            // One that is being taken goes with whoever takes it, maybe just now.
+            let made = entry.metadata().and_then(|meta| meta.modified()).ok();
+            if let Some(made) = made.filter(|_| !volume::is_unfinished(&entry.path())) {
+                spares.push((made, entry.path()));
+            }
         }
         spares.sort();
-        spares.iter().rev().skip(keep).try_for_each(|(_, path)| volume::remove(path))
+        spares.iter().rev().skip(keep).try_for_each(|(_, path)| remove_spare(path))
+    }
+}
+
+/// Removes a spare that somebody may be taking just now: who renames it first has it.
+pub(super) fn remove_spare(spare: &Path) -> io::Result<()> {
+    let name = spare.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let going = volume::unfinished(&spare.with_file_name(format!("{name}.going")));
+    volume::remove(&going)?;
+    match fs::rename(spare, &going) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        renamed => renamed.and_then(|()| volume::remove(&going)),
     }
 }
