@@ -6,6 +6,7 @@ mod clone_to_result;
 mod first_byte;
 mod memory;
 pub(crate) mod output;
+mod told;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
+use wire::task::{NewTask, TaskSpec};
 
 /// A repository as a task names it.
 #[derive(Debug, Clone)]
@@ -30,6 +31,18 @@ impl Repository {
         let commit = git(directory, ["rev-parse", "HEAD"]).await?;
         let url = format!("file://{}", directory.display());
         Ok(Self { url, commit: commit.trim().to_owned(), directory: directory.to_owned() })
+    }
+
+    /// A task that runs a command on it.
+    pub(crate) fn task(&self, title: &str, command: Vec<String>) -> NewTask {
+        let spec = TaskSpec {
+            repository: self.url.clone(),
+            reference: Some(self.commit.clone()),
+            command,
+            env: Default::default(),
+            ..TaskSpec::default()
+        };
+        NewTask { title: title.into(), spec: Some(spec), ..NewTask::default() }
     }
 
     /// Makes a directory one, with some of its files; gives its URL.

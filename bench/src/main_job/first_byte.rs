@@ -15,8 +15,9 @@ use tokio::time::{sleep, timeout};
 use wire::event::{LogPayload, PhasePayload, StoredEvent, kind};
 use wire::execution::{Cache, Phase};
 use wire::machine::MachineState;
-use wire::task::{NewTask, Priority, TaskSpec, TaskView};
+use wire::task::{NewTask, TaskView};
 
+use super::told::Told;
 use crate::report::{Report, milliseconds};
 use crate::repository::Repository;
 use crate::system::System;
@@ -73,7 +74,7 @@ pub(super) async fn rounds(
     name: &str,
     report: &Report,
 ) -> anyhow::Result<Vec<Round>> {
-    let task = task(repository);
+    let task = repository.task("echo x", vec!["echo".into(), "x".into()]);
     timeout(ROUND_LIMIT, round(system, &task)).await.context("the first task takes too long")??;
     let mut found = Vec::with_capacity(rounds);
     for number in 0..rounds {
@@ -105,23 +106,6 @@ async fn all_suspended(system: &System) -> anyhow::Result<bool> {
     Ok(machines.iter().all(|machine| machine.state == MachineState::Suspended))
 }
 
-fn task(repository: &Repository) -> NewTask {
-    NewTask {
-        title: "echo x".into(),
-        description: String::new(),
-        priority: Priority::default(),
-        effort_estimate: None,
-        spec: Some(TaskSpec {
-            repository: repository.url.clone(),
-            reference: Some(repository.commit.clone()),
-            command: vec!["echo".into(), "x".into()],
-            env: Default::default(),
-            ..TaskSpec::default()
-        }),
-        ..NewTask::default()
-    }
-}
-
 fn has_cached_clone(task: &TaskView) -> bool {
     let phases = task.execution.as_ref().map(|execution| execution.phases.as_slice()).unwrap_or_default();
     phases.iter().any(|timing| timing.phase == Phase::Clone && timing.cache == Some(Cache::Hit))
@@ -137,7 +121,7 @@ async fn round(system: &System, task: &NewTask) -> anyhow::Result<(Round, TaskVi
     let submitted = system.control.submit(task, &idempotency_key).await?;
     let mut messages = system.control.logs(submitted.id, None, true).await?;
     loop {
-        let event = next_event(&mut messages).await?.context("the task ended without output")?;
+        let Told::Event(event) = Told::next(&mut messages).await? else { bail!("the task ended without output") };
         marks.take(&event);
         if event.kind == kind::EXECUTION_LOG {
             let output: LogPayload = serde_json::from_str(event.payload.get())?;
@@ -151,27 +135,10 @@ async fn round(system: &System, task: &NewTask) -> anyhow::Result<(Round, TaskVi
     Ok((Round { total, parts }, ended(&mut messages).await?))
 }
 
-/// The next event of the stream; nothing at its end.
-async fn next_event(messages: &mut Messages) -> anyhow::Result<Option<StoredEvent>> {
-    loop {
-        let message = messages.next().await.context("the stream broke")?;
-        match message.event.as_str() {
-            "event" => return Ok(Some(serde_json::from_str(&message.data)?)),
-            "end" => return Ok(None),
-            _ => (),
-        }
-    }
-}
-
 async fn ended(messages: &mut Messages) -> anyhow::Result<TaskView> {
     loop {
-        let message = messages.next().await.context("the stream broke")?;
-        if message.event == "end" {
-            let task: TaskView = serde_json::from_str(&message.data)?;
-            if task.execution.as_ref().and_then(|execution| execution.success) != Some(true) {
-                bail!("the task did not succeed: {task:?}");
-            }
-            return Ok(task);
+        if let Told::End(task) = Told::next(messages).await? {
+            return Ok(*task);
         }
     }
 }

@@ -11,10 +11,10 @@ use anyhow::{Context, ensure};
 use client::sse::Messages;
 use kit::Chance;
 use serde_json::json;
-use wire::event::{LogPayload, StoredEvent, kind};
-use wire::task::{NewTask, TaskSpec, TaskView};
+use wire::event::{LogPayload, kind};
 
 use super::memory::{self, Usages};
+use super::told::Told;
 use crate::memory::peak;
 use crate::repository::Repository;
 use crate::system::System;
@@ -87,15 +87,7 @@ pub(crate) fn talk() -> io::Result<()> {
 }
 
 async fn run(system: &System, repository: &Repository, command: Vec<String>) -> anyhow::Result<Messages> {
-    let spec = TaskSpec {
-        repository: repository.url.clone(),
-        reference: Some(repository.commit.clone()),
-        command,
-        env: Default::default(),
-        ..TaskSpec::default()
-    };
-    let task = NewTask { title: "talk".into(), spec: Some(spec), ..NewTask::default() };
-    let submitted = system.control.submit(&task, &Chance::system().hex::<16>()).await?;
+    let submitted = system.control.submit(&repository.task("talk", command), &Chance::system().hex::<16>()).await?;
     Ok(system.control.logs(submitted.id, None, true).await?)
 }
 
@@ -110,25 +102,13 @@ struct Heard {
 
 impl Heard {
     async fn all(&mut self, messages: &mut Messages) -> anyhow::Result<()> {
-        loop {
-            let message = messages.next().await.context("the stream broke")?;
-            match message.event.as_str() {
-                "event" => {
-                    let event: StoredEvent = serde_json::from_str(&message.data)?;
-                    if event.kind == kind::EXECUTION_LOG {
-                        let said: LogPayload = serde_json::from_str(event.payload.get())?;
-                        self.take(&said.data.to_bytes())?;
-                    }
-                }
-                "end" => {
-                    let task: TaskView = serde_json::from_str(&message.data)?;
-                    let succeeded = task.execution.as_ref().and_then(|execution| execution.success);
-                    ensure!(succeeded == Some(true), "the task did not succeed: {task:?}");
-                    return Ok(());
-                }
-                _ => (),
+        while let Told::Event(event) = Told::next(messages).await? {
+            if event.kind == kind::EXECUTION_LOG {
+                let said: LogPayload = serde_json::from_str(event.payload.get())?;
+                self.take(&said.data.to_bytes())?;
             }
         }
+        Ok(())
     }
 
     /// Every number comes after the one before it.
