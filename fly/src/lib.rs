@@ -39,7 +39,7 @@ pub use machines::Machines;
 pub use organization::{OrgMachine, OrgMachines, OrgVolume};
 pub use pace::{Pace, Turnstile};
 pub use platform::{Placement, PlacementQuery, Region, Regions};
-pub use program::{BadProgram, Program};
+pub use program::{BadProgram, Program, is_sha256};
 pub use secret::Secret;
 pub use sprite::{
     Sprite, SpriteAction, SpriteCheckpoint, SpriteExit, SpritePage, SpritePolicy, SpriteRule, SpriteService,

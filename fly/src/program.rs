@@ -26,6 +26,11 @@ pub enum BadProgram {
     Address,
 }
 
+/// Whether this is a SHA-256 as images and programs are pinned by: 64 small hexadecimal digits.
+pub fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
 impl Program {
     /// The host that it comes from.
     pub fn host(&self) -> Option<String> {
@@ -38,8 +43,7 @@ impl FromStr for Program {
 
     fn from_str(text: &str) -> Result<Self, BadProgram> {
         let (address, sha256) = text.rsplit_once("@sha256:").ok_or(BadProgram::Unpinned)?;
-        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if sha256.len() != 64 || !sha256.bytes().all(is_digit) {
+        if !is_sha256(sha256) {
             return Err(BadProgram::Unpinned);
         }
         let url = Url::parse(address).map_err(|_| BadProgram::Address)?;

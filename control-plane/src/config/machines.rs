@@ -153,9 +153,7 @@ fn check_image(image: &str, allows_unpinned: bool) -> Result<(), String> {
             ),
         };
     };
-    let is_digest = digest.strip_prefix("sha256:").is_some_and(|hex| {
-        hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-    });
+    let is_digest = digest.strip_prefix("sha256:").is_some_and(fly::is_sha256);
     if is_reference(name) && is_digest { Ok(()) } else { Err("its digest must be sha256: and 64 digits".into()) }
 }
 
