@@ -12,17 +12,15 @@ use kernel::{Ctx, Reconciler as _};
 use kit::{Tasks, Vars};
 use pool::machines::{self, Machine};
 use pool::plan::Action;
-use pool::{
-    EnsureApp, Ledger, Provider, Provision, SPRITES_REGION, Settings, SharedProvider, SpriteMachines, Watch, workers,
-};
+use pool::{EnsureApp, Ledger, Provider, Provision, SPRITES_REGION, Settings, SharedProvider, SpriteMachines, Watch};
 use serde_json::json;
 use tempfile::TempDir;
 use uuid::Uuid;
 use wire::event::kind;
 use wire::machine::MachineState;
-use wire::worker::{PROTOCOL, Register, env};
+use wire::worker::env;
 
-use crate::world::{migrations, payload, provision};
+use crate::world::{hello, migrations, payload, provision};
 
 const TOKEN: &str = "org/secret";
 /// Rounds of ten seconds.
@@ -152,17 +150,7 @@ impl World {
                 continue;
             }
             let boot = Uuid::from_u128(u128::from(starts) + (row.id.uuid().as_u128() << 8));
-            let hello = Register {
-                machine_id: row.id,
-                boot,
-                protocol: PROTOCOL,
-                version: "t".into(),
-                capacity: 1,
-                repositories: vec![],
-            };
-            let mut tx = self.ctx.begin("test").await.expect("begins");
-            workers::register(&self.ctx, &mut tx, &hello).await.expect("registers");
-            tx.commit(()).await.expect("commits");
+            hello(&self.ctx, row.id, boot).await;
         }
     }
 

@@ -17,6 +17,7 @@ use pool::{
 };
 use tempfile::TempDir;
 use uuid::Uuid;
+use wire::id::MachineId;
 use wire::machine::MachineState;
 use wire::signature::Key;
 use wire::worker::{PROTOCOL, Register};
@@ -41,7 +42,7 @@ pub(crate) struct World {
     url: String,
     emulator: Tasks,
     /// Which start of its runner each machine reports.
-    boots: BTreeMap<wire::id::MachineId, u128>,
+    boots: BTreeMap<MachineId, u128>,
     /// Whether workers report in.
     pub(crate) are_workers_deaf: bool,
     _data: TempDir,
@@ -158,17 +159,7 @@ impl World {
             // A machine that is made anew boots anew.
             let boot =
                 *self.boots.entry(row.id).or_insert(1) + u128::try_from(row.generation).expect("positive") * 1_000;
-            let hello = Register {
-                machine_id: row.id,
-                boot: Uuid::from_u128(boot),
-                protocol: PROTOCOL,
-                version: "t".into(),
-                capacity: 1,
-                repositories: vec![],
-            };
-            let mut tx = self.ctx.begin("test").await.expect("begins");
-            workers::register(&self.ctx, &mut tx, &hello).await.expect("registers");
-            tx.commit(()).await.expect("commits");
+            hello(&self.ctx, row.id, Uuid::from_u128(boot)).await;
         }
     }
 
@@ -254,4 +245,13 @@ pub(crate) fn payload(event: &wire::event::Event) -> serde_json::Value {
 pub(crate) fn provision(provider: &SharedProvider, settings: &Arc<Settings>) -> Provision {
     let credentials = Credentials::new(&Key::from_bytes([1; 32]));
     Provision::new(Arc::clone(provider), Arc::clone(settings), credentials, Tasks::new())
+}
+
+/// A machine's worker says that it is there, in this boot.
+pub(crate) async fn hello(ctx: &Ctx, machine_id: MachineId, boot: Uuid) {
+    let hello =
+        Register { machine_id, boot, protocol: PROTOCOL, version: "t".into(), capacity: 1, repositories: vec![] };
+    let mut tx = ctx.begin("test").await.expect("begins");
+    workers::register(ctx, &mut tx, &hello).await.expect("registers");
+    tx.commit(()).await.expect("commits");
 }
