@@ -370,7 +370,8 @@ pub(crate) fn touch(path: &Path) -> io::Result<()> {
     Ok(utimensat(nix::fcntl::AT_FDCWD, path, &now, &now, UtimensatFlags::FollowSymlink)?)
 }
 
-fn move_away(path: &Path, to: &Path) -> io::Result<()> {
+/// Renames what may be gone already.
+pub(crate) fn move_away(path: &Path, to: &Path) -> io::Result<()> {
     match fs::rename(path, to) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         moved => moved,

@@ -98,8 +98,6 @@ pub(super) fn remove_spare(spare: &Path) -> io::Result<()> {
     let name = spare.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let going = volume::unfinished(&spare.with_file_name(format!("{name}.going")));
     volume::remove(&going)?;
-    match fs::rename(spare, &going) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        renamed => renamed.and_then(|()| volume::remove(&going)),
-    }
+    volume::move_away(spare, &going)?;
+    volume::remove(&going)
 }
