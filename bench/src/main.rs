@@ -59,9 +59,9 @@ enum What {
 async fn main() -> ExitCode {
     let Arguments { what, json } = Arguments::parse();
     let tasks = Tasks::new();
-    let stop = tasks.clone();
+    let (told, stop) = (kit::tasks::termination(), tasks.clone());
     tasks.spawn_until_stopped("signals", async move {
-        kit::tasks::termination().await;
+        told.await;
         stop.stop();
     });
     let mut report = Report::new(json);

@@ -46,8 +46,9 @@ pub(crate) async fn emulator(invocation: &Invocation, arguments: &EmulatorArgume
         failure(Code::Unavailable, format!("cannot listen on {}: {error}", arguments.listen), cure)
     })?;
     let tasks = Tasks::new();
+    let told = kit::tasks::termination();
     emulator::start(config, listener, invocation.clock.clone(), invocation.chance.clone(), &tasks).await?;
-    kit::tasks::termination().await;
+    told.await;
     Ok(tasks.stop_within(STOP_LIMIT).await?)
 }
 
@@ -67,10 +68,10 @@ pub(crate) async fn runner(invocation: &Invocation) -> anyhow::Result<()> {
     vars.finish()?;
     let config = config.expect("whatever is missing was a problem");
     let tasks = Tasks::new();
-    let stop = tasks.clone();
+    let (told, stop) = (kit::tasks::termination(), tasks.clone());
     tasks.spawn("termination", async move {
         tokio::select! {
-            () = kit::tasks::termination() => stop.stop(),
+            () = told => stop.stop(),
             () = stop.stopping() => (),
         }
     });

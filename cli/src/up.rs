@@ -142,8 +142,9 @@ pub(crate) async fn up(invocation: &Invocation, arguments: &UpArguments) -> anyh
         machines: arguments.machines.clone(),
     };
     let system = System::start(invocation, &data, lock, &wanted).await?;
+    let told = kit::tasks::termination();
     welcome(invocation, &system)?;
-    kit::tasks::termination().await;
+    told.await;
     invocation.output.say("stopping; tasks that run are ended here and go on at the next start");
     tokio::select! {
         () = system.stop() => Ok(()),

@@ -36,9 +36,10 @@ pub async fn run(arguments: Arguments, mut vars: Vars) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {}; choose another address with --listen", arguments.listen))?;
     let metrics = kit::telemetry::init_metrics();
+    let told = kit::tasks::termination();
     let running = crate::start(config, listener, clock, chance, metrics).await?;
     tracing::info!(address = arguments.listen, "the control plane serves");
-    kit::tasks::termination().await;
+    told.await;
     tracing::info!("stopping");
     running.stop().await;
     Ok(())

@@ -69,10 +69,11 @@ pub async fn run(arguments: Arguments, mut vars: Vars) -> anyhow::Result<()> {
         is_open: arguments.open,
         connections: usize::try_from(arguments.connections).unwrap_or(usize::MAX),
     };
+    let told = kit::tasks::termination();
     tracing::info!(address = arguments.listen, "the egress proxy serves");
     crate::start(config, listener, doors, sender, (clock, chance), &tasks);
     tasks.spawn_until_stopped("egress rules", reload(arguments, current));
-    kit::tasks::termination().await;
+    told.await;
     Ok(tasks.stop_within(STOP).await?)
 }
 

@@ -60,9 +60,10 @@ pub async fn run(arguments: Arguments, mut vars: Vars) -> anyhow::Result<()> {
     }
     let listener = bind(&arguments.listen, arguments.allow_public).await?;
     let tasks = Tasks::new();
+    let told = kit::tasks::termination();
     crate::start(config, listener, Clock::system(), Some(metrics), &tasks).await?;
     tokio::select! {
-        () = kit::tasks::termination() => (),
+        () = told => (),
         () = tasks.stopping() => {
             tasks.stop_within(STOP).await?;
             anyhow::bail!("the event store stopped by itself; its log says why");

@@ -83,16 +83,17 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     }
 }
 
-/// Resolves at the first SIGINT or SIGTERM.
-pub async fn termination() {
+/// Resolves at the first SIGINT or SIGTERM after this call, also at one that comes before the first poll: called before
+/// a program says that it is ready, it leaves no moment in which a signal ends the process with nothing cleaned up.
+pub fn termination() -> impl Future<Output = ()> + Send + 'static {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => (),
-        _ = terminate.recv() => (),
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return std::future::pending().await };
+        tokio::select! {
+            _ = interrupt.recv() => (),
+            _ = terminate.recv() => (),
+        }
     }
 }
 
@@ -111,6 +112,13 @@ mod tests {
         tasks.spawn_until_stopped("endless", std::future::pending());
         assert_eq!(tasks.stop_within(Duration::from_secs(5)).await, Ok(()));
         assert_eq!(handle.await.expect("no panic"), "ended");
+    }
+
+    #[tokio::test]
+    async fn a_signal_that_comes_before_anybody_waits_for_it_is_not_missed() {
+        let told = termination();
+        nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM).expect("raised");
+        told.await;
     }
 
     #[tokio::test]

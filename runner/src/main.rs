@@ -79,9 +79,9 @@ fn work(config: runner::Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let tasks = Tasks::new();
-        let signalled = tasks.clone();
+        let (told, signalled) = (kit::tasks::termination(), tasks.clone());
         tasks.spawn_until_stopped("termination", async move {
-            kit::tasks::termination().await;
+            told.await;
             signalled.stop();
         });
         let ended = runner::run(config, Clock::system(), Chance::system(), &tasks).await;

@@ -41,7 +41,8 @@ async fn main() -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {listen}; stop what uses it, or choose another with --listen"))?;
     let tasks = Tasks::new();
+    let told = kit::tasks::termination();
     emulator::start(config, listener, Clock::system(), Chance::system(), &tasks).await?;
-    kit::tasks::termination().await;
+    told.await;
     tasks.stop_within(STOP_WITHIN).await.context("the emulator did not stop cleanly")
 }
