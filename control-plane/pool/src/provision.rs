@@ -143,7 +143,8 @@ impl Provision {
             advice: error.advice(),
             status: error.status(),
             is_late,
-            is_provider_well: is_late && self.provider.machines().await.is_ok(),
+            is_provider_well: (is_late || error.advice() == fly::Advice::Gone)
+                && self.provider.machines().await.is_ok(),
         };
         let decided = policy::stumble(&failed);
         if decided == Stumble::TokenRefused {

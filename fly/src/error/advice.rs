@@ -37,6 +37,9 @@ pub(super) fn for_refusal(action: Action, status: u16, code: Option<&str>, messa
         400 if says("no capacity") => Advice::AnotherRegion,
         400 if says("volume not found") => Advice::RecreateElsewhere,
         403 if says("over the allowed quota") => Advice::RestRegion,
+        // The registry lags behind a push, and hosts behind a secret that was set.
+        400..=499 if says("manifest_unknown") => Advice::WaitAndRetry,
+        412 if action.is_create() && says("min_secrets_version") => Advice::WaitAndRetry,
         404 => Advice::Gone,
         409 => for_conflict(action, &message),
         412 if code == Some("volume_placement_capacity") || says("insufficient resources") => Advice::RecreateElsewhere,

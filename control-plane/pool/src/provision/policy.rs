@@ -234,7 +234,10 @@ pub fn stumble(failed: &Failed) -> Stumble {
         (Creating | Starting | Resuming, Advice::RecreateElsewhere | Advice::AnotherRegion) => {
             Stumble::Climb(Trouble::HostFull)
         }
-        (Starting | Resuming | Suspending | Draining | Ready, Advice::Gone) => Stumble::Climb(Trouble::Vanished),
+        // Where everything is gone, one machine is not: its app cannot be reached.
+        (Starting | Resuming | Suspending | Draining | Ready, Advice::Gone) if failed.is_provider_well => {
+            Stumble::Climb(Trouble::Vanished)
+        }
         // A machine's configuration that is refused will be refused anywhere.
         (Creating, Advice::GiveUp) if is_refusal => Stumble::GiveUp,
         (Creating, Advice::Undo) => Stumble::GiveUp,

@@ -254,7 +254,8 @@ impl Provision {
         self.provider.destroy(id).await?;
         match self.provider.machine(id).await {
             Ok(found) => Ok(matches!(found.state, Destroyed | LaunchFailed)),
-            Err(error) if error.advice() == fly::Advice::Gone => Ok(true),
+            // Believed only where its app still answers: otherwise it may cost money for ever.
+            Err(error) if error.advice() == fly::Advice::Gone => self.provider.machines().await.map(|_| true),
             Err(error) => Err(error),
         }
     }

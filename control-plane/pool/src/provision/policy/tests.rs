@@ -132,6 +132,11 @@ fn an_outage_of_the_provider_costs_no_machine() {
     assert_eq!(stumble(&failed(false, true)), Stumble::Retry);
     assert_eq!(stumble(&failed(true, false)), Stumble::Retry);
     assert_eq!(stumble(&failed(true, true)), Stumble::Climb(Trouble::Unresponsive));
+    // Where the whole app answers that it is gone, no machine of it is.
+    let gone = |is_late, is_provider_well| Failed { advice: Advice::Gone, ..failed(is_late, is_provider_well) };
+    assert_eq!(stumble(&gone(false, false)), Stumble::Retry);
+    assert_eq!(stumble(&gone(true, false)), Stumble::Retry);
+    assert_eq!(stumble(&gone(false, true)), Stumble::Climb(Trouble::Vanished));
 }
 
 #[test]
