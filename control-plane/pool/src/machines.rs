@@ -173,8 +173,18 @@ async fn closed(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Result<
     Ok(rest.map(|rest| Closed { until: rest.until, why: rest.why.clone() }))
 }
 
+/// Cap and budgets are counted over all machines, which no lock on a row guards: whoever decides about machines does
+/// so alone.
+async fn decide_alone(tx: &mut Tx) -> Result<()> {
+    const LOCK: i64 = 7_603;
+    tx.alone(LOCK).await
+}
+
 /// Writes the planner's decision down, in the transaction that decided it.
 pub async fn apply(ctx: &Ctx, tx: &mut Tx, settings: &Settings, actions: &[Action]) -> Result<usize> {
+    if !actions.is_empty() {
+        decide_alone(tx).await?;
+    }
     let mut changed = 0;
     for action in actions {
         changed += usize::from(match action {

@@ -5,7 +5,7 @@ use kernel::{Ctx, Error, Result, Tx};
 use wire::id::MachineId;
 use wire::machine::MachineState;
 
-use super::{Machine, drain, shift, store};
+use super::{Machine, decide_alone, drain, shift, store};
 use crate::{LOST_NUDGE, Settings, money, workers};
 
 /// A reason is a sentence, not a page.
@@ -87,6 +87,7 @@ struct Order {
 impl Order {
     async fn begin(ctx: &Ctx, id: MachineId, what: &'static str) -> Result<Self> {
         let mut tx = ctx.begin("pool.machines.operate").await?;
+        decide_alone(&mut tx).await?;
         let found = store::list(&mut tx).await?.into_iter().find(|machine| machine.id == id);
         Ok(Self { tx, machine: found.ok_or(Error::NotFound { what: "machine" })?, what })
     }

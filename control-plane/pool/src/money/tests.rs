@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use kernel::{Ctx, Migration, Reconciler as _};
 use wire::cost::CostProblem;
 
@@ -118,6 +119,38 @@ kernel::on_both! { migrations();
         assert_eq!(refused.code(), "machine_budget");
         let mut tx = ctx.begin("test").await.expect("begins");
         assert_eq!(machines::apply(&ctx, &mut tx, &poor, &[Action::Resume(one.id)]).await.expect("applies"), 0);
+    }
+
+    async fn the_cap_and_the_budget_hold_whoever_asks_at_once(ctx) {
+        ctx.clock.set("2026-11-23T06:00:00Z".parse().expect("a time"));
+        // Row FLY-038: as many as ask want more than all may have.
+        let settings = Settings::default();
+        let ask = async |actions: &[Action]| {
+            let other = kernel::testing::another(&ctx);
+            let mut tx = other.begin("test").await.expect("begins");
+            let admitted = machines::apply(&other, &mut tx, &settings, actions).await.expect("applies");
+            tx.commit(admitted).await.expect("commits")
+        };
+        let all = join_all((0..6).map(|_| ask(&[Action::Create; 7]))).await;
+        assert_eq!(all.iter().sum::<usize>(), settings.cap(), "{all:?}");
+        assert_eq!(machines::list(&ctx).await.expect("lists").len(), settings.cap());
+
+        // What is asleep is woken by operators too, and the day pays for one.
+        let asleep: Vec<_> = machines::list(&ctx).await.expect("lists").into_iter().map(|machine| machine.id).collect();
+        for id in &asleep {
+            shifted(&ctx, *id, MachineState::Creating, MachineState::Suspended).await;
+        }
+        let hour = policy::cost_micros(fly::price::started(&settings.provider.guest(), "iad"), 3_600.0);
+        let storage = policy::cost_micros(fly::price::stored(12 * 1_024), 18.0 * 3_600.0);
+        let cap = i64::try_from(settings.cap()).expect("few");
+        let budget_day_micros = Some(cap * storage + hour + hour / 2);
+        let poor = Settings { budget_day_micros, ..settings.clone() };
+        let wake = async |id| {
+            let other = kernel::testing::another(&ctx);
+            machines::resume(&other, &poor, id).await.is_ok()
+        };
+        let woken = join_all(asleep.into_iter().map(wake)).await;
+        assert_eq!(woken.into_iter().filter(|woken| *woken).count(), 1);
     }
 
     async fn each_threshold_is_told_once_in_its_period(ctx) {
