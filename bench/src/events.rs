@@ -14,6 +14,7 @@ pub(crate) mod machine;
 mod outcome;
 pub(crate) mod peers;
 mod records;
+mod running;
 mod runs;
 pub(crate) mod server;
 mod sqlite;
@@ -30,7 +31,7 @@ use serde_json::json;
 use self::case::{CASES, System};
 use self::comparison::Run;
 use self::peers::Programs;
-use self::runs::{Bench, Measured};
+use self::runs::{Bench, Generator, Measured};
 use crate::memory::megabytes;
 use crate::report::{Figure, Report, Target, Unit};
 use crate::sample::Sample;
@@ -44,8 +45,11 @@ const MOST_EVENTS: usize = 10_000_000;
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The `bifrost-events` to measure, from a release build
-    #[arg(long, value_name = "FILE")]
-    bifrost_events: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "url")]
+    bifrost_events: Option<PathBuf>,
+    /// Measure the store that runs at this URL instead, and nothing else; FLY_EVENT_SECRET signs
+    #[arg(long, value_name = "URL", conflicts_with_all = ["bifrost_events", "directory", "full", "only_large"])]
+    url: Option<String>,
     /// Where all data goes while it is measured; beside the program unless said otherwise
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
@@ -82,18 +86,20 @@ pub(crate) struct Arguments {
 
 /// Measures everything and prints it.
 pub(crate) async fn measure(arguments: &Arguments, tasks: &Tasks, report: &mut Report) -> anyhow::Result<()> {
-    let program = std::path::absolute(&arguments.bifrost_events)?;
-    let directory = arguments.directory.as_deref().or(program.parent()).context("the program has no directory")?;
-    report.say(&format!("all data in {}, which is {}", directory.display(), machine::file_system(directory)?));
-    let bench = Bench {
-        program: &program,
-        programs: &arguments.programs,
-        directory,
+    let generator = Generator {
         warm_up: Duration::from_secs_f64(arguments.warm_up),
         time: Duration::from_secs_f64(arguments.seconds),
         tasks,
     };
     let measuring = async {
+        if let Some(url) = &arguments.url {
+            return running::measure(url, arguments, &generator, report).await;
+        }
+        let program = arguments.bifrost_events.as_deref().context("--bifrost-events FILE is missing")?;
+        let program = std::path::absolute(program)?;
+        let directory = arguments.directory.as_deref().or(program.parent()).context("the program has no directory")?;
+        report.say(&format!("all data in {}, which is {}", directory.display(), machine::file_system(directory)?));
+        let bench = Bench { program: &program, programs: &arguments.programs, directory, generator };
         if !arguments.only_large {
             writes(arguments, &bench, report).await?;
         }
@@ -121,7 +127,7 @@ async fn writes(arguments: &Arguments, bench: &Bench<'_>, report: &mut Report) -
             for system in systems.clone() {
                 let measured = bench.run(case, system).await.with_context(|| format!("{system:?}, {}", case.name));
                 let Measured { label, outcome, memory } = match measured {
-                    Err(error) if system.is_peer() && !bench.tasks.is_stopping() => {
+                    Err(error) if system.is_peer() && !bench.generator.tasks.is_stopping() => {
                         report.say(&format!("left out from here on: {error:#}"));
                         systems.retain(|other| *other != system);
                         continue;

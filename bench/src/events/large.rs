@@ -59,7 +59,7 @@ pub(crate) async fn measure(
 fn fill(bench: &Bench<'_>, store: &Store, source: &mut Source, events: usize, report: &Report) -> anyhow::Result<()> {
     report.say(&format!("writing {events} events"));
     block_in_place(|| {
-        let mut load = Load::open(&store.protocol, store.address(), FILLING.connections, bench.tasks)?;
+        let mut load = Load::open(&store.protocol, store.address(), FILLING.connections, bench.generator.tasks)?;
         for from in (0..events).step_by(PIECE) {
             let records = source.records(PIECE.min(events - from));
             let requests = records.chunks(FILLING.batch).map(|some| store.protocol.request(source, some));
@@ -83,9 +83,9 @@ async fn reads(
     for readers in READERS {
         let case = Case { name: "read a task's events", connections: readers, batch: 1 };
         report.say(&format!("{}, {readers} at a time", case.name));
-        let mut load = block_in_place(|| Load::open(&store.protocol, store.address(), readers, bench.tasks))?;
+        let mut load = block_in_place(|| Load::open(&store.protocol, store.address(), readers, bench.generator.tasks))?;
         let mut next = 0;
-        let outcome = bench.timed(case, |requests, limit| {
+        let outcome = bench.generator.timed(case, |requests, limit| {
             let requests = (next..next + requests).map(|number| {
                 // Far from the one before, so that no two reads in a row share much.
                 let task = tasks[number.wrapping_mul(7_919) % tasks.len()];

@@ -34,6 +34,11 @@ pub(crate) struct Bench<'a> {
     pub(crate) programs: &'a Programs,
     /// On the disk that is measured.
     pub(crate) directory: &'a Path,
+    pub(crate) generator: Generator<'a>,
+}
+
+/// How long each run takes, and whose stop ends it.
+pub(crate) struct Generator<'a> {
     pub(crate) warm_up: Duration,
     pub(crate) time: Duration,
     pub(crate) tasks: &'a Tasks,
@@ -86,7 +91,7 @@ impl Bench<'_> {
     async fn store(&self, case: Case, directory: &Path) -> anyhow::Result<Measured> {
         let store = Store::start(self.program, directory).await?;
         let (mut acknowledged, mut refusal) = (Vec::new(), None);
-        let outcome = self.load(&store.protocol, store.address(), case, |records, outcome| {
+        let outcome = self.generator.load(&store.protocol, store.address(), case, |records, outcome| {
             acknowledged.extend(records.iter().take(outcome.sent * case.batch).map(|record| record.id));
             refusal = refusal.take().or_else(|| outcome.refusal.clone());
         })?;
@@ -104,9 +109,9 @@ impl Bench<'_> {
         let mut source = Source::new(TASKS);
         let payload = source.payload().to_owned();
         let bare = Bare { database: &directory.join("events.db"), payload: &payload };
-        let outcome = self.timed(case, |requests, limit| {
+        let outcome = self.generator.timed(case, |requests, limit| {
             let records = source.records(requests * case.batch);
-            bare.write(system, case, &records, limit, self.tasks)
+            bare.write(system, case, &records, limit, self.generator.tasks)
         })?;
         let label = match system {
             System::SqliteGrouped => "SQLite, shared commits",
@@ -117,7 +122,7 @@ impl Bench<'_> {
     }
 
     async fn peer(&self, case: Case, peer: Peer<impl Protocol>) -> anyhow::Result<Measured> {
-        let outcome = self.load(&peer.protocol, peer.server.address, case, |_, _| ())?;
+        let outcome = self.generator.load(&peer.protocol, peer.server.address, case, |_, _| ())?;
         peer.server.stop(peer.end).await?;
         Ok(Measured { label: peer.label, outcome, memory: None })
     }
@@ -125,9 +130,11 @@ impl Bench<'_> {
     fn found(&self, peer: System) -> anyhow::Result<&Path> {
         self.programs.of(peer).context("its programs are not installed")
     }
+}
 
+impl Generator<'_> {
     /// Puts a server under load; `answered` is told which records it was given in each part.
-    fn load(
+    pub(crate) fn load(
         &self,
         protocol: &impl Protocol,
         address: SocketAddr,

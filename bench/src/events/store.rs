@@ -20,7 +20,7 @@ use crate::system;
 /// Between two questions to `/ready`.
 const ASK_EVERY: Duration = Duration::from_millis(1);
 /// Events of one page when all are read.
-const PAGE: u32 = 10_000;
+pub(crate) const PAGE: u32 = 10_000;
 
 /// An event store that is ready.
 pub(crate) struct Store {
