@@ -123,7 +123,7 @@ impl Config {
         let settings = machines.as_ref().and_then(|machines| machines.sprites.clone());
         let provider = Provider::from_vars(vars, is_sprites, settings);
         let pool = machines::settings(vars, machines.unwrap_or_default());
-        let work = work_settings(vars, is_sprites);
+        let work = work_settings(vars, pool.provider.dearest_rate());
         let webhooks_reach = vars.or("BIFROST_WEBHOOKS_REACH", Reach::default());
         Some(Self {
             database,
@@ -242,13 +242,10 @@ fn pool_name(secret: &Key) -> String {
     token.chars().filter(char::is_ascii_alphanumeric).take(8).collect()
 }
 
-fn work_settings(vars: &mut Vars, is_sprites: bool) -> work::Settings {
-    let mut defaults = work::Settings::default();
-    if is_sprites {
-        // The list is in picodollars a second.
-        let hour = fly::price::sprite_awake() * 3_600 / 1_000_000;
-        defaults.machine_micros_per_hour = i64::try_from(hour).unwrap_or(i64::MAX);
-    }
+/// A machine's rate is in picodollars a second, as the price list is.
+fn work_settings(vars: &mut Vars, rate: u64) -> work::Settings {
+    let machine_micros_per_hour = i64::try_from((rate * 3_600).div_ceil(1_000_000)).unwrap_or(i64::MAX);
+    let defaults = work::Settings { machine_micros_per_hour, ..work::Settings::default() };
     let lease = Duration::from_secs(vars.or("BIFROST_LEASE_SECONDS", defaults.lease.as_secs()));
     if lease < Duration::from_secs(4) {
         vars.problem("BIFROST_LEASE_SECONDS: must be at least 4");
@@ -293,11 +290,35 @@ mod tests {
     }
 
     #[test]
+    fn budgets_count_a_machine_by_the_price_list_unless_told_otherwise() {
+        let fly = |more: &[(&'static str, &'static str)]| {
+            let (data, secret) = (tempfile::tempdir().expect("a directory"), Key::from_bytes([1; 32]).reveal());
+            let needed = [
+                ("FLY_EVENT_SECRET", secret.as_str()),
+                ("FLY_API_TOKEN", "t"),
+                ("BIFROST_EVENTS_URL", "http://events.internal:3000"),
+                ("BIFROST_ALLOW_UNPINNED_IMAGE", "true"),
+            ];
+            let mut vars = Vars::from_pairs(needed.into_iter().chain(more.iter().copied()));
+            let config = Config::from_vars(&mut vars, data.path(), None, &Chance::system());
+            vars.finish().expect("is whole");
+            config.expect("is whole").work.machine_micros_per_hour
+        };
+        let one = fly(&[]);
+        assert_eq!(one, 15_820, "a shared-cpu-2x with 2 GB in iad");
+        assert_eq!(fly(&[("BIFROST_REGION", "iad")]), one);
+        let dearer = fly(&[("BIFROST_REGION", "iad,gru")]);
+        assert!(dearer > one, "the dearest of its regions: {dearer}");
+        assert!(fly(&[("BIFROST_MACHINE_MEMORY_MB", "4096")]) > one);
+        assert_eq!(fly(&[("BIFROST_MACHINE_MICRODOLLARS_PER_HOUR", "5")]), 5);
+    }
+
+    #[test]
     fn with_sprites_the_machines_api_is_for_the_event_stores_machine_alone() {
         let token = ("BIFROST_SPRITES_TOKEN", "org/hunter2");
         let config = read(&[token]).expect("is whole");
         assert!(config.provider.machines_api().is_none() && !format!("{config:?}").contains("hunter2"));
-        assert_eq!(config.work.machine_micros_per_hour, 807_222);
+        assert_eq!(config.work.machine_micros_per_hour, 807_223);
         let error = read(&[token, ("BIFROST_EVENTS_APP", "bifrost-events")]).expect_err("whom to ask?");
         assert!(error.contains("FLY_API_TOKEN: is not set"), "{error}");
         let waking = [token, ("BIFROST_EVENTS_APP", "bifrost-events"), ("FLY_API_TOKEN", "t")];

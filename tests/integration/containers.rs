@@ -69,6 +69,10 @@ async fn tasks_run_in_containers_of_podman_and_reach_what_is_listed() {
     let task = submit(&world, &repository, &command).await;
     world.until_output(task, "asked").await;
     assert_eq!(until_asked(&world, task, NOT_LISTED).await.verdict, EgressVerdict::NotListed);
+    let shown = world.bifrost(&["egress", "show", &task.to_string()]).output().await;
+    let refusal = shown.stdout.lines().find(|line| line.contains(NOT_LISTED)).map(str::split_whitespace);
+    let words: Vec<_> = refusal.unwrap_or_else(|| panic!("{shown:?}")).collect();
+    assert!(words.contains(&"not_listed") && words.contains(&format!("{NOT_LISTED}:80").as_str()), "{words:?}");
     let machine = world.until_machine(MachineState::Ready).await.provider_id.expect("it runs");
     let events = url_inside(&gateway, &world.welcome()["event_store"]);
     script(&world, "test-isolation.sh", &[&machine, "--events", &events]).await;

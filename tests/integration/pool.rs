@@ -123,6 +123,49 @@ async fn the_lifecycle_script_sees_a_machine_made_heard_and_destroyed() {
     assert_eq!(Process::all_of(home.path()), []);
 }
 
+#[tokio::test]
+async fn the_cost_report_shows_each_machine_what_was_spent_and_what_it_comes_to() {
+    let world = World::plan().set("BIFROST_BUDGET_DAY_DOLLARS", 3).start().await;
+    let nothing = world.bifrost(&["cost", "report"]).output().await;
+    assert_eq!(nothing.code, 0, "{nothing:?}");
+    assert!(nothing.stderr.contains("no machines"), "{nothing:?}");
+    let task = world.submit(&world.gated("end")).await;
+    world.until_output(task, "started").await;
+    let machine = world.until_machine(MachineState::Ready).await;
+
+    // Nothing is known of what should not be there before the first look at the provider.
+    let cost = until("registry and provider were compared", PATIENCE, async || {
+        let report = world.bifrost(&["--json", "cost", "report"]).output().await;
+        assert_eq!(report.code, 0, "{report:?}");
+        let cost: wire::cost::CostView = serde_json::from_str(&report.stdout).expect("JSON");
+        cost.findings.is_empty().then_some(cost)
+    })
+    .await;
+    let [its] = &cost.machines[..] else { panic!("{cost:?}") };
+    assert_eq!((its.id, its.state, its.size.as_str()), (machine.id, MachineState::Ready, "shared-cpu-2x 2048 MB"));
+    // By the price list, which has a date, and by the second, so that there is something of it already.
+    assert!(its.hourly_micros > 0 && its.today_micros <= its.month_micros, "{its:?}");
+    assert!(!cost.prices_of.is_empty(), "{cost:?}");
+    let budgets: Vec<_> = cost.spending.iter().map(|spending| spending.budget_micros).collect();
+    assert_eq!(budgets, [Some(3_000_000), None]);
+    for spending in &cost.spending {
+        assert!(spending.forecast_micros >= spending.spent_micros, "{spending:?}");
+    }
+
+    let shown = world.bifrost(&["cost", "report"]).output().await;
+    assert_eq!(shown.code, 0, "{shown:?}");
+    let lines: Vec<_> = shown.stdout.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
+    assert!(lines.iter().any(|line| line.first() == Some(&machine.id.to_string().as_str())), "{}", shown.stdout);
+    assert!(
+        lines.iter().any(|line| line.first() == Some(&"day") && line.last() == Some(&"$3.0000")),
+        "{}",
+        shown.stdout
+    );
+    world.open("end");
+    world.until_task(task, TaskStatus::Completed).await;
+    world.finish().await;
+}
+
 /// Lists as many machines as a file has lines; of those whose line says so, one is destroyed.
 const FLYCTL: &str = r#"#!/bin/sh
 cd "$(dirname "$0")"

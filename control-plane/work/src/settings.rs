@@ -27,7 +27,7 @@ impl Default for Settings {
             losses_max: 10,
             stale_after: Duration::from_secs(2 * 3_600),
             // A shared-cpu-2x with 2 GB in Fly's cheapest regions.
-            machine_micros_per_hour: 16_500,
+            machine_micros_per_hour: 15_820,
             allow_local_repositories: false,
         }
     }
