@@ -26,6 +26,7 @@ fn scenario(seed: u64, arrivals: usize, span: Millis) -> Scenario {
         warm: usize::try_from(dice.below(3)).expect("small").min(cap),
         // A quarter has a budget that is felt.
         is_poor: seed % 4 == 3,
+        is_poor_for_long: seed % 8 == 7,
         host_failures: dice.below(6),
         dice,
     }

@@ -1,7 +1,8 @@
 //! A model of Fly, cheap enough for millions of arrivals: machines with states and
 //! hosts, volumes, prices, rate limits, and failures from a seed.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::RangeInclusive;
 
 use fly::{Action, Advice, MachineState as At};
 
@@ -111,7 +112,7 @@ pub(super) struct Fly {
     /// Picodollars a second of a started machine.
     rate: u64,
     /// What started machines have cost, in picodollars times milliseconds a second, by day.
-    billed: HashMap<u64, u128>,
+    billed: BTreeMap<u64, u128>,
     calls: HashMap<(Action, usize), VecDeque<Millis>>,
     boots: u64,
 }
@@ -124,7 +125,7 @@ impl Fly {
             faults,
             dice,
             rate,
-            billed: HashMap::new(),
+            billed: BTreeMap::new(),
             calls: HashMap::new(),
             boots: 0,
         }
@@ -179,16 +180,16 @@ impl Fly {
         }
     }
 
-    /// What a day has cost so far, in millionths of a dollar.
-    pub(super) fn cost_micros(&mut self, day: u64, now: Millis) -> i64 {
-        let begin = day * 24 * HOUR;
+    /// What these days have cost so far, in millionths of a dollar.
+    pub(super) fn cost_micros(&self, days: RangeInclusive<u64>, now: Millis) -> i64 {
+        let begin = days.start() * 24 * HOUR;
         let open: u128 = self
             .machines
             .iter()
             .filter_map(|machine| machine.billed_from)
             .map(|from| u128::from(now.saturating_sub(from.max(begin))) * u128::from(self.rate))
             .sum();
-        let picos = (self.billed.get(&day).copied().unwrap_or(0) + open) / 1_000;
+        let picos = (self.billed.range(days).map(|(_, cost)| cost).sum::<u128>() + open) / 1_000;
         i64::try_from(picos / 1_000_000).unwrap_or(i64::MAX)
     }
 

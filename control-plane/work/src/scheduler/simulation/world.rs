@@ -5,6 +5,7 @@ mod machines;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -45,7 +46,9 @@ pub(super) struct Scenario {
     pub(super) faults: Faults,
     pub(super) cap: usize,
     pub(super) warm: usize,
+    /// Whether a day's budget is felt, and a month's besides.
     pub(super) is_poor: bool,
+    pub(super) is_poor_for_long: bool,
     pub(super) host_failures: u64,
     pub(super) dice: Dice,
 }
@@ -166,7 +169,8 @@ pub(super) struct World {
     last_arrival: Millis,
     /// When a task last ended.
     last_end: Millis,
-    budget: Option<i64>,
+    /// Millionths of a dollar, and for how long.
+    budgets: Vec<(Period, i64)>,
     seen: Seen,
 }
 
@@ -176,7 +180,7 @@ impl World {
         let fly = Fly::new(Dice(dice.roll()), scenario.faults, RATE);
         // So that a day's budget is felt: little more than half an hour of all machines awake.
         let day = i64::try_from(scenario.cap).unwrap_or(1) * 86_400;
-        let budget = scenario.is_poor.then_some(day / 40 + 6_000);
+        let budgets = scenario.is_poor.then_some((Period::Day, day / 40 + 6_000)).into_iter().collect();
         scenario.dice = dice;
         Self {
             scenario,
@@ -196,7 +200,7 @@ impl World {
             accrued_until: Vec::new(),
             last_arrival: 0,
             last_end: 0,
-            budget,
+            budgets,
             seen: Seen::default(),
         }
     }
@@ -215,8 +219,9 @@ impl World {
             }
             // Everything had its time: arrivals, a budget's days, and the sleep before the end. However long a small
             // budget takes with much work, some of it ends.
-            let since = if self.budget.is_some() { self.last_arrival.max(self.last_end) } else { self.last_arrival };
-            assert!(at < since + 24 * 24 * HOUR, "no end: {:?}", self.left());
+            let since = if self.budgets.is_empty() { self.last_arrival } else { self.last_arrival.max(self.last_end) };
+            let days = if self.scenario.is_poor_for_long { 24 + 31 } else { 24 };
+            assert!(at < since + days * 24 * HOUR, "no end: {:?}", self.left());
         }
         assert!(ended_by.is_some(), "it stands still: {:?}", self.left());
         assert!(self.tasks.iter().all(|task| task.done), "tasks were lost: {:?}", self.left());
@@ -242,6 +247,11 @@ impl World {
             self.at(at, Event::Arrive(task));
         }
         self.last_arrival = at;
+        if let (true, [(_, day)]) = (self.scenario.is_poor_for_long, &self.budgets[..]) {
+            // So that it takes some months.
+            let work = self.tasks.iter().map(|task| i64::try_from(task.takes * RATE / 1_000_000_000).unwrap_or(0));
+            self.budgets.push((Period::Month, (2 * day).max(work.sum::<i64>() / 3)));
+        }
         for _ in 0..self.scenario.host_failures {
             let when = self.scenario.dice.below(at.max(1));
             self.at(when, Event::HostFails);
@@ -279,9 +289,9 @@ impl World {
     fn check(&mut self) {
         let existing = self.fly.machines.iter().filter(|machine| machine.exists()).count();
         assert!(existing <= self.scenario.cap, "{existing} machines and a cap of {}", self.scenario.cap);
-        if let Some(budget) = self.budget {
-            let cost = self.fly.cost_micros(self.now / (24 * HOUR), self.now);
-            assert!(cost <= budget, "{cost} spent of {budget}");
+        for (period, budget) in &self.budgets {
+            let cost = self.fly.cost_micros(self.days_of(*period), self.now);
+            assert!(cost <= *budget, "{cost} spent of {budget} in a {period}");
         }
     }
 
@@ -412,15 +422,19 @@ impl World {
     }
 
     fn purse(&self) -> Purse {
-        let Some(budget_micros) = self.budget else { return Purse::default() };
-        let day = self.now / (24 * HOUR);
-        let allowance = Allowance {
-            period: Period::Day,
-            budget_micros,
-            spent_micros: self.ledger.get(&day).copied().unwrap_or(0),
-            ends_at: money::end(Period::Day, time(self.now)),
+        let allowance = |(period, budget_micros): &(Period, i64)| Allowance {
+            period: *period,
+            budget_micros: *budget_micros,
+            spent_micros: self.ledger.range(self.days_of(*period)).map(|(_, micros)| micros).sum(),
+            ends_at: money::end(*period, time(self.now)),
         };
-        Purse { allowances: vec![allowance], awake_rate: RATE, ..Purse::default() }
+        Purse { allowances: self.budgets.iter().map(allowance).collect(), awake_rate: RATE, ..Purse::default() }
+    }
+
+    /// Today, or the days of this month until today.
+    fn days_of(&self, period: Period) -> RangeInclusive<u64> {
+        let began = millis(money::begin(period, time(self.now)));
+        began / (24 * HOUR)..=self.now / (24 * HOUR)
     }
 
     fn resting(&self) -> Vec<Rest> {
@@ -475,7 +489,7 @@ impl World {
         self.seen.longest = self.seen.longest.max(waited);
         let late = self.now - self.tasks[task].ideal.max(self.tasks[task].arrived);
         assert!(
-            self.budget.is_some() || late < LATE,
+            !self.budgets.is_empty() || late < LATE,
             "task {task} has waited for {waited} ms, {late} ms of it needlessly"
         );
         self.tasks[task].on = Some(row);
