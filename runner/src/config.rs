@@ -269,7 +269,8 @@ fn hold(vars: &mut Vars, root: Option<&Path>) -> Option<Hold> {
     Some(Hold { name, socket: below_machine_root(root, SPRITE_SOCKET.into()) })
 }
 
-fn tool_environment(vars: &Vars) -> BTreeMap<String, String> {
+/// What of our environment tools are to see.
+pub(crate) fn tool_environment(vars: &Vars) -> BTreeMap<String, String> {
     let mut found: BTreeMap<String, String> =
         TOOL_VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), vars.text(name)?.to_owned()))).collect();
     found.entry("PATH".into()).or_insert_with(|| DEFAULT_PATH.into());

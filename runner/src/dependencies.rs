@@ -20,6 +20,7 @@ use wire::event::{Stream, kind};
 use wire::execution::{Cache, Failure};
 
 use crate::command::output::Chunker;
+use crate::git::GitError;
 use crate::orders::Orders;
 use crate::process::{self, Bounds, Kept, Output, RunError};
 use crate::record::Story;
@@ -144,7 +145,12 @@ async fn provide(
 ) -> Result<Provided, NotReady> {
     let Place { paths, ecosystem, .. } = *place;
     let versions = tools::versions(room, story.orders(), paths, ecosystem, tools).await?;
-    let name = format!("{}-{}", ecosystem.name, ecosystem::key(ecosystem, &paths.name, files, &versions));
+    let members = match ecosystem.manifest_of_members(files) {
+        Some(manifest) => read_members(room, story.orders(), paths, manifest).await?,
+        None => Files::new(),
+    };
+    let key = ecosystem::key(ecosystem, &paths.name, files, &members, &versions);
+    let name = format!("{}-{key}", ecosystem.name);
     let _turn = room.turns.take(&name, story.orders()).await.map_err(NotReady::Halted)?;
     let machine = |error: io::Error| NotReady::machine("putting dependencies in place", &error);
     let trees = Trees::new(&room.volume.dependencies(), room.isolation.keeper());
@@ -331,6 +337,26 @@ fn read_files(workspace: &Path) -> io::Result<Files> {
     Ok(files)
 }
 
+/// The manifests of this name that git knows, wherever they are.
+async fn read_members(room: &Room, orders: &Orders, paths: &Paths, manifest: &str) -> Result<Files, NotReady> {
+    let everywhere = format!(":(glob)**/{manifest}");
+    let listed = room.git.run(paths.compared(), ["ls-files", "-z", "--", &everywhere], b"", orders).await;
+    let listed = listed.map_err(|error| match error {
+        GitError::Halted(halt) => NotReady::Halted(halt),
+        error => NotReady::machine("listing the manifests", &error),
+    })?;
+    let tree = paths.tree.clone();
+    let read = blocking(move || {
+        let mut files = Files::new();
+        // A name that is no text can be no member's: package managers take them from texts.
+        for name in listed.split(|byte| *byte == 0).filter_map(|name| std::str::from_utf8(name).ok()) {
+            read_file(&tree, name, &mut files)?;
+        }
+        Ok(files)
+    });
+    read.await.map_err(|error: io::Error| NotReady::machine("reading the manifests", &error))
+}
+
 /// Reads a regular file inside the workspace; one that is not there, or leads out of it, is left out.
 fn read_file(workspace: &Path, name: &str, files: &mut Files) -> io::Result<bool> {
     let Ok(path) = workspace.join(name).canonicalize() else { return Ok(false) };
@@ -342,5 +368,7 @@ fn read_file(workspace: &Path, name: &str, files: &mut Files) -> io::Result<bool
     Ok(true)
 }
 
+#[cfg(test)]
+mod package_managers;
 #[cfg(test)]
 mod tests;

@@ -23,6 +23,8 @@ pub(super) struct Ecosystem {
     /// Its manifest names other files that matter as much, as requirements files do.
     #[serde(default)]
     includes: bool,
+    /// Where the repository has members with manifests of their own, which matter as much.
+    members: Option<Members>,
     /// The programs that must be on the PATH; their versions are part of the key.
     pub(super) tools: Vec<String>,
     /// How a tool is asked for its version, where that is not `--version`.
@@ -48,6 +50,15 @@ pub(super) struct Ecosystem {
 struct Holds {
     file: String,
     text: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Members {
+    /// The name of their manifests.
+    manifest: String,
+    /// They are there where one of these holds.
+    declared: Vec<Holds>,
 }
 
 /// What an installation leaves behind.
@@ -126,10 +137,20 @@ impl Ecosystem {
     }
 
     fn is_of(&self, files: &Files) -> bool {
-        let holds = |holds: &Holds| {
-            files.get(&holds.file).is_some_and(|text| String::from_utf8_lossy(text).contains(&holds.text))
-        };
-        self.needs.iter().all(|name| files.contains_key(name)) && self.holds.as_ref().is_none_or(holds)
+        let holds = self.holds.as_ref().is_none_or(|holds| holds.is_so(files));
+        self.needs.iter().all(|name| files.contains_key(name)) && holds
+    }
+
+    /// The name of the manifests that members of the repository have, if it has members.
+    pub(super) fn manifest_of_members(&self, files: &Files) -> Option<&str> {
+        let members = self.members.as_ref()?;
+        members.declared.iter().any(|holds| holds.is_so(files)).then_some(members.manifest.as_str())
+    }
+}
+
+impl Holds {
+    fn is_so(&self, files: &Files) -> bool {
+        files.get(&self.file).is_some_and(|text| String::from_utf8_lossy(text).contains(&self.text))
     }
 }
 
@@ -162,8 +183,14 @@ fn depends_on_anything(manifest: &[u8]) -> bool {
 }
 
 /// Names one result: the same manifest, lockfile, tools and platform give a repository the same dependencies. Another
-/// repository's code may have had a hand in what looks the same there.
-pub(super) fn key(ecosystem: &Ecosystem, repository: &str, files: &Files, versions: &Versions) -> String {
+/// repository's code may have had a hand in what looks the same there. `members` are the manifests of its members.
+pub(super) fn key(
+    ecosystem: &Ecosystem,
+    repository: &str,
+    files: &Files,
+    members: &Files,
+    versions: &Versions,
+) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut field = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_le_bytes());
@@ -178,7 +205,8 @@ pub(super) fn key(ecosystem: &Ecosystem, repository: &str, files: &Files, versio
     }
     let included = |name: &String| ecosystem.includes && is_requirement(name);
     let named = |name: &String| ecosystem.needs.iter().chain(&ecosystem.also_reads).any(|wanted| wanted == name);
-    for (name, contents) in files.iter().filter(|(name, _)| named(name) || included(name)) {
+    let own = files.iter().filter(|(name, _)| named(name) || included(name));
+    for (name, contents) in own.chain(members) {
         field(name.as_bytes());
         field(contents);
     }
@@ -288,7 +316,7 @@ mod tests {
         let entries = [MANIFEST, ("package-lock.json", "{}")];
         let key_for = |repository: &str, entries: &[(&str, &str)], npm: &str| {
             let files = files(entries);
-            key(detect(&files)[0], repository, &files, &[("npm".to_owned(), npm.to_owned())].into())
+            key(detect(&files)[0], repository, &files, &Files::new(), &[("npm".to_owned(), npm.to_owned())].into())
         };
         let key_of = |entries: &[(&str, &str)], npm: &str| key_for("one", entries, npm);
         let first = key_of(&entries, "10");
@@ -302,6 +330,22 @@ mod tests {
         ] {
             assert_ne!(first, key_of(entries, npm), "{entries:?} {npm}");
         }
+    }
+
+    #[test]
+    fn members_are_looked_for_where_a_manifest_names_some() {
+        let of = |entries: &[(&str, &str)]| {
+            let files = files(entries);
+            detect(&files)[0].manifest_of_members(&files)
+        };
+        let lockfile = ("package-lock.json", "{}");
+        assert_eq!(of(&[MANIFEST, lockfile]), None);
+        assert_eq!(of(&[("package.json", r#"{"workspaces":["a"]}"#), lockfile]), Some("package.json"));
+        let pnpm = [MANIFEST, ("pnpm-lock.yaml", ""), ("pnpm-workspace.yaml", "packages: [a]")];
+        assert_eq!(of(&pnpm), Some("package.json"));
+        assert_eq!(of(&pnpm[..2]), None);
+        let uv = [("pyproject.toml", "[tool.uv.workspace]\nmembers = ['a']"), ("uv.lock", "")];
+        assert_eq!(of(&uv), Some("pyproject.toml"));
     }
 
     #[test]

@@ -73,6 +73,19 @@ async fn dependencies_are_installed_once_for_each_key() {
 }
 
 #[tokio::test]
+async fn a_members_manifest_is_part_of_the_key() {
+    let mut scene = scene(&[NODE, ("npm", NPM)]).await;
+    let root = ("package.json", r#"{"workspaces":["members/*"]}"#);
+    let remote = Remote::with(&[root, ("package-lock.json", "{}"), ("members/a/package.json", "{}")]).await;
+    for expect in [Cache::Miss, Cache::Hit] {
+        assert_eq!(cache(&scene.run(&remote, "true").await.0), Some(expect));
+    }
+    // Its lockfile is behind now, which only an installation would find.
+    remote.commit(&[("members/a/package.json", r#"{"dependencies":{"thing":"1"}}"#)]).await;
+    assert_eq!(cache(&scene.run(&remote, "true").await.0), Some(Cache::Miss));
+}
+
+#[tokio::test]
 async fn the_next_execution_gets_the_spare_that_was_made_while_the_command_ran() {
     use std::os::unix::fs::MetadataExt;
     let mut scene = scene(&[NODE, ("npm", NPM)]).await;

@@ -1,0 +1,185 @@
+//! Installations with the package managers themselves, each of a package that lies in
+//! the repository, so that no network is needed: made once, taken from the store after
+//! that, of use to the command, and never made from a lockfile that is behind.
+//!
+//! `BIFROST_TEST_TOOLS` names the directory below which `scripts/test` has installed them;
+//! their names are what it leaves tests out by.
+
+use super::*;
+use crate::testing::{PATIENCE, Remote, Scene, output, until};
+use wire::execution::Outcome;
+use wire::worker::Completion;
+
+/// A project as its people have it.
+struct Project<'a> {
+    /// Directories of programs, below that of the tools.
+    programs: &'a [&'a str],
+    files: &'a [(&'a str, &'a str)],
+    /// Makes the package, and writes the lockfile as people do.
+    lock: &'a str,
+    /// Says `used` with the help of the package.
+    command: &'a str,
+    /// A file after whose change the lockfile is behind.
+    drift: (&'a str, &'a str),
+}
+
+const TARBALL: &str = "tar -czf thing.tgz --transform s,^thing,package, thing";
+const THING: [(&str, &str); 3] = [
+    ("thing/package.json", r#"{"name":"thing","version":"1.0.0"}"#),
+    ("thing/index.js", "module.exports = 'used';\n"),
+    (".gitignore", "node_modules\n.yarn\n"),
+];
+/// Where the package is comes in between.
+const APPLICATION: [&str; 2] =
+    [r#"{"name":"application","version":"1.0.0","license":"MIT","dependencies":{"thing":"file:./"#, r#""}}"#];
+const NODE_COMMAND: &str = "node -p 'require(\"thing\")'";
+
+/// A wheel, which is an archive of this shape.
+const WHEEL: &str = r#"python3 - <<'END'
+import zipfile
+with zipfile.ZipFile("thing-1.0-py3-none-any.whl", "w") as wheel:
+    wheel.writestr("thing.py", "word = 'used'\n")
+    wheel.writestr("thing-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n")
+    wheel.writestr("thing-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    wheel.writestr("thing-1.0.dist-info/RECORD", "thing.py,,\nthing-1.0.dist-info/METADATA,,\nthing-1.0.dist-info/WHEEL,,\nthing-1.0.dist-info/RECORD,,\n")
+END"#;
+const PYTHON_COMMAND: &str = "python -c 'import thing; print(thing.word)'";
+
+impl Project<'_> {
+    /// Installs it, twice from the store, and not after a change that the lockfile does not know.
+    async fn check(&self) {
+        let vars = kit::Vars::from_process();
+        let tools = vars.text("BIFROST_TEST_TOOLS").map(PathBuf::from);
+        let tools = tools.expect("BIFROST_TEST_TOOLS is set; scripts/test sets it, or leaves this test out");
+        let mut programs: Vec<_> = self.programs.iter().map(|below| tools.join(below)).collect();
+        programs.extend(std::env::split_paths(vars.text("PATH").unwrap_or_default()));
+        let path = std::env::join_paths(programs).expect("no colons").into_string().expect("text");
+
+        let mut environment = crate::config::tool_environment(&vars);
+        environment.insert("PATH".into(), path);
+
+        let remote = Remote::with(self.files).await;
+        let mut lock = kit::process::command("sh");
+        lock.args(["-euc", self.lock]).current_dir(remote.path());
+        lock.envs(&environment).env("HOME", remote.path().join(".git"));
+        let locked = lock.output().await.expect("runs");
+        assert!(locked.status.success(), "{locked:?}");
+        remote.commit(&[]).await;
+
+        let mut scene = Scene::with(|config| config.tool_environment = environment).await;
+        let show = format!("{}; git status --porcelain", self.command);
+        for expect in [Cache::Miss, Cache::Hit, Cache::Hit] {
+            let (completion, events) = scene.run(&remote, &show).await;
+            assert_eq!(cache(&completion), Some(expect), "{completion:?} {}", output(&events, Stream::Stderr));
+            assert_eq!(output(&events, Stream::Stdout), "used\n", "{}", output(&events, Stream::Stderr));
+            // The next one gets what was made ready meanwhile.
+            let background = scene.room.background.clone();
+            tokio::time::timeout(PATIENCE, until(async || background.is_idle())).await.expect("gets ready");
+        }
+
+        remote.commit(&[self.drift]).await;
+        let (completion, events) = scene.run(&remote, "echo ran").await;
+        let said = output(&events, Stream::Stderr) + &output(&events, Stream::Stdout);
+        assert_eq!(completion.outcome, Outcome::SetupFailed, "{said}");
+        assert_eq!(completion.failure, Some(Failure::InstallFailed), "{said}");
+        remote.git(&["revert", "--no-edit", "HEAD"]).await;
+        assert_eq!(cache(&scene.run(&remote, self.command).await.0), Some(Cache::Hit));
+    }
+}
+
+fn cache(completion: &Completion) -> Option<Cache> {
+    let timing = completion.phases.iter().find(|timing| timing.phase == wire::execution::Phase::Dependencies);
+    timing.and_then(|timing| timing.cache)
+}
+
+async fn node(programs: &str, package: &str, lock: &str) {
+    let [before, after] = APPLICATION;
+    let manifest = format!("{before}{package}{after}");
+    let files = [&[("package.json", manifest.as_str())], &THING[..]].concat();
+    let drift = ("package.json", &*format!("{before}{package}\",\"other\":\"1.0.0{after}"));
+    let lock = format!("{TARBALL}; {lock}");
+    // Where the machine has no node, it is one of Python's packages.
+    let programs = &[programs, "python/bin"];
+    Project { programs, files: &files, lock: &lock, command: NODE_COMMAND, drift }.check().await;
+}
+
+#[tokio::test]
+async fn package_manager_npm() {
+    node("node_modules/.bin", "thing.tgz", "npm install --package-lock-only --no-audit --no-fund").await;
+}
+
+#[tokio::test]
+async fn package_manager_pnpm() {
+    node("node_modules/.bin", "thing.tgz", "pnpm install --lockfile-only").await;
+}
+
+#[tokio::test]
+async fn package_manager_yarn_classic() {
+    // It takes the checksum of a tarball while it still writes it.
+    node("node_modules/.bin", "thing", "yarn install; rm -r node_modules").await;
+}
+
+#[tokio::test]
+async fn package_manager_yarn() {
+    node("berry/node_modules/.bin", "thing.tgz", "YARN_ENABLE_TELEMETRY=0 yarn install --mode=update-lockfile").await;
+}
+
+#[tokio::test]
+async fn package_manager_bun() {
+    node("node_modules/.bin", "thing.tgz", "bun install --lockfile-only").await;
+}
+
+#[tokio::test]
+async fn package_manager_uv() {
+    let files = [
+        (".gitignore", ".venv\n"),
+        (
+            "pyproject.toml",
+            "[project]\nname = 'application'\nversion = '1'\nrequires-python = '>=3.9'\ndependencies = ['thing']\n\
+             [tool.uv.sources]\nthing = { path = 'thing-1.0-py3-none-any.whl' }\n",
+        ),
+    ];
+    let drift = ("pyproject.toml", &*files[1].1.replace("['thing']", "['thing', 'other==1']"));
+    let lock = format!("{WHEEL}\nuv lock");
+    let programs = &["python/bin"];
+    Project { programs, files: &files, lock: &lock, command: PYTHON_COMMAND, drift }.check().await;
+}
+
+#[tokio::test]
+async fn package_manager_poetry() {
+    let files = [
+        (".gitignore", ".venv\n"),
+        (
+            "pyproject.toml",
+            "[tool.poetry]\nname = 'application'\nversion = '1'\ndescription = ''\nauthors = []\npackage-mode = false\n\
+             [tool.poetry.dependencies]\npython = '>=3.9'\nthing = { path = 'thing-1.0-py3-none-any.whl' }\n",
+        ),
+    ];
+    let drift = ("pyproject.toml", &*(files[1].1.to_owned() + "other = '1'\n"));
+    let lock = format!("{WHEEL}\npoetry lock");
+    let programs = &["python/bin"];
+    Project { programs, files: &files, lock: &lock, command: PYTHON_COMMAND, drift }.check().await;
+}
+
+#[tokio::test]
+async fn package_manager_pip() {
+    let files = [(".gitignore", ".venv\n"), ("requirements.txt", "./thing-1.0-py3-none-any.whl\n")];
+    // It has no lockfile: what is asked for is not there.
+    let drift = ("requirements.txt", "./other-1.0-py3-none-any.whl\n");
+    Project { programs: &[], files: &files, lock: WHEEL, command: PYTHON_COMMAND, drift }.check().await;
+}
+
+#[tokio::test]
+async fn package_manager_cargo() {
+    let manifest = "[package]\nname = 'application'\nversion = '1.0.0'\nedition = '2021'\n[dependencies]\nthing = { path = 'thing' }\n";
+    let files = [
+        ("Cargo.toml", manifest),
+        ("src/main.rs", "fn main() { println!(\"{}\", thing::WORD) }\n"),
+        ("thing/Cargo.toml", "[package]\nname = 'thing'\nversion = '1.0.0'\nedition = '2021'\n"),
+        ("thing/src/lib.rs", "pub const WORD: &str = \"used\";\n"),
+        (".gitignore", "target\n"),
+    ];
+    let drift = ("Cargo.toml", &*manifest.replace("1.0.0", "2.0.0"));
+    let (lock, command) = ("cargo generate-lockfile --offline", "cargo run --quiet --locked --offline");
+    Project { programs: &[], files: &files, lock, command, drift }.check().await;
+}
