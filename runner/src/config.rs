@@ -22,7 +22,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 /// Variables of the runner's own environment that tools may see: where programs and certificates
 /// are, how to reach the network. Nothing secret, and nothing that leads into a person's home.
-pub const TOOL_VARIABLES: [&str; 24] = [
+pub const TOOL_VARIABLES: [&str; 27] = [
     "PATH",
     "LANG",
     "TZ",
@@ -45,6 +45,9 @@ pub const TOOL_VARIABLES: [&str; 24] = [
     "UV_DEFAULT_INDEX",
     "NPM_CONFIG_REGISTRY",
     "npm_config_registry",
+    "GOPROXY",
+    "GOSUMDB",
+    "GOPRIVATE",
     "RUSTUP_HOME",
     "PYENV_ROOT",
 ];

@@ -32,8 +32,10 @@ pub(super) struct Ecosystem {
     questions: BTreeMap<String, String>,
     /// Run one after the other in the workspace.
     pub(super) steps: Vec<Vec<String>>,
-    /// What a tool says when its lockfile is behind; asked only of those that leave packages.
-    drift: Option<String>,
+    /// What a tool says when its lockfile is behind or something else than what it names came, one of these; asked
+    /// only of those that leave packages.
+    #[serde(default)]
+    drift: Vec<String>,
     pub(super) leaves: Leaves,
     /// Variables of an installation. `{packages}` is where the tools' caches are, `{workspace}` the tree.
     #[serde(default)]
@@ -106,7 +108,7 @@ impl Ecosystem {
     /// it is used. But not where the lockfile is behind the manifest, which every later use meets too.
     pub(super) fn may_go_without(&self, stderr: &[u8]) -> bool {
         let stderr = String::from_utf8_lossy(stderr);
-        self.leaves == Leaves::Packages && !self.drift.as_ref().is_some_and(|drift| stderr.contains(drift))
+        self.leaves == Leaves::Packages && !self.drift.iter().any(|drift| stderr.contains(drift))
     }
 
     /// The argument by which a tool says its version.
@@ -266,7 +268,7 @@ mod tests {
         for (entries, expect) in [
             (&["pyproject.toml", "uv.lock", "requirements.txt"][..], "uv sync --locked --no-install-project"),
             (&["pyproject.toml", "poetry.lock"], "poetry install --no-interaction --no-root"),
-            (&["go.mod", "go.sum"], "go mod download"),
+            (&["go.mod", "go.sum"], "go list -deps -test ./..."),
             (&["Gemfile", "Gemfile.lock"], "bundle install"),
             (&["pom.xml"], "mvn --batch-mode --quiet dependency:go-offline"),
             (&["build.gradle.kts"], "gradle --no-daemon --console=plain --quiet dependencies"),

@@ -3,7 +3,7 @@
 //! that, of use to the command, and never made from a lockfile that is behind.
 //!
 //! `BIFROST_TEST_TOOLS` names the directory below which `scripts/test` has installed them;
-//! their names are what it leaves tests out by.
+//! their names are what it leaves tests out by, as the names of those that are Debian's.
 
 use super::*;
 use crate::testing::{PATIENCE, Remote, Scene, output, until};
@@ -11,9 +11,12 @@ use wire::execution::Outcome;
 use wire::worker::Completion;
 
 /// A project as its people have it.
+#[derive(Clone, Copy, Default)]
 struct Project<'a> {
     /// Directories of programs, below that of the tools.
     programs: &'a [&'a str],
+    /// What the operator has set; `{repository}` is where the project is.
+    environment: &'a [(&'a str, &'a str)],
     files: &'a [(&'a str, &'a str)],
     /// Makes the package, and writes the lockfile as people do.
     lock: &'a str,
@@ -59,6 +62,9 @@ impl Project<'_> {
         environment.insert("PATH".into(), path);
 
         let remote = Remote::with(self.files).await;
+        let repository = remote.path().to_string_lossy();
+        let set = self.environment.iter().map(|(name, value)| (*name, value.replace("{repository}", &repository)));
+        environment.extend(set.map(|(name, value)| (name.to_owned(), value)));
         let mut lock = kit::process::command("sh");
         lock.args(["-euc", self.lock]).current_dir(remote.path());
         lock.envs(&environment).env("HOME", remote.path().join(".git"));
@@ -100,7 +106,7 @@ async fn node(programs: &str, package: &str, lock: &str) {
     let lock = format!("{TARBALL}; {lock}");
     // Where the machine has no node, it is one of Python's packages.
     let programs = &[programs, "python/bin"];
-    Project { programs, files: &files, lock: &lock, command: NODE_COMMAND, drift }.check().await;
+    Project { programs, files: &files, lock: &lock, command: NODE_COMMAND, drift, ..Project::default() }.check().await;
 }
 
 #[tokio::test]
@@ -142,7 +148,9 @@ async fn package_manager_uv() {
     let drift = ("pyproject.toml", &*files[1].1.replace("['thing']", "['thing', 'other==1']"));
     let lock = format!("{WHEEL}\nuv lock");
     let programs = &["python/bin"];
-    Project { programs, files: &files, lock: &lock, command: PYTHON_COMMAND, drift }.check().await;
+    Project { programs, files: &files, lock: &lock, command: PYTHON_COMMAND, drift, ..Project::default() }
+        .check()
+        .await;
 }
 
 #[tokio::test]
@@ -158,7 +166,9 @@ async fn package_manager_poetry() {
     let drift = ("pyproject.toml", &*(files[1].1.to_owned() + "other = '1'\n"));
     let lock = format!("{WHEEL}\npoetry lock");
     let programs = &["python/bin"];
-    Project { programs, files: &files, lock: &lock, command: PYTHON_COMMAND, drift }.check().await;
+    Project { programs, files: &files, lock: &lock, command: PYTHON_COMMAND, drift, ..Project::default() }
+        .check()
+        .await;
 }
 
 #[tokio::test]
@@ -166,7 +176,7 @@ async fn package_manager_pip() {
     let files = [(".gitignore", ".venv\n"), ("requirements.txt", "./thing-1.0-py3-none-any.whl\n")];
     // It has no lockfile: what is asked for is not there.
     let drift = ("requirements.txt", "./other-1.0-py3-none-any.whl\n");
-    Project { programs: &[], files: &files, lock: WHEEL, command: PYTHON_COMMAND, drift }.check().await;
+    Project { files: &files, lock: WHEEL, command: PYTHON_COMMAND, drift, ..Project::default() }.check().await;
 }
 
 #[tokio::test]
@@ -181,5 +191,69 @@ async fn package_manager_cargo() {
     ];
     let drift = ("Cargo.toml", &*manifest.replace("1.0.0", "2.0.0"));
     let (lock, command) = ("cargo generate-lockfile --offline", "cargo run --quiet --locked --offline");
-    Project { programs: &[], files: &files, lock, command, drift }.check().await;
+    Project { files: &files, lock, command, drift, ..Project::default() }.check().await;
+}
+
+/// A module as a proxy serves it, in files.
+const MODULE: &str = r#"python3 - <<'END'
+import os, zipfile
+at = "proxy/example.org/thing/@v"
+os.makedirs(at)
+module = "module example.org/thing\n\ngo 1.19\n"
+for name, text in [("list", "v1.0.0\n"), ("v1.0.0.info", '{"Version":"v1.0.0"}'), ("v1.0.0.mod", module)]:
+    with open(f"{at}/{name}", "w") as file:
+        file.write(text)
+with zipfile.ZipFile(f"{at}/v1.0.0.zip", "w") as archive:
+    archive.writestr("example.org/thing@v1.0.0/go.mod", module)
+    archive.writestr("example.org/thing@v1.0.0/thing.go", "package thing\n\nconst Word = \"used\"\n")
+END
+GOFLAGS=-modcacherw go mod tidy"#;
+
+#[tokio::test]
+async fn distribution_go() {
+    let program =
+        "package main\n\nimport (\n\t\"example.org/thing\"\n\t\"fmt\"\n)\n\nfunc main() { fmt.Println(thing.Word) }\n";
+    let files = [
+        ("go.mod", "module example.org/application\n\ngo 1.19\n\nrequire example.org/thing v1.0.0\n"),
+        ("main.go", program),
+    ];
+    let environment = &[("GOPROXY", "file://{repository}/proxy"), ("GOSUMDB", "off")];
+    // Nothing of it, and something else.
+    for drift in ["", "example.org/thing v1.0.0 h1:AAAA=\nexample.org/thing v1.0.0/go.mod h1:BBBB=\n"] {
+        let drift = ("go.sum", drift);
+        Project { environment, files: &files, lock: MODULE, command: "go run .", drift, ..Project::default() }
+            .check()
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn distribution_bundler() {
+    let specification = "Gem::Specification.new do |s|\n  s.name = 'thing'\n  s.version = '1'\n  s.summary = 's'\n  \
+                         s.authors = ['a']\n  s.files = ['lib/thing.rb']\nend\n";
+    let files = [
+        ("Gemfile", "gem 'thing', path: 'thing'\n"),
+        (".gitignore", "vendor\n.bundle\n"),
+        ("thing/thing.gemspec", specification),
+        ("thing/lib/thing.rb", "WORD = 'used'\n"),
+    ];
+    let drift = ("Gemfile", "gem 'thing', path: 'thing'\ngem 'other'\n");
+    let command = "bundle exec ruby -e 'require %q(thing); puts WORD'";
+    Project { files: &files, lock: "bundle lock --local", command, drift, ..Project::default() }.check().await;
+}
+
+#[tokio::test]
+async fn distribution_composer() {
+    let manifest = r#"{"name":"a/application","require":{"a/thing":"1.0.0"},"repositories":[{"packagist.org":false},
+        {"type":"path","url":"./thing","options":{"symlink":false}}]}"#;
+    let files = [
+        ("composer.json", manifest),
+        (".gitignore", "vendor\n"),
+        ("thing/composer.json", r#"{"name":"a/thing","version":"1.0.0","autoload":{"files":["thing.php"]}}"#),
+        ("thing/thing.php", "<?php const WORD = 'used';\n"),
+    ];
+    let drift = ("composer.json", &*manifest.replace(r#""1.0.0"}"#, r#""1.0.0","a/other":"1.0.0"}"#));
+    let lock = "COMPOSER_ALLOW_SUPERUSER=1 composer update --no-install --no-interaction";
+    let command = "php -r 'require \"vendor/autoload.php\"; echo WORD, PHP_EOL;'";
+    Project { files: &files, lock, command, drift, ..Project::default() }.check().await;
 }
