@@ -369,6 +369,4 @@ fn read_file(workspace: &Path, name: &str, files: &mut Files) -> io::Result<bool
 }
 
 #[cfg(test)]
-mod package_managers;
-#[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@
 //! without it, unless the operator demands all of them (`BIFROST_ISOLATION=required`).
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use std::process::Stdio;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use kit::tasks::blocking;
 use tokio::process::Command;
 use wire::event::{IsolationPayload, MissingWall};
 use wire::execution::Wall;
@@ -26,15 +27,13 @@ use crate::workspace::Paths;
 mod enter;
 mod groups;
 pub(crate) mod plan;
+mod users;
 use enter::Entry;
 use groups::{Bounds, Groups};
+use users::Users;
 
-/// Whom a command runs as where it has a user of its own. One execution runs at a time, so one user is enough;
-/// on the disk what it makes belongs to the runner.
-const USER: u32 = 60_321;
+/// What a command is called where it has a user of its own.
 const USER_NAME: &str = "bifrost";
-/// Whose the files are that several workspaces share: nothing ever runs as this user, and commands may read them.
-const KEEPER: u32 = 60_322;
 
 /// What of the machine's memory is left to the runner.
 const MEMORY_OF_RUNNER: u64 = 64 * 1024 * 1024;
@@ -75,8 +74,8 @@ pub(crate) struct Isolation {
     closed: Vec<PathBuf>,
     /// Where an execution can be kept to its part of the machine.
     groups: Option<Groups>,
-    /// Shows what belongs to the runner as if it belonged to [`USER`], and what belongs to [`KEEPER`] as it is.
-    owner: Option<Arc<File>>,
+    /// Where executions can have users of their own.
+    users: Option<Arc<Users>>,
 }
 
 /// What an execution may see of what is hidden.
@@ -172,8 +171,8 @@ impl Isolation {
                 return Err(format!("{} is closed to other users, and the volume is below it", directory.display()));
             }
         }
-        let owner = mapped_owner().await.map_err(|error| format!("no user namespace can be made: {error}"))?;
-        self.owner = Some(Arc::new(owner));
+        let users = blocking(Users::find).await.map_err(|error| format!("no user namespace can be made: {error}"))?;
+        self.users = Some(Arc::new(users));
         Ok(())
     }
 
@@ -235,12 +234,14 @@ impl Isolation {
             return Ok(());
         }
         let mut view = plan::view(&self.hidden, &self.closed, openings);
-        if self.stands(Wall::User) {
-            view.replaced.extend(accounts(openings)?);
+        let users = self.users.as_ref().filter(|_| self.stands(Wall::User));
+        let owner = users.map(|users| users.of(&name(&openings.execution))).transpose()?;
+        if let Some(owner) = &owner {
+            view.replaced.extend(accounts(openings, owner.id)?);
         }
         // Root could leave its group where it can write there.
         view.replaced.extend(self.groups.iter().map(|groups| (groups.mount.clone(), groups.mount.clone())));
-        let mut entry = Entry::new(&self.walls, &view, self.owner.clone(), has_terminal)?;
+        let mut entry = Entry::new(&self.walls, &view, owner, has_terminal)?;
         if let Some(groups) = &self.groups {
             entry.group = Some(groups.entrance(&name(&openings.execution))?);
         }
@@ -255,6 +256,9 @@ impl Isolation {
     /// Ends whatever is left of an execution and of its group. Tells how many processes the kernel ended because
     /// they wanted more than their memory. Blocks for a moment.
     pub(crate) fn disband(&self, execution: &Path) -> u64 {
+        if let Some(Err(error)) = self.users.as_ref().map(|users| users.end(&name(execution))) {
+            tracing::warn!("the next execution's user is not ready: {error}");
+        }
         let disbanded = self.groups.as_ref().map(|groups| groups.disband(&name(execution)));
         disbanded.transpose().map(Option::unwrap_or_default).unwrap_or_else(|error| {
             tracing::warn!("the control group of {} cannot be removed: {error}", execution.display());
@@ -264,7 +268,7 @@ impl Isolation {
 
     /// To whom files belong that no command may write, where the kernel can see to that.
     pub(crate) fn keeper(&self) -> Option<u32> {
-        self.stands(Wall::User).then_some(KEEPER)
+        self.stands(Wall::User).then_some(users::KEEPER)
     }
 
     /// What the record says.
@@ -295,23 +299,6 @@ impl Isolation {
     }
 }
 
-/// The mapping by which what is the runner's on the disk is [`USER`]'s in a mount: held by a file of the kernel, since
-/// the process that it was made in ends at once.
-async fn mapped_owner() -> io::Result<File> {
-    let mut command = kit::process::command("cat");
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    enter::before_exec(&mut command, enter::new_user_namespace);
-    let mut child = command.spawn()?;
-    let id = child.id().ok_or_else(|| io::Error::other("it ended at once"))?;
-    for kind in ["uid_map", "gid_map"] {
-        // What belongs to somebody who is not in the list can be replaced by nobody.
-        fs::write(format!("/proc/{id}/{kind}"), format!("0 {USER} 1\n{KEEPER} {KEEPER} 1\n"))?;
-    }
-    let owner = File::open(format!("/proc/{id}/ns/user"))?;
-    child.kill().await?;
-    Ok(owner)
-}
-
 /// What an execution is called, by the directory that is called so.
 fn name(execution: &Path) -> String {
     execution.file_name().unwrap_or_default().to_string_lossy().into_owned()
@@ -325,10 +312,10 @@ fn machine_memory() -> u64 {
 }
 
 /// Accounts files with the command's user in them, to stand in for the machine's: ssh and others ask who they are.
-fn accounts(openings: &Openings) -> io::Result<Vec<(PathBuf, PathBuf)>> {
+fn accounts(openings: &Openings, id: u32) -> io::Result<Vec<(PathBuf, PathBuf)>> {
     let home = openings.home.display();
-    let user = format!("{USER_NAME}:x:{USER}:{USER}::{home}:/bin/sh\n");
-    let group = format!("{USER_NAME}:x:{USER}:\n");
+    let user = format!("{USER_NAME}:x:{id}:{id}::{home}:/bin/sh\n");
+    let group = format!("{USER_NAME}:x:{id}:\n");
     let mut replaced = Vec::new();
     for (name, line) in [("passwd", user), ("group", group)] {
         let machines = Path::new("/etc").join(name);

@@ -1,6 +1,8 @@
 //! Installations with package managers that are scripts: they count their runs
 //! and install one file.
 
+mod package_managers;
+
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;

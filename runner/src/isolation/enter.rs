@@ -13,7 +13,6 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::errno::Errno;
@@ -30,8 +29,8 @@ use rustix::thread::UnshareFlags;
 use tokio::process::Command;
 use wire::execution::Wall;
 
-use super::USER;
 use super::plan::{Access, View};
+use super::users::Owner;
 
 /// The most processes and threads that a user of its own may have.
 pub(super) const PROCESSES_MAX: u64 = 8_192;
@@ -64,7 +63,6 @@ struct Part {
 
 /// Everything the system calls need, made ready before the fork.
 pub(super) struct Entry {
-    has_user: bool,
     has_terminal: bool,
     flags: UnshareFlags,
     /// What to write so that our own user is itself in a user namespace; where it is not root.
@@ -75,7 +73,8 @@ pub(super) struct Entry {
     directories: Vec<CString>,
     has_shared_memory: bool,
     directory: CString,
-    owner: Option<Arc<File>>,
+    /// Whom the command becomes.
+    owner: Option<Owner>,
     /// By which it joins its control group.
     pub(super) group: Option<File>,
 }
@@ -93,7 +92,7 @@ pub(super) fn new_user_namespace() -> io::Result<()> {
 }
 
 impl Entry {
-    pub(super) fn new(walls: &[Wall], view: &View, owner: Option<Arc<File>>, has_terminal: bool) -> io::Result<Self> {
+    pub(super) fn new(walls: &[Wall], view: &View, owner: Option<Owner>, has_terminal: bool) -> io::Result<Self> {
         let has = |wall: Wall| walls.contains(&wall);
         let mut flags = UnshareFlags::empty();
         for (wall, flag) in [
@@ -105,7 +104,7 @@ impl Entry {
                 flags |= flag;
             }
         }
-        let has_user = has(Wall::User);
+        let has_user = owner.is_some();
         let is_root = nix::unistd::geteuid().is_root();
         let own_maps = (!is_root && !flags.is_empty()).then(own_maps).transpose()?;
         let safe = ATTRIBUTE_NO_SETUID | ATTRIBUTE_NO_DEVICES;
@@ -122,7 +121,6 @@ impl Entry {
         };
         let parts = shown.chain(temporary).chain(replaced).map(part).collect::<io::Result<Vec<_>>>()?;
         Ok(Self {
-            has_user,
             has_terminal,
             flags,
             own_maps,
@@ -169,7 +167,7 @@ impl Entry {
         for part in &self.parts {
             let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
             let tree = open_tree(CWD, part.from.as_c_str(), flags)?;
-            set_attributes(&tree, part.attributes, self.owner.as_deref())?;
+            set_attributes(&tree, part.attributes, self.owner.as_ref().map(|owner| &*owner.mapping))?;
             // There is room for it: nothing is allocated.
             self.trees.push(tree);
         }
@@ -201,10 +199,10 @@ impl Entry {
         write(c"/proc/self/oom_score_adj", OOM_SCORE).ok();
         let none = Rlimit { current: Some(0), maximum: Some(0) };
         setrlimit(Resource::Core, none)?;
-        if self.has_user {
+        if let Some(owner) = &self.owner {
             let most = Rlimit { current: Some(PROCESSES_MAX), maximum: Some(PROCESSES_MAX) };
             setrlimit(Resource::Nproc, most)?;
-            let (user, group) = (rustix::process::Uid::from_raw(USER), rustix::process::Gid::from_raw(USER));
+            let (user, group) = (rustix::process::Uid::from_raw(owner.id), rustix::process::Gid::from_raw(owner.id));
             rustix::thread::set_thread_groups(&[])?;
             rustix::thread::set_thread_res_gid(group, group, group)?;
             rustix::thread::set_thread_res_uid(user, user, user)?;

@@ -184,13 +184,17 @@ async fn a_walled_command_has_a_user_of_its_own_and_what_it_makes_is_the_runners
     );
     let (said, exit) = say(&mut scene, &script).await;
     let lines: Vec<&str> = said.lines().collect();
-    let user = USER.to_string();
-    let mut expect = vec![USER_NAME, &user, &user, &user, &user, &user, "closed", "home", "mine", "heard"];
+    let user = lines[1];
+    assert!(users::IDS.contains(&user.parse().expect("a number")), "{said}");
+    let mut expect = vec![USER_NAME, user, user, user, user, user, "closed", "home", "mine", "heard"];
     expect.extend(["CapEff:0000000000000000", "NoNewPrivs:1"]);
     assert_eq!((lines, exit), (expect, Some(Exit::Code(0))));
     let id = scene.room.volume.execution_ids().expect("lists")[0];
     let new = scene.room.volume.workspace(id).join("new");
     assert_eq!(fs::metadata(new).expect("is there").uid(), nix::unistd::geteuid().as_raw());
+    // The next one is somebody else.
+    let (next, _) = say(&mut scene, "id -u").await;
+    assert!(users::IDS.contains(&next.trim().parse().expect("a number")) && next.trim() != user, "{next} and {user}");
 }
 
 #[tokio::test]
@@ -216,8 +220,11 @@ async fn what_a_walled_command_leaves_is_saved_carried_on_and_cleared_away() {
     lease.spec.checkpoint = Some(saved.id);
     let (completion, events) = scene.carry_out(&lease, Orders::none()).await;
     let completion = completion.expect("not lost");
-    let expect = format!("mine\none\n0 {USER}\ntwo\nthree\ncleared\n");
-    assert_eq!((output(&events, Stream::Stdout), completion.exit), (expect, Some(Exit::Code(0))), "{completion:?}");
+    let said = output(&events, Stream::Stdout);
+    let user = said.lines().find_map(|line| line.strip_prefix("0 ")).expect("whose the file is");
+    let expect = format!("mine\none\n0 {user}\ntwo\nthree\ncleared\n");
+    assert_eq!((&said, completion.exit), (&expect, Some(Exit::Code(0))), "{completion:?}");
+    assert!(users::IDS.contains(&user.parse().expect("a number")), "its own: {user}");
     assert!(completion.checkpoint.is_some());
     assert!(!scene.room.volume.workspace(first).exists() && !scene.room.volume.execution(first).exists());
 }
@@ -237,9 +244,13 @@ async fn package_managers_run_walled_and_no_walled_command_changes_what_others_g
                 (echo harm >> $f) 2>/dev/null; chmod 777 $f 2>/dev/null; touch -d '2001-01-01' $f 2>/dev/null; done; \
                 cat code; echo own > code.new && mv code.new code && cat code; echo more >> closed; rm who; ls; \
                 cd ../..; rm -r node_modules && echo removed";
-    let expect = format!("{USER}\n0600\na\nown\nclosed\ncode\nseen\nremoved\n");
+    let mut installed_by = None;
     for _ in 0..3 {
         let (said, exit, events) = say_on(&mut scene, &remote, harm).await;
+        let user: u32 = said.lines().next().and_then(|line| line.parse().ok()).expect("who installed it");
+        // What was kept is of the first execution.
+        assert!(users::IDS.contains(&user) && *installed_by.get_or_insert(user) == user, "{said}");
+        let expect = format!("{user}\n0600\na\nown\nclosed\ncode\nseen\nremoved\n");
         assert_eq!((said.as_str(), exit), (expect.as_str(), Some(Exit::Code(0))));
         assert!(!events.iter().any(|event| event.kind == kind::VOLUME_DAMAGED), "{events:#?}");
     }
@@ -276,8 +287,9 @@ async fn set_up_commands_services_and_tests_run_walled() {
     let (completion, events) = scene.carry_out(&lease, Orders::none()).await;
     let said = output(&events, Stream::Stdout);
     let lines: Vec<&str> = said.lines().collect();
-    let user = USER.to_string();
-    assert_eq!((&lines[..3], lines.last()), (&[user.as_str(); 3][..], Some(&user.as_str())), "{completion:?} {said}");
+    let user = lines[0];
+    assert!(users::IDS.contains(&user.parse().expect("a number")), "{said}");
+    assert_eq!((&lines[..3], lines.last()), (&[user; 3][..], Some(&user)), "{completion:?} {said}");
     assert!(lines[3].parse::<u32>().is_ok_and(|seen| seen <= 6), "{said}");
     assert!(!is_running("sleep 86415"));
 }
@@ -372,8 +384,7 @@ async fn what_a_walled_command_started_ends_with_its_control_group() {
     let begins = crate::testing::until(async || is_running("sleep 86418"));
     tokio::time::timeout(crate::testing::PATIENCE, begins).await.expect("begins");
     let ended = groups.clone();
-    let starved =
-        kit::tasks::blocking(move || ended.disband(&name).and_then(|first| Ok((first, ended.disband(&name)?))));
+    let starved = blocking(move || ended.disband(&name).and_then(|first| Ok((first, ended.disband(&name)?))));
     assert_eq!(starved.await.expect("is removed"), (0, 0));
     assert!(!is_running("sleep 86418"));
 }

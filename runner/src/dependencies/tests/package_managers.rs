@@ -8,7 +8,6 @@
 use super::*;
 use crate::testing::{PATIENCE, Remote, Scene, output, until};
 use wire::execution::Outcome;
-use wire::worker::Completion;
 
 /// A project as its people have it.
 #[derive(Clone, Copy, Default)]
@@ -91,11 +90,6 @@ impl Project<'_> {
         remote.git(&["revert", "--no-edit", "HEAD"]).await;
         assert_eq!(cache(&scene.run(&remote, self.command).await.0), Some(Cache::Hit));
     }
-}
-
-fn cache(completion: &Completion) -> Option<Cache> {
-    let timing = completion.phases.iter().find(|timing| timing.phase == wire::execution::Phase::Dependencies);
-    timing.and_then(|timing| timing.cache)
 }
 
 async fn node(programs: &str, package: &str, lock: &str) {
