@@ -162,6 +162,11 @@ impl Action {
         }
     }
 
+    /// Whether it is about a machine's lease and nothing else.
+    pub(crate) const fn is_of_lease(self) -> bool {
+        matches!(self, Self::ReadLease | Self::AcquireLease | Self::ReleaseLease)
+    }
+
     /// Whether, when it is not known how it went, one must look before it is done again.
     pub(crate) const fn needs_a_look(self) -> bool {
         self.is_create()

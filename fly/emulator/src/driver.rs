@@ -15,6 +15,7 @@ use wire::worker::env::MACHINE_ROOT;
 use crate::StartError;
 use crate::config::Kind;
 use crate::container::{self, Container, Containers, NoBoot, Wanted};
+use crate::faults::{BadScript, Script};
 use crate::layout::Layout;
 use crate::process::{self, Exit, Identity, Init, Launch, Root};
 use crate::refusal::Refusal;
@@ -62,6 +63,8 @@ pub(crate) struct Start {
     /// Whether the configuration says how large the machine is.
     pub(crate) is_sized: bool,
     pub(crate) env: BTreeMap<String, String>,
+    /// Whether its clock may be behind later.
+    pub(crate) may_lag: bool,
     /// The machine's directory, where its log is.
     pub(crate) directory: PathBuf,
     pub(crate) root: PathBuf,
@@ -114,6 +117,19 @@ impl Driver {
             }
             Self::Process { .. } | Self::Container(_) => Ok(()),
         }
+    }
+
+    /// Refuses a fault script that asks for what these machines cannot do.
+    pub(crate) fn check_script(&self, script: &Script) -> Result<(), BadScript> {
+        let why_not = match self {
+            _ if !script.lets_clocks_lag() => return Ok(()),
+            Self::Container(_) => "a container has this computer's clock; leave it out, or let machines be processes",
+            Self::Process { .. } if !process::clock::can_lag() => {
+                "clocks can be behind on Linux on x86_64 and aarch64 only; leave it out"
+            }
+            Self::Process { .. } => return Ok(()),
+        };
+        Err(BadScript(format!("machine[].effect.clock_lag: {why_not}")))
     }
 
     /// What a machine sees besides what it is given.
@@ -188,6 +204,7 @@ impl Start {
             command: self.config.init.command(),
             mounts: mounts.collect(),
             env: self.env,
+            may_lag: self.may_lag,
             directory: self.directory,
             root: self.root,
             boot_id: boot_id.to_owned(),

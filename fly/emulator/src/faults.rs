@@ -8,13 +8,14 @@ mod pattern;
 mod script;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use fly::{Action, HostStatus};
 use kit::Chance;
 
 pub use script::{BadScript, Script};
 
-pub(crate) use script::{CallEffect, Moment};
+pub(crate) use script::{CallEffect, ClockLag, Moment};
 
 use crate::machine::{Record, State};
 use script::{Conditions, MachineEffect};
@@ -26,6 +27,14 @@ pub(crate) struct Call<'a> {
     pub(crate) app: &'a str,
     /// The ids and names of the machine or volume that it is about.
     pub(crate) targets: &'a [String],
+}
+
+/// How long a machine does not get further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stay {
+    UntilPoked,
+    /// Or until it is poked.
+    For(Duration),
 }
 
 /// A script, and how far it has come.
@@ -67,19 +76,46 @@ impl Faults {
         })
     }
 
-    /// Whether a machine sticks in a state that it has just come into.
-    pub(crate) fn sticks(&self, record: &Record, state: State) -> bool {
-        self.happens(record, |effect| *effect == MachineEffect::StickIn(state))
+    /// Whether a machine stays in a state that it has just come into.
+    pub(crate) fn stays(&self, record: &Record, state: State) -> Option<Stay> {
+        self.find(record, |effect| match effect {
+            MachineEffect::StickIn(at) if *at == state => Some(Stay::UntilPoked),
+            MachineEffect::StayIn(stay) if stay.state == state => Some(Stay::For(stay.time())),
+            _ => None,
+        })
     }
 
     /// Whether a machine fails to boot.
     pub(crate) fn fails_to_boot(&self, record: &Record) -> bool {
-        self.happens(record, |effect| *effect == MachineEffect::FailToBoot)
+        self.find(record, |effect| (*effect == MachineEffect::FailToBoot).then_some(())).is_some()
+    }
+
+    /// Whether a machine that should be started with its new configuration stays stopped.
+    pub(crate) fn stops_after_update(&self, record: &Record) -> bool {
+        self.find(record, |effect| (*effect == MachineEffect::StopAfterUpdate).then_some(())).is_some()
     }
 
     /// Whether a machine's memory is lost when it is resumed.
     pub(crate) fn loses_snapshot(&self, record: &Record) -> bool {
-        self.happens(record, |effect| *effect == MachineEffect::LoseSnapshot)
+        self.find(record, |effect| (*effect == MachineEffect::LoseSnapshot).then_some(())).is_some()
+    }
+
+    /// How a machine's clock is behind when it is resumed.
+    pub(crate) fn clock_lag(&self, record: &Record) -> Option<ClockLag> {
+        self.find(record, |effect| match effect {
+            MachineEffect::ClockLag(lag) => Some(*lag),
+            _ => None,
+        })
+    }
+
+    /// Whether a machine's clock may ever be behind; looking counts nothing.
+    pub(crate) fn may_lag(&self, record: &Record) -> bool {
+        let targets = targets(record);
+        self.progress()
+            .script
+            .machines
+            .iter()
+            .any(|rule| matches!(rule.effect, MachineEffect::ClockLag(_)) && rule.when.matches(&record.app, &targets))
     }
 
     /// Whether a machine's host answers; looking counts nothing.
@@ -92,13 +128,14 @@ impl Faults {
         self.progress().script.machines.iter().find_map(of_host).unwrap_or_default()
     }
 
-    fn happens(&self, record: &Record, is_asked: impl Fn(&MachineEffect) -> bool) -> bool {
+    /// What the first rule says that is for the machine, asked and due.
+    fn find<T>(&self, record: &Record, asked: impl Fn(&MachineEffect) -> Option<T>) -> Option<T> {
         let mut progress = self.progress();
         let Progress { script, chance, counts } = &mut *progress;
         let targets = targets(record);
-        script.machines.iter().zip(&mut counts[script.calls.len()..]).any(|(rule, count)| {
-            let is_for_it = is_asked(&rule.effect) && rule.when.matches(&record.app, &targets);
-            is_for_it && count.fires(&rule.when, chance)
+        script.machines.iter().zip(&mut counts[script.calls.len()..]).find_map(|(rule, count)| {
+            let found = asked(&rule.effect).filter(|_| rule.when.matches(&record.app, &targets))?;
+            count.fires(&rule.when, chance).then_some(found)
         })
     }
 

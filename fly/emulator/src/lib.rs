@@ -85,6 +85,9 @@ pub enum StartError {
     /// The container engine cannot be used.
     #[error("machines cannot be containers; start the engine, or name it with --engine or DOCKER_HOST")]
     Engine(#[source] NoEngine),
+    /// The fault script asks for what its machines cannot do.
+    #[error("the fault script cannot be used")]
+    Faults(#[source] BadScript),
     /// It has no address.
     #[error("the emulator's listening address cannot be read")]
     Address(#[source] std::io::Error),

@@ -4,6 +4,7 @@
 //! No signal can reach a reused process id: a process is held by a pidfd that was
 //! opened first and then checked against its start time.
 
+pub(crate) mod clock;
 mod freezing;
 mod identity;
 mod init;

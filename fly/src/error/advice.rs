@@ -40,6 +40,8 @@ pub(super) fn for_refusal(action: Action, status: u16, code: Option<&str>, messa
         // The registry lags behind a push, and hosts behind a secret that was set.
         400..=499 if says("manifest_unknown") => Advice::WaitAndRetry,
         412 if action.is_create() && says("min_secrets_version") => Advice::WaitAndRetry,
+        // A lease has run out half-way, which says nothing about its machine.
+        404 if says("lease not found") && !action.is_of_lease() => Advice::LookAgain,
         404 => Advice::Gone,
         409 => for_conflict(action, &message),
         412 if code == Some("volume_placement_capacity") || says("insufficient resources") => Advice::RecreateElsewhere,

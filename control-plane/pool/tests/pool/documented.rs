@@ -141,10 +141,12 @@ fn rows() -> Vec<(During, String, End)> {
         (Sleep, answering("suspend", 400, "invalid_argument: too much memory to suspend", 9), Same),
         // §1.11: a volume that is still attached.
         (Destroy, answering("destroy_volume", 412, "failed_precondition: volume is attached", 3), Nothing),
-        // §7.10: a lease is taken, lost and taken again while a machine is ended; the pool takes none itself.
-        (Destroy, failing("destroy_machine", "lease-held", 9), Nothing),
+        // §7.10: a lease runs out half-way; the pool itself takes none.
+        (Wake, failing("start", "lease-lost", 2), Same),
+        (Sleep, failing("suspend", "lease-lost", 2), Same),
+        (Destroy, failing("destroy_machine", "lease-lost", 2), Nothing),
         // §7.17: the registry lags behind a push.
-        (Create, answering("create_machine", 422, "MANIFEST_UNKNOWN: manifest unknown", 3), Same),
+        (Create, failing("create_machine", "image-unknown", 3), Same),
         // §7.18: the app is corrupted. Every call answers 404, and nothing that is in it counts as gone.
         (Create, gone_app(12), Same),
         (Wake, gone_app(12), Same),

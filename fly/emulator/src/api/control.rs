@@ -12,7 +12,8 @@ use crate::refusal::Refusal;
 
 /// Takes another fault script, in TOML, from its beginning.
 pub(super) async fn replace_faults(State(registry): Emulated, script: String) -> Result<StatusCode, Refusal> {
-    let script = Script::from_toml(&script).map_err(|error| Refusal::malformed(error.to_string()))?;
+    let script = Script::from_toml(&script).and_then(|script| registry.driver.check_script(&script).map(|()| script));
+    let script = script.map_err(|error| Refusal::malformed(error.to_string()))?;
     registry.faults.replace(script);
     Ok(StatusCode::NO_CONTENT)
 }

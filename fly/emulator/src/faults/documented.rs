@@ -15,9 +15,12 @@ pub(crate) enum Documented {
     RegionQuota,
     Forbidden,
     NotFound,
+    AppCorrupted,
+    LeaseLost,
     FlydTimeout,
     HostMemory,
     HostCpus,
+    HostIps,
     RegionFull,
     ConcurrentUpdate,
     LeaseHeld,
@@ -28,6 +31,8 @@ pub(crate) enum Documented {
     StillCreated,
     BeingReplaced,
     StaleSecrets,
+    StaleVersion,
+    ImageUnknown,
     NoCandidateHost,
     MachineLimit,
     NameTaken,
@@ -63,6 +68,9 @@ impl Documented {
             ),
             Self::Forbidden => (403, "unauthorized"),
             Self::NotFound => (404, "machine not found"),
+            // The app itself is still listed.
+            Self::AppCorrupted => (404, "app not found"),
+            Self::LeaseLost => (404, "lease not found"),
             Self::FlydTimeout => (408, "deadline_exceeded: the host took too long to answer"),
             Self::HostMemory => (
                 409,
@@ -72,6 +80,11 @@ impl Documented {
             Self::HostCpus => {
                 (409, "aborted: could not reserve resource for machine: insufficient CPUs available to fulfill request")
             }
+            Self::HostIps => (
+                409,
+                "aborted: could not reserve resource for machine: insufficient IPs available to fulfill request on \
+                 the current host",
+            ),
             Self::RegionFull => (409, "aborted: no capacity"),
             Self::ConcurrentUpdate => (409, "aborted: machine update failed due to concurrent update"),
             Self::LeaseHeld => (
@@ -88,6 +101,9 @@ impl Documented {
             Self::StillCreated => (412, "failed_precondition: unable to start machine from current state: 'created'"),
             Self::BeingReplaced => (412, "failed_precondition: machine getting replaced, refusing to start"),
             Self::StaleSecrets => (412, "failed_precondition: min_secrets_version is not there yet"),
+            Self::StaleVersion => (412, "failed_precondition: machine_version does not match the machine's version"),
+            // For a while after a push.
+            Self::ImageUnknown => (422, "MANIFEST_UNKNOWN: manifest unknown"),
             Self::NoCandidateHost => (422, "could not find a candidate host"),
             Self::MachineLimit => {
                 (422, "Your organization has reached its machine limit. Please contact billing@fly.io")

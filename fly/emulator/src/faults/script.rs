@@ -14,6 +14,8 @@ use crate::refusal::Refusal;
 
 /// A longer delay than any client of ours waits.
 const LONGEST_DELAY_MS: u64 = 600_000;
+/// Nothing that Fly was seen to do takes longer.
+const LONGEST_STAY_MS: u64 = 86_400_000;
 /// A probability has so many steps.
 const CHANCES: u64 = 1 << 32;
 
@@ -114,18 +116,58 @@ impl Answer {
 pub(super) enum MachineEffect {
     /// It comes into this state and does not get further.
     StickIn(State),
+    /// It takes its time in this state.
+    StayIn(StayIn),
     /// Its boot fails.
     FailToBoot,
+    /// It gets its new configuration, and stays stopped.
+    StopAfterUpdate,
     /// What it had in memory is lost when it is resumed.
     LoseSnapshot,
+    /// Its clock is behind when it is resumed.
+    ClockLag(ClockLag),
     /// Its host does not answer.
     Host(HostStatus),
+}
+
+/// How long a machine stays in a state on its way to another.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StayIn {
+    pub(super) state: State,
+    for_ms: u64,
+}
+
+/// How far a resumed machine's clock is behind, and until when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClockLag {
+    by_ms: u64,
+    /// Then it is set right, as NTP would; until the machine is suspended or stopped when absent.
+    #[serde(default)]
+    for_ms: Option<u64>,
+}
+
+impl StayIn {
+    pub(super) const fn time(&self) -> Duration {
+        Duration::from_millis(self.for_ms)
+    }
+}
+
+impl ClockLag {
+    pub(crate) const fn by(self) -> Duration {
+        Duration::from_millis(self.by_ms)
+    }
+
+    pub(crate) fn time(self) -> Option<Duration> {
+        self.for_ms.map(Duration::from_millis)
+    }
 }
 
 /// A script cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct BadScript(String);
+pub struct BadScript(pub(crate) String);
 
 impl Script {
     /// Reads a script in TOML.
@@ -136,6 +178,11 @@ impl Script {
     /// Reads a script in JSON, with the same fields.
     pub fn from_json(text: &str) -> Result<Self, BadScript> {
         serde_json::from_str(text).map_err(|error| BadScript(error.to_string())).and_then(Self::checked)
+    }
+
+    /// Whether it asks for clocks that are behind.
+    pub(crate) fn lets_clocks_lag(&self) -> bool {
+        self.machines.iter().any(|rule| matches!(rule.effect, MachineEffect::ClockLag(_)))
     }
 
     fn checked(self) -> Result<Self, BadScript> {
@@ -167,19 +214,42 @@ fn check_call_effect(effect: &CallEffect, place: &str) -> Result<(), BadScript> 
 
 fn check_machine_effect(effect: &MachineEffect, when: &Conditions, place: &str) -> Result<(), BadScript> {
     match effect {
-        MachineEffect::StickIn(state) if state.is_settled() => Err(BadScript(format!(
-            "{place}.effect.stick_in: a machine stays in {:?} anyhow; take starting, stopping, suspending, restarting, \
-             replacing or destroying",
-            state.as_str()
-        ))),
+        MachineEffect::StickIn(state) => check_way(*state, &format!("{place}.effect.stick_in")),
+        MachineEffect::StayIn(stay) => {
+            check_way(stay.state, &format!("{place}.effect.stay_in.state"))?;
+            check_time(stay.for_ms, &format!("{place}.effect.stay_in.for_ms"))
+        }
+        MachineEffect::ClockLag(ClockLag { by_ms, for_ms }) => {
+            check_time(*by_ms, &format!("{place}.effect.clock_lag.by_ms"))?;
+            for_ms.map_or(Ok(()), |time| check_time(time, &format!("{place}.effect.clock_lag.for_ms")))
+        }
         MachineEffect::Host(_) if when.nth.is_some() || when.times.is_some() || when.chance.is_some() => Err(
             BadScript(format!("{place}.effect.host: a host is counted by no calls; leave out nth, times and chance")),
         ),
-        MachineEffect::StickIn(_)
-        | MachineEffect::FailToBoot
+        MachineEffect::FailToBoot
+        | MachineEffect::StopAfterUpdate
         | MachineEffect::LoseSnapshot
         | MachineEffect::Host(_) => Ok(()),
     }
+}
+
+/// A machine that is created to be started is on its way as well.
+fn check_way(state: State, place: &str) -> Result<(), BadScript> {
+    if !state.is_settled() || state == State::Created {
+        return Ok(());
+    }
+    Err(BadScript(format!(
+        "{place}: a machine stays in {:?} anyhow; take created, starting, stopping, suspending, restarting, \
+         replacing or destroying",
+        state.as_str()
+    )))
+}
+
+fn check_time(ms: u64, place: &str) -> Result<(), BadScript> {
+    if (1..=LONGEST_STAY_MS).contains(&ms) {
+        return Ok(());
+    }
+    Err(BadScript(format!("{place}: take 1 to {LONGEST_STAY_MS}")))
 }
 
 impl Conditions {

@@ -61,13 +61,28 @@ fn machines_stick_fail_and_lose_what_the_script_says() {
          [[machine]]\nwhen = { target = 'far' }\neffect = { host = 'unreachable' }",
     );
     let (one, far) = (machine("one"), machine("far"));
-    assert!(!faults.sticks(&one, State::Stopping));
-    assert!(faults.sticks(&one, State::Starting));
-    assert!(!faults.sticks(&one, State::Starting));
+    assert_eq!(faults.stays(&one, State::Stopping), None);
+    assert_eq!(faults.stays(&one, State::Starting), Some(Stay::UntilPoked));
+    assert_eq!(faults.stays(&one, State::Starting), None);
     assert!(faults.fails_to_boot(&far) && faults.loses_snapshot(&far));
     assert_eq!((faults.host_status(&one), faults.host_status(&far)), (HostStatus::Ok, HostStatus::Unreachable));
     faults.replace(Script::default());
     assert!(!faults.fails_to_boot(&far));
+}
+
+#[test]
+fn machines_take_their_time_and_their_clocks_lag_as_the_script_says() {
+    let faults = faults(
+        "[[machine]]\neffect = { stay_in = { state = 'created', for_ms = 2000 } }\n\
+         [[machine]]\nwhen = { target = 'one', nth = [2] }\neffect = { clock_lag = { by_ms = 180000, for_ms = 5 } }",
+    );
+    let (one, far) = (machine("one"), machine("far"));
+    assert_eq!(faults.stays(&far, State::Created), Some(Stay::For(Duration::from_secs(2))));
+    assert_eq!(faults.stays(&far, State::Starting), None);
+    assert_eq!((faults.may_lag(&one), faults.may_lag(&far)), (true, false));
+    assert_eq!(faults.clock_lag(&one), None);
+    let lag = faults.clock_lag(&one).map(|lag| (lag.by(), lag.time()));
+    assert_eq!(lag, Some((Duration::from_secs(180), Some(Duration::from_millis(5)))));
 }
 
 #[test]
@@ -84,6 +99,11 @@ fn what_is_wrong_with_a_script_is_said_with_the_field() {
         ("[[call]]\neffect = { answer = { status = 200, error = 'x' } }", "call[0].effect.answer.status:"),
         ("[[call]]\neffect = { delay_ms = 0 }", "call[0].effect.delay_ms:"),
         ("[[machine]]\neffect = { stick_in = 'stopped' }", "machine[0].effect.stick_in:"),
+        ("[[machine]]\neffect = { stay_in = { state = 'started', for_ms = 5 } }", "machine[0].effect.stay_in.state:"),
+        ("[[machine]]\neffect = { stay_in = { state = 'starting', for_ms = 0 } }", "machine[0].effect.stay_in.for_ms:"),
+        ("[[machine]]\neffect = { stay_in = { state = 'starting', ms = 5 } }", "unknown field `ms`"),
+        ("[[machine]]\neffect = { clock_lag = { by_ms = 0 } }", "machine[0].effect.clock_lag.by_ms:"),
+        ("[[machine]]\neffect = { clock_lag = { by_ms = 1, for_ms = 0 } }", "machine[0].effect.clock_lag.for_ms:"),
         ("[[machine]]\nwhen = { times = 1 }\neffect = { host = 'unreachable' }", "machine[0].effect.host:"),
     ] {
         let error = Script::from_toml(script).expect_err("a bad script").to_string();

@@ -41,6 +41,8 @@ pub(crate) struct Actor {
     pub(super) failure: Option<Refusal>,
     pub(super) stop_overdue: Option<Instant>,
     pub(super) restart_due: Option<Instant>,
+    /// When its clock, which is behind, is set right.
+    pub(super) clock_due: Option<Instant>,
     /// What it would do next, were it not held where it is.
     pub(super) held: Option<Held>,
     is_changed: bool,
@@ -66,6 +68,7 @@ impl Actor {
             failure: None,
             stop_overdue: None,
             restart_due: None,
+            clock_due: None,
             held: None,
             is_changed: false,
         }
@@ -93,6 +96,7 @@ impl Actor {
         let found = match adopted {
             Adopted::Alive(body) => {
                 self.body = Some(*body);
+                self.set_clock(None).await;
                 Found::Alive
             }
             Adopted::Gone(exit) => {
@@ -122,6 +126,8 @@ impl Actor {
                 () = ended(self.body.as_ref()), if self.held.is_none() => self.init_ended().await,
                 () = due(self.stop_overdue) => self.happen(Event::StopOverdue).await,
                 () = due(self.restart_due) => self.happen(Event::RestartDue).await,
+                () = due(self.clock_due) => self.set_clock(None).await,
+                () = due(self.held.as_ref().and_then(|held| held.until)) => self.stay_is_over().await,
             }
         }
     }
@@ -166,6 +172,12 @@ impl Actor {
         restart::verdict(&self.config, exit, recent.len())
     }
 
+    async fn stay_is_over(&mut self) {
+        if let Err(refusal) = self.poke().await {
+            tracing::error!(fly.machine.id = %self.record.id, error = refusal.error, "a machine is in trouble");
+        }
+    }
+
     /// Something that nobody waits for.
     async fn happen(&mut self, event: Event) {
         if let Err(refusal) = self.apply(event).await {
@@ -193,20 +205,43 @@ impl Actor {
         let mut next = Some(event);
         while let Some(event) = next.take() {
             let (state, effects) =
-                state::step(self.record.state, event).map_err(|illegal| words::refusal(&self.record.id, illegal))?;
-            if !state.is_settled() {
-                self.enter(state, event);
+                state::step(self.stands(event), event).map_err(|illegal| words::refusal(&self.record.id, illegal))?;
+            // A machine that is created to be started may stay created for a while.
+            if event == Event::Launch && self.hold(state, event, effects.clone()).is_none() {
+                break;
             }
-            if !effects.is_empty() {
-                self.held = None;
-                if self.is_to_be_held(state, event) {
-                    self.held = Some(Held { state, event, effects });
-                    break;
-                }
-            }
-            next = self.arrive(state, event, effects).await?;
+            next = self.come_to(state, event, effects).await?;
         }
         Ok(())
+    }
+
+    /// Where it stands, but that a fault lets one that is being replaced only stop.
+    fn stands(&self, event: Event) -> State {
+        let has_stopped = matches!(event, Event::InitEnded(_) | Event::StopOverdue);
+        match self.record.state {
+            State::Replacing if has_stopped && self.registry.faults.stops_after_update(&self.record) => State::Stopping,
+            state => state,
+        }
+    }
+
+    /// Shows a state that is on the way to another, and does what belongs to it unless it is held there.
+    pub(super) async fn come_to(
+        &mut self,
+        state: State,
+        event: Event,
+        effects: Vec<Effect>,
+    ) -> Result<Option<Event>, Refusal> {
+        if !state.is_settled() {
+            self.enter(state, event);
+        }
+        if effects.is_empty() {
+            return self.arrive(state, event, effects).await;
+        }
+        self.held = None;
+        match self.hold(state, event, effects) {
+            Some(effects) => self.arrive(state, event, effects).await,
+            None => Ok(None),
+        }
     }
 
     /// Does what belongs to the state; gives back what follows, if that is known at once.

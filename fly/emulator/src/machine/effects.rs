@@ -16,6 +16,7 @@ use super::state::{Effect, Event, Verdict};
 use super::stop::signal_name;
 use crate::container::NoBoot;
 use crate::driver::Start;
+use crate::faults::ClockLag;
 use crate::layout;
 use crate::process::{self, Exit};
 use crate::refusal::Refusal;
@@ -86,6 +87,8 @@ impl Actor {
             self.bury().await?;
             return Ok(self.boot().await);
         }
+        let lag = self.registry.faults.clock_lag(&self.record);
+        self.set_clock(lag).await;
         match self.thaw().await {
             Ok(()) => Ok(Event::Up),
             Err(error) => {
@@ -93,6 +96,21 @@ impl Actor {
                 self.bury().await?;
                 Ok(self.boot().await)
             }
+        }
+    }
+
+    /// Lets its clock be behind, or sets it right.
+    pub(super) async fn set_clock(&mut self, lag: Option<ClockLag>) {
+        self.clock_due = lag.and_then(ClockLag::time).map(|time| Instant::now() + time);
+        let directory = self.registry.layout.machine_dir(&self.record.id);
+        let behind = lag.map_or(Duration::ZERO, ClockLag::by);
+        match blocking(move || process::clock::set(&directory, behind)).await {
+            Ok(has_its_own) if has_its_own || lag.is_none() => (),
+            Ok(_) => {
+                let id = &self.record.id;
+                tracing::warn!(fly.machine.id = %id, "a clock is not behind: the machine was started before the script");
+            }
+            Err(error) => tracing::warn!(fly.machine.id = %self.record.id, %error, "a machine's clock cannot be set"),
         }
     }
 
@@ -179,6 +197,7 @@ impl Actor {
             config: self.config.clone(),
             is_sized: self.record.config.get("guest").is_some_and(|guest| !guest.is_null()),
             env: self.environment(),
+            may_lag: self.registry.faults.may_lag(&self.record),
             directory: self.registry.layout.machine_dir(&self.record.id),
             root: self.root_dir(),
             mounts: self.config.mounts.iter().filter_map(mount).collect(),

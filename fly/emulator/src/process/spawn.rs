@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use super::init::Init;
-use super::root;
+use super::{clock, root};
 
 /// All that is needed to start a machine's init.
 #[derive(Clone)]
@@ -22,6 +22,8 @@ pub(crate) struct Launch {
     pub(crate) root: PathBuf,
     /// Where its volumes are seen, and where they are.
     pub(crate) mounts: Vec<(PathBuf, PathBuf)>,
+    /// Whether its clock may be behind later.
+    pub(crate) may_lag: bool,
     /// This computer's boot.
     pub(crate) boot_id: String,
 }
@@ -29,12 +31,18 @@ pub(crate) struct Launch {
 /// Starts it. Blocks for as long as a fork and some small files take.
 pub(crate) fn spawn(launch: &Launch) -> io::Result<Init> {
     root::prepare(&launch.root, &launch.mounts)?;
+    let mut env = launch.env.clone();
+    if launch.may_lag {
+        env.extend(clock::install(&launch.directory)?.map(|(name, value)| (name.to_owned(), value)));
+    } else {
+        clock::uninstall(&launch.directory)?;
+    }
     let log = root::open_log(&launch.directory)?;
     let (program, arguments) = launch.command.split_first().expect("a machine without a command is not created");
     let child = kit::process::session(program)
         .args(arguments)
         .env_clear()
-        .envs(&launch.env)
+        .envs(env)
         .current_dir(&launch.root)
         .stdout(Stdio::from(log.try_clone()?))
         .stderr(Stdio::from(log))

@@ -36,6 +36,7 @@ impl Registry {
         let data = config.data;
         let (layout, lock) = blocking(move || Layout::open(&data)).await?;
         let driver = Driver::open(&config.machines, &layout, tasks.clone(), chance.clone()).await?;
+        driver.check_script(&config.faults).map_err(StartError::Faults)?;
         let running = driver.machines().await?;
         let read_layout = layout.clone();
         let Remains { contents, machines, mut left_over } = blocking(move || read(&read_layout)).await?;

@@ -54,6 +54,23 @@ async fn a_machine_is_a_container_from_its_start_to_its_stop() {
 }
 
 #[tokio::test]
+async fn a_script_that_asks_for_clocks_that_lag_is_refused() {
+    let engine = Engine::start();
+    let lag = "[[machine]]\neffect = { clock_lag = { by_ms = 1 } }";
+    let world = world(&engine).await;
+    let refused = world.http("PUT", "/control/faults").body(lag).send().await.expect("answered");
+    assert_eq!(refused.status(), 400);
+    let data = world.stop().await;
+    let config = Config {
+        machines: in_containers(&engine.socket()),
+        faults: emulator::Script::from_toml(lag).expect("a script"),
+        ..Config::from_vars(data.path().to_owned(), &mut kit::Vars::from_pairs([("PATH", "/bin")]))
+    };
+    let error = start_with(config, &Tasks::new()).await.expect_err("refused");
+    assert!(std::error::Error::source(&error).is_some_and(|why| why.to_string().contains("let machines be processes")));
+}
+
+#[tokio::test]
 async fn a_machines_secrets_are_in_no_argument_and_in_no_file_but_its_record() {
     let engine = Engine::start();
     let world = world(&engine).await;

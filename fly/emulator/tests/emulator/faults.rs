@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use fly::{Advice, HostStatus, MachineState, MachineUpdate, StopOptions};
 
+use kit::Clock;
+
 use crate::world::*;
 
 /// Starts a machine that is refused by the named failure, creates one that is, and compares the advice.
@@ -19,6 +21,8 @@ async fn check(world: &World, id: &str, action: &str, failure: &str, expected: A
         "read_machine" => world.machines.machine(APP, id).await.map(drop),
         "list_machines" => world.machines.machines(APP).await.map(drop),
         "start" => world.machines.start(APP, id).await,
+        "acquire_lease" => world.machines.acquire_lease(APP, id, "test", Duration::from_secs(9)).await.map(drop),
+        "write_metadata" => world.machines.set_metadata(APP, id, "key", "value").await,
         "stop" => world.machines.stop(APP, id, &StopOptions::default()).await,
         "update_machine" => world.machines.update(APP, id, &update).await.map(drop),
         other => panic!("nobody calls {other}"),
@@ -51,11 +55,16 @@ async fn every_documented_failure_can_be_had_and_gives_its_advice() {
         ("create_machine", "region-quota", RestRegion),
         ("create_machine", "forbidden", GiveUp),
         ("start", "not-found", Gone),
+        ("create_machine", "app-corrupted", Gone),
+        ("update_machine", "lease-lost", LookAgain),
+        ("acquire_lease", "lease-lost", Gone),
         ("create_machine", "flyd-timeout", LookAgain),
         ("stop", "flyd-timeout", WaitAndRetry),
         ("start", "host-memory", RecreateElsewhere),
         ("create_machine", "host-memory", AnotherRegion),
         ("start", "host-cpus", RecreateElsewhere),
+        ("start", "host-ips", RecreateElsewhere),
+        ("create_machine", "host-ips", AnotherRegion),
         ("create_machine", "region-full", AnotherRegion),
         ("update_machine", "concurrent-update", LookAgain),
         ("start", "lease-held", WaitAndRetry),
@@ -66,6 +75,9 @@ async fn every_documented_failure_can_be_had_and_gives_its_advice() {
         ("start", "still-created", WaitAndRetry),
         ("start", "being-replaced", WaitAndRetry),
         ("create_machine", "stale-secrets", GiveUp),
+        ("write_metadata", "stale-version", LookAgain),
+        ("create_machine", "image-unknown", WaitAndRetry),
+        ("update_machine", "image-unknown", WaitAndRetry),
         ("create_machine", "no-candidate-host", AnotherRegion),
         ("create_machine", "machine-limit", GiveUp),
         ("create_app", "name-taken", GiveUp),
@@ -137,6 +149,86 @@ async fn a_machine_sticks_where_the_script_says_until_it_is_poked() {
 }
 
 #[tokio::test]
+async fn a_machine_takes_its_time_where_the_script_says() {
+    let world = World::failing(
+        "[[machine]]\nwhen = { target = 'one', times = 1 }\neffect = { stay_in = { state = 'created', for_ms = 2500 } }\n\
+         [[machine]]\nwhen = { target = 'one' }\neffect = { stay_in = { state = 'suspending', for_ms = 3600000 } }\n\
+         [[machine]]\nwhen = { target = 'one' }\neffect = { stay_in = { state = 'destroying', for_ms = 3600000 } }",
+    )
+    .await;
+    let one = world.machines.create_machine(APP, &script_of("one")).await.expect("created").id;
+    assert_eq!(world.state(&one).await, MachineState::Created);
+    let error = world.machines.start(APP, &one).await.expect_err("its image is pulled yet");
+    assert_eq!((error.status(), error.advice()), (Some(412), Advice::WaitAndRetry));
+    world.until(&one, MachineState::Started).await;
+
+    world.machines.suspend(APP, &one).await.expect("accepted");
+    let wait = world.machines.wait(APP, &one, MachineState::Suspended, None, Duration::from_secs(1)).await;
+    assert!(wait.expect_err("it takes an hour").to_string().contains("currently suspending"));
+    assert!(!are_frozen(&states(&one)));
+    assert_eq!(world.poke(&one).await, "suspended", "a poke ends the time");
+    world.machines.destroy(APP, &one, false).await.expect("accepted");
+    assert_eq!(world.state(&one).await, MachineState::Destroying);
+    assert_eq!(world.poke(&one).await, "destroyed");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_machine_that_is_still_created_is_destroyed_and_survives_a_stop_of_the_emulator() {
+    let slow = "[[machine]]\neffect = { stay_in = { state = 'created', for_ms = 3600000 } }";
+    let world = World::failing(slow).await;
+    let one = world.machines.create_machine(APP, &script_of("one")).await.expect("created").id;
+    let two = world.machines.create_machine(APP, &script_of("two")).await.expect("created").id;
+    world.machines.destroy(APP, &one, false).await.expect("destroyed");
+    assert_eq!(world.state(&one).await, MachineState::Destroyed);
+    let world = World::on(world.stop().await).await;
+    world.until(&two, MachineState::Started).await;
+    world.stop().await;
+}
+
+/// Tells the seconds since 1970 whenever somebody asks by a file in its root.
+const TELLS_TIME: &str =
+    "echo ready; while :; do if test -e ask; then rm ask; date +%s.%N | cut -c1-14; fi; sleep 0.01; done";
+
+async fn ask_time(world: &World, id: &str, asked: usize) -> f64 {
+    std::fs::write(world.root(id).join("ask"), "").expect("written");
+    until("it answers", || world.log(id).lines().count() > asked && world.log(id).ends_with('\n')).await;
+    world.log(id).lines().last().expect("a line").parse().expect("a time")
+}
+
+fn now() -> f64 {
+    Clock::system().now().timestamp_millis() as f64 / 1_000.0
+}
+
+#[tokio::test]
+async fn a_resumed_machines_clock_is_behind_until_it_is_set_right() {
+    let world = World::failing(
+        "[[machine]]\nwhen = { nth = [1] }\neffect = { clock_lag = { by_ms = 180000 } }\n\
+         [[machine]]\nwhen = { nth = [1] }\neffect = { clock_lag = { by_ms = 7200000, for_ms = 4000 } }",
+    )
+    .await;
+    let id = world.run(&script("one", TELLS_TIME)).await.id;
+    until("it runs", || world.log(&id).contains("ready")).await;
+    assert!((now() - ask_time(&world, &id, 1).await).abs() < 60.0, "it goes right before the first suspension");
+
+    for (asked, behind) in [(2, 180.0), (3, 7_200.0)] {
+        world.machines.suspend(APP, &id).await.expect("suspended");
+        world.machines.start(APP, &id).await.expect("resumed");
+        let lag = now() - ask_time(&world, &id, asked).await;
+        assert!((behind - 60.0..behind + 60.0).contains(&lag), "{lag} for {behind}");
+    }
+    let mut asked = 4;
+    while now() - ask_time(&world, &id, asked).await > 60.0 {
+        asked += 1;
+        assert!(asked < 2_000, "it is never set right");
+    }
+    world.machines.suspend(APP, &id).await.expect("suspended");
+    world.machines.start(APP, &id).await.expect("resumed");
+    assert!((now() - ask_time(&world, &id, asked + 1).await).abs() < 60.0, "no rule is for the third");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_lost_snapshot_is_a_cold_start_that_nobody_is_told_of() {
     let world = World::failing("[[machine]]\nwhen = { nth = [2] }\neffect = 'lose_snapshot'").await;
     let id = world.run(&script("one", "echo boot; test -e kept && echo root; touch kept; exec sleep 1000")).await.id;
@@ -158,6 +250,32 @@ async fn a_boot_that_fails_is_overcome_by_a_restart() {
     world.until(&id, MachineState::Failed).await;
     assert_eq!(world.machines.start(APP, &id).await.expect_err("failed").status(), Some(412));
     world.machines.restart(APP, &id, &StopOptions::default()).await.expect("restarted");
+    world.until(&id, MachineState::Started).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_image_that_the_registry_does_not_know_yet_is_there_a_little_later() {
+    let late = "[[call]]\naction = 'create_machine'\nwhen = { times = 2 }\neffect = { failure = 'image-unknown' }";
+    let world = World::failing(late).await;
+    for _ in 0..2 {
+        let error = world.machines.create_machine(APP, &script_of("one")).await.expect_err("not yet");
+        assert_eq!((error.status(), error.advice()), (Some(422), Advice::WaitAndRetry));
+    }
+    world.run(&script_of("one")).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_update_may_end_with_a_machine_that_stays_stopped() {
+    let world = World::failing("[[machine]]\nwhen = { times = 1 }\neffect = 'stop_after_update'").await;
+    let id = world.run(&script_of("one")).await.id;
+    let before = world.machines.machine(APP, &id).await.expect("read").instance_id;
+    let update = MachineUpdate { config: script_config(), ..MachineUpdate::default() };
+    world.machines.update(APP, &id, &update).await.expect("accepted");
+    world.until(&id, MachineState::Stopped).await;
+    assert_ne!(world.machines.machine(APP, &id).await.expect("read").instance_id, before, "it has its configuration");
+    world.machines.update(APP, &id, &update).await.expect("accepted");
     world.until(&id, MachineState::Started).await;
     world.stop().await;
 }
