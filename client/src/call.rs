@@ -4,6 +4,8 @@ use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use wire::problem::Problem;
 
+use crate::skew;
+
 /// Why a call did not give an answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -64,11 +66,18 @@ pub(crate) struct Service {
     pub(crate) name: &'static str,
     pub(crate) base: String,
     pub(crate) http: reqwest::Client,
+    /// Corrected by every answer, where there is one.
+    clock: Option<kit::Clock>,
 }
 
 impl Service {
     pub(crate) fn new(name: &'static str, base: &str, deadline: std::time::Duration) -> Self {
-        Self { name, base: base.trim_end_matches('/').to_owned(), http: kit::http::client(deadline) }
+        Self { name, base: base.trim_end_matches('/').to_owned(), http: kit::http::client(deadline), clock: None }
+    }
+
+    /// The same, and this clock is corrected by what its answers say.
+    pub(crate) fn correcting(self, clock: &kit::Clock) -> Self {
+        Self { clock: Some(clock.clone()), ..self }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -77,7 +86,11 @@ impl Service {
 
     /// Sends the request; anything but a 2xx is an error.
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
+        let sent = self.clock.as_ref().map(|clock| (clock, clock.now()));
         let response = request.send().await.map_err(|source| self.unreachable(source))?;
+        if let Some((clock, sent)) = sent {
+            skew::correct(clock, sent, response.headers());
+        }
         if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
     }
 

@@ -9,6 +9,7 @@ pub mod control;
 pub mod course;
 pub mod events;
 pub mod sender;
+mod skew;
 pub mod socket;
 pub mod sse;
 pub mod worker;

@@ -31,9 +31,15 @@ impl std::fmt::Debug for Worker {
 }
 
 impl Worker {
-    /// Registers with the machine's token. Repeating it with the same boot gives the same worker.
-    pub async fn register(base: &str, machine_token: &str, register: &Register) -> Result<(Self, Registered), Error> {
-        let service = Service::new("the control plane", base, DEADLINE);
+    /// Registers with the machine's token. Repeating it with the same boot gives the same worker. The clock is
+    /// corrected by this and every further answer that shows it to be wrong.
+    pub async fn register(
+        base: &str,
+        machine_token: &str,
+        register: &Register,
+        clock: &kit::Clock,
+    ) -> Result<(Self, Registered), Error> {
+        let service = Service::new("the control plane", base, DEADLINE).correcting(clock);
         let request = service.http.post(service.url("/v1/workers/register")).bearer_auth(machine_token);
         let registered: Registered = service.json(request.json(register)).await?;
         Ok((Self { service, id: registered.worker_id, token: registered.token.clone() }, registered))

@@ -4,11 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 /// Tells the time: the system's, or a test's.
 #[derive(Debug, Clone)]
-pub struct Clock(Source);
+pub struct Clock {
+    source: Source,
+    /// How much later it is than the source says, in microseconds.
+    ahead_us: Arc<AtomicI64>,
+}
 
 #[derive(Debug, Clone)]
 enum Source {
@@ -19,28 +23,44 @@ enum Source {
 impl Clock {
     /// The computer's clock.
     pub fn system() -> Self {
-        Self(Source::System)
+        Self::of(Source::System)
     }
 
     /// A clock that stands still until it is advanced; clones share it.
     pub fn manual(start: DateTime<Utc>) -> Self {
-        Self(Source::Manual(Arc::new(AtomicI64::new(start.timestamp_micros()))))
+        Self::of(Source::Manual(Arc::new(AtomicI64::new(start.timestamp_micros()))))
+    }
+
+    fn of(source: Source) -> Self {
+        Self { source, ahead_us: Arc::default() }
+    }
+
+    /// From now on it is so much later, for all clones: somebody whose clock is right says so.
+    pub fn correct(&self, by: TimeDelta) {
+        self.ahead_us.fetch_add(by.num_microseconds().unwrap_or(0), Ordering::SeqCst);
+    }
+
+    /// The same without what it was corrected by, now and later.
+    #[must_use]
+    pub fn uncorrected(&self) -> Self {
+        Self::of(self.source.clone())
     }
 
     /// The time, in whole microseconds.
     #[expect(clippy::disallowed_methods, reason = "this is the clock that everything else takes the time from")]
     pub fn now(&self) -> DateTime<Utc> {
-        match &self.0 {
+        let told = match &self.source {
             Source::System => Utc::now().trunc_subsecs(6),
             Source::Manual(micros) => {
                 DateTime::from_timestamp_micros(micros.load(Ordering::SeqCst)).unwrap_or(DateTime::UNIX_EPOCH)
             }
-        }
+        };
+        told.checked_add_signed(TimeDelta::microseconds(self.ahead_us.load(Ordering::SeqCst))).unwrap_or(told)
     }
 
     /// Moves a manual clock on; the system's clock moves by itself.
     pub fn advance(&self, by: Duration) {
-        match &self.0 {
+        match &self.source {
             Source::System => (),
             Source::Manual(micros) => {
                 let by = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
@@ -51,7 +71,7 @@ impl Clock {
 
     /// Sets a manual clock, also back, as an administrator or a resumed machine does with the system's.
     pub fn set(&self, now: DateTime<Utc>) {
-        match &self.0 {
+        match &self.source {
             Source::System => (),
             Source::Manual(micros) => micros.store(now.timestamp_micros(), Ordering::SeqCst),
         }
@@ -77,6 +97,16 @@ mod tests {
         clock.advance(Duration::from_micros(7));
         assert_eq!(clone.now().timestamp_micros(), 7);
         assert_eq!(clone.now(), clock.now());
+    }
+
+    #[test]
+    fn a_correction_is_for_all_clones_and_can_be_left_out() {
+        let clock = Clock::manual(DateTime::UNIX_EPOCH);
+        let (clone, bare) = (clock.clone(), clock.uncorrected());
+        clone.correct(TimeDelta::seconds(9));
+        clone.correct(TimeDelta::seconds(-2));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!((clock.now().timestamp(), bare.now().timestamp()), (8, 1));
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl Session {
         }
         let Some(mut worker) = self.register(tasks).await? else { return Ok(()) };
         self.check_if_due().await;
-        let mut resume = Resume::new(self.room.clock.clone());
+        let mut resume = Resume::new(self.room.clock.uncorrected());
         self.tell_checkpoints(&worker).await;
         let mut polling = Box::pin(next(worker.clone(), self.poll(), Duration::ZERO));
         loop {
@@ -189,7 +189,8 @@ impl Session {
             repositories: self.room.volume.repository_names(),
         };
         loop {
-            let registering = Worker::register(&self.config.control_url, &self.config.machine_token, &register);
+            let (url, token) = (&self.config.control_url, &self.config.machine_token);
+            let registering = Worker::register(url, token, &register, &self.room.clock);
             let registered = tokio::select! {
                 () = tasks.stopping() => return Ok(None),
                 registered = registering => registered,

@@ -3,6 +3,7 @@
 use client::control::Control;
 use client::events::{EventStore, Signer};
 use client::worker::Worker;
+use kit::Clock;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 use wire::event::{Event, SCHEMA_VERSION, kind};
@@ -32,7 +33,7 @@ async fn the_token_of_an_earlier_boot_is_refused() {
     world.until_task(task, TaskStatus::Completed).await;
     let (machine, token) = asleep(&world).await;
     let boot = async |boot, token: &str| {
-        Worker::register(&world.url(), token, &hello(machine, boot)).await.map(|(worker, _)| worker)
+        Worker::register(&world.url(), token, &hello(machine, boot), &Clock::system()).await.map(|(worker, _)| worker)
     };
     assert_eq!(boot(1, "wrong").await.expect_err("is refused").status(), Some(401));
     let first = boot(1, &token).await.expect("is taken in");
@@ -49,10 +50,11 @@ async fn a_stolen_machines_key_writes_into_no_record_that_is_not_its_own() {
     let task = world.submit("true").await;
     world.until_task(task, TaskStatus::Completed).await;
     let (machine, token) = asleep(&world).await;
-    let (_, registered) = Worker::register(&world.url(), &token, &hello(machine, 1)).await.expect("is taken in");
+    let (_, registered) =
+        Worker::register(&world.url(), &token, &hello(machine, 1), &Clock::system()).await.expect("is taken in");
     let EventAccess { url, key, key_id } = registered.events;
     let key = Key::parse(&key).expect("is one");
-    let (clock, chance) = (kit::Clock::system(), kit::Chance::system());
+    let (clock, chance) = (Clock::system(), kit::Chance::system());
     let written = |execution_id| Event {
         id: world.event_id(),
         kind: kind::EXECUTION_LOG.into(),

@@ -17,6 +17,7 @@ mod pool;
 mod proposals;
 mod pull_requests;
 mod readme;
+mod resume;
 mod roles;
 mod runtimes;
 mod sprites;

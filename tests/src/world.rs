@@ -153,6 +153,21 @@ impl World {
         Machines::with_pace(&self.url_of_part(Service::Emulator, "machines_api"), &token, Pace::Unlimited)
     }
 
+    /// Lets calls and machines fail from now on, by a script of docs/emulator.md.
+    pub async fn let_fail(&self, script: &str) {
+        let url = format!("{}/control/faults", self.url_of_part(Service::Emulator, "machines_api"));
+        let request = kit::http::client(PATIENCE).put(url).bearer_auth(&self.scene.provider_token);
+        let answer = request.body(script.to_owned()).send().await.expect("the emulator answers");
+        assert_eq!(answer.status(), StatusCode::NO_CONTENT, "{script}");
+    }
+
+    /// What the runner of a machine has logged so far.
+    pub fn runner_log(&self, machine: &MachineView) -> String {
+        let id = machine.provider_id.as_deref().expect("it was made");
+        let log = self.data().join("emulator").join("machines").join(id).join("log");
+        std::fs::read_to_string(&log).unwrap_or_else(|error| panic!("{}: {error}", log.display()))
+    }
+
     /// The fake whose sprites are the machines.
     pub fn sprites(&self) -> &emulator::sprites::Sprites {
         &self.scene.sprites.as_ref().expect("the world is on sprites").fake

@@ -98,22 +98,32 @@ async fn call(worker: &Worker, lease: &Lease, word: &Word<'_>) -> Result<(), Err
     }
 }
 
-/// Renews the leases of everything in hand, for ever.
-pub(super) async fn heartbeats(links: Links, board: Arc<Board>) {
+/// Renews the leases of everything in hand, for ever. After a new registration that is done at once, for the machine
+/// may have slept, and what was asked before may never be answered.
+pub(super) async fn heartbeats(mut links: Links, board: Arc<Board>) {
     let mut pause = Duration::from_secs(1);
     loop {
         tokio::select! {
             () = tokio::time::sleep(pause) => (),
             () = board.pulse.wanted() => (),
+            Ok(()) = links.changed() => (),
         }
-        let Some(link) = links.borrow().clone() else { continue };
+        let Some(link) = links.borrow_and_update().clone() else { continue };
         pause = link.heartbeat;
         let running = board.running();
         if running.is_empty() {
             continue;
         }
         let sent = Instant::now();
-        match link.worker.heartbeat(&Heartbeat { running }).await {
+        let heartbeat = Heartbeat { running };
+        let answer = tokio::select! {
+            answer = link.worker.heartbeat(&heartbeat) => answer,
+            Ok(()) = links.changed() => {
+                links.mark_changed();
+                continue;
+            }
+        };
+        match answer {
             Ok(reply) => {
                 for id in reply.lost {
                     if board.halt(id, Halt::LeaseLost) {

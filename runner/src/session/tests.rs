@@ -267,6 +267,32 @@ async fn a_worker_that_is_not_known_any_more_registers_again() {
 }
 
 #[tokio::test]
+async fn a_lost_lease_is_heard_at_once_after_a_new_registration_though_a_heartbeat_hangs() {
+    let control = Control::new(|_| ()).await;
+    let remote = Remote::new().await;
+    let lease = control.scene.lease(&remote, None, &["sleep", "86403"]);
+    let later = |answer: ResponseTemplate, ms| answer.set_delay(Duration::from_millis(ms));
+    let unknown = later(problem(401, "unauthenticated"), 1_500);
+    control.answer_worker("next", [execute(&lease), unknown, wait()]).await;
+    let lost = HeartbeatReply { lost: vec![lease.execution_id] };
+    control.answer_worker("heartbeat", [later(ok(HeartbeatReply::default()), 60_000), ok(lost)]).await;
+    control.answer_worker("executions/.*", [ok(())]).await;
+    let tasks = Tasks::new();
+    let work = async {
+        tokio::join!(control.run(&tasks), async {
+            until(async || crate::testing::is_running("sleep 86403")).await;
+            until(async || control.requests("/heartbeat").await.len() == 2).await;
+            until(async || !crate::testing::is_running("sleep 86403")).await;
+            tasks.stop();
+        })
+    };
+    // The heartbeat that hangs would be given up after ten.
+    let (ended, ()) = tokio::time::timeout(Duration::from_secs(9), work).await.expect("nobody waits for it");
+    ended.expect("stopped");
+    assert_eq!(control.requests("/complete").await, Vec::<Value>::new());
+}
+
+#[tokio::test]
 async fn a_forgotten_machine_gives_up() {
     let mut control = Control::new(|config| config.limits.silence = Duration::from_millis(300)).await;
     control.config.control_url = "http://127.0.0.1:9".into();
