@@ -27,7 +27,7 @@ use wire::task::TaskSpec;
 use crate::config::read_drivers;
 use crate::fleet;
 use crate::handle::{Desk, EndRecord, Job, Registered, Session};
-use crate::supervisor::{self, Supervisor};
+use crate::supervisor::{self, For, Supervisor};
 use crate::takeup;
 use crate::{TURN_WITHIN, turn};
 
@@ -134,10 +134,17 @@ async fn supervise(
             break;
         }
         supervisor.can_resume(&session);
+        let asks = finished.report.as_ref().is_some_and(|report| report.asks.is_some());
         let order = tokio::select! {
-            order = supervisor.next_words() => order,
+            order = supervisor.next_words(if asks { For::AnAnswer } else { For::WhatWaits }) => order,
             () = seat.halt.given() => None,
-            () = sleep_until(deadline) => None,
+            () = sleep_until(deadline) => {
+                if asks {
+                    finished.outcome = Outcome::TimedOut;
+                    finished.message = Some("nobody has answered its question in time".into());
+                }
+                None
+            }
         };
         let Some(order) = order else { break };
         let left = deadline.saturating_duration_since(Instant::now());

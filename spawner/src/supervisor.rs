@@ -36,6 +36,7 @@ use crate::tmux::{self, Tmux};
 use crate::typing::Terminal;
 pub(crate) use channel::VARIABLE;
 pub use channel::acknowledge;
+pub(crate) use later::For;
 use progress::State;
 
 /// Between attempts to reach the control plane.

@@ -45,6 +45,8 @@ pub(crate) fn joined(before: Finished, after: Finished) -> Finished {
             session: after.session.or(before.session),
             agent: after.agent,
             message: after.message,
+            // What it asked before has been answered.
+            asks: after.asks,
         }),
         (before, said) => said.or(before),
     };
@@ -78,6 +80,7 @@ mod tests {
             output_tokens: 1,
             cost_dollars: cost.map(str::to_owned),
             message: None,
+            asks: None,
         };
         Finished { outcome, exit: None, message: None, report: Some(report) }
     }

@@ -401,6 +401,54 @@ async fn an_agent_that_reads_nothing_while_it_runs_is_told_by_its_session() {
 }
 
 #[tokio::test]
+async fn an_agent_that_asks_waits_for_its_answer_and_goes_on_with_it() {
+    let world = World::start().await;
+    let (prompt, words) = (world.directory().join("prompt"), world.directory().join("words"));
+    fs::write(&prompt, "ask Which colour?\nwrite NOTES {answer}\ncommit Paint it {answer}\nAll done.\n")
+        .expect("writes");
+    fs::write(&words, "light green\n").expect("writes");
+    let prompt = prompt.display().to_string();
+    let agent = start(
+        &world,
+        agents(&world, &["start", "--branch", "work", "--no-tmux", "--agent", "mock", "--prompt", &prompt]),
+    )
+    .await;
+    until_shown(&world, &agent, "Which colour?").await;
+    // Its turn has to be over: until then nobody reads.
+    let sent = until("the answer is taken", PATIENCE, async || {
+        let sent = agents(&world, &["send", &agent.id]).reading(&words).output().await;
+        (sent.code == 0).then_some(sent)
+    })
+    .await;
+    assert!(sent.stdout.contains("trigger 1 waits"), "{}", sent.stdout);
+    let told = until_trigger(&world, agent.runtime.id, 1, TriggerState::Delivered).await;
+    assert_eq!((told.via, told.text.as_str()), (Some(Via::Resume), "light green"));
+    until_succeeded(&world).await;
+    until_runtime(&world, agent.runtime.id, RuntimeState::Gone).await;
+    assert_eq!(world.repository.git(&["log", "-1", "--format=%s", "work"]).await.trim(), "Paint it light green");
+    assert_eq!(world.repository.git(&["show", "work:NOTES"]).await, "light green\n");
+    let logs = done(agents(&world, &["logs", &agent.id, "--lines", "9"])).await.stdout;
+    assert!(logs.ends_with("Which colour?\nAll done.\n"), "{logs}");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_question_that_nobody_answers_runs_into_the_agents_time() {
+    let world = World::start().await;
+    let prompt = world.directory().join("prompt");
+    fs::write(&prompt, "ask Which colour?\n").expect("writes");
+    let options = ["start", "--branch", "work", "--no-tmux", "--agent", "mock", "--timeout", "2s", "--prompt"];
+    let agent = start(&world, agents(&world, &[&options[..], &[&prompt.display().to_string()]].concat())).await;
+    until("it has ended", PATIENCE, async || {
+        (json(&world, &["agents", "list"]).await[0]["status"] == "timed_out").then_some(())
+    })
+    .await;
+    until_shown(&world, &agent, "Which colour?").await;
+    until_shown(&world, &agent, "bifrost: nobody has answered its question in time").await;
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn what_an_agent_did_not_read_in_its_terminal_is_given_to_its_session_when_it_has_ended() {
     let world = World::start().await;
     let options = ["start", "--branch", "work", "--no-tmux", "--agent", "slow", "--session", "s-1"];

@@ -75,6 +75,10 @@ pub struct AgentReport {
     /// Its last words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// What it wants to know before it goes on: with that its turn has ended, and the answer is the next prompt of
+    /// its session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks: Option<String>,
 }
 
 #[cfg(test)]

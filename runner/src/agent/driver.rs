@@ -40,6 +40,7 @@ pub(crate) struct Rule {
     #[serde(default)]
     pub(crate) chunk: bool,
     pub(crate) message: Option<String>,
+    pub(crate) asks: Option<String>,
     #[serde(default)]
     pub(crate) input_tokens: Vec<String>,
     #[serde(default)]
@@ -139,7 +140,7 @@ impl Driver {
 
 impl Rule {
     fn pointers(&self) -> Vec<&str> {
-        let single = [&self.session, &self.says, &self.message, &self.cost_dollars];
+        let single = [&self.session, &self.says, &self.message, &self.asks, &self.cost_dollars];
         let lists = [&self.input_tokens, &self.output_tokens];
         let all = self.when.keys().chain(single.into_iter().flatten()).chain(lists.into_iter().flatten());
         all.map(String::as_str).collect()

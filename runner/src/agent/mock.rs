@@ -8,14 +8,18 @@
 //! | `commit MESSAGE` | commits everything |
 //! | `push REF` | pushes HEAD to `origin` under that name |
 //! | `usage INPUT OUTPUT DOLLARS` | says that it used so many tokens and so much money |
+//! | `ask QUESTION` | asks, and ends its turn; with the answer its session goes on behind this line |
 //! | `stall SECONDS` | says nothing for so long |
 //! | `fail MESSAGE` | ends with that as its result |
 //! | `crash CODE` | exits at once, without a result |
 //! | anything else | says it |
+//!
+//! `{answer}` in a line stands for the last answer. What is left to do after a question is remembered in git's
+//! directory: a session that goes on elsewhere has its answer for a prompt.
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -32,9 +36,25 @@ pub async fn run(arguments: &[String]) -> u8 {
     let option = |name: &str| arguments.iter().skip_while(|argument| *argument != name).nth(1);
     let session = option("--session").cloned().unwrap_or_else(|| format!("mock-{}", Chance::system().hex::<8>()));
     print(&json!({ "type": "start", "session": session, "model": option("--model") }));
-    for line in prompt.lines().map(str::trim).filter(|line| !line.is_empty()) {
+    let remembered = remembered(&session).await;
+    let script = match remembered.as_deref().and_then(|file| fs::read_to_string(file).ok()) {
+        Some(rest) => rest.replace("{answer}", &prompt.split_whitespace().collect::<Vec<_>>().join(" ")),
+        None => prompt,
+    };
+    remembered.iter().for_each(|file| drop(fs::remove_file(file)));
+    let mut lines = script.lines().map(str::trim).filter(|line| !line.is_empty());
+    while let Some(line) = lines.next() {
         match step(line).await {
             Ok(Next::Line) => (),
+            Ok(Next::Ask(question)) => {
+                let rest: String = lines.by_ref().map(|line| format!("{line}\n")).collect();
+                let noted = remembered.as_deref().context("there is no git here to remember it in");
+                if let Err(error) = noted.and_then(|file| remember(file, &rest)) {
+                    print(&json!({ "type": "end", "failed": true, "message": format!("{line}: {error:#}") }));
+                    return 1;
+                }
+                print(&json!({ "type": "ask", "text": question }));
+            }
             Ok(Next::Crash(code)) => return code,
             Ok(Next::Fail(message)) => {
                 print(&json!({ "type": "end", "failed": true, "message": message }));
@@ -50,8 +70,22 @@ pub async fn run(arguments: &[String]) -> u8 {
     0
 }
 
+/// Where a session keeps what it has left to do while it waits for an answer.
+async fn remembered(session: &str) -> Option<PathBuf> {
+    let name: String = session.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let place = ["rev-parse", "--git-path", &format!("mock-agent/{name}")];
+    let output = kit::process::command("git").args(place).output().await.ok()?;
+    output.status.success().then(|| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+}
+
+fn remember(file: &Path, rest: &str) -> anyhow::Result<()> {
+    fs::create_dir_all(file.parent().context("it has a place")?)?;
+    Ok(fs::write(file, rest)?)
+}
+
 enum Next {
     Line,
+    Ask(String),
     Fail(String),
     Crash(u8),
 }
@@ -79,6 +113,7 @@ async fn step(line: &str) -> anyhow::Result<Next> {
             );
         }
         "stall" => tokio::time::sleep(Duration::from_secs_f64(rest.parse()?)).await,
+        "ask" => return Ok(Next::Ask(rest.to_owned())),
         "fail" => return Ok(Next::Fail(rest.to_owned())),
         "crash" => return Ok(Next::Crash(rest.parse()?)),
         _ => print(&json!({ "type": "say", "text": line })),

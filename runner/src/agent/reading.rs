@@ -141,6 +141,9 @@ impl<'a> Reading<'a> {
         if let Some(message) = text(&rule.message).filter(|message| !message.is_empty()) {
             self.report.message = Some(message.chars().take(MESSAGE_CHARS).collect());
         }
+        if let Some(question) = text(&rule.asks).filter(|question| !question.is_empty()) {
+            self.report.asks = Some(question.chars().take(MESSAGE_CHARS).collect());
+        }
         let sum = |pointers: &[String]| -> u64 {
             pointers.iter().filter_map(|pointer| line.pointer(pointer)?.as_u64()).fold(0, u64::saturating_add)
         };

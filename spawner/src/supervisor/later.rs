@@ -1,5 +1,5 @@
 //! Agents that read nothing while they run: what waits for them is given to their session, which is taken up again when
-//! they have ended. The words go to the agent's standard input; that it ends well means that it has read them.
+//! they have ended. One that has ended with a question waits for its answer. The words go to the agent's standard input; that it ends well means that it has read them.
 
 use std::time::Duration;
 
@@ -15,6 +15,15 @@ use super::{BACKOFF, LAST_WORDS_WITHIN, Supervisor};
 /// How long an agent that has ended waits for words that may not be written yet.
 const HELD_WITHIN: Duration = Duration::from_secs(120);
 
+/// What an agent that has ended is taken up again for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum For {
+    /// What waits already.
+    WhatWaits,
+    /// The answer to what it asked, whenever that comes.
+    AnAnswer,
+}
+
 /// What is there for an agent that has ended.
 enum Waiting {
     Nothing,
@@ -29,11 +38,12 @@ impl Supervisor {
         self.state.send_modify(|state| state.session = Some(session.to_owned()));
     }
 
-    /// What waits for an agent that has ended; nothing where nothing does, or the control plane cannot be asked.
-    pub(crate) async fn next_words(&self) -> Option<Order> {
+    /// What waits for an agent that has ended; nothing where nothing does, or the control plane cannot be asked, unless
+    /// it asked something: then for as long as it takes.
+    pub(crate) async fn next_words(&self, wanted: For) -> Option<Order> {
         let words = async {
             self.give_up_terminal().await;
-            self.wait_for_words().await
+            self.wait_for_words(wanted).await
         };
         tokio::select! {
             words = words => words,
@@ -54,16 +64,24 @@ impl Supervisor {
         }
     }
 
-    async fn wait_for_words(&self) -> Option<Order> {
+    async fn wait_for_words(&self, wanted: For) -> Option<Order> {
         let mut state = self.state.subscribe();
         let (since, mut failures) = (Instant::now(), 0);
         loop {
             let registered = state.wait_for(|state| state.runtime.is_some());
-            let runtime = timeout(LAST_WORDS_WITHIN, registered).await.ok()?.ok()?.runtime?;
-            let Ok(waiting) = timeout(POLL + LAST_WORDS_WITHIN, self.waiting(runtime)).await else { return None };
+            let runtime = match timeout(LAST_WORDS_WITHIN, registered).await {
+                Ok(state) => state.ok()?.runtime?,
+                Err(_) if wanted == For::AnAnswer => continue,
+                Err(_) => return None,
+            };
+            let waiting = match timeout(POLL + LAST_WORDS_WITHIN, self.waiting(runtime, wanted)).await {
+                Ok(waiting) => waiting,
+                Err(_) if wanted == For::AnAnswer => continue,
+                Err(_) => return None,
+            };
             match waiting {
                 Ok(Waiting::Nothing) => return None,
-                Ok(Waiting::NotYet) if since.elapsed() > HELD_WITHIN => return None,
+                Ok(Waiting::NotYet) if wanted == For::WhatWaits && since.elapsed() > HELD_WITHIN => return None,
                 Ok(Waiting::NotYet) => failures = 0,
                 Ok(Waiting::Words(order)) if order.number <= self.state.borrow().progress.read => {
                     self.answer(&order, true).await;
@@ -73,7 +91,7 @@ impl Supervisor {
                     failures += 1;
                     self.forget_if_refused(&error);
                     let wait = BACKOFF.wait(failures, &self.chance);
-                    if wait > LAST_WORDS_WITHIN {
+                    if wanted == For::WhatWaits && wait > LAST_WORDS_WITHIN {
                         return None;
                     }
                     tokio::time::sleep(wait).await;
@@ -82,9 +100,9 @@ impl Supervisor {
         }
     }
 
-    async fn waiting(&self, runtime: RuntimeId) -> Result<Waiting, Error> {
+    async fn waiting(&self, runtime: RuntimeId, wanted: For) -> Result<Waiting, Error> {
         let now = self.state.borrow().clone();
-        if self.heartbeat(runtime, &now).await?.waiting == 0 {
+        if self.heartbeat(runtime, &now).await?.waiting == 0 && wanted == For::WhatWaits {
             return Ok(Waiting::Nothing);
         }
         Ok(self.control.next_trigger(runtime, POLL).await?.map_or(Waiting::NotYet, Waiting::Words))

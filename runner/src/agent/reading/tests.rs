@@ -24,6 +24,7 @@ fn report(agent: &str, session: &str, tokens: (u64, u64), cost: Option<&str>, me
         output_tokens: tokens.1,
         cost_dollars: cost.map(Into::into),
         message: Some(message.into()),
+        asks: None,
     }
 }
 
@@ -80,6 +81,17 @@ fn opencode_is_understood() {
 "#;
     let expect = report("opencode", "ses_1", (13, 4), Some("0.75"), "All green.");
     assert_eq!(read("opencode", output), ("All green.\n".into(), expect, Verdict::Succeeded));
+}
+
+#[test]
+fn a_question_is_shown_and_is_what_the_agent_asks() {
+    let output = r#"{"type":"start","session":"m-1"}
+{"type":"ask","text":"Which colour?"}
+{"type":"end","failed":false}
+"#;
+    let asks = Some("Which colour?".to_owned());
+    let expect = AgentReport { asks, ..report("mock", "m-1", (0, 0), None, "Which colour?") };
+    assert_eq!(read("mock", output), ("Which colour?\n".into(), expect, Verdict::Succeeded));
 }
 
 #[test]
