@@ -315,7 +315,7 @@ pub(crate) struct RunArguments {
     /// The longest the command may run, such as 90s, 30m, 2h or 1d [default: 30m]
     #[arg(long, value_name = "TIME", value_parser = crate::duration::parse_seconds)]
     pub(crate) timeout: Option<u64>,
-    /// The longest the command may stay silent, such as 5m [default: no bound]
+    /// The longest the command may be silent and idle, such as 5m [default: no bound]
     #[arg(long, value_name = "TIME", value_parser = crate::duration::parse_seconds)]
     pub(crate) idle_timeout: Option<u64>,
     /// The longest the command may go on without output and without a commit, such as 30m [default: no bound]

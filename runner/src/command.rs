@@ -29,11 +29,14 @@ use crate::process::Group;
 use crate::record::Story;
 use crate::terminal::{Input, Life, Master, Player, Stage, Terminal};
 
+mod activity;
 mod commits;
+mod connections;
 pub(crate) mod environment;
 pub(crate) mod output;
 pub(crate) mod program;
 pub(crate) mod redaction;
+use activity::Activity;
 use commits::Commits;
 use output::{Chunker, Pieces};
 use program::NotRunnable;
@@ -45,6 +48,8 @@ const GATHER: Duration = Duration::from_millis(10);
 const LINGER: Duration = Duration::from_millis(500);
 /// How long the rest of the pipe may take to read once nothing can write to it.
 const DRAIN: Duration = Duration::from_millis(100);
+/// How often a silent command is looked at within its idle timeout.
+const LOOKS: u32 = 4;
 const READ_BYTES: usize = 64 * 1024;
 
 /// What to run, where, and within which bounds.
@@ -156,7 +161,7 @@ async fn supervise(
     let terminal = master.as_ref().map(|master| master.name.clone());
     let life = Life { pid: child.id().unwrap_or_default(), terminal, typed: 0 };
     let player = job.stage.enter(story.subject().execution_id, life);
-    let mut watch = Watch::new(job, &mut child, master, player, story.orders().clone(), reading);
+    let mut watch = Watch::new(job, &mut child, master, player, story, reading);
     let exit = loop {
         let step = watch.next(&mut child, story).await;
         if let Some(exit) = watch.take(step, &group, story).await {
@@ -189,6 +194,8 @@ enum Step {
     Gathered,
     Exited(io::Result<ExitStatus>),
     LingeredEnough,
+    /// Nothing was said for a part of the idle timeout.
+    MayBeIdle,
     /// Nothing was said for the length of the stall timeout.
     MayHaveStalled,
     MustEnd(Cause),
@@ -213,6 +220,8 @@ struct Watch<'a, 'd> {
     deadline: Instant,
     idle_timeout: Option<Duration>,
     idle_deadline: Option<Instant>,
+    look_at: Option<Instant>,
+    activity: Activity,
     stall_timeout: Option<Duration>,
     stall_deadline: Option<Instant>,
     commits: Commits,
@@ -228,7 +237,7 @@ impl<'a, 'd> Watch<'a, 'd> {
         child: &mut Child,
         master: Option<Master>,
         player: Player,
-        orders: Orders,
+        story: &Story,
         reading: Option<&'a mut Reading<'d>>,
     ) -> Self {
         let now = Instant::now();
@@ -244,13 +253,15 @@ impl<'a, 'd> Watch<'a, 'd> {
             redactor: Redactor::new(&job.secrets),
             pieces: Pieces::new(),
             reading,
-            orders,
+            orders: story.orders().clone(),
             signs: job.signs.clone(),
             cause: Cause::Itself,
             exit: None,
             deadline: now + job.timeout,
             idle_timeout: job.idle_timeout,
             idle_deadline: job.idle_timeout.map(|idle| now + idle),
+            look_at: job.idle_timeout.map(|idle| now + idle / LOOKS),
+            activity: Activity::of(story.subject().execution_id, child.id()),
             stall_timeout: job.stall_timeout,
             stall_deadline: job.stall_timeout.map(|stall| now + stall),
             commits: Commits::of(&job.directory),
@@ -278,7 +289,7 @@ impl<'a, 'd> Watch<'a, 'd> {
             input = self.player.typed(), if is_running => Step::Input(input),
             halt = self.orders.halted(), if may_end => Step::MustEnd(Cause::Halt(halt)),
             () = sleep_until(self.deadline), if may_end => Step::MustEnd(Cause::Timeout),
-            () = reached(self.idle_deadline), if may_end => Step::MustEnd(Cause::IdleTimeout),
+            () = reached(self.look_at), if may_end => Step::MayBeIdle,
             () = reached(self.stall_deadline), if may_end => Step::MayHaveStalled,
             () = reached(self.die_at), if is_running => Step::MustDie,
             () = reached(self.linger_until) => Step::LingeredEnough,
@@ -307,6 +318,7 @@ impl<'a, 'd> Watch<'a, 'd> {
                 self.linger_until = Some(Instant::now() + LINGER);
             }
             Step::LingeredEnough => return self.exit,
+            Step::MayBeIdle => self.look(group).await,
             Step::MayHaveStalled => match self.stall_timeout.and_then(|stall| self.commits.since(story.now(), stall)) {
                 Some(left) => self.stall_deadline = Some(Instant::now() + left),
                 None => self.end(Cause::Stalled, group),
@@ -345,10 +357,24 @@ impl<'a, 'd> Watch<'a, 'd> {
         }
     }
 
+    /// Looks whether a silent command is at work, which counts for the idle timeout as if it had said so.
+    async fn look(&mut self, group: &Group) {
+        let has_worked = self.activity.worked().await;
+        let now = Instant::now();
+        if has_worked {
+            self.idle_deadline = self.idle_timeout.map(|idle| now + idle);
+        } else if self.idle_deadline.is_some_and(|deadline| deadline <= now) {
+            return self.end(Cause::IdleTimeout, group);
+        }
+        let next = self.idle_timeout.map(|idle| now + idle / LOOKS);
+        self.look_at = next.min(self.idle_deadline);
+    }
+
     /// There was a sign of life.
     fn put_off(&mut self) {
         let now = Instant::now();
         self.idle_deadline = self.idle_timeout.map(|idle| now + idle);
+        self.look_at = self.idle_timeout.map(|idle| now + idle / LOOKS);
         self.stall_deadline = self.stall_timeout.map(|stall| now + stall);
     }
 

@@ -105,6 +105,11 @@ fn mark_of(pid: i32) -> Option<String> {
     String::from_utf8(mark.to_vec()).ok()
 }
 
+/// Whether a process says that it belongs to the execution.
+pub(crate) fn is_of(pid: i32, execution: ExecutionId) -> bool {
+    mark_of(pid).is_some_and(|mark| mark == execution.to_string())
+}
+
 /// Whether a process is there, dead or alive.
 #[cfg(test)]
 pub(crate) fn exists(pid: i32) -> bool {

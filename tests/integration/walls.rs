@@ -25,6 +25,17 @@ async fn a_walled_command_of_a_local_system_sees_neither_its_keys_nor_its_proces
 }
 
 #[tokio::test]
+async fn a_silent_command_at_work_behind_walls_is_not_idle() {
+    let world = World::start().await;
+    let script = "timeout 4 sh -c 'while :; do :; done'; echo done";
+    let run = world.bifrost(&["run", "--idle-timeout", "2s", "--", "sh", "-c", script]).output().await;
+    assert_eq!((run.code, run.stdout.as_str()), (0, "done\n"), "{}", run.stderr);
+    let run = world.bifrost(&["run", "--idle-timeout", "1s", "--", "sleep", "86418"]).output().await;
+    assert_eq!(run.code, 124, "{}", run.stderr);
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn a_command_that_says_that_it_is_busy_may_be_silent() {
     let world = World::start().await;
     let program = world.program().display().to_string();

@@ -177,7 +177,7 @@ pub struct TaskSpec {
     /// The longest the command may run, in seconds; 1,800 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<u64>,
-    /// The longest the command may stay silent, in seconds; no bound when absent.
+    /// The longest the command may be silent and idle, in seconds; no bound when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_timeout_seconds: Option<u64>,
     /// The longest the command may go on without output and without a commit, in seconds; no bound when absent.

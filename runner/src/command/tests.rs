@@ -100,6 +100,48 @@ async fn a_command_ends_at_its_timeout_or_when_it_is_silent() {
 }
 
 #[tokio::test]
+async fn a_silent_command_is_not_idle_while_it_computes_or_data_comes_and_goes() {
+    let mut scene = Scene::new().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("it has one").port();
+    // A model that answers by a word now and then, and one that is asked and says nothing.
+    let streaming = async {
+        let (mut stream, _) = listener.accept().await.expect("it connects");
+        let mut beat = tokio::time::interval(Duration::from_millis(200));
+        for _ in 0..15 {
+            beat.tick().await;
+            tokio::io::AsyncWriteExt::write_all(&mut stream, b"word\n").await.expect("it listens");
+        }
+    };
+    let idle_timeout = Some(Duration::from_secs(2));
+    let connected = format!("exec 3<>/dev/tcp/127.0.0.1/{port}; cat <&3 >/dev/null");
+    let bash = |script: &str| Job {
+        arguments: ["bash", "-c", script].map(Into::into).into(),
+        idle_timeout,
+        ..job(&scene, "")
+    };
+    let (computes, listens) = (bash("timeout 3 sh -c 'while :; do :; done'; exit 0"), bash(&connected));
+    let left = bash("(setsid timeout 3 sh -c 'while :; do :; done' &); sleep 3");
+    let waits = bash(&connected);
+    for job in [computes, left] {
+        assert_eq!(run_job(&mut scene, job, Orders::none()).await.0, ended(Cause::Itself, Exit::Code(0)));
+    }
+    let ((end, _), ()) = tokio::join!(run_job(&mut scene, listens, Orders::none()), streaming);
+    assert_eq!(end, ended(Cause::Itself, Exit::Code(0)));
+    let silent = async {
+        let held = listener.accept().await.expect("it connects");
+        std::future::pending::<()>().await;
+        drop(held);
+    };
+    tokio::select! {
+        (end, _) = run_job(&mut scene, waits, Orders::none()) => {
+            assert_eq!(end, ended(Cause::IdleTimeout, Exit::Signal(15)), "an open connection is no work");
+        }
+        () = silent => unreachable!("it says nothing for ever"),
+    }
+}
+
+#[tokio::test]
 async fn a_command_has_stalled_when_it_neither_speaks_nor_commits() {
     let mut scene = Scene::new().await;
     crate::testing::git(scene.directory.path(), &["init", "--quiet"]).await;
