@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kit::tasks::blocking;
 use tokio::time::Instant;
+use wire::agent::AgentReport;
 use wire::event::{FinishedPayload, IsolationPayload, Stream, kind};
 use wire::execution::{Cache, Exit, Failure, Outcome, Phase};
 use wire::id::ExecutionId;
@@ -60,7 +61,7 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
                 Some(heard) => {
                     story.tell(kind::AGENT_REPORT, &heard.report).await;
                     used = Some((heard.tokens(), heard.report.cost_dollars.clone()));
-                    End::of_agent(ended, &heard, &lease.spec)?
+                    End::of_agent(ended, &heard, &lease.spec)?.unanswered(&heard.report)
                 }
             };
             let end = end.and(tests.as_ref()).starved(starved, room.isolation.payload().memory_bytes);
@@ -150,6 +151,18 @@ impl End {
             (Outcome::Failed, Verdict::Failed) => Self { message: said.or_else(|| end.message.clone()), ..end },
             _ => end,
         })
+    }
+
+    /// Nobody is here to answer an agent that asks, and a task whose agent does not know how to go on is not done.
+    fn unanswered(self, report: &AgentReport) -> Self {
+        match (self.outcome, &report.asks) {
+            (Outcome::Succeeded, Some(question)) => {
+                let session = report.session.as_deref().unwrap_or("SESSION");
+                let cure = format!("answer it with a task that goes on with its session (--session {session})");
+                Self { outcome: Outcome::Failed, message: Some(format!("the agent asks: {question}; {cure}")), ..self }
+            }
+            _ => self,
+        }
     }
 
     /// Tests that failed have failed, whatever their tool's exit.

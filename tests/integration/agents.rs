@@ -28,11 +28,13 @@ async fn the_mock_agent_does_what_its_prompt_says() {
 }
 
 #[tokio::test]
-async fn an_agent_that_fails_says_why_and_one_that_crashes_has_failed() {
+async fn an_agent_that_fails_says_why_and_one_that_crashes_or_asks_has_failed() {
     let world = World::start().await;
-    for (script, code, expect) in
-        [("fail the tests are red\n", 1, "the tests are red"), ("crash 0\n", 1, "the agent ended without a result")]
-    {
+    for (script, code, expect) in [
+        ("fail the tests are red\n", 1, "the tests are red"),
+        ("crash 0\n", 1, "the agent ended without a result"),
+        ("ask Which colour?\nwrite NOTES {answer}\n", 1, "the agent asks: Which colour?; answer it with a task that"),
+    ] {
         let prompt = world.directory().join("prompt");
         std::fs::write(&prompt, script).expect("writes");
         let prompt = prompt.display().to_string();

@@ -38,6 +38,11 @@ impl Heard {
         let tokens = self.report.input_tokens.saturating_add(self.report.output_tokens);
         i64::try_from(tokens).unwrap_or(i64::MAX).min(BUDGET_UNITS_MAX)
     }
+
+    /// Whether it has done what it was asked to, and asks nothing.
+    pub(crate) fn is_content(&self) -> bool {
+        self.verdict == Verdict::Succeeded && self.report.asks.is_none()
+    }
 }
 
 /// What an agent's words come to.

@@ -9,7 +9,7 @@ use wire::task::TaskSpec;
 use wire::test_report::{TestReport, TestsSpec};
 
 use crate::agent::Launch;
-use crate::agent::reading::{Heard, Reading, Verdict};
+use crate::agent::reading::{Heard, Reading};
 use crate::command::{self, Ended, Job};
 use crate::record::Story;
 use crate::test_report;
@@ -27,7 +27,7 @@ pub(crate) async fn run(story: &mut Story, spec: &TaskSpec, job: Job, launch: Op
         (None, Some(tests)) if spec.command.is_empty() => return run_tests(story, tests, job, None).await,
         (launch, _) => run_command(story, spec, &job, launch).await,
     };
-    let is_agent_content = ran.heard.as_ref().is_none_or(|heard| heard.verdict == Verdict::Succeeded);
+    let is_agent_content = ran.heard.as_ref().is_none_or(Heard::is_content);
     let is_well = is_agent_content && command::outcome(ran.ended.cause, ran.ended.exit) == Some(Outcome::Succeeded);
     match &spec.tests {
         Some(tests) if is_well => run_tests(story, tests, job, ran.heard).await,
@@ -47,7 +47,10 @@ async fn run_command(story: &mut Story, spec: &TaskSpec, job: &Job, launch: Opti
     let mut reading = Reading::new(driver, &agent.name);
     let ended = command::run(&job, story, Some(&mut reading)).await;
     let mut heard = reading.conclude();
-    heard.report.message = heard.report.message.map(|message| job.secrets.hide(&message));
+    let Heard { report, .. } = &mut heard;
+    for said in [&mut report.message, &mut report.asks].into_iter().flatten() {
+        *said = job.secrets.hide(said);
+    }
     Ran { ended, heard: Some(heard), report: None }
 }
 

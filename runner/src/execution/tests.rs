@@ -272,7 +272,7 @@ async fn an_agent_reads_its_prompt_and_its_report_is_told() {
     let shown = output(&events, Stream::Stdout);
     assert!(shown.starts_with("I look.\nplain mine again-s-8 "), "{shown}");
     let told = events.iter().find(|event| event.kind == kind::AGENT_REPORT).expect("told");
-    let report: wire::agent::AgentReport = serde_json::from_str(told.payload.get()).expect("a report");
+    let report: AgentReport = serde_json::from_str(told.payload.get()).expect("a report");
     assert_eq!((report.agent.as_str(), report.session.as_deref()), ("scripted", Some("s-9")));
     assert_eq!((report.input_tokens, report.cost_dollars.as_deref()), (12, Some("0.5")));
     assert!(kinds(&events).contains(&kind::CHECKPOINT_SAVED));
