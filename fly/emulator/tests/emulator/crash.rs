@@ -103,6 +103,30 @@ async fn whatever_was_answered_before_a_kill_is_so_after_it() {
 }
 
 #[tokio::test]
+async fn a_clock_that_was_behind_is_set_right_by_the_next_emulator() {
+    let data = Data::new();
+    let program = Program::start(data.path()).await;
+    create_app(&program.machines).await;
+    let lag = "[[machine]]\neffect = { clock_lag = { by_ms = 7200000 } }";
+    let put = kit::http::client(PATIENCE).put(format!("{}/control/faults", program.url())).body(lag);
+    assert_eq!(put.send().await.expect("answered").status(), 204);
+    let id = run(&program, "one", "while :; do date +%s; sleep 0.05; done").await;
+    let behind = || {
+        let told: i64 = log(data.path(), &id).lines().last()?.parse().ok()?;
+        Some(kit::Clock::system().now().timestamp() - told)
+    };
+    until("it runs", || behind().is_some_and(|seconds| seconds < 3_600)).await;
+    program.machines.suspend(APP, &id).await.expect("suspended");
+    program.machines.start(APP, &id).await.expect("resumed");
+    until("its clock is behind", || behind().is_some_and(|seconds| seconds > 3_600)).await;
+    program.kill().await;
+
+    let program = Program::start(data.path()).await;
+    until("its clock is right", || behind().is_some_and(|seconds| seconds < 3_600)).await;
+    assert!(program.terminate().await.success());
+}
+
+#[tokio::test]
 async fn a_machine_whose_record_was_never_finished_leaves_nothing() {
     let data = Data::new();
     let program = Program::start(data.path()).await;
