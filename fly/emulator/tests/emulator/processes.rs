@@ -13,7 +13,16 @@ const FAMILY: &str = "sleep 1001 & setsid sleep 1002 & (setsid sleep 1003 &) ; e
 
 async fn family(world: &World) -> String {
     let id = world.run(&script("family", FAMILY)).await.id;
-    until("the family runs", || states(&id).len() == 4 && unmarked_child(&id).is_some()).await;
+    // One that is about to become its program would be missed by the next look.
+    let runs = |own: &[(i32, char)], seconds| {
+        running(&["sleep", seconds]).iter().any(|(pid, _)| own.iter().any(|(other, _)| other == pid))
+    };
+    until("the family runs", || {
+        let own = states(&id);
+        let all_run = ["1001", "1002", "1003"].iter().all(|seconds| runs(&own, seconds));
+        own.len() == 4 && all_run && unmarked_child(&id).is_some()
+    })
+    .await;
     id
 }
 
