@@ -46,10 +46,9 @@ fn answering(action: &str, status: u16, error: &str, times: usize) -> String {
     )
 }
 
+/// Whatever is called.
 fn gone_app(times: usize) -> String {
-    format!(
-        "[[call]]\nwhen = {{ times = {times} }}\neffect = {{ answer = {{ status = 404, error = 'App not found' }} }}"
-    )
+    format!("[[call]]\nwhen = {{ times = {times} }}\neffect = {{ failure = 'app-corrupted' }}")
 }
 
 fn machine(effect: &str) -> String {
@@ -85,31 +84,13 @@ fn rows() -> Vec<(During, String, End)> {
         (Wake, failing("start", "still-created", 3), Same),
         (Wake, failing("start", "being-replaced", 3), Same),
         (Create, failing("create_machine", "stale-secrets", 3), Same),
-        (
-            Create,
-            answering(
-                "create_machine",
-                409,
-                "aborted: could not reserve resource for machine: insufficient IPs available to fulfill request",
-                1,
-            ),
-            Elsewhere,
-        ),
-        (
-            Wake,
-            answering(
-                "start",
-                409,
-                "aborted: could not reserve resource for machine: insufficient IPs available to fulfill request on the current host",
-                1,
-            ),
-            Anew,
-        ),
+        (Create, failing("create_machine", "host-ips", 1), Elsewhere),
+        (Wake, failing("start", "host-ips", 1), Anew),
         (Create, failing("create_machine", "concurrent-update", 1), Same),
         (Wake, failing("start", "concurrent-update", 3), Same),
         (Sleep, failing("suspend", "concurrent-update", 2), Same),
         (Destroy, failing("destroy_machine", "concurrent-update", 3), Nothing),
-        (Sleep, answering("suspend", 412, "failed_precondition: machine_version mismatch", 2), Same),
+        (Sleep, failing("suspend", "stale-version", 2), Same),
         (Create, failing("create_machine", "no-candidate-host", 1), Elsewhere),
         (Create, failing("create_machine", "machine-limit", 1), Nothing),
         (Create, failing("create_app", "name-taken", 1), Same),

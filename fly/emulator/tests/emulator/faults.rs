@@ -74,7 +74,7 @@ async fn every_documented_failure_can_be_had_and_gives_its_advice() {
         ("start", "still-active", WaitAndRetry),
         ("start", "still-created", WaitAndRetry),
         ("start", "being-replaced", WaitAndRetry),
-        ("create_machine", "stale-secrets", GiveUp),
+        ("create_machine", "stale-secrets", WaitAndRetry),
         ("write_metadata", "stale-version", LookAgain),
         ("create_machine", "image-unknown", WaitAndRetry),
         ("update_machine", "image-unknown", WaitAndRetry),
