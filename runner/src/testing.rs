@@ -165,21 +165,18 @@ pub(crate) fn kinds(events: &[Event]) -> Vec<&str> {
     events.iter().map(|event| event.kind.as_str()).collect()
 }
 
-/// A file system in memory of a few megabytes.
+/// A file system in memory of a few megabytes. A test that needs one has `small_volume` in its name.
 pub(crate) struct SmallVolume(tempfile::TempDir);
 
 impl SmallVolume {
-    /// Nothing where this computer does not let us mount one; that is said.
-    pub(crate) fn mount(megabytes: usize) -> Option<Self> {
+    pub(crate) fn mount(megabytes: usize) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let size = format!("size={megabytes}m");
         let mut mount = kit::process::command("mount");
         mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(directory.path());
-        let mounted = mount.as_std_mut().status().is_ok_and(|status| status.success());
-        if !mounted {
-            println!("left out: only root can mount a small file system");
-        }
-        mounted.then_some(Self(directory))
+        let mounted = mount.as_std_mut().status().expect("starts");
+        assert!(mounted.success(), "only root can mount a small file system");
+        Self(directory)
     }
 
     pub(crate) fn path(&self) -> PathBuf {

@@ -245,8 +245,8 @@ async fn a_pinned_checkpoint_outlives_those_saved_after_it() {
 }
 
 #[tokio::test]
-async fn on_a_full_volume_nothing_half_is_saved_and_the_workspace_stays_until_it_can_be() {
-    let Some(small) = SmallVolume::mount(24) else { return };
+async fn on_a_full_small_volume_nothing_half_is_saved_and_the_workspace_stays_until_it_can_be() {
+    let small = SmallVolume::mount(24);
     let mut scene = Scene::with(|config| config.sprite_dir = small.path()).await;
     let remote = remote().await;
     let (completion, _) = scene.run(&remote, "head -c 15000000 /dev/urandom > noise").await;
@@ -265,8 +265,8 @@ async fn on_a_full_volume_nothing_half_is_saved_and_the_workspace_stays_until_it
 }
 
 #[tokio::test]
-async fn on_a_full_volume_nothing_is_put_back_and_the_checkpoint_stays_whole() {
-    let Some(small) = SmallVolume::mount(40) else { return };
+async fn on_a_full_small_volume_nothing_is_put_back_and_the_checkpoint_stays_whole() {
+    let small = SmallVolume::mount(40);
     let mut scene = Scene::with(|config| config.sprite_dir = small.path()).await;
     let remote = remote().await;
     scene.run(&remote, "head -c 9000000 /dev/urandom > noise").await;

@@ -79,8 +79,8 @@ fn is_for_want_of_room(completion: &Completion) {
 }
 
 #[tokio::test]
-async fn a_clone_that_fills_the_volume_says_so_and_leaves_room_for_another() {
-    let Some(small) = SmallVolume::mount(4) else { return };
+async fn a_clone_that_fills_a_small_volume_says_so_and_leaves_room_for_another() {
+    let small = SmallVolume::mount(4);
     let mut scene = Scene::with(|config| config.sprite_dir = small.path()).await;
     let (large, remote) = (Remote::new().await, Remote::new().await);
     let noise: Vec<u8> =
@@ -93,8 +93,8 @@ async fn a_clone_that_fills_the_volume_says_so_and_leaves_room_for_another() {
 }
 
 #[tokio::test]
-async fn a_checkout_that_fills_the_volume_says_so_and_leaves_nothing() {
-    let Some(small) = SmallVolume::mount(4) else { return };
+async fn a_checkout_that_fills_a_small_volume_says_so_and_leaves_nothing() {
+    let small = SmallVolume::mount(4);
     let mut scene = Scene::with(|config| config.sprite_dir = small.path()).await;
     let remote = Remote::new().await;
     remote.commit(&[("zeros", &"0".repeat(8_000_000))]).await;
@@ -106,8 +106,8 @@ async fn a_checkout_that_fills_the_volume_says_so_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_spare_for_which_there_is_no_room_fails_nothing() {
-    let Some(small) = SmallVolume::mount(12) else { return };
+async fn a_spare_for_which_a_small_volume_has_no_room_fails_nothing() {
+    let small = SmallVolume::mount(12);
     let mut scene = Scene::with(|config| config.sprite_dir = small.path()).await;
     let remote = Remote::new().await;
     remote.commit(&[("zeros", &"0".repeat(8_000_000))]).await;
