@@ -17,6 +17,9 @@
 //! wait: [`Sender::lift_bound`] takes the bound away, and so does the stop. What is
 //! then written over it is what the process had at hand and no more.
 //!
+//! Where the disk refuses an event, because it is full, say, the event goes to the store past the spool, in its turn,
+//! and whoever sends it waits until the store has answered: else nothing that frees the disk could ever be told.
+//!
 //! One event can be lost in one way: the disk refuses it and goes on refusing while
 //! the process stops. That is logged as an error.
 
@@ -31,18 +34,20 @@ use std::time::Duration;
 
 use kit::backoff::Backoff;
 use kit::{Chance, Tasks};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use wire::event::Event;
 use wire::id::ExecutionId;
 
 use crate::events::EventStore;
-use delivery::Delivery;
+use delivery::{Delivery, Loose};
 use grants::Grants;
 pub use grants::UnfitGrant;
 use spool::Spool;
 
 /// After a failure, of the disk or of the store.
 const RETRY: Backoff = Backoff { first: Duration::from_millis(50), most: Duration::from_secs(5) };
+/// Events that the disk refused and that wait for their delivery; another one waits for its turn at that.
+const LOOSE: usize = 16;
 
 /// How much waits and how much goes at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +76,8 @@ pub enum Flushed {
 pub struct Sender {
     shared: Arc<Shared>,
     store: Arc<watch::Sender<EventStore>>,
+    /// Where an event goes that the disk refuses.
+    loose: mpsc::Sender<Loose>,
     chance: Chance,
     tasks: Tasks,
 }
@@ -105,9 +112,10 @@ impl Sender {
         let (bound, _) = watch::channel(limits.spool_bytes);
         let shared = Arc::new(Shared { spool, grants, acknowledged, bound, written: Notify::new() });
         let (store, current_store) = watch::channel(store);
-        let delivery = Delivery::new(shared.clone(), current_store, limits, chance.clone());
+        let (loose, refused) = mpsc::channel(LOOSE);
+        let delivery = Delivery::new(shared.clone(), current_store, refused, limits, chance.clone());
         tasks.spawn_until_stopped("event sender", delivery.run());
-        Ok(Self { shared, store: Arc::new(store), chance, tasks: tasks.clone() })
+        Ok(Self { shared, store: Arc::new(store), loose, chance, tasks: tasks.clone() })
     }
 
     /// Takes the grant that lets this machine write of an execution; it goes with every event of it
@@ -117,13 +125,14 @@ impl Sender {
         self.shared.grants.take(execution, grant, is_unsent)
     }
 
-    /// Takes one event; it is in the spool when this returns. Waits while the spool is full or
-    /// its disk refuses.
+    /// Takes one event; it is in the spool when this returns, or the store has answered for it. Waits while the spool
+    /// is full, or while its disk refuses and the store is away.
     pub async fn send(&self, event: Event) {
         let line = line(&event);
         let mut acknowledged = self.shared.acknowledged.subscribe();
         let mut bound = self.shared.bound.subscribe();
         let mut failures = 0;
+        let mut offered = None;
         loop {
             let is_stopping = self.tasks.is_stopping();
             let most = if is_stopping { u64::MAX } else { *bound.borrow_and_update() };
@@ -138,8 +147,9 @@ impl Sender {
                 Err(error) => {
                     failures += 1;
                     if failures == 1 {
-                        tracing::error!(%error, "the event spool cannot be written; events wait until it can");
+                        tracing::error!(%error, "the event spool cannot be written; events go to the store past it");
                     }
+                    offered = offered.or_else(|| self.offer(&line));
                     Some(RETRY.wait(failures, &self.chance))
                 }
             };
@@ -154,10 +164,20 @@ impl Sender {
                 }
             };
             tokio::select! {
+                biased;
+                () = answered(&mut offered) => return,
                 () = room => (),
                 () = self.tasks.stopping() => (),
             }
         }
+    }
+
+    /// Has a line delivered past the spool, unless too many are. What this gives resolves when the store has answered;
+    /// dropping it calls the delivery off.
+    fn offer(&self, line: &[u8]) -> Option<oneshot::Receiver<()>> {
+        let (answer, answered) = oneshot::channel();
+        let line = line.strip_suffix(b"\n").unwrap_or(line).to_vec();
+        self.loose.try_send(Loose { line, answer }).is_ok().then_some(answered)
     }
 
     /// From now on nobody waits for room in the spool: for a process that is about to end, and
@@ -203,6 +223,16 @@ impl Shared {
     fn spool_line(&self, line: &[u8], sent_before: u64, most: u64) -> io::Result<bool> {
         self.grants.save()?;
         self.spool.append(line, sent_before, most)
+    }
+}
+
+/// Resolves when the store has answered for what was offered to it; never where nothing was.
+async fn answered(offered: &mut Option<oneshot::Receiver<()>>) {
+    let Some(answer) = offered else { return std::future::pending().await };
+    if answer.await.is_err() {
+        // The delivery has ended, and with it soon the process.
+        *offered = None;
+        std::future::pending().await
     }
 }
 

@@ -77,6 +77,44 @@ async fn a_flush_that_does_not_deliver_says_whether_the_disk_has_it() {
     tasks.stop_within(DEADLINE).await.unwrap();
 }
 
+#[tokio::test]
+async fn what_the_disk_refuses_goes_to_the_store_behind_what_was_spooled_before() {
+    let server = MockServer::start().await;
+    let (seen, mut bodies) = mpsc::unbounded_channel();
+    let take = move |request: &Request| {
+        seen.send(String::from_utf8_lossy(&request.body).into_owned()).expect("the test listens");
+        ResponseTemplate::new(201).set_body_json(json!({ "events": [] }))
+    };
+    Mock::given(path("/v1/events")).respond_with(ResponseTemplate::new(503)).up_to_n_times(1).mount(&server).await;
+    Mock::given(path("/health")).respond_with(ResponseTemplate::new(200)).mount(&server).await;
+    Mock::given(path("/v1/events")).respond_with(take).mount(&server).await;
+    let signer =
+        Signer { key: Key::from_bytes([1; 32]), key_id: None, clock: Clock::system(), chance: Chance::system() };
+    let store = EventStore::new(&server.uri(), signer);
+    let (directory, tasks) = (TempDir::new().unwrap(), Tasks::new());
+    let limits = Limits { spool_bytes: 1_000_000, batch_events: 10, batch_bytes: 100_000 };
+    let sender = Sender::open(directory.path(), store, limits, Chance::system(), &tasks).unwrap();
+    sender.send(event("1")).await;
+    // No grant can be written where its file is a directory, and no event without it.
+    let grants = directory.path().join("grants");
+    std::fs::create_dir(&grants).unwrap();
+    std::fs::write(grants.join("x"), "").unwrap();
+    sender.grant(ExecutionId::mint(Clock::system().now(), [7; 10]), "a-grant").unwrap();
+    for payload in ["2", "3"] {
+        tokio::time::timeout(DEADLINE, sender.send(event(payload))).await.unwrap();
+    }
+    std::fs::remove_dir_all(&grants).unwrap();
+    sender.send(event("4")).await;
+    assert_eq!(sender.flush(DEADLINE).await, Flushed::Delivered);
+    tasks.stop_within(DEADLINE).await.unwrap();
+    let mut order = Vec::new();
+    while let Ok(body) = bodies.try_recv() {
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        order.extend(body["events"].as_array().unwrap().iter().map(|event| event["payload"].clone()));
+    }
+    assert_eq!(order, [1, 2, 3, 4]);
+}
+
 #[test]
 fn an_event_is_one_line_however_its_payload_is_laid_out() {
     let line = line(&event("{\n\"a\":\r\n\"\\n\"}"));
