@@ -115,6 +115,9 @@ struct NotPushedPayload<'a> {
 /// Saves what is in a workspace and notes it in the marker; nobody may be working in it.
 pub(crate) async fn save(room: &Arc<Room>, mut marker: Marker) -> Result<Manifest, CheckpointError> {
     let paths = marker.paths(&room.volume);
+    if room.volume.is_tight()? {
+        make_room(room, &paths).await?;
+    }
     let listed = changes::list(&room.git, &paths).await?;
     let tree = paths.tree.clone();
     let changes = blocking(move || changes::sort(&tree, &listed)).await?;
@@ -136,6 +139,23 @@ pub(crate) async fn save(room: &Arc<Room>, mut marker: Marker) -> Result<Manifes
         marker.write(&room.volume)?;
         prune(&room.volume, room.limits.checkpoints)?;
         Ok(manifest)
+    })
+    .await
+}
+
+/// Gives up what can be made again, and of the workspace what no checkpoint holds: most often it is that which fills a
+/// volume, and what is to be saved must not be lost for it.
+async fn make_room(room: &Room, paths: &Paths) -> Result<(), CheckpointError> {
+    let unsaved = changes::ignored(&room.git, paths).await?;
+    let (volume, mark, paths) = (room.volume.clone(), room.mark(), paths.clone());
+    blocking(move || {
+        volume.relieve(&mark)?;
+        if volume.is_tight()? {
+            tracing::warn!("the volume is nearly full, so what is not saved of {} goes", paths.tree.display());
+            unsaved.iter().try_for_each(|path| volume::remove(&paths.tree.join(path)))?;
+            [&paths.home, &paths.temporary].into_iter().try_for_each(|path| volume::remove(path))?;
+        }
+        Ok(())
     })
     .await
 }

@@ -301,6 +301,7 @@ async fn work(
         return Err(NotReady::failed(Failure::MachineFault, refusal));
     }
     let (cleared, keep) = (room.clone(), story.subject().execution_id);
+    make_room(room, keep).await?;
     // Old workspaces are out of the way before the command starts.
     let clearing = tokio::task::spawn_blocking(move || workspace::clear_others(&cleared, keep));
     let prepared = prepare(room, story, spec, commit).await;
@@ -317,6 +318,22 @@ async fn work(
         () = disk::watch(gauge, keeper) => unreachable!("it watches for as long as it is let"),
     };
     Ok(Done { saved: save(room, story, marker).await, ..done })
+}
+
+/// Where the volume is nearly full, frees what it can before anything is made: an earlier command may have filled it,
+/// and nothing here would ever work again.
+async fn make_room(room: &Arc<Room>, keep: ExecutionId) -> Result<(), NotReady> {
+    let failed = |error| NotReady::machine("making room on the volume", &error);
+    if !room.volume.is_tight().map_err(failed)? {
+        return Ok(());
+    }
+    settle(room, keep).await?;
+    let (volume, mark) = (room.volume.clone(), room.mark());
+    let relieved = blocking(move || {
+        volume.relieve(&mark)?;
+        volume.relieve_of_damaged()
+    });
+    relieved.await.map_err(failed)
 }
 
 /// Saves what an earlier execution left unsaved, and then removes it.

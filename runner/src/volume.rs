@@ -265,6 +265,21 @@ impl Volume {
         Ok(aside)
     }
 
+    /// Gives up what was set aside, the oldest first, while the volume is nearly full: for whoever can do nothing
+    /// without room, once nothing is left that can be made again.
+    pub(crate) fn relieve_of_damaged(&self) -> io::Result<()> {
+        let mut aside = children(&self.root.join("quarantine"))?;
+        aside.sort();
+        for old in aside {
+            if !self.is_tight()? {
+                return Ok(());
+            }
+            tracing::warn!("the volume is nearly full, so {}, which was set aside, is removed", old.display());
+            remove(&old)?;
+        }
+        Ok(())
+    }
+
     /// Puts something back that was set aside, unless there is something in its place.
     pub(crate) fn put_back(&self, aside: &Path, path: &Path) -> io::Result<()> {
         if path.exists() { Ok(()) } else { move_away(aside, path) }

@@ -25,6 +25,14 @@ pub(crate) async fn list(git: &Git, paths: &Paths) -> Result<Vec<u8>, GitError> 
     git.run(paths.compared(), arguments, b"", &Orders::none()).await
 }
 
+/// What the repository has git ignore, and so is never saved; whole directories where all of one is.
+pub(crate) async fn ignored(git: &Git, paths: &Paths) -> Result<Vec<PathBuf>, GitError> {
+    let arguments = ["ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"];
+    let listed = git.run(paths.compared(), arguments, b"", &Orders::none()).await?;
+    let names = listed.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    Ok(names.map(|name| PathBuf::from(OsStr::from_bytes(name.strip_suffix(b"/").unwrap_or(name)))).collect())
+}
+
 /// Sorts what git listed into what is there and what is gone.
 pub(crate) fn sort(tree: &Path, listed: &[u8]) -> io::Result<Changes> {
     let mut changes = Changes::default();

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use kit::{Chance, Clock};
 use serde_json::{Value, json};
-use wire::event::{Appended, Receipt};
+use wire::event::{Appended, LogPayload, Receipt, kind};
 use wire::execution::Outcome;
 use wire::worker::{Completion, HeartbeatReply};
 use wiremock::matchers::{method, path, path_regex};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 use super::*;
-use crate::testing::{PATIENCE, Remote, Scene, until};
+use crate::testing::{PATIENCE, Remote, Scene, SmallVolume, until};
 
 /// Answers with each of these once, and with the last one for ever.
 struct InTurn<T>(Mutex<VecDeque<T>>);
@@ -128,12 +128,29 @@ impl Control {
         serde_json::from_value(requests.last().expect("completed").clone()).expect("a completion")
     }
 
-    async fn finished(&self) -> bool {
+    async fn completions(&self) -> Vec<Completion> {
+        let requests = self.requests("/complete").await;
+        requests.into_iter().map(|request| serde_json::from_value(request).expect("a completion")).collect()
+    }
+
+    /// Every event, in the order in which the store was sent them.
+    async fn events(&self) -> Vec<Value> {
         let batches = self.requests("/v1/events").await;
-        batches
-            .iter()
-            .flat_map(|batch| batch["events"].as_array().expect("a batch").clone())
-            .any(|event| event["type"] == "execution.finished")
+        batches.iter().flat_map(|batch| batch["events"].as_array().expect("a batch").clone()).collect()
+    }
+
+    async fn finished(&self) -> bool {
+        self.events().await.iter().any(|event| event["type"] == "execution.finished")
+    }
+
+    /// What the log of a lease's execution says.
+    async fn told(&self, lease: &Lease) -> String {
+        let of_it = |event: &Value| {
+            let is_log = event["type"] == "execution.log" && event["execution_id"] == lease.execution_id.to_string();
+            is_log.then(|| serde_json::from_value::<LogPayload>(event["payload"].clone()).expect("a log"))
+        };
+        let bytes: Vec<u8> = self.events().await.iter().filter_map(of_it).flat_map(|log| log.data.to_bytes()).collect();
+        String::from_utf8(bytes).expect("text")
     }
 }
 
@@ -366,4 +383,49 @@ async fn what_reaches_others_is_not_done_under_a_lease_that_was_lost_unheard() {
     assert!(told[0].contains(&next.execution_id.to_string()), "{told:?}");
     assert_eq!(host.git(&["for-each-ref", "--format=%(refname)"]), "refs/heads/main");
     assert_eq!(host.pulls(), []);
+}
+
+/// A volume that the command of the first lease fills, then the second lease on the same machine.
+async fn fill(small: &SmallVolume, script: &str) -> (Control, Lease) {
+    let control = Control::new(|config| config.sprite_dir = small.path()).await;
+    let (remote, other) = (Remote::new().await, Remote::new().await);
+    let full = control.scene.lease(&remote, None, &["sh", "-c", script]);
+    let next = control.scene.lease(&other, None, &["cat", "README"]);
+    control.answer_worker("next", [execute(&full), execute(&next), wait()]).await;
+    control.answer_worker("heartbeat", [ok(HeartbeatReply::default())]).await;
+    control.answer_worker("executions/.*", [ok(())]).await;
+    control.run_until("/complete", 2).await.expect("stopped");
+    (control, full)
+}
+
+#[tokio::test]
+async fn a_command_that_fills_a_small_volume_is_told_of_and_the_next_execution_has_room() {
+    let small = SmallVolume::mount(32);
+    let (control, full) = fill(&small, "head -c 100000000 /dev/urandom > noise; echo ended; exit 3").await;
+    let told = control.told(&full).await;
+    assert!(told.contains("No space left on device") && told.contains("ended"), "{told}");
+    assert!(told.contains("no checkpoint could be saved"), "{told}");
+    let completions = control.completions().await;
+    let outcomes: Vec<_> = completions.iter().map(|completion| (completion.outcome, completion.failure)).collect();
+    assert_eq!(outcomes, [(Outcome::Failed, None), (Outcome::Succeeded, None)], "{completions:?}");
+    // That the work is gone is told as well.
+    let events = control.events().await;
+    let damage = events.iter().find(|event| event["type"] == kind::VOLUME_DAMAGED).expect("told");
+    assert_eq!(damage["execution_id"], full.execution_id.to_string());
+    assert!(damage["payload"]["reason"].as_str().expect("a text").contains("it cannot be saved"), "{damage}");
+}
+
+#[tokio::test]
+async fn work_is_saved_where_what_fills_a_small_volume_is_not_to_be_saved() {
+    for place in ["ignored", "$HOME/noise", "$TMPDIR/noise"] {
+        let small = SmallVolume::mount(32);
+        let script = format!("echo work > made; head -c 100000000 /dev/urandom > {place}; exit 3");
+        let (control, full) = fill(&small, &script).await;
+        let told = control.told(&full).await;
+        assert!(told.contains("No space left on device"), "{place}: {told}");
+        let completions = control.completions().await;
+        let saved = completions[0].checkpoint.as_ref().map(|saved| saved.files);
+        assert_eq!(saved, Some(1), "{place}: {told}");
+        assert_eq!((completions[0].outcome, completions[1].outcome), (Outcome::Failed, Outcome::Succeeded), "{place}");
+    }
 }
