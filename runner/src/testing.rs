@@ -182,6 +182,10 @@ impl SmallVolume {
     pub(crate) fn path(&self) -> PathBuf {
         self.0.path().join("sprite")
     }
+
+    pub(crate) fn directory(&self) -> tempfile::TempDir {
+        tempfile::tempdir_in(self.0.path()).expect("a directory")
+    }
 }
 
 impl Drop for SmallVolume {
@@ -200,7 +204,11 @@ pub(crate) struct Remote {
 impl Remote {
     /// One commit with the given files on `main`.
     pub(crate) async fn with(files: &[(&str, &str)]) -> Self {
-        let remote = Self { directory: tempfile::tempdir().expect("a directory") };
+        Self::in_directory(tempfile::tempdir().expect("a directory"), files).await
+    }
+
+    pub(crate) async fn in_directory(directory: tempfile::TempDir, files: &[(&str, &str)]) -> Self {
+        let remote = Self { directory };
         remote.git(&["init", "--quiet", "--initial-branch=main"]).await;
         remote.commit(files).await;
         remote

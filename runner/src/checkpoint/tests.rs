@@ -179,6 +179,31 @@ async fn unfinished_work_is_pushed_where_that_is_wanted_and_stays_where_it_canno
 }
 
 #[tokio::test]
+async fn unfinished_work_that_a_small_volume_of_the_remote_has_no_room_for_stays_here_whole() {
+    let small = SmallVolume::mount(8);
+    let remote = Remote::in_directory(small.directory(), &[("README", "hello\n")]).await;
+    let mut scene = Scene::new().await;
+    let mut lease = scene.lease(&remote, None, &["sh", "-c", "head -c 12000000 /dev/urandom > noise"]);
+    lease.spec.push_unfinished = true;
+    let (completion, events) = scene.carry_out(&lease, Orders::none()).await;
+    let completion = completion.expect("told");
+    assert_eq!((completion.outcome, completion.message), (wire::execution::Outcome::Succeeded, None));
+    let told = events.iter().find(|event| event.kind == kind::WORK_NOT_PUSHED).expect("told");
+    assert!(told.payload.get().contains("No space left on device"), "{}", told.payload);
+    assert_eq!(remote.git(&["for-each-ref", "refs/bifrost"]).await, "");
+    let manifest = newest(&scene);
+    let mirror = scene.room.volume.mirror(&wire::worker::repository_name(&remote.url()));
+    assert_eq!(git(&mirror, &["cat-file", "-s", &format!("{}:noise", manifest.unpushed[0])]).await, "12000000");
+    // The remote is none the worse for it, and takes what it has room for.
+    remote.git(&["fsck", "--strict"]).await;
+    lease = scene.lease(&remote, None, &["sh", "-c", "echo little > little"]);
+    lease.spec.push_unfinished = true;
+    scene.carry_out(&lease, Orders::none()).await;
+    let wip = format!("refs/bifrost/wip/{}", lease.execution_id);
+    assert_eq!(remote.git(&["show", &format!("{wip}:little")]).await, "little");
+}
+
+#[tokio::test]
 async fn a_reference_goes_once_its_work_is_on_a_branch_of_the_remote() {
     let (mut scene, remote) = (Scene::new().await, remote().await);
     let who = "git config user.name n; git config user.email e@example.org";

@@ -65,12 +65,13 @@ const WORDS: &[(Complaint, &[&str])] = &[
     ),
 ];
 
-/// Sorts a complaint. What the other side says through `remote:` says nothing about our mirror.
+/// Sorts a complaint. What the other side says through `remote:` says nothing about our machine and our mirror.
 pub(crate) fn sort(stderr: &str) -> Complaint {
     let lower = stderr.to_lowercase();
     let local: String = lower.lines().filter(|line| !line.starts_with("remote:")).collect::<Vec<_>>().join("\n");
     let found = WORDS.iter().find(|(complaint, words)| {
-        let text = if *complaint == Complaint::Damaged { &local } else { &lower };
+        let is_ours = matches!(complaint, Complaint::Machine | Complaint::Damaged);
+        let text = if is_ours { &local } else { &lower };
         // Every failed fetch ends with this line, whatever the cause.
         let text = text.replace("could not read from remote repository", "");
         words.iter().any(|word| text.contains(word))
@@ -78,11 +79,12 @@ pub(crate) fn sort(stderr: &str) -> Complaint {
     found.map_or(Complaint::Remote, |(complaint, _)| *complaint)
 }
 
-/// The line that says most: the first `fatal:`, else the first of the others, or the last line there is.
+/// The line that says most: the first `fatal:`, else why the other side failed, else the first of the others, or the
+/// last line there is.
 pub(crate) fn telling_line(stderr: &str) -> &str {
     let lines = || stderr.lines().map(str::trim).filter(|line| !line.is_empty());
     let telling = |start: &&str| lines().find(|line| line.starts_with(start));
-    let found = ["fatal: ", "error: ", "ERROR: ", "remote: "].iter().find_map(telling);
+    let found = ["fatal: ", "remote: fatal: ", "error: ", "ERROR: ", "remote: "].iter().find_map(telling);
     found.or_else(|| lines().next_back()).unwrap_or("it gave no reason")
 }
 
@@ -113,6 +115,7 @@ mod tests {
             ("error: unable to read sha1 file of a (1234)", Complaint::Damaged),
             ("error: packfile ./pack-1.pack does not match index", Complaint::Damaged),
             ("remote: fatal: bad object 1234\nfatal: early EOF", Complaint::Remote),
+            ("remote: fatal: write error: No space left on device\nfatal: early EOF", Complaint::Remote),
             ("fatal: the remote end hung up unexpectedly", Complaint::Remote),
             ("", Complaint::Remote),
         ] {
@@ -125,6 +128,7 @@ mod tests {
         for (stderr, expect) in [
             ("warning: x\nfatal: no such thing\nPlease make sure", "fatal: no such thing"),
             ("error: first\nfatal: second", "fatal: second"),
+            ("remote: fatal: it is full   \nerror: remote unpack failed", "remote: fatal: it is full"),
             ("something\nelse\n\n", "else"),
             ("", "it gave no reason"),
         ] {
