@@ -19,6 +19,8 @@ use crate::orders::Orders;
 use crate::record::{Entry, Subject};
 use crate::room::{Opened, Room};
 
+pub(crate) mod faulty;
+
 /// Long enough for a busy machine; reached only by a test that fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 use wire::event::{Event, Stream};
 use wire::execution::Outcome;
 
+mod faults;
+
 async fn fetch(scene: &mut Scene, remote: &str, reference: Option<&str>) -> (Result<Obtained, NotReady>, Vec<Event>) {
     let spec = TaskSpec {
         repository: remote.to_owned(),
