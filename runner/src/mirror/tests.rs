@@ -3,6 +3,7 @@
 use super::Remote as Distant;
 use super::*;
 use crate::orders::Halt;
+use crate::testing::faulty::{Fault, FaultyRemote};
 use crate::testing::{PATIENCE, Remote, Scene, git, kinds, names_below, output, subject, until};
 use std::time::Duration;
 use wire::event::{Event, Stream};
@@ -247,7 +248,7 @@ async fn a_large_repository_comes_without_contents_and_fetches_them_when_they_ar
 }
 
 #[tokio::test]
-async fn a_clone_that_outgrows_the_bound_is_made_anew_without_contents() {
+async fn a_mirror_has_outgrown_the_bound_when_its_objects_have_more_bytes() {
     let scene = Scene::new().await;
     let mirror = scene.room.volume.mirror("x");
     kit::files::make_private(&mirror.join("objects/pack")).expect("makes");
@@ -337,23 +338,25 @@ async fn asking(remote: &Remote, authorization: &'static str) -> wiremock::MockS
     server
 }
 
+/// Lets git have a password for every remote that asks.
+fn give_credential(config: &mut crate::config::Config, password: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    // A stand-in for this program, which a test has no path to: it answers as `answer` does.
+    let program = config.sprite_dir.with_file_name("a helper");
+    std::fs::write(&program, "#!/bin/sh\n[ $1-$3 = git-credential-get ] && cat \"$2\"\n").expect("writes");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("sets");
+    let file = config.sprite_dir.with_file_name("the file");
+    std::fs::write(&file, format!("username=bot\npassword={password}\n")).expect("writes");
+    config.credentials = Some(crate::git::credential::Helper { program, file });
+}
+
 #[tokio::test]
 async fn credentials_come_from_the_helper_and_are_nowhere_else() {
-    use std::os::unix::fs::PermissionsExt;
     let remote = Remote::new().await;
     // The name and password of `bot:hunter2`.
     let server = asking(&remote, "Basic Ym90Omh1bnRlcjI=").await;
-    let with_helper = |config: &mut crate::config::Config| {
-        // A stand-in for this program, which a test has no path to: it answers as `answer` does.
-        let program = config.sprite_dir.with_file_name("a helper");
-        std::fs::write(&program, "#!/bin/sh\n[ $1-$3 = git-credential-get ] && cat \"$2\"\n").expect("writes");
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("sets");
-        let file = config.sprite_dir.with_file_name("the file");
-        std::fs::write(&file, "username=bot\npassword=hunter2\n").expect("writes");
-        config.credentials = Some(crate::git::credential::Helper { program, file });
-    };
     assert_eq!(failure(&mut Scene::new().await, &server.uri(), None).await, Failure::RepositoryUnreachable);
-    let mut scene = Scene::with(with_helper).await;
+    let mut scene = Scene::with(|config| give_credential(config, "hunter2")).await;
     let (obtained, events) = fetch(&mut scene, &server.uri(), None).await;
     obtained.expect("cloned");
     assert!(!format!("{events:?}").contains("hunter2"));
@@ -361,4 +364,45 @@ async fn credentials_come_from_the_helper_and_are_nowhere_else() {
         let bytes = std::fs::read(scene.room.volume.root().join(&name)).unwrap_or_default();
         assert!(!String::from_utf8_lossy(&bytes).contains("hunter2"), "{name:?}");
     }
+}
+
+/// The arguments and the environment of every process of this computer that we may look at.
+fn arguments_and_environments() -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").expect("lists").flatten();
+    let files = processes.flat_map(|process| ["cmdline", "environ"].map(|name| process.path().join(name)));
+    files.filter_map(|file| Some(String::from_utf8_lossy(&std::fs::read(file).ok()?).into_owned())).collect()
+}
+
+#[tokio::test]
+async fn no_process_is_given_a_credential_by_its_arguments_or_its_environment() {
+    // No other test has these: the second is the name and the password as they go over the wire.
+    let secrets = ["window-7f3ac2", "Ym90OndpbmRvdy03ZjNhYzI="];
+    let remote = Remote::with(&[("README", "hello\n")]).await;
+    let served = FaultyRemote::start(remote.path().join(".git"), Some(&format!("Basic {}", secrets[1]))).await;
+    let mut scene = Scene::with(|config| give_credential(config, secrets[0])).await;
+    let room = scene.room.clone();
+    for (at, round) in ["clone", "fetch", "push"].into_iter().enumerate() {
+        let mut lease = scene.lease(&remote, None, &["sh", "-c", "echo new > new"]);
+        (lease.spec.repository, lease.spec.push_unfinished) = (served.url(), round == "push");
+        if round == "fetch" {
+            remote.commit(&[("more", "x")]).await;
+        }
+        served.fail(Fault::Holds { after: 0 });
+        let while_it_is_used = async {
+            until(async || served.hits() > at).await;
+            let seen = arguments_and_environments();
+            served.mend();
+            seen
+        };
+        let work = async { tokio::join!(crate::execution::carry_out(&room, &lease, Orders::none()), while_it_is_used) };
+        let ((completion, seen), _) = scene.collect(work).await;
+        assert_eq!(completion.expect("not lost").outcome, Outcome::Succeeded, "{round}");
+        assert!(
+            seen.iter().any(|text| text.contains("remote-http") && text.contains(&served.url())),
+            "{round}: it was used"
+        );
+        let told: Vec<_> = seen.iter().filter(|text| secrets.iter().any(|secret| text.contains(secret))).collect();
+        assert!(told.is_empty(), "{round}: {told:?}");
+    }
+    assert_eq!(remote.git(&["for-each-ref", "refs/bifrost/wip"]).await.lines().count(), 1);
 }

@@ -1,7 +1,6 @@
 //! Remotes that stop in the middle, and remotes that lie, over HTTP.
 
 use super::*;
-use crate::testing::faulty::{Fault, FaultyRemote};
 
 /// What no compression makes small.
 fn noise(bytes: usize) -> String {
