@@ -123,3 +123,42 @@ async fn a_branch_whose_name_means_harm_is_not_taken_or_is_only_a_name() {
     }
     assert!(fetch(&mut scene, &served.url(), Some("../../xx")).await.0.is_err());
 }
+
+#[tokio::test]
+async fn a_clone_that_turns_out_large_while_it_comes_is_given_up_for_one_without_contents() {
+    let mut scene = Scene::with(|config| config.limits.partial_above = 20_000).await;
+    let remote = Remote::with(&[("README", "old\n")]).await;
+    // So many that git keeps them in a pack, which grows as it comes.
+    let (noise, names) = (noise(256_000), (0..128).map(|number| format!("noise/{number}")).collect::<Vec<_>>());
+    let files = names.iter().zip(noise.as_bytes().chunks(2_000));
+    let files: Vec<_> = files.map(|(name, part)| (name.as_str(), std::str::from_utf8(part).expect("text"))).collect();
+    remote.commit(&files).await;
+    remote.commit(&[("README", "new\n")]).await;
+    for name in ["uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"] {
+        remote.git(&["config", name, "true"]).await;
+    }
+    let served = FaultyRemote::start(remote.path().join(".git"), None).await;
+    served.fail(Fault::Holds { after: 60_000 });
+    let mut lease =
+        scene.lease(&remote, None, &["sh", "-c", "cat README; cat noise/* | wc -c; git show HEAD~2:README"]);
+    lease.spec.repository = served.url();
+    let once_given_up = async {
+        // The first clone is held for good; that another one comes shows that it was given up.
+        until(async || served.hits() == 2).await;
+        served.mend();
+    };
+    let room = scene.room.clone();
+    let work = async { tokio::join!(crate::execution::carry_out(&room, &lease, Orders::none()), once_given_up).0 };
+    let (completion, events) = scene.collect(work).await;
+    let completion = completion.expect("not lost");
+    assert_eq!((completion.outcome, completion.message), (Outcome::Succeeded, None));
+    assert_eq!(output(&events, Stream::Stdout), "new\n256000\nold\n");
+    let mirror = scene.room.volume.mirror(&repository_name(&served.url()));
+    assert!(partial::is_partial(&mirror));
+    assert_eq!(scene.room.volume.repository_names(), [repository_name(&served.url())]);
+    // Of what was sent before, nothing is left; of what is not checked out, nothing came but what was asked for.
+    remote.git(&["rm", "-rq", "noise"]).await;
+    let smaller = remote.commit(&[]).await;
+    let obtained = fetch(&mut scene, &served.url(), None).await.0.expect("fetched");
+    assert_eq!((obtained.commit, obtained.cache), (smaller, Cache::Hit));
+}
