@@ -41,14 +41,28 @@ async fn names_that_differ_in_case_or_are_not_text_are_checked_out_as_they_are()
 #[tokio::test]
 async fn a_path_that_is_too_long_for_the_machine_is_named_and_leaves_nothing() {
     let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    let head = remote.git(&["rev-parse", "HEAD"]).await;
     let long = vec!["d".repeat(200); 20].join("/");
     let longest = format!("{long}/{}", "f".repeat(4_096 - long.len() - 1));
-    commit_entries(&remote, &[("100644", &longest, "deep")]).await;
-    let (completion, _) = scene.run(&remote, "echo ran").await;
-    assert_eq!(completion.outcome, Outcome::SetupFailed);
-    let message = completion.message.expect("a message");
-    assert!(message.contains("name too long") || message.contains("ddddd"), "{message}");
-    assert_eq!(scene.room.volume.execution_ids().expect("lists"), []);
+    // Git says no more than 4,096 bytes, so of the longest there is no room for the reason.
+    for (path, reason) in [(longest, ""), ("e".repeat(256), ": File name too long")] {
+        commit_entries(&remote, &[("100644", &path, "deep")]).await;
+        let (completion, _) = scene.run(&remote, "echo ran").await;
+        assert_eq!((completion.outcome, completion.failure), (Outcome::SetupFailed, Some(Failure::MachineFault)));
+        let message = completion.message.expect("a message");
+        let words =
+            "checking the repository out failed on this machine: git read-tree failed: error: unable to create file ";
+        let rest = message.strip_prefix(words).unwrap_or_else(|| panic!("{message}"));
+        let named = rest.split_once(';').map_or(rest, |(named, _)| named).strip_suffix(reason).expect("says why");
+        assert!(path.starts_with(named) && named.len() > 200, "{message}");
+        assert_eq!(scene.room.volume.execution_ids().expect("lists"), []);
+        assert!(names_below(&scene.room.volume.root().join("workspaces")).is_empty());
+        // What is left of it keeps no other commit from being checked out.
+        let lease = scene.lease(&remote, Some(&head), &["cat", "README"]);
+        let (_, events) = scene.carry_out(&lease, Orders::none()).await;
+        assert_eq!(output(&events, Stream::Stdout), "hello\n");
+        remote.git(&["reset", "--quiet", "--hard", &head]).await;
+    }
 }
 
 #[tokio::test]
