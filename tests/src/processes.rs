@@ -6,6 +6,8 @@ use std::path::Path;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::{PATIENCE, until};
+
 /// After so many rounds something starts processes faster than they can be ended.
 const ROUNDS: usize = 500;
 
@@ -42,7 +44,7 @@ impl Process {
         }
         let arguments = line.split(|byte| *byte == 0).filter(|argument| !argument.is_empty());
         let arguments = arguments.map(|argument| String::from_utf8_lossy(argument).into_owned()).collect();
-        let Kin { parent, started } = Kin::of_living(pid)?;
+        let Kin { parent, started, .. } = Kin::of_living(pid)?;
         Some(Self { pid, arguments, parent, started })
     }
 
@@ -52,6 +54,24 @@ impl Process {
             // One that has ended in the meantime is as dead as it should be.
             kill(Pid::from_raw(self.pid), Signal::SIGKILL).ok();
         }
+    }
+
+    /// Asks it to end.
+    pub fn terminate(&self) {
+        // As above.
+        kill(Pid::from_raw(self.pid), Signal::SIGTERM).ok();
+    }
+
+    /// Has it stand still where it is, until [`Process::thaw`]; it does when this returns.
+    pub async fn freeze(&self) {
+        kill(Pid::from_raw(self.pid), Signal::SIGSTOP).expect("it is alive");
+        let is_still = || Kin::of_living(self.pid).is_some_and(|kin| kin.is_stopped);
+        until("a process stands still", PATIENCE, async || is_still().then_some(())).await;
+    }
+
+    /// Has it go on.
+    pub fn thaw(&self) {
+        kill(Pid::from_raw(self.pid), Signal::SIGCONT).expect("it is alive");
     }
 
     /// Whether it still runs.
@@ -80,6 +100,8 @@ pub(crate) fn exists(pid: i32) -> bool {
 struct Kin {
     parent: i32,
     started: u64,
+    /// By a signal.
+    is_stopped: bool,
 }
 
 impl Kin {
@@ -87,9 +109,11 @@ impl Kin {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The name stands in parentheses and may hold anything; behind it come the state (the third field) and on.
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        if matches!(*fields.first()?, "Z" | "X") {
+        let state = *fields.first()?;
+        if matches!(state, "Z" | "X") {
             return None;
         }
-        Some(Self { parent: fields.get(1)?.parse().ok()?, started: fields.get(19)?.parse().ok()? })
+        let (parent, started) = (fields.get(1)?.parse().ok()?, fields.get(19)?.parse().ok()?);
+        Some(Self { parent, started, is_stopped: state == "T" })
     }
 }
