@@ -9,6 +9,7 @@ mod containers;
 mod crash;
 mod database;
 mod endings;
+mod lifecycle;
 mod loss;
 mod main_job;
 mod mistakes;
