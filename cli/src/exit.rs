@@ -167,7 +167,10 @@ fn of_outcome(outcome: Outcome, exit: Option<Exit>, failure: Option<SetupFailure
 fn of_setup_failure(failure: SetupFailure) -> Code {
     match failure {
         SetupFailure::RepositoryNotFound | SetupFailure::CheckpointGone => Code::NotFound,
-        SetupFailure::UnknownReference | SetupFailure::UnknownAgent | SetupFailure::InvalidSettings => Code::Data,
+        SetupFailure::UnknownReference
+        | SetupFailure::CheckoutFailed
+        | SetupFailure::UnknownAgent
+        | SetupFailure::InvalidSettings => Code::Data,
         SetupFailure::RepositoryUnreachable => Code::Unavailable,
         SetupFailure::InstallFailed | SetupFailure::DiskExceeded => Code::SetupFailed,
         SetupFailure::MachineFault => Code::Internal,
@@ -183,6 +186,7 @@ pub(crate) fn cure(failure: SetupFailure) -> &'static str {
         SetupFailure::UnknownReference => {
             "check --ref against `git ls-remote REPOSITORY`, and push what is only on your computer"
         }
+        SetupFailure::CheckoutFailed => "rename what the message names, push that, and name it with --ref",
         SetupFailure::RepositoryUnreachable => {
             "check that the remote is up and open to the machine: `git ls-remote REPOSITORY` must work there"
         }

@@ -26,7 +26,7 @@ use crate::command::redaction::Secrets;
 use crate::command::{self, Cause, Ended, Job};
 use crate::dependencies::{self, Ready};
 use crate::disk::{self, Gauge};
-use crate::git::GitError;
+use crate::git::{GitError, complaint};
 use crate::health;
 use crate::isolation::Openings;
 use crate::mirror::{self, Obtained};
@@ -42,6 +42,9 @@ use crate::workspace::{self, CheckoutError, Marker, Paths};
 
 pub(crate) mod running;
 use running::Ran;
+
+/// What is shown of a path that is too long.
+const REASON_CHARS_MAX: usize = 400;
 
 /// Carries the lease out. Nothing comes back when the lease was lost: then nothing may be said.
 pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -> Option<Completion> {
@@ -433,6 +436,9 @@ async fn check_out(room: &Arc<Room>, story: &Story, spec: &TaskSpec) -> Result<(
                 }
                 return Ok((paths, obtained));
             }
+            Err(CheckoutError::Git(GitError::Failed { stderr, .. })) if complaint::blames_commit(&stderr) => {
+                return Err(unfit(&spec.repository, &obtained.commit, complaint::telling_line(&stderr)));
+            }
             Err(CheckoutError::Git(error)) if !is_second && mirror::blames_mirror(&error) => {
                 mirror::set_aside(room, story, &spec.repository, &error.to_string()).await?;
                 is_second = true;
@@ -441,6 +447,17 @@ async fn check_out(room: &Arc<Room>, story: &Story, spec: &TaskSpec) -> Result<(
             Err(error) => return Err(NotReady::machine("checking the repository out", &error)),
         }
     }
+}
+
+/// A commit that no machine can check out. What git says of it may be as long as the path.
+fn unfit(repository: &str, commit: &str, reason: &str) -> NotReady {
+    let shown: String = reason.chars().take(REASON_CHARS_MAX).collect();
+    let rest = if shown.len() < reason.len() { "…" } else { "" };
+    let message = format!(
+        "the commit {commit} of {repository} cannot be checked out ({shown}{rest}); rename or shorten that path, or \
+         name another commit"
+    );
+    NotReady::failed(Failure::CheckoutFailed, message)
 }
 
 /// The checkpoint that a task begins from is of no use.

@@ -59,6 +59,8 @@ text_enum! {
         RepositoryNotFound = "repository_not_found",
         /// The repository has no such branch, tag or commit.
         UnknownReference = "unknown_reference",
+        /// The commit holds a path that is too long, or that git refuses.
+        CheckoutFailed = "checkout_failed",
         /// The package manager failed; its output is in the log.
         InstallFailed = "install_failed",
         /// The repository's `.bifrost.toml` cannot be used, or the repository needs what only that can allow.

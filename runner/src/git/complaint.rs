@@ -65,6 +65,9 @@ const WORDS: &[(Complaint, &[&str])] = &[
     ),
 ];
 
+/// What git says at once, without the line's end.
+const SAID_BYTES_MAX: usize = 4_095;
+
 /// Sorts a complaint. What the other side says through `remote:` says nothing about our machine and our mirror.
 pub(crate) fn sort(stderr: &str) -> Complaint {
     let lower = stderr.to_lowercase();
@@ -77,6 +80,15 @@ pub(crate) fn sort(stderr: &str) -> Complaint {
         words.iter().any(|word| text.contains(word))
     });
     found.map_or(Complaint::Remote, |(complaint, _)| *complaint)
+}
+
+/// Whether what was to be checked out is at fault, wherever that is tried: a path that is too long, or one that git
+/// refuses. Git says no more than 4,096 bytes at once, so that the longest paths leave no room for the reason.
+pub(crate) fn blames_commit(stderr: &str) -> bool {
+    let is_cut = |line: &str| line.starts_with("error: unable to create file ") && line.len() >= SAID_BYTES_MAX;
+    stderr
+        .lines()
+        .any(|line| line.starts_with("error: invalid path ") || line.ends_with(": File name too long") || is_cut(line))
 }
 
 /// The line that says most: the first `fatal:`, else why the other side failed, else the first of the others, or the
@@ -120,6 +132,22 @@ mod tests {
             ("", Complaint::Remote),
         ] {
             assert_eq!(sort(stderr), expect, "{stderr}");
+        }
+    }
+
+    #[test]
+    fn a_commit_is_blamed_for_what_no_machine_can_check_out() {
+        let longest = format!("error: unable to create file {}", "d/".repeat(2_033));
+        for (stderr, expect) in [
+            ("error: invalid path '.git/config'\nfatal: Could not reset index file", true),
+            ("error: unable to create file x: File name too long", true),
+            ("fatal: cannot create directory at 'x': File name too long", true),
+            (&longest, true),
+            ("error: unable to create file x: No space left on device", false),
+            ("error: unable to create file x: Permission denied", false),
+            ("fatal: unable to read tree (1234)", false),
+        ] {
+            assert_eq!(blames_commit(stderr), expect, "{stderr}");
         }
     }
 

@@ -38,30 +38,56 @@ async fn names_that_differ_in_case_or_are_not_text_are_checked_out_as_they_are()
     }
 }
 
+/// Commits one file under a path that git makes no commit of.
+async fn commit_refused(remote: &Remote, directory: &str) {
+    let blob = remote.git(&["rev-parse", "HEAD:README"]).await;
+    let inner = remote.git(&["rev-parse", "HEAD^{tree}"]).await;
+    let id = |text: &str| -> Vec<u8> {
+        let digits = text.as_bytes().chunks(2).map(|two| std::str::from_utf8(two).expect("ASCII"));
+        digits.map(|two| u8::from_str_radix(two, 16).expect("hexadecimal")).collect()
+    };
+    let entry = |mode: &str, name: &str, object: &str| [format!("{mode} {name}\0").into_bytes(), id(object)].concat();
+    let file = remote.path().join(".git/tree");
+    fs::write(&file, [entry("40000", directory, &inner), entry("100644", "README", &blob)].concat()).expect("writes");
+    let tree = remote.git(&["hash-object", "-t", "tree", "-w", "--literally", &file.to_string_lossy()]).await;
+    let commit = remote.git(&["commit-tree", &tree, "-m", "refused", "-p", "HEAD"]).await;
+    remote.git(&["update-ref", "HEAD", &commit]).await;
+}
+
 #[tokio::test]
-async fn a_path_that_is_too_long_for_the_machine_is_named_and_leaves_nothing() {
+async fn a_path_that_no_machine_can_check_out_is_named_and_leaves_nothing() {
     let (mut scene, remote) = (Scene::new().await, Remote::new().await);
     let head = remote.git(&["rev-parse", "HEAD"]).await;
     let long = vec!["d".repeat(200); 20].join("/");
     let longest = format!("{long}/{}", "f".repeat(4_096 - long.len() - 1));
-    // Git says no more than 4,096 bytes, so of the longest there is no room for the reason.
-    for (path, reason) in [(longest, ""), ("e".repeat(256), ": File name too long")] {
-        commit_entries(&remote, &[("100644", &path, "deep")]).await;
-        let (completion, _) = scene.run(&remote, "echo ran").await;
-        assert_eq!((completion.outcome, completion.failure), (Outcome::SetupFailed, Some(Failure::MachineFault)));
-        let message = completion.message.expect("a message");
-        let words =
-            "checking the repository out failed on this machine: git read-tree failed: error: unable to create file ";
-        let rest = message.strip_prefix(words).unwrap_or_else(|| panic!("{message}"));
-        let named = rest.split_once(';').map_or(rest, |(named, _)| named).strip_suffix(reason).expect("says why");
-        assert!(path.starts_with(named) && named.len() > 200, "{message}");
+    for (path, said) in [
+        // Git says no more than 4,096 bytes, so that it comes to no reason here.
+        (&longest[..], format!("error: unable to create file {}…", &longest[..371])),
+        (&"e".repeat(256), format!("error: unable to create file {}: File name too long", "e".repeat(256))),
+        ("..", "error: invalid path '../.gitignore'".to_owned()),
+        (".git", "error: invalid path '.git/.gitignore'".to_owned()),
+        (".GIT", "error: invalid path '.GIT/.gitignore'".to_owned()),
+    ] {
+        match path.len() {
+            0..=4 => commit_refused(&remote, path).await,
+            _ => commit_entries(&remote, &[("100644", path, "deep")]).await,
+        }
+        let bad = remote.git(&["rev-parse", "HEAD"]).await;
+        let (completion, events) = scene.run(&remote, "echo ran").await;
+        assert_eq!((completion.outcome, completion.failure), (Outcome::SetupFailed, Some(Failure::CheckoutFailed)));
+        let url = remote.url();
+        let cure = "rename or shorten that path, or name another commit";
+        let expect = format!("the commit {bad} of {url} cannot be checked out ({said}); {cure}");
+        assert_eq!(completion.message, Some(expect));
+        assert!(!crate::testing::kinds(&events).contains(&wire::event::kind::VOLUME_DAMAGED));
         assert_eq!(scene.room.volume.execution_ids().expect("lists"), []);
         assert!(names_below(&scene.room.volume.root().join("workspaces")).is_empty());
         // What is left of it keeps no other commit from being checked out.
         let lease = scene.lease(&remote, Some(&head), &["cat", "README"]);
         let (_, events) = scene.carry_out(&lease, Orders::none()).await;
         assert_eq!(output(&events, Stream::Stdout), "hello\n");
-        remote.git(&["reset", "--quiet", "--hard", &head]).await;
+        remote.git(&["reset", "--quiet", "--soft", &head]).await;
+        remote.git(&["read-tree", &head]).await;
     }
 }
 
