@@ -450,3 +450,38 @@ async fn a_repository_that_leads_elsewhere_is_not_read_by_the_runner() {
         assert!(!kept.contains(&secret), "{trick}: {kept}");
     }
 }
+
+/// Commits, and puts another object in the place of one that was committed: of a file, a tree, or the commit itself.
+fn forging(what: &str) -> String {
+    format!(
+        "set -e; git config user.name x; git config user.email x@example.org\n\
+         echo mine > mine; git add mine; git commit --quiet --message=mine\n\
+         place() {{ echo .git/objects/$(echo $1 | cut -c1-2)/$(echo $1 | cut -c3-); }}\n\
+         other=$(echo other | git hash-object -w --stdin); object=$(git rev-parse {what})\n\
+         cp -f $(place $other) $(place $object)\n"
+    )
+}
+
+#[tokio::test]
+async fn commits_that_are_not_what_they_say_are_kept_nowhere_and_lost_nowhere() {
+    for what in ["HEAD:mine", "HEAD^{tree}", "HEAD"] {
+        let (mut scene, remote) = (Scene::new().await, remote().await);
+        let mut lease = scene.lease(&remote, None, &["sh", "-c", &forging(what)]);
+        lease.spec.push_unfinished = true;
+        let (completion, events) = scene.carry_out(&lease, Orders::none()).await;
+        let completion = completion.expect("not lost");
+        let said = crate::testing::output(&events, wire::event::Stream::Stderr);
+        assert_eq!((completion.outcome, completion.checkpoint), (wire::execution::Outcome::Succeeded, None), "{said}");
+        assert!(said.contains("no checkpoint could be saved"), "{what}: {said}");
+        let mirror = scene.room.volume.mirror(&wire::worker::repository_name(&remote.url()));
+        for place in [&mirror, remote.path()] {
+            assert_eq!(git(place, &["for-each-ref", "refs/bifrost/wip", "refs/bifrost/branches"]).await, "", "{what}");
+        }
+        git(&mirror, &["fsck", "--strict"]).await;
+        // The workspace is set aside before it would go, and that is told.
+        let (_, events) = scene.run(&remote, "true").await;
+        assert!(crate::testing::kinds(&events).contains(&kind::VOLUME_DAMAGED), "{what}");
+        let aside = names_below(&scene.room.volume.root().join("quarantine"));
+        assert!(aside.iter().any(|path| path.ends_with("mine")), "{what}: {aside:?}");
+    }
+}
