@@ -37,7 +37,11 @@ const WORDS: &[(Complaint, &[&str])] = &[
         Complaint::Remote,
         &["could not resolve host", "connection refused", "timed out", "could not read username", "publickey"],
     ),
-    (Complaint::Machine, &["permission denied", "unable to create", "cannot create"]),
+    // Where git writes a reference or an index it gives no reason.
+    (
+        Complaint::Machine,
+        &["permission denied", "unable to create", "cannot create", "unable to write", "couldn't write", "write error"],
+    ),
     (
         Complaint::Damaged,
         &[
@@ -123,6 +127,8 @@ mod tests {
             ("fatal: git upload-pack: not our ref 1234", Complaint::NoReference),
             ("error: unable to write file: No space left on device", Complaint::Machine),
             ("error: cannot open '/x/FETCH_HEAD': Permission denied", Complaint::Machine),
+            ("error: cannot update ref 'refs/x': couldn't write '/x/refs/x.lock'", Complaint::Machine),
+            ("fatal: unable to write new index file", Complaint::Machine),
             ("fatal: not a git repository: '/v/repos/x'", Complaint::Damaged),
             ("error: unable to read sha1 file of a (1234)", Complaint::Damaged),
             ("error: packfile ./pack-1.pack does not match index", Complaint::Damaged),
