@@ -81,11 +81,16 @@ async fn a_flush_that_does_not_deliver_says_whether_the_disk_has_it() {
 async fn what_the_disk_refuses_goes_to_the_store_behind_what_was_spooled_before() {
     let server = MockServer::start().await;
     let (seen, mut bodies) = mpsc::unbounded_channel();
+    // Away once for each event.
+    let refused = std::sync::Mutex::new(std::collections::BTreeSet::new());
     let take = move |request: &Request| {
-        seen.send(String::from_utf8_lossy(&request.body).into_owned()).expect("the test listens");
+        let body = String::from_utf8_lossy(&request.body).into_owned();
+        if refused.lock().unwrap().insert(body.clone()) {
+            return ResponseTemplate::new(503);
+        }
+        seen.send(body).expect("the test listens");
         ResponseTemplate::new(201).set_body_json(json!({ "events": [] }))
     };
-    Mock::given(path("/v1/events")).respond_with(ResponseTemplate::new(503)).up_to_n_times(1).mount(&server).await;
     Mock::given(path("/health")).respond_with(ResponseTemplate::new(200)).mount(&server).await;
     Mock::given(path("/v1/events")).respond_with(take).mount(&server).await;
     let signer =
