@@ -29,11 +29,11 @@ pub(crate) enum Fault {
     Closes {
         after: usize,
     },
-    /// The first text stands for the second in everything that is sent, and the third for the fourth in what is asked.
-    /// Each is as long as the one it stands for, so that the lengths on the wire stay true.
+    /// In everything that is sent the second text stands in place of the first, and likewise in what is asked. Both are
+    /// of one length, so that the lengths on the wire stay true.
     Lies {
         says: [String; 2],
-        hears: [String; 2],
+        hears: Option<[String; 2]>,
     },
 }
 
@@ -118,7 +118,7 @@ impl Shared {
             return stream.write_all(refusal.as_bytes()).await;
         }
         let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Fault::Lies { hears, .. } = &fault {
+        if let Fault::Lies { hears: Some(hears), .. } = &fault {
             self.change(&mut request.body, hears);
         }
         let (head, mut body) = self.ask_git(&request).await?;
