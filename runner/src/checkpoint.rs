@@ -146,6 +146,7 @@ pub(crate) async fn save(room: &Arc<Room>, mut marker: Marker) -> Result<Manifes
 /// Gives up what can be made again, and of the workspace what no checkpoint holds: most often it is that which fills a
 /// volume, and what is to be saved must not be lost for it.
 async fn make_room(room: &Room, paths: &Paths) -> Result<(), CheckpointError> {
+    room.volume.drop_ballast()?;
     let unsaved = changes::ignored(&room.git, paths).await?;
     let (volume, mark, paths) = (room.volume.clone(), room.mark(), paths.clone());
     blocking(move || {

@@ -315,6 +315,10 @@ async fn work(
     if !unsaved.is_empty() {
         settle(room, keep).await?;
     }
+    let volume = room.volume.clone();
+    if let Err(error) = blocking(move || volume.take_ballast()).await {
+        tracing::warn!("there will be no room to note what a command did that fills the volume: {error}");
+    }
     let gauge = room.limits.disk_bytes.map(|limit| Gauge::new(limit, &prepared.paths));
     let (done, marker) = tokio::select! {
         ran = run(room, story, spec, prepared) => ran?,

@@ -15,6 +15,7 @@
 //! | `deps/files` | those contents, each once |
 //! | `package-caches/<name>` | the package managers' own caches of each repository |
 //! | `quarantine`, `trash` | damaged things that are kept, things that are going |
+//! | `ballast` | nothing, dropped when a command has filled the volume |
 //! | `spool` | events that the event store has not taken yet |
 //!
 //! Everything is 0700. Nothing under a final name is ever half made: it is built
@@ -28,6 +29,7 @@ use std::sync::Mutex;
 
 use wire::id::{CheckpointId, ExecutionId};
 
+mod ballast;
 mod packages;
 
 /// What must be free, a part of the volume but no more than so many bytes: below the first nothing is

@@ -387,9 +387,14 @@ async fn what_reaches_others_is_not_done_under_a_lease_that_was_lost_unheard() {
 
 /// A volume that the command of the first lease fills, then the second lease on the same machine.
 async fn fill(small: &SmallVolume, script: &str) -> (Control, Lease) {
-    let control = Control::new(|config| config.sprite_dir = small.path()).await;
-    let (remote, other) = (Remote::new().await, Remote::new().await);
-    let full = control.scene.lease(&remote, None, &["sh", "-c", script]);
+    fill_from(small, &Remote::new().await, script).await
+}
+
+async fn fill_from(small: &SmallVolume, remote: &Remote, script: &str) -> (Control, Lease) {
+    let control = Control::new(|config| (config.sprite_dir, config.limits.spares) = (small.path(), 0)).await;
+    let other = Remote::new().await;
+    let mut full = control.scene.lease(remote, None, &["sh", "-c", script]);
+    full.spec.push_unfinished = true;
     let next = control.scene.lease(&other, None, &["cat", "README"]);
     control.answer_worker("next", [execute(&full), execute(&next), wait()]).await;
     control.answer_worker("heartbeat", [ok(HeartbeatReply::default())]).await;
@@ -428,4 +433,17 @@ async fn work_is_saved_where_what_fills_a_small_volume_is_not_to_be_saved() {
         assert_eq!(saved, Some(1), "{place}: {told}");
         assert_eq!((completions[0].outcome, completions[1].outcome), (Outcome::Failed, Outcome::Succeeded), "{place}");
     }
+}
+
+#[tokio::test]
+async fn commits_are_pushed_where_a_small_volume_has_no_room_left_for_the_rest() {
+    let (small, remote) = (SmallVolume::mount(32), Remote::new().await);
+    let commit = "git config user.name x; git config user.email x@example.org; git commit -q --allow-empty -m mine";
+    let script = format!("{commit}; head -c 100000000 /dev/urandom > noise; echo more > more; exit 3");
+    let (control, full) = fill_from(&small, &remote, &script).await;
+    let told = control.told(&full).await;
+    assert!(told.contains("no checkpoint could be saved"), "{told}");
+    let kept = remote.git(&["log", "-1", "--format=%s", &format!("refs/bifrost/wip/{}", full.execution_id)]).await;
+    assert_eq!(kept, "mine");
+    assert_eq!(control.completions().await[1].outcome, Outcome::Succeeded);
 }
