@@ -175,7 +175,6 @@ async fn check(world: &mut World, during: During, end: End) {
 }
 
 async fn come_out((during, script, end): &(During, String, End), ctx: Ctx) {
-    println!("{during:?} {script}");
     let at_first = if *during == During::Create { script } else { "" };
     let mut world = World::new(&ctx, at_first).await;
     strike(&mut world, *during, script).await;
@@ -190,6 +189,7 @@ mod the_pool_comes_out_of_every_documented_failure {
     #[tokio::test]
     async fn sqlite() {
         for row in &rows() {
+            println!("{row:?}");
             kernel::testing::with_sqlite(&migrations(), |ctx| come_out(row, ctx)).await;
         }
     }
@@ -197,6 +197,7 @@ mod the_pool_comes_out_of_every_documented_failure {
     #[tokio::test]
     async fn postgres() {
         for row in &rows() {
+            println!("{row:?}");
             kernel::testing::with_postgres(&migrations(), |ctx| come_out(row, ctx)).await;
         }
     }
