@@ -3,7 +3,6 @@
 mod access;
 mod clocks;
 mod connections;
-mod disk;
 mod faults;
 mod grants;
 #[cfg(feature = "jetstream")]
@@ -14,4 +13,5 @@ mod operating;
 mod reimport;
 mod sender;
 mod serving;
+mod small_volumes;
 mod world;
