@@ -19,7 +19,7 @@ use crate::machines::store::Made;
 use crate::machines::{Machine, report_stuck, shift, store};
 use crate::provider::SharedProvider;
 use crate::{Provision, Settings, money, orphans, regions};
-use compare::{Finding, Known, compare};
+use compare::{Finding, Known, compare, is_going};
 
 /// The reconciler that compares.
 #[derive(Debug)]
@@ -64,6 +64,29 @@ impl Watch {
                 let mut tx = ctx.begin("pool.watch.stalled").await?;
                 store::try_now(&mut tx, *id, ctx.now()).await?;
                 tx.nudge(Provision::NUDGE);
+                tx.commit(()).await
+            }
+            Finding::Missing { id, provider_id, from, to } => {
+                match self.provider.machine(provider_id).await {
+                    Ok(found) if !is_going(found.state) => {
+                        tracing::info!(machine.id = %id, "a list lags behind and lacks a machine that is there");
+                        return Ok(());
+                    }
+                    Err(error) if error.advice() != Advice::Gone => return Err(unavailable(&self.provider, error)),
+                    Ok(_) | Err(_) => (),
+                }
+                let mut tx = ctx.begin("pool.watch.missing").await?;
+                let why = "the machine is gone at the provider";
+                if shift(ctx, &mut tx, *id, *from, *to, Some(why)).await? {
+                    tracing::warn!(machine.id = %id, %from, "{why}");
+                    tx.nudge(Provision::NUDGE);
+                }
+                tx.commit(()).await
+            }
+            Finding::Moved { volume, provider_id } => {
+                tracing::warn!(volume.id = %volume, provider_id, "the provider has moved a machine and its volume");
+                let mut tx = ctx.begin("pool.watch.moved").await?;
+                store::volume_moved(&mut tx, *volume, provider_id).await?;
                 tx.commit(()).await
             }
             // These are kept and judged together.

@@ -100,6 +100,11 @@ impl Faults {
         self.find(record, |effect| (*effect == MachineEffect::LoseSnapshot).then_some(())).is_some()
     }
 
+    /// Whether a list leaves a machine out.
+    pub(crate) fn leaves_out(&self, record: &Record) -> bool {
+        self.find(record, |effect| (*effect == MachineEffect::Unlisted).then_some(())).is_some()
+    }
+
     /// How a machine's clock is behind when it is resumed.
     pub(crate) fn clock_lag(&self, record: &Record) -> Option<ClockLag> {
         self.find(record, |effect| match effect {

@@ -36,6 +36,7 @@ kernel::sql! {
                        error = coalesce($4, error) WHERE id = $1 AND state = $2";
     NEXT_BATCH: "UPDATE machines SET batch = batch + 1 WHERE id = $1";
     SET_VOLUME: "UPDATE volumes SET provider_id = $2, region = $3, state = 'ready', accrued_until = $4 WHERE id = $1";
+    VOLUME_MOVED: "UPDATE volumes SET provider_id = $2 WHERE id = $1";
     FORGET_SOURCE: "UPDATE volumes SET source_id = NULL WHERE id = $1";
     SET_PROVIDER_ID: "UPDATE machines SET provider_id = $2, region = $3, made_at = $4, accrued_until = $4, awake_rate = $5, \
                              asleep_rate = $6 WHERE id = $1";
@@ -280,6 +281,12 @@ pub(super) async fn set_state(
 
 pub(super) async fn begin_next_batch(tx: &mut Tx, id: MachineId) -> Result<()> {
     execute!(tx, NEXT_BATCH, id.uuid())?;
+    Ok(())
+}
+
+/// The provider calls the volume otherwise now.
+pub(crate) async fn volume_moved(tx: &mut Tx, id: VolumeId, provider_id: &str) -> Result<()> {
+    execute!(tx, VOLUME_MOVED, id.uuid(), provider_id)?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The comparison itself: pure, so that every mismatch is a row of a test.
 
 use chrono::{DateTime, Utc};
-use wire::id::MachineId;
+use wire::id::{MachineId, VolumeId};
 use wire::machine::{MachineState, OrphanKind};
 
 use crate::machines::{Machine, volume_prefix};
@@ -44,6 +44,24 @@ pub(super) enum Finding {
     },
     /// A machine that should be booting has stopped: provisioning should look at it now.
     Stalled(MachineId),
+    /// A list has no machine for this row. Lists may lag, so it is asked for by its id before anything is believed.
+    Missing {
+        /// The row.
+        id: MachineId,
+        /// Its id at the provider.
+        provider_id: String,
+        /// Where it was seen.
+        from: MachineState,
+        /// Where provisioning makes it anew with its volume, or ends it.
+        to: MachineState,
+    },
+    /// The provider has moved a machine to another host, and its volume has another id since.
+    Moved {
+        /// The volume's row.
+        volume: VolumeId,
+        /// What it is called at the provider now.
+        provider_id: String,
+    },
     /// A machine or volume of this pool without a row.
     Orphan(Orphan),
 }
@@ -52,7 +70,9 @@ impl Finding {
     pub(super) fn orphan(&self) -> Option<&Orphan> {
         match self {
             Self::Orphan(orphan) => Some(orphan),
-            Self::Row { .. } | Self::Nameless { .. } | Self::Stalled(_) => None,
+            Self::Row { .. } | Self::Nameless { .. } | Self::Stalled(_) | Self::Missing { .. } | Self::Moved { .. } => {
+                None
+            }
         }
     }
 }
@@ -67,15 +87,29 @@ pub(super) fn compare(
 ) -> Vec<Finding> {
     // A row that moved while the provider was being asked is looked at the next time.
     let settled = known.machines.iter().filter(|machine| machine.state_since < began);
-    let mut findings: Vec<Finding> = settled.filter_map(|machine| follow(machine, there)).collect();
+    let settled: Vec<&Machine> = settled.collect();
+    let mut findings: Vec<Finding> = settled.iter().filter_map(|machine| follow(machine, there)).collect();
+    let moved: Vec<_> = settled.iter().filter_map(|machine| moved(machine, there, volumes)).collect();
     let machines = unknown(known, there).filter(|found| is_ours(found, pool));
     findings.extend(machines.map(|found| orphan(OrphanKind::Machine, &found.id, &found.name, &found.region)));
     let volumes = volumes
         .iter()
         .filter(|volume| volume.name.starts_with(&volume_prefix(pool)) && !volume.state.contains("destroy"))
-        .filter(|volume| !known.volume_ids.contains(&volume.id) && !known.volume_names.contains(&volume.name));
+        .filter(|volume| !known.volume_ids.contains(&volume.id) && !known.volume_names.contains(&volume.name))
+        .filter(|volume| !moved.iter().any(|(_, id)| *id == volume.id));
     findings.extend(volumes.map(|volume| orphan(OrphanKind::Volume, &volume.id, &volume.name, &volume.region)));
+    findings.extend(moved.into_iter().map(|(volume, provider_id)| Finding::Moved { volume, provider_id }));
     findings
+}
+
+/// The row of a machine's volume, and the volume of its name that the machine has in its place.
+fn moved(machine: &Machine, there: &[fly::Machine], volumes: &[fly::Volume]) -> Option<(VolumeId, String)> {
+    let known = machine.volume_provider_id.as_ref()?;
+    let found = there.iter().find(|found| Some(&found.id) == machine.provider_id.as_ref())?;
+    let mounted = found.config.as_ref()?.mounts.first()?.volume.as_ref()?;
+    let is_ours = |volume: &&fly::Volume| volume.id == *mounted && volume.name == machine.volume_name;
+    let volume = volumes.iter().find(is_ours).filter(|volume| volume.id != *known)?;
+    Some((machine.volume_id, volume.id.clone()))
 }
 
 /// How many machines the provider has that no row knows, whoever's they are.
@@ -104,14 +138,27 @@ fn follow(machine: &Machine, there: &[fly::Machine]) -> Option<Finding> {
         let (provider_id, region) = (named.id.clone(), named.region.clone());
         return Some(Finding::Nameless { id: machine.id, provider_id, region });
     }
-    let found = there.iter().find(|found| Some(&found.id) == machine.provider_id.as_ref()).map(|found| found.state);
+    let provider_id = machine.provider_id.as_ref();
+    let found = there.iter().find(|found| Some(&found.id) == provider_id).map(|found| found.state);
+    let found = found.filter(|state| !is_going(*state));
     let to = |to, why: &str| Some(Finding::Row { id: machine.id, from: machine.state, to, why: why.to_owned() });
     match (machine.state, found) {
         // Still being made, or going anyway: provisioning looks itself.
         (Creating | Destroying | Destroyed, _) => None,
-        (_, None | Some(At::Destroyed | At::Destroying | At::LaunchFailed)) => {
-            to(Destroying, "the machine is gone at the provider")
-        }
+        (Ready | Draining | Suspended, None) => provider_id.map(|provider_id| Finding::Missing {
+            id: machine.id,
+            provider_id: provider_id.clone(),
+            from: machine.state,
+            // Without a volume there is nothing to go on with.
+            to: match machine.state {
+                _ if machine.volume_provider_id.is_none() => Destroying,
+                Suspended => Resuming,
+                _ => Starting,
+            },
+        }),
+        // Provisioning asks for it by its id.
+        (Starting | Resuming, None) => Some(Finding::Stalled(machine.id)),
+        (Suspending, None) => None,
         (Ready | Draining, Some(At::Stopped | At::Failed)) => to(Starting, "the machine has stopped"),
         (Ready | Draining, Some(At::Suspended)) => to(Resuming, "the machine was suspended by somebody else"),
         (Suspended, Some(At::Started)) => to(Suspending, "the machine runs although it should sleep"),
@@ -121,7 +168,7 @@ fn follow(machine: &Machine, there: &[fly::Machine]) -> Option<Finding> {
 }
 
 /// Whether nothing has to be done for it to be gone.
-fn is_going(state: fly::MachineState) -> bool {
+pub(super) fn is_going(state: fly::MachineState) -> bool {
     matches!(state, fly::MachineState::Destroying | fly::MachineState::Destroyed | fly::MachineState::LaunchFailed)
 }
 

@@ -7,7 +7,7 @@ use kernel::Ctx;
 use wire::event::kind;
 use wire::machine::MachineState;
 
-use crate::world::{World, migrations, settings};
+use crate::world::{APP, World, migrations, settings};
 
 /// What is going on when it strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -264,6 +264,43 @@ kernel::on_both! { migrations();
         assert_eq!(row.state, MachineState::Ready);
         let (machines, _) = world.there().await;
         assert_eq!(machines, [(row.name, At::Started)]);
+        world.stop().await;
+    }
+
+    async fn a_list_that_lags_behind_costs_no_machine(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        world.up().await;
+        let (before, volume) = (world.row().await, world.volume().await);
+        for state in [MachineState::Ready, MachineState::Suspended] {
+            world.script("[[machine]]\neffect = 'unlisted'").await;
+            world.pass(TimeDelta::seconds(60)).await;
+            world.script("").await;
+            let row = world.row().await;
+            assert_eq!((row.state, row.generation), (state, before.generation));
+            world.suspend().await;
+        }
+        assert_eq!(world.volume().await, volume);
+        world.stop().await;
+    }
+
+    async fn a_machine_that_is_gone_is_made_anew_with_its_volume(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        world.up().await;
+        let volume = world.volume().await;
+        for is_asleep in [false, true] {
+            if is_asleep {
+                world.suspend().await;
+            }
+            let before = world.row().await;
+            world.machines.destroy(APP, before.provider_id.as_deref().expect("runs"), true).await.expect("destroyed");
+            world.beat().await;
+            world.settle().await;
+            let row = world.row().await;
+            assert_eq!((row.id, row.generation), (before.id, before.generation + 1));
+            assert_eq!(world.volume().await, volume, "with what is on it");
+        }
+        world.skip_an_hour().await;
+        assert_eq!(world.there().await.1, 1);
         world.stop().await;
     }
 

@@ -133,6 +133,11 @@ impl World {
         (machines, self.machines.volumes(APP).await.expect("lists").len())
     }
 
+    /// The provider's id of the volume in question.
+    pub(crate) async fn volume(&self) -> Option<String> {
+        self.row().await.volume_provider_id
+    }
+
     /// One beat of everything, ten seconds long. An error is the next beat's to repair.
     pub(crate) async fn beat(&mut self) {
         self.app.tick(&self.ctx).await.ok();

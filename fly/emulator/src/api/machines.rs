@@ -37,8 +37,9 @@ pub(super) async fn list(
 ) -> Result<Json<Value>, Refusal> {
     let is_set = |name: &str| query.get(name).is_some_and(|value| value == "true" || value == "1");
     let machines = registry.machines(&app, is_set("include_deleted"))?;
+    let is_listed = |record: &Record| is_asked(record, &query) && !registry.faults.leaves_out(record);
     let mut shown: Vec<Value> =
-        machines.iter().filter(|record| is_asked(record, &query)).map(|one| show(&registry, one)).collect();
+        machines.iter().filter(|record| is_listed(record)).map(|one| show(&registry, one)).collect();
     if is_set("summary") {
         for machine in shown.iter_mut().filter_map(Value::as_object_mut) {
             machine.retain(|field, _| !["config", "incomplete_config", "checks", "events"].contains(&field.as_str()));

@@ -124,6 +124,8 @@ pub(super) enum MachineEffect {
     StopAfterUpdate,
     /// What it had in memory is lost when it is resumed.
     LoseSnapshot,
+    /// A list leaves it out, as one that lags behind does.
+    Unlisted,
     /// Its clock is behind when it is resumed.
     ClockLag(ClockLag),
     /// Its host does not answer.
@@ -229,6 +231,7 @@ fn check_machine_effect(effect: &MachineEffect, when: &Conditions, place: &str) 
         MachineEffect::FailToBoot
         | MachineEffect::StopAfterUpdate
         | MachineEffect::LoseSnapshot
+        | MachineEffect::Unlisted
         | MachineEffect::Host(_) => Ok(()),
     }
 }

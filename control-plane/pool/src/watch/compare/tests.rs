@@ -66,20 +66,22 @@ fn a_row_follows_what_happened_to_its_machine() {
         let known = Known { machines: vec![row(state)], ..Known::default() };
         let list: Vec<_> = provider.map(|word| there("m1", "sprite-a", POOL, word)).into_iter().collect();
         let found = compare(&known, &list, &[], POOL, began());
-        let moved: Vec<_> =
-            found.iter().filter_map(|f| if let Finding::Row { to, .. } = f { Some(*to) } else { None }).collect();
-        assert_eq!(moved, Vec::from_iter(to), "{state} with {provider:?}: {found:?}");
+        let moves = found.iter().filter_map(|finding| match finding {
+            Finding::Row { to, .. } | Finding::Missing { to, .. } => Some(*to),
+            _ => None,
+        });
+        assert_eq!(Vec::from_iter(moves), Vec::from_iter(to), "{state} with {provider:?}: {found:?}");
     };
     check(Ready, Some("started"), None);
     check(Ready, Some("stopped"), Some(Starting));
     check(Ready, Some("failed"), Some(Starting));
     check(Ready, Some("suspended"), Some(Resuming));
-    check(Ready, Some("destroyed"), Some(Destroying));
-    check(Ready, None, Some(Destroying));
+    check(Ready, Some("destroyed"), Some(Starting));
+    check(Ready, None, Some(Starting));
     check(Suspended, Some("suspended"), None);
     check(Suspended, Some("stopped"), None);
     check(Suspended, Some("started"), Some(Suspending));
-    check(Suspended, None, Some(Destroying));
+    check(Suspended, None, Some(Resuming));
     check(Creating, None, None);
     check(Destroying, None, None);
     check(Starting, Some("stopped"), None);
@@ -91,6 +93,26 @@ fn a_row_without_an_id_is_found_by_its_name_and_not_taken_for_gone() {
     let found = compare(&known, &[there("m1", "sprite-a", POOL, "started")], &[], POOL, began());
     let expect = Finding::Nameless { id: known.machines[0].id, provider_id: "m1".into(), region: "iad".into() };
     assert_eq!(found, [expect]);
+}
+
+#[test]
+fn a_volume_that_was_moved_with_its_machine_is_the_machines_still() {
+    let mounted = |id: &str| {
+        let mut machine = there("m1", "sprite-a", POOL, "started");
+        let mount = serde_json::json!([{ "volume": id, "path": "/.sprite" }]);
+        machine.config.as_mut().expect("has one").mounts = serde_json::from_value(mount).expect("mounts");
+        machine
+    };
+    let row = row(MachineState::Ready);
+    let expect = Finding::Moved { volume: row.volume_id, provider_id: "vol_9".into() };
+    let known = Known { machines: vec![row], volume_ids: vec!["vol_1".into()], ..Known::default() };
+    let ours = volume("vol_9", "sprite_p1_a");
+    assert_eq!(compare(&known, &[mounted("vol_9")], std::slice::from_ref(&ours), POOL, began()), [expect]);
+    assert_eq!(compare(&known, &[mounted("vol_1")], &[volume("vol_1", "sprite_p1_a")], POOL, began()), []);
+    // One of another name is none of ours, whatever the machine has it for.
+    assert_eq!(compare(&known, &[mounted("vol_8")], &[volume("vol_8", "theirs")], POOL, began()), []);
+    let found = compare(&known, &[mounted("vol_1")], &[ours], POOL, began());
+    assert!(matches!(&found[..], [Finding::Orphan(_)]), "{found:?}");
 }
 
 #[test]
