@@ -258,6 +258,7 @@ fn work_settings(vars: &mut Vars, rate: u64) -> work::Settings {
         machine_micros_per_hour: vars
             .or("BIFROST_MACHINE_MICRODOLLARS_PER_HOUR", defaults.machine_micros_per_hour)
             .max(0),
+        keep_work: Duration::from_secs(vars.or("BIFROST_KEEP_WORK_SECONDS", defaults.keep_work.as_secs())),
         allow_local_repositories: vars.or("BIFROST_ALLOW_LOCAL_REPOSITORIES", false),
     }
 }

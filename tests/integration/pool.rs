@@ -116,6 +116,27 @@ async fn a_machine_that_nobody_needs_is_destroyed_with_its_volume() {
 }
 
 #[tokio::test]
+async fn a_machine_that_alone_has_somebodys_work_sleeps_on_until_nobody_wants_it() {
+    let world = World::plan().set("BIFROST_DESTROY_AFTER_SECONDS", 1).start().await;
+    let task = world.submit("echo unfinished > left").await;
+    world.until_task(task, TaskStatus::Completed).await;
+    let control = world.control();
+    let asleep = until("it sleeps for longer than machines may", PATIENCE, async || {
+        let machine = world.until_machine(MachineState::Suspended).await;
+        (chrono::Utc::now() - machine.state_since > chrono::TimeDelta::seconds(4)).then_some(machine)
+    })
+    .await;
+    control.delete(task).await.expect("deleted");
+    until("it is gone", PATIENCE, async || {
+        let machines = control.machines().await.expect("lists");
+        let is_there = |machine: &wire::machine::MachineView| machine.id == asleep.id;
+        (!machines.iter().any(|one| is_there(one) && one.state != MachineState::Destroyed)).then_some(())
+    })
+    .await;
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn the_lifecycle_script_sees_a_machine_made_heard_and_destroyed() {
     let home = tempfile::tempdir().expect("a directory");
     let output = CommandLine::script("e2e-lifecycle", home.path()).output().await;

@@ -7,6 +7,8 @@
 mod operate;
 pub(crate) mod store;
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use kernel::audit::{self, Change, Entity};
 use kernel::outbox::{self, About};
@@ -160,6 +162,7 @@ pub async fn view(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Resul
         warm: settings.warm.machines(now).max(crate::forecast::machines(tx, settings, now).await?),
         purse: money::purse(tx, settings, now).await?,
         closed: closed(tx, settings, now).await?,
+        kept: BTreeSet::new(),
     })
 }
 

@@ -14,6 +14,7 @@
 
 mod asleep;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -71,6 +72,15 @@ pub struct View {
     pub purse: Purse,
     /// Why no machine can be made or woken, and until when.
     pub closed: Option<Closed>,
+    /// Machines that alone have somebody's work, as the caller knows: they sleep on, however long nobody needs them.
+    pub kept: BTreeSet<MachineId>,
+}
+
+impl View {
+    /// Whether a machine has slept for so long that it is destroyed, unless it is kept.
+    pub fn has_overslept(&self, limits: Limits, now: DateTime<Utc>) -> bool {
+        self.machines.iter().any(|machine| has_overslept(machine, limits, now))
+    }
 }
 
 /// Machines that were given up within the last ten minutes.
@@ -244,7 +254,7 @@ pub fn plan(view: &View, demand: &Demand, limits: Limits, now: DateTime<Utc>) ->
     let mut actions = Vec::new();
     if let Some(allowance) = save(view, limits, now, &mut actions) {
         let outlook = if demand.is_none() { Outlook::Calm } else { Outlook::budget(allowance) };
-        actions.extend(view.machines.iter().filter_map(|machine| destroy(machine, limits, now)));
+        actions.extend(view.machines.iter().filter_map(|machine| destroy(view, machine, limits, now)));
         return Plan { actions, outlook };
     }
     let kept = with_state(view, MachineState::Draining).filter(|machine| !machine.wear.is_retiring);
@@ -464,14 +474,18 @@ fn wind_down(
             && !demand.machines.contains(&machine.id)
             && !actions.contains(&Action::Resume(machine.id))
         {
-            actions.extend(destroy(machine, limits, now));
+            actions.extend(destroy(view, machine, limits, now));
         }
     }
 }
 
-fn destroy(machine: &Facts, limits: Limits, now: DateTime<Utc>) -> Option<Action> {
-    let is_over = machine.state == MachineState::Suspended && past(machine.state_since, limits.destroy_after, now);
+fn destroy(view: &View, machine: &Facts, limits: Limits, now: DateTime<Utc>) -> Option<Action> {
+    let is_over = has_overslept(machine, limits, now) && !view.kept.contains(&machine.id);
     is_over.then_some(Action::Destroy(machine.id))
+}
+
+fn has_overslept(machine: &Facts, limits: Limits, now: DateTime<Utc>) -> bool {
+    machine.state == MachineState::Suspended && past(machine.state_since, limits.destroy_after, now)
 }
 
 fn past(since: DateTime<Utc>, limit: Duration, now: DateTime<Utc>) -> bool {

@@ -11,6 +11,8 @@ pub(crate) mod store;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use kernel::audit::{self, Change, Entity};
 use kernel::outbox::About;
 use kernel::{Ctx, Error, Reconciler, Result, Tx};
@@ -20,7 +22,7 @@ use wire::checkpoint::{
     CheckpointDetail, CheckpointDiff, CheckpointView, FileChange, HeldCheckpoint, Restore, SavedCheckpoint,
 };
 use wire::event::kind;
-use wire::id::{CheckpointId, TaskId, TenantId};
+use wire::id::{CheckpointId, MachineId, TaskId, TenantId};
 use wire::limit::{
     CHECKPOINT_PATH_CHARS, CHECKPOINT_PATHS, CHECKPOINT_REFERENCES, CHECKPOINTS_PER_MACHINE, PINS_PER_MACHINE,
 };
@@ -262,6 +264,12 @@ pub(crate) async fn unheard(tx: &mut Tx, worker: &Worker) -> Result<Option<Instr
 
 async fn load(tx: &mut Tx, tenant: TenantId, id: CheckpointId) -> Result<Checkpoint> {
     store::get(tx, tenant, id).await?.ok_or(Error::NotFound { what: "checkpoint" })
+}
+
+/// Machines that alone have somebody's work: a checkpoint that is pinned, or that was saved since then with commits or
+/// changes that were pushed nowhere.
+pub(crate) async fn machines_with_work(tx: &mut Tx, since: DateTime<Utc>) -> Result<BTreeSet<MachineId>> {
+    Ok(store::machines_with_work(tx, since).await?.into_iter().collect())
 }
 
 /// Forgets the checkpoints of machines that are gone, with their volumes.

@@ -30,7 +30,7 @@ use crate::admission::policy::{Obstacle, Rules, expected_seconds, machine_micros
 use crate::admission::store::{Head, Lock, Next};
 use crate::admission::{self, Gate, Lane, LaneId};
 use crate::tasks::{self, Task};
-use crate::{Settings, dependencies, executions, metadata, projects};
+use crate::{Settings, checkpoints, dependencies, executions, metadata, projects};
 use plan::{Assignment, Plan, Queue, Room, Snapshot, Waiting};
 
 pub use arrivals::Arrivals;
@@ -139,7 +139,11 @@ async fn look(
     let lanes = order::foremost(heads, &shares, enough);
     let next = next(tx, &lanes, enough).await?;
     let queues = queues(lanes, next, work.machine_micros_per_hour);
-    let machines = pool::machines::view(tx, pool, now).await?;
+    let mut machines = pool::machines::view(tx, pool, now).await?;
+    // Asked only where the answer matters.
+    if machines.has_overslept(limits, now) {
+        machines.kept = checkpoints::machines_with_work(tx, now - work.keep_work).await?;
+    }
     Ok((Snapshot { queues, rules, shares, rooms, machines, limits }, workers))
 }
 

@@ -15,6 +15,8 @@ pub struct Settings {
     pub stale_after: Duration,
     /// What a machine of the pool costs while it works, in millionths of a dollar for an hour.
     pub machine_micros_per_hour: i64,
+    /// How long a machine that nobody needs is kept for work that is nowhere else.
+    pub keep_work: Duration,
     /// Whether `file://` repositories are accepted: only where machines share this computer's files.
     pub allow_local_repositories: bool,
 }
@@ -28,6 +30,7 @@ impl Default for Settings {
             stale_after: Duration::from_secs(2 * 3_600),
             // A shared-cpu-2x with 2 GB in Fly's cheapest regions.
             machine_micros_per_hour: 15_820,
+            keep_work: Duration::from_secs(30 * 24 * 3_600),
             allow_local_repositories: false,
         }
     }

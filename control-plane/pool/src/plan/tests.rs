@@ -122,6 +122,17 @@ fn an_idle_machine_sleeps_and_a_long_sleeper_is_destroyed() {
     check(Ready, 1, None, 60, None);
     check(Suspended, 0, None, 3_599, None);
     check(Suspended, 0, None, 3_600, Some(Action::Destroy(id(0))));
+
+    let mut sleeper = machine(0, Suspended);
+    sleeper.state_since = now() - TimeDelta::days(90);
+    let mut view = View { machines: vec![sleeper], ..View::default() };
+    assert!(view.has_overslept(LIMITS, now()));
+    view.kept.insert(id(0));
+    assert_eq!(decide(&view, &queue(0)).actions, [], "it alone has somebody's work");
+    let allowance =
+        Allowance { period: Period::Day, budget_micros: 1, spent_micros: 1, ends_at: now() + TimeDelta::hours(1) };
+    view.purse = Purse { allowances: vec![allowance], awake_rate: 1, ..Purse::default() };
+    assert_eq!(decide(&view, &queue(0)).actions, [], "also where the budget is used up");
 }
 
 #[test]

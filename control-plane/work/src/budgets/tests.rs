@@ -115,19 +115,19 @@ kernel::on_both! { migrations();
 
     async fn the_scheduler_keeps_to_a_budget_and_says_so(ctx) {
         let tenant = tenant(&ctx).await;
-        // The estimate of a task with the usual timeout is 8250 millionths: half an hour of a machine.
-        let budget = create(&ctx, tenant, new(None, "0.008249", None), None).await.expect("made").id;
+        // The estimate of a task with the usual timeout is 7910 millionths: half an hour of a machine.
+        let budget = create(&ctx, tenant, new(None, "0.007909", None), None).await.expect("made").id;
         let task = submit(&ctx, tenant, run("t")).await.id;
         schedule(&ctx).await;
         assert_eq!(first_reason(&ctx, tenant, task).await, ReasonCode::Budget);
         assert_eq!(pool::machines::list(&ctx).await.expect("lists"), [], "and makes no machine for it");
-        let more = BudgetChange { allocated_dollars: Some("0.00825".into()), ..BudgetChange::default() };
+        let more = BudgetChange { allocated_dollars: Some("0.00791".into()), ..BudgetChange::default() };
         update(&ctx, tenant, budget, more).await.expect("changes");
         schedule(&ctx).await;
         crate::tests::worker(&ctx, 1).await;
         schedule(&ctx).await;
         assert_eq!(status(&ctx, tenant, task).await, TaskStatus::Assigned);
-        assert_eq!(standing(&ctx, tenant, budget).await.1, "0.008250");
+        assert_eq!(standing(&ctx, tenant, budget).await.1, "0.007910");
     }
 
     async fn time_on_a_machine_of_the_pool_costs_its_price(ctx) {

@@ -25,6 +25,10 @@ kernel::sql! {
     FORGET: "DELETE FROM checkpoints WHERE machine_id = $1 AND id = $2";
     FORGET_MACHINE: "DELETE FROM checkpoints WHERE machine_id = $1";
     MACHINES: "SELECT DISTINCT machine_id FROM checkpoints";
+    MACHINES_WITH_WORK: "SELECT DISTINCT machine_id FROM checkpoints \
+                         WHERE pinned OR (saved_at > $1 AND json_array_length(unpushed) > 0)",
+        postgres "SELECT DISTINCT machine_id FROM checkpoints \
+                  WHERE pinned OR (saved_at > $1 AND jsonb_array_length(unpushed) > 0)";
     DELETE_OF_TASK: "DELETE FROM checkpoints WHERE tenant_id = $1 AND task_id = $2";
 }
 
@@ -109,6 +113,12 @@ pub(super) async fn list(tx: &mut Tx, tenant: TenantId) -> Result<Vec<Checkpoint
 /// Those of a task's executions, the newest first.
 pub(super) async fn of_task(tx: &mut Tx, tenant: TenantId, task: TaskId) -> Result<Vec<CheckpointView>> {
     Ok(views(fetch_all!(tx, Row, OF_TASK, tenant.uuid(), task.uuid(), CHECKPOINTS_SHOWN)?))
+}
+
+/// Machines that have a pinned checkpoint, or one that was saved since then with work that was pushed nowhere.
+pub(super) async fn machines_with_work(tx: &mut Tx, since: DateTime<Utc>) -> Result<Vec<MachineId>> {
+    let rows = fetch_all!(tx, (Uuid,), MACHINES_WITH_WORK, since)?;
+    Ok(rows.into_iter().map(|(id,)| id.into()).collect())
 }
 
 /// Those of a machine, with what it has heard of their pins.

@@ -173,7 +173,7 @@ kernel::on_both! { migrations();
         let (task, worker, view) = failed(&ctx, tenant).await;
         assert_eq!(LostCheckpoints.tick(&ctx).await.expect("looks"), 0);
         let mut tx = ctx.begin("test").await.expect("begins");
-        let elsewhere = CheckpointView { id: ctx.id(CheckpointId::mint), machine_id: ctx.id(wire::id::MachineId::mint), ..view.clone() };
+        let elsewhere = CheckpointView { id: ctx.id(CheckpointId::mint), machine_id: ctx.id(MachineId::mint), ..view.clone() };
         store::insert(&mut tx, tenant, &Checkpoint { view: elsewhere, changes: vec![] }).await.expect("inserts");
         tx.commit(()).await.expect("commits");
         assert_eq!(LostCheckpoints.tick(&ctx).await.expect("looks"), 1);
@@ -181,6 +181,29 @@ kernel::on_both! { migrations();
         tasks::delete(&ctx, tenant, task).await.expect("deletes");
         assert_eq!(list(&ctx, tenant, None).await.expect("lists"), []);
         assert!(of(&ctx, worker).await.machine_id.is_some());
+    }
+
+    async fn a_machine_is_kept_for_work_that_is_nowhere_else_and_for_pins(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (task, _, view) = failed(&ctx, tenant).await;
+        let kept = async |since| {
+            let mut tx = ctx.begin("test").await.expect("begins");
+            machines_with_work(&mut tx, since).await.expect("looks")
+        };
+        let a_while = chrono::TimeDelta::seconds(1);
+        assert_eq!(kept(view.saved_at - a_while).await, [view.machine_id].into(), "unpushed");
+        assert_eq!(kept(view.saved_at + a_while).await, [].into(), "for too long");
+        pin(&ctx, tenant, view.id, true).await.expect("pins");
+        assert_eq!(kept(view.saved_at + a_while).await, [view.machine_id].into(), "pinned");
+        pin(&ctx, tenant, view.id, false).await.expect("unpins");
+        let mut tx = ctx.begin("test").await.expect("begins");
+        let id = ctx.id(CheckpointId::mint);
+        let pushed = CheckpointView { id, machine_id: ctx.id(MachineId::mint), unpushed: vec![], ..view.clone() };
+        store::insert(&mut tx, tenant, &Checkpoint { view: pushed, changes: vec![] }).await.expect("inserts");
+        tx.commit(()).await.expect("commits");
+        assert_eq!(kept(view.saved_at - a_while).await, [view.machine_id].into(), "not for what was pushed");
+        tasks::delete(&ctx, tenant, task).await.expect("deletes");
+        assert_eq!(kept(view.saved_at - a_while).await, [].into());
     }
 
     async fn an_agent_is_told_which_tests_failed_the_last_time(ctx) {

@@ -4,7 +4,7 @@
 mod machines;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -418,6 +418,7 @@ impl World {
             warm: if self.now < self.last_arrival { self.scenario.warm } else { 0 },
             purse: self.purse(),
             closed: until.map(|until| Closed { until, why: "no room".into() }),
+            kept: BTreeSet::new(),
         }
     }
 
