@@ -13,8 +13,9 @@ pub(crate) fn correct(clock: &Clock, sent: DateTime<Utc>, answer: &HeaderMap) {
     let Some(told) = answer.get(DATE).and_then(|date| DateTime::parse_from_rfc2822(date.to_str().ok()?).ok()) else {
         return;
     };
-    if let Some(by) = by(sent, clock.now(), told.to_utc()) {
-        clock.correct(by);
+    let was = clock.correction();
+    let Some(by) = by(sent, clock.now(), told.to_utc()) else { return };
+    if clock.correct_as(&was, by) {
         tracing::info!(by_ms = by.num_milliseconds(), "the clock is corrected by the server's");
     }
 }

@@ -20,6 +20,10 @@ enum Source {
     Manual(Arc<AtomicI64>),
 }
 
+/// What a clock was corrected by at some moment.
+#[derive(Debug)]
+pub struct Correction(i64);
+
 impl Clock {
     /// The computer's clock.
     pub fn system() -> Self {
@@ -37,7 +41,18 @@ impl Clock {
 
     /// From now on it is so much later, for all clones: somebody whose clock is right says so.
     pub fn correct(&self, by: TimeDelta) {
-        self.ahead_us.fetch_add(by.num_microseconds().unwrap_or(0), Ordering::SeqCst);
+        self.correct_as(&self.correction(), by);
+    }
+
+    /// What it is corrected by so far.
+    pub fn correction(&self) -> Correction {
+        Correction(self.ahead_us.load(Ordering::SeqCst))
+    }
+
+    /// Corrects it as it was when this was its correction; says whether it still was.
+    pub fn correct_as(&self, was: &Correction, by: TimeDelta) -> bool {
+        let more = was.0.saturating_add(by.num_microseconds().unwrap_or(0));
+        self.ahead_us.compare_exchange(was.0, more, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     /// The same without what it was corrected by, now and later.
@@ -97,6 +112,15 @@ mod tests {
         clock.advance(Duration::from_micros(7));
         assert_eq!(clone.now().timestamp_micros(), 7);
         assert_eq!(clone.now(), clock.now());
+    }
+
+    #[test]
+    fn two_who_see_the_same_mistake_correct_it_once() {
+        let clock = Clock::manual(DateTime::UNIX_EPOCH);
+        let was = clock.correction();
+        assert!(clock.correct_as(&was, TimeDelta::seconds(9)));
+        assert!(!clock.correct_as(&was, TimeDelta::seconds(9)));
+        assert_eq!(clock.now().timestamp(), 9);
     }
 
     #[test]

@@ -153,7 +153,9 @@ async fn make_room(room: &Room, paths: &Paths) -> Result<(), CheckpointError> {
         volume.relieve(&mark)?;
         if volume.is_tight()? {
             tracing::warn!("the volume is nearly full, so what is not saved of {} goes", paths.tree.display());
-            unsaved.iter().try_for_each(|path| volume::remove(&paths.tree.join(path)))?;
+            let unsaved = unsaved.iter().map(|path| paths.tree.join(path));
+            let mut inside = unsaved.filter(|path| volume::stays_inside(&paths.tree, path));
+            inside.try_for_each(|path| volume::remove(&path))?;
             [&paths.home, &paths.temporary].into_iter().try_for_each(|path| volume::remove(path))?;
         }
         Ok(())

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,7 @@ pub(crate) mod environment;
 pub(crate) mod output;
 pub(crate) mod program;
 pub(crate) mod redaction;
-use activity::Activity;
+use activity::{Activity, Seen};
 use commits::Commits;
 use output::{Chunker, Pieces};
 use program::NotRunnable;
@@ -196,6 +197,7 @@ enum Step {
     LingeredEnough,
     /// Nothing was said for a part of the idle timeout.
     MayBeIdle,
+    Looked(Seen),
     /// Nothing was said for the length of the stall timeout.
     MayHaveStalled,
     MustEnd(Cause),
@@ -222,6 +224,8 @@ struct Watch<'a, 'd> {
     idle_deadline: Option<Instant>,
     look_at: Option<Instant>,
     activity: Activity,
+    /// A look that is under way.
+    looking: Option<Pin<Box<dyn Future<Output = Seen> + Send>>>,
     stall_timeout: Option<Duration>,
     stall_deadline: Option<Instant>,
     commits: Commits,
@@ -262,6 +266,7 @@ impl<'a, 'd> Watch<'a, 'd> {
             idle_deadline: job.idle_timeout.map(|idle| now + idle),
             look_at: job.idle_timeout.map(|idle| now + idle / LOOKS),
             activity: Activity::of(story.subject().execution_id, child.id()),
+            looking: None,
             stall_timeout: job.stall_timeout,
             stall_deadline: job.stall_timeout.map(|stall| now + stall),
             commits: Commits::of(&job.directory),
@@ -290,6 +295,7 @@ impl<'a, 'd> Watch<'a, 'd> {
             halt = self.orders.halted(), if may_end => Step::MustEnd(Cause::Halt(halt)),
             () = sleep_until(self.deadline), if may_end => Step::MustEnd(Cause::Timeout),
             () = reached(self.look_at), if may_end => Step::MayBeIdle,
+            seen = looked(&mut self.looking), if may_end => Step::Looked(seen),
             () = reached(self.stall_deadline), if may_end => Step::MayHaveStalled,
             () = reached(self.die_at), if is_running => Step::MustDie,
             () = reached(self.linger_until) => Step::LingeredEnough,
@@ -318,11 +324,17 @@ impl<'a, 'd> Watch<'a, 'd> {
                 self.linger_until = Some(Instant::now() + LINGER);
             }
             Step::LingeredEnough => return self.exit,
-            Step::MayBeIdle => self.look(group).await,
-            Step::MayHaveStalled => match self.stall_timeout.and_then(|stall| self.commits.since(story.now(), stall)) {
-                Some(left) => self.stall_deadline = Some(Instant::now() + left),
-                None => self.end(Cause::Stalled, group),
-            },
+            Step::MayBeIdle => {
+                self.look_at = None;
+                self.looking = Some(Box::pin(self.activity.look()));
+            }
+            Step::Looked(seen) => self.judge(seen, group),
+            Step::MayHaveStalled => {
+                match self.stall_timeout.and_then(|stall| self.commits.since(story.machine_now(), stall)) {
+                    Some(left) => self.stall_deadline = Some(Instant::now() + left),
+                    None => self.end(Cause::Stalled, group),
+                }
+            }
             Step::MustEnd(cause) => self.end(cause, group),
             Step::MustDie => {
                 self.die_at = None;
@@ -357,11 +369,10 @@ impl<'a, 'd> Watch<'a, 'd> {
         }
     }
 
-    /// Looks whether a silent command is at work, which counts for the idle timeout as if it had said so.
-    async fn look(&mut self, group: &Group) {
-        let has_worked = self.activity.worked().await;
+    /// That a silent command is at work counts for the idle timeout as if it had said so.
+    fn judge(&mut self, seen: Seen, group: &Group) {
         let now = Instant::now();
-        if has_worked {
+        if self.activity.has_worked(seen) {
             self.idle_deadline = self.idle_timeout.map(|idle| now + idle);
         } else if self.idle_deadline.is_some_and(|deadline| deadline <= now) {
             return self.end(Cause::IdleTimeout, group);
@@ -375,6 +386,7 @@ impl<'a, 'd> Watch<'a, 'd> {
         let now = Instant::now();
         self.idle_deadline = self.idle_timeout.map(|idle| now + idle);
         self.look_at = self.idle_timeout.map(|idle| now + idle / LOOKS);
+        self.looking = None;
         self.stall_deadline = self.stall_timeout.map(|stall| now + stall);
     }
 
@@ -428,6 +440,18 @@ impl<'a, 'd> Watch<'a, 'd> {
 async fn read(stream: &mut Option<impl AsyncRead + Unpin>, buffer: &mut [u8]) -> usize {
     match stream {
         Some(stream) => stream.read(buffer).await.unwrap_or(0),
+        None => std::future::pending().await,
+    }
+}
+
+/// Never while there is no look under way.
+async fn looked(looking: &mut Option<Pin<Box<dyn Future<Output = Seen> + Send>>>) -> Seen {
+    match looking {
+        Some(look) => {
+            let seen = look.await;
+            *looking = None;
+            seen
+        }
         None => std::future::pending().await,
     }
 }

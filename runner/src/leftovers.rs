@@ -18,13 +18,15 @@ const ROUNDS: usize = 16;
 const REAP_TRIES: usize = 200;
 const REAP_PAUSE: Duration = Duration::from_millis(1);
 
-/// What `/proc/<pid>/stat` says about who a process belongs to.
+/// What `/proc/<pid>/stat` says about who a process belongs to, and what it did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Kinship {
-    pid: i32,
-    parent: i32,
+pub(crate) struct Kinship {
+    pub(crate) pid: i32,
+    pub(crate) parent: i32,
     group: i32,
     session: i32,
+    /// What it and its children that have ended have computed, in the kernel's ticks.
+    pub(crate) ticks: u64,
 }
 
 /// From now on, processes whose parents have died become children of this one.
@@ -71,30 +73,39 @@ pub(crate) fn end_forgotten(executions: &BTreeSet<String>) {
 }
 
 fn of(execution: ExecutionId) -> Vec<Pid> {
-    let own = Kinship { pid: getpid().as_raw(), parent: 0, group: 0, session: getsid(None).map_or(0, Pid::as_raw) };
     let is_ours = |pid: i32| mark_of(pid).is_none_or(|mark| mark == execution.to_string());
-    let adopted = processes().into_iter().filter(|kinship| is_adopted(*kinship, own) && is_ours(kinship.pid));
-    adopted.map(|kinship| Pid::from_raw(kinship.pid)).collect()
+    let adopted = adopted(&processes()).into_iter().filter(|pid| is_ours(*pid));
+    adopted.map(Pid::from_raw).collect()
+}
+
+/// The processes that were adopted.
+pub(crate) fn adopted(all: &[Kinship]) -> Vec<i32> {
+    let (own, session) = (getpid().as_raw(), getsid(None).map_or(0, Pid::as_raw));
+    all.iter().filter(|child| is_adopted(**child, own, session)).map(|child| child.pid).collect()
 }
 
 /// Whether a child was adopted and not started here: what this process starts leads a group of its
 /// own in this process's session (see [`kit::process::command`]).
-fn is_adopted(child: Kinship, own: Kinship) -> bool {
-    child.parent == own.pid && !(child.group == child.pid && child.session == own.session)
+fn is_adopted(child: Kinship, own: i32, session: i32) -> bool {
+    child.parent == own && !(child.group == child.pid && child.session == session)
 }
 
-fn processes() -> Vec<Kinship> {
+/// Every process of this machine that can be seen.
+pub(crate) fn processes() -> Vec<Kinship> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     pids.filter_map(|pid| parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)).collect()
 }
 
-/// `pid (name) state parent group session …`, where the name may hold anything.
+/// `pid (name) state parent group session …`, where the name may hold anything; user and system time, its own and its
+/// children's, are the 14th to the 17th word.
 fn parse_stat(text: &str) -> Option<Kinship> {
     let pid = text.split(' ').next()?.parse().ok()?;
-    let mut rest = text.rsplit_once(')')?.1.split_whitespace().skip(1).map(str::parse::<i32>);
-    let mut next = || rest.next()?.ok();
-    Some(Kinship { pid, parent: next()?, group: next()?, session: next()? })
+    let words: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    let number = |at: usize| words.get(at)?.parse::<i32>().ok();
+    let times: Option<Vec<u64>> = words.get(11..15)?.iter().map(|word| word.parse().ok()).collect();
+    let ticks = times?.into_iter().sum();
+    Some(Kinship { pid, parent: number(1)?, group: number(2)?, session: number(3)?, ticks })
 }
 
 /// The execution a process says it belongs to; nothing for one that ended or hides it.
@@ -110,6 +121,12 @@ pub(crate) fn is_of(pid: i32, execution: ExecutionId) -> bool {
     mark_of(pid).is_some_and(|mark| mark == execution.to_string())
 }
 
+/// A process of this parent.
+#[cfg(test)]
+pub(crate) fn kin(pid: i32, parent: i32) -> Kinship {
+    Kinship { pid, parent, group: pid, session: pid, ticks: 1 }
+}
+
 /// Whether a process is there, dead or alive.
 #[cfg(test)]
 pub(crate) fn exists(pid: i32) -> bool {
@@ -122,22 +139,22 @@ mod tests {
 
     #[test]
     fn a_process_is_read_whatever_its_name() {
-        let expect = Some(Kinship { pid: 7, parent: 1, group: 5, session: 3 });
-        assert_eq!(parse_stat("7 (sh) S 1 5 3 0 -1 4194560"), expect);
-        assert_eq!(parse_stat("7 (a) b (c d) S 1 5 3 0 -1"), expect);
-        assert_eq!(parse_stat("7 (sh) S 1"), None);
+        let expect = Some(Kinship { pid: 7, parent: 1, group: 5, session: 3, ticks: 4_330 });
+        let rest = "S 1 5 3 0 -1 4194560 1 2 3 4 10 20 300 4000 20 0 1 0 99";
+        assert_eq!(parse_stat(&format!("7 (sh) {rest}")), expect);
+        assert_eq!(parse_stat(&format!("7 (a) b (c d) {rest}")), expect);
+        assert_eq!(parse_stat("7 (sh) S 1 5 3"), None);
     }
 
     #[test]
     fn only_what_was_not_started_here_is_adopted() {
-        let own = Kinship { pid: 10, parent: 1, group: 10, session: 9 };
         for (pid, parent, group, session, expect) in [
             (11, 10, 11, 9, false),  // started here
             (12, 10, 11, 9, true),   // left behind by 11
             (13, 10, 13, 13, true),  // made itself a session
             (14, 11, 14, 14, false), // its parent is alive
         ] {
-            assert_eq!(is_adopted(Kinship { pid, parent, group, session }, own), expect, "{pid}");
+            assert_eq!(is_adopted(Kinship { pid, parent, group, session, ticks: 0 }, 10, 9), expect, "{pid}");
         }
     }
 }

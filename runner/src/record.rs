@@ -125,8 +125,9 @@ impl Story {
         &self.orders
     }
 
-    pub(crate) fn now(&self) -> DateTime<Utc> {
-        self.recorder.clock.now()
+    /// By the machine's own clock, which files get their times of; it may be behind for a while after a resume.
+    pub(crate) fn machine_now(&self) -> DateTime<Utc> {
+        self.recorder.clock.uncorrected().now()
     }
 
     /// The phases that have ended so far.

@@ -126,7 +126,7 @@ async fn supervise(
         supervisor.can_resume(&session);
     }
     let mut finished = seat.run(&drivers, &environment, &job.spec, log, supervisor).await?;
-    let (Some(supervisor), Some(agent)) = (supervisor, job.agent()) else { return Ok(finished) };
+    let (Some(supervisor), Some(agent)) = (supervisor, job.agent()) else { return Ok(unanswered(finished)) };
     desk.leave_terminal()?;
     while let Some(session) = takeup::session_of(&drivers, agent, &finished) {
         if let Err(error) = enter(desk, job.id, Session { agent: agent.name.clone(), id: session.clone() }).await {
@@ -161,7 +161,19 @@ async fn supervise(
         supervisor.answer(&order, again.outcome == Outcome::Succeeded).await;
         finished = takeup::joined(finished, again);
     }
-    Ok(finished)
+    Ok(unanswered(finished))
+}
+
+/// An agent that ended with a question, which nobody will answer any more, has not done its work.
+fn unanswered(finished: Finished) -> Finished {
+    let question = finished.report.as_ref().and_then(|report| report.asks.clone());
+    match question {
+        Some(question) if finished.outcome == Outcome::Succeeded => {
+            let message = Some(format!("it asked, and nobody answered: {question}"));
+            Finished { outcome: Outcome::Failed, message, ..finished }
+        }
+        _ => finished,
+    }
 }
 
 /// Notes that the agent is in a session, unless another one of this computer is.

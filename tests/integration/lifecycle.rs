@@ -34,12 +34,12 @@ async fn a_runner_starts_runs_is_paused_goes_on_and_leaves_nothing() {
     // It starts and runs: calls say that the agent goes on, its JSON that it stops, and with how many tokens.
     let program = world.program().display().to_string();
     let script = format!(
-        "setsid sleep {LONG} &\nfor round in 1 2 3 4 5 6 7 8; do sleep 0.5; {program} busy; done\n\
+        "setsid sleep {LONG} &\nfor round in 1 2 3 4 5 6 7 8; do sleep 0.7; {program} busy; done\n\
          echo '{{\"type\":\"end\",\"failed\":false,\"message\":\"Done.\",\"tokens\":12}}'\n"
     );
     std::fs::write(&prompt, script).expect("writes");
     let prompt = prompt.display().to_string();
-    let options = ["run", "--agent", "scripted", "--idle-timeout", "2s", "--prompt", &prompt];
+    let options = ["run", "--agent", "scripted", "--idle-timeout", "4s", "--prompt", &prompt];
     let asked = world.bifrost(&options).output().await;
     assert_eq!(asked.code, 0, "{}", asked.stderr);
     let executed = json(&world, &["tasks", "list"]).await[0]["execution"].clone();

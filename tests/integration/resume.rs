@@ -29,7 +29,7 @@ async fn a_runner_that_wakes_with_a_clock_behind_signs_and_tells_by_the_control_
     world.until_output(second, "awake").await;
     let log = world.runner_log(&machine);
     let corrected = "the clock is corrected by the server's";
-    assert_eq!(log.matches(corrected).count(), 1, "{log}");
+    assert!(log.contains(corrected), "{log}");
     assert!(!log.contains("signing by the event store's clock"), "it was refused first: {log}");
     let now = Clock::system().now();
     for event in world.record(second).await.events {

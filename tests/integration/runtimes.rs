@@ -437,7 +437,7 @@ async fn a_question_that_nobody_answers_runs_into_the_agents_time() {
     let world = World::start().await;
     let prompt = world.directory().join("prompt");
     fs::write(&prompt, "ask Which colour?\n").expect("writes");
-    let options = ["start", "--branch", "work", "--no-tmux", "--agent", "mock", "--timeout", "2s", "--prompt"];
+    let options = ["start", "--branch", "work", "--no-tmux", "--agent", "mock", "--timeout", "8s", "--prompt"];
     let agent = start(&world, agents(&world, &[&options[..], &[&prompt.display().to_string()]].concat())).await;
     until("it has ended", PATIENCE, async || {
         (json(&world, &["agents", "list"]).await[0]["status"] == "timed_out").then_some(())

@@ -66,7 +66,6 @@ fn every_row_of_the_platform_notes_has_its_advice() {
         (WriteMetadata, 412, None, "machine_version mismatch", LookAgain),
         (CreateMachine, 412, None, "min_secrets_version mismatch", WaitAndRetry),
         (CreateMachine, 412, None, "failed_precondition: something else", GiveUp),
-        (CreateMachine, 422, None, "MANIFEST_UNKNOWN: manifest unknown", WaitAndRetry),
         (UpdateMachine, 404, None, "MANIFEST_UNKNOWN: manifest unknown", WaitAndRetry),
         (DestroyVolume, 412, None, bound, WaitAndRetry),
         (CreateMachine, 422, Some("insufficient_capacity"), "", AnotherRegion),

@@ -25,7 +25,9 @@ const HEADER_BYTES: usize = 16;
 /// `struct inet_diag_msg`, and where the inode is in it.
 const MESSAGE_BYTES: usize = 72;
 const INODE_AT: usize = 68;
-/// In `struct tcp_info`: milliseconds since data was sent and received last.
+/// In `struct tcp_info`: how often the same was sent again without an answer, and milliseconds since data was sent and
+/// received last.
+const RETRANSMITS_AT: usize = 2;
 const SENT_AT: usize = 44;
 const RECEIVED_AT: usize = 52;
 /// The kernel answers at once; this is for one that does not.
@@ -42,11 +44,13 @@ pub(super) struct Connection {
 
 /// All of them; none where the kernel does not tell. Blocks for a moment.
 pub(super) fn all() -> Vec<Connection> {
-    let told = FAMILIES.into_iter().map(of_family).collect::<io::Result<Vec<_>>>();
-    told.map(|told| told.concat()).unwrap_or_else(|error| {
-        tracing::debug!("connections cannot be seen: {error}");
-        Vec::new()
-    })
+    let told = FAMILIES.into_iter().map(|family| {
+        of_family(family).unwrap_or_else(|error| {
+            tracing::debug!("connections of {family:?} cannot be seen: {error}");
+            Vec::new()
+        })
+    });
+    told.flatten().collect()
 }
 
 fn of_family(family: AddressFamily) -> io::Result<Vec<Connection>> {
@@ -102,7 +106,10 @@ fn connection(message: &[u8]) -> Option<Connection> {
         let length = usize::from(u16_at(attributes, 0)?);
         let value = attributes.get(4..length)?;
         if u16_at(attributes, 2)? == INFO {
-            let since_ms = u32_at(value, SENT_AT)?.min(u32_at(value, RECEIVED_AT)?);
+            let (sent_ms, received_ms) = (u32_at(value, SENT_AT)?, u32_at(value, RECEIVED_AT)?);
+            // What is sent again and again to somebody who is gone is no work.
+            let is_heard = *value.get(RETRANSMITS_AT)? == 0;
+            let since_ms = if is_heard { sent_ms.min(received_ms) } else { received_ms };
             return Some(Connection { inode, since_data: Duration::from_millis(since_ms.into()) });
         }
         attributes = attributes.get(aligned(length)..)?;

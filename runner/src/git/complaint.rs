@@ -35,7 +35,19 @@ const WORDS: &[(Complaint, &[&str])] = &[
     ),
     (
         Complaint::Remote,
-        &["could not resolve host", "connection refused", "timed out", "could not read username", "publickey"],
+        &[
+            "could not resolve host",
+            "connection refused",
+            "timed out",
+            "could not read username",
+            "publickey",
+            // It went away in the middle, which git tells as if it could not write.
+            "broken pipe",
+            "connection reset",
+            "write to remote",
+            "write request to remote",
+            "write flush packet",
+        ],
     ),
     // Where git writes a reference or an index it gives no reason.
     (

@@ -289,7 +289,7 @@ async fn a_lost_lease_is_heard_at_once_after_a_new_registration_though_a_heartbe
     let remote = Remote::new().await;
     let lease = control.scene.lease(&remote, None, &["sleep", "86403"]);
     let later = |answer: ResponseTemplate, ms| answer.set_delay(Duration::from_millis(ms));
-    let unknown = later(problem(401, "unauthenticated"), 1_500);
+    let unknown = later(problem(401, "unauthenticated"), 3_000);
     control.answer_worker("next", [execute(&lease), unknown, wait()]).await;
     let lost = HeartbeatReply { lost: vec![lease.execution_id] };
     control.answer_worker("heartbeat", [later(ok(HeartbeatReply::default()), 60_000), ok(lost)]).await;
@@ -298,13 +298,17 @@ async fn a_lost_lease_is_heard_at_once_after_a_new_registration_though_a_heartbe
     let work = async {
         tokio::join!(control.run(&tasks), async {
             until(async || crate::testing::is_running("sleep 86403")).await;
-            until(async || control.requests("/heartbeat").await.len() == 2).await;
-            until(async || !crate::testing::is_running("sleep 86403")).await;
+            until(async || control.requests("/heartbeat").await.len() == 1).await;
+            let heard = async {
+                until(async || control.requests("/heartbeat").await.len() == 2).await;
+                until(async || !crate::testing::is_running("sleep 86403")).await;
+            };
+            // The heartbeat that hangs would be given up after ten.
+            tokio::time::timeout(Duration::from_secs(9), heard).await.expect("nobody waits for it");
             tasks.stop();
         })
     };
-    // The heartbeat that hangs would be given up after ten.
-    let (ended, ()) = tokio::time::timeout(Duration::from_secs(9), work).await.expect("nobody waits for it");
+    let (ended, ()) = tokio::time::timeout(PATIENCE, work).await.expect("ends");
     ended.expect("stopped");
     assert_eq!(control.requests("/complete").await, Vec::<Value>::new());
 }

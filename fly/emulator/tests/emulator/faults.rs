@@ -151,7 +151,7 @@ async fn a_machine_sticks_where_the_script_says_until_it_is_poked() {
 #[tokio::test]
 async fn a_machine_takes_its_time_where_the_script_says() {
     let world = World::failing(
-        "[[machine]]\nwhen = { target = 'one', times = 1 }\neffect = { stay_in = { state = 'created', for_ms = 2500 } }\n\
+        "[[machine]]\nwhen = { target = 'one', times = 1 }\neffect = { stay_in = { state = 'created', for_ms = 10000 } }\n\
          [[machine]]\nwhen = { target = 'one' }\neffect = { stay_in = { state = 'suspending', for_ms = 3600000 } }\n\
          [[machine]]\nwhen = { target = 'one' }\neffect = { stay_in = { state = 'destroying', for_ms = 3600000 } }",
     )
@@ -204,7 +204,7 @@ fn now() -> f64 {
 async fn a_resumed_machines_clock_is_behind_until_it_is_set_right() {
     let world = World::failing(
         "[[machine]]\nwhen = { nth = [1] }\neffect = { clock_lag = { by_ms = 180000 } }\n\
-         [[machine]]\nwhen = { nth = [1] }\neffect = { clock_lag = { by_ms = 7200000, for_ms = 4000 } }",
+         [[machine]]\nwhen = { nth = [1] }\neffect = { clock_lag = { by_ms = 7200000, for_ms = 15000 } }",
     )
     .await;
     let id = world.run(&script("one", TELLS_TIME)).await.id;

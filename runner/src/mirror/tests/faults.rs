@@ -12,7 +12,7 @@ const FAULTS: [Fault; 3] =
 
 /// For one git: soon over where nothing else ends it, yet long enough for a busy machine to come to the pack.
 fn bound(fault: &Fault) -> Duration {
-    if matches!(fault, Fault::Holds { .. }) { Duration::from_secs(6) } else { PATIENCE }
+    if matches!(fault, Fault::Holds { .. }) { Duration::from_secs(12) } else { PATIENCE }
 }
 
 /// Nothing of what was under way is left, and everything that is there is whole.
