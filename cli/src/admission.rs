@@ -12,6 +12,7 @@ use wire::queue::{Capacity, QueueView};
 
 use crate::args::{HoldArguments, LimitsCommand, ProjectsCommand};
 use crate::connect::Server;
+use crate::cost::dollars;
 use crate::duration::{show_age, show_time};
 use crate::invocation::Invocation;
 use crate::output::one_line;
@@ -189,7 +190,9 @@ pub(crate) async fn projects(invocation: &Invocation, command: &ProjectsCommand)
     let row = |project: &ProjectView| {
         let name = if project.name.is_empty() { "-".into() } else { one_line(&project.name) };
         let waits = if project.has_waiting { "yes" } else { "no" };
-        vec![name, project.weight.to_string(), project.in_hand.to_string(), waits.into()]
+        let (weight, in_hand) = (project.weight.to_string(), project.in_hand.to_string());
+        vec![name, weight, in_hand, waits.into(), project.tokens.to_string(), dollars(project.cost_micros)]
     };
-    print(invocation, &projects, &["PROJECT", "WEIGHT", "IN HAND", "WAITING"], "no project has work", row)
+    let header = ["PROJECT", "WEIGHT", "IN HAND", "WAITING", "TOKENS", "COST"];
+    print(invocation, &projects, &header, "no project has work", row)
 }

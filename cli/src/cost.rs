@@ -81,7 +81,7 @@ fn check(invocation: &Invocation, cost: &CostView) -> anyhow::Result<u8> {
 }
 
 /// Four places: a machine costs a fraction of a cent an hour.
-fn dollars(micros: i64) -> String {
+pub(crate) fn dollars(micros: i64) -> String {
     let hundred_micros = (micros + 50) / 100;
     format!("${}.{:04}", hundred_micros / 10_000, hundred_micros % 10_000)
 }

@@ -221,6 +221,12 @@ pub struct ProjectView {
     pub in_hand: i64,
     /// Whether any of its tasks could start but for a worker, a hold, a limit or a budget.
     pub has_waiting: bool,
+    /// The tokens that its tasks' agents have said to have used.
+    #[serde(default)]
+    pub tokens: i64,
+    /// What its tasks have cost, in millionths of a dollar.
+    #[serde(default)]
+    pub cost_micros: i64,
 }
 
 #[cfg(test)]

@@ -61,6 +61,7 @@ pub const MIGRATIONS: &[Migration] = &[
     kernel::migration!("20261129020000_work_pull_requests"),
     kernel::migration!("20261129021000_work_proposals"),
     kernel::migration!("20261129025000_work_own_keys"),
+    kernel::migration!("20261129026000_work_spent_of_projects"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.

@@ -38,12 +38,19 @@ pub async fn weigh(ctx: &Ctx, tenant: TenantId, name: &str, new: ProjectWeight) 
 pub async fn list(ctx: &Ctx, tenant: TenantId) -> Result<Vec<ProjectView>> {
     let mut tx = ctx.read("projects.list").await?;
     let mut projects: BTreeMap<String, ProjectView> = BTreeMap::new();
-    let new = |name: &str| ProjectView { name: name.to_owned(), weight: 1, in_hand: 0, has_waiting: false };
+    let new = |name: &str| {
+        let name = name.to_owned();
+        ProjectView { name, weight: 1, in_hand: 0, has_waiting: false, tokens: 0, cost_micros: 0 }
+    };
     for (name, weight) in store::weights(&mut tx, tenant).await? {
         projects.insert(name.clone(), ProjectView { weight, ..new(&name) });
     }
     for (name, in_hand) in store::in_hand(&mut tx, tenant).await? {
         projects.entry(name.clone()).or_insert_with(|| new(&name)).in_hand = in_hand;
+    }
+    for (name, tokens, cost_micros) in store::spent(&mut tx, tenant).await? {
+        let project = projects.entry(name.clone()).or_insert_with(|| new(&name));
+        (project.tokens, project.cost_micros) = (tokens, cost_micros);
     }
     let waiting = [heads(&mut tx).await?, heads_of_notes(&mut tx).await?].concat();
     for head in waiting.into_iter().filter(|head| head.lane.tenant == tenant) {

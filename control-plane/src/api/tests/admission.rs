@@ -71,7 +71,7 @@ kernel::on_both! { crate::migrations();
         let weighed = put(&app, "/v1/projects/b", &json!({ "weight": 3 })).await;
         assert_eq!((weighed.status, &weighed.body["weight"]), (StatusCode::OK, &json!(3)));
         let projects = get(&app, "/v1/projects").await.body;
-        let row = |name: &str, weight: i32, has_waiting: bool| json!({ "name": name, "weight": weight, "in_hand": 0, "has_waiting": has_waiting });
+        let row = |name: &str, weight: i32, has_waiting: bool| json!({ "name": name, "weight": weight, "in_hand": 0, "has_waiting": has_waiting, "tokens": 0, "cost_micros": 0 });
         assert_eq!(projects, json!([row("a", 1, true), row("b", 3, false)]));
     }
 

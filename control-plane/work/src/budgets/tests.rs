@@ -140,6 +140,12 @@ kernel::on_both! { migrations();
         leases::complete(&ctx, &settings, worker, lease.execution_id, word).await.expect("ends");
         let execution = tasks::get(&ctx, tenant, task).await.expect("found").execution.expect("one");
         assert_eq!((execution.cost_dollars.as_str(), execution.tokens), ("0.510000", 3));
+        // Row RU-34: a project's tokens are those of all its tasks.
+        let (_, worker, lease) = begun(&ctx, tenant).await;
+        let word = wire::worker::Completion { tokens: Some(39), ..ended(&lease, Outcome::Failed) };
+        leases::complete(&ctx, &settings, worker, lease.execution_id, word).await.expect("completes");
+        let projects = crate::projects::list(&ctx, tenant).await.expect("lists");
+        assert_eq!(projects.iter().map(|one| (one.tokens, one.cost_micros)).collect::<Vec<_>>(), [(42, 510_000)]);
         assert_eq!(standing(&ctx, tenant, budget).await, ("0.510000".into(), "0.000000".into(), false));
     }
 

@@ -12,6 +12,8 @@ kernel::sql! {
     WEIGHTS: "SELECT project, weight FROM shares WHERE tenant_id = $1 AND scope = 'project' ORDER BY project";
     IN_HAND: "SELECT coalesce(project, ''), count(*) FROM tasks \
               WHERE tenant_id = $1 AND status IN ('assigned', 'in_progress') GROUP BY coalesce(project, '')";
+    SPENT: "SELECT coalesce(project, ''), CAST(sum(spent_tokens) AS BIGINT), CAST(sum(spent_micros) AS BIGINT) FROM tasks \
+            WHERE tenant_id = $1 AND (spent_tokens > 0 OR spent_micros > 0) GROUP BY coalesce(project, '')";
     // Of all tenants: the scheduler decides for everybody.
     SHARES: "SELECT tenant_id, scope, project, weight, started FROM shares ORDER BY tenant_id, scope, project";
     START: "INSERT INTO shares (tenant_id, scope, project, weight, started) VALUES ($1, $2, $3, 1, $4) \
@@ -29,6 +31,11 @@ pub(super) async fn weights(tx: &mut Tx, tenant: TenantId) -> Result<Vec<(String
 
 pub(super) async fn in_hand(tx: &mut Tx, tenant: TenantId) -> Result<Vec<(String, i64)>> {
     Ok(fetch_all!(tx, (String, i64), IN_HAND, tenant.uuid())?)
+}
+
+/// Tokens and millionths of a dollar that the tasks of each project have used.
+pub(super) async fn spent(tx: &mut Tx, tenant: TenantId) -> Result<Vec<(String, i64, i64)>> {
+    Ok(fetch_all!(tx, (String, i64, i64), SPENT, tenant.uuid())?)
 }
 
 #[derive(sqlx::FromRow)]
