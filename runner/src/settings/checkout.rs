@@ -1,9 +1,12 @@
 //! What a checkout alone does not bring: submodules are fetched, and a repository with
 //! files in Git LFS is refused by name unless it says that pointers will do.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use kit::tasks::blocking;
 use wire::execution::Failure;
 
 use super::{Checkout, FILE};
@@ -21,11 +24,13 @@ pub(crate) async fn complete(
     repository: &str,
     wanted: &Checkout,
 ) -> Result<(), NotReady> {
-    if !wanted.lfs_pointers && keeps_files_in_lfs(&paths.tree) {
+    if !wanted.lfs_pointers
+        && let Some(name) = keeps_files_in_lfs(room, orders, paths).await?
+    {
         return Err(NotReady::failed(
             Failure::InvalidSettings,
             format!(
-                "{repository} keeps files in Git LFS (.gitattributes says filter=lfs), which are not fetched; set \
+                "{repository} keeps files in Git LFS ({name} says filter=lfs), which are not fetched; set \
                  checkout.lfs_pointers = true in {FILE}, and where the files are needed add [\"git\", \"lfs\", \"pull\"] \
                  to setup.commands and git-lfs to the machine's image"
             ),
@@ -37,10 +42,27 @@ pub(crate) async fn complete(
     Ok(())
 }
 
-fn keeps_files_in_lfs(tree: &Path) -> bool {
-    let path = tree.join(".gitattributes");
-    let is_file = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file());
-    is_file && fs::read(&path).is_ok_and(|text| String::from_utf8_lossy(&text).contains("filter=lfs"))
+/// The first file that says so, of all directories'.
+async fn keeps_files_in_lfs(room: &Room, orders: &Orders, paths: &Paths) -> Result<Option<String>, NotReady> {
+    let arguments = ["ls-files", "-z", "--", ":(glob)**/.gitattributes"];
+    let listed = room.git.run(paths.compared(), arguments, b"", orders).await.map_err(|error| match error {
+        GitError::Halted(halt) => NotReady::Halted(halt),
+        error => NotReady::machine("listing the attributes of files", &error),
+    })?;
+    let tree = paths.tree.clone();
+    let found = blocking(move || {
+        let names = listed.split(|byte| *byte == 0).filter(|name| !name.is_empty()).map(OsStr::from_bytes);
+        let says_so = |name: &&OsStr| says_lfs(&tree.join(name));
+        names.into_iter().find(says_so).map(|name| name.to_string_lossy().into_owned())
+    });
+    Ok(found.await)
+}
+
+fn says_lfs(path: &Path) -> bool {
+    // Git follows no link to attributes.
+    let is_file = fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file());
+    let says = |line: &str| !line.starts_with('#') && line.split_whitespace().any(|word| word == "filter=lfs");
+    is_file && fs::read(path).is_ok_and(|text| String::from_utf8_lossy(&text).lines().any(says))
 }
 
 async fn fetch_submodules(room: &Room, orders: &Orders, paths: &Paths, repository: &str) -> Result<(), NotReady> {

@@ -164,3 +164,14 @@ async fn files_in_lfs_are_refused_by_name_unless_pointers_will_do() {
     assert_eq!(scene.run(&remote, "true").await.0.outcome, Outcome::Succeeded);
     assert_eq!(git(remote.path(), &["status", "--porcelain"]).await, "");
 }
+#[tokio::test]
+async fn files_in_lfs_are_found_in_every_directory() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    remote.commit(&[(".gitattributes", "# *.bin filter=lfs\n*.bin filter=lfsx\n"), ("deep/er/other", "x")]).await;
+    assert_eq!(scene.run(&remote, "true").await.0.message, None);
+    remote.commit(&[("deep/er/.gitattributes", "*.bin filter=lfs -text\n")]).await;
+    let (completion, _) = scene.run(&remote, "echo ran").await;
+    assert_eq!(completion.failure, Some(Failure::InvalidSettings));
+    assert!(completion.message.expect("a message").contains("(deep/er/.gitattributes says filter=lfs)"));
+}
+
