@@ -126,7 +126,7 @@ pub struct Limits {
     /// Bytes of installed dependencies that are kept, the last used ones (`BIFROST_DEPENDENCY_BYTES`,
     /// default 4 GiB).
     pub dependency_bytes: u64,
-    /// Damaged things that are kept for a person to look at, the newest ones.
+    /// Damaged things of each kind that are kept for a person to look at, the newest ones.
     pub quarantined: usize,
     /// How long to go on without hearing the control plane while there is no work in hand.
     pub silence: Duration,

@@ -7,6 +7,8 @@
 //! is none, nothing is left and the next execution clones afresh. Damaged things
 //! are set aside, not deleted. Each step is an event.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use kit::tasks::blocking;
@@ -152,15 +154,27 @@ async fn put_back(room: &Arc<Room>, manifest: &Manifest, reason: &str) -> Health
         }
         Err(error) => {
             let reason = format!("{reason}, and it cannot be put back: {error}");
-            set_workspace_aside(room, id, Some(manifest.subject), &reason).await;
+            // Its checkpoint holds what was done in it.
+            let moved = room.volume.quarantine(&room.volume.workspace(id), &room.mark(), room.limits.quarantined);
+            forget_workspace(room, id, moved, Some(manifest.subject), &reason).await;
             Health::Afresh
         }
     }
 }
 
+/// Sets a workspace aside that no checkpoint holds.
 async fn set_workspace_aside(room: &Arc<Room>, id: ExecutionId, subject: Option<Subject>, reason: &str) {
-    let (keep, mark) = (room.limits.quarantined, room.mark());
-    let moved = room.volume.quarantine(&room.volume.workspace(id), &mark, keep);
+    let moved = room.volume.quarantine_work(&room.volume.workspace(id), &room.mark());
+    forget_workspace(room, id, moved, subject, reason).await;
+}
+
+async fn forget_workspace(
+    room: &Arc<Room>,
+    id: ExecutionId,
+    moved: io::Result<PathBuf>,
+    subject: Option<Subject>,
+    reason: &str,
+) {
     if let Err(error) = moved.and_then(|_| workspace::discard(room, id)) {
         tracing::warn!("the damaged workspace {id} cannot be set aside: {error}");
     }

@@ -37,6 +37,9 @@ mod packages;
 const AMPLE: Reserve = Reserve { percent: 20, bytes_max: 8 << 30 };
 const TIGHT: Reserve = Reserve { percent: 10, bytes_max: 4 << 30 };
 
+/// The kind of what was set aside with work in it that nothing else holds.
+const WORK: &str = "work";
+
 /// Begins the name of what is being built.
 const UNFINISHED: &str = ".new-";
 
@@ -255,23 +258,42 @@ impl Volume {
         children(&self.root.join("trash"))?.iter().try_for_each(|path| remove(path))
     }
 
-    /// Sets something damaged aside and keeps only the newest few. Gives back where it is now.
+    /// Sets something damaged aside and keeps only the newest few of its kind, which is the directory that it is in.
+    /// Gives back where it is now.
     pub(crate) fn quarantine(&self, path: &Path, mark: &str, keep: usize) -> io::Result<PathBuf> {
-        let aside = self.root.join("quarantine").join(format!("{mark}.{}", file_name(path)));
-        move_away(path, &aside)?;
-        let mut kept = children(&self.root.join("quarantine"))?;
-        kept.sort();
+        let kind = file_name(path.parent().unwrap_or(path));
+        let aside = self.move_aside(path, mark, &kind)?;
+        let mut kept = self.set_aside()?;
+        kept.retain(|path| kind_aside(path) == kind);
         for old in kept.iter().rev().skip(keep) {
             remove(old)?;
         }
         Ok(aside)
     }
 
-    /// Gives up what was set aside, the oldest first, while the volume is nearly full: for whoever can do nothing
-    /// without room, once nothing is left that can be made again.
-    pub(crate) fn relieve_of_damaged(&self) -> io::Result<()> {
+    /// Sets aside what somebody worked on and no checkpoint holds. It goes only for want of room.
+    pub(crate) fn quarantine_work(&self, path: &Path, mark: &str) -> io::Result<PathBuf> {
+        self.move_aside(path, mark, WORK)
+    }
+
+    fn move_aside(&self, path: &Path, mark: &str, kind: &str) -> io::Result<PathBuf> {
+        let aside = self.root.join("quarantine").join(format!("{mark}.{kind}.{}", file_name(path)));
+        move_away(path, &aside)?;
+        Ok(aside)
+    }
+
+    /// Everything that was set aside, the oldest first.
+    fn set_aside(&self) -> io::Result<Vec<PathBuf>> {
         let mut aside = children(&self.root.join("quarantine"))?;
         aside.sort();
+        Ok(aside)
+    }
+
+    /// Gives up what was set aside while the volume is nearly full, the oldest first but unsaved work last: for whoever
+    /// can do nothing without room, once nothing is left that can be made again.
+    pub(crate) fn relieve_of_damaged(&self) -> io::Result<()> {
+        let mut aside = self.set_aside()?;
+        aside.sort_by_key(|path| kind_aside(path) == WORK);
         for old in aside {
             if !self.is_tight()? {
                 return Ok(());
@@ -295,6 +317,11 @@ impl Volume {
         }
         Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} leads out of the volume", path.display())))
     }
+}
+
+/// What kind of thing it is that was set aside.
+fn kind_aside(path: &Path) -> String {
+    file_name(path).split('.').nth(1).unwrap_or_default().to_owned()
 }
 
 /// A name beside the final one, for something that is being built.

@@ -123,6 +123,31 @@ async fn where_nothing_is_good_the_next_execution_starts_afresh() {
 }
 
 #[tokio::test]
+async fn unsaved_work_that_was_set_aside_outlives_later_damage() {
+    let (mut scene, remote, [_, second]) = two_runs().await;
+    let made = std::ffi::OsStr::new("made");
+    let is_kept = |scene: &Scene, text: &str| {
+        let aside = scene.room.volume.root().join("quarantine");
+        let names = crate::testing::names_below(&aside).into_iter();
+        names
+            .filter(|path| path.file_name() == Some(made))
+            .any(|path| fs::read_to_string(aside.join(path)).is_ok_and(|read| read == text))
+    };
+    let id = second.subject.execution_id;
+    fs::write(scene.room.volume.execution(id).join("execution.json"), "{").expect("writes");
+    checked(&mut scene).await;
+    for round in 0..3 {
+        scene.run(&remote, &format!("echo {round} > made")).await;
+        let ids = scene.room.volume.checkpoint_ids().expect("lists");
+        let newest = checkpoint::verify(&scene.room.volume, *ids.last().expect("some")).expect("whole");
+        fs::write(tree(&scene, &newest).join("made"), round.to_string()).expect("writes");
+        checked(&mut scene).await;
+    }
+    let kept = ["second\n", "0", "1", "2"].map(|text| is_kept(&scene, text));
+    assert_eq!(kept, [true, false, true, true], "the work, and the last two that a checkpoint holds");
+}
+
+#[tokio::test]
 async fn a_workspace_whose_marker_cannot_be_read_is_set_aside() {
     let (mut scene, _remote, [_, second]) = two_runs().await;
     let id = second.subject.execution_id;

@@ -37,17 +37,44 @@ fn what_a_killed_git_left_is_gone_after_opening() {
     assert_eq!(volume.repository_names(), ["thing"]);
 }
 
+fn aside(volume: &Volume) -> Vec<String> {
+    volume.set_aside().expect("lists").iter().map(|path| file_name(path)).collect()
+}
+
 #[test]
-fn the_quarantine_keeps_the_newest() {
+fn the_quarantine_keeps_the_newest_of_each_kind_and_all_unsaved_work() {
     let (_directory, volume) = open();
     for mark in ["1", "2", "3"] {
-        kit::files::make_private(&volume.mirror("thing")).expect("makes");
-        volume.quarantine(&volume.mirror("thing"), mark, 2).expect("moves");
+        let [mirror, checkpoint, workspace, work] =
+            ["repos/a.b", "checkpoints/a", "workspaces/a", "workspaces/b"].map(|name| volume.root().join(name));
+        for path in [&mirror, &checkpoint, &workspace, &work] {
+            kit::files::make_private(path).expect("makes");
+        }
+        volume.quarantine_work(&work, mark).expect("moves");
+        for path in [&mirror, &checkpoint, &workspace] {
+            volume.quarantine(path, mark, 2).expect("moves");
+        }
     }
-    let mut kept: Vec<String> =
-        children(&volume.root().join("quarantine")).expect("lists").iter().map(|path| file_name(path)).collect();
-    kept.sort();
-    assert_eq!(kept, ["2.thing", "3.thing"]);
+    let of = |mark: &str| ["checkpoints.a", "repos.a.b", "work.b", "workspaces.a"].map(|name| format!("{mark}.{name}"));
+    assert_eq!(aside(&volume), [&["1.work.b".to_owned()], &of("2")[..], &of("3")[..]].concat());
+}
+
+#[test]
+fn a_small_volume_that_is_nearly_full_loses_unsaved_work_last() {
+    let small = crate::testing::SmallVolume::mount(20);
+    let volume = Volume::open(&small.path()).expect("opens");
+    for (mark, name) in [("1", "work"), ("2", "saved"), ("3", "other")] {
+        let workspace = volume.root().join("workspaces").join(name);
+        kit::files::make_private(&workspace).expect("makes");
+        fs::write(workspace.join("file"), vec![1; 13 << 19]).expect("there is room");
+        match name {
+            "work" => volume.quarantine_work(&workspace, mark).expect("moves"),
+            _ => volume.quarantine(&workspace, mark, 2).expect("moves"),
+        };
+    }
+    assert!(volume.is_tight().expect("tells"));
+    volume.relieve_of_damaged().expect("relieves");
+    assert_eq!(aside(&volume), ["1.work.work", "3.workspaces.other"]);
 }
 
 #[test]
