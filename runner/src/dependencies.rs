@@ -174,14 +174,14 @@ async fn provide(
         match install(room, story.orders(), place, step).await? {
             Installation::Done => (),
             Installation::Failed { output, .. } if is_full(&output) => {
-                log(story, &output).await;
+                log(story, output.said()).await;
                 return Err(NotReady::machine(&step.join(" "), &io::Error::from(io::ErrorKind::StorageFull)));
             }
             Installation::Failed { output, .. } if ecosystem.may_go_without(&output.stderr.bytes) => {
                 return Ok(Provided::Without);
             }
             Installation::Failed { output, how } => {
-                log(story, &output).await;
+                log(story, output.said()).await;
                 return Err(install_failed(step, &how));
             }
         }
@@ -294,11 +294,12 @@ fn install_failed(step: &[String], how: &str) -> NotReady {
     )
 }
 
-pub(crate) async fn log(story: &mut Story, output: &Output) {
+/// Logs what a tool or a service said, without the secrets in it.
+pub(crate) async fn log(story: &mut Story, said: [&Kept; 2]) {
     let mut chunks = Vec::new();
     let mut chunker = Chunker::new(u64::MAX);
-    for kept in [&output.stdout, &output.stderr] {
-        chunker.push(Stream::Stderr, &kept.bytes, &mut chunks);
+    for kept in said {
+        chunker.push(Stream::Stderr, &story.secrets().hide_in(kept), &mut chunks);
     }
     chunker.finish(&mut chunks);
     for (stream, bytes) in chunks {

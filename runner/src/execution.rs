@@ -374,6 +374,8 @@ async fn prepare(
     story.end(phase, Some(obtained.cache), Some(obtained.commit.clone())).await;
 
     let settings = Settings::read(&paths.tree)?;
+    let told = [&room.environment, &settings.variables(), &spec.env];
+    story.learn(room.secrets.and(&Secrets::new(told.into_iter().flat_map(Secrets::of_environment))));
     settings::checkout::complete(room, story.orders(), &paths, &spec.repository, &settings.checkout).await?;
 
     let phase = story.begin(Phase::Dependencies).await;
@@ -506,7 +508,6 @@ async fn run(
     let channel = Channel::open(&paths.temporary).map_err(|error| NotReady::machine("opening the channel", &error))?;
     environment.insert(channel::VARIABLE.into(), channel.path.to_string_lossy().into_owned());
     let services = set_up(room, story, &prepared, &spec.repository, &environment, &openings).await?;
-    let secrets = Secrets::new(Secrets::of_environment(&environment).chain(room.secrets.iter().map(String::as_str)));
     let job = Job {
         arguments: spec.command.clone(),
         directory: paths.tree.clone(),
@@ -517,7 +518,7 @@ async fn run(
         signs: channel.signs(),
         isolation: room.isolation.clone(),
         openings,
-        secrets,
+        secrets: story.secrets().clone(),
         timeout: Duration::from_secs(spec.timeout_seconds()),
         idle_timeout: spec.idle_timeout_seconds.map(Duration::from_secs),
         stall_timeout: spec.stall_timeout_seconds.map(Duration::from_secs),

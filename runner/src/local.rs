@@ -162,7 +162,7 @@ async fn room(place: &Place<'_>, recorder: Recorder, clock: &Clock, chance: &Cha
         drivers: Drivers::built_in(),
         isolation: Arc::new(Isolation::none()),
         stage: Arc::default(),
-        secrets: Vec::new(),
+        secrets: Secrets::default(),
         limits,
         recorder,
         background: Background::default(),

@@ -33,6 +33,12 @@ pub(crate) struct Output {
     pub(crate) stderr: Kept,
 }
 
+impl Output {
+    pub(crate) fn said(&self) -> [&Kept; 2] {
+        [&self.stdout, &self.stderr]
+    }
+}
+
 /// The end of a stream, or all of it.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {

@@ -15,6 +15,7 @@ use wire::event::{Event, LogData, LogPayload, PhasePayload, SCHEMA_VERSION, Stre
 use wire::execution::{Cache, Phase, PhaseTiming};
 use wire::id::{EventId, ExecutionId, MachineId, TaskId};
 
+use crate::command::redaction::Secrets;
 use crate::orders::{Halt, Orders};
 
 /// Events that wait for their delivery in memory.
@@ -98,6 +99,7 @@ pub(crate) struct Story {
     recorder: Recorder,
     subject: Subject,
     orders: Orders,
+    secrets: Secrets,
     log_seq: u64,
     phases: Vec<PhaseTiming>,
     /// What was logged since somebody listens.
@@ -114,7 +116,7 @@ pub(crate) struct Begun {
 
 impl Story {
     pub(crate) fn new(recorder: Recorder, subject: Subject, orders: Orders) -> Self {
-        Self { recorder, subject, orders, log_seq: 0, phases: Vec::new(), heard: None }
+        Self { recorder, subject, orders, secrets: Secrets::default(), log_seq: 0, phases: Vec::new(), heard: None }
     }
 
     pub(crate) fn subject(&self) -> Subject {
@@ -123,6 +125,16 @@ impl Story {
 
     pub(crate) fn orders(&self) -> &Orders {
         &self.orders
+    }
+
+    /// What whoever logs for others has to keep out of it.
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// From now on these are secret.
+    pub(crate) fn learn(&mut self, secrets: Secrets) {
+        self.secrets = secrets;
     }
 
     /// By the machine's own clock, which files get their times of; it may be behind for a while after a resume.

@@ -15,6 +15,7 @@ use wire::worker::Lease;
 
 use crate::agent::driver::Drivers;
 use crate::background::Background;
+use crate::command::redaction::Secrets;
 use crate::config::{Config, Limits};
 use crate::egress;
 use crate::git::Git;
@@ -36,7 +37,7 @@ pub(crate) struct Room {
     pub(crate) isolation: Arc<Isolation>,
     pub(crate) stage: Arc<Stage>,
     /// What nothing that is told may hold.
-    pub(crate) secrets: Vec<String>,
+    pub(crate) secrets: Secrets,
     pub(crate) limits: Limits,
     pub(crate) recorder: Recorder,
     pub(crate) background: Background,
@@ -65,7 +66,7 @@ impl Room {
         let (recorder, entries) = Recorder::new(config.machine_id, clock.clone(), chance.clone());
         let volume = Arc::new(volume);
         let drivers = config.drivers.clone();
-        let secrets = vec![config.machine_token.clone()];
+        let secrets = Secrets::new([config.machine_token.as_str()]);
         // Whoever reads the file of credentials could be anybody to every remote.
         let credentials = config.credentials.iter().map(|helper| helper.file.clone());
         let hidden: Vec<PathBuf> = config.hidden.iter().cloned().chain(credentials).collect();

@@ -14,6 +14,7 @@ use std::time::Duration;
 use wire::execution::{Exit, Outcome};
 use wire::test_report::{TestReport, TestsSpec};
 
+use crate::command::redaction::Secrets;
 use crate::command::{self, Ended};
 use parse::{Read as Told, Tally};
 use plan::Root;
@@ -21,12 +22,13 @@ use plan::Root;
 /// A report file beyond this is cut; no tool that people use writes more.
 const REPORT_BYTES: u64 = 32 * 1024 * 1024;
 
-/// What came of tests that have been run: by the file that they wrote, or by what they printed.
+/// What came of tests that have been run: by the file that they wrote, or by what they printed, without the secrets.
 pub(crate) fn report(
     spec: &TestsSpec,
     command: &[String],
     tree: &Path,
     printed: &[u8],
+    secrets: &Secrets,
     ended: Ended,
     took: Duration,
 ) -> TestReport {
@@ -39,7 +41,11 @@ pub(crate) fn report(
         }
         None => printed,
     };
-    let told = parse::parse(spec.format, &String::from_utf8_lossy(text));
+    let mut told = parse::parse(spec.format, &secrets.hide(&String::from_utf8_lossy(text)));
+    // Once more, where it was written with escapes.
+    for test in told.iter_mut().flat_map(|told| &mut told.tally.failures) {
+        (test.name, test.message) = (secrets.hide(&test.name), secrets.hide(&test.message));
+    }
     let is_well = command::outcome(ended.cause, ended.exit) == Some(Outcome::Succeeded);
     let (format, tally) = match told {
         Some(Told { format, tally }) => (Some(format), tally),

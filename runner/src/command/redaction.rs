@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use aho_corasick::{AhoCorasick, MatchKind};
 use wire::event::Stream;
 
+use crate::process::Kept;
+
 /// What stands in its place.
 const INSTEAD: &[u8] = b"[secret]";
 /// A shorter value would be found in everything.
@@ -35,8 +37,21 @@ impl Secrets {
     /// These, each in a form in which it may be said: whole, and of more than one line each line.
     pub(crate) fn new<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
         let forms = values.into_iter().flat_map(|value| value.lines().chain([value]).map(str::trim));
-        let mut values: Vec<Vec<u8>> =
-            forms.filter(|form| form.len() >= BYTES_MIN).map(|form| form.as_bytes().to_vec()).collect();
+        Self::of(forms.filter(|form| form.len() >= BYTES_MIN).map(|form| form.as_bytes().to_vec()).collect())
+    }
+
+    /// All of both.
+    pub(crate) fn and(&self, others: &Self) -> Self {
+        Self::of(
+            [self, others]
+                .into_iter()
+                .filter_map(|secrets| secrets.0.as_ref())
+                .flat_map(|search| search.values.clone())
+                .collect(),
+        )
+    }
+
+    fn of(mut values: Vec<Vec<u8>>) -> Self {
         values.sort();
         values.dedup();
         if values.is_empty() {
@@ -51,6 +66,13 @@ impl Secrets {
         let Some(search) = &self.0 else { return text.to_owned() };
         let (told, _) = search.replace(text.as_bytes(), text.len());
         String::from_utf8_lossy(&told).into_owned()
+    }
+
+    /// What was kept of an output without them, and without what its cut left of one.
+    pub(crate) fn hide_in(&self, kept: &Kept) -> Vec<u8> {
+        let Some(search) = &self.0 else { return kept.bytes.clone() };
+        let from = if kept.is_cut { search.rest_until(&kept.bytes) } else { 0 };
+        search.replace(&kept.bytes[from..], kept.bytes.len() - from).0
     }
 
     /// The values of those variables whose names say that they hold a secret.
@@ -112,6 +134,14 @@ impl Search {
         (from..bytes.len()).find(begins).unwrap_or(bytes.len())
     }
 
+    /// Where the longest beginning ends that may be the rest of a secret, and of none that is there in full.
+    fn rest_until(&self, bytes: &[u8]) -> usize {
+        let longest = self.values.iter().map(Vec::len).max().unwrap_or(1) - 1;
+        let ends = |at: &usize| self.values.iter().any(|value| value.len() > *at && value.ends_with(&bytes[..*at]));
+        let whole = self.automaton.find(bytes).map_or(bytes.len(), |found| found.start());
+        (1..=longest.min(whole)).rev().find(ends).unwrap_or(0)
+    }
+
     /// What comes before `held` with the secrets replaced, and what has to wait. A secret that is there in
     /// full is replaced even where it reaches into what may be the beginning of another.
     fn replace(&self, bytes: &[u8], held: usize) -> (Vec<u8>, Vec<u8>) {
@@ -158,6 +188,21 @@ mod tests {
         check(&[], "anything", "anything");
         let secrets = Secrets::new(one);
         assert_eq!(secrets.hide("it is hunter2-hunter2, or hunter2"), "it is [secret], or hunter2");
+    }
+
+    #[test]
+    fn of_a_secret_that_was_cut_off_nothing_is_left() {
+        let secrets = Secrets::new(["hunter2-hunter2"]);
+        for (said, is_cut, expect) in [
+            ("r2-hunter2 is it", true, " is it"),
+            ("r2-hunter2 is it", false, "r2-hunter2 is it"),
+            ("hunter2-hunter2 is it", true, "[secret] is it"),
+            ("it is hunter2-hunter2", true, "it is [secret]"),
+            ("", true, ""),
+        ] {
+            let kept = Kept { bytes: said.as_bytes().to_vec(), is_cut };
+            assert_eq!(String::from_utf8_lossy(&secrets.hide_in(&kept)), expect, "{said}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use wire::worker::{Completion, repository_name};
 const NPM: &str = r#"#!/bin/sh
 [ "$1" = --version ] && echo "${NPM_VERSION:-10.0.0}" && exit
 echo run >> "$RUNS"
-echo "npm $* said this"
+echo "npm $* said this, by the-machine-token"
 grep -q drift package-lock.json && echo "lockfile drift" >&2 && exit 1
 mkdir -p node_modules/thing && echo "$*" > node_modules/thing/how
 "#;
@@ -116,7 +116,7 @@ async fn an_installation_that_fails_ends_the_execution_and_is_not_kept() {
         assert_eq!(completion.failure, Some(Failure::InstallFailed));
         assert!(completion.message.expect("a message").contains("npm ci"));
         let said = output(&events, Stream::Stderr);
-        assert!(said.contains("said this") && said.contains("lockfile drift"), "{said}");
+        assert!(said.contains("said this, by [secret]\n") && said.contains("lockfile drift"), "{said}");
         assert_eq!(output(&events, Stream::Stdout), "");
         assert_eq!(runs(&scene), round);
     }

@@ -71,8 +71,9 @@ async fn run_tests(story: &mut Story, tests: &TestsSpec, job: Job, heard: Option
     let since = tokio::time::Instant::now();
     let ended = command::run(&job, story, None).await;
     let (printed, took) = (story.heard(), since.elapsed());
-    let (tests, words, tree) = (tests.clone(), job.arguments, job.directory);
-    let report = blocking(move || test_report::report(&tests, &words, &tree, &printed, ended, took)).await;
+    let (tests, Job { arguments, directory, secrets, .. }) = (tests.clone(), job);
+    let report =
+        blocking(move || test_report::report(&tests, &arguments, &directory, &printed, &secrets, ended, took)).await;
     story.tell(kind::TESTS_REPORT, &report).await;
     Ran { ended, heard, report: Some(report) }
 }

@@ -10,12 +10,12 @@ use kit::process::Sig;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Child;
 use tokio::time::Instant;
-use wire::event::Stream;
 use wire::execution::Failure;
 
 use super::{FILE, Service, Settings};
+use crate::dependencies;
 use crate::isolation::Openings;
-use crate::process::{self, Bounds, Group};
+use crate::process::{self, Bounds, Group, Kept};
 use crate::record::Story;
 use crate::room::Room;
 use crate::setup::NotReady;
@@ -26,15 +26,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const BEAT: Duration = Duration::from_millis(100);
 /// How long the last words of one that has ended are waited for.
 const LINGER: Duration = Duration::from_millis(500);
-/// What of its output is kept, for the log of an execution that it fails.
+/// What of each of its streams is kept, for the log of an execution that it fails.
 const OUTPUT_BYTES: usize = 64 * 1024;
 
 /// The services of one execution. They are killed when this is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Services(Vec<(Child, Group)>);
 
-/// The end of what a service said.
-type Said = Arc<Mutex<Vec<u8>>>;
+/// The end of what a service said on one stream.
+type Said = Arc<Mutex<Kept>>;
 
 /// Starts the services one after the other, each when the one before it can be used.
 pub(crate) async fn start(
@@ -55,10 +55,10 @@ pub(crate) async fn start(
         let mut child = walled
             .and_then(|mut command| command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn())
             .map_err(|error| fault(format!("cannot be started: {error}; install it on the machine")))?;
-        let said = Said::default();
+        let said = [Said::default(), Said::default()];
         let tails = [
-            room.background.listen(tail(child.stdout.take(), said.clone())),
-            room.background.listen(tail(child.stderr.take(), said.clone())),
+            room.background.listen(tail(child.stdout.take(), said[0].clone())),
+            room.background.listen(tail(child.stderr.take(), said[1].clone())),
         ];
         let group = Group::of(&child);
         let ready = wait(room, story, &mut child, service, environment, openings).await?;
@@ -69,10 +69,8 @@ pub(crate) async fn start(
             for tail in tails {
                 drop(tokio::time::timeout(LINGER, tail).await);
             }
-            let said = std::mem::take(&mut *said.lock().unwrap_or_else(PoisonError::into_inner));
-            if !said.is_empty() {
-                story.log(Stream::Stderr, said).await;
-            }
+            let said = said.map(|said| std::mem::take(&mut *said.lock().unwrap_or_else(PoisonError::into_inner)));
+            dependencies::log(story, said.each_ref()).await;
             return Err(fault(how));
         }
     }
@@ -115,9 +113,10 @@ async fn tail(stream: Option<impl AsyncRead + Unpin>, said: Said) {
     let mut buffer = vec![0; 4096];
     while let Ok(length @ 1..) = stream.read(&mut buffer).await {
         let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.extend_from_slice(&buffer[..length]);
-        let surplus = said.len().saturating_sub(OUTPUT_BYTES);
-        said.drain(..surplus);
+        said.bytes.extend_from_slice(&buffer[..length]);
+        let surplus = said.bytes.len().saturating_sub(OUTPUT_BYTES);
+        said.bytes.drain(..surplus);
+        said.is_cut |= surplus > 0;
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) async fn run(
         let how = match super::run(room, words, environment, openings, bounds, story.orders()).await {
             Ok(output) if output.status.success() => continue,
             Ok(output) => {
-                dependencies::log(story, &output).await;
+                dependencies::log(story, output.said()).await;
                 format!("ended with {}; what it said is in the log", output.status)
             }
             Err(RunError::Halted(halt)) => return Err(NotReady::Halted(halt)),

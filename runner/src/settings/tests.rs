@@ -104,6 +104,20 @@ async fn a_service_that_does_not_come_up_fails_the_set_up_and_its_words_are_kept
 }
 
 #[tokio::test]
+async fn what_a_set_up_command_or_a_service_says_is_told_without_the_secrets() {
+    let says = "command = [\"sh\", \"-c\", \"echo it is $MY_TOKEN; echo so is $MY_TOKEN >&2; exit 1\"]";
+    for settings in [
+        format!("[setup]\n{}]", says.replace("command = ", "commands = [")),
+        format!("[services.db]\n{says}\nready = [\"false\"]"),
+    ] {
+        let settings = format!("{settings}\n[env]\nMY_TOKEN = \"hunter2-hunter2\"");
+        let (completion, _, log) = run(&settings, "echo ran").await;
+        assert_eq!(completion.failure, Some(Failure::InstallFailed), "{settings}");
+        assert_eq!(log, "it is [secret]\nso is [secret]\n", "{settings}");
+    }
+}
+
+#[tokio::test]
 async fn cached_directories_are_handed_on_and_only_those() {
     let (mut scene, remote) = (Scene::new().await, Remote::new().await);
     let settings = "[cache]\npaths = [\"ignored\", \"deep/er\"]";
@@ -154,17 +168,6 @@ async fn submodules_are_fetched_unless_they_are_not_wanted() {
 }
 
 #[tokio::test]
-async fn files_in_lfs_are_refused_by_name_unless_pointers_will_do() {
-    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
-    remote.commit(&[(".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n")]).await;
-    let (completion, _) = scene.run(&remote, "echo ran").await;
-    assert_eq!(completion.failure, Some(Failure::InvalidSettings));
-    assert!(completion.message.expect("a message").contains("checkout.lfs_pointers = true"));
-    remote.commit(&[(FILE, "[checkout]\nlfs_pointers = true")]).await;
-    assert_eq!(scene.run(&remote, "true").await.0.outcome, Outcome::Succeeded);
-    assert_eq!(git(remote.path(), &["status", "--porcelain"]).await, "");
-}
-#[tokio::test]
 async fn files_in_lfs_are_found_in_every_directory() {
     let (mut scene, remote) = (Scene::new().await, Remote::new().await);
     remote.commit(&[(".gitattributes", "# *.bin filter=lfs\n*.bin filter=lfsx\n"), ("deep/er/other", "x")]).await;
@@ -175,3 +178,14 @@ async fn files_in_lfs_are_found_in_every_directory() {
     assert!(completion.message.expect("a message").contains("(deep/er/.gitattributes says filter=lfs)"));
 }
 
+#[tokio::test]
+async fn files_in_lfs_are_refused_by_name_unless_pointers_will_do() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    remote.commit(&[(".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n")]).await;
+    let (completion, _) = scene.run(&remote, "echo ran").await;
+    assert_eq!(completion.failure, Some(Failure::InvalidSettings));
+    assert!(completion.message.expect("a message").contains("checkout.lfs_pointers = true"));
+    remote.commit(&[(FILE, "[checkout]\nlfs_pointers = true")]).await;
+    assert_eq!(scene.run(&remote, "true").await.0.outcome, Outcome::Succeeded);
+    assert_eq!(git(remote.path(), &["status", "--porcelain"]).await, "");
+}

@@ -82,3 +82,17 @@ async fn a_report_file_is_read_and_one_outside_the_workspace_is_not() {
     let (completion, _) = tested(&[("r.xml", xml)], tests("link.xml", outside), &[]).await;
     assert_eq!(completion.tests.expect("told").format, Some(TestFormat::Tap));
 }
+
+#[tokio::test]
+async fn a_report_is_told_without_the_secrets_however_it_was_written() {
+    let case = |said: &str| format!("<testcase name='{said}'><failure>not {said}</failure></testcase>");
+    let xml = format!("<testsuite>{}{}</testsuite>", case("hunter2-hunter2"), case("hunter2&#45;hunter2"));
+    let settings = "[env]\nMY_TOKEN = \"hunter2-hunter2\"";
+    let tests = TestsSpec { report: Some("r.xml".into()), ..script("true") };
+    let (completion, events) = tested(&[("r.xml", &xml), (".bifrost.toml", settings)], tests, &[]).await;
+    let report = completion.tests.expect("told");
+    assert_eq!((report.failed, told(&events)), (2, report.clone()));
+    let failures = report.failures.iter().map(|test| (test.name.as_str(), test.message.as_str()));
+    assert_eq!(failures.collect::<Vec<_>>(), [("[secret]", "not [secret]"); 2]);
+    assert!(!completion.message.expect("a message").contains("hunter2"));
+}
