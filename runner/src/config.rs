@@ -12,7 +12,7 @@ use wire::id::MachineId;
 use wire::worker::env;
 
 use crate::agent::driver::Drivers;
-use crate::git::credential::Helper;
+use crate::git::credential::{Credentials, Source};
 use crate::isolation::Demand;
 
 const SPRITE_DIR: &str = "/.sprite";
@@ -53,7 +53,10 @@ pub const TOOL_VARIABLES: [&str; 27] = [
 ];
 
 /// Files of a computer by which an operator steers its runners, besides [`STEERING`](wire::worker::env::STEERING).
-pub const OPERATOR_FILES: [&str; 2] = ["BIFROST_GIT_CREDENTIALS", "BIFROST_AGENTS"];
+pub const OPERATOR_FILES: [&str; 2] = [CREDENTIALS, "BIFROST_AGENTS"];
+
+const CREDENTIALS: &str = "BIFROST_GIT_CREDENTIALS";
+const CREDENTIALS_TEXT: &str = "BIFROST_GIT_CREDENTIALS_TEXT";
 
 /// What one runner needs to know.
 #[derive(Clone)]
@@ -68,8 +71,9 @@ pub struct Config {
     pub sprite_dir: PathBuf,
     /// What of the runner's own environment git, package managers and commands may see.
     pub tool_environment: BTreeMap<String, String>,
-    /// Who answers git when a remote asks who we are, from the file that `BIFROST_GIT_CREDENTIALS` names.
-    pub credentials: Option<Helper>,
+    /// What git is answered when a remote asks who we are: from the file that `BIFROST_GIT_CREDENTIALS` names, or what
+    /// would be in it (`BIFROST_GIT_CREDENTIALS_TEXT`).
+    pub credentials: Option<Credentials>,
     /// The agents it knows: those that come with it, and those of the file that `BIFROST_AGENTS` names.
     pub drivers: Drivers,
     /// Whether commands are kept apart from this machine (`BIFROST_ISOLATION`, default `on`).
@@ -168,6 +172,9 @@ impl Default for Limits {
 pub fn check_operator_variables(vars: &mut Vars) {
     limits(vars);
     credentials(vars);
+    if vars.text(CREDENTIALS_TEXT).is_some() {
+        vars.problem(format!("{CREDENTIALS_TEXT}: is for a runner alone; name a file with {CREDENTIALS}"));
+    }
     drivers(vars);
     vars.or("BIFROST_ISOLATION", Demand::default());
 }
@@ -229,17 +236,36 @@ fn limits(vars: &mut Vars) -> Limits {
     }
 }
 
-/// The operator's file of credentials, which only its owner may read, and this program to answer from it.
-fn credentials(vars: &mut Vars) -> Option<Helper> {
-    let file = PathBuf::from(vars.text("BIFROST_GIT_CREDENTIALS")?);
-    let problem = match (std::fs::metadata(&file), std::env::current_exe()) {
-        (Ok(meta), _) if meta.permissions().mode() & 0o077 != 0 => "others may read it; run chmod 600 on it".to_owned(),
-        (Ok(_), Ok(program)) if file.is_absolute() => return Some(Helper { program, file }),
-        (Ok(_), Ok(_)) => "must be an absolute path".to_owned(),
-        (Err(error), _) | (_, Err(error)) => error.to_string(),
+/// The operator's credentials, and this program to answer from them.
+fn credentials(vars: &mut Vars) -> Option<Credentials> {
+    let source = match (vars.text(CREDENTIALS), vars.text(CREDENTIALS_TEXT)) {
+        (None, None) => return None,
+        (Some(_), Some(_)) => {
+            Err(format!("{CREDENTIALS}, {CREDENTIALS_TEXT}: give one of them and take the other away"))
+        }
+        (Some(file), None) => {
+            credentials_file(file.into()).map_err(|problem| format!("{CREDENTIALS}: {file}: {problem}"))
+        }
+        (None, Some(text)) => Source::of_text(text).map_err(|problem| format!("{CREDENTIALS_TEXT}: {problem}")),
     };
-    vars.problem(format!("BIFROST_GIT_CREDENTIALS: {}: {problem}", file.display()));
-    None
+    let program = std::env::current_exe().map_err(|error| format!("this program cannot be found: {error}"));
+    match source.and_then(|source| Ok(Credentials { program: program?, source })) {
+        Ok(credentials) => Some(credentials),
+        Err(problem) => {
+            vars.problem(problem);
+            None
+        }
+    }
+}
+
+/// The operator's file, which only its owner may read.
+fn credentials_file(file: PathBuf) -> Result<Source, String> {
+    match std::fs::metadata(&file) {
+        Ok(meta) if meta.permissions().mode() & 0o077 != 0 => Err("others may read it; run chmod 600 on it".to_owned()),
+        Ok(_) if file.is_absolute() => Ok(Source::File(file)),
+        Ok(_) => Err("must be an absolute path".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// The agents that come with the runner, and the operator's.
@@ -345,6 +371,31 @@ mod tests {
             assert_eq!(vars.finish().is_ok(), expect.is_some(), "{text}");
             assert_eq!(config.limits.disk_bytes, expect.or(Some(0)));
         }
+    }
+
+    #[test]
+    fn credentials_are_in_a_file_or_in_a_variable_and_not_in_both() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("credentials").to_string_lossy().into_owned();
+        kit::files::replace(file.as_ref(), b"https://me:hunter2@example.org", 0o600).expect("writes");
+        let text = "https://me:hunter2@example.org";
+        for (more, expect) in [
+            (&[(CREDENTIALS, file.as_str())][..], None),
+            (&[(CREDENTIALS_TEXT, text)][..], None),
+            (&[(CREDENTIALS, file.as_str()), (CREDENTIALS_TEXT, text)][..], Some("give one of them")),
+            (&[(CREDENTIALS_TEXT, "hunter2")][..], Some("write https://NAME:PASSWORD@HOST")),
+        ] {
+            let mut vars = vars(more);
+            let config = Config::from_vars(&mut vars).expect("complete");
+            assert_eq!(config.credentials.is_some(), expect.is_none(), "{more:?}");
+            assert!(!format!("{:?} {config:?}", config.credentials).contains("hunter2"));
+            let problem = vars.finish().err().map(|problem| problem.to_string()).unwrap_or_default();
+            assert!(problem.contains(expect.unwrap_or_default()) && !problem.contains("hunter2"), "{problem}");
+        }
+        let mut of_a_computer = Vars::from_pairs([(CREDENTIALS_TEXT, text)]);
+        check_operator_variables(&mut of_a_computer);
+        let problem = of_a_computer.finish().expect_err("nobody would hand it on").to_string();
+        assert!(problem.contains("name a file with BIFROST_GIT_CREDENTIALS"), "{problem}");
     }
 
     #[test]

@@ -31,6 +31,13 @@ const CONFIGURATION: &str = "\
 [http]\n\tlowSpeedLimit = 1000\n\tlowSpeedTime = 60\n\
 [advice]\n\tdetachedHead = false\n";
 
+/// What our git reads, and commands do not.
+pub(crate) fn directory(root: &Path) -> io::Result<PathBuf> {
+    let directory = root.join("git");
+    kit::files::make_private(&directory)?;
+    Ok(directory)
+}
+
 /// How to run git on this machine.
 #[derive(Debug)]
 pub(crate) struct Git {
@@ -77,8 +84,7 @@ impl Git {
         within: Duration,
         helper: Option<&Helper>,
     ) -> io::Result<Self> {
-        let directory = root.join("git");
-        kit::files::make_private(&directory)?;
+        let directory = directory(root)?;
         let configuration = directory.join("config");
         let text = format!("{CONFIGURATION}{}", helper.map(Helper::configuration).unwrap_or_default());
         volume::swap_in(&configuration, text.as_bytes())?;

@@ -18,8 +18,8 @@ use crate::background::Background;
 use crate::command::redaction::Secrets;
 use crate::config::{Config, Limits};
 use crate::egress;
-use crate::git::Git;
-use crate::git::credential::Helper;
+use crate::git::credential::{self, Helper};
+use crate::git::{self, Git};
 use crate::isolation::Isolation;
 use crate::record::{Entry, Recorder};
 use crate::terminal::Stage;
@@ -61,22 +61,28 @@ impl Room {
         let store = Store::new(&volume.chunks()).and_then(|store| store.tidy());
         store.context("the store of the checkpoints cannot be used")?;
         let environment = config.tool_environment.clone();
-        let git = Git::new(volume.root(), &environment, config.limits.git, config.credentials.as_ref());
+        let credentials = git::directory(volume.root())
+            .and_then(|directory| credential::helper(config.credentials.as_ref(), &directory))
+            .context("git's credentials cannot be put on the volume")?;
+        let git = Git::new(volume.root(), &environment, config.limits.git, credentials.as_ref());
         let git = git.context("git cannot be set up")?;
         let (recorder, entries) = Recorder::new(config.machine_id, clock.clone(), chance.clone());
         let volume = Arc::new(volume);
         let drivers = config.drivers.clone();
-        let secrets = Secrets::new([config.machine_token.as_str()]);
+        // One that is put into the file later is not known.
+        let passwords = credentials.as_ref().map(Helper::passwords).transpose().unwrap_or_default();
+        let passwords = passwords.unwrap_or_default();
+        let secrets = Secrets::new(passwords.iter().chain([&config.machine_token]).map(String::as_str));
         // Whoever reads the file of credentials could be anybody to every remote.
-        let credentials = config.credentials.iter().map(|helper| helper.file.clone());
-        let hidden: Vec<PathBuf> = config.hidden.iter().cloned().chain(credentials).collect();
+        let file = credentials.iter().map(|helper| helper.file.clone());
+        let hidden: Vec<PathBuf> = config.hidden.iter().cloned().chain(file).collect();
         let isolation = Isolation::probe(&volume, config.isolation, &hidden, config.limits.memory_bytes).await;
         let (background, turns) = (Background::default(), Turns::default());
         let room = Self {
             volume,
             git,
             environment,
-            credentials: config.credentials.clone(),
+            credentials,
             drivers,
             stage: Arc::default(),
             isolation: Arc::new(isolation),

@@ -3,18 +3,80 @@
 //!
 //! The operator keeps them in a file in the form of git-credential-store(1), one URL with
 //! name and password in a line, which git itself never reads or writes: our git is
-//! configured to ask this program, and this program only answers.
+//! configured to ask this program, and this program only answers. Where no file can be
+//! given to a machine they come as text, which is put into one for as long as it is given.
 
+use std::fmt;
+use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+/// The operator's credentials, and who answers from them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// This program.
+    pub program: PathBuf,
+    /// What the operator gave.
+    pub source: Source,
+}
+
+/// How the operator gives credentials.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Source {
+    /// In a file of the operator's.
+    File(PathBuf),
+    /// As what would be in it.
+    Text(String),
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Text(_) => f.debug_tuple("Text").field(&"[secret]").finish(),
+        }
+    }
+}
+
+impl Source {
+    /// Credentials in a text, with lines or spaces between; says what is wrong with it, and nothing of what is in it.
+    pub(crate) fn of_text(text: &str) -> Result<Self, String> {
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+        let urls: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
+        match urls.iter().position(|url| Credential::parse(url).is_none()) {
+            Some(number) => Err(format!("the credential {} is none; write https://NAME:PASSWORD@HOST", number + 1)),
+            None if urls.is_empty() => Err("holds no credential; write https://NAME:PASSWORD@HOST".to_owned()),
+            None => Ok(Self::Text(urls.join("\n"))),
+        }
+    }
+}
+
+/// Who answers git where there are credentials. A text is put into a file in the directory, which is the runner's own;
+/// one that is there from an earlier start goes.
+pub(crate) fn helper(credentials: Option<&Credentials>, directory: &Path) -> io::Result<Option<Helper>> {
+    let own = directory.join("credentials");
+    match credentials.map(|Credentials { program, source }| (program.clone(), source)) {
+        Some((program, Source::Text(text))) => {
+            kit::files::replace(&own, text.as_bytes(), 0o600)?;
+            Ok(Some(Helper { program, file: own }))
+        }
+        other => {
+            crate::volume::remove(&own)?;
+            Ok(other.and_then(|(program, source)| match source {
+                Source::File(file) => Some(Helper { program, file: file.clone() }),
+                Source::Text(_) => None,
+            }))
+        }
+    }
+}
+
 /// Who answers git, and from which file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Helper {
+pub(crate) struct Helper {
     /// This program; it is called with `git-credential FILE` and what git adds.
-    pub program: PathBuf,
+    pub(crate) program: PathBuf,
     /// Where the credentials are.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
 }
 
 impl Helper {
@@ -35,12 +97,19 @@ impl Helper {
 }
 
 impl Helper {
+    /// The passwords that are in the file, which nobody is to be told.
+    pub(crate) fn passwords(&self) -> io::Result<Vec<String>> {
+        let kept = fs::read_to_string(&self.file)?;
+        let credentials = kept.lines().filter_map(Credential::parse);
+        Ok(credentials.flat_map(|credential| [credential.written.to_owned(), credential.password]).collect())
+    }
+
     /// The password for a URL, which at hosts with an API is a token of it. Nothing where there is none.
     pub(crate) fn token(&self, url: &str) -> io::Result<Option<github::Token>> {
         let Some((protocol, rest)) = url.split_once("://") else { return Ok(None) };
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
         let asked = format!("protocol={protocol}\nhost={host}\npath={path}\n");
-        let found = find(&std::fs::read_to_string(&self.file)?, &asked);
+        let found = find(&fs::read_to_string(&self.file)?, &asked);
         Ok(found.and_then(|(_, password)| github::Token::new(&password)))
     }
 }
@@ -56,7 +125,7 @@ pub fn answer(arguments: &[String], mut question: impl Read, mut answer: impl Wr
     if operation != "get" {
         return Ok(());
     }
-    if let Some((user, password)) = find(&std::fs::read_to_string(file)?, &asked) {
+    if let Some((user, password)) = find(&fs::read_to_string(file)?, &asked) {
         write!(answer, "username={user}\npassword={password}\n")?;
     }
     Ok(())
@@ -67,18 +136,35 @@ fn find(kept: &str, asked: &str) -> Option<(String, String)> {
     let field = |name: &str| asked.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     let (protocol, host) = (field("protocol")?, field("host")?);
     let (path, user) = (field("path").unwrap_or_default(), field("username"));
-    let credentials = kept.lines().filter_map(|line| {
+    let is_meant = |own: &Credential<'_>| {
+        let is_below = own.path.is_empty()
+            || path.strip_prefix(own.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        own.scheme == protocol && own.host == host && is_below && user.is_none_or(|user| user == own.name)
+    };
+    let meant = kept.lines().filter_map(Credential::parse).filter(is_meant);
+    meant.max_by_key(|own| own.path.len()).map(|own| (own.name, own.password))
+}
+
+/// One line of what the operator keeps.
+struct Credential<'a> {
+    scheme: &'a str,
+    host: &'a str,
+    path: &'a str,
+    name: String,
+    password: String,
+    /// The password with its escapes.
+    written: &'a str,
+}
+
+impl<'a> Credential<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
         let (scheme, rest) = line.trim().split_once("://")?;
-        let (authority, own_path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (own, own_host) = authority.rsplit_once('@')?;
-        let (name, password) = own.split_once(':')?;
-        let (name, password, own_path) = (decode(name)?, decode(password)?, own_path.trim_end_matches('/'));
-        let is_below = own_path.is_empty()
-            || path.strip_prefix(own_path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        let is_meant = scheme == protocol && own_host == host && is_below && user.is_none_or(|user| user == name);
-        is_meant.then_some((own_path.len(), name, password))
-    });
-    credentials.max_by_key(|(length, ..)| *length).map(|(_, name, password)| (name, password))
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (own, host) = authority.rsplit_once('@')?;
+        let (name, written) = own.split_once(':')?;
+        let (name, password, path) = (decode(name)?, decode(written)?, path.trim_end_matches('/'));
+        Some(Self { scheme, host, path, name, password, written })
+    }
 }
 
 /// Undoes percent-encoding. A line break would begin another field of the answer.
@@ -99,6 +185,8 @@ fn decode(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     const KEPT: &str = "https://bot:secret@git.example\nhttps://team:more%3Asecret@git.example/team\n\
@@ -124,10 +212,41 @@ mod tests {
     }
 
     #[test]
+    fn credentials_that_come_as_text_are_in_a_file_for_as_long_as_they_are_given() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let source = Source::of_text("# mine\n https://bot:secret@git.example https://team:more%3A@git.example/team\n");
+        let given = Credentials { program: "/run".into(), source: source.expect("good") };
+        assert!(!format!("{given:?}").contains("secret@"));
+        let made = helper(Some(&given), directory.path()).expect("writes").expect("some");
+        let mode = fs::metadata(&made.file).expect("is there").permissions().mode();
+        assert_eq!((mode & 0o777, made.file.parent()), (0o600, Some(directory.path())));
+        assert_eq!(made.passwords().expect("reads"), ["secret", "secret", "more%3A", "more:"]);
+        let asked = "protocol=https\nhost=git.example\npath=team/b.git\n";
+        let found = find(&fs::read_to_string(&made.file).expect("reads"), asked);
+        assert_eq!(found, Some(("team".to_owned(), "more:".to_owned())));
+        let file = Credentials { source: Source::File("/etc/mine".into()), ..given };
+        let from_file = helper(Some(&file), directory.path()).expect("removes").expect("some");
+        assert_eq!((from_file.file, made.file.exists()), ("/etc/mine".into(), false));
+        assert_eq!(helper(None, directory.path()).expect("nothing to remove"), None);
+    }
+
+    #[test]
+    fn of_a_text_that_holds_something_else_only_the_place_is_told() {
+        for (text, expect) in [
+            ("https://bot:hunter2@git.example hunter2@git.example", "credential 2"),
+            ("https://hunter2@git.example", "credential 1"),
+            ("\n# hunter2\n", "no credential"),
+        ] {
+            let complaint = Source::of_text(text).expect_err(text);
+            assert!(complaint.contains(expect) && !complaint.contains("hunter2"), "{complaint}");
+        }
+    }
+
+    #[test]
     fn git_is_answered_and_nothing_is_stored_or_erased() {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("credentials");
-        std::fs::write(&file, KEPT).expect("writes");
+        fs::write(&file, KEPT).expect("writes");
         let asked = "protocol=https\nhost=git.example\npath=a\n\n";
         for (operation, expect) in [("get", "username=bot\npassword=secret\n"), ("store", ""), ("erase", "")] {
             let mut said = Vec::new();
@@ -135,7 +254,7 @@ mod tests {
             answer(&arguments, asked.as_bytes(), &mut said).expect("answers");
             assert_eq!(String::from_utf8(said).expect("text"), expect, "{operation}");
         }
-        assert_eq!(std::fs::read_to_string(&file).expect("reads"), KEPT);
+        assert_eq!(fs::read_to_string(&file).expect("reads"), KEPT);
         assert!(answer(&["x".into()], &b""[..], Vec::new()).is_err());
     }
 

@@ -9,6 +9,7 @@ use rustix::mount::{MountPropagationFlags, mount_bind_recursive, mount_change};
 use rustix::thread::UnshareFlags;
 
 use super::*;
+use crate::git::credential::{Credentials, Source};
 use crate::orders::{Halt, Orders};
 use crate::testing::{Remote, Scene, is_running, output};
 use wire::event::{Event, Stream, kind};
@@ -354,7 +355,7 @@ async fn a_walled_command_opens_no_file_of_credentials() {
     let scene = Scene::in_directory(directory, |config| {
         config.isolation = Demand::On;
         let program = std::env::current_exe().expect("has one");
-        config.credentials = Some(crate::git::credential::Helper { program, file: file.clone() });
+        config.credentials = Some(Credentials { program, source: Source::File(file.clone()) });
     });
     let mut scene = scene.await;
     assert!(scene.room.isolation.stands(Wall::Files) && !scene.room.isolation.stands(Wall::User));

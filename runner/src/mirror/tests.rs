@@ -2,6 +2,7 @@
 
 use super::Remote as Distant;
 use super::*;
+use crate::git::credential::{Credentials, Source};
 use crate::orders::Halt;
 use crate::testing::faulty::{Fault, FaultyRemote};
 use crate::testing::{PATIENCE, Remote, Scene, git, kinds, names_below, output, subject, until};
@@ -347,7 +348,7 @@ fn give_credential(config: &mut crate::config::Config, password: &str) {
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("sets");
     let file = config.sprite_dir.with_file_name("the file");
     std::fs::write(&file, format!("username=bot\npassword={password}\n")).expect("writes");
-    config.credentials = Some(crate::git::credential::Helper { program, file });
+    config.credentials = Some(Credentials { program, source: Source::File(file) });
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use github::fake::Host;
 use wire::event::{Stream, kind};
@@ -10,7 +11,7 @@ use wire::pull_request::{PullRequest, PullRequestSpec};
 use wire::task::TaskSpec;
 use wire::worker::{Completion, Lease};
 
-use crate::git::credential::Helper;
+use crate::git::credential::{Credentials, Source};
 use crate::orders::Orders;
 use crate::testing::{Remote, Scene, kinds, output};
 
@@ -25,15 +26,20 @@ struct Stage {
 
 impl Stage {
     async fn new(with_credentials: bool) -> Self {
+        Self::with(|_, file| with_credentials.then(|| Source::File(file.to_owned()))).await
+    }
+
+    async fn with(source: impl FnOnce(&Host, &Path) -> Option<Source>) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let host = Host::start(&directory.path().join("host"), TOKEN).await;
         let (file, program) = (directory.path().join("credentials"), directory.path().join("helper"));
         std::fs::write(&file, host.credentials()).expect("writes");
-        // Git asks a program; here one that knows a single answer.
-        std::fs::write(&program, format!("#!/bin/sh\necho username=bot; echo password={TOKEN}\n")).expect("writes");
+        // Git asks a program; here one that reads a single credential.
+        let reads = "#!/bin/sh\nsed 's,.*//\\(.*\\):\\(.*\\)@.*,username=\\1\\npassword=\\2,' \"$2\"\n";
+        std::fs::write(&program, reads).expect("writes");
         std::fs::set_permissions(&program, Permissions::from_mode(0o700)).expect("may be run");
-        let helper = with_credentials.then_some(Helper { program, file });
-        let scene = Scene::in_directory(directory, |config| config.credentials = helper).await;
+        let credentials = source(&host, &file).map(|source| Credentials { program, source });
+        let scene = Scene::in_directory(directory, |config| config.credentials = credentials).await;
         Self { host, scene, remote: Remote::new().await }
     }
 
@@ -77,6 +83,20 @@ async fn what_was_committed_and_what_was_not_is_in_one_pull_request() {
     assert!(place(kind::PULL_REQUEST_OPENED) < place(kind::EXECUTION_FINISHED), "{told:?}");
     let text = events.iter().map(|event| event.payload.get()).collect::<String>();
     assert!(!text.contains(TOKEN));
+}
+
+#[tokio::test]
+async fn credentials_that_came_as_text_clone_push_and_propose_and_are_told_to_nobody() {
+    let mut stage = Stage::with(|host, _| Source::of_text(&host.credentials()).ok()).await;
+    let lease = stage.lease(PullRequestSpec::default(), &format!("echo {TOKEN}; echo a > a"));
+    let (completion, events) = stage.run(&lease).await;
+    assert_eq!(completion.outcome, Outcome::Succeeded, "{completion:?}");
+    assert_eq!(stage.host.pulls().len(), 1);
+    assert_eq!(output(&events, Stream::Stdout), "[secret]\n");
+    let room = &stage.scene.room;
+    let file = room.credentials.as_ref().expect("some").file.clone();
+    assert!(file.starts_with(room.volume.root()) && !format!("{room:?} {events:?}").contains(TOKEN));
+    assert!(!std::fs::read_to_string(file.with_file_name("config")).expect("reads").contains(TOKEN));
 }
 
 #[tokio::test]
