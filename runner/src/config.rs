@@ -80,6 +80,8 @@ pub struct Config {
     pub isolation: Demand,
     /// Directories and files besides the volume that commands do not see (`BIFROST_HIDE`).
     pub hidden: Vec<PathBuf>,
+    /// Whether the emulator runs this machine as a process, and knows it by its environment (`FLY_EMULATOR_ROOT`).
+    pub is_emulated: bool,
     /// The hold that keeps the sprite awake which this runs in (`BIFROST_SPRITE_HOLD`).
     pub hold: Option<Hold>,
     /// The bounds it keeps to.
@@ -210,6 +212,7 @@ impl Config {
             drivers: drivers?,
             isolation,
             hidden,
+            is_emulated: root.is_some(),
             hold,
             limits,
         })

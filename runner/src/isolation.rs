@@ -38,6 +38,14 @@ const USER_NAME: &str = "bifrost";
 /// What of the machine's memory is left to the runner.
 const MEMORY_OF_RUNNER: u64 = 64 * 1024 * 1024;
 
+/// Closes this process to others of its user, and what it forks until that is another program: they neither read its
+/// environment and memory nor trace it. Where the `user` and `processes` walls stand commands do not see it anyway.
+pub(crate) fn close_this_process() {
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        tracing::warn!("a command of this user may read the runner's environment: {error}");
+    }
+}
+
 /// What the operator asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Demand {

@@ -56,6 +56,9 @@ pub use isolation::Demand;
 /// An error means that the runner is of no use: the volume is unusable, or the control plane
 /// has not been heard for longer than [`Limits::silence`].
 pub async fn run(config: Config, clock: kit::Clock, chance: kit::Chance, tasks: &kit::Tasks) -> anyhow::Result<()> {
+    if !config.is_emulated {
+        isolation::close_this_process();
+    }
     leftovers::adopt_orphans();
     let room = room::Room::open(&config, clock, chance).await?;
     session::run(config, room, tasks).await

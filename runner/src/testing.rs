@@ -41,6 +41,7 @@ impl Scene {
     }
 
     pub(crate) async fn in_directory(directory: tempfile::TempDir, change: impl FnOnce(&mut Config)) -> Self {
+        crate::isolation::close_this_process();
         crate::leftovers::adopt_orphans();
         let mut config = config(directory.path());
         change(&mut config);
@@ -141,6 +142,7 @@ pub(crate) fn config(directory: &Path) -> Config {
         // Tests of commands look at their processes by number.
         isolation: crate::isolation::Demand::Off,
         hidden: Vec::new(),
+        is_emulated: false,
         hold: None,
         limits: Limits { grace: Duration::from_millis(500), ..Limits::default() },
     }

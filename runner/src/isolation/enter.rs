@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::sys::prctl::set_dumpable;
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
@@ -143,9 +144,12 @@ impl Entry {
         }
         if let Some(maps) = &self.own_maps {
             unshare(UnshareFlags::NEWUSER)?;
+            // Of a closed process these files are root's.
+            set_dumpable(true)?;
             for (path, line) in maps {
                 write(path.as_c_str(), line)?;
             }
+            set_dumpable(false)?;
         }
         // A hardened container refuses the call, even one that asks for nothing.
         if !self.flags.is_empty() {
@@ -195,7 +199,11 @@ impl Entry {
 
     fn give_up_rights(&self) -> io::Result<()> {
         // Should memory run out, the kernel looks here first, and not at the one that waits for the command. It is a
-        // wish: some containers refuse it.
+        // wish: some containers refuse it, and so does the kernel to a closed process of anybody but root. This one
+        // opens where nobody sees it, but for the namespace's init.
+        if self.flags.contains(UnshareFlags::NEWPID) {
+            set_dumpable(true)?;
+        }
         write(c"/proc/self/oom_score_adj", OOM_SCORE).ok();
         let none = Rlimit { current: Some(0), maximum: Some(0) };
         setrlimit(Resource::Core, none)?;

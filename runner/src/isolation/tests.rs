@@ -460,7 +460,7 @@ async fn a_walled_command_of_a_runner_without_rights_is_kept_apart_by_a_user_nam
     let secret = scene.room.volume.spool().join("secret");
     fs::write(&secret, "secret").expect("writes");
     let script = format!(
-        "id -u; cat {} 2>/dev/null; cat /proc/{runner}/environ 2>/dev/null; kill -KILL {runner} 2>/dev/null; \
+        "id -u; cat /proc/self/oom_score_adj; cat {} 2>/dev/null; cat /proc/{runner}/environ 2>/dev/null; kill -KILL {runner} 2>/dev/null; \
          ls -d /proc/[0-9]* | wc -l; grep -E 'NoNewPrivs|CapEff' /proc/self/status | tr -d '\t'; \
          unshare --user --map-root-user --mount umount {} 2>/dev/null; echo more >> README; setsid sleep 86416 & echo ends",
         secret.display(),
@@ -469,8 +469,8 @@ async fn a_walled_command_of_a_runner_without_rights_is_kept_apart_by_a_user_nam
     );
     let (said, exit) = say(&mut scene, &script).await;
     let lines: Vec<&str> = said.lines().collect();
-    assert!(lines[1].parse::<u32>().is_ok_and(|seen| seen <= 6), "{said}");
-    let expect = ["65534", lines[1], "CapEff:0000000000000000", "NoNewPrivs:1", "ends"];
+    assert!(lines[2].parse::<u32>().is_ok_and(|seen| seen <= 6), "{said}");
+    let expect = ["65534", "500", lines[2], "CapEff:0000000000000000", "NoNewPrivs:1", "ends"];
     assert_eq!((&lines[..], exit), (&expect[..], Some(Exit::Code(0))));
     assert!(!is_running("sleep 86416"));
     let (said, _) = say(&mut scene, "echo the next").await;
@@ -492,6 +492,34 @@ async fn where_no_walled_command_is_possible_one_runs_without_walls_and_the_reco
     assert_eq!((said.as_str(), exit), (" M README\nends\n", Some(Exit::Code(0))));
     // Found by its mark, as without walls.
     assert!(!is_running("sleep 86417"));
+}
+
+#[tokio::test]
+async fn a_runner_closes_itself_unless_the_emulator_has_to_know_it() {
+    let directory = in_tmp();
+    for is_emulated in [true, false] {
+        let config = crate::config::Config { is_emulated, ..crate::testing::config(directory.path()) };
+        let tasks = kit::Tasks::new();
+        tasks.stop();
+        crate::run(config, kit::Clock::system(), kit::Chance::system(), &tasks).await.expect("ends");
+        assert_eq!(nix::sys::prctl::get_dumpable(), Ok(is_emulated));
+    }
+}
+
+#[tokio::test]
+async fn a_command_of_the_runners_user_reads_nothing_of_the_runner_without_walls() {
+    if is_root() {
+        let name = "a_command_of_the_runners_user_reads_nothing_of_the_runner_without_walls";
+        return again_as_another(name, |_| become_nobody());
+    }
+    let mut scene = Scene::new().await;
+    let script = format!(
+        "cd /proc/{}; for f in environ maps mem auxv; do head -c 1 $f >/dev/null 2>&1 && echo $f; done; \
+         ls fd root >/dev/null 2>&1 && echo entered; grep -zc ^BIFROST_TASK_ID= /proc/self/environ",
+        std::process::id()
+    );
+    // It and what it starts are as open as ever.
+    assert_eq!(say(&mut scene, &script).await.0, "1\n");
 }
 
 #[tokio::test]
