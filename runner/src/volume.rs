@@ -3,6 +3,7 @@
 //! | directory | what |
 //! |---|---|
 //! | `repos/<name>` | a bare mirror per repository |
+//! | `git` | what our git reads, and the credentials that came as text |
 //! | `seeds/<name>[.bundle]` | what a new mirror may be started from; the runner only reads it |
 //! | `workspaces/<execution>` | the checked-out tree |
 //! | `executions/<execution>` | what belongs to it: marker, index, `home`, `tmp` |
