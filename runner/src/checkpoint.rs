@@ -146,13 +146,15 @@ pub(crate) async fn save(room: &Arc<Room>, mut marker: Marker) -> Result<Manifes
 /// Gives up what can be made again, and of the workspace what no checkpoint holds: most often it is that which fills a
 /// volume, and what is to be saved must not be lost for it.
 async fn make_room(room: &Room, paths: &Paths) -> Result<(), CheckpointError> {
-    room.volume.drop_ballast()?;
+    if room.volume.is_full()? {
+        room.volume.drop_ballast()?;
+    }
     let unsaved = changes::ignored(&room.git, paths).await?;
     let (volume, mark, paths) = (room.volume.clone(), room.mark(), paths.clone());
     blocking(move || {
         volume.relieve(&mark)?;
-        if volume.is_tight()? {
-            tracing::warn!("the volume is nearly full, so what is not saved of {} goes", paths.tree.display());
+        if volume.is_full()? {
+            tracing::warn!("the volume is full, so what is not saved of {} goes", paths.tree.display());
             let unsaved = unsaved.iter().map(|path| paths.tree.join(path));
             let mut inside = unsaved.filter(|path| volume::stays_inside(&paths.tree, path));
             inside.try_for_each(|path| volume::remove(&path))?;

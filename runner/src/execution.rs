@@ -334,13 +334,18 @@ async fn make_room(room: &Arc<Room>, keep: ExecutionId) -> Result<(), NotReady> 
     if !room.volume.is_tight().map_err(failed)? {
         return Ok(());
     }
-    settle(room, keep).await?;
+    if room.volume.is_full().map_err(failed)? {
+        settle(room, keep).await?;
+    }
     let (volume, mark) = (room.volume.clone(), room.mark());
     let relieved = blocking(move || {
         volume.relieve(&mark)?;
         volume.relieve_of_damaged()
     });
-    relieved.await.map_err(failed)
+    for gone in relieved.await.map_err(failed)? {
+        health::tell_removed(room, gone).await;
+    }
+    Ok(())
 }
 
 /// Saves what an earlier execution left unsaved, and then removes it.

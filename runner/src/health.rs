@@ -5,7 +5,7 @@
 //! whole is set aside; a workspace that is not as its checkpoint says is put back
 //! from it; where both are bad, the newest good checkpoint is put back; where there
 //! is none, nothing is left and the next execution clones afresh. Damaged things
-//! are set aside, not deleted. Each step is an event.
+//! are set aside, not deleted, unless the volume is full. Each step is an event.
 
 use std::io;
 use std::path::PathBuf;
@@ -179,6 +179,12 @@ async fn forget_workspace(
         tracing::warn!("the damaged workspace {id} cannot be set aside: {error}");
     }
     tell_damage(room, subject, "workspace", id.to_string(), reason).await;
+}
+
+/// Something that was set aside is gone for good.
+pub(crate) async fn tell_removed(room: &Arc<Room>, name: String) {
+    let reason = "it had been set aside, and the volume is full: it is removed";
+    tell_damage(room, None, "what was set aside", name, reason).await;
 }
 
 async fn tell_damage(room: &Arc<Room>, subject: Option<Subject>, what: &'static str, name: String, reason: &str) {

@@ -34,9 +34,11 @@ mod ballast;
 mod packages;
 
 /// What must be free, a part of the volume but no more than so many bytes: below the first nothing is
-/// made that could be done without, below the second what can be made again goes.
+/// made that could be done without, below the second what can be made again goes, and below the third nothing can be
+/// done at all, and what cannot be made again goes for that.
 const AMPLE: Reserve = Reserve { percent: 20, bytes_max: 8 << 30 };
 const TIGHT: Reserve = Reserve { percent: 10, bytes_max: 4 << 30 };
+const FULL: Reserve = Reserve { percent: 2, bytes_max: 256 << 20 };
 
 /// The kind of what was set aside with work in it that nothing else holds.
 const WORK: &str = "work";
@@ -220,6 +222,11 @@ impl Volume {
         Ok(!self.has_free(TIGHT)?)
     }
 
+    /// Whether nothing can be done without room.
+    pub(crate) fn is_full(&self) -> io::Result<bool> {
+        Ok(!self.has_free(FULL)?)
+    }
+
     fn has_free(&self, reserve: Reserve) -> io::Result<bool> {
         let space = nix::sys::statvfs::statvfs(&self.root)?;
         let (free, all) = (space.blocks_available() * space.fragment_size(), space.blocks() * space.fragment_size());
@@ -290,19 +297,21 @@ impl Volume {
         Ok(aside)
     }
 
-    /// Gives up what was set aside while the volume is nearly full, the oldest first but unsaved work last: for whoever
-    /// can do nothing without room, once nothing is left that can be made again.
-    pub(crate) fn relieve_of_damaged(&self) -> io::Result<()> {
+    /// Gives up what was set aside while the volume is full, the oldest first but unsaved work last, once nothing is
+    /// left that can be made again; gives the names of what went.
+    pub(crate) fn relieve_of_damaged(&self) -> io::Result<Vec<String>> {
         let mut aside = self.set_aside()?;
         aside.sort_by_key(|path| kind_aside(path) == WORK);
+        let mut gone = Vec::new();
         for old in aside {
-            if !self.is_tight()? {
-                return Ok(());
+            if !self.is_full()? {
+                break;
             }
-            tracing::warn!("the volume is nearly full, so {}, which was set aside, is removed", old.display());
+            tracing::warn!("the volume is full, so {}, which was set aside, is removed", old.display());
             remove(&old)?;
+            gone.push(file_name(&old));
         }
-        Ok(())
+        Ok(gone)
     }
 
     /// Puts something back that was set aside, unless there is something in its place.

@@ -1,5 +1,8 @@
 //! One owner at a time, and what a killed runner leaves is cleared away.
 
+use std::fs::File;
+use std::io::Write as _;
+
 use super::*;
 
 fn open() -> (tempfile::TempDir, Volume) {
@@ -60,7 +63,7 @@ fn the_quarantine_keeps_the_newest_of_each_kind_and_all_unsaved_work() {
 }
 
 #[test]
-fn a_small_volume_that_is_nearly_full_loses_unsaved_work_last() {
+fn a_small_volume_that_is_full_loses_unsaved_work_last() {
     let small = crate::testing::SmallVolume::mount(20);
     let volume = Volume::open(&small.path()).expect("opens");
     for (mark, name) in [("1", "work"), ("2", "saved"), ("3", "other")] {
@@ -72,8 +75,13 @@ fn a_small_volume_that_is_nearly_full_loses_unsaved_work_last() {
             _ => volume.quarantine(&workspace, mark, 2).expect("moves"),
         };
     }
-    assert!(volume.is_tight().expect("tells"));
-    volume.relieve_of_damaged().expect("relieves");
+    assert!(volume.is_tight().expect("tells") && !volume.is_full().expect("tells"));
+    assert_eq!(volume.relieve_of_damaged().expect("relieves"), [""; 0], "there is room to work with");
+    let mut more = File::create(volume.root().join("more")).expect("makes");
+    while !volume.is_full().expect("tells") {
+        more.write_all(&[1; 16 << 10]).expect("there is room");
+    }
+    assert_eq!(volume.relieve_of_damaged().expect("relieves"), ["2.workspaces.saved"]);
     assert_eq!(aside(&volume), ["1.work.work", "3.workspaces.other"]);
 }
 
