@@ -20,8 +20,8 @@
 //! Where the disk refuses an event, because it is full, say, the event goes to the store past the spool, in its turn,
 //! and whoever sends it waits until the store has answered: else nothing that frees the disk could ever be told.
 //!
-//! One event can be lost in one way: the disk refuses it and goes on refusing while
-//! the process stops. That is logged as an error.
+//! An event can be lost in two ways, both while the disk refuses: the process stops, or the store refuses the event for
+//! good and it cannot be kept aside. Each is logged as an error.
 
 mod delivery;
 mod grants;
@@ -30,6 +30,7 @@ mod spool;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kit::backoff::Backoff;
@@ -93,6 +94,8 @@ struct Shared {
     bound: watch::Sender<u64>,
     /// Something was written.
     written: Notify,
+    /// Whether the disk refused the last event.
+    is_refused: AtomicBool,
 }
 
 impl Sender {
@@ -110,7 +113,14 @@ impl Sender {
         let (acknowledged, _) = watch::channel(acknowledged);
         let grants = Grants::open(directory)?;
         let (bound, _) = watch::channel(limits.spool_bytes);
-        let shared = Arc::new(Shared { spool, grants, acknowledged, bound, written: Notify::new() });
+        let shared = Arc::new(Shared {
+            spool,
+            grants,
+            acknowledged,
+            bound,
+            written: Notify::new(),
+            is_refused: AtomicBool::new(false),
+        });
         let (store, current_store) = watch::channel(store);
         let (loose, refused) = mpsc::channel(LOOSE);
         let delivery = Delivery::new(shared.clone(), current_store, refused, limits, chance.clone());
@@ -138,7 +148,10 @@ impl Sender {
             let most = if is_stopping { u64::MAX } else { *bound.borrow_and_update() };
             let sent_before = *acknowledged.borrow_and_update();
             let retry = match self.shared.spool_line(&line, sent_before, most) {
-                Ok(true) => return self.shared.written.notify_one(),
+                Ok(true) => {
+                    self.shared.is_refused.store(false, Ordering::Relaxed);
+                    return self.shared.written.notify_one();
+                }
                 Ok(false) => None,
                 Err(error) if is_stopping => {
                     tracing::error!(%error, event.id = %event.id, event.kind, "stopping, and the disk refuses an event: it is lost");
@@ -146,7 +159,8 @@ impl Sender {
                 }
                 Err(error) => {
                     failures += 1;
-                    if failures == 1 {
+                    // Once, and not of every event until the disk has room again.
+                    if !self.shared.is_refused.swap(true, Ordering::Relaxed) {
                         tracing::error!(%error, "the event spool cannot be written; events go to the store past it");
                     }
                     offered = offered.or_else(|| self.offer(&line));

@@ -1,5 +1,11 @@
 //! Every failure that is documented or known of Fly (platform notes §1.7 and §7),
 //! as a row: when it strikes, and how the pool comes out of it.
+//!
+//! What is no single call's failure has a test of its own, here or where it belongs: a refused token (§1.7 401 and 403),
+//! a lost snapshot and a lagging clock (§1.10; `tests/integration/resume.rs`), a host that is away, lists that lag
+//! (§1.9), orphan volumes (§7.1, `orphans`), `wait` beyond a minute and `exec` (§7.6, §7.7, the client's tests), rate
+//! limits (§7.11, `fly::pace`), scaling (§7.13, `plan`), the body of a stop (§7.14, the client's), the cap (§7.15,
+//! `money`), sprites (§7.16, `sprites`).
 
 use chrono::TimeDelta;
 use fly::MachineState as At;
