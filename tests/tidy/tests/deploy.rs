@@ -62,15 +62,37 @@ echo "$count" >"$FAKE_STATE/count"
 if [ "$count" = "${FAKE_KILL_AFTER:-}" ]; then kill -KILL "$FAKE_SCRIPT"; fi
 "#;
 
-/// The registry, as far as curl is asked: an image that was pushed has a digest, for who proves to be somebody.
+/// The registry and the network policies, as far as curl is asked, for who proves to be somebody: an image that was
+/// pushed has a digest, and an app that is there keeps the policies that it is given.
 const CURL: &str = r#"#!/usr/bin/env bash
 set -euo pipefail
 printf 'curl %s\n' "$*" >>"$FAKE_STATE/calls"
 url=${*: -1}
-while [ $# -gt 1 ]; do [ "$1" != --config ] || config=$(cat "$2"); shift; done
-[ "$config" = 'user = "x:fm2_own"' ]
-grep -qx "${url#https://registry.fly.io/v2/}" "$FAKE_STATE/images"
-printf 'HTTP/2 200\r\ndocker-content-digest: sha256:%s\r\n\r\n' "$(printf 'ab%.0s' {1..32})"
+body=
+while [ $# -gt 1 ]; do
+    case $1 in
+        --config) config=$(cat "$2") ;;
+        --data) body=$2 ;;
+    esac
+    shift
+done
+case $url in
+    https://registry.fly.io/v2/*)
+        [ "$config" = 'user = "x:fm2_own"' ]
+        grep -qx "${url#https://registry.fly.io/v2/}" "$FAKE_STATE/images"
+        printf 'HTTP/2 200\r\ndocker-content-digest: sha256:%s\r\n\r\n' "$(printf 'ab%.0s' {1..32})"
+        ;;
+    https://api.machines.dev/v1/apps/*/network_policies)
+        [ "$config" = 'header = "authorization: Bearer fm2_own"' ]
+        [ ! -e "$FAKE_STATE/no-policies" ]
+        app=${url#https://api.machines.dev/v1/apps/}
+        app=${app%/network_policies}
+        grep -qx "$app" "$FAKE_STATE/apps"
+        [ -z "$body" ] || printf '%s\n' "$body" >>"$FAKE_STATE/policies-$app"
+        printf '[%s]\n' "$(paste -sd, "$FAKE_STATE/policies-$app" 2>/dev/null)"
+        ;;
+    *) exit 6 ;;
+esac
 "#;
 
 /// A copy of what the script reads, and a flyctl on the path before all others.
@@ -221,6 +243,7 @@ fn runners_in_a_network_of_their_own_reach_everything_through_the_egress_proxy()
         succeeded(&desk.deploy(&arguments, None));
         assert_eq!(desk.state("addresses-bifrost-egress"), "private_v6\n");
         assert_eq!(desk.state("volumes-bifrost-egress"), "egress_data\n");
+        assert_eq!(desk.state("policies-bifrost-runner").lines().count(), 1);
         let values = desk.state("values");
         let secrets: std::collections::BTreeSet<_> =
             values.lines().filter_map(|line| line.split_once(" FLY_EVENT_SECRET=")).map(|(_, value)| value).collect();
@@ -249,14 +272,54 @@ fn runners_in_a_network_of_their_own_reach_everything_through_the_egress_proxy()
 }
 
 #[test]
+fn the_runners_in_their_network_are_let_out_by_the_ports_of_the_proxy_and_dns_alone() {
+    let desk = Desk::new();
+    succeeded(&desk.deploy(&["--runner-network", "runners"], None));
+    let policies = desk.state("policies-bifrost-runner");
+    let policy: serde_json::Value = serde_json::from_str(&policies).expect("one policy");
+    let port = |protocol: &str, port: u16| serde_json::json!({ "protocol": protocol, "port": port });
+    let ports = [port("tcp", 3128), port("tcp", 7600), port("tcp", 3000), port("udp", 53), port("tcp", 53)];
+    let expected = serde_json::json!({
+        "name": "bifrost-egress-only",
+        "selector": { "all": true },
+        "rules": [{ "action": "allow", "direction": "egress", "ports": ports }],
+    });
+    assert_eq!(policy, expected);
+    // No machine is made before: the control plane comes last.
+    let calls = desk.state("calls");
+    let at = |what: &str| calls.lines().position(|call| call.contains(what)).expect(what);
+    assert!(at("--data") < at("deploy . -c fly/control-plane.toml"), "{calls}");
+    succeeded(&desk.deploy(&[], None));
+    assert_eq!(desk.state("policies-bifrost-runner"), policies, "it is made once");
+}
+
+#[test]
+fn where_the_network_policy_is_refused_there_is_no_control_plane_that_would_make_machines() {
+    let desk = Desk::new();
+    fs::write(desk.path("state/no-policies"), "").expect("written");
+    let output = desk.deploy(&["--runner-network", "runners"], None);
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).contains("network policies of bifrost-runner cannot be read"), "{output:?}");
+    assert!(!desk.state("deployed").contains("bifrost-control"));
+}
+
+#[test]
+fn who_deploys_without_a_network_of_the_runners_is_told_that_they_reach_the_internet() {
+    let desk = Desk::new();
+    let says = |arguments: &[&str]| text(&desk.deploy(arguments, None).stdout).contains("runners reach the internet");
+    assert!(says(&["--dry-run"]) && says(&[]));
+    assert!(!says(&["--dry-run", "--runner-network", "runners"]));
+}
+
+#[test]
 fn no_value_of_a_secret_is_in_an_argument_or_printed() {
     let desk = Desk::new();
-    let output = desk.deploy(&ARGUMENTS, None);
+    let output = desk.deploy(&["--runner-network", "runners", "--runner-secret", "LINEAR_API_KEY"], None);
     succeeded(&output);
     let seen = [desk.state("calls"), text(&output.stdout), text(&output.stderr)].concat();
     assert!(!seen.contains("fm2_"), "{seen}");
     let values = desk.state("values");
-    assert_eq!(values.lines().count(), 5, "{values}");
+    assert_eq!(values.lines().count(), 6, "{values}");
     for value in values.lines().filter_map(|line| line.split_once('=')).map(|(_, value)| value) {
         assert!(!value.is_empty() && !seen.contains(value), "{value}");
     }
@@ -283,6 +346,16 @@ fn a_dry_run_prints_the_rows_commands_and_runs_none() {
         "BIFROST_RUNNER_IMAGE=registry.fly.io/bifrost-runner@sha256:",
     ] {
         assert!(printed.contains(command), "{command} in\n{printed}");
+    }
+    let output = desk.deploy(&["--dry-run", "--runner-network", "runners"], None);
+    succeeded(&output);
+    assert_eq!(desk.state("calls"), "");
+    let printed = text(&output.stdout);
+    for part in [
+        "curl https://api.machines.dev/v1/apps/bifrost-runner/network_policies\n",
+        "--data '{\"name\": \"bifrost-egress-only\", \"selector\": {\"all\": true}",
+    ] {
+        assert!(printed.contains(part), "{part} in\n{printed}");
     }
 }
 
