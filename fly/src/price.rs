@@ -26,28 +26,54 @@ const SPRITE_STORED_GB: u64 = 20_000;
 /// "100 GB ext4", of which what is written is paid for.
 const SPRITE_DISK_GB: u64 = 100;
 
-/// The regions and what they ask in thousandths of the base price.
-const REGIONS: [(&str, u64); 17] = [
+/// The regions and what they ask in thousandths of the base price: the price calculator's list of 2024-10 (its
+/// `regions.ex`). It has regions that the documentation has left out since.
+const PRICES: [(&str, u64); 35] = [
     ("ams", 1_038),
     ("arn", 1_038),
+    ("atl", 1_250),
+    ("bog", 1_615),
     ("bom", 1_077),
+    ("bos", 1_250),
     ("cdg", 1_135),
+    ("den", 1_250),
     ("dfw", 1_250),
     ("ewr", 1_000),
+    ("eze", 1_858),
     ("fra", 1_154),
+    ("gdl", 1_351),
+    ("gig", 1_615),
     ("gru", 1_615),
+    ("hkg", 1_404),
     ("iad", 1_000),
     ("jnb", 1_303),
     ("lax", 1_200),
     ("lhr", 1_135),
+    ("mad", 1_096),
+    ("mia", 1_250),
     ("nrt", 1_308),
     ("ord", 1_250),
+    ("otp", 1_327),
+    ("phx", 1_250),
+    ("qro", 1_351),
+    ("scl", 1_697),
     ("sea", 1_250),
     ("sin", 1_269),
     ("sjc", 1_192),
+    ("syd", 1_269),
+    ("waw", 1_327),
+    ("yul", 1_115),
+    ("yyz", 1_115),
 ];
 /// The dearest of them.
-const DEAREST: u64 = 1_615;
+const DEAREST: u64 = 1_858;
+
+/// Where "you can host your apps" (documentation, reference/regions, 2026-08-07). One that Fly adds can be put in here
+/// before its price is known.
+const OFFERED: [&str; 18] = [
+    "ams", "arn", "bom", "cdg", "dfw", "ewr", "fra", "gru", "iad", "jnb", "lax", "lhr", "nrt", "ord", "sin", "sjc",
+    "syd", "yyz",
+];
 
 /// A second of a sprite that is awake, in picodollars: the most that it can cost, which is eight processors and
 /// 4 GB of memory in full use, and all of its disk in the fast cache. Fly bills what is used, so a bill is lower.
@@ -65,17 +91,16 @@ const fn per_month(micros: u64) -> u64 {
     (micros * 1_000_000).div_ceil(MONTH_SECONDS)
 }
 
-/// The regions that the price list knows, in the order of their codes.
-pub fn regions() -> impl Iterator<Item = &'static str> {
-    REGIONS.iter().map(|(code, _)| *code)
-}
-
 /// A second of a started machine, in picodollars.
 pub fn started(guest: &Guest, region: &str) -> u64 {
     let cpu = if guest.cpu_kind == "performance" { PERFORMANCE_CPU } else { SHARED_CPU };
     let month = u64::from(guest.cpus) * cpu + u64::from(guest.memory_mb) * MEMORY_GB / 1_024;
-    let markup = REGIONS.iter().find(|(code, _)| *code == region).map_or(DEAREST, |(_, markup)| *markup);
+    let markup = listed(region).unwrap_or(DEAREST);
     (month * 1_000 * markup).div_ceil(MONTH_SECONDS)
+}
+
+fn listed(region: &str) -> Option<u64> {
+    PRICES.iter().find(|(code, _)| *code == region).map(|(_, markup)| *markup)
 }
 
 /// A second of so much stored: a volume, or what a suspended machine keeps.
@@ -104,11 +129,12 @@ pub fn check_size(guest: &Guest) -> Result<(), String> {
     Ok(())
 }
 
-/// Why a machine cannot be made in a region, with the regions that there are.
+/// Why a machine cannot be made in a region, with the regions that are offered. One that is only on the price list is
+/// let through: whether an account still has it, Fly knows, and says when a machine is made.
 pub fn check_region(region: &str) -> Result<(), String> {
-    match regions().any(|known| known == region) {
+    match OFFERED.contains(&region) || listed(region).is_some() {
         true => Ok(()),
-        false => Err(format!("there is no region {region:?}: use one of {}", regions().collect::<Vec<_>>().join(", "))),
+        false => Err(format!("there is no region {region:?}: use one of {}", OFFERED.join(", "))),
     }
 }
 
@@ -157,8 +183,10 @@ mod tests {
         let guest = guest("shared", 1, 256);
         // "sjc shared-1x 256 MB $2.32" (documentation, 2025-10-23).
         assert_eq!(started(&guest, "sjc") * MONTH_SECONDS / 10_u64.pow(10), 231);
-        assert_eq!(started(&guest, "xyz"), started(&guest, "gru"));
-        assert!(REGIONS.iter().all(|(_, markup)| (1_000..=DEAREST).contains(markup)) && REGIONS.is_sorted());
+        assert_eq!(started(&guest, "syd"), started(&guest, "sin"));
+        assert_eq!(started(&guest, "xyz"), started(&guest, "eze"));
+        assert!(PRICES.iter().all(|(_, markup)| (1_000..=DEAREST).contains(markup)) && PRICES.is_sorted());
+        assert!(OFFERED.is_sorted());
         assert_eq!(stored(10 * 1_024), 578_704, "ten gigabytes are $1.50 a month");
     }
 
@@ -181,7 +209,17 @@ mod tests {
         ] {
             assert!(check_size(&guest).expect_err("refused").contains(cure), "{guest:?}");
         }
-        assert!(check_region("xyz").expect_err("refused").contains("ams, arn"));
-        assert_eq!(check_region("fra"), Ok(()));
+    }
+
+    #[test]
+    fn every_region_that_fly_offers_or_has_a_price_for_is_taken_and_a_slip_of_the_pen_is_not() {
+        // The deploy files name the first of those that have only a price.
+        for region in OFFERED.into_iter().chain(["sea", "mad"]) {
+            assert_eq!(check_region(region), Ok(()));
+        }
+        for region in ["xyz", "sydney", "SYD", "sy", ""] {
+            let why = check_region(region).expect_err("refused");
+            assert!(why.contains("use one of ams, arn") && why.ends_with("syd, yyz"), "{why}");
+        }
     }
 }

@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn bounds_are_read() {
         let settings = read(&[
-            ("BIFROST_REGION", "fra, ams"),
+            ("BIFROST_REGION", "fra, syd"),
             ("BIFROST_BUDGET_DAY_DOLLARS", "2.5"),
             ("BIFROST_BUDGET_ALERTS", "90"),
             ("BIFROST_MAX_MACHINES", "20"),
@@ -214,7 +214,7 @@ mod tests {
         let proxy =
             |name: &str| settings.provider.runner_env.iter().find(|(known, _)| known == name).map(|(_, url)| url);
         assert_eq!(proxy("https_proxy").map(String::as_str), Some("http://bifrost-egress.flycast:3128"));
-        assert_eq!(settings.provider.regions, ["fra", "ams"]);
+        assert_eq!(settings.provider.regions, ["fra", "syd"]);
         assert_eq!((settings.budget_day_micros, settings.budget_month_micros), (Some(2_500_000), None));
         assert_eq!((settings.budget_alerts.as_slice(), settings.cap()), ([90].as_slice(), 20));
         assert_eq!(read(&[]).expect("reads").cap(), 10);

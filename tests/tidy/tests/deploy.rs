@@ -312,6 +312,19 @@ fn who_deploys_without_a_network_of_the_runners_is_told_that_they_reach_the_inte
 }
 
 #[test]
+fn machines_and_servers_are_in_the_region_of_the_volumes() {
+    let desk = Desk::new();
+    succeeded(&desk.deploy(&["--region", "syd", "--runner-network", "runners"], None));
+    let calls = desk.state("calls");
+    let of = |what: &str| calls.lines().filter(|call| call.contains(what)).collect::<Vec<_>>();
+    assert_eq!(of("volumes create").len(), 3, "{calls}");
+    assert!(of("volumes create").iter().all(|call| call.contains("--region syd")), "{calls}");
+    assert_eq!(of("--ha=false").len(), 3, "{calls}");
+    assert!(of("--ha=false").iter().all(|call| call.contains("--primary-region syd")), "{calls}");
+    assert!(told(&desk).contains("BIFROST_REGION=syd"), "{}", told(&desk));
+}
+
+#[test]
 fn no_value_of_a_secret_is_in_an_argument_or_printed() {
     let desk = Desk::new();
     let output = desk.deploy(&["--runner-network", "runners", "--runner-secret", "LINEAR_API_KEY"], None);
