@@ -25,7 +25,7 @@ const MACHINES_TOKEN_FILE: &str = "machines-api-token";
 const MACHINES_LIMIT: Duration = Duration::from_secs(20);
 /// At a time, of all local machines.
 const EGRESS_CONNECTIONS: usize = 1_024;
-/// What `docker build -f Dockerfile.runner -t bifrost-runner .` makes.
+/// What `scripts/images runner` builds.
 const RUNNER_IMAGE: &str = "bifrost-runner";
 const EVENTS_LIMIT: Duration = Duration::from_secs(10);
 
@@ -140,9 +140,22 @@ async fn inside(
     vars.finish()?;
     let emulator::Kind::Container(settings) = config.machines else { return Ok(None) };
     let inside = Inside::open(&settings, addresses).await?;
+    let image = runner_image(&invocation.vars);
+    emulator::ensure_image(&settings, image).await.map_err(|error| no_image(image, &error))?;
     addresses.egress = Some(inside.proxy.local_addr()?.port());
     addresses.write(data)?;
     Ok(Some(inside))
+}
+
+/// What to do about it: our own image is nowhere to be pulled from, it is built.
+fn no_image(image: &str, error: &emulator::NoImage) -> anyhow::Error {
+    let cure = match image == RUNNER_IMAGE {
+        true => "build it in a checkout of Bifrost with scripts/images runner, with the same engine",
+        false => {
+            "see whether the engine may pull it, or leave BIFROST_RUNNER_IMAGE out and build the usual one: scripts/images runner"
+        }
+    };
+    failure(Code::Unavailable, error.to_string(), cure)
 }
 
 fn start_egress(
@@ -214,6 +227,11 @@ fn compose(
     Ok(vars.with(batch_end).with(api_key).with(containers.into_iter().flatten()))
 }
 
+/// The image of machines that are containers.
+fn runner_image(vars: &Vars) -> &str {
+    vars.text("BIFROST_RUNNER_IMAGE").unwrap_or(RUNNER_IMAGE)
+}
+
 /// What is different where machines are containers: they have their image's runner and not this
 /// computer's files, and reach it by another address.
 fn of_containers(inside: &Inside, vars: &Vars) -> [(&'static str, String); 5] {
@@ -221,7 +239,7 @@ fn of_containers(inside: &Inside, vars: &Vars) -> [(&'static str, String); 5] {
         ("BIFROST_PUBLIC_URL", inside.control_url.clone()),
         ("BIFROST_EVENTS_PUBLIC_URL", inside.events_url.clone()),
         ("BIFROST_RUNNER_COMMAND", String::new()),
-        ("BIFROST_RUNNER_IMAGE", vars.text("BIFROST_RUNNER_IMAGE").unwrap_or(RUNNER_IMAGE).to_owned()),
+        ("BIFROST_RUNNER_IMAGE", runner_image(vars).to_owned()),
         ("BIFROST_ALLOW_LOCAL_REPOSITORIES", "false".into()),
     ]
 }

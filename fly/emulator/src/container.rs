@@ -277,6 +277,21 @@ pub async fn gateway(settings: &Settings) -> Result<String, NoEngine> {
     found.await.map_err(|failure| NoEngine { engine: settings.engine.to_string(), failure })
 }
 
+/// Brings the image of machines here, unless it is here: for who would learn of it from a machine's log only.
+pub async fn ensure_image(settings: &Settings, image: &str) -> Result<(), NoImage> {
+    let found = async { Engine::connect(&settings.engine).await?.ensure_image(image).await };
+    found.await.map_err(|failure| NoImage { image: image.to_owned(), engine: settings.engine.to_string(), failure })
+}
+
+/// There is no such image, and none can be had.
+#[derive(Debug, thiserror::Error)]
+#[error("the container engine at {engine} has no image {image}, and cannot pull it: {failure}")]
+pub struct NoImage {
+    image: String,
+    engine: String,
+    failure: Failure,
+}
+
 /// The engine cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("the container engine at {engine} cannot be used: {failure}")]

@@ -32,7 +32,7 @@ use kit::{Chance, Clock, Tasks};
 use tokio::net::TcpListener;
 
 pub use config::{BadFaults, Config, Kind, MachineOptions, MachinesAs, Options};
-pub use container::{BadAddress, EngineAddress, NETWORK, NoEngine, Settings, gateway};
+pub use container::{BadAddress, EngineAddress, NETWORK, NoEngine, NoImage, Settings, ensure_image, gateway};
 pub use faults::{BadScript, Script};
 
 use registry::Registry;

@@ -187,6 +187,14 @@ impl Engine {
         Ok(json_of::<Created>(self.ask(request).await?).await?.id)
     }
 
+    /// Brings an image here, unless it is here.
+    pub(super) async fn ensure_image(&self, image: &str) -> Result<(), Failure> {
+        match self.read::<Value>(&format!("/images/{image}/json")).await {
+            Err(failure) if failure.is_not_found() => self.pull(image).await,
+            other => other.map(drop),
+        }
+    }
+
     /// Brings an image here.
     pub(super) async fn pull(&self, image: &str) -> Result<(), Failure> {
         let request = self.at(Method::POST, "/images/create").query(&[("fromImage", image)]).timeout(PULL_WITHIN);

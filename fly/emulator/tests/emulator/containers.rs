@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use emulator::Config;
+use emulator::{Config, Kind};
 use fly::{Machine, MachineState, NewMachine, StopOptions};
 use kit::Tasks;
 use serde_json::json;
@@ -117,6 +117,20 @@ async fn an_image_that_is_not_there_is_pulled_and_one_that_cannot_be_fails_the_m
     assert!(world.log(&machine.id).contains("manifest unknown"), "{}", world.log(&machine.id));
     assert!(engine.container().is_none());
     world.stop().await;
+}
+
+#[tokio::test]
+async fn whether_the_image_of_machines_is_there_or_can_be_had_is_known_before_there_is_a_machine() {
+    let engine = Engine::start();
+    engine.state.contents().images.push("here".to_owned());
+    let Kind::Container(settings) = in_containers(&engine.socket()) else { panic!("of containers") };
+    emulator::ensure_image(&settings, "here").await.expect("it is here");
+    assert_eq!(engine.asked("/images/create"), 0);
+    emulator::ensure_image(&settings, "elsewhere").await.expect("it is pulled");
+    assert_eq!(engine.asked("/images/create?fromImage=elsewhere"), 1);
+    engine.state.contents().cannot_pull = Some("manifest unknown".to_owned());
+    let refused = emulator::ensure_image(&settings, "nowhere").await.expect_err("nobody has it").to_string();
+    assert!(refused.contains("has no image nowhere") && refused.contains("manifest unknown"), "{refused}");
 }
 
 #[tokio::test]

@@ -215,6 +215,10 @@ impl Contents {
         found.map(|(_, container)| container).ok_or_else(|| no(StatusCode::NOT_FOUND, "no such container"))
     }
 
+    fn has(&self, image: &str) -> bool {
+        self.images.is_empty() || self.images.iter().any(|known| known == image)
+    }
+
     fn answer(
         &mut self,
         method: &Method,
@@ -235,6 +239,10 @@ impl Contents {
                 self.networks.insert(name, body.clone());
                 Ok((StatusCode::CREATED, Json(json!({ "Id": "net", "Warning": "" }))).into_response())
             }
+            ("GET", ["images", name, "json"]) => match self.has(name) {
+                true => Ok(Json(json!({ "RepoTags": [name] })).into_response()),
+                false => Err(no(StatusCode::NOT_FOUND, format!("No such image: {name}"))),
+            },
             ("POST", ["images", "create"]) => {
                 let line = match self.cannot_pull.clone() {
                     Some(error) => json!({ "error": error }),
@@ -306,7 +314,7 @@ impl Contents {
             return Err(no(StatusCode::BAD_REQUEST, format!("unknown field {field}")));
         }
         let image = body["Image"].as_str().expect("an image");
-        if !self.images.is_empty() && !self.images.iter().any(|known| known == image) {
+        if !self.has(image) {
             return Err(no(StatusCode::NOT_FOUND, format!("No such image: {image}")));
         }
         if self.containers.values().any(|container| container.name == name) {
