@@ -1,11 +1,48 @@
 //! `bifrost-control`: the control plane alone, as deployed.
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use control_plane::Arguments;
+
+/// Bifrost's control plane. Without a command it serves
+#[derive(Parser)]
+#[command(name = "bifrost-control", version)]
+struct Cli {
+    #[command(flatten)]
+    arguments: Arguments,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Ask the server that listens at this address whether it is up: for the health check of an image
+    Health,
+}
 
 fn main() -> anyhow::Result<()> {
-    let arguments = control_plane::Arguments::parse();
-    let vars = kit::Vars::from_process();
-    kit::telemetry::init_logs(vars.text("BIFROST_LOG").unwrap_or("info"));
+    let Cli { arguments, command } = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(control_plane::run(arguments, vars))
+    match command {
+        Some(Command::Health) => Ok(runtime.block_on(kit::health::ask(&arguments.listen))?),
+        None => {
+            let vars = kit::Vars::from_process();
+            kit::telemetry::init_logs(vars.text("BIFROST_LOG").unwrap_or("info"));
+            runtime.block_on(control_plane::run(arguments, vars))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_command_it_serves_and_a_health_check_asks_where_it_listens() {
+        let read =
+            |words: &[&str]| Cli::try_parse_from([&["bifrost-control", "--listen", "[::]:7600"], words].concat());
+        assert!(read(&[]).expect("reads").command.is_none());
+        let Cli { arguments, command } = read(&["health"]).expect("reads");
+        assert!(matches!(command, Some(Command::Health)));
+        assert_eq!(arguments.listen, "[::]:7600");
+    }
 }

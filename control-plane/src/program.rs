@@ -8,8 +8,7 @@ use kit::{Chance, Clock, Vars};
 use crate::Config;
 
 /// The arguments of `bifrost-control` and of `bifrost control-plane`.
-#[derive(Debug, Clone, clap::Parser)]
-#[command(name = "bifrost-control", version, about = "Bifrost's control plane")]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
     /// Where to listen
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7600", env = "BIFROST_LISTEN")]

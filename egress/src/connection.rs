@@ -55,12 +55,15 @@ impl Proxy {
             Ok(None) => return,
             Err(error) => {
                 tracing::debug!(%peer, %error, "no request came");
-                return refuse(&mut client, "400 Bad Request", "", "no request of a proxy's came").await;
+                return say(&mut client, "400 Bad Request", "", "no request of a proxy's came").await;
             }
         };
+        if head::asks_for_health(&bytes) {
+            return say(&mut client, "200 OK", "", "the proxy is up").await;
+        }
         let Some(request) = head::parse(&bytes) else {
             let text = "this is a proxy: it takes CONNECT HOST:PORT, and whole URLs with http:";
-            return refuse(&mut client, "400 Bad Request", "", text).await;
+            return say(&mut client, "400 Bad Request", "", text).await;
         };
         let grant = match caller(request.credential.as_deref(), &self.config.grants) {
             Caller::Execution(grant) => Some(grant),
@@ -68,7 +71,7 @@ impl Proxy {
             Caller::Nobody | Caller::Unknown => {
                 let ask = "Proxy-Authenticate: Basic realm=\"bifrost\"\r\n";
                 let text = "the proxy's password is the grant of an execution; the runner sets it in HTTPS_PROXY";
-                return refuse(&mut client, "407 Proxy Authentication Required", ask, text).await;
+                return say(&mut client, "407 Proxy Authentication Required", ask, text).await;
             }
         };
         self.carry_out(client, request, grant).await;
@@ -95,7 +98,7 @@ impl Proxy {
             Err(refusal) => {
                 payload.verdict = refusal.verdict;
                 let text = format!("{}:{} {}", request.host, request.port, refusal.text);
-                refuse(&mut client, refusal.status, "", &text).await;
+                say(&mut client, refusal.status, "", &text).await;
             }
         }
         payload.micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -188,7 +191,7 @@ impl Refusal {
 }
 
 /// Answers with a refusal; a client that does not read it has gone.
-async fn refuse(client: &mut TcpStream, status: &str, header: &str, text: &str) {
+async fn say(client: &mut TcpStream, status: &str, header: &str, text: &str) {
     let answer = format!(
         "HTTP/1.1 {status}\r\n{header}Content-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n\
          bifrost egress: {text}\n",
@@ -200,5 +203,5 @@ async fn refuse(client: &mut TcpStream, status: &str, header: &str, text: &str) 
 
 /// For whom there is no room.
 pub(crate) async fn turn_away(mut client: TcpStream) {
-    refuse(&mut client, "503 Service Unavailable", "Retry-After: 5\r\n", "too many connections; try again").await;
+    say(&mut client, "503 Service Unavailable", "Retry-After: 5\r\n", "too many connections; try again").await;
 }

@@ -45,6 +45,11 @@ pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Op
     }
 }
 
+/// Pure: whether a health check is asking, which no request to a proxy looks like.
+pub(crate) fn asks_for_health(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"GET /health HTTP/1.")
+}
+
 /// Pure: what the head asks for; nothing where it is none of a proxy's.
 pub(crate) fn parse(bytes: &[u8]) -> Option<Request> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];

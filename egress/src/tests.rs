@@ -297,3 +297,13 @@ fn a_door_names_both_of_its_sides() {
         assert!(error.contains("LISTEN=HOST:PORT"), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_health_check_is_answered_without_a_grant_and_is_no_request_of_a_task() {
+    let mut world = World::start("", 8, false, None).await.0;
+    kit::health::ask(&world.proxy.to_string()).await.expect("is up");
+    world.tunnel("unlisted.example.org:443").await.head().await;
+    assert_eq!(world.event().await["payload"]["host"], "unlisted.example.org", "the first event is another's");
+    let mut client = world.connect("GET /healthy HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(client.head().await.starts_with("HTTP/1.1 400 "));
+}

@@ -14,6 +14,10 @@ pub(crate) fn program_long() -> String {
     format!("{PROGRAM}\n\nExit codes of the commands:\n  0     done; verify found nothing wrong{codes}")
 }
 
+pub(crate) const HEALTH: &str = "\
+Examples:
+  bifrost-events --listen fly-local-6pn:3000 health";
+
 pub(crate) const VERIFY: &str = "\
 Examples:
   bifrost-events verify --data /data

@@ -29,6 +29,16 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Ask the store that listens at this address whether it is up: for the health check of an image
+    #[command(after_help = help::HEALTH)]
+    Health,
+    #[command(flatten)]
+    Operate(Operate),
+}
+
+/// What is done to a log, beside a running store or without one.
+#[derive(Subcommand)]
+enum Operate {
     /// Check that the log is what was once stored, beside a running store or without one
     #[command(after_help = help::VERIFY)]
     Verify(Verify),
@@ -56,11 +66,18 @@ fn main() -> anyhow::Result<ExitCode> {
 async fn run() -> anyhow::Result<ExitCode> {
     let Cli { arguments, json, command } = Cli::parse();
     let vars = Vars::from_process();
-    let Some(command) = command else {
-        program::run(arguments, vars).await?;
-        return Ok(ExitCode::SUCCESS);
+    let operate = match command {
+        None => {
+            program::run(arguments, vars).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Health) => {
+            kit::health::ask(&arguments.listen).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Operate(operate)) => operate,
     };
-    match carry_out(command, arguments.data, json, vars).await? {
+    match carry_out(operate, arguments.data, json, vars).await? {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(failure) => {
             if !failure.is_closed_output() {
@@ -74,7 +91,7 @@ async fn run() -> anyhow::Result<ExitCode> {
 
 /// The outer error is the environment's, the inner one the command's.
 async fn carry_out(
-    command: Command,
+    operate: Operate,
     data: PathBuf,
     is_json: bool,
     mut vars: Vars,
@@ -82,12 +99,12 @@ async fn carry_out(
     let secrets = Config::secrets(&mut vars);
     vars.finish()?;
     let operation = Operation { data, secrets, is_json };
-    let work = program::carry_out(move |stop| match command {
-        Command::Verify(verify) => verify.run(&operation, stop),
-        Command::Backup(backup) => backup.run(&operation, stop),
-        Command::Restore(restore) => restore.run(&operation, stop),
-        Command::Export(export) => export.run(&operation, stop),
-        Command::Migrate(migrate) => migrate.run(&operation, stop),
+    let work = program::carry_out(move |stop| match operate {
+        Operate::Verify(verify) => verify.run(&operation, stop),
+        Operate::Backup(backup) => backup.run(&operation, stop),
+        Operate::Restore(restore) => restore.run(&operation, stop),
+        Operate::Export(export) => export.run(&operation, stop),
+        Operate::Migrate(migrate) => migrate.run(&operation, stop),
     });
     Ok(work.await)
 }

@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod chance;
 pub mod clock;
 pub mod files;
+pub mod health;
 #[cfg(all(feature = "testing", target_os = "linux"))]
 pub mod hosts;
 pub mod http;

@@ -14,7 +14,7 @@ use wire::signature::Key;
 mod page;
 mod program;
 
-use program::{DEADLINE, event, key, start};
+use program::{DEADLINE, event, key, listening, start};
 
 /// How a command ended.
 #[derive(Debug)]
@@ -265,4 +265,18 @@ async fn without_a_command_it_serves_and_the_help_tells_every_exit_code() {
         let help = call(data.path(), &[subcommand, "--help"]).await.stdout;
         assert!(help.contains(&format!("Examples:\n  bifrost-events {subcommand}")), "{help}");
     }
+}
+
+#[tokio::test]
+async fn a_health_check_succeeds_while_the_store_listens_and_fails_when_it_does_not() {
+    let data = tempfile::tempdir().expect("a directory");
+    let (mut child, address) = listening(data.path()).await;
+    // Neither the data nor the secret is needed.
+    let ask = async || call(data.path(), &["--listen", &address, "health"]).await;
+    let ended = ask().await;
+    assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (Some(0), "", ""));
+    child.kill().await.expect("ends");
+    let ended = ask().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains(&format!("no healthy server answers at {address}")), "{ended:?}");
 }

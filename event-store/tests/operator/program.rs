@@ -40,6 +40,13 @@ pub(crate) fn event(number: u64) -> Event {
 
 /// Starts the program and waits until it says where it listens.
 pub(crate) async fn start(data: &Path) -> (Child, EventStore) {
+    let (child, address) = listening(data).await;
+    let signer = Signer { key: key(), key_id: None, clock: Clock::system(), chance: Chance::system() };
+    (child, EventStore::new(&format!("http://{address}"), signer))
+}
+
+/// As [`start`], for who asks it by its address.
+pub(crate) async fn listening(data: &Path) -> (Child, String) {
     let mut command = command(env!("CARGO_BIN_EXE_bifrost-events"));
     command.args(["--listen", "127.0.0.1:0", "--data"]).arg(data);
     let mut child = command.env("FLY_EVENT_SECRET", key().reveal()).stderr(Stdio::piped()).spawn().expect("starts");
@@ -52,6 +59,5 @@ pub(crate) async fn start(data: &Path) -> (Child, EventStore) {
             break address.to_owned();
         }
     };
-    let signer = Signer { key: key(), key_id: None, clock: Clock::system(), chance: Chance::system() };
-    (child, EventStore::new(&format!("http://{address}"), signer))
+    (child, address)
 }

@@ -1,5 +1,6 @@
 //! The images: nobody is root in them, the program itself gets the signals, nobody
-//! logs in, and the runner has a small base (rows FLY-013, FLY-014, decision C-14).
+//! logs in, engines can ask whether it is well, and the runner has a small base (rows FLY-013,
+//! FLY-014, decision C-14).
 
 use crate::Offence;
 use crate::tree::{File, Tree};
@@ -30,6 +31,7 @@ fn of_file(file: &File) -> Vec<Offence> {
         let cure = "name the program with `ENTRYPOINT [\"…\"]`: a shell would keep the signals to itself";
         offences.push(Offence::in_file(&file.path, cure));
     }
+    offences.extend(of_health(file, last("HEALTHCHECK ")));
     for (number, line) in &lines {
         if ["sshd", "openssh-server"].iter().any(|word| line.contains(word)) {
             offences.push(Offence::at(&file.path, *number, "nobody logs in to a machine: no ssh server"));
@@ -48,6 +50,24 @@ fn of_file(file: &File) -> Vec<Offence> {
         offences.extend(of_runner(file, &lines));
     }
     offences
+}
+
+/// An image whose program cannot be asked says why above the word for it.
+fn of_health(file: &File, check: Option<&str>) -> Option<Offence> {
+    let text: Vec<&str> = file.text.lines().collect();
+    let has_reason = || text.windows(2).any(|two| two[0].starts_with('#') && two[1] == "HEALTHCHECK NONE");
+    let cure = match check {
+        None => {
+            "end with `HEALTHCHECK … CMD [\"PROGRAM\", \"health\"]`, or with `HEALTHCHECK NONE` and a comment that says why"
+        }
+        Some("HEALTHCHECK NONE") if !has_reason() => "say in a comment above `HEALTHCHECK NONE` why nobody can ask",
+        Some("HEALTHCHECK NONE") => return None,
+        Some(check) if check.ends_with(", \"health\"]") && check.contains(" CMD [\"/") => return None,
+        Some(_) => {
+            "ask with the program's own `health`, as `CMD [\"PROGRAM\", \"health\"]`: there is no curl and no shell to count on"
+        }
+    };
+    Some(Offence::in_file(&file.path, cure))
 }
 
 fn of_runner(file: &File, lines: &[(usize, String)]) -> Vec<Offence> {
@@ -89,8 +109,10 @@ fn instructions(text: &str) -> Vec<(usize, String)> {
 mod tests {
     use super::*;
 
-    const GOOD: &str = "FROM debian:bookworm-slim\nUSER 10001:10001\nENTRYPOINT [\"/a\"]\n";
-    const RUNNER: &str = "FROM debian:bookworm-slim AS base\nUSER 10001\nENTRYPOINT [\"/a\"]\nFROM base AS full\nUSER root\n\
+    const GOOD: &str = "FROM debian:bookworm-slim\nUSER 10001:10001\n\
+                        HEALTHCHECK --interval=30s CMD [\"/a\", \"health\"]\nENTRYPOINT [\"/a\"]\n";
+    const RUNNER: &str = "FROM debian:bookworm-slim AS base\nUSER 10001\n# It listens to nobody.\nHEALTHCHECK NONE\n\
+                          ENTRYPOINT [\"/a\"]\nFROM base AS full\nUSER root\n\
                           RUN apt-get install build-essential \\\n    curl git tmux\nUSER 10001\n";
 
     #[track_caller]
@@ -107,7 +129,10 @@ mod tests {
         check(GOOD, RUNNER, &[]);
         check(&GOOD.replace("10001:10001", "control"), RUNNER, &["a number that is not 0"]);
         check(&GOOD.replace("10001:10001", "0"), RUNNER, &["a number that is not 0"]);
-        check(&GOOD.replace("[\"/a\"]", "/a"), RUNNER, &["a shell would keep the signals"]);
+        check(&GOOD.replace("ENTRYPOINT [\"/a\"]", "ENTRYPOINT /a"), RUNNER, &["a shell would keep the signals"]);
+        check(&GOOD.replace("HEALTHCHECK", "#"), RUNNER, &["or with `HEALTHCHECK NONE` and a comment"]);
+        check(&GOOD.replace("[\"/a\", \"health\"]", "curl -f localhost"), RUNNER, &["the program's own `health`"]);
+        check(GOOD, &RUNNER.replace("# It listens to nobody.\n", ""), &["why nobody can ask"]);
         check(
             &GOOD.replace("USER", "RUN apt-get install openssh-server\nUSER"),
             RUNNER,
