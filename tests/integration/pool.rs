@@ -9,6 +9,7 @@ use wire::execution::Outcome;
 use wire::machine::MachineState;
 use wire::task::TaskStatus;
 use wire::why::ReasonCode;
+use wire::worker::env;
 use world::{CommandLine, PATIENCE, Process, World, until};
 
 #[tokio::test]
@@ -31,6 +32,21 @@ async fn at_the_cap_tasks_wait_for_the_one_machine_and_say_so() {
         world.until_task(*task, TaskStatus::Completed).await;
     }
     assert_eq!(machines_made(&world).await, 1);
+    world.finish().await;
+}
+
+/// What row FLY-016 wants sent; the task comes later, with a lease, and so does the event store's address.
+#[tokio::test]
+async fn a_machine_is_made_with_the_runners_image_and_where_its_worker_registers() {
+    let world = World::plan().set("BIFROST_RUNNER_IMAGE", "example/runner:7").start().await;
+    let task = world.submit("true").await;
+    world.until_task(task, TaskStatus::Completed).await;
+    let known = world.control().machines().await.expect("lists").remove(0);
+    let made = world.provider().machine(world.app(), &known.provider_id.expect("it ran")).await.expect("is there");
+    let config = made.config.expect("its host is there");
+    assert_eq!((config.image.as_str(), known.image.as_str()), ("example/runner:7", "example/runner:7"));
+    assert_eq!(config.env[env::CONTROL_URL], world.url());
+    assert_eq!(config.env[env::MACHINE_ID], known.id.to_string());
     world.finish().await;
 }
 
@@ -141,6 +157,10 @@ async fn the_lifecycle_script_sees_a_machine_made_heard_and_destroyed() {
     let home = tempfile::tempdir().expect("a directory");
     let output = CommandLine::script("e2e-lifecycle", home.path()).output().await;
     assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
+    // Asleep and awake again, with a figure of each.
+    let measured =
+        |line: &&str| line.starts_with("e2e: the machine was suspended") && line.matches(" ms after").count() == 2;
+    assert!(output.stdout.lines().any(|line| measured(&line)), "{}", output.stdout);
     assert_eq!(Process::all_of(home.path()), []);
 }
 
