@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::testing::{PATIENCE, Remote, Scene, git, kinds, names_below, output};
-use wire::event::{Event, PhasePayload};
+use wire::agent::AgentReport;
+use wire::event::{Event, FinishedPayload, PhasePayload};
+use wire::execution::Exit;
 use wire::worker::repository_name;
 
 fn phases(events: &[Event]) -> Vec<(Phase, Option<Cache>)> {
