@@ -65,6 +65,8 @@ pub(crate) struct Job {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) stall_timeout: Option<Duration>,
     pub(crate) grace: Duration,
+    /// How long an agent may take to exit once it has said how it ended.
+    pub(crate) agent_exit: Duration,
     pub(crate) output_bytes: u64,
     /// What it reads on its standard input; nothing when absent.
     pub(crate) input: Option<Arc<File>>,
@@ -86,6 +88,8 @@ pub(crate) struct Job {
 pub(crate) enum Cause {
     /// It ended by itself.
     Itself,
+    /// An agent had said how it ended, and did not exit.
+    Concluded,
     Timeout,
     IdleTimeout,
     Stalled,
@@ -103,7 +107,8 @@ pub(crate) struct Ended {
 /// What the end of a command means for its execution (pure); nothing where nothing may be said.
 pub(crate) fn outcome(cause: Cause, exit: Exit) -> Option<Outcome> {
     Some(match (cause, exit) {
-        (Cause::Itself, Exit::Code(0)) => Outcome::Succeeded,
+        // What an agent said decides.
+        (Cause::Itself, Exit::Code(0)) | (Cause::Concluded, _) => Outcome::Succeeded,
         (Cause::Itself, Exit::Code(_) | Exit::Signal(_)) | (Cause::Halt(Halt::DiskExceeded(_)), _) => Outcome::Failed,
         (Cause::Timeout, _) => Outcome::TimedOut,
         (Cause::IdleTimeout, _) => Outcome::IdleTimedOut,
@@ -229,6 +234,9 @@ struct Watch<'a, 'd> {
     stall_timeout: Option<Duration>,
     stall_deadline: Option<Instant>,
     commits: Commits,
+    agent_exit: Duration,
+    /// When an agent that has said how it ended is ended.
+    over_at: Option<Instant>,
     grace: Duration,
     die_at: Option<Instant>,
     linger_until: Option<Instant>,
@@ -270,6 +278,8 @@ impl<'a, 'd> Watch<'a, 'd> {
             stall_timeout: job.stall_timeout,
             stall_deadline: job.stall_timeout.map(|stall| now + stall),
             commits: Commits::of(&job.directory),
+            agent_exit: job.agent_exit,
+            over_at: None,
             grace: job.grace,
             die_at: None,
             linger_until: None,
@@ -297,6 +307,7 @@ impl<'a, 'd> Watch<'a, 'd> {
             () = reached(self.look_at), if may_end => Step::MayBeIdle,
             seen = looked(&mut self.looking), if may_end => Step::Looked(seen),
             () = reached(self.stall_deadline), if may_end => Step::MayHaveStalled,
+            () = reached(self.over_at), if may_end && is_told => Step::MustEnd(Cause::Concluded),
             () = reached(self.die_at), if is_running => Step::MustDie,
             () = reached(self.linger_until) => Step::LingeredEnough,
             () = reached(gather_until), if is_told => Step::Gathered,
@@ -311,7 +322,10 @@ impl<'a, 'd> Watch<'a, 'd> {
                 Stream::Stderr => self.stderr = None,
             },
             Step::Read(stream, length) => self.take_output(stream, length),
-            Step::GoesOn => self.put_off(),
+            Step::GoesOn => {
+                self.put_off();
+                self.over_at = self.over_at.map(|_| self.over_from(Instant::now()));
+            }
             Step::Input(input) => self.pass_on(input).await,
             Step::MayTell => {
                 let (stream, bytes) = self.pieces.remove(0);
@@ -346,7 +360,15 @@ impl<'a, 'd> Watch<'a, 'd> {
     }
 
     fn end(&mut self, cause: Cause, group: &Group) {
-        self.cause = cause;
+        self.cause = match cause {
+            Cause::Timeout | Cause::IdleTimeout | Cause::Stalled if self.is_over() => Cause::Concluded,
+            cause => cause,
+        };
+        if let (Cause::Concluded, Some(reading)) = (self.cause, &mut self.reading) {
+            reading.seal();
+            let words = b"bifrost: the agent has said how it ended and does not exit, so it is ended\n";
+            self.chunker.push(Stream::Stderr, words, &mut self.pieces);
+        }
         self.die_at = Some(Instant::now() + self.grace);
         group.signal(Sig::SIGTERM);
     }
@@ -390,6 +412,28 @@ impl<'a, 'd> Watch<'a, 'd> {
         self.stall_deadline = self.stall_timeout.map(|stall| now + stall);
     }
 
+    /// When an agent that says nothing more from now on is ended, were this the end: not before the time is over for
+    /// which it is busy.
+    fn over_from(&self, now: Instant) -> Instant {
+        now + self.signs.borrow().busy_left(now).unwrap_or_default() + self.agent_exit
+    }
+
+    /// Whether an agent has said how it ended, and is not busy with more.
+    fn is_over(&self) -> bool {
+        self.over_at.is_some_and(|at| at <= Instant::now() + self.agent_exit)
+    }
+
+    /// Notes whether an agent has said how it ended.
+    fn mind_the_end(&mut self, now: Instant) {
+        if !self.reading.as_ref().is_some_and(|reading| reading.is_over()) {
+            self.over_at = None;
+        } else if self.over_at.is_none() {
+            self.over_at = Some(now + self.agent_exit);
+            // What it said on its channel before is over as well.
+            self.signs.mark_unchanged();
+        }
+    }
+
     fn take_output(&mut self, stream: Stream, length: usize) {
         let now = Instant::now();
         self.put_off();
@@ -401,6 +445,7 @@ impl<'a, 'd> Watch<'a, 'd> {
             (Some(reading), Stream::Stdout) => reading.take(&buffer[..length]),
             _ => buffer[..length].to_vec(),
         };
+        self.mind_the_end(now);
         let said = self.redactor.pass(stream, said);
         self.player.say(&said);
         self.chunker.push(stream, &said, &mut self.pieces);

@@ -114,6 +114,8 @@ impl fmt::Debug for Config {
 pub struct Limits {
     /// Between SIGTERM and SIGKILL when a command is ended (`BIFROST_GRACE_SECONDS`, default 10).
     pub grace: Duration,
+    /// How long an agent may take to exit once it has said how it ended (`BIFROST_AGENT_EXIT_SECONDS`, default 10).
+    pub agent_exit: Duration,
     /// A command's output beyond this is counted and dropped (`BIFROST_OUTPUT_BYTES`, default 64 MiB).
     pub output_bytes: u64,
     /// The longest one git command may take.
@@ -152,6 +154,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             grace: Duration::from_secs(10),
+            agent_exit: Duration::from_secs(10),
             output_bytes: 64 * 1024 * 1024,
             git: Duration::from_secs(1_800),
             install: Duration::from_secs(900),
@@ -228,6 +231,7 @@ fn limits(vars: &mut Vars) -> Limits {
     }
     Limits {
         grace: Duration::from_secs(vars.or("BIFROST_GRACE_SECONDS", defaults.grace.as_secs())),
+        agent_exit: Duration::from_secs(vars.or("BIFROST_AGENT_EXIT_SECONDS", defaults.agent_exit.as_secs())),
         output_bytes: vars.or("BIFROST_OUTPUT_BYTES", defaults.output_bytes),
         spool_bytes: vars.or("BIFROST_SPOOL_BYTES", defaults.spool_bytes),
         spares: vars.or("BIFROST_SPARES", defaults.spares),

@@ -367,6 +367,7 @@ async fn run(
         idle_timeout: spec.idle_timeout_seconds.map(Duration::from_secs),
         stall_timeout: spec.stall_timeout_seconds.map(Duration::from_secs),
         grace: room.limits.grace,
+        agent_exit: room.limits.agent_exit,
         output_bytes: room.limits.output_bytes,
     };
     room.background.prepare_next(room, &spec.repository, obtained, ready);

@@ -311,6 +311,7 @@ fn job(work: &Work<'_>, stage: Arc<Stage>, signs: watch::Receiver<Signs>) -> Job
         idle_timeout: None,
         stall_timeout: None,
         grace: work.grace,
+        agent_exit: Limits::default().agent_exit,
         output_bytes: OUTPUT_BYTES,
         input: None,
         stage,

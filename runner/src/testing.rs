@@ -144,7 +144,7 @@ pub(crate) fn config(directory: &Path) -> Config {
         hidden: Vec::new(),
         is_emulated: false,
         hold: None,
-        limits: Limits { grace: Duration::from_millis(500), ..Limits::default() },
+        limits: Limits { grace: Duration::from_millis(500), agent_exit: Duration::from_secs(2), ..Limits::default() },
     }
 }
 

@@ -28,6 +28,20 @@ async fn the_mock_agent_does_what_its_prompt_says() {
 }
 
 #[tokio::test]
+async fn an_agent_that_does_not_exit_after_its_result_is_ended_well() {
+    let world = World::plan().set("BIFROST_AGENT_EXIT_SECONDS", 1).in_one_process().start().await;
+    let prompt = world.directory().join("prompt");
+    std::fs::write(&prompt, "linger 600\nAll done.\n").expect("writes");
+    let prompt = prompt.display().to_string();
+    let asked = world.bifrost(&["run", "--agent", "mock", "--prompt", &prompt]).output().await;
+    assert_eq!((asked.code, asked.stdout.as_str()), (0, "All done.\n"), "{}", asked.stderr);
+    assert!(asked.stderr.contains("has said how it ended and does not exit"), "{}", asked.stderr);
+    let task = json(&world, &["tasks", "list"]).await[0].clone();
+    assert_eq!((&task["status"], &task["execution"]["outcome"]), (&"completed".into(), &"succeeded".into()));
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn an_agent_that_fails_says_why_and_one_that_crashes_or_asks_has_failed() {
     let world = World::start().await;
     for (script, code, expect) in [

@@ -35,7 +35,7 @@ pub mod env {
     /// Set by the emulator's process driver: the directory that stands for the machine's `/`.
     pub const MACHINE_ROOT: &str = "FLY_EMULATOR_ROOT";
     /// How an operator steers runners, wherever they are: nothing here names a file.
-    pub const STEERING: [&str; 9] = [
+    pub const STEERING: [&str; 10] = [
         "BIFROST_ISOLATION",
         "BIFROST_MEMORY_BYTES",
         "BIFROST_DISK_BYTES",
@@ -43,6 +43,7 @@ pub mod env {
         "BIFROST_PARTIAL_CLONE_BYTES",
         "BIFROST_DEPENDENCY_BYTES",
         "BIFROST_GRACE_SECONDS",
+        "BIFROST_AGENT_EXIT_SECONDS",
         "BIFROST_OUTPUT_BYTES",
         "BIFROST_SPOOL_BYTES",
     ];

@@ -10,6 +10,7 @@
 //! | `usage INPUT OUTPUT DOLLARS` | says that it used so many tokens and so much money |
 //! | `ask QUESTION` | asks, and ends its turn; with the answer its session goes on behind this line |
 //! | `stall SECONDS` | says nothing for so long |
+//! | `linger SECONDS` | does not exit for so long after its result |
 //! | `fail MESSAGE` | ends with that as its result |
 //! | `crash CODE` | exits at once, without a result |
 //! | anything else | says it |
@@ -42,6 +43,7 @@ pub async fn run(arguments: &[String]) -> u8 {
         None => prompt,
     };
     remembered.iter().for_each(|file| drop(fs::remove_file(file)));
+    let mut linger = Duration::ZERO;
     let mut lines = script.lines().map(str::trim).filter(|line| !line.is_empty());
     while let Some(line) = lines.next() {
         match step(line).await {
@@ -55,6 +57,7 @@ pub async fn run(arguments: &[String]) -> u8 {
                 }
                 print(&json!({ "type": "ask", "text": question }));
             }
+            Ok(Next::Linger(time)) => linger = time,
             Ok(Next::Crash(code)) => return code,
             Ok(Next::Fail(message)) => {
                 print(&json!({ "type": "end", "failed": true, "message": message }));
@@ -67,6 +70,7 @@ pub async fn run(arguments: &[String]) -> u8 {
         }
     }
     print(&json!({ "type": "end", "failed": false }));
+    tokio::time::sleep(linger).await;
     0
 }
 
@@ -86,6 +90,7 @@ fn remember(file: &Path, rest: &str) -> anyhow::Result<()> {
 enum Next {
     Line,
     Ask(String),
+    Linger(Duration),
     Fail(String),
     Crash(u8),
 }
@@ -113,6 +118,7 @@ async fn step(line: &str) -> anyhow::Result<Next> {
             );
         }
         "stall" => tokio::time::sleep(Duration::from_secs_f64(rest.parse()?)).await,
+        "linger" => return Ok(Next::Linger(Duration::try_from_secs_f64(rest.parse()?)?)),
         "ask" => return Ok(Next::Ask(rest.to_owned())),
         "fail" => return Ok(Next::Fail(rest.to_owned())),
         "crash" => return Ok(Next::Crash(rest.parse()?)),

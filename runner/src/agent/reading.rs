@@ -23,6 +23,9 @@ pub(crate) struct Reading<'a> {
     report: AgentReport,
     cost_micros: Option<u64>,
     has_failed: Option<bool>,
+    /// The last line that was understood said how it ended.
+    is_over: bool,
+    is_sealed: bool,
 }
 
 /// What was heard of an agent when it had ended.
@@ -65,7 +68,19 @@ impl<'a> Reading<'a> {
             report,
             cost_micros: None,
             has_failed: None,
+            is_over: false,
+            is_sealed: false,
         }
+    }
+
+    /// Whether the last that the agent said is how it ended, and no sign of more to come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// It is being ended: what it says of that is not how it ended.
+    pub(crate) fn seal(&mut self) {
+        self.is_sealed = true;
     }
 
     /// Takes what was read, and gives what the log is to show of it.
@@ -117,8 +132,10 @@ impl<'a> Reading<'a> {
         match serde_json::from_slice::<Value>(&line) {
             Ok(value) if value.is_object() => {
                 let driver = self.driver;
+                self.is_over = false;
                 for rule in driver.read.iter().filter(|rule| matches(rule, &value)) {
                     self.apply(rule, &value, shown);
+                    self.is_over |= rule.ends.is_some();
                 }
             }
             _ => {
@@ -163,6 +180,7 @@ impl<'a> Reading<'a> {
             self.cost_micros = cost.map(|cost| self.cost_micros.unwrap_or(0).saturating_add(cost)).or(self.cost_micros);
         }
         match &rule.ends {
+            _ if self.is_sealed => (),
             None => (),
             Some(Ending::Succeeded) => self.has_failed = Some(false),
             Some(Ending::Failed) => self.has_failed = Some(true),

@@ -1,6 +1,8 @@
 //! Real processes, bounded by times that are short for a person and long for a machine.
 
 use super::*;
+use crate::agent::driver::Drivers;
+use crate::agent::reading::Verdict;
 use crate::record::Recorder;
 use crate::testing::{PATIENCE, Scene, logs, output, subject, until};
 use wire::event::Event;
@@ -14,6 +16,7 @@ fn job(scene: &Scene, script: &str) -> Job {
         idle_timeout: None,
         stall_timeout: None,
         grace: Duration::from_millis(200),
+        agent_exit: PATIENCE,
         output_bytes: 1 << 30,
         input: None,
         stage: Arc::default(),
@@ -47,6 +50,7 @@ fn every_end_has_one_outcome() {
         (Cause::Itself, Exit::Code(0), Some(Outcome::Succeeded)),
         (Cause::Itself, Exit::Code(3), Some(Outcome::Failed)),
         (Cause::Itself, Exit::Signal(9), Some(Outcome::Failed)),
+        (Cause::Concluded, Exit::Signal(15), Some(Outcome::Succeeded)),
         (Cause::Timeout, Exit::Code(0), Some(Outcome::TimedOut)),
         (Cause::IdleTimeout, Exit::Signal(15), Some(Outcome::IdleTimedOut)),
         (Cause::Stalled, Exit::Signal(15), Some(Outcome::Stalled)),
@@ -182,6 +186,89 @@ async fn a_silent_command_that_says_it_goes_on_is_left_alone() {
         (end, _) = work => assert_eq!(end, ended(Cause::Itself, Exit::Code(0))),
         () = channel.serve() => unreachable!("it serves for ever"),
         () = busy => unreachable!("it says so for ever"),
+    }
+}
+
+/// What the mock agent prints.
+const ENDS: &str = r#"printf '{"type":"end","failed":false}\nsaid\n'"#;
+const GOES_ON: &str = r#"printf '{"type":"end","failed":true}\n{"type":"say"}\n'"#;
+const FAILS: &str = r#"echo '{"type":"end","failed":true}'"#;
+
+/// Runs a script that prints what the mock agent prints; `meanwhile` once its log has a line.
+async fn run_agent(scene: &mut Scene, job: Job, meanwhile: impl Future<Output = ()>) -> (Ended, Verdict, Vec<Event>) {
+    let drivers = Drivers::built_in();
+    let mut reading = Reading::new(drivers.get("mock").expect("known"), "mock");
+    let mut story = Story::new(scene.room.recorder.clone(), subject(), Orders::none());
+    let has_said = tokio::sync::Notify::new();
+    let work = async {
+        tokio::select! {
+            ended = run(&job, &mut story, Some(&mut reading)) => ended,
+            () = async { has_said.notified().await; meanwhile.await; std::future::pending().await } => unreachable!(),
+        }
+    };
+    let look = |events: &[Event]| {
+        if output(events, Stream::Stdout).contains("said") {
+            has_said.notify_one();
+        }
+    };
+    let (ended, events) = scene.watch(work, look).await;
+    (ended, reading.conclude().verdict, events)
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_exit_is_ended_and_what_it_had_said_counts() {
+    let mut scene = Scene::new().await;
+    let agent_exit = Duration::from_millis(300);
+    let waits = "exec sleep 600";
+    for (script, exit, verdict) in [
+        (format!("{ENDS}; {waits}"), Exit::Signal(15), Verdict::Succeeded),
+        (format!("{FAILS}; {waits}"), Exit::Signal(15), Verdict::Failed),
+        (format!("trap '' TERM; {ENDS}; sleep 600"), Exit::Signal(9), Verdict::Succeeded),
+        // It says of its being ended that it failed; and it goes on, and then comes to another end.
+        (
+            format!("late() {{ {FAILS}; exit 7; }}; trap late TERM; {ENDS}; sleep 600 & wait"),
+            Exit::Code(7),
+            Verdict::Succeeded,
+        ),
+        (format!("{GOES_ON}; sleep 1; {ENDS}; {waits}"), Exit::Signal(15), Verdict::Succeeded),
+    ] {
+        let job = Job { agent_exit, ..job(&scene, &script) };
+        let (end, said, events) = run_agent(&mut scene, job, async {}).await;
+        assert_eq!((end, said), (ended(Cause::Concluded, exit), verdict), "{script}: {events:?}");
+        assert!(output(&events, Stream::Stderr).contains("has said how it ended and does not exit"), "{events:?}");
+    }
+    // Whatever time is over meanwhile, it is not for what was asked of it.
+    let short = Duration::from_millis(300);
+    let timed = Job { timeout: short, ..job(&scene, &format!("{ENDS}; {waits}")) };
+    let (end, said, _) = run_agent(&mut scene, timed, async {}).await;
+    assert_eq!((end.cause, said), (Cause::Concluded, Verdict::Succeeded));
+    let goes_on = Job { timeout: short, ..job(&scene, &format!("{GOES_ON}; {waits}")) };
+    assert_eq!(run_agent(&mut scene, goes_on, async {}).await.0.cause, Cause::Timeout);
+}
+
+#[tokio::test]
+async fn an_agent_that_says_after_its_result_that_it_goes_on_is_left_alone() {
+    let mut scene = Scene::new().await;
+    let channel = crate::channel::Channel::open(scene.directory.path()).expect("opens");
+    for busy in [None, Some(Duration::from_secs(600))] {
+        let (signs, agent_exit) = (channel.signs(), Duration::from_secs(2));
+        let job = Job { signs, agent_exit, ..job(&scene, &format!("{ENDS}; sleep 4")) };
+        let mut beat = tokio::time::interval(Duration::from_millis(500));
+        let says_so = async {
+            loop {
+                beat.tick().await;
+                crate::channel::say(&channel.path, busy, None).await.expect("is heard");
+                if busy.is_some() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            (end, said, _) = run_agent(&mut scene, job, says_so) => {
+                assert_eq!((end, said), (ended(Cause::Itself, Exit::Code(0)), Verdict::Succeeded), "{busy:?}");
+            }
+            () = channel.serve() => unreachable!("it serves for ever"),
+        }
     }
 }
 

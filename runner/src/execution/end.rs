@@ -153,7 +153,7 @@ impl End {
 /// What to say about the end of a command, for a person.
 fn message(ended: Ended, spec: &TaskSpec) -> Option<String> {
     Some(match (ended.cause, ended.exit) {
-        (Cause::Itself, Exit::Code(0)) => return None,
+        (Cause::Itself, Exit::Code(0)) | (Cause::Concluded, _) => return None,
         (Cause::Itself, Exit::Code(127)) => "the program was not found; see the log".into(),
         (Cause::Itself, Exit::Code(126)) => "the program cannot be executed; see the log".into(),
         (Cause::Itself, Exit::Code(code)) => format!("the command exited with code {code}"),

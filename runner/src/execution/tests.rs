@@ -282,14 +282,19 @@ async fn an_agent_reads_its_prompt_and_its_report_is_told() {
 
 #[tokio::test]
 async fn an_agents_word_decides_not_only_its_exit() {
+    let no_access = "echo '{\"type\":\"end\",\"failed\":true,\"message\":\"no access\"}'";
+    let done = "echo '{\"type\":\"end\",\"failed\":false}'";
+    let with_3 = "the command exited with code 3";
     for (prompt, outcome, message) in [
-        ("echo '{\"type\":\"end\",\"failed\":true,\"message\":\"no access\"}'", Outcome::Failed, "no access"),
-        ("echo '{\"type\":\"end\",\"failed\":true}'; exit 3", Outcome::Failed, "the command exited with code 3"),
-        ("echo nothing", Outcome::Failed, "the agent ended without a result"),
-        ("echo '{\"type\":\"end\",\"failed\":false}'; exit 3", Outcome::Failed, "the command exited with code 3"),
+        (no_access.to_owned(), Outcome::Failed, Some("no access")),
+        ("echo '{\"type\":\"end\",\"failed\":true}'; exit 3".to_owned(), Outcome::Failed, Some(with_3)),
+        ("echo nothing".to_owned(), Outcome::Failed, Some("the agent ended without a result")),
+        (format!("{done}; exit 3"), Outcome::Failed, Some(with_3)),
+        (format!("{done}; exec sleep 600"), Outcome::Succeeded, None),
+        (format!("{no_access}; exec sleep 600"), Outcome::Failed, Some("no access")),
     ] {
-        let (completion, _) = ask(prompt, None).await;
-        assert_eq!((completion.outcome, completion.message.as_deref()), (outcome, Some(message)), "{prompt}");
+        let (completion, _) = ask(&prompt, None).await;
+        assert_eq!((completion.outcome, completion.message.as_deref()), (outcome, message), "{prompt}");
     }
 }
 
