@@ -9,6 +9,7 @@
 pub(crate) mod driver;
 pub(crate) mod mock;
 pub(crate) mod reading;
+pub(crate) mod sessions;
 
 use std::fs::{self, File};
 use std::io::{self, Seek, Write};

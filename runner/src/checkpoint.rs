@@ -22,6 +22,7 @@ use wire::event::kind;
 use wire::id::CheckpointId;
 use wire::limit::CHECKPOINTS_PER_MACHINE;
 
+use crate::agent::sessions;
 use crate::git::GitError;
 use crate::mirror;
 use crate::orders::Orders;
@@ -160,7 +161,7 @@ async fn make_room(room: &Room, paths: &Paths) -> Result<(), CheckpointError> {
             inside.try_for_each(|path| volume::remove(&path))?;
             [&paths.home, &paths.temporary].into_iter().try_for_each(|path| volume::remove(path))?;
         }
-        Ok(())
+        Ok(sessions::relieve(&volume, &mark)?)
     })
     .await
 }

@@ -124,6 +124,10 @@ pub struct Limits {
     pub install: Duration,
     /// Checkpoints that are kept, the newest ones.
     pub checkpoints: usize,
+    /// Sessions of agents that are kept, the last used ones.
+    pub agent_sessions: usize,
+    /// The bytes that all of them may take.
+    pub agent_session_bytes: u64,
     /// Repositories of which a spare checkout is kept ready, the newest ones (`BIFROST_SPARES`, default 3).
     pub spares: usize,
     /// A repository of more bytes than this is cloned without its files' contents, which are then
@@ -159,6 +163,8 @@ impl Default for Limits {
             git: Duration::from_secs(1_800),
             install: Duration::from_secs(900),
             checkpoints: 5,
+            agent_sessions: 50,
+            agent_session_bytes: 1024 * 1024 * 1024,
             spares: 3,
             partial_above: 1024 * 1024 * 1024,
             dependency_trees: 50,

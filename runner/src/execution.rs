@@ -14,7 +14,7 @@ use wire::pull_request::{PullRequest, PullRequestSpec};
 use wire::task::{FieldError, TaskSpec};
 use wire::worker::{Completion, Lease};
 
-use crate::agent;
+use crate::agent::{self, sessions};
 use crate::channel::{self, Channel};
 use crate::checkpoint::format::Manifest;
 use crate::checkpoint::{self, CheckpointPayload};
@@ -54,7 +54,7 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
     let (mut used, mut busy_seconds) = (None, None);
     let (mut tests, mut checkpoint, mut pull_request) = (None, None, None);
     let end = match work(room, &mut story, &keeper, &lease.spec, &mut commit).await {
-        Ok(Done { ran: Ran { ended, heard, report }, saved, busy, starved }) => {
+        Ok(Done { ran: Ran { ended, heard, report }, saved, busy, starved, forgotten }) => {
             (tests, busy_seconds) = (report, busy.map(|busy| busy.as_secs()));
             checkpoint = saved.as_ref().and_then(|manifest| checkpoint::summary(&room.volume, manifest).ok());
             let end = match heard {
@@ -62,7 +62,9 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
                 Some(heard) => {
                     story.tell(kind::AGENT_REPORT, &heard.report).await;
                     used = Some((heard.tokens(), heard.report.cost_dollars.clone()));
-                    End::of_agent(ended, &heard, &lease.spec)?.unanswered(&heard.report)
+                    let saved = saved.as_ref().map(|manifest| manifest.checkpoint_id);
+                    let end = End::of_agent(ended, &heard, &lease.spec)?.unanswered(&heard.report, saved);
+                    end.without_its_session(forgotten)
                 }
             };
             let end = end.and(tests.as_ref()).starved(starved, room.isolation.payload().memory_bytes);
@@ -116,6 +118,8 @@ struct Prepared {
     obtained: Obtained,
     settings: Settings,
     ready: Ready,
+    /// What to say of the session that the agent is to go on with, where it is not here.
+    forgotten: Option<String>,
     /// That of the dependencies, which goes on.
     phase: Begun,
 }
@@ -129,6 +133,7 @@ struct Done {
     busy: Option<Duration>,
     /// How many of its processes the kernel ended for want of memory.
     starved: u64,
+    forgotten: Option<String>,
 }
 
 async fn work(
@@ -163,7 +168,12 @@ async fn work(
         ran = run(room, story, spec, prepared) => ran?,
         () = disk::watch(gauge, keeper) => unreachable!("it watches for as long as it is let"),
     };
-    Ok(Done { saved: save(room, story, marker).await, ..done })
+    let paths = marker.paths(&room.volume);
+    let saved = save(room, story, marker).await;
+    if let (Some(heard), Some(agent)) = (&done.ran.heard, &spec.agent) {
+        sessions::keep(room, story, agent, &heard.report, &paths).await;
+    }
+    Ok(Done { saved, ..done })
 }
 
 /// Where the volume is nearly full, frees what it can before anything is made: an earlier command may have filled it,
@@ -179,6 +189,7 @@ async fn make_room(room: &Arc<Room>, keep: ExecutionId) -> Result<(), NotReady> 
     let (volume, mark) = (room.volume.clone(), room.mark());
     let relieved = blocking(move || {
         volume.relieve(&mark)?;
+        sessions::relieve(&volume, &mark)?;
         volume.relieve_of_damaged()
     });
     for gone in relieved.await.map_err(failed)? {
@@ -215,6 +226,9 @@ async fn prepare(
     let checked_out = check_out(room, story, spec).await;
     let (paths, obtained) = end_if_failed(story, &phase, checked_out).await?;
     *commit = Some(obtained.commit.clone());
+    // Before anything of the repository's runs there, and could put a link in its way.
+    let forgotten = sessions::bring(room, story, spec.agent.as_ref(), &paths).await;
+    let forgotten = end_if_failed(story, &phase, forgotten).await?;
     story.end(phase, Some(obtained.cache), Some(obtained.commit.clone())).await;
 
     let settings = Settings::read(&paths.tree)?;
@@ -229,7 +243,7 @@ async fn prepare(
         false => Ok(Ready::default()),
     };
     let ready = end_if_failed(story, &phase, prepared).await?;
-    Ok(Prepared { paths, obtained, settings, ready, phase })
+    Ok(Prepared { paths, obtained, settings, ready, forgotten, phase })
 }
 
 /// The repository's own set-up, with which the phase of the dependencies ends.
@@ -383,7 +397,7 @@ async fn run(
     let starved = blocking(move || ended.isolation.disband(&own)).await;
     let busy = channel.signs().borrow().busy_left(Instant::now());
     story.end(phase, None, None).await;
-    Ok((Done { ran, saved: None, busy, starved }, marker))
+    Ok((Done { ran, saved: None, busy, starved, forgotten: prepared.forgotten }, marker))
 }
 
 /// Proposes what was saved.

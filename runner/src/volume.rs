@@ -10,6 +10,7 @@
 //! | `checkpoints/<checkpoint>` | saved workspaces: what each holds |
 //! | `chunks` | what the files of the checkpoints are made of, each part once |
 //! | `spares/<name>` | a checkout of each repository that was used lately, ready to be a workspace |
+//! | `agent-sessions/<name>` | what agents remember of sessions that may be gone on with |
 //! | `caches/<name>` | directories that executions of a repository hand on |
 //! | `deps/trees/<ecosystem>-<key>` | what an installation left, each file by its content |
 //! | `deps/spares/<ecosystem>-<key>` | such an installation where nobody has used it yet |
@@ -45,6 +46,7 @@ const WORK: &str = "work";
 
 /// Begins the name of what is being built.
 const UNFINISHED: &str = ".new-";
+const SESSIONS: &str = "agent-sessions";
 
 #[derive(Debug, Clone, Copy)]
 struct Reserve {
@@ -100,6 +102,7 @@ impl Volume {
             "chunks",
             "spares",
             "seeds",
+            SESSIONS,
             "caches",
             "deps/trees",
             "deps/spares",
@@ -148,6 +151,11 @@ impl Volume {
 
     pub(crate) fn checkpoint(&self, id: CheckpointId) -> PathBuf {
         self.root.join("checkpoints").join(id.to_string())
+    }
+
+    /// Where what agents remember is kept.
+    pub(crate) fn agent_sessions(&self) -> PathBuf {
+        self.root.join(SESSIONS)
     }
 
     /// The store of the checkpoints' contents.

@@ -42,6 +42,25 @@ async fn an_agent_that_does_not_exit_after_its_result_is_ended_well() {
 }
 
 #[tokio::test]
+async fn an_agent_that_asked_remembers_its_session_on_the_machine_that_has_its_checkpoint() {
+    let world = World::start().await;
+    let (first, answer) = (world.directory().join("prompt"), world.directory().join("answer"));
+    let script = "write PLAN begun\nask Which colour?\nappend PLAN {answer}\ncommit Decide\npush plan\nRemembered.\n";
+    std::fs::write(&first, script).expect("writes");
+    std::fs::write(&answer, "blue\n").expect("writes");
+    let asked = world.bifrost(&["run", "--agent", "mock", "--prompt", &first.display().to_string()]).output().await;
+    assert_eq!(asked.code, 1, "{}", asked.stderr);
+    // It says itself how it is answered.
+    let cure = asked.stderr.split_once("(bifrost ").and_then(|(_, rest)| rest.split_once(')')).expect("named").0;
+    let answer = answer.display().to_string();
+    let words: Vec<&str> = cure.split(' ').chain(["--prompt", &answer]).collect();
+    let forked = world.bifrost(&words).output().await;
+    assert_eq!((forked.code, forked.stdout.as_str()), (0, "Remembered.\n"), "{}", forked.stderr);
+    assert_eq!(world.repository.git(&["show", "plan:PLAN"]).await, "begun\nblue\n");
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn an_agent_that_fails_says_why_and_one_that_crashes_or_asks_has_failed() {
     let world = World::start().await;
     for (script, code, expect) in [

@@ -1,7 +1,7 @@
 //! Drivers: how an agent is started and how its output is understood (pure).
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use serde::Deserialize;
 use wire::agent::AgentSpec;
@@ -23,6 +23,12 @@ pub(crate) struct Driver {
     model: Vec<String>,
     #[serde(default)]
     session: Vec<String>,
+    /// What it remembers of its sessions, below its home.
+    #[serde(default)]
+    pub(crate) state: Vec<String>,
+    /// What of that goes by the directory that it works in, with that directory in place of `{}`.
+    #[serde(default)]
+    pub(crate) by_directory: Vec<String>,
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, String>,
     #[serde(default)]
@@ -130,6 +136,16 @@ impl Driver {
         if self.program.is_empty() {
             return Err("program is empty".into());
         }
+        let is_below = |path: &&String| {
+            let mut parts = Path::new(path.as_str()).components().peekable();
+            parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
+        };
+        if let Some(path) = self.state.iter().chain(&self.by_directory).find(|path| !is_below(path)) {
+            return Err(format!("{path:?} is no path below the agent's home: leave out a leading / and any .."));
+        }
+        if let Some(path) = self.by_directory.iter().find(|path| !path.contains("{}")) {
+            return Err(format!("{path:?} must say by {{}} where the directory's name stands"));
+        }
         let pointers = self.read.iter().flat_map(Rule::pointers);
         match pointers.into_iter().find(|pointer| !pointer.is_empty() && !pointer.starts_with('/')) {
             Some(pointer) => Err(format!("{pointer:?} is not a JSON pointer: it must begin with /")),
@@ -189,6 +205,10 @@ mod tests {
         for (file, expect) in [
             ("[x]\nprogram = \"\"\n", "program is empty"),
             ("[x]\nprogram = \"x\"\nshell = true\n", "unknown field `shell`"),
+            ("[x]\nprogram = \"x\"\nstate = [\"/etc\"]\n", "\"/etc\" is no path below the agent's home"),
+            ("[x]\nprogram = \"x\"\nstate = [\"a/../..\"]\n", "is no path below the agent's home"),
+            ("[x]\nprogram = \"x\"\nstate = [\"\"]\n", "is no path below the agent's home"),
+            ("[x]\nprogram = \"x\"\nby_directory = [\"a\"]\n", "must say by {} where the directory's name stands"),
             ("[x]\nprogram = \"x\"\n[[x.read]]\nends = \"done\"\n", "say \"succeeded\""),
             ("[x]\nprogram = \"x\"\n[[x.read]]\nsays = \"text\"\n", "is not a JSON pointer"),
         ] {

@@ -15,8 +15,8 @@
 //! | `crash CODE` | exits at once, without a result |
 //! | anything else | says it |
 //!
-//! `{answer}` in a line stands for the last answer. What is left to do after a question is remembered in git's
-//! directory: a session that goes on elsewhere has its answer for a prompt.
+//! `{answer}` in a line stands for the last answer. What is left to do after a question is remembered below the home,
+//! by the directory it works in: a session that goes on elsewhere has its answer for a prompt.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use kit::Chance;
+use kit::{Chance, Vars};
 use serde_json::{Value, json};
 
 /// Carries the prompt on standard input out, in the current directory; gives its exit code.
@@ -37,7 +37,7 @@ pub async fn run(arguments: &[String]) -> u8 {
     let option = |name: &str| arguments.iter().skip_while(|argument| *argument != name).nth(1);
     let session = option("--session").cloned().unwrap_or_else(|| format!("mock-{}", Chance::system().hex::<8>()));
     print(&json!({ "type": "start", "session": session, "model": option("--model") }));
-    let remembered = remembered(&session).await;
+    let remembered = remembered(&session);
     let script = match remembered.as_deref().and_then(|file| fs::read_to_string(file).ok()) {
         Some(rest) => rest.replace("{answer}", &prompt.split_whitespace().collect::<Vec<_>>().join(" ")),
         None => prompt,
@@ -50,7 +50,7 @@ pub async fn run(arguments: &[String]) -> u8 {
             Ok(Next::Line) => (),
             Ok(Next::Ask(question)) => {
                 let rest: String = lines.by_ref().map(|line| format!("{line}\n")).collect();
-                let noted = remembered.as_deref().context("there is no git here to remember it in");
+                let noted = remembered.as_deref().context("there is no home to remember it in");
                 if let Err(error) = noted.and_then(|file| remember(file, &rest)) {
                     print(&json!({ "type": "end", "failed": true, "message": format!("{line}: {error:#}") }));
                     return 1;
@@ -75,11 +75,11 @@ pub async fn run(arguments: &[String]) -> u8 {
 }
 
 /// Where a session keeps what it has left to do while it waits for an answer.
-async fn remembered(session: &str) -> Option<PathBuf> {
-    let name: String = session.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let place = ["rev-parse", "--git-path", &format!("mock-agent/{name}")];
-    let output = kit::process::command("git").args(place).output().await.ok()?;
-    output.status.success().then(|| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+fn remembered(session: &str) -> Option<PathBuf> {
+    let directory = std::env::current_dir().ok()?;
+    let name = |text: &str| text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect::<String>();
+    let place = Path::new(Vars::from_process().text("HOME")?).join(".mock-agent");
+    Some(place.join(name(&directory.to_string_lossy())).join(name(session)))
 }
 
 fn remember(file: &Path, rest: &str) -> anyhow::Result<()> {

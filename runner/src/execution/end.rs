@@ -4,6 +4,7 @@
 use wire::agent::AgentReport;
 use wire::event::FinishedPayload;
 use wire::execution::{Exit, Failure, Outcome};
+use wire::id::CheckpointId;
 use wire::pull_request::PullRequest;
 use wire::task::TaskSpec;
 use wire::test_report::TestReport;
@@ -60,13 +61,31 @@ impl End {
         })
     }
 
-    /// Nobody is here to answer an agent that asks, and a task whose agent does not know how to go on is not done.
-    pub(super) fn unanswered(self, report: &AgentReport) -> Self {
+    /// Nobody is here to answer an agent that asks, and a task whose agent does not know how to go on is not done. Its
+    /// session is where its checkpoint is.
+    pub(super) fn unanswered(self, report: &AgentReport, checkpoint: Option<CheckpointId>) -> Self {
         match (self.outcome, &report.asks) {
             (Outcome::Succeeded, Some(question)) => {
-                let session = report.session.as_deref().unwrap_or("SESSION");
-                let cure = format!("answer it with a task that goes on with its session (--session {session})");
+                // Somebody may copy this into a shell, and it is the agent's word.
+                let is_plain = |word: &&str| word.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:@".contains(c));
+                let session = report.session.as_deref().filter(is_plain).unwrap_or("SESSION");
+                let how = match checkpoint {
+                    Some(id) => format!("bifrost checkpoints fork {id} --agent {} --session {session}", report.agent),
+                    None => format!("--session {session}"),
+                };
+                let cure = format!("answer it with a task that goes on with its session ({how})");
                 Self { outcome: Outcome::Failed, message: Some(format!("the agent asks: {question}; {cure}")), ..self }
+            }
+            _ => self,
+        }
+    }
+
+    /// An agent that was to go on with a session which is not here may not say that this is why it failed.
+    pub(super) fn without_its_session(self, forgotten: Option<String>) -> Self {
+        match (self.outcome, forgotten) {
+            (Outcome::Failed, Some(forgotten)) => {
+                let said = self.message.clone().unwrap_or_default();
+                Self { message: Some(format!("{said}; {forgotten}")), ..self }
             }
             _ => self,
         }
