@@ -139,7 +139,7 @@ async fn a_machine_that_alone_has_somebodys_work_sleeps_on_until_nobody_wants_it
     let control = world.control();
     let asleep = until("it sleeps for longer than machines may", PATIENCE, async || {
         let machine = world.until_machine(MachineState::Suspended).await;
-        (chrono::Utc::now() - machine.state_since > chrono::TimeDelta::seconds(4)).then_some(machine)
+        (kit::Clock::system().now() - machine.state_since > chrono::TimeDelta::seconds(4)).then_some(machine)
     })
     .await;
     control.delete(task).await.expect("deleted");
