@@ -91,13 +91,13 @@ pub(crate) async fn keep(room: &Arc<Room>, story: &mut Story, asked: &AgentSpec,
     }
 }
 
-/// Gives up sessions while the volume is nearly full, those first that were used least lately.
+/// Gives up sessions while the volume is full, those first that were used least lately.
 pub(crate) fn relieve(volume: &Volume, mark: &str) -> io::Result<()> {
     for kept in by_use(volume)? {
-        if !volume.is_tight()? {
+        if !volume.is_full()? {
             return Ok(());
         }
-        tracing::warn!("the volume is nearly full, so the session {} of an agent is removed", kept.display());
+        tracing::warn!("the volume is full, so the session {} of an agent is removed", kept.display());
         volume.discard(&kept, mark)?;
         volume.empty_trash()?;
     }
