@@ -15,7 +15,7 @@ pub(crate) fn correct(clock: &Clock, sent: DateTime<Utc>, answer: &HeaderMap) {
     };
     let was = clock.correction();
     let Some(by) = by(sent, clock.now(), told.to_utc()) else { return };
-    if clock.correct_as(&was, by) {
+    if clock.correct(&was, by) {
         tracing::info!(by_ms = by.num_milliseconds(), "the clock is corrected by the server's");
     }
 }

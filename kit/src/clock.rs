@@ -39,18 +39,14 @@ impl Clock {
         Self { source, ahead_us: Arc::default() }
     }
 
-    /// From now on it is so much later, for all clones: somebody whose clock is right says so.
-    pub fn correct(&self, by: TimeDelta) {
-        self.correct_as(&self.correction(), by);
-    }
-
     /// What it is corrected by so far.
     pub fn correction(&self) -> Correction {
         Correction(self.ahead_us.load(Ordering::SeqCst))
     }
 
-    /// Corrects it as it was when this was its correction; says whether it still was.
-    pub fn correct_as(&self, was: &Correction, by: TimeDelta) -> bool {
+    /// From now on it is so much later, for all clones: somebody whose clock is right says so of it as it was when this
+    /// was its correction. Says whether it still was; else nothing is changed.
+    pub fn correct(&self, was: &Correction, by: TimeDelta) -> bool {
         let more = was.0.saturating_add(by.num_microseconds().unwrap_or(0));
         self.ahead_us.compare_exchange(was.0, more, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
@@ -118,8 +114,8 @@ mod tests {
     fn two_who_see_the_same_mistake_correct_it_once() {
         let clock = Clock::manual(DateTime::UNIX_EPOCH);
         let was = clock.correction();
-        assert!(clock.correct_as(&was, TimeDelta::seconds(9)));
-        assert!(!clock.correct_as(&was, TimeDelta::seconds(9)));
+        assert!(clock.correct(&was, TimeDelta::seconds(9)));
+        assert!(!clock.correct(&was, TimeDelta::seconds(9)));
         assert_eq!(clock.now().timestamp(), 9);
     }
 
@@ -127,8 +123,8 @@ mod tests {
     fn a_correction_is_for_all_clones_and_can_be_left_out() {
         let clock = Clock::manual(DateTime::UNIX_EPOCH);
         let (clone, bare) = (clock.clone(), clock.uncorrected());
-        clone.correct(TimeDelta::seconds(9));
-        clone.correct(TimeDelta::seconds(-2));
+        assert!(clone.correct(&clock.correction(), TimeDelta::seconds(9)));
+        assert!(clone.correct(&clock.correction(), TimeDelta::seconds(-2)));
         clock.advance(Duration::from_secs(1));
         assert_eq!((clock.now().timestamp(), bare.now().timestamp()), (8, 1));
     }

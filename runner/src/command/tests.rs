@@ -154,7 +154,8 @@ async fn a_command_has_stalled_when_it_neither_speaks_nor_commits() {
     let silent = Job { stall_timeout, ..job(&scene, "sleep 60") };
     assert_eq!(run_job(&mut scene, silent, Orders::none()).await.0, ended(Cause::Stalled, Exit::Signal(15)));
     // The machine woke with its clock behind, and the runner knows better; files still get the machine's times.
-    scene.room.clock.correct(chrono::TimeDelta::minutes(10));
+    let clock = &scene.room.clock;
+    assert!(clock.correct(&clock.correction(), chrono::TimeDelta::minutes(10)));
     // Each for longer than the timeout in all: one only speaks, one only commits, also in a worktree of its own.
     for script in [
         "for i in 1 2 3 4 5 6; do echo x; sleep 0.5; done".to_owned(),
