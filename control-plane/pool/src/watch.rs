@@ -13,7 +13,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use fly::Advice;
 use kernel::{Ctx, Error, Reconciler, Result};
-use wire::machine::OrphanKind;
+use wire::id::MachineId;
+use wire::machine::{MachineState, OrphanKind};
 
 use crate::machines::store::Made;
 use crate::machines::{Machine, report_stuck, shift, store};
@@ -46,13 +47,7 @@ impl Watch {
 
     async fn act(&self, ctx: &Ctx, finding: &Finding) -> Result<()> {
         match finding {
-            Finding::Row { id, from, to, why } => {
-                let mut tx = ctx.begin("pool.watch.row").await?;
-                if shift(ctx, &mut tx, *id, *from, *to, Some(why)).await? {
-                    tracing::warn!(machine.id = %id, %from, %to, why, "a machine is not as the registry says");
-                }
-                tx.commit(()).await
-            }
+            Finding::Row { id, from, to, why } => follow(ctx, *id, *from, *to, why).await,
             Finding::Nameless { id, provider_id, region } => {
                 let (awake_rate, asleep_rate) = self.settings.provider.rates(region);
                 let made = Made { provider_id, region, awake_rate, asleep_rate };
@@ -75,13 +70,7 @@ impl Watch {
                     Err(error) if error.advice() != Advice::Gone => return Err(unavailable(&self.provider, error)),
                     Ok(_) | Err(_) => (),
                 }
-                let mut tx = ctx.begin("pool.watch.missing").await?;
-                let why = "the machine is gone at the provider";
-                if shift(ctx, &mut tx, *id, *from, *to, Some(why)).await? {
-                    tracing::warn!(machine.id = %id, %from, "{why}");
-                    tx.nudge(Provision::NUDGE);
-                }
-                tx.commit(()).await
+                follow(ctx, *id, *from, *to, "the machine is gone at the provider").await
             }
             Finding::Moved { volume, provider_id } => {
                 tracing::warn!(volume.id = %volume, provider_id, "the provider has moved a machine and its volume");
@@ -127,6 +116,15 @@ impl Watch {
         }
         Ok(())
     }
+}
+
+/// Has a row follow what happened to its machine, if it still stands where it was seen.
+async fn follow(ctx: &Ctx, id: MachineId, from: MachineState, to: MachineState, why: &str) -> Result<()> {
+    let mut tx = ctx.begin("pool.watch.row").await?;
+    if shift(ctx, &mut tx, id, from, to, Some(why)).await? {
+        tracing::warn!(machine.id = %id, %from, %to, why, "a machine is not as the registry says");
+    }
+    tx.commit(()).await
 }
 
 async fn report_all_stuck(ctx: &Ctx, machines: &[Machine]) -> Result<()> {
