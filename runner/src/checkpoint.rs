@@ -150,17 +150,19 @@ async fn make_room(room: &Room, paths: &Paths) -> Result<(), CheckpointError> {
     if room.volume.is_full()? {
         room.volume.drop_ballast()?;
     }
+    let (volume, mark) = (room.volume.clone(), room.mark());
+    blocking(move || volume.relieve(&mark)).await?;
+    if !room.volume.is_full()? {
+        return Ok(());
+    }
+    tracing::warn!("the volume is full, so what is not saved of {} goes", paths.tree.display());
     let unsaved = changes::ignored(&room.git, paths).await?;
     let (volume, mark, paths) = (room.volume.clone(), room.mark(), paths.clone());
     blocking(move || {
-        volume.relieve(&mark)?;
-        if volume.is_full()? {
-            tracing::warn!("the volume is full, so what is not saved of {} goes", paths.tree.display());
-            let unsaved = unsaved.iter().map(|path| paths.tree.join(path));
-            let mut inside = unsaved.filter(|path| volume::stays_inside(&paths.tree, path));
-            inside.try_for_each(|path| volume::remove(&path))?;
-            [&paths.home, &paths.temporary].into_iter().try_for_each(|path| volume::remove(path))?;
-        }
+        let unsaved = unsaved.iter().map(|path| paths.tree.join(path));
+        let mut inside = unsaved.filter(|path| volume::stays_inside(&paths.tree, path));
+        inside.try_for_each(|path| volume::remove(&path))?;
+        [&paths.home, &paths.temporary].into_iter().try_for_each(|path| volume::remove(path))?;
         Ok(sessions::relieve(&volume, &mark)?)
     })
     .await
