@@ -20,13 +20,12 @@ use wire::event::{Stream, kind};
 use wire::execution::{Cache, Failure};
 
 use crate::command::output::Chunker;
-use crate::git::GitError;
 use crate::orders::Orders;
 use crate::process::{self, Bounds, Kept, Output, RunError};
 use crate::record::Story;
 use crate::room::Room;
 use crate::setup::NotReady;
-use crate::workspace::Paths;
+use crate::workspace::{self, Paths};
 
 mod ecosystem;
 mod files;
@@ -340,17 +339,13 @@ fn read_files(workspace: &Path) -> io::Result<Files> {
 
 /// The manifests of this name that git knows, wherever they are.
 async fn read_members(room: &Room, orders: &Orders, paths: &Paths, manifest: &str) -> Result<Files, NotReady> {
-    let everywhere = format!(":(glob)**/{manifest}");
-    let listed = room.git.run(paths.compared(), ["ls-files", "-z", "--", &everywhere], b"", orders).await;
-    let listed = listed.map_err(|error| match error {
-        GitError::Halted(halt) => NotReady::Halted(halt),
-        error => NotReady::machine("listing the manifests", &error),
-    })?;
+    let names = workspace::tracked(&room.git, paths, manifest, orders).await;
+    let names = names.map_err(|error| NotReady::by_git("listing the manifests", error))?;
     let tree = paths.tree.clone();
     let read = blocking(move || {
         let mut files = Files::new();
         // A name that is no text can be no member's: package managers take them from texts.
-        for name in listed.split(|byte| *byte == 0).filter_map(|name| std::str::from_utf8(name).ok()) {
+        for name in names.iter().filter_map(|name| name.to_str()) {
             read_file(&tree, name, &mut files)?;
         }
         Ok(files)

@@ -2,6 +2,7 @@
 
 use wire::execution::Failure;
 
+use crate::git::GitError;
 use crate::orders::Halt;
 
 /// Ends an execution before its command has run.
@@ -23,6 +24,14 @@ pub(crate) enum NotReady {
 impl NotReady {
     pub(crate) fn failed(failure: Failure, message: impl Into<String>) -> Self {
         Self::Failed { failure, message: message.into() }
+    }
+
+    /// Git could not do this in a workspace that is on the disk: it was called off, or the machine is at fault.
+    pub(crate) fn by_git(attempted: &str, error: GitError) -> Self {
+        match error {
+            GitError::Halted(halt) => Self::Halted(halt),
+            error => Self::machine(attempted, &error),
+        }
     }
 
     /// The machine itself is at fault.

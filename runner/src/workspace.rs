@@ -9,8 +9,10 @@
 //! found by comparing the tree with that, never by asking the workspace's own
 //! repository, whose configuration the command may have written.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -241,6 +243,14 @@ pub(crate) fn borrow_objects(paths: &Paths, commit: &str, packed_refs: &str, con
 pub(crate) async fn check_out(git: &Git, paths: &Paths, commit: &str, orders: &Orders) -> Result<(), CheckoutError> {
     git.run(paths.compared(), ["read-tree", "-u", "--reset", commit], b"", orders).await?;
     Ok(give_index(paths)?)
+}
+
+/// The files of this name that git knows, in whichever directory, by their paths from the root.
+pub(crate) async fn tracked(git: &Git, paths: &Paths, name: &str, orders: &Orders) -> Result<Vec<PathBuf>, GitError> {
+    let everywhere = format!(":(glob)**/{name}");
+    let listed = git.run(paths.compared(), ["ls-files", "-z", "--", &everywhere], b"", orders).await?;
+    let names = listed.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    Ok(names.map(|name| PathBuf::from(OsStr::from_bytes(name))).collect())
 }
 
 fn give_index(paths: &Paths) -> io::Result<()> {

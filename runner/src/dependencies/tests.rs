@@ -286,7 +286,7 @@ async fn two_executions_that_need_the_same_install_it_once() {
         let spec = scene_spec(&remote);
         let obtained = crate::mirror::obtain(&room, &story, &spec).await.expect("obtained");
         let subject = story.subject();
-        let paths = crate::workspace::create(&room, &Orders::none(), subject, &spec.repository, &obtained).await;
+        let paths = workspace::create(&room, &Orders::none(), subject, &spec.repository, &obtained).await;
         prepare(&room, &mut story, &paths.expect("created"), room.limits.install).await.expect("prepared").cache
     };
     let both = async { tokio::join!(one(), one()) };

@@ -1,9 +1,7 @@
 //! What a checkout alone does not bring: submodules are fetched, and a repository with
 //! files in Git LFS is refused by name unless it says that pointers will do.
 
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use kit::tasks::blocking;
@@ -14,7 +12,7 @@ use crate::git::{GitError, Place, complaint};
 use crate::orders::Orders;
 use crate::room::Room;
 use crate::setup::NotReady;
-use crate::workspace::Paths;
+use crate::workspace::{self, Paths};
 
 /// Completes a checkout.
 pub(crate) async fn complete(
@@ -44,16 +42,12 @@ pub(crate) async fn complete(
 
 /// The first file that says so, of all directories'.
 async fn keeps_files_in_lfs(room: &Room, orders: &Orders, paths: &Paths) -> Result<Option<String>, NotReady> {
-    let arguments = ["ls-files", "-z", "--", ":(glob)**/.gitattributes"];
-    let listed = room.git.run(paths.compared(), arguments, b"", orders).await.map_err(|error| match error {
-        GitError::Halted(halt) => NotReady::Halted(halt),
-        error => NotReady::machine("listing the attributes of files", &error),
-    })?;
+    let names = workspace::tracked(&room.git, paths, ".gitattributes", orders).await;
+    let names = names.map_err(|error| NotReady::by_git("listing the attributes of files", error))?;
     let tree = paths.tree.clone();
     let found = blocking(move || {
-        let names = listed.split(|byte| *byte == 0).filter(|name| !name.is_empty()).map(OsStr::from_bytes);
-        let says_so = |name: &&OsStr| says_lfs(&tree.join(name));
-        names.into_iter().find(says_so).map(|name| name.to_string_lossy().into_owned())
+        let first = names.iter().find(|name| says_lfs(&tree.join(name)));
+        first.map(|name| name.to_string_lossy().into_owned())
     });
     Ok(found.await)
 }

@@ -1,5 +1,6 @@
 //! Agents that read nothing while they run: what waits for them is given to their session, which is taken up again when
-//! they have ended. One that has ended with a question waits for its answer. The words go to the agent's standard input; that it ends well means that it has read them.
+//! they have ended. One that has ended with a question waits for its answer. The words go to the agent's standard input;
+//! that it ends well means that it has read them.
 
 use std::time::Duration;
 
