@@ -7,8 +7,8 @@
 //! | `refs/bifrost/branches/<execution>/<branch>` | every branch that was not pushed |
 //! | `refs/bifrost/stashes/<execution>` | the stash |
 //!
-//! Nothing here deletes a branch of the repository. A reference goes once everything it leads to is on a branch of
-//! the remote, or after thirty days, but never one of the newest fifty executions'.
+//! Nothing here deletes a branch that is not merged. A reference goes once everything it leads to is on a branch of
+//! the remote; those that are no branches also after thirty days, but never those of the newest fifty executions.
 
 mod references;
 mod unfinished;

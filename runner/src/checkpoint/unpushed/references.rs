@@ -9,7 +9,7 @@ use crate::checkpoint::format::Head;
 
 /// Where everything is kept.
 pub(super) const KEPT: [&str; 3] = ["refs/bifrost/wip", "refs/bifrost/branches", "refs/bifrost/stashes"];
-/// What is on no branch of the remote is kept for so long.
+/// Commits without a branch, changes and stashes that are on no branch of the remote are kept for so long.
 const KEPT_DAYS: i64 = 30;
 /// Of so many executions, the newest, everything is kept that is on no branch of the remote.
 const EXECUTIONS: usize = 50;
@@ -95,14 +95,16 @@ pub(super) fn parse(listed: &str) -> Vec<Reference> {
 }
 
 /// Those that go: everything they lead to is on a branch of the remote (then git did not list them in `unmerged`), or
-/// they are old and not among the newest.
+/// they are old and not among the newest. A branch that is not merged does not go for its age.
 pub(super) fn gone<'a>(kept: &'a [Reference], unmerged: &str, now: DateTime<Utc>) -> Vec<&'a Reference> {
     let unmerged: BTreeSet<&str> = unmerged.lines().map(str::trim).collect();
     let ids: BTreeSet<ExecutionId> = kept.iter().map(|one| one.execution).collect();
     let newest: BTreeSet<ExecutionId> = ids.into_iter().rev().take(EXECUTIONS).collect();
+    let is_branch = |one: &Reference| one.name.starts_with(KEPT[1]);
     let is_old = |one: &Reference| one.execution.minted_at() < now - TimeDelta::days(KEPT_DAYS);
-    let goes =
-        |one: &&Reference| !unmerged.contains(one.object.as_str()) || (is_old(one) && !newest.contains(&one.execution));
+    let goes = |one: &&Reference| {
+        !unmerged.contains(one.object.as_str()) || (is_old(one) && !is_branch(one) && !newest.contains(&one.execution))
+    };
     kept.iter().filter(goes).collect()
 }
 
@@ -146,17 +148,19 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_goes_when_it_is_merged_or_old_and_not_among_the_newest() {
+    fn a_reference_goes_when_it_is_merged_or_no_branch_and_old_and_not_among_the_newest() {
         let now = DateTime::from_timestamp(1_795_000_000, 0).expect("in range");
         let id = |days: i64, minute: i64| {
             ExecutionId::mint(now - TimeDelta::days(days) + TimeDelta::minutes(minute), [1; 10])
         };
         let listed: String = (0..60).map(|number| format!("o{number} {}\n", wip(id(40, number)))).collect();
-        let more = format!("m {}/fix\nx refs/bifrost/wip/not-an-id\ny refs/heads/main\n", branches(id(1, 1)));
+        let branch = branches(id(400, 1));
+        let more =
+            format!("m {}/fix\nb {branch}/fix\nx refs/bifrost/wip/not-an-id\ny refs/heads/main\n", branches(id(1, 1)));
         let listed = listed + &more;
         let kept = parse(&listed);
-        assert_eq!(kept.len(), 61);
-        let unmerged: String = (0..60).map(|number| format!("o{number}\n")).collect();
+        assert_eq!(kept.len(), 62);
+        let unmerged: String = (0..60).map(|number| format!("o{number}\n")).chain(["b\n".to_owned()]).collect();
         let gone: Vec<&str> = gone(&kept, &unmerged, now).into_iter().map(|one| one.object.as_str()).collect();
         let oldest = (0..11).map(|number| format!("o{number}"));
         assert_eq!(gone, oldest.chain(["m".to_owned()]).collect::<Vec<_>>());
