@@ -26,7 +26,7 @@ use crate::disk::{self, Gauge};
 use crate::git::{GitError, complaint};
 use crate::health;
 use crate::isolation::Openings;
-use crate::mirror::{self, Obtained};
+use crate::mirror::{self, Obtained, Told};
 use crate::orders::{Commander, Halt, Orders};
 use crate::pull_request::{self, NotProposed};
 use crate::record::{Begun, Story, Subject};
@@ -287,9 +287,9 @@ async fn check_out(room: &Arc<Room>, story: &Story, spec: &TaskSpec) -> Result<(
         Some(_) => return Err(gone(&"it is of another repository")),
         None => spec,
     };
-    let mut is_second = false;
+    let (mut told, mut is_second) = (Told::ByFiles, false);
     loop {
-        let obtained = mirror::obtain(room, story, spec).await?;
+        let obtained = mirror::obtain(room, story, spec, told).await?;
         let created = workspace::create(room, story.orders(), story.subject(), &spec.repository, &obtained).await;
         match created {
             Ok(paths) => {
@@ -303,6 +303,8 @@ async fn check_out(room: &Arc<Room>, story: &Story, spec: &TaskSpec) -> Result<(
             Err(CheckoutError::Git(GitError::Failed { stderr, .. })) if complaint::blames_commit(&stderr) => {
                 return Err(unfit(&spec.repository, &obtained.commit, complaint::telling_line(&stderr)));
             }
+            // It may be the remote that said something wrong, and not the mirror.
+            Err(CheckoutError::Git(GitError::Failed { .. })) if told == Told::ByFiles => told = Told::ByGit,
             Err(CheckoutError::Git(error)) if !is_second && mirror::blames_mirror(&error) => {
                 mirror::set_aside(room, story, &spec.repository, &error.to_string()).await?;
                 is_second = true;

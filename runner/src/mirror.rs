@@ -43,6 +43,15 @@ pub(crate) struct Obtained {
     pub(crate) cache: Cache,
 }
 
+/// Who says what a mirror's references are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Its files where they can, which costs no start of git. That the objects are there is not looked at.
+    ByFiles,
+    /// Git, which finds out what is wrong with the mirror, and with what the remote says.
+    ByGit,
+}
+
 enum Trouble {
     /// The mirror itself is not whole.
     Damaged(String),
@@ -56,16 +65,17 @@ impl From<NotReady> for Trouble {
 }
 
 /// Brings the mirror up to date, making it where there is none, and finds the commit.
-/// A full commit id that the mirror holds needs no word from the remote.
-pub(crate) async fn obtain(room: &Room, story: &Story, spec: &TaskSpec) -> Result<Obtained, NotReady> {
+/// A full commit id that the mirror holds needs no word from the remote. Who cannot check out what is given back, as
+/// the mirror's files tell it, asks anew and has git tell it.
+pub(crate) async fn obtain(room: &Room, story: &Story, spec: &TaskSpec, told: Told) -> Result<Obtained, NotReady> {
     let wanted = Wanted::parse(spec.reference.as_deref())?;
-    let reason = match attempt(room, story.orders(), spec, &wanted).await {
+    let reason = match attempt(room, story.orders(), spec, &wanted, told).await {
         Ok(obtained) => return Ok(obtained),
         Err(Trouble::NotReady(reason)) => return Err(reason),
         Err(Trouble::Damaged(reason)) => reason,
     };
     let aside = set_aside(room, story, &spec.repository, &reason).await?;
-    let obtained = match attempt(room, story.orders(), spec, &wanted).await {
+    let obtained = match attempt(room, story.orders(), spec, &wanted, Told::ByGit).await {
         Ok(obtained) => obtained,
         Err(trouble) => {
             // There is nothing better now, and maybe the remote was at fault.
@@ -112,13 +122,19 @@ pub(crate) fn blames_mirror(error: &GitError) -> bool {
     matches!(error, GitError::Failed { stderr, .. } if complaint::sort(stderr) == Complaint::Damaged)
 }
 
-async fn attempt(room: &Room, orders: &Orders, spec: &TaskSpec, wanted: &Wanted) -> Result<Obtained, Trouble> {
+async fn attempt(
+    room: &Room,
+    orders: &Orders,
+    spec: &TaskSpec,
+    wanted: &Wanted,
+    told: Told,
+) -> Result<Obtained, Trouble> {
     let name = repository_name(&spec.repository);
     let mirror = room.volume.mirror(&name);
-    let remote = Remote { room, orders, url: &spec.repository };
+    let remote = Remote { room, orders, url: &spec.repository, told };
     if let Wanted::Commit(id) = wanted
         && look(&mirror)?
-        && let Some((commit, references)) = remote.held(&mirror, id).await?
+        && let Some((commit, references)) = remote.held(&mirror, id, wanted).await?
     {
         return Ok(Obtained { mirror, commit, references, cache: Cache::Hit });
     }
@@ -130,7 +146,7 @@ async fn attempt(room: &Room, orders: &Orders, spec: &TaskSpec, wanted: &Wanted)
         remote.clone(&mirror, &wanted.refspecs()).await?;
         Cache::Miss
     };
-    let references = list(room, &mirror, orders).await.map_err(|error| remote.sort(error))?;
+    let references = remote.references(&mirror, wanted).await?;
     let commit = match wanted {
         Wanted::Commit(id) => remote.commit(&mirror, id).await?,
         named => match (references.resolve(named), named.abbreviated()) {
@@ -199,6 +215,7 @@ struct Remote<'a> {
     room: &'a Room,
     orders: &'a Orders,
     url: &'a str,
+    told: Told,
 }
 
 impl Remote<'_> {
@@ -246,12 +263,22 @@ impl Remote<'_> {
                 self.fetch(&unfinished, refspecs).await
             }
         };
+        let cloned = match cloned {
+            // So that its files tell what its tags are.
+            Ok(()) => self.pack_references(&unfinished).await,
+            failed => failed,
+        };
         if cloned.is_ok() {
             std::fs::rename(&unfinished, mirror).map_err(machine)?;
         } else {
             volume::remove(&unfinished).map_err(machine)?;
         }
         cloned
+    }
+
+    async fn pack_references(&self, mirror: &Path) -> Result<(), Trouble> {
+        let packed = self.room.git.run(Place::bare(mirror), ["pack-refs", "--all"], b"", self.orders).await;
+        packed.map(drop).map_err(|error| self.sort(error))
     }
 
     /// An empty mirror.
@@ -281,11 +308,23 @@ impl Remote<'_> {
         }
     }
 
+    /// The mirror's branches and tags, from its files where those tell what is wanted.
+    async fn references(&self, mirror: &Path, wanted: &Wanted) -> Result<References, Trouble> {
+        if self.told == Told::ByFiles {
+            let files = mirror.to_owned();
+            match blocking(move || references::files::read(&files)).await {
+                Ok(Some(found)) if found.resolve(wanted).is_some() => return Ok(found),
+                Ok(_) => (),
+                Err(error) => tracing::debug!("git is asked for the references of {}: {error}", mirror.display()),
+            }
+        }
+        list(self.room, mirror, self.orders).await.map_err(|error| self.sort(error))
+    }
+
     /// The commit with this id and what else the mirror holds; nothing where it has no such commit.
-    async fn held(&self, mirror: &Path, id: &str) -> Result<Option<(String, References)>, Trouble> {
-        let listing = async { list(self.room, mirror, self.orders).await.map_err(|error| self.sort(error)) };
+    async fn held(&self, mirror: &Path, id: &str, wanted: &Wanted) -> Result<Option<(String, References)>, Trouble> {
         // Both only read, and starting git is most of what they cost.
-        let (commit, references) = tokio::try_join!(self.find(mirror, id), listing)?;
+        let (commit, references) = tokio::try_join!(self.find(mirror, id), self.references(mirror, wanted))?;
         Ok(commit.map(|commit| (commit, references)))
     }
 

@@ -6,6 +6,7 @@ mod package_managers;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::mirror::Told;
 use crate::testing::{PATIENCE, Remote, Scene, output, until};
 use wire::execution::Outcome;
 use wire::worker::{Completion, repository_name};
@@ -284,7 +285,7 @@ async fn two_executions_that_need_the_same_install_it_once() {
     let one = async || {
         let mut story = Story::new(room.recorder.clone(), crate::testing::subject(), Orders::none());
         let spec = scene_spec(&remote);
-        let obtained = crate::mirror::obtain(&room, &story, &spec).await.expect("obtained");
+        let obtained = crate::mirror::obtain(&room, &story, &spec, Told::ByFiles).await.expect("obtained");
         let subject = story.subject();
         let paths = workspace::create(&room, &Orders::none(), subject, &spec.repository, &obtained).await;
         prepare(&room, &mut story, &paths.expect("created"), room.limits.install).await.expect("prepared").cache

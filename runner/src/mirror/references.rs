@@ -7,6 +7,8 @@ use wire::execution::Failure;
 
 use crate::setup::NotReady;
 
+pub(super) mod files;
+
 /// Where the remote's default branch is kept.
 pub(super) const HEAD: &str = "refs/bifrost/head";
 /// Where a reference is kept that is neither branch nor tag, such as `refs/pull/7/head`.

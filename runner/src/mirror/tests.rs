@@ -22,7 +22,7 @@ async fn fetch(scene: &mut Scene, remote: &str, reference: Option<&str>) -> (Res
     };
     let room = scene.room.clone();
     let story = Story::new(room.recorder.clone(), subject(), Orders::none());
-    scene.collect(async { obtain(&room, &story, &spec).await }).await
+    scene.collect(async { obtain(&room, &story, &spec, Told::ByFiles).await }).await
 }
 
 async fn failure(scene: &mut Scene, remote: &str, reference: Option<&str>) -> Failure {
@@ -136,7 +136,7 @@ async fn a_fetch_that_is_called_off_leaves_no_lock_and_no_half_mirror() {
     let (scene, remote) = (Scene::new().await, Remote::new().await);
     let (commander, orders) = Orders::new();
     commander.halt(Halt::Cancelled);
-    let remote = Distant { room: &scene.room, orders: &orders, url: &remote.url() };
+    let remote = Distant { room: &scene.room, orders: &orders, url: &remote.url(), told: Told::ByFiles };
     let mirror = scene.room.volume.mirror("x");
     let stopped = remote.clone(&mirror, &Wanted::Default.refspecs()).await;
     assert!(matches!(stopped, Err(Trouble::NotReady(NotReady::Halted(Halt::Cancelled)))));
@@ -197,6 +197,42 @@ async fn a_remote_that_lies_about_a_reference_costs_nobody_a_good_mirror() {
 }
 
 #[tokio::test]
+async fn a_branch_that_leads_to_no_commit_is_refused_and_costs_nobody_a_good_mirror() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    assert_eq!(scene.run(&remote, "true").await.0.outcome, Outcome::Succeeded);
+    let blob = remote.git(&["rev-parse", "HEAD:README"]).await;
+    // Git itself would not write it.
+    std::fs::write(remote.path().join(".git/refs/heads/main"), format!("{blob}\n")).expect("writes");
+    let (completion, events) = scene.run(&remote, "true").await;
+    assert_eq!(completion.failure, Some(Failure::UnknownReference), "{completion:?}");
+    assert!(!kinds(&events).contains(&kind::VOLUME_DAMAGED), "{:?}", kinds(&events));
+    remote.git(&["update-ref", "-d", "refs/heads/main"]).await;
+    remote.commit(&[("README", "new\n")]).await;
+    let (obtained, _) = fetch(&mut scene, &remote.url(), None).await;
+    assert_eq!(obtained.expect("fetched").cache, Cache::Hit);
+}
+
+#[tokio::test]
+async fn files_and_git_tell_the_same_of_a_mirror() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    remote.git(&["tag", "--annotate", "--message=x", "v1"]).await;
+    remote.git(&["tag", "light"]).await;
+    remote.git(&["branch", "fix/it"]).await;
+    let mirror = fetch(&mut scene, &remote.url(), None).await.0.expect("cloned").mirror;
+    remote.commit(&[("README", "new\n")]).await;
+    remote.git(&["branch", "--delete", "fix/it"]).await;
+    fetch(&mut scene, &remote.url(), None).await.0.expect("fetched");
+    let by_git = list(&scene.room, &mirror, &Orders::none()).await.expect("listed");
+    let by_files = references::files::read(&mirror).expect("read").expect("can be told");
+    assert_eq!(by_files.packed(), by_git.packed());
+    assert_eq!(by_files.resolve(&Wanted::Default), by_git.resolve(&Wanted::Default));
+    // What a new tag leads to is not in its file.
+    remote.git(&["tag", "--annotate", "--message=y", "v2"]).await;
+    fetch(&mut scene, &remote.url(), None).await.0.expect("fetched");
+    assert_eq!(references::files::read(&mirror).expect("read"), None);
+}
+
+#[tokio::test]
 async fn a_remote_that_serves_a_different_history_is_followed() {
     let (mut scene, remote) = (Scene::new().await, Remote::new().await);
     let first = fetch(&mut scene, &remote.url(), None).await.0.expect("cloned").commit;
@@ -216,7 +252,7 @@ async fn two_executions_that_need_the_same_new_mirror_clone_it_once() {
     let room = scene.room.clone();
     let obtain_it = async || {
         let story = Story::new(room.recorder.clone(), subject(), Orders::none());
-        obtain(&room, &story, &lease.spec).await.expect("obtained").cache
+        obtain(&room, &story, &lease.spec, Told::ByFiles).await.expect("obtained").cache
     };
     let (caches, _) = scene.collect(async { tokio::join!(obtain_it(), obtain_it()) }).await;
     assert_eq!(caches, (Cache::Miss, Cache::Hit));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::mirror::Told;
 use crate::testing::{PATIENCE, Remote, Scene, git, names_below, output, subject, until};
 use wire::event::Stream;
 use wire::execution::Outcome;
@@ -95,7 +96,7 @@ async fn two_executions_at_once_never_get_the_same_spare() {
     let both = async {
         let create = async |lease: &wire::worker::Lease| {
             let story = crate::record::Story::new(room.recorder.clone(), subject(), Orders::none());
-            let obtained = crate::mirror::obtain(&room, &story, &lease.spec).await.expect("obtained");
+            let obtained = crate::mirror::obtain(&room, &story, &lease.spec, Told::ByFiles).await.expect("obtained");
             let url = &lease.spec.repository;
             workspace::create(&room, story.orders(), story.subject(), url, &obtained).await.expect("created")
         };

@@ -1,0 +1,141 @@
+//! A mirror's references as git's files have them, read without starting git.
+//!
+//! There is nothing to read where a file says something that only git can tell, such as what an annotated tag leads
+//! to that is in no `packed-refs` yet. Whether the objects are there, and are what they should be, is not looked at.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::{BRANCHES, HEAD, References, TAGS, Target};
+
+/// Reads them. Git first writes a reference to `packed-refs` and then removes its own file, so those are read first.
+pub(in crate::mirror) fn read(mirror: &Path) -> io::Result<Option<References>> {
+    let mut loose = BTreeMap::new();
+    let mut is_plain = true;
+    for place in [BRANCHES, TAGS] {
+        is_plain &= collect(mirror, place.trim_end_matches('/'), &mut loose)?;
+    }
+    if let Some(text) = kit::files::read_if_exists(&mirror.join(HEAD))? {
+        loose.insert(HEAD.to_owned(), text);
+    }
+    let packed = kit::files::read_if_exists(&mirror.join("packed-refs"))?.unwrap_or_default();
+    Ok(if is_plain { parse(&packed, &loose) } else { None })
+}
+
+/// The files below a place, by the names of their references. Says whether all names can be told.
+fn collect(mirror: &Path, place: &str, found: &mut BTreeMap<String, String>) -> io::Result<bool> {
+    let entries = match fs::read_dir(mirror.join(place)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let own = entry.file_name();
+        let Some(own) = own.to_str() else { return Ok(false) };
+        let name = format!("{place}/{own}");
+        if entry.file_type()?.is_dir() {
+            if !collect(mirror, &name, found)? {
+                return Ok(false);
+            }
+        } else if !own.ends_with(".lock")
+            && let Some(text) = kit::files::read_if_exists(&entry.path())?
+        {
+            found.insert(name, text);
+        }
+    }
+    Ok(true)
+}
+
+/// Reads them from the texts (gitrepository-layout(5), git-pack-refs(1)).
+fn parse(packed: &str, loose: &BTreeMap<String, String>) -> Option<References> {
+    let mut found: BTreeMap<String, Target> = BTreeMap::new();
+    let mut last = None;
+    for line in packed.lines() {
+        if let Some(header) = line.strip_prefix('#') {
+            header.contains(" fully-peeled ").then_some(())?;
+        } else if let Some(peeled) = line.strip_prefix('^') {
+            found.get_mut(last?)?.peeled = Some(object(peeled)?);
+        } else {
+            let (id, name) = line.split_once(' ')?;
+            found.insert(name.to_owned(), target(name, object(id)?));
+            last = Some(name);
+        }
+    }
+    for (name, text) in loose {
+        let id = object(text.strip_suffix('\n')?)?;
+        if found.get(name).is_some_and(|packed| packed.object == id) {
+            continue;
+        }
+        // It may be an annotated one.
+        (!name.starts_with(TAGS)).then_some(())?;
+        found.insert(name.clone(), target(name, id));
+    }
+    found.retain(|name, _| name == HEAD || name.starts_with(BRANCHES) || name.starts_with(TAGS));
+    Some(References(found))
+}
+
+/// A branch leads to a commit; what a tag leads to is not said.
+fn target(name: &str, object: String) -> Target {
+    let commit = (!name.starts_with(TAGS)).then(|| object.clone());
+    Target { object, peeled: None, commit }
+}
+
+fn object(text: &str) -> Option<String> {
+    let is_id = matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_id.then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(digit: char) -> String {
+        digit.to_string().repeat(40)
+    }
+
+    fn loose(references: &[(&str, char)]) -> BTreeMap<String, String> {
+        references.iter().map(|(name, digit)| ((*name).to_owned(), format!("{}\n", id(*digit)))).collect()
+    }
+
+    const HEADER: &str = "# pack-refs with: peeled fully-peeled sorted \n";
+
+    #[test]
+    fn a_file_of_its_own_counts_before_the_packed_one() {
+        let packed = format!(
+            "{HEADER}{} refs/bifrost/wip/x\n{} refs/remotes/origin/a\n{} refs/remotes/origin/b\n{} refs/tags/v1\n^{}\n",
+            id('1'),
+            id('2'),
+            id('3'),
+            id('4'),
+            id('5'),
+        );
+        let own = loose(&[("refs/bifrost/head", '6'), ("refs/remotes/origin/b", '7'), ("refs/tags/v1", '4')]);
+        let read = parse(&packed, &own).expect("can be told");
+        let named = |name: &str| read.0.get(name).map(|found| (found.object.clone(), found.commit.clone()));
+        assert_eq!(named(HEAD), Some((id('6'), Some(id('6')))));
+        assert_eq!(named("refs/remotes/origin/a"), Some((id('2'), Some(id('2')))));
+        assert_eq!(named("refs/remotes/origin/b"), Some((id('7'), Some(id('7')))));
+        assert_eq!(named("refs/tags/v1"), Some((id('4'), None)));
+        assert_eq!(read.0["refs/tags/v1"].peeled, Some(id('5')));
+        assert_eq!(named("refs/bifrost/wip/x"), None);
+    }
+
+    #[test]
+    fn what_only_git_can_tell_is_left_to_git() {
+        let branch = format!("{} refs/remotes/origin/a\n", id('1'));
+        for (packed, own) in [
+            (format!("# pack-refs with: peeled \n{branch}"), loose(&[])),
+            (format!("{HEADER}^{}\n", id('1')), loose(&[])),
+            (format!("{HEADER}half a line"), loose(&[])),
+            (String::new(), loose(&[("refs/tags/v1", '1')])),
+            (String::new(), [(HEAD.to_owned(), "ref: refs/heads/main\n".to_owned())].into()),
+            (String::new(), [(HEAD.to_owned(), String::new())].into()),
+            (String::new(), [(HEAD.to_owned(), id('1'))].into()),
+        ] {
+            assert_eq!(parse(&packed, &own), None, "{packed:?} {own:?}");
+        }
+        assert!(parse(&format!("{HEADER}{branch}"), &loose(&[])).is_some());
+    }
+}
