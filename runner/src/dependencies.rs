@@ -339,7 +339,7 @@ fn read_files(workspace: &Path) -> io::Result<Files> {
 
 /// The manifests of this name that git knows, wherever they are.
 async fn read_members(room: &Room, orders: &Orders, paths: &Paths, manifest: &str) -> Result<Files, NotReady> {
-    let names = workspace::tracked(&room.git, paths, manifest, orders).await;
+    let names = workspace::tracked(&room.git, paths.compared(), &[], manifest, orders).await;
     let names = names.map_err(|error| NotReady::by_git("listing the manifests", error))?;
     let tree = paths.tree.clone();
     let read = blocking(move || {

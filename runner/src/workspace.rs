@@ -245,10 +245,17 @@ pub(crate) async fn check_out(git: &Git, paths: &Paths, commit: &str, orders: &O
     Ok(give_index(paths)?)
 }
 
-/// The files of this name that git knows, in whichever directory, by their paths from the root.
-pub(crate) async fn tracked(git: &Git, paths: &Paths, name: &str, orders: &Orders) -> Result<Vec<PathBuf>, GitError> {
+/// The files of this name that git knows at a place, in whichever directory, by their paths from the root.
+pub(crate) async fn tracked(
+    git: &Git,
+    place: Place<'_>,
+    options: &[&str],
+    name: &str,
+    orders: &Orders,
+) -> Result<Vec<PathBuf>, GitError> {
     let everywhere = format!(":(glob)**/{name}");
-    let listed = git.run(paths.compared(), ["ls-files", "-z", "--", &everywhere], b"", orders).await?;
+    let arguments = ["ls-files", "-z"].into_iter().chain(options.iter().copied()).chain(["--", &everywhere]);
+    let listed = git.run(place, arguments, b"", orders).await?;
     let names = listed.split(|byte| *byte == 0).filter(|name| !name.is_empty());
     Ok(names.map(|name| PathBuf::from(OsStr::from_bytes(name))).collect())
 }

@@ -22,8 +22,13 @@ pub(crate) async fn complete(
     repository: &str,
     wanted: &Checkout,
 ) -> Result<(), NotReady> {
+    let has_submodules = fs::symlink_metadata(paths.tree.join(".gitmodules")).is_ok_and(|meta| meta.is_file());
+    let with_submodules = wanted.submodules && has_submodules;
+    if with_submodules {
+        fetch_submodules(room, orders, paths, repository).await?;
+    }
     if !wanted.lfs_pointers
-        && let Some(name) = keeps_files_in_lfs(room, orders, paths).await?
+        && let Some(name) = keeps_files_in_lfs(room, orders, paths, with_submodules).await?
     {
         return Err(NotReady::failed(
             Failure::InvalidSettings,
@@ -34,15 +39,21 @@ pub(crate) async fn complete(
             ),
         ));
     }
-    if wanted.submodules && fs::symlink_metadata(paths.tree.join(".gitmodules")).is_ok_and(|meta| meta.is_file()) {
-        return fetch_submodules(room, orders, paths, repository).await;
-    }
     Ok(())
 }
 
 /// The first file that says so, of all directories'.
-async fn keeps_files_in_lfs(room: &Room, orders: &Orders, paths: &Paths) -> Result<Option<String>, NotReady> {
-    let names = workspace::tracked(&room.git, paths, ".gitattributes", orders).await;
+async fn keeps_files_in_lfs(
+    room: &Room,
+    orders: &Orders,
+    paths: &Paths,
+    with_submodules: bool,
+) -> Result<Option<String>, NotReady> {
+    let own = paths.tree.join(".git");
+    // Submodules are the workspace's own repository's, which no command has written to yet.
+    let place = if with_submodules { workspace_itself(&own, paths) } else { paths.compared() };
+    let options: &[&str] = if with_submodules { &["--recurse-submodules"] } else { &[] };
+    let names = workspace::tracked(&room.git, place, options, ".gitattributes", orders).await;
     let names = names.map_err(|error| NotReady::by_git("listing the attributes of files", error))?;
     let tree = paths.tree.clone();
     let found = blocking(move || {
@@ -50,6 +61,10 @@ async fn keeps_files_in_lfs(room: &Room, orders: &Orders, paths: &Paths) -> Resu
         first.map(|name| name.to_string_lossy().into_owned())
     });
     Ok(found.await)
+}
+
+fn workspace_itself<'a>(own: &'a Path, paths: &'a Paths) -> Place<'a> {
+    Place { repository: Some(own), tree: Some(&paths.tree), index: None }
 }
 
 fn says_lfs(path: &Path) -> bool {
@@ -65,7 +80,7 @@ async fn fetch_submodules(room: &Room, orders: &Orders, paths: &Paths, repositor
     let protocols = if repository.starts_with("file://") { "https:http:ssh:git:file" } else { "https:http:ssh:git" };
     let git = room.git.with([("GIT_ALLOW_PROTOCOL".to_owned(), protocols.to_owned())].into());
     let own = paths.tree.join(".git");
-    let place = Place { repository: Some(&own), tree: Some(&paths.tree), index: None };
+    let place = workspace_itself(&own, paths);
     let arguments = ["submodule", "--quiet", "update", "--init", "--recursive"];
     match git.run(place, arguments, b"", orders).await {
         Ok(_) => Ok(()),

@@ -179,6 +179,19 @@ async fn files_in_lfs_are_found_in_every_directory() {
 }
 
 #[tokio::test]
+async fn files_in_lfs_are_found_in_submodules_that_are_wanted() {
+    let (mut scene, remote, part) = (Scene::new().await, Remote::new().await, Remote::new().await);
+    part.commit(&[("in/.gitattributes", "*.bin filter=lfs -text\n")]).await;
+    remote.git(&["submodule", "--quiet", "add", &part.url(), "part"]).await;
+    remote.commit(&[]).await;
+    let (completion, _) = scene.run(&remote, "echo ran").await;
+    assert_eq!(completion.failure, Some(Failure::InvalidSettings));
+    assert!(completion.message.expect("a message").contains("(part/in/.gitattributes says filter=lfs)"));
+    remote.commit(&[(FILE, "[checkout]\nsubmodules = false")]).await;
+    assert_eq!(scene.run(&remote, "true").await.0.message, None);
+}
+
+#[tokio::test]
 async fn files_in_lfs_are_refused_by_name_unless_pointers_will_do() {
     let (mut scene, remote) = (Scene::new().await, Remote::new().await);
     remote.commit(&[(".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n")]).await;
