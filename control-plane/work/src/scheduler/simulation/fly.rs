@@ -1,7 +1,7 @@
 //! A model of Fly, cheap enough for millions of arrivals: machines with states and
 //! hosts, volumes, prices, rate limits, and failures from a seed.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::RangeInclusive;
 
 use fly::{Action, Advice, MachineState as At};
@@ -63,12 +63,6 @@ pub(super) struct Machine {
     billed_from: Option<Millis>,
 }
 
-impl Machine {
-    pub(super) fn exists(&self) -> bool {
-        self.state != At::Destroyed
-    }
-}
-
 /// How often what goes wrong, in a thousand calls or boots.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Faults {
@@ -105,6 +99,8 @@ impl Faults {
 #[derive(Debug)]
 pub(super) struct Fly {
     pub(super) machines: Vec<Machine>,
+    /// Those that are not destroyed: of a week most are.
+    existing: BTreeSet<usize>,
     /// Whether each volume exists.
     pub(super) volumes: Vec<bool>,
     pub(super) faults: Faults,
@@ -121,6 +117,7 @@ impl Fly {
     pub(super) fn new(dice: Dice, faults: Faults, rate: u64) -> Self {
         Self {
             machines: Vec::new(),
+            existing: BTreeSet::new(),
             volumes: Vec::new(),
             faults,
             dice,
@@ -144,6 +141,11 @@ impl Fly {
         assert!(at_once <= burst, "{at_once} calls to {action} {subject} at {now}");
     }
 
+    /// What exists, as it was when somebody last looked.
+    pub(super) fn existing(&self) -> impl ExactSizeIterator<Item = (usize, &Machine)> {
+        self.existing.iter().map(|id| (*id, &self.machines[*id]))
+    }
+
     /// A machine as it is now.
     pub(super) fn look(&mut self, id: usize, now: Millis) -> &mut Machine {
         let due = self.machines[id].next.filter(|(at, _)| *at <= now);
@@ -161,6 +163,9 @@ impl Fly {
         let machine = &mut self.machines[id];
         machine.next = None;
         machine.state = state;
+        if state == At::Destroyed {
+            self.existing.remove(&id);
+        }
         match (machine.billed_from, is_billed) {
             (Some(from), false) => {
                 machine.billed_from = None;
@@ -184,9 +189,8 @@ impl Fly {
     pub(super) fn cost_micros(&self, days: RangeInclusive<u64>, now: Millis) -> i64 {
         let begin = days.start() * 24 * HOUR;
         let open: u128 = self
-            .machines
-            .iter()
-            .filter_map(|machine| machine.billed_from)
+            .existing()
+            .filter_map(|(_, machine)| machine.billed_from)
             .map(|from| u128::from(now.saturating_sub(from.max(begin))) * u128::from(self.rate))
             .sum();
         let picos = (self.billed.range(days).map(|(_, cost)| cost).sum::<u128>() + open) / 1_000;
@@ -218,7 +222,7 @@ impl Fly {
     }
 
     pub(super) fn named(&self, name: (usize, u32)) -> Option<usize> {
-        self.machines.iter().position(|machine| machine.name == name && machine.exists())
+        self.existing().find(|(_, machine)| machine.name == name).map(|(id, _)| id)
     }
 
     /// A create may be carried out and its answer be lost.
@@ -250,6 +254,7 @@ impl Fly {
             billed_from: None,
         });
         let id = self.machines.len() - 1;
+        self.existing.insert(id);
         self.boot(id, 10 * SECOND, now);
         if self.dice.permille(self.faults.ambiguous) {
             return Err(Refusal { advice: Advice::LookAgain, status: None });
@@ -344,10 +349,7 @@ impl Fly {
         if let Some(refusal) = self.transient(Action::DestroyVolume) {
             return Err(refusal);
         }
-        assert!(
-            !self.machines.iter().any(|machine| machine.exists() && machine.volume == volume),
-            "a volume destroyed under its machine"
-        );
+        assert!(!self.existing().any(|(_, machine)| machine.volume == volume), "a volume destroyed under its machine");
         self.volumes[volume] = false;
         Ok(())
     }

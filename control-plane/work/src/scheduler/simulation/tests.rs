@@ -6,7 +6,7 @@ use super::fly::HOUR;
 use super::world::{Seen, World};
 use super::*;
 
-/// Seeds, and arrivals of each: a thousand weeks of ten thousand do not fit into the time that tests have.
+/// Seeds, and arrivals of each: a thousand weeks of ten thousand are for a build that is quick.
 const SEEDS: u64 = 1_000;
 const ARRIVALS: usize = 150;
 /// Seeds with a whole week of ten thousand arrivals, where `BIFROST_TEST_WEEKS` names no more: `scripts/simulate`.

@@ -157,8 +157,12 @@ pub(super) struct World {
     number: u64,
     fly: Fly,
     tasks: Vec<Task>,
+    undone: usize,
     waiting: VecDeque<usize>,
     rows: Vec<Row>,
+    /// The rows that may have something left: of a week most have not.
+    open: BTreeSet<usize>,
+    limits: Limits,
     rests: BTreeMap<usize, (Millis, u32)>,
     given_up: Option<(u32, Millis)>,
     suspects: Vec<usize>,
@@ -183,14 +187,16 @@ impl World {
         let budgets = scenario.is_poor.then_some((Period::Day, day / 40 + 6_000)).into_iter().collect();
         scenario.dice = dice;
         Self {
-            scenario,
             now: 0,
             events: BinaryHeap::new(),
             number: 0,
             fly,
             tasks: Vec::new(),
+            undone: scenario.arrivals,
             waiting: VecDeque::new(),
             rows: Vec::new(),
+            open: BTreeSet::new(),
+            limits: limits(scenario.cap),
             rests: BTreeMap::new(),
             given_up: None,
             suspects: Vec::new(),
@@ -202,6 +208,7 @@ impl World {
             last_end: 0,
             budgets,
             seen: Seen::default(),
+            scenario,
         }
     }
 
@@ -225,7 +232,7 @@ impl World {
         }
         assert!(ended_by.is_some(), "it stands still: {:?}", self.left());
         assert!(self.tasks.iter().all(|task| task.done), "tasks were lost: {:?}", self.left());
-        assert!(self.fly.machines.iter().all(|machine| !machine.exists()), "a machine leaked");
+        assert_eq!(self.fly.existing().len(), 0, "a machine leaked");
         assert!(self.fly.volumes.iter().all(|exists| !exists), "a volume leaked");
         self.seen
     }
@@ -274,20 +281,25 @@ impl World {
 
     fn is_over(&self) -> bool {
         self.now > self.last_arrival
-            && self.tasks.iter().rev().all(|task| task.done)
-            && self.rows.iter().all(|row| row.state == State::Destroyed && row.old_volumes.is_empty())
-            && self.fly.machines.iter().all(|machine| !machine.exists())
+            && self.undone == 0
+            && !self.open.iter().any(|row| self.rows[*row].is_open())
+            && self.fly.existing().len() == 0
+    }
+
+    /// The rows of machines that are not destroyed.
+    fn live(&self) -> impl Iterator<Item = (usize, &Row)> {
+        let rows = self.open.iter().map(|number| (*number, &self.rows[*number]));
+        rows.filter(|(_, row)| row.state != State::Destroyed)
     }
 
     fn left(&self) -> String {
-        let undone = self.tasks.iter().filter(|task| !task.done).count();
-        let rows: Vec<_> = self.rows.iter().filter(|row| row.state != State::Destroyed).collect();
+        let (undone, rows) = (self.undone, self.live().collect::<Vec<_>>());
         format!("{undone} tasks, at {} ms, {rows:?}", self.now)
     }
 
     /// The promises, after every step.
     fn check(&mut self) {
-        let existing = self.fly.machines.iter().filter(|machine| machine.exists()).count();
+        let existing = self.fly.existing().len();
         assert!(existing <= self.scenario.cap, "{existing} machines and a cap of {}", self.scenario.cap);
         for (period, budget) in &self.budgets {
             let cost = self.fly.cost_micros(self.days_of(*period), self.now);
@@ -336,10 +348,10 @@ impl World {
             self.assign(index(assignment.task.uuid()), index(assignment.worker.uuid()));
         }
         // What is decided by time alone.
-        if self.rows.iter().any(|row| row.state == State::Ready && row.task.is_none()) || !self.waiting.is_empty() {
+        if self.live().any(|(_, row)| row.state == State::Ready && row.task.is_none()) {
             self.plan_soon(SUSPEND_AFTER);
         }
-        if self.rows.iter().any(|row| row.state != State::Destroyed) {
+        if self.live().next().is_some() || !self.waiting.is_empty() {
             self.plan_soon(5 * MINUTE);
         }
     }
@@ -369,24 +381,10 @@ impl World {
             queues: vec![Queue { lane: Lane::of(id(0).into(), None, &[]), tasks: waiting }],
             rules: Rules::default(),
             shares: Shares::default(),
-            rooms: self.rows.iter().enumerate().filter(|(_, row)| free(row)).map(room).collect(),
+            rooms: self.live().filter(|(_, row)| free(row)).map(room).collect(),
             machines: self.view(),
-            limits: self.limits(),
+            limits: self.limits.clone(),
         }
-    }
-
-    fn limits(&self) -> Limits {
-        let settings = pool::Settings {
-            machines_max: self.scenario.cap,
-            suspend_after: Duration::from_millis(SUSPEND_AFTER),
-            destroy_after: Duration::from_millis(DESTROY_AFTER),
-            machine_age_max: Duration::from_secs(6 * 3_600),
-            machine_executions_max: 60,
-            budget_reserve: Duration::from_secs(4_500),
-            budget_margin: Duration::from_secs(3_000),
-            ..pool::Settings::default()
-        };
-        Limits::from(&settings)
     }
 
     fn view(&self) -> View {
@@ -404,10 +402,9 @@ impl World {
                 is_retiring: row.is_retiring,
             },
         };
-        let live = self.rows.iter().enumerate().filter(|(_, row)| row.state != State::Destroyed);
         let until = order::all_rest(&regions(), &self.resting(), time(self.now)).map(|rest| rest.until);
         View {
-            machines: live.map(facts).collect(),
+            machines: self.live().map(facts).collect(),
             strangers: self.strangers().len(),
             given_up: self.given_up.filter(|(_, last)| last + 10 * MINUTE > self.now).map(|(count, last)| GivenUp {
                 count,
@@ -451,10 +448,11 @@ impl World {
     fn order(&mut self, order: Order) {
         match order {
             Order::Create => {
-                let rows = self.rows.iter().filter(|row| row.state != State::Destroyed).count();
+                let rows = self.live().count();
                 let rests = self.resting();
                 let region = order::choose(&regions(), &rests, time(self.now), None).map(region_number);
                 let Some(region) = region.filter(|_| rows + self.strangers().len() < self.scenario.cap) else { return };
+                self.open.insert(self.rows.len());
                 self.rows.push(Row::new(region, self.now));
                 self.accrued_until.push(self.now);
                 self.at(self.now, Event::Step(self.rows.len() - 1));
@@ -518,6 +516,7 @@ impl World {
         }
         assert!(!self.tasks[task].done, "task {task} ran twice");
         self.tasks[task].done = true;
+        self.undone -= 1;
         self.last_end = self.now;
         self.tasks[task].on = None;
         self.rows[row].task = None;
@@ -566,6 +565,24 @@ impl Row {
             stuck: 0,
         }
     }
+
+    /// Whether something of it is left.
+    fn is_open(&self) -> bool {
+        self.state != State::Destroyed || !self.old_volumes.is_empty()
+    }
+}
+
+fn limits(cap: usize) -> Limits {
+    Limits::from(&pool::Settings {
+        machines_max: cap,
+        suspend_after: Duration::from_millis(SUSPEND_AFTER),
+        destroy_after: Duration::from_millis(DESTROY_AFTER),
+        machine_age_max: Duration::from_secs(6 * 3_600),
+        machine_executions_max: 60,
+        budget_reserve: Duration::from_secs(4_500),
+        budget_margin: Duration::from_secs(3_000),
+        ..pool::Settings::default()
+    })
 }
 
 fn time(at: Millis) -> DateTime<Utc> {

@@ -5,7 +5,7 @@ use super::*;
 
 impl World {
     pub(super) fn accrue_all(&mut self) {
-        for row in 0..self.rows.len() {
+        for row in self.open.clone() {
             self.accrue(row);
         }
     }
@@ -352,7 +352,8 @@ impl World {
     }
 
     pub(super) fn host_fails(&mut self) {
-        let up: Vec<usize> = (0..self.rows.len()).filter(|row| self.rows[*row].state == State::Ready).collect();
+        let up: Vec<usize> =
+            self.live().filter(|(_, row)| row.state == State::Ready).map(|(number, _)| number).collect();
         if up.is_empty() {
             return;
         }
@@ -380,8 +381,7 @@ impl World {
             known.state != State::Destroyed
                 && (known.generation == generation || known.former == Some(id) || known.machine == Some(id))
         };
-        let all = self.fly.machines.iter().enumerate();
-        all.filter(|(id, machine)| machine.exists() && !is_known(machine, *id)).map(|(id, _)| id).collect()
+        self.fly.existing().filter(|(id, machine)| !is_known(machine, *id)).map(|(id, _)| id).collect()
     }
 
     pub(super) fn watch(&mut self) {
@@ -390,9 +390,10 @@ impl World {
             self.fly.destroy(*id, self.now).ok();
         }
         self.suspects = seen;
-        for row in 0..self.rows.len() {
+        for row in self.open.clone() {
             self.tend(row);
         }
+        self.open.retain(|row| self.rows[*row].is_open());
         self.at(self.now + 30 * SECOND, Event::Watch);
     }
 
@@ -408,8 +409,7 @@ impl World {
         }
         // Replaced volumes are cleared away once nothing uses them.
         let old = std::mem::take(&mut self.rows[row].old_volumes);
-        let in_use =
-            |volume: &usize| self.fly.machines.iter().any(|machine| machine.exists() && machine.volume == *volume);
+        let in_use = |volume: &usize| self.fly.existing().any(|(_, machine)| machine.volume == *volume);
         let (kept, free): (Vec<usize>, Vec<usize>) = old.into_iter().partition(in_use);
         self.rows[row].old_volumes = kept;
         for volume in free {
