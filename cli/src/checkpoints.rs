@@ -1,6 +1,8 @@
 //! `bifrost checkpoints`: what machines have saved of workspaces, and tasks that begin from it.
 
-use wire::checkpoint::{ChangeKind, CheckpointDetail, CheckpointDiff, CheckpointView, FileChange, PathDiff, Restore};
+use wire::checkpoint::{
+    ChangeKind, CheckpointDetail, CheckpointDiff, CheckpointView, FileChange, KeptWork, KeptWorkView, PathDiff, Restore,
+};
 use wire::id::{CheckpointId, TaskId};
 
 use crate::args::CheckpointsCommand;
@@ -16,6 +18,10 @@ pub(crate) async fn run(invocation: &Invocation, command: &CheckpointsCommand) -
         CheckpointsCommand::List { task } => {
             let checkpoints = server.ask(async |control| control.checkpoints(*task).await).await?;
             list(invocation, &checkpoints)?;
+        }
+        CheckpointsCommand::Kept => {
+            let work = server.ask(async |control| control.kept_work().await).await?;
+            list_kept(invocation, &work)?;
         }
         CheckpointsCommand::Show { id } => {
             let checkpoint = server.ask(async |control| control.checkpoint(*id).await).await?;
@@ -34,6 +40,32 @@ pub(crate) async fn run(invocation: &Invocation, command: &CheckpointsCommand) -
         CheckpointsCommand::Unpin { ids } => pin(invocation, &server, ids, false).await?,
     }
     Ok(0)
+}
+
+fn list_kept(invocation: &Invocation, work: &[KeptWorkView]) -> anyhow::Result<()> {
+    let output = invocation.output;
+    if output.is_json {
+        return output.json(&work);
+    }
+    if work.is_empty() {
+        output.say("nothing is on a machine alone: all that executions left was pushed, or there was nothing");
+        return Ok(());
+    }
+    let now = invocation.clock.now();
+    let row = |one: &KeptWorkView| {
+        let KeptWork { repository, reference, commit, .. } = &one.work;
+        vec![
+            commit.clone(),
+            repository.clone(),
+            reference.clone(),
+            one.task_id.to_string(),
+            show_age(now, one.began_at),
+            one.machine_id.to_string(),
+        ]
+    };
+    let header = ["COMMIT", "REPOSITORY", "WHERE", "TASK", "BEGAN", "MACHINE"];
+    let rows = work.iter().map(row).collect();
+    Ok(output.line(&table::render(&header, rows, output.stdout()))?)
 }
 
 fn list(invocation: &Invocation, checkpoints: &[CheckpointView]) -> anyhow::Result<()> {

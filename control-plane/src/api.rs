@@ -109,6 +109,7 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(strategies::get, strategies::update, strategies::delete))
         .routes(routes!(executions::subtasks))
         .routes(routes!(checkpoints::list))
+        .routes(routes!(checkpoints::kept))
         .routes(routes!(checkpoints::get))
         .routes(routes!(checkpoints::diff))
         .routes(routes!(checkpoints::pin, checkpoints::unpin))

@@ -7,7 +7,7 @@
 //! before its name is: half a checkpoint is never seen. The newest few of each
 //! repository are kept, and those that somebody pinned.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,11 @@ use chrono::TimeDelta;
 use kit::tasks::blocking;
 use serde::Serialize;
 use snapshot::{Listing, Store};
-use wire::checkpoint::HeldCheckpoint;
+use wire::checkpoint::{HeldCheckpoint, KeptWork};
 use wire::event::kind;
 use wire::id::CheckpointId;
-use wire::limit::CHECKPOINTS_PER_MACHINE;
+use wire::limit::{CHECKPOINTS_PER_MACHINE, KEPT_PER_MACHINE};
+use wire::worker::repository_name;
 
 use crate::agent::sessions;
 use crate::git::GitError;
@@ -45,6 +46,10 @@ pub(crate) const MANIFEST: &str = "manifest.json";
 const LISTING: &str = "listing";
 /// The file that keeps a checkpoint whatever else is saved.
 const PIN: &str = "pinned";
+/// The file that says that nothing else has what was not committed.
+const ALONE: &str = "alone";
+/// Checkpoints are kept for that, so many on a volume.
+const ALONE_KEPT: usize = 20;
 
 /// Why a workspace was not saved, or not put back.
 #[derive(Debug, thiserror::Error)]
@@ -213,6 +218,9 @@ fn write(
     };
     let text = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
     kit::files::replace(&unfinished.join(MANIFEST), &text, 0o600)?;
+    if manifest.uncommitted.is_some() {
+        kit::files::replace(&unfinished.join(ALONE), b"", 0o600)?;
+    }
     let finished = room.volume.checkpoint(id);
     fs::rename(unfinished, &finished)?;
     kit::files::sync_directory(finished.parent().unwrap_or(room.volume.root()))?;
@@ -368,12 +376,38 @@ pub(crate) fn pin(volume: &Volume, id: CheckpointId, pinned: bool) -> io::Result
     }
 }
 
+/// The newest checkpoints of executions that alone have what was not committed there, the newest first.
+fn alone(volume: &Volume, ids: &[CheckpointId]) -> Vec<Manifest> {
+    let marked = ids.iter().rev().filter(|id| volume.checkpoint(**id).join(ALONE).exists());
+    let mut executions = BTreeSet::new();
+    let newest = marked.filter_map(|id| read(volume, *id).ok());
+    newest.filter(|manifest| executions.insert(manifest.subject.execution_id)).take(ALONE_KEPT).collect()
+}
+
+/// Everything that nobody pushed, the newest first: what is under references of mirrors, and what a checkpoint alone has.
+pub(crate) fn kept_work(volume: &Volume) -> io::Result<Vec<KeptWork>> {
+    let mut found: Vec<KeptWork> = Vec::new();
+    for name in volume.repository_names() {
+        found.extend(unpushed::listed(&volume.mirror(&name), &name)?);
+    }
+    let of_checkpoint = |manifest: Manifest| KeptWork {
+        execution_id: manifest.subject.execution_id,
+        repository: repository_name(&manifest.repository),
+        reference: format!("checkpoints/{}", manifest.checkpoint_id),
+        commit: manifest.commit,
+    };
+    found.extend(alone(volume, &volume.checkpoint_ids()?).into_iter().map(of_checkpoint));
+    found.sort_by(|one, other| other.cmp(one));
+    found.truncate(KEPT_PER_MACHINE);
+    Ok(found)
+}
+
 fn is_pinned(volume: &Volume, id: CheckpointId) -> bool {
     volume.checkpoint(id).join(PIN).exists()
 }
 
 /// Which checkpoints go (pure), of all there are with their repositories, the oldest first: of each repository all
-/// but the newest few, and of all together the oldest beyond what anybody keeps in mind. Pinned ones are not listed.
+/// but the newest few, and of all together the oldest beyond what anybody keeps in mind. Pinned ones are not listed, nor those that alone have work.
 fn outdated(checkpoints: &[(CheckpointId, String)], keep: usize, in_all: usize) -> Vec<CheckpointId> {
     let mut kept: HashMap<&str, usize> = HashMap::new();
     let mut left = in_all;
@@ -395,10 +429,15 @@ fn prune(volume: &Volume, keep: usize) -> Result<(), CheckpointError> {
     let ids = volume.checkpoint_ids()?;
     // One that cannot be read is for the health check to set aside; until then it is like others of no repository.
     let repository = |id: &CheckpointId| read(volume, *id).map(|manifest| manifest.repository).unwrap_or_default();
-    let loose: Vec<(CheckpointId, String)> =
-        ids.iter().filter(|id| !is_pinned(volume, **id)).map(|id| (*id, repository(id))).collect();
-    let pinned = ids.len() - loose.len();
-    let gone = outdated(&loose, keep, CHECKPOINTS_PER_MACHINE.saturating_sub(pinned));
+    let alone: BTreeSet<CheckpointId> =
+        alone(volume, &ids).into_iter().map(|manifest| manifest.checkpoint_id).collect();
+    let loose: Vec<(CheckpointId, String)> = ids
+        .iter()
+        .filter(|id| !is_pinned(volume, **id) && !alone.contains(*id))
+        .map(|id| (*id, repository(id)))
+        .collect();
+    let held = ids.len() - loose.len();
+    let gone = outdated(&loose, keep, CHECKPOINTS_PER_MACHINE.saturating_sub(held));
     if gone.is_empty() {
         return Ok(());
     }

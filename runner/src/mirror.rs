@@ -7,6 +7,8 @@
 //! what it can from a seed, a bundle or copy that somebody put on the volume, and only
 //! the rest from the remote.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use kit::tasks::blocking;
@@ -109,6 +111,11 @@ pub(crate) async fn set_aside(room: &Room, story: &Story, repository: &str, reas
     tracing::warn!("the mirror {name} is damaged and will be cloned anew: {reason}");
     story.tell(kind::VOLUME_DAMAGED, &Damaged { what: "repository", name: &name, reason }).await;
     Ok(aside)
+}
+
+/// The objects of the references at these places, by name, as the mirror's files tell them.
+pub(crate) fn objects_below(mirror: &Path, places: &[&str]) -> io::Result<Option<BTreeMap<String, String>>> {
+    references::files::objects(mirror, places)
 }
 
 /// The branches and tags a mirror holds.

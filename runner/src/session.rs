@@ -249,6 +249,7 @@ impl Session {
             checkpointed_batch: self.checkpointed_batch,
             repositories: self.room.volume.repository_names(),
             checkpoints: checkpoint::held(&self.room.volume).ok(),
+            kept: checkpoint::kept_work(&self.room.volume).ok(),
             attaches: true,
         }
     }

@@ -134,12 +134,28 @@ async fn a_machine_that_alone_has_somebodys_work_sleeps_on_until_nobody_wants_it
     let world = World::plan().set("BIFROST_DESTROY_AFTER_SECONDS", 1).start().await;
     let task = world.submit("echo unfinished > left").await;
     world.until_task(task, TaskStatus::Completed).await;
+    // Its checkpoint goes with those of its age, and what nobody pushed stays.
+    for _ in 0..6 {
+        let other = world.submit("true").await;
+        world.until_task(other, TaskStatus::Completed).await;
+    }
     let control = world.control();
+    assert!(control.checkpoints(Some(task)).await.expect("lists").is_empty());
+    let kept = control.kept_work().await.expect("lists");
+    let [work] = &kept[..] else { panic!("{kept:?}") };
+    assert_eq!((work.task_id, work.work.reference.starts_with("refs/bifrost/wip/")), (task, true), "{work:?}");
     let asleep = until("it sleeps for longer than machines may", PATIENCE, async || {
         let machine = world.until_machine(MachineState::Suspended).await;
         (kit::Clock::system().now() - machine.state_since > chrono::TimeDelta::seconds(4)).then_some(machine)
     })
     .await;
+    // What asks for it wakes the machine that has it, and finds it.
+    let mut asking = world.script("cat left");
+    asking.spec.as_mut().expect("has one").reference = Some(work.work.commit.clone());
+    let found = control.submit(&asking, "asks-for-it").await.expect("submits");
+    world.until_task(found.id, TaskStatus::Completed).await;
+    let shown = world.bifrost(&["checkpoints", "kept"]).output().await;
+    assert!(shown.code == 0 && shown.stdout.contains(&work.work.commit), "{shown:?}");
     control.delete(task).await.expect("deleted");
     until("it is gone", PATIENCE, async || {
         let machines = control.machines().await.expect("lists");

@@ -71,6 +71,35 @@ pub struct HeldCheckpoint {
     pub pinned: bool,
 }
 
+/// Work that nobody pushed and that a machine alone has, as its polls name it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct KeptWork {
+    /// The execution that left it.
+    pub execution_id: ExecutionId,
+    /// The repository, as [`crate::worker::repository_name`] calls it.
+    pub repository: String,
+    /// Where it is: a reference of the repository's mirror, or `checkpoints/<id>` where a checkpoint alone has it.
+    pub reference: String,
+    /// The commit there; of a checkpoint the one that was checked out.
+    pub commit: String,
+}
+
+/// Work that a machine alone has, as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct KeptWorkView {
+    /// The machine.
+    pub machine_id: MachineId,
+    /// The task whose execution left it.
+    pub task_id: TaskId,
+    /// What it is.
+    #[serde(flatten)]
+    pub work: KeptWork,
+    /// When that execution was made.
+    pub began_at: DateTime<Utc>,
+}
+
 /// A checkpoint, as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -169,6 +169,10 @@ pub const CHECKPOINTS_PER_MACHINE: usize = 200;
 pub const PINS_PER_MACHINE: i64 = 50;
 /// Checkpoints that a list shows.
 pub const CHECKPOINTS_SHOWN: i64 = 1_000;
+/// Pieces of work that nobody pushed, of one machine.
+pub const KEPT_PER_MACHINE: usize = 500;
+/// Pieces of work that nobody pushed, that a list shows.
+pub const KEPT_SHOWN: i64 = 1_000;
 /// The file in which a tool reports of its tests.
 pub const REPORT_PATH_BYTES: usize = 1_024;
 /// Tests that failed, of which a report names so many.

@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{HeldCheckpoint, SavedCheckpoint};
+use crate::checkpoint::{HeldCheckpoint, KeptWork, SavedCheckpoint};
 use crate::execution::{Exit, Failure, Outcome, PhaseTiming};
 use crate::id::{AttachmentId, CheckpointId, ExecutionId, MachineId, TaskId, WorkerId};
 use crate::pull_request::PullRequest;
@@ -128,6 +128,9 @@ pub struct Poll {
     /// Every checkpoint its volume holds now; absent from runners that do not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoints: Option<Vec<HeldCheckpoint>>,
+    /// The work on its volume that nobody pushed, the newest first; absent from runners that do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Vec<KeptWork>>,
     /// Whether it comes when somebody attaches to what it runs.
     #[serde(default)]
     pub attaches: bool,

@@ -31,6 +31,9 @@ pub(crate) enum CheckpointsCommand {
         #[arg(value_name = "OTHER")]
         to: CheckpointId,
     },
+    /// List the commits, branches and changes that nobody pushed and machines alone have
+    #[command(after_help = super::help::machines::CHECKPOINTS_KEPT)]
+    Kept,
     /// Have a task's next attempt begin from a checkpoint; a task that has failed is ready again
     #[command(after_help = super::help::machines::CHECKPOINTS_RESTORE)]
     Restore {

@@ -105,6 +105,7 @@ Examples:
   bifrost checkpoints list
   bifrost checkpoints list TASK
   bifrost checkpoints show CHECKPOINT
+  bifrost checkpoints kept                             what nobody pushed and machines alone have
   bifrost checkpoints diff CHECKPOINT OTHER
   bifrost checkpoints restore TASK                     its next attempt begins where this one ended
   bifrost checkpoints fork CHECKPOINT -- make test     something new begins there

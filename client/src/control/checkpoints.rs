@@ -1,6 +1,6 @@
 //! What machines have saved of workspaces.
 
-use wire::checkpoint::{CheckpointDetail, CheckpointDiff, CheckpointView, Restore};
+use wire::checkpoint::{CheckpointDetail, CheckpointDiff, CheckpointView, KeptWorkView, Restore};
 use wire::id::{CheckpointId, TaskId};
 use wire::task::TaskView;
 
@@ -12,6 +12,11 @@ impl Control {
     pub async fn checkpoints(&self, task: Option<TaskId>) -> Result<Vec<CheckpointView>, Error> {
         let query: Vec<(&str, String)> = task.map(|task| ("task_id", task.to_string())).into_iter().collect();
         self.service.json(self.get("/v1/checkpoints").query(&query)).await
+    }
+
+    /// What nobody pushed and machines alone have, the newest first.
+    pub async fn kept_work(&self) -> Result<Vec<KeptWorkView>, Error> {
+        self.service.json(self.get("/v1/kept-work")).await
     }
 
     /// One checkpoint, with what differs in it from its commit.

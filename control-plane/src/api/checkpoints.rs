@@ -4,7 +4,7 @@ use access::permission::{TasksRead, TasksWrite};
 use axum::Json;
 use axum::http::StatusCode;
 use serde::Deserialize;
-use wire::checkpoint::{CheckpointDetail, CheckpointDiff, CheckpointView, Restore, SavedCheckpoint};
+use wire::checkpoint::{CheckpointDetail, CheckpointDiff, CheckpointView, KeptWorkView, Restore, SavedCheckpoint};
 use wire::id::{CheckpointId, TaskId, WorkerId};
 use wire::problem::Problem;
 use wire::task::TaskView;
@@ -35,6 +35,18 @@ pub(super) async fn list(
     Parameters(which): Parameters<Which>,
 ) -> Result<Json<Vec<CheckpointView>>, ApiError> {
     Ok(Json(checkpoints::list(&app.ctx, caller.tenant, which.task_id).await?))
+}
+
+/// The work that nobody pushed and that machines alone have, the newest first. A task of its repository whose
+/// `reference` is one of these commits runs on the machine that has it.
+#[utoipa::path(
+    get, path = "/kept-work", tag = "checkpoints",
+    responses((status = 200, body = Vec<KeptWorkView>), (status = 401, body = Problem)))]
+pub(super) async fn kept(
+    State(app): State<App>,
+    Allowed(caller, _): Allowed<TasksRead>,
+) -> Result<Json<Vec<KeptWorkView>>, ApiError> {
+    Ok(Json(work::kept::list(&app.ctx, caller.tenant).await?))
 }
 
 /// One checkpoint, with the paths that differ from its commit.

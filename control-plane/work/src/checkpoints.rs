@@ -31,6 +31,7 @@ use wire::worker::Instruction;
 
 use crate::Scheduler;
 use crate::executions::{self, Execution};
+use crate::kept;
 use crate::tasks::{self, Named, Task, Turn};
 
 /// The longest id of a commit, in hexadecimal digits.
@@ -157,12 +158,16 @@ fn check_repository(view: &CheckpointView, spec: &TaskSpec, field: &'static str)
     Err(Error::invalid(field, format!("is a checkpoint of {}, which is not the task's repository", view.repository)))
 }
 
-/// Binds a new task to the machine that has the checkpoint it begins from, which is kept for it; gives the task as
-/// it is then.
+/// Binds a new task to the machine that has the checkpoint it begins from, which is kept for it, or that alone has the
+/// commit that it asks for; gives the task as it is then.
 pub(crate) async fn bind_new(tx: &mut Tx, task: Task) -> Result<Task> {
     let (tenant, id) = (task.tenant, task.id);
-    let of_spec = task.spec.as_ref().and_then(|spec| Some((spec, spec.checkpoint?)));
-    let Some((spec, checkpoint)) = of_spec else { return Ok(task) };
+    let Some(spec) = &task.spec else { return Ok(task) };
+    let Some(checkpoint) = spec.checkpoint else {
+        let Some(machine) = kept::machine_with(tx, tenant, spec).await? else { return Ok(task) };
+        tasks::store::set_spec(tx, &task, spec, Some(machine)).await?;
+        return tasks::load(tx, tenant, id).await;
+    };
     let found = store::get(tx, tenant, checkpoint).await?;
     let view = found.map(|found| found.view).ok_or_else(|| {
         Error::invalid("spec.checkpoint", "names no checkpoint that a machine has; see `bifrost checkpoints list`")
@@ -267,12 +272,13 @@ async fn load(tx: &mut Tx, tenant: TenantId, id: CheckpointId) -> Result<Checkpo
 }
 
 /// Machines that alone have somebody's work: a checkpoint that is pinned, or that was saved since then with commits or
-/// changes that were pushed nowhere.
+/// changes that were pushed nowhere; or that work itself, which outlives its checkpoint.
 pub(crate) async fn machines_with_work(tx: &mut Tx, since: DateTime<Utc>) -> Result<BTreeSet<MachineId>> {
-    Ok(store::machines_with_work(tx, since).await?.into_iter().collect())
+    let of_checkpoints = store::machines_with_work(tx, since).await?;
+    Ok(of_checkpoints.into_iter().chain(kept::machines(tx, since).await?).collect())
 }
 
-/// Forgets the checkpoints of machines that are gone, with their volumes.
+/// Forgets the checkpoints of machines that are gone, with their volumes, and what else those alone had.
 #[derive(Debug, Clone, Copy)]
 pub struct LostCheckpoints;
 
@@ -283,7 +289,8 @@ impl Reconciler for LostCheckpoints {
     async fn tick(&self, ctx: &Ctx) -> Result<usize> {
         // In this order: a machine that has a checkpoint was there before.
         let mut tx = ctx.read("checkpoints.machines").await?;
-        let known = store::machines(&mut tx).await?;
+        let mut known: BTreeSet<MachineId> = store::machines(&mut tx).await?.into_iter().collect();
+        known.extend(kept::known_machines(&mut tx).await?);
         drop(tx);
         if known.is_empty() {
             return Ok(0);
@@ -296,6 +303,7 @@ impl Reconciler for LostCheckpoints {
         let mut tx = ctx.begin("checkpoints.lost").await?;
         for machine in &gone {
             store::forget_machine(&mut tx, *machine).await?;
+            kept::forget_machine(&mut tx, *machine).await?;
         }
         tx.commit(gone.len()).await
     }

@@ -20,7 +20,7 @@ use wire::worker::{Completion, Heartbeat, HeartbeatReply, Instruction, Lease, Po
 use crate::admission::policy;
 use crate::executions::{self, Begin, Ending, Execution, lessons, pull_requests, store};
 use crate::tasks::{self, Task};
-use crate::{Settings, checkpoints};
+use crate::{Settings, checkpoints, kept};
 
 /// The longest id of a commit, in hexadecimal digits.
 const COMMIT_CHARS: usize = 64;
@@ -69,6 +69,9 @@ async fn look(ctx: &Ctx, settings: &Settings, id: WorkerId, poll: &Poll, arrival
     let standing = pool::workers::contact(ctx, &mut tx, &worker, poll, arrival).await?;
     if let (Arrival::Fresh, Some(held)) = (arrival, &poll.checkpoints) {
         checkpoints::held(&mut tx, &worker, held).await?;
+    }
+    if let (Arrival::Fresh, Some(work)) = (arrival, &poll.kept) {
+        kept::told(&mut tx, &worker, work).await?;
     }
     // Only a runner that tells of its checkpoints knows what a pin is.
     let pin = match (&poll.checkpoints, standing) {

@@ -16,6 +16,7 @@ pub mod dependencies;
 pub mod executions;
 mod forecast;
 pub mod holds;
+pub mod kept;
 pub mod leases;
 pub mod limits;
 mod lost;
@@ -62,6 +63,7 @@ pub const MIGRATIONS: &[Migration] = &[
     kernel::migration!("20261129021000_work_proposals"),
     kernel::migration!("20261129025000_work_own_keys"),
     kernel::migration!("20261129026000_work_spent_of_projects"),
+    kernel::migration!("20261129027000_work_kept"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.

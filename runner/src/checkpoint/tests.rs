@@ -111,6 +111,39 @@ async fn half_a_checkpoint_is_gone_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_checkpoint_that_alone_has_work_is_kept_whatever_else_is_saved_and_told_of() {
+    let (mut scene, remote) = (Scene::new().await, remote().await);
+    // More than a commit is made of.
+    scene.run(&remote, "truncate -s 33M large").await;
+    let (large, id) = (newest(&scene), scene.room.volume.checkpoint_ids().expect("lists")[0]);
+    assert!(large.uncommitted.is_some() && large.unpushed.is_empty());
+    scene.run(&remote, "git checkout -q -b fix; echo x > x; git add x; git commit -qm x").await;
+    let branch = newest(&scene);
+    for _ in 0..6 {
+        scene.run(&remote, "true").await;
+    }
+    let ids = scene.room.volume.checkpoint_ids().expect("lists");
+    assert!(ids.contains(&id) && !ids.contains(&branch.checkpoint_id) && ids.len() == 6, "{ids:?}");
+    let told: Vec<_> = kept_work(&scene.room.volume).expect("lists").into_iter().map(|work| work.reference).collect();
+    let of_branch = branch.unpushed.iter().rev().cloned();
+    let expect: Vec<String> = of_branch.chain([format!("checkpoints/{id}")]).collect();
+    assert_eq!(told, expect);
+    // What is merged is told of no more, once the next work is saved.
+    let mirror = scene.room.volume.mirror(&repository_name(&remote.url()));
+    remote
+        .git(&[
+            "fetch",
+            "--quiet",
+            mirror.to_str().expect("text"),
+            &format!("{}:refs/heads/merged", branch.unpushed[0]),
+        ])
+        .await;
+    scene.run(&remote, "echo y > y").await;
+    let told = kept_work(&scene.room.volume).expect("lists");
+    assert!(told.iter().all(|work| work.execution_id != branch.subject.execution_id), "{told:?}");
+}
+
+#[tokio::test]
 async fn what_was_not_committed_is_a_commit_of_the_mirror() {
     let (mut scene, remote) = (Scene::new().await, remote().await);
     let script = "echo changed >> src/lib.txt; rm README; echo new > \"$(printf 'a \"b\\nc')\"; ln -s x link; chmod +x .gitignore";
@@ -118,7 +151,7 @@ async fn what_was_not_committed_is_a_commit_of_the_mirror() {
     let manifest = newest(&scene);
     let wip = format!("refs/bifrost/wip/{}", manifest.subject.execution_id);
     assert_eq!(manifest.unpushed, std::slice::from_ref(&wip));
-    let mirror = scene.room.volume.mirror(&wire::worker::repository_name(&remote.url()));
+    let mirror = scene.room.volume.mirror(&repository_name(&remote.url()));
     let listed = git(&mirror, &["ls-tree", "-r", "--format=%(objectmode) %(path)", &wip]).await;
     let expect = [
         "100755 .gitignore",
@@ -144,7 +177,7 @@ async fn uncommitted_work_stands_on_the_commits_before_it_and_both_are_given_bac
     let id = manifest.subject.execution_id;
     let (wip, branch) = (format!("refs/bifrost/wip/{id}"), format!("refs/bifrost/branches/{id}/fix"));
     assert_eq!(manifest.unpushed, [wip.clone(), branch.clone()]);
-    let mirror = scene.room.volume.mirror(&wire::worker::repository_name(&remote.url()));
+    let mirror = scene.room.volume.mirror(&repository_name(&remote.url()));
     let fix = git(&mirror, &["rev-parse", &branch]).await;
     assert_eq!(git(&mirror, &["rev-parse", &format!("{wip}^")]).await, fix);
     assert_eq!(git(&mirror, &["show", &format!("{wip}:two")]).await, "two\nmore");
@@ -192,7 +225,7 @@ async fn unfinished_work_that_a_small_volume_of_the_remote_has_no_room_for_stays
     assert!(told.payload.get().contains("No space left on device"), "{}", told.payload);
     assert_eq!(remote.git(&["for-each-ref", "refs/bifrost"]).await, "");
     let manifest = newest(&scene);
-    let mirror = scene.room.volume.mirror(&wire::worker::repository_name(&remote.url()));
+    let mirror = scene.room.volume.mirror(&repository_name(&remote.url()));
     assert_eq!(git(&mirror, &["cat-file", "-s", &format!("{}:noise", manifest.unpushed[0])]).await, "12000000");
     // The remote is none the worse for it, and takes what it has room for.
     remote.git(&["fsck", "--strict"]).await;
@@ -211,7 +244,7 @@ async fn a_reference_goes_once_its_work_is_on_a_branch_of_the_remote() {
         scene.run(&remote, &format!("{who}; git checkout -q -b fix; echo x > x; git add x; git commit -q -m x")).await;
     assert_eq!(first.outcome, wire::execution::Outcome::Succeeded);
     let kept = newest(&scene);
-    let mirror = scene.room.volume.mirror(&wire::worker::repository_name(&remote.url()));
+    let mirror = scene.room.volume.mirror(&repository_name(&remote.url()));
     let list = async || {
         git(&mirror, &["for-each-ref", "--format=%(refname)", "refs/bifrost/wip", "refs/bifrost/branches"]).await
     };
@@ -418,7 +451,7 @@ async fn commits_in_a_repository_without_its_contents_are_kept_as_well() {
     let manifest = newest(&scene);
     let said = crate::testing::output(&events, wire::event::Stream::Stderr);
     let id = manifest.subject.execution_id;
-    let mirror = scene.room.volume.mirror(&wire::worker::repository_name(&remote.url()));
+    let mirror = scene.room.volume.mirror(&repository_name(&remote.url()));
     let kept = git(&mirror, &["log", "--format=%s", &format!("refs/bifrost/branches/{id}/fix")]).await;
     assert_eq!(kept, "two\none\nwork\nwork", "{said}");
 }
@@ -429,7 +462,7 @@ async fn a_repository_that_leads_elsewhere_is_not_read_by_the_runner() {
     let other = Remote::with(&[("secret", "of another\n")]).await;
     scene.run(&other, "true").await;
     let secret = other.git(&["rev-parse", "HEAD"]).await;
-    let place = |remote: &Remote| scene.room.volume.mirror(&wire::worker::repository_name(&remote.url()));
+    let place = |remote: &Remote| scene.room.volume.mirror(&repository_name(&remote.url()));
     let (mirror, theirs) = (place(&remote), place(&other).display().to_string());
     for trick in [
         format!(
@@ -473,7 +506,7 @@ async fn commits_that_are_not_what_they_say_are_kept_nowhere_and_lost_nowhere() 
         let said = crate::testing::output(&events, wire::event::Stream::Stderr);
         assert_eq!((completion.outcome, completion.checkpoint), (wire::execution::Outcome::Succeeded, None), "{said}");
         assert!(said.contains("no checkpoint could be saved"), "{what}: {said}");
-        let mirror = scene.room.volume.mirror(&wire::worker::repository_name(&remote.url()));
+        let mirror = scene.room.volume.mirror(&repository_name(&remote.url()));
         for place in [&mirror, remote.path()] {
             assert_eq!(git(place, &["for-each-ref", "refs/bifrost/wip", "refs/bifrost/branches"]).await, "", "{what}");
         }

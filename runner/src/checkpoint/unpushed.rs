@@ -15,9 +15,11 @@ mod unfinished;
 mod view;
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
+use wire::checkpoint::KeptWork;
 use wire::id::ExecutionId;
 
 use super::changes::Changes;
@@ -148,6 +150,20 @@ pub(crate) async fn give_back(git: &Git, paths: &Paths, manifest: &Manifest) -> 
         None => drop(git.run(place, ["update-ref", "--no-deref", "HEAD", head.commit.as_str()], b"", &orders).await?),
     }
     git.run(place, ["read-tree", head.commit.as_str()], b"", &orders).await.map(drop)
+}
+
+/// What is kept in a mirror, as its files tell it.
+pub(crate) fn listed(mirror: &Path, repository: &str) -> io::Result<Vec<KeptWork>> {
+    let listed = mirror::objects_below(mirror, &references::KEPT)?;
+    let listed = listed.ok_or_else(|| io::Error::other("only git can tell the references of the mirror"))?;
+    let lines: String = listed.iter().map(|(name, object)| format!("{object} {name}\n")).collect();
+    let work = |one: references::Reference| KeptWork {
+        execution_id: one.execution,
+        repository: repository.to_owned(),
+        reference: one.name,
+        commit: one.object,
+    };
+    Ok(references::parse(&lines).into_iter().map(work).collect())
 }
 
 /// Removes references by the rule.

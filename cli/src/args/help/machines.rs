@@ -78,6 +78,13 @@ Examples:
   bifrost checkpoints list
   bifrost checkpoints list TASK";
 
+pub(in crate::args) const CHECKPOINTS_KEPT: &str = "\
+Examples:
+  bifrost checkpoints kept
+  bifrost run --repo URL --ref COMMIT -- git push origin HEAD:refs/heads/rescued
+
+What asks for one of these commits by its whole id runs on the machine that has it.";
+
 pub(in crate::args) const CHECKPOINTS_SHOW: &str = "\
 Examples:
   bifrost checkpoints show CHECKPOINT";

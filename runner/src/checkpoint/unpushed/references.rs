@@ -80,7 +80,7 @@ pub(super) fn readable<'a>(head: &'a str, commit: &'a str) -> &'a str {
 pub(super) struct Reference {
     pub(super) name: String,
     pub(super) object: String,
-    execution: ExecutionId,
+    pub(super) execution: ExecutionId,
 }
 
 /// What `for-each-ref` lists; names of another form are nobody's to remove.

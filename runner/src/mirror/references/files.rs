@@ -10,46 +10,52 @@ use std::path::Path;
 
 use super::{BRANCHES, HEAD, References, TAGS, Target};
 
-/// Reads them. Git first writes a reference to `packed-refs` and then removes its own file, so those are read first.
+/// Reads the branches, the tags and the remote's HEAD.
 pub(in crate::mirror) fn read(mirror: &Path) -> io::Result<Option<References>> {
-    let mut loose = BTreeMap::new();
-    let mut is_plain = true;
-    for place in [BRANCHES, TAGS] {
-        is_plain &= collect(mirror, place.trim_end_matches('/'), &mut loose)?;
-    }
-    if let Some(text) = kit::files::read_if_exists(&mirror.join(HEAD))? {
-        loose.insert(HEAD.to_owned(), text);
-    }
-    let packed = kit::files::read_if_exists(&mirror.join("packed-refs"))?.unwrap_or_default();
-    Ok(if is_plain { parse(&packed, &loose) } else { None })
+    Ok(below(mirror, &[BRANCHES, TAGS, HEAD])?.map(References))
 }
 
-/// The files below a place, by the names of their references. Says whether all names can be told.
+/// The same of other places, and only which object each leads to.
+pub(in crate::mirror) fn objects(mirror: &Path, places: &[&str]) -> io::Result<Option<BTreeMap<String, String>>> {
+    let found = below(mirror, places)?;
+    Ok(found.map(|found| found.into_iter().map(|(name, target)| (name, target.object)).collect()))
+}
+
+/// Reads what is at these places. Git first writes a reference to `packed-refs` and then removes its own file, so those
+/// are read first.
+fn below(mirror: &Path, places: &[&str]) -> io::Result<Option<BTreeMap<String, Target>>> {
+    let mut loose = BTreeMap::new();
+    let mut is_plain = true;
+    for place in places {
+        is_plain &= collect(mirror, place.trim_end_matches('/'), &mut loose)?;
+    }
+    let packed = kit::files::read_if_exists(&mirror.join("packed-refs"))?.unwrap_or_default();
+    Ok(if is_plain { parse(&packed, &loose, places) } else { None })
+}
+
+/// The reference with this name, or those below it, by their names. Says whether all names can be told.
 fn collect(mirror: &Path, place: &str, found: &mut BTreeMap<String, String>) -> io::Result<bool> {
-    let entries = match fs::read_dir(mirror.join(place)) {
+    let path = mirror.join(place);
+    let entries = match fs::read_dir(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            found.extend(kit::files::read_if_exists(&path)?.map(|text| (place.to_owned(), text)));
+            return Ok(true);
+        }
         entries => entries?,
     };
     for entry in entries {
-        let entry = entry?;
-        let own = entry.file_name();
+        let own = entry?.file_name();
         let Some(own) = own.to_str() else { return Ok(false) };
-        let name = format!("{place}/{own}");
-        if entry.file_type()?.is_dir() {
-            if !collect(mirror, &name, found)? {
-                return Ok(false);
-            }
-        } else if !own.ends_with(".lock")
-            && let Some(text) = kit::files::read_if_exists(&entry.path())?
-        {
-            found.insert(name, text);
+        if !own.ends_with(".lock") && !collect(mirror, &format!("{place}/{own}"), found)? {
+            return Ok(false);
         }
     }
     Ok(true)
 }
 
 /// Reads them from the texts (gitrepository-layout(5), git-pack-refs(1)).
-fn parse(packed: &str, loose: &BTreeMap<String, String>) -> Option<References> {
+fn parse(packed: &str, loose: &BTreeMap<String, String>, places: &[&str]) -> Option<BTreeMap<String, Target>> {
     let mut found: BTreeMap<String, Target> = BTreeMap::new();
     let mut last = None;
     for line in packed.lines() {
@@ -72,8 +78,8 @@ fn parse(packed: &str, loose: &BTreeMap<String, String>) -> Option<References> {
         (!name.starts_with(TAGS)).then_some(())?;
         found.insert(name.clone(), target(name, id));
     }
-    found.retain(|name, _| name == HEAD || name.starts_with(BRANCHES) || name.starts_with(TAGS));
-    Some(References(found))
+    found.retain(|name, _| places.iter().any(|place| name.starts_with(place)));
+    Some(found)
 }
 
 /// A branch leads to a commit; what a tag leads to is not said.
@@ -99,6 +105,7 @@ mod tests {
         references.iter().map(|(name, digit)| ((*name).to_owned(), format!("{}\n", id(*digit)))).collect()
     }
 
+    const ALL: [&str; 3] = [BRANCHES, TAGS, HEAD];
     const HEADER: &str = "# pack-refs with: peeled fully-peeled sorted \n";
 
     #[test]
@@ -112,13 +119,13 @@ mod tests {
             id('5'),
         );
         let own = loose(&[("refs/bifrost/head", '6'), ("refs/remotes/origin/b", '7'), ("refs/tags/v1", '4')]);
-        let read = parse(&packed, &own).expect("can be told");
-        let named = |name: &str| read.0.get(name).map(|found| (found.object.clone(), found.commit.clone()));
+        let read = parse(&packed, &own, &ALL).expect("can be told");
+        let named = |name: &str| read.get(name).map(|found| (found.object.clone(), found.commit.clone()));
         assert_eq!(named(HEAD), Some((id('6'), Some(id('6')))));
         assert_eq!(named("refs/remotes/origin/a"), Some((id('2'), Some(id('2')))));
         assert_eq!(named("refs/remotes/origin/b"), Some((id('7'), Some(id('7')))));
         assert_eq!(named("refs/tags/v1"), Some((id('4'), None)));
-        assert_eq!(read.0["refs/tags/v1"].peeled, Some(id('5')));
+        assert_eq!(read["refs/tags/v1"].peeled, Some(id('5')));
         assert_eq!(named("refs/bifrost/wip/x"), None);
     }
 
@@ -134,8 +141,8 @@ mod tests {
             (String::new(), [(HEAD.to_owned(), String::new())].into()),
             (String::new(), [(HEAD.to_owned(), id('1'))].into()),
         ] {
-            assert_eq!(parse(&packed, &own), None, "{packed:?} {own:?}");
+            assert_eq!(parse(&packed, &own, &ALL), None, "{packed:?} {own:?}");
         }
-        assert!(parse(&format!("{HEADER}{branch}"), &loose(&[])).is_some());
+        assert!(parse(&format!("{HEADER}{branch}"), &loose(&[]), &ALL).is_some());
     }
 }

@@ -1,0 +1,68 @@
+//! Work that nobody pushed and a machine alone has: commits, branches, stashes and changes that its executions left.
+//!
+//! A machine names all of it in its polls, so what was pushed or merged since is known to be so. It is there to be
+//! found, and to be gone on with: a task that asks for one of these commits runs on the machine that has it. While a
+//! machine has any that is young enough, nobody destroys it for its idleness.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use kernel::{Ctx, Result, Tx};
+use pool::workers::Worker;
+use wire::checkpoint::{KeptWork, KeptWorkView};
+use wire::id::{MachineId, TenantId};
+use wire::limit::{CHECKPOINT_PATH_CHARS, KEPT_PER_MACHINE};
+use wire::task::TaskSpec;
+use wire::worker::repository_name;
+
+mod store;
+
+/// What machines alone have of a tenant's, the newest first.
+pub async fn list(ctx: &Ctx, tenant: TenantId) -> Result<Vec<KeptWorkView>> {
+    let mut tx = ctx.read("kept.list").await?;
+    store::list(&mut tx, tenant).await
+}
+
+/// Compares what a machine says it has with what is known of it.
+pub(crate) async fn told(tx: &mut Tx, worker: &Worker, told: &[KeptWork]) -> Result<()> {
+    let Some(machine) = worker.machine_id else { return Ok(()) };
+    // A machine that has run a task is not trusted: so much of what it tells is kept in mind.
+    let is_usable = |work: &&KeptWork| {
+        let texts = [(&work.repository, 100), (&work.reference, CHECKPOINT_PATH_CHARS), (&work.commit, 64)];
+        texts.iter().all(|(text, most)| !text.is_empty() && text.len() <= *most && !text.contains('\0'))
+    };
+    let told: BTreeSet<KeptWork> = told.iter().filter(is_usable).take(KEPT_PER_MACHINE).cloned().collect();
+    let known = store::of_machine(tx, machine).await?;
+    for gone in known.difference(&told) {
+        store::forget(tx, machine, gone).await?;
+    }
+    for new in told.difference(&known) {
+        store::insert(tx, machine, new).await?;
+    }
+    Ok(())
+}
+
+/// The machine that alone has the commit that a task asks for.
+pub(crate) async fn machine_with(tx: &mut Tx, tenant: TenantId, spec: &TaskSpec) -> Result<Option<MachineId>> {
+    let is_id = |name: &&String| matches!(name.len(), 40 | 64) && name.chars().all(|c| c.is_ascii_hexdigit());
+    let Some(commit) = spec.reference.as_ref().filter(is_id) else { return Ok(None) };
+    store::machine_with(tx, tenant, &repository_name(&spec.repository), &commit.to_ascii_lowercase()).await
+}
+
+/// Machines with work of executions that were made since then, and that nobody deleted with their tasks.
+pub(crate) async fn machines(tx: &mut Tx, since: DateTime<Utc>) -> Result<Vec<MachineId>> {
+    store::machines(tx, since).await
+}
+
+/// Forgets what a machine had that is gone, with its volume.
+pub(crate) async fn forget_machine(tx: &mut Tx, machine: MachineId) -> Result<()> {
+    store::forget_machine(tx, machine).await
+}
+
+/// Machines of which something is known.
+pub(crate) async fn known_machines(tx: &mut Tx) -> Result<Vec<MachineId>> {
+    store::known_machines(tx).await
+}
+
+#[cfg(test)]
+mod tests;
