@@ -37,7 +37,7 @@ pub use machine::{
 };
 pub use machines::Machines;
 pub use organization::{OrgMachine, OrgMachines, OrgVolume};
-pub use pace::{Pace, Turnstile};
+pub use pace::{Pace, Turnstile, take_turn};
 pub use platform::{Placement, PlacementQuery, Region, Regions};
 pub use program::{BadProgram, Program, is_sha256};
 pub use secret::Secret;

@@ -81,12 +81,14 @@ impl Limiter {
         if next.len() > SUBJECTS {
             next.retain(|_, due| *due > now);
         }
+        // However many apps there are, they are deleted one after the other.
+        let subject = if action == Action::DeleteApp { "" } else { subject };
         let due = next.entry((action, subject.to_owned())).or_insert(now);
-        let (wait, after) = take_turn(*due, now, rate(action));
+        let (wait, ahead) = take_turn(action, due.saturating_duration_since(now));
         if wait > longest_wait {
             return Err(TooLong);
         }
-        *due = after;
+        *due = now + ahead;
         Ok(wait)
     }
 }
@@ -106,11 +108,11 @@ const fn rate(action: Action) -> Rate {
     }
 }
 
-/// The generic cell rate algorithm: how long to wait from `now`, and when the next turn is due.
-fn take_turn(due: Instant, now: Instant, rate: Rate) -> (Duration, Instant) {
-    let credit = rate.interval * (rate.burst - 1);
-    let due = due.max(now);
-    (due.duration_since(now).saturating_sub(credit), due + rate.interval)
+/// The generic cell rate algorithm: how long a call waits where the next turn of its action and subject is `ahead` from
+/// now, and how far ahead the next one is then.
+pub fn take_turn(action: Action, ahead: Duration) -> (Duration, Duration) {
+    let Rate { interval, burst } = rate(action);
+    (ahead.saturating_sub(interval * (burst - 1)), ahead + interval)
 }
 
 #[cfg(test)]

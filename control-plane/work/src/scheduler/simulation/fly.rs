@@ -11,6 +11,8 @@ pub(super) type Millis = u64;
 pub(super) const SECOND: Millis = 1_000;
 pub(super) const MINUTE: Millis = 60 * SECOND;
 pub(super) const HOUR: Millis = 60 * MINUTE;
+/// In place of a machine or volume: a call that is counted for the whole app.
+pub(super) const OF_APP: usize = usize::MAX;
 
 /// Chance that repeats for a seed (splitmix64).
 #[derive(Debug, Clone)]
@@ -210,7 +212,8 @@ impl Fly {
         })
     }
 
-    pub(super) fn create_volume(&mut self) -> Result<usize, Refusal> {
+    pub(super) fn create_volume(&mut self, now: Millis) -> Result<usize, Refusal> {
+        self.count(Action::CreateVolume, OF_APP, now);
         if let Some(refusal) = self.transient(Action::CreateVolume) {
             return Err(refusal);
         }
@@ -227,6 +230,7 @@ impl Fly {
 
     /// A create may be carried out and its answer be lost.
     pub(super) fn create_machine(&mut self, name: (usize, u32), volume: usize, now: Millis) -> Result<usize, Refusal> {
+        self.count(Action::CreateMachine, OF_APP, now);
         if let Some(id) = self.named(name) {
             return Err(refusal(Advice::Adopt(id.to_string()), 409));
         }
@@ -274,6 +278,7 @@ impl Fly {
     }
 
     fn order(&mut self, id: usize, action: Action, now: Millis) -> Result<At, Refusal> {
+        self.count(action, id, now);
         let state = self.look(id, now).state;
         if state == At::Destroyed {
             return Err(refusal(Advice::Gone, 404));
@@ -329,6 +334,7 @@ impl Fly {
     }
 
     pub(super) fn read(&mut self, id: usize, now: Millis) -> Result<At, Refusal> {
+        self.count(Action::ReadMachine, id, now);
         match self.look(id, now).state {
             At::Destroyed => Err(refusal(Advice::Gone, 404)),
             state => self.transient(Action::ReadMachine).map_or(Ok(state), Err),
@@ -337,6 +343,7 @@ impl Fly {
 
     /// By force, which helps against everything but a lost connection.
     pub(super) fn destroy(&mut self, id: usize, now: Millis) -> Result<(), Refusal> {
+        self.count(Action::DestroyMachine, id, now);
         self.look(id, now);
         if let Some(refusal) = self.transient(Action::DestroyMachine) {
             return Err(refusal);
@@ -345,7 +352,8 @@ impl Fly {
         Ok(())
     }
 
-    pub(super) fn destroy_volume(&mut self, volume: usize) -> Result<(), Refusal> {
+    pub(super) fn destroy_volume(&mut self, volume: usize, now: Millis) -> Result<(), Refusal> {
+        self.count(Action::DestroyVolume, volume, now);
         if let Some(refusal) = self.transient(Action::DestroyVolume) {
             return Err(refusal);
         }

@@ -21,7 +21,7 @@ use wire::task::Priority;
 
 use super::super::order::Shares;
 use super::super::plan::{Queue, Room, Snapshot, Waiting, plan};
-use super::fly::{Dice, Faults, Fly, HOUR, MINUTE, Machine, Millis, Refusal, SECOND};
+use super::fly::{Dice, Faults, Fly, HOUR, MINUTE, Machine, Millis, OF_APP, Refusal, SECOND};
 use crate::admission::Lane;
 use crate::admission::policy::Rules;
 
@@ -37,6 +37,9 @@ const LATENCY: Millis = 100;
 /// How much later anything begins than a flawless pool of as many machines would begin it, where no budget keeps it
 /// waiting. What a cap makes wait that is too small for the work is so told from what the planners do.
 const LATE: Millis = 2 * HOUR;
+/// So many that stand behind it in the queue may be begun before a task, for the sake of what machines hold. However long a
+/// small budget keeps all waiting, nobody starves by that.
+const OVERTAKEN: usize = 12;
 
 /// What is simulated.
 #[derive(Debug, Clone)]
@@ -91,6 +94,8 @@ struct Task {
     ideal: Millis,
     repository: String,
     on: Option<usize>,
+    /// How many that came later were begun while it waited.
+    overtaken: usize,
     done: bool,
 }
 
@@ -250,7 +255,7 @@ impl World {
             let repository = format!("r{}", self.scenario.dice.below(6));
             let ideal = free.pop().map_or(at, |Reverse(from)| from.max(at));
             free.push(Reverse(ideal + takes));
-            self.tasks.push(Task { arrived: at, takes, ideal, repository, on: None, done: false });
+            self.tasks.push(Task { arrived: at, takes, ideal, repository, on: None, overtaken: 0, done: false });
             self.at(at, Event::Arrive(task));
         }
         self.last_arrival = at;
@@ -483,6 +488,10 @@ impl World {
         let Some(at) = self.waiting.iter().position(|waits| *waits == task) else {
             panic!("task {task} does not wait")
         };
+        for passed in self.waiting.iter().take(at) {
+            self.tasks[*passed].overtaken += 1;
+            assert!(self.tasks[*passed].overtaken <= OVERTAKEN, "task {passed} is passed over for task {task}");
+        }
         self.waiting.remove(at);
         let waited = self.now - self.tasks[task].arrived;
         self.seen.longest = self.seen.longest.max(waited);
@@ -531,7 +540,6 @@ impl World {
         {
             self.seen.lost += 1;
             self.tasks[task].on = None;
-            self.tasks[task].arrived = self.now;
             self.waiting.push_front(task);
             self.plan_soon(200);
         }

@@ -127,20 +127,25 @@ impl World {
         if known.next_try > self.now {
             return self.at(known.next_try, Event::Step(row));
         }
-        let (action, subject, burst) = match known.state {
-            State::Creating if known.former.is_some() => (Action::DestroyMachine, known.former.unwrap_or(0), 3),
-            State::Creating if known.volume.is_none() => (Action::CreateVolume, usize::MAX, 3),
-            State::Creating => (Action::CreateMachine, usize::MAX, 3),
-            State::Destroying => (Action::DestroyMachine, known.machine.unwrap_or(usize::MAX), 3),
-            _ => (Action::ReadMachine, known.machine.unwrap_or(usize::MAX), 10),
+        let (action, subject) = match known.state {
+            State::Creating if known.former.is_some() => (Action::DestroyMachine, known.former.unwrap_or(0)),
+            State::Creating if known.volume.is_none() => (Action::CreateVolume, OF_APP),
+            State::Creating => (Action::CreateMachine, OF_APP),
+            State::Destroying => (Action::DestroyMachine, known.machine.unwrap_or(OF_APP)),
+            _ => (Action::ReadMachine, known.machine.unwrap_or(OF_APP)),
         };
-        let interval = if action == Action::ReadMachine { 200 } else { SECOND };
-        let due = self.turns.entry((action, subject)).or_insert(self.now);
-        *due = (*due).max(self.now);
-        let at = due.saturating_sub(interval * (burst - 1)).max(self.now);
-        *due += interval;
+        let wait = self.turn(action, subject);
         self.rows[row].in_flight = true;
-        self.at(at + LATENCY, Event::Call(row));
+        self.at(self.now + wait + LATENCY, Event::Call(row));
+    }
+
+    /// How long the client has a call wait.
+    fn turn(&mut self, action: Action, subject: usize) -> Millis {
+        let due = self.turns.entry((action, subject)).or_insert(self.now);
+        let (wait, ahead) = fly::take_turn(action, Duration::from_millis(due.saturating_sub(self.now)));
+        let whole = |time: Duration| Millis::try_from(time.as_millis()).expect("in range");
+        *due = self.now + whole(ahead);
+        whole(wait)
     }
 
     pub(super) fn later(&mut self, row: usize, after: Millis) {
@@ -193,17 +198,14 @@ impl World {
     pub(super) fn create(&mut self, row: usize) -> Result<(), Refusal> {
         let now = self.now;
         if let Some(former) = self.rows[row].former {
-            self.fly.count(Action::DestroyMachine, former, now);
             self.fly.destroy(former, now)?;
             self.accrue(row);
             self.rows[row].former = None;
         } else if self.rows[row].volume.is_none() {
-            self.fly.count(Action::CreateVolume, usize::MAX, now);
-            self.rows[row].volume = Some(self.fly.create_volume()?);
+            self.rows[row].volume = Some(self.fly.create_volume(now)?);
         } else {
             let Row { generation, region, volume, .. } = self.rows[row];
             let (name, volume) = ((row, generation), volume.expect("made before"));
-            self.fly.count(Action::CreateMachine, usize::MAX, now);
             let made = match self.fly.create_machine(name, volume, now) {
                 Err(Refusal { advice: Advice::Adopt(id), .. }) => id.parse().expect("an id"),
                 Err(refusal) if refusal.advice == Advice::LookAgain => self.fly.named(name).ok_or(refusal)?,
@@ -270,7 +272,6 @@ impl World {
             patience: Duration::from_secs(600),
             rung: known.rung,
         };
-        self.fly.count(Action::ReadMachine, machine, now);
         let at = self.fly.read(machine, now)?;
         match recovery::boot(booting, at, time(now)) {
             Boot::Start => {
@@ -310,7 +311,6 @@ impl World {
     pub(super) fn suspend(&mut self, row: usize) -> Result<(), Refusal> {
         let (now, machine) = (self.now, self.rows[row].machine.expect("made"));
         let tired = Tired { since: time(self.rows[row].since), failures: self.rows[row].failures };
-        self.fly.count(Action::ReadMachine, machine, now);
         let at = self.fly.read(machine, now)?;
         match recovery::suspend(tired, at, time(now)) {
             Sleep::Asleep => {
@@ -343,7 +343,7 @@ impl World {
             self.fly.destroy(id, now)?;
         }
         if let Some(volume) = self.rows[row].volume {
-            self.fly.destroy_volume(volume)?;
+            self.fly.destroy_volume(volume, now)?;
             self.rows[row].volume = None;
         }
         self.shift(row, State::Destroyed);
@@ -385,6 +385,7 @@ impl World {
     }
 
     pub(super) fn watch(&mut self) {
+        self.fly.count(Action::ListMachines, OF_APP, self.now);
         let seen = self.strangers();
         for id in seen.iter().filter(|id| self.suspects.contains(id)) {
             self.fly.destroy(*id, self.now).ok();
@@ -413,7 +414,7 @@ impl World {
         let (kept, free): (Vec<usize>, Vec<usize>) = old.into_iter().partition(in_use);
         self.rows[row].old_volumes = kept;
         for volume in free {
-            if self.fly.destroy_volume(volume).is_err() {
+            if self.fly.destroy_volume(volume, self.now).is_err() {
                 self.rows[row].old_volumes.push(volume);
             }
         }
