@@ -14,7 +14,8 @@ use wire::pull_request::{PullRequest, PullRequestSpec};
 use wire::task::{FieldError, TaskSpec};
 use wire::worker::{Completion, Lease};
 
-use crate::agent::{self, sessions};
+use crate::agent;
+use crate::agent::sessions::{self, Brought};
 use crate::channel::{self, Channel};
 use crate::checkpoint::format::Manifest;
 use crate::checkpoint::{self, CheckpointPayload};
@@ -54,7 +55,7 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
     let (mut used, mut busy_seconds) = (None, None);
     let (mut tests, mut checkpoint, mut pull_request) = (None, None, None);
     let end = match work(room, &mut story, &keeper, &lease.spec, &mut commit).await {
-        Ok(Done { ran: Ran { ended, heard, report }, saved, busy, starved, forgotten }) => {
+        Ok(Done { ran: Ran { ended, heard, report }, saved, busy, starved, session }) => {
             (tests, busy_seconds) = (report, busy.map(|busy| busy.as_secs()));
             checkpoint = saved.as_ref().and_then(|manifest| checkpoint::summary(&room.volume, manifest).ok());
             let end = match heard {
@@ -64,7 +65,7 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
                     used = Some((heard.tokens(), heard.report.cost_dollars.clone()));
                     let saved = saved.as_ref().map(|manifest| manifest.checkpoint_id);
                     let end = End::of_agent(ended, &heard, &lease.spec)?.unanswered(&heard.report, saved);
-                    end.without_its_session(forgotten)
+                    end.without_its_session(session.missing)
                 }
             };
             let end = end.and(tests.as_ref()).starved(starved, room.isolation.payload().memory_bytes);
@@ -118,8 +119,8 @@ struct Prepared {
     obtained: Obtained,
     settings: Settings,
     ready: Ready,
-    /// What to say of the session that the agent is to go on with, where it is not here.
-    forgotten: Option<String>,
+    /// What is here of the session that the agent is to go on with.
+    session: Brought,
     /// That of the dependencies, which goes on.
     phase: Begun,
 }
@@ -133,7 +134,7 @@ struct Done {
     busy: Option<Duration>,
     /// How many of its processes the kernel ended for want of memory.
     starved: u64,
-    forgotten: Option<String>,
+    session: Brought,
 }
 
 async fn work(
@@ -171,7 +172,7 @@ async fn work(
     let paths = marker.paths(&room.volume);
     let saved = save(room, story, marker).await;
     if let (Some(heard), Some(agent)) = (&done.ran.heard, &spec.agent) {
-        sessions::keep(room, story, agent, &heard.report, &paths).await;
+        sessions::keep(room, story, agent, &heard.report, &paths, &done.session).await;
     }
     Ok(Done { saved, ..done })
 }
@@ -227,8 +228,8 @@ async fn prepare(
     let (paths, obtained) = end_if_failed(story, &phase, checked_out).await?;
     *commit = Some(obtained.commit.clone());
     // Before anything of the repository's runs there, and could put a link in its way.
-    let forgotten = sessions::bring(room, story, spec.agent.as_ref(), &paths).await;
-    let forgotten = end_if_failed(story, &phase, forgotten).await?;
+    let session = sessions::bring(room, story, spec.agent.as_ref(), &paths).await;
+    let session = end_if_failed(story, &phase, session).await?;
     story.end(phase, Some(obtained.cache), Some(obtained.commit.clone())).await;
 
     let settings = Settings::read(&paths.tree)?;
@@ -243,7 +244,7 @@ async fn prepare(
         false => Ok(Ready::default()),
     };
     let ready = end_if_failed(story, &phase, prepared).await?;
-    Ok(Prepared { paths, obtained, settings, ready, forgotten, phase })
+    Ok(Prepared { paths, obtained, settings, ready, session, phase })
 }
 
 /// The repository's own set-up, with which the phase of the dependencies ends.
@@ -338,7 +339,7 @@ async fn run(
     spec: &TaskSpec,
     prepared: Prepared,
 ) -> Result<(Done, Marker), NotReady> {
-    let Prepared { paths, obtained, settings, ready, .. } = &prepared;
+    let Prepared { paths, obtained, settings, ready, session, .. } = &prepared;
     let own = room.volume.execution(story.subject().execution_id);
     let launch = spec.agent.as_ref().map(|agent| agent::prepare(&room.drivers, agent, &own)).transpose();
     let launch = launch.and_then(|launch| match story.orders().standing() {
@@ -347,6 +348,7 @@ async fn run(
     });
     let launch = end_if_failed(story, &prepared.phase, launch).await?;
     let openings = Openings::of(paths, ready.caches.iter().cloned());
+    let openings = Openings { formerly: session.earlier.clone(), ..openings };
     // From here on there may be work in the workspace, and the marker says so.
     let mut marker = Marker::new(story.subject(), &spec.repository, &obtained.commit, room.clock.now());
     (marker.cached, marker.push) = (settings.cached(), spec.push_unfinished);
@@ -391,7 +393,7 @@ async fn run(
     story.tell(kind::EXECUTION_ISOLATION, &kept_to).await;
     let phase = story.begin(Phase::Running).await;
     let ran = tokio::select! {
-        ran = running::run(story, spec, job, launch) => ran,
+        ran = running::run(story, spec, job, launch, session.taken) => ran,
         () = channel.serve() => unreachable!("it listens for ever"),
     };
     services.end(room.limits.grace).await;
@@ -399,7 +401,7 @@ async fn run(
     let starved = blocking(move || ended.isolation.disband(&own)).await;
     let busy = channel.signs().borrow().busy_left(Instant::now());
     story.end(phase, None, None).await;
-    Ok((Done { ran, saved: None, busy, starved, forgotten: prepared.forgotten }, marker))
+    Ok((Done { ran, saved: None, busy, starved, session: prepared.session }, marker))
 }
 
 /// Proposes what was saved.

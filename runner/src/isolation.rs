@@ -101,6 +101,8 @@ pub(crate) struct Openings {
     pub(crate) execution: PathBuf,
     /// Its home, for those files.
     pub(crate) home: PathBuf,
+    /// Where that directory was before: what is looked for there is found.
+    pub(crate) formerly: Vec<PathBuf>,
 }
 
 impl Openings {
@@ -114,6 +116,7 @@ impl Openings {
             directory: paths.tree.clone(),
             execution: paths.own().to_owned(),
             home: paths.home.clone(),
+            formerly: Vec::new(),
         }
     }
 }

@@ -45,6 +45,7 @@ mod testing;
 
 pub use agent::driver::Drivers;
 pub use agent::mock::run as run_mock_agent;
+pub use agent::reading::Taken;
 pub use channel::{VARIABLE as CHANNEL, say as say_busy};
 pub use config::{Config, Hold, Limits, OPERATOR_FILES, TOOL_VARIABLES, check_operator_variables};
 pub use git::credential::answer as answer_git;

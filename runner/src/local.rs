@@ -22,6 +22,7 @@ use wire::task::TaskSpec;
 
 use crate::agent;
 use crate::agent::driver::Drivers;
+use crate::agent::reading::Taken;
 use crate::background::Background;
 use crate::channel::Signs;
 use crate::command::Job;
@@ -190,6 +191,8 @@ pub struct Work<'a> {
     pub environment: &'a BTreeMap<String, String>,
     /// Between SIGTERM and SIGKILL when it is ended.
     pub grace: Duration,
+    /// What the agent's session had taken before.
+    pub before: Taken,
 }
 
 /// How it ended.
@@ -248,7 +251,7 @@ pub async fn run(
     let (_silent, signs) = watch::channel(Signs::default());
     let job = job(work, stage.clone(), signs);
     let ran = {
-        let running = running::run(&mut story, work.spec, job, launch);
+        let running = running::run(&mut story, work.spec, job, launch, work.before);
         let typing = async {
             while let Some(input) = typed.recv().await {
                 if let Some(to) = stage.watch(work.whose.execution_id).and_then(|seat| seat.typed) {

@@ -12,8 +12,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use kit::{Chance, Clock, Vars};
 use nix::fcntl::OFlag;
-use runner::Drivers;
 use runner::local::{self, Finished, Input, Life, Whose, Work};
+use runner::{Drivers, Taken};
 use rustix::termios::{self, OptionalActions, Termios};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
@@ -196,6 +196,8 @@ struct Seat<'a> {
     keys: pipe::Receiver,
     halt: Halt,
     life: watch::Sender<Option<Life>>,
+    /// By the runs so far, which are all of one session.
+    taken: Taken,
     _raw: Option<Raw>,
 }
 
@@ -211,6 +213,7 @@ impl<'a> Seat<'a> {
             halt: Halt::listen()?,
             keys: if has_keys { own_terminal()? } else { pipe(desk)? },
             life,
+            taken: Taken::default(),
         })
     }
 
@@ -230,6 +233,7 @@ impl<'a> Seat<'a> {
             own: &self.desk.own(),
             environment,
             grace: Duration::from_millis(self.job.grace_ms),
+            before: self.taken,
         };
         let (sender, typed) = mpsc::channel(TYPED);
         let show = |bytes: &[u8]| {
@@ -246,11 +250,13 @@ impl<'a> Seat<'a> {
             }
             std::future::pending::<()>().await;
         };
-        tokio::select! {
-            finished = local::run(&work, typed, self.halt.given(), self.life.clone(), show) => Ok(finished?),
-            error = type_keys(&mut self.keys, self.has_keys, sender) => Err(error.into()),
+        let finished = tokio::select! {
+            finished = local::run(&work, typed, self.halt.given(), self.life.clone(), show) => finished?,
+            error = type_keys(&mut self.keys, self.has_keys, sender) => return Err(error.into()),
             () = beside => unreachable!("it is pending in the end"),
-        }
+        };
+        self.taken = finished.report.as_ref().map(Taken::by).into_iter().fold(self.taken, Taken::and);
+        Ok(finished)
     }
 }
 

@@ -341,6 +341,7 @@ impl Start<'_> {
             own: &self.desk.own(),
             environment: &environment,
             grace: self.config.grace,
+            before: runner::Taken::default(),
         };
         local::check(&work).map_err(|error| SpawnError::Process(error.to_string()))?;
         let job = Job {

@@ -348,16 +348,19 @@ async fn an_agent_outlives_its_control_plane_and_is_told_when_that_is_back() {
 fn slow_agent(world: &World) -> String {
     let at = |name: &str| world.directory().join(name).display().to_string();
     let script = format!(
-        "#!/bin/sh\necho '{{\"session\": \"s-9\"}}'\necho \"$@\" >> {}\ncat >> {}\n{}\necho '{{\"type\": \"end\"}}'\n",
+        "#!/bin/sh\necho '{{\"session\": \"s-9\"}}'\necho \"$@\" >> {}\ncat >> {}\n{}\n\
+         echo \"{{\\\"type\\\": \\\"end\\\", \\\"tokens\\\": $(wc -l < {})00}}\"\n",
         at("arguments"),
         at("told"),
-        world.gated("ends")
+        world.gated("ends"),
+        at("arguments")
     );
     fs::write(at("agent"), script).expect("writes");
     fs::set_permissions(at("agent"), fs::Permissions::from_mode(0o755)).expect("sets");
     let driver = format!(
         "[slow]\nprogram = \"{}\"\narguments = [\"{{session}}\"]\nsession = [\"--session\", \"{{}}\"]\n\
-         [[slow.read]]\nsession = \"/session\"\n[[slow.read]]\nwhen = {{ \"/type\" = \"end\" }}\nends = \"succeeded\"\n",
+         counts_session = true\n[[slow.read]]\nsession = \"/session\"\n[[slow.read]]\n\
+         when = {{ \"/type\" = \"end\" }}\ninput_tokens = [\"/tokens\"]\ntotal = true\nends = \"succeeded\"\n",
         at("agent")
     );
     fs::write(at("drivers.toml"), driver).expect("writes");
@@ -397,6 +400,9 @@ async fn an_agent_that_reads_nothing_while_it_runs_is_told_by_its_session() {
     assert_eq!(noted(&world), ("\n--session s-9\n".into(), format!("begin\n{WORDS}")));
     until_runtime(&world, id, RuntimeState::Gone).await;
     until_succeeded(&world).await;
+    // Each of its two runs took a hundred, and it says what its session has taken.
+    let report = &json(&world, &["agents", "list"]).await[0]["end"]["report"];
+    assert_eq!(report["input_tokens"], 200, "{report}");
     world.finish().await;
 }
 

@@ -26,9 +26,12 @@ pub(crate) struct Driver {
     /// What it remembers of its sessions, below its home.
     #[serde(default)]
     pub(crate) state: Vec<String>,
-    /// What of that goes by the directory that it works in, with that directory in place of `{}`.
+    /// What of that goes by the directory that it works in: `{}` is that, and `{name}` the last part of it.
     #[serde(default)]
     pub(crate) by_directory: Vec<String>,
+    /// The numbers that it says are those of its whole session, and not of a run of it.
+    #[serde(default)]
+    pub(crate) counts_session: bool,
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, String>,
     #[serde(default)]
@@ -41,6 +44,8 @@ pub(crate) struct Driver {
 pub(crate) struct Rule {
     #[serde(default)]
     pub(crate) when: BTreeMap<String, String>,
+    /// Only where the line has nothing there.
+    pub(crate) lacks: Option<String>,
     pub(crate) session: Option<String>,
     pub(crate) says: Option<String>,
     #[serde(default)]
@@ -54,6 +59,8 @@ pub(crate) struct Rule {
     pub(crate) cost_dollars: Option<String>,
     #[serde(default)]
     pub(crate) total: bool,
+    /// A list of what it still waits for: while there is anything in it, a result is not the last.
+    pub(crate) busy: Option<String>,
     pub(crate) ends: Option<Ending>,
 }
 
@@ -143,8 +150,9 @@ impl Driver {
         if let Some(path) = self.state.iter().chain(&self.by_directory).find(|path| !is_below(path)) {
             return Err(format!("{path:?} is no path below the agent's home: leave out a leading / and any .."));
         }
-        if let Some(path) = self.by_directory.iter().find(|path| !path.contains("{}")) {
-            return Err(format!("{path:?} must say by {{}} where the directory's name stands"));
+        let names = |path: &&String| path.contains("{}") || path.contains("{name}");
+        if let Some(path) = self.by_directory.iter().find(|path| !names(path)) {
+            return Err(format!("{path:?} must say by {{}} or {{name}} where the directory's name stands"));
         }
         let pointers = self.read.iter().flat_map(Rule::pointers);
         match pointers.into_iter().find(|pointer| !pointer.is_empty() && !pointer.starts_with('/')) {
@@ -156,11 +164,17 @@ impl Driver {
 
 impl Rule {
     fn pointers(&self) -> Vec<&str> {
-        let single = [&self.session, &self.says, &self.message, &self.asks, &self.cost_dollars];
-        let lists = [&self.input_tokens, &self.output_tokens];
-        let all = self.when.keys().chain(single.into_iter().flatten()).chain(lists.into_iter().flatten());
-        all.map(String::as_str).collect()
+        let single =
+            [&self.lacks, &self.session, &self.says, &self.message, &self.asks, &self.cost_dollars, &self.busy];
+        let tokens = self.input_tokens.iter().chain(&self.output_tokens).map(|number| taken_away(number).1);
+        let all = self.when.keys().chain(single.into_iter().flatten()).map(String::as_str);
+        all.chain(tokens).collect()
     }
+}
+
+/// Whether a number is taken away from the others, and where it stands.
+pub(crate) fn taken_away(number: &str) -> (bool, &str) {
+    number.strip_prefix('-').map_or((false, number), |pointer| (true, pointer))
 }
 
 #[cfg(test)]
@@ -208,9 +222,10 @@ mod tests {
             ("[x]\nprogram = \"x\"\nstate = [\"/etc\"]\n", "\"/etc\" is no path below the agent's home"),
             ("[x]\nprogram = \"x\"\nstate = [\"a/../..\"]\n", "is no path below the agent's home"),
             ("[x]\nprogram = \"x\"\nstate = [\"\"]\n", "is no path below the agent's home"),
-            ("[x]\nprogram = \"x\"\nby_directory = [\"a\"]\n", "must say by {} where the directory's name stands"),
+            ("[x]\nprogram = \"x\"\nby_directory = [\"a\"]\n", "must say by {} or {name} where the directory's"),
             ("[x]\nprogram = \"x\"\n[[x.read]]\nends = \"done\"\n", "say \"succeeded\""),
             ("[x]\nprogram = \"x\"\n[[x.read]]\nsays = \"text\"\n", "is not a JSON pointer"),
+            ("[x]\nprogram = \"x\"\n[[x.read]]\noutput_tokens = [\"-text\"]\n", "\"text\" is not a JSON pointer"),
         ] {
             let complaint = Drivers::built_in().and(file).expect_err("refused");
             assert!(complaint.contains(expect), "{complaint}");

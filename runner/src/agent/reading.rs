@@ -1,10 +1,11 @@
 //! Understanding what an agent prints (pure): text for the log, and what it says of itself.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wire::agent::AgentReport;
 use wire::limit::{BUDGET_MICROS_MAX, BUDGET_UNITS_MAX};
 
-use super::driver::{Driver, Ending, Rule};
+use super::driver::{Driver, Ending, Rule, taken_away};
 
 /// A longer line is not understood, only counted.
 const LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -20,12 +21,40 @@ pub(crate) struct Reading<'a> {
     is_skipping: bool,
     /// The log's last text has no line's end yet.
     is_in_chunk: bool,
+    /// The last line that was understood was a piece of a longer text.
+    is_after_chunk: bool,
     report: AgentReport,
     cost_micros: Option<u64>,
     has_failed: Option<bool>,
     /// The last line that was understood said how it ended.
     is_over: bool,
+    /// It waits for something before it really is over.
+    is_busy: bool,
     is_sealed: bool,
+}
+
+/// Tokens that a session has taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// Those that the agent read.
+    pub input_tokens: u64,
+    /// Those that it wrote.
+    pub output_tokens: u64,
+}
+
+impl Taken {
+    /// Those of one run.
+    pub fn by(report: &AgentReport) -> Self {
+        Self { input_tokens: report.input_tokens, output_tokens: report.output_tokens }
+    }
+
+    /// These, and those of another run.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
+            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
+        }
+    }
 }
 
 /// What was heard of an agent when it had ended.
@@ -65,17 +94,19 @@ impl<'a> Reading<'a> {
             line: Vec::new(),
             is_skipping: false,
             is_in_chunk: false,
+            is_after_chunk: false,
             report,
             cost_micros: None,
             has_failed: None,
             is_over: false,
+            is_busy: false,
             is_sealed: false,
         }
     }
 
     /// Whether the last that the agent said is how it ended, and no sign of more to come.
     pub(crate) fn is_over(&self) -> bool {
-        self.is_over
+        self.is_over && !self.is_busy
     }
 
     /// It is being ended: what it says of that is not how it ended.
@@ -111,8 +142,13 @@ impl<'a> Reading<'a> {
         shown
     }
 
-    /// What the agent said of itself, and its word on how it ended.
-    pub(crate) fn conclude(mut self) -> Heard {
+    /// What the agent said of itself, and its word on how it ended; its session had taken so much before.
+    pub(crate) fn conclude(mut self, before: Taken) -> Heard {
+        if self.driver.counts_session {
+            let report = &mut self.report;
+            report.input_tokens = report.input_tokens.saturating_sub(before.input_tokens);
+            report.output_tokens = report.output_tokens.saturating_sub(before.output_tokens);
+        }
         // No more than can be counted, whatever the agent says.
         let most = BUDGET_MICROS_MAX.unsigned_abs();
         self.report.cost_dollars = self.cost_micros.map(|micros| dollars(micros.min(most)));
@@ -133,9 +169,15 @@ impl<'a> Reading<'a> {
             Ok(value) if value.is_object() => {
                 let driver = self.driver;
                 self.is_over = false;
+                let mut is_chunk = false;
                 for rule in driver.read.iter().filter(|rule| matches(rule, &value)) {
                     self.apply(rule, &value, shown);
                     self.is_over |= rule.ends.is_some();
+                    is_chunk |= rule.chunk;
+                }
+                self.is_after_chunk = is_chunk;
+                if !is_chunk {
+                    self.end_chunk(shown);
                 }
             }
             _ => {
@@ -161,16 +203,16 @@ impl<'a> Reading<'a> {
             }
         }
         if let Some(message) = text(&rule.message).filter(|message| !message.is_empty()) {
-            self.report.message = Some(message.chars().take(MESSAGE_CHARS).collect());
+            let goes_on = rule.chunk && self.is_after_chunk;
+            let before = self.report.message.take().filter(|_| goes_on).unwrap_or_default();
+            self.report.message = Some(before.chars().chain(message.chars()).take(MESSAGE_CHARS).collect());
         }
         if let Some(question) = text(&rule.asks).filter(|question| !question.is_empty()) {
             self.report.asks = Some(question.chars().take(MESSAGE_CHARS).collect());
         }
-        let sum = |pointers: &[String]| -> u64 {
-            pointers.iter().filter_map(|pointer| line.pointer(pointer)?.as_u64()).fold(0, u64::saturating_add)
-        };
-        let (input, output) = (sum(&rule.input_tokens), sum(&rule.output_tokens));
-        let cost = rule.cost_dollars.as_ref().and_then(|pointer| micros(line.pointer(pointer)?));
+        let (input, output) = (sum(line, &rule.input_tokens), sum(line, &rule.output_tokens));
+        let costs = rule.cost_dollars.iter().flat_map(|pointer| all_at(line, pointer));
+        let cost = costs.filter_map(micros).reduce(u64::saturating_add);
         if rule.total {
             (self.report.input_tokens, self.report.output_tokens) = (input, output);
             self.cost_micros = cost.or(self.cost_micros);
@@ -178,6 +220,9 @@ impl<'a> Reading<'a> {
             self.report.input_tokens = self.report.input_tokens.saturating_add(input);
             self.report.output_tokens = self.report.output_tokens.saturating_add(output);
             self.cost_micros = cost.map(|cost| self.cost_micros.unwrap_or(0).saturating_add(cost)).or(self.cost_micros);
+        }
+        if let Some(waits_for) = rule.busy.as_ref().and_then(|pointer| line.pointer(pointer)?.as_array()) {
+            self.is_busy = !waits_for.is_empty();
         }
         match &rule.ends {
             _ if self.is_sealed => (),
@@ -198,7 +243,30 @@ impl<'a> Reading<'a> {
 }
 
 fn matches(rule: &Rule, line: &Value) -> bool {
-    rule.when.iter().all(|(pointer, expect)| line.pointer(pointer).and_then(Value::as_str) == Some(expect))
+    let is_lacking = rule.lacks.as_ref().is_none_or(|pointer| line.pointer(pointer).is_none());
+    is_lacking
+        && rule.when.iter().all(|(pointer, expect)| line.pointer(pointer).and_then(Value::as_str) == Some(expect))
+}
+
+/// What stands there; where a part of the way is `*`, in each value that is there.
+fn all_at<'v>(value: &'v Value, pointer: &str) -> Vec<&'v Value> {
+    let Some((before, after)) = pointer.split_once("/*") else { return value.pointer(pointer).into_iter().collect() };
+    let inside: Vec<&Value> = match value.pointer(before) {
+        Some(Value::Object(members)) => members.values().collect(),
+        Some(Value::Array(items)) => items.iter().collect(),
+        _ => Vec::new(),
+    };
+    inside.into_iter().flat_map(|value| all_at(value, after)).collect()
+}
+
+/// Numbers together, less those that are to be taken away.
+fn sum(line: &Value, numbers: &[String]) -> u64 {
+    let [added, taken] = [false, true].map(|is_taken| {
+        let pointers = numbers.iter().map(|number| taken_away(number)).filter(|(taken, _)| *taken == is_taken);
+        let values = pointers.flat_map(|(_, pointer)| all_at(line, pointer));
+        values.filter_map(Value::as_u64).fold(0, u64::saturating_add)
+    });
+    added.saturating_sub(taken)
 }
 
 /// A string, or of a list of objects each one's `text`.

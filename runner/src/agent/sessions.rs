@@ -19,6 +19,7 @@ use wire::agent::{AgentReport, AgentSpec};
 use wire::event::Stream;
 
 use super::driver::Driver;
+use super::reading::Taken;
 use crate::config::Limits;
 use crate::record::Story;
 use crate::room::Room;
@@ -36,27 +37,47 @@ const ENTRY_BYTES: u64 = 4096;
 struct Note {
     /// Where the agent worked: some find their sessions by that.
     directory: PathBuf,
+    /// Where it worked first: some go back there.
+    #[serde(default)]
+    began: Option<PathBuf>,
     bytes: u64,
+    #[serde(default)]
+    taken: Taken,
 }
 
-/// Puts what this machine has of the session that is asked for into a home that nothing has used yet. Gives back what to
-/// say where it has nothing of it: the agent starts all the same, as somebody may have seen to it otherwise.
+/// What an execution has of an earlier session.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Brought {
+    /// What to say where it is not here.
+    pub(crate) missing: Option<String>,
+    /// Where the agent worked at first, and last.
+    pub(crate) earlier: Vec<PathBuf>,
+    /// What the session had taken already.
+    pub(crate) taken: Taken,
+}
+
+impl From<Note> for Brought {
+    fn from(note: Note) -> Self {
+        Self { missing: None, earlier: note.began.into_iter().chain([note.directory]).collect(), taken: note.taken }
+    }
+}
+
+/// Puts what this machine has of the session that is asked for into a home that nothing has used yet. Where it has nothing
+/// of it the agent starts all the same, as somebody may have seen to it otherwise.
 pub(crate) async fn bring(
     room: &Arc<Room>,
     story: &mut Story,
     asked: Option<&AgentSpec>,
     paths: &Paths,
-) -> Result<Option<String>, NotReady> {
-    let Some(AgentSpec { name, session: Some(session), .. }) = asked else { return Ok(None) };
-    let Some(driver) = room.drivers.get(name) else { return Ok(None) };
-    if driver.state.is_empty() {
-        return Ok(None);
-    }
+) -> Result<Brought, NotReady> {
+    let Some(AgentSpec { name, session: Some(session), .. }) = asked else { return Ok(Brought::default()) };
+    let driver = room.drivers.get(name).filter(|driver| !driver.state.is_empty());
+    let Some(driver) = driver else { return Ok(Brought::default()) };
     let kept = place(&room.volume, &paths.name, name, session);
     let (driver, own) = (driver.clone(), paths.clone());
     let missing = match blocking(move || put(&kept, &driver, &own)).await {
-        Ok(true) => return Ok(None),
-        Ok(false) => format!(
+        Ok(Some(note)) => return Ok(note.into()),
+        Ok(None) => format!(
             "this machine has nothing of the session {session} of {name}; it is on the machine of the execution before, \
              and what begins from that one's checkpoint runs there (bifrost checkpoints fork CHECKPOINT --agent {name} \
              --session {session})"
@@ -69,19 +90,32 @@ pub(crate) async fn bring(
         }
     };
     story.log(Stream::Stderr, format!("bifrost: {missing}\n").into_bytes()).await;
-    Ok(Some(missing))
+    Ok(Brought { missing: Some(missing), ..Brought::default() })
 }
 
 /// Keeps what an agent that has ended, with all that it started, remembers of its session.
-pub(crate) async fn keep(room: &Arc<Room>, story: &mut Story, asked: &AgentSpec, said: &AgentReport, paths: &Paths) {
+pub(crate) async fn keep(
+    room: &Arc<Room>,
+    story: &mut Story,
+    asked: &AgentSpec,
+    said: &AgentReport,
+    paths: &Paths,
+    brought: &Brought,
+) {
     let (agent, session) = (&asked.name, said.session.as_ref().or(asked.session.as_ref()));
     let driver = room.drivers.get(agent).filter(|driver| !driver.state.is_empty());
     let Some((driver, session)) = driver.cloned().zip(session) else { return };
     let place = place(&room.volume, &paths.name, agent, session);
-    let (own, paths) = (room.clone(), paths.clone());
+    let note = Note {
+        directory: paths.tree.clone(),
+        began: Some(brought.earlier.first().unwrap_or(&paths.tree).clone()),
+        bytes: 0,
+        taken: brought.taken.and(Taken::by(said)),
+    };
+    let (own, home) = (room.clone(), paths.home.clone());
     let kept = blocking(move || {
         let mark = own.mark();
-        take(&own.volume, &place, &driver, &paths, own.limits.agent_session_bytes, &mark)?;
+        take(&own.volume, &place, &driver, &home, note, own.limits.agent_session_bytes, &mark)?;
         prune(&own.volume, &own.limits, &mark)
     });
     if let Err(error) = kept.await {
@@ -109,25 +143,27 @@ fn place(volume: &Volume, repository: &str, agent: &str, session: &str) -> PathB
     volume.agent_sessions().join(format!("{repository}.{agent}.{session}"))
 }
 
-fn put(kept: &Path, driver: &Driver, paths: &Paths) -> io::Result<bool> {
-    let Some(note) = kit::files::read_if_exists(&kept.join(NOTE))? else { return Ok(false) };
+fn put(kept: &Path, driver: &Driver, paths: &Paths) -> io::Result<Option<Note>> {
+    let Some(note) = kit::files::read_if_exists(&kept.join(NOTE))? else { return Ok(None) };
     let note: Note = serde_json::from_str(&note)?;
     copy(&kept.join(STATE), &paths.home)?;
     for pattern in &driver.by_directory {
         let [from, to] = [&note.directory, &paths.tree].map(|directory| paths.home.join(named(pattern, directory)));
         let is_there = fs::symlink_metadata(&from).is_ok_and(|meta| meta.is_dir());
         if from != to && is_there && volume::stays_inside(&paths.home, &from) {
+            kit::files::make_private(to.parent().unwrap_or(&paths.home))?;
             fs::rename(&from, &to)?;
         }
     }
     volume::touch(kept)?;
-    Ok(true)
+    Ok(Some(note))
 }
 
 /// A path of a driver with a directory in it, as agents write one into a name.
 fn named(pattern: &str, directory: &Path) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-    pattern.replace("{}", &directory.to_string_lossy().chars().map(plain).collect::<String>())
+    let plain = |text: &str| text.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let last = directory.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    pattern.replace("{}", &plain(&directory.to_string_lossy())).replace("{name}", &plain(&last))
 }
 
 /// Copies directories, files and links. Nobody but its owner may use a copy.
@@ -152,10 +188,18 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Keeps what the driver names of a home, in the place of what was kept of the session before.
-fn take(volume: &Volume, place: &Path, driver: &Driver, paths: &Paths, bytes_max: u64, mark: &str) -> io::Result<()> {
+fn take(
+    volume: &Volume,
+    place: &Path,
+    driver: &Driver,
+    home: &Path,
+    note: Note,
+    bytes_max: u64,
+    mark: &str,
+) -> io::Result<()> {
     let new = volume::unfinished(place);
     volume::remove(&new)?;
-    let filled = fill(&new, driver, paths, bytes_max).and_then(|is_any| {
+    let filled = fill(&new, driver, home, note, bytes_max).and_then(|is_any| {
         if is_any {
             volume.discard(place, mark)?;
             fs::rename(&new, place)?;
@@ -166,15 +210,15 @@ fn take(volume: &Volume, place: &Path, driver: &Driver, paths: &Paths, bytes_max
 }
 
 /// Moves it there; whether there is anything.
-fn fill(new: &Path, driver: &Driver, paths: &Paths, bytes_max: u64) -> io::Result<bool> {
+fn fill(new: &Path, driver: &Driver, home: &Path, note: Note, bytes_max: u64) -> io::Result<bool> {
     let state = new.join(STATE);
     kit::files::make_private(&state)?;
     let mut is_any = false;
     for path in &driver.state {
-        let (from, to) = (paths.home.join(path), state.join(path));
+        let (from, to) = (home.join(path), state.join(path));
         // A command may have put a link there, or on the way there, that leads elsewhere.
         let is_plain = fs::symlink_metadata(&from).is_ok_and(|meta| meta.is_dir() || meta.is_file());
-        if is_plain && volume::stays_inside(&paths.home, &from) {
+        if is_plain && volume::stays_inside(home, &from) {
             kit::files::make_private(to.parent().unwrap_or(&state))?;
             fs::rename(&from, &to)?;
             is_any = true;
@@ -184,8 +228,7 @@ fn fill(new: &Path, driver: &Driver, paths: &Paths, bytes_max: u64) -> io::Resul
     if bytes > bytes_max {
         return Err(io::Error::other(format!("it takes {bytes} bytes, and all of them may take {bytes_max}")));
     }
-    let note = Note { directory: paths.tree.clone(), bytes };
-    fs::write(new.join(NOTE), serde_json::to_vec(&note)?)?;
+    fs::write(new.join(NOTE), serde_json::to_vec(&Note { bytes, ..note })?)?;
     Ok(is_any)
 }
 

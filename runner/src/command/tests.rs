@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::agent::driver::Drivers;
-use crate::agent::reading::Verdict;
+use crate::agent::reading::{Taken, Verdict};
 use crate::record::Recorder;
 use crate::testing::{PATIENCE, Scene, logs, output, subject, until};
 use wire::event::Event;
@@ -213,7 +213,7 @@ async fn run_agent(scene: &mut Scene, job: Job, meanwhile: impl Future<Output = 
         }
     };
     let (ended, events) = scene.watch(work, look).await;
-    (ended, reading.conclude().verdict, events)
+    (ended, reading.conclude(Taken::default()).verdict, events)
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use wire::task::TaskSpec;
 use wire::test_report::{TestReport, TestsSpec};
 
 use crate::agent::Launch;
-use crate::agent::reading::{Heard, Reading};
+use crate::agent::reading::{Heard, Reading, Taken};
 use crate::command::{self, Ended, Job};
 use crate::record::Story;
 use crate::test_report;
@@ -21,11 +21,17 @@ pub(crate) struct Ran {
     pub(crate) report: Option<TestReport>,
 }
 
-/// Runs what the specification asks for; `job` is its command.
-pub(crate) async fn run(story: &mut Story, spec: &TaskSpec, job: Job, launch: Option<Launch<'_>>) -> Ran {
+/// Runs what the specification asks for; `job` is its command. An agent's session had taken so much before.
+pub(crate) async fn run(
+    story: &mut Story,
+    spec: &TaskSpec,
+    job: Job,
+    launch: Option<Launch<'_>>,
+    before: Taken,
+) -> Ran {
     let ran = match (launch, &spec.tests) {
         (None, Some(tests)) if spec.command.is_empty() => return run_tests(story, tests, job, None).await,
-        (launch, _) => run_command(story, spec, &job, launch).await,
+        (launch, _) => run_command(story, spec, &job, launch, before).await,
     };
     let is_agent_content = ran.heard.as_ref().is_none_or(Heard::is_content);
     let is_well = is_agent_content && command::outcome(ran.ended.cause, ran.ended.exit) == Some(Outcome::Succeeded);
@@ -35,7 +41,7 @@ pub(crate) async fn run(story: &mut Story, spec: &TaskSpec, job: Job, launch: Op
     }
 }
 
-async fn run_command(story: &mut Story, spec: &TaskSpec, job: &Job, launch: Option<Launch<'_>>) -> Ran {
+async fn run_command(story: &mut Story, spec: &TaskSpec, job: &Job, launch: Option<Launch<'_>>, before: Taken) -> Ran {
     let (Some(Launch { driver, arguments, input }), Some(agent)) = (launch, &spec.agent) else {
         return Ran { ended: command::run(job, story, None).await, heard: None, report: None };
     };
@@ -46,7 +52,7 @@ async fn run_command(story: &mut Story, spec: &TaskSpec, job: &Job, launch: Opti
     let job = Job { arguments, input: Some(Arc::new(input)), environment, ..job.clone() };
     let mut reading = Reading::new(driver, &agent.name);
     let ended = command::run(&job, story, Some(&mut reading)).await;
-    let mut heard = reading.conclude();
+    let mut heard = reading.conclude(before);
     let Heard { report, .. } = &mut heard;
     for said in [&mut report.message, &mut report.asks].into_iter().flatten() {
         *said = job.secrets.hide(said);

@@ -72,6 +72,7 @@ pub(super) struct Entry {
     trees: Vec<OwnedFd>,
     hidden: Vec<CString>,
     directories: Vec<CString>,
+    links: Vec<CString>,
     has_shared_memory: bool,
     directory: CString,
     /// Whom the command becomes.
@@ -129,6 +130,7 @@ impl Entry {
             parts,
             hidden: view.hidden.iter().map(|path| text(path)).collect::<io::Result<_>>()?,
             directories: view.directories.iter().map(|path| text(path)).collect::<io::Result<_>>()?,
+            links: view.links.iter().map(|path| text(path)).collect::<io::Result<_>>()?,
             has_shared_memory: fs::metadata("/dev/shm").is_ok_and(|meta| meta.is_dir()),
             directory: text(&view.directory)?,
             owner,
@@ -181,6 +183,9 @@ impl Entry {
         }
         for path in &self.directories {
             rustix::fs::mkdir(path.as_c_str(), Mode::from_raw_mode(0o755))?;
+        }
+        for path in &self.links {
+            rustix::fs::symlink(self.directory.as_c_str(), path.as_c_str())?;
         }
         for (tree, part) in self.trees.iter().zip(&self.parts) {
             move_mount(tree, c"", CWD, part.to.as_c_str(), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;

@@ -21,6 +21,8 @@ pub(crate) struct View {
     pub(crate) hidden: Vec<PathBuf>,
     /// Made in those, each after its parent.
     pub(crate) directories: Vec<PathBuf>,
+    /// Links in those, each to where the command starts.
+    pub(crate) links: Vec<PathBuf>,
     /// Put back where it was.
     pub(crate) shown: Vec<(PathBuf, Access)>,
     /// A directory of the command's that stands in for one of the machine's: from, to.
@@ -45,12 +47,17 @@ pub(crate) fn view(hidden: &[PathBuf], closed: &[PathBuf], openings: &Openings) 
     shown.sort();
     // What lies in something that is shown comes with it.
     shown.dedup_by(|(next, _), (before, _)| next.starts_with(before));
-    let mut directories: Vec<PathBuf> = Vec::new();
-    for (path, _) in &shown {
-        let Some(cover) = cover(path) else { continue };
-        let inside = path.ancestors().take_while(|directory| directory != cover).map(Path::to_owned);
-        directories.extend(inside);
-    }
+    let inside = |path: &Path| {
+        let cover = cover(path)?;
+        Some(path.ancestors().take_while(move |directory| directory != cover).map(Path::to_owned).collect::<Vec<_>>())
+    };
+    let mut directories: Vec<PathBuf> = shown.iter().filter_map(|(path, _)| inside(path)).flatten().collect();
+    let is_taken = |path: &PathBuf| directories.contains(path) || shown.iter().any(|(own, _)| path.starts_with(own));
+    let mut links = openings.formerly.clone();
+    links.retain(|path| cover(path).is_some() && !is_taken(path));
+    links.sort();
+    links.dedup();
+    directories.extend(links.iter().filter_map(|path| inside(path.parent()?)).flatten());
     directories.sort();
     directories.dedup();
     // What the command needs may itself lie in the machine's directory; then that one is shared.
@@ -58,7 +65,7 @@ pub(crate) fn view(hidden: &[PathBuf], closed: &[PathBuf], openings: &Openings) 
     let stand_in = |place: &str| (openings.temporary.clone(), PathBuf::from(place));
     let temporary = ["/tmp", "/var/tmp"].iter().copied().filter(|place| is_free(place)).map(stand_in).collect();
     let directory = openings.directory.clone();
-    View { hidden, directories, shown, temporary, replaced, directory }
+    View { hidden, directories, links, shown, temporary, replaced, directory }
 }
 
 /// What to try, the most walls first, down to none. A user of its own and its own processes need files of its own.
@@ -95,12 +102,14 @@ mod tests {
             read: paths(&["/v/repos/a/objects", "/v"]),
             temporary: "/v/executions/1/tmp".into(),
             directory: "/v/workspaces/1".into(),
+            formerly: paths(&["/v/before/1", "/v/workspaces/0", "/v/workspaces/1", "/v/workspaces/0", "/else"]),
             ..Openings::default()
         };
         let seen = view(&paths(&["/v"]), &paths(&["/etc/secret", "/v/secret"]), &openings);
         let expect = View {
             hidden: paths(&["/v"]),
             directories: paths(&[
+                "/v/before",
                 "/v/executions",
                 "/v/executions/1",
                 "/v/executions/1/home",
@@ -110,6 +119,7 @@ mod tests {
                 "/v/workspaces",
                 "/v/workspaces/1",
             ]),
+            links: paths(&["/v/before/1", "/v/workspaces/0"]),
             shown: vec![
                 ("/v/executions/1/home".into(), Access::Own),
                 ("/v/repos/a/objects".into(), Access::Read),

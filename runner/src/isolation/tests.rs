@@ -596,6 +596,7 @@ async fn a_command_runs_without_walls_where_nobody_may_make_any() {
         directory: own.clone(),
         execution: own.clone(),
         home: own.clone(),
+        formerly: Vec::new(),
     };
     let isolation = Isolation { demand: Demand::On, ..Isolation::default() };
     let mut command = kit::process::command("true");

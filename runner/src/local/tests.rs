@@ -49,6 +49,7 @@ async fn ran(spec: &TaskSpec, typed: &[&str], halted: impl Future<Output = ()>) 
         own: directory.path(),
         environment: &environment,
         grace: Duration::from_secs(60),
+        before: Taken::default(),
     };
     check(&work).expect("can be started");
     let (sender, keys) = mpsc::channel(8);
@@ -83,6 +84,7 @@ async fn who_looks_after_a_command_knows_its_process_its_terminal_and_what_was_t
         own: directory.path(),
         environment: &environment,
         grace: Duration::from_secs(60),
+        before: Taken::default(),
     };
     let (sender, keys) = mpsc::channel(8);
     let life: watch::Sender<Option<Life>> = watch::Sender::default();

@@ -20,10 +20,13 @@ const SCRIPTED: &str = r#"
 program = "sh"
 arguments = ["-s"]
 state = [".memory", ".local/share/deep", ".memory.json"]
-by_directory = [".memory/places/{}"]
+by_directory = [".memory/places/{}", ".memory/names/{name}/of"]
+counts_session = true
 [[scripted.read]]
 when = { "/type" = "end" }
 session = "/session"
+input_tokens = ["/tokens"]
+total = true
 ends = "/failed"
 [other]
 program = "sh"
@@ -68,19 +71,20 @@ async fn a_session_is_in_the_home_of_whoever_goes_on_with_it_and_of_nobody_else(
 
 async fn remember((mut scene, remote): (Scene, Remote)) {
     let place = "$HOME/.memory/places/$(pwd | sed 's/[^a-zA-Z0-9]/-/g')";
+    let named = "$HOME/.memory/names/$(basename $(pwd))/of";
     let learn = format!(
-        "mkdir -p {place} $HOME/.local/share/deep; echo blue > {place}/s-1; echo deep > $HOME/.local/share/deep/x; \
-         echo one > $HOME/.memory.json; echo none > $HOME/other; ln -s x $HOME/.memory/link; {DONE}"
+        "mkdir -p {place} {named} $HOME/.local/share/deep; echo blue > {place}/s-1; echo by name > {named}/s-1; \
+         echo deep > $HOME/.local/share/deep/x; echo one > $HOME/.memory.json; echo none > $HOME/other; ln -s x $HOME/.memory/link; {DONE}"
     );
     // It ends with a failure, such as a question does.
     let (completion, _) = ask(&mut scene, &remote, "scripted", "", &format!("{learn}; exit 1")).await;
     assert_eq!(completion.outcome, Outcome::Failed);
     let recall = format!(
-        "cat {place}/s-1 $HOME/.local/share/deep/x $HOME/.memory.json; readlink $HOME/.memory/link; \
+        "cat {place}/s-1 {named}/s-1 $HOME/.local/share/deep/x $HOME/.memory.json; readlink $HOME/.memory/link; \
          ls $HOME/.memory/places | wc -l; test -e $HOME/other || echo no other; echo red > {place}/s-1; {DONE}"
     );
     let (_, shown) = ask(&mut scene, &remote, "scripted", "s-1", &recall).await;
-    assert_eq!(shown, "blue\ndeep\none\nx\n1\nno other\n");
+    assert_eq!(shown, "blue\nby name\ndeep\none\nx\n1\nno other\n");
     // What it remembers now is what counts, also where it is asked twice.
     for _ in 0..2 {
         let (_, shown) = ask(&mut scene, &remote, "scripted", "s-1", &format!("cat {place}/s-1; {DONE}")).await;
@@ -98,6 +102,29 @@ async fn remember((mut scene, remote): (Scene, Remote)) {
     assert!(!shown.contains(".memory") && shown.contains("nothing of the session s-2 of scripted"), "{shown}");
     for path in kept(&scene) {
         assert_eq!(fs::metadata(&path).expect("is there").mode() & 0o777, 0o700, "{}", path.display());
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_goes_on_finds_its_workspace_where_it_was_walled() {
+    let (mut scene, remote) = scene(|config| config.isolation = Demand::On).await;
+    let look = "for was in $(cat $HOME/.memory.json); do cmp -s $was/README README && echo found; done";
+    for found in ["", "found\n", "found\nfound\n"] {
+        let prompt = format!("{look}; echo more >> README; pwd >> $HOME/.memory.json; {DONE}");
+        let (_, shown) = ask(&mut scene, &remote, "scripted", "s-1", &prompt).await;
+        let said: String = shown.lines().filter(|line| *line == "found").map(|line| format!("{line}\n")).collect();
+        assert_eq!(said, found, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_session_had_taken_before_is_not_counted_again() {
+    let (mut scene, remote) = scene(|_| ()).await;
+    for (says, took) in [(100, 100), (250, 150), (260, 10)] {
+        let end = format!("echo '{{\"type\":\"end\",\"failed\":false,\"session\":\"s-1\",\"tokens\":{says}}}'");
+        let prompt = format!("echo one > $HOME/.memory.json; {end}");
+        let (completion, _) = ask(&mut scene, &remote, "scripted", "s-1", &prompt).await;
+        assert_eq!(completion.tokens, Some(took), "{says}");
     }
 }
 
