@@ -54,3 +54,6 @@ fn prompt(text: &str, directory: &Path) -> io::Result<File> {
     file.rewind()?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests;
