@@ -27,6 +27,7 @@ use crate::workspace::Paths;
 mod enter;
 mod groups;
 pub(crate) mod plan;
+pub(crate) mod rights;
 mod users;
 use enter::Entry;
 use groups::{Bounds, Groups};
@@ -173,8 +174,8 @@ impl Isolation {
 
     /// A user of its own needs an owner for files that is mapped to it, and a way to the volume.
     async fn take_user(&mut self, root: &Path) -> Result<(), String> {
-        if !nix::unistd::geteuid().is_root() {
-            return Err("only a runner that runs as root can give a command another user".into());
+        if !rights::suffice() {
+            return Err(rights::insufficient());
         }
         for directory in root.ancestors().skip(1) {
             let mode = fs::metadata(directory).map_err(|error| error.to_string())?.permissions().mode();
@@ -285,7 +286,7 @@ impl Isolation {
     /// What the record says.
     pub(crate) fn payload(&self) -> IsolationPayload {
         let bounds = self.groups.as_ref().and_then(|groups| groups.bounds);
-        let of_user = self.stands(Wall::User).then_some(enter::PROCESSES_MAX);
+        let of_user = self.stands(Wall::User).then(enter::processes_of_user);
         IsolationPayload {
             walls: self.walls.clone(),
             missing: self.missing.clone(),
@@ -303,8 +304,8 @@ impl Isolation {
         let missing: Vec<String> =
             self.missing.iter().map(|MissingWall { wall, reason }| format!("{wall} ({reason})")).collect();
         Some(format!(
-            "BIFROST_ISOLATION=required, but this machine cannot build these walls: {}; run the runner as root on a \
-             kernel with namespaces, or set it to on",
+            "BIFROST_ISOLATION=required, but this machine cannot build these walls: {}; run the runner as root, or its \
+             image with every capability, on a kernel with namespaces, or set it to on",
             missing.join("; ")
         ))
     }

@@ -50,6 +50,7 @@ pub use channel::{VARIABLE as CHANNEL, say as say_busy};
 pub use config::{Config, Hold, Limits, OPERATOR_FILES, TOOL_VARIABLES, check_operator_variables};
 pub use git::credential::answer as answer_git;
 pub use isolation::Demand;
+pub use isolation::rights::take as take_rights;
 
 /// Works for the control plane until `tasks` are told to stop, then ends the running command,
 /// saves what it left, and delivers what can be delivered.

@@ -75,6 +75,7 @@ fn git_credential(arguments: &[String]) -> ExitCode {
 }
 
 fn work(config: runner::Config) -> anyhow::Result<()> {
+    runner::take_rights(config.isolation).context("the capabilities of the runner's file cannot be taken")?;
     // A runner mostly waits: two threads keep a busy log and a heartbeat apart.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {

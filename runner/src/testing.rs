@@ -45,6 +45,7 @@ impl Scene {
         crate::leftovers::adopt_orphans();
         let mut config = config(directory.path());
         change(&mut config);
+        crate::isolation::rights::take(config.isolation).expect("takes them");
         let Opened { room, entries } = Room::open(&config, Clock::system(), Chance::system()).await.expect("opens");
         Self { room, entries, directory }
     }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use wire::event::{EgressPayload, EgressVerdict, kind};
 use wire::id::TaskId;
 use wire::machine::MachineState;
-use wire::task::{NewTask, TaskSpec, TaskStatus};
+use wire::task::TaskStatus;
 use world::{CommandLine, Output, PATIENCE, World, until};
 
 use image::Image;
@@ -66,7 +66,7 @@ async fn tasks_run_in_containers_of_podman_and_reach_what_is_listed() {
     assert_eq!((request.verdict, request.rule.as_deref()), (EgressVerdict::Allowed, Some(RULE)));
 
     let command = format!("git ls-remote http://{NOT_LISTED}/one.git; echo asked; exec sleep 86421");
-    let task = submit(&world, &repository, &command).await;
+    let task = world.submit_in(&repository, &command).await;
     world.until_output(task, "asked").await;
     assert_eq!(until_asked(&world, task, NOT_LISTED).await.verdict, EgressVerdict::NotListed);
     let shown = world.bifrost(&["egress", "show", &task.to_string()]).output().await;
@@ -141,13 +141,6 @@ async fn try_script(world: &World, name: &str, arguments: &[&str]) -> Output {
     let script = script.env("BIFROST_URL", world.url()).env("BIFROST_API_KEY", world.api_key());
     let script = script.env("FLY_FLAPS_BASE_URL", welcome["machines_api"].as_str().expect("a URL"));
     script.env("FLY_API_TOKEN", token.trim()).output().await
-}
-
-async fn submit(world: &World, repository: &str, script: &str) -> TaskId {
-    let of_world = world.script(script);
-    let spec = TaskSpec { repository: repository.to_owned(), ..of_world.spec.expect("it has one") };
-    let task = NewTask { spec: Some(spec), ..NewTask { spec: None, ..of_world } };
-    world.control().submit(&task, "asks").await.expect("is accepted").id
 }
 
 /// What the egress proxy has recorded of a task that asked for the host.

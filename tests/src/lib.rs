@@ -9,6 +9,7 @@
 
 mod command_line;
 mod database;
+mod image;
 mod leftovers;
 mod level;
 mod processes;
@@ -20,6 +21,7 @@ mod sprites;
 mod world;
 
 pub use command_line::{CommandLine, Output, Running, program};
+pub use image::install_runner;
 pub use level::{PATIENCE, until};
 pub use processes::Process;
 pub use record::{Record, Streams, note};

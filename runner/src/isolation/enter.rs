@@ -25,15 +25,16 @@ use rustix::fs::{CWD, Mode};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_change, move_mount, open_tree,
 };
-use rustix::process::{Resource, Rlimit, setrlimit};
-use rustix::thread::UnshareFlags;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags, set_capabilities};
 use tokio::process::Command;
 use wire::execution::Wall;
 
 use super::plan::{Access, View};
+use super::rights;
 use super::users::Owner;
 
-/// The most processes and threads that a user of its own may have.
+/// The most processes and threads that an execution may have.
 pub(super) const PROCESSES_MAX: u64 = 8_192;
 /// How much sooner than others a command is ended where memory runs out, of 1,000.
 const OOM_SCORE: &[u8] = b"500";
@@ -66,7 +67,7 @@ struct Part {
 pub(super) struct Entry {
     has_terminal: bool,
     flags: UnshareFlags,
-    /// What to write so that our own user is itself in a user namespace; where it is not root.
+    /// What to write so that our own user is itself in a user namespace; where its rights do not suffice without.
     own_maps: Option<[(CString, Vec<u8>); 3]>,
     parts: Vec<Part>,
     trees: Vec<OwnedFd>,
@@ -77,6 +78,11 @@ pub(super) struct Entry {
     directory: CString,
     /// Whom the command becomes.
     owner: Option<Owner>,
+    /// Whether there are rights to lose.
+    has_rights: bool,
+    /// Where it becomes nobody else and this is root.
+    stays_root: bool,
+    processes: u64,
     /// By which it joins its control group.
     pub(super) group: Option<File>,
 }
@@ -86,6 +92,11 @@ pub(super) struct Entry {
 pub(super) fn before_exec(command: &mut Command, step: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
     // SAFETY: see the module's promise.
     unsafe { command.pre_exec(step) };
+}
+
+/// The most processes and threads that a user of its own may have: no more than the runner's may.
+pub(super) fn processes_of_user() -> u64 {
+    getrlimit(Resource::Nproc).maximum.map_or(PROCESSES_MAX, |most| most.min(PROCESSES_MAX))
 }
 
 /// A user namespace that nobody is mapped into yet.
@@ -107,8 +118,9 @@ impl Entry {
             }
         }
         let has_user = owner.is_some();
-        let is_root = nix::unistd::geteuid().is_root();
-        let own_maps = (!is_root && !flags.is_empty()).then(own_maps).transpose()?;
+        let stays_root = !has_user && nix::unistd::geteuid().is_root();
+        let has_rights = rights::suffice();
+        let own_maps = (!has_rights && !flags.is_empty()).then(own_maps).transpose()?;
         let safe = ATTRIBUTE_NO_SETUID | ATTRIBUTE_NO_DEVICES;
         let mapped = if has_user { safe | ATTRIBUTE_MAPPED } else { safe };
         let attributes = |access: Access| match access {
@@ -134,6 +146,9 @@ impl Entry {
             has_shared_memory: fs::metadata("/dev/shm").is_ok_and(|meta| meta.is_dir()),
             directory: text(&view.directory)?,
             owner,
+            has_rights,
+            stays_root,
+            processes: processes_of_user(),
             group: None,
         })
     }
@@ -212,15 +227,26 @@ impl Entry {
         write(c"/proc/self/oom_score_adj", OOM_SCORE).ok();
         let none = Rlimit { current: Some(0), maximum: Some(0) };
         setrlimit(Resource::Core, none)?;
+        if !self.stays_root {
+            drop_from_bounding_set(&[]);
+        } else if !self.flags.is_empty() {
+            drop_from_bounding_set(&CAPABILITIES_KEPT);
+        }
         if let Some(owner) = &self.owner {
-            let most = Rlimit { current: Some(PROCESSES_MAX), maximum: Some(PROCESSES_MAX) };
+            let most = Rlimit { current: Some(self.processes), maximum: Some(self.processes) };
             setrlimit(Resource::Nproc, most)?;
             let (user, group) = (rustix::process::Uid::from_raw(owner.id), rustix::process::Gid::from_raw(owner.id));
             rustix::thread::set_thread_groups(&[])?;
             rustix::thread::set_thread_res_gid(group, group, group)?;
             rustix::thread::set_thread_res_uid(user, user, user)?;
-        } else if !self.flags.is_empty() && self.own_maps.is_none() {
-            drop_capabilities();
+        }
+        if !self.stays_root {
+            let none = CapabilitySet::empty();
+            let lost = set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none });
+            // A hardened service refuses the call, also to one that has none.
+            if self.has_rights {
+                lost?;
+            }
         }
         rustix::thread::set_no_new_privs(true)?;
         Ok(())
@@ -278,10 +304,12 @@ fn set_attributes(tree: &OwnedFd, set: u64, owner: Option<&File>) -> io::Result<
 
 /// Capabilities that are not in the bounding set are lost with the next program, also by root.
 #[expect(unsafe_code, reason = "the library knows only the capabilities of its day")]
-fn drop_capabilities() {
-    for capability in (0..CAPABILITIES).filter(|number| !CAPABILITIES_KEPT.contains(number)) {
-        // SAFETY: numbers only. One that the kernel does not know is refused, and that is well.
-        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+fn drop_from_bounding_set(kept: &[libc::c_ulong]) {
+    for capability in (0..CAPABILITIES).filter(|number| !kept.contains(number)) {
+        // SAFETY: numbers only. The kernel refuses the first that it does not know, and each where none may be dropped.
+        if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } != 0 {
+            return;
+        }
     }
 }
 

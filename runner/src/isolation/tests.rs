@@ -51,6 +51,11 @@ fn in_tmp() -> tempfile::TempDir {
     tempfile::tempdir().expect("a directory")
 }
 
+/// A command that takes long, and that is none of another process with these tests.
+fn long(number: u32) -> String {
+    format!("sleep {number}.{}", std::process::id())
+}
+
 /// What the script says on a repository with two files, and how it ended.
 async fn say(scene: &mut Scene, script: &str) -> (String, Option<Exit>) {
     let (said, exit, _) = say_on(scene, &Remote::new().await, script).await;
@@ -118,14 +123,17 @@ async fn no_walled_command_takes_a_wall_down() {
 #[tokio::test]
 async fn a_walled_command_sees_no_other_process_and_leaves_none() {
     let mut scene = walled().await;
-    let script = "echo $$; ls -d /proc/[0-9]* | wc -l; setsid sleep 86411 >/dev/null & \
-                  (setsid sh -c 'trap \"\" TERM HUP; sleep 86412' >/dev/null &) ; \
-                  env -i setsid sleep 86413 >/dev/null 2>&1 & echo done";
-    let (said, exit) = say(&mut scene, script).await;
+    let sleeps = [86_411, 86_412, 86_413].map(long);
+    let [first, second, third] = &sleeps;
+    let script = format!(
+        "echo $$; ls -d /proc/[0-9]* | wc -l; setsid {first} >/dev/null & \
+         (setsid sh -c 'trap \"\" TERM HUP; {second}' >/dev/null &) ; env -i setsid {third} >/dev/null 2>&1 & echo done"
+    );
+    let (said, exit) = say(&mut scene, &script).await;
     let numbers: Vec<u32> = said.lines().filter_map(|line| line.parse().ok()).collect();
     assert!(numbers.len() == 2 && numbers[0] == 2 && numbers[1] <= 5, "{said}");
     assert_eq!(exit, Some(Exit::Code(0)));
-    assert!(!["sleep 86411", "sleep 86412", "sleep 86413"].into_iter().any(is_running));
+    assert!(!sleeps.iter().any(|sleep| is_running(sleep)));
 }
 
 #[tokio::test]
@@ -180,7 +188,7 @@ async fn a_walled_command_has_a_user_of_its_own_and_what_it_makes_is_the_runners
          cat {secret} 2>/dev/null || echo closed; echo x > $HOME/x && echo home; \
          git -c user.name=a -c user.email=a@b commit --quiet --all --message=mine && git log -1 --format=%s; \
          test -S $BIFROST_CHANNEL && test -w $BIFROST_CHANNEL && echo heard; \
-         grep -E 'NoNewPrivs|CapEff' /proc/self/status | tr -d '\\t'",
+         grep -E '^(Cap|NoNewPrivs)' /proc/self/status | tr -d '\\t'",
         secret = secret.display()
     );
     let (said, exit) = say(&mut scene, &script).await;
@@ -188,7 +196,8 @@ async fn a_walled_command_has_a_user_of_its_own_and_what_it_makes_is_the_runners
     let user = lines[1];
     assert!(users::IDS.contains(&user.parse().expect("a number")), "{said}");
     let mut expect = vec![USER_NAME, user, user, user, user, user, "closed", "home", "mine", "heard"];
-    expect.extend(["CapEff:0000000000000000", "NoNewPrivs:1"]);
+    expect.extend(["CapInh:0000000000000000", "CapPrm:0000000000000000", "CapEff:0000000000000000"]);
+    expect.extend(["CapBnd:0000000000000000", "CapAmb:0000000000000000", "NoNewPrivs:1"]);
     assert_eq!((lines, exit), (expect, Some(Exit::Code(0))));
     let id = scene.room.volume.execution_ids().expect("lists")[0];
     let new = scene.room.volume.workspace(id).join("new");
@@ -278,10 +287,13 @@ async fn a_walled_command_uses_the_tools_caches_that_are_shown_to_it() {
 #[tokio::test]
 async fn set_up_commands_services_and_tests_run_walled() {
     let mut scene = walled().await;
-    let settings = "[setup]\ncommands = [[\"sh\", \"-c\", \"id -u > who; ls -d /proc/[0-9]* | wc -l >> who\"]]\n\
-                    [services.one]\ncommand = [\"sh\", \"-c\", \"id -u > served; exec sleep 86415\"]\n\
-                    ready = [\"sh\", \"-c\", \"id -u > asked && test -s served\"]\n";
-    let remote = Remote::with(&[(".bifrost.toml", settings), ("README", "x")]).await;
+    let sleep = long(86_415);
+    let settings = format!(
+        "[setup]\ncommands = [[\"sh\", \"-c\", \"id -u > who; ls -d /proc/[0-9]* | wc -l >> who\"]]\n\
+         [services.one]\ncommand = [\"sh\", \"-c\", \"id -u > served; exec {sleep}\"]\n\
+         ready = [\"sh\", \"-c\", \"id -u > asked && test -s served\"]\n"
+    );
+    let remote = Remote::with(&[(".bifrost.toml", &settings), ("README", "x")]).await;
     let mut lease = scene.lease(&remote, None, &["sh", "-c", "cat served asked who"]);
     let tests = serde_json::json!({ "command": ["sh", "-c", "id -u"] });
     lease.spec.tests = Some(serde_json::from_value(tests).expect("tests"));
@@ -292,7 +304,28 @@ async fn set_up_commands_services_and_tests_run_walled() {
     assert!(users::IDS.contains(&user.parse().expect("a number")), "{said}");
     assert_eq!((&lines[..3], lines.last()), (&[user; 3][..], Some(&user)), "{completion:?} {said}");
     assert!(lines[3].parse::<u32>().is_ok_and(|seen| seen <= 6), "{said}");
-    assert!(!is_running("sleep 86415"));
+    assert!(!is_running(&sleep));
+}
+
+#[tokio::test]
+async fn a_silent_walled_command_is_at_work_while_data_comes_on_its_connection() {
+    let mut scene = walled().await;
+    let remote = Remote::new().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("it has one").port();
+    let script = format!("exec 3<>/dev/tcp/127.0.0.1/{port}; cat <&3 >/dev/null");
+    let mut lease = scene.lease(&remote, None, &["bash", "-c", &script]);
+    lease.spec.idle_timeout_seconds = Some(2);
+    let answering = async {
+        let (mut stream, _) = listener.accept().await.expect("it connects");
+        let mut beat = tokio::time::interval(std::time::Duration::from_millis(200));
+        for _ in 0..15 {
+            beat.tick().await;
+            tokio::io::AsyncWriteExt::write_all(&mut stream, b"word\n").await.expect("it listens");
+        }
+    };
+    let ((completion, _), ()) = tokio::join!(scene.carry_out(&lease, Orders::none()), answering);
+    assert_eq!(completion.expect("not lost").outcome, Outcome::Succeeded);
 }
 
 #[tokio::test]
@@ -378,16 +411,18 @@ async fn in_group(groups: &Groups, name: &str, script: &str) -> std::process::Ex
 
 #[tokio::test]
 async fn what_a_walled_command_started_ends_with_its_control_group() {
+    rights::take(Demand::On).expect("takes them");
     let groups = Groups::unbounded().expect("control groups of version 2");
-    let name = format!("test-{}", std::process::id());
-    let script = "setsid env -i sleep 86418 >/dev/null 2>&1 & cat /proc/self/cgroup | grep -q \"^0::.*/bifrost-test\"";
-    assert!(in_group(&groups, &name, script).await.success());
-    let begins = crate::testing::until(async || is_running("sleep 86418"));
+    let (name, sleep) = (format!("test-{}", std::process::id()), long(86_418));
+    let script =
+        format!("setsid env -i {sleep} >/dev/null 2>&1 & cat /proc/self/cgroup | grep -q \"^0::.*/bifrost-test\"");
+    assert!(in_group(&groups, &name, &script).await.success());
+    let begins = crate::testing::until(async || is_running(&sleep));
     tokio::time::timeout(crate::testing::PATIENCE, begins).await.expect("begins");
     let ended = groups.clone();
     let starved = blocking(move || ended.disband(&name).and_then(|first| Ok((first, ended.disband(&name)?))));
     assert_eq!(starved.await.expect("is removed"), (0, 0));
-    assert!(!is_running("sleep 86418"));
+    assert!(!is_running(&sleep));
 }
 
 #[tokio::test]
@@ -408,26 +443,66 @@ async fn a_command_is_held_to_its_memory_limit_and_its_processes() {
     assert_eq!((said.as_str(), exit), ("8192\n", Some(Exit::Code(0))));
 }
 
+/// This program, where others may pass.
+fn program_in(directory: &Path) -> PathBuf {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).expect("ours");
+    let program = directory.join("program");
+    fs::copy(std::env::current_exe().expect("has one"), &program).expect("copies");
+    program
+}
+
+/// Runs some of these tests in another process; tells how many passed, and none may fail.
+fn run_tests(mut program: Command, arguments: &[&str]) -> usize {
+    let ended = program.args(arguments).current_dir("/").as_std_mut().output().expect("starts");
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success(), "{said}{}", String::from_utf8_lossy(&ended.stderr));
+    let passed = said.split_once("test result: ok. ").and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+    passed.unwrap_or_else(|| panic!("{said}"))
+}
+
 /// Runs the test of this name again as somebody else; the closure makes its process theirs.
 fn again_as_another(name: &str, step: impl FnMut(&CStr) -> io::Result<()> + Send + Sync + 'static) {
     let directory = in_tmp();
-    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("ours");
-    let (program, root) = (directory.path().join("program"), directory.path().join("root"));
-    // Where it is, others may not be allowed to pass.
-    fs::copy(std::env::current_exe().expect("has one"), &program).expect("copies");
+    let mut command = kit::process::command(program_in(directory.path()));
+    let root = directory.path().join("root");
     fs::create_dir(&root).expect("makes");
     let root = CString::new(root.as_os_str().as_bytes()).expect("a path");
-    let mut command = kit::process::command(&program);
-    command.args(["--exact", &format!("isolation::tests::{name}")]).current_dir("/");
     let mut step = step;
     enter::before_exec(&mut command, move || step(&root));
-    let ended = command.as_std_mut().output().expect("starts");
-    let said = String::from_utf8_lossy(&ended.stdout);
-    assert!(ended.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&ended.stderr));
+    assert_eq!(run_tests(command, &["--exact", &format!("isolation::tests::{name}")]), 1);
+}
+
+/// Runs tests again as our image runs the runner: by a user that is not root, with what the program's file may.
+fn again_as_the_image(arguments: &[&str]) -> usize {
+    let directory = in_tmp();
+    let program = program_in(directory.path());
+    let mut set = kit::process::command("setcap");
+    set.arg(rights::of_image()).arg(&program);
+    assert!(set.as_std_mut().status().expect("is there").success());
+    let mut command = kit::process::command(&program);
+    enter::before_exec(&mut command, || become_user(10_001));
+    run_tests(command, &[arguments, &["--test-threads=1"]].concat())
+}
+
+#[test]
+fn every_walled_command_is_kept_apart_by_the_images_runner_as_it_is_by_root() {
+    // All but those that are about others.
+    let names = ["walled", "behind_walls", "--skip=without_r", "--skip=no_walled_command_is", "--skip=every_walled"];
+    assert!(again_as_the_image(&names) > 10);
+}
+
+#[test]
+fn the_images_runner_keeps_a_command_to_its_memory_limit() {
+    let name = "isolation::tests::a_command_is_held_to_its_memory_limit_and_its_processes";
+    assert_eq!(again_as_the_image(&["--exact", name]), 1);
 }
 
 fn become_nobody() -> io::Result<()> {
-    let (user, group) = (rustix::process::Uid::from_raw(65_534), rustix::process::Gid::from_raw(65_534));
+    become_user(65_534)
+}
+
+fn become_user(id: u32) -> io::Result<()> {
+    let (user, group) = (rustix::process::Uid::from_raw(id), rustix::process::Gid::from_raw(id));
     rustix::thread::set_thread_groups(&[])?;
     rustix::thread::set_thread_res_gid(group, group, group)?;
     Ok(rustix::thread::set_thread_res_uid(user, user, user)?)
@@ -456,13 +531,14 @@ async fn a_walled_command_of_a_runner_without_rights_is_kept_apart_by_a_user_nam
     let mut scene = scene(in_tmp(), true).await;
     let IsolationPayload { walls, missing, .. } = scene.room.isolation.payload();
     assert_eq!(walls, [Wall::Files, Wall::Processes, Wall::Ipc]);
-    assert!(matches!(&missing[..], [MissingWall { wall: Wall::User, reason }] if reason.contains("runs as root")));
+    assert!(matches!(&missing[..], [MissingWall { wall: Wall::User, reason }] if reason.contains("cap_sys_admin")));
     let secret = scene.room.volume.spool().join("secret");
     fs::write(&secret, "secret").expect("writes");
+    let sleep = long(86_416);
     let script = format!(
         "id -u; cat /proc/self/oom_score_adj; cat {} 2>/dev/null; cat /proc/{runner}/environ 2>/dev/null; kill -KILL {runner} 2>/dev/null; \
          ls -d /proc/[0-9]* | wc -l; grep -E 'NoNewPrivs|CapEff' /proc/self/status | tr -d '\t'; \
-         unshare --user --map-root-user --mount umount {} 2>/dev/null; echo more >> README; setsid sleep 86416 & echo ends",
+         unshare --user --map-root-user --mount umount {} 2>/dev/null; echo more >> README; setsid {sleep} & echo ends",
         secret.display(),
         scene.room.volume.root().display(),
         runner = std::process::id(),
@@ -472,7 +548,7 @@ async fn a_walled_command_of_a_runner_without_rights_is_kept_apart_by_a_user_nam
     assert!(lines[2].parse::<u32>().is_ok_and(|seen| seen <= 6), "{said}");
     let expect = ["65534", "500", lines[2], "CapEff:0000000000000000", "NoNewPrivs:1", "ends"];
     assert_eq!((&lines[..], exit), (&expect[..], Some(Exit::Code(0))));
-    assert!(!is_running("sleep 86416"));
+    assert!(!is_running(&sleep));
     let (said, _) = say(&mut scene, "echo the next").await;
     assert_eq!(said, "the next\n");
 }
@@ -488,10 +564,12 @@ async fn where_no_walled_command_is_possible_one_runs_without_walls_and_the_reco
     assert_eq!(walls, []);
     assert_eq!(missing.iter().map(|missing| missing.wall).collect::<Vec<_>>(), Wall::ALL);
     assert!(missing.iter().all(|missing| !missing.reason.is_empty()), "{missing:?}");
-    let (said, exit) = say(&mut scene, "echo more >> README; git status --short; setsid sleep 86417 & echo ends").await;
+    let sleep = long(86_417);
+    let script = format!("echo more >> README; git status --short; setsid {sleep} & echo ends");
+    let (said, exit) = say(&mut scene, &script).await;
     assert_eq!((said.as_str(), exit), (" M README\nends\n", Some(Exit::Code(0))));
     // Found by its mark, as without walls.
-    assert!(!is_running("sleep 86417"));
+    assert!(!is_running(&sleep));
 }
 
 #[tokio::test]
@@ -563,20 +641,22 @@ async fn the_probe_leaves_nothing_behind() {
     assert!(!mounts.contains(&scene.directory.path().display().to_string()), "{mounts}");
 }
 
-/// As a hardened container does: whoever asks for a namespace is refused, whatever is asked for.
+/// As a hardened service does: whoever asks for a namespace or to give capabilities up is refused, whatever they are.
 #[expect(unsafe_code, reason = "no library that we have makes filters of system calls")]
-fn refuse_namespaces() -> io::Result<()> {
+fn refuse_changes_of_rights() -> io::Result<()> {
     let instruction = |code, jt, jf, k| nix::libc::sock_filter { code, jt, jf, k };
-    let number = u32::try_from(nix::libc::SYS_unshare).expect("a small number");
+    let [unshare, capset] =
+        [nix::libc::SYS_unshare, nix::libc::SYS_capset].map(|number| u32::try_from(number).expect("small"));
     let refused = nix::libc::SECCOMP_RET_ERRNO | u32::try_from(nix::libc::EPERM).expect("a small number");
-    // Load the call's number; if it is that one, refuse it; let all others be made.
+    // Load the call's number; if it is one of those, refuse it; let all others be made.
     let mut program = [
         instruction(0x20, 0, 0, 0),
-        instruction(0x15, 0, 1, number),
+        instruction(0x15, 1, 0, unshare),
+        instruction(0x15, 0, 1, capset),
         instruction(0x06, 0, 0, refused),
         instruction(0x06, 0, 0, nix::libc::SECCOMP_RET_ALLOW),
     ];
-    let filter = nix::libc::sock_fprog { len: 4, filter: program.as_mut_ptr() };
+    let filter = nix::libc::sock_fprog { len: 5, filter: program.as_mut_ptr() };
     rustix::thread::set_no_new_privs(true)?;
     // SAFETY: the program lives until the call has copied it.
     let done =
@@ -586,6 +666,10 @@ fn refuse_namespaces() -> io::Result<()> {
 
 #[tokio::test]
 async fn a_command_runs_without_walls_where_nobody_may_make_any() {
+    if is_root() {
+        let name = "a_command_runs_without_walls_where_nobody_may_make_any";
+        return again_as_another(name, |_| become_nobody());
+    }
     let scene = Scene::new().await;
     let own = scene.directory.path().join("own");
     fs::create_dir(&own).expect("makes");
@@ -600,7 +684,7 @@ async fn a_command_runs_without_walls_where_nobody_may_make_any() {
     };
     let isolation = Isolation { demand: Demand::On, ..Isolation::default() };
     let mut command = kit::process::command("true");
-    enter::before_exec(&mut command, refuse_namespaces);
+    enter::before_exec(&mut command, refuse_changes_of_rights);
     isolation.enclose(&mut command, &openings).expect("is enclosed");
     assert!(command.status().await.expect("it starts").success());
 }

@@ -93,9 +93,10 @@ fn mapping(user: u32) -> io::Result<File> {
     let mut child = command.as_std_mut().spawn()?;
     let mapped = || {
         let id = child.id();
-        for kind in ["uid_map", "gid_map"] {
+        let (own_user, own_group) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        for (kind, own) in [("uid_map", own_user), ("gid_map", own_group)] {
             // What belongs to somebody who is not in the list can be replaced by nobody.
-            fs::write(format!("/proc/{id}/{kind}"), format!("0 {user} 1\n{KEEPER} {KEEPER} 1\n"))?;
+            fs::write(format!("/proc/{id}/{kind}"), format!("{own} {user} 1\n{KEEPER} {KEEPER} 1\n"))?;
         }
         File::open(format!("/proc/{id}/ns/user"))
     };

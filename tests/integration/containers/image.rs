@@ -24,7 +24,10 @@ impl Image {
         let root = directory.join("root");
         lay_out(&root).await;
         let archive = directory.join("root.tar");
-        run(kit::process::command("tar").arg("-C").arg(&root).arg("-cf").arg(&archive).arg(".")).await;
+        let mut pack = kit::process::command("tar");
+        // What the runner's file may comes along.
+        pack.args(["--xattrs", "--xattrs-include=security.capability", "-C"]).arg(&root).arg("-cf").arg(&archive);
+        run(pack.arg(".")).await;
         let name = format!("{NAME}:{}", std::process::id());
         let entrypoint = format!("ENTRYPOINT [\"{RUNNER}\"]");
         let mut import = podman.command();
@@ -57,8 +60,6 @@ async fn clear_up(podman: &Podman) {
 
 /// A root directory with the programs, the libraries that they are linked to, and the user.
 async fn lay_out(root: &Path) {
-    let built = world::program().with_file_name("bifrost-runner");
-    assert!(built.is_file(), "there is no {}: run `cargo build` first", built.display());
     let bin = root.join("bin");
     std::fs::create_dir_all(&bin).expect("made");
     for made in ["etc", "home/runner", "tmp"] {
@@ -75,8 +76,10 @@ async fn lay_out(root: &Path) {
     for program in &linked {
         copy(root, program, program);
     }
-    copy(root, &built, Path::new(RUNNER));
-    linked.push(built);
+    let runner = root.join(RUNNER.trim_start_matches('/'));
+    std::fs::create_dir_all(runner.parent().expect("a directory")).expect("made");
+    world::install_runner(&runner).await;
+    linked.push(runner);
     let mut libraries = BTreeSet::new();
     for program in &linked {
         let told = run(kit::process::command("ldd").arg(program)).await;

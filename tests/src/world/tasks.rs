@@ -32,8 +32,14 @@ impl World {
 
     /// Submits a task that runs a shell script.
     pub async fn submit(&self, script: &str) -> TaskId {
-        let submitted = self.control().submit(&self.script(script), &self.scene.chance.hex::<16>()).await;
-        submitted.expect("the task is accepted").id
+        self.submit_in(&self.repository.url(), script).await
+    }
+
+    /// The same in another repository.
+    pub async fn submit_in(&self, repository: &str, script: &str) -> TaskId {
+        let mut task = self.script(script);
+        task.spec.as_mut().expect("it has one").repository = repository.to_owned();
+        self.control().submit(&task, &self.scene.chance.hex::<16>()).await.expect("the task is accepted").id
     }
 
     /// A script that says `started`, waits until [its gate is opened](Self::open), and says `done`.
