@@ -1,7 +1,7 @@
 //! Which package managers a repository uses, how each installs, and by what its
 //! result is known again (pure). They are data: `ecosystems.toml`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -135,7 +135,8 @@ impl Ecosystem {
         let named = texts.flat_map(|text| text.split("{packages}/").skip(1));
         let is_name = |character: char| character.is_ascii_alphanumeric() || character == '-';
         let names = named.map(|rest| rest.split(|character| !is_name(character)).next().unwrap_or_default());
-        names.map(|name| packages.join(name)).collect()
+        let names: BTreeSet<&str> = names.collect();
+        names.into_iter().map(|name| packages.join(name)).collect()
     }
 
     fn is_of(&self, files: &Files) -> bool {

@@ -50,6 +50,18 @@ const PYTHON_COMMAND: &str = "python -c 'import thing; print(thing.word)'";
 impl Project<'_> {
     /// Installs it, twice from the store, and not after a change that the lockfile does not know.
     async fn check(&self) {
+        let (remote, mut scene) = self.install().await;
+        remote.commit(&[self.drift]).await;
+        let (completion, events) = scene.run(&remote, "echo ran").await;
+        let said = output(&events, Stream::Stderr) + &output(&events, Stream::Stdout);
+        assert_eq!(completion.outcome, Outcome::SetupFailed, "{said}");
+        assert_eq!(completion.failure, Some(Failure::InstallFailed), "{said}");
+        remote.git(&["revert", "--no-edit", "HEAD"]).await;
+        assert_eq!(cache(&scene.run(&remote, self.command).await.0), Some(Cache::Hit));
+    }
+
+    /// Installs it, and twice from the store.
+    async fn install(&self) -> (Remote, Scene) {
         let vars = kit::Vars::from_process();
         let tools = vars.text("BIFROST_TEST_TOOLS").map(PathBuf::from);
         let tools = tools.expect("BIFROST_TEST_TOOLS is set; scripts/test sets it, or leaves this test out");
@@ -81,14 +93,7 @@ impl Project<'_> {
             let background = scene.room.background.clone();
             tokio::time::timeout(PATIENCE, until(async || background.is_idle())).await.expect("gets ready");
         }
-
-        remote.commit(&[self.drift]).await;
-        let (completion, events) = scene.run(&remote, "echo ran").await;
-        let said = output(&events, Stream::Stderr) + &output(&events, Stream::Stdout);
-        assert_eq!(completion.outcome, Outcome::SetupFailed, "{said}");
-        assert_eq!(completion.failure, Some(Failure::InstallFailed), "{said}");
-        remote.git(&["revert", "--no-edit", "HEAD"]).await;
-        assert_eq!(cache(&scene.run(&remote, self.command).await.0), Some(Cache::Hit));
+        (remote, scene)
     }
 }
 
@@ -250,4 +255,40 @@ async fn distribution_composer() {
     let lock = "COMPOSER_ALLOW_SUPERUSER=1 composer update --no-install --no-interaction";
     let command = "php -r 'require \"vendor/autoload.php\"; echo WORD, PHP_EOL;'";
     Project { files: &files, lock, command, drift, ..Project::default() }.check().await;
+}
+
+/// Debian's jars and Maven plugins. What is asked for of these two is in no lockfile; where it is not there the command
+/// finds out.
+const JARS: &str = "/usr/share/maven-repo";
+
+#[tokio::test]
+async fn distribution_maven() {
+    let repository = format!("<id>central</id><url>file://{JARS}</url>");
+    let manifest = format!(
+        "<project><modelVersion>4.0.0</modelVersion><groupId>a</groupId><artifactId>application</artifactId>\
+         <version>1</version><packaging>pom</packaging>\
+         <repositories><repository>{repository}</repository></repositories>\
+         <pluginRepositories><pluginRepository>{repository}</pluginRepository></pluginRepositories>\
+         <build><pluginManagement><plugins><plugin><artifactId>maven-site-plugin</artifactId>\
+         <version>3.12.1</version></plugin></plugins></pluginManagement></build>\
+         <dependencies><dependency><groupId>commons-cli</groupId><artifactId>commons-cli</artifactId>\
+         <version>1.5.0</version></dependency></dependencies></project>"
+    );
+    let files = [("pom.xml", manifest.as_str())];
+    let command = "mvn --batch-mode --quiet --offline dependency:resolve >/dev/null && \
+                   test -d ${MAVEN_OPTS#*=}/commons-cli && echo used";
+    Project { files: &files, lock: "true", command, ..Project::default() }.install().await;
+}
+
+#[tokio::test]
+async fn distribution_gradle() {
+    let manifest = format!(
+        "apply plugin: 'java'\nrepositories {{ maven {{ url 'file://{JARS}' }} }}\n\
+         dependencies {{ compile 'commons-cli:commons-cli:1.5.0' }}\n\
+         task show {{ doLast {{ if (configurations.compileClasspath.files*.name == ['commons-cli-1.5.0.jar']) println 'used' }} }}\n"
+    );
+    let files = [("build.gradle", manifest.as_str()), (".gitignore", ".gradle\n")];
+    // Debian's says more than is asked for.
+    let command = "gradle --no-daemon --console=plain --quiet show | grep -x used && test -d $GRADLE_USER_HOME/caches";
+    Project { files: &files, lock: "true", command, ..Project::default() }.install().await;
 }
