@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use wire::event::Stream;
+use wire::event::{Stream, kind};
 use wire::execution::{Exit, Outcome};
 
 use crate::agent::reading::Reading;
@@ -178,6 +178,7 @@ async fn supervise(
     let execution = story.subject().execution_id;
     blocking(move || leftovers::end(execution)).await;
     watch.drain().await;
+    watch.tell_usages(story).await;
     for (stream, bytes) in watch.pieces {
         story.log(stream, bytes).await;
     }
@@ -321,7 +322,10 @@ impl<'a, 'd> Watch<'a, 'd> {
                 Stream::Stdout => self.stdout = None,
                 Stream::Stderr => self.stderr = None,
             },
-            Step::Read(stream, length) => self.take_output(stream, length),
+            Step::Read(stream, length) => {
+                self.take_output(stream, length);
+                self.tell_usages(story).await;
+            }
             Step::GoesOn => {
                 self.put_off();
                 self.over_at = self.over_at.map(|_| self.over_from(Instant::now()));
@@ -451,6 +455,12 @@ impl<'a, 'd> Watch<'a, 'd> {
         self.chunker.push(stream, &said, &mut self.pieces);
         if self.told_at.is_none_or(|told| now >= told + GATHER) {
             self.chunker.flush(&mut self.pieces);
+        }
+    }
+
+    async fn tell_usages(&mut self, story: &mut Story) {
+        for usage in self.reading.as_mut().map(|reading| reading.usages()).unwrap_or_default() {
+            story.tell(kind::AGENT_USAGE, &usage).await;
         }
     }
 

@@ -56,6 +56,19 @@ impl AgentSpec {
     }
 }
 
+/// What an agent said that a request to its model took: the payload of `agent.usage`, told when it says so. Some say it
+/// once for several requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AgentUsage {
+    /// Which agent.
+    pub agent: String,
+    /// Tokens it read, cached ones included.
+    pub input_tokens: u64,
+    /// Tokens it wrote.
+    pub output_tokens: u64,
+}
+
 /// What an agent said of itself: the payload of `agent.report`, told once at its end.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use wire::agent::AgentReport;
+use wire::agent::{AgentReport, AgentUsage};
 use wire::limit::{BUDGET_MICROS_MAX, BUDGET_UNITS_MAX};
 
 use super::driver::{Driver, Ending, Rule, taken_away};
@@ -21,9 +21,13 @@ pub(crate) struct Reading<'a> {
     is_skipping: bool,
     /// The log's last text has no line's end yet.
     is_in_chunk: bool,
+    /// What the numbers that it says contain of earlier runs.
+    before: Taken,
     /// The last line that was understood was a piece of a longer text.
     is_after_chunk: bool,
     report: AgentReport,
+    /// What nobody has taken yet of what requests took.
+    usages: Vec<AgentUsage>,
     cost_micros: Option<u64>,
     has_failed: Option<bool>,
     /// The last line that was understood said how it ended.
@@ -87,15 +91,20 @@ pub(crate) enum Verdict {
 }
 
 impl<'a> Reading<'a> {
-    pub(crate) fn new(driver: &'a Driver, name: &str) -> Self {
-        let report = AgentReport { agent: name.to_owned(), ..AgentReport::default() };
+    /// Of an agent whose session had taken so much before.
+    pub(crate) fn new(driver: &'a Driver, name: &str, before: Taken) -> Self {
+        let before = if driver.counts_session { before } else { Taken::default() };
+        let Taken { input_tokens, output_tokens } = before;
+        let report = AgentReport { agent: name.to_owned(), input_tokens, output_tokens, ..AgentReport::default() };
         Self {
             driver,
             line: Vec::new(),
             is_skipping: false,
             is_in_chunk: false,
             is_after_chunk: false,
+            before,
             report,
+            usages: Vec::new(),
             cost_micros: None,
             has_failed: None,
             is_over: false,
@@ -132,6 +141,11 @@ impl<'a> Reading<'a> {
         shown
     }
 
+    /// What requests took, as far as it was said since this was last asked.
+    pub(crate) fn usages(&mut self) -> Vec<AgentUsage> {
+        std::mem::take(&mut self.usages)
+    }
+
     /// Nothing more will come: gives the rest for the log.
     pub(crate) fn finish(&mut self) -> Vec<u8> {
         let mut shown = Vec::new();
@@ -142,13 +156,11 @@ impl<'a> Reading<'a> {
         shown
     }
 
-    /// What the agent said of itself, and its word on how it ended; its session had taken so much before.
-    pub(crate) fn conclude(mut self, before: Taken) -> Heard {
-        if self.driver.counts_session {
-            let report = &mut self.report;
-            report.input_tokens = report.input_tokens.saturating_sub(before.input_tokens);
-            report.output_tokens = report.output_tokens.saturating_sub(before.output_tokens);
-        }
+    /// What the agent said of itself, and its word on how it ended.
+    pub(crate) fn conclude(mut self) -> Heard {
+        let report = &mut self.report;
+        report.input_tokens = report.input_tokens.saturating_sub(self.before.input_tokens);
+        report.output_tokens = report.output_tokens.saturating_sub(self.before.output_tokens);
         // No more than can be counted, whatever the agent says.
         let most = BUDGET_MICROS_MAX.unsigned_abs();
         self.report.cost_dollars = self.cost_micros.map(|micros| dollars(micros.min(most)));
@@ -213,6 +225,15 @@ impl<'a> Reading<'a> {
         let (input, output) = (sum(line, &rule.input_tokens), sum(line, &rule.output_tokens));
         let costs = rule.cost_dollars.iter().flat_map(|pointer| all_at(line, pointer));
         let cost = costs.filter_map(micros).reduce(u64::saturating_add);
+        // Where the numbers are those of the whole run, the rest was told before.
+        let [more_input, more_output] = match rule.total {
+            true => [input.saturating_sub(self.report.input_tokens), output.saturating_sub(self.report.output_tokens)],
+            false => [input, output],
+        };
+        if (more_input, more_output) != (0, 0) {
+            let agent = self.report.agent.clone();
+            self.usages.push(AgentUsage { agent, input_tokens: more_input, output_tokens: more_output });
+        }
         if rule.total {
             (self.report.input_tokens, self.report.output_tokens) = (input, output);
             self.cost_micros = cost.or(self.cost_micros);

@@ -5,6 +5,7 @@ use crate::agent::driver::Drivers;
 use crate::agent::reading::{Taken, Verdict};
 use crate::record::Recorder;
 use crate::testing::{PATIENCE, Scene, logs, output, subject, until};
+use wire::agent::AgentUsage;
 use wire::event::Event;
 
 fn job(scene: &Scene, script: &str) -> Job {
@@ -198,7 +199,7 @@ const FAILS: &str = r#"echo '{"type":"end","failed":true}'"#;
 /// Runs a script that prints what the mock agent prints; `meanwhile` once its log has a line.
 async fn run_agent(scene: &mut Scene, job: Job, meanwhile: impl Future<Output = ()>) -> (Ended, Verdict, Vec<Event>) {
     let drivers = Drivers::built_in();
-    let mut reading = Reading::new(drivers.get("mock").expect("known"), "mock");
+    let mut reading = Reading::new(drivers.get("mock").expect("known"), "mock", Taken::default());
     let mut story = Story::new(scene.room.recorder.clone(), subject(), Orders::none());
     let has_said = tokio::sync::Notify::new();
     let work = async {
@@ -213,7 +214,19 @@ async fn run_agent(scene: &mut Scene, job: Job, meanwhile: impl Future<Output = 
         }
     };
     let (ended, events) = scene.watch(work, look).await;
-    (ended, reading.conclude(Taken::default()).verdict, events)
+    (ended, reading.conclude().verdict, events)
+}
+
+#[tokio::test]
+async fn what_each_request_of_an_agent_took_is_told_when_it_says_so() {
+    let mut scene = Scene::new().await;
+    let script = r#"for n in 1 2 3; do echo "{\"type\":\"usage\",\"input_tokens\":$n,\"output_tokens\":1}"; done; echo '{"type":"end"}'"#;
+    let job = job(&scene, script);
+    let (_, _, events) = run_agent(&mut scene, job, std::future::pending()).await;
+    let told = events.iter().filter(|event| event.kind == kind::AGENT_USAGE);
+    let told: Vec<AgentUsage> = told.map(|event| serde_json::from_str(event.payload.get()).expect("usage")).collect();
+    let of = |input_tokens| AgentUsage { agent: "mock".into(), input_tokens, output_tokens: 1 };
+    assert_eq!(told, [of(1), of(2), of(3)]);
 }
 
 #[tokio::test]

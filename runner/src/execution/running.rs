@@ -50,9 +50,9 @@ async fn run_command(story: &mut Story, spec: &TaskSpec, job: &Job, launch: Opti
         environment.entry(name.clone()).or_insert_with(|| value.clone());
     }
     let job = Job { arguments, input: Some(Arc::new(input)), environment, ..job.clone() };
-    let mut reading = Reading::new(driver, &agent.name);
+    let mut reading = Reading::new(driver, &agent.name, before);
     let ended = command::run(&job, story, Some(&mut reading)).await;
-    let mut heard = reading.conclude(before);
+    let mut heard = reading.conclude();
     let Heard { report, .. } = &mut heard;
     for said in [&mut report.message, &mut report.asks].into_iter().flatten() {
         *said = job.secrets.hide(said);

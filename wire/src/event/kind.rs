@@ -84,6 +84,8 @@ kinds! {
     EXECUTION_LOG = "execution.log";
     /// The last event of an execution: [`super::FinishedPayload`].
     EXECUTION_FINISHED = "execution.finished";
+    /// A coding agent said what requests to its model took: an [`AgentUsage`](crate::agent::AgentUsage).
+    AGENT_USAGE = "agent.usage";
     /// A coding agent has ended: an [`AgentReport`](crate::agent::AgentReport).
     AGENT_REPORT = "agent.report";
     /// A checkpoint was saved.

@@ -9,14 +9,19 @@ fn read(agent: &str, output: &str) -> (String, AgentReport, Verdict) {
 
 fn read_after(agent: &str, output: &str, before: Taken) -> (String, AgentReport, Verdict) {
     let drivers = Drivers::built_in();
-    let mut reading = Reading::new(drivers.get(agent).expect("known"), agent);
+    let mut reading = Reading::new(drivers.get(agent).expect("known"), agent, before);
     // As pipes may deliver it: in pieces that end anywhere.
     let mut shown = Vec::new();
     for piece in output.as_bytes().chunks(7) {
         shown.extend(reading.take(piece));
     }
     shown.extend(reading.finish());
-    let Heard { report, verdict } = reading.conclude(before);
+    let told = reading.usages();
+    let Heard { report, verdict } = reading.conclude();
+    // What requests took is told one by one, and is all of it.
+    let sum = |number: fn(&AgentUsage) -> u64| told.iter().map(number).sum::<u64>();
+    let sums = (sum(|usage| usage.input_tokens), sum(|usage| usage.output_tokens));
+    assert_eq!(sums, (report.input_tokens, report.output_tokens), "{told:?}");
     (String::from_utf8(shown).expect("text"), report, verdict)
 }
 
@@ -54,7 +59,7 @@ fn claude_code_is_understood() {
     assert_eq!(read("claude_code", &format!("{output}{rest}")), (shown.into(), expect, Verdict::Succeeded));
     // It has said a result, and goes on when its command has ended.
     let drivers = Drivers::built_in();
-    let mut reading = Reading::new(drivers.get("claude_code").expect("known"), "claude_code");
+    let mut reading = Reading::new(drivers.get("claude_code").expect("known"), "claude_code", Taken::default());
     reading.take(output.as_bytes());
     assert!(!reading.is_over());
     reading.take(rest.as_bytes());
@@ -176,13 +181,13 @@ fn an_agent_that_never_says_how_it_ended_is_silent_and_plain_text_is_shown() {
 #[test]
 fn a_line_without_an_end_costs_no_more_memory_than_the_bound() {
     let drivers = Drivers::built_in();
-    let mut reading = Reading::new(drivers.get("codex").expect("known"), "codex");
+    let mut reading = Reading::new(drivers.get("codex").expect("known"), "codex", Taken::default());
     let piece = vec![b'x'; 1024 * 1024];
     let shown: Vec<u8> = (0..20).flat_map(|_| reading.take(&piece)).collect();
     assert_eq!(shown, b"bifrost: a line of the agent is too long to be read\n");
     assert!(reading.line.capacity() < 2 * LINE_BYTES_MAX);
     let rest = reading.take(b"tail\n{\"type\":\"turn.completed\",\"usage\":{\"input_tokens\":1}}\n");
-    assert_eq!((rest.as_slice(), reading.conclude(Taken::default()).verdict), (&b""[..], Verdict::Succeeded));
+    assert_eq!((rest.as_slice(), reading.conclude().verdict), (&b""[..], Verdict::Succeeded));
 }
 
 #[test]
