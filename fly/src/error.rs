@@ -55,6 +55,14 @@ pub enum Action {
     ReadVersions,
     /// Run a program in a machine.
     Exec,
+    /// Read what runs in a machine.
+    ListProcesses,
+    /// Send a signal to a machine.
+    Signal,
+    /// Read how much memory a machine may take.
+    ReadMemory,
+    /// Change how much memory a machine may take, or ask for some of it.
+    WriteMemory,
     /// Read a machine's lease.
     ReadLease,
     /// Take or prolong a machine's lease.
@@ -85,6 +93,16 @@ pub enum Action {
     ListSecrets,
     /// Set or remove an app's secrets.
     WriteSecrets,
+    /// Read an app's secret keys.
+    ListSecretKeys,
+    /// Make, bring or remove a secret key of an app.
+    WriteSecretKeys,
+    /// Sign, verify, encrypt or decrypt with a secret key of an app.
+    UseSecretKey,
+    /// Read an app's certificates.
+    ListCertificates,
+    /// Ask for a certificate of an app, bring one, or remove one.
+    WriteCertificates,
     /// Read an app's addresses.
     ListAddresses,
     /// Give an app an address.
@@ -196,6 +214,10 @@ impl fmt::Display for Action {
             Self::ReadEvents => "read the machine's events",
             Self::ReadVersions => "read the machine's versions",
             Self::Exec => "run a program in the machine",
+            Self::ListProcesses => "list the machine's processes",
+            Self::Signal => "signal the machine",
+            Self::ReadMemory => "read the machine's memory",
+            Self::WriteMemory => "change the machine's memory",
             Self::ReadLease => "read the machine's lease",
             Self::AcquireLease => "lease the machine",
             Self::ReleaseLease => "release the machine's lease",
@@ -211,6 +233,11 @@ impl fmt::Display for Action {
             Self::CreateSnapshot => "make a snapshot of the volume",
             Self::ListSecrets => "list the secrets",
             Self::WriteSecrets => "write the secrets",
+            Self::ListSecretKeys => "list the secret keys",
+            Self::WriteSecretKeys => "change the secret keys",
+            Self::UseSecretKey => "use the secret key",
+            Self::ListCertificates => "list the certificates",
+            Self::WriteCertificates => "change the certificates",
             Self::ListAddresses => "list the addresses",
             Self::AssignAddress => "assign the address",
             Self::ReleaseAddress => "release the address",

@@ -440,6 +440,7 @@ live on when the emulator is killed. docs/emulator.md has a walk with curl, and 
 
 Examples:
   bifrost emulator --data ./machines --listen 127.0.0.1:7602
+  bifrost emulator --run 'sleep 1000'
   bifrost emulator --faults faults.toml --rate-limits
   bifrost emulator --manual";
 

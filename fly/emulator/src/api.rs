@@ -4,15 +4,18 @@
 mod addresses;
 mod apps;
 mod body;
+mod certificates;
 mod control;
 mod exec;
 mod gate;
+mod inside;
 mod leases;
 mod machines;
 mod metadata;
 mod operation;
 mod organizations;
 mod platform;
+mod secret_keys;
 mod secrets;
 mod volumes;
 mod wait;
@@ -20,7 +23,7 @@ mod wait;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
@@ -28,6 +31,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
+use crate::document;
 use crate::id;
 use crate::refusal::Refusal;
 use crate::registry::Registry;
@@ -49,8 +53,8 @@ pub(crate) fn router(registry: Arc<Registry>, token: Option<String>) -> Router {
         .route("/health", get(async || Json(json!({ "status": "ok" }))))
         .nest("/v1", v1)
         .nest("/control", control)
-        .fallback(async || Refusal::not_found("page"))
-        .method_not_allowed_fallback(async || Refusal::not_found("page"))
+        .fallback(unserved)
+        .method_not_allowed_fallback(unserved)
         .layer(middleware::from_fn_with_state(Arc::clone(&registry), name_request))
         .with_state(registry)
 }
@@ -69,6 +73,10 @@ fn v1() -> Router<Arc<Registry>> {
         .route("/events", get(machines::events))
         .route("/versions", get(machines::versions))
         .route("/exec", post(exec::run))
+        .route("/ps", get(inside::processes))
+        .route("/signal", post(inside::signal))
+        .route("/memory", get(inside::memory).put(inside::limit_memory))
+        .route("/memory/reclaim", post(inside::reclaim_memory))
         .route("/lease", get(leases::read).post(leases::acquire).delete(leases::release))
         .route("/metadata", get(metadata::list).put(metadata::replace).patch(metadata::merge))
         .route("/metadata/{key}", get(metadata::read).post(metadata::set).delete(metadata::remove));
@@ -76,6 +84,21 @@ fn v1() -> Router<Arc<Registry>> {
         .route("/", get(volumes::read).put(volumes::update).delete(volumes::delete))
         .route("/extend", put(volumes::extend))
         .route("/snapshots", get(volumes::snapshots).post(volumes::create_snapshot));
+    let certificates = Router::new()
+        .route("/", get(certificates::list))
+        .route("/acme", post(certificates::ask))
+        .route("/custom", post(certificates::bring))
+        .route("/{hostname}", get(certificates::read).delete(certificates::remove))
+        .route("/{hostname}/acme", delete(certificates::remove_asked))
+        .route("/{hostname}/custom", delete(certificates::remove_brought))
+        .route("/{hostname}/check", post(certificates::check));
+    let secret_key = Router::new()
+        .route("/", get(secret_keys::read).post(secret_keys::set).delete(secret_keys::remove))
+        .route("/generate", post(secret_keys::generate))
+        .route("/sign", post(secret_keys::sign))
+        .route("/verify", post(secret_keys::verify))
+        .route("/encrypt", post(secret_keys::encrypt))
+        .route("/decrypt", post(secret_keys::decrypt));
     let app = Router::new()
         .route("/", get(apps::read).delete(apps::delete))
         .route("/machines", get(machines::list).post(machines::create))
@@ -83,6 +106,10 @@ fn v1() -> Router<Arc<Registry>> {
         .route("/volumes", get(volumes::list).post(volumes::create))
         .nest("/volumes/{volume_id}", volume)
         .route("/secrets", get(secrets::list).post(secrets::write))
+        .route("/secrets/{secret_name}", get(secrets::read).post(secrets::set).delete(secrets::remove))
+        .route("/secretkeys", get(secret_keys::list))
+        .nest("/secretkeys/{secret_name}", secret_key)
+        .nest("/certificates", certificates)
         .route("/ip_assignments", get(addresses::list).post(addresses::assign))
         .route("/ip_assignments/{ip}", delete(addresses::release));
     Router::new()
@@ -102,6 +129,15 @@ impl IntoResponse for Refusal {
             body["status"] = json!(word);
         }
         (status, Json(body)).into_response()
+    }
+}
+
+/// What is in Fly's document and not served here says so; a 404 would read as if a machine or an app were gone.
+async fn unserved(method: Method, uri: Uri) -> Refusal {
+    let method = method.as_str().to_ascii_lowercase();
+    match uri.path().strip_prefix("/v1").and_then(|path| document::template(&method, path)) {
+        Some(template) => Refusal::unserved(&method, template),
+        None => Refusal::not_found("page"),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use kit::Vars;
@@ -22,6 +23,9 @@ pub struct Config {
     pub token: Option<String>,
     /// What machines run as.
     pub machines: Kind,
+    /// The program, with its arguments, of a machine whose configuration names none; none refuses such a machine,
+    /// or leaves it to its image.
+    pub default_program: Vec<String>,
     /// What fails on purpose.
     pub faults: Script,
     /// Whether machines wait to be poked wherever they are on their way to another state.
@@ -73,6 +77,9 @@ pub struct Options {
     /// Which machines, and whose
     #[command(flatten)]
     pub machines: MachineOptions,
+    /// What a machine runs whose configuration names no program, such as 'sleep 1000'; no shell reads it
+    #[arg(long, value_name = "COMMAND")]
+    pub run: Option<Words>,
     /// The egress proxy that containers are told of, such as http://172.20.0.1:3128
     #[arg(long, value_name = "URL")]
     pub egress_proxy: Option<String>,
@@ -85,6 +92,20 @@ pub struct Options {
     /// Refuse with 429 what Fly's rate limits would
     #[arg(long)]
     pub rate_limits: bool,
+}
+
+/// A program and its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words(Vec<String>);
+
+impl FromStr for Words {
+    type Err = &'static str;
+
+    /// Cut as a shell would.
+    fn from_str(line: &str) -> Result<Self, Self::Err> {
+        let words = shlex::split(line).ok_or("a quotation mark is not closed")?;
+        if words.is_empty() { Err("name a program") } else { Ok(Self(words)) }
+    }
 }
 
 /// A fault script cannot be used.
@@ -120,6 +141,7 @@ impl Config {
             data,
             token: vars.optional("FLY_API_TOKEN"),
             machines: Kind::Process { host_env },
+            default_program: Vec::new(),
             faults: Script::default(),
             is_manual: false,
             keeps_rate_limits: false,
@@ -142,7 +164,9 @@ impl Config {
     /// The same with these options; reads the fault script, in JSON where the file's name says so.
     pub fn with(self, options: &Options) -> Result<Self, BadFaults> {
         let faults = options.faults.as_deref().map(read_script).transpose()?.unwrap_or_default();
-        Ok(Self { faults, is_manual: options.manual, keeps_rate_limits: options.rate_limits, ..self })
+        let default_program = options.run.clone().map(|Words(words)| words).unwrap_or_default();
+        let (is_manual, keeps_rate_limits) = (options.manual, options.rate_limits);
+        Ok(Self { default_program, faults, is_manual, keeps_rate_limits, ..self })
     }
 }
 
@@ -173,6 +197,13 @@ mod tests {
         assert_eq!(config.machines, Kind::Process { host_env });
         assert_eq!(config.token.as_deref(), Some("hunter2"));
         assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_command_is_cut_into_words_as_a_shell_would() {
+        let words = |line: &str| line.parse::<Words>().map(|Words(words)| words);
+        assert_eq!(words("sh -c 'sleep 1; true'"), Ok(["sh", "-c", "sleep 1; true"].map(str::to_owned).to_vec()));
+        assert!(words(" ").is_err() && words("sh '").is_err());
     }
 
     #[test]

@@ -32,9 +32,9 @@ use tokio::sync::watch;
 use wire::worker::env::PROXIES;
 
 pub use address::{BadAddress, EngineAddress};
-pub(crate) use exec::Executed;
 pub(crate) use plan::Wanted;
 
+use crate::driver::Executed;
 use crate::machine::signal_name;
 use crate::process::{Exit, open_log};
 use engine::{Engine, Failure};

@@ -117,10 +117,29 @@ fn type_name(schema: &Value) -> String {
     format!("{}{rest}", first.to_ascii_lowercase())
 }
 
-/// The routes that the document knows: method and path.
+/// The document's name for a path, if it has that method.
+pub(crate) fn template(method: &str, path: &str) -> Option<&'static str> {
+    let paths = DOCUMENT["paths"].as_object()?;
+    let (template, _) = paths.iter().find(|(template, route)| route[method].is_object() && matches(template, path))?;
+    Some(template)
+}
+
+/// Whether a path is one that a template such as `/apps/{app_name}` stands for.
+pub(crate) fn matches(template: &str, path: &str) -> bool {
+    let (names, given) = (template.split('/'), path.split('/'));
+    names.clone().count() == given.clone().count()
+        && names.zip(given).all(|(name, given)| name.starts_with('{') || name == given)
+}
+
+/// Every route of the document: method and path.
 #[cfg(test)]
-pub(crate) fn knows(method: &str, path: &str) -> bool {
-    DOCUMENT["paths"][path][method].is_object()
+pub(crate) fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let paths = DOCUMENT["paths"].as_object().expect("paths");
+    let methods = |(path, route): (&'static String, &'static Value)| {
+        let methods = route.as_object().expect("a route").keys().filter(|key| *key != "parameters");
+        methods.map(|method| (method.as_str(), path.as_str()))
+    };
+    paths.iter().flat_map(methods)
 }
 
 #[cfg(test)]

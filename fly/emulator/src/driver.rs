@@ -17,7 +17,7 @@ use crate::config::Kind;
 use crate::container::{self, Container, Containers, NoBoot, Wanted};
 use crate::faults::{BadScript, Script};
 use crate::layout::Layout;
-use crate::process::{self, Exit, Identity, Init, Launch, Root};
+use crate::process::{self, Exit, Identity, Init, Launch, Listed, Program, Root};
 use crate::refusal::Refusal;
 
 /// What machines see where this computer's own is not known.
@@ -25,6 +25,8 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// What a shell answers for a program that is not there, and for one that cannot be run.
 const NOT_FOUND: i32 = 127;
 const NOT_EXECUTABLE: i32 = 126;
+/// What is kept of each stream of a program in a machine; what comes after that is dropped.
+const OUTPUT_BYTES: usize = 1024 * 1024;
 
 /// What machines run as.
 pub(crate) enum Driver {
@@ -40,6 +42,23 @@ pub(crate) enum Driver {
 pub(crate) enum Body {
     Process(Init),
     Container(Container),
+}
+
+/// What a program in a machine has printed, and how it ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Executed {
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) exit_signal: Option<i32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+}
+
+impl Executed {
+    /// Adds to what a stream has brought, as far as there is room.
+    pub(crate) fn keep(kept: &mut Vec<u8>, bytes: &[u8]) {
+        let room = OUTPUT_BYTES.saturating_sub(kept.len()).min(bytes.len());
+        kept.extend_from_slice(&bytes[..room]);
+    }
 }
 
 /// By what a later emulator finds it again.
@@ -108,8 +127,8 @@ impl Driver {
     pub(crate) fn check(&self, config: &MachineConfig) -> Result<(), Refusal> {
         match self {
             Self::Process { .. } if config.init.command().first().is_none_or(String::is_empty) => {
-                let cure =
-                    "the process driver needs init.exec: it runs no images, so name the program and its arguments";
+                let cure = "the process driver needs init.exec: it runs no images, so name the program and its \
+                            arguments, or start the emulator with --run";
                 Err(Refusal::unprocessable(cure))
             }
             Self::Container(_) if config.image.is_empty() => {
@@ -178,6 +197,37 @@ impl Driver {
                 Ok(Adopted::Gone(Exit::default()))
             }
         }
+    }
+
+    /// Runs a program in a started machine, and gathers what it prints.
+    pub(crate) async fn execute(&self, trace: &Trace, program: Program) -> Result<Executed, Refusal> {
+        let impossible = |why: String| Refusal::failed_precondition(format!("unable to exec: {why}"));
+        match (self, trace) {
+            (Self::Container(_), _) if !program.stdin.is_empty() => {
+                Err(Refusal::unprocessable("stdin: a program in a container is given nothing to read"))
+            }
+            (Self::Container(containers), Trace::Container(trace)) => {
+                let executed = containers.execute(trace, &program.command).await;
+                executed.map_err(|failure| impossible(failure.to_string()))
+            }
+            (Self::Process { .. }, Trace::Process(_)) => {
+                let name = program.command.first().cloned().unwrap_or_default();
+                process::execute(&program).await.map_err(|error| impossible(format!("{name}: {error}")))
+            }
+            (Self::Process { .. }, Trace::Container(_)) | (Self::Container(_), Trace::Process(_)) => {
+                Err(Refusal::not_found("machine"))
+            }
+        }
+    }
+
+    /// What runs in a started machine.
+    pub(crate) async fn processes(&self, machine_id: &str, trace: &Trace) -> Result<Vec<Listed>, Refusal> {
+        let Trace::Process(identity) = trace else {
+            return Err(Refusal::unprocessable("a container's processes are its engine's to show"));
+        };
+        let root = identity.root(machine_id);
+        let listed = blocking(move || process::list(&root)).await;
+        listed.map_err(|error| Refusal::internal("look at the machine's processes", &error))
     }
 
     /// Ends whatever is there of a machine.

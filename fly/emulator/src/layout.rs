@@ -66,6 +66,10 @@ impl Layout {
         self.machine_dir(id).join("machine.json")
     }
 
+    pub(crate) fn machine_root(&self, id: &str) -> PathBuf {
+        self.machine_dir(id).join("root")
+    }
+
     pub(crate) fn volumes(&self) -> PathBuf {
         self.data.join("volumes")
     }

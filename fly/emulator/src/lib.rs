@@ -21,6 +21,7 @@ pub mod podman;
 mod process;
 mod refusal;
 mod registry;
+mod secret_key;
 #[cfg(feature = "sprites")]
 pub mod sprites;
 
@@ -31,7 +32,7 @@ use std::sync::Arc;
 use kit::{Chance, Clock, Tasks};
 use tokio::net::TcpListener;
 
-pub use config::{BadFaults, Config, Kind, MachineOptions, MachinesAs, Options};
+pub use config::{BadFaults, Config, Kind, MachineOptions, MachinesAs, Options, Words};
 pub use container::{BadAddress, EngineAddress, NETWORK, NoEngine, NoImage, Settings, ensure_image, gateway};
 pub use faults::{BadScript, Script};
 

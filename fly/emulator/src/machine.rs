@@ -12,6 +12,7 @@ mod stop;
 mod words;
 
 pub(crate) use actor::Actor;
+pub(crate) use effects::environment;
 pub(crate) use lease::{Lease, OWNER, current};
 pub(crate) use orders::{Command, MetadataChange, Order, Outcome, Update};
 pub(crate) use record::{LogEntry, Record};

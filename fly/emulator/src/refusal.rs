@@ -78,6 +78,12 @@ impl Refusal {
         Self::new(500, format!("internal: {what}"))
     }
 
+    /// A route of Fly's that is not served here.
+    pub(crate) fn unserved(method: &str, template: &str) -> Self {
+        let method = method.to_ascii_uppercase();
+        Self::new(501, format!("unimplemented: this emulator does not serve {method} {template}; see docs/emulator.md"))
+    }
+
     pub(crate) fn stopping() -> Self {
         Self::new(503, "unavailable: the emulator is stopping")
     }

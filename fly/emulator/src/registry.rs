@@ -4,6 +4,7 @@
 //! A machine's record belongs to its actor; here are its address and its latest view.
 
 mod apps;
+mod certificates;
 mod machines;
 mod recovery;
 mod volumes;
@@ -16,8 +17,9 @@ use fly::Turnstile;
 use kit::{Chance, Clock, Tasks};
 use tokio::sync::{mpsc, watch};
 
-pub(crate) use apps::{AddressRecord, AppRecord};
-pub(crate) use machines::{MachineUpdate, NewMachine};
+pub(crate) use apps::{AddressRecord, AppRecord, SecretRecord};
+pub(crate) use certificates::{CertificateRecord, Which, no_certificate};
+pub(crate) use machines::{MachineUpdate, NewMachine, understand};
 pub(crate) use volumes::{NewVolume, SnapshotRecord, VolumeRecord, VolumeUpdate, regions};
 
 use crate::driver::Driver;
@@ -42,6 +44,8 @@ pub(crate) struct Registry {
     pub(crate) tasks: Tasks,
     /// What machines run as.
     pub(crate) driver: Driver,
+    /// What a machine runs whose configuration names no program.
+    pub(crate) default_program: Vec<String>,
     pub(crate) faults: Faults,
     /// Whether machines wait to be poked wherever they are on their way.
     pub(crate) is_manual: bool,

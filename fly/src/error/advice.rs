@@ -109,6 +109,10 @@ fn for_precondition(action: Action) -> Advice {
         | Action::ReadEvents
         | Action::ReadVersions
         | Action::Exec
+        | Action::ListProcesses
+        | Action::Signal
+        | Action::ReadMemory
+        | Action::WriteMemory
         | Action::ReadLease
         | Action::AcquireLease
         | Action::ReleaseLease
@@ -121,6 +125,11 @@ fn for_precondition(action: Action) -> Advice {
         | Action::ListSnapshots
         | Action::ListSecrets
         | Action::WriteSecrets
+        | Action::ListSecretKeys
+        | Action::WriteSecretKeys
+        | Action::UseSecretKey
+        | Action::ListCertificates
+        | Action::WriteCertificates
         | Action::ListAddresses
         | Action::ReleaseAddress
         | Action::FindPlacements

@@ -2,8 +2,10 @@
 
 use fly::Action;
 
+use crate::document;
+
 /// Every route of the Machines API that is served here: method, path and action.
-const OPERATIONS: [(&str, &str, Action); 45] = {
+const OPERATIONS: [(&str, &str, Action); 70] = {
     use Action::*;
     [
         ("get", "/apps", ListApps),
@@ -25,6 +27,11 @@ const OPERATIONS: [(&str, &str, Action); 45] = {
         ("get", "/apps/{app_name}/machines/{machine_id}/events", ReadEvents),
         ("get", "/apps/{app_name}/machines/{machine_id}/versions", ReadVersions),
         ("post", "/apps/{app_name}/machines/{machine_id}/exec", Exec),
+        ("get", "/apps/{app_name}/machines/{machine_id}/ps", ListProcesses),
+        ("post", "/apps/{app_name}/machines/{machine_id}/signal", Signal),
+        ("get", "/apps/{app_name}/machines/{machine_id}/memory", ReadMemory),
+        ("put", "/apps/{app_name}/machines/{machine_id}/memory", WriteMemory),
+        ("post", "/apps/{app_name}/machines/{machine_id}/memory/reclaim", WriteMemory),
         ("get", "/apps/{app_name}/machines/{machine_id}/lease", ReadLease),
         ("post", "/apps/{app_name}/machines/{machine_id}/lease", AcquireLease),
         ("delete", "/apps/{app_name}/machines/{machine_id}/lease", ReleaseLease),
@@ -44,6 +51,26 @@ const OPERATIONS: [(&str, &str, Action); 45] = {
         ("post", "/apps/{app_name}/volumes/{volume_id}/snapshots", CreateSnapshot),
         ("get", "/apps/{app_name}/secrets", ListSecrets),
         ("post", "/apps/{app_name}/secrets", WriteSecrets),
+        ("get", "/apps/{app_name}/secrets/{secret_name}", ListSecrets),
+        ("post", "/apps/{app_name}/secrets/{secret_name}", WriteSecrets),
+        ("delete", "/apps/{app_name}/secrets/{secret_name}", WriteSecrets),
+        ("get", "/apps/{app_name}/secretkeys", ListSecretKeys),
+        ("get", "/apps/{app_name}/secretkeys/{secret_name}", ListSecretKeys),
+        ("post", "/apps/{app_name}/secretkeys/{secret_name}", WriteSecretKeys),
+        ("delete", "/apps/{app_name}/secretkeys/{secret_name}", WriteSecretKeys),
+        ("post", "/apps/{app_name}/secretkeys/{secret_name}/generate", WriteSecretKeys),
+        ("post", "/apps/{app_name}/secretkeys/{secret_name}/sign", UseSecretKey),
+        ("post", "/apps/{app_name}/secretkeys/{secret_name}/verify", UseSecretKey),
+        ("post", "/apps/{app_name}/secretkeys/{secret_name}/encrypt", UseSecretKey),
+        ("post", "/apps/{app_name}/secretkeys/{secret_name}/decrypt", UseSecretKey),
+        ("get", "/apps/{app_name}/certificates", ListCertificates),
+        ("post", "/apps/{app_name}/certificates/acme", WriteCertificates),
+        ("post", "/apps/{app_name}/certificates/custom", WriteCertificates),
+        ("get", "/apps/{app_name}/certificates/{hostname}", ListCertificates),
+        ("delete", "/apps/{app_name}/certificates/{hostname}", WriteCertificates),
+        ("delete", "/apps/{app_name}/certificates/{hostname}/acme", WriteCertificates),
+        ("delete", "/apps/{app_name}/certificates/{hostname}/custom", WriteCertificates),
+        ("post", "/apps/{app_name}/certificates/{hostname}/check", ListCertificates),
         ("get", "/apps/{app_name}/ip_assignments", ListAddresses),
         ("post", "/apps/{app_name}/ip_assignments", AssignAddress),
         ("delete", "/apps/{app_name}/ip_assignments/{ip}", ReleaseAddress),
@@ -69,15 +96,12 @@ pub(super) struct Operation<'a> {
 
 /// Which operation a path behind `/v1` is; nothing for what is not served here.
 pub(super) fn find<'a>(method: &str, path: &'a str) -> Option<Operation<'a>> {
-    let segments = || path.split('/');
-    let is_it = |template: &str| {
-        template.split('/').count() == segments().count()
-            && template.split('/').zip(segments()).all(|(name, given)| name.starts_with('{') || name == given)
-    };
+    let is_it = |template: &str| document::matches(template, path);
     let (_, template, action) =
         OPERATIONS.iter().find(|(known, template, _)| *known == method && is_it(template)).copied()?;
-    let value =
-        |wanted: &str| template.split('/').zip(segments()).find(|(name, _)| *name == wanted).map(|(_, given)| given);
+    let value = |wanted: &str| {
+        template.split('/').zip(path.split('/')).find(|(name, _)| *name == wanted).map(|(_, given)| given)
+    };
     let app = value("{app_name}").unwrap_or_default();
     let id = value("{machine_id}").or_else(|| value("{volume_id}"));
     Some(Operation { template, action, app, id, subject: id.or_else(|| value("{org_slug}")).unwrap_or(app) })
@@ -88,9 +112,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_route_is_in_flys_document() {
+    fn every_route_is_in_flys_document_and_the_page_names_those_that_are_not_here() {
+        let page = include_str!("../../../../docs/emulator.md");
         for (method, path, _) in OPERATIONS {
-            assert!(crate::document::knows(method, path), "{method} {path}");
+            assert!(document::routes().any(|route| route == (method, path)), "{method} {path}");
+        }
+        let served =
+            |(method, path)| OPERATIONS.iter().any(|(known, template, _)| (*known, *template) == (method, path));
+        for (method, path) in document::routes().filter(|route| !served(*route)) {
+            let named = format!("`{} {path}`", method.to_ascii_uppercase());
+            assert!(page.contains(&named), "{named} is not on the page");
         }
     }
 

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use fly::MachineConfig;
 use kit::backoff::Backoff;
 use kit::tasks::blocking;
 use tokio::time::Instant;
 use wire::worker::env::MACHINE_ROOT;
 
 use super::actor::Actor;
+use super::record::Record;
 use super::restart;
 use super::state::{Effect, Event, Verdict};
 use super::stop::signal_name;
@@ -20,6 +21,7 @@ use crate::faults::ClockLag;
 use crate::layout;
 use crate::process::{self, Exit};
 use crate::refusal::Refusal;
+use crate::registry::{PRIVATE_IP, Registry};
 
 /// The pause before an init that has ended is started again.
 const RESTART_PAUSE: Backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(10) };
@@ -43,7 +45,7 @@ impl Actor {
 
     /// A root that cannot be emptied keeps no machine from stopping.
     async fn drop_root(&self) {
-        let root = self.root_dir();
+        let root = self.registry.layout.machine_root(&self.record.id);
         if let Err(error) = blocking(move || process::drop_root(&root)).await {
             tracing::error!(fly.machine.id = %self.record.id, %error, "a stopped machine's root could not be emptied");
         }
@@ -56,6 +58,7 @@ impl Actor {
         match self.registry.driver.boot(self.start()).await {
             Ok(body) => {
                 self.record.process = Some(body.trace());
+                self.record.memory_limit_mb = None;
                 self.body = Some(body);
                 Event::Up
             }
@@ -183,10 +186,6 @@ impl Actor {
         Ok(Event::Removed)
     }
 
-    fn root_dir(&self) -> PathBuf {
-        self.registry.layout.machine_dir(&self.record.id).join("root")
-    }
-
     fn start(&self) -> Start {
         let mount = |mount: &fly::Mount| {
             let directory = self.registry.layout.volume_dir(mount.volume.as_deref()?);
@@ -196,37 +195,36 @@ impl Actor {
             machine_id: self.record.id.clone(),
             config: self.config.clone(),
             is_sized: self.record.config.get("guest").is_some_and(|guest| !guest.is_null()),
-            env: self.environment(),
+            env: environment(&self.registry, &self.record, &self.config),
             may_lag: self.registry.faults.may_lag(&self.record),
             directory: self.registry.layout.machine_dir(&self.record.id),
-            root: self.root_dir(),
+            root: self.registry.layout.machine_root(&self.record.id),
             mounts: self.config.mounts.iter().filter_map(mount).collect(),
             stop_signal: signal_name(self.configured_stop.signal()),
             stop_within: self.configured_stop.timeout,
         }
     }
+}
 
-    /// What the driver lends, then the app's secrets, then what the machine is given, then what Fly itself sets.
-    fn environment(&self) -> BTreeMap<String, String> {
-        let record = &self.record;
-        let lent = self.registry.driver.environment(&self.root_dir());
-        let mut env = lent.clone();
-        env.extend(self.registry.secret_values(&record.app));
-        env.extend(self.config.env.clone());
-        // Where the machine is, it cannot be told otherwise.
-        env.extend(lent.get_key_value(MACHINE_ROOT).map(|(name, root)| (name.clone(), root.clone())));
-        let runtime = [
-            ("FLY_APP_NAME", record.app.clone()),
-            (process::MARK, record.id.clone()),
-            ("FLY_ALLOC_ID", record.id.clone()),
-            ("FLY_MACHINE_VERSION", record.instance_id.clone()),
-            ("FLY_REGION", record.region.clone()),
-            ("PRIMARY_REGION", record.region.clone()),
-            ("FLY_IMAGE_REF", self.config.image.clone()),
-            ("FLY_PRIVATE_IP", crate::registry::PRIVATE_IP.to_owned()),
-            ("FLY_VM_MEMORY_MB", self.config.guest.memory_mb.to_string()),
-        ];
-        env.extend(runtime.map(|(name, value)| (name.to_owned(), value)));
-        env
-    }
+/// What the driver lends, then the app's secrets, then what the machine is given, then what Fly itself sets.
+pub(crate) fn environment(registry: &Registry, record: &Record, config: &MachineConfig) -> BTreeMap<String, String> {
+    let lent = registry.driver.environment(&registry.layout.machine_root(&record.id));
+    let mut env = lent.clone();
+    env.extend(registry.secret_values(&record.app));
+    env.extend(config.env.clone());
+    // Where the machine is, it cannot be told otherwise.
+    env.extend(lent.get_key_value(MACHINE_ROOT).map(|(name, root)| (name.clone(), root.clone())));
+    let runtime = [
+        ("FLY_APP_NAME", record.app.clone()),
+        (process::MARK, record.id.clone()),
+        ("FLY_ALLOC_ID", record.id.clone()),
+        ("FLY_MACHINE_VERSION", record.instance_id.clone()),
+        ("FLY_REGION", record.region.clone()),
+        ("PRIMARY_REGION", record.region.clone()),
+        ("FLY_IMAGE_REF", config.image.clone()),
+        ("FLY_PRIVATE_IP", PRIVATE_IP.to_owned()),
+        ("FLY_VM_MEMORY_MB", config.guest.memory_mb.to_string()),
+    ];
+    env.extend(runtime.map(|(name, value)| (name.to_owned(), value)));
+    env
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use fly::MachineConfig;
+use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
@@ -42,6 +43,10 @@ pub(crate) enum Order {
     Update(Box<Update>),
     /// Keep requests from it, or let them reach it again.
     Cordon(bool),
+    /// Send its first process a signal.
+    Signal(Signal),
+    /// Let it take so much memory, in MB.
+    LimitMemory(u32),
     /// Let it go on, if it is held.
     Poke,
 }
@@ -102,6 +107,8 @@ impl Actor {
             Order::ChangeMetadata(change) => self.change_metadata(change).await?,
             Order::Update(update) => self.update(*update, nonce).await?,
             Order::Cordon(is_cordoned) => self.cordon(is_cordoned, nonce).await?,
+            Order::Signal(signal) => self.signal(signal, nonce).await?,
+            Order::LimitMemory(megabytes) => self.limit_memory(megabytes, nonce).await?,
             Order::Poke => self.poke().await?,
             Order::Start => self.guarded(Event::Start, nonce).await?,
             Order::Suspend => {
@@ -169,6 +176,23 @@ impl Actor {
         let kind = if is_cordoned { "cordon" } else { "uncordon" };
         record.note(kind, Source::User, None, self.registry.clock.now(), &self.registry.chance);
         self.change(record).await
+    }
+
+    async fn signal(&mut self, signal: Signal, nonce: Option<&str>) -> Result<(), Refusal> {
+        self.guard(nonce)?;
+        let body = self.body.as_ref().filter(|_| self.record.state == State::Started);
+        let body = body.ok_or_else(|| words::unable("signal", self.record.state))?;
+        body.signal(signal).await.map_err(|error| Refusal::internal("signal the machine", &error))
+    }
+
+    /// It is remembered until the next boot, and shown; nothing takes memory from a process.
+    async fn limit_memory(&mut self, megabytes: u32, nonce: Option<&str>) -> Result<(), Refusal> {
+        self.guard(nonce)?;
+        let most = self.config.guest.memory_mb;
+        if !(1..=most).contains(&megabytes) {
+            return Err(Refusal::invalid_argument(format!("limit_mb must be inside range [1, {most}]")));
+        }
+        self.change(Record { memory_limit_mb: Some(megabytes), ..self.record.clone() }).await
     }
 
     fn lease_held(&self, lease: &lease::Lease) -> Refusal {

@@ -2,15 +2,18 @@
 //! so it does not print itself.
 
 use chrono::{DateTime, Utc};
+use fly::Guest;
 use kit::Chance;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::lease::Lease;
 use super::state::State;
+use super::words::unable;
 use crate::driver::Trace;
 use crate::id;
 use crate::process::Exit;
+use crate::refusal::Refusal;
 
 /// As many of the newest as the API can show.
 const EVENTS: usize = 50;
@@ -43,6 +46,9 @@ pub(crate) struct Record {
     /// Whether requests are to be kept from it. No proxy is here that would send any.
     #[serde(default)]
     pub(crate) is_cordoned: bool,
+    /// What it may take of its memory, where that was changed since its boot.
+    #[serde(default)]
+    pub(crate) memory_limit_mb: Option<u32>,
 }
 
 /// What a machine was before an update.
@@ -107,6 +113,18 @@ impl Record {
         let excess = (self.versions.len() + 1).saturating_sub(VERSIONS);
         self.versions.drain(..excess);
         self.versions.push(Version { instance_id, config });
+    }
+
+    /// What it runs as, if it is started; without that it is not up to what `verb` says.
+    pub(crate) fn running(&self, verb: &str) -> Result<&Trace, Refusal> {
+        let trace = self.process.as_ref().filter(|_| self.state == State::Started);
+        trace.ok_or_else(|| unable(verb, self.state))
+    }
+
+    /// What it may take of its memory now, in MB.
+    pub(crate) fn memory_limit(&self) -> u32 {
+        let configured = || self.config.get("guest")?.get("memory_mb")?.as_u64()?.try_into().ok();
+        self.memory_limit_mb.or_else(configured).unwrap_or(Guest::default().memory_mb)
     }
 
     /// Its metadata; it is part of the configuration.

@@ -41,32 +41,33 @@ impl HowToStop {
     }
 }
 
-/// The signals that Fly takes, by name.
+/// The signals that Fly takes, by name; for a stop, only some of them.
+const SIGNALS: [(&str, Signal); 14] = [
+    ("SIGABRT", Signal::ABORT),
+    ("SIGALRM", Signal::ALARM),
+    ("SIGFPE", Signal::FPE),
+    ("SIGHUP", Signal::HUP),
+    ("SIGILL", Signal::ILL),
+    ("SIGINT", Signal::INT),
+    ("SIGKILL", Signal::KILL),
+    ("SIGPIPE", Signal::PIPE),
+    ("SIGQUIT", Signal::QUIT),
+    ("SIGSEGV", Signal::SEGV),
+    ("SIGTERM", Signal::TERM),
+    ("SIGTRAP", Signal::TRAP),
+    ("SIGUSR1", Signal::USR1),
+    ("SIGUSR2", Signal::USR2),
+];
+
+/// The signal of that name.
 pub(crate) fn parse_signal(name: &str) -> Result<Signal, String> {
-    Ok(match name {
-        "SIGHUP" => Signal::HUP,
-        "SIGINT" => Signal::INT,
-        "SIGQUIT" => Signal::QUIT,
-        "SIGKILL" => Signal::KILL,
-        "SIGUSR1" => Signal::USR1,
-        "SIGUSR2" => Signal::USR2,
-        "SIGTERM" => Signal::TERM,
-        _ => return Err(format!("unknown signal {name:?}")),
-    })
+    let found = SIGNALS.iter().find(|(known, _)| *known == name);
+    found.map(|(_, signal)| *signal).ok_or_else(|| format!("unknown signal {name:?}"))
 }
 
-/// The name that [`parse_signal`] reads.
+/// The name that [`parse_signal`] reads; no other signal comes from there.
 pub(crate) fn signal_name(signal: Signal) -> &'static str {
-    match signal {
-        Signal::HUP => "SIGHUP",
-        Signal::QUIT => "SIGQUIT",
-        Signal::KILL => "SIGKILL",
-        Signal::USR1 => "SIGUSR1",
-        Signal::USR2 => "SIGUSR2",
-        Signal::TERM => "SIGTERM",
-        // Fly takes no others.
-        _ => "SIGINT",
-    }
+    SIGNALS.iter().find(|(_, known)| *known == signal).map_or("SIGINT", |(name, _)| *name)
 }
 
 /// A duration as Go writes it, such as `1m30s` or `1500ms`.

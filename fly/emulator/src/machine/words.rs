@@ -23,11 +23,14 @@ pub(super) fn log_entry(event: Event) -> Option<(&'static str, Source)> {
     })
 }
 
+/// Fly's words for what a machine in this state is not up to.
+pub(super) fn unable(verb: &str, state: State) -> Refusal {
+    Refusal::failed_precondition(format!("unable to {verb} machine from current state: '{}'", state.as_str()))
+}
+
 /// Fly's words for what cannot be done in a state.
 pub(super) fn refusal(id: &str, Illegal { state, event }: Illegal) -> Refusal {
-    let unable = |verb| {
-        Refusal::failed_precondition(format!("unable to {verb} machine from current state: '{}'", state.as_str()))
-    };
+    let unable = |verb| unable(verb, state);
     match event {
         Event::Start
         | Event::Suspend

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
+use super::members::Root;
 use super::table::{self, Process};
 
 /// Names one process of one boot of this computer.
@@ -15,6 +16,13 @@ pub(crate) struct Identity {
     pub(crate) pid: i32,
     pub(crate) start_ticks: u64,
     pub(crate) boot_id: String,
+}
+
+impl Identity {
+    /// What the machine's processes are found by, while its init lives.
+    pub(crate) fn root(&self, machine_id: &str) -> Root {
+        Root { machine_id: machine_id.to_owned(), init: Some(self.pid), since_ticks: self.start_ticks }
+    }
 }
 
 /// The computer's name for the time since it was switched on.

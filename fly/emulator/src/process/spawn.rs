@@ -12,7 +12,7 @@ use super::{clock, root};
 /// All that is needed to start a machine's init.
 #[derive(Clone)]
 pub(crate) struct Launch {
-    /// The program and its arguments; never empty.
+    /// The program and its arguments.
     pub(crate) command: Vec<String>,
     /// Its whole environment.
     pub(crate) env: BTreeMap<String, String>,
@@ -28,6 +28,11 @@ pub(crate) struct Launch {
     pub(crate) boot_id: String,
 }
 
+/// Of a machine that was made by an emulator with a program for such.
+fn no_program() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "no program is named; start the emulator with --run")
+}
+
 /// Starts it. Blocks for as long as a fork and some small files take.
 pub(crate) fn spawn(launch: &Launch) -> io::Result<Init> {
     root::prepare(&launch.root, &launch.mounts)?;
@@ -38,7 +43,7 @@ pub(crate) fn spawn(launch: &Launch) -> io::Result<Init> {
         clock::uninstall(&launch.directory)?;
     }
     let log = root::open_log(&launch.directory)?;
-    let (program, arguments) = launch.command.split_first().expect("a machine without a command is not created");
+    let (program, arguments) = launch.command.split_first().ok_or_else(no_program)?;
     let child = kit::process::session(program)
         .args(arguments)
         .env_clear()

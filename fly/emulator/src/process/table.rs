@@ -52,10 +52,15 @@ fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }
 
-/// The program's name, second in the line, may hold anything; what follows the last `)` does not.
-fn parse(pid: i32, stat: &[u8]) -> Option<Process> {
+/// The fields behind the program's name, which is second in the line and may hold anything; what follows the last `)`
+/// does not.
+fn fields(stat: &[u8]) -> Option<Vec<&str>> {
     let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
-    let fields: Vec<&str> = std::str::from_utf8(&stat[after_name..]).ok()?.split_ascii_whitespace().collect();
+    Some(std::str::from_utf8(&stat[after_name..]).ok()?.split_ascii_whitespace().collect())
+}
+
+fn parse(pid: i32, stat: &[u8]) -> Option<Process> {
+    let fields = fields(stat)?;
     Some(Process {
         pid,
         state: *fields.first()?.as_bytes().first()?,
@@ -63,6 +68,62 @@ fn parse(pid: i32, stat: &[u8]) -> Option<Process> {
         session: fields.get(3)?.parse().ok()?,
         start_ticks: fields.get(19)?.parse().ok()?,
     })
+}
+
+/// What a process has taken so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Usage {
+    pub(super) user_ticks: u64,
+    pub(super) system_ticks: u64,
+    pub(super) resident_bytes: u64,
+}
+
+/// What a process has taken so far, if it is still there.
+pub(super) fn usage(pid: i32) -> Option<Usage> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let fields = fields(&stat)?;
+    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    let page = u64::try_from(rustix::param::page_size()).ok()?;
+    Some(Usage { user_ticks: number(11)?, system_ticks: number(12)?, resident_bytes: number(21)? * page })
+}
+
+/// Clock ticks in whole seconds.
+pub(super) fn seconds(ticks: u64) -> u64 {
+    ticks / rustix::param::clock_ticks_per_second()
+}
+
+/// Whole seconds since the computer's boot, the clock of start times.
+pub(super) fn since_boot() -> io::Result<u64> {
+    let uptime = fs::read_to_string("/proc/uptime")?;
+    let whole = uptime.split(['.', ' ']).next().and_then(|seconds| seconds.parse().ok());
+    whole.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/uptime is not understood"))
+}
+
+/// A process's program and arguments with spaces between; the empty text where they may not be read.
+pub(super) fn command_line(pid: i32) -> String {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words: Vec<_> = line.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+    words.join(" ").trim_end().to_owned()
+}
+
+/// A process's working directory; the empty text where it may not be read.
+pub(super) fn directory(pid: i32) -> String {
+    fs::read_link(format!("/proc/{pid}/cwd")).map(|path| path.display().to_string()).unwrap_or_default()
+}
+
+/// The inodes of the sockets that a process has open; none where they may not be read.
+pub(super) fn sockets(pid: i32) -> Vec<u64> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
+    let inode = |entry: io::Result<fs::DirEntry>| {
+        let target = fs::read_link(entry.ok()?.path()).ok()?;
+        target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+    };
+    entries.filter_map(inode).collect()
+}
+
+/// A table of the network that a process is in, such as `tcp`; the empty text where there is none.
+pub(super) fn network(pid: i32, table: &str) -> String {
+    fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default()
 }
 
 /// The variables of a process's environment; none where it may not be read.

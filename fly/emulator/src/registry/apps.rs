@@ -8,9 +8,11 @@ use kit::tasks::blocking;
 use serde::{Deserialize, Serialize};
 
 use super::Registry;
+use super::certificates::CertificateRecord;
 use crate::layout;
 use crate::machine::Order;
 use crate::refusal::Refusal;
+use crate::secret_key::SecretKey;
 
 /// As long as a DNS label.
 const NAME_CHARS: usize = 63;
@@ -30,12 +32,17 @@ pub(crate) struct AppRecord {
     pub(crate) secrets_version: u64,
     #[serde(default)]
     pub(crate) addresses: Vec<AddressRecord>,
+    #[serde(default)]
+    pub(crate) secret_keys: BTreeMap<String, SecretKey>,
+    /// By host name.
+    #[serde(default)]
+    pub(crate) certificates: BTreeMap<String, CertificateRecord>,
 }
 
 /// A secret of an app.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SecretRecord {
-    value: String,
+    pub(crate) value: String,
     /// Drawn anew with each value, for it must tell nothing of it.
     pub(crate) digest: String,
 }
@@ -69,6 +76,8 @@ impl Registry {
             secrets: BTreeMap::new(),
             secrets_version: 0,
             addresses: Vec::new(),
+            secret_keys: BTreeMap::new(),
+            certificates: BTreeMap::new(),
         };
         {
             let mut contents = self.contents();
@@ -122,6 +131,35 @@ impl Registry {
         .await
     }
 
+    /// Gives an app a key, or another in its place.
+    pub(crate) async fn put_secret_key(
+        self: &Arc<Self>,
+        name: &str,
+        key_name: &str,
+        mut key: SecretKey,
+    ) -> Result<AppRecord, Refusal> {
+        let key_name = key_name.to_owned();
+        self.change_app(name, move |app| {
+            if let Some(former) = app.secret_keys.get(&key_name) {
+                key.created_at = former.created_at;
+            }
+            app.secret_keys.insert(key_name, key);
+            app.secrets_version += 1;
+            Ok(app.clone())
+        })
+        .await
+    }
+
+    pub(crate) async fn remove_secret_key(self: &Arc<Self>, name: &str, key_name: &str) -> Result<AppRecord, Refusal> {
+        let key_name = key_name.to_owned();
+        self.change_app(name, move |app| {
+            app.secret_keys.remove(&key_name).ok_or_else(|| Refusal::not_found("secret key"))?;
+            app.secrets_version += 1;
+            Ok(app.clone())
+        })
+        .await
+    }
+
     /// What an app's machines see of its secrets.
     pub(crate) fn secret_values(&self, name: &str) -> BTreeMap<String, String> {
         let app = self.app(name).ok();
@@ -164,7 +202,7 @@ impl Registry {
     }
 
     /// Changes an app's record, on disk first.
-    async fn change_app<T: Send + 'static>(
+    pub(super) async fn change_app<T: Send + 'static>(
         self: &Arc<Self>,
         name: &str,
         change: impl FnOnce(&mut AppRecord) -> Result<T, Refusal> + Send + 'static,

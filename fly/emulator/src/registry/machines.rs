@@ -1,17 +1,17 @@
 //! Machines: creation, orders, and the latest view of each.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use fly::{HostStatus, MachineConfig};
+use fly::{HostStatus, Init, MachineConfig};
 use kit::tasks::blocking;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::volumes::first_region;
-use super::{Contents, Handle, ORDERS, REGION, REMEMBERED, Registry};
-use crate::driver::Driver;
+use super::{Contents, Handle, ORDERS, REGION, REMEMBERED, Registry, VolumeRecord};
 use crate::machine::{Actor, Command, HowToStop, Lease, Order, Outcome, Record, State, Update};
 use crate::process;
 use crate::refusal::Refusal;
@@ -49,23 +49,31 @@ pub(super) struct Runnable {
     pub(super) volumes: Vec<String>,
 }
 
+/// A machine's one program, where `init` does not say it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Process {
+    #[serde(flatten)]
+    init: Init,
+    env: Option<BTreeMap<String, String>>,
+}
+
 /// Understands a configuration as far as this emulator does something about it.
-pub(super) fn runnable(driver: &Driver, config: &Map<String, Value>) -> Result<Runnable, Refusal> {
-    let config: MachineConfig = serde_json::from_value(Value::Object(config.clone()))
-        .map_err(|error| Refusal::malformed(format!("json: config: {error}")))?;
-    let stop = HowToStop::configured(config.stop_config.as_ref()).map_err(Refusal::invalid_argument)?;
-    driver.check(&config)?;
-    let mut volumes = Vec::new();
-    for mount in &config.mounts {
-        if process::place(std::path::Path::new("/"), &mount.path).is_none() {
-            return Err(Refusal::invalid_argument(format!("mount path {:?} is not an absolute path", mount.path)));
-        }
-        let Some(volume) = &mount.volume else {
-            return Err(Refusal::unprocessable("this emulator needs mounts[].volume: the id of a volume"));
-        };
-        volumes.push(volume.clone());
+pub(crate) fn understand(config: &Map<String, Value>) -> Result<MachineConfig, Refusal> {
+    let parse = |error| Refusal::malformed(format!("json: config: {error}"));
+    let processes = config.get("processes").filter(|processes| !processes.is_null()).cloned();
+    let mut processes: Vec<Process> = processes.map_or(Ok(Vec::new()), serde_json::from_value).map_err(parse)?;
+    let mut config: MachineConfig = serde_json::from_value(Value::Object(config.clone())).map_err(parse)?;
+    if processes.len() > 1 {
+        return Err(Refusal::unprocessable("config.processes: this emulator runs one process in a machine"));
     }
-    Ok(Runnable { config, stop, volumes })
+    if let Some(Process { init, env }) = processes.pop() {
+        config.init.exec = init.exec.or(config.init.exec);
+        config.init.entrypoint = init.entrypoint.or(config.init.entrypoint);
+        config.init.cmd = init.cmd.or(config.init.cmd);
+        config.env.extend(env.unwrap_or_default());
+    }
+    Ok(config)
 }
 
 /// None for none, as on Fly.
@@ -74,14 +82,45 @@ fn lease_ttl(seconds: Option<u32>) -> Option<TimeDelta> {
 }
 
 impl Registry {
+    /// Understands a configuration that these machines can have.
+    fn runnable(&self, config: &Map<String, Value>) -> Result<Runnable, Refusal> {
+        let runnable = self.known(config)?;
+        self.driver.check(&runnable.config)?;
+        Ok(runnable)
+    }
+
+    /// Understands the configuration of a machine that there is, though an emulator that was started otherwise would
+    /// not have taken it.
+    pub(super) fn known(&self, config: &Map<String, Value>) -> Result<Runnable, Refusal> {
+        let mut config = understand(config)?;
+        if config.init.command().is_empty() && !self.default_program.is_empty() {
+            config.init.exec = Some(self.default_program.clone());
+        }
+        let stop = HowToStop::configured(config.stop_config.as_ref()).map_err(Refusal::invalid_argument)?;
+        let mut volumes = Vec::new();
+        for mount in &config.mounts {
+            if process::place(std::path::Path::new("/"), &mount.path).is_none() {
+                return Err(Refusal::invalid_argument(format!("mount path {:?} is not an absolute path", mount.path)));
+            }
+            let Some(volume) = &mount.volume else {
+                return Err(Refusal::invalid_argument("config.mounts: name a volume, by its id or its name"));
+            };
+            volumes.push(volume.clone());
+        }
+        Ok(Runnable { config, stop, volumes })
+    }
+
     /// Creates a machine and, unless that is to be skipped, starts it after the answer.
     pub(crate) async fn create_machine(self: &Arc<Self>, app: &str, new: NewMachine) -> Result<Arc<Record>, Refusal> {
-        let config = new.config.ok_or_else(|| Refusal::invalid_argument("config is required"))?;
-        let Runnable { config: parsed, stop, volumes } = runnable(&self.driver, &config)?;
+        let mut config = new.config.ok_or_else(|| Refusal::invalid_argument("config is required"))?;
+        // Who asks for the same machine again learns of the first one, whose volume is not free any more.
+        self.contents().check_name(app, new.name.as_deref().unwrap_or_default())?;
+        self.find_volumes(app, &mut config, &[], new.region.as_deref())?;
+        let Runnable { config: parsed, stop, volumes } = self.runnable(&config)?;
         let id = id::machine(&self.chance);
         let now = self.clock.now();
         let mut record = Record {
-            name: new.name.unwrap_or_else(|| format!("machine-{id}")),
+            name: new.name.filter(|name| !name.is_empty()).unwrap_or_else(|| format!("machine-{id}")),
             id,
             app: app.to_owned(),
             region: first_region(new.region.as_deref()).unwrap_or(REGION).to_owned(),
@@ -96,8 +135,10 @@ impl Registry {
             restarts: Vec::new(),
             versions: Vec::new(),
             is_cordoned: false,
+            memory_limit_mb: None,
         };
-        let (view, orders) = self.contents().reserve(&mut record, new.region.is_some(), volumes)?;
+        let names_region = first_region(new.region.as_deref()).is_some();
+        let (view, orders) = self.contents().reserve(&mut record, names_region, volumes)?;
         let shown = Arc::new(record.clone());
         // A machine that is not to be launched rests as a stopped one; the answer still says `created`, as Fly's does.
         if new.skip_launch {
@@ -128,12 +169,48 @@ impl Registry {
         if is_other(update.name, &record.name) || is_other(update.region, &record.region) {
             return Err(Refusal::invalid_argument("a machine keeps the name and the region it was made with"));
         }
-        let config = update.config.ok_or_else(|| Refusal::invalid_argument("config is required"))?;
-        let Runnable { config: parsed, stop, volumes } = runnable(&self.driver, &config)?;
+        let mut config = update.config.ok_or_else(|| Refusal::invalid_argument("config is required"))?;
+        self.find_volumes(app, &mut config, &self.volumes_of(id), Some(&record.region))?;
+        let Runnable { config: parsed, stop, volumes } = self.runnable(&config)?;
         let (current_version, launch) = (update.current_version, !update.skip_launch);
         let lease_ttl = lease_ttl(update.lease_ttl);
         let update = Update { config, parsed, stop, volumes, current_version, launch, lease_ttl };
         Ok(self.order(app, id, Order::Update(Box::new(update)), nonce).await?.record)
+    }
+
+    /// Puts the id of a volume that is free, or the machine's own, where a mount has only a volume's name.
+    fn find_volumes(
+        &self,
+        app: &str,
+        config: &mut Map<String, Value>,
+        own: &[String],
+        region: Option<&str>,
+    ) -> Result<(), Refusal> {
+        let contents = self.contents();
+        let mounts = config.get_mut("mounts").and_then(Value::as_array_mut);
+        for mount in mounts.into_iter().flatten().filter_map(Value::as_object_mut) {
+            let is_said = |field: &str| mount.get(field).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+            if is_said("volume") || !is_said("name") {
+                continue;
+            }
+            let name = mount["name"].as_str().unwrap_or_default();
+            let is_it = |volume: &&VolumeRecord| {
+                volume.app == app
+                    && volume.name == name
+                    && first_region(region).is_none_or(|wanted| wanted == volume.region)
+                    && (own.contains(&volume.id) || contents.holder(&volume.id).is_none())
+            };
+            let found = contents.volumes.values().find(is_it).map(|volume| volume.id.clone());
+            let none =
+                || Refusal::failed_precondition(format!("no volume named {name:?} is free where this machine is"));
+            let found = found.ok_or_else(none)?;
+            mount.insert("volume".to_owned(), Value::String(found));
+        }
+        Ok(())
+    }
+
+    fn volumes_of(&self, machine: &str) -> Vec<String> {
+        self.contents().machines.get(machine).map(|handle| handle.volumes.clone()).unwrap_or_default()
     }
 
     async fn write_new(&self, record: &Record) -> Result<(), Refusal> {
@@ -235,10 +312,7 @@ impl Contents {
         if !self.apps.contains_key(&record.app) {
             return Err(Refusal::not_found("app"));
         }
-        let is_namesake = |other: &Record| other.app == record.app && other.name == record.name;
-        if let Some((id, _)) = self.machines.iter().find(|(_, handle)| is_namesake(&handle.view.borrow())) {
-            return Err(Refusal::name_violation(id, &record.name));
-        }
+        self.check_name(&record.app, &record.name)?;
         for volume in &volumes {
             let known = self.volumes.get(volume).filter(|known| known.app == record.app);
             let known = known.ok_or_else(|| Refusal::malformed("volume not found"))?;
@@ -254,6 +328,15 @@ impl Contents {
             }
         }
         Ok(self.insert(record, volumes))
+    }
+
+    /// Refuses a name that another machine of the app has.
+    fn check_name(&self, app: &str, name: &str) -> Result<(), Refusal> {
+        let is_namesake = |other: &Record| other.app == app && other.name == name;
+        match self.machines.iter().find(|(_, handle)| is_namesake(&handle.view.borrow())) {
+            Some((id, _)) => Err(Refusal::name_violation(id, name)),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn insert(&mut self, record: &Record, volumes: Vec<String>) -> Ends {

@@ -9,7 +9,7 @@ use fly::Turnstile;
 use kit::tasks::blocking;
 use kit::{Chance, Clock, Tasks};
 
-use super::machines::{Runnable, runnable};
+use super::machines::Runnable;
 use super::{Contents, Registry, VolumeRecord};
 use crate::driver::Driver;
 use crate::faults::Faults;
@@ -53,6 +53,7 @@ impl Registry {
             chance,
             tasks,
             driver,
+            default_program: config.default_program,
             faults: Faults::new(config.faults),
             is_manual: config.is_manual,
             turnstile: config.keeps_rate_limits.then(Turnstile::default),
@@ -68,7 +69,7 @@ impl Registry {
     }
 
     async fn take_up(registry: &Arc<Self>, record: Record, has_remains: bool) -> Result<(), StartError> {
-        let Runnable { config, stop, volumes } = runnable(&registry.driver, &record.config).map_err(|refusal| {
+        let Runnable { config, stop, volumes } = registry.known(&record.config).map_err(|refusal| {
             let path = registry.layout.machine_file(&record.id);
             StartError::Damaged { path, source: serde::de::Error::custom(refusal.error) }
         })?;

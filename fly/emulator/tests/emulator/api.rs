@@ -53,9 +53,24 @@ async fn a_malformed_request_is_refused_with_its_reason() {
             "POST",
             machines.clone(),
             json!({"config": {"init": exec, "mounts": [{"path": "/x"}]}}),
-            422,
-            "this emulator needs",
+            400,
+            "invalid_argument: config.mounts",
         ),
+        (
+            "POST",
+            machines.clone(),
+            json!({"config": {"init": exec, "mounts": [{"path": "/x", "name": "none"}]}}),
+            412,
+            "failed_precondition: no volume named \"none\" is free",
+        ),
+        (
+            "POST",
+            machines.clone(),
+            json!({"config": {"processes": [{"exec": ["true"]}, {"exec": ["true"]}]}}),
+            422,
+            "config.processes: ",
+        ),
+        ("POST", format!("/v1/apps/{APP}/secrets/A"), json!({}), 400, "invalid_argument: value"),
         ("POST", format!("/v1/apps/{APP}/volumes"), json!({}), 400, "invalid_argument: name"),
         (
             "POST",
@@ -100,11 +115,134 @@ async fn what_does_not_exist_is_not_found() {
         ("GET", format!("/v1/apps/{APP}/machines/{id}/lease"), "lease not found"),
         ("GET", format!("/v1/apps/{APP}/machines/{id}/metadata/k"), "metadata key not found"),
         ("DELETE", format!("/v1/apps/{APP}/volumes/vol_x"), "volume not found"),
+        ("GET", format!("/v1/apps/{APP}/secrets/A"), "secret not found"),
+        ("DELETE", format!("/v1/apps/{APP}/secrets/A"), "secret not found"),
+        ("POST", format!("/v1/apps/{APP}/secretkeys/k/sign"), "secret key not found"),
+        ("DELETE", format!("/v1/apps/{APP}/secretkeys/k"), "secret key not found"),
+        ("GET", format!("/v1/apps/{APP}/certificates/example.com"), "certificate not found"),
+        ("DELETE", format!("/v1/apps/{APP}/certificates/example.com/acme"), "certificate not found"),
         ("GET", "/v2".to_owned(), "page not found"),
         ("PUT", "/v1/apps".to_owned(), "page not found"),
     ] {
         check(world.http(method, &path), 404, error).await;
     }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_fly_has_and_the_emulator_has_not_says_so() {
+    let world = World::start().await;
+    for (method, path, template) in [
+        ("POST", "/v1/tokens/oidc", "POST /tokens/oidc;"),
+        ("POST", "/v1/apps/nobody/deploy_token", "POST /apps/{app_name}/deploy_token;"),
+    ] {
+        check(world.http(method, path), 501, &format!("unimplemented: this emulator does not serve {template}")).await;
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_machine_may_say_what_it_runs_and_which_volume_it_has_in_other_ways() {
+    let world = World::start().await;
+    let volume = world.volume().await;
+    let new = json!({"name": "", "region": "", "config": {
+        "image": "example/image:1", "mounts": [{"name": "cache", "path": "/cache"}], "restart": {"policy": "no"},
+        "processes": [{"entrypoint": ["sh", "-c"], "cmd": ["echo $OF_IT >cache/told"], "env": {"OF_IT": "told"}}],
+    }});
+    let machines = format!("/v1/apps/{APP}/machines");
+    let made: Value =
+        world.http("POST", &machines).json(&new).send().await.expect("answered").json().await.expect("JSON");
+    assert_eq!(made["config"]["mounts"][0]["volume"], json!(volume.id), "{made}");
+    let id = made["id"].as_str().expect("an id");
+    assert_eq!(made["name"], json!(format!("machine-{id}")));
+    world.until(id, MachineState::Stopped).await;
+    let told = world.data.path().join("volumes").join(&volume.id).join("told");
+    assert_eq!(std::fs::read_to_string(told).expect("there"), "told\n");
+    let again = json!({"name": made["name"], "config": new["config"]});
+    check(world.http("POST", &machines).json(&again), 409, "already_exists: unique machine name violation").await;
+    // It is taken now, but by this machine, which may be given it anew.
+    check(world.http("POST", &machines).json(&new), 412, "failed_precondition: no volume named").await;
+    let update = json!({"config": new["config"], "skip_launch": true});
+    let updated = world.http("POST", &format!("{machines}/{id}")).json(&update).send().await.expect("answered");
+    assert_eq!(updated.status(), 200);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn secret_keys_sign_and_seal_and_survive_a_stop() {
+    let world = World::start().await;
+    let keys = format!("/v1/apps/{APP}/secretkeys");
+    let make = async |world: &World, rest: &str, body: Value| {
+        let answer = world.http("POST", &format!("{keys}/{rest}")).json(&body).send().await.expect("answered");
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap_or_default())
+    };
+    let value = vec![0x0b; 32];
+    let (status, made) = make(&world, "signs", json!({"type": "hs256", "value": value})).await;
+    assert_eq!((status, &made["type"], &made["version"]), (201, &json!("hs256"), &json!(1)));
+    let (status, made) = make(&world, "seals/generate", json!({"type": "SECRET_TYPE_KMS_NACL_SECRETBOX"})).await;
+    assert_eq!((status, &made["type"]), (201, &json!("SECRET_TYPE_KMS_NACL_SECRETBOX")));
+    let (_, signed) = make(&world, "signs/sign", json!({"plaintext": [1, 2]})).await;
+    let (_, sealed) = make(&world, "seals/encrypt", json!({"plaintext": [1, 2], "associated_data": [3]})).await;
+
+    let world = World::on(world.stop().await).await;
+    let verify = json!({"plaintext": [1, 2], "signature": signed["signature"]});
+    assert_eq!(make(&world, "signs/verify", verify).await.0, 204);
+    let verify = json!({"plaintext": [1, 3], "signature": signed["signature"]});
+    assert_eq!(make(&world, "signs/verify", verify).await.0, 400);
+    let open = json!({"ciphertext": sealed["ciphertext"], "associated_data": [3]});
+    assert_eq!(make(&world, "seals/decrypt", open).await, (200, json!({"plaintext": [1, 2]})));
+    let listed = world.http("GET", &format!("{keys}?types=hs256")).send().await.expect("answered");
+    let listed: Value = listed.json().await.expect("JSON");
+    assert_eq!(listed["secret_keys"].as_array().map(Vec::len), Some(1), "{listed}");
+    let all = world.http("GET", &keys).send().await.expect("answered").text().await.expect("text");
+    assert!(!all.contains("11,11"), "no key goes out: {all}");
+    assert_eq!(world.http("DELETE", &format!("{keys}/signs")).send().await.expect("answered").status(), 200);
+    check(world.http("GET", &format!("{keys}/signs")), 404, "secret key not found").await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_machine_that_names_no_program_runs_what_the_emulator_was_started_with() {
+    let words = "sh -c 'echo $FLY_IMAGE_REF'".parse().expect("words");
+    let options = emulator::Options { run: Some(words), ..Default::default() };
+    let world = World::with(|config| config.with(&options).expect("options")).await;
+    let new = json!({"config": {"image": "example/image:1", "restart": {"policy": "no"}}});
+    let machines = format!("/v1/apps/{APP}/machines");
+    let made: Value =
+        world.http("POST", &machines).json(&new).send().await.expect("answered").json().await.expect("JSON");
+    assert_eq!(made["config"], new["config"], "it is shown as it was sent");
+    let id = made["id"].as_str().expect("an id");
+    world.until(id, MachineState::Stopped).await;
+    assert_eq!(world.log(id), "example/image:1\n");
+    // An emulator without it has the machine too, and says what is missing.
+    let world = World::on(world.stop().await).await;
+    world.machines.start(APP, id).await.expect("started");
+    until("it says so", || world.log(id).contains("no program is named")).await;
+    world.until(id, MachineState::Stopped).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_secret_is_set_read_and_removed_by_its_name() {
+    let world = World::start().await;
+    let path = format!("/v1/apps/{APP}/secrets/A");
+    let answer = async |request: reqwest::RequestBuilder| {
+        request.send().await.expect("answered").json::<Value>().await.expect("JSON")
+    };
+    let set = answer(world.http("POST", &path).json(&json!({"value": "hunter2"}))).await;
+    assert_eq!((&set["name"], &set["version"], &set["value"]), (&json!("A"), &json!(1), &Value::Null));
+    let read = answer(world.http("GET", &path)).await;
+    assert_eq!(read, json!({"name": "A", "digest": set["digest"]}));
+    for path in [format!("{path}?show_secrets=true"), format!("{path}?show_secrets=true&min_version=1")] {
+        assert_eq!(answer(world.http("GET", &path)).await["value"], "hunter2");
+    }
+    let all = format!("/v1/apps/{APP}/secrets");
+    assert_eq!(answer(world.http("GET", &format!("{all}?show_secrets=true"))).await["secrets"][0]["value"], "hunter2");
+    for path in [&path, &all] {
+        check(world.http("GET", &format!("{path}?min_version=2")), 412, "failed_precondition: min_version is 2").await;
+    }
+    assert_eq!(answer(world.http("DELETE", &path)).await, json!({"version": 2, "Version": 2}));
+    check(world.http("GET", &path), 404, "secret not found").await;
     world.stop().await;
 }
 

@@ -72,6 +72,24 @@ async fn answers_conform_to_the_document() {
     check(&world, "get", &format!("{route}/metadata"), &format!("{machine}/metadata"), Value::Null, "200").await;
     check(&world, "get", &format!("{route}/metadata/{{key}}"), &format!("{machine}/metadata/k"), Value::Null, "200")
         .await;
+    check(&world, "get", &format!("{route}/ps"), &format!("{machine}/ps"), Value::Null, "200").await;
+    check(&world, "get", &format!("{route}/ps"), &format!("{machine}/ps?order=up"), Value::Null, "400").await;
+    check(&world, "post", &format!("{route}/signal"), &format!("{machine}/signal"), json!({"signal": "9"}), "400")
+        .await;
+    let program = json!({"command": ["true"]});
+    check(&world, "post", &format!("{route}/exec"), &format!("{machine}/exec"), program, "200").await;
+    let (memory, of_memory) = (format!("{machine}/memory"), format!("{route}/memory"));
+    check(&world, "get", &of_memory, &memory, Value::Null, "200").await;
+    check(&world, "put", &of_memory, &memory, json!({"limit_mb": 100}), "200").await;
+    check(
+        &world,
+        "post",
+        &format!("{of_memory}/reclaim"),
+        &format!("{memory}/reclaim"),
+        json!({"amount_mb": 1}),
+        "200",
+    )
+    .await;
     check(&world, "get", "/apps/{app_name}/volumes", &volumes, Value::Null, "200").await;
     check(&world, "get", "/apps/{app_name}/volumes/{volume_id}", &volume, Value::Null, "200").await;
 
@@ -105,6 +123,42 @@ async fn answers_about_what_belongs_to_an_app_conform_too() {
     let (secrets, of_secrets) = (format!("{app}/secrets"), format!("{route}/secrets"));
     check(&world, "post", &of_secrets, &secrets, json!({"values": {"A": "b"}}), "200").await;
     check(&world, "get", &of_secrets, &secrets, Value::Null, "200").await;
+    let (secret, of_secret) = (format!("{secrets}/B"), format!("{of_secrets}/{{secret_name}}"));
+    check(&world, "post", &of_secret, &secret, json!({"value": "c"}), "201").await;
+    check(&world, "get", &of_secret, &format!("{secret}?show_secrets=true"), Value::Null, "200").await;
+    check(&world, "delete", &of_secret, &secret, Value::Null, "200").await;
+    let (keys, of_keys) = (format!("{app}/secretkeys"), format!("{route}/secretkeys"));
+    let (key, of_key) = (format!("{keys}/k"), format!("{of_keys}/{{secret_name}}"));
+    for (word, of_word, body, status) in [
+        ("generate", "/generate", json!({"type": "nacl_secretbox"}), "201"),
+        ("encrypt", "/encrypt", json!({"plaintext": [1]}), "200"),
+        ("decrypt", "/decrypt", json!({"ciphertext": [1]}), "400"),
+        ("", "", json!({"type": "hs256", "value": [1]}), "400"),
+        ("", "", json!({"type": "hs256", "value": vec![1; 32]}), "201"),
+        ("sign", "/sign", json!({"plaintext": [1]}), "200"),
+        ("verify", "/verify", json!({"plaintext": [1], "signature": [1]}), "400"),
+    ] {
+        let path = format!("{key}/{word}");
+        check(&world, "post", &format!("{of_key}{of_word}"), path.trim_end_matches('/'), body, status).await;
+    }
+    check(&world, "get", &of_keys, &keys, Value::Null, "200").await;
+    check(&world, "get", &of_key, &key, Value::Null, "200").await;
+    check(&world, "delete", &of_key, &key, Value::Null, "200").await;
+    let (certificates, of_certificates) = (format!("{app}/certificates"), format!("{route}/certificates"));
+    let (acme, of_acme) = (format!("{certificates}/acme"), format!("{of_certificates}/acme"));
+    check(&world, "post", &of_acme, &acme, json!({"hostname": "a.example"}), "201").await;
+    check(&world, "post", &of_acme, &acme, json!({"hostname": "no"}), "422").await;
+    let (certificate, of_one) = (format!("{certificates}/a.example"), format!("{of_certificates}/{{hostname}}"));
+    let (own, of_own) = (format!("{certificates}/custom"), format!("{of_certificates}/custom"));
+    let pem = |what: &str| format!("-----BEGIN {what}-----\n-----END {what}-----");
+    let brought =
+        json!({"hostname": "a.example", "fullchain": pem("CERTIFICATE"), "private_key": pem("EC PRIVATE KEY")});
+    check(&world, "post", &of_own, &own, brought, "201").await;
+    check(&world, "get", &of_certificates, &certificates, Value::Null, "200").await;
+    check(&world, "get", &of_one, &certificate, Value::Null, "200").await;
+    check(&world, "post", &format!("{of_one}/check"), &format!("{certificate}/check"), Value::Null, "200").await;
+    check(&world, "delete", &format!("{of_one}/acme"), &format!("{certificate}/acme"), Value::Null, "200").await;
+    check(&world, "delete", &format!("{of_one}/custom"), &format!("{certificate}/custom"), Value::Null, "200").await;
     let (addresses, of_addresses) = (format!("{app}/ip_assignments"), format!("{route}/ip_assignments"));
     check(&world, "post", &of_addresses, &addresses, json!({"type": "v4"}), "200").await;
     check(&world, "get", &of_addresses, &addresses, Value::Null, "200").await;
