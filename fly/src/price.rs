@@ -213,7 +213,6 @@ mod tests {
 
     #[test]
     fn every_region_that_fly_offers_or_has_a_price_for_is_taken_and_a_slip_of_the_pen_is_not() {
-        // The deploy files name the first of those that have only a price.
         for region in OFFERED.into_iter().chain(["sea", "mad"]) {
             assert_eq!(check_region(region), Ok(()));
         }

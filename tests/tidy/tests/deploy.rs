@@ -322,6 +322,56 @@ fn machines_and_servers_are_in_the_region_of_the_volumes() {
     assert_eq!(of("--ha=false").len(), 3, "{calls}");
     assert!(of("--ha=false").iter().all(|call| call.contains("--primary-region syd")), "{calls}");
     assert!(told(&desk).contains("BIFROST_REGION=syd"), "{}", told(&desk));
+    assert!(calls.contains("wireguard create personal syd mock1ng-mac-mini"), "{calls}");
+}
+
+#[test]
+fn the_peer_may_be_in_a_region_of_its_own() {
+    let desk = Desk::new();
+    let output = desk.deploy(&["--dry-run", "--peer-region", "sea"], None);
+    succeeded(&output);
+    let printed = text(&output.stdout);
+    assert!(printed.contains("flyctl wireguard create personal sea mock1ng-mac-mini"), "{printed}");
+    assert!(printed.contains("--region sjc") && !printed.contains("--region sea"), "{printed}");
+}
+
+/// The regions that the price list says are offered.
+fn offered() -> Vec<String> {
+    let list = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fly/src/price.rs")).expect("there");
+    let list = list.split("const OFFERED").nth(1).and_then(|rest| rest.split("];").next()).expect("the list");
+    list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_region_that_fly_offers_is_taken_and_another_is_refused_before_anything_is_made() {
+    let regions = offered();
+    assert!(regions.len() > 10, "{regions:?}");
+    for region in &regions {
+        succeeded(&Desk::new().deploy(&["--dry-run", "--region", region], None));
+    }
+    for region in ["sea", "xyz", "sj", "ams-arn"] {
+        let desk = Desk::new();
+        let output = desk.deploy(&["--region", region], None);
+        assert!(!output.status.success(), "{region}");
+        let why = text(&output.stderr);
+        let cure = format!("--region: Fly has no region {region}; use one of {}\n", regions.join(" "));
+        assert!(why.ends_with(&cure), "{why}");
+        assert_eq!(desk.state("calls"), "");
+    }
+}
+
+#[test]
+fn the_deploy_files_name_a_region_that_fly_offers() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fly");
+    for file in ["events", "runner", "control-plane", "egress"] {
+        let text = fs::read_to_string(root.join(format!("{file}.toml"))).expect("there");
+        let named = text.lines().filter(|line| line.contains("primary_region =") || line.contains("BIFROST_REGION ="));
+        let named: Vec<&str> = named.filter_map(|line| line.split('"').nth(1)).collect();
+        assert!(
+            !named.is_empty() && named.iter().all(|region| offered().iter().any(|one| one == region)),
+            "{file}: {named:?}"
+        );
+    }
 }
 
 #[test]
@@ -351,7 +401,7 @@ fn a_dry_run_prints_the_rows_commands_and_runs_none() {
         "flyctl auth whoami",
         "flyctl apps create bifrost-runner --org personal\n",
         "flyctl apps create bifrost-events --org personal\n",
-        "flyctl wireguard create personal sea mock1ng-mac-mini",
+        "flyctl wireguard create personal sjc mock1ng-mac-mini",
         "flyctl volumes create ev_store_data --size 1",
         "flyctl secrets import -a bifrost-events",
         "flyctl config validate --strict -c fly/events.toml",
