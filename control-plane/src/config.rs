@@ -244,8 +244,8 @@ fn pool_name(secret: &Key) -> String {
 
 /// A machine's rate is in picodollars a second, as the price list is.
 fn work_settings(vars: &mut Vars, rate: u64) -> work::Settings {
-    let machine_micros_per_hour = i64::try_from((rate * 3_600).div_ceil(1_000_000)).unwrap_or(i64::MAX);
-    let defaults = work::Settings { machine_micros_per_hour, ..work::Settings::default() };
+    let defaults = work::Settings::default();
+    let fixed = vars.optional::<i64>("BIFROST_MACHINE_MICRODOLLARS_PER_HOUR");
     let lease = Duration::from_secs(vars.or("BIFROST_LEASE_SECONDS", defaults.lease.as_secs()));
     if lease < Duration::from_secs(4) {
         vars.problem("BIFROST_LEASE_SECONDS: must be at least 4");
@@ -255,9 +255,8 @@ fn work_settings(vars: &mut Vars, rate: u64) -> work::Settings {
         heartbeat: lease / 4,
         losses_max: vars.or("BIFROST_WORKER_LOSSES_MAX", defaults.losses_max),
         stale_after: Duration::from_secs(vars.or("BIFROST_EXECUTION_STALE_SECONDS", defaults.stale_after.as_secs())),
-        machine_micros_per_hour: vars
-            .or("BIFROST_MACHINE_MICRODOLLARS_PER_HOUR", defaults.machine_micros_per_hour)
-            .max(0),
+        machine_micros_per_hour: fixed.unwrap_or_else(|| work::micros_per_hour(rate)).max(0),
+        is_machine_price_fixed: fixed.is_some(),
         keep_work: Duration::from_secs(vars.or("BIFROST_KEEP_WORK_SECONDS", defaults.keep_work.as_secs())),
         allow_local_repositories: vars.or("BIFROST_ALLOW_LOCAL_REPOSITORIES", false),
     }
@@ -303,7 +302,10 @@ mod tests {
             let mut vars = Vars::from_pairs(needed.into_iter().chain(more.iter().copied()));
             let config = Config::from_vars(&mut vars, data.path(), None, &Chance::system());
             vars.finish().expect("is whole");
-            config.expect("is whole").work.machine_micros_per_hour
+            let work = config.expect("is whole").work;
+            let is_fixed = more.iter().any(|(name, _)| *name == "BIFROST_MACHINE_MICRODOLLARS_PER_HOUR");
+            assert_eq!(work.is_machine_price_fixed, is_fixed);
+            work.machine_micros_per_hour
         };
         let one = fly(&[]);
         assert_eq!(one, 15_820, "a shared-cpu-2x with 2 GB in iad");

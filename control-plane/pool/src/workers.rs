@@ -66,6 +66,8 @@ pub struct Worker {
     pub agent_types: Vec<String>,
     /// Since when its machine stands where it stands.
     pub machine_since: Option<DateTime<Utc>>,
+    /// What its machine costs awake, in picodollars a second, where that is known.
+    pub machine_rate: Option<i64>,
     /// Anything else it told about itself.
     pub metadata: serde_json::Value,
 }

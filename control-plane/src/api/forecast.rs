@@ -42,12 +42,6 @@ pub(super) async fn plan(
     Allowed(caller, _): Allowed<TasksRead>,
     Body(request): Body<PlanRequest>,
 ) -> Result<Json<Forecast>, ApiError> {
-    let price = machine_hour_micros(&app.pool);
+    let price = work::micros_per_hour(app.pool.provider.dearest_rate());
     Ok(Json(work::forecast(&app.ctx, &app.work, price, caller.tenant, request).await?))
-}
-
-/// What Fly asks for an hour of one of the pool's machines, where it is dearest, in millionths of a dollar.
-fn machine_hour_micros(pool: &pool::Settings) -> i64 {
-    // The list is in picodollars a second.
-    i64::try_from(pool.provider.dearest_rate() * 3_600 / 1_000_000).unwrap_or(i64::MAX)
 }

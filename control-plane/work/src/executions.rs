@@ -54,6 +54,8 @@ pub struct Execution {
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub completed_at: Option<DateTime<Utc>>,
+    /// What a second on its machine costs, in picodollars, where that was known when it was given.
+    pub machine_rate: Option<i64>,
     /// Until when the worker owns it without another heartbeat; nothing for work done by hand.
     pub lease_until: Option<DateTime<Utc>>,
     /// From start to end, in whole seconds.
@@ -267,6 +269,7 @@ pub(crate) async fn hand_all(ctx: &Ctx, tx: &mut Tx, handings: &[Handing<'_>]) -
         assigned_at: now,
         started_at: handing.started_at,
         completed_at: None,
+        machine_rate: handing.worker.machine_rate,
         lease_until: handing.lease_until,
         duration_seconds: None,
         cost_micros: 0,
@@ -501,11 +504,11 @@ pub(crate) async fn finish_all(
 }
 
 /// What an execution that ends now has used: what it was told to have cost, and its time on a machine of the
-/// pool at the price of one. What nobody's machine of ours carries, a claim or work by hand, has no such price.
+/// pool at the price of that one. What nobody's machine of ours carries, a claim or work by hand, has no such price.
 fn spent(settings: &Settings, execution: &Execution, has_machine: bool, now: DateTime<Utc>) -> Spent {
     let micros = execution.started_at.and_then(|started| (now - started).num_microseconds()).unwrap_or(0).max(0);
     let machine_seconds = if has_machine { (micros + 999_999) / 1_000_000 } else { 0 };
-    let machine = policy::machine_micros(machine_seconds, settings.machine_micros_per_hour);
+    let machine = policy::machine_micros(machine_seconds, settings.micros_per_hour_of(execution.machine_rate));
     Spent { micros: execution.cost_micros.saturating_add(machine), machine_seconds, tokens: execution.tokens }
 }
 

@@ -114,7 +114,7 @@ async fn in_hand(
     }
     let Some(execution) = open.into_iter().find(|execution| knows(execution.id).is_none()) else { return Ok(None) };
     let Some(task) = tasks::store::lock_any(tx, execution.task).await? else { return Ok(None) };
-    let left = policy::seconds_left(&task, settings.machine_micros_per_hour);
+    let left = policy::seconds_left(&task, settings.micros_per_hour_of(execution.machine_rate));
     let Some(spec) = task.spec.clone().map(|spec| bounded(spec, left)) else { return Ok(None) };
     let spec = pull_requests::describe(spec, task.id, &task.title, &task.description);
     let spec = match &spec.agent {

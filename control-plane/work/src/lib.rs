@@ -40,7 +40,7 @@ pub use critical_path::critical_path;
 pub use forecast::forecast;
 pub use lost::LostWork;
 pub use scheduler::{Arrivals, PlannerLoad, Scheduler, tell_waiting, why};
-pub use settings::Settings;
+pub use settings::{Settings, micros_per_hour};
 pub use timers::Timers;
 
 /// This slice's tables.
@@ -64,6 +64,7 @@ pub const MIGRATIONS: &[Migration] = &[
     kernel::migration!("20261129025000_work_own_keys"),
     kernel::migration!("20261129026000_work_spent_of_projects"),
     kernel::migration!("20261129027000_work_kept"),
+    kernel::migration!("20261129028000_work_machine_rates"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.

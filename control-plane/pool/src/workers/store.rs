@@ -10,16 +10,16 @@ use wire::worker::{NewWorker, WorkerStatus};
 use super::{Named, Worker};
 
 kernel::sql! {
-    LIST: "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
+    LIST: "SELECT w.*, m.repositories, m.state_since, m.awake_rate FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
            WHERE m.id IS NULL OR m.state <> 'destroyed' ORDER BY w.last_heartbeat DESC, w.id";
-    FIND: "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id WHERE w.id = $1";
-    FIND_ALL: "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
+    FIND: "SELECT w.*, m.repositories, m.state_since, m.awake_rate FROM workers w LEFT JOIN machines m ON m.id = w.machine_id WHERE w.id = $1";
+    FIND_ALL: "SELECT w.*, m.repositories, m.state_since, m.awake_rate FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
                WHERE w.id IN (SELECT unhex(value) FROM json_each($1))",
-        postgres "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
+        postgres "SELECT w.*, m.repositories, m.state_since, m.awake_rate FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
                   WHERE w.id = ANY (ARRAY(SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON))))";
-    LOCK_ALL: "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
+    LOCK_ALL: "SELECT w.*, m.repositories, m.state_since, m.awake_rate FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
                WHERE w.id IN (SELECT unhex(value) FROM json_each($1)) ORDER BY w.id",
-        postgres "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
+        postgres "SELECT w.*, m.repositories, m.state_since, m.awake_rate FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
                   WHERE w.id = ANY (ARRAY(SELECT CAST(value AS UUID) FROM json_array_elements_text(CAST($1 AS JSON)))) \
                   ORDER BY w.id FOR UPDATE OF w";
     FIND_NAMED: "SELECT w.id, w.tenant_id, w.name FROM json_each($1) new \
@@ -39,12 +39,12 @@ kernel::sql! {
                   ON CONFLICT (tenant_id, name) DO NOTHING";
     FORGET_NAMED: "DELETE FROM workers WHERE name IS NOT NULL AND current_load = 0 AND last_heartbeat < $1 \
                    RETURNING id, name";
-    FIND_BY_MACHINE: "SELECT w.*, m.repositories, m.state_since FROM workers w JOIN machines m ON m.id = w.machine_id \
+    FIND_BY_MACHINE: "SELECT w.*, m.repositories, m.state_since, m.awake_rate FROM workers w JOIN machines m ON m.id = w.machine_id \
                       WHERE w.machine_id = $1";
-    AVAILABLE: "SELECT w.*, m.repositories, m.state_since FROM workers w JOIN machines m ON m.id = w.machine_id \
+    AVAILABLE: "SELECT w.*, m.repositories, m.state_since, m.awake_rate FROM workers w JOIN machines m ON m.id = w.machine_id \
                 WHERE m.state = 'ready' AND m.retiring IS NULL AND w.status <> 'disabled' AND w.current_load < w.capacity \
                   AND w.last_heartbeat >= $1 ORDER BY w.current_load, w.last_heartbeat DESC, w.id";
-    DISABLED_WITH_WORK: "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
+    DISABLED_WITH_WORK: "SELECT w.*, m.repositories, m.state_since, m.awake_rate FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
                WHERE w.status = 'disabled' AND w.current_load > 0 ORDER BY w.id";
     REGISTER: "INSERT INTO workers (id, machine_id, boot, worker_type, capacity, current_load, status, last_heartbeat, \
                                     registered_at, metadata, agent_types) \
@@ -57,7 +57,7 @@ kernel::sql! {
           VALUES ($1, $2, $3, 0, 'idle', $4, $4, $5, $6)";
     CHANGE: "UPDATE workers SET worker_type = $2, capacity = $3, metadata = $4, agent_types = $5 WHERE id = $1";
     LOCK: "SELECT id FROM workers WHERE id = $1" + lock;
-    BY_HAND: "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
+    BY_HAND: "SELECT w.*, m.repositories, m.state_since, m.awake_rate FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
               WHERE w.machine_id IS NULL AND w.status <> 'disabled' AND w.last_heartbeat >= $1 \
               ORDER BY w.current_load, w.registered_at, w.id";
     TOUCH: "UPDATE workers SET last_heartbeat = $2 WHERE id = $1";
@@ -66,7 +66,7 @@ kernel::sql! {
     ENABLE: "UPDATE workers SET last_heartbeat = $2, \
                     status = CASE WHEN current_load > 0 THEN 'active' ELSE 'idle' END WHERE machine_id = $1";
     DISABLE: "UPDATE workers SET status = 'disabled' WHERE machine_id = $1";
-    STALE: "SELECT w.*, m.repositories, m.state_since FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
+    STALE: "SELECT w.*, m.repositories, m.state_since, m.awake_rate FROM workers w LEFT JOIN machines m ON m.id = w.machine_id \
             WHERE w.last_heartbeat < $1 AND (m.id IS NULL OR m.state = 'ready') ORDER BY w.last_heartbeat, w.id";
     DISABLE_ONE: "UPDATE workers SET status = 'disabled' WHERE id = $1";
     TOUCH_ALL: "UPDATE workers SET last_heartbeat = $1 WHERE last_heartbeat < $1 AND status <> 'disabled'";
@@ -102,6 +102,7 @@ struct Row {
     agent_types: Json<Vec<String>>,
     repositories: Option<Json<Vec<String>>>,
     state_since: Option<DateTime<Utc>>,
+    awake_rate: Option<i64>,
 }
 
 impl From<Row> for Worker {
@@ -121,6 +122,7 @@ impl From<Row> for Worker {
             repositories: row.repositories.map(|json| json.0).unwrap_or_default(),
             agent_types: row.agent_types.0,
             machine_since: row.state_since,
+            machine_rate: row.awake_rate.filter(|rate| *rate > 0),
             metadata: row.metadata.0,
         }
     }

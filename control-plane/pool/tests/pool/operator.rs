@@ -77,6 +77,15 @@ kernel::on_both! { migrations();
         world.stop().await;
     }
 
+    async fn a_worker_is_known_with_the_price_of_its_machine_where_that_is(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        world.up().await;
+        let price = i64::try_from(fly::price::started(&world.settings.provider.guest(), "iad")).expect("is small");
+        let workers = pool::workers::list(&ctx).await.expect("lists");
+        assert_eq!(workers.iter().map(|worker| worker.machine_rate).collect::<Vec<_>>(), [Some(price)]);
+        world.stop().await;
+    }
+
     async fn an_abandoned_machine_is_over_at_once_and_what_is_left_of_it_is_reaped(ctx) {
         let mut world = World::new(&ctx, "").await;
         world.up().await;

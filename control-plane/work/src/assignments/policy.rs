@@ -70,6 +70,7 @@ mod tests {
             repositories: vec![],
             agent_types: agent_types.iter().map(ToString::to_string).collect(),
             machine_since: None,
+            machine_rate: None,
             metadata: json!({}),
         }
     }

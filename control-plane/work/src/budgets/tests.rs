@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use pool::workers::Worker;
 use wire::budget::{Period, TaskBudget};
 use wire::execution::{ExecutionResult, NewExecution, Outcome};
 use wire::id::{TaskId, WorkerId};
 use wire::metadata::Assignment;
 use wire::task::{NewTask, TaskChange, TaskSpec, TaskStatus};
 use wire::why::ReasonCode;
+use wire::worker::Lease;
 
 use super::*;
 use crate::tests::{begun, code, ended, first_reason, leased, migrations, note, run, schedule, status, submit, tenant};
@@ -54,6 +56,16 @@ async fn end(ctx: &Ctx, tenant: TenantId, execution: ExecutionId, dollars: &str)
 async fn standing(ctx: &Ctx, tenant: TenantId, id: BudgetId) -> (String, String, bool) {
     let view = get(ctx, tenant, id).await.expect("is there");
     (view.spent_dollars, view.reserved_dollars, view.alerted)
+}
+
+/// A task in the hands of a worker whose machine has this price, in picodollars a second.
+async fn leased_on(ctx: &Ctx, worker: WorkerId, task: TaskId, machine_rate: Option<i64>) -> Lease {
+    let worker = Worker { machine_rate, ..pool::workers::get(ctx, worker).await.expect("found") };
+    let mut tx = ctx.begin("test").await.expect("begins");
+    let task = tasks::store::lock_any(&mut tx, task).await.expect("reads").expect("is there");
+    executions::assign(ctx, &mut tx, &Settings::default(), &task, &worker).await.expect("assigns");
+    tx.commit(()).await.expect("commits");
+    leased(ctx, worker.id).await
 }
 
 async fn alerts(ctx: &Ctx) -> usize {
@@ -147,6 +159,36 @@ kernel::on_both! { migrations();
         let projects = crate::projects::list(&ctx, tenant).await.expect("lists");
         assert_eq!(projects.iter().map(|one| (one.tokens, one.cost_micros)).collect::<Vec<_>>(), [(42, 510_000)]);
         assert_eq!(standing(&ctx, tenant, budget).await, ("0.510000".into(), "0.000000".into(), false));
+    }
+
+    async fn each_machine_costs_its_own_price_unless_the_operator_names_one_for_all(ctx) {
+        let tenant = tenant(&ctx).await;
+        let mut task = submit(&ctx, tenant, run("first")).await.id;
+        schedule(&ctx).await;
+        let worker = crate::tests::worker(&ctx, 1).await;
+        let mut costs = Vec::new();
+        for (rate, is_machine_price_fixed) in
+            [(Some(10_000_000), false), (Some(20_000_000), false), (Some(20_000_000), true), (None, false)]
+        {
+            let lease = leased_on(&ctx, worker, task, rate).await;
+            leases::start(&ctx, worker, lease.execution_id, lease.fence).await.expect("starts");
+            ctx.clock.advance(Duration::from_secs(36));
+            let settings = Settings { machine_micros_per_hour: 1_000_000, is_machine_price_fixed, ..Settings::default() };
+            let word = ended(&lease, Outcome::Succeeded);
+            leases::complete(&ctx, &settings, worker, lease.execution_id, word).await.expect("ends");
+            costs.push(tasks::get(&ctx, tenant, task).await.expect("found").execution.expect("one").cost_dollars);
+            task = submit(&ctx, tenant, run("next")).await.id;
+        }
+        assert_eq!(costs, ["0.000360", "0.000720", "0.010000", "0.010000"], "the last one's is not known");
+    }
+
+    async fn what_a_tasks_dollars_pay_for_goes_by_the_machine_that_it_is_on(ctx) {
+        let tenant = tenant(&ctx).await;
+        let limits = TaskBudget { dollars: Some("0.01".into()), ..TaskBudget::default() };
+        let task = submit(&ctx, tenant, NewTask { budget: Some(limits), ..run("t") }).await.id;
+        schedule(&ctx).await;
+        let worker = crate::tests::worker(&ctx, 1).await;
+        assert_eq!(leased_on(&ctx, worker, task, Some(10_000_000)).await.spec.timeout_seconds, Some(1_000));
     }
 
     async fn a_lost_worker_frees_what_was_set_aside_and_a_retry_sets_it_aside_again(ctx) {

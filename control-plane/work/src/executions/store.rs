@@ -15,17 +15,18 @@ use super::{Ending, Execution};
 
 kernel::sql! {
     INSERT: "INSERT INTO executions (id, tenant_id, task_id, number, agent_type, worker_id, assigned_at, started_at, \
-                                     lease_until, cost_micros, phases, parent_execution_id) \
+                                     lease_until, cost_micros, phases, parent_execution_id, machine_rate) \
              SELECT unhex(value->>'id'), unhex(value->>'tenant_id'), unhex(value->>'task_id'), value->>'number', \
                     value->>'agent_type', unhex(value->>'worker_id'), value->>'assigned_at', value->>'started_at', \
-                    value->>'lease_until', 0, '[]', unhex(value->>'parent') FROM json_each($1)",
+                    value->>'lease_until', 0, '[]', unhex(value->>'parent'), value->>'machine_rate' FROM json_each($1)",
         postgres "INSERT INTO executions (id, tenant_id, task_id, number, agent_type, worker_id, assigned_at, started_at, \
-                                          lease_until, cost_micros, phases, parent_execution_id) \
+                                          lease_until, cost_micros, phases, parent_execution_id, machine_rate) \
                   SELECT id, tenant_id, task_id, number, agent_type, worker_id, assigned_at, started_at, lease_until, 0, '[]', \
-                         parent \
+                         parent, machine_rate \
                   FROM json_to_recordset(CAST($1 AS JSON)) \
                     AS new(id UUID, tenant_id UUID, task_id UUID, number INTEGER, agent_type TEXT, worker_id UUID, \
-                           assigned_at TIMESTAMPTZ, started_at TIMESTAMPTZ, lease_until TIMESTAMPTZ, parent UUID)";
+                           assigned_at TIMESTAMPTZ, started_at TIMESTAMPTZ, lease_until TIMESTAMPTZ, parent UUID, \
+                           machine_rate BIGINT)";
     GET: "SELECT * FROM executions WHERE tenant_id = $1 AND id = $2";
     OF_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND id = $2";
     LOCK_OF_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND id = $2" + lock;
@@ -117,6 +118,7 @@ struct Row {
     tests: Option<Json<TestReport>>,
     pull_request: Option<Json<PullRequest>>,
     parent_execution_id: Option<Uuid>,
+    machine_rate: Option<i64>,
 }
 
 impl From<Row> for Execution {
@@ -144,6 +146,7 @@ impl From<Row> for Execution {
             assigned_at: row.assigned_at,
             started_at: row.started_at,
             completed_at: row.completed_at,
+            machine_rate: row.machine_rate,
             lease_until: row.lease_until,
             duration_seconds: row.duration_seconds,
             cost_micros: row.cost_micros,
@@ -177,6 +180,7 @@ struct NewRow<'a> {
     started_at: Option<String>,
     lease_until: Option<String>,
     parent: Option<String>,
+    machine_rate: Option<i64>,
 }
 
 pub(super) async fn insert_all(tx: &mut Tx, executions: &[Execution]) -> Result<()> {
@@ -197,6 +201,7 @@ fn new_row(new: &Execution) -> NewRow<'_> {
         started_at: new.started_at.map(moment),
         lease_until: new.lease_until.map(moment),
         parent: new.parent.map(|id| hex(id.uuid())),
+        machine_rate: new.machine_rate,
     }
 }
 
