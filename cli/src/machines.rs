@@ -15,17 +15,20 @@ pub(crate) async fn run(invocation: &Invocation, command: &MachinesCommand) -> a
     let server = match command {
         MachinesCommand::List => return list(invocation).await,
         MachinesCommand::Sweep { reap } => return sweep(invocation, *reap).await,
+        MachinesCommand::Abandon { app: Some(app), reason, .. } => return abandon_app(invocation, app, reason).await,
         _ => Server::find(invocation)?,
     };
     let machine = match command {
-        MachinesCommand::List | MachinesCommand::Sweep { .. } => return Ok(()),
+        MachinesCommand::List | MachinesCommand::Sweep { .. } | MachinesCommand::Abandon { id: None, .. } => {
+            return Ok(());
+        }
         MachinesCommand::Show { id } => server.ask(async |control| control.machine(*id).await).await?,
         MachinesCommand::Suspend { id } => server.ask(async |control| control.suspend_machine(*id).await).await?,
         MachinesCommand::Resume { id } => server.ask(async |control| control.resume_machine(*id).await).await?,
         MachinesCommand::Destroy { id, force } => {
             server.ask(async |control| control.destroy_machine(*id, *force).await).await?
         }
-        MachinesCommand::Abandon { id, reason } => {
+        MachinesCommand::Abandon { id: Some(id), reason, .. } => {
             server.ask(async |control| control.abandon_machine(*id, reason).await).await?
         }
     };
@@ -56,6 +59,21 @@ fn show(invocation: &Invocation, machine: &MachineView) -> anyhow::Result<()> {
     for (name, value) in lines {
         output.line(&format!("{name:<16} {}", one_line(&value)))?;
     }
+    Ok(())
+}
+
+/// Gives up all machines of an app that is gone.
+async fn abandon_app(invocation: &Invocation, app: &str, reason: &str) -> anyhow::Result<()> {
+    let server = Server::find(invocation)?;
+    let machines = server.ask(async |control| control.abandon_app(app, reason).await).await?;
+    let output = invocation.output;
+    if output.is_json {
+        return output.json(&machines);
+    }
+    for machine in &machines {
+        output.line(&machine.id.to_string())?;
+    }
+    output.say(&format!("{} of the app {app} given up", counted(machines.len(), "machine", "machines")));
     Ok(())
 }
 

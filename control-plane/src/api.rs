@@ -121,6 +121,7 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(machines::suspend))
         .routes(routes!(machines::resume))
         .routes(routes!(machines::abandon))
+        .routes(routes!(machines::abandon_app))
         .routes(routes!(cost::report))
         .routes(routes!(workers::list, workers::add))
         .routes(routes!(workers::stale))

@@ -176,6 +176,17 @@ impl Provider {
         Some(Self::Sprites { sprites: sprites?, settings: settings?, machines })
     }
 
+    /// The provider itself.
+    pub(crate) fn machines(&self, pool: &pool::Settings) -> pool::SharedProvider {
+        match self {
+            Self::Fly(api) => Arc::new(pool::FlyMachines::new(api.client(), &pool.provider)),
+            Self::Sprites { sprites: api, settings, .. } => {
+                let sprites = fly::Sprites::with_pace(&api.url, &api.token, api.pace);
+                Arc::new(pool::SpriteMachines::new(sprites, settings.clone()))
+            }
+        }
+    }
+
     /// The Machines API, where there is something for it.
     pub(crate) fn machines_api(&self) -> Option<&MachinesApi> {
         match self {
@@ -198,6 +209,10 @@ impl SpritesApi {
 }
 
 impl MachinesApi {
+    pub(crate) fn client(&self) -> fly::Machines {
+        fly::Machines::with_pace(&self.url, &self.token, self.pace)
+    }
+
     fn from_vars(vars: &mut Vars) -> Option<Self> {
         let url = fly::BaseUrl {
             flaps: vars.text("FLY_FLAPS_BASE_URL"),

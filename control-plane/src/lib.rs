@@ -92,7 +92,7 @@ pub async fn start(
     let (sender, live) = (Sender::new(&config.secret, config.webhooks_reach), Live::default());
     let listeners = (sender.clone(), live.clone());
     let app = api::App::new(ctx.clone(), &config, events.clone(), listeners, metrics, serving.clone());
-    reconcile(&ctx, &config, events, &background);
+    reconcile(&ctx, &config, Arc::clone(&app.provider), events, &background);
     drive_everywhere(&ctx, &background, LiveFeed(live));
     drive(&ctx, &background, FanOut);
     drive(&ctx, &background, WebhookDelivery::new(sender, background.clone()));
@@ -132,8 +132,7 @@ fn newer(error: kernel::Error) -> Result<NewerDatabase, kernel::Error> {
     }
 }
 
-fn reconcile(ctx: &Ctx, config: &Config, events: EventStore, tasks: &Tasks) {
-    let machines_api = |api: &MachinesApi| fly::Machines::with_pace(&api.url, &api.token, api.pace);
+fn reconcile(ctx: &Ctx, config: &Config, provider: pool::SharedProvider, events: EventStore, tasks: &Tasks) {
     let (pool, work) = (Arc::clone(&config.pool), Arc::clone(&config.work));
     drive(ctx, tasks, work::Scheduler::new(Arc::clone(&work), Arc::clone(&pool)));
     drive(ctx, tasks, work::Timers::new(Arc::clone(&work)));
@@ -141,14 +140,7 @@ fn reconcile(ctx: &Ctx, config: &Config, events: EventStore, tasks: &Tasks) {
     drive(ctx, tasks, work::Arrivals);
     drive(ctx, tasks, work::checkpoints::LostCheckpoints);
     let waker = config.events.app.as_ref().zip(config.provider.machines_api());
-    let waker = waker.map(|(app, api)| signals::Waker::new(machines_api(api), app));
-    let provider: pool::SharedProvider = match &config.provider {
-        Provider::Fly(api) => Arc::new(pool::FlyMachines::new(machines_api(api), &pool.provider)),
-        Provider::Sprites { sprites: api, settings, .. } => {
-            let sprites = fly::Sprites::with_pace(&api.url, &api.token, api.pace);
-            Arc::new(pool::SpriteMachines::new(sprites, settings.clone()))
-        }
-    };
+    let waker = waker.map(|(app, api)| signals::Waker::new(api.client(), app));
     drive(ctx, tasks, pool::EnsureApp::new(Arc::clone(&provider)));
     let steps = tasks.clone();
     drive(ctx, tasks, pool::Provision::new(Arc::clone(&provider), Arc::clone(&pool), config.credentials(), steps));

@@ -81,6 +81,17 @@ pub struct Abandonment {
     pub reason: String,
 }
 
+/// Why an operator gives up all machines of an app that is gone, as sent to `POST /v1/machines/abandon`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AppAbandonment {
+    /// The pool's app at the provider: whoever says it knows what is given up.
+    pub app: String,
+    /// 1 to 500 characters; kept in the record.
+    pub reason: String,
+}
+
 /// What a sweep is to do, as sent to `POST /v1/machines/sweep`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -39,7 +39,11 @@ pub(crate) enum MachinesCommand {
     #[command(after_help = super::help::machines::ABANDON)]
     Abandon {
         /// The machine's id
-        id: MachineId,
+        #[arg(required_unless_present = "app", conflicts_with = "app")]
+        id: Option<MachineId>,
+        /// Instead of one, all machines of the pool, whose app of this name is gone at the provider
+        #[arg(long, value_name = "APP")]
+        app: Option<String>,
         /// Why, for the record
         #[arg(long, value_name = "TEXT")]
         reason: String,

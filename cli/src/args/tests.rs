@@ -39,6 +39,25 @@ fn a_run_takes_everything_after_the_dashes_as_it_is() {
 }
 
 #[test]
+fn one_machine_is_given_up_or_those_of_an_app_that_is_gone_and_never_without_a_reason() {
+    let abandon = |words: &str| {
+        let words: Vec<&str> = words.split_whitespace().collect();
+        parse(&[&["machines", "abandon"], words.as_slice()].concat()).map(drop).map_err(|error| error.to_string())
+    };
+    let id = "0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70";
+    assert_eq!(abandon(&format!("{id} --reason r")), Ok(()));
+    assert_eq!(abandon("--app runners --reason r"), Ok(()));
+    for (wrong, expect) in [
+        ("--reason r", "<ID>"),
+        ("--app runners", "--reason <TEXT>"),
+        (&format!("{id} --app runners --reason r"), "cannot be used with"),
+    ] {
+        let said = abandon(wrong).expect_err(wrong);
+        assert!(said.contains(expect), "{wrong}: {said}");
+    }
+}
+
+#[test]
 fn an_agent_is_asked_by_a_prompt_or_is_a_command_and_never_both() {
     let start = |words: &str| {
         let words: Vec<&str> = words.split_whitespace().collect();

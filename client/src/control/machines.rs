@@ -2,7 +2,7 @@
 
 use wire::cost::CostView;
 use wire::id::MachineId;
-use wire::machine::{Abandonment, MachineView, SweepOrder, SweepView};
+use wire::machine::{Abandonment, AppAbandonment, MachineView, SweepOrder, SweepView};
 
 use super::Control;
 use crate::Error;
@@ -37,6 +37,12 @@ impl Control {
     pub async fn abandon_machine(&self, id: MachineId, reason: &str) -> Result<MachineView, Error> {
         let body = Abandonment { reason: reason.to_owned() };
         self.service.json(self.post(&format!("/v1/machines/{id}/abandon")).json(&body)).await
+    }
+
+    /// Gives up all machines of an app that is gone at the provider; those that were.
+    pub async fn abandon_app(&self, app: &str, reason: &str) -> Result<Vec<MachineView>, Error> {
+        let body = AppAbandonment { app: app.to_owned(), reason: reason.to_owned() };
+        self.service.json(self.post("/v1/machines/abandon").json(&body)).await
     }
 
     /// What the last comparison of registry and provider found; with `reap`, orphans are destroyed now.

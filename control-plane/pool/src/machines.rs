@@ -23,7 +23,7 @@ use crate::recovery::{Disk, Rung, newly_stuck};
 use crate::regions::policy as order;
 use crate::{CAPACITY_NUDGE, LOST_NUDGE, Provision, Settings, WORKERS_NUDGE, money, orphans, regions, workers};
 
-pub use operate::{abandon, destroy, resume, suspend};
+pub use operate::{abandon, abandon_app, destroy, resume, suspend};
 
 /// A machine that is not destroyed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use client::events::EventStore;
 use kernel::{Ctx, Error};
 use kit::Tasks;
 use metrics_exporter_prometheus::PrometheusHandle;
-use pool::Credentials;
+use pool::{Credentials, SharedProvider};
 use signals::live::Live;
 use signals::webhooks::Sender;
 use wire::audit::REASON_HEADER;
@@ -32,6 +32,7 @@ pub(crate) struct App {
     pub(crate) desk: Desk,
     pub(crate) work: Arc<work::Settings>,
     pub(crate) pool: Arc<pool::Settings>,
+    pub(crate) provider: SharedProvider,
     pub(crate) runtimes: runtimes::Settings,
     pub(crate) credentials: Credentials,
     pub(crate) events: EventStore,
@@ -61,6 +62,7 @@ impl App {
             ctx,
             work: Arc::clone(&config.work),
             pool: Arc::clone(&config.pool),
+            provider: config.provider.machines(&config.pool),
             runtimes: config.runtimes,
             credentials: config.credentials(),
             events,

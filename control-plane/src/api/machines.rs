@@ -4,7 +4,7 @@ use access::permission::{MachinesRead, MachinesWrite};
 use axum::Json;
 use serde::Deserialize;
 use wire::id::MachineId;
-use wire::machine::{Abandonment, MachineView, SweepOrder, SweepView};
+use wire::machine::{Abandonment, AppAbandonment, MachineView, SweepOrder, SweepView};
 use wire::problem::Problem;
 
 use super::body::{Body, Id, Parameters};
@@ -99,6 +99,20 @@ pub(super) async fn abandon(
 ) -> Result<Json<MachineView>, ApiError> {
     let machine = pool::machines::abandon(&app.ctx, id, &abandonment.reason).await?;
     Ok(Json(machine.into()))
+}
+
+/// Gives up all machines at once, where the provider does not know their app any more.
+#[utoipa::path(
+    post, path = "/machines/abandon", tag = "pool", request_body = AppAbandonment,
+    responses((status = 200, body = Vec<MachineView>), (status = 400, body = Problem), (status = 401, body = Problem),
+              (status = 409, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn abandon_app(
+    State(app): State<App>,
+    Allowed(..): Allowed<MachinesWrite>,
+    Body(abandonment): Body<AppAbandonment>,
+) -> Result<Json<Vec<MachineView>>, ApiError> {
+    let machines = pool::machines::abandon_app(&app.ctx, &app.provider, &app.pool, &abandonment).await?;
+    Ok(Json(machines.into_iter().map(Into::into).collect()))
 }
 
 /// What the last comparison of registry and provider found.

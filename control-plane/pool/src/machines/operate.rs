@@ -1,11 +1,13 @@
 //! What an operator does to a machine by hand. Each is a change of its state, and
 //! so in the audit with who asked for it and why.
 
+use fly::Advice;
 use kernel::{Ctx, Error, Result, Tx};
 use wire::id::MachineId;
-use wire::machine::MachineState;
+use wire::machine::{AppAbandonment, MachineState};
 
 use super::{Machine, decide_alone, drain, shift, store};
+use crate::provider::SharedProvider;
 use crate::{LOST_NUDGE, Settings, money, workers};
 
 /// A reason is a sentence, not a page.
@@ -61,19 +63,62 @@ pub async fn destroy(ctx: &Ctx, id: MachineId, force: bool) -> Result<Machine> {
 /// Gives a machine up without asking the provider: its row is over at once. Whatever of it is still there
 /// has no row from then on, and is found and reaped as such.
 pub async fn abandon(ctx: &Ctx, id: MachineId, reason: &str) -> Result<Machine> {
-    let reason = reason.trim();
-    if reason.is_empty() || reason.chars().count() > REASON_CHARS || reason.contains('\0') {
-        return Err(Error::invalid("reason", format!("say why, in 1 to {REASON_CHARS} characters")));
-    }
+    let reason = checked(reason)?;
     let mut order = Order::begin(ctx, id, "abandon").await?;
-    let (tx, from) = (&mut order.tx, order.machine.state);
-    money::settle_volume(tx, order.machine.volume_id, ctx.now()).await?;
-    store::volume_destroyed(tx, order.machine.volume_id).await?;
-    shift(ctx, tx, id, from, MachineState::Destroyed, Some(&format!("abandoned: {reason}"))).await?;
-    // Its worker loses what it has.
-    workers::disable_of_machine(tx, id).await?;
-    tx.nudge(LOST_NUDGE);
+    end(ctx, &mut order.tx, &order.machine, reason).await?;
     order.done(ctx).await
+}
+
+/// The same for all machines at once, where their app is gone at the provider. A fault over there answers the same
+/// as an app that somebody has deleted, and then machines may be left that cost money: so an operator has to say it.
+/// Refused while the app answers, for then each machine can be destroyed.
+pub async fn abandon_app(
+    ctx: &Ctx,
+    provider: &SharedProvider,
+    settings: &Settings,
+    abandonment: &AppAbandonment,
+) -> Result<Vec<Machine>> {
+    let reason = checked(&abandonment.reason)?;
+    let own = &settings.provider.app;
+    if abandonment.app != *own {
+        return Err(Error::invalid("app", format!("the machines of this pool are in {own}")));
+    }
+    match provider.machines().await {
+        Err(error) if error.advice() == Advice::Gone => (),
+        Err(error) => return Err(Error::Unavailable { dependency: provider.name(), source: Box::new(error) }),
+        Ok(_) => {
+            let message = format!("{} knows {own}, so its machines can be destroyed: do that", provider.name());
+            return Err(Error::conflict("app_answers", message));
+        }
+    }
+    let mut tx = ctx.begin("pool.machines.operate").await?;
+    decide_alone(&mut tx).await?;
+    let machines = store::list(&mut tx).await?;
+    for machine in &machines {
+        end(ctx, &mut tx, machine, reason).await?;
+    }
+    tracing::info!(app = own, count = machines.len(), what = "abandon", by = %ctx.actor(), "an operator's order");
+    let gone = |machine| Machine { state: MachineState::Destroyed, ..machine };
+    tx.commit(machines.into_iter().map(gone).collect()).await
+}
+
+fn checked(reason: &str) -> Result<&str> {
+    let reason = reason.trim();
+    match reason.is_empty() || reason.chars().count() > REASON_CHARS || reason.contains('\0') {
+        true => Err(Error::invalid("reason", format!("say why, in 1 to {REASON_CHARS} characters"))),
+        false => Ok(reason),
+    }
+}
+
+/// Ends a machine's row, and its worker loses what it has.
+async fn end(ctx: &Ctx, tx: &mut Tx, machine: &Machine, reason: &str) -> Result<()> {
+    money::settle_volume(tx, machine.volume_id, ctx.now()).await?;
+    store::volume_destroyed(tx, machine.volume_id).await?;
+    let why = format!("abandoned: {reason}");
+    shift(ctx, tx, machine.id, machine.state, MachineState::Destroyed, Some(&why)).await?;
+    workers::disable_of_machine(tx, machine.id).await?;
+    tx.nudge(LOST_NUDGE);
+    Ok(())
 }
 
 /// An order under way.

@@ -7,7 +7,7 @@ use pool::plan::Action;
 use pool::{Settings, machines, orphans};
 use wire::audit::AuditEntry;
 use wire::event::kind;
-use wire::machine::MachineState;
+use wire::machine::{AppAbandonment, MachineState};
 
 use crate::world::{APP, World, migrations, settings};
 
@@ -99,6 +99,36 @@ kernel::on_both! { migrations();
         assert_eq!(world.there().await, (vec![], 0));
         let entries = audited(&ctx, kind::MACHINE_STATE).await;
         assert_eq!(entries[0].reason.as_deref(), Some("abandoned: its host is away"));
+        world.stop().await;
+    }
+
+    async fn where_the_app_was_deleted_all_rows_end_with_one_order(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        world.up().await;
+        world.up().await;
+        let of = |app: &str, reason: &str| AppAbandonment { app: app.into(), reason: reason.into() };
+        let deleted = of(APP, "deleted with flyctl apps destroy");
+        for (what, code) in [(&deleted, "app_answers"), (&of("another", "r"), "invalid"), (&of(APP, " "), "invalid")] {
+            let refused = machines::abandon_app(&ctx, &world.provider, &world.settings, what).await;
+            assert_eq!(refused.expect_err("refused").code(), code, "{what:?}");
+        }
+        machines::destroy(&ctx, world.row().await.id, true).await.expect("ordered");
+        world.machines.delete_app(APP).await.expect("deleted");
+        world.pass(TimeDelta::minutes(20)).await;
+        let states: Vec<_> = world.rows().await.into_iter().map(|row| row.state).collect();
+        assert_eq!(states, [MachineState::Destroying, MachineState::Ready], "a fault of Fly's looks the same");
+
+        world.script("[[call]]\neffect = { failure = 'unavailable' }").await;
+        let refused = machines::abandon_app(&ctx, &world.provider, &world.settings, &deleted).await;
+        assert_eq!(refused.expect_err("nobody says that it is gone").code(), "unavailable");
+        world.script("").await;
+        let gone = machines::abandon_app(&ctx, &world.provider, &world.settings, &deleted).await.expect("abandoned");
+        assert_eq!(gone.iter().map(|machine| machine.state).collect::<Vec<_>>(), [MachineState::Destroyed; 2]);
+        assert_eq!(world.rows().await, []);
+        let entries = audited(&ctx, kind::MACHINE_STATE).await;
+        let reason = Some("abandoned: deleted with flyctl apps destroy");
+        assert_eq!(entries.iter().filter(|entry| entry.reason.as_deref() == reason).count(), 2);
+        assert!(machines::abandon_app(&ctx, &world.provider, &world.settings, &deleted).await.expect("nothing left").is_empty());
         world.stop().await;
     }
 

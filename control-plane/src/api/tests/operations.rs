@@ -3,7 +3,7 @@
 use super::*;
 
 /// Operations that change nothing that lasts, or are no caller's decision.
-const NO_DECISION: [(&str, &str); 14] = [
+const NO_DECISION: [(&str, &str); 15] = [
     ("POST", "/v1/executions/{id}/heartbeat"),
     ("POST", "/v1/plan"),
     // Here no machine has saved anything; the tests of `work` look for the rows.
@@ -12,6 +12,8 @@ const NO_DECISION: [(&str, &str); 14] = [
     ("POST", "/v1/tasks/{id}/restore"),
     // Here the provider has nothing to reap; the tests of `pool` look for the row.
     ("POST", "/v1/machines/sweep"),
+    // Here no provider says that the app is gone; the tests of `pool` look for the rows.
+    ("POST", "/v1/machines/abandon"),
     ("POST", "/v1/tasks/metadata/batch"),
     ("POST", "/v1/webhooks/verify"),
     ("POST", "/v1/webhooks/{id}/ping"),
