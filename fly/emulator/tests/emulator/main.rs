@@ -8,6 +8,7 @@ mod crash;
 mod documentation;
 mod engine;
 mod faults;
+mod foreign;
 mod inside;
 mod lifecycle;
 mod manual;
