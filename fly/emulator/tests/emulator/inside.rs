@@ -41,7 +41,8 @@ async fn a_machines_processes_are_listed_with_where_they_listen() {
     assert_eq!(of("command"), [json!("sleep 1000"), json!(listener)]);
     let mut own: Vec<i32> = states(&id).into_iter().map(|(pid, _)| pid).collect();
     let mut pids: Vec<i32> = of("pid").iter().filter_map(|pid| pid.as_i64()?.try_into().ok()).collect();
-    (own.sort_unstable(), pids.sort_unstable());
+    own.sort_unstable();
+    pids.sort_unstable();
     assert_eq!(pids, own);
     let root = world.root(&id).canonicalize().expect("there");
     assert!(of("directory").iter().all(|directory| *directory == json!(root)), "{listed}");
