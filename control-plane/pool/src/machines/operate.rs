@@ -3,7 +3,7 @@
 
 use fly::Advice;
 use kernel::{Ctx, Error, Result, Tx};
-use wire::id::MachineId;
+use wire::id::{MachineId, VolumeId};
 use wire::machine::{AppAbandonment, MachineState};
 
 use super::{Machine, decide_alone, drain, shift, store};
@@ -97,6 +97,14 @@ pub async fn abandon_app(
     for machine in &machines {
         end(ctx, &mut tx, machine, reason).await?;
     }
+    // What was replaced and is kept for a while was in the app, too.
+    let mut released = store::released(&mut tx, ctx.now()).await?;
+    while !released.is_empty() {
+        for (volume, ..) in released {
+            end_volume(ctx, &mut tx, volume).await?;
+        }
+        released = store::released(&mut tx, ctx.now()).await?;
+    }
     tracing::info!(app = own, count = machines.len(), what = "abandon", by = %ctx.actor(), "an operator's order");
     let gone = |machine| Machine { state: MachineState::Destroyed, ..machine };
     tx.commit(machines.into_iter().map(gone).collect()).await
@@ -112,13 +120,18 @@ fn checked(reason: &str) -> Result<&str> {
 
 /// Ends a machine's row, and its worker loses what it has.
 async fn end(ctx: &Ctx, tx: &mut Tx, machine: &Machine, reason: &str) -> Result<()> {
-    money::settle_volume(tx, machine.volume_id, ctx.now()).await?;
-    store::volume_destroyed(tx, machine.volume_id).await?;
+    end_volume(ctx, tx, machine.volume_id).await?;
     let why = format!("abandoned: {reason}");
     shift(ctx, tx, machine.id, machine.state, MachineState::Destroyed, Some(&why)).await?;
     workers::disable_of_machine(tx, machine.id).await?;
     tx.nudge(LOST_NUDGE);
     Ok(())
+}
+
+/// A volume costs nothing any more.
+async fn end_volume(ctx: &Ctx, tx: &mut Tx, id: VolumeId) -> Result<()> {
+    money::settle_volume(tx, id, ctx.now()).await?;
+    store::volume_destroyed(tx, id).await
 }
 
 /// An order under way.
