@@ -96,6 +96,27 @@ async fn machines_workers_and_the_record_can_be_seen_and_the_doctor_finds_all_we
 }
 
 #[tokio::test]
+async fn machines_of_an_app_that_was_deleted_are_given_up_with_one_command() {
+    let world = World::start().await;
+    let task = world.submit("true").await;
+    world.until_task(task, TaskStatus::Completed).await;
+    let machines = json(&world, &["machines", "list"]).await;
+    let abandon = ["machines", "abandon", "--app", world.app(), "--reason", "deleted by hand"];
+    let refused = world.bifrost(&abandon).output().await;
+    assert_ne!(refused.code, 0, "{}", refused.stdout);
+    assert!(refused.stderr.contains("so its machines can be destroyed"), "{}", refused.stderr);
+
+    world.provider().delete_app(world.app()).await.expect("deleted");
+    let given_up = world.bifrost(&abandon).output().await;
+    assert_eq!((given_up.code, Some(given_up.stdout.trim())), (0, machines[0]["id"].as_str()), "{}", given_up.stderr);
+    assert_eq!(json(&world, &["machines", "list"]).await, Value::Array(Vec::new()));
+    // What is left over is looked for there in the end.
+    let anew = fly::NewApp { name: world.app().to_owned(), org_slug: "personal".to_owned(), network: None };
+    world.provider().create_app(&anew).await.expect("made");
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn a_task_for_people_is_created_watched_assigned_begun_and_completed() {
     let world = World::start().await;
     let mut list = world.bifrost(&["tasks", "list", "--project", "web", "--watch", "--json"]).spawn();
