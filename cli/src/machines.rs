@@ -101,6 +101,14 @@ async fn sweep(invocation: &Invocation, reap: bool) -> anyhow::Result<()> {
         output.say("no orphans");
         return Ok(());
     }
+    let unforeseen = orphans.iter().filter(|orphan| orphan.needs_approval && orphan.reaped_at.is_none()).count();
+    if unforeseen > 0 {
+        let orphans = counted(unforeseen, "orphan was", "orphans were");
+        output.say(&format!(
+            "{orphans} there before this database and may hold work: restore the database that knows them, or destroy \
+             them with: bifrost machines sweep --reap"
+        ));
+    }
     let row = |orphan: &OrphanView| {
         vec![
             orphan.provider_id.clone(),
@@ -108,7 +116,10 @@ async fn sweep(invocation: &Invocation, reap: bool) -> anyhow::Result<()> {
             orphan.name.clone(),
             orphan.region.clone(),
             show_age(now, orphan.first_seen_at),
-            or_dash(orphan.reaped_at.map(|at| show_age(now, at))),
+            match orphan.reaped_at {
+                None if orphan.needs_approval => "on approval".to_owned(),
+                reaped_at => or_dash(reaped_at.map(|at| show_age(now, at))),
+            },
             or_dash(orphan.error.clone()),
         ]
     };

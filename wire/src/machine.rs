@@ -132,6 +132,10 @@ pub struct OrphanView {
     pub reaped_at: Option<DateTime<Utc>>,
     /// Why it could not be destroyed, if that was tried.
     pub error: Option<String>,
+    /// Whether only an operator's order has it destroyed: no row ever knew it, and it was there when the control
+    /// plane first looked, so that it may be what a database knows that was lost.
+    #[serde(default)]
+    pub needs_approval: bool,
 }
 
 /// What the last comparison with the provider found.

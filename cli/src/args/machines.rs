@@ -51,7 +51,7 @@ pub(crate) enum MachinesCommand {
     /// Show what the provider has that no row knows
     #[command(after_help = super::help::machines::SWEEP)]
     Sweep {
-        /// Destroy what carries this pool's mark now, whatever its age
+        /// Destroy what carries this pool's mark now, with what is on it, whatever its age and origin
         #[arg(long)]
         reap: bool,
     },

@@ -16,8 +16,9 @@ use kernel::{Ctx, Error, Result, Tx};
 use serde_json::json;
 use wire::event::kind;
 use wire::id::{MachineId, VolumeId};
-use wire::machine::{MachineState, MachineView};
+use wire::machine::{MachineState, MachineView, OrphanKind};
 
+use crate::orphans::Orphan;
 use crate::plan::{Action, Closed, Reason, View};
 use crate::recovery::{Disk, Rung, newly_stuck};
 use crate::regions::policy as order;
@@ -149,6 +150,19 @@ pub(crate) const MACHINE_PREFIX: &str = "sprite-";
 fn machine_name(id: MachineId, generation: i32) -> String {
     let name = name_of(MACHINE_PREFIX, id.uuid());
     if generation == 0 { name } else { format!("{name}-{generation}") }
+}
+
+/// Whether a row was once about this, however that ended.
+pub(crate) async fn was_known(tx: &mut Tx, orphan: &Orphan) -> Result<bool> {
+    match orphan.kind {
+        OrphanKind::Volume => store::knew_volume(tx, &orphan.name).await,
+        OrphanKind::Machine => {
+            let Some(id) = orphan.row else { return Ok(false) };
+            // A later generation than the row's was made by a database that is newer than this one.
+            let generation = store::generation(tx, id).await?;
+            Ok(generation.is_some_and(|last| (0..=last).any(|number| machine_name(id, number) == orphan.name)))
+        }
+    }
 }
 
 /// What the planner looks at.

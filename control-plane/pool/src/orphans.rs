@@ -1,6 +1,8 @@
 //! What the provider has that no row knows: found by comparing, reported first,
-//! and destroyed by rule. Only what carries the pool's own mark is ever touched.
+//! and destroyed by rule, or, where it may be what another database knows, only when
+//! an operator says so. Only what carries the pool's own mark is ever touched.
 
+mod policy;
 pub(crate) mod store;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,6 +11,7 @@ use kernel::outbox::{self, About};
 use kernel::{Ctx, Result, Tx};
 use serde_json::json;
 use wire::event::kind;
+use wire::id::MachineId;
 use wire::machine::{MachineView, OrphanKind, OrphanView, SweepView};
 
 use crate::{Settings, Watch, machines};
@@ -24,6 +27,12 @@ pub(crate) struct Orphan {
     pub(crate) name: String,
     /// Where it is.
     pub(crate) region: String,
+    /// The row that it says it belongs to, where it is a machine.
+    pub(crate) row: Option<MachineId>,
+    /// Whether it runs.
+    pub(crate) is_awake: bool,
+    /// When the provider made it, if it says so.
+    pub(crate) made_at: Option<DateTime<Utc>>,
 }
 
 /// What the last comparison with the provider found.
@@ -32,7 +41,7 @@ pub async fn last_sweep(ctx: &Ctx) -> Result<SweepView> {
     view(&mut tx, ctx.now()).await
 }
 
-/// Has the next comparison, which comes at once, reap what carries the pool's mark, whatever its age.
+/// Has the next comparison, which comes at once, reap what carries the pool's mark, whatever its age and origin.
 pub async fn approve(ctx: &Ctx) -> Result<SweepView> {
     let mut tx = ctx.begin("pool.orphans.approve").await?;
     let approved = store::approve(&mut tx).await?;
@@ -62,12 +71,14 @@ pub(crate) async fn strangers(tx: &mut Tx) -> Result<usize> {
     Ok(store::observed(tx).await?.map_or(0, |(_, strangers)| usize::try_from(strangers).unwrap_or(0)))
 }
 
-/// Notes what was seen; gives the ids of those that are to be reaped now.
+/// Notes what was seen by a process that first looked at `since`, if not just now; gives the ids of those that are to
+/// be reaped now.
 pub(crate) async fn note(
     ctx: &Ctx,
     settings: &Settings,
     seen: &[Orphan],
     strangers: usize,
+    since: Option<DateTime<Utc>>,
 ) -> Result<Vec<(OrphanKind, String)>> {
     let now = ctx.now();
     if seen.is_empty() && store::is_noted(&mut ctx.read("pool.orphans.noted").await?, strangers, now).await? {
@@ -78,15 +89,18 @@ pub(crate) async fn note(
     store::forget_unseen(&mut tx, seen, now).await?;
     let mut due = Vec::new();
     for orphan in seen {
-        let row = store::see(&mut tx, orphan, now).await?;
+        let was_known = machines::was_known(&mut tx, orphan).await?;
+        let is_unforeseen = policy::is_unforeseen(was_known, orphan.made_at, since);
+        let row = store::see(&mut tx, orphan, is_unforeseen, now).await?;
         if row.sightings == 1 {
-            tracing::warn!(provider.id = orphan.provider_id, kind = %orphan.kind, "the provider has something of this pool that no row knows");
+            tracing::warn!(provider.id = orphan.provider_id, kind = %orphan.kind, needs_approval = row.needs_approval, "the provider has something of this pool that no row knows");
             metrics::counter!("orphans_found_total", "kind" => orphan.kind.as_str()).increment(1);
             tell(ctx, &mut tx, orphan.kind, &orphan.provider_id, "found").await?;
         }
         let age = (now - row.first_seen_at).to_std().unwrap_or_default();
-        let is_old = settings.reap_orphans && age >= settings.orphan_age;
-        if row.sightings >= 2 && (is_old || row.approved) {
+        let case = policy::Case { kind: orphan.kind, is_awake: orphan.is_awake, was_known };
+        let is_old = settings.reap_orphans && age >= policy::reported_for(case, settings);
+        if row.sightings >= 2 && (row.approved || (is_old && !row.needs_approval)) {
             due.push((orphan.kind, orphan.provider_id.clone()));
         }
     }

@@ -40,8 +40,10 @@ pub struct Settings {
     pub worker_silence: Duration,
     /// Whether orphans are destroyed when they are old enough, or only reported.
     pub reap_orphans: bool,
-    /// For how long an orphan is only reported.
+    /// For how long an orphan is only reported that is awake, or that was to go.
     pub orphan_age: Duration,
+    /// For how long an orphan is only reported that sleeps or holds a disk.
+    pub orphan_keep: Duration,
     /// How long a volume that was replaced is kept, in case something on it is still wanted.
     pub released_volume_keep: Duration,
     /// The most that machines may cost in a day, in millionths of a dollar.
@@ -171,6 +173,7 @@ impl Default for Settings {
             worker_silence: Duration::from_secs(45),
             reap_orphans: true,
             orphan_age: Duration::from_secs(10),
+            orphan_keep: Duration::from_secs(7 * 24 * 3_600),
             released_volume_keep: Duration::from_secs(3_600),
             budget_day_micros: None,
             budget_month_micros: None,

@@ -1,16 +1,17 @@
 //! Compares the registry with what the provider says is there, in both
 //! directions: rows whose machine has stopped or vanished, and machines and
 //! volumes of this pool that have no row. An orphan is reported when first seen
-//! and destroyed when it has been there for long enough, and more than once. What
+//! and destroyed when it has been there for long enough, and more than once; one that
+//! was there when this process first looked, and that no row ever knew, is not. What
 //! is on its way for too long is reported and acted on; what was replaced is
 //! cleared away.
 
 mod compare;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use fly::Advice;
 use kernel::{Ctx, Error, Reconciler, Result};
 use wire::id::MachineId;
@@ -27,6 +28,8 @@ use compare::{Finding, Known, compare, is_going};
 pub struct Watch {
     provider: SharedProvider,
     settings: Arc<Settings>,
+    /// When this process first compared.
+    since: OnceLock<DateTime<Utc>>,
 }
 
 impl Watch {
@@ -35,7 +38,7 @@ impl Watch {
 
     /// With the provider.
     pub fn new(provider: SharedProvider, settings: Arc<Settings>) -> Self {
-        Self { provider, settings }
+        Self { provider, settings, since: OnceLock::new() }
     }
 
     async fn known(&self, ctx: &Ctx) -> Result<Known> {
@@ -86,7 +89,7 @@ impl Watch {
     /// Notes the orphans and destroys those that are due.
     async fn reap(&self, ctx: &Ctx, findings: &[Finding], strangers: usize) -> Result<()> {
         let seen: Vec<_> = findings.iter().filter_map(Finding::orphan).cloned().collect();
-        for (kind, id) in orphans::note(ctx, &self.settings, &seen, strangers).await? {
+        for (kind, id) in orphans::note(ctx, &self.settings, &seen, strangers, self.since.get().copied()).await? {
             let destroyed = match kind {
                 OrphanKind::Machine => self.provider.destroy(&id).await,
                 OrphanKind::Volume => self.provider.destroy_volume(&id).await,
@@ -181,6 +184,7 @@ impl Reconciler for Watch {
             }
         }
         self.reap(ctx, &findings, compare::strangers(&known, &machines)).await?;
+        self.since.set(began).ok();
         report_all_stuck(ctx, &known.machines).await?;
         self.clear_away(ctx, &volumes).await?;
         // One look per interval is enough, whatever it found.

@@ -31,6 +31,7 @@ pub(super) fn settings(vars: &mut Vars, provider: Provider) -> Settings {
         boot_patience: seconds(vars, "BIFROST_BOOT_PATIENCE_SECONDS", defaults.boot_patience),
         resume_patience: seconds(vars, "BIFROST_RESUME_PATIENCE_SECONDS", defaults.resume_patience),
         reap_orphans: vars.or("BIFROST_REAP_ORPHANS", defaults.reap_orphans),
+        orphan_keep: seconds(vars, "BIFROST_ORPHAN_KEEP_SECONDS", defaults.orphan_keep),
         budget_day_micros: budget(vars, "BIFROST_BUDGET_DAY_DOLLARS"),
         budget_month_micros: budget(vars, "BIFROST_BUDGET_MONTH_DOLLARS"),
         budget_alerts: alerts(vars, defaults.budget_alerts),

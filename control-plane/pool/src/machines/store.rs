@@ -66,6 +66,8 @@ kernel::sql! {
     CLEAR_ERROR: "UPDATE machines SET error = NULL, retiring = NULL WHERE id = $1";
     KNOWN_VOLUMES: "SELECT provider_id FROM volumes WHERE state <> 'destroyed' AND provider_id IS NOT NULL";
     PENDING_VOLUMES: "SELECT name FROM volumes WHERE state = 'creating'";
+    GENERATION: "SELECT generation FROM machines WHERE id = $1";
+    KNEW_VOLUME: "SELECT count(*) FROM volumes WHERE name = $1";
 }
 
 #[derive(sqlx::FromRow)]
@@ -189,6 +191,16 @@ pub(super) async fn facts(tx: &mut Tx, image: &str) -> Result<Vec<Facts>> {
 pub(crate) async fn state(tx: &mut Tx, id: MachineId) -> Result<Option<(MachineState, i64)>> {
     let row = fetch_optional!(tx, StateRow, STATE, id.uuid())?;
     Ok(row.map(|row| (row.state, row.batch)))
+}
+
+/// How often a machine was made anew, also of one that is destroyed.
+pub(super) async fn generation(tx: &mut Tx, id: MachineId) -> Result<Option<i32>> {
+    Ok(fetch_optional!(tx, (i32,), GENERATION, id.uuid())?.map(|(generation,)| generation))
+}
+
+/// Whether there is a row of a volume of this name, also of one that is destroyed.
+pub(super) async fn knew_volume(tx: &mut Tx, name: &str) -> Result<bool> {
+    Ok(fetch_one!(tx, (i64,), KNEW_VOLUME, name)?.0 > 0)
 }
 
 pub(super) async fn count_existing(tx: &mut Tx) -> Result<usize> {

@@ -139,8 +139,9 @@ fn of_sweep(sweep: &wire::machine::SweepView, rows: usize, cap: usize, now: Date
     let mut marked = 0;
     for orphan in there {
         marked += usize::from(orphan.kind == wire::machine::OrphanKind::Machine);
+        let origin = if orphan.needs_approval { " and was there before this database" } else { "" };
         let message = format!(
-            "the {} {} of this pool has no row; reap it with: bifrost machines sweep --reap",
+            "the {} {} of this pool has no row{origin}; reap it with: bifrost machines sweep --reap",
             orphan.kind, orphan.provider_id
         );
         findings.push(finding(CostProblem::Orphan, message));

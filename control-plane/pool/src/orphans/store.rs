@@ -7,18 +7,18 @@ use wire::machine::{OrphanKind, OrphanView};
 use super::Orphan;
 
 kernel::sql! {
-    SEE: "INSERT INTO orphans (provider_id, kind, name, region, sightings, first_seen_at, last_seen_at, approved) \
-          VALUES ($1, $2, $3, $4, 1, $5, $5, $6) \
+    SEE: "INSERT INTO orphans (provider_id, kind, name, region, sightings, first_seen_at, last_seen_at, approved, needs_approval) \
+          VALUES ($1, $2, $3, $4, 1, $5, $5, $6, $7) \
           ON CONFLICT (provider_id) DO UPDATE SET sightings = orphans.sightings + 1, last_seen_at = excluded.last_seen_at, \
             reaped_at = NULL \
-          RETURNING sightings, first_seen_at, approved";
+          RETURNING sightings, first_seen_at, approved, needs_approval";
     UNSEEN: "DELETE FROM orphans WHERE reaped_at IS NULL AND provider_id = $1";
     PRESENT: "SELECT provider_id FROM orphans WHERE reaped_at IS NULL";
     PRUNE: "DELETE FROM orphans WHERE reaped_at < $1";
     APPROVE: "UPDATE orphans SET approved = $1 WHERE reaped_at IS NULL";
     REAPED: "UPDATE orphans SET reaped_at = $2, error = NULL WHERE provider_id = $1";
     NOT_REAPED: "UPDATE orphans SET error = $2 WHERE provider_id = $1";
-    LIST: "SELECT provider_id, kind, name, region, sightings, first_seen_at, reaped_at, error FROM orphans \
+    LIST: "SELECT provider_id, kind, name, region, sightings, first_seen_at, reaped_at, error, needs_approval FROM orphans \
            WHERE reaped_at IS NULL OR reaped_at > $1 ORDER BY first_seen_at DESC, provider_id LIMIT 1000";
     OBSERVE: "INSERT INTO provider_observation (id, watched_at, strangers) VALUES (1, $1, $2) \
               ON CONFLICT (id) DO UPDATE SET watched_at = excluded.watched_at, strangers = excluded.strangers";
@@ -31,6 +31,7 @@ pub(super) struct Sighting {
     pub(super) sightings: i32,
     pub(super) first_seen_at: DateTime<Utc>,
     pub(super) approved: bool,
+    pub(super) needs_approval: bool,
 }
 
 /// An orphan as it is shown.
@@ -45,6 +46,7 @@ pub(super) struct Row {
     first_seen_at: DateTime<Utc>,
     reaped_at: Option<DateTime<Utc>>,
     error: Option<String>,
+    needs_approval: bool,
 }
 
 impl From<Row> for OrphanView {
@@ -58,14 +60,15 @@ impl From<Row> for OrphanView {
             first_seen_at: row.first_seen_at,
             reaped_at: row.reaped_at,
             error: row.error,
+            needs_approval: row.needs_approval,
         }
     }
 }
 
-/// Counts a sighting.
-pub(super) async fn see(tx: &mut Tx, orphan: &Orphan, now: DateTime<Utc>) -> Result<Sighting> {
-    let Orphan { kind, provider_id, name, region } = orphan;
-    Ok(fetch_one!(tx, Sighting, SEE, provider_id, kind.as_str(), name, region, now, false)?)
+/// Counts a sighting. Whether it needs an operator's approval is decided at the first.
+pub(super) async fn see(tx: &mut Tx, orphan: &Orphan, needs_approval: bool, now: DateTime<Utc>) -> Result<Sighting> {
+    let Orphan { kind, provider_id, name, region, .. } = orphan;
+    Ok(fetch_one!(tx, Sighting, SEE, provider_id, kind.as_str(), name, region, now, false, needs_approval)?)
 }
 
 /// Forgets those that are not seen any more, and reaped ones after a week.

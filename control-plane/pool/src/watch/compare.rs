@@ -6,7 +6,7 @@ use wire::machine::{MachineState, OrphanKind};
 
 use crate::machines::{Machine, volume_prefix};
 use crate::orphans::Orphan;
-use crate::provision::POOL_KEY;
+use crate::provision::{MACHINE_KEY, POOL_KEY};
 
 /// What the registry knows.
 #[derive(Debug, Clone, Default)]
@@ -91,13 +91,13 @@ pub(super) fn compare(
     let mut findings: Vec<Finding> = settled.iter().filter_map(|machine| follow(machine, there)).collect();
     let moved: Vec<_> = settled.iter().filter_map(|machine| moved(machine, there, volumes)).collect();
     let machines = unknown(known, there).filter(|found| is_ours(found, pool));
-    findings.extend(machines.map(|found| orphan(OrphanKind::Machine, &found.id, &found.name, &found.region)));
+    findings.extend(machines.map(|found| Finding::Orphan(lone_machine(found))));
     let volumes = volumes
         .iter()
         .filter(|volume| volume.name.starts_with(&volume_prefix(pool)) && !volume.state.contains("destroy"))
         .filter(|volume| !known.volume_ids.contains(&volume.id) && !known.volume_names.contains(&volume.name))
         .filter(|volume| !moved.iter().any(|(_, id)| *id == volume.id));
-    findings.extend(volumes.map(|volume| orphan(OrphanKind::Volume, &volume.id, &volume.name, &volume.region)));
+    findings.extend(volumes.map(|volume| Finding::Orphan(lone_volume(volume))));
     findings.extend(moved.into_iter().map(|(volume, provider_id)| Finding::Moved { volume, provider_id }));
     findings
 }
@@ -125,9 +125,29 @@ fn unknown<'a>(known: &'a Known, there: &'a [fly::Machine]) -> impl Iterator<Ite
     there.iter().filter(move |found| !is_going(found.state) && !is_known(found))
 }
 
-fn orphan(kind: OrphanKind, provider_id: &str, name: &str, region: &str) -> Finding {
-    let (provider_id, name, region) = (provider_id.to_owned(), name.to_owned(), region.to_owned());
-    Finding::Orphan(Orphan { kind, provider_id, name, region })
+fn lone_machine(found: &fly::Machine) -> Orphan {
+    use fly::MachineState::{Stopped, Suspended};
+    Orphan {
+        kind: OrphanKind::Machine,
+        provider_id: found.id.clone(),
+        name: found.name.clone(),
+        region: found.region.clone(),
+        row: mark(found, MACHINE_KEY).and_then(|id| id.parse().ok()),
+        is_awake: !matches!(found.state, Suspended | Stopped),
+        made_at: found.created_at,
+    }
+}
+
+fn lone_volume(volume: &fly::Volume) -> Orphan {
+    Orphan {
+        kind: OrphanKind::Volume,
+        provider_id: volume.id.clone(),
+        name: volume.name.clone(),
+        region: volume.region.clone(),
+        row: None,
+        is_awake: false,
+        made_at: volume.created_at,
+    }
 }
 
 fn follow(machine: &Machine, there: &[fly::Machine]) -> Option<Finding> {
@@ -173,8 +193,11 @@ pub(super) fn is_going(state: fly::MachineState) -> bool {
 }
 
 fn is_ours(found: &fly::Machine, pool: &str) -> bool {
-    let metadata = found.config.as_ref().map(|config| &config.metadata);
-    metadata.and_then(|metadata| metadata.get(POOL_KEY)).is_some_and(|name| name == pool)
+    mark(found, POOL_KEY).is_some_and(|name| name == pool)
+}
+
+fn mark<'a>(found: &'a fly::Machine, key: &str) -> Option<&'a str> {
+    found.config.as_ref()?.metadata.get(key).map(String::as_str)
 }
 
 #[cfg(test)]

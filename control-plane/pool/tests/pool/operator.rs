@@ -55,7 +55,9 @@ kernel::on_both! { migrations();
         let (machines, volumes) = world.there().await;
         let mut names: Vec<_> = machines.into_iter().map(|(name, _)| name).collect();
         names.sort();
-        assert_eq!((names, volumes), (vec![world.row().await.name, "stranger".to_owned()], 2));
+        assert_eq!((names, volumes), (vec![world.row().await.name, "stranger".to_owned()], 3), "disks are kept");
+        world.skip_a_week().await;
+        assert_eq!(world.there().await.1, 2);
         let what: Vec<_> = world.told(kind::MACHINE_ORPHAN).await.iter().map(|told| told["what"].clone()).collect();
         assert_eq!(what, ["found", "found", "reaped", "reaped"]);
         world.stop().await;
@@ -86,6 +88,58 @@ kernel::on_both! { migrations();
         world.stop().await;
     }
 
+    async fn what_a_lost_database_knew_stays_until_an_operator_approves(ctx) {
+        kernel::testing::with_sqlite(&migrations(), |lost| async move {
+            let mut world = World::new(&lost, "").await;
+            world.up().await;
+            world.suspend().await;
+            world.up().await;
+            world.start_on(&ctx);
+            world.beat().await;
+            world.skip_a_week().await;
+            assert_eq!((world.there().await.0.len(), world.there().await.1), (2, 2), "asleep and awake");
+            // A list may lag, and a process end: what is there again is no newer for that.
+            world.script("[[machine]]\neffect = 'unlisted'").await;
+            world.beat().await;
+            world.script("").await;
+            world.beat().await;
+            world.start_on(&ctx);
+            world.skip_a_week().await;
+            assert_eq!((world.there().await.0.len(), world.there().await.1), (2, 2));
+            let sweep = orphans::last_sweep(&ctx).await.expect("shows");
+            assert!(sweep.orphans.iter().all(|orphan| orphan.needs_approval && orphan.reaped_at.is_none()), "{sweep:?}");
+            assert_eq!((sweep.orphans.len(), sweep.strangers), (4, 2));
+            orphans::approve(&world.ctx).await.expect("approves");
+            world.beat().await;
+            world.beat().await;
+            assert_eq!(world.there().await, (vec![], 0));
+            world.stop().await;
+        })
+        .await;
+    }
+
+    async fn what_was_made_after_the_backup_that_was_restored_stays(ctx) {
+        kernel::testing::with_sqlite(&migrations(), |lost| async move {
+            let mut world = World::new(&lost, "").await;
+            world.up().await;
+            world.suspend().await;
+            kernel::transfer::copy(&lost, &ctx, &migrations(), &mut |_, _| ()).await.expect("a backup, restored");
+            world.up().await;
+            world.start_on(&ctx);
+            world.skip_a_week().await;
+            assert_eq!(world.rows().await.len(), 1);
+            assert_eq!((world.there().await.0.len(), world.there().await.1), (2, 2), "one that the backup knows");
+            let sweep = orphans::last_sweep(&ctx).await.expect("shows");
+            assert_eq!(sweep.orphans.iter().map(|orphan| orphan.needs_approval).collect::<Vec<_>>(), [true, true]);
+            // What comes from now on is seen to come.
+            orphaned(&world).await;
+            world.pass(TimeDelta::seconds(30)).await;
+            assert_eq!(world.there().await.0.len(), 3, "the stranger is spared, and what needs an approval");
+            world.stop().await;
+        })
+        .await;
+    }
+
     async fn an_abandoned_machine_is_over_at_once_and_what_is_left_of_it_is_reaped(ctx) {
         let mut world = World::new(&ctx, "").await;
         world.up().await;
@@ -96,6 +150,8 @@ kernel::on_both! { migrations();
         assert_eq!(world.rows().await, []);
         assert_eq!(machines::abandon(&ctx, id, "again").await.expect_err("is over").code(), "not_found");
         world.pass(TimeDelta::seconds(40)).await;
+        assert_eq!(world.there().await, (vec![], 1), "its disk is kept");
+        world.skip_a_week().await;
         assert_eq!(world.there().await, (vec![], 0));
         let entries = audited(&ctx, kind::MACHINE_STATE).await;
         assert_eq!(entries[0].reason.as_deref(), Some("abandoned: its host is away"));

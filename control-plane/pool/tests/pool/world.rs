@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use emulator::{Config, Script};
 use fly::{MachineState as At, Machines, Pace};
 use kernel::{Ctx, Migration, Reconciler as _};
-use kit::{Chance, Clock, Tasks, Vars};
+use kit::{Chance, Tasks, Vars};
 use pool::machines::Machine;
 use pool::plan::Action;
 use pool::{
@@ -79,7 +79,7 @@ impl World {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let tasks = Tasks::new();
         let emulator =
-            emulator::start(config, listener, Clock::system(), Chance::system(), &tasks).await.expect("starts");
+            emulator::start(config, listener, ctx.clock.clone(), Chance::system(), &tasks).await.expect("starts");
         let token = "any".parse().expect("a token");
         let machines = Machines::with_pace(&emulator.url(), &token, Pace::Unlimited);
         let settings = Arc::new(settings);
@@ -100,6 +100,15 @@ impl World {
             are_workers_deaf: false,
             _data: data,
         }
+    }
+
+    /// The control plane starts anew, on this database.
+    pub(crate) fn start_on(&mut self, database: &Ctx) {
+        let clock = self.ctx.clock.clone();
+        self.ctx = database.clone();
+        self.ctx.clock = clock;
+        self.provision = provision(&self.provider, &self.settings);
+        self.watch = Watch::new(Arc::clone(&self.provider), Arc::clone(&self.settings));
     }
 
     /// Another fault script, from its beginning.
@@ -230,6 +239,12 @@ impl World {
         while self.ctx.now() < until {
             self.beat().await;
         }
+    }
+
+    /// Lets the time pass for which orphans that hold a disk are only reported.
+    pub(crate) async fn skip_a_week(&mut self) {
+        self.ctx.clock.advance(self.settings.orphan_keep);
+        self.pass(TimeDelta::seconds(30)).await;
     }
 
     /// Lets the time pass for which replaced volumes are kept.

@@ -140,6 +140,21 @@ fn a_row_that_moved_meanwhile_is_left_alone() {
 }
 
 #[test]
+fn an_orphan_says_which_row_it_was_made_for_when_and_whether_it_costs() {
+    let row = MachineId::mint(began(), [1; 10]);
+    for (state, is_awake) in
+        [("started", true), ("suspending", true), ("failed", true), ("suspended", false), ("stopped", false)]
+    {
+        let mut machine = there("m2", "sprite-b", POOL, state);
+        machine.created_at = Some(began());
+        machine.config.as_mut().expect("has one").metadata.insert(MACHINE_KEY.into(), row.to_string());
+        let found = compare(&Known::default(), &[machine], &[], POOL, began());
+        let said = found[0].orphan().map(|orphan| (orphan.row, orphan.made_at, orphan.is_awake));
+        assert_eq!(said, Some((Some(row), Some(began()), is_awake)), "{state}");
+    }
+}
+
+#[test]
 fn only_this_pools_things_are_orphans() {
     let known = Known {
         machines: vec![row(MachineState::Ready)],
@@ -159,11 +174,24 @@ fn only_this_pools_things_are_orphans() {
         volume("vol_4", "sprite_p1_new"),
         volume("vol_5", "data"),
     ];
-    let expect = [
-        orphan(OrphanKind::Machine, "m2", "sprite-b", "iad"),
-        orphan(OrphanKind::Volume, "vol_2", "sprite_p1_b", "iad"),
-    ];
-    assert_eq!(compare(&known, &machines, &volumes, POOL, began()), expect);
+    let machine = Orphan {
+        kind: OrphanKind::Machine,
+        provider_id: "m2".into(),
+        name: "sprite-b".into(),
+        region: "iad".into(),
+        row: None,
+        is_awake: true,
+        made_at: None,
+    };
+    let volume = Orphan {
+        kind: OrphanKind::Volume,
+        provider_id: "vol_2".into(),
+        name: "sprite_p1_b".into(),
+        is_awake: false,
+        ..machine.clone()
+    };
+    let found = compare(&known, &machines, &volumes, POOL, began());
+    assert_eq!(found, [machine, volume].map(Finding::Orphan));
     assert_eq!(strangers(&known, &machines), 2, "another's machine counts, and is left alone");
 }
 
