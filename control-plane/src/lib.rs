@@ -122,6 +122,7 @@ async fn open(config: &Config, clock: Clock, chance: Chance) -> Result<Ctx, Star
     })?;
     access::ensure_bootstrap_key(&ctx, &config.api_key).await.map_err(StartError::ApiKey)?;
     work::leases::grant_grace(&ctx, &config.work).await.map_err(database)?;
+    pool::orphans::begin(&ctx).await.map_err(database)?;
     Ok(ctx)
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use kernel::{Ctx, Error, Reconciler, Result};
 
 use crate::provider::SharedProvider;
-use crate::regions;
+use crate::{Watch, regions};
 
 /// The reconciler that makes sure of the app, once, and of the token.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ impl Reconciler for EnsureApp {
         }
         match self.provider.prepare().await {
             Ok(()) => {
+                // Before the app was there, nothing could be compared, and no machine is made without that.
+                ctx.nudges.nudge(Watch::NUDGE);
                 if is_refused {
                     regions::token_accepted(ctx).await?;
                     tracing::info!("{} accepts our token again", self.provider.name());

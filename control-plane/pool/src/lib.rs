@@ -53,6 +53,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("20261129007200_pool_money"),
     migration!("20261129007300_pool_arrivals"),
     migration!("20261130002000_pool_unforeseen_orphans"),
+    migration!("20261130002100_pool_void_observation"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.

@@ -219,7 +219,8 @@ pub async fn apply(ctx: &Ctx, tx: &mut Tx, settings: &Settings, actions: &[Actio
 
 async fn create(ctx: &Ctx, tx: &mut Tx, settings: &Settings) -> Result<bool> {
     // Cap and budgets are checked again where the row is written: the view may be another replica's past.
-    let exist = store::count_existing(tx).await? + orphans::strangers(tx).await?;
+    let Some(strangers) = orphans::strangers_for_sure(tx, ctx.now()).await? else { return Ok(false) };
+    let exist = store::count_existing(tx).await? + strangers;
     if exist >= settings.cap() || !money::pays_for_one_more(tx, settings, 1, ctx.now()).await? {
         return Ok(false);
     }

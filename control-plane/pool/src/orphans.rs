@@ -14,7 +14,10 @@ use wire::event::kind;
 use wire::id::MachineId;
 use wire::machine::{MachineView, OrphanKind, OrphanView, SweepView};
 
-use crate::{Settings, Watch, machines};
+use crate::{CAPACITY_NUDGE, Settings, Watch, machines};
+
+/// No machine is made by what was seen of the provider longer ago.
+const OBSERVATION_AGE_MAX: TimeDelta = TimeDelta::seconds(90);
 
 /// An orphan that was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,33 +62,75 @@ pub(crate) async fn view(tx: &mut Tx, now: DateTime<Utc>) -> Result<SweepView> {
     let orphans = store::list(tx, now - TimeDelta::days(1)).await?;
     let astray = machines::store::list(tx).await?.into_iter().filter(|machine| machine.error.is_some());
     Ok(SweepView {
-        compared_at: observed.map(|(at, _)| at),
-        strangers: observed.map_or(0, |(_, strangers)| strangers),
+        compared_at: observed.as_ref().filter(|last| !last.is_void).map(|last| last.watched_at),
+        strangers: observed.map_or(0, |last| i32::try_from(last.strangers()).unwrap_or(i32::MAX)),
         orphans: orphans.into_iter().map(OrphanView::from).collect(),
         astray: astray.map(MachineView::from).collect(),
     })
 }
 
-/// Machines that the provider listed last and no row knows.
-pub(crate) async fn strangers(tx: &mut Tx) -> Result<usize> {
-    Ok(store::observed(tx).await?.map_or(0, |(_, strangers)| usize::try_from(strangers).unwrap_or(0)))
+/// A control plane begins: what an earlier one saw of the provider says nothing about what is there now, and no machine
+/// is made until it was looked at.
+pub async fn begin(ctx: &Ctx) -> Result<()> {
+    let (mut tx, now) = (ctx.begin("pool.orphans.begin").await?, ctx.now());
+    store::begin(&mut tx, now).await?;
+    tx.nudge(Watch::NUDGE);
+    tx.commit(()).await
 }
 
-/// Notes what was seen by a process that first looked at `since`, if not just now; gives the ids of those that are to
-/// be reaped now.
-pub(crate) async fn note(
-    ctx: &Ctx,
-    settings: &Settings,
-    seen: &[Orphan],
-    strangers: usize,
-    since: Option<DateTime<Utc>>,
-) -> Result<Vec<(OrphanKind, String)>> {
-    let now = ctx.now();
+/// Something is there from now on that was not counted: no machine is made until the provider was looked at.
+pub(crate) async fn look_again(tx: &mut Tx, now: DateTime<Utc>) -> Result<()> {
+    store::make_void(tx, now).await?;
+    tx.nudge(Watch::NUDGE);
+    Ok(())
+}
+
+/// Machines that the provider listed last and no row knows.
+pub(crate) async fn strangers(tx: &mut Tx) -> Result<usize> {
+    Ok(store::observed(tx).await?.map_or(0, |last| last.strangers()))
+}
+
+/// The same, to make another machine by; none if that cannot be said, until the provider was looked at, which is asked
+/// for. Nobody has to look before the first control plane has begun.
+pub(crate) async fn strangers_for_sure(tx: &mut Tx, now: DateTime<Utc>) -> Result<Option<usize>> {
+    let Some(last) = store::observed(tx).await? else { return Ok(Some(0)) };
+    if is_sure(&last, now) {
+        return Ok(Some(last.strangers()));
+    }
+    tx.nudge(Watch::NUDGE);
+    Ok(None)
+}
+
+fn is_sure(last: &store::Observation, now: DateTime<Utc>) -> bool {
+    !last.is_void && now - last.watched_at <= OBSERVATION_AGE_MAX
+}
+
+/// One look at the provider.
+#[derive(Clone, Copy)]
+pub(crate) struct Look<'a> {
+    /// When it began.
+    pub(crate) began: DateTime<Utc>,
+    /// When this process first looked, if that was not now.
+    pub(crate) since: Option<DateTime<Utc>>,
+    /// What carries the pool's mark and no row knows.
+    pub(crate) seen: &'a [Orphan],
+    /// Machines that no row knows.
+    pub(crate) strangers: usize,
+}
+
+/// Notes what was seen; gives the ids of those that are to be reaped now.
+pub(crate) async fn note(ctx: &Ctx, settings: &Settings, look: &Look<'_>) -> Result<Vec<(OrphanKind, String)>> {
+    let (Look { began, since, seen, strangers }, now) = (*look, ctx.now());
     if seen.is_empty() && store::is_noted(&mut ctx.read("pool.orphans.noted").await?, strangers, now).await? {
         return Ok(Vec::new());
     }
     let mut tx = ctx.begin("pool.orphans.note").await?;
-    store::observe(&mut tx, i32::try_from(strangers).unwrap_or(i32::MAX), now).await?;
+    let last = store::observed(&mut tx).await?;
+    store::observe(&mut tx, strangers, began).await?;
+    if last.is_none_or(|last| !is_sure(&last, now) || last.strangers() != strangers) {
+        // Whoever was refused a machine may have one now.
+        tx.nudge(CAPACITY_NUDGE);
+    }
     store::forget_unseen(&mut tx, seen, now).await?;
     let mut due = Vec::new();
     for orphan in seen {
@@ -124,3 +169,6 @@ async fn tell(ctx: &Ctx, tx: &mut Tx, of: OrphanKind, provider_id: &str, what: &
     let payload = json!({ "kind": of, "provider_id": provider_id, "what": what });
     outbox::push(ctx, tx, kind::MACHINE_ORPHAN, About::default(), &payload).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,7 @@ use wire::machine::{MachineState, OrphanKind};
 
 use crate::machines::store::Made;
 use crate::machines::{Machine, report_stuck, shift, store};
+use crate::orphans::Look;
 use crate::provider::SharedProvider;
 use crate::{Provision, Settings, money, orphans, regions};
 use compare::{Finding, Known, compare, is_going};
@@ -87,9 +88,10 @@ impl Watch {
     }
 
     /// Notes the orphans and destroys those that are due.
-    async fn reap(&self, ctx: &Ctx, findings: &[Finding], strangers: usize) -> Result<()> {
+    async fn reap(&self, ctx: &Ctx, findings: &[Finding], strangers: usize, began: DateTime<Utc>) -> Result<()> {
         let seen: Vec<_> = findings.iter().filter_map(Finding::orphan).cloned().collect();
-        for (kind, id) in orphans::note(ctx, &self.settings, &seen, strangers, self.since.get().copied()).await? {
+        let look = Look { began, since: self.since.get().copied(), seen: &seen, strangers };
+        for (kind, id) in orphans::note(ctx, &self.settings, &look).await? {
             let destroyed = match kind {
                 OrphanKind::Machine => self.provider.destroy(&id).await,
                 OrphanKind::Volume => self.provider.destroy_volume(&id).await,
@@ -183,7 +185,7 @@ impl Reconciler for Watch {
                 tracing::warn!(?finding, %error, cause = error.causes(), "a mismatch was not mended");
             }
         }
-        self.reap(ctx, &findings, compare::strangers(&known, &machines)).await?;
+        self.reap(ctx, &findings, compare::strangers(&known, &machines), began).await?;
         self.since.set(began).ok();
         report_all_stuck(ctx, &known.machines).await?;
         self.clear_away(ctx, &volumes).await?;

@@ -8,7 +8,7 @@ use wire::machine::{AppAbandonment, MachineState};
 
 use super::{Machine, decide_alone, drain, shift, store};
 use crate::provider::SharedProvider;
-use crate::{LOST_NUDGE, Settings, money, workers};
+use crate::{LOST_NUDGE, Settings, money, orphans, workers};
 
 /// A reason is a sentence, not a page.
 const REASON_CHARS: usize = 500;
@@ -61,7 +61,7 @@ pub async fn destroy(ctx: &Ctx, id: MachineId, force: bool) -> Result<Machine> {
 }
 
 /// Gives a machine up without asking the provider: its row is over at once. Whatever of it is still there
-/// has no row from then on, and is found and reaped as such.
+/// has no row from then on, and is found and reaped as such; until it was looked for, no other is made in its place.
 pub async fn abandon(ctx: &Ctx, id: MachineId, reason: &str) -> Result<Machine> {
     let reason = checked(reason)?;
     let mut order = Order::begin(ctx, id, "abandon").await?;
@@ -124,6 +124,7 @@ async fn end(ctx: &Ctx, tx: &mut Tx, machine: &Machine, reason: &str) -> Result<
     let why = format!("abandoned: {reason}");
     shift(ctx, tx, machine.id, machine.state, MachineState::Destroyed, Some(&why)).await?;
     workers::disable_of_machine(tx, machine.id).await?;
+    orphans::look_again(tx, ctx.now()).await?;
     tx.nudge(LOST_NUDGE);
     Ok(())
 }

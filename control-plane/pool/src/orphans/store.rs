@@ -21,8 +21,12 @@ kernel::sql! {
     LIST: "SELECT provider_id, kind, name, region, sightings, first_seen_at, reaped_at, error, needs_approval FROM orphans \
            WHERE reaped_at IS NULL OR reaped_at > $1 ORDER BY first_seen_at DESC, provider_id LIMIT 1000";
     OBSERVE: "INSERT INTO provider_observation (id, watched_at, strangers) VALUES (1, $1, $2) \
-              ON CONFLICT (id) DO UPDATE SET watched_at = excluded.watched_at, strangers = excluded.strangers";
-    OBSERVED: "SELECT watched_at, strangers FROM provider_observation WHERE id = 1";
+              ON CONFLICT (id) DO UPDATE SET watched_at = excluded.watched_at, strangers = excluded.strangers, \
+                void_since = CASE WHEN provider_observation.void_since > excluded.watched_at \
+                                  THEN provider_observation.void_since END";
+    BEGIN: "INSERT INTO provider_observation (id, watched_at, strangers) VALUES (1, $1, 0) ON CONFLICT (id) DO NOTHING";
+    VOID: "UPDATE provider_observation SET void_since = $1 WHERE id = 1";
+    OBSERVED: "SELECT watched_at, strangers, void_since IS NOT NULL AS is_void FROM provider_observation WHERE id = 1";
 }
 
 /// How often and since when an orphan was seen.
@@ -32,6 +36,23 @@ pub(super) struct Sighting {
     pub(super) first_seen_at: DateTime<Utc>,
     pub(super) approved: bool,
     pub(super) needs_approval: bool,
+}
+
+/// What was seen of the provider last.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Observation {
+    /// When it was asked.
+    pub(super) watched_at: DateTime<Utc>,
+    strangers: i32,
+    /// Whether it says nothing about what there is now.
+    pub(super) is_void: bool,
+}
+
+impl Observation {
+    /// Machines that no row knew.
+    pub(super) fn strangers(&self) -> usize {
+        usize::try_from(self.strangers).unwrap_or(0)
+    }
 }
 
 /// An orphan as it is shown.
@@ -99,20 +120,33 @@ pub(super) async fn list(tx: &mut Tx, reaped_since: DateTime<Utc>) -> Result<Vec
     Ok(fetch_all!(tx, Row, LIST, reaped_since)?)
 }
 
-pub(super) async fn observe(tx: &mut Tx, strangers: i32, now: DateTime<Utc>) -> Result<()> {
-    execute!(tx, OBSERVE, now, strangers)?;
+/// Notes what was seen when the provider was asked at `began`. What became void since then stays void.
+pub(super) async fn observe(tx: &mut Tx, strangers: usize, began: DateTime<Utc>) -> Result<()> {
+    execute!(tx, OBSERVE, began, i32::try_from(strangers).unwrap_or(i32::MAX))?;
+    Ok(())
+}
+
+/// From now on there is something to go by, though it says nothing yet.
+pub(super) async fn begin(tx: &mut Tx, now: DateTime<Utc>) -> Result<()> {
+    execute!(tx, BEGIN, now)?;
+    make_void(tx, now).await
+}
+
+/// What was seen says nothing any more.
+pub(super) async fn make_void(tx: &mut Tx, now: DateTime<Utc>) -> Result<()> {
+    execute!(tx, VOID, now)?;
     Ok(())
 }
 
 /// Whether nothing has changed since it was noted a moment ago: nobody writes every two seconds for that.
 pub(super) async fn is_noted(tx: &mut Tx, strangers: usize, now: DateTime<Utc>) -> Result<bool> {
-    let observed = observed(tx).await?;
-    let same = observed
-        .is_some_and(|(at, count)| usize::try_from(count) == Ok(strangers) && now - at < chrono::TimeDelta::minutes(1));
-    Ok(same && fetch_all!(tx, (String,), PRESENT)?.is_empty())
+    let is_same = observed(tx).await?.is_some_and(|last| {
+        !last.is_void && last.strangers() == strangers && now - last.watched_at < chrono::TimeDelta::seconds(30)
+    });
+    Ok(is_same && fetch_all!(tx, (String,), PRESENT)?.is_empty())
 }
 
-/// When the provider was looked at last, and how many machines were there that no row knows.
-pub(super) async fn observed(tx: &mut Tx) -> Result<Option<(DateTime<Utc>, i32)>> {
-    Ok(fetch_optional!(tx, (DateTime<Utc>, i32), OBSERVED)?)
+/// What was seen of the provider last.
+pub(super) async fn observed(tx: &mut Tx) -> Result<Option<Observation>> {
+    Ok(fetch_optional!(tx, Observation, OBSERVED)?)
 }

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use fly::{MachineConfig, NewMachine, NewVolume};
-use kernel::{Ctx, audit};
+use kernel::{Ctx, Reconciler as _, audit};
 use pool::plan::Action;
 use pool::{Settings, machines, orphans};
 use wire::audit::AuditEntry;
@@ -11,18 +11,21 @@ use wire::machine::{AppAbandonment, MachineState};
 
 use crate::world::{APP, World, migrations, settings};
 
-async fn orphaned(world: &World) {
+/// A machine that the pool did not make.
+async fn made_by_hand(world: &World, name: &str, pool: Option<&str>) -> fly::Machine {
     let config = MachineConfig {
         image: "example/image:1".into(),
         init: fly::Init { exec: Some(["sleep", "300"].map(str::to_owned).to_vec()), ..fly::Init::default() },
-        metadata: [("bifrost_pool".to_owned(), "p1".to_owned())].into(),
+        metadata: pool.map(|name| ("bifrost_pool".to_owned(), name.to_owned())).into_iter().collect(),
         ..MachineConfig::default()
     };
-    let stranger = MachineConfig { metadata: Default::default(), ..config.clone() };
-    for (name, config) in [("orphan", config), ("stranger", stranger)] {
-        let new = NewMachine { name: name.into(), config, ..NewMachine::default() };
-        world.machines.create_machine(APP, &new).await.expect("is made");
-    }
+    let new = NewMachine { name: name.into(), config, ..NewMachine::default() };
+    world.machines.create_machine(APP, &new).await.expect("is made")
+}
+
+async fn orphaned(world: &World) {
+    made_by_hand(world, "orphan", Some("p1")).await;
+    made_by_hand(world, "stranger", None).await;
     for name in ["sprite_p1_lost", "data"] {
         world
             .machines
@@ -214,6 +217,63 @@ kernel::on_both! { migrations();
         machines::destroy(&ctx, id, true).await.expect("ordered");
         world.settle().await;
         assert_eq!((world.rows().await, world.there().await), (vec![], (vec![], 0)));
+        world.stop().await;
+    }
+
+    async fn no_machine_is_made_before_a_control_plane_has_looked_at_what_there_is(ctx) {
+        let one = Settings { machines_max: 1, ..settings() };
+        let mut world = World::with(&ctx, "", one).await;
+        world.beat().await;
+        // While it was down, somebody made a machine.
+        let stranger = made_by_hand(&world, "stranger", None).await;
+        orphans::begin(&ctx).await.expect("begins");
+        assert_eq!(orphans::last_sweep(&ctx).await.expect("shows").compared_at, None);
+        assert_eq!(world.apply(Action::Create).await, 0, "nobody has looked");
+        world.beat().await;
+        assert_eq!(world.apply(Action::Create).await, 0, "it is counted");
+        world.machines.destroy(APP, &stranger.id, true).await.expect("destroyed");
+        world.beat().await;
+        // Nor is one made where looking has failed for long.
+        world.script("[[call]]\naction = 'list_machines'\neffect = { failure = 'unavailable' }").await;
+        world.pass(TimeDelta::seconds(100)).await;
+        assert_eq!(world.apply(Action::Create).await, 0, "that was long ago");
+        world.script("").await;
+        let mut nudged = ctx.nudges.subscribe(pool::CAPACITY_NUDGE);
+        nudged.borrow_and_update();
+        world.beat().await;
+        assert!(nudged.has_changed().expect("is there"), "whoever waits is told at once");
+        assert_eq!(world.apply(Action::Create).await, 1);
+        world.settle().await;
+        world.stop().await;
+    }
+
+    async fn an_abandoned_machine_counts_until_it_is_gone(ctx) {
+        let one = Settings { machines_max: 1, ..settings() };
+        let mut world = World::with(&ctx, "", one).await;
+        world.up().await;
+        let (id, name) = (world.row().await.id, world.row().await.name);
+        machines::abandon(&ctx, id, "its host is away").await.expect("abandoned");
+        assert_eq!(world.apply(Action::Create).await, 0, "it was not looked for");
+        world.beat().await;
+        assert!(world.there().await.0.iter().any(|(there, _)| *there == name));
+        assert_eq!(world.apply(Action::Create).await, 0, "it is there");
+        world.pass(TimeDelta::seconds(40)).await;
+        assert_eq!(world.there().await.0, []);
+        assert_eq!(world.apply(Action::Create).await, 1);
+        world.settle().await;
+        world.stop().await;
+    }
+
+    async fn what_there_is_is_looked_at_as_soon_as_the_app_is_there(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        orphans::begin(&ctx).await.expect("begins");
+        let mut nudged = ctx.nudges.subscribe(pool::Watch::NUDGE);
+        nudged.borrow_and_update();
+        world.app.tick(&ctx).await.expect("makes it");
+        assert!(nudged.has_changed().expect("is there"));
+        world.beat().await;
+        assert_eq!(world.apply(Action::Create).await, 1);
+        world.settle().await;
         world.stop().await;
     }
 

@@ -439,6 +439,7 @@ kernel::on_both! { migrations();
         assert_eq!(world.count("POST", "/v1/sprites"), 1);
         ctx.clock.advance(Duration::from_secs(121));
         world.fake.limit(1);
+        world.beat().await;
         world.up().await;
         world.stop().await;
     }

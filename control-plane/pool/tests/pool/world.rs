@@ -37,7 +37,7 @@ pub(crate) struct World {
     pub(crate) provider: SharedProvider,
     pub(crate) provision: Provision,
     watch: Watch,
-    app: EnsureApp,
+    pub(crate) app: EnsureApp,
     ledger: Ledger,
     url: String,
     emulator: Tasks,

@@ -1,0 +1,1 @@
+ALTER TABLE provider_observation DROP COLUMN void_since;
