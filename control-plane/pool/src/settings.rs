@@ -32,7 +32,8 @@ pub struct Settings {
     pub boot_patience: Duration,
     /// How long a resumed or restarted machine may take until its worker reports in.
     pub resume_patience: Duration,
-    /// How long a worker that should save a checkpoint may be silent before its machine is suspended anyway.
+    /// How long a worker that should save a checkpoint may be silent before its machine is suspended anyway; one that is
+    /// heard has until the machine is stuck: see [`crate::recovery::STUCK_ACT_MINUTES`].
     pub drain_patience: Duration,
     /// How long one step waits for the provider to put a machine to sleep, before it looks again later.
     pub step_wait: Duration,

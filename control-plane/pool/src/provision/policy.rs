@@ -249,6 +249,15 @@ pub fn stumble(failed: &Failed) -> Stumble {
     }
 }
 
+/// Until when a machine that drains since then may still save. A worker that is heard is saving, or cannot deliver its
+/// events yet: asleep, it would keep them from the record, but they are on its disk, and it costs for as long as it is
+/// waited for. One that fell silent will not save anything any more.
+pub fn drains_until(since: DateTime<Utc>, heard_at: Option<DateTime<Utc>>, patience: Duration) -> DateTime<Utc> {
+    let silent =
+        heard_at.map_or(since, |at| at.max(since)) + TimeDelta::from_std(patience).unwrap_or(TimeDelta::days(1));
+    silent.min(since + TimeDelta::minutes(STUCK_ACT_MINUTES.into()))
+}
+
 /// A machine that should sleep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tired {

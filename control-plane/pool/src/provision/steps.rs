@@ -185,11 +185,9 @@ impl Provision {
         }
     }
 
-    /// A worker that is still heard is saving, or cannot deliver its events yet: asleep, it would keep them
-    /// from the record. One that fell silent will not save anything any more.
     fn drained(&self, ctx: &Ctx, machine: &Machine) -> Done {
-        let heard_at = machine.worker_heard_at.unwrap_or(machine.state_since).max(machine.state_since);
-        let deadline = heard_at + span(self.settings.drain_patience);
+        let patience = self.settings.drain_patience;
+        let deadline = policy::drains_until(machine.state_since, machine.worker_heard_at, patience);
         if ctx.now() < deadline { Done::Waits { until: deadline } } else { Done::Became(MachineState::Suspending) }
     }
 

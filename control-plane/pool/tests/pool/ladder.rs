@@ -42,6 +42,27 @@ kernel::on_both! { migrations();
         world.stop().await;
     }
 
+    async fn a_worker_that_is_heard_and_never_done_saving_is_put_to_sleep_after_ten_minutes(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        world.up().await;
+        let id = world.row().await.id;
+        let worker = pool::workers::list(&ctx).await.expect("lists").remove(0).id;
+        world.apply(Action::Drain(id)).await;
+        let began = world.row().await.state_since;
+        while world.row().await.state == MachineState::Draining {
+            let minutes = (ctx.now() - began).num_minutes();
+            assert!(minutes <= 10, "it drains for ever");
+            let mut tx = ctx.begin("test").await.expect("begins");
+            pool::workers::heartbeat(&mut tx, worker, ctx.now()).await.expect("is heard");
+            tx.commit(()).await.expect("commits");
+            world.beat().await;
+        }
+        assert_eq!((world.row().await.state_since - began).num_minutes(), 10, "it is given its time");
+        world.settle().await;
+        assert_eq!(world.row().await.state, MachineState::Suspended);
+        world.stop().await;
+    }
+
     async fn a_retired_machine_is_replaced_with_its_volume_and_todays_image(ctx) {
         let mut world = World::new(&ctx, "").await;
         world.up().await;

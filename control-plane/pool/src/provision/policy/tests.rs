@@ -167,6 +167,22 @@ fn sleep_is_asked_for_then_a_stop_and_then_another_machine() {
 }
 
 #[test]
+fn a_worker_is_waited_for_while_it_is_heard_and_not_for_ever() {
+    let check = |heard_after: Option<i64>, patience, expect| {
+        let heard_at = heard_after.map(|seconds| now() + TimeDelta::seconds(seconds));
+        let until = drains_until(now(), heard_at, Duration::from_secs(patience));
+        assert_eq!((until - now()).num_seconds(), expect, "{heard_after:?} {patience}");
+    };
+    check(None, 60, 60);
+    check(Some(-300), 60, 60);
+    check(Some(5), 60, 65);
+    check(Some(539), 60, 599);
+    check(Some(541), 60, 600);
+    check(Some(6_000), 60, 600);
+    check(None, 6_000, 600);
+}
+
+#[test]
 fn a_machine_is_stuck_after_five_minutes_and_again_after_ten() {
     let check = |state, minutes, reported, expect| {
         let since = now() - TimeDelta::minutes(minutes);
