@@ -54,6 +54,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("20261129007300_pool_arrivals"),
     migration!("20261130002000_pool_unforeseen_orphans"),
     migration!("20261130002100_pool_void_observation"),
+    migration!("20261130002200_pool_refused_volumes"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.

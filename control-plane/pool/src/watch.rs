@@ -14,15 +14,19 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use fly::Advice;
 use kernel::{Ctx, Error, Reconciler, Result};
+use kit::backoff::Backoff;
 use wire::id::MachineId;
 use wire::machine::{MachineState, OrphanKind};
 
-use crate::machines::store::Made;
+use crate::machines::store::{Made, Released};
 use crate::machines::{Machine, report_stuck, shift, store};
 use crate::orphans::Look;
 use crate::provider::SharedProvider;
 use crate::{Provision, Settings, money, orphans, regions};
 use compare::{Finding, Known, compare, is_going};
+
+/// Waits between tries to destroy one volume.
+const BACKOFF: Backoff = Backoff { first: Duration::from_secs(4), most: Duration::from_secs(3_600) };
 
 /// The reconciler that compares.
 #[derive(Debug)]
@@ -106,17 +110,29 @@ impl Watch {
     async fn clear_away(&self, ctx: &Ctx, volumes: &[fly::Volume]) -> Result<()> {
         let keep = TimeDelta::from_std(self.settings.released_volume_keep).unwrap_or(TimeDelta::days(1));
         let mut tx = ctx.read("pool.watch.released").await?;
-        let released = store::released(&mut tx, ctx.now() - keep).await?;
+        let released = store::released(&mut tx, ctx.now() - keep, ctx.now()).await?;
         drop(tx);
-        for (id, name, provider_id) in released {
+        for Released { id, name, provider_id, failures } in released {
             let named = || volumes.iter().find(|volume| volume.name == name).map(|volume| volume.id.clone());
-            if let Some(provider_id) = provider_id.or_else(named) {
-                let destroyed = self.provider.destroy_volume(&provider_id).await;
-                destroyed.map_err(|error| unavailable(&self.provider, error))?;
-            }
+            let refused = match provider_id.or_else(named) {
+                Some(provider_id) => self.provider.destroy_volume(&provider_id).await.err(),
+                None => None,
+            };
             let mut tx = ctx.begin("pool.watch.cleared").await?;
-            money::settle_volume(&mut tx, id, ctx.now()).await?;
-            store::volume_destroyed(&mut tx, id).await?;
+            match refused {
+                None => {
+                    money::settle_volume(&mut tx, id, ctx.now()).await?;
+                    store::volume_destroyed(&mut tx, id).await?;
+                }
+                // One that cannot be destroyed now must not keep the others from it.
+                Some(error) => {
+                    tracing::warn!(volume.id = %id, %error, "a volume that was replaced cannot be destroyed");
+                    let failures = failures.saturating_add(1);
+                    let wait = BACKOFF.wait(u32::try_from(failures).unwrap_or(u32::MAX), &ctx.chance);
+                    let next = ctx.now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::hours(1));
+                    store::volume_refused(&mut tx, id, failures, &error.to_string(), next).await?;
+                }
+            }
             tx.commit(()).await?;
         }
         Ok(())

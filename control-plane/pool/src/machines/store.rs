@@ -46,7 +46,9 @@ kernel::sql! {
                      provider_id = NULL, made_at = NULL, executions = 0, name = $4, region = $5, image = $6, rung = $7, \
                      volume_id = $8, error = coalesce($9, error) WHERE id = $1 AND state = $2";
     RELEASE_VOLUME: "UPDATE volumes SET released_at = $2 WHERE id = $1";
-    RELEASED: "SELECT id, name, provider_id FROM volumes WHERE released_at <= $1 AND state <> 'destroyed' ORDER BY released_at, id LIMIT 20";
+    RELEASED: "SELECT id, name, provider_id, failures FROM volumes WHERE released_at <= $1 AND state <> 'destroyed' \
+               AND (next_try_at IS NULL OR next_try_at <= $2) ORDER BY released_at, id LIMIT 20";
+    VOLUME_REFUSED: "UPDATE volumes SET failures = $2, error = $3, next_try_at = $4 WHERE id = $1";
     TRY_LATER: "UPDATE machines SET next_try_at = $3, failures = $4, error = coalesce($5, error) WHERE id = $1 AND state = $2";
     STARTED: "UPDATE machines SET next_try_at = $3, report_by = $3, restarts = restarts + $4, failures = 0, rung = $6, \
                      error = coalesce($5, error) WHERE id = $1 AND state = $2";
@@ -270,10 +272,35 @@ pub(super) async fn release_volume(tx: &mut Tx, id: VolumeId, now: DateTime<Utc>
     Ok(())
 }
 
-/// Volumes that no machine has used since then, with their names and ids at the provider.
-pub(crate) async fn released(tx: &mut Tx, since: DateTime<Utc>) -> Result<Vec<(VolumeId, String, Option<String>)>> {
-    let rows = fetch_all!(tx, (Uuid, String, Option<String>), RELEASED, since)?;
-    Ok(rows.into_iter().map(|(id, name, provider_id)| (id.into(), name, provider_id)).collect())
+/// A volume that no machine uses any more.
+pub(crate) struct Released {
+    pub(crate) id: VolumeId,
+    /// Its name at the provider.
+    pub(crate) name: String,
+    /// Its id there, once known.
+    pub(crate) provider_id: Option<String>,
+    /// How often it could not be destroyed.
+    pub(crate) failures: i32,
+}
+
+/// Volumes that no machine has used since then and whose destruction is due.
+pub(crate) async fn released(tx: &mut Tx, since: DateTime<Utc>, now: DateTime<Utc>) -> Result<Vec<Released>> {
+    let rows = fetch_all!(tx, (Uuid, String, Option<String>, i32), RELEASED, since, now)?;
+    let released =
+        |(id, name, provider_id, failures): (Uuid, _, _, _)| Released { id: id.into(), name, provider_id, failures };
+    Ok(rows.into_iter().map(released).collect())
+}
+
+/// A volume could not be destroyed; that is tried again at `next`.
+pub(crate) async fn volume_refused(
+    tx: &mut Tx,
+    id: VolumeId,
+    failures: i32,
+    error: &str,
+    next: DateTime<Utc>,
+) -> Result<()> {
+    execute!(tx, VOLUME_REFUSED, id.uuid(), failures, error, next)?;
+    Ok(())
 }
 
 fn as_i64(rate: u64) -> i64 {

@@ -337,6 +337,31 @@ kernel::on_both! { migrations();
         world.stop().await;
     }
 
+    async fn one_bad_volume_holds_up_no_other_and_is_asked_for_ever_more_seldom(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        world.up().await;
+        let bad = world.volume().await.expect("has one");
+        for _ in 0..2 {
+            world.suspend().await;
+            world.script("[[call]]\naction = 'start'\nwhen = { times = 1 }\neffect = { failure = 'host-memory' }").await;
+            world.wake().await;
+        }
+        assert_eq!(world.there().await.1, 3, "two were replaced, the bad one first");
+        let script = format!(
+            "[[call]]\naction = 'destroy_volume'\nwhen = {{ target = '{bad}', times = 20 }}\n\
+             effect = {{ answer = {{ status = 412, error = 'failed_precondition: volume is attached' }} }}"
+        );
+        world.script(&script).await;
+        world.skip_an_hour().await;
+        assert_eq!(world.there().await.1, 2, "the other is gone");
+        world.pass(TimeDelta::minutes(30)).await;
+        assert_eq!(world.there().await.1, 2, "nobody has asked twenty times");
+        world.script("").await;
+        world.skip_an_hour().await;
+        assert_eq!(world.there().await.1, 1);
+        world.stop().await;
+    }
+
     async fn one_bad_machine_holds_up_no_other(ctx) {
         let mut world = World::with(&ctx, "", settings()).await;
         world.apply(pool::plan::Action::Create).await;

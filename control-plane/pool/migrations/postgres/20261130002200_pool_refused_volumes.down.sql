@@ -1,0 +1,3 @@
+ALTER TABLE volumes DROP COLUMN next_try_at;
+ALTER TABLE volumes DROP COLUMN error;
+ALTER TABLE volumes DROP COLUMN failures;
