@@ -16,6 +16,8 @@ use wire::machine::{MachineView, OrphanKind, OrphanView, SweepView};
 
 use crate::{CAPACITY_NUDGE, Settings, Watch, machines};
 
+/// A control plane that begins after so long may have another database than the last one.
+const LONG_AGO: TimeDelta = TimeDelta::minutes(10);
 /// No machine is made by what was seen of the provider longer ago.
 const OBSERVATION_AGE_MAX: TimeDelta = TimeDelta::seconds(90);
 
@@ -70,9 +72,13 @@ pub(crate) async fn view(tx: &mut Tx, now: DateTime<Utc>) -> Result<SweepView> {
 }
 
 /// A control plane begins: what an earlier one saw of the provider says nothing about what is there now, and no machine
-/// is made until it was looked at.
+/// is made until it was looked at. Where that was long ago, the database may have been restored, and what sleeps may
+/// have been used since: it sleeps anew before it is destroyed for that.
 pub async fn begin(ctx: &Ctx) -> Result<()> {
     let (mut tx, now) = (ctx.begin("pool.orphans.begin").await?, ctx.now());
+    if store::observed(&mut tx).await?.is_some_and(|last| now - last.watched_at > LONG_AGO) {
+        machines::store::sleep_anew(&mut tx, now).await?;
+    }
     store::begin(&mut tx, now).await?;
     tx.nudge(Watch::NUDGE);
     tx.commit(()).await

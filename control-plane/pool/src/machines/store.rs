@@ -69,6 +69,7 @@ kernel::sql! {
     KNOWN_VOLUMES: "SELECT provider_id FROM volumes WHERE state <> 'destroyed' AND provider_id IS NOT NULL";
     PENDING_VOLUMES: "SELECT name FROM volumes WHERE state = 'creating'";
     GENERATION: "SELECT generation FROM machines WHERE id = $1";
+    SLEEP_ANEW: "UPDATE machines SET state_since = $1 WHERE state = 'suspended' AND state <> 'destroyed'";
     KNEW_VOLUME: "SELECT count(*) FROM volumes WHERE name = $1";
 }
 
@@ -198,6 +199,12 @@ pub(crate) async fn state(tx: &mut Tx, id: MachineId) -> Result<Option<(MachineS
 /// How often a machine was made anew, also of one that is destroyed.
 pub(super) async fn generation(tx: &mut Tx, id: MachineId) -> Result<Option<i32>> {
     Ok(fetch_optional!(tx, (i32,), GENERATION, id.uuid())?.map(|(generation,)| generation))
+}
+
+/// Machines that sleep do so since now.
+pub(crate) async fn sleep_anew(tx: &mut Tx, now: DateTime<Utc>) -> Result<()> {
+    execute!(tx, SLEEP_ANEW, now)?;
+    Ok(())
 }
 
 /// Whether there is a row of a volume of this name, also of one that is destroyed.

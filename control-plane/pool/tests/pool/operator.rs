@@ -143,6 +143,30 @@ kernel::on_both! { migrations();
         .await;
     }
 
+    async fn what_sleeps_in_a_database_that_was_restored_is_not_destroyed_for_having_slept_for_long(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        world.up().await;
+        world.suspend().await;
+        let id = world.row().await.id;
+        let mut destroyed = Vec::new();
+        ctx.clock.advance(std::time::Duration::from_secs(3 * 24 * 3_600));
+        for hours in [0, 23, 2] {
+            orphans::begin(&ctx).await.expect("begins");
+            world.beat().await;
+            for _ in 0..hours {
+                ctx.clock.advance(std::time::Duration::from_secs(3_600));
+                world.beat().await;
+            }
+            let now = ctx.now();
+            let mut tx = ctx.begin("test").await.expect("begins");
+            let view = machines::view(&mut tx, &world.settings, now).await.expect("looks");
+            let plan = pool::plan::plan(&view, &pool::plan::Demand::default(), (&*world.settings).into(), now);
+            destroyed.push(plan.actions.contains(&Action::Destroy(id)));
+        }
+        assert_eq!(destroyed, [false, false, true]);
+        world.stop().await;
+    }
+
     async fn an_abandoned_machine_is_over_at_once_and_what_is_left_of_it_is_reaped(ctx) {
         let mut world = World::new(&ctx, "").await;
         world.up().await;
