@@ -60,6 +60,8 @@ pub(crate) enum CheckpointError {
     Io(#[from] io::Error),
     #[error(transparent)]
     Snapshot(#[from] snapshot::Error),
+    #[error("checkpoint {id} is gone: it is not on this machine")]
+    Gone { id: CheckpointId },
     #[error("checkpoint {id} is damaged: {reason}")]
     Damaged { id: CheckpointId, reason: String },
 }
@@ -255,7 +257,10 @@ fn earlier(volume: &Volume, marker: &Marker) -> Option<Listing> {
 pub(crate) fn read(volume: &Volume, id: CheckpointId) -> Result<Manifest, CheckpointError> {
     let damaged = |reason: String| CheckpointError::Damaged { id, reason };
     let text = fs::read(volume.checkpoint(id).join(MANIFEST));
-    let text = text.map_err(|error| damaged(format!("its manifest: {error}")))?;
+    let text = text.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => CheckpointError::Gone { id },
+        _ => damaged(format!("its manifest: {error}")),
+    })?;
     let manifest: Manifest =
         serde_json::from_slice(&text).map_err(|error| damaged(format!("its manifest: {error}")))?;
     if manifest.version != VERSION || manifest.checkpoint_id != id {

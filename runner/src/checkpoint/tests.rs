@@ -275,11 +275,15 @@ async fn a_task_begins_where_a_checkpoint_of_another_execution_ended() {
     assert_eq!((saved.files, saved.deleted, saved.changes.len()), (1, 1, 2));
     // A checkpoint that is gone, or damaged, is told by name; nothing runs instead.
     fs::write(scene.room.volume.checkpoint(first.checkpoint_id).join(LISTING), "bad").expect("writes");
-    for id in [first.checkpoint_id, CheckpointId::mint(scene.room.clock.now(), [9; 10])] {
+    let unknown = CheckpointId::mint(scene.room.clock.now(), [9; 10]);
+    for (id, expect) in [(first.checkpoint_id, "damaged"), (unknown, "is gone: it is not on this machine")] {
         let mut lease = scene.lease(&remote, None, &["true"]);
         lease.spec.checkpoint = Some(id);
         let (completion, _) = scene.carry_out(&lease, Orders::none()).await;
-        assert_eq!(completion.expect("told").failure, Some(wire::execution::Failure::CheckpointGone));
+        let completion = completion.expect("told");
+        assert_eq!(completion.failure, Some(wire::execution::Failure::CheckpointGone));
+        let message = completion.message.expect("says why");
+        assert!(message.contains(expect), "{message}");
     }
 }
 
