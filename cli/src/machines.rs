@@ -1,5 +1,6 @@
 //! `bifrost machines`: what there is to run on, and what an operator does to it.
 
+use wire::id::VolumeId;
 use wire::machine::{MachineView, OrphanView, SweepView};
 
 use crate::args::MachinesCommand;
@@ -16,10 +17,14 @@ pub(crate) async fn run(invocation: &Invocation, command: &MachinesCommand) -> a
         MachinesCommand::List => return list(invocation).await,
         MachinesCommand::Sweep { reap } => return sweep(invocation, *reap).await,
         MachinesCommand::Abandon { app: Some(app), reason, .. } => return abandon_app(invocation, app, reason).await,
+        MachinesCommand::Discard { volume } => return discard(invocation, *volume).await,
         _ => Server::find(invocation)?,
     };
     let machine = match command {
-        MachinesCommand::List | MachinesCommand::Sweep { .. } | MachinesCommand::Abandon { id: None, .. } => {
+        MachinesCommand::List
+        | MachinesCommand::Sweep { .. }
+        | MachinesCommand::Discard { .. }
+        | MachinesCommand::Abandon { id: None, .. } => {
             return Ok(());
         }
         MachinesCommand::Show { id } => server.ask(async |control| control.machine(*id).await).await?,
@@ -28,8 +33,8 @@ pub(crate) async fn run(invocation: &Invocation, command: &MachinesCommand) -> a
         MachinesCommand::Destroy { id, force } => {
             server.ask(async |control| control.destroy_machine(*id, *force).await).await?
         }
-        MachinesCommand::Abandon { id: Some(id), reason, .. } => {
-            server.ask(async |control| control.abandon_machine(*id, reason).await).await?
+        MachinesCommand::Abandon { id: Some(id), reason, force, .. } => {
+            server.ask(async |control| control.abandon_machine(*id, reason, *force).await).await?
         }
     };
     show(invocation, &machine)
@@ -85,7 +90,7 @@ async fn sweep(invocation: &Invocation, reap: bool) -> anyhow::Result<()> {
         return output.json(&found);
     }
     let now = invocation.clock.now();
-    let SweepView { compared_at, strangers, orphans, astray } = found;
+    let SweepView { compared_at, strangers, orphans, astray, kept } = found;
     match compared_at {
         Some(at) => output.say(&format!("registry and provider were compared {}", show_age(now, at))),
         None => output.say("registry and provider have not been compared yet"),
@@ -96,6 +101,20 @@ async fn sweep(invocation: &Invocation, reap: bool) -> anyhow::Result<()> {
     if strangers > 0 {
         let machines = counted(strangers, "machine of the app has no row", "machines of the app have no row");
         output.say(&format!("{machines}; what is without this pool's mark is left alone"));
+    }
+    for volume in kept {
+        output.say(&format!(
+            "volume {} ({} in {}, {} GB) of machine {} is kept since {}: it alone has {}; when nothing on it is wanted \
+             any more: bifrost machines discard {}",
+            volume.id,
+            or_dash(volume.provider_id),
+            volume.region,
+            volume.size_gb,
+            or_dash(volume.machine_id.map(|id| id.to_string())),
+            show_age(now, volume.kept_since),
+            volume.what,
+            volume.id
+        ));
     }
     if orphans.is_empty() {
         output.say("no orphans");
@@ -126,6 +145,18 @@ async fn sweep(invocation: &Invocation, reap: bool) -> anyhow::Result<()> {
     let header = ["ID", "KIND", "NAME", "REGION", "SEEN", "REAPED", "LAST ERROR"];
     let rows = orphans.iter().map(row).collect();
     Ok(output.line(&table::render(&header, rows, output.stdout()))?)
+}
+
+/// Has a volume destroyed that was kept for the work on it.
+async fn discard(invocation: &Invocation, volume: VolumeId) -> anyhow::Result<()> {
+    let server = Server::find(invocation)?;
+    let gone = server.ask(async |control| control.discard_volume(volume).await).await?;
+    let output = invocation.output;
+    if output.is_json {
+        return output.json(&gone);
+    }
+    output.say(&format!("volume {} goes, and with it {}", gone.id, gone.what));
+    Ok(())
 }
 
 /// Lists the machines of the pool.

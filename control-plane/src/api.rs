@@ -122,6 +122,7 @@ fn operations() -> OpenApiRouter<Edge> {
         .routes(routes!(machines::resume))
         .routes(routes!(machines::abandon))
         .routes(routes!(machines::abandon_app))
+        .routes(routes!(machines::discard_volume))
         .routes(routes!(cost::report))
         .routes(routes!(workers::list, workers::add))
         .routes(routes!(workers::stale))

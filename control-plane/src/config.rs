@@ -138,6 +138,11 @@ impl Config {
         })
     }
 
+    /// Who tells the pool what is on a machine's disk.
+    pub(crate) fn work_on_disks(&self) -> pool::SharedWork {
+        Arc::new(work::checkpoints::OnDisks::new(&self.work))
+    }
+
     pub(crate) fn credentials(&self) -> Credentials {
         Credentials::new(&self.secret)
     }

@@ -144,7 +144,8 @@ fn reconcile(ctx: &Ctx, config: &Config, provider: pool::SharedProvider, events:
     let waker = waker.map(|(app, api)| signals::Waker::new(api.client(), app));
     drive(ctx, tasks, pool::EnsureApp::new(Arc::clone(&provider)));
     let steps = tasks.clone();
-    drive(ctx, tasks, pool::Provision::new(Arc::clone(&provider), Arc::clone(&pool), config.credentials(), steps));
+    let (credentials, on_disks) = (config.credentials(), config.work_on_disks());
+    drive(ctx, tasks, pool::Provision::new(Arc::clone(&provider), Arc::clone(&pool), on_disks, credentials, steps));
     drive(ctx, tasks, pool::Ledger::new(Arc::clone(&pool)));
     drive(ctx, tasks, pool::Watch::new(provider, pool));
     drive(ctx, tasks, pool::StaleWorkers::default());

@@ -79,6 +79,9 @@ pub struct MachineView {
 pub struct Abandonment {
     /// 1 to 500 characters; kept in the record.
     pub reason: String,
+    /// Also one that alone has somebody's work, which is then lost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
 }
 
 /// Why an operator gives up all machines of an app that is gone, as sent to `POST /v1/machines/abandon`.
@@ -151,4 +154,27 @@ pub struct SweepView {
     pub orphans: Vec<OrphanView>,
     /// Machines of the registry that the provider no longer has, or that stand where they should not.
     pub astray: Vec<MachineView>,
+    /// Volumes that outlived their machines for the work on them, the newest first.
+    #[serde(default)]
+    pub kept: Vec<KeptVolumeView>,
+}
+
+/// A volume that outlived its machine, or was replaced, and stays because it alone has somebody's work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct KeptVolumeView {
+    /// Its id in the pool.
+    pub id: VolumeId,
+    /// Its id at the provider.
+    pub provider_id: Option<String>,
+    /// Where it is.
+    pub region: String,
+    /// Its size.
+    pub size_gb: i32,
+    /// The machine that had it.
+    pub machine_id: Option<MachineId>,
+    /// What is on it.
+    pub what: String,
+    /// Since when no machine has it.
+    pub kept_since: DateTime<Utc>,
 }

@@ -1,7 +1,7 @@
 //! What can be written after `bifrost machines` and `bifrost cost`.
 
 use clap::Subcommand;
-use wire::id::MachineId;
+use wire::id::{MachineId, VolumeId};
 
 #[derive(Subcommand)]
 pub(crate) enum MachinesCommand {
@@ -31,7 +31,7 @@ pub(crate) enum MachinesCommand {
     Destroy {
         /// The machine's id
         id: MachineId,
-        /// Also one whose worker has work: it is lost and given to another
+        /// Also one whose worker has work, which is given to another, or whose volume alone has somebody's, which is lost
         #[arg(long)]
         force: bool,
     },
@@ -47,8 +47,17 @@ pub(crate) enum MachinesCommand {
         /// Why, for the record
         #[arg(long, value_name = "TEXT")]
         reason: String,
+        /// Also one whose volume alone has somebody's work: it is lost
+        #[arg(long)]
+        force: bool,
     },
-    /// Show what the provider has that no row knows
+    /// Destroy a volume that was kept, when its machine was given up or moved, for the work on it
+    #[command(after_help = super::help::machines::DISCARD)]
+    Discard {
+        /// The volume's id, as `bifrost machines sweep` shows it
+        volume: VolumeId,
+    },
+    /// Show what the provider has that no row knows, and volumes that are kept for the work on them
     #[command(after_help = super::help::machines::SWEEP)]
     Sweep {
         /// Destroy what carries this pool's mark now, with what is on it, whatever its age and origin

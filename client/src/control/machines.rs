@@ -1,8 +1,8 @@
 //! The pool's machines and what they cost.
 
 use wire::cost::CostView;
-use wire::id::MachineId;
-use wire::machine::{Abandonment, AppAbandonment, MachineView, SweepOrder, SweepView};
+use wire::id::{MachineId, VolumeId};
+use wire::machine::{Abandonment, AppAbandonment, KeptVolumeView, MachineView, SweepOrder, SweepView};
 
 use super::Control;
 use crate::Error;
@@ -28,14 +28,14 @@ impl Control {
         self.service.json(self.post(&format!("/v1/machines/{id}/resume"))).await
     }
 
-    /// Destroys a machine with its volume; with `force`, also one whose worker has work.
+    /// Destroys a machine with its volume; with `force`, also one whose worker has work, or that alone has somebody's.
     pub async fn destroy_machine(&self, id: MachineId, force: bool) -> Result<MachineView, Error> {
         self.service.json(self.delete_request(&format!("/v1/machines/{id}")).query(&[("force", force)])).await
     }
 
-    /// Gives a machine up without asking the provider.
-    pub async fn abandon_machine(&self, id: MachineId, reason: &str) -> Result<MachineView, Error> {
-        let body = Abandonment { reason: reason.to_owned() };
+    /// Gives a machine up without asking the provider; with `force`, also one that alone has somebody's work.
+    pub async fn abandon_machine(&self, id: MachineId, reason: &str, force: bool) -> Result<MachineView, Error> {
+        let body = Abandonment { reason: reason.to_owned(), force };
         self.service.json(self.post(&format!("/v1/machines/{id}/abandon")).json(&body)).await
     }
 
@@ -43,6 +43,11 @@ impl Control {
     pub async fn abandon_app(&self, app: &str, reason: &str) -> Result<Vec<MachineView>, Error> {
         let body = AppAbandonment { app: app.to_owned(), reason: reason.to_owned() };
         self.service.json(self.post("/v1/machines/abandon").json(&body)).await
+    }
+
+    /// Destroys a volume that was kept for the work on it.
+    pub async fn discard_volume(&self, id: VolumeId) -> Result<KeptVolumeView, Error> {
+        self.service.json(self.delete_request(&format!("/v1/volumes/{id}"))).await
     }
 
     /// What the last comparison of registry and provider found; with `reap`, orphans are destroyed now.

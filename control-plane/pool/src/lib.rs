@@ -12,6 +12,7 @@
 mod app;
 mod credentials;
 pub mod forecast;
+pub mod kept;
 pub mod machines;
 pub mod money;
 pub mod orphans;
@@ -29,6 +30,7 @@ use kernel::{Migration, Sql, migration};
 
 pub use app::EnsureApp;
 pub use credentials::Credentials;
+pub use kept::{SharedWork, WorkOnDisks};
 pub use money::Ledger;
 pub use provider::{Answer, FlyMachines, MachineProvider, SharedProvider};
 pub use provision::{Provision, policy as recovery};
@@ -43,6 +45,8 @@ pub const WORKERS_NUDGE: &str = "workers";
 pub const CAPACITY_NUDGE: &str = "scheduler";
 /// Nudged when a worker was lost with whatever it was doing.
 pub const LOST_NUDGE: &str = "lost-work";
+/// Nudged when a machine goes with what is on its disk.
+pub const DISKS_NUDGE: &str = "lost-checkpoints";
 
 /// This slice's tables.
 pub const MIGRATIONS: &[Migration] = &[
@@ -52,6 +56,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("20261129007100_pool_recovery"),
     migration!("20261129007200_pool_money"),
     migration!("20261129007300_pool_arrivals"),
+    migration!("20261130001000_pool_kept_volumes"),
     migration!("20261130002000_pool_unforeseen_orphans"),
     migration!("20261130002100_pool_void_observation"),
     migration!("20261130002200_pool_refused_volumes"),
@@ -63,6 +68,7 @@ pub fn statements() -> Vec<(&'static str, Sql)> {
         machines::store::STATEMENTS,
         workers::store::STATEMENTS,
         orphans::store::STATEMENTS,
+        kept::store::STATEMENTS,
         regions::store::STATEMENTS,
         money::STATEMENTS,
         forecast::STATEMENTS,

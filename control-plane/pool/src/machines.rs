@@ -22,7 +22,9 @@ use crate::orphans::Orphan;
 use crate::plan::{Action, Closed, Reason, View};
 use crate::recovery::{Disk, Rung, newly_stuck};
 use crate::regions::policy as order;
-use crate::{CAPACITY_NUDGE, LOST_NUDGE, Provision, Settings, WORKERS_NUDGE, money, orphans, regions, workers};
+use crate::{
+    CAPACITY_NUDGE, DISKS_NUDGE, LOST_NUDGE, Provision, Settings, WORKERS_NUDGE, money, orphans, regions, workers,
+};
 
 pub use operate::{abandon, abandon_app, destroy, resume, suspend};
 
@@ -59,6 +61,8 @@ pub struct Machine {
     pub volume_provider_id: Option<String>,
     /// The volume at the provider that its own is to be a copy of.
     pub volume_source_id: Option<String>,
+    /// Whether its volume stays when it goes, for the work on it.
+    pub is_volume_kept: bool,
     /// The number of its current batch.
     pub batch: i64,
     /// The repositories its volume holds.
@@ -126,6 +130,16 @@ pub async fn list(ctx: &Ctx) -> Result<Vec<Machine>> {
 pub async fn get(ctx: &Ctx, id: MachineId) -> Result<Machine> {
     let machines = list(ctx).await?;
     machines.into_iter().find(|machine| machine.id == id).ok_or(Error::NotFound { what: "machine" })
+}
+
+/// Whether a machine is there and stays: what is on its disk can still be had.
+pub async fn stays(tx: &mut Tx, id: MachineId) -> Result<bool> {
+    Ok(store::state(tx, id).await?.is_some_and(|(state, _)| !is_going(state)))
+}
+
+/// Whether nothing brings a machine back.
+pub const fn is_going(state: MachineState) -> bool {
+    matches!(state, MachineState::Destroying | MachineState::Destroyed)
 }
 
 /// What the names of a pool's volumes begin with: a volume carries no metadata at Fly.
@@ -402,6 +416,9 @@ async fn follow_up(
     audit::write(ctx, tx, kind::MACHINE_STATE, &Entity::shared("machine", id), &change).await?;
     metrics::counter!("machine_transitions_total", "to" => to.as_str()).increment(1);
     tx.nudge(Provision::NUDGE);
+    if is_going(to) {
+        tx.nudge(DISKS_NUDGE);
+    }
     match to {
         MachineState::Ready | MachineState::Suspended | MachineState::Destroyed => tx.nudge(CAPACITY_NUDGE),
         MachineState::Resuming => tx.nudge(WORKERS_NUDGE),

@@ -14,7 +14,7 @@ use wire::event::kind;
 use wire::id::MachineId;
 use wire::machine::{MachineView, OrphanKind, OrphanView, SweepView};
 
-use crate::{CAPACITY_NUDGE, Settings, Watch, machines};
+use crate::{CAPACITY_NUDGE, Settings, Watch, kept, machines};
 
 /// A control plane that begins after so long may have another database than the last one.
 const LONG_AGO: TimeDelta = TimeDelta::minutes(10);
@@ -68,6 +68,7 @@ pub(crate) async fn view(tx: &mut Tx, now: DateTime<Utc>) -> Result<SweepView> {
         strangers: observed.map_or(0, |last| i32::try_from(last.strangers()).unwrap_or(i32::MAX)),
         orphans: orphans.into_iter().map(OrphanView::from).collect(),
         astray: astray.map(MachineView::from).collect(),
+        kept: kept::store::list(tx).await?,
     })
 }
 

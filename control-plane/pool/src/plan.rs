@@ -10,7 +10,8 @@
 //! for until they can be put to sleep.
 //!
 //! A machine that is too old, has done too much or runs another image is replaced:
-//! one at a time, and only when as many as are needed are awake without it.
+//! one at a time, and only when as many as are needed are awake without it. One whose
+//! disk would go with it is not while that alone has somebody's work.
 
 mod asleep;
 
@@ -72,14 +73,17 @@ pub struct View {
     pub purse: Purse,
     /// Why no machine can be made or woken, and until when.
     pub closed: Option<Closed>,
-    /// Machines that alone have somebody's work, as the caller knows: they sleep on, however long nobody needs them.
+    /// Machines that alone have somebody's work, as the caller knows: they sleep on, however long nobody needs them,
+    /// and are not replaced where their disk would go with them. Filled only where it matters: see
+    /// [`View::asks_for_kept`].
     pub kept: BTreeSet<MachineId>,
 }
 
 impl View {
-    /// Whether a machine has slept for so long that it is destroyed, unless it is kept.
-    pub fn has_overslept(&self, limits: Limits, now: DateTime<Utc>) -> bool {
-        self.machines.iter().any(|machine| has_overslept(machine, limits, now))
+    /// Whether there is a machine that would lose its disk, unless it is kept.
+    pub fn asks_for_kept(&self, limits: Limits, now: DateTime<Utc>) -> bool {
+        let is_worn = |machine| !limits.has_volumes && worn_out(machine, limits, now).is_some();
+        self.machines.iter().any(|machine| has_overslept(machine, limits, now) || is_worn(machine))
     }
 }
 
@@ -140,6 +144,8 @@ pub struct Limits {
     pub budget_reserve: Duration,
     /// See [`crate::Settings::budget_margin`].
     pub budget_margin: Duration,
+    /// See [`crate::Provider::has_volumes`].
+    pub has_volumes: bool,
 }
 
 impl From<&crate::Settings> for Limits {
@@ -153,6 +159,7 @@ impl From<&crate::Settings> for Limits {
             machine_executions_max: settings.machine_executions_max,
             budget_reserve: settings.budget_reserve,
             budget_margin: settings.budget_margin,
+            has_volumes: settings.provider.has_volumes(),
         }
     }
 }
@@ -407,7 +414,8 @@ fn retire(
         return None;
     }
     let worn = |machine: &Facts| Some((machine.id, machine.state, machine.load, worn_out(machine, limits, now)?));
-    let mut worn: Vec<_> = view.machines.iter().filter_map(worn).collect();
+    let may_go = |machine: &&Facts| limits.has_volumes || !view.kept.contains(&machine.id);
+    let mut worn: Vec<_> = view.machines.iter().filter(may_go).filter_map(worn).collect();
     worn.sort_by_key(|(id, state, load, _)| (*state != MachineState::Suspended, *load, *id));
     let (id, state, _, reason) = *worn.first()?;
     let mut growth = Growth::new(view, limits, now);

@@ -25,7 +25,7 @@ use wire::machine::MachineState;
 
 use crate::machines::{self, Machine, shift, store};
 use crate::provider::SharedProvider;
-use crate::{Credentials, Settings, money, regions};
+use crate::{Credentials, Settings, SharedWork, kept, money, regions};
 use policy::{Failed, Rung, Stumble};
 use steps::Done;
 pub(crate) use steps::{MACHINE_KEY, POOL_KEY};
@@ -40,6 +40,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 pub struct Provision {
     provider: SharedProvider,
     settings: Arc<Settings>,
+    work: SharedWork,
     credentials: Credentials,
     tasks: Tasks,
     in_flight: Arc<Mutex<HashSet<MachineId>>>,
@@ -49,9 +50,15 @@ impl Provision {
     /// The name under which it is nudged.
     pub const NUDGE: &'static str = "provision";
 
-    /// With the provider; steps run as tasks of `tasks`.
-    pub fn new(provider: SharedProvider, settings: Arc<Settings>, credentials: Credentials, tasks: Tasks) -> Self {
-        Self { provider, settings, credentials, tasks, in_flight: Arc::default() }
+    /// With the provider, and with who knows of work on machines' disks; steps run as tasks of `tasks`.
+    pub fn new(
+        provider: SharedProvider,
+        settings: Arc<Settings>,
+        work: SharedWork,
+        credentials: Credentials,
+        tasks: Tasks,
+    ) -> Self {
+        Self { provider, settings, work, credentials, tasks, in_flight: Arc::default() }
     }
 
     /// Takes the machine in hand unless a step of it is running.
@@ -124,11 +131,9 @@ impl Provision {
                 store::set_rung(tx, machine, Rung::StopStart, ctx.now() + TimeDelta::seconds(1)).await?;
                 self.tell_recovery(ctx, tx, machine, Rung::StopStart.as_str(), "a restart did not help").await?;
             }
-            Done::Replaced => {
-                machines::replace_in_place(ctx, tx, &self.settings, machine).await?;
-            }
+            Done::Replaced => self.replace(ctx, tx, machine).await?,
             Done::Climb { trouble, why } => self.climb(ctx, tx, machine, trouble, &why).await?,
-            Done::Hopeless { why } => give_up(ctx, tx, machine, &why).await?,
+            Done::Hopeless { why } => self.give_up(ctx, tx, machine, &why).await?,
         }
         Ok(())
     }
@@ -154,7 +159,7 @@ impl Provision {
         let mut tx = ctx.begin("pool.provision.stumble").await?;
         match decided {
             Stumble::Climb(trouble) => self.climb(ctx, &mut tx, machine, trouble, &text).await?,
-            Stumble::GiveUp => give_up(ctx, &mut tx, machine, &text).await?,
+            Stumble::GiveUp => self.give_up(ctx, &mut tx, machine, &text).await?,
             Stumble::Sleep => {
                 shift(ctx, &mut tx, machine.id, machine.state, MachineState::Suspending, Some(&text)).await?;
             }
@@ -168,13 +173,24 @@ impl Provision {
         }
         tx.commit(()).await
     }
-}
 
-async fn give_up(ctx: &Ctx, tx: &mut Tx, machine: &Machine, why: &str) -> Result<()> {
-    if shift(ctx, tx, machine.id, machine.state, MachineState::Destroying, Some(why)).await? {
-        store::give_up(tx, machine.id).await?;
+    /// A machine whose disk goes with it is not replaced after all if its last batch left work there.
+    async fn replace(&self, ctx: &Ctx, tx: &mut Tx, machine: &Machine) -> Result<()> {
+        if !self.provider.has_volumes() && self.work.of(tx, machine.id, ctx.now()).await?.is_some() {
+            store::retired(tx, machine.id).await?;
+            tx.nudge(Self::NUDGE);
+            return Ok(());
+        }
+        machines::replace_in_place(ctx, tx, &self.settings, machine).await.map(drop)
     }
-    Ok(())
+
+    async fn give_up(&self, ctx: &Ctx, tx: &mut Tx, machine: &Machine, why: &str) -> Result<()> {
+        if shift(ctx, tx, machine.id, machine.state, MachineState::Destroying, Some(why)).await? {
+            store::give_up(tx, machine.id).await?;
+            kept::keep(ctx, tx, &self.work, machine, why).await?;
+        }
+        Ok(())
+    }
 }
 
 /// How long a machine may stand in a state on its way to another while calls fail.

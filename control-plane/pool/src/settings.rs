@@ -144,6 +144,11 @@ impl Provider {
         if self.sprites.is_some() { 0 } else { price::stored(u64::from(self.volume_gb) * 1_024) }
     }
 
+    /// See [`crate::MachineProvider::has_volumes`].
+    pub fn has_volumes(&self) -> bool {
+        self.sprites.is_none()
+    }
+
     /// The directory on a machine that its runner has for itself.
     pub(crate) fn runner_directory(&self) -> &str {
         self.sprites.as_ref().map_or("/.sprite", |sprites| &sprites.directory)

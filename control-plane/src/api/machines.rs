@@ -3,8 +3,8 @@
 use access::permission::{MachinesRead, MachinesWrite};
 use axum::Json;
 use serde::Deserialize;
-use wire::id::MachineId;
-use wire::machine::{Abandonment, AppAbandonment, MachineView, SweepOrder, SweepView};
+use wire::id::{MachineId, VolumeId};
+use wire::machine::{Abandonment, AppAbandonment, KeptVolumeView, MachineView, SweepOrder, SweepView};
 use wire::problem::Problem;
 
 use super::body::{Body, Id, Parameters};
@@ -67,7 +67,8 @@ pub(super) async fn resume(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct HowToDestroy {
-    /// Also one whose worker has work, which is then lost and given to another.
+    /// Also one whose worker has work, which is then given to another, or whose volume alone has somebody's, which is
+    /// then lost.
     #[serde(default)]
     force: bool,
 }
@@ -83,21 +84,22 @@ pub(super) async fn destroy(
     Id(id): Id<MachineId>,
     Parameters(how): Parameters<HowToDestroy>,
 ) -> Result<Json<MachineView>, ApiError> {
-    Ok(Json(pool::machines::destroy(&app.ctx, id, how.force).await?.into()))
+    Ok(Json(pool::machines::destroy(&app.ctx, &app.work_on_disks, id, how.force).await?.into()))
 }
 
 /// Gives a machine up without asking the provider; what is left of it is reaped as an orphan.
 #[utoipa::path(
     post, path = "/machines/{id}/abandon", tag = "pool", params(("id" = MachineId, Path)), request_body = Abandonment,
     responses((status = 200, body = MachineView), (status = 400, body = Problem), (status = 401, body = Problem),
-              (status = 404, body = Problem)))]
+              (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(super) async fn abandon(
     State(app): State<App>,
     Allowed(..): Allowed<MachinesWrite>,
     Id(id): Id<MachineId>,
     Body(abandonment): Body<Abandonment>,
 ) -> Result<Json<MachineView>, ApiError> {
-    let machine = pool::machines::abandon(&app.ctx, id, &abandonment.reason).await?;
+    let Abandonment { reason, force } = abandonment;
+    let machine = pool::machines::abandon(&app.ctx, &app.work_on_disks, id, &reason, force).await?;
     Ok(Json(machine.into()))
 }
 
@@ -113,6 +115,18 @@ pub(super) async fn abandon_app(
 ) -> Result<Json<Vec<MachineView>>, ApiError> {
     let machines = pool::machines::abandon_app(&app.ctx, &app.provider, &app.pool, &abandonment).await?;
     Ok(Json(machines.into_iter().map(Into::into).collect()))
+}
+
+/// Destroys a volume that was kept, when its machine was given up or moved, for the work that it alone has.
+#[utoipa::path(
+    delete, path = "/volumes/{id}", tag = "pool", params(("id" = VolumeId, Path)),
+    responses((status = 200, body = KeptVolumeView), (status = 401, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn discard_volume(
+    State(app): State<App>,
+    Allowed(..): Allowed<MachinesWrite>,
+    Id(id): Id<VolumeId>,
+) -> Result<Json<KeptVolumeView>, ApiError> {
+    Ok(Json(pool::kept::discard(&app.ctx, &app.pool, id).await?))
 }
 
 /// What the last comparison of registry and provider found.

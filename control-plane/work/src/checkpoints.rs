@@ -5,6 +5,7 @@
 //! names with each poll what it still has; a pin waits in the row until the runner has heard of it; and a task that
 //! begins from a checkpoint goes to the machine that has it (`scheduler::plan`), as part of its lease.
 
+mod disks;
 mod plan;
 pub(crate) mod store;
 
@@ -33,6 +34,8 @@ use crate::Scheduler;
 use crate::executions::{self, Execution};
 use crate::kept;
 use crate::tasks::{self, Named, Task, Turn};
+
+pub use disks::OnDisks;
 
 /// The longest id of a commit, in hexadecimal digits.
 const COMMIT_CHARS: usize = 64;
@@ -132,6 +135,7 @@ pub async fn restore(ctx: &Ctx, tenant: TenantId, id: impl Named, restore: Resto
         );
         return Err(Error::conflict("task_not_failed", message));
     }
+    check_there(&mut tx, &view).await?;
     let Some(spec) = task.spec.clone() else {
         return Err(Error::conflict("nothing_to_run", "the task has no spec, so no machine carries it out"));
     };
@@ -149,6 +153,19 @@ pub async fn restore(ctx: &Ctx, tenant: TenantId, id: impl Named, restore: Resto
     };
     tx.nudge(Scheduler::NUDGE);
     tx.commit(view).await
+}
+
+/// A machine that is going takes its checkpoints with it, and no other has them.
+async fn check_there(tx: &mut Tx, view: &CheckpointView) -> Result<()> {
+    if pool::machines::stays(tx, view.machine_id).await? {
+        return Ok(());
+    }
+    let message = format!(
+        "the checkpoint {} is gone with its machine {}; begin from another one (`bifrost checkpoints list`), or from \
+         the repository",
+        view.id, view.machine_id
+    );
+    Err(Error::conflict("checkpoint_gone", message))
 }
 
 fn check_repository(view: &CheckpointView, spec: &TaskSpec, field: &'static str) -> Result<()> {
@@ -173,6 +190,7 @@ pub(crate) async fn bind_new(tx: &mut Tx, task: Task) -> Result<Task> {
         Error::invalid("spec.checkpoint", "names no checkpoint that a machine has; see `bifrost checkpoints list`")
     })?;
     check_repository(&view, spec, "spec.checkpoint")?;
+    check_there(tx, &view).await?;
     if !view.pinned && store::count_pinned(tx, view.machine_id).await? < PINS_PER_MACHINE {
         store::pin(tx, tenant, view.id, true).await?;
         tx.nudge(pool::WORKERS_NUDGE);
@@ -278,12 +296,12 @@ pub(crate) async fn machines_with_work(tx: &mut Tx, since: DateTime<Utc>) -> Res
     Ok(of_checkpoints.into_iter().chain(kept::machines(tx, since).await?).collect())
 }
 
-/// Forgets the checkpoints of machines that are gone, with their volumes, and what else those alone had.
+/// Forgets the checkpoints of machines that are gone, or going, with their volumes, and what else those alone had.
 #[derive(Debug, Clone, Copy)]
 pub struct LostCheckpoints;
 
 impl Reconciler for LostCheckpoints {
-    const NAME: &'static str = "lost-checkpoints";
+    const NAME: &'static str = pool::DISKS_NUDGE;
     const EVERY: Duration = Duration::from_secs(30);
 
     async fn tick(&self, ctx: &Ctx) -> Result<usize> {
@@ -295,15 +313,16 @@ impl Reconciler for LostCheckpoints {
         if known.is_empty() {
             return Ok(0);
         }
-        let there: BTreeSet<_> = pool::machines::list(ctx).await?.into_iter().map(|machine| machine.id).collect();
+        let there = pool::machines::list(ctx).await?.into_iter();
+        let there = there.filter(|machine| !pool::machines::is_going(machine.state));
+        let there: BTreeSet<_> = there.map(|machine| machine.id).collect();
         let gone: Vec<_> = known.into_iter().filter(|machine| !there.contains(machine)).collect();
         if gone.is_empty() {
             return Ok(0);
         }
         let mut tx = ctx.begin("checkpoints.lost").await?;
         for machine in &gone {
-            store::forget_machine(&mut tx, *machine).await?;
-            kept::forget_machine(&mut tx, *machine).await?;
+            disks::forget(ctx, &mut tx, *machine).await?;
         }
         tx.commit(gone.len()).await
     }

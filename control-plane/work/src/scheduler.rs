@@ -141,7 +141,7 @@ async fn look(
     let queues = queues(lanes, next, work.machine_micros_per_hour);
     let mut machines = pool::machines::view(tx, pool, now).await?;
     // Asked only where the answer matters.
-    if machines.has_overslept(limits, now) {
+    if machines.asks_for_kept(limits, now) {
         machines.kept = checkpoints::machines_with_work(tx, now - work.keep_work).await?;
     }
     Ok((Snapshot { queues, rules, shares, rooms, machines, limits }, workers))

@@ -70,6 +70,9 @@ kinds! {
     MACHINE_RECOVERY = "machine.recovery";
     /// A machine or volume of the pool was found at the provider that no row knows, or was destroyed for that.
     MACHINE_ORPHAN = "machine.orphan";
+    /// A machine lost its volume, which stays for the work that it alone has: which, of which machine, what is on it,
+    /// and what to do.
+    VOLUME_KEPT = "volume.kept";
     /// A region had no room and is left alone for a while.
     REGION_RESTS = "region.rests";
     /// The provider refused the token; written once until it is accepted again.
@@ -90,6 +93,8 @@ kinds! {
     AGENT_REPORT = "agent.report";
     /// A checkpoint was saved.
     CHECKPOINT_SAVED = "checkpoint.saved";
+    /// A machine is gone, or has lost its disk, with a checkpoint that was pinned or had work that was pushed nowhere.
+    CHECKPOINT_GONE = "checkpoint.gone";
     /// Work that was to be pushed could not be, and is on its machine alone: its references, and why.
     WORK_NOT_PUSHED = "work.not_pushed";
     /// What came of an execution's tests: a [`TestReport`](crate::test_report::TestReport).

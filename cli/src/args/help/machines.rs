@@ -25,11 +25,16 @@ Examples:
 pub(in crate::args) const ABANDON: &str = "\
 Examples:
   bifrost machines abandon MACHINE --reason 'its host has been away for a day'
+  bifrost machines abandon MACHINE --reason 'nobody wants what is on it' --force
   bifrost machines abandon --app bifrost-runner --reason 'deleted with flyctl apps destroy'
 
 With --app the rows of all machines end at once. It is refused while the provider knows the app. Make sure that
 the app was deleted, and is not only out of reach: `flyctl apps list` names it no more. A machine that is left
 would cost money without anybody here knowing of it.";
+
+pub(in crate::args) const DISCARD: &str = "\
+Examples:
+  bifrost machines discard VOLUME --reason 'what was on it is pushed'";
 
 pub(in crate::args) const SWEEP: &str = "\
 Examples:

@@ -1,14 +1,15 @@
 //! What an operator does to a machine by hand. Each is a change of its state, and
 //! so in the audit with who asked for it and why.
 
+use chrono::TimeDelta;
 use fly::Advice;
 use kernel::{Ctx, Error, Result, Tx};
 use wire::id::{MachineId, VolumeId};
 use wire::machine::{AppAbandonment, MachineState};
 
-use super::{Machine, decide_alone, drain, shift, store};
+use super::{Machine, decide_alone, drain, is_going, shift, store};
 use crate::provider::SharedProvider;
-use crate::{LOST_NUDGE, Settings, money, orphans, workers};
+use crate::{LOST_NUDGE, Settings, SharedWork, kept, money, orphans, workers};
 
 /// A reason is a sentence, not a page.
 const REASON_CHARS: usize = 500;
@@ -45,13 +46,15 @@ pub async fn resume(ctx: &Ctx, settings: &Settings, id: MachineId) -> Result<Mac
     order.done(ctx).await
 }
 
-/// Destroys a machine with its volume; with `force`, also one whose worker has something to do.
-pub async fn destroy(ctx: &Ctx, id: MachineId, force: bool) -> Result<Machine> {
+/// Destroys a machine with its volume; with `force`, also one whose worker has something to do, or that alone has
+/// somebody's work.
+pub async fn destroy(ctx: &Ctx, work: &SharedWork, id: MachineId, force: bool) -> Result<Machine> {
     let mut order = Order::begin(ctx, id, "destroy").await?;
     if order.machine.load > 0 && !force {
         let message = "its worker has work, which would be lost; force it to accept that";
         return Err(Error::conflict("machine_busy", message));
     }
+    order.spare_work(ctx, work, force).await?;
     let from = order.machine.state;
     if from != MachineState::Destroying {
         let why = Some("an operator has it destroyed");
@@ -61,10 +64,12 @@ pub async fn destroy(ctx: &Ctx, id: MachineId, force: bool) -> Result<Machine> {
 }
 
 /// Gives a machine up without asking the provider: its row is over at once. Whatever of it is still there
-/// has no row from then on, and is found and reaped as such; until it was looked for, no other is made in its place.
-pub async fn abandon(ctx: &Ctx, id: MachineId, reason: &str) -> Result<Machine> {
+/// has no row from then on, and is found and reaped as such; until it was looked for, no other is made in its place. With
+/// `force`, also one that alone has somebody's work.
+pub async fn abandon(ctx: &Ctx, work: &SharedWork, id: MachineId, reason: &str, force: bool) -> Result<Machine> {
     let reason = checked(reason)?;
     let mut order = Order::begin(ctx, id, "abandon").await?;
+    order.spare_work(ctx, work, force).await?;
     end(ctx, &mut order.tx, &order.machine, reason).await?;
     order.done(ctx).await
 }
@@ -98,12 +103,18 @@ pub async fn abandon_app(
         end(ctx, &mut tx, machine, reason).await?;
     }
     // What was replaced and is kept for a while was in the app, too.
-    let mut released = store::released(&mut tx, ctx.now()).await?;
+    for kept in kept::store::list(&mut tx).await? {
+        kept::store::discard(&mut tx, kept.id, ctx.now()).await?;
+        end_volume(ctx, &mut tx, kept.id).await?;
+    }
+    // Also those whose next try would be later.
+    let some_day = ctx.now() + TimeDelta::days(365);
+    let mut released = store::released(&mut tx, ctx.now(), some_day).await?;
     while !released.is_empty() {
-        for (volume, ..) in released {
-            end_volume(ctx, &mut tx, volume).await?;
+        for volume in released {
+            end_volume(ctx, &mut tx, volume.id).await?;
         }
-        released = store::released(&mut tx, ctx.now()).await?;
+        released = store::released(&mut tx, ctx.now(), some_day).await?;
     }
     tracing::info!(app = own, count = machines.len(), what = "abandon", by = %ctx.actor(), "an operator's order");
     let gone = |machine| Machine { state: MachineState::Destroyed, ..machine };
@@ -145,7 +156,8 @@ struct Order {
 
 impl Order {
     async fn begin(ctx: &Ctx, id: MachineId, what: &'static str) -> Result<Self> {
-        let mut tx = ctx.begin("pool.machines.operate").await?;
+        // What is on a machine may be anybody's.
+        let mut tx = ctx.across_tenants().begin("pool.machines.operate").await?;
         decide_alone(&mut tx).await?;
         let found = store::list(&mut tx).await?.into_iter().find(|machine| machine.id == id);
         Ok(Self { tx, machine: found.ok_or(Error::NotFound { what: "machine" })?, what })
@@ -153,6 +165,20 @@ impl Order {
 
     fn refuse(&self, cure: &str) -> Error {
         Error::conflict("machine_state", format!("the machine is {}: {cure}", self.machine.state))
+    }
+
+    /// Refuses to take a machine that alone has somebody's work. One that is going has let go of it already.
+    async fn spare_work(&mut self, ctx: &Ctx, work: &SharedWork, force: bool) -> Result<()> {
+        if force || is_going(self.machine.state) {
+            return Ok(());
+        }
+        let Some(what) = work.of(&mut self.tx, self.machine.id, ctx.now()).await? else { return Ok(()) };
+        let message = format!(
+            "the machine alone has {what}, which would be lost; see `bifrost checkpoints list`, and `bifrost machines {} \
+             --force` to accept that",
+            self.what
+        );
+        Err(Error::conflict("machine_has_work", message))
     }
 
     /// Makes it true, and gives the machine as it is now. The change of its state is in the audit.

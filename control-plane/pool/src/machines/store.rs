@@ -13,6 +13,7 @@ use crate::recovery::Rung;
 kernel::sql! {
     LIST: "SELECT m.id, m.name, m.provider_id, m.region, m.state, m.state_since, m.next_try_at, m.failures, m.restarts, m.report_by, m.error, \
                   m.volume_id, v.name AS volume_name, v.provider_id AS volume_provider_id, v.source_id AS volume_source_id, \
+                  v.kept_work IS NOT NULL AS is_volume_kept, \
                   m.batch, m.repositories, m.idle_since, m.created_at, m.generation, m.former_provider_id, m.image, m.executions, \
                   m.cold_starts, m.rung, m.stuck_minutes, m.retiring, w.last_heartbeat AS worker_heard_at, \
                   coalesce(w.current_load, 0) AS load \
@@ -47,7 +48,7 @@ kernel::sql! {
                      volume_id = $8, error = coalesce($9, error) WHERE id = $1 AND state = $2";
     RELEASE_VOLUME: "UPDATE volumes SET released_at = $2 WHERE id = $1";
     RELEASED: "SELECT id, name, provider_id, failures FROM volumes WHERE released_at <= $1 AND state <> 'destroyed' \
-               AND (next_try_at IS NULL OR next_try_at <= $2) ORDER BY released_at, id LIMIT 20";
+               AND kept_work IS NULL AND (next_try_at IS NULL OR next_try_at <= $2) ORDER BY released_at, id LIMIT 20";
     VOLUME_REFUSED: "UPDATE volumes SET failures = $2, error = $3, next_try_at = $4 WHERE id = $1";
     TRY_LATER: "UPDATE machines SET next_try_at = $3, failures = $4, error = coalesce($5, error) WHERE id = $1 AND state = $2";
     STARTED: "UPDATE machines SET next_try_at = $3, report_by = $3, restarts = restarts + $4, failures = 0, rung = $6, \
@@ -62,7 +63,7 @@ kernel::sql! {
     RETIRED: "UPDATE machines SET retiring = NULL WHERE id = $1";
     COLD_START: "UPDATE machines SET cold_starts = cold_starts + 1 WHERE id = $1";
     EXECUTED: "UPDATE machines SET executions = executions + $2 WHERE id = $1";
-    VOLUME_DESTROYED: "UPDATE volumes SET state = 'destroyed' WHERE id = $1";
+    VOLUME_DESTROYED: "UPDATE volumes SET state = 'destroyed' WHERE id = $1 AND kept_work IS NULL";
     SET_REPOSITORIES: "UPDATE machines SET repositories = $2 WHERE id = $1";
     SET_IDLE: "UPDATE machines SET idle_since = $2 WHERE id = $1";
     CLEAR_ERROR: "UPDATE machines SET error = NULL, retiring = NULL WHERE id = $1";
@@ -91,6 +92,7 @@ struct Row {
     volume_name: String,
     volume_provider_id: Option<String>,
     volume_source_id: Option<String>,
+    is_volume_kept: bool,
     batch: i64,
     repositories: Json<Vec<String>>,
     idle_since: Option<DateTime<Utc>>,
@@ -125,6 +127,7 @@ impl From<Row> for Machine {
             volume_name: row.volume_name,
             volume_provider_id: row.volume_provider_id,
             volume_source_id: row.volume_source_id,
+            is_volume_kept: row.is_volume_kept,
             batch: row.batch,
             repositories: row.repositories.0,
             worker_heard_at: row.worker_heard_at,
@@ -420,7 +423,7 @@ pub(super) async fn retire(tx: &mut Tx, id: MachineId, why: &str) -> Result<bool
 }
 
 /// A machine is no longer being replaced.
-pub(super) async fn retired(tx: &mut Tx, id: MachineId) -> Result<()> {
+pub(crate) async fn retired(tx: &mut Tx, id: MachineId) -> Result<()> {
     execute!(tx, RETIRED, id.uuid())?;
     Ok(())
 }
@@ -453,6 +456,7 @@ pub(crate) async fn give_up(tx: &mut Tx, id: MachineId) -> Result<()> {
     Ok(())
 }
 
+/// Nothing of a volume is left; one that is kept stays.
 pub(crate) async fn volume_destroyed(tx: &mut Tx, id: VolumeId) -> Result<()> {
     execute!(tx, VOLUME_DESTROYED, id.uuid())?;
     Ok(())

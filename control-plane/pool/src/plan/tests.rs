@@ -14,6 +14,7 @@ const LIMITS: Limits = Limits {
     machine_executions_max: 100,
     budget_reserve: Duration::from_secs(100),
     budget_margin: Duration::from_secs(10),
+    has_volumes: true,
 };
 
 fn now() -> DateTime<Utc> {
@@ -126,7 +127,7 @@ fn an_idle_machine_sleeps_and_a_long_sleeper_is_destroyed() {
     let mut sleeper = machine(0, Suspended);
     sleeper.state_since = now() - TimeDelta::days(90);
     let mut view = View { machines: vec![sleeper], ..View::default() };
-    assert!(view.has_overslept(LIMITS, now()));
+    assert!(view.asks_for_kept(LIMITS, now()));
     view.kept.insert(id(0));
     assert_eq!(decide(&view, &queue(0)).actions, [], "it alone has somebody's work");
     let allowance =
@@ -277,6 +278,21 @@ fn a_worn_machine_is_replaced_when_it_can_be_spared() {
     );
     check(vec![one(Ready, old), machine(0, Ready)], 5, 0, &[retire(0, Reason::Age)]);
     check(vec![one(Ready, old), machine(0, Ready)], 6, 0, &[Action::Create]);
+}
+
+#[test]
+fn a_worn_machine_whose_disk_goes_with_it_stays_while_that_alone_has_work() {
+    let old = |facts: &mut Facts| facts.wear.made_at = Some(now() - TimeDelta::days(1));
+    let own_disks = Limits { has_volumes: false, ..LIMITS };
+    for state in [Ready, Suspended] {
+        let mut view = view_of([one(state, old)]);
+        assert!(view.asks_for_kept(own_disks, now()) && !view.asks_for_kept(LIMITS, now()), "{state}");
+        let retire = [Action::Retire(id(0), Reason::Age)];
+        assert_eq!(plan(&view, &queue(0), own_disks, now()).actions, retire, "{state}");
+        view.kept.insert(id(0));
+        assert_eq!(plan(&view, &queue(0), own_disks, now()).actions, [], "{state}");
+        assert_eq!(plan(&view, &queue(0), LIMITS, now()).actions, retire, "{state}: its volume stays");
+    }
 }
 
 #[test]

@@ -6,8 +6,9 @@ use kernel::{Ctx, Result, Tx};
 use serde_json::json;
 use wire::event::kind;
 
+use super::Provision;
 use super::policy::{Disk, Remedy, Rung, Trouble, remedy};
-use super::{Provision, give_up};
+use crate::kept;
 use crate::machines::{Anew, Machine, make_anew};
 use crate::regions::{self, policy as order};
 
@@ -38,11 +39,17 @@ impl Provision {
             (Remedy::OtherRegion, Some(other)) => (Disk::New, other, Rung::OtherRegion),
             (Remedy::OtherRegion, None) | (Remedy::GiveUp, _) => {
                 self.tell_recovery(ctx, tx, machine, "given up", why).await?;
-                return give_up(ctx, tx, machine, why).await;
+                return self.give_up(ctx, tx, machine, why).await;
             }
         };
         let anew = Anew { disk, region, rung, why: Some(why) };
-        make_anew(ctx, tx, &self.settings, machine, &anew).await?;
+        if make_anew(ctx, tx, &self.settings, machine, &anew).await? && disk != Disk::Keep {
+            // Whether a copy is whole shows only when it is used.
+            kept::keep(ctx, tx, &self.work, machine, why).await?;
+            if disk == Disk::New {
+                self.work.gone(ctx, tx, machine.id).await?;
+            }
+        }
         let how = match remedy {
             Remedy::OtherRegion => Rung::OtherRegion.as_str(),
             Remedy::Recreate(_) | Remedy::GiveUp => Rung::Recreate.as_str(),

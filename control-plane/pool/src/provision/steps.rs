@@ -233,7 +233,7 @@ impl Provision {
             }
         }
         let volumes = match &machine.volume_provider_id {
-            _ if !self.provider.has_volumes() => Vec::new(),
+            _ if !self.provider.has_volumes() || machine.is_volume_kept => Vec::new(),
             Some(id) => vec![id.clone()],
             None => {
                 let all = self.provider.volumes().await?;
@@ -266,10 +266,16 @@ impl Provision {
                 Found::Volume(id, region) => {
                     store::set_volume(&mut tx, machine.volume_id, id, region, ctx.now()).await?;
                 }
-                Found::NoCopy => store::forget_source(&mut tx, machine.volume_id).await?,
+                Found::NoCopy => {
+                    store::forget_source(&mut tx, machine.volume_id).await?;
+                    self.work.gone(ctx, &mut tx, machine.id).await?;
+                }
                 Found::FormerGone => {
                     crate::money::settle_machine(&mut tx, machine.id, ctx.now()).await?;
                     store::forget_former(&mut tx, machine.id).await?;
+                    if !self.provider.has_volumes() {
+                        self.work.gone(ctx, &mut tx, machine.id).await?;
+                    }
                 }
                 Found::Machine(id, region) => {
                     // It may have cost something already, if it was seen before it was finished.

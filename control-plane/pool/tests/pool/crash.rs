@@ -101,7 +101,7 @@ async fn killed_at(world: &World, at: usize, is_carried_out: bool) -> bool {
         died: Notify::new(),
     });
     let provider: SharedProvider = Arc::clone(&killed) as SharedProvider;
-    let provision = provision(&provider, &world.settings);
+    let provision = provision(&provider, &world.settings, world.work());
     for _ in 0..6 {
         tokio::select! {
             stepped = provision.step_all(&world.ctx) => {
@@ -136,7 +136,9 @@ async fn begin(world: &mut World, way: Way) {
         (Way::Sleep, Some(id)) => world.apply(Action::Suspend(id)).await,
         (Way::Wake, Some(id)) => world.apply(Action::Resume(id)).await,
         (Way::Anew, Some(id)) => world.apply(Action::Retire(id, pool::plan::Reason::Age)).await,
-        (Way::Down, Some(id)) => pool::machines::destroy(&world.ctx, id, true).await.map(|_| 1).expect("ordered"),
+        (Way::Down, Some(id)) => {
+            pool::machines::destroy(&world.ctx, &world.work(), id, true).await.map(|_| 1).expect("ordered")
+        }
         _ => world.apply(Action::Create).await,
     };
 }

@@ -93,7 +93,7 @@ kernel::on_both! { migrations();
         let mut next = settings();
         next.provider.image = "example/image:2".into();
         let settings: std::sync::Arc<Settings> = next.into();
-        world.provision = crate::world::provision(&world.provider, &settings);
+        world.provision = crate::world::provision(&world.provider, &settings, world.work());
         world.settings = settings;
         for _ in 0..200 {
             let now = ctx.now();

@@ -4,6 +4,7 @@
 
 mod crash;
 mod documented;
+mod kept;
 mod ladder;
 mod operator;
 mod sprites;

@@ -35,7 +35,7 @@ async fn orphaned(world: &World) {
     }
 }
 
-async fn audited(ctx: &Ctx, action: &str) -> Vec<AuditEntry> {
+pub(crate) async fn audited(ctx: &Ctx, action: &str) -> Vec<AuditEntry> {
     let tenant = wire::id::TenantId::mint(ctx.now(), [1; 10]);
     let all = audit::list(ctx, tenant, &audit::Filter::default()).await.expect("lists");
     all.entries.into_iter().filter(|entry| entry.action == action).collect()
@@ -171,11 +171,11 @@ kernel::on_both! { migrations();
         let mut world = World::new(&ctx, "").await;
         world.up().await;
         let id = world.row().await.id;
-        assert_eq!(machines::abandon(&ctx, id, " ").await.expect_err("says nothing").code(), "invalid");
-        let gone = machines::abandon(&ctx, id, "its host is away").await.expect("abandoned");
+        assert_eq!(machines::abandon(&ctx, &world.work(), id, " ", false).await.expect_err("says nothing").code(), "invalid");
+        let gone = machines::abandon(&ctx, &world.work(), id, "its host is away", false).await.expect("abandoned");
         assert_eq!(gone.state, MachineState::Destroyed);
         assert_eq!(world.rows().await, []);
-        assert_eq!(machines::abandon(&ctx, id, "again").await.expect_err("is over").code(), "not_found");
+        assert_eq!(machines::abandon(&ctx, &world.work(), id, "again", false).await.expect_err("is over").code(), "not_found");
         world.pass(TimeDelta::seconds(40)).await;
         assert_eq!(world.there().await, (vec![], 1), "its disk is kept");
         world.skip_a_week().await;
@@ -199,7 +199,7 @@ kernel::on_both! { migrations();
             let refused = machines::abandon_app(&ctx, &world.provider, &world.settings, what).await;
             assert_eq!(refused.expect_err("refused").code(), code, "{what:?}");
         }
-        machines::destroy(&ctx, world.row().await.id, true).await.expect("ordered");
+        machines::destroy(&ctx, &world.work(), world.row().await.id, true).await.expect("ordered");
         world.machines.delete_app(APP).await.expect("deleted");
         world.pass(TimeDelta::minutes(20)).await;
         let states: Vec<_> = world.rows().await.into_iter().map(|row| row.state).collect();
@@ -237,8 +237,8 @@ kernel::on_both! { migrations();
         let worker = pool::workers::available(&mut tx, ctx.now(), std::time::Duration::from_secs(45)).await.expect("looks");
         pool::workers::set_loads(&mut tx, &[(&worker[0], 1)], ctx.now()).await.expect("notes");
         tx.commit(()).await.expect("commits");
-        assert_eq!(machines::destroy(&ctx, id, false).await.expect_err("busy").code(), "machine_busy");
-        machines::destroy(&ctx, id, true).await.expect("ordered");
+        assert_eq!(machines::destroy(&ctx, &world.work(), id, false).await.expect_err("busy").code(), "machine_busy");
+        machines::destroy(&ctx, &world.work(), id, true).await.expect("ordered");
         world.settle().await;
         assert_eq!((world.rows().await, world.there().await), (vec![], (vec![], 0)));
         world.stop().await;
@@ -276,7 +276,7 @@ kernel::on_both! { migrations();
         let mut world = World::with(&ctx, "", one).await;
         world.up().await;
         let (id, name) = (world.row().await.id, world.row().await.name);
-        machines::abandon(&ctx, id, "its host is away").await.expect("abandoned");
+        machines::abandon(&ctx, &world.work(), id, "its host is away", false).await.expect("abandoned");
         assert_eq!(world.apply(Action::Create).await, 0, "it was not looked for");
         world.beat().await;
         assert!(world.there().await.0.iter().any(|(there, _)| *there == name));

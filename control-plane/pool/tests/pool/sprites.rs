@@ -10,9 +10,12 @@ use emulator::sprites::{Refusal, Seen, Services, Sprites as Fake};
 use fly::{Pace, SpriteAction, SpritePolicy, SpriteRule, SpriteStatus};
 use kernel::{Ctx, Reconciler as _};
 use kit::{Tasks, Vars};
+use pool::WorkOnDisks as _;
 use pool::machines::{self, Machine};
-use pool::plan::Action;
-use pool::{EnsureApp, Ledger, Provider, Provision, SPRITES_REGION, Settings, SharedProvider, SpriteMachines, Watch};
+use pool::plan::{Action, Reason};
+use pool::{
+    EnsureApp, Ledger, Provider, Provision, SPRITES_REGION, Settings, SharedProvider, SharedWork, SpriteMachines, Watch,
+};
 use serde_json::json;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -20,7 +23,7 @@ use wire::event::kind;
 use wire::machine::MachineState;
 use wire::worker::env;
 
-use crate::world::{hello, migrations, payload, provision};
+use crate::world::{Said, hello, migrations, payload, provision};
 
 const TOKEN: &str = "org/secret";
 /// Rounds of ten seconds.
@@ -35,6 +38,7 @@ struct World {
     settings: Arc<Settings>,
     provider: SharedProvider,
     provision: Provision,
+    said: Arc<Said>,
     watch: Watch,
     app: EnsureApp,
     ledger: Ledger,
@@ -75,9 +79,11 @@ impl World {
         let fake = Fake::start(&root, TOKEN, &path, Services::Pretend, &Tasks::new()).await.expect("starts");
         let settings = Arc::new(settings(&fake.offer(runner), sha256));
         let provider = sprites(&fake, &settings, token);
+        let said = Arc::new(Said::default());
         Self {
             ctx: ctx.clone(),
-            provision: provision(&provider, &settings),
+            provision: provision(&provider, &settings, said.clone()),
+            said,
             watch: Watch::new(Arc::clone(&provider), Arc::clone(&settings)),
             app: EnsureApp::new(Arc::clone(&provider)),
             ledger: Ledger::new(Arc::clone(&settings)),
@@ -92,10 +98,14 @@ impl World {
     /// The control plane has started anew, with this token.
     fn begin_anew(&mut self, token: &str) {
         let (provider, settings) = (sprites(&self.fake, &self.settings, token), &self.settings);
-        self.provision = provision(&provider, settings);
+        self.provision = provision(&provider, settings, self.work());
         self.watch = Watch::new(Arc::clone(&provider), Arc::clone(settings));
         self.app = EnsureApp::new(Arc::clone(&provider));
         self.provider = provider;
+    }
+
+    fn work(&self) -> SharedWork {
+        self.said.clone()
     }
 
     async fn apply(&self, action: Action) -> usize {
@@ -241,7 +251,9 @@ async fn survives_every_kill(ctx: &Ctx, way: Way) {
                     world.suspend().await;
                     world.order(Action::Resume).await;
                 }
-                Way::Down => drop(machines::destroy(ctx, world.row().await.id, true).await.expect("ordered")),
+                Way::Down => {
+                    drop(machines::destroy(ctx, &world.work(), world.row().await.id, true).await.expect("ordered"))
+                }
             }
             let was_killed = killed_at(&world, at, is_carried_out).await;
             world.begin_anew(TOKEN);
@@ -266,7 +278,7 @@ async fn survives_every_kill(ctx: &Ctx, way: Way) {
                 }
             }
             for row in world.rows().await {
-                machines::destroy(ctx, row.id, true).await.expect("ordered");
+                machines::destroy(ctx, &world.work(), row.id, true).await.expect("ordered");
             }
             world.settle().await;
             world.stop().await;
@@ -370,10 +382,29 @@ kernel::on_both! { migrations();
         world.stop().await;
     }
 
+    async fn a_sprite_is_not_replaced_once_it_alone_has_work_for_its_disk_would_go_with_it(ctx) {
+        let mut world = World::new(&ctx).await;
+        world.up().await;
+        let before = world.row().await;
+        world.order(|id| Action::Retire(id, Reason::Age)).await;
+        // Its last execution leaves something.
+        world.said.has(before.id, "1 pinned checkpoint");
+        world.order(Action::Drain).await;
+        world.settle().await;
+        let after = world.row().await;
+        assert_eq!((after.state, after.retiring), (MachineState::Suspended, None));
+        assert_eq!((after.provider_id, after.generation), (before.provider_id, 0));
+        world.said.gone(&ctx, &mut ctx.begin("test").await.expect("begins"), before.id).await.expect("hears");
+        world.order(|id| Action::Retire(id, Reason::Age)).await;
+        world.settle().await;
+        assert_eq!(world.row().await.generation, 1, "nothing is on it any more");
+        world.stop().await;
+    }
+
     async fn a_destroyed_machine_leaves_no_sprite(ctx) {
         let mut world = World::new(&ctx).await;
         world.up().await;
-        machines::destroy(&ctx, world.row().await.id, true).await.expect("ordered");
+        machines::destroy(&ctx, &world.work(), world.row().await.id, true).await.expect("ordered");
         world.settle().await;
         assert_eq!((world.rows().await, world.fake.seen()), (vec![], vec![]));
         world.stop().await;
@@ -397,7 +428,7 @@ kernel::on_both! { migrations();
             let seen = world.seen();
             assert!(seen.policy.is_some() && seen.service.is_some() && !seen.holds.is_empty(), "{path_end}: {seen:?}");
             assert!(world.program().is_file(), "{path_end}");
-            machines::destroy(&ctx, world.row().await.id, true).await.expect("ordered");
+            machines::destroy(&ctx, &world.work(), world.row().await.id, true).await.expect("ordered");
             world.settle().await;
             world.stop().await;
         }

@@ -1,19 +1,20 @@
 //! A pool, an emulator with a fault script, and a hand that moves both on.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use emulator::{Config, Script};
 use fly::{MachineState as At, Machines, Pace};
-use kernel::{Ctx, Migration, Reconciler as _};
+use kernel::{Ctx, Migration, Reconciler as _, Tx};
 use kit::{Chance, Tasks, Vars};
+use pool::kept::Known;
 use pool::machines::Machine;
 use pool::plan::Action;
 use pool::{
-    Credentials, EnsureApp, FlyMachines, Ledger, MIGRATIONS, Provider, Provision, Settings, SharedProvider, Watch,
-    machines, workers,
+    Credentials, EnsureApp, FlyMachines, Ledger, MIGRATIONS, Provider, Provision, Settings, SharedProvider, SharedWork,
+    Watch, WorkOnDisks, machines, workers,
 };
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -30,12 +31,35 @@ pub(crate) fn migrations() -> Vec<Migration> {
     [kernel::MIGRATIONS, MIGRATIONS].concat()
 }
 
+/// Says what machines' disks alone have, as the slice does that knows checkpoints.
+#[derive(Debug, Default)]
+pub(crate) struct Said(Mutex<BTreeMap<MachineId, String>>);
+
+impl Said {
+    pub(crate) fn has(&self, machine: MachineId, what: &str) {
+        self.0.lock().expect("no panic").insert(machine, what.into());
+    }
+}
+
+impl WorkOnDisks for Said {
+    fn of<'a>(&'a self, _: &'a mut Tx, machine: MachineId, _: DateTime<Utc>) -> Known<'a, Option<String>> {
+        let what = self.0.lock().expect("no panic").get(&machine).cloned();
+        Box::pin(async { Ok(what) })
+    }
+
+    fn gone<'a>(&'a self, _: &'a Ctx, _: &'a mut Tx, machine: MachineId) -> Known<'a, ()> {
+        self.0.lock().expect("no panic").remove(&machine);
+        Box::pin(async { Ok(()) })
+    }
+}
+
 pub(crate) struct World {
     pub(crate) ctx: Ctx,
     pub(crate) settings: Arc<Settings>,
     pub(crate) machines: Machines,
     pub(crate) provider: SharedProvider,
     pub(crate) provision: Provision,
+    pub(crate) said: Arc<Said>,
     watch: Watch,
     pub(crate) app: EnsureApp,
     ledger: Ledger,
@@ -84,11 +108,13 @@ impl World {
         let machines = Machines::with_pace(&emulator.url(), &token, Pace::Unlimited);
         let settings = Arc::new(settings);
         let provider: SharedProvider = Arc::new(FlyMachines::new(machines.clone(), &settings.provider));
-        let provision = provision(&provider, &settings);
+        let said = Arc::new(Said::default());
+        let provision = provision(&provider, &settings, said.clone());
         Self {
             ctx: ctx.clone(),
             machines,
             provision,
+            said,
             watch: Watch::new(Arc::clone(&provider), Arc::clone(&settings)),
             app: EnsureApp::new(Arc::clone(&provider)),
             ledger: Ledger::new(Arc::clone(&settings)),
@@ -107,7 +133,7 @@ impl World {
         let clock = self.ctx.clock.clone();
         self.ctx = database.clone();
         self.ctx.clock = clock;
-        self.provision = provision(&self.provider, &self.settings);
+        self.provision = provision(&self.provider, &self.settings, self.work());
         self.watch = Watch::new(Arc::clone(&self.provider), Arc::clone(&self.settings));
     }
 
@@ -222,8 +248,12 @@ impl World {
 
     pub(crate) async fn destroy(&mut self) {
         let id = self.row().await.id;
-        machines::destroy(&self.ctx, id, true).await.expect("ordered");
+        machines::destroy(&self.ctx, &self.work(), id, true).await.expect("ordered");
         self.settle().await;
+    }
+
+    pub(crate) fn work(&self) -> SharedWork {
+        self.said.clone()
     }
 
     /// How often the record tells of something.
@@ -262,9 +292,9 @@ pub(crate) fn payload(event: &wire::event::Event) -> serde_json::Value {
     serde_json::from_str(event.payload.get()).expect("JSON")
 }
 
-pub(crate) fn provision(provider: &SharedProvider, settings: &Arc<Settings>) -> Provision {
+pub(crate) fn provision(provider: &SharedProvider, settings: &Arc<Settings>, work: SharedWork) -> Provision {
     let credentials = Credentials::new(&Key::from_bytes([1; 32]));
-    Provision::new(Arc::clone(provider), Arc::clone(settings), credentials, Tasks::new())
+    Provision::new(Arc::clone(provider), Arc::clone(settings), work, credentials, Tasks::new())
 }
 
 /// A machine's worker says that it is there, in this boot.

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Operations that change nothing that lasts, or are no caller's decision.
-const NO_DECISION: [(&str, &str); 15] = [
+const NO_DECISION: [(&str, &str); 16] = [
     ("POST", "/v1/executions/{id}/heartbeat"),
     ("POST", "/v1/plan"),
     // Here no machine has saved anything; the tests of `work` look for the rows.
@@ -14,6 +14,8 @@ const NO_DECISION: [(&str, &str); 15] = [
     ("POST", "/v1/machines/sweep"),
     // Here no provider says that the app is gone; the tests of `pool` look for the rows.
     ("POST", "/v1/machines/abandon"),
+    // Here no volume outlives its machine; the tests of `pool` look for the row.
+    ("DELETE", "/v1/volumes/{id}"),
     ("POST", "/v1/tasks/metadata/batch"),
     ("POST", "/v1/webhooks/verify"),
     ("POST", "/v1/webhooks/{id}/ping"),

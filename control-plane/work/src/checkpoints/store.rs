@@ -23,12 +23,16 @@ kernel::sql! {
     HEAR: "UPDATE checkpoints SET pin_heard = $3 WHERE machine_id = $1 AND id = $2";
     UNHEARD: "SELECT id, pinned FROM checkpoints WHERE machine_id = $1 AND pinned <> pin_heard ORDER BY id LIMIT 1";
     FORGET: "DELETE FROM checkpoints WHERE machine_id = $1 AND id = $2";
-    FORGET_MACHINE: "DELETE FROM checkpoints WHERE machine_id = $1";
+    FORGET_MACHINE: "DELETE FROM checkpoints WHERE machine_id = $1 RETURNING id, tenant_id, task_id, pinned, unpushed";
     MACHINES: "SELECT DISTINCT machine_id FROM checkpoints";
     MACHINES_WITH_WORK: "SELECT DISTINCT machine_id FROM checkpoints \
                          WHERE pinned OR (saved_at > $1 AND json_array_length(unpushed) > 0)",
         postgres "SELECT DISTINCT machine_id FROM checkpoints \
                   WHERE pinned OR (saved_at > $1 AND jsonb_array_length(unpushed) > 0)";
+    COUNT_UNPUSHED: "SELECT count(*) FROM checkpoints \
+                     WHERE machine_id = $1 AND saved_at > $2 AND json_array_length(unpushed) > 0",
+        postgres "SELECT count(*) FROM checkpoints \
+                  WHERE machine_id = $1 AND saved_at > $2 AND jsonb_array_length(unpushed) > 0";
     DELETE_OF_TASK: "DELETE FROM checkpoints WHERE tenant_id = $1 AND task_id = $2";
 }
 
@@ -135,6 +139,11 @@ pub(super) async fn count_pinned(tx: &mut Tx, machine: MachineId) -> Result<i64>
     Ok(fetch_one!(tx, (i64,), COUNT_PINNED, machine.uuid(), true)?.0)
 }
 
+/// Those of a machine that were saved since then with work that was pushed nowhere.
+pub(super) async fn count_unpushed(tx: &mut Tx, machine: MachineId, since: DateTime<Utc>) -> Result<i64> {
+    Ok(fetch_one!(tx, (i64,), COUNT_UNPUSHED, machine.uuid(), since)?.0)
+}
+
 pub(super) async fn pin(tx: &mut Tx, tenant: TenantId, id: CheckpointId, pinned: bool) -> Result<()> {
     execute!(tx, PIN, tenant.uuid(), id.uuid(), pinned)?;
     Ok(())
@@ -157,9 +166,25 @@ pub(super) async fn forget(tx: &mut Tx, machine: MachineId, id: CheckpointId) ->
     Ok(())
 }
 
-pub(super) async fn forget_machine(tx: &mut Tx, machine: MachineId) -> Result<()> {
-    execute!(tx, FORGET_MACHINE, machine.uuid())?;
-    Ok(())
+/// A checkpoint that was forgotten, as far as somebody may miss it.
+pub(super) struct Forgotten {
+    pub(super) id: CheckpointId,
+    pub(super) tenant: TenantId,
+    pub(super) task: TaskId,
+    pub(super) pinned: bool,
+    pub(super) unpushed: Vec<String>,
+}
+
+pub(super) async fn forget_machine(tx: &mut Tx, machine: MachineId) -> Result<Vec<Forgotten>> {
+    let rows = fetch_all!(tx, (Uuid, Uuid, Uuid, bool, Json<Vec<String>>), FORGET_MACHINE, machine.uuid())?;
+    let forgotten = rows.into_iter().map(|(id, tenant, task, pinned, Json(unpushed))| Forgotten {
+        id: id.into(),
+        tenant: tenant.into(),
+        task: task.into(),
+        pinned,
+        unpushed,
+    });
+    Ok(forgotten.collect())
 }
 
 /// Every machine that is noted to have a checkpoint.

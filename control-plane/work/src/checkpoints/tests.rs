@@ -206,6 +206,49 @@ kernel::on_both! { migrations();
         assert_eq!(kept(view.saved_at - a_while).await, [].into());
     }
 
+    async fn a_machine_with_work_is_destroyed_by_force_alone_and_from_then_on_its_checkpoints_are_gone(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (task, _, view) = failed(&ctx, tenant).await;
+        pin(&ctx, tenant, view.id, true).await.expect("pins");
+        let work: pool::SharedWork = std::sync::Arc::new(OnDisks::new(&Settings::default()));
+        // Whoever asks is of another tenant than whose work it is.
+        let stranger = ctx.of_request(None);
+        stranger.belongs_to(ctx.id(TenantId::mint));
+        let destroy = async |force| pool::machines::destroy(&stranger, &work, view.machine_id, force).await;
+        let refused = destroy(false).await.expect_err("has work");
+        assert_eq!(refused.code(), "machine_has_work");
+        let what = "1 pinned checkpoint and 1 checkpoint with work that was pushed nowhere";
+        assert!(refused.to_string().contains(what), "{refused}");
+
+        destroy(true).await.expect("ordered");
+        let mut from_it = run("fork");
+        from_it.spec.as_mut().expect("has one").checkpoint = Some(view.id);
+        assert_eq!(code(tasks::submit(&ctx, &Settings::default(), tenant, from_it, None).await), "checkpoint_gone");
+        assert_eq!(code(restore(&ctx, tenant, task, Restore::default()).await), "checkpoint_gone");
+        assert_eq!(LostCheckpoints.tick(&ctx).await.expect("looks"), 1, "before the machine is destroyed");
+        assert_eq!(list(&ctx, tenant, None).await.expect("lists"), []);
+        let mut tx = ctx.begin("test").await.expect("begins");
+        let told = kernel::outbox::pending(&mut tx, 1_000).await.expect("reads");
+        let told: Vec<_> = told.into_iter().filter(|event| event.kind == kind::CHECKPOINT_GONE).collect();
+        assert_eq!(told.iter().map(|event| event.task_id).collect::<Vec<_>>(), [Some(task)]);
+        assert!(told[0].payload.get().contains(&view.id.to_string()), "{:?}", told[0]);
+    }
+
+    async fn what_a_machine_alone_has_is_said_in_words(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (_, _, view) = failed(&ctx, tenant).await;
+        let said = async |later: Duration| {
+            let mut tx = ctx.begin("test").await.expect("begins");
+            let now = ctx.now() + later;
+            pool::WorkOnDisks::of(&OnDisks::new(&Settings::default()), &mut tx, view.machine_id, now).await.expect("says")
+        };
+        let unpushed = "1 checkpoint with work that was pushed nowhere";
+        assert_eq!(said(Duration::ZERO).await.as_deref(), Some(unpushed));
+        assert_eq!(said(Settings::default().keep_work * 2).await, None, "for too long");
+        pin(&ctx, tenant, view.id, true).await.expect("pins");
+        assert_eq!(said(Settings::default().keep_work * 2).await.as_deref(), Some("1 pinned checkpoint"));
+    }
+
     async fn an_agent_is_told_which_tests_failed_the_last_time(ctx) {
         let tenant = tenant(&ctx).await;
         let mut new = run("t");

@@ -34,6 +34,7 @@ fn row(state: MachineState) -> Machine {
         idle_since: None,
         created_at: before,
         volume_source_id: None,
+        is_volume_kept: false,
         generation: 0,
         former_provider_id: None,
         image: "x".into(),

@@ -388,7 +388,7 @@ impl World {
             shares: Shares::default(),
             rooms: self.live().filter(|(_, row)| free(row)).map(room).collect(),
             machines: self.view(),
-            limits: self.limits.clone(),
+            limits: self.limits,
         }
     }
 

@@ -1,0 +1,2 @@
+ALTER TABLE volumes DROP COLUMN kept_work;
+ALTER TABLE volumes DROP COLUMN kept_from;

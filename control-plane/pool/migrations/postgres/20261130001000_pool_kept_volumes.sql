@@ -1,0 +1,2 @@
+ALTER TABLE volumes ADD COLUMN kept_from UUID;
+ALTER TABLE volumes ADD COLUMN kept_work TEXT;
