@@ -13,6 +13,7 @@ use kit::Tasks;
 use kit::tasks::{StillRunning, blocking};
 use tokio::task::JoinHandle;
 use wire::execution::Cache;
+use wire::worker::repository_name;
 
 use crate::dependencies::{self, Ready};
 use crate::mirror::{self, Obtained};
@@ -27,7 +28,7 @@ const TRASH: &str = "trash";
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Background {
     tasks: Tasks,
-    /// The repositories that something is being done for, and [`TRASH`].
+    /// The names of the repositories that something is being done for, and [`TRASH`].
     busy: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -35,7 +36,7 @@ impl Background {
     /// Makes ready what the repository's next execution will ask for. Where that is under way, it is enough. Caches are
     /// looked after where something was installed just now.
     pub(crate) fn prepare_next(&self, room: &Arc<Room>, repository: &str, obtained: &Obtained, ready: &Ready) {
-        let Some(turn) = self.begin(repository) else { return };
+        let Some(turn) = self.begin(&repository_name(repository)) else { return };
         let (room, repository) = (room.clone(), repository.to_owned());
         let (obtained, trees) = (obtained.clone(), ready.trees.clone());
         let is_installed = ready.cache == Some(Cache::Miss);
@@ -82,7 +83,8 @@ impl Background {
         self.tasks.stop_within(within).await
     }
 
-    fn begin(&self, what: &str) -> Option<Turn> {
+    /// Keeps everything from being done for the repository of this name; nothing where something is.
+    pub(crate) fn begin(&self, what: &str) -> Option<Turn> {
         let is_new = self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned());
         is_new.then(|| Turn { busy: self.busy.clone(), what: what.to_owned() })
     }
@@ -95,7 +97,8 @@ impl Background {
 }
 
 /// A turn at one of them, until this is dropped.
-struct Turn {
+#[derive(Debug)]
+pub(crate) struct Turn {
     busy: Arc<Mutex<BTreeSet<String>>>,
     what: String,
 }

@@ -27,6 +27,7 @@ use crate::agent::sessions;
 use crate::git::GitError;
 use crate::mirror;
 use crate::orders::Orders;
+use crate::relief;
 use crate::room::Room;
 use crate::volume::{self, Volume};
 use crate::workspace::{self, CheckoutError, Marker, Paths};
@@ -34,7 +35,7 @@ use crate::workspace::{self, CheckoutError, Marker, Paths};
 pub(crate) mod changes;
 pub(crate) mod format;
 mod summary;
-mod unpushed;
+pub(crate) mod unpushed;
 use changes::Changes;
 use format::{Manifest, RelativePath, VERSION};
 pub(crate) use summary::summary;
@@ -157,8 +158,7 @@ async fn make_room(room: &Room, paths: &Paths) -> Result<(), CheckpointError> {
     if room.volume.is_full()? {
         room.volume.drop_ballast()?;
     }
-    let (volume, mark) = (room.volume.clone(), room.mark());
-    blocking(move || volume.relieve(&mark)).await?;
+    relief::relieve(room, room.volume.reserve()?, &paths.name).await?;
     if !room.volume.is_full()? {
         return Ok(());
     }
@@ -405,6 +405,15 @@ pub(crate) fn kept_work(volume: &Volume) -> io::Result<Vec<KeptWork>> {
     found.sort_by(|one, other| other.cmp(one));
     found.truncate(KEPT_PER_MACHINE);
     Ok(found)
+}
+
+/// The repositories of which a checkpoint is pinned, or holds anything at all: without what is in their mirrors it
+/// cannot be put back. One that cannot be read never is.
+pub(crate) fn needed_repositories(volume: &Volume) -> io::Result<Vec<String>> {
+    let ids = volume.checkpoint_ids()?.into_iter();
+    let manifests = ids.filter_map(|id| read(volume, id).ok());
+    let needed = manifests.filter(|manifest| is_pinned(volume, manifest.checkpoint_id) || !manifest.is_empty());
+    Ok(needed.map(|manifest| manifest.repository).collect())
 }
 
 fn is_pinned(volume: &Volume, id: CheckpointId) -> bool {

@@ -23,6 +23,7 @@ use crate::command::output::Chunker;
 use crate::orders::Orders;
 use crate::process::{self, Bounds, Kept, Output, RunError};
 use crate::record::Story;
+use crate::relief;
 use crate::room::Room;
 use crate::setup::NotReady;
 use crate::workspace::{self, Paths};
@@ -168,7 +169,8 @@ async fn provide(
             story.tell(kind::VOLUME_DAMAGED, &Damaged { what: "dependencies", name: &name, reason: &what }).await;
         }
     }
-    make_room(room, &trees).await.map_err(machine)?;
+    let free = room.volume.reserve().map_err(machine)?;
+    relief::relieve(room, free, &paths.name).await.map_err(machine)?;
     for step in &ecosystem.steps {
         match install(room, story.orders(), place, step).await? {
             Installation::Done => (),
@@ -245,14 +247,11 @@ pub(crate) async fn keep_caches(room: &Arc<Room>, is_installed: bool) {
     }
 }
 
-/// Gives up what can be made again where the volume is nearly full; in the end all but the last used tree.
-async fn make_room(room: &Arc<Room>, trees: &Trees) -> io::Result<()> {
-    let (room, trees) = (room.clone(), trees.clone());
-    blocking(move || {
-        room.volume.relieve(&room.mark())?;
-        if room.volume.is_tight()? { trees.prune(1, room.limits.dependency_bytes) } else { Ok(()) }
-    })
-    .await
+/// Gives up all but the last used tree where fewer bytes are free.
+pub(crate) async fn relieve(room: &Room, free: u64) -> io::Result<()> {
+    let trees = Trees::new(&room.volume.dependencies(), room.isolation.keeper());
+    let (volume, bytes_max) = (room.volume.clone(), room.limits.dependency_bytes);
+    blocking(move || if volume.lacks(free)? { trees.prune(1, bytes_max) } else { Ok(()) }).await
 }
 
 /// Whether a tool failed for want of room.

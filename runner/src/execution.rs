@@ -12,7 +12,7 @@ use wire::execution::{Cache, Failure, Outcome, Phase};
 use wire::id::ExecutionId;
 use wire::pull_request::{PullRequest, PullRequestSpec};
 use wire::task::{FieldError, TaskSpec};
-use wire::worker::{Completion, Lease};
+use wire::worker::{Completion, Lease, repository_name};
 
 use crate::agent;
 use crate::agent::sessions::{self, Brought};
@@ -31,6 +31,7 @@ use crate::mirror::{self, Obtained, Told};
 use crate::orders::{Commander, Halt, Orders};
 use crate::pull_request::{self, NotProposed};
 use crate::record::{Begun, Story, Subject};
+use crate::relief;
 use crate::room::Room;
 use crate::settings::services::{self, Services};
 use crate::settings::{self, Settings};
@@ -149,12 +150,21 @@ async fn work(
         return Err(NotReady::failed(Failure::MachineFault, refusal));
     }
     let (cleared, keep) = (room.clone(), story.subject().execution_id);
-    make_room(room, keep).await?;
+    make_room(room, keep, &spec.repository).await?;
     // Old workspaces are out of the way before the command starts.
     let clearing = tokio::task::spawn_blocking(move || workspace::clear_others(&cleared, keep));
-    let prepared = prepare(room, story, spec, commit).await;
+    let mut prepared = prepare(room, story, spec, commit).await;
     let unsaved = clearing.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     let unsaved = unsaved.map_err(|error| NotReady::machine("removing an old workspace", &error))?;
+    let failed = |error| NotReady::machine("making room on the volume", &error);
+    let mut more = room.volume.reserve().map_err(failed)?;
+    while prepared.as_ref().is_err_and(|reason| is_for_want_of_room(room, reason))
+        && relief::relieve_further(room, keep, &spec.repository, more).await.map_err(failed)?
+    {
+        // How much it takes is not known, and each attempt costs a download.
+        more = more.saturating_mul(2);
+        prepared = prepare(room, story, spec, commit).await;
+    }
     room.background.empty_trash(room);
     let prepared = prepared?;
     if !unsaved.is_empty() {
@@ -179,7 +189,7 @@ async fn work(
 
 /// Where the volume is nearly full, frees what it can before anything is made: an earlier command may have filled it,
 /// and nothing here would ever work again.
-async fn make_room(room: &Arc<Room>, keep: ExecutionId) -> Result<(), NotReady> {
+async fn make_room(room: &Arc<Room>, keep: ExecutionId, repository: &str) -> Result<(), NotReady> {
     let failed = |error| NotReady::machine("making room on the volume", &error);
     if !room.volume.is_tight().map_err(failed)? {
         return Ok(());
@@ -187,9 +197,10 @@ async fn make_room(room: &Arc<Room>, keep: ExecutionId) -> Result<(), NotReady> 
     if room.volume.is_full().map_err(failed)? {
         settle(room, keep).await?;
     }
+    let free = room.volume.reserve().map_err(failed)?;
+    relief::relieve(room, free, &repository_name(repository)).await.map_err(failed)?;
     let (volume, mark) = (room.volume.clone(), room.mark());
     let relieved = blocking(move || {
-        volume.relieve(&mark)?;
         sessions::relieve(&volume, &mark)?;
         volume.relieve_of_damaged()
     });
@@ -197,6 +208,14 @@ async fn make_room(room: &Arc<Room>, keep: ExecutionId) -> Result<(), NotReady> 
         health::tell_removed(room, gone).await;
     }
     Ok(())
+}
+
+/// Git does not always say why it cannot write.
+fn is_for_want_of_room(room: &Room, reason: &NotReady) -> bool {
+    let NotReady::Failed { failure: Failure::MachineFault, message } = reason else { return false };
+    let message = message.to_lowercase();
+    let said = ["no space left on device", "no storage space", "disk quota exceeded"];
+    said.iter().any(|words| message.contains(words)) || room.volume.is_tight().unwrap_or(false)
 }
 
 /// Saves what an earlier execution left unsaved, and then removes it.

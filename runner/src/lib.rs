@@ -29,6 +29,7 @@ mod orders;
 mod process;
 mod pull_request;
 mod record;
+mod relief;
 mod room;
 mod session;
 mod settings;

@@ -22,6 +22,7 @@ use crate::git::complaint::{self, Complaint};
 use crate::git::{Git, GitError, Place};
 use crate::orders::Orders;
 use crate::record::Story;
+use crate::relief;
 use crate::room::Room;
 use crate::setup::NotReady;
 use crate::volume;
@@ -72,7 +73,12 @@ impl From<NotReady> for Trouble {
 pub(crate) async fn obtain(room: &Room, story: &Story, spec: &TaskSpec, told: Told) -> Result<Obtained, NotReady> {
     let wanted = Wanted::parse(spec.reference.as_deref())?;
     let reason = match attempt(room, story.orders(), spec, &wanted, told).await {
-        Ok(obtained) => return Ok(obtained),
+        Ok(obtained) => {
+            if let Err(error) = volume::touch(&obtained.mirror) {
+                tracing::warn!("the mirror of {} counts as used less lately than it was: {error}", spec.repository);
+            }
+            return Ok(obtained);
+        }
         Err(Trouble::NotReady(reason)) => return Err(reason),
         Err(Trouble::Damaged(reason)) => reason,
     };
@@ -246,8 +252,9 @@ impl Remote<'_> {
     async fn clone(&self, mirror: &Path, refspecs: &[String]) -> Result<(), Trouble> {
         let unfinished = volume::unfinished(mirror);
         let machine = |error| NotReady::machine("making a mirror", &error);
-        let (volume, mark) = (self.room.volume.clone(), self.room.mark());
-        blocking(move || volume.relieve(&mark)).await.map_err(machine)?;
+        relief::relieve(self.room, self.room.volume.reserve().map_err(machine)?, &repository_name(self.url))
+            .await
+            .map_err(machine)?;
         let cloned = match self.room.limits.partial_above {
             0 => None,
             bytes => {

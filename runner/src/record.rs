@@ -191,7 +191,11 @@ impl Story {
     pub(crate) async fn end(&mut self, begun: Begun, cache: Option<Cache>, detail: Option<String>) {
         let micros = u64::try_from(begun.since.elapsed().as_micros()).unwrap_or(u64::MAX);
         let phase = begun.phase;
-        self.phases.push(PhaseTiming { phase, micros, cache });
+        match self.phases.iter_mut().find(|earlier| earlier.phase == phase) {
+            // Where there was no room at first, it was gone through again.
+            Some(earlier) => *earlier = PhaseTiming { phase, micros: earlier.micros.saturating_add(micros), cache },
+            None => self.phases.push(PhaseTiming { phase, micros, cache }),
+        }
         self.tell(kind::EXECUTION_PHASE, &PhasePayload { phase, micros: Some(micros), cache, detail }).await;
     }
 }

@@ -22,10 +22,18 @@ pub(crate) struct Turn {
 impl Turns {
     /// Waits for the thing of this name, unless it is called off.
     pub(crate) async fn take(&self, name: &str, orders: &Orders) -> Result<Turn, Halt> {
-        let thing = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(name.to_owned()).or_default().clone();
         tokio::select! {
-            held = thing.lock_owned() => Ok(Turn { _held: held }),
+            held = self.thing(name).lock_owned() => Ok(Turn { _held: held }),
             halt = orders.halted() => Err(halt),
         }
+    }
+
+    /// The thing of this name, unless somebody has it.
+    pub(crate) fn take_if_free(&self, name: &str) -> Option<Turn> {
+        self.thing(name).try_lock_owned().ok().map(|held| Turn { _held: held })
+    }
+
+    fn thing(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(name.to_owned()).or_default().clone()
     }
 }

@@ -25,7 +25,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -197,11 +197,30 @@ impl Volume {
 
     /// The names of the repositories there is a mirror of.
     pub(crate) fn repository_names(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            children(&self.root.join("repos")).unwrap_or_default().iter().map(|path| file_name(path)).collect();
-        names.retain(|name| !name.starts_with(UNFINISHED));
+        let mut names: Vec<String> = self.mirrors().unwrap_or_default().iter().map(|path| file_name(path)).collect();
         names.sort();
         names
+    }
+
+    fn mirrors(&self) -> io::Result<Vec<PathBuf>> {
+        let mut mirrors = children(&self.root.join("repos"))?;
+        mirrors.retain(|path| !is_unfinished(path));
+        Ok(mirrors)
+    }
+
+    /// The names of the mirrors, the one first that was used least lately.
+    pub(crate) fn mirrors_by_use(&self) -> io::Result<Vec<String>> {
+        let used = |path: PathBuf| Some((last_used(&path).ok()?, file_name(&path)));
+        let mut mirrors: Vec<_> = self.mirrors()?.into_iter().filter_map(used).collect();
+        mirrors.sort();
+        Ok(mirrors.into_iter().map(|(_, name)| name).collect())
+    }
+
+    /// Gives up a mirror, with the spare that borrows from it.
+    pub(crate) fn discard_mirror(&self, name: &str, mark: &str) -> io::Result<()> {
+        self.discard(&self.spare(name), &format!("spare-{mark}"))?;
+        self.discard(&self.mirror(name), &format!("mirror-{mark}"))?;
+        self.empty_trash()
     }
 
     /// Every execution that has anything here, oldest first.
@@ -227,7 +246,12 @@ impl Volume {
 
     /// Whether what can be made again has to go.
     pub(crate) fn is_tight(&self) -> io::Result<bool> {
-        Ok(!self.has_free(TIGHT)?)
+        self.lacks(self.reserve()?)
+    }
+
+    /// The bytes that are to be free, for which what can be made again goes.
+    pub(crate) fn reserve(&self) -> io::Result<u64> {
+        self.bytes_of(TIGHT)
     }
 
     /// Whether nothing can be done without room.
@@ -236,32 +260,45 @@ impl Volume {
     }
 
     fn has_free(&self, reserve: Reserve) -> io::Result<bool> {
-        let space = nix::sys::statvfs::statvfs(&self.root)?;
-        let (free, all) = (space.blocks_available() * space.fragment_size(), space.blocks() * space.fragment_size());
-        Ok(free >= (all / 100 * reserve.percent).min(reserve.bytes_max))
+        Ok(!self.lacks(self.bytes_of(reserve)?)?)
     }
 
-    /// Gives up what can be made again when the volume is nearly full: spares first, then what builds
+    fn bytes_of(&self, reserve: Reserve) -> io::Result<u64> {
+        let space = nix::sys::statvfs::statvfs(&self.root)?;
+        Ok((space.blocks() * space.fragment_size() / 100 * reserve.percent).min(reserve.bytes_max))
+    }
+
+    pub(crate) fn free(&self) -> io::Result<u64> {
+        let space = nix::sys::statvfs::statvfs(&self.root)?;
+        Ok(space.blocks_available() * space.fragment_size())
+    }
+
+    /// Whether fewer bytes are free.
+    pub(crate) fn lacks(&self, free: u64) -> io::Result<bool> {
+        Ok(self.free()? < free)
+    }
+
+    /// Gives up what only saves time until so many bytes are free: spares first, then what builds
     /// left, then the package managers' own caches.
-    pub(crate) fn relieve(&self, mark: &str) -> io::Result<()> {
+    pub(crate) fn relieve(&self, free: u64, mark: &str) -> io::Result<()> {
         let spare = [
             ("spares", "spare checkouts"),
             ("deps/spares", "spare installations"),
             ("caches", "directories handed on by executions"),
         ];
-        if self.is_tight()? {
+        if self.lacks(free)? {
             self.empty_trash()?;
         }
         for (name, what) in spare {
-            if !self.is_tight()? {
+            if !self.lacks(free)? {
                 return Ok(());
             }
-            tracing::warn!("the volume is nearly full, so the {what} are removed");
+            tracing::warn!("the volume has no room, so the {what} are removed");
             // Out of the way first: somebody may be taking one just now.
             children(&self.root.join(name))?.iter().try_for_each(|path| self.discard(path, mark))?;
             self.empty_trash()?;
         }
-        self.relieve_of_packages(mark)
+        self.relieve_of_packages(free, mark)
     }
 
     /// Takes something out of the way at once; [`Volume::empty_trash`] then removes it.
@@ -302,6 +339,13 @@ impl Volume {
     fn set_aside(&self) -> io::Result<Vec<PathBuf>> {
         let mut aside = children(&self.root.join("quarantine"))?;
         aside.sort();
+        Ok(aside)
+    }
+
+    /// Every workspace that was set aside with work in it.
+    pub(crate) fn work_aside(&self) -> io::Result<Vec<PathBuf>> {
+        let mut aside = self.set_aside()?;
+        aside.retain(|path| kind_aside(path) == WORK);
         Ok(aside)
     }
 
@@ -430,6 +474,14 @@ pub(crate) fn touch(path: &Path) -> io::Result<()> {
     use nix::sys::time::TimeSpec;
     let now = TimeSpec::UTIME_NOW;
     Ok(utimensat(nix::fcntl::AT_FDCWD, path, &now, &now, UtimensatFlags::FollowSymlink)?)
+}
+
+/// When something was used last, to the nanosecond.
+type LastUsed = (i64, i64);
+
+fn last_used(path: &Path) -> io::Result<LastUsed> {
+    let meta = fs::metadata(path)?;
+    Ok((meta.mtime(), meta.mtime_nsec()))
 }
 
 /// Renames what may be gone already.

@@ -40,6 +40,13 @@ pub(crate) struct Manifest {
     pub(crate) uncommitted: Option<String>,
 }
 
+impl Manifest {
+    /// Whether the workspace was as it had been checked out.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files == 0 && self.deleted.is_empty() && self.unpushed.is_empty() && self.head.is_none()
+    }
+}
+
 /// The HEAD of a workspace's repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Head {

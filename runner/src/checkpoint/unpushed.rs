@@ -132,6 +132,18 @@ pub(crate) async fn push(git: &Git, paths: &Paths, url: &str, references: &[Stri
     mirror::push(git, &paths.mirror, url, &copies, &Orders::none()).await
 }
 
+/// Whether a mirror holds anything that nobody pushed.
+pub(crate) async fn is_any(git: &Git, mirror: &Path) -> Result<bool, GitError> {
+    let arguments = ["for-each-ref", "--count=1"].into_iter().chain(references::KEPT);
+    Ok(!git.run(Place::bare(mirror), arguments, b"", &Orders::none()).await?.is_empty())
+}
+
+/// The name of the mirror that a workspace's repository borrows from, as far as that says so.
+pub(crate) fn borrowed(tree: &Path) -> Option<String> {
+    let text = view::text(&tree.join(".git/objects/info/alternates")).ok()?;
+    Some(Path::new(text.trim_end()).parent()?.file_name()?.to_str()?.to_owned())
+}
+
 /// Gives a workspace that was just checked out the branches and the HEAD that a checkpoint's had.
 pub(crate) async fn give_back(git: &Git, paths: &Paths, manifest: &Manifest) -> Result<(), GitError> {
     let Some(head) = &manifest.head else { return Ok(()) };

@@ -1,22 +1,17 @@
 //! The package managers' own caches. Each repository has its own, so that what one's code leaves there is met by
 //! nobody else's. The last used are kept, up to a size.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
-use super::{Volume, children, file_name};
+use super::{LastUsed, Volume, children, file_name, last_used};
 use crate::disk;
 
 /// Where they are.
 pub(super) const DIRECTORY: &str = "package-caches";
 /// Where those were that every repository's executions shared.
 const SHARED: &str = "packages";
-
-/// When something was used last, to the nanosecond.
-type LastUsed = (i64, i64);
 
 impl Volume {
     /// Those of a repository, which are used now.
@@ -41,16 +36,16 @@ impl Volume {
         self.empty_trash()
     }
 
-    /// Gives up caches while the volume is nearly full, those first that were used least lately.
-    pub(super) fn relieve_of_packages(&self, mark: &str) -> io::Result<()> {
-        if self.is_tight()? {
+    /// Gives up caches until so many bytes are free, those first that were used least lately.
+    pub(super) fn relieve_of_packages(&self, free: u64, mark: &str) -> io::Result<()> {
+        if self.lacks(free)? {
             self.discard_shared_packages(mark)?;
         }
         for (used, caches) in self.packages_by_use()? {
-            if !self.is_tight()? {
+            if !self.lacks(free)? {
                 return Ok(());
             }
-            tracing::warn!("the volume is nearly full, so the package managers' caches {} go", caches.display());
+            tracing::warn!("the volume has no room, so the package managers' caches {} go", caches.display());
             self.discard_unused(&caches, used, mark)?;
             self.empty_trash()?;
         }
@@ -83,9 +78,4 @@ impl Volume {
             Ok(())
         }
     }
-}
-
-fn last_used(caches: &Path) -> io::Result<LastUsed> {
-    let meta = fs::metadata(caches)?;
-    Ok((meta.mtime(), meta.mtime_nsec()))
 }

@@ -143,7 +143,7 @@ fn a_small_volume_that_is_nearly_full_loses_the_caches_that_were_used_least_late
         use_at(&caches, second);
     }
     assert!(volume.is_tight().expect("tells"));
-    volume.relieve("mark").expect("relieves");
+    volume.relieve(volume.reserve().expect("tells"), "mark").expect("relieves");
     let kept = volume.packages_by_use().expect("lists");
     assert_eq!(kept.iter().map(|(_, path)| file_name(path)).collect::<Vec<_>>(), ["newer", "newest"]);
 }
