@@ -159,6 +159,9 @@ impl Isolation {
         for MissingWall { wall, reason } in &found.missing {
             tracing::warn!("commands get no wall of the kind {wall}: {reason}");
         }
+        for directory in &found.payload().shared {
+            tracing::warn!("commands share {} with the machine, because the volume is below it", directory.display());
+        }
         found
     }
 
@@ -290,6 +293,7 @@ impl Isolation {
         IsolationPayload {
             walls: self.walls.clone(),
             missing: self.missing.clone(),
+            shared: if self.stands(Wall::Files) { plan::shared(&self.hidden) } else { Vec::new() },
             memory_bytes: bounds.map(|bounds| bounds.memory_bytes),
             processes: bounds.map(|bounds| bounds.processes).or(of_user),
             disk_bytes: None,

@@ -6,6 +6,8 @@ mod head;
 pub mod kind;
 mod stats;
 
+use std::path::PathBuf;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -112,6 +114,9 @@ pub struct IsolationPayload {
     /// Those that the machine cannot build.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<MissingWall>,
+    /// Directories for temporary files that are not its own although the files are, because its volume lies below.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared: Vec<PathBuf>,
     /// The most memory that it and everything that it starts may use together; none where it is kept to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,

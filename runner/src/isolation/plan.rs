@@ -14,6 +14,9 @@ pub(crate) enum Access {
     Read,
 }
 
+/// Where the machine's temporary files are.
+const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
+
 /// A command's view of the files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct View {
@@ -63,9 +66,16 @@ pub(crate) fn view(hidden: &[PathBuf], closed: &[PathBuf], openings: &Openings) 
     // What the command needs may itself lie in the machine's directory; then that one is shared.
     let is_free = |place: &&str| !hidden.iter().any(|cover| cover.starts_with(place));
     let stand_in = |place: &str| (openings.temporary.clone(), PathBuf::from(place));
-    let temporary = ["/tmp", "/var/tmp"].iter().copied().filter(|place| is_free(place)).map(stand_in).collect();
+    let temporary = TEMPORARY.iter().copied().filter(|place| is_free(place)).map(stand_in).collect();
     let directory = openings.directory.clone();
     View { hidden, directories, links, shown, temporary, replaced, directory }
+}
+
+/// The directories for temporary files that commands share with the machine, because something that is hidden lies there.
+pub(super) fn shared(hidden: &[PathBuf]) -> Vec<PathBuf> {
+    let hidden = outermost(hidden);
+    let is_shared = |place: &PathBuf| hidden.iter().any(|cover| cover.starts_with(place) && cover != place);
+    TEMPORARY.iter().map(PathBuf::from).filter(is_shared).collect()
 }
 
 /// What to try, the most walls first, down to none. A user of its own and its own processes need files of its own.
@@ -152,5 +162,10 @@ mod tests {
         assert_eq!(seen.hidden, paths(&["/tmp/data"]));
         assert_eq!(seen.directories, paths(&["/tmp/data/volumes", "/tmp/data/volumes/v", "/tmp/data/volumes/v/w"]));
         assert_eq!(seen.temporary, [(PathBuf::new(), PathBuf::from("/var/tmp"))]);
+        for (hidden, expect) in
+            [("/tmp/data", &["/tmp"][..]), ("/tmp", &[]), ("/var", &[]), ("/var/tmp/v", &["/var/tmp"])]
+        {
+            assert_eq!(shared(&paths(&[hidden, "/v"])), paths(expect), "{hidden}");
+        }
     }
 }

@@ -332,7 +332,9 @@ async fn a_silent_walled_command_is_at_work_while_data_comes_on_its_connection()
 async fn a_walled_command_has_a_tmp_of_its_own() {
     let elsewhere = tempfile::tempdir_in("/var/tmp").expect("a directory");
     let mut scene = scene(elsewhere, true).await;
-    assert!(scene.room.isolation.stands(Wall::Files));
+    let told = scene.room.isolation.payload();
+    assert!(told.walls.contains(&Wall::Files));
+    assert_eq!(told.shared, [Path::new("/var/tmp")], "the volume is there");
     let name = format!("/tmp/bifrost-isolation-{}", std::process::id());
     fs::write(&name, "the machine's").expect("writes");
     let (said, _) =
