@@ -10,6 +10,7 @@ pub mod floors;
 pub mod fly_toml;
 pub mod links;
 pub mod migrations;
+pub mod process_starts;
 pub mod pure;
 pub mod rust_source;
 pub mod shape;

@@ -6,7 +6,9 @@
 use std::path::{Path, PathBuf};
 
 use tidy::floors::{self, Package};
-use tidy::{Offence, Tree, dockerfiles, fly_toml, links, migrations, pure, shape, tables, variables, words};
+use tidy::{
+    Offence, Tree, dockerfiles, fly_toml, links, migrations, process_starts, pure, shape, tables, variables, words,
+};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -79,6 +81,11 @@ fn the_outbox_is_the_only_way_out() {
 #[test]
 fn no_shell_stands_between_us_and_a_process() {
     hold_in_tree(words::shell_offences);
+}
+
+#[test]
+fn every_place_that_starts_a_process_is_on_the_page_about_them() {
+    hold_in_tree(process_starts::offences);
 }
 
 #[test]
