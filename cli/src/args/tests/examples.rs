@@ -1,5 +1,8 @@
 //! Every command shows how it is used, and what it shows can be used.
 
+use std::fs;
+use std::path::Path;
+
 use clap::CommandFactory;
 use wire::strategy::NewFailureStrategy;
 
@@ -70,6 +73,59 @@ fn every_command_has_an_example_of_its_own_and_every_example_can_be_written() {
             assert_eq!(error, None, "{call:?} in `{words} --help`");
         }
     }
+}
+
+/// The lines of a page's blocks, each with those that go on with it.
+fn lines_of_blocks(page: &str) -> Vec<String> {
+    let (mut lines, mut is_inside, mut goes_on) = (Vec::<String>::new(), false, false);
+    for line in page.lines() {
+        if line.trim_start().starts_with("```") {
+            (is_inside, goes_on) = (!is_inside, false);
+        } else if is_inside {
+            let part = line.trim().trim_start_matches("$ ");
+            match lines.last_mut() {
+                Some(last) if goes_on => last.push_str(part.trim_end_matches('\\')),
+                _ => lines.push(part.trim_end_matches('\\').to_owned()),
+            }
+            goes_on = part.ends_with('\\');
+        }
+    }
+    lines
+}
+
+/// All of the repository's pages that a person reads, with their names.
+fn pages() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut waiting = vec![root.join("docs"), root.join("README.md")];
+    let mut pages = Vec::new();
+    while let Some(path) = waiting.pop() {
+        if path.is_dir() {
+            waiting.extend(fs::read_dir(&path).expect("lists").map(|entry| entry.expect("is there").path()));
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            pages.push((path.display().to_string(), fs::read_to_string(&path).expect("text")));
+        }
+    }
+    pages
+}
+
+#[test]
+fn every_call_in_a_block_of_a_page_can_be_written() {
+    let mut read = Vec::new();
+    for (name, page) in pages() {
+        for call in lines_of_blocks(&page).iter().flat_map(|line| calls(line)) {
+            let error = Arguments::try_parse_from(&call).err().map(|error| error.to_string());
+            assert_eq!(error, None, "{call:?} in {name}");
+            read.push(name.clone());
+        }
+    }
+    read.dedup();
+    assert!(read.len() > 10, "there are more pages with calls than {read:?}");
+}
+
+#[test]
+fn blocks_of_a_page_are_read_by_the_line() {
+    let page = "bifrost prose\n```sh\n$ bifrost run \\\n    -- true\nbifrost: queued\n```\nbifrost prose\n";
+    assert_eq!(lines_of_blocks(page), ["bifrost run -- true", "bifrost: queued"]);
 }
 
 #[test]
