@@ -5,11 +5,13 @@ pub(crate) mod pull_requests;
 pub(crate) mod store;
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use kernel::idempotency::{self, Attempt};
 use kernel::outbox::About;
 use kernel::{Ctx, Error, Result, Tx};
+use kit::backoff::Backoff;
 use serde_json::json;
 use wire::event::{AssignedPayload, kind};
 use wire::execution::{
@@ -28,7 +30,7 @@ use wire::worker::WorkerStatus;
 
 use crate::admission::{self, policy};
 use crate::tasks::{self, Event, Spent, Task, Turn};
-use crate::{Settings, budgets, metadata, strategies};
+use crate::{Settings, budgets, holds, metadata, strategies};
 
 /// What plain commands are carried out by.
 pub(crate) const COMMAND_AGENT: &str = "command";
@@ -401,6 +403,9 @@ pub(crate) async fn lose(ctx: &Ctx, tx: &mut Tx, settings: &Settings, execution:
     Ok(())
 }
 
+/// How long a task waits after a fault of its machine, which may be put right meanwhile: the next attempt may be on it too.
+const FAULT: Backoff = Backoff { first: Duration::from_secs(10), most: Duration::from_secs(600) };
+
 /// An execution that ends, with its task, and on whose behalf.
 #[derive(Debug)]
 pub(crate) struct End<'a> {
@@ -418,9 +423,13 @@ impl End<'_> {
         self.task.execution_id == Some(self.execution.id)
     }
 
+    fn blames_machine(&self) -> bool {
+        self.ending.failure == Some(Failure::MachineFault)
+    }
+
     /// A machine at fault is as good as a lost one: the task itself was not tried.
     fn judged(&self) -> Outcome {
-        if self.ending.failure == Some(Failure::MachineFault) { Outcome::WorkerLost } else { self.ending.outcome }
+        if self.blames_machine() { Outcome::WorkerLost } else { self.ending.outcome }
     }
 }
 
@@ -489,6 +498,14 @@ pub(crate) async fn finish_all(
         };
         // Behind the tasks that need this one, and before the worker: the order in which locks are taken.
         budgets::settle(end.by, tx, end.task, end.execution.id, used).await?;
+        // What a failure strategy makes of it begins at once.
+        if let Some(tasks::Move { after, .. }) = one.filter(|one| one.after.status == TaskStatus::Ready)
+            && end.blames_machine()
+        {
+            let reason = "its machine was at fault; it is tried again then, and longer after each such fault";
+            let wait = FAULT.wait(u32::try_from(after.losses).unwrap_or(1), &ctx.chance);
+            holds::wait(end.by, tx, end.task, reason, now + wait).await?;
+        }
         if status == TaskStatus::Ready {
             admission::park(tx, end.task.tenant, end.task.id, now).await?;
         }

@@ -14,8 +14,11 @@ use wire::admission::{HoldView, NewHold};
 use wire::event::kind;
 use wire::id::{HoldId, TenantId};
 
-use crate::{Scheduler, admission, tasks};
+use crate::tasks::{self, Task};
+use crate::{Scheduler, admission};
 
+/// Whose a hold is that nobody asked for.
+const OWNER: &str = "bifrost";
 /// The most holds of one tenant.
 const HOLDS_MAX: i64 = 10_000;
 
@@ -67,6 +70,26 @@ pub(crate) async fn place(ctx: &Ctx, tx: &mut Tx, tenant: TenantId, hold: &HoldV
     }
     outbox::push(ctx, tx, kind::HOLD_SET, about(tenant, hold), hold).await?;
     audit::write(ctx, tx, kind::HOLD_SET, &entity(tenant, hold), &Change::created(hold)?).await
+}
+
+/// Has a task that is locked wait until then, for a reason of our own. Where the tenant has as many holds as it may
+/// have, it does not wait.
+pub(crate) async fn wait(ctx: &Ctx, tx: &mut Tx, task: &Task, reason: &str, until: DateTime<Utc>) -> Result<()> {
+    if store::count(tx, task.tenant).await? >= HOLDS_MAX {
+        return Ok(());
+    }
+    let hold = HoldView {
+        id: ctx.id(HoldId::mint),
+        task_id: Some(task.id),
+        project: None,
+        key: None,
+        everything: false,
+        reason: reason.into(),
+        owner: OWNER.into(),
+        expires_at: Some(until),
+        created_at: ctx.now(),
+    };
+    place(ctx, tx, task.tenant, &hold).await
 }
 
 fn about(tenant: TenantId, hold: &HoldView) -> About {

@@ -13,7 +13,7 @@ use wire::why::ReasonCode;
 use wire::worker::{Completion, Heartbeat, Instruction, Lease, NewWorker, PROTOCOL, Poll, Register, Running};
 
 use crate::tasks::{self, Filter};
-use crate::{LostWork, Scheduler, Settings, claims, executions, leases, why};
+use crate::{LostWork, Scheduler, Settings, claims, executions, holds, leases, why};
 
 mod audit;
 
@@ -479,6 +479,27 @@ kernel::on_both! { migrations();
         let view = tasks::get(&ctx, tenant, task).await.expect("found");
         assert_eq!((view.status, view.attempts), (TaskStatus::Ready, 0));
         assert_eq!(view.execution.and_then(|e| e.outcome), Some(Outcome::SetupFailed), "the record says what happened");
+    }
+
+    async fn after_each_fault_of_its_machine_a_task_waits_longer_and_says_so(ctx) {
+        let tenant = tenant(&ctx).await;
+        let (task, worker, mut lease) = begun(&ctx, tenant).await;
+        for seconds in [10, 20, 40] {
+            let fault =
+                Completion { failure: Some(Failure::MachineFault), exit: None, ..ended(&lease, Outcome::SetupFailed) };
+            leases::complete(&ctx, &Settings::default(), worker, lease.execution_id, fault).await.expect("ends");
+            schedule(&ctx).await;
+            assert_eq!(status(&ctx, tenant, task).await, TaskStatus::Ready, "it waits");
+            let held = holds::list(&ctx, tenant).await.expect("lists");
+            let [hold] = &held[..] else { panic!("{held:?}") };
+            let wait = (hold.expires_at.expect("it ends") - ctx.now()).num_seconds();
+            assert!((seconds / 2..=seconds).contains(&wait), "{wait}");
+            assert_eq!((hold.task_id, hold.owner.as_str()), (Some(task), "bifrost"));
+            ctx.clock.advance(Duration::from_secs(seconds.unsigned_abs()));
+            holds::expire(&ctx, ctx.now()).await.expect("ends it");
+            schedule(&ctx).await;
+            lease = leased(&ctx, worker).await;
+        }
     }
 
     async fn a_machine_stays_awake_for_as_long_as_its_command_asked(ctx) {
