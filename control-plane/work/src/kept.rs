@@ -15,7 +15,7 @@ use wire::limit::{CHECKPOINT_PATH_CHARS, KEPT_PER_MACHINE};
 use wire::task::TaskSpec;
 use wire::worker::repository_name;
 
-mod store;
+pub(crate) mod store;
 
 /// What machines alone have of a tenant's, the newest first.
 pub async fn list(ctx: &Ctx, tenant: TenantId) -> Result<Vec<KeptWorkView>> {

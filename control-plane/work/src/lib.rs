@@ -91,6 +91,7 @@ pub fn statements() -> Vec<(&'static str, Sql)> {
         queue::store::STATEMENTS,
         schedules::store::STATEMENTS,
         checkpoints::store::STATEMENTS,
+        kept::store::STATEMENTS,
     ]
     .concat()
 }
