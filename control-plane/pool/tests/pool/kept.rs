@@ -108,7 +108,9 @@ kernel::on_both! { migrations();
         machines::destroy(&ctx, &work, ids[0], false).await.expect("it is going already");
         machines::abandon(&ctx, &work, ids[1], "why", true).await.expect("ordered");
         world.pass(TimeDelta::seconds(60)).await;
-        assert_eq!((world.there().await, listed(&ctx).await), ((vec![], 0), vec![]));
+        assert_eq!((world.there().await, listed(&ctx).await), ((vec![], 1), vec![]), "nobody's volume stays a while");
+        world.skip_a_week().await;
+        assert_eq!(world.there().await, (vec![], 0));
         world.stop().await;
     }
 }
