@@ -8,3 +8,4 @@ CREATE TABLE kept_work (
     PRIMARY KEY (machine_id, repository, reference)
 ) STRICT;
 CREATE INDEX kept_work_execution ON kept_work (execution_id);
+CREATE INDEX kept_work_commit ON kept_work (commit_sha);
