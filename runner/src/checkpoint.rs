@@ -421,7 +421,8 @@ fn is_pinned(volume: &Volume, id: CheckpointId) -> bool {
 }
 
 /// Which checkpoints go (pure), of all there are with their repositories, the oldest first: of each repository all
-/// but the newest few, and of all together the oldest beyond what anybody keeps in mind. Pinned ones are not listed, nor those that alone have work.
+/// but the newest few, and of all together the oldest beyond what anybody keeps in mind. Pinned ones are not listed, nor
+/// those that alone have work.
 fn outdated(checkpoints: &[(CheckpointId, String)], keep: usize, in_all: usize) -> Vec<CheckpointId> {
     let mut kept: HashMap<&str, usize> = HashMap::new();
     let mut left = in_all;

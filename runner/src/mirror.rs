@@ -7,8 +7,6 @@
 //! what it can from a seed, a bundle or copy that somebody put on the volume, and only
 //! the rest from the remote.
 
-use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use kit::tasks::blocking;
@@ -31,6 +29,7 @@ pub(crate) mod partial;
 mod references;
 pub(crate) mod upkeep;
 pub(crate) use references::References;
+pub(crate) use references::files::objects as objects_below;
 use references::{HEAD, REQUESTED, Wanted};
 
 /// Kept out of every list of changes: what the dependency phase puts there.
@@ -117,11 +116,6 @@ pub(crate) async fn set_aside(room: &Room, story: &Story, repository: &str, reas
     tracing::warn!("the mirror {name} is damaged and will be cloned anew: {reason}");
     story.tell(kind::VOLUME_DAMAGED, &Damaged { what: "repository", name: &name, reason }).await;
     Ok(aside)
-}
-
-/// The objects of the references at these places, by name, as the mirror's files tell them.
-pub(crate) fn objects_below(mirror: &Path, places: &[&str]) -> io::Result<Option<BTreeMap<String, String>>> {
-    references::files::objects(mirror, places)
 }
 
 /// The branches and tags a mirror holds.

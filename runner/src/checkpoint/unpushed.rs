@@ -168,14 +168,11 @@ pub(crate) async fn give_back(git: &Git, paths: &Paths, manifest: &Manifest) -> 
 pub(crate) fn listed(mirror: &Path, repository: &str) -> io::Result<Vec<KeptWork>> {
     let listed = mirror::objects_below(mirror, &references::KEPT)?;
     let listed = listed.ok_or_else(|| io::Error::other("only git can tell the references of the mirror"))?;
-    let lines: String = listed.iter().map(|(name, object)| format!("{object} {name}\n")).collect();
-    let work = |one: references::Reference| KeptWork {
-        execution_id: one.execution,
-        repository: repository.to_owned(),
-        reference: one.name,
-        commit: one.object,
+    let work = |(name, object): (String, String)| {
+        let execution_id = references::left_by(&name)?;
+        Some(KeptWork { execution_id, repository: repository.to_owned(), reference: name, commit: object })
     };
-    Ok(references::parse(&lines).into_iter().map(work).collect())
+    Ok(listed.into_iter().filter_map(work).collect())
 }
 
 /// Removes references by the rule.

@@ -7,7 +7,7 @@ use wire::execution::Failure;
 
 use crate::setup::NotReady;
 
-pub(super) mod files;
+pub(crate) mod files;
 
 /// Where the remote's default branch is kept.
 pub(super) const HEAD: &str = "refs/bifrost/head";

@@ -80,18 +80,22 @@ pub(super) fn readable<'a>(head: &'a str, commit: &'a str) -> &'a str {
 pub(super) struct Reference {
     pub(super) name: String,
     pub(super) object: String,
-    pub(super) execution: ExecutionId,
+    execution: ExecutionId,
 }
 
 /// What `for-each-ref` lists; names of another form are nobody's to remove.
 pub(super) fn parse(listed: &str) -> Vec<Reference> {
     let reference = |line: &str| {
         let (object, name) = line.split_once(' ')?;
-        let place = KEPT.iter().find_map(|place| name.strip_prefix(place)?.strip_prefix('/'))?;
-        let execution = place.split('/').next()?.parse().ok()?;
-        Some(Reference { name: name.to_owned(), object: object.to_owned(), execution })
+        Some(Reference { name: name.to_owned(), object: object.to_owned(), execution: left_by(name)? })
     };
     listed.lines().filter_map(reference).collect()
+}
+
+/// The execution whose work is kept under this name.
+pub(super) fn left_by(name: &str) -> Option<ExecutionId> {
+    let place = KEPT.iter().find_map(|place| name.strip_prefix(place)?.strip_prefix('/'))?;
+    place.split('/').next()?.parse().ok()
 }
 
 /// Those that go: everything they lead to is on a branch of the remote (then git did not list them in `unmerged`), or

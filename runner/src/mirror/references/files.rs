@@ -15,8 +15,8 @@ pub(in crate::mirror) fn read(mirror: &Path) -> io::Result<Option<References>> {
     Ok(below(mirror, &[BRANCHES, TAGS, HEAD])?.map(References))
 }
 
-/// The same of other places, and only which object each leads to.
-pub(in crate::mirror) fn objects(mirror: &Path, places: &[&str]) -> io::Result<Option<BTreeMap<String, String>>> {
+/// The objects of the references at these places, by name; nothing where only git can tell.
+pub(crate) fn objects(mirror: &Path, places: &[&str]) -> io::Result<Option<BTreeMap<String, String>>> {
     let found = below(mirror, places)?;
     Ok(found.map(|found| found.into_iter().map(|(name, target)| (name, target.object)).collect()))
 }
@@ -56,16 +56,23 @@ fn collect(mirror: &Path, place: &str, found: &mut BTreeMap<String, String>) -> 
 
 /// Reads them from the texts (gitrepository-layout(5), git-pack-refs(1)).
 fn parse(packed: &str, loose: &BTreeMap<String, String>, places: &[&str]) -> Option<BTreeMap<String, Target>> {
+    let is_wanted = |name: &str| places.iter().any(|place| name.starts_with(place));
     let mut found: BTreeMap<String, Target> = BTreeMap::new();
     let mut last = None;
     for line in packed.lines() {
         if let Some(header) = line.strip_prefix('#') {
             header.contains(" fully-peeled ").then_some(())?;
         } else if let Some(peeled) = line.strip_prefix('^') {
-            found.get_mut(last?)?.peeled = Some(object(peeled)?);
+            let (name, peeled) = (last?, object(peeled)?);
+            if let Some(tag) = found.get_mut(name) {
+                tag.peeled = Some(peeled.to_owned());
+            }
         } else {
             let (id, name) = line.split_once(' ')?;
-            found.insert(name.to_owned(), target(name, object(id)?));
+            let id = object(id)?;
+            if is_wanted(name) {
+                found.insert(name.to_owned(), target(name, id));
+            }
             last = Some(name);
         }
     }
@@ -78,19 +85,18 @@ fn parse(packed: &str, loose: &BTreeMap<String, String>, places: &[&str]) -> Opt
         (!name.starts_with(TAGS)).then_some(())?;
         found.insert(name.clone(), target(name, id));
     }
-    found.retain(|name, _| places.iter().any(|place| name.starts_with(place)));
     Some(found)
 }
 
 /// A branch leads to a commit; what a tag leads to is not said.
-fn target(name: &str, object: String) -> Target {
-    let commit = (!name.starts_with(TAGS)).then(|| object.clone());
-    Target { object, peeled: None, commit }
+fn target(name: &str, object: &str) -> Target {
+    let commit = (!name.starts_with(TAGS)).then(|| object.to_owned());
+    Target { object: object.to_owned(), peeled: None, commit }
 }
 
-fn object(text: &str) -> Option<String> {
+fn object(text: &str) -> Option<&str> {
     let is_id = matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_id.then(|| text.to_owned())
+    is_id.then_some(text)
 }
 
 #[cfg(test)]
