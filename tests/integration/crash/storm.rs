@@ -24,6 +24,8 @@ use super::say;
 /// Kills come so many beats after each other, up to the second number.
 const BEAT: Duration = Duration::from_millis(25);
 const BEATS: (u64, u64) = (2, 14);
+/// A storm that finds no runner to kill, for none lives long enough, goes on until so many times the kills.
+const KILLS_AT_MOST: usize = 5;
 
 /// How bad it gets.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +33,7 @@ pub(super) struct Storm {
     pub(super) tasks: usize,
     /// Tasks that agents outside the pool claim.
     pub(super) claims: usize,
+    /// So many at least, and on until everything was hit.
     pub(super) kills: usize,
     /// What is killed; what is named twice is killed twice as often.
     pub(super) targets: &'static [Target],
@@ -102,7 +105,11 @@ impl Storm {
     async fn kill(self, world: &mut World, chance: &Chance, kills: &AtomicUsize) {
         let mut hits: BTreeMap<Target, usize> = BTreeMap::new();
         let mut beat = interval(BEAT);
-        while kills.load(Ordering::Relaxed) < self.kills {
+        let is_over = |hits: &BTreeMap<Target, usize>, so_far| {
+            let spared_none = self.targets.iter().all(|target| hits.contains_key(target));
+            so_far >= self.kills && (spared_none || so_far >= KILLS_AT_MOST * self.kills)
+        };
+        while !is_over(&hits, kills.load(Ordering::Relaxed)) {
             for _ in 0..BEATS.0 + chance.below(BEATS.1 - BEATS.0) {
                 beat.tick().await;
             }
