@@ -161,7 +161,8 @@ fn unit(unit: Unit) -> &'static str {
 
 fn wanted(target: Target) -> String {
     let bounds = [("p50 ≤", target.p50), ("p99 ≤", target.p99), ("p50 ≥", target.at_least)];
-    let bounds = bounds.into_iter().filter_map(|(name, bound)| Some(format!("{name} {}", bound?)));
+    let bounds =
+        bounds.into_iter().filter_map(|(name, bound)| Some(format!("{name} {}", (bound? * 100.0).round() / 100.0)));
     bounds.collect::<Vec<_>>().join(", ")
 }
 
