@@ -16,6 +16,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use kit::tasks::blocking;
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 use wire::execution::Wall;
 use wire::id::{CheckpointId, ExecutionId};
@@ -253,11 +255,25 @@ pub(crate) async fn tracked(
     name: &str,
     orders: &Orders,
 ) -> Result<Vec<PathBuf>, GitError> {
+    // Saves most executions a start of git.
+    if let Some(index) = place.index.filter(|_| options.is_empty()).map(Path::to_owned) {
+        let name = name.to_owned();
+        if blocking(move || fs::read(index).is_ok_and(|index| names_none(&index, &name))).await {
+            return Ok(Vec::new());
+        }
+    }
     let everywhere = format!(":(glob)**/{name}");
     let arguments = ["ls-files", "-z"].into_iter().chain(options.iter().copied()).chain(["--", &everywhere]);
     let listed = git.run(place, arguments, b"", orders).await?;
     let names = listed.split(|byte| *byte == 0).filter(|name| !name.is_empty());
     Ok(names.map(|name| PathBuf::from(OsStr::from_bytes(name))).collect())
+}
+
+/// Whether an index lists no file of this name: where it has its paths in full (gitformat-index(5), before version 4),
+/// the name would be in it.
+fn names_none(index: &[u8], name: &str) -> bool {
+    let has_whole_paths = matches!(index, [b'D', b'I', b'R', b'C', 0, 0, 0, 2 | 3, ..]);
+    has_whole_paths && memmem::find(index, name.as_bytes()).is_none()
 }
 
 fn give_index(paths: &Paths) -> io::Result<()> {

@@ -159,3 +159,13 @@ async fn a_spare_for_which_a_small_volume_has_no_room_fails_nothing() {
         assert!(names_below(&scene.room.volume.root().join("spares")).is_empty());
     }
 }
+
+#[tokio::test]
+async fn an_index_without_a_name_is_known_from_its_bytes_unless_it_shortens_paths() {
+    let remote = Remote::with(&[("src/.gitattributes", ""), ("src/lib.txt", "")]).await;
+    let index = || fs::read(remote.path().join(".git/index")).expect("reads");
+    assert!(!names_none(&index(), ".gitattributes") && !names_none(&index(), "lib.txt"));
+    assert!(names_none(&index(), "Cargo.toml"));
+    remote.git(&["update-index", "--index-version", "4"]).await;
+    assert!(!names_none(&index(), "Cargo.toml") && !names_none(b"", "Cargo.toml"));
+}
