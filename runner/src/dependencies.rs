@@ -35,6 +35,17 @@ mod tree;
 use ecosystem::{Ecosystem, Files, Leaves};
 use tree::{Trees, Used};
 
+/// What is said of an installation besides what the manifests say.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    /// The longest that one package manager may take.
+    pub(crate) within: Duration,
+    /// What package managers are given of the task's variables, such as what a private registry asks for.
+    pub(crate) variables: BTreeMap<String, String>,
+    /// What else they read: files and directories of the repository.
+    pub(crate) reads: Vec<String>,
+}
+
 /// Whose turn it is to add to what is kept, or to remove from it.
 const KEEPING: &str = "dependencies";
 
@@ -91,13 +102,12 @@ impl Ready {
     }
 }
 
-/// Makes the workspace's dependencies ready, from the volume or with its package managers, each of
-/// which may take so long.
+/// Makes the workspace's dependencies ready, from the volume or with its package managers.
 pub(crate) async fn prepare(
     room: &Arc<Room>,
     story: &mut Story,
     paths: &Paths,
-    within: Duration,
+    terms: &Terms,
 ) -> Result<Ready, NotReady> {
     let tree = paths.tree.clone();
     let files = blocking(move || read_files(&tree)).await;
@@ -107,7 +117,7 @@ pub(crate) async fn prepare(
     for ecosystem in ecosystem::detect(&files) {
         match tools::find(room, ecosystem, &paths.tree) {
             Ok(tools) => {
-                match provide(room, story, &Place { paths, ecosystem, within }, &files, &tools).await? {
+                match provide(room, story, &Place { paths, ecosystem, terms }, &files, &tools).await? {
                     Provided::By(cache, tree) => ready.note(ecosystem, cache, tree),
                     Provided::Without => ready.detail.push(format!(
                         "{}: could not fetch beforehand, so the command fetches by itself",
@@ -133,7 +143,7 @@ pub(crate) async fn prepare(
 struct Place<'a> {
     paths: &'a Paths,
     ecosystem: &'static Ecosystem,
-    within: Duration,
+    terms: &'a Terms,
 }
 
 async fn provide(
@@ -143,13 +153,16 @@ async fn provide(
     files: &Files,
     tools: &BTreeMap<String, PathBuf>,
 ) -> Result<Provided, NotReady> {
-    let Place { paths, ecosystem, .. } = *place;
+    let Place { paths, ecosystem, terms } = *place;
     let versions = tools::versions(room, story.orders(), paths, ecosystem, tools).await?;
-    let members = match ecosystem.manifest_of_members(files) {
+    let mut also = match ecosystem.manifest_of_members(files) {
         Some(manifest) => read_members(room, story.orders(), paths, manifest).await?,
         None => Files::new(),
     };
-    let key = ecosystem::key(ecosystem, &paths.name, files, &members, &versions);
+    let (tree, names) = (paths.tree.clone(), ecosystem.scripts_read.iter().chain(&terms.reads).cloned().collect());
+    let read = blocking(move || digest_inputs(&tree, names)).await;
+    also.extend(read.map_err(|error| NotReady::machine("reading what installing reads", &error))?);
+    let key = ecosystem::key(ecosystem, &paths.name, files, &also, &versions);
     let name = format!("{}-{key}", ecosystem.name);
     let _turn = room.turns.take(&name, story.orders()).await.map_err(NotReady::Halted)?;
     let machine = |error: io::Error| NotReady::machine("putting dependencies in place", &error);
@@ -264,14 +277,15 @@ fn is_full(output: &Output) -> bool {
 }
 
 async fn install(room: &Room, orders: &Orders, place: &Place<'_>, step: &[String]) -> Result<Installation, NotReady> {
-    let Place { paths, ecosystem, within } = *place;
+    let Place { paths, ecosystem, terms } = *place;
     let shown = step.join(" ");
     let starting = |error: io::Error| NotReady::machine(&format!("starting {shown}"), &error);
     let mut command = tools::command(room, paths, &step[0]).map_err(starting)?;
     let packages = room.volume.use_packages(&paths.name).map_err(starting)?;
+    command.envs(&terms.variables);
     command.envs(ecosystem.environment(&packages.to_string_lossy(), &paths.tree.to_string_lossy()));
     command.args(&step[1..]);
-    let bounds = Bounds { within, keep: TOOL_OUTPUT_BYTES };
+    let bounds = Bounds { within: terms.within, keep: TOOL_OUTPUT_BYTES };
     match process::run(&mut command, b"", bounds, orders).await {
         Ok(output) if output.status.success() => Ok(Installation::Done),
         Ok(output) => {
@@ -350,6 +364,30 @@ async fn read_members(room: &Room, orders: &Orders, paths: &Paths, manifest: &st
         Ok(files)
     });
     read.await.map_err(|error: io::Error| NotReady::machine("reading the manifests", &error))
+}
+
+/// The digests of these files, and of all below these directories, by path. No link is followed.
+fn digest_inputs(workspace: &Path, mut waiting: Vec<String>) -> io::Result<Files> {
+    let mut digests = Files::new();
+    while let Some(name) = waiting.pop() {
+        let path = workspace.join(&name);
+        // What lies behind a link is not the repository's.
+        let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+        if !path.parent().and_then(|above| above.canonicalize().ok()).is_some_and(|above| above.starts_with(workspace))
+        {
+            continue;
+        }
+        if meta.is_dir() {
+            for entry in fs::read_dir(&path)? {
+                waiting.push(format!("{name}/{}", entry?.file_name().to_string_lossy()));
+            }
+        } else if meta.is_file() {
+            let mut hasher = blake3::Hasher::new();
+            hasher.update_reader(fs::File::open(&path)?)?;
+            digests.insert(name, hasher.finalize().as_bytes().to_vec());
+        }
+    }
+    Ok(digests)
 }
 
 /// Reads a regular file inside the workspace; one that is not there, or leads out of it, is left out.

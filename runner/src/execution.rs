@@ -257,9 +257,9 @@ async fn prepare(
     settings::checkout::complete(room, story.orders(), &paths, &spec.repository, &settings.checkout).await?;
 
     let phase = story.begin(Phase::Dependencies).await;
-    let within = settings.install_timeout().unwrap_or(room.limits.install);
+    let terms = settings.terms(&spec.env, room.limits.install);
     let prepared = match settings.setup.dependencies {
-        true => dependencies::prepare(room, story, &paths, within).await,
+        true => dependencies::prepare(room, story, &paths, &terms).await,
         false => Ok(Ready::default()),
     };
     let ready = end_if_failed(story, &phase, prepared).await?;

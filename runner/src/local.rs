@@ -29,7 +29,7 @@ use crate::command::Job;
 use crate::command::program;
 use crate::command::redaction::Secrets;
 use crate::config::Limits;
-use crate::dependencies;
+use crate::dependencies::{self, Terms};
 use crate::execution::end::End;
 use crate::execution::running;
 use crate::git::Git;
@@ -125,9 +125,10 @@ pub async fn install(
         home: place.home.to_owned(),
         temporary: place.temporary.to_owned(),
     };
+    let terms = Terms { within: place.within, variables: BTreeMap::new(), reads: Vec::new() };
     let mut said = Vec::new();
     let prepared = {
-        let preparing = dependencies::prepare(&room, &mut story, &paths, place.within);
+        let preparing = dependencies::prepare(&room, &mut story, &paths, &terms);
         tokio::pin!(preparing);
         loop {
             tokio::select! {

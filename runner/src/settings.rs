@@ -13,6 +13,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use wire::execution::Failure;
 
+use crate::dependencies::Terms;
 use crate::isolation::Openings;
 use crate::orders::Orders;
 use crate::process::{self, Bounds, Output, RunError};
@@ -78,12 +79,16 @@ impl Default for Checkout {
 pub(crate) struct Setup {
     /// Whether the package managers that the repository's files call for are run.
     pub(crate) dependencies: bool,
+    /// What they are given of the variables of the task and of `env`.
+    dependency_env: Vec<Spanned<String>>,
+    /// What they read besides manifests and lockfiles: where it changes, they are run again.
+    dependency_files: Vec<Spanned<String>>,
     commands: Vec<Spanned<Vec<String>>>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { dependencies: true, commands: Vec::new() }
+        Self { dependencies: true, dependency_env: Vec::new(), dependency_files: Vec::new(), commands: Vec::new() }
     }
 }
 
@@ -158,21 +163,27 @@ impl Settings {
                 );
             }
         }
+        let is_name = |name: &str| {
+            let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            plain && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit())
+        };
         for name in self.env.keys() {
-            let is_name = |name: &str| {
-                let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-                plain && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit())
-            };
             if !is_name(name.get_ref()) || name.get_ref().starts_with("BIFROST_") {
                 let problem = "cannot be set; use letters, digits and _, and no name that begins with BIFROST_";
                 return complain(name.span(), format!("env.{} {problem}", name.get_ref()));
             }
         }
-        for path in &self.cache.paths {
+        if let Some(name) = self.setup.dependency_env.iter().find(|name| !is_name(name.get_ref())) {
+            let problem = "is no name of a variable; use letters, digits and _";
+            return complain(name.span(), format!("setup.dependency_env: {:?} {problem}", name.get_ref()));
+        }
+        let files = self.setup.dependency_files.iter().map(|path| ("setup.dependency_files", "path", "patches", path));
+        let cached = self.cache.paths.iter().map(|path| ("cache.paths", "directory", "target", path));
+        for (key, what, such_as, path) in files.chain(cached) {
             let plain = Path::new(path.get_ref()).components().all(|part| matches!(part, Component::Normal(_)));
             if path.get_ref().is_empty() || !plain || path.get_ref().starts_with(".git/") || path.get_ref() == ".git" {
-                let problem = "must be a directory inside the repository, such as \"target\"";
-                return complain(path.span(), format!("cache.paths: {:?} {problem}", path.get_ref()));
+                let problem = format!("must be a {what} inside the repository, such as {such_as:?}");
+                return complain(path.span(), format!("{key}: {:?} {problem}", path.get_ref()));
             }
         }
         let services = self.services.iter().filter_map(|(name, service)| {
@@ -195,6 +206,21 @@ impl Settings {
         self.env.iter().map(|(name, value)| (name.get_ref().clone(), value.clone())).collect()
     }
 
+    /// How dependencies are installed for a task with these variables, where one package manager may take `within`
+    /// unless something is said.
+    pub(crate) fn terms(&self, variables: &BTreeMap<String, String>, within: Duration) -> Terms {
+        let (own, names) = (self.variables(), &self.setup.dependency_env);
+        let given = names.iter().filter_map(|name| {
+            let value = variables.get(name.get_ref()).or_else(|| own.get(name.get_ref()))?;
+            Some((name.get_ref().clone(), value.clone()))
+        });
+        Terms {
+            within: self.timeouts.install_seconds.as_ref().map_or(within, |own| Duration::from_secs(*own.get_ref())),
+            variables: given.collect(),
+            reads: self.setup.dependency_files.iter().map(|path| path.get_ref().clone()).collect(),
+        }
+    }
+
     fn commands(&self) -> impl Iterator<Item = &[String]> {
         self.setup.commands.iter().map(|command| command.get_ref().as_slice())
     }
@@ -202,11 +228,6 @@ impl Settings {
     /// Directories that are kept.
     pub(crate) fn cached(&self) -> Vec<PathBuf> {
         self.cache.paths.iter().map(|path| PathBuf::from(path.get_ref())).collect()
-    }
-
-    /// The longest that one package manager may take.
-    pub(crate) fn install_timeout(&self) -> Option<Duration> {
-        self.timeouts.install_seconds.as_ref().map(|seconds| Duration::from_secs(*seconds.get_ref()))
     }
 
     fn setup_timeout(&self) -> Option<Duration> {

@@ -20,6 +20,9 @@ pub(super) struct Ecosystem {
     holds: Option<Holds>,
     /// Other files that change the result when they change.
     also_reads: Vec<String>,
+    /// Files and directories that the scripts of well-known packages read while they are installed.
+    #[serde(default)]
+    pub(super) scripts_read: Vec<String>,
     /// Its manifest names other files that matter as much, as requirements files do.
     #[serde(default)]
     includes: bool,
@@ -186,14 +189,9 @@ fn depends_on_anything(manifest: &[u8]) -> bool {
 }
 
 /// Names one result: the same manifest, lockfile, tools and platform give a repository the same dependencies. Another
-/// repository's code may have had a hand in what looks the same there. `members` are the manifests of its members.
-pub(super) fn key(
-    ecosystem: &Ecosystem,
-    repository: &str,
-    files: &Files,
-    members: &Files,
-    versions: &Versions,
-) -> String {
+/// repository's code may have had a hand in what looks the same there. `also` are the manifests of its members, and what
+/// else installing reads.
+pub(super) fn key(ecosystem: &Ecosystem, repository: &str, files: &Files, also: &Files, versions: &Versions) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut field = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_le_bytes());
@@ -209,7 +207,7 @@ pub(super) fn key(
     let included = |name: &String| ecosystem.includes && is_requirement(name);
     let named = |name: &String| ecosystem.needs.iter().chain(&ecosystem.also_reads).any(|wanted| wanted == name);
     let own = files.iter().filter(|(name, _)| named(name) || included(name));
-    for (name, contents) in own.chain(members) {
+    for (name, contents) in own.chain(also) {
         field(name.as_bytes());
         field(contents);
     }

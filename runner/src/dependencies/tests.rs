@@ -89,6 +89,33 @@ async fn a_members_manifest_is_part_of_the_key() {
 }
 
 #[tokio::test]
+async fn what_scripts_read_while_installing_is_part_of_the_key() {
+    let mut scene = scene(&[NODE, ("npm", NPM)]).await;
+    let settings = (".bifrost.toml", "[setup]\ndependency_files = [\"codegen\", \"gone\"]\n");
+    let remote = Remote::with(&[MANIFEST, ("package-lock.json", "{}"), settings]).await;
+    assert_eq!(cache(&scene.run(&remote, "true").await.0), Some(Cache::Miss));
+    for changed in ["patches/thing+1.patch", "prisma/schema.prisma", "codegen/deep/down.yaml"] {
+        for expect in [Cache::Miss, Cache::Hit] {
+            remote.commit(&[(changed, "x")]).await;
+            assert_eq!(cache(&scene.run(&remote, "true").await.0), Some(expect), "{changed}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn package_managers_are_given_the_variables_that_the_repository_names() {
+    let npm = NPM.replace("\"$*\" >", "\"${WORD:-none} ${OWN:-none} ${OTHER:-none}\" >");
+    let mut scene = scene(&[NODE, ("npm", &npm)]).await;
+    let settings =
+        "[setup]\ndependency_env = [\"WORD\", \"OWN\", \"UNSET\"]\n[env]\nOWN = \"settings\"\nWORD = \"lost\"\n";
+    let remote = Remote::with(&[MANIFEST, ("package-lock.json", "{}"), (".bifrost.toml", settings)]).await;
+    let mut lease = scene.lease(&remote, None, &["cat", "node_modules/thing/how"]);
+    lease.spec.env = [("WORD", "task"), ("OTHER", "task")].map(|(name, value)| (name.into(), value.into())).into();
+    let (_, events) = scene.carry_out(&lease, Orders::none()).await;
+    assert_eq!(output(&events, Stream::Stdout), "task settings none\n");
+}
+
+#[tokio::test]
 async fn the_next_execution_gets_the_spare_that_was_made_while_the_command_ran() {
     use std::os::unix::fs::MetadataExt;
     let mut scene = scene(&[NODE, ("npm", NPM)]).await;
@@ -288,7 +315,8 @@ async fn two_executions_that_need_the_same_install_it_once() {
         let obtained = crate::mirror::obtain(&room, &story, &spec, Told::ByFiles).await.expect("obtained");
         let subject = story.subject();
         let paths = workspace::create(&room, &Orders::none(), subject, &spec.repository, &obtained).await;
-        prepare(&room, &mut story, &paths.expect("created"), room.limits.install).await.expect("prepared").cache
+        let terms = Terms { within: room.limits.install, variables: BTreeMap::new(), reads: Vec::new() };
+        prepare(&room, &mut story, &paths.expect("created"), &terms).await.expect("prepared").cache
     };
     let both = async { tokio::join!(one(), one()) };
     let (mut caches, _) = scene.collect(async { <[_; 2]>::from(both.await) }).await;

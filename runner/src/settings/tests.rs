@@ -17,6 +17,8 @@ fn a_complaint_names_the_line_the_key_and_the_cure() {
         ("[cache]\npaths = [\"ok\", \"../up\"]", &["line 2:", "cache.paths", "../up", "inside the repository"]),
         ("[cache]\npaths = [\"/etc\"]", &["line 2:", "/etc"]),
         ("[cache]\npaths = [\".git/hooks\"]", &["line 2:", ".git/hooks"]),
+        ("[setup]\ndependency_files = [\"../up\"]", &["line 2:", "setup.dependency_files", "inside the repository"]),
+        ("[setup]\ndependency_env = [\"A=b\"]", &["line 2:", "setup.dependency_env", "\"A=b\"", "use letters"]),
         ("[timeouts]\ninstall_seconds = 0", &["line 2:", "timeouts.install_seconds", "from 1 to 86400"]),
         ("[services.db]\nready = [\"true\"]", &["line 1:", "`command`"]),
         ("[services.db]\ncommand = []", &["line 2:", "services.db.command"]),
