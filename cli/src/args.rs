@@ -309,7 +309,7 @@ pub(crate) struct RunArguments {
     #[arg(long = "ref", value_name = "REF")]
     pub(crate) reference: Option<String>,
     /// A variable for the command; with the name alone, the value is taken from the own environment.
-    /// It is kept with the task, so it is no place for a secret
+    /// It is kept with the task, so it is no place for a secret; an agent's key is the machine's (docs/agents.md)
     #[arg(long, value_name = "K[=V]", value_parser = EnvArgument::parse)]
     pub(crate) env: Vec<EnvArgument>,
     /// The longest the command may run, such as 90s, 30m, 2h or 1d [default: 30m]

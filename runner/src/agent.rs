@@ -7,10 +7,12 @@
 //! word decides, not only its exit: an agent that ends without a result has failed.
 
 pub(crate) mod driver;
+pub(crate) mod keys;
 pub(crate) mod mock;
 pub(crate) mod reading;
 pub(crate) mod sessions;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -21,6 +23,7 @@ use wire::execution::Failure;
 
 use crate::setup::NotReady;
 use driver::{Driver, Drivers};
+use keys::Keys;
 
 /// How an agent that was asked for is started.
 #[derive(Debug)]
@@ -28,12 +31,19 @@ pub(crate) struct Launch<'a> {
     pub(crate) driver: &'a Driver,
     /// Program and arguments.
     pub(crate) arguments: Vec<String>,
+    /// What its driver sets and its keys, where the task says nothing else.
+    pub(crate) environment: BTreeMap<String, String>,
     /// The prompt, for its standard input.
     pub(crate) input: File,
 }
 
 /// Prepares an agent; `directory` is out of the command's sight.
-pub(crate) fn prepare<'a>(drivers: &'a Drivers, spec: &AgentSpec, directory: &Path) -> Result<Launch<'a>, NotReady> {
+pub(crate) fn prepare<'a>(
+    drivers: &'a Drivers,
+    keys: &Keys,
+    spec: &AgentSpec,
+    directory: &Path,
+) -> Result<Launch<'a>, NotReady> {
     let driver = drivers.get(&spec.name).ok_or_else(|| {
         let message = format!("this runner knows no agent {}; it knows {}", spec.name, drivers.names().join(", "));
         NotReady::failed(Failure::UnknownAgent, message)
@@ -41,7 +51,9 @@ pub(crate) fn prepare<'a>(drivers: &'a Drivers, spec: &AgentSpec, directory: &Pa
     let program = std::env::current_exe().map_err(|error| NotReady::machine("finding the runner's program", &error))?;
     let arguments = driver.command(spec, &program);
     let input = prompt(&spec.prompt, directory).map_err(|error| NotReady::machine("noting the prompt", &error))?;
-    Ok(Launch { driver, arguments, input })
+    let mut environment = driver.environment.clone();
+    environment.extend(keys.of(driver));
+    Ok(Launch { driver, arguments, environment, input })
 }
 
 /// A file without a name that holds the prompt: however long it is, nobody has to feed it.

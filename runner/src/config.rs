@@ -12,9 +12,12 @@ use wire::id::MachineId;
 use wire::worker::env;
 
 use crate::agent::driver::Drivers;
+use crate::agent::keys::Keys;
 use crate::git::credential::{Credentials, Source};
 use crate::isolation::Demand;
 
+/// Where a machine of Fly's serves its own API to whoever asks in it, without a token.
+const MACHINE_API: &str = "/.fly";
 const SPRITE_DIR: &str = "/.sprite";
 /// Where a sprite serves its own API.
 const SPRITE_SOCKET: &str = "/.sprite/api.sock";
@@ -53,8 +56,9 @@ pub const TOOL_VARIABLES: [&str; 27] = [
 ];
 
 /// Files of a computer by which an operator steers its runners, besides [`STEERING`](wire::worker::env::STEERING).
-pub const OPERATOR_FILES: [&str; 2] = [CREDENTIALS, "BIFROST_AGENTS"];
+pub const OPERATOR_FILES: [&str; 3] = [CREDENTIALS, "BIFROST_AGENTS", KEYS];
 
+const KEYS: &str = "BIFROST_AGENT_KEYS";
 const CREDENTIALS: &str = "BIFROST_GIT_CREDENTIALS";
 const CREDENTIALS_TEXT: &str = "BIFROST_GIT_CREDENTIALS_TEXT";
 
@@ -76,9 +80,12 @@ pub struct Config {
     pub credentials: Option<Credentials>,
     /// The agents it knows: those that come with it, and those of the file that `BIFROST_AGENTS` names.
     pub drivers: Drivers,
+    /// What those authenticate with: of this environment, and of the file that `BIFROST_AGENT_KEYS` names.
+    pub keys: Keys,
     /// Whether commands are kept apart from this machine (`BIFROST_ISOLATION`, default `on`).
     pub isolation: Demand,
-    /// Directories and files besides the volume that commands do not see (`BIFROST_HIDE`).
+    /// Directories and files besides the volume that commands do not see: what `BIFROST_HIDE` names, the file of keys,
+    /// and where the machine serves its API.
     pub hidden: Vec<PathBuf>,
     /// Whether the emulator runs this machine as a process, and knows it by its environment (`FLY_EMULATOR_ROOT`).
     pub is_emulated: bool,
@@ -186,7 +193,8 @@ pub fn check_operator_variables(vars: &mut Vars) {
     if vars.text(CREDENTIALS_TEXT).is_some() {
         vars.problem(format!("{CREDENTIALS_TEXT}: is for a runner alone; name a file with {CREDENTIALS}"));
     }
-    drivers(vars);
+    let drivers = drivers(vars).unwrap_or_else(Drivers::built_in);
+    keys(vars, &drivers);
     vars.or("BIFROST_ISOLATION", Demand::default());
 }
 
@@ -210,7 +218,9 @@ impl Config {
         let credentials = credentials(vars);
         let isolation = vars.or("BIFROST_ISOLATION", Demand::default());
         let hidden = vars.text(env::HIDE).unwrap_or_default().split(':').filter(|path| !path.is_empty());
-        let hidden = hidden.map(PathBuf::from).collect();
+        let hidden = hidden.chain(vars.text(KEYS)).map(PathBuf::from);
+        let hidden = hidden.chain([below_machine_root(root.as_deref(), MACHINE_API.into())]).collect();
+        let keys = drivers.as_ref().map(|drivers| keys(vars, drivers));
         Some(Self {
             control_url: control_url?,
             machine_id: machine_id?,
@@ -219,6 +229,7 @@ impl Config {
             tool_environment,
             credentials,
             drivers: drivers?,
+            keys: keys?,
             isolation,
             hidden,
             is_emulated: root.is_some(),
@@ -256,9 +267,9 @@ fn credentials(vars: &mut Vars) -> Option<Credentials> {
         (Some(_), Some(_)) => {
             Err(format!("{CREDENTIALS}, {CREDENTIALS_TEXT}: give one of them and take the other away"))
         }
-        (Some(file), None) => {
-            credentials_file(file.into()).map_err(|problem| format!("{CREDENTIALS}: {file}: {problem}"))
-        }
+        (Some(file), None) => check_private(Path::new(file))
+            .map(|()| Source::File(file.into()))
+            .map_err(|problem| format!("{CREDENTIALS}: {file}: {problem}")),
         (None, Some(text)) => Source::of_text(text).map_err(|problem| format!("{CREDENTIALS_TEXT}: {problem}")),
     };
     let program = std::env::current_exe().map_err(|error| format!("this program cannot be found: {error}"));
@@ -271,11 +282,11 @@ fn credentials(vars: &mut Vars) -> Option<Credentials> {
     }
 }
 
-/// The operator's file, which only its owner may read.
-fn credentials_file(file: PathBuf) -> Result<Source, String> {
-    match std::fs::metadata(&file) {
+/// A file with secrets of the operator's must be for its owner alone.
+fn check_private(file: &Path) -> Result<(), String> {
+    match std::fs::metadata(file) {
         Ok(meta) if meta.permissions().mode() & 0o077 != 0 => Err("others may read it; run chmod 600 on it".to_owned()),
-        Ok(_) if file.is_absolute() => Ok(Source::File(file)),
+        Ok(_) if file.is_absolute() => Ok(()),
         Ok(_) => Err("must be an absolute path".to_owned()),
         Err(error) => Err(error.to_string()),
     }
@@ -292,6 +303,17 @@ fn drivers(vars: &mut Vars) -> Option<Drivers> {
             None
         }
     }
+}
+
+/// What the agents authenticate with.
+fn keys(vars: &mut Vars, drivers: &Drivers) -> Keys {
+    let own = Keys::of_environment(vars, drivers);
+    let Some(path) = vars.text(KEYS).map(PathBuf::from) else { return own };
+    let read = check_private(&path).and_then(|()| std::fs::read_to_string(&path).map_err(|error| error.to_string()));
+    read.and_then(|text| own.and(&text, drivers)).unwrap_or_else(|problem| {
+        vars.problem(format!("{KEYS}: {}: {problem}", path.display()));
+        Keys::default()
+    })
 }
 
 /// A machine of the emulator sees its root directory as `/`; the runner in it must do so itself.
@@ -383,6 +405,46 @@ mod tests {
             let config = Config::from_vars(&mut vars).expect("complete");
             assert_eq!(vars.finish().is_ok(), expect.is_some(), "{text}");
             assert_eq!(config.limits.disk_bytes, expect.or(Some(0)));
+        }
+    }
+
+    #[test]
+    fn commands_do_not_see_the_machines_own_api_nor_what_holds_keys() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("keys").to_string_lossy().into_owned();
+        kit::files::replace(file.as_ref(), b"CODEX_API_KEY=hunter2", 0o600).expect("writes");
+        for (more, expect) in [
+            (&[][..], &["/.fly"][..]),
+            (&[(env::HIDE, "/a:/b"), (KEYS, file.as_str())][..], &["/a", "/b", file.as_str(), "/.fly"]),
+            (&[(env::MACHINE_ROOT, "/m/1")][..], &["/m/1/.fly"]),
+        ] {
+            let mut vars = vars(more);
+            let config = Config::from_vars(&mut vars).expect("complete");
+            vars.finish().expect("well");
+            assert_eq!(config.hidden, expect.iter().map(PathBuf::from).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn keys_are_of_the_environment_and_of_a_file_for_its_owner_alone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("keys").to_string_lossy().into_owned();
+        for (mode, text, problem) in [
+            (0o600, "CODEX_API_KEY=hunter3", None),
+            (0o644, "CODEX_API_KEY=hunter3", Some("run chmod 600")),
+            (0o600, "hunter3", Some("write NAME=VALUE")),
+        ] {
+            kit::files::replace(file.as_ref(), text.as_bytes(), mode).expect("writes");
+            let mut vars = vars(&[(KEYS, file.as_str()), ("GEMINI_API_KEY", "hunter4")]);
+            let config = Config::from_vars(&mut vars).expect("complete");
+            match (vars.finish(), problem) {
+                (Ok(()), None) => assert_eq!(config.keys.values().collect::<Vec<_>>(), ["hunter3", "hunter4"]),
+                (Err(error), Some(problem)) => {
+                    let text = error.to_string();
+                    assert!(text.contains(KEYS) && text.contains(problem) && !text.contains("hunter3"), "{text}");
+                }
+                (found, _) => panic!("{mode:o} {text}: {found:?}"),
+            }
         }
     }
 

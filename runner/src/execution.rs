@@ -360,7 +360,7 @@ async fn run(
 ) -> Result<(Done, Marker), NotReady> {
     let Prepared { paths, obtained, settings, ready, session, .. } = &prepared;
     let own = room.volume.execution(story.subject().execution_id);
-    let launch = spec.agent.as_ref().map(|agent| agent::prepare(&room.drivers, agent, &own)).transpose();
+    let launch = spec.agent.as_ref().map(|agent| agent::prepare(&room.drivers, &room.keys, agent, &own)).transpose();
     let launch = launch.and_then(|launch| match story.orders().standing() {
         Some(halt) => Err(NotReady::Halted(halt)),
         None => Ok(launch),

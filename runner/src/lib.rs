@@ -44,7 +44,8 @@ mod workspace;
 #[cfg(test)]
 mod testing;
 
-pub use agent::driver::Drivers;
+pub use agent::driver::{Driver, Drivers};
+pub use agent::keys::Keys;
 pub use agent::mock::run as run_mock_agent;
 pub use agent::reading::Taken;
 pub use channel::{VARIABLE as CHANNEL, say as say_busy};

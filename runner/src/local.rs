@@ -22,6 +22,7 @@ use wire::task::TaskSpec;
 
 use crate::agent;
 use crate::agent::driver::Drivers;
+use crate::agent::keys::Keys;
 use crate::agent::reading::Taken;
 use crate::background::Background;
 use crate::channel::Signs;
@@ -163,6 +164,7 @@ async fn room(place: &Place<'_>, recorder: Recorder, clock: &Clock, chance: &Cha
         environment,
         credentials: None,
         drivers: Drivers::built_in(),
+        keys: Keys::default(),
         isolation: Arc::new(Isolation::none()),
         stage: Arc::default(),
         secrets: Secrets::default(),
@@ -242,7 +244,8 @@ pub async fn run(
 ) -> Result<Finished, NotStarted> {
     leftovers::adopt_orphans();
     let (clock, chance) = (Clock::system(), Chance::system());
-    let launch = work.spec.agent.as_ref().map(|agent| agent::prepare(work.drivers, agent, work.own)).transpose();
+    let launch = work.spec.agent.as_ref().map(|agent| agent::prepare(work.drivers, &Keys::default(), agent, work.own));
+    let launch = launch.transpose();
     let launch = launch.map_err(|error| NotStarted(error.to_string()))?;
     let (recorder, mut entries) = recorder(&clock, &chance);
     let (commander, orders) = Orders::new();

@@ -14,6 +14,7 @@ use wire::id::CheckpointId;
 use wire::worker::Lease;
 
 use crate::agent::driver::Drivers;
+use crate::agent::keys::Keys;
 use crate::background::Background;
 use crate::command::redaction::Secrets;
 use crate::config::{Config, Limits};
@@ -34,6 +35,8 @@ pub(crate) struct Room {
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) credentials: Option<Helper>,
     pub(crate) drivers: Drivers,
+    /// What those authenticate with.
+    pub(crate) keys: Keys,
     pub(crate) isolation: Arc<Isolation>,
     pub(crate) stage: Arc<Stage>,
     /// What nothing that is told may hold.
@@ -72,7 +75,8 @@ impl Room {
         // One that is put into the file later is not known.
         let passwords = credentials.as_ref().map(Helper::passwords).transpose().unwrap_or_default();
         let passwords = passwords.unwrap_or_default();
-        let secrets = Secrets::new(passwords.iter().chain([&config.machine_token]).map(String::as_str));
+        let secrets = passwords.iter().chain([&config.machine_token]).map(String::as_str);
+        let secrets = Secrets::new(secrets.chain(config.keys.values()));
         // Whoever reads the file of credentials could be anybody to every remote.
         let file = credentials.iter().map(|helper| helper.file.clone());
         let hidden: Vec<PathBuf> = config.hidden.iter().cloned().chain(file).collect();
@@ -84,6 +88,7 @@ impl Room {
             environment,
             credentials,
             drivers,
+            keys: config.keys.clone(),
             stage: Arc::default(),
             isolation: Arc::new(isolation),
             secrets,
@@ -109,6 +114,7 @@ impl Room {
             environment,
             credentials: self.credentials.clone(),
             drivers: self.drivers.clone(),
+            keys: self.keys.clone(),
             isolation: Arc::clone(&self.isolation),
             stage: Arc::clone(&self.stage),
             secrets: self.secrets.clone(),

@@ -140,6 +140,7 @@ pub(crate) fn config(directory: &Path) -> Config {
         tool_environment: [("PATH".to_owned(), path), ("LANG".to_owned(), "C.UTF-8".to_owned())].into(),
         credentials: None,
         drivers: crate::agent::driver::Drivers::built_in(),
+        keys: crate::agent::keys::Keys::default(),
         // Tests of commands look at their processes by number.
         isolation: crate::isolation::Demand::Off,
         hidden: Vec::new(),

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use kit::Vars;
-use runner::{Drivers, TOOL_VARIABLES};
+use runner::{Drivers, Keys, TOOL_VARIABLES};
 use wire::limit::TIMEOUT_SECONDS_MAX;
 
 use crate::collision::Rules;
@@ -53,6 +53,8 @@ pub struct Config {
     pub drivers_file: Option<PathBuf>,
     /// What an agent sees of the environment without being given it.
     pub environment: BTreeMap<String, String>,
+    /// What the agents authenticate with, each seen by those that look for it.
+    pub keys: Keys,
     /// What tmux sees of it.
     pub tmux_environment: BTreeMap<String, String>,
     /// The program that runs in a terminal, and the arguments before the agent's directory.
@@ -114,6 +116,7 @@ impl Config {
         let drivers_file = vars.text("BIFROST_AGENTS").map(PathBuf::from);
         let drivers = read_drivers(drivers_file.as_deref());
         let drivers = drivers.map_err(|problem| vars.problem(format!("BIFROST_AGENTS: {problem}"))).ok();
+        let keys = drivers.as_ref().map(|drivers| Keys::of_environment(vars, drivers));
         Some(Self {
             base: base?,
             repository: vars.text("BIFROST_AGENTS_REPO").unwrap_or(".").into(),
@@ -126,6 +129,7 @@ impl Config {
             drivers: drivers?,
             drivers_file: drivers_file.map(|path| std::path::absolute(&path).unwrap_or(path)),
             environment,
+            keys: keys?,
             tmux_environment,
             inside,
             git: "git".into(),

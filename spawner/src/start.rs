@@ -327,6 +327,8 @@ impl Start<'_> {
             all.insert("GIT_CONFIG_KEY_0".into(), "core.excludesFile".into());
             all.insert("GIT_CONFIG_VALUE_0".into(), exclude.to_string_lossy().into_owned());
         }
+        let driver = self.spec.agent.as_ref().and_then(|agent| self.config.drivers.get(&agent.name));
+        all.extend(driver.map(|driver| self.config.keys.of(driver)).unwrap_or_default());
         all.extend(self.new.environment.0.clone());
         all
     }

@@ -31,7 +31,7 @@ Examples:
   bifrost run --env CI=1 --env TERM --detach -- ./nightly.sh
   bifrost run --tests -- cargo test
   bifrost run --tests --tests-report junit.xml -- pytest --junit-xml junit.xml
-  bifrost run --agent claude_code --prompt task.md --env ANTHROPIC_API_KEY --timeout 2h --tests
+  bifrost run --agent claude_code --prompt task.md --timeout 2h --tests
   echo 'write NOTES hello' | bifrost run --agent mock --prompt -
   bifrost run --repo https://github.com/owner/name --pull-request --title 'Update the lockfile' -- cargo update
 

@@ -15,7 +15,7 @@ pub struct Drivers(BTreeMap<String, Driver>);
 /// One agent.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Driver {
+pub struct Driver {
     program: String,
     #[serde(default)]
     arguments: Vec<String>,
@@ -34,6 +34,9 @@ pub(crate) struct Driver {
     pub(crate) counts_session: bool,
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, String>,
+    /// The variables in which it looks for what it authenticates with.
+    #[serde(default)]
+    pub(crate) keys: Vec<String>,
     #[serde(default)]
     pub(crate) read: Vec<Rule>,
 }
@@ -109,8 +112,14 @@ impl Drivers {
         self.0.get(name).is_some_and(|driver| !driver.session.is_empty())
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&Driver> {
+    /// How that agent is started and understood.
+    pub fn get(&self, name: &str) -> Option<&Driver> {
         self.0.get(name)
+    }
+
+    /// Every variable in which one of them looks for a key.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.values().flat_map(|driver| &driver.keys).map(String::as_str)
     }
 
     pub(crate) fn names(&self) -> Vec<&str> {

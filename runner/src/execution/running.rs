@@ -42,13 +42,11 @@ pub(crate) async fn run(
 }
 
 async fn run_command(story: &mut Story, spec: &TaskSpec, job: &Job, launch: Option<Launch<'_>>, before: Taken) -> Ran {
-    let (Some(Launch { driver, arguments, input }), Some(agent)) = (launch, &spec.agent) else {
+    let (Some(Launch { driver, arguments, environment, input }), Some(agent)) = (launch, &spec.agent) else {
         return Ran { ended: command::run(job, story, None).await, heard: None, report: None };
     };
-    let mut environment = job.environment.clone();
-    for (name, value) in &driver.environment {
-        environment.entry(name.clone()).or_insert_with(|| value.clone());
-    }
+    let mut environment = environment;
+    environment.extend(job.environment.clone());
     let job = Job { arguments, input: Some(Arc::new(input)), environment, ..job.clone() };
     let mut reading = Reading::new(driver, &agent.name, before);
     let ended = command::run(&job, story, Some(&mut reading)).await;

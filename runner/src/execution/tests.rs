@@ -281,6 +281,42 @@ async fn an_agent_reads_its_prompt_and_its_report_is_told() {
 }
 
 #[tokio::test]
+async fn an_agent_is_given_its_key_and_nothing_else_that_runs_is() {
+    let keyed = SCRIPTED.replace("[scripted]\n", "[scripted]\nkeys = [\"FRIENDS_WORD\"]\n");
+    let config = |config: &mut crate::config::Config| {
+        config.drivers = agent::driver::Drivers::built_in().and(&keyed).expect("reads");
+        let vars = kit::Vars::from_pairs([("FRIENDS_WORD", "mellon-mellon")]);
+        config.keys = agent::keys::Keys::of_environment(&vars, &config.drivers);
+    };
+    let look = "printf %s \"${FRIENDS_WORD:-nothing}\" | base64";
+    let set_up = format!("[setup]\ncommands = [[\"sh\", \"-c\", '{look} >> seen']]\n");
+    let (mut scene, remote) = (Scene::with(config).await, Remote::with(&[(".bifrost.toml", &set_up)]).await);
+    let mut lease = scene.lease(&remote, None, &[]);
+    let prompt = format!("{look} >> seen; echo $FRIENDS_WORD; echo '{{\"type\":\"end\",\"failed\":false}}'");
+    let agent = wire::agent::AgentSpec { name: "scripted".into(), prompt, model: None, session: None };
+    lease.spec.agent = Some(agent);
+    let tests = ["sh", "-c", &format!("{look} >> seen; cat seen")].map(Into::into).to_vec();
+    lease.spec.tests = Some(wire::test_report::TestsSpec { command: tests, format: None, report: None });
+    let (_, events) = scene.carry_out(&lease, Orders::none()).await;
+    let said = output(&events, Stream::Stdout);
+    // Base64 of "nothing", of the key, and of "nothing"; in clear it is told nobody.
+    assert!(
+        said.contains("[secret]\n") && said.ends_with("bm90aGluZw==\nbWVsbG9uLW1lbGxvbg==\nbm90aGluZw==\n"),
+        "{said}"
+    );
+    for event in &events {
+        assert!(!event.payload.get().contains("mellon"), "{}", event.payload.get());
+    }
+    // A task that says which it is to have is heard.
+    lease = scene.lease(&remote, None, &[]);
+    let prompt = format!("{look}; echo '{{\"type\":\"end\",\"failed\":false}}'");
+    lease.spec.agent = Some(wire::agent::AgentSpec { name: "scripted".into(), prompt, model: None, session: None });
+    lease.spec.env = [("FRIENDS_WORD".to_owned(), "nothing".to_owned())].into();
+    let (_, events) = scene.carry_out(&lease, Orders::none()).await;
+    assert!(output(&events, Stream::Stdout).contains("bm90aGluZw=="));
+}
+
+#[tokio::test]
 async fn an_agents_word_decides_not_only_its_exit() {
     let no_access = "echo '{\"type\":\"end\",\"failed\":true,\"message\":\"no access\"}'";
     let done = "echo '{\"type\":\"end\",\"failed\":false}'";

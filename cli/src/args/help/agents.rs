@@ -15,7 +15,7 @@ that --url or BIFROST_URL names, or that is up in the data directory, knows thei
 
 pub(in crate::args) const START: &str = "\
 Examples:
-  bifrost agents start --branch fix/login --agent claude_code --prompt task.md --env ANTHROPIC_API_KEY
+  bifrost agents start --branch fix/login --agent claude_code --prompt task.md
   bifrost agents start --branch fix/login --agent codex --prompt next.md --timeout 2h --hooks ~/.config/agents
   echo 'write NOTES hello' | bifrost agents start --branch try/mock --agent mock --prompt -
   bifrost agents start --branch try/it --repo ~/src/app -- bash
