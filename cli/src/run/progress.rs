@@ -101,7 +101,7 @@ impl Progress {
                 .collect(),
             kind::EXECUTION_FINISHED => match read::<FinishedPayload>(event).map(|payload| payload.truncated_bytes) {
                 Some(bytes @ 1..) => {
-                    vec![Show::Note(format!("{bytes} bytes of output are missing: it was longer than the limit"))]
+                    vec![Show::Note(format!("{bytes} bytes of output are left out: it was longer than the limit"))]
                 }
                 _ => Vec::new(),
             },

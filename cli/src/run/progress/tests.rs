@@ -162,7 +162,7 @@ fn what_a_person_must_know_of_the_machine_is_a_note() {
     for (event, note) in [
         (
             event("execution.finished", 1, json!({ "outcome": "succeeded", "truncated_bytes": 7 })),
-            Some("7 bytes of output are missing: it was longer than the limit"),
+            Some("7 bytes of output are left out: it was longer than the limit"),
         ),
         (event("execution.finished", 1, json!({ "outcome": "succeeded" })), None),
         (
