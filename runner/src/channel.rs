@@ -17,6 +17,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use wire::limit::BUSY_SECONDS_MAX;
 
+use crate::command::redaction::Secrets;
+
 /// Names the socket to the command.
 pub const VARIABLE: &str = "BIFROST_CHANNEL";
 const NAME: &str = "channel";
@@ -85,11 +87,11 @@ impl Channel {
         self.signs.subscribe()
     }
 
-    /// Listens for ever.
-    pub(crate) async fn serve(&self) {
+    /// Listens for ever; what it notes is noted without these secrets.
+    pub(crate) async fn serve(&self, secrets: Secrets) {
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => drop(tokio::time::timeout(DEADLINE, self.converse(stream)).await),
+                Ok((stream, _)) => drop(tokio::time::timeout(DEADLINE, self.converse(stream, &secrets)).await),
                 Err(error) => {
                     tracing::warn!("the channel of a command cannot be heard: {error}");
                     tokio::time::sleep(PAUSE).await;
@@ -98,7 +100,7 @@ impl Channel {
         }
     }
 
-    async fn converse(&self, stream: UnixStream) -> io::Result<()> {
+    async fn converse(&self, stream: UnixStream, secrets: &Secrets) -> io::Result<()> {
         let mut lines = BufReader::new(stream.take(LINE_BYTES_MAX));
         let mut line = String::new();
         lines.read_line(&mut line).await?;
@@ -107,10 +109,8 @@ impl Channel {
                 let busy = word.busy_seconds.map(Duration::from_secs);
                 self.signs.send_modify(|signs| signs.heard(busy, Instant::now()));
                 if let Some(busy) = busy {
-                    tracing::info!(
-                        "a command keeps its machine awake for {busy:?}: {}",
-                        word.reason.unwrap_or_default()
-                    );
+                    let reason = secrets.hide(&word.reason.unwrap_or_default());
+                    tracing::info!("a command keeps its machine awake for {busy:?}: {reason}");
                 }
                 None
             }
@@ -163,7 +163,7 @@ mod tests {
         let channel = Channel::open(&directory).expect("opens");
         tokio::select! {
             done = work(&channel) => done,
-            () = channel.serve() => unreachable!("it serves for ever"),
+            () = channel.serve(Secrets::default()) => unreachable!("it serves for ever"),
         }
     }
 

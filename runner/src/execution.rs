@@ -410,10 +410,10 @@ async fn run(
     room.background.prepare_next(room, &spec.repository, obtained, ready);
     let kept_to = IsolationPayload { disk_bytes: room.limits.disk_bytes, ..room.isolation.payload() };
     story.tell(kind::EXECUTION_ISOLATION, &kept_to).await;
-    let phase = story.begin(Phase::Running).await;
+    let (phase, secrets) = (story.begin(Phase::Running).await, story.secrets().clone());
     let ran = tokio::select! {
         ran = running::run(story, spec, job, launch, session.taken) => ran,
-        () = channel.serve() => unreachable!("it listens for ever"),
+        () = channel.serve(secrets) => unreachable!("it listens for ever"),
     };
     services.end(room.limits.grace).await;
     let (ended, own) = (room.clone(), paths.own().to_owned());

@@ -2,20 +2,23 @@
 //! as all of it was seen, wherever the pieces of the stream were cut. What may be
 //! the beginning of one waits for what comes next.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use wire::event::Stream;
 
+use crate::git::credential;
 use crate::process::Kept;
 
 /// What stands in its place.
 const INSTEAD: &[u8] = b"[secret]";
 /// A shorter value would be found in everything.
 const BYTES_MIN: usize = 8;
-/// A variable whose name has one of these words in it holds a secret.
-const WORDS: [&str; 9] =
-    ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "API_KEY", "APIKEY", "PRIVATE_KEY", "ACCESS_KEY"];
+/// A variable whose name has one of these in it holds a secret.
+const PARTS: [&str; 6] = ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "APIKEY"];
+/// So does one of whose words, with _ between, one is such a word.
+const WORDS: [&str; 4] = ["KEY", "PASS", "PAT", "AUTH"];
 
 /// The values that are secret.
 #[derive(Debug, Clone, Default)]
@@ -35,9 +38,13 @@ impl std::fmt::Debug for Search {
 
 impl Secrets {
     /// These, each in a form in which it may be said: whole, and of more than one line each line.
-    pub(crate) fn new<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
-        let forms = values.into_iter().flat_map(|value| value.lines().chain([value]).map(str::trim));
-        Self::of(forms.filter(|form| form.len() >= BYTES_MIN).map(|form| form.as_bytes().to_vec()).collect())
+    pub(crate) fn new(values: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let mut all = Vec::new();
+        for value in values {
+            let forms = value.as_ref().lines().chain([value.as_ref()]).map(str::trim);
+            all.extend(forms.filter(|form| form.len() >= BYTES_MIN).map(|form| form.as_bytes().to_vec()));
+        }
+        Self::of(all)
     }
 
     /// All of both.
@@ -75,15 +82,17 @@ impl Secrets {
         search.replace(&kept.bytes[from..], kept.bytes.len() - from).0
     }
 
-    /// The values of those variables whose names say that they hold a secret.
-    pub(crate) fn of_environment(environment: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
-        environment.iter().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.as_str())
+    /// The values of those variables whose names say that they hold a secret, and the passwords in all that are URLs.
+    pub(crate) fn of_environment(environment: &BTreeMap<String, String>) -> impl Iterator<Item = Cow<'_, str>> {
+        let named = environment.iter().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.as_str().into());
+        let in_urls = environment.values().filter_map(|value| credential::passwords(value));
+        named.chain(in_urls.flatten().map(Cow::Owned))
     }
 }
 
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    WORDS.iter().any(|word| name.contains(word))
+    PARTS.iter().any(|part| name.contains(part)) || name.split('_').any(|word| WORDS.contains(&word))
 }
 
 /// Takes the output of one command as it comes, and gives it back without the secrets.
@@ -216,9 +225,19 @@ mod tests {
 
     #[test]
     fn the_name_of_a_variable_says_whether_it_holds_a_secret() {
-        let environment = ["GITHUB_TOKEN", "my_password", "AWS_SECRET_ACCESS_KEY", "PATH", "MONKEY", "KEYBOARD"];
-        let environment = environment.map(|name| (name.to_owned(), format!("value of {name}"))).into();
-        let found: Vec<&str> = Secrets::of_environment(&environment).collect();
-        assert_eq!(found, ["value of AWS_SECRET_ACCESS_KEY", "value of GITHUB_TOKEN", "value of my_password"]);
+        let secret = ["AWS_SECRET_ACCESS_KEY", "GITHUB_PAT", "GITHUB_TOKEN", "NPM_AUTH", "STRIPE_KEY", "my_password"];
+        let open = ["PATH", "MONKEY", "KEYBOARD", "PASSES", "COMPASS", "AUTHOR", "PATIENCE"];
+        let environment = secret.iter().chain(&open).map(|name| ((*name).to_owned(), format!("value of {name}")));
+        let environment = environment.collect();
+        let found: Vec<_> = Secrets::of_environment(&environment).collect();
+        assert_eq!(found, secret.map(|name| format!("value of {name}")));
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_secret_whatever_the_variable_is_called() {
+        let values = ["postgres://me:hunter2%2Fhunter2@db/x", "https://example.org/a:b@c", "me:hunter3hunter3"];
+        let environment = (0..).zip(values).map(|(number, value)| (format!("V{number}"), value.to_owned())).collect();
+        let found: Vec<_> = Secrets::of_environment(&environment).collect();
+        assert_eq!(found, ["hunter2%2Fhunter2", "hunter2/hunter2"]);
     }
 }

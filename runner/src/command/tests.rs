@@ -186,7 +186,7 @@ async fn a_silent_command_that_says_it_goes_on_is_left_alone() {
     let work = run_job(&mut scene, job, Orders::none());
     tokio::select! {
         (end, _) = work => assert_eq!(end, ended(Cause::Itself, Exit::Code(0))),
-        () = channel.serve() => unreachable!("it serves for ever"),
+        () = channel.serve(Secrets::default()) => unreachable!("it serves for ever"),
         () = busy => unreachable!("it says so for ever"),
     }
 }
@@ -281,7 +281,7 @@ async fn an_agent_that_says_after_its_result_that_it_goes_on_is_left_alone() {
             (end, said, _) = run_agent(&mut scene, job, says_so) => {
                 assert_eq!((end, said), (ended(Cause::Itself, Exit::Code(0)), Verdict::Succeeded), "{busy:?}");
             }
-            () = channel.serve() => unreachable!("it serves for ever"),
+            () = channel.serve(Secrets::default()) => unreachable!("it serves for ever"),
         }
     }
 }

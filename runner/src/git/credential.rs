@@ -100,8 +100,7 @@ impl Helper {
     /// The passwords that are in the file, which nobody is to be told.
     pub(crate) fn passwords(&self) -> io::Result<Vec<String>> {
         let kept = fs::read_to_string(&self.file)?;
-        let credentials = kept.lines().filter_map(Credential::parse);
-        Ok(credentials.flat_map(|credential| [credential.written.to_owned(), credential.password]).collect())
+        Ok(kept.lines().filter_map(passwords).flatten().collect())
     }
 
     /// The password for a URL, which at hosts with an API is a token of it. Nothing where there is none.
@@ -112,6 +111,11 @@ impl Helper {
         let found = find(&fs::read_to_string(&self.file)?, &asked);
         Ok(found.and_then(|(_, password)| github::Token::new(&password)))
     }
+}
+
+/// The password in a URL, as it is written and without its escapes.
+pub(crate) fn passwords(url: &str) -> Option<[String; 2]> {
+    Credential::parse(url).map(|credential| [credential.written.to_owned(), credential.password])
 }
 
 /// Answers git's question on standard input. `arguments` are the file and git's operation, of which
