@@ -13,6 +13,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use wire::execution::Failure;
 
+use crate::config::Limits;
 use crate::dependencies::Terms;
 use crate::isolation::Openings;
 use crate::orders::Orders;
@@ -197,6 +198,20 @@ impl Settings {
             if !(1..=SECONDS_MAX).contains(seconds.get_ref()) {
                 return complain(seconds.span(), format!("{key} must be from 1 to {SECONDS_MAX}"));
             }
+        }
+        let seconds = |own: &Option<Spanned<u64>>, default: u64| own.as_ref().map_or(default, |own| *own.get_ref());
+        let commands = self.setup.commands.len() as u64
+            * seconds(&self.timeouts.setup_seconds, Limits::default().install.as_secs());
+        let services: u64 =
+            self.services.values().map(|service| seconds(&service.timeout_seconds, services::PATIENCE.as_secs())).sum();
+        if commands + services > SECONDS_MAX {
+            let at = self.setup.commands.first().map_or(0, |first| first.span().start);
+            let problem = format!(
+                "setup.commands and services may take {} seconds together, and {SECONDS_MAX} are the most; lower their \
+                 timeouts",
+                commands + services
+            );
+            return complain(at..at, problem);
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ use crate::room::Room;
 use crate::setup::NotReady;
 
 /// How long a service may take until it can be used, where nothing is said.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two questions whether it can be.
 const BEAT: Duration = Duration::from_millis(100);
 /// How long the last words of one that has ended are waited for.

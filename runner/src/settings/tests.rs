@@ -20,6 +20,10 @@ fn a_complaint_names_the_line_the_key_and_the_cure() {
         ("[setup]\ndependency_files = [\"../up\"]", &["line 2:", "setup.dependency_files", "inside the repository"]),
         ("[setup]\ndependency_env = [\"A=b\"]", &["line 2:", "setup.dependency_env", "\"A=b\"", "use letters"]),
         ("[timeouts]\ninstall_seconds = 0", &["line 2:", "timeouts.install_seconds", "from 1 to 86400"]),
+        (
+            "[setup]\ncommands = [[\"a\"], [\"b\"]]\n[timeouts]\nsetup_seconds = 43201",
+            &["line 2:", "may take 86402 seconds together, and 86400 are the most", "lower their timeouts"],
+        ),
         ("[services.db]\nready = [\"true\"]", &["line 1:", "`command`"]),
         ("[services.db]\ncommand = []", &["line 2:", "services.db.command"]),
         ("[services.db]\ncommand = [\"x\"]\ntimeout_seconds = 100000", &["line 3:", "services.db.timeout_seconds"]),
