@@ -123,7 +123,7 @@ pub struct Limits {
     pub grace: Duration,
     /// How long an agent may take to exit once it has said how it ended (`BIFROST_AGENT_EXIT_SECONDS`, default 10).
     pub agent_exit: Duration,
-    /// A command's output beyond this is counted and dropped (`BIFROST_OUTPUT_BYTES`, default 64 MiB).
+    /// Of a command's output beyond this only the end is told (`BIFROST_OUTPUT_BYTES`, default 64 MiB).
     pub output_bytes: u64,
     /// The longest one git command may take.
     pub git: Duration,

@@ -8,6 +8,7 @@ pub(crate) mod plan;
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,9 +23,28 @@ use plan::Root;
 /// A report file beyond this is cut; no tool that people use writes more.
 const REPORT_BYTES: u64 = 32 * 1024 * 1024;
 
+/// What is asked of tests, and how their report file was before them: it may be there from an earlier run.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    spec: TestsSpec,
+    before: Option<(u64, i64, i64)>,
+}
+
+impl Asked {
+    pub(crate) fn of(spec: TestsSpec, tree: &Path) -> Self {
+        let before = spec.report.as_deref().and_then(|path| written_at(&tree.join(path)));
+        Self { spec, before }
+    }
+}
+
+fn written_at(path: &Path) -> Option<(u64, i64, i64)> {
+    let meta = fs::metadata(path).ok()?;
+    Some((meta.ino(), meta.ctime(), meta.ctime_nsec()))
+}
+
 /// What came of tests that have been run: by the file that they wrote, or by what they printed, without the secrets.
 pub(crate) fn report(
-    spec: &TestsSpec,
+    Asked { spec, before }: &Asked,
     command: &[String],
     tree: &Path,
     printed: &[u8],
@@ -32,7 +52,10 @@ pub(crate) fn report(
     ended: Ended,
     took: Duration,
 ) -> TestReport {
-    let written = spec.report.as_deref().map(|path| read(tree, path));
+    let written = spec.report.as_deref().map(|path| match written_at(&tree.join(path)) == *before {
+        true => Err(io::Error::new(io::ErrorKind::NotFound, format!("the tests did not write {path}"))),
+        false => read(tree, path),
+    });
     let text = match &written {
         Some(Ok(bytes)) => bytes.as_slice(),
         Some(Err(error)) => {

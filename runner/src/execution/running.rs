@@ -71,13 +71,15 @@ async fn run_tests(story: &mut Story, tests: &TestsSpec, job: Job, heard: Option
     }
     // Reports are read from pipes.
     let job = Job { arguments, has_terminal: false, ..job };
+    let (place, asked) = (job.directory.clone(), tests.clone());
+    let asked = blocking(move || test_report::Asked::of(asked, &place)).await;
     story.listen();
     let since = tokio::time::Instant::now();
     let ended = command::run(&job, story, None).await;
     let (printed, took) = (story.heard(), since.elapsed());
-    let (tests, Job { arguments, directory, secrets, .. }) = (tests.clone(), job);
+    let Job { arguments, directory, secrets, .. } = job;
     let report =
-        blocking(move || test_report::report(&tests, &arguments, &directory, &printed, &secrets, ended, took)).await;
+        blocking(move || test_report::report(&asked, &arguments, &directory, &printed, &secrets, ended, took)).await;
     story.tell(kind::TESTS_REPORT, &report).await;
     Ran { ended, heard, report: Some(report) }
 }

@@ -75,7 +75,7 @@ async fn the_repositorys_own_tests_are_found_and_none_is_said_to_be_there() {
 async fn a_report_file_is_read_and_one_outside_the_workspace_is_not() {
     let xml = r#"<testsuites><testsuite><testcase name="a" time="0.5"/></testsuite></testsuites>"#;
     let tests = |path: &str, text: &str| TestsSpec { report: Some(path.into()), ..script(text) };
-    let (completion, _) = tested(&[("r.xml", xml)], tests("r.xml", "echo ignored"), &[]).await;
+    let (completion, _) = tested(&[("r.xml", xml)], tests("r.xml", "touch r.xml; echo ignored"), &[]).await;
     let report = completion.tests.expect("told");
     assert_eq!((report.format, report.passed, report.duration_ms), (Some(TestFormat::Junit), 1, 500));
     let outside = "ln -s /etc/hostname link.xml; echo ok 1 - printed";
@@ -88,11 +88,24 @@ async fn a_report_is_told_without_the_secrets_however_it_was_written() {
     let case = |said: &str| format!("<testcase name='{said}'><failure>not {said}</failure></testcase>");
     let xml = format!("<testsuite>{}{}</testsuite>", case("hunter2-hunter2"), case("hunter2&#45;hunter2"));
     let settings = "[env]\nMY_TOKEN = \"hunter2-hunter2\"";
-    let tests = TestsSpec { report: Some("r.xml".into()), ..script("true") };
+    let tests = TestsSpec { report: Some("r.xml".into()), ..script("touch r.xml") };
     let (completion, events) = tested(&[("r.xml", &xml), (".bifrost.toml", settings)], tests, &[]).await;
     let report = completion.tests.expect("told");
     assert_eq!((report.failed, told(&events)), (2, report.clone()));
     let failures = report.failures.iter().map(|test| (test.name.as_str(), test.message.as_str()));
     assert_eq!(failures.collect::<Vec<_>>(), [("[secret]", "not [secret]"); 2]);
     assert!(!completion.message.expect("a message").contains("hunter2"));
+}
+
+#[tokio::test]
+async fn a_report_that_was_there_before_and_was_not_written_is_not_read() {
+    let junit = "<testsuite><testcase name=\"old\"/></testsuite>";
+    for (wrote, expect) in
+        [("true", (Some(TestFormat::Tap), 2, 1)), ("touch report.xml", (Some(TestFormat::Junit), 1, 0))]
+    {
+        let tests = TestsSpec { report: Some("report.xml".into()), ..script(&format!("{RED}; {wrote}")) };
+        let (completion, _) = tested(&[("report.xml", junit)], tests, &[]).await;
+        let report = completion.tests.expect("told");
+        assert_eq!((report.format, report.passed, report.failed), expect, "{wrote}");
+    }
 }
