@@ -423,6 +423,24 @@ fn a_dry_run_prints_the_rows_commands_and_runs_none() {
 }
 
 #[test]
+fn a_dry_run_prints_every_command_that_a_run_with_an_empty_account_calls() {
+    for options in [&[][..], &["--runner-network", "runners"]] {
+        let desk = Desk::new();
+        let output = desk.deploy(&[options, &["--dry-run"]].concat(), None);
+        succeeded(&output);
+        let printed = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        succeeded(&desk.deploy(options, None));
+        let calls = desk.state("calls");
+        assert!(calls.lines().count() > 30, "{calls}");
+        for call in calls.lines().filter(|call| !call.starts_with("curl ")) {
+            // What only the run knows: a digest, and the name that a file has until it is whole.
+            let call = call.split("@sha256:").next().expect("a part").trim_end_matches(".part");
+            assert!(printed.contains(&format!("flyctl {call}")), "{call} is not in\n{printed}");
+        }
+    }
+}
+
+#[test]
 fn who_is_not_logged_in_learns_which_step_failed() {
     let desk = Desk::new();
     fs::write(desk.path("state/logged-out"), "").expect("written");
