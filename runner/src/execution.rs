@@ -308,8 +308,8 @@ async fn check_out(room: &Arc<Room>, story: &Story, spec: &TaskSpec) -> Result<(
         None => spec,
     };
     let (mut told, mut is_second) = (Told::ByFiles, false);
+    let mut obtained = mirror::obtain(room, story, spec, told).await?;
     loop {
-        let obtained = mirror::obtain(room, story, spec, told).await?;
         let created = workspace::create(room, story.orders(), story.subject(), &spec.repository, &obtained).await;
         match created {
             Ok(paths) => {
@@ -324,10 +324,13 @@ async fn check_out(room: &Arc<Room>, story: &Story, spec: &TaskSpec) -> Result<(
                 return Err(unfit(&spec.repository, &obtained.commit, complaint::telling_line(&stderr)));
             }
             // It may be the remote that said something wrong, and not the mirror.
-            Err(CheckoutError::Git(GitError::Failed { .. })) if told == Told::ByFiles => told = Told::ByGit,
+            Err(CheckoutError::Git(GitError::Failed { .. })) if told == Told::ByFiles => {
+                told = Told::ByGit;
+                obtained = mirror::obtain(room, story, spec, told).await?;
+            }
             Err(CheckoutError::Git(error)) if !is_second && mirror::blames_mirror(&error) => {
-                mirror::set_aside(room, story, &spec.repository, &error.to_string()).await?;
                 is_second = true;
+                obtained = mirror::renew(room, story, spec, &error.to_string()).await?;
             }
             Err(CheckoutError::Git(GitError::Halted(halt))) => return Err(NotReady::Halted(halt)),
             Err(error) => return Err(NotReady::machine("checking the repository out", &error)),

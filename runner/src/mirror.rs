@@ -3,9 +3,9 @@
 //! A mirror holds the remote's branches under `refs/remotes/origin`, its tags,
 //! and under `refs/bifrost` what executions made and nobody pushed. Commands never
 //! write to it: each gets a repository of its own that borrows the mirror's
-//! objects. A mirror that is not whole is set aside and cloned anew. A new one takes
-//! what it can from a seed, a bundle or copy that somebody put on the volume, and only
-//! the rest from the remote.
+//! objects. A mirror that is not whole is set aside and cloned anew, and what nobody
+//! pushed is taken over. A new one takes what it can from a seed, a bundle or copy that
+//! somebody put on the volume, and only the rest from the remote.
 
 use std::path::{Path, PathBuf};
 
@@ -27,10 +27,12 @@ use crate::volume;
 
 pub(crate) mod partial;
 mod references;
+mod rescue;
 pub(crate) mod upkeep;
 pub(crate) use references::References;
 pub(crate) use references::files::objects as objects_below;
 use references::{HEAD, REQUESTED, Wanted};
+use rescue::Rescued;
 
 /// Kept out of every list of changes: what the dependency phase puts there.
 pub(crate) const EXCLUDED: &str = "node_modules/\n.venv/\n";
@@ -43,6 +45,14 @@ pub(crate) struct Obtained {
     pub(crate) references: References,
     /// Whether there was a mirror already.
     pub(crate) cache: Cache,
+}
+
+/// What an event says of what was set aside.
+#[derive(Debug, Serialize)]
+struct Damaged<'a> {
+    what: &'static str,
+    name: &'a str,
+    reason: &'a str,
 }
 
 /// Who says what a mirror's references are.
@@ -71,48 +81,53 @@ impl From<NotReady> for Trouble {
 /// the mirror's files tell it, asks anew and has git tell it.
 pub(crate) async fn obtain(room: &Room, story: &Story, spec: &TaskSpec, told: Told) -> Result<Obtained, NotReady> {
     let wanted = Wanted::parse(spec.reference.as_deref())?;
-    let reason = match attempt(room, story.orders(), spec, &wanted, told).await {
+    match attempt(room, story, spec, &wanted, told).await {
         Ok(obtained) => {
             if let Err(error) = volume::touch(&obtained.mirror) {
                 tracing::warn!("the mirror of {} counts as used less lately than it was: {error}", spec.repository);
             }
-            return Ok(obtained);
+            Ok(obtained)
         }
-        Err(Trouble::NotReady(reason)) => return Err(reason),
-        Err(Trouble::Damaged(reason)) => reason,
-    };
-    let aside = set_aside(room, story, &spec.repository, &reason).await?;
-    let obtained = match attempt(room, story.orders(), spec, &wanted, Told::ByGit).await {
-        Ok(obtained) => obtained,
-        Err(trouble) => {
-            // There is nothing better now, and maybe the remote was at fault.
-            let put_back = room.volume.put_back(&aside, &room.volume.mirror(&repository_name(&spec.repository)));
-            put_back.map_err(|error| NotReady::machine("putting a mirror back", &error))?;
-            return Err(match trouble {
-                Trouble::NotReady(reason) => reason,
-                Trouble::Damaged(reason) => NotReady::failed(
-                    Failure::RepositoryUnreachable,
-                    format!("{} cannot be cloned whole: {reason}; check it with git fsck", spec.repository),
-                ),
-            });
-        }
-    };
-    rescue(room, story.orders(), &aside, &obtained.mirror).await;
-    Ok(obtained)
+        Err(Trouble::NotReady(reason)) => Err(reason),
+        Err(Trouble::Damaged(reason)) => renew(room, story, spec, &reason).await,
+    }
 }
 
-/// Sets a mirror aside that something found damaged after it was obtained.
-pub(crate) async fn set_aside(room: &Room, story: &Story, repository: &str, reason: &str) -> Result<PathBuf, NotReady> {
-    #[derive(Serialize)]
-    struct Damaged<'a> {
-        what: &'static str,
-        name: &'a str,
-        reason: &'a str,
-    }
+/// Makes a mirror anew that something found damaged, before or after it was obtained: sets it aside, clones the
+/// repository and takes over what nobody pushed. Where it cannot be cloned the old one is put back.
+pub(crate) async fn renew(room: &Room, story: &Story, spec: &TaskSpec, reason: &str) -> Result<Obtained, NotReady> {
+    let wanted = Wanted::parse(spec.reference.as_deref())?;
+    let aside = set_aside(room, story, &spec.repository, reason).await?;
+    let trouble = match attempt(room, story, spec, &wanted, Told::ByGit).await {
+        Ok(obtained) => return Ok(obtained),
+        Err(trouble) => trouble,
+    };
+    // There is nothing better now, and maybe the remote was at fault.
+    let put_back = room.volume.put_back(&aside, &room.volume.mirror(&repository_name(&spec.repository)));
+    put_back.map_err(|error| NotReady::machine("putting a mirror back", &error))?;
+    Err(match trouble {
+        Trouble::NotReady(reason) => reason,
+        Trouble::Damaged(reason) => NotReady::failed(
+            Failure::RepositoryUnreachable,
+            format!("{} cannot be cloned whole: {reason}; check it with git fsck", spec.repository),
+        ),
+    })
+}
+
+/// As work, where there is any in it: until that has another place, the mirror is all there is of it.
+async fn set_aside(room: &Room, story: &Story, repository: &str, reason: &str) -> Result<PathBuf, NotReady> {
     let name = repository_name(repository);
-    let mark = room.mark();
-    let aside = room.volume.quarantine(&room.volume.mirror(&name), &mark, room.limits.quarantined);
-    let aside = aside.map_err(|error| NotReady::machine("setting a damaged mirror aside", &error))?;
+    let (volume, mark, keep, own) = (room.volume.clone(), room.mark(), room.limits.quarantined, name.clone());
+    let turn = room.turns.take(&name, story.orders()).await.map_err(NotReady::Halted)?;
+    let aside = blocking(move || {
+        let mirror = volume.mirror(&own);
+        match rescue::has_work(&mirror, &own) {
+            true => volume.quarantine_work(&mirror, &mark),
+            false => volume.quarantine(&mirror, &mark, keep),
+        }
+    });
+    let aside = aside.await.map_err(|error| NotReady::machine("setting a damaged mirror aside", &error))?;
+    drop(turn);
     tracing::warn!("the mirror {name} is damaged and will be cloned anew: {reason}");
     story.tell(kind::VOLUME_DAMAGED, &Damaged { what: "repository", name: &name, reason }).await;
     Ok(aside)
@@ -131,11 +146,12 @@ pub(crate) fn blames_mirror(error: &GitError) -> bool {
 
 async fn attempt(
     room: &Room,
-    orders: &Orders,
+    story: &Story,
     spec: &TaskSpec,
     wanted: &Wanted,
     told: Told,
 ) -> Result<Obtained, Trouble> {
+    let orders = story.orders();
     let name = repository_name(&spec.repository);
     let mirror = room.volume.mirror(&name);
     let remote = Remote { room, orders, url: &spec.repository, told };
@@ -150,7 +166,8 @@ async fn attempt(
         remote.fetch(&mirror, &wanted.refspecs()).await?;
         Cache::Hit
     } else {
-        remote.clone(&mirror, &wanted.refspecs()).await?;
+        let rescued = remote.clone(&mirror, &wanted.refspecs()).await?;
+        rescue::settle(room, story, &mirror, rescued).await;
         Cache::Miss
     };
     let references = remote.references(&mirror, wanted).await?;
@@ -186,17 +203,6 @@ fn unknown(url: &str, wanted: &Wanted) -> NotReady {
         }
     };
     NotReady::failed(Failure::UnknownReference, message)
-}
-
-/// Keeps the unpushed work that a damaged mirror still gives out.
-async fn rescue(room: &Room, orders: &Orders, aside: &Path, mirror: &Path) {
-    let mut arguments = fetch_arguments(aside.as_os_str());
-    arguments.extend(
-        ["wip", "branches", "stashes"].map(|kept| format!("+refs/bifrost/{kept}/*:refs/bifrost/{kept}/*").into()),
-    );
-    if let Err(error) = room.git.run(Place::bare(mirror), arguments, b"", orders).await {
-        tracing::warn!("unpushed work stays in {}: {error}", aside.display());
-    }
 }
 
 pub(crate) fn fetch_arguments(from: &std::ffi::OsStr) -> Vec<std::ffi::OsString> {
@@ -243,7 +249,8 @@ impl Remote<'_> {
         fetched.map(drop).map_err(|error| self.sort(error))
     }
 
-    async fn clone(&self, mirror: &Path, refspecs: &[String]) -> Result<(), Trouble> {
+    /// Makes the mirror, with what nobody pushed out of those of its name that were set aside.
+    async fn clone(&self, mirror: &Path, refspecs: &[String]) -> Result<Vec<Rescued>, Trouble> {
         let unfinished = volume::unfinished(mirror);
         let machine = |error| NotReady::machine("making a mirror", &error);
         relief::relieve(self.room, self.room.volume.reserve().map_err(machine)?, &repository_name(self.url))
@@ -271,17 +278,24 @@ impl Remote<'_> {
                 self.fetch(&unfinished, refspecs).await
             }
         };
-        let cloned = match cloned {
-            // So that its files tell what its tags are.
-            Ok(()) => self.pack_references(&unfinished).await,
-            failed => failed,
+        let finished = match cloned {
+            Ok(()) => self.finish(&unfinished).await,
+            Err(trouble) => Err(trouble),
         };
-        if cloned.is_ok() {
+        if finished.is_ok() {
             std::fs::rename(&unfinished, mirror).map_err(machine)?;
         } else {
             volume::remove(&unfinished).map_err(machine)?;
         }
-        cloned
+        finished
+    }
+
+    /// All that a clone still lacks before it may have its name.
+    async fn finish(&self, unfinished: &Path) -> Result<Vec<Rescued>, Trouble> {
+        let rescued = rescue::rescue(self.room, self.orders, &repository_name(self.url), unfinished).await?;
+        // So that its files tell what its tags are.
+        self.pack_references(unfinished).await?;
+        Ok(rescued)
     }
 
     async fn pack_references(&self, mirror: &Path) -> Result<(), Trouble> {

@@ -33,6 +33,8 @@ use wire::id::{CheckpointId, ExecutionId};
 
 mod ballast;
 mod packages;
+mod quarantine;
+pub(crate) use quarantine::former_name;
 
 /// What must be free, a part of the volume but no more than so many bytes: below the first nothing is
 /// made that could be done without, below the second what can be made again goes, and below the third nothing can be
@@ -40,9 +42,6 @@ mod packages;
 const AMPLE: Reserve = Reserve { percent: 20, bytes_max: 8 << 30 };
 const TIGHT: Reserve = Reserve { percent: 10, bytes_max: 4 << 30 };
 const FULL: Reserve = Reserve { percent: 2, bytes_max: 256 << 20 };
-
-/// The kind of what was set aside with work in it that nothing else holds.
-const WORK: &str = "work";
 
 /// Begins the name of what is being built.
 const UNFINISHED: &str = ".new-";
@@ -311,66 +310,6 @@ impl Volume {
         children(&self.root.join("trash"))?.iter().try_for_each(|path| remove(path))
     }
 
-    /// Sets something damaged aside and keeps only the newest few of its kind, which is the directory that it is in.
-    /// Gives back where it is now.
-    pub(crate) fn quarantine(&self, path: &Path, mark: &str, keep: usize) -> io::Result<PathBuf> {
-        let kind = file_name(path.parent().unwrap_or(path));
-        let aside = self.move_aside(path, mark, &kind)?;
-        let mut kept = self.set_aside()?;
-        kept.retain(|path| kind_aside(path) == kind);
-        for old in kept.iter().rev().skip(keep) {
-            remove(old)?;
-        }
-        Ok(aside)
-    }
-
-    /// Sets aside what somebody worked on and no checkpoint holds. It goes only for want of room.
-    pub(crate) fn quarantine_work(&self, path: &Path, mark: &str) -> io::Result<PathBuf> {
-        self.move_aside(path, mark, WORK)
-    }
-
-    fn move_aside(&self, path: &Path, mark: &str, kind: &str) -> io::Result<PathBuf> {
-        let aside = self.root.join("quarantine").join(format!("{mark}.{kind}.{}", file_name(path)));
-        move_away(path, &aside)?;
-        Ok(aside)
-    }
-
-    /// Everything that was set aside, the oldest first.
-    fn set_aside(&self) -> io::Result<Vec<PathBuf>> {
-        let mut aside = children(&self.root.join("quarantine"))?;
-        aside.sort();
-        Ok(aside)
-    }
-
-    /// Every workspace that was set aside with work in it.
-    pub(crate) fn work_aside(&self) -> io::Result<Vec<PathBuf>> {
-        let mut aside = self.set_aside()?;
-        aside.retain(|path| kind_aside(path) == WORK);
-        Ok(aside)
-    }
-
-    /// Gives up what was set aside while the volume is full, the oldest first but unsaved work last, once nothing is
-    /// left that can be made again; gives the names of what went.
-    pub(crate) fn relieve_of_damaged(&self) -> io::Result<Vec<String>> {
-        let mut aside = self.set_aside()?;
-        aside.sort_by_key(|path| kind_aside(path) == WORK);
-        let mut gone = Vec::new();
-        for old in aside {
-            if !self.is_full()? {
-                break;
-            }
-            tracing::warn!("the volume is full, so {}, which was set aside, is removed", old.display());
-            remove(&old)?;
-            gone.push(file_name(&old));
-        }
-        Ok(gone)
-    }
-
-    /// Puts something back that was set aside, unless there is something in its place.
-    pub(crate) fn put_back(&self, aside: &Path, path: &Path) -> io::Result<()> {
-        if path.exists() { Ok(()) } else { move_away(aside, path) }
-    }
-
     /// The path with every link followed, if it then still lies on this volume.
     pub(crate) fn inside(&self, path: &Path) -> io::Result<PathBuf> {
         let real = path.canonicalize()?;
@@ -379,11 +318,6 @@ impl Volume {
         }
         Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} leads out of the volume", path.display())))
     }
-}
-
-/// What kind of thing it is that was set aside.
-fn kind_aside(path: &Path) -> String {
-    file_name(path).split('.').nth(1).unwrap_or_default().to_owned()
 }
 
 /// A name beside the final one, for something that is being built.
@@ -500,7 +434,7 @@ fn ids_in<T: std::str::FromStr>(directory: &Path) -> io::Result<Vec<T>> {
     Ok(children(directory)?.iter().filter_map(|path| file_name(path).parse().ok()).collect())
 }
 
-fn file_name(path: &Path) -> String {
+pub(crate) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 

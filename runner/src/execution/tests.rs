@@ -3,6 +3,7 @@
 use super::*;
 use crate::testing::{PATIENCE, Remote, Scene, git, kinds, names_below, output};
 use wire::agent::AgentReport;
+use wire::checkpoint::KeptWork;
 use wire::event::{Event, FinishedPayload, PhasePayload};
 use wire::execution::Exit;
 use wire::worker::repository_name;
@@ -77,22 +78,44 @@ async fn a_set_up_that_fails_says_why_and_leaves_no_workspace() {
     assert_eq!(scene.room.volume.execution_ids().expect("lists"), []);
 }
 
-#[tokio::test]
-async fn a_mirror_whose_objects_are_damaged_is_cloned_anew_for_a_known_commit() {
+/// A mirror with work that nobody pushed, which is told of here, and without a blob of the remote's: git finds that out
+/// when it checks the file out. The lease is on a commit that is known.
+async fn without_a_blob() -> (Scene, Remote, Lease, Vec<KeptWork>) {
     // A spare would hide the damage: what it holds is not read from the mirror again.
     let mut scene = Scene::with(|config| config.limits.spares = 0).await;
     let remote = Remote::new().await;
-    let head = remote.git(&["rev-parse", "HEAD"]).await;
-    scene.run(&remote, "true").await;
-    // Only a blob is lost: git finds out when it checks the file out.
+    scene.run(&remote, "echo mine > mine").await;
+    let kept = checkpoint::kept_work(&scene.room.volume).expect("lists");
+    assert_eq!(kept.len(), 1);
     let blob = remote.git(&["rev-parse", "HEAD:README"]).await;
     let objects = scene.room.volume.mirror(&repository_name(&remote.url())).join("objects");
     std::fs::remove_file(objects.join(&blob[..2]).join(&blob[2..])).expect("a small fetch is kept loose");
+    let head = remote.git(&["rev-parse", "HEAD"]).await;
     let lease = scene.lease(&remote, Some(&head), &["cat", "README"]);
+    (scene, remote, lease, kept)
+}
+
+#[tokio::test]
+async fn a_mirror_whose_objects_are_damaged_is_cloned_anew_with_what_nobody_pushed() {
+    let (mut scene, remote, lease, kept) = without_a_blob().await;
     let (completion, events) = scene.carry_out(&lease, Orders::none()).await;
     assert_eq!(completion.expect("not lost").outcome, Outcome::Succeeded);
     assert_eq!(output(&events, Stream::Stdout), "hello\n");
     assert!(kinds(&events).contains(&kind::VOLUME_DAMAGED));
+    assert_eq!(checkpoint::kept_work(&scene.room.volume).expect("lists"), kept);
+    let mirror = scene.room.volume.mirror(&repository_name(&remote.url()));
+    assert_eq!(git(&mirror, &["show", &format!("{}:mine", kept[0].reference)]).await, "mine");
+}
+
+#[tokio::test]
+async fn a_mirror_whose_objects_are_damaged_is_put_back_where_the_remote_is_gone() {
+    let (mut scene, remote, lease, kept) = without_a_blob().await;
+    drop(remote);
+    let (completion, events) = scene.carry_out(&lease, Orders::none()).await;
+    assert_eq!(completion.expect("not lost").failure, Some(Failure::RepositoryNotFound));
+    assert!(kinds(&events).contains(&kind::VOLUME_DAMAGED));
+    assert_eq!(checkpoint::kept_work(&scene.room.volume).expect("lists"), kept);
+    assert_eq!(names_below(&scene.room.volume.root().join("quarantine")).len(), 0);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use crate::git::credential::{Credentials, Source};
 use crate::orders::Halt;
 use crate::testing::faulty::{Fault, FaultyRemote};
 use crate::testing::{PATIENCE, Remote, Scene, git, kinds, names_below, output, subject, until};
+use std::path::Path;
 use std::time::Duration;
 use wire::event::{Event, Stream};
 use wire::execution::Outcome;
@@ -129,6 +130,71 @@ async fn a_damaged_mirror_is_set_aside_and_cloned_anew() {
         assert_eq!(kinds(&events), [kind::VOLUME_DAMAGED], "round {round}");
     }
     assert_eq!(std::fs::read_dir(scene.room.volume.root().join("quarantine")).expect("lists").count(), 2);
+}
+
+/// The references of a mirror under which work is that nobody pushed.
+async fn kept(mirror: &Path) -> Vec<String> {
+    let listed = git(mirror, &["for-each-ref", "--format=%(refname)", "refs/bifrost/wip"]).await;
+    listed.lines().map(Into::into).collect()
+}
+
+fn aside(scene: &Scene) -> Vec<String> {
+    let entries = std::fs::read_dir(scene.room.volume.root().join("quarantine")).expect("lists").flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn each_piece_of_work_that_a_damaged_mirror_gives_out_is_rescued_and_the_rest_of_it_stays_aside_as_work() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    for name in ["first", "second"] {
+        scene.run(&remote, &format!("echo {name} > mine")).await;
+    }
+    let mirror = scene.room.volume.mirror(&repository_name(&remote.url()));
+    let [first, second] = &kept(&mirror).await[..] else { panic!("one of each") };
+    let blob = git(&mirror, &["rev-parse", &format!("{second}:mine")]).await;
+    let blob = Path::new("objects").join(&blob[..2]).join(&blob[2..]);
+    let whole = std::fs::read(mirror.join(&blob)).expect("is loose");
+    std::fs::remove_file(mirror.join(&blob)).expect("removes");
+    let silent = format!("refs/bifrost/wip/{}", subject().execution_id);
+    std::fs::write(mirror.join(&silent), "").expect("writes");
+    // Of a directory without these git itself says that it is no repository.
+    std::fs::remove_file(mirror.join("HEAD")).expect("removes");
+    std::fs::write(mirror.join("config"), "\0").expect("writes");
+    let (obtained, events) = fetch(&mut scene, &remote.url(), None).await;
+    assert_eq!(obtained.expect("cloned anew").cache, Cache::Miss);
+    assert_eq!(kept(&mirror).await, std::slice::from_ref(first));
+    assert_eq!(git(&mirror, &["show", &format!("{first}:mine")]).await, "first");
+    assert_eq!(kinds(&events), [kind::VOLUME_DAMAGED; 2]);
+    let told = events[1].payload.get();
+    assert!(told.contains(second) && told.contains(&silent) && !told.contains(first), "{told}");
+    let [name] = &aside(&scene)[..] else { panic!("{:?}", aside(&scene)) };
+    assert!(name.contains(".work."), "{name}");
+    // It is tried again with the next clone, and what has another place then is no work any more.
+    let place = scene.room.volume.root().join("quarantine").join(name);
+    std::fs::write(place.join(&blob), whole).expect("writes");
+    std::fs::remove_file(place.join(&silent)).expect("removes");
+    std::fs::remove_file(mirror.join("HEAD")).expect("removes");
+    fetch(&mut scene, &remote.url(), None).await.0.expect("cloned anew");
+    assert_eq!(kept(&mirror).await, [first.clone(), second.clone()]);
+    assert_eq!(git(&mirror, &["show", &format!("{second}:mine")]).await, "second");
+    let left = aside(&scene);
+    assert!(left.len() == 2 && left.iter().all(|name| name.contains(".repos.")), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_runner_that_is_killed_with_a_mirror_set_aside_rescues_its_work_all_the_same() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    scene.run(&remote, "echo mine > mine").await;
+    let mirror = scene.room.volume.mirror(&repository_name(&remote.url()));
+    let work = kept(&mirror).await;
+    // So far it had come.
+    scene.room.volume.quarantine_work(&mirror, &scene.room.mark()).expect("moves");
+    let mut scene = scene.reopened().await;
+    let obtained = fetch(&mut scene, &remote.url(), None).await.0.expect("cloned");
+    assert_eq!((obtained.cache, work.len(), kept(&mirror).await), (Cache::Miss, 1, work));
+    assert!(aside(&scene).iter().all(|name| name.contains(".repos.")), "{:?}", aside(&scene));
 }
 
 #[tokio::test]

@@ -60,6 +60,11 @@ fn the_quarantine_keeps_the_newest_of_each_kind_and_all_unsaved_work() {
     }
     let of = |mark: &str| ["checkpoints.a", "repos.a.b", "work.b", "workspaces.a"].map(|name| format!("{mark}.{name}"));
     assert_eq!(aside(&volume), [&["1.work.b".to_owned()], &of("2")[..], &of("3")[..]].concat());
+    let works = volume.work_aside().expect("lists");
+    assert_eq!(works.iter().map(|path| former_name(path)).collect::<Vec<_>>(), ["b"; 3]);
+    // Something else has it now: it is one of the workspaces, and the oldest of them.
+    volume.has_no_work(&works[0], &volume.root().join("workspaces/b"), 2).expect("moves");
+    assert_eq!(aside(&volume), [of("2"), of("3")].concat());
 }
 
 #[test]

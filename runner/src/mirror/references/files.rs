@@ -15,22 +15,33 @@ pub(in crate::mirror) fn read(mirror: &Path) -> io::Result<Option<References>> {
     Ok(below(mirror, &[BRANCHES, TAGS, HEAD])?.map(References))
 }
 
-/// The objects of the references at these places, by name; nothing where only git can tell.
+/// The objects of the references at these places, by name, with no object where a reference's file says none; nothing
+/// where only git can tell.
 pub(crate) fn objects(mirror: &Path, places: &[&str]) -> io::Result<Option<BTreeMap<String, String>>> {
-    let found = below(mirror, places)?;
-    Ok(found.map(|found| found.into_iter().map(|(name, target)| (name, target.object)).collect()))
+    let Some((packed, loose)) = texts(mirror, places)? else { return Ok(None) };
+    let says = |text: &String| text.strip_suffix('\n').and_then(object).is_some();
+    let (loose, broken): (BTreeMap<_, _>, BTreeMap<_, _>) = loose.into_iter().partition(|(_, text)| says(text));
+    let found = parse(&packed, &loose, places).map(|found| {
+        let told = found.into_iter().map(|(name, target)| (name, target.object));
+        told.chain(broken.into_keys().map(|name| (name, String::new()))).collect()
+    });
+    Ok(found)
 }
 
-/// Reads what is at these places. Git first writes a reference to `packed-refs` and then removes its own file, so those
-/// are read first.
 fn below(mirror: &Path, places: &[&str]) -> io::Result<Option<BTreeMap<String, Target>>> {
+    Ok(texts(mirror, places)?.and_then(|(packed, loose)| parse(&packed, &loose, places)))
+}
+
+/// Reads what is at these places: `packed-refs`, and files by their names. Git first writes a reference to `packed-refs`
+/// and then removes its own file, so those are read first. Nothing where not all names can be told.
+fn texts(mirror: &Path, places: &[&str]) -> io::Result<Option<(String, BTreeMap<String, String>)>> {
     let mut loose = BTreeMap::new();
     let mut is_plain = true;
     for place in places {
         is_plain &= collect(mirror, place.trim_end_matches('/'), &mut loose)?;
     }
     let packed = kit::files::read_if_exists(&mirror.join("packed-refs"))?.unwrap_or_default();
-    Ok(if is_plain { parse(&packed, &loose, places) } else { None })
+    Ok(is_plain.then_some((packed, loose)))
 }
 
 /// The reference with this name, or those below it, by their names. Says whether all names can be told.
@@ -133,6 +144,20 @@ mod tests {
         assert_eq!(named("refs/tags/v1"), Some((id('4'), None)));
         assert_eq!(read["refs/tags/v1"].peeled, Some(id('5')));
         assert_eq!(named("refs/bifrost/wip/x"), None);
+    }
+
+    #[test]
+    fn a_reference_whose_file_says_nothing_is_one_without_an_object() {
+        let mirror = tempfile::tempdir().expect("a directory");
+        let place = mirror.path().join("refs/bifrost/wip");
+        fs::create_dir_all(&place).expect("makes");
+        for (name, text) in [("whole", format!("{}\n", id('1'))), ("empty", String::new()), ("cut", id('2'))] {
+            fs::write(place.join(name), text).expect("writes");
+        }
+        let found = objects(mirror.path(), &["refs/bifrost/wip"]).expect("reads").expect("can be told");
+        let expect = [("cut", String::new()), ("empty", String::new()), ("whole", id('1'))];
+        let expect = expect.map(|(name, object)| (format!("refs/bifrost/wip/{name}"), object));
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), expect);
     }
 
     #[test]
