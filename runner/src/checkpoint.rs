@@ -26,7 +26,7 @@ use wire::worker::repository_name;
 use crate::agent::sessions;
 use crate::git::GitError;
 use crate::mirror;
-use crate::orders::Orders;
+use crate::orders::{CONFIRMED_WITHIN, NotOurs, Orders};
 use crate::relief;
 use crate::room::Room;
 use crate::volume::{self, Volume};
@@ -121,8 +121,9 @@ struct NotPushedPayload<'a> {
     reason: String,
 }
 
-/// Saves what is in a workspace and notes it in the marker; nobody may be working in it.
-pub(crate) async fn save(room: &Arc<Room>, mut marker: Marker) -> Result<Manifest, CheckpointError> {
+/// Saves what is in a workspace and notes it in the marker; nobody may be working in it. What is pushed then waits for
+/// the word that the lease is still ours, where there is one.
+pub(crate) async fn save(room: &Arc<Room>, mut marker: Marker, orders: &Orders) -> Result<Manifest, CheckpointError> {
     let paths = marker.paths(&room.volume);
     if room.volume.is_tight()? {
         make_room(room, &paths).await?;
@@ -131,20 +132,27 @@ pub(crate) async fn save(room: &Arc<Room>, mut marker: Marker) -> Result<Manifes
     let tree = paths.tree.clone();
     let changes = blocking(move || changes::sort(&tree, &listed)).await?;
     let kept = unpushed::keep(&room.git, &paths, &marker, &changes, room.clock.now()).await?;
-    if !kept.references.is_empty() {
-        tidy_references(room, &marker, &paths, &kept.references).await;
-    }
-    let room = room.clone();
-    blocking(move || {
-        let id = next_id(&room)?;
-        let unfinished = volume::unfinished(&room.volume.checkpoint(id));
-        let written = write(&room, &marker, id, &paths.tree, &changes, kept, &unfinished);
+    let references = kept.references.clone();
+    let (own, tree, known) = (room.clone(), paths.tree.clone(), marker.clone());
+    let written = blocking(move || {
+        let id = next_id(&own)?;
+        let unfinished = volume::unfinished(&own.volume.checkpoint(id));
+        let written = write(&own, &known, id, &tree, &changes, kept, &unfinished);
         if written.is_err() {
             // Most likely the volume is full: half a checkpoint is of no use to anybody.
             volume::remove(&unfinished)?;
         }
-        let manifest = written?;
-        marker.saved = Some(id);
+        written
+    });
+    let written = written.await;
+    // Also where there is no room for a checkpoint, and before this counts as saved: who is killed now tries again.
+    if !references.is_empty() {
+        tidy_references(room, &marker, &paths, &references, orders).await;
+    }
+    let manifest = written?;
+    let room = room.clone();
+    blocking(move || {
+        marker.saved = Some(manifest.checkpoint_id);
         marker.write(&room.volume)?;
         prune(&room.volume, room.limits.checkpoints)?;
         Ok(manifest)
@@ -177,19 +185,30 @@ async fn make_room(room: &Room, paths: &Paths) -> Result<(), CheckpointError> {
 
 /// Pushes what nobody pushed, where that is wanted, and removes what the rule no longer keeps. The work is safe on
 /// the volume by now; that neither can be done for a while costs nothing.
-async fn tidy_references(room: &Room, marker: &Marker, paths: &Paths, references: &[String]) {
-    if marker.push
-        && let Err(error) = unpushed::push(&room.git, paths, &marker.repository, references).await
-    {
-        tracing::warn!("unfinished work is on this machine alone; it cannot be pushed: {error}");
-        let payload = NotPushedPayload { references, reason: error.to_string() };
-        room.recorder.tell(Some(marker.subject), kind::WORK_NOT_PUSHED, &payload).await;
+async fn tidy_references(room: &Room, marker: &Marker, paths: &Paths, references: &[String], orders: &Orders) {
+    if marker.push {
+        push(room, marker, paths, references, orders).await;
     }
     match unpushed::prune(&room.git, &paths.mirror, room.clock.now()).await {
         Ok(0) => (),
         Ok(gone) => tracing::info!("{gone} references to unfinished work are removed: it is merged, or old"),
         Err(error) => tracing::warn!("references to unfinished work cannot be tidied: {error}"),
     }
+}
+
+async fn push(room: &Room, marker: &Marker, paths: &Paths, references: &[String], orders: &Orders) {
+    let reason = match orders.confirm_lease(CONFIRMED_WITHIN).await {
+        Ok(()) => match unpushed::push(&room.git, paths, &marker.repository, references).await {
+            Ok(()) => return,
+            Err(error) => error.to_string(),
+        },
+        Err(NotOurs::Halted(_)) => {
+            return tracing::warn!("unfinished work is on this machine alone; its lease is somebody else's now");
+        }
+        Err(unanswered @ NotOurs::Unanswered) => unanswered.to_string(),
+    };
+    tracing::warn!("unfinished work is on this machine alone; it cannot be pushed: {reason}");
+    room.recorder.tell(Some(marker.subject), kind::WORK_NOT_PUSHED, &NotPushedPayload { references, reason }).await;
 }
 
 fn write(

@@ -446,7 +446,7 @@ async fn propose(
 async fn save(room: &Arc<Room>, story: &mut Story, marker: Marker) -> Option<Manifest> {
     let phase = story.begin(Phase::Checkpoint).await;
     let mut saved = None;
-    let detail = match checkpoint::save(room, marker).await {
+    let detail = match checkpoint::save(room, marker, story.orders()).await {
         Ok(manifest) => {
             story.tell(kind::CHECKPOINT_SAVED, &CheckpointPayload::from(&manifest)).await;
             let detail = match manifest.files + manifest.deleted.len() {

@@ -18,6 +18,7 @@ use wire::id::{CheckpointId, ExecutionId};
 
 use crate::checkpoint::format::Manifest;
 use crate::checkpoint::{self, CheckpointPayload, changes};
+use crate::orders::Orders;
 use crate::record::Subject;
 use crate::room::Room;
 use crate::workspace::{self, Marker};
@@ -89,7 +90,8 @@ async fn settle(room: &Arc<Room>, id: ExecutionId, again: bool) {
         return;
     }
     let subject = marker.subject;
-    match checkpoint::save(room, marker).await {
+    // Its lease ended with the runner that had it, if not before.
+    match checkpoint::save(room, marker, &Orders::none()).await {
         Ok(manifest) => {
             let payload = CheckpointPayload::from(&manifest);
             room.recorder.tell(Some(subject), kind::CHECKPOINT_SAVED, &payload).await;

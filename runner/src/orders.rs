@@ -7,6 +7,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+/// How long to wait for the word that a lease is still ours: longer than one lasts that nobody renews.
+pub(crate) const CONFIRMED_WITHIN: Duration = Duration::from_secs(120);
+
 /// Why an execution must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Halt {
@@ -74,11 +77,11 @@ impl Pulse {
 }
 
 /// Why work that reaches beyond this machine must not go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotOurs {
-    /// There is an order.
+    #[error("it was called off")]
     Halted(Halt),
-    /// Nobody says whether the lease is still ours.
+    #[error("the control plane does not say whether the task is still this machine's")]
     Unanswered,
 }
 
@@ -132,12 +135,22 @@ impl Orders {
     /// Asks whether the work is still ours, before it reaches beyond this machine: a machine that was suspended may
     /// have lost its lease and not know it. Only an answer to a question that was sent after this was called counts.
     pub(crate) async fn confirm(&self, within: Duration) -> Result<(), NotOurs> {
+        self.ask(within, |_| true).await
+    }
+
+    /// As [`Orders::confirm`], for what is done with the work of a command that has ended: whoever called that off still
+    /// wants it, and only a lost lease forbids it.
+    pub(crate) async fn confirm_lease(&self, within: Duration) -> Result<(), NotOurs> {
+        self.ask(within, |halt| halt == Halt::LeaseLost).await
+    }
+
+    async fn ask(&self, within: Duration, forbids: impl Fn(Halt) -> bool + Copy) -> Result<(), NotOurs> {
         if let Some(pulse) = &self.pulse {
             let (since, mut heard) = (Instant::now(), pulse.heard.subscribe());
             pulse.wanted.notify_one();
             tokio::select! {
                 biased;
-                halt = self.halted() => return Err(NotOurs::Halted(halt)),
+                halt = self.given(forbids) => return Err(NotOurs::Halted(halt)),
                 answer = tokio::time::timeout(within, heard.wait_for(|sent| sent.is_some_and(|sent| sent >= since))) => {
                     if !matches!(answer, Ok(Ok(_))) {
                         return Err(NotOurs::Unanswered);
@@ -145,23 +158,28 @@ impl Orders {
                 }
             }
         }
-        self.standing().map_or(Ok(()), |halt| Err(NotOurs::Halted(halt)))
+        self.standing().filter(|halt| forbids(*halt)).map_or(Ok(()), |halt| Err(NotOurs::Halted(halt)))
     }
 
     /// Resolves when there is an order; never where nobody can give one any more.
     pub(crate) async fn halted(&self) -> Halt {
+        self.given(|_| true).await
+    }
+
+    /// As [`Orders::halted`], for orders of some kinds.
+    async fn given(&self, wanted: impl Fn(Halt) -> bool + Copy) -> Halt {
         tokio::select! {
             biased;
-            halt = given(Some(&self.halt)) => halt,
-            halt = given(self.own.as_ref()) => halt,
+            halt = given(Some(&self.halt), wanted) => halt,
+            halt = given(self.own.as_ref(), wanted) => halt,
         }
     }
 }
 
-async fn given(orders: Option<&watch::Receiver<Option<Halt>>>) -> Halt {
+async fn given(orders: Option<&watch::Receiver<Option<Halt>>>, wanted: impl Fn(Halt) -> bool) -> Halt {
     if let Some(orders) = orders {
         let mut receiver = orders.clone();
-        if let Some(halt) = receiver.wait_for(Option::is_some).await.ok().and_then(|halt| *halt) {
+        if let Some(halt) = receiver.wait_for(|halt| halt.is_some_and(&wanted)).await.ok().and_then(|halt| *halt) {
             return halt;
         }
     }
@@ -216,5 +234,27 @@ mod tests {
         assert_eq!(orders.confirm(SOON).await, Err(NotOurs::Unanswered));
         commander.halt(Halt::LeaseLost);
         assert_eq!(orders.confirm(SOON).await, Err(NotOurs::Halted(Halt::LeaseLost)));
+    }
+
+    #[tokio::test]
+    async fn of_work_that_was_called_off_only_a_lost_lease_forbids_what_is_done_with_it() {
+        const LONG: Duration = Duration::from_secs(60);
+        let pulse = Arc::new(Pulse::default());
+        let (commander, orders) = Orders::new();
+        let orders = orders.under(Arc::clone(&pulse));
+        commander.halt(Halt::Cancelled);
+        assert_eq!(orders.confirm(LONG).await, Err(NotOurs::Halted(Halt::Cancelled)));
+        let answers = async {
+            pulse.wanted().await;
+            pulse.heard(Instant::now());
+        };
+        assert_eq!(tokio::join!(orders.confirm_lease(LONG), answers).0, Ok(()));
+        let answers = async {
+            pulse.wanted().await;
+            commander.halt(Halt::LeaseLost);
+        };
+        let lost = Err(NotOurs::Halted(Halt::LeaseLost));
+        assert_eq!(tokio::join!(orders.confirm_lease(LONG), answers).0, lost);
+        assert_eq!(orders.confirm_lease(LONG).await, lost);
     }
 }

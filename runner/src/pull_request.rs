@@ -18,14 +18,12 @@ use crate::checkpoint::format::Manifest;
 use crate::checkpoint::unfinished_work;
 use crate::git::{GitError, Place as At};
 use crate::mirror;
-use crate::orders::{NotOurs, Orders};
+use crate::orders::{CONFIRMED_WITHIN, NotOurs, Orders};
 use crate::record::Story;
 use crate::room::Room;
 
 /// For one call of the host's API.
 const WITHIN: Duration = Duration::from_secs(30);
-/// Longer than a lease lasts that nobody renews.
-const CONFIRMED_WITHIN: Duration = Duration::from_secs(120);
 
 /// Why there is no pull request of work that should be in one.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +42,7 @@ pub(crate) enum NotProposed {
     Credentials(std::io::Error),
     #[error("the proxy cannot be used: {0}")]
     Proxy(reqwest::Error),
-    #[error("the control plane does not say whether the task is still this machine's")]
+    #[error("{}", NotOurs::Unanswered)]
     Unconfirmed,
     #[error(transparent)]
     Git(#[from] GitError),

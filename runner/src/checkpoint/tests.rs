@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use super::*;
+use crate::orders::{Halt, Pulse};
 use crate::testing::{Remote, Scene, SmallVolume, git, names_below};
 use crate::workspace::Marker;
 
@@ -209,6 +210,29 @@ async fn unfinished_work_is_pushed_where_that_is_wanted_and_stays_where_it_canno
     assert_eq!(newest(&scene).unpushed, [format!("refs/bifrost/wip/{}", refused.execution_id)]);
     let there = remote.git(&["-c", "transfer.hideRefs=", "for-each-ref", "refs/bifrost/wip"]).await;
     assert_eq!(there.lines().count(), 1, "{there}");
+}
+
+#[tokio::test]
+async fn unfinished_work_of_a_lease_that_turns_out_lost_is_pushed_nowhere_and_kept() {
+    let (mut scene, remote) = (Scene::new().await, remote().await);
+    let pulse = Arc::new(Pulse::default());
+    let (commander, orders) = Orders::new();
+    let mut lease = scene.lease(&remote, None, &["sh", "-c", "echo new > new"]);
+    lease.spec.push_unfinished = true;
+    let room = scene.room.clone();
+    let working = crate::execution::carry_out(&room, &lease, orders.under(Arc::clone(&pulse)));
+    // A machine that slept hears of it only because it asks.
+    let hearing = async {
+        pulse.wanted().await;
+        commander.halt(Halt::LeaseLost);
+    };
+    let ((completion, ()), events) = scene.collect(async { tokio::join!(working, hearing) }).await;
+    assert_eq!(completion, None);
+    assert!(!crate::testing::kinds(&events).contains(&kind::WORK_NOT_PUSHED), "nothing is said any more");
+    assert_eq!(remote.git(&["for-each-ref", "refs/bifrost"]).await, "");
+    let kept = kept_work(&scene.room.volume).expect("lists");
+    let expect = format!("refs/bifrost/wip/{}", lease.execution_id);
+    assert_eq!(kept.into_iter().map(|work| work.reference).collect::<Vec<_>>(), [expect]);
 }
 
 #[tokio::test]
