@@ -55,7 +55,8 @@ fn list_kept(invocation: &Invocation, work: &[KeptWorkView]) -> anyhow::Result<(
     let row = |one: &KeptWorkView| {
         let KeptWork { repository, reference, commit, .. } = &one.work;
         vec![
-            commit.clone(),
+            // What git cannot give out lies there for whoever has the volume.
+            if commit.is_empty() { "-".to_owned() } else { commit.clone() },
             repository.clone(),
             reference.clone(),
             one.task_id.to_string(),

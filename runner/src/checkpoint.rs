@@ -17,11 +17,10 @@ use chrono::TimeDelta;
 use kit::tasks::blocking;
 use serde::Serialize;
 use snapshot::{Listing, Store};
-use wire::checkpoint::{HeldCheckpoint, KeptWork};
+use wire::checkpoint::HeldCheckpoint;
 use wire::event::kind;
 use wire::id::CheckpointId;
-use wire::limit::{CHECKPOINTS_PER_MACHINE, KEPT_PER_MACHINE};
-use wire::worker::repository_name;
+use wire::limit::CHECKPOINTS_PER_MACHINE;
 
 use crate::agent::sessions;
 use crate::git::GitError;
@@ -34,10 +33,12 @@ use crate::workspace::{self, CheckoutError, Marker, Paths};
 
 pub(crate) mod changes;
 pub(crate) mod format;
+mod kept;
 mod summary;
 pub(crate) mod unpushed;
 use changes::Changes;
 use format::{Manifest, RelativePath, VERSION};
+pub(crate) use kept::kept_work;
 pub(crate) use summary::summary;
 use unpushed::Kept;
 pub(crate) use unpushed::unfinished_work;
@@ -406,24 +407,6 @@ fn alone(volume: &Volume, ids: &[CheckpointId]) -> Vec<Manifest> {
     let mut executions = BTreeSet::new();
     let newest = marked.filter_map(|id| read(volume, *id).ok());
     newest.filter(|manifest| executions.insert(manifest.subject.execution_id)).take(ALONE_KEPT).collect()
-}
-
-/// Everything that nobody pushed, the newest first: what is under references of mirrors, and what a checkpoint alone has.
-pub(crate) fn kept_work(volume: &Volume) -> io::Result<Vec<KeptWork>> {
-    let mut found: Vec<KeptWork> = Vec::new();
-    for name in volume.repository_names() {
-        found.extend(unpushed::listed(&volume.mirror(&name), &name)?);
-    }
-    let of_checkpoint = |manifest: Manifest| KeptWork {
-        execution_id: manifest.subject.execution_id,
-        repository: repository_name(&manifest.repository),
-        reference: format!("checkpoints/{}", manifest.checkpoint_id),
-        commit: manifest.commit,
-    };
-    found.extend(alone(volume, &volume.checkpoint_ids()?).into_iter().map(of_checkpoint));
-    found.sort_by(|one, other| other.cmp(one));
-    found.truncate(KEPT_PER_MACHINE);
-    Ok(found)
 }
 
 /// The repositories of which a checkpoint is pinned, or holds anything at all: without what is in their mirrors it

@@ -15,6 +15,7 @@ use kit::tasks::blocking;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use wire::checkpoint::KeptWork;
 use wire::id::{AttachmentId, CheckpointId, ExecutionId};
 use wire::limit::POLL_SECONDS_MAX;
 use wire::signature::Key;
@@ -139,7 +140,7 @@ impl Session {
         self.check_if_due().await;
         let mut resume = Resume::new(self.room.clock.uncorrected());
         self.tell_checkpoints(&worker).await;
-        let mut polling = Box::pin(next(worker.clone(), self.poll(), Duration::ZERO));
+        let mut polling = Box::pin(next(worker.clone(), self.poll().await, Duration::ZERO));
         loop {
             let step = tokio::select! {
                 biased;
@@ -174,7 +175,7 @@ impl Session {
                 }
             };
             self.tell_checkpoints(&worker).await;
-            polling = Box::pin(next(worker.clone(), self.poll(), pause));
+            polling = Box::pin(next(worker.clone(), self.poll().await, pause));
         }
     }
 
@@ -242,14 +243,29 @@ impl Session {
         Ok(EventStore::new(&access.url, Signer { key, key_id: Some(access.key_id.clone()), clock, chance }))
     }
 
-    fn poll(&self) -> Poll {
+    /// What is read of the volume for it is read elsewhere: it may be many files.
+    async fn poll(&self) -> Poll {
+        let running = self.board.running();
+        let (volume, in_hand) = (self.room.volume.clone(), running.clone());
+        let (repositories, checkpoints, kept) = blocking(move || {
+            // What is in hand is not saved yet, and not in need of it.
+            let is_left = |work: &KeptWork| {
+                !work.is_unsaved() || in_hand.iter().all(|running| running.execution_id != work.execution_id)
+            };
+            let kept = checkpoint::kept_work(&volume).map(|kept| kept.into_iter().filter(is_left).collect());
+            (volume.repository_names(), checkpoint::held(&volume), kept)
+        })
+        .await;
+        if let Err(error) = &kept {
+            tracing::warn!("the control plane does not hear what nobody pushed, and goes by what it knows: {error}");
+        }
         Poll {
             wait_seconds: POLL_SECONDS_MAX,
-            running: self.board.running(),
+            running,
             checkpointed_batch: self.checkpointed_batch,
-            repositories: self.room.volume.repository_names(),
-            checkpoints: checkpoint::held(&self.room.volume).ok(),
-            kept: checkpoint::kept_work(&self.room.volume).ok(),
+            repositories,
+            checkpoints: checkpoints.ok(),
+            kept: kept.ok(),
             attaches: true,
         }
     }

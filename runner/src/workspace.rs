@@ -325,7 +325,7 @@ fn hand_on(room: &Room, id: ExecutionId) {
 
 /// Whether nothing is lost when the workspace goes: there is a checkpoint of it, or no marker,
 /// which is written before the command first runs.
-fn is_saved(volume: &Volume, id: ExecutionId) -> io::Result<bool> {
+pub(crate) fn is_saved(volume: &Volume, id: ExecutionId) -> io::Result<bool> {
     let saved = Marker::read(volume, id)?.and_then(|marker| marker.saved);
     Ok(match saved {
         Some(checkpoint) => volume.checkpoint(checkpoint).join(MANIFEST).is_file(),

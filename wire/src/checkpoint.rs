@@ -79,10 +79,23 @@ pub struct KeptWork {
     pub execution_id: ExecutionId,
     /// The repository, as [`crate::worker::repository_name`] calls it.
     pub repository: String,
-    /// Where it is: a reference of the repository's mirror, or `checkpoints/<id>` where a checkpoint alone has it.
+    /// Where it is: a reference of the repository's mirror, by whose commit a task can ask for it; `checkpoints/<id>` where
+    /// a checkpoint alone has it; `workspaces/<execution>` where it was not saved; or `aside/…` in the volume's quarantine.
     pub reference: String,
-    /// The commit there; of a checkpoint the one that was checked out.
+    /// The commit there; of a checkpoint the one that was checked out, and empty where git cannot give it out.
     pub commit: String,
+}
+
+impl KeptWork {
+    /// What an execution has, or may have, left in its workspace, and nobody has saved.
+    pub fn unsaved(execution_id: ExecutionId, repository: String) -> Self {
+        Self { execution_id, repository, reference: format!("workspaces/{execution_id}"), commit: String::new() }
+    }
+
+    /// Whether it is that.
+    pub fn is_unsaved(&self) -> bool {
+        self.reference == format!("workspaces/{}", self.execution_id)
+    }
 }
 
 /// Work that a machine alone has, as lists show it.

@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use wire::worker::repository_name;
+
 use super::*;
 use crate::orders::{Halt, Pulse};
 use crate::testing::{Remote, Scene, SmallVolume, git, names_below};

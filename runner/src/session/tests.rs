@@ -193,6 +193,45 @@ async fn a_lease_is_begun_told_and_completed_and_the_batch_is_saved() {
 }
 
 #[tokio::test]
+async fn work_that_cannot_be_saved_is_told_of_before_the_batch_counts_as_saved() {
+    let control = Control::new(|_| ()).await;
+    let remote = Remote::new().await;
+    // Where checkpoints are stored there is nothing that can store any.
+    let script = "cd $HOME/../../..; rm -rf chunks; : > chunks; cd -; echo mine > mine; until [ -e go ]; do sleep 0.05; done";
+    let lease = control.scene.lease(&remote, None, &["sh", "-c", script]);
+    let checkpoint = ok(Instruction::Checkpoint { batch: 7 }).set_delay(Duration::from_millis(20));
+    control.answer_worker("next", [execute(&lease), wait(), wait(), wait(), checkpoint]).await;
+    control.answer_worker("heartbeat", [ok(HeartbeatReply::default())]).await;
+    control.answer_worker("executions/.*", [ok(())]).await;
+    let tree = control.config.sprite_dir.join("workspaces").join(lease.execution_id.to_string());
+    let polls = async || control.requests("/next").await;
+    let saved = async {
+        until(async || tree.join("mine").exists()).await;
+        let before = polls().await.len();
+        until(async || polls().await.len() > before + 1).await;
+        std::fs::write(tree.join("go"), "").expect("writes");
+        until(async || polls().await.iter().any(|poll| poll["checkpointed_batch"] == 7)).await;
+        polls().await
+    };
+    let tasks = Tasks::new();
+    let (ended, polls) = tokio::join!(control.run(&tasks), async {
+        let polls = tokio::time::timeout(PATIENCE, saved).await.expect("it goes on");
+        tasks.stop();
+        polls
+    });
+    ended.expect("stopped");
+    let kept = |poll: &Value, place: &str| {
+        let work: Vec<KeptWork> = serde_json::from_value(poll["kept"].clone()).expect("told");
+        work.into_iter().any(|work| work.reference.starts_with(place) && work.execution_id == lease.execution_id)
+    };
+    let is_running = |poll: &&Value| poll["running"] != json!([]);
+    assert!(polls.iter().filter(is_running).all(|poll| !kept(poll, "workspaces/")), "it is in hand: {polls:#?}");
+    let last = polls.iter().find(|poll| poll["checkpointed_batch"] == 7).expect("it was said");
+    assert!(kept(last, "aside/") && !kept(last, "workspaces/"), "{last:#}");
+    assert_eq!(control.completion().await.checkpoint, None);
+}
+
+#[tokio::test]
 async fn the_grant_of_a_lease_goes_with_its_events_and_an_older_control_plane_gives_none() {
     for grant in [Some("v1.of-this.lease"), None] {
         let control = Control::new(|_| ()).await;
