@@ -393,6 +393,49 @@ async fn a_mirror_is_started_from_a_bundle_or_another_machines_copy() {
     fetch(&mut scene, &remote.url(), None).await.0.expect("cloned all the same");
 }
 
+fn packs(mirror: &Path) -> usize {
+    let names = names_below(&mirror.join("objects/pack"));
+    names.iter().filter(|name| name.extension().is_some_and(|extension| extension == "pack")).count()
+}
+
+#[tokio::test]
+async fn a_mirror_without_contents_of_many_packs_is_put_in_order_and_still_fetches_what_it_lacks() {
+    let path = kit::Vars::from_process().text("PATH").expect("a PATH").to_owned();
+    // With the git of this machine, and an older one where there is one.
+    for directories in [path.clone(), format!("/usr/bin:/bin:{path}")] {
+        let scene = Scene::with(|config| {
+            config.limits.partial_above = 0;
+            config.tool_environment.insert("PATH".into(), directories);
+        });
+        let (mut scene, remote) = (scene.await, Remote::new().await);
+        for name in ["uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"] {
+            remote.git(&["config", name, "true"]).await;
+        }
+        let old = remote.git(&["rev-parse", "HEAD:README"]).await;
+        let hidden = remote.commit(&[("README", "newer\n")]).await;
+        scene.run(&remote, "echo mine > mine").await;
+        let mirror = scene.room.volume.mirror(&repository_name(&remote.url()));
+        remote.git(&["reset", "--quiet", "--hard", "HEAD~1"]).await;
+        // Each fetch keeps what came in a pack of its own.
+        for number in 0..51 {
+            remote.commit(&[("README", &format!("{number}\n"))]).await;
+            fetch(&mut scene, &remote.url(), None).await.0.expect("fetched");
+        }
+        assert!(packs(&mirror) > 50, "{}", packs(&mirror));
+        upkeep::keep(&scene.room, &remote.url(), &Orders::none()).await;
+        assert_eq!(packs(&mirror), 2);
+        assert_eq!(git(&mirror, &["cat-file", "-t", &hidden]).await, "commit");
+        git(&mirror, &["fsck", "--strict"]).await;
+        let work = kept(&mirror).await;
+        assert_eq!(git(&mirror, &["show", &format!("{}:mine", work[0])]).await, "mine");
+        let missing = git(&mirror, &["rev-list", "--objects", "--all", "--missing=print"]).await;
+        assert!(missing.contains(&format!("?{old}")), "{missing}");
+        let (completion, events) = scene.run(&remote, &format!("cat README; git cat-file -p {old}")).await;
+        assert_eq!(completion.outcome, Outcome::Succeeded, "{}", output(&events, Stream::Stderr));
+        assert_eq!(output(&events, Stream::Stdout), "50\nhello\n");
+    }
+}
+
 #[tokio::test]
 async fn a_mirror_of_many_packs_is_put_in_order_and_loses_nothing() {
     let (mut scene, remote) = (Scene::new().await, Remote::new().await);
@@ -409,13 +452,9 @@ async fn a_mirror_of_many_packs_is_put_in_order_and_loses_nothing() {
         )
         .await;
     }
-    let packs = || {
-        let names = names_below(&mirror.join("objects/pack"));
-        names.iter().filter(|name| name.extension().is_some_and(|extension| extension == "pack")).count()
-    };
-    assert!(packs() > 20);
+    assert!(packs(&mirror) > 20);
     upkeep::keep(&scene.room, &remote.url(), &Orders::none()).await;
-    assert!(packs() < 5, "{}", packs());
+    assert!(packs(&mirror) < 5, "{}", packs(&mirror));
     assert_eq!(git(&mirror, &["cat-file", "-t", &hidden]).await, "commit");
     git(&mirror, &["fsck", "--strict"]).await;
     let obtained = fetch(&mut scene, &remote.url(), None).await.0.expect("fetched");

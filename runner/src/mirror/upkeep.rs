@@ -1,6 +1,10 @@
 //! A mirror that is fetched into for weeks is kept quick: its many small packs become
 //! few, its references one file. Nothing is thrown away, because workspaces borrow
 //! objects that no reference of the mirror leads to any more.
+//!
+//! Of a mirror without its files' contents all packs become two, what the remote promises
+//! and the rest: git refuses there to put them together by their sizes (2.47 does). That
+//! writes all of them anew, so it waits for more of them, and for room.
 
 use std::fs;
 use std::path::Path;
@@ -13,6 +17,8 @@ use crate::orders::Orders;
 use crate::room::Room;
 
 const PACKS_MAX: usize = 20;
+/// Where all of them are written anew.
+const PARTIAL_PACKS_MAX: usize = 50;
 /// Loose objects are counted in one of the 256 directories that they are spread over, as git does.
 const SAMPLE: &str = "objects/17";
 const SAMPLED_MAX: usize = 8;
@@ -21,12 +27,19 @@ const SAMPLED_MAX: usize = 8;
 pub(crate) async fn keep(room: &Room, repository: &str, orders: &Orders) {
     let name = repository_name(repository);
     let mirror = room.volume.mirror(&name);
-    if !is_due(&mirror) || partial::is_partial(&mirror) {
+    let is_partial = partial::is_partial(&mirror);
+    if !is_due(&mirror, if is_partial { PARTIAL_PACKS_MAX } else { PACKS_MAX }) {
         return;
     }
+    if is_partial && !room.volume.has_ample_room().unwrap_or(false) {
+        return tracing::debug!("the mirror {name} is not put in order: there is no room to write it anew");
+    }
     let Ok(_turn) = room.turns.take(&name, orders).await else { return };
-    let repack = ["repack", "--quiet", "--geometric=2", "-d"];
-    for arguments in [&["pack-refs", "--all"][..], &repack, &["commit-graph", "write", "--reachable"]] {
+    let repack = match is_partial {
+        true => &["repack", "--quiet", "-a", "-d", "--keep-unreachable"][..],
+        false => &["repack", "--quiet", "--geometric=2", "-d"],
+    };
+    for arguments in [&["pack-refs", "--all"][..], repack, &["commit-graph", "write", "--reachable"]] {
         if let Err(error) = room.git.run(Place::bare(&mirror), arguments, b"", orders).await {
             return tracing::warn!("the mirror {name} is not put in order: {error}");
         }
@@ -34,10 +47,10 @@ pub(crate) async fn keep(room: &Room, repository: &str, orders: &Orders) {
     tracing::info!("the mirror {name} was put in order");
 }
 
-fn is_due(mirror: &Path) -> bool {
+fn is_due(mirror: &Path, packs_max: usize) -> bool {
     let count = |directory: &str, ending: &str| {
         let entries = fs::read_dir(mirror.join(directory)).into_iter().flatten().flatten();
         entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(ending)).count()
     };
-    count("objects/pack", ".pack") > PACKS_MAX || count(SAMPLE, "") > SAMPLED_MAX
+    count("objects/pack", ".pack") > packs_max || count(SAMPLE, "") > SAMPLED_MAX
 }
