@@ -141,6 +141,11 @@ pub async fn find(tx: &mut Tx, id: WorkerId) -> Result<Option<Worker>> {
     store::find(tx, id).await
 }
 
+/// The worker of a machine, once one has registered.
+pub async fn of_machine(tx: &mut Tx, machine: MachineId) -> Result<Option<Worker>> {
+    store::find_by_machine(tx, machine).await
+}
+
 /// Takes a runner in. Its machine counts as ready from here on.
 pub async fn register(ctx: &Ctx, tx: &mut Tx, register: &Register) -> Result<Registration> {
     if !PROTOCOLS.contains(&register.protocol) {

@@ -38,7 +38,7 @@ pub(super) async fn list(
 }
 
 /// The work that nobody pushed and that machines alone have, the newest first. A task of its repository whose
-/// `reference` is one of these commits runs on the machine that has it.
+/// `reference` is the commit of one that is under `refs/` runs on the machine that has it.
 #[utoipa::path(
     get, path = "/kept-work", tag = "checkpoints",
     responses((status = 200, body = Vec<KeptWorkView>), (status = 401, body = Problem)))]

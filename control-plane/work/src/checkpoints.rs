@@ -329,4 +329,4 @@ impl Reconciler for LostCheckpoints {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -30,7 +30,7 @@ use wire::worker::WorkerStatus;
 
 use crate::admission::{self, policy};
 use crate::tasks::{self, Event, Spent, Task, Turn};
-use crate::{Settings, budgets, holds, metadata, strategies};
+use crate::{Settings, budgets, holds, kept, metadata, strategies};
 
 /// What plain commands are carried out by.
 pub(crate) const COMMAND_AGENT: &str = "command";
@@ -450,9 +450,13 @@ pub(crate) async fn finish(
     ending: Ending,
 ) -> Result<TaskStatus> {
     let worker = pool::workers::find(tx, execution.worker).await?;
-    let is_on_machine = worker.is_some_and(|worker| worker.machine_id.is_some());
-    let end = End { by: ctx, task, execution: execution.clone(), ending, is_on_machine };
+    let machine = worker.and_then(|worker| worker.machine_id);
+    let is_lost = ending.outcome == Outcome::WorkerLost;
+    let end = End { by: ctx, task, execution: execution.clone(), ending, is_on_machine: machine.is_some() };
     let ended = finish_all(ctx, tx, settings, vec![end]).await?;
+    if let Some(machine) = machine.filter(|_| is_lost) {
+        kept::lost(tx, machine, task, execution).await?;
+    }
     Ok(ended.first().map_or(task.status, |ended| ended.task_status))
 }
 

@@ -71,7 +71,7 @@ async fn look(ctx: &Ctx, settings: &Settings, id: WorkerId, poll: &Poll, arrival
         checkpoints::held(&mut tx, &worker, held).await?;
     }
     if let (Arrival::Fresh, Some(work)) = (arrival, &poll.kept) {
-        kept::told(&mut tx, &worker, work).await?;
+        kept::told(&mut tx, &worker, work, &poll.running).await?;
     }
     // Only a runner that tells of its checkpoints knows what a pin is.
     let pin = match (&poll.checkpoints, standing) {

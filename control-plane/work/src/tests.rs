@@ -133,7 +133,7 @@ pub(crate) fn ended(lease: &Lease, outcome: Outcome) -> Completion {
     }
 }
 
-fn holding(lease: &Lease) -> Running {
+pub(crate) fn holding(lease: &Lease) -> Running {
     Running { execution_id: lease.execution_id, fence: lease.fence, cancelling: false }
 }
 

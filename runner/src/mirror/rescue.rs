@@ -39,12 +39,7 @@ pub(super) fn has_work(mirror: &Path, name: &str) -> bool {
 }
 
 /// Takes over what mirrors of this name have that were set aside.
-pub(super) async fn rescue(
-    room: &Room,
-    orders: &Orders,
-    name: &str,
-    mirror: &Path,
-) -> Result<Vec<Rescued>, NotReady> {
+pub(super) async fn rescue(room: &Room, orders: &Orders, name: &str, mirror: &Path) -> Result<Vec<Rescued>, NotReady> {
     let volume = room.volume.clone();
     let aside = blocking(move || volume.work_aside()).await;
     let aside = aside.map_err(|error| NotReady::machine("looking for work that was set aside", &error))?;

@@ -197,7 +197,8 @@ async fn work_that_cannot_be_saved_is_told_of_before_the_batch_counts_as_saved()
     let control = Control::new(|_| ()).await;
     let remote = Remote::new().await;
     // Where checkpoints are stored there is nothing that can store any.
-    let script = "cd $HOME/../../..; rm -rf chunks; : > chunks; cd -; echo mine > mine; until [ -e go ]; do sleep 0.05; done";
+    let script =
+        "cd $HOME/../../..; rm -rf chunks; : > chunks; cd -; echo mine > mine; until [ -e go ]; do sleep 0.05; done";
     let lease = control.scene.lease(&remote, None, &["sh", "-c", script]);
     let checkpoint = ok(Instruction::Checkpoint { batch: 7 }).set_delay(Duration::from_millis(20));
     control.answer_worker("next", [execute(&lease), wait(), wait(), wait(), checkpoint]).await;

@@ -95,6 +95,9 @@ kinds! {
     CHECKPOINT_SAVED = "checkpoint.saved";
     /// A machine is gone, or has lost its disk, with a checkpoint that was pinned or had work that was pushed nowhere.
     CHECKPOINT_GONE = "checkpoint.gone";
+    /// A machine is gone, or has lost its disk, with work of an execution that was pushed nowhere, or was not saved: where
+    /// it was there.
+    WORK_GONE = "work.gone";
     /// Work that was to be pushed could not be, and is on its machine alone: its references, and why.
     WORK_NOT_PUSHED = "work.not_pushed";
     /// What came of an execution's tests: a [`TestReport`](crate::test_report::TestReport).

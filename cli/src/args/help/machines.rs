@@ -93,7 +93,8 @@ Examples:
   bifrost checkpoints kept
   bifrost run --repo URL --ref COMMIT -- git push origin HEAD:refs/heads/rescued
 
-What asks for one of these commits by its whole id runs on the machine that has it.";
+What asks for a commit under refs/ by its whole id runs on the machine that has it. What has no
+commit was not saved, or was set aside: its machine is kept for it.";
 
 pub(in crate::args) const CHECKPOINTS_SHOW: &str = "\
 Examples:

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use kernel::{Result, Tx, execute, fetch_all, fetch_one, fetch_optional};
 use sqlx::types::{Json, Uuid};
 use wire::checkpoint::{CheckpointView, FileChange};
-use wire::id::{CheckpointId, MachineId, TaskId, TenantId};
+use wire::id::{CheckpointId, ExecutionId, MachineId, TaskId, TenantId};
 use wire::limit::CHECKPOINTS_SHOWN;
 
 use super::Checkpoint;
@@ -23,7 +23,8 @@ kernel::sql! {
     HEAR: "UPDATE checkpoints SET pin_heard = $3 WHERE machine_id = $1 AND id = $2";
     UNHEARD: "SELECT id, pinned FROM checkpoints WHERE machine_id = $1 AND pinned <> pin_heard ORDER BY id LIMIT 1";
     FORGET: "DELETE FROM checkpoints WHERE machine_id = $1 AND id = $2";
-    FORGET_MACHINE: "DELETE FROM checkpoints WHERE machine_id = $1 RETURNING id, tenant_id, task_id, pinned, unpushed";
+    FORGET_MACHINE: "DELETE FROM checkpoints WHERE machine_id = $1 \
+                     RETURNING id, tenant_id, task_id, execution_id, pinned, unpushed";
     MACHINES: "SELECT DISTINCT machine_id FROM checkpoints";
     MACHINES_WITH_WORK: "SELECT DISTINCT machine_id FROM checkpoints \
                          WHERE pinned OR (saved_at > $1 AND json_array_length(unpushed) > 0)",
@@ -171,16 +172,18 @@ pub(super) struct Forgotten {
     pub(super) id: CheckpointId,
     pub(super) tenant: TenantId,
     pub(super) task: TaskId,
+    pub(super) execution: ExecutionId,
     pub(super) pinned: bool,
     pub(super) unpushed: Vec<String>,
 }
 
 pub(super) async fn forget_machine(tx: &mut Tx, machine: MachineId) -> Result<Vec<Forgotten>> {
-    let rows = fetch_all!(tx, (Uuid, Uuid, Uuid, bool, Json<Vec<String>>), FORGET_MACHINE, machine.uuid())?;
-    let forgotten = rows.into_iter().map(|(id, tenant, task, pinned, Json(unpushed))| Forgotten {
+    let rows = fetch_all!(tx, (Uuid, Uuid, Uuid, Uuid, bool, Json<Vec<String>>), FORGET_MACHINE, machine.uuid())?;
+    let forgotten = rows.into_iter().map(|(id, tenant, task, execution, pinned, Json(unpushed))| Forgotten {
         id: id.into(),
         tenant: tenant.into(),
         task: task.into(),
+        execution: execution.into(),
         pinned,
         unpushed,
     });

@@ -15,7 +15,7 @@ use crate::tests::{
 };
 use crate::{Settings, leases};
 
-fn saved(ctx: &Ctx, lease: &Lease, paths: &[(&str, &str)]) -> SavedCheckpoint {
+pub(crate) fn saved(ctx: &Ctx, lease: &Lease, paths: &[(&str, &str)]) -> SavedCheckpoint {
     ctx.clock.advance(Duration::from_millis(1));
     let change = |(path, digest): &(&str, &str)| FileChange {
         path: (*path).into(),

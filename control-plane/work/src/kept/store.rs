@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use kernel::{Result, Tx, execute, fetch_all, fetch_optional};
+use kernel::{Result, Tx, execute, fetch_all, fetch_one, fetch_optional};
 use sqlx::types::Uuid;
 use wire::checkpoint::{KeptWork, KeptWorkView};
-use wire::id::{ExecutionId, MachineId, TenantId};
+use wire::id::{ExecutionId, MachineId, TaskId, TenantId};
 use wire::limit::KEPT_SHOWN;
+
+use super::Gone;
 
 kernel::sql! {
     LIST: "SELECT k.machine_id, e.task_id, k.execution_id, k.repository, k.reference, k.commit_sha \
@@ -16,10 +18,19 @@ kernel::sql! {
     OF_MACHINE: "SELECT execution_id, repository, reference, commit_sha FROM kept_work WHERE machine_id = $1";
     INSERT: "INSERT INTO kept_work (machine_id, execution_id, repository, reference, commit_sha) \
              VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+    INSERT_UNSAVED: "INSERT INTO kept_work (machine_id, execution_id, repository, reference, commit_sha) \
+                     SELECT $1, $2, $3, $4, $5 \
+                     WHERE NOT EXISTS (SELECT 1 FROM checkpoints WHERE task_id = $6 AND execution_id = $2) \
+                     ON CONFLICT DO NOTHING";
+    COUNT_UNSAVED: "SELECT count(*) FROM kept_work k JOIN executions e ON e.id = k.execution_id \
+                    WHERE k.machine_id = $1 AND k.execution_id > $2 AND k.reference LIKE 'workspaces/%'";
+    OF_TASKS: "SELECT e.tenant_id, e.task_id, k.execution_id, k.reference \
+               FROM kept_work k JOIN executions e ON e.id = k.execution_id WHERE k.machine_id = $1 \
+               ORDER BY k.execution_id, k.repository, k.reference";
     FORGET: "DELETE FROM kept_work WHERE machine_id = $1 AND repository = $2 AND reference = $3";
     FORGET_MACHINE: "DELETE FROM kept_work WHERE machine_id = $1";
     MACHINE_WITH: "SELECT k.machine_id FROM kept_work k JOIN executions e ON e.id = k.execution_id \
-                   WHERE e.tenant_id = $1 AND k.repository = $2 AND k.commit_sha = $3 \
+                   WHERE e.tenant_id = $1 AND k.repository = $2 AND k.commit_sha = $3 AND k.reference LIKE 'refs/%' \
                    ORDER BY k.execution_id DESC LIMIT 1";
     MACHINES: "SELECT DISTINCT k.machine_id FROM kept_work k JOIN executions e ON e.id = k.execution_id \
                WHERE k.execution_id > $1";
@@ -61,6 +72,25 @@ impl From<ViewRow> for KeptWorkView {
     }
 }
 
+#[derive(sqlx::FromRow)]
+struct GoneRow {
+    tenant_id: Uuid,
+    task_id: Uuid,
+    execution_id: Uuid,
+    reference: String,
+}
+
+impl From<GoneRow> for Gone {
+    fn from(row: GoneRow) -> Self {
+        Self {
+            tenant: row.tenant_id.into(),
+            task: row.task_id.into(),
+            execution: row.execution_id.into(),
+            reference: row.reference,
+        }
+    }
+}
+
 /// The newest first.
 pub(super) async fn list(tx: &mut Tx, tenant: TenantId) -> Result<Vec<KeptWorkView>> {
     let rows = fetch_all!(tx, ViewRow, LIST, tenant.uuid(), KEPT_SHOWN)?;
@@ -75,6 +105,24 @@ pub(super) async fn insert(tx: &mut Tx, machine: MachineId, work: &KeptWork) -> 
     let (execution, commit) = (work.execution_id.uuid(), &work.commit);
     execute!(tx, INSERT, machine.uuid(), execution, &work.repository, &work.reference, commit)?;
     Ok(())
+}
+
+/// Unless a checkpoint of its execution is known.
+pub(super) async fn insert_unsaved(tx: &mut Tx, machine: MachineId, task: TaskId, work: &KeptWork) -> Result<()> {
+    let (execution, commit) = (work.execution_id.uuid(), &work.commit);
+    let (repository, reference) = (&work.repository, &work.reference);
+    execute!(tx, INSERT_UNSAVED, machine.uuid(), execution, repository, reference, commit, task.uuid())?;
+    Ok(())
+}
+
+/// Those of executions that were made since then, and that nobody deleted with their tasks.
+pub(super) async fn count_unsaved(tx: &mut Tx, machine: MachineId, since: DateTime<Utc>) -> Result<i64> {
+    Ok(fetch_one!(tx, (i64,), COUNT_UNSAVED, machine.uuid(), ExecutionId::mint(since, [0; 10]).uuid())?.0)
+}
+
+/// What a machine has, with whose it is.
+pub(super) async fn of_tasks(tx: &mut Tx, machine: MachineId) -> Result<Vec<Gone>> {
+    Ok(fetch_all!(tx, GoneRow, OF_TASKS, machine.uuid())?.into_iter().map(Gone::from).collect())
 }
 
 pub(super) async fn forget(tx: &mut Tx, machine: MachineId, work: &KeptWork) -> Result<()> {
