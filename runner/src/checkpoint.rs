@@ -197,6 +197,7 @@ async fn tidy_references(room: &Room, marker: &Marker, paths: &Paths, references
     }
 }
 
+/// Only a lost lease keeps it from being pushed: whoever called the execution off still wants its work.
 async fn push(room: &Room, marker: &Marker, paths: &Paths, references: &[String], orders: &Orders) {
     let reason = match orders.confirm_lease(CONFIRMED_WITHIN).await {
         Ok(()) => match unpushed::push(&room.git, paths, &marker.repository, references).await {
