@@ -26,7 +26,11 @@ pub mod warm;
 mod watch;
 pub mod workers;
 
-use kernel::{Migration, Sql, migration};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use kernel::{Ctx, Migration, Sql, migration};
+use kit::backoff::Backoff;
 
 pub use app::EnsureApp;
 pub use credentials::Credentials;
@@ -48,6 +52,15 @@ pub const LOST_NUDGE: &str = "lost-work";
 /// Nudged when a machine goes with what is on its disk.
 pub const DISKS_NUDGE: &str = "lost-checkpoints";
 
+/// Waits between tries of what was refused and harms nobody meanwhile.
+const SELDOM: Backoff = Backoff { first: Duration::from_secs(4), most: Duration::from_secs(3_600) };
+
+/// How long to wait after so many refusals in a row; the first is 1.
+fn ever_later(ctx: &Ctx, refusals: i32) -> TimeDelta {
+    let wait = SELDOM.wait(u32::try_from(refusals).unwrap_or(u32::MAX), &ctx.chance);
+    TimeDelta::from_std(wait).unwrap_or(TimeDelta::hours(1))
+}
+
 /// This slice's tables.
 pub const MIGRATIONS: &[Migration] = &[
     migration!("20261121000200_pool_machines_volumes_workers"),
@@ -60,6 +73,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("20261130002000_pool_unforeseen_orphans"),
     migration!("20261130002100_pool_void_observation"),
     migration!("20261130002200_pool_refused_volumes"),
+    migration!("20261130002300_pool_rests"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.

@@ -21,7 +21,7 @@ use wire::machine::{MachineState, MachineView, OrphanKind};
 use crate::orphans::Orphan;
 use crate::plan::{Action, Closed, Reason, View};
 use crate::recovery::{Disk, Rung, newly_stuck};
-use crate::regions::policy as order;
+use crate::regions::policy::{self as order, Rest};
 use crate::{
     CAPACITY_NUDGE, DISKS_NUDGE, LOST_NUDGE, Provision, Settings, WORKERS_NUDGE, money, orphans, regions, workers,
 };
@@ -63,6 +63,8 @@ pub struct Machine {
     pub volume_source_id: Option<String>,
     /// Whether its volume stays when it goes, for the work on it.
     pub is_volume_kept: bool,
+    /// Whether a worker has had its volume, or what that is to be a copy of: then something may be on it.
+    pub is_volume_used: bool,
     /// The number of its current batch.
     pub batch: i64,
     /// The repositories its volume holds.
@@ -89,6 +91,8 @@ pub struct Machine {
     pub stuck_minutes: i32,
     /// Why it is being replaced, if it is.
     pub retiring: Option<String>,
+    /// How often in a row it was refused.
+    pub refusals: i32,
     /// Executions that its worker has.
     pub load: i32,
 }
@@ -181,27 +185,37 @@ pub(crate) async fn was_known(tx: &mut Tx, orphan: &Orphan) -> Result<bool> {
 
 /// What the planner looks at.
 pub async fn view(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Result<View> {
-    let machines = store::facts(tx, &settings.provider.image).await?;
+    let seen = store::facts(tx, &settings.provider.image).await?;
+    let rests = regions::resting(tx).await?;
+    let resting = seen.iter().filter_map(|seen| Some((seen.facts.id, rest_of(seen, &rests, now)?))).collect();
     let given_up = store::given_up_since(tx, now - chrono::TimeDelta::minutes(10)).await?;
     Ok(View {
-        machines,
+        machines: seen.into_iter().map(|seen| seen.facts).collect(),
+        resting,
         strangers: orphans::strangers(tx).await?,
         given_up,
         warm: settings.warm.machines(now).max(crate::forecast::machines(tx, settings, now).await?),
         purse: money::purse(tx, settings, now).await?,
-        closed: closed(tx, settings, now).await?,
+        closed: closed(tx, settings, &rests, now).await?,
         kept: BTreeSet::new(),
     })
 }
 
 /// Why the provider gives no machine for now, if it does not.
-async fn closed(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Result<Option<Closed>> {
+async fn closed(tx: &mut Tx, settings: &Settings, rests: &[Rest], now: DateTime<Utc>) -> Result<Option<Closed>> {
     if let Some((until, why)) = regions::token_rest(tx, now).await? {
         return Ok(Some(Closed { until, why }));
     }
-    let rests = regions::resting(tx).await?;
-    let rest = order::all_rest(&settings.provider.regions, &rests, now);
+    let rest = order::all_rest(&settings.provider.regions, rests, now);
     Ok(rest.map(|rest| Closed { until: rest.until, why: rest.why.clone() }))
+}
+
+/// Why a machine cannot be had for now, if it cannot: it was refused itself, or it would be, as its region rests.
+fn rest_of(seen: &store::Seen, rests: &[Rest], now: DateTime<Utc>) -> Option<Closed> {
+    let would_be_asked_for = matches!(seen.facts.state, MachineState::Ready | MachineState::Suspended);
+    let its_region = rests.iter().find(|rest| would_be_asked_for && Some(&rest.region) == seen.region.as_ref());
+    let of_region = its_region.map(|rest| Closed { until: rest.until, why: rest.why.clone() });
+    seen.rest.clone().into_iter().chain(of_region).filter(|rest| rest.until > now).max_by_key(|rest| rest.until)
 }
 
 /// Cap and budgets are counted over all machines, which no lock on a row guards: whoever decides about machines does
@@ -241,7 +255,7 @@ async fn create(ctx: &Ctx, tx: &mut Tx, settings: &Settings) -> Result<bool> {
     let rests = regions::resting(tx).await?;
     let Some(region) = order::choose(&settings.provider.regions, &rests, ctx.now(), None) else { return Ok(false) };
     let (id, volume) = (ctx.id(MachineId::mint), ctx.id(VolumeId::mint));
-    insert_volume(ctx, tx, settings, volume, region, None).await?;
+    insert_volume(ctx, tx, settings, volume, region, None, false).await?;
     let image = &settings.provider.image;
     let row = store::MachineRow { id, name: &machine_name(id, 0), region, volume, image };
     store::insert(tx, &row, ctx.now()).await?;
@@ -259,11 +273,12 @@ async fn insert_volume(
     id: VolumeId,
     region: &str,
     source_id: Option<&str>,
+    is_used: bool,
 ) -> Result<()> {
     let size_gb = settings.provider.volume_gb;
     let rate = settings.provider.volume_rate();
     let name = volume_name(settings, id);
-    let volume = store::VolumeRow { id, name: &name, region, source_id, size_gb, rate };
+    let volume = store::VolumeRow { id, name: &name, region, source_id, size_gb, rate, is_used };
     store::insert_volume(tx, &volume, ctx.now()).await
 }
 
@@ -348,7 +363,8 @@ pub(crate) async fn make_anew(
         Disk::Copy | Disk::New => {
             let id = ctx.id(VolumeId::mint);
             let source_id = machine.volume_provider_id.as_deref().filter(|_| anew.disk == Disk::Copy);
-            insert_volume(ctx, tx, settings, id, anew.region, source_id).await?;
+            let is_used = source_id.is_some() && machine.is_volume_used;
+            insert_volume(ctx, tx, settings, id, anew.region, source_id, is_used).await?;
             id
         }
     };

@@ -15,7 +15,7 @@
 
 mod asleep;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -73,6 +73,8 @@ pub struct View {
     pub purse: Purse,
     /// Why no machine can be made or woken, and until when.
     pub closed: Option<Closed>,
+    /// Machines that cannot be woken or made where they are for now, and why.
+    pub resting: BTreeMap<MachineId, Closed>,
     /// Machines that alone have somebody's work, as the caller knows: they sleep on, however long nobody needs them,
     /// and are not replaced where their disk would go with them. Filled only where it matters: see
     /// [`View::asks_for_kept`].
@@ -80,6 +82,11 @@ pub struct View {
 }
 
 impl View {
+    /// Why a machine cannot be had for now, if it cannot.
+    fn rest_of(&self, machine: MachineId, now: DateTime<Utc>) -> Option<&Closed> {
+        self.resting.get(&machine).filter(|rest| rest.until > now)
+    }
+
     /// Whether there is a machine that would lose its disk, unless it is kept.
     pub fn asks_for_kept(&self, limits: Limits, now: DateTime<Utc>) -> bool {
         let is_worn = |machine| !limits.has_volumes && worn_out(machine, limits, now).is_some();
@@ -98,7 +105,8 @@ pub struct GivenUp {
     pub error: String,
 }
 
-/// The provider gives no machine for now: its token is refused, or no region has room.
+/// The provider gives no machine for now, or not this one: our token is refused, there is no room, or it was refused for
+/// another reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closed {
     /// Until when.
@@ -294,6 +302,7 @@ struct Growth<'a> {
     limits: Limits,
     now: DateTime<Utc>,
     active: usize,
+    serving: usize,
     coming: usize,
     exist: usize,
     made: usize,
@@ -307,6 +316,12 @@ enum Bar {
     Trouble(String, DateTime<Utc>),
 }
 
+impl From<&Closed> for Bar {
+    fn from(closed: &Closed) -> Self {
+        Self::Trouble(closed.why.clone(), closed.until)
+    }
+}
+
 impl<'a> Growth<'a> {
     fn new(view: &'a View, limits: Limits, now: DateTime<Utc>) -> Self {
         Self {
@@ -314,29 +329,41 @@ impl<'a> Growth<'a> {
             limits,
             now,
             active: view.machines.iter().filter(|machine| is_active(machine.state)).count(),
-            coming: view.machines.iter().filter(|machine| is_coming(machine.state)).count(),
+            serving: serving(view, now).count(),
+            coming: serving(view, now).filter(|machine| is_coming(machine.state)).count(),
             exist: view.machines.len() + view.strangers,
             made: 0,
-            asleep: Asleep::new(with_state(view, MachineState::Suspended)),
+            asleep: Asleep::new(
+                with_state(view, MachineState::Suspended).filter(|machine| view.rest_of(machine.id, now).is_none()),
+            ),
         }
     }
 
     /// A machine that sleeps and that nothing can stand in for, or why not. One that does not sleep is no matter.
     fn this_one(&mut self, machine: MachineId, actions: &mut Vec<Action>) -> Result<(), Bar> {
         self.open()?;
+        if let Some(rest) = self.view.rest_of(machine, self.now) {
+            return Err(Bar::from(rest));
+        }
         self.affordable(self.made)?;
         if self.asleep.take_this(machine) {
             actions.push(Action::Resume(machine));
-            self.active += 1;
-            self.coming += 1;
+            self.comes();
         }
         Ok(())
+    }
+
+    /// One more is on its way.
+    fn comes(&mut self) {
+        self.active += 1;
+        self.serving += 1;
+        self.coming += 1;
     }
 
     /// Whether the provider gives any machine.
     fn open(&self) -> Result<(), Bar> {
         match self.view.closed.as_ref().filter(|closed| closed.until > self.now) {
-            Some(closed) => Err(Bar::Trouble(closed.why.clone(), closed.until)),
+            Some(closed) => Err(Bar::from(closed)),
             None => Ok(()),
         }
     }
@@ -348,7 +375,9 @@ impl<'a> Growth<'a> {
         if let Some(machine) = self.asleep.take(wanted) {
             actions.push(Action::Resume(machine));
         } else if self.exist >= self.limits.machines_max {
-            return Err(Bar::Cap);
+            let resting = with_state(self.view, MachineState::Suspended);
+            let resting = resting.filter_map(|machine| self.view.rest_of(machine.id, self.now));
+            return Err(resting.min_by_key(|rest| rest.until).map_or(Bar::Cap, Bar::from));
         } else if let Some((error, until)) = resting(self.view.given_up.as_ref(), self.now) {
             return Err(Bar::Trouble(error, until));
         } else {
@@ -357,8 +386,7 @@ impl<'a> Growth<'a> {
             self.exist += 1;
             self.made += 1;
         }
-        self.active += 1;
-        self.coming += 1;
+        self.comes();
         Ok(())
     }
 
@@ -373,9 +401,9 @@ impl<'a> Growth<'a> {
 fn grow(view: &View, demand: &Demand, limits: Limits, now: DateTime<Utc>, actions: &mut Vec<Action>) -> Outlook {
     let mut growth = Growth::new(view, limits, now);
     let queue_asks =
-        |active: usize| demand.queued > 0 && (active == 0 || demand.queued > limits.queue_per_machine * active);
+        |serving: usize| demand.queued > 0 && (serving == 0 || demand.queued > limits.queue_per_machine * serving);
     let mut bar = demand.machines.iter().find_map(|machine| growth.this_one(*machine, actions).err());
-    while queue_asks(growth.active) || growth.active < view.warm {
+    while queue_asks(growth.serving) || growth.serving < view.warm {
         if let Err(why) = growth.one_more(&demand.repositories, actions) {
             bar = bar.or(Some(why));
             break;
@@ -385,10 +413,10 @@ fn grow(view: &View, demand: &Demand, limits: Limits, now: DateTime<Utc>, action
         _ if demand.is_none() => Outlook::Calm,
         // Machines on their way will serve the queue even when no more may come.
         _ if growth.coming > 0 => Outlook::Coming(growth.coming),
-        None => Outlook::QueueShort { active: growth.active },
+        None => Outlook::QueueShort { active: growth.serving },
         // That fewer are warm than should be holds up nobody whom the machines there will serve.
-        Some(_) if !queue_asks(growth.active) && demand.machines.is_empty() => {
-            Outlook::QueueShort { active: growth.active }
+        Some(_) if !queue_asks(growth.serving) && demand.machines.is_empty() => {
+            Outlook::QueueShort { active: growth.serving }
         }
         Some(Bar::Cap) => Outlook::Cap { machines_max: limits.machines_max },
         Some(Bar::Budget(allowance)) => Outlook::budget(allowance),
@@ -422,7 +450,7 @@ fn retire(
     match state {
         // It is made anew, and so is awake for a while.
         MachineState::Suspended => growth.affordable(0).ok()?,
-        MachineState::Ready if growth.active > needed(view, demand, limits) && growth.active > busy(view) => (),
+        MachineState::Ready if growth.serving > needed(view, demand, limits) && growth.serving > busy(view) => (),
         // Another has to be there first; where none may come, this one goes on.
         MachineState::Ready => {
             growth.one_more(&demand.repositories, actions).ok();
@@ -469,7 +497,7 @@ fn wind_down(
     retired: Option<MachineId>,
     actions: &mut Vec<Action>,
 ) {
-    let mut awake = view.machines.iter().filter(|machine| is_active(machine.state)).count();
+    let mut awake = serving(view, now).count();
     for machine in view.machines.iter().filter(|machine| Some(machine.id) != retired) {
         if machine.state == MachineState::Ready && machine.load == 0 {
             let is_idle = machine.idle_since.is_some_and(|since| past(since, limits.suspend_after, now));
@@ -511,6 +539,16 @@ pub(crate) fn is_active(state: MachineState) -> bool {
         | MachineState::Suspending => true,
         MachineState::Suspended | MachineState::Destroying | MachineState::Destroyed => false,
     }
+}
+
+/// Machines that work, or are about to; one that was refused on its way is not.
+fn serving(view: &View, now: DateTime<Utc>) -> impl Iterator<Item = &Facts> {
+    view.machines.iter().filter(move |machine| match machine.state {
+        MachineState::Creating | MachineState::Starting | MachineState::Resuming => {
+            view.rest_of(machine.id, now).is_none()
+        }
+        state => is_active(state),
+    })
 }
 
 fn is_coming(state: MachineState) -> bool {

@@ -117,7 +117,12 @@ impl Provision {
             Done::Waits { until } => {
                 store::try_later(tx, machine, until, machine.failures, None).await?;
             }
-            Done::Runs { report_by } => store::started(tx, machine, report_by, 0, machine.rung, None).await?,
+            Done::Runs { report_by } => {
+                if machine.state == MachineState::Resuming {
+                    regions::has_room(tx, self.region_of(machine)).await?;
+                }
+                store::started(tx, machine, report_by, 0, machine.rung, None).await?;
+            }
             Done::Started { report_by } => {
                 let error = "its worker did not report in; it was started again";
                 store::started(tx, machine, report_by, 1, machine.rung, Some(error)).await?;
@@ -160,9 +165,6 @@ impl Provision {
         match decided {
             Stumble::Climb(trouble) => self.climb(ctx, &mut tx, machine, trouble, &text).await?,
             Stumble::GiveUp => self.give_up(ctx, &mut tx, machine, &text).await?,
-            Stumble::Sleep => {
-                shift(ctx, &mut tx, machine.id, machine.state, MachineState::Suspending, Some(&text)).await?;
-            }
             Stumble::Retry | Stumble::TokenRefused => {
                 let failures = machine.failures.saturating_add(1);
                 let wait = BACKOFF.wait(u32::try_from(failures).unwrap_or(u32::MAX), &Chance::system());

@@ -14,7 +14,6 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use fly::Advice;
 use kernel::{Ctx, Error, Reconciler, Result};
-use kit::backoff::Backoff;
 use wire::id::MachineId;
 use wire::machine::{MachineState, OrphanKind};
 
@@ -22,11 +21,8 @@ use crate::machines::store::{Made, Released};
 use crate::machines::{Machine, report_stuck, shift, store};
 use crate::orphans::Look;
 use crate::provider::SharedProvider;
-use crate::{Provision, Settings, money, orphans, regions};
+use crate::{Provision, Settings, ever_later, money, orphans, regions};
 use compare::{Finding, Known, compare, is_going};
-
-/// Waits between tries to destroy one volume.
-const BACKOFF: Backoff = Backoff { first: Duration::from_secs(4), most: Duration::from_secs(3_600) };
 
 /// The reconciler that compares.
 #[derive(Debug)]
@@ -106,13 +102,19 @@ impl Watch {
         Ok(())
     }
 
-    /// Destroys volumes that were replaced, once they have been kept for a while.
-    async fn clear_away(&self, ctx: &Ctx, volumes: &[fly::Volume]) -> Result<()> {
+    /// Destroys volumes that were replaced, once they have been kept for a while and no copy of them is still to come.
+    async fn clear_away(&self, ctx: &Ctx, machines: &[Machine], volumes: &[fly::Volume]) -> Result<()> {
+        let awaited: Vec<&String> = machines
+            .iter()
+            .filter(|machine| machine.volume_provider_id.is_none())
+            .filter_map(|machine| machine.volume_source_id.as_ref())
+            .collect();
         let keep = TimeDelta::from_std(self.settings.released_volume_keep).unwrap_or(TimeDelta::days(1));
         let mut tx = ctx.read("pool.watch.released").await?;
         let released = store::released(&mut tx, ctx.now() - keep, ctx.now()).await?;
         drop(tx);
-        for Released { id, name, provider_id, failures } in released {
+        let is_awaited = |volume: &Released| volume.provider_id.as_ref().is_some_and(|id| awaited.contains(&id));
+        for Released { id, name, provider_id, failures } in released.into_iter().filter(|volume| !is_awaited(volume)) {
             let named = || volumes.iter().find(|volume| volume.name == name).map(|volume| volume.id.clone());
             let refused = match provider_id.or_else(named) {
                 Some(provider_id) => self.provider.destroy_volume(&provider_id).await.err(),
@@ -128,8 +130,7 @@ impl Watch {
                 Some(error) => {
                     tracing::warn!(volume.id = %id, %error, "a volume that was replaced cannot be destroyed");
                     let failures = failures.saturating_add(1);
-                    let wait = BACKOFF.wait(u32::try_from(failures).unwrap_or(u32::MAX), &ctx.chance);
-                    let next = ctx.now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::hours(1));
+                    let next = ctx.now() + ever_later(ctx, failures);
                     store::volume_refused(&mut tx, id, failures, &error.to_string(), next).await?;
                 }
             }
@@ -204,7 +205,7 @@ impl Reconciler for Watch {
         self.reap(ctx, &findings, compare::strangers(&known, &machines), began).await?;
         self.since.set(began).ok();
         report_all_stuck(ctx, &known.machines).await?;
-        self.clear_away(ctx, &volumes).await?;
+        self.clear_away(ctx, &known.machines, &volumes).await?;
         // One look per interval is enough, whatever it found.
         Ok(0)
     }

@@ -254,6 +254,7 @@ async fn report_in(ctx: &Ctx, tx: &mut Tx, machine: MachineId, state: MachineSta
     if matches!(state, MachineState::Creating | MachineState::Starting | MachineState::Resuming) {
         shift(ctx, tx, machine, state, MachineState::Ready, None).await?;
         machines::store::clear_error(tx, machine).await?;
+        machines::store::set_used(tx, machine, true).await?;
         machines::store::set_idle_since(tx, machine, Some(now)).await?;
     }
     store::enable_of_machine(tx, machine, now).await?;

@@ -7,19 +7,20 @@ use wire::id::{MachineId, VolumeId};
 use wire::machine::MachineState;
 
 use super::Machine;
-use crate::plan::{Facts, GivenUp, Wear};
+use crate::plan::{Closed, Facts, GivenUp, Wear};
 use crate::recovery::Rung;
 
 kernel::sql! {
     LIST: "SELECT m.id, m.name, m.provider_id, m.region, m.state, m.state_since, m.next_try_at, m.failures, m.restarts, m.report_by, m.error, \
                   m.volume_id, v.name AS volume_name, v.provider_id AS volume_provider_id, v.source_id AS volume_source_id, \
-                  v.kept_work IS NOT NULL AS is_volume_kept, \
+                  v.kept_work IS NOT NULL AS is_volume_kept, v.is_used AS is_volume_used, \
                   m.batch, m.repositories, m.idle_since, m.created_at, m.generation, m.former_provider_id, m.image, m.executions, \
-                  m.cold_starts, m.rung, m.stuck_minutes, m.retiring, w.last_heartbeat AS worker_heard_at, \
+                  m.cold_starts, m.rung, m.stuck_minutes, m.retiring, m.refusals, w.last_heartbeat AS worker_heard_at, \
                   coalesce(w.current_load, 0) AS load \
            FROM machines m JOIN volumes v ON v.id = m.volume_id LEFT JOIN workers w ON w.machine_id = m.id WHERE m.state <> 'destroyed' ORDER BY m.created_at, m.id";
     FACTS: "SELECT m.id, m.state, m.state_since, m.idle_since, m.repositories, m.made_at, m.executions, m.image, \
-                   m.retiring IS NOT NULL AS is_retiring, coalesce(w.current_load, 0) AS load \
+                   m.retiring IS NOT NULL AS is_retiring, m.region, m.rests_until, coalesce(m.error, 'unknown') AS error, \
+                   coalesce(w.current_load, 0) AS load \
             FROM machines m LEFT JOIN workers w ON w.machine_id = m.id \
             WHERE m.state <> 'destroyed' ORDER BY m.created_at, m.id";
     STATE: "SELECT state, batch FROM machines WHERE id = $1";
@@ -27,18 +28,20 @@ kernel::sql! {
     GIVEN_UP: "SELECT count(*), max(state_since) FROM machines WHERE state = 'destroyed' AND given_up AND state_since > $1";
     GIVEN_UP_ERROR: "SELECT coalesce(error, 'unknown') FROM machines WHERE state = 'destroyed' AND given_up \
                      ORDER BY state_since DESC LIMIT 1";
-    INSERT_VOLUME: "INSERT INTO volumes (id, name, region, state, created_at, source_id, size_gb, rate) \
-                    VALUES ($1, $2, $3, 'creating', $4, $5, $6, $7)";
+    INSERT_VOLUME: "INSERT INTO volumes (id, name, region, state, created_at, source_id, size_gb, rate, is_used) \
+                    VALUES ($1, $2, $3, 'creating', $4, $5, $6, $7, $8)";
     INSERT: "INSERT INTO machines (id, name, region, state, state_since, next_try_at, failures, restarts, volume_id, \
                                    repositories, batch, given_up, created_at, image) \
              VALUES ($1, $2, $3, 'creating', $4, $4, 0, 0, $5, $6, 0, $7, $4, $8)";
     SET_STATE: "UPDATE machines SET state = $3, state_since = $5, next_try_at = $5, failures = 0, restarts = 0, report_by = NULL, \
                        stuck_minutes = 0, rung = CASE WHEN $3 IN ('ready', 'suspended') THEN 0 ELSE rung END, \
+                       rests_until = CASE WHEN $3 = 'resuming' THEN NULL ELSE rests_until END, \
                        error = coalesce($4, error) WHERE id = $1 AND state = $2";
     NEXT_BATCH: "UPDATE machines SET batch = batch + 1 WHERE id = $1";
     SET_VOLUME: "UPDATE volumes SET provider_id = $2, region = $3, state = 'ready', accrued_until = $4 WHERE id = $1";
     VOLUME_MOVED: "UPDATE volumes SET provider_id = $2 WHERE id = $1";
-    FORGET_SOURCE: "UPDATE volumes SET source_id = NULL WHERE id = $1";
+    FORGET_SOURCE: "UPDATE volumes SET source_id = NULL, is_used = $2 WHERE id = $1";
+    SET_USED: "UPDATE volumes SET is_used = $2 WHERE id = (SELECT volume_id FROM machines WHERE id = $1)";
     SET_PROVIDER_ID: "UPDATE machines SET provider_id = $2, region = $3, made_at = $4, accrued_until = $4, awake_rate = $5, \
                              asleep_rate = $6 WHERE id = $1";
     FORGET_FORMER: "UPDATE machines SET former_provider_id = NULL WHERE id = $1";
@@ -50,6 +53,7 @@ kernel::sql! {
     RELEASED: "SELECT id, name, provider_id, failures FROM volumes WHERE released_at <= $1 AND state <> 'destroyed' \
                AND kept_work IS NULL AND (next_try_at IS NULL OR next_try_at <= $2) ORDER BY released_at, id LIMIT 20";
     VOLUME_REFUSED: "UPDATE volumes SET failures = $2, error = $3, next_try_at = $4 WHERE id = $1";
+    REST: "UPDATE machines SET rests_until = $3, next_try_at = $3, refusals = $4, error = $5 WHERE id = $1 AND state = $2";
     TRY_LATER: "UPDATE machines SET next_try_at = $3, failures = $4, error = coalesce($5, error) WHERE id = $1 AND state = $2";
     STARTED: "UPDATE machines SET next_try_at = $3, report_by = $3, restarts = restarts + $4, failures = 0, rung = $6, \
                      error = coalesce($5, error) WHERE id = $1 AND state = $2";
@@ -66,7 +70,7 @@ kernel::sql! {
     VOLUME_DESTROYED: "UPDATE volumes SET state = 'destroyed' WHERE id = $1 AND kept_work IS NULL";
     SET_REPOSITORIES: "UPDATE machines SET repositories = $2 WHERE id = $1";
     SET_IDLE: "UPDATE machines SET idle_since = $2 WHERE id = $1";
-    CLEAR_ERROR: "UPDATE machines SET error = NULL, retiring = NULL WHERE id = $1";
+    CLEAR_ERROR: "UPDATE machines SET error = NULL, retiring = NULL, rests_until = NULL, refusals = 0 WHERE id = $1";
     KNOWN_VOLUMES: "SELECT provider_id FROM volumes WHERE state <> 'destroyed' AND provider_id IS NOT NULL";
     PENDING_VOLUMES: "SELECT name FROM volumes WHERE state = 'creating'";
     GENERATION: "SELECT generation FROM machines WHERE id = $1";
@@ -93,6 +97,7 @@ struct Row {
     volume_provider_id: Option<String>,
     volume_source_id: Option<String>,
     is_volume_kept: bool,
+    is_volume_used: bool,
     batch: i64,
     repositories: Json<Vec<String>>,
     idle_since: Option<DateTime<Utc>>,
@@ -105,6 +110,7 @@ struct Row {
     rung: i32,
     stuck_minutes: i32,
     retiring: Option<String>,
+    refusals: i32,
     worker_heard_at: Option<DateTime<Utc>>,
     load: i32,
 }
@@ -128,6 +134,7 @@ impl From<Row> for Machine {
             volume_provider_id: row.volume_provider_id,
             volume_source_id: row.volume_source_id,
             is_volume_kept: row.is_volume_kept,
+            is_volume_used: row.is_volume_used,
             batch: row.batch,
             repositories: row.repositories.0,
             worker_heard_at: row.worker_heard_at,
@@ -141,6 +148,7 @@ impl From<Row> for Machine {
             rung: Rung::from_number(row.rung),
             stuck_minutes: row.stuck_minutes,
             retiring: row.retiring,
+            refusals: row.refusals,
             load: row.load,
         }
     }
@@ -158,7 +166,19 @@ struct FactsRow {
     executions: i32,
     image: String,
     is_retiring: bool,
+    region: Option<String>,
+    rests_until: Option<DateTime<Utc>>,
+    error: String,
     load: i32,
+}
+
+/// A machine for the planner, and what keeps it from being had.
+pub(super) struct Seen {
+    pub(super) facts: Facts,
+    /// Where it is.
+    pub(super) region: Option<String>,
+    /// Until when it rests, and why.
+    pub(super) rest: Option<Closed>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -173,24 +193,28 @@ pub(crate) async fn list(tx: &mut Tx) -> Result<Vec<Machine>> {
 }
 
 /// What the planner looks at; `image` is what new machines run.
-pub(super) async fn facts(tx: &mut Tx, image: &str) -> Result<Vec<Facts>> {
+pub(super) async fn facts(tx: &mut Tx, image: &str) -> Result<Vec<Seen>> {
     let rows = fetch_all!(tx, FactsRow, FACTS)?;
-    let facts = rows.into_iter().map(|row| Facts {
-        id: row.id.into(),
-        state: row.state,
-        state_since: row.state_since,
-        load: row.load,
-        idle_since: row.idle_since,
-        repositories: row.repositories.0,
-        wear: Wear {
-            made_at: row.made_at,
-            executions: row.executions.into(),
-            // A machine from before images were noted is taken as it is.
-            is_outdated: !row.image.is_empty() && row.image != image,
-            is_retiring: row.is_retiring,
+    let seen = rows.into_iter().map(|row| Seen {
+        facts: Facts {
+            id: row.id.into(),
+            state: row.state,
+            state_since: row.state_since,
+            load: row.load,
+            idle_since: row.idle_since,
+            repositories: row.repositories.0,
+            wear: Wear {
+                made_at: row.made_at,
+                executions: row.executions.into(),
+                // A machine from before images were noted is taken as it is.
+                is_outdated: !row.image.is_empty() && row.image != image,
+                is_retiring: row.is_retiring,
+            },
         },
+        region: row.region,
+        rest: row.rests_until.map(|until| Closed { until, why: row.error }),
     });
-    Ok(facts.collect())
+    Ok(seen.collect())
 }
 
 /// Where a machine stands and the number of its batch.
@@ -237,12 +261,14 @@ pub(super) struct VolumeRow<'a> {
     pub(super) size_gb: u32,
     /// Picodollars a second.
     pub(super) rate: u64,
+    /// Whether a worker has had what it is to be a copy of.
+    pub(super) is_used: bool,
 }
 
 pub(super) async fn insert_volume(tx: &mut Tx, volume: &VolumeRow<'_>, now: DateTime<Utc>) -> Result<()> {
-    let VolumeRow { id, name, region, source_id, size_gb, rate } = *volume;
+    let VolumeRow { id, name, region, source_id, size_gb, rate, is_used } = *volume;
     let size_gb = i32::try_from(size_gb).unwrap_or(i32::MAX);
-    execute!(tx, INSERT_VOLUME, id.uuid(), name, region, now, source_id, size_gb, as_i64(rate))?;
+    execute!(tx, INSERT_VOLUME, id.uuid(), name, region, now, source_id, size_gb, as_i64(rate), is_used)?;
     Ok(())
 }
 
@@ -352,7 +378,13 @@ pub(crate) async fn set_volume(
 
 /// A volume is made empty after all: what it was to be a copy of cannot be copied.
 pub(crate) async fn forget_source(tx: &mut Tx, id: VolumeId) -> Result<()> {
-    execute!(tx, FORGET_SOURCE, id.uuid())?;
+    execute!(tx, FORGET_SOURCE, id.uuid(), false)?;
+    Ok(())
+}
+
+/// Notes whether something may be on a machine's disk.
+pub(crate) async fn set_used(tx: &mut Tx, id: MachineId, is_used: bool) -> Result<()> {
+    execute!(tx, SET_USED, id.uuid(), is_used)?;
     Ok(())
 }
 
@@ -374,6 +406,12 @@ pub(crate) async fn set_provider_id(tx: &mut Tx, id: MachineId, made: &Made<'_>,
 /// The machine that this one replaces is gone.
 pub(crate) async fn forget_former(tx: &mut Tx, id: MachineId) -> Result<()> {
     execute!(tx, FORGET_FORMER, id.uuid())?;
+    Ok(())
+}
+
+/// A machine is not asked for until then, because it was refused.
+pub(crate) async fn rest(tx: &mut Tx, machine: &Machine, until: DateTime<Utc>, refusals: i32, why: &str) -> Result<()> {
+    execute!(tx, REST, machine.id.uuid(), machine.state.as_str(), until, refusals, why)?;
     Ok(())
 }
 

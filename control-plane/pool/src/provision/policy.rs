@@ -112,6 +112,8 @@ pub enum Trouble {
     VolumeLost,
     /// Its region has no room.
     Region(Shortage),
+    /// It is refused, or out of reach, for a reason that may be none of its own.
+    Refused,
 }
 
 /// Decides about a machine whose worker should report in.
@@ -164,21 +166,45 @@ pub enum Remedy {
     Recreate(Disk),
     /// It is made anew in another region, where its volume cannot follow.
     OtherRegion,
+    /// It sleeps on, or waits with its disk until it can be made, and is asked for ever more seldom.
+    Wait,
     /// Nothing is left to try.
     GiveUp,
 }
 
-/// Decides how a machine is made anew, if at all.
-pub fn remedy(trouble: Trouble, rung: Rung, has_volume: bool, has_other_region: bool) -> Remedy {
+/// A machine that cannot be helped where it is, as far as the decision needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Case {
+    /// Where it stands.
+    pub state: MachineState,
+    /// How far its recovery has come.
+    pub rung: Rung,
+    /// Whether it has a volume of its own at the provider.
+    pub has_volume: bool,
+    /// Whether something may be on its disk, or on what that is to be a copy of.
+    pub is_used: bool,
+    /// Whether there is another region that does not rest.
+    pub has_other_region: bool,
+}
+
+/// Decides how a machine is made anew, if at all. Neither one that is there nor a disk with something on it goes for a
+/// refusal that says nothing about them.
+pub fn remedy(trouble: Trouble, case: Case) -> Remedy {
+    let Case { state, rung, has_volume, is_used, has_other_region } = case;
+    let loses = is_used || matches!(state, MachineState::Starting | MachineState::Resuming);
     let elsewhere = match rung {
         Rung::OtherRegion => Remedy::GiveUp,
         _ if has_other_region => Remedy::OtherRegion,
         _ => Remedy::GiveUp,
     };
     match trouble {
+        Trouble::Region(_) | Trouble::Refused if loses => Remedy::Wait,
         // Every region that is asked rests afterwards, so this comes to an end.
         Trouble::Region(_) if has_other_region => Remedy::OtherRegion,
-        Trouble::Region(_) => Remedy::GiveUp,
+        Trouble::Region(_) | Trouble::Refused => Remedy::GiveUp,
+        Trouble::HostFull if rung >= Rung::Recreate && loses => Remedy::Wait,
+        // Without a machine there is none that could be at fault.
+        Trouble::Unresponsive if rung >= Rung::Recreate && is_used && state == MachineState::Creating => Remedy::Wait,
         _ if rung >= Rung::Recreate => elsewhere,
         Trouble::VolumeLost => Remedy::Recreate(Disk::New),
         Trouble::Vanished if has_volume => Remedy::Recreate(Disk::Keep),
@@ -198,8 +224,6 @@ pub enum Stumble {
     Climb(Trouble),
     /// It is of no use, and no other would be.
     GiveUp,
-    /// It was not let wake: it is seen to that it sleeps, and counts as awake until it is seen asleep.
-    Sleep,
 }
 
 /// A call that failed, as far as the decision needs it.
@@ -229,21 +253,16 @@ pub fn stumble(failed: &Failed) -> Stumble {
         // What is being destroyed is tried until it is gone.
         (Destroying, _) => Stumble::Retry,
         (Creating, Advice::RecreateElsewhere) if failed.status == Some(400) => Stumble::Climb(Trouble::VolumeLost),
-        (_, Advice::RestRegion) => Stumble::Climb(Trouble::Region(Shortage::Quota)),
-        (Creating, Advice::AnotherRegion) => Stumble::Climb(Trouble::Region(Shortage::Capacity)),
-        (Creating | Starting | Resuming, Advice::RecreateElsewhere | Advice::AnotherRegion) => {
-            Stumble::Climb(Trouble::HostFull)
-        }
+        (Creating | Starting | Resuming, Advice::RestRegion) => Stumble::Climb(Trouble::Region(Shortage::Quota)),
+        (Creating | Starting | Resuming, Advice::AnotherRegion) => Stumble::Climb(Trouble::Region(Shortage::Capacity)),
+        (Creating | Starting | Resuming, Advice::RecreateElsewhere) => Stumble::Climb(Trouble::HostFull),
         // Where everything is gone, one machine is not: its app cannot be reached.
         (Starting | Resuming | Suspending | Draining | Ready, Advice::Gone) if failed.is_provider_well => {
             Stumble::Climb(Trouble::Vanished)
         }
-        // A machine's configuration that is refused will be refused anywhere.
-        (Creating, Advice::GiveUp) if is_refusal => Stumble::GiveUp,
         (Creating, Advice::Undo) => Stumble::GiveUp,
-        // That too much is asked for says nothing about a machine: it is not made anew, and loses nothing.
-        (Starting | Resuming, Advice::SlowDown) if failed.is_late => Stumble::Sleep,
-        (Starting | Resuming, Advice::GiveUp) if is_refusal => Stumble::Climb(Trouble::Unresponsive),
+        (Creating | Starting | Resuming, Advice::GiveUp) if is_refusal => Stumble::Climb(Trouble::Refused),
+        (Starting | Resuming, Advice::SlowDown) if failed.is_late => Stumble::Climb(Trouble::Refused),
         _ if failed.is_late && failed.is_provider_well => Stumble::Climb(Trouble::Unresponsive),
         _ => Stumble::Retry,
     }
@@ -286,7 +305,8 @@ pub enum Sleep {
 pub fn suspend(machine: Tired, at: At, now: DateTime<Utc>) -> Sleep {
     let age = now - machine.since;
     match at {
-        At::Suspended | At::Stopped => Sleep::Asleep,
+        // One that was never started has nothing to put to sleep.
+        At::Suspended | At::Stopped | At::Created => Sleep::Asleep,
         At::Destroyed | At::Destroying | At::LaunchFailed | At::Replaced => Sleep::Climb(Trouble::Vanished),
         _ if age >= SLEEP_PATIENCE * 2 => Sleep::Climb(Trouble::Unresponsive),
         At::Failed => Sleep::Stop,

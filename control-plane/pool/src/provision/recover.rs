@@ -1,16 +1,18 @@
 //! Makes a machine anew that cannot be helped where it is, or gives it up.
 
+use chrono::{DateTime, Utc};
 use kernel::audit::{self, Change, Entity};
 use kernel::outbox::{self, About};
 use kernel::{Ctx, Result, Tx};
 use serde_json::json;
 use wire::event::kind;
+use wire::machine::MachineState;
 
 use super::Provision;
-use super::policy::{Disk, Remedy, Rung, Trouble, remedy};
-use crate::kept;
-use crate::machines::{Anew, Machine, make_anew};
+use super::policy::{Case, Disk, Remedy, Rung, Trouble, remedy};
+use crate::machines::{Anew, Machine, make_anew, shift, store};
 use crate::regions::{self, policy as order};
+use crate::{ever_later, kept};
 
 impl Provision {
     /// The next rung of the ladder, in the transaction that found the trouble.
@@ -29,7 +31,14 @@ impl Provision {
         }
         let rests = regions::resting(tx).await?;
         let other = order::choose(&provider.regions, &rests, ctx.now(), Some(here));
-        let remedy = remedy(trouble, machine.rung, machine.volume_provider_id.is_some(), other.is_some());
+        let case = Case {
+            state: machine.state,
+            rung: machine.rung,
+            has_volume: machine.volume_provider_id.is_some(),
+            is_used: machine.is_volume_used,
+            has_other_region: other.is_some(),
+        };
+        let remedy = remedy(trouble, case);
         let (disk, region, rung) = match (remedy, other) {
             (Remedy::Recreate(disk), _) => (disk, here, Rung::Recreate),
             // A region that is full says nothing about the machine: its ladder is still before it.
@@ -37,6 +46,10 @@ impl Provision {
                 (Disk::New, other, machine.rung)
             }
             (Remedy::OtherRegion, Some(other)) => (Disk::New, other, Rung::OtherRegion),
+            (Remedy::Wait, _) => {
+                let rest = rests.iter().find(|rest| rest.region == here);
+                return self.wait(ctx, tx, machine, rest.map(|rest| rest.until), why).await;
+            }
             (Remedy::OtherRegion, None) | (Remedy::GiveUp, _) => {
                 self.tell_recovery(ctx, tx, machine, "given up", why).await?;
                 return self.give_up(ctx, tx, machine, why).await;
@@ -52,9 +65,28 @@ impl Provision {
         }
         let how = match remedy {
             Remedy::OtherRegion => Rung::OtherRegion.as_str(),
-            Remedy::Recreate(_) | Remedy::GiveUp => Rung::Recreate.as_str(),
+            Remedy::Recreate(_) | Remedy::Wait | Remedy::GiveUp => Rung::Recreate.as_str(),
         };
         self.tell_recovery(ctx, tx, machine, how, why).await
+    }
+
+    /// It is asked for again when it has rested, and its region as well; until then one that is there sleeps, and
+    /// counts as awake until it is seen asleep.
+    async fn wait(
+        &self,
+        ctx: &Ctx,
+        tx: &mut Tx,
+        machine: &Machine,
+        region_until: Option<DateTime<Utc>>,
+        why: &str,
+    ) -> Result<()> {
+        let refusals = machine.refusals.saturating_add(1);
+        let until = (ctx.now() + ever_later(ctx, refusals)).max(region_until.unwrap_or_default());
+        store::rest(tx, machine, until, refusals, why).await?;
+        if machine.state != MachineState::Creating {
+            shift(ctx, tx, machine.id, machine.state, MachineState::Suspending, Some(why)).await?;
+        }
+        Ok(())
     }
 
     /// Every rung is told.

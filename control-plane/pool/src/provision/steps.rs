@@ -115,9 +115,7 @@ impl Provision {
         match self.provider.create_volume(&new).await {
             Ok(volume) => Ok(self.record(ctx, machine, Found::Volume(&volume.id, &volume.region)).await),
             // What cannot be copied is lost anyway; an empty volume is as good as a new machine's.
-            Err(error)
-                if machine.volume_source_id.is_some() && error.status().is_some_and(|s| (400..500).contains(&s)) =>
-            {
+            Err(error) if machine.volume_source_id.is_some() && is_about_what_was_asked(&error) => {
                 tracing::warn!(machine.id = %machine.id, %error, "a volume cannot be copied; the machine gets an empty one");
                 Ok(self.record(ctx, machine, Found::NoCopy).await)
             }
@@ -274,6 +272,7 @@ impl Provision {
                     crate::money::settle_machine(&mut tx, machine.id, ctx.now()).await?;
                     store::forget_former(&mut tx, machine.id).await?;
                     if !self.provider.has_volumes() {
+                        store::set_used(&mut tx, machine.id, false).await?;
                         self.work.gone(ctx, &mut tx, machine.id).await?;
                     }
                 }
@@ -302,7 +301,7 @@ impl Provision {
         Made { provider_id, region, awake_rate, asleep_rate }
     }
 
-    fn region_of<'a>(&'a self, machine: &'a Machine) -> &'a str {
+    pub(super) fn region_of<'a>(&'a self, machine: &'a Machine) -> &'a str {
         machine.region.as_deref().unwrap_or(self.settings.provider.first_region())
     }
 
@@ -334,6 +333,14 @@ impl Provision {
             ..MachineConfig::default()
         }
     }
+}
+
+/// Whether a refusal is none of the token's, of room or of haste, which pass.
+fn is_about_what_was_asked(error: &fly::Error) -> bool {
+    use fly::Advice::{Gone, GiveUp, RecreateElsewhere};
+    error.status().is_some_and(|status| (400..500).contains(&status))
+        && matches!(error.advice(), Gone | GiveUp | RecreateElsewhere)
+        && !regions::is_about_token(error)
 }
 
 /// What the provider made, or what became of it.

@@ -10,6 +10,9 @@
 use chrono::TimeDelta;
 use fly::MachineState as At;
 use kernel::Ctx;
+use pool::machines::Machine;
+use pool::plan::{Action, Outlook};
+use pool::{Provider, Settings};
 use wire::event::kind;
 use wire::machine::MachineState;
 
@@ -33,6 +36,8 @@ enum End {
     Anew,
     /// Another machine in the next region.
     Elsewhere,
+    /// It sleeps on, as it is, and can be woken later.
+    Asleep,
     /// Nothing is left, neither row nor machine nor volume.
     Nothing,
 }
@@ -63,13 +68,14 @@ fn machine(effect: &str) -> String {
 
 fn rows() -> Vec<(During, String, End)> {
     use During::{Create, Destroy, Sleep, Wake};
-    use End::{Anew, Elsewhere, Nothing, Same};
+    use End::{Anew, Asleep, Elsewhere, Nothing, Same};
     vec![
         // §1.7, in its order.
         (Create, failing("create_volume", "volume-capacity", 1), Elsewhere),
         (Create, failing("create_machine", "volume-not-found", 1), Anew),
         (Sleep, failing("read_machine", "invalid-machine-id", 1), Same),
         (Create, failing("create_machine", "region-quota", 1), Elsewhere),
+        (Wake, failing("start", "region-quota", 1), Asleep),
         (Wake, failing("start", "not-found", 1), Anew),
         (Create, failing("create_machine", "flyd-timeout", 1), Same),
         (Create, failing("create_volume", "flyd-timeout", 1), Same),
@@ -79,7 +85,7 @@ fn rows() -> Vec<(During, String, End)> {
         (Wake, failing("start", "host-memory", 1), Anew),
         (Wake, failing("start", "host-cpus", 1), Anew),
         (Create, failing("create_machine", "region-full", 1), Elsewhere),
-        (Wake, failing("start", "region-full", 1), Anew),
+        (Wake, failing("start", "region-full", 1), Asleep),
         (Wake, failing("start", "lease-held", 3), Same),
         (Sleep, failing("suspend", "lease-held", 2), Same),
         (Destroy, failing("destroy_machine", "lease-held", 3), Nothing),
@@ -98,7 +104,10 @@ fn rows() -> Vec<(During, String, End)> {
         (Destroy, failing("destroy_machine", "concurrent-update", 3), Nothing),
         (Sleep, failing("suspend", "stale-version", 2), Same),
         (Create, failing("create_machine", "no-candidate-host", 1), Elsewhere),
+        (Wake, failing("start", "no-candidate-host", 1), Asleep),
         (Create, failing("create_machine", "machine-limit", 1), Nothing),
+        (Wake, failing("start", "machine-limit", 1), Asleep),
+        (Wake, answering("start", 402, "the organization is suspended", 1), Asleep),
         (Create, failing("create_app", "name-taken", 1), Same),
         (Create, failing("create_machine", "rate-limited", 2), Same),
         (Create, failing("list_volumes", "rate-limited", 2), Same),
@@ -161,11 +170,12 @@ async fn strike(world: &mut World, during: During, script: &str) {
 
 async fn check(world: &mut World, during: During, end: End) {
     let rows = world.rows().await;
-    let wanted = if during == During::Sleep { MachineState::Suspended } else { MachineState::Ready };
+    let sleeps = during == During::Sleep || end == End::Asleep;
+    let wanted = if sleeps { MachineState::Suspended } else { MachineState::Ready };
     let found: Vec<_> =
         rows.iter().map(|row| (row.state, row.generation, row.region.as_deref().unwrap_or("none"))).collect();
     match end {
-        End::Same => assert_eq!(found, [(wanted, 0, "iad")]),
+        End::Same | End::Asleep => assert_eq!(found, [(wanted, 0, "iad")]),
         End::Anew => assert_eq!(found, [(wanted, 1, "iad")]),
         End::Elsewhere => assert_eq!(found, [(wanted, 1, "ewr")]),
         End::Nothing => assert_eq!(found, []),
@@ -177,6 +187,12 @@ async fn check(world: &mut World, during: During, end: End) {
     assert_eq!((machines.len(), volumes), (count, count), "{machines:?}");
     if end == End::Elsewhere {
         assert_eq!(world.told(kind::REGION_RESTS).await.len(), 1);
+    }
+    if end == End::Asleep {
+        assert!(rows[0].error.is_some(), "{rows:?}");
+        world.wake().await;
+        let row = world.row().await;
+        assert_eq!((row.state, row.generation, row.error), (MachineState::Ready, 0, None));
     }
 }
 
@@ -225,7 +241,7 @@ kernel::on_both! { migrations();
         for failure in ["bad-token", "forbidden"] {
             let mut world = World::new(&ctx, &failing("create_volume", failure, 1)).await;
             let told = world.told(kind::PROVIDER_REFUSED).await.len();
-            world.apply(pool::plan::Action::Create).await;
+            world.apply(Action::Create).await;
             world.beat().await;
             world.beat().await;
             assert_eq!(world.told(kind::PROVIDER_REFUSED).await.len(), told + 1, "{failure}");
@@ -325,7 +341,7 @@ kernel::on_both! { migrations();
         let mut world = World::new(&ctx, "[[call]]\naction = 'create_machine'\neffect = { failure = 'region-full' }").await;
         world.up().await;
         assert_eq!(world.rows().await, []);
-        assert_eq!(world.apply(pool::plan::Action::Create).await, 0, "both regions rest");
+        assert_eq!(world.apply(Action::Create).await, 0, "both regions rest");
         let (machines, volumes) = world.there().await;
         assert_eq!(machines.len(), 0);
         world.script("").await;
@@ -335,6 +351,74 @@ kernel::on_both! { migrations();
         world.skip_an_hour().await;
         assert_eq!(world.there().await.1, 1, "{volumes} were there");
         world.stop().await;
+    }
+
+    async fn a_sleeper_that_is_refused_is_left_alone_and_woken_when_it_has_rested(ctx) {
+        for (failure, minutes) in [("region-quota", 30), ("region-full", 2), ("machine-limit", 0)] {
+            let one_region = Provider { regions: vec!["iad".into()], ..settings().provider };
+            let mut world = World::with(&ctx, "", Settings { provider: one_region, ..settings() }).await;
+            world.up().await;
+            world.suspend().await;
+            let before = world.row().await;
+            world.script(&failing("start", failure, 1)).await;
+            assert_eq!(world.plan(1).await.0, [Action::Resume(before.id)], "{failure}");
+            world.settle().await;
+            let refused = world.row().await;
+            let same = |row: &Machine| (row.provider_id.clone(), row.volume_provider_id.clone(), row.generation);
+            assert_eq!((refused.state, same(&refused)), (MachineState::Suspended, same(&before)), "{failure}");
+            if minutes > 0 {
+                let (actions, outlook) = world.plan(1).await;
+                assert_eq!(actions, [], "{failure}");
+                assert!(matches!(outlook, Outlook::Trouble { .. }), "{failure}: {outlook:?}");
+            }
+            ctx.clock.advance(std::time::Duration::from_secs(60 * minutes + 5));
+            assert_eq!(world.plan(1).await.0, [Action::Resume(before.id)], "{failure}");
+            world.settle().await;
+            let after = world.row().await;
+            assert_eq!((after.state, same(&after), after.refusals), (MachineState::Ready, same(&before), 0), "{failure}");
+            world.destroy().await;
+            world.stop().await;
+        }
+    }
+
+    async fn while_one_sleeper_rests_another_is_woken_or_made(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        world.up().await;
+        world.suspend().await;
+        let refused = world.row().await.id;
+        world.script("[[call]]\naction = 'start'\neffect = { failure = 'region-full' }").await;
+        world.wake().await;
+        assert_eq!(world.plan(1).await.0, [Action::Create]);
+        world.settle().await;
+        let regions: Vec<_> = world.rows().await.into_iter().map(|row| (row.id == refused, row.region)).collect();
+        assert_eq!(regions, [(true, Some("iad".to_owned())), (false, Some("ewr".to_owned()))]);
+        world.stop().await;
+    }
+
+    async fn a_disk_waits_for_room_and_is_not_left_behind(ctx) {
+        for full in ["create_volume", "create_machine"] {
+            let mut world = World::new(&ctx, "").await;
+            world.up().await;
+            world.suspend().await;
+            let before = world.row().await;
+            let script = failing("start", "host-memory", 1) + "\n" + &failing(full, "no-candidate-host", 99);
+            world.script(&script).await;
+            assert_eq!(world.apply(Action::Resume(before.id)).await, 1);
+            world.pass(TimeDelta::minutes(90)).await;
+            let waits = world.row().await;
+            assert_eq!((waits.state, waits.region.as_deref()), (MachineState::Creating, Some("iad")), "{full}");
+            assert!(waits.error.is_some_and(|error| error.contains("candidate host")), "{full}");
+            assert_eq!(world.there().await.1, 1, "{full}: it, or the copy of it");
+            world.script("").await;
+            world.settle().await;
+            let after = world.row().await;
+            let source = after.volume_source_id.clone();
+            assert_eq!((after.state, source), (MachineState::Ready, before.volume_provider_id), "{full}");
+            world.skip_an_hour().await;
+            assert_eq!(world.there().await.1, 1, "{full}");
+            world.destroy().await;
+            world.stop().await;
+        }
     }
 
     async fn one_bad_volume_holds_up_no_other_and_is_asked_for_ever_more_seldom(ctx) {
@@ -364,11 +448,11 @@ kernel::on_both! { migrations();
 
     async fn one_bad_machine_holds_up_no_other(ctx) {
         let mut world = World::with(&ctx, "", settings()).await;
-        world.apply(pool::plan::Action::Create).await;
+        world.apply(Action::Create).await;
         let bad = world.row().await.name;
         ctx.clock.advance(std::time::Duration::from_secs(1));
         world.script(&format!("[[call]]\naction = 'create_machine'\nwhen = {{ target = '{bad}' }}\neffect = {{ failure = 'internal' }}")).await;
-        world.apply(pool::plan::Action::Create).await;
+        world.apply(Action::Create).await;
         for _ in 0..12 {
             world.beat().await;
         }

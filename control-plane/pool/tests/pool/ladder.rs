@@ -96,12 +96,7 @@ kernel::on_both! { migrations();
         world.provision = crate::world::provision(&world.provider, &settings, world.work());
         world.settings = settings;
         for _ in 0..200 {
-            let now = ctx.now();
-            let mut tx = ctx.begin("test").await.expect("begins");
-            let view = pool::machines::view(&mut tx, &world.settings, now).await.expect("looks");
-            let plan = pool::plan::plan(&view, &pool::plan::Demand::default(), (&*world.settings).into(), now);
-            pool::machines::apply(&ctx, &mut tx, &world.settings, &plan.actions).await.expect("applies");
-            tx.commit(()).await.expect("commits");
+            world.plan(0).await;
             world.beat().await;
             let rows = world.rows().await;
             let under_way = rows.iter().filter(|row| row.retiring.is_some()).count();

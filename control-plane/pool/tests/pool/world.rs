@@ -11,7 +11,7 @@ use kernel::{Ctx, Migration, Reconciler as _, Tx};
 use kit::{Chance, Tasks, Vars};
 use pool::kept::Known;
 use pool::machines::Machine;
-use pool::plan::Action;
+use pool::plan::{Action, Demand, Outlook};
 use pool::{
     Credentials, EnsureApp, FlyMachines, Ledger, MIGRATIONS, Provider, Provision, Settings, SharedProvider, SharedWork,
     Watch, WorkOnDisks, machines, workers,
@@ -149,6 +149,17 @@ impl World {
         let mut tx = self.ctx.begin("test").await.expect("begins");
         let changed = machines::apply(&self.ctx, &mut tx, &self.settings, &[action]).await.expect("applies");
         tx.commit(changed).await.expect("commits")
+    }
+
+    /// What the planner says while so many tasks wait, done.
+    pub(crate) async fn plan(&self, queued: usize) -> (Vec<Action>, Outlook) {
+        let now = self.ctx.now();
+        let mut tx = self.ctx.begin("test").await.expect("begins");
+        let view = machines::view(&mut tx, &self.settings, now).await.expect("looks");
+        let demand = Demand { queued, ..Demand::default() };
+        let plan = pool::plan::plan(&view, &demand, (&*self.settings).into(), now);
+        machines::apply(&self.ctx, &mut tx, &self.settings, &plan.actions).await.expect("applies");
+        tx.commit((plan.actions, plan.outlook)).await.expect("commits")
     }
 
     pub(crate) async fn rows(&self) -> Vec<Machine> {

@@ -66,9 +66,10 @@ fn a_failed_boot_is_restarted_once_and_what_is_gone_is_made_anew() {
 fn a_machine_is_made_anew_with_its_disk_where_that_can_be() {
     use Disk::{Copy, Keep, New};
     use Remedy::{GiveUp, OtherRegion, Recreate};
-    use Trouble::{HostFull, Region, Unresponsive, Vanished, VolumeLost};
+    use Trouble::{HostFull, Refused, Region, Unresponsive, Vanished, VolumeLost};
     let full = Region(Shortage::Capacity);
     for (trouble, rung, has_volume, has_other_region, expect) in [
+        (Refused, Rung::Look, true, true, GiveUp),
         (Unresponsive, Rung::StopStart, true, true, Recreate(Copy)),
         (Unresponsive, Rung::Look, false, true, Recreate(New)),
         (Unresponsive, Rung::Recreate, true, true, OtherRegion),
@@ -84,9 +85,37 @@ fn a_machine_is_made_anew_with_its_disk_where_that_can_be() {
         (full, Rung::OtherRegion, true, true, OtherRegion),
         (full, Rung::Look, true, false, GiveUp),
     ] {
-        let found = remedy(trouble, rung, has_volume, has_other_region);
-        assert_eq!(found, expect, "{trouble:?} {rung:?} volume {has_volume} other region {has_other_region}");
+        let case = Case { state: MachineState::Creating, rung, has_volume, is_used: false, has_other_region };
+        assert_eq!(remedy(trouble, case), expect, "{trouble:?} {case:?}");
     }
+}
+
+#[test]
+fn neither_a_machine_that_is_there_nor_a_disk_with_something_on_it_goes_for_a_refusal_that_is_none_of_its_own() {
+    use MachineState::{Creating, Resuming, Starting};
+    use Remedy::{OtherRegion, Recreate, Wait};
+    let regions = [Trouble::Region(Shortage::Capacity), Trouble::Region(Shortage::Quota)];
+    let check = |trouble, state, is_used, rung, expect| {
+        for has_other_region in [false, true] {
+            let case = Case { state, rung, has_volume: true, is_used, has_other_region };
+            assert_eq!(remedy(trouble, case), expect, "{trouble:?} {case:?}");
+        }
+    };
+    for trouble in regions.into_iter().chain([Trouble::Refused]) {
+        for rung in [Rung::Look, Rung::Recreate, Rung::OtherRegion] {
+            check(trouble, Creating, true, rung, Wait);
+            check(trouble, Starting, false, rung, Wait);
+            check(trouble, Resuming, true, rung, Wait);
+        }
+    }
+    for state in [Creating, Starting, Resuming] {
+        check(Trouble::HostFull, state, true, Rung::Look, Recreate(Disk::Copy));
+        check(Trouble::HostFull, state, true, Rung::Recreate, Wait);
+    }
+    check(Trouble::Unresponsive, Creating, true, Rung::Recreate, Wait);
+    let worker_is_silent =
+        Case { state: Starting, rung: Rung::Recreate, has_volume: true, is_used: true, has_other_region: true };
+    assert_eq!(remedy(Trouble::Unresponsive, worker_is_silent), OtherRegion, "that is the machine's own");
 }
 
 #[test]
@@ -102,7 +131,10 @@ fn every_advice_means_one_thing_in_each_state() {
     check(Creating, Advice::RestRegion, 403, climb(Trouble::Region(Shortage::Quota)));
     check(Creating, Advice::RecreateElsewhere, 412, climb(Trouble::HostFull));
     check(Creating, Advice::RecreateElsewhere, 400, climb(Trouble::VolumeLost));
-    check(Creating, Advice::GiveUp, 422, Stumble::GiveUp);
+    check(Creating, Advice::GiveUp, 422, climb(Trouble::Refused));
+    check(Resuming, Advice::GiveUp, 422, climb(Trouble::Refused));
+    check(Resuming, Advice::RestRegion, 403, climb(Trouble::Region(Shortage::Quota)));
+    check(Suspending, Advice::RestRegion, 403, Stumble::Retry);
     check(Creating, Advice::GiveUp, 401, Stumble::TokenRefused);
     check(Creating, Advice::Gone, 404, Stumble::Retry);
     check(Creating, Advice::LookAgain, 408, Stumble::Retry);
@@ -110,7 +142,7 @@ fn every_advice_means_one_thing_in_each_state() {
     check(Resuming, Advice::SlowDown, 429, Stumble::Retry);
     check(Creating, Advice::Undo, 200, Stumble::GiveUp);
     check(Starting, Advice::RecreateElsewhere, 409, climb(Trouble::HostFull));
-    check(Resuming, Advice::AnotherRegion, 409, climb(Trouble::HostFull));
+    check(Resuming, Advice::AnotherRegion, 409, climb(Trouble::Region(Shortage::Capacity)));
     check(Resuming, Advice::Gone, 404, climb(Trouble::Vanished));
     check(Resuming, Advice::WaitAndRetry, 412, Stumble::Retry);
     check(Suspending, Advice::Gone, 404, climb(Trouble::Vanished));
@@ -140,11 +172,11 @@ fn an_outage_of_the_provider_costs_no_machine() {
 }
 
 #[test]
-fn a_machine_that_is_not_let_wake_for_long_sleeps_on_and_one_that_cannot_be_made_is_given_up() {
+fn that_too_much_is_asked_for_is_said_of_a_wake_and_not_of_the_machine() {
     let late =
         |state| Failed { state, advice: Advice::SlowDown, status: Some(429), is_late: true, is_provider_well: true };
-    assert_eq!(stumble(&late(MachineState::Resuming)), Stumble::Sleep);
-    assert_eq!(stumble(&late(MachineState::Starting)), Stumble::Sleep);
+    assert_eq!(stumble(&late(MachineState::Resuming)), Stumble::Climb(Trouble::Refused));
+    assert_eq!(stumble(&late(MachineState::Starting)), Stumble::Climb(Trouble::Refused));
     assert_eq!(stumble(&late(MachineState::Creating)), Stumble::Climb(Trouble::Unresponsive));
 }
 
@@ -162,6 +194,7 @@ fn sleep_is_asked_for_then_a_stop_and_then_another_machine() {
     check(20, 0, At::Suspending, Sleep::Climb(Trouble::Unresponsive));
     check(20, 0, At::Stopping, Sleep::Climb(Trouble::Unresponsive));
     check(99, 0, At::Suspended, Sleep::Asleep);
+    check(0, 0, At::Created, Sleep::Asleep);
     check(0, 0, At::Destroyed, Sleep::Climb(Trouble::Vanished));
     check(0, 0, At::Failed, Sleep::Stop);
 }

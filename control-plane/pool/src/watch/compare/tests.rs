@@ -35,6 +35,7 @@ fn row(state: MachineState) -> Machine {
         created_at: before,
         volume_source_id: None,
         is_volume_kept: false,
+        is_volume_used: true,
         generation: 0,
         former_provider_id: None,
         image: "x".into(),
@@ -43,6 +44,7 @@ fn row(state: MachineState) -> Machine {
         rung: crate::recovery::Rung::Look,
         stuck_minutes: 0,
         retiring: None,
+        refusals: 0,
         load: 0,
     }
 }
