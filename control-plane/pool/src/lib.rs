@@ -74,6 +74,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("20261130002100_pool_void_observation"),
     migration!("20261130002200_pool_refused_volumes"),
     migration!("20261130002300_pool_rests"),
+    migration!("20261130002400_pool_former_images"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.

@@ -81,6 +81,8 @@ pub struct Machine {
     pub former_provider_id: Option<String>,
     /// The image that it runs.
     pub image: String,
+    /// The one that it ran before, until it has come up with another; empty where there is none.
+    pub former_image: String,
     /// Executions that its worker was given since it was made.
     pub executions: i64,
     /// How often it was to be woken and had to boot.
@@ -185,7 +187,9 @@ pub(crate) async fn was_known(tx: &mut Tx, orphan: &Orphan) -> Result<bool> {
 
 /// What the planner looks at.
 pub async fn view(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Result<View> {
-    let seen = store::facts(tx, &settings.provider.image).await?;
+    let image = &settings.provider.image;
+    let has_failed = regions::has_image_failed(tx, image).await?;
+    let seen = store::facts(tx, (!has_failed).then_some(image.as_str())).await?;
     let rests = regions::resting(tx).await?;
     let resting = seen.iter().filter_map(|seen| Some((seen.facts.id, rest_of(seen, &rests, now)?))).collect();
     let given_up = store::given_up_since(tx, now - chrono::TimeDelta::minutes(10)).await?;
@@ -257,7 +261,7 @@ async fn create(ctx: &Ctx, tx: &mut Tx, settings: &Settings) -> Result<bool> {
     let (id, volume) = (ctx.id(MachineId::mint), ctx.id(VolumeId::mint));
     insert_volume(ctx, tx, settings, volume, region, None, false).await?;
     let image = &settings.provider.image;
-    let row = store::MachineRow { id, name: &machine_name(id, 0), region, volume, image };
+    let row = store::MachineRow { id, name: &machine_name(id, 0), region, volume, image, former_image: "" };
     store::insert(tx, &row, ctx.now()).await?;
     announce(ctx, tx, id, MachineState::Creating, None).await?;
     let change = Change::created(&json!({ "state": MachineState::Creating, "volume_id": volume, "region": region }))?;
@@ -318,7 +322,8 @@ async fn retire(ctx: &Ctx, tx: &mut Tx, settings: &Settings, id: MachineId, reas
     metrics::counter!("machines_retired_total", "reason" => reason.as_str()).increment(1);
     let machine = store::list(tx).await?.into_iter().find(|machine| machine.id == id);
     if let Some(machine) = machine.filter(|machine| machine.state == MachineState::Suspended) {
-        if !money::pays_for_one_more(tx, settings, 0, ctx.now()).await? {
+        let is_paid_for = money::pays_for_one_more(tx, settings, 0, ctx.now()).await?;
+        if !is_paid_for || !can_be_placed(tx, &machine, ctx.now()).await? {
             store::retired(tx, id).await?;
             return Ok(false);
         }
@@ -327,6 +332,27 @@ async fn retire(ctx: &Ctx, tx: &mut Tx, settings: &Settings, id: MachineId, reas
     // The next look drains it once its worker has nothing to do.
     tx.nudge(CAPACITY_NUDGE);
     Ok(true)
+}
+
+/// Whether nothing says that a machine could not be made where this one is.
+pub(crate) async fn can_be_placed(tx: &mut Tx, machine: &Machine, now: DateTime<Utc>) -> Result<bool> {
+    let rests = regions::resting(tx).await?;
+    let is_resting = rests.iter().any(|rest| Some(&rest.region) == machine.region.as_ref() && rest.until > now);
+    Ok(!is_resting && regions::token_rest(tx, now).await?.is_none())
+}
+
+/// What a machine that is made anew is to run, and what it ran before where that is another: not what no machine comes
+/// up with, where it has something else.
+async fn images<'a>(tx: &mut Tx, settings: &'a Settings, machine: &'a Machine) -> Result<(&'a str, &'a str)> {
+    let Machine { image: own, former_image: former, .. } = machine;
+    let new = &settings.provider.image;
+    let image = match (former.is_empty(), own.is_empty()) {
+        _ if !regions::has_image_failed(tx, new).await? => new,
+        (false, _) => former,
+        (true, false) => own,
+        (true, true) => new,
+    };
+    Ok((image, if image == own { former } else if image == former { "" } else { own }))
 }
 
 /// Has a machine that is being replaced made anew, with its volume and the image of today.
@@ -371,7 +397,8 @@ pub(crate) async fn make_anew(
     money::settle_machine(tx, machine.id, now).await?;
     let name = machine_name(machine.id, machine.generation + 1);
     let Anew { region, rung, why, .. } = *anew;
-    let row = store::MachineRow { id: machine.id, name: &name, region, volume, image: &settings.provider.image };
+    let (image, former_image) = images(tx, settings, machine).await?;
+    let row = store::MachineRow { id: machine.id, name: &name, region, volume, image, former_image };
     if !store::replace(tx, machine.state, &row, rung, why, now).await? {
         return Ok(false);
     }

@@ -10,7 +10,8 @@
 //! for until they can be put to sleep.
 //!
 //! A machine that is too old, has done too much or runs another image is replaced:
-//! one at a time, and only when as many as are needed are awake without it. One whose
+//! one at a time, only when as many as are needed are awake without it, and only
+//! while nothing says that another could not be had where it is. One whose
 //! disk would go with it is not while that alone has somebody's work.
 
 mod asleep;
@@ -52,7 +53,7 @@ pub struct Wear {
     pub made_at: Option<DateTime<Utc>>,
     /// Executions that its worker was given.
     pub executions: i64,
-    /// Whether it runs another image than new machines would.
+    /// Whether it runs another image than new machines would, and that is not known to fail.
     pub is_outdated: bool,
     /// Whether it is being replaced: it gets no more work.
     pub is_retiring: bool,
@@ -438,15 +439,20 @@ fn retire(
     actions: &mut Vec<Action>,
 ) -> Option<MachineId> {
     let is_under_way = view.machines.iter().any(|machine| machine.wear.is_retiring || is_coming(machine.state));
-    if is_under_way || actions.iter().any(|action| matches!(action, Action::Create | Action::Resume(_))) {
+    let mut growth = Growth::new(view, limits, now);
+    growth.open().ok()?;
+    if is_under_way || resting(view.given_up.as_ref(), now).is_some() {
+        return None;
+    }
+    if actions.iter().any(|action| matches!(action, Action::Create | Action::Resume(_))) {
         return None;
     }
     let worn = |machine: &Facts| Some((machine.id, machine.state, machine.load, worn_out(machine, limits, now)?));
-    let may_go = |machine: &&Facts| limits.has_volumes || !view.kept.contains(&machine.id);
+    let can_be_placed = |machine: &Facts| view.rest_of(machine.id, now).is_none();
+    let may_go = |machine: &&Facts| can_be_placed(machine) && (limits.has_volumes || !view.kept.contains(&machine.id));
     let mut worn: Vec<_> = view.machines.iter().filter(may_go).filter_map(worn).collect();
     worn.sort_by_key(|(id, state, load, _)| (*state != MachineState::Suspended, *load, *id));
     let (id, state, _, reason) = *worn.first()?;
-    let mut growth = Growth::new(view, limits, now);
     match state {
         // It is made anew, and so is awake for a while.
         MachineState::Suspended => growth.affordable(0).ok()?,

@@ -176,9 +176,11 @@ impl Provision {
         tx.commit(()).await
     }
 
-    /// A machine whose disk goes with it is not replaced after all if its last batch left work there.
+    /// A machine is not replaced after all if another could not be had by now, or if its disk goes with it and its last
+    /// batch left work there.
     async fn replace(&self, ctx: &Ctx, tx: &mut Tx, machine: &Machine) -> Result<()> {
-        if !self.provider.has_volumes() && self.work.of(tx, machine.id, ctx.now()).await?.is_some() {
+        let loses = !self.provider.has_volumes() && self.work.of(tx, machine.id, ctx.now()).await?.is_some();
+        if loses || !machines::can_be_placed(tx, machine, ctx.now()).await? {
             store::retired(tx, machine.id).await?;
             tx.nudge(Self::NUDGE);
             return Ok(());

@@ -1,5 +1,6 @@
 //! What of the provider rests, as rows that survive a restart: regions that had
-//! no room, and the token that was refused.
+//! no room, the token that was refused, and images with which a machine did not
+//! come up.
 
 pub mod policy;
 pub(crate) mod store;
@@ -9,6 +10,7 @@ use kernel::outbox::{self, About};
 use kernel::{Ctx, Result, Tx};
 use serde_json::json;
 use wire::event::kind;
+use wire::id::MachineId;
 
 use crate::provider::SharedProvider;
 use policy::{Rest, Shortage};
@@ -16,6 +18,8 @@ use policy::{Rest, Shortage};
 /// The scope under which the token's rest is kept; a region's has this before its code.
 const TOKEN: &str = "token";
 const REGION: &str = "region/";
+/// What the scope of an image's rest begins with; that of `store::IMAGE_WORKS` as well.
+const IMAGE: &str = "image/";
 
 /// Regions that rest, those that are over included.
 pub(crate) async fn resting(tx: &mut Tx) -> Result<Vec<Rest>> {
@@ -47,6 +51,26 @@ pub(crate) async fn rest(ctx: &Ctx, tx: &mut Tx, region: &str, shortage: Shortag
 /// A region that gave a machine has room again.
 pub(crate) async fn has_room(tx: &mut Tx, region: &str) -> Result<()> {
     store::remove(tx, &format!("{REGION}{region}")).await
+}
+
+/// A machine did not come up with this image: no other is replaced by one with it until one has.
+pub(crate) async fn image_failed(ctx: &Ctx, tx: &mut Tx, image: &str, why: &str) -> Result<()> {
+    let scope = format!("{IMAGE}{image}");
+    let times = store::find(tx, &scope).await?.map_or(0, |rest| rest.times).saturating_add(1);
+    if times == 1 {
+        tracing::error!(image, why, "no machine comes up with this image; those with another are left as they are");
+    }
+    store::put(tx, &scope, ctx.now(), times, why).await
+}
+
+/// A machine has come up with the image that it has.
+pub(crate) async fn image_works(tx: &mut Tx, machine: MachineId) -> Result<()> {
+    store::image_works(tx, machine).await
+}
+
+/// Whether no machine has come up with this image since one did not.
+pub(crate) async fn has_image_failed(tx: &mut Tx, image: &str) -> Result<bool> {
+    Ok(store::find(tx, &format!("{IMAGE}{image}")).await?.is_some())
 }
 
 /// Whether a refusal is about the token and not about what was asked.

@@ -22,7 +22,7 @@ use wire::machine::MachineState;
 use wire::worker::{NewWorker, Poll, Register, WorkerChange, WorkerStatus, WorkerView};
 
 use crate::machines::{self, shift};
-use crate::{CAPACITY_NUDGE, LOST_NUDGE};
+use crate::{CAPACITY_NUDGE, LOST_NUDGE, regions};
 
 /// Silence after which a worker counts as gone (row CAIRN-53).
 const STALE_AFTER: TimeDelta = TimeDelta::minutes(5);
@@ -255,6 +255,7 @@ async fn report_in(ctx: &Ctx, tx: &mut Tx, machine: MachineId, state: MachineSta
         shift(ctx, tx, machine, state, MachineState::Ready, None).await?;
         machines::store::clear_error(tx, machine).await?;
         machines::store::set_used(tx, machine, true).await?;
+        regions::image_works(tx, machine).await?;
         machines::store::set_idle_since(tx, machine, Some(now)).await?;
     }
     store::enable_of_machine(tx, machine, now).await?;

@@ -15,7 +15,7 @@ kernel::sql! {
                   m.volume_id, v.name AS volume_name, v.provider_id AS volume_provider_id, v.source_id AS volume_source_id, \
                   v.kept_work IS NOT NULL AS is_volume_kept, v.is_used AS is_volume_used, \
                   m.batch, m.repositories, m.idle_since, m.created_at, m.generation, m.former_provider_id, m.image, m.executions, \
-                  m.cold_starts, m.rung, m.stuck_minutes, m.retiring, m.refusals, w.last_heartbeat AS worker_heard_at, \
+                  m.cold_starts, m.rung, m.stuck_minutes, m.retiring, m.refusals, m.former_image, w.last_heartbeat AS worker_heard_at, \
                   coalesce(w.current_load, 0) AS load \
            FROM machines m JOIN volumes v ON v.id = m.volume_id LEFT JOIN workers w ON w.machine_id = m.id WHERE m.state <> 'destroyed' ORDER BY m.created_at, m.id";
     FACTS: "SELECT m.id, m.state, m.state_since, m.idle_since, m.repositories, m.made_at, m.executions, m.image, \
@@ -48,7 +48,7 @@ kernel::sql! {
     REPLACE: "UPDATE machines SET state = 'creating', state_since = $3, next_try_at = $3, failures = 0, restarts = 0, report_by = NULL, \
                      stuck_minutes = 0, generation = generation + 1, former_provider_id = coalesce(provider_id, former_provider_id), \
                      provider_id = NULL, made_at = NULL, executions = 0, name = $4, region = $5, image = $6, rung = $7, \
-                     volume_id = $8, error = coalesce($9, error) WHERE id = $1 AND state = $2";
+                     volume_id = $8, error = coalesce($9, error), former_image = $10 WHERE id = $1 AND state = $2";
     RELEASE_VOLUME: "UPDATE volumes SET released_at = $2 WHERE id = $1";
     RELEASED: "SELECT id, name, provider_id, failures FROM volumes WHERE released_at <= $1 AND state <> 'destroyed' \
                AND kept_work IS NULL AND (next_try_at IS NULL OR next_try_at <= $2) ORDER BY released_at, id LIMIT 20";
@@ -70,7 +70,8 @@ kernel::sql! {
     VOLUME_DESTROYED: "UPDATE volumes SET state = 'destroyed' WHERE id = $1 AND kept_work IS NULL";
     SET_REPOSITORIES: "UPDATE machines SET repositories = $2 WHERE id = $1";
     SET_IDLE: "UPDATE machines SET idle_since = $2 WHERE id = $1";
-    CLEAR_ERROR: "UPDATE machines SET error = NULL, retiring = NULL, rests_until = NULL, refusals = 0 WHERE id = $1";
+    CLEAR_ERROR: "UPDATE machines SET error = NULL, retiring = NULL, rests_until = NULL, refusals = 0, former_image = '' \
+                  WHERE id = $1";
     KNOWN_VOLUMES: "SELECT provider_id FROM volumes WHERE state <> 'destroyed' AND provider_id IS NOT NULL";
     PENDING_VOLUMES: "SELECT name FROM volumes WHERE state = 'creating'";
     GENERATION: "SELECT generation FROM machines WHERE id = $1";
@@ -111,6 +112,7 @@ struct Row {
     stuck_minutes: i32,
     retiring: Option<String>,
     refusals: i32,
+    former_image: String,
     worker_heard_at: Option<DateTime<Utc>>,
     load: i32,
 }
@@ -149,6 +151,7 @@ impl From<Row> for Machine {
             stuck_minutes: row.stuck_minutes,
             retiring: row.retiring,
             refusals: row.refusals,
+            former_image: row.former_image,
             load: row.load,
         }
     }
@@ -192,8 +195,8 @@ pub(crate) async fn list(tx: &mut Tx) -> Result<Vec<Machine>> {
     Ok(fetch_all!(tx, Row, LIST)?.into_iter().map(Machine::from).collect())
 }
 
-/// What the planner looks at; `image` is what new machines run.
-pub(super) async fn facts(tx: &mut Tx, image: &str) -> Result<Vec<Seen>> {
+/// What the planner looks at; `image` is what machines should run, if there is one that they can.
+pub(super) async fn facts(tx: &mut Tx, image: Option<&str>) -> Result<Vec<Seen>> {
     let rows = fetch_all!(tx, FactsRow, FACTS)?;
     let seen = rows.into_iter().map(|row| Seen {
         facts: Facts {
@@ -207,7 +210,7 @@ pub(super) async fn facts(tx: &mut Tx, image: &str) -> Result<Vec<Seen>> {
                 made_at: row.made_at,
                 executions: row.executions.into(),
                 // A machine from before images were noted is taken as it is.
-                is_outdated: !row.image.is_empty() && row.image != image,
+                is_outdated: !row.image.is_empty() && image.is_some_and(|image| row.image != image),
                 is_retiring: row.is_retiring,
             },
         },
@@ -279,10 +282,12 @@ pub(super) struct MachineRow<'a> {
     pub(super) region: &'a str,
     pub(super) volume: VolumeId,
     pub(super) image: &'a str,
+    /// What it ran before, where that is another.
+    pub(super) former_image: &'a str,
 }
 
 pub(super) async fn insert(tx: &mut Tx, machine: &MachineRow<'_>, now: DateTime<Utc>) -> Result<()> {
-    let MachineRow { id, name, region, volume, image } = *machine;
+    let MachineRow { id, name, region, volume, image, .. } = *machine;
     let none: Json<Vec<String>> = Json(Vec::new());
     execute!(tx, INSERT, id.uuid(), name, region, now, volume.uuid(), none, false, image)?;
     Ok(())
@@ -297,9 +302,9 @@ pub(super) async fn replace(
     error: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<bool> {
-    let MachineRow { id, name, region, volume, image } = *machine;
+    let MachineRow { id, name, region, volume, image, former_image } = *machine;
     let (id, volume, rung) = (id.uuid(), volume.uuid(), rung.number());
-    Ok(execute!(tx, REPLACE, id, from.as_str(), now, name, region, image, rung, volume, error)? == 1)
+    Ok(execute!(tx, REPLACE, id, from.as_str(), now, name, region, image, rung, volume, error, former_image)? == 1)
 }
 
 /// Notes that no machine uses a volume any more.

@@ -281,6 +281,49 @@ fn a_worn_machine_is_replaced_when_it_can_be_spared() {
 }
 
 #[test]
+fn nothing_is_replaced_while_another_may_not_be_had() {
+    let old = |facts: &mut Facts| facts.wear.made_at = Some(now() - TimeDelta::days(1));
+    let trouble = |seconds| Closed { until: now() + TimeDelta::seconds(seconds), why: "full".into() };
+    for state in [Ready, Suspended] {
+        let check = |change: &dyn Fn(&mut View, i64)| {
+            for (seconds, actions) in [(0, vec![Action::Retire(id(0), Reason::Age)]), (1, vec![])] {
+                let mut view = view_of([one(state, old)]);
+                change(&mut view, seconds);
+                assert_eq!(decide(&view, &queue(0)).actions, actions, "{view:?}");
+            }
+        };
+        check(&|view, seconds| view.closed = Some(trouble(seconds)));
+        check(&|view, seconds| view.resting = [(id(0), trouble(seconds))].into());
+        check(&|view, seconds| {
+            let last = now() - TimeDelta::seconds(10 - seconds);
+            view.given_up = Some(GivenUp { count: 1, last, error: "no".into() });
+        });
+    }
+}
+
+#[test]
+fn a_sleeper_that_rests_is_not_woken_and_another_is_or_is_made() {
+    let rests = |view: &mut View, number: u8| {
+        view.resting.insert(id(number), Closed { until: now() + TimeDelta::seconds(9), why: "full".into() });
+    };
+    let mut view = machines(&[Suspended, Suspended]);
+    rests(&mut view, 1);
+    assert_eq!(decide(&view, &queue(1)).actions, [Action::Resume(id(0))]);
+    rests(&mut view, 0);
+    assert_eq!(decide(&view, &queue(1)).actions, [Action::Create]);
+    let alone_has_it = Demand { machines: vec![id(1)], ..Demand::default() };
+    let trouble = Outlook::Trouble { error: "full".into(), until: now() + TimeDelta::seconds(9) };
+    assert_eq!(decide(&view, &alone_has_it), Plan { actions: vec![], outlook: trouble.clone() });
+    let at_the_cap = Limits { machines_max: 2, ..LIMITS };
+    assert_eq!(plan(&view, &queue(1), at_the_cap, now()), Plan { actions: vec![], outlook: trouble });
+    // Nor is one waited for that was refused on its way.
+    let mut view = machines(&[Creating]);
+    assert_eq!(decide(&view, &queue(1)).actions, []);
+    rests(&mut view, 0);
+    assert_eq!(decide(&view, &queue(1)).actions, [Action::Create]);
+}
+
+#[test]
 fn a_worn_machine_whose_disk_goes_with_it_stays_while_that_alone_has_work() {
     let old = |facts: &mut Facts| facts.wear.made_at = Some(now() - TimeDelta::days(1));
     let own_disks = Limits { has_volumes: false, ..LIMITS };

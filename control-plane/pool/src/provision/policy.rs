@@ -166,6 +166,8 @@ pub enum Remedy {
     Recreate(Disk),
     /// It is made anew in another region, where its volume cannot follow.
     OtherRegion,
+    /// It is made anew with its volume and the image that it ran before.
+    FormerImage,
     /// It sleeps on, or waits with its disk until it can be made, and is asked for ever more seldom.
     Wait,
     /// Nothing is left to try.
@@ -185,12 +187,14 @@ pub struct Case {
     pub is_used: bool,
     /// Whether there is another region that does not rest.
     pub has_other_region: bool,
+    /// Whether its image was changed and it has not come up since.
+    pub has_former_image: bool,
 }
 
 /// Decides how a machine is made anew, if at all. Neither one that is there nor a disk with something on it goes for a
 /// refusal that says nothing about them.
 pub fn remedy(trouble: Trouble, case: Case) -> Remedy {
-    let Case { state, rung, has_volume, is_used, has_other_region } = case;
+    let Case { state, rung, has_volume, is_used, has_other_region, has_former_image } = case;
     let loses = is_used || matches!(state, MachineState::Starting | MachineState::Resuming);
     let elsewhere = match rung {
         Rung::OtherRegion => Remedy::GiveUp,
@@ -198,6 +202,9 @@ pub fn remedy(trouble: Trouble, case: Case) -> Remedy {
         _ => Remedy::GiveUp,
     };
     match trouble {
+        Trouble::Unresponsive if has_former_image && has_volume => Remedy::FormerImage,
+        // It may be the image that is refused.
+        Trouble::Refused if has_former_image && has_volume && state == MachineState::Creating => Remedy::FormerImage,
         Trouble::Region(_) | Trouble::Refused if loses => Remedy::Wait,
         // Every region that is asked rests afterwards, so this comes to an end.
         Trouble::Region(_) if has_other_region => Remedy::OtherRegion,

@@ -37,10 +37,15 @@ impl Provision {
             has_volume: machine.volume_provider_id.is_some(),
             is_used: machine.is_volume_used,
             has_other_region: other.is_some(),
+            has_former_image: !machine.former_image.is_empty(),
         };
         let remedy = remedy(trouble, case);
         let (disk, region, rung) = match (remedy, other) {
             (Remedy::Recreate(disk), _) => (disk, here, Rung::Recreate),
+            (Remedy::FormerImage, _) => {
+                regions::image_failed(ctx, tx, &machine.image, why).await?;
+                (Disk::Keep, here, Rung::Look)
+            }
             // A region that is full says nothing about the machine: its ladder is still before it.
             (Remedy::OtherRegion, Some(other)) if matches!(trouble, Trouble::Region(_)) => {
                 (Disk::New, other, machine.rung)
@@ -51,6 +56,9 @@ impl Provision {
                 return self.wait(ctx, tx, machine, rest.map(|rest| rest.until), why).await;
             }
             (Remedy::OtherRegion, None) | (Remedy::GiveUp, _) => {
+                if !matches!(trouble, Trouble::Region(_)) {
+                    regions::image_failed(ctx, tx, &machine.image, why).await?;
+                }
                 self.tell_recovery(ctx, tx, machine, "given up", why).await?;
                 return self.give_up(ctx, tx, machine, why).await;
             }
@@ -65,6 +73,7 @@ impl Provision {
         }
         let how = match remedy {
             Remedy::OtherRegion => Rung::OtherRegion.as_str(),
+            Remedy::FormerImage => "made anew with the image that it ran before",
             Remedy::Recreate(_) | Remedy::Wait | Remedy::GiveUp => Rung::Recreate.as_str(),
         };
         self.tell_recovery(ctx, tx, machine, how, why).await

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use kernel::{Result, Tx, execute, fetch_all, fetch_optional};
+use wire::id::MachineId;
 
 kernel::sql! {
     LIST: "SELECT scope, until, times, why FROM provider_rests ORDER BY scope";
@@ -9,6 +10,7 @@ kernel::sql! {
     PUT: "INSERT INTO provider_rests (scope, until, times, why) VALUES ($1, $2, $3, $4) \
           ON CONFLICT (scope) DO UPDATE SET until = excluded.until, times = excluded.times, why = excluded.why";
     REMOVE: "DELETE FROM provider_rests WHERE scope = $1";
+    IMAGE_WORKS: "DELETE FROM provider_rests WHERE scope = (SELECT 'image/' || image FROM machines WHERE id = $1)";
 }
 
 #[derive(Debug, sqlx::FromRow)]
@@ -34,5 +36,10 @@ pub(super) async fn put(tx: &mut Tx, scope: &str, until: DateTime<Utc>, times: i
 
 pub(super) async fn remove(tx: &mut Tx, scope: &str) -> Result<()> {
     execute!(tx, REMOVE, scope)?;
+    Ok(())
+}
+
+pub(super) async fn image_works(tx: &mut Tx, machine: MachineId) -> Result<()> {
+    execute!(tx, IMAGE_WORKS, machine.uuid())?;
     Ok(())
 }

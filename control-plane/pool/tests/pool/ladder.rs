@@ -1,11 +1,12 @@
 //! The recovery ladder, rung by rung, and machines that are replaced on purpose.
 
-use pool::Settings;
+use chrono::TimeDelta;
+use pool::machines::{self, Machine};
 use pool::plan::{Action, Reason};
 use wire::event::kind;
 use wire::machine::MachineState;
 
-use crate::world::{World, migrations, settings};
+use crate::world::{World, migrations};
 
 kernel::on_both! { migrations();
     async fn a_worker_that_never_reports_in_has_its_machine_climb_the_whole_ladder(ctx) {
@@ -82,6 +83,103 @@ kernel::on_both! { migrations();
         world.stop().await;
     }
 
+    async fn a_sleeper_for_which_there_is_no_room_is_not_replaced_and_keeps_its_volume(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        world.up().await;
+        world.suspend().await;
+        let before = world.row().await;
+        ctx.clock.advance(world.settings.machine_age_max);
+        world.beat().await;
+        world.script("[[call]]\naction = 'create_machine'\neffect = { failure = 'no-candidate-host' }").await;
+        assert_eq!(world.plan(0).await.0, [Action::Retire(before.id, Reason::Age)]);
+        world.pass(TimeDelta::hours(3)).await;
+        let waits = world.row().await;
+        assert_eq!((waits.state, &waits.volume_provider_id), (MachineState::Creating, &before.volume_provider_id));
+        assert_eq!((world.there().await.0, world.there().await.1), (vec![], 1));
+        world.script("").await;
+        world.settle().await;
+        let after = world.row().await;
+        assert_eq!((after.state, after.volume_provider_id), (MachineState::Ready, before.volume_provider_id));
+        world.stop().await;
+    }
+
+    async fn a_machine_that_was_to_be_replaced_sleeps_where_its_region_has_no_room_by_then(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        world.up().await;
+        let before = world.row().await;
+        world.apply(Action::Retire(before.id, Reason::Age)).await;
+        world.script("[[call]]\naction = 'create_volume'\nwhen = { times = 1 }\neffect = { failure = 'volume-capacity' }").await;
+        world.apply(Action::Create).await;
+        world.beat().await;
+        world.apply(Action::Drain(before.id)).await;
+        world.settle().await;
+        let after = world.row().await;
+        assert_eq!((after.state, after.generation, after.retiring), (MachineState::Suspended, 0, None));
+        world.stop().await;
+    }
+
+    async fn an_image_that_does_not_come_up_costs_no_volume_and_halts_the_rollout(ctx) {
+        for broken in [
+            "[[machine]]\nwhen = { target = '*-1' }\neffect = 'fail_to_boot'",
+            "[[call]]\naction = 'create_machine'\nwhen = { target = '*-1' }\neffect = { failure = 'image-unknown' }",
+            "[[call]]\naction = 'create_machine'\nwhen = { target = '*-1' }\neffect = { answer = { status = 400, error = 'invalid image' } }",
+        ] {
+            let mut world = World::new(&ctx, "").await;
+            world.up().await;
+            world.up().await;
+            for row in world.rows().await {
+                world.apply(Action::Suspend(row.id)).await;
+            }
+            world.settle().await;
+            let volumes = |rows: &[Machine]| rows.iter().map(|row| row.volume_provider_id.clone()).collect::<Vec<_>>();
+            let before = volumes(&world.rows().await);
+            world.script(broken).await;
+            world.has_image("example/image:2");
+            for _ in 0..600 {
+                world.plan(0).await;
+                world.beat().await;
+            }
+            let rows = world.rows().await;
+            assert_eq!(volumes(&rows), before, "{broken}");
+            let images: Vec<_> = rows.iter().map(|row| (row.image.as_str(), row.state)).collect();
+            assert_eq!(images, [("example/image:1", MachineState::Suspended); 2], "{broken}");
+            let mut generations: Vec<_> = rows.iter().map(|row| row.generation).collect();
+            generations.sort_unstable();
+            assert_eq!(generations, [0, 2], "{broken}: one was replaced, and put back");
+            assert!(rows.iter().any(|row| row.generation == 2), "{rows:?}");
+            // Another image is tried anew.
+            world.script("").await;
+            world.has_image("example/image:3");
+            let retired = matches!(world.plan(0).await.0.as_slice(), [Action::Retire(_, Reason::Image)]);
+            assert!(retired, "{broken}");
+            world.settle().await;
+            for row in world.rows().await {
+                machines::destroy(&ctx, &world.work(), row.id, true).await.expect("ordered");
+            }
+            world.settle().await;
+            world.stop().await;
+        }
+    }
+
+    async fn an_image_with_which_a_machine_has_come_up_since_is_rolled_out(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        world.up().await;
+        world.suspend().await;
+        world.has_image("example/image:2");
+        world.are_workers_deaf = true;
+        world.apply(Action::Create).await;
+        world.settle().await;
+        assert_eq!(world.rows().await.len(), 1, "the new one was given up");
+        ctx.clock.advance(std::time::Duration::from_secs(3_600));
+        assert_eq!(world.plan(0).await.0, []);
+        world.are_workers_deaf = false;
+        world.beat().await;
+        world.apply(Action::Create).await;
+        world.settle().await;
+        assert!(matches!(world.plan(0).await.0.as_slice(), [Action::Retire(_, Reason::Image), ..]));
+        world.stop().await;
+    }
+
     async fn a_new_image_rolls_over_sleeping_machines_one_at_a_time(ctx) {
         let mut world = World::new(&ctx, "").await;
         world.up().await;
@@ -90,11 +188,7 @@ kernel::on_both! { migrations();
             world.apply(Action::Suspend(row.id)).await;
         }
         world.settle().await;
-        let mut next = settings();
-        next.provider.image = "example/image:2".into();
-        let settings: std::sync::Arc<Settings> = next.into();
-        world.provision = crate::world::provision(&world.provider, &settings, world.work());
-        world.settings = settings;
+        world.has_image("example/image:2");
         for _ in 0..200 {
             world.plan(0).await;
             world.beat().await;

@@ -137,6 +137,13 @@ impl World {
         self.watch = Watch::new(Arc::clone(&self.provider), Arc::clone(&self.settings));
     }
 
+    /// The control plane starts anew with another image for its machines.
+    pub(crate) fn has_image(&mut self, image: &str) {
+        let provider = Provider { image: image.into(), ..self.settings.provider.clone() };
+        self.settings = Arc::new(Settings { provider, ..(*self.settings).clone() });
+        self.provision = provision(&self.provider, &self.settings, self.work());
+    }
+
     /// Another fault script, from its beginning.
     pub(crate) async fn script(&self, script: &str) {
         let url = format!("{}/control/faults", self.url);

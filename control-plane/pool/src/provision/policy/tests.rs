@@ -85,7 +85,7 @@ fn a_machine_is_made_anew_with_its_disk_where_that_can_be() {
         (full, Rung::OtherRegion, true, true, OtherRegion),
         (full, Rung::Look, true, false, GiveUp),
     ] {
-        let case = Case { state: MachineState::Creating, rung, has_volume, is_used: false, has_other_region };
+        let case = Case { state: MachineState::Creating, rung, has_volume, is_used: false, has_other_region, has_former_image: false };
         assert_eq!(remedy(trouble, case), expect, "{trouble:?} {case:?}");
     }
 }
@@ -97,7 +97,7 @@ fn neither_a_machine_that_is_there_nor_a_disk_with_something_on_it_goes_for_a_re
     let regions = [Trouble::Region(Shortage::Capacity), Trouble::Region(Shortage::Quota)];
     let check = |trouble, state, is_used, rung, expect| {
         for has_other_region in [false, true] {
-            let case = Case { state, rung, has_volume: true, is_used, has_other_region };
+            let case = Case { state, rung, has_volume: true, is_used, has_other_region, has_former_image: false };
             assert_eq!(remedy(trouble, case), expect, "{trouble:?} {case:?}");
         }
     };
@@ -113,9 +113,35 @@ fn neither_a_machine_that_is_there_nor_a_disk_with_something_on_it_goes_for_a_re
         check(Trouble::HostFull, state, true, Rung::Recreate, Wait);
     }
     check(Trouble::Unresponsive, Creating, true, Rung::Recreate, Wait);
-    let worker_is_silent =
-        Case { state: Starting, rung: Rung::Recreate, has_volume: true, is_used: true, has_other_region: true };
+    let worker_is_silent = Case {
+        state: Starting,
+        rung: Rung::Recreate,
+        has_volume: true,
+        is_used: true,
+        has_other_region: true,
+        has_former_image: false,
+    };
     assert_eq!(remedy(Trouble::Unresponsive, worker_is_silent), OtherRegion, "that is the machine's own");
+}
+
+#[test]
+fn a_machine_that_does_not_come_up_with_another_image_has_its_own_again() {
+    use MachineState::{Creating, Starting};
+    let case = |state, rung| Case {
+        state,
+        rung,
+        has_volume: true,
+        is_used: true,
+        has_other_region: true,
+        has_former_image: true,
+    };
+    for rung in [Rung::Look, Rung::StopStart, Rung::Recreate] {
+        assert_eq!(remedy(Trouble::Unresponsive, case(Starting, rung)), Remedy::FormerImage, "{rung:?}");
+        assert_eq!(remedy(Trouble::Unresponsive, case(Creating, rung)), Remedy::FormerImage, "{rung:?}");
+    }
+    assert_eq!(remedy(Trouble::Refused, case(Creating, Rung::Look)), Remedy::FormerImage);
+    let full = Trouble::Region(Shortage::Capacity);
+    assert_eq!(remedy(full, case(Creating, Rung::Look)), Remedy::Wait, "that is not the image's fault");
 }
 
 #[test]

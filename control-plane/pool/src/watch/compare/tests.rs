@@ -39,6 +39,7 @@ fn row(state: MachineState) -> Machine {
         generation: 0,
         former_provider_id: None,
         image: "x".into(),
+        former_image: String::new(),
         executions: 0,
         cold_starts: 0,
         rung: crate::recovery::Rung::Look,
