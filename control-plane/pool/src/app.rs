@@ -1,5 +1,5 @@
 //! The provider's side of the pool: whatever machines are made in is made sure
-//! of, and a token that was refused is tried again, by nobody else and ever more
+//! of, and a token that may not even read is tried again, by nobody else and ever more
 //! seldom.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,14 +42,15 @@ impl Reconciler for EnsureApp {
             Ok(()) => {
                 // Before the app was there, nothing could be compared, and no machine is made without that.
                 ctx.nudges.nudge(Watch::NUDGE);
-                if is_refused {
-                    regions::token_accepted(ctx).await?;
-                    tracing::info!("{} accepts our token again", self.provider.name());
+                let mut tx = ctx.begin("pool.token_accepted").await?;
+                regions::token_accepted(&mut tx, &self.provider, None).await?;
+                if is_new {
+                    regions::forget_tokens(&mut tx).await?;
                 }
-                Ok(0)
+                tx.commit(0).await
             }
             Err(error) if regions::is_about_token(&error) => {
-                regions::token_refused(ctx, &self.provider).await.map(|()| 0)
+                regions::token_refused(ctx, &self.provider, None).await.map(|_| 0)
             }
             Err(error) => {
                 self.is_there.store(false, Ordering::Relaxed);

@@ -190,8 +190,9 @@ pub async fn view(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Resul
     let image = &settings.provider.image;
     let has_failed = regions::has_image_failed(tx, image).await?;
     let seen = store::facts(tx, (!has_failed).then_some(image.as_str())).await?;
-    let rests = regions::resting(tx).await?;
-    let resting = seen.iter().filter_map(|seen| Some((seen.facts.id, rest_of(seen, &rests, now)?))).collect();
+    let (rests, token) = (regions::resting(tx).await?, regions::token_rest(tx, now).await?);
+    let rest = |seen: &store::Seen| token.clone().or_else(|| rest_of(seen, &rests, now));
+    let resting = seen.iter().filter_map(|seen| Some((seen.facts.id, rest(seen)?))).collect();
     let given_up = store::given_up_since(tx, now - chrono::TimeDelta::minutes(10)).await?;
     Ok(View {
         machines: seen.into_iter().map(|seen| seen.facts).collect(),
@@ -200,18 +201,15 @@ pub async fn view(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Resul
         given_up,
         warm: settings.warm.machines(now).max(crate::forecast::machines(tx, settings, now).await?),
         purse: money::purse(tx, settings, now).await?,
-        closed: closed(tx, settings, &rests, now).await?,
+        closed: token.or_else(|| closed(settings, &rests, now)),
         kept: BTreeSet::new(),
     })
 }
 
-/// Why the provider gives no machine for now, if it does not.
-async fn closed(tx: &mut Tx, settings: &Settings, rests: &[Rest], now: DateTime<Utc>) -> Result<Option<Closed>> {
-    if let Some((until, why)) = regions::token_rest(tx, now).await? {
-        return Ok(Some(Closed { until, why }));
-    }
-    let rest = order::all_rest(&settings.provider.regions, rests, now);
-    Ok(rest.map(|rest| Closed { until: rest.until, why: rest.why.clone() }))
+/// Why no region gives a machine for now, if none does.
+fn closed(settings: &Settings, rests: &[Rest], now: DateTime<Utc>) -> Option<Closed> {
+    let rest = order::all_rest(&settings.provider.regions, rests, now)?;
+    Some(Closed { until: rest.until, why: rest.why.clone() })
 }
 
 /// Why a machine cannot be had for now, if it cannot: it was refused itself, or it would be, as its region rests.

@@ -67,7 +67,8 @@ impl Provision {
         set.insert(id).then(|| InFlight { id, set: Arc::clone(&self.in_flight) })
     }
 
-    /// Machines that wait for a step; none while the provider refuses our token.
+    /// Machines that wait for a step; none while the provider refuses to be read with our token. Where it refuses the
+    /// steps from a state, one machine tries that again, when it is time.
     async fn due(&self, ctx: &Ctx) -> Result<Vec<Machine>> {
         let now = ctx.now();
         let mut tx = ctx.read("pool.provision.due").await?;
@@ -75,7 +76,15 @@ impl Provision {
             return Ok(Vec::new());
         }
         let mut machines = store::list(&mut tx).await?;
-        machines.retain(|machine| needs_step(machine, now));
+        let mut refused = regions::refused_steps(&mut tx).await?;
+        machines.retain(|machine| {
+            let rest = refused.iter_mut().find(|(state, _)| state == machine.state.as_str());
+            let is_due = needs_step(machine, now) && rest.as_ref().is_none_or(|(_, until)| *until <= now);
+            if let Some((_, until)) = rest.filter(|_| is_due) {
+                *until = DateTime::<Utc>::MAX_UTC;
+            }
+            is_due
+        });
         Ok(machines)
     }
 
@@ -105,6 +114,9 @@ impl Provision {
     }
 
     async fn settle(&self, ctx: &Ctx, tx: &mut Tx, machine: &Machine, done: Done) -> Result<()> {
+        if done.has_moved() {
+            regions::token_accepted(tx, &self.provider, Some(machine.state)).await?;
+        }
         match done {
             Done::Became(state) => {
                 if state == MachineState::Destroyed {
@@ -158,7 +170,10 @@ impl Provision {
         };
         let decided = policy::stumble(&failed);
         if decided == Stumble::TokenRefused {
-            return regions::token_refused(ctx, &self.provider).await;
+            let rest = regions::token_refused(ctx, &self.provider, Some(machine.state)).await?;
+            let mut tx = ctx.begin("pool.provision.refused").await?;
+            store::rest(&mut tx, machine, rest.until, machine.refusals, &rest.why).await?;
+            return tx.commit(()).await;
         }
         tracing::warn!(machine.id = %machine.id, machine.state = %machine.state, error = text, "a provider call failed");
         let mut tx = ctx.begin("pool.provision.stumble").await?;

@@ -11,12 +11,17 @@ use kernel::{Ctx, Result, Tx};
 use serde_json::json;
 use wire::event::kind;
 use wire::id::MachineId;
+use wire::machine::MachineState;
 
+use crate::plan::Closed;
 use crate::provider::SharedProvider;
 use policy::{Rest, Shortage};
 
-/// The scope under which the token's rest is kept; a region's has this before its code.
+/// The scope under which is kept that the token may not read.
 const TOKEN: &str = "token";
+/// What the scope begins with of a state from which the token may take no step.
+const TOKEN_STEP: &str = "token/";
+/// What the scope of a region's rest begins with, before its code.
 const REGION: &str = "region/";
 /// What the scope of an image's rest begins with; that of `store::IMAGE_WORKS` as well.
 const IMAGE: &str = "image/";
@@ -50,7 +55,7 @@ pub(crate) async fn rest(ctx: &Ctx, tx: &mut Tx, region: &str, shortage: Shortag
 
 /// A region that gave a machine has room again.
 pub(crate) async fn has_room(tx: &mut Tx, region: &str) -> Result<()> {
-    store::remove(tx, &format!("{REGION}{region}")).await
+    store::remove(tx, &format!("{REGION}{region}")).await.map(drop)
 }
 
 /// A machine did not come up with this image: no other is replaced by one with it until one has.
@@ -82,39 +87,67 @@ pub(crate) fn is_about_token(error: &fly::Error) -> bool {
     }
 }
 
-/// Whether the token was refused and has not been accepted since.
+/// What the token was refused for: to read, without which nothing is called, or a step from this state.
+pub(crate) type Refused = Option<MachineState>;
+
+fn token_scope(refused: Refused) -> String {
+    refused.map_or_else(|| TOKEN.to_owned(), |state| format!("{TOKEN_STEP}{state}"))
+}
+
+/// Whether the token was refused to read and has not been accepted since.
 pub(crate) async fn is_token_refused(tx: &mut Tx) -> Result<bool> {
     Ok(store::find(tx, TOKEN).await?.is_some())
 }
 
+/// The states from which no step is taken with this token, and until when none is tried.
+pub(crate) async fn refused_steps(tx: &mut Tx) -> Result<Vec<(String, DateTime<Utc>)>> {
+    let rests = store::list(tx).await?;
+    let of_step = |rest: store::Row| Some((rest.scope.strip_prefix(TOKEN_STEP)?.to_owned(), rest.until));
+    Ok(rests.into_iter().filter_map(of_step).collect())
+}
+
+fn is_of_token(rest: &store::Row) -> bool {
+    rest.scope == TOKEN || rest.scope.starts_with(TOKEN_STEP)
+}
+
 /// Why and until when the token is not tried again.
-pub(crate) async fn token_rest(tx: &mut Tx, now: DateTime<Utc>) -> Result<Option<(DateTime<Utc>, String)>> {
-    let rest = store::find(tx, TOKEN).await?.filter(|rest| rest.until > now);
-    Ok(rest.map(|rest| (rest.until, rest.why)))
+pub(crate) async fn token_rest(tx: &mut Tx, now: DateTime<Utc>) -> Result<Option<Closed>> {
+    let rests = store::list(tx).await?.into_iter().filter(|rest| is_of_token(rest) && rest.until > now);
+    Ok(rests.max_by_key(|rest| rest.until).map(|rest| Closed { until: rest.until, why: rest.why }))
 }
 
 /// The token was refused: nobody calls for a while, ever longer; said once, not with every call.
-pub(crate) async fn token_refused(ctx: &Ctx, provider: &SharedProvider) -> Result<()> {
+pub(crate) async fn token_refused(ctx: &Ctx, provider: &SharedProvider, refused: Refused) -> Result<Closed> {
     let mut tx = ctx.begin("pool.token_refused").await?;
-    let now = ctx.now();
-    let earlier = store::find(&mut tx, TOKEN).await?;
-    if earlier.as_ref().is_some_and(|rest| rest.until > now) {
-        return Ok(());
+    let (now, scope) = (ctx.now(), token_scope(refused));
+    let earlier: Vec<store::Row> = store::list(&mut tx).await?.into_iter().filter(is_of_token).collect();
+    let same = earlier.iter().find(|rest| rest.scope == scope);
+    if let Some(rest) = same.filter(|rest| rest.until > now) {
+        return Ok(Closed { until: rest.until, why: rest.why.clone() });
     }
-    let times = earlier.map_or(0, |rest| rest.times).saturating_add(1);
+    let times = same.map_or(0, |rest| rest.times).saturating_add(1);
     let until = now + TimeDelta::seconds((15_i64 << times.min(5)).min(300));
     let why = format!("{} refuses our token: {}", provider.name(), provider.token_cure());
-    store::put(&mut tx, TOKEN, until, times, &why).await?;
-    if times == 1 {
+    store::put(&mut tx, &scope, until, times, &why).await?;
+    if earlier.is_empty() {
         tracing::error!("{why}");
         outbox::push(ctx, &mut tx, kind::PROVIDER_REFUSED, About::default(), &json!({ "why": why })).await?;
     }
-    tx.commit(()).await
+    tx.commit(Closed { until, why }).await
 }
 
-/// The provider has answered: the token is good.
-pub(crate) async fn token_accepted(ctx: &Ctx) -> Result<()> {
-    let mut tx = ctx.begin("pool.token_accepted").await?;
-    store::remove(&mut tx, TOKEN).await?;
-    tx.commit(()).await
+/// The provider has done what it refused to do with our token, if it did.
+pub(crate) async fn token_accepted(tx: &mut Tx, provider: &SharedProvider, refused: Refused) -> Result<()> {
+    if store::remove(tx, &token_scope(refused)).await? {
+        tracing::info!("{} accepts our token again", provider.name());
+    }
+    Ok(())
+}
+
+/// The token may be another one than it was: what was refused to the last one is tried with it at once.
+pub(crate) async fn forget_tokens(tx: &mut Tx) -> Result<()> {
+    for rest in store::list(tx).await?.iter().filter(|rest| is_of_token(rest)) {
+        store::remove(tx, &rest.scope).await?;
+    }
+    Ok(())
 }

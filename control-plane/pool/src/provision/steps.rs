@@ -65,6 +65,16 @@ pub(crate) enum Done {
     },
 }
 
+impl Done {
+    /// Whether the machine has come further, which only a call that changes something does.
+    pub(super) fn has_moved(&self) -> bool {
+        match self {
+            Self::Became(_) | Self::Runs { .. } | Self::Started { .. } | Self::Restarted { .. } | Self::Stopped => true,
+            Self::Recorded | Self::Waits { .. } | Self::Replaced | Self::Climb { .. } | Self::Hopeless { .. } => false,
+        }
+    }
+}
+
 impl Provision {
     pub(super) async fn step(&self, ctx: &Ctx, machine: &Machine) -> Result<Done, fly::Error> {
         match (machine.state, machine.provider_id.as_deref()) {

@@ -34,9 +34,9 @@ pub(super) async fn put(tx: &mut Tx, scope: &str, until: DateTime<Utc>, times: i
     Ok(())
 }
 
-pub(super) async fn remove(tx: &mut Tx, scope: &str) -> Result<()> {
-    execute!(tx, REMOVE, scope)?;
-    Ok(())
+/// Says whether it was there.
+pub(super) async fn remove(tx: &mut Tx, scope: &str) -> Result<bool> {
+    Ok(execute!(tx, REMOVE, scope)? == 1)
 }
 
 pub(super) async fn image_works(tx: &mut Tx, machine: MachineId) -> Result<()> {

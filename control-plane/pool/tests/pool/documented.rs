@@ -10,8 +10,8 @@
 use chrono::TimeDelta;
 use fly::MachineState as At;
 use kernel::Ctx;
-use pool::machines::Machine;
-use pool::plan::{Action, Outlook};
+use pool::machines::{self, Machine};
+use pool::plan::{Action, Demand, Outlook};
 use pool::{Provider, Settings};
 use wire::event::kind;
 use wire::machine::MachineState;
@@ -261,6 +261,70 @@ kernel::on_both! { migrations();
             world.destroy().await;
             world.stop().await;
         }
+    }
+
+    async fn a_token_that_may_read_and_not_change_anything_is_said_once_and_tried_ever_more_seldom(ctx) {
+        for during in [During::Create, During::Wake, During::Destroy] {
+            let mut world = World::new(&ctx, "").await;
+            let told = world.told(kind::PROVIDER_REFUSED).await.len();
+            if during != During::Create {
+                world.up().await;
+                world.suspend().await;
+            }
+            let writes = ["create_volume", "start", "destroy_machine"].map(|action| failing(action, "forbidden", 20));
+            world.script(&writes.join("\n")).await;
+            let (state, calm) = match during {
+                During::Create => (MachineState::Creating, false),
+                During::Wake => (MachineState::Resuming, false),
+                _ => (MachineState::Destroying, true),
+            };
+            if calm {
+                machines::destroy(&ctx, &world.work(), world.row().await.id, true).await.expect("ordered");
+            } else {
+                assert_eq!(world.plan(1).await.0.len(), 1, "{during:?}");
+            }
+            world.beat().await;
+            let until = ctx.now() + TimeDelta::hours(1);
+            while ctx.now() < until {
+                let row = world.row().await;
+                assert_eq!(row.state, state, "it was asked twenty times");
+                assert!(row.error.as_ref().is_some_and(|error| error.contains("set FLY_API_TOKEN")), "{row:?}");
+                let mut tx = ctx.begin("test").await.expect("begins");
+                let view = machines::view(&mut tx, &world.settings, ctx.now()).await.expect("looks");
+                drop(tx);
+                let demand = Demand { queued: 1, ..Demand::default() };
+                let plan = pool::plan::plan(&view, &demand, (&*world.settings).into(), ctx.now());
+                // When it is tried again, nobody knows yet.
+                let is_tried = view.closed.is_none();
+                assert!(is_tried || (plan.actions.is_empty() && matches!(plan.outlook, Outlook::Trouble { .. })), "{plan:?}");
+                world.beat().await;
+            }
+            assert_eq!(world.told(kind::PROVIDER_REFUSED).await.len(), told + 1, "said once: {during:?}");
+            world.script("").await;
+            world.settle().await;
+            if !calm {
+                let row = world.row().await;
+                assert_eq!((row.state, row.error), (MachineState::Ready, None));
+                world.destroy().await;
+            }
+            assert_eq!((world.rows().await, world.there().await), (vec![], (vec![], 0)));
+            world.stop().await;
+        }
+    }
+
+    async fn where_several_machines_wait_for_another_token_one_tries_it(ctx) {
+        let mut world = World::new(&ctx, &failing("create_volume", "forbidden", 99)).await;
+        for _ in 0..3 {
+            world.apply(Action::Create).await;
+        }
+        world.beat().await;
+        ctx.clock.advance(std::time::Duration::from_secs(60));
+        assert_eq!(world.provision.step_all(&ctx).await.expect("steps"), 1);
+        assert_eq!(world.provision.step_all(&ctx).await.expect("steps"), 0);
+        world.script("").await;
+        world.settle().await;
+        assert_eq!(world.rows().await.len(), 3);
+        world.stop().await;
     }
 
     async fn a_lost_snapshot_is_noticed_and_the_machine_goes_on(ctx) {
