@@ -27,6 +27,9 @@ use wire::machine::MachineState;
 use crate::money::policy::{Allowance, Purse};
 use asleep::Asleep;
 
+/// For so long a machine that is made or woken is waited for, before another is.
+const COMING_MAX: TimeDelta = TimeDelta::minutes(10);
+
 /// A machine, as far as decisions need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
@@ -547,11 +550,12 @@ pub(crate) fn is_active(state: MachineState) -> bool {
     }
 }
 
-/// Machines that work, or are about to; one that was refused on its way is not.
+/// Machines that work, or are about to. One that was refused on its way is not, nor one that has been on it for long:
+/// nobody waits for those, and they only count against the cap.
 fn serving(view: &View, now: DateTime<Utc>) -> impl Iterator<Item = &Facts> {
     view.machines.iter().filter(move |machine| match machine.state {
         MachineState::Creating | MachineState::Starting | MachineState::Resuming => {
-            view.rest_of(machine.id, now).is_none()
+            view.rest_of(machine.id, now).is_none() && now - machine.state_since < COMING_MAX
         }
         state => is_active(state),
     })

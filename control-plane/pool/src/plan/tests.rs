@@ -72,6 +72,20 @@ fn growth_follows_the_queue_depth() {
 }
 
 #[test]
+fn a_machine_that_does_not_come_is_not_waited_for_and_counts_against_the_cap() {
+    for state in [Creating, Starting, Resuming] {
+        let mut view = machines(&[state]);
+        view.machines[0].state_since = now() - TimeDelta::seconds(599);
+        assert_eq!(decide(&view, &queue(1)).outlook, Outlook::Coming(1), "{state}");
+        view.machines[0].state_since = now() - TimeDelta::seconds(600);
+        let plan_with = |machines_max| plan(&view, &queue(1), Limits { machines_max, ..LIMITS }, now());
+        let made = Plan { actions: vec![Action::Create], outlook: Outlook::Coming(1) };
+        assert_eq!(plan_with(2), made, "{state}");
+        assert_eq!(plan_with(1).outlook, Outlook::Cap { machines_max: 1 }, "{state}");
+    }
+}
+
+#[test]
 fn the_machine_that_holds_the_wanted_repository_is_woken_first() {
     let mut view = machines(&[Suspended, Suspended, Suspended]);
     view.machines[1].repositories = vec!["b".into()];

@@ -93,7 +93,7 @@ impl Provision {
     async fn create(&self, ctx: &Ctx, machine: &Machine) -> Result<Done, fly::Error> {
         if let Some(former) = &machine.former_provider_id {
             if !self.destroyed(former).await? {
-                return Ok(Done::Waits { until: ctx.now() + TimeDelta::seconds(1) });
+                return Ok(going(ctx, machine));
             }
             return Ok(self.record(ctx, machine, Found::FormerGone).await);
         }
@@ -237,7 +237,7 @@ impl Provision {
         };
         for id in known.iter().chain(&machine.former_provider_id) {
             if !self.destroyed(id).await? {
-                return Ok(Done::Waits { until: ctx.now() + TimeDelta::seconds(1) });
+                return Ok(going(ctx, machine));
             }
         }
         let volumes = match &machine.volume_provider_id {
@@ -359,6 +359,12 @@ enum Found<'a> {
     Machine(&'a str, &'a str),
     NoCopy,
     FormerGone,
+}
+
+/// What is being destroyed is looked at again, the more seldom the longer it has taken.
+fn going(ctx: &Ctx, machine: &Machine) -> Done {
+    let wait = (ctx.now() - machine.state_since) / 8;
+    Done::Waits { until: ctx.now() + wait.clamp(TimeDelta::seconds(1), TimeDelta::minutes(1)) }
 }
 
 fn span(duration: Duration) -> TimeDelta {

@@ -103,6 +103,28 @@ kernel::on_both! { migrations();
         world.stop().await;
     }
 
+    async fn a_machine_whose_former_one_does_not_go_is_not_waited_for(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        world.up().await;
+        world.suspend().await;
+        let before = world.row().await;
+        ctx.clock.advance(world.settings.machine_age_max);
+        world.beat().await;
+        world.script("[[machine]]\neffect = { stick_in = 'destroying' }").await;
+        assert_eq!(world.plan(0).await.0, [Action::Retire(before.id, Reason::Age)]);
+        world.pass(TimeDelta::minutes(9)).await;
+        assert_eq!(world.plan(1).await.0, [], "it is coming");
+        world.pass(TimeDelta::minutes(2)).await;
+        let waits = world.row().await;
+        assert_eq!((waits.state, waits.former_provider_id), (MachineState::Creating, before.provider_id));
+        assert_eq!(world.plan(1).await.0, [Action::Create]);
+        world.script("").await;
+        world.settle().await;
+        let states: Vec<_> = world.rows().await.into_iter().map(|row| (row.state, row.generation)).collect();
+        assert_eq!(states, [(MachineState::Ready, 1), (MachineState::Ready, 0)]);
+        world.stop().await;
+    }
+
     async fn a_machine_that_was_to_be_replaced_sleeps_where_its_region_has_no_room_by_then(ctx) {
         let mut world = World::new(&ctx, "").await;
         world.up().await;

@@ -149,6 +149,20 @@ async fn a_machine_sticks_where_the_script_says_until_it_is_poked() {
 }
 
 #[tokio::test]
+async fn a_machine_that_sticks_in_its_destruction_each_time_outlives_force() {
+    let world = World::failing("[[machine]]\neffect = { stick_in = 'destroying' }").await;
+    let one = world.run(&script_of("one")).await.id;
+    for _ in 0..3 {
+        world.machines.destroy(APP, &one, true).await.expect("accepted");
+        assert_eq!(world.state(&one).await, MachineState::Destroying);
+    }
+    world.http("PUT", "/control/faults").body("").send().await.expect("answered");
+    world.machines.destroy(APP, &one, true).await.expect("accepted");
+    world.until(&one, MachineState::Destroyed).await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_machine_takes_its_time_where_the_script_says() {
     let world = World::failing(
         "[[machine]]\nwhen = { target = 'one', times = 1 }\neffect = { stay_in = { state = 'created', for_ms = 10000 } }\n\
