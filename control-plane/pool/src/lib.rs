@@ -53,7 +53,7 @@ pub const LOST_NUDGE: &str = "lost-work";
 pub const DISKS_NUDGE: &str = "lost-checkpoints";
 
 /// Waits between tries of what was refused and harms nobody meanwhile.
-const SELDOM: Backoff = Backoff { first: Duration::from_secs(4), most: Duration::from_secs(3_600) };
+const SELDOM: Backoff = Backoff { first: Duration::from_secs(30), most: Duration::from_secs(3_600) };
 
 /// How long to wait after so many refusals in a row; the first is 1.
 fn ever_later(ctx: &Ctx, refusals: i32) -> TimeDelta {

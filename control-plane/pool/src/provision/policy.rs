@@ -80,6 +80,8 @@ pub struct Booting {
     pub patience: Duration,
     /// How far its recovery has come.
     pub rung: Rung,
+    /// Whether its host answers.
+    pub is_host_well: bool,
 }
 
 /// What to do.
@@ -131,6 +133,10 @@ pub fn boot(machine: Booting, at: At, now: DateTime<Utc>) -> Boot {
                 Rung::StopStart | Rung::Recreate | Rung::OtherRegion => climb("its worker never reported in"),
             },
         },
+        // It may be back in a minute with what the machine has there.
+        At::Stopped | At::Suspended if !machine.is_host_well => {
+            Boot::Climb(Trouble::Refused, "its host does not answer".into())
+        }
         At::Stopped | At::Suspended if machine.restarts >= RESTARTS_MAX => {
             climb("its runner keeps ending before it reports in; see the machine's log")
         }

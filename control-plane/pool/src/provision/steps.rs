@@ -162,14 +162,15 @@ impl Provision {
             self.provider.start(id).await?;
             return Ok(Done::Runs { report_by });
         }
+        let found = self.provider.machine(id).await?;
         let booting = Booting {
+            is_host_well: found.host_status == fly::HostStatus::Ok,
             since: machine.state_since,
             restarts: machine.restarts,
             report_by: machine.report_by,
             patience: self.settings.boot_patience,
             rung: machine.rung,
         };
-        let found = self.provider.machine(id).await?;
         match boot(booting, found.state, ctx.now()) {
             Boot::Start => {
                 self.provider.start(id).await?;

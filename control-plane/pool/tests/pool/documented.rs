@@ -364,6 +364,37 @@ kernel::on_both! { migrations();
         world.stop().await;
     }
 
+    async fn a_sleeper_whose_host_is_away_is_left_there_and_another_is_woken(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        world.up().await;
+        world.up().await;
+        for row in world.rows().await {
+            world.apply(Action::Suspend(row.id)).await;
+        }
+        world.settle().await;
+        let rows = world.rows().await;
+        let [Action::Resume(first)] = world.plan(1).await.0[..] else { panic!("one is woken") };
+        let away = rows.iter().find(|row| row.id == first).expect("is there");
+        let other = rows.iter().find(|row| row.id != first).expect("is there");
+        let script = format!("[[machine]]\nwhen = {{ target = '{}' }}\neffect = {{ host = 'unreachable' }}", away.name);
+        world.script(&script).await;
+        for _ in 0..4 {
+            world.provision.step_all(&ctx).await.expect("steps");
+            ctx.clock.advance(std::time::Duration::from_secs(1));
+        }
+        let left = machines::get(&ctx, first).await.expect("is there");
+        assert_eq!((left.state, left.error.as_deref()), (MachineState::Suspended, Some("its host does not answer")));
+        assert_eq!(world.plan(1).await.0, [Action::Resume(other.id)]);
+        world.script("").await;
+        world.settle().await;
+        world.apply(Action::Resume(first)).await;
+        world.settle().await;
+        let after = machines::get(&ctx, first).await.expect("is there");
+        assert_eq!((after.state, &after.provider_id, after.generation), (MachineState::Ready, &away.provider_id, 0));
+        assert_eq!(after.volume_provider_id, away.volume_provider_id);
+        world.stop().await;
+    }
+
     async fn a_list_that_lags_behind_costs_no_machine(ctx) {
         let mut world = World::new(&ctx, "").await;
         world.up().await;
@@ -418,7 +449,7 @@ kernel::on_both! { migrations();
     }
 
     async fn a_sleeper_that_is_refused_is_left_alone_and_woken_when_it_has_rested(ctx) {
-        for (failure, minutes) in [("region-quota", 30), ("region-full", 2), ("machine-limit", 0)] {
+        for (failure, minutes) in [("region-quota", 30), ("region-full", 2), ("machine-limit", 1)] {
             let one_region = Provider { regions: vec!["iad".into()], ..settings().provider };
             let mut world = World::with(&ctx, "", Settings { provider: one_region, ..settings() }).await;
             world.up().await;
@@ -430,7 +461,7 @@ kernel::on_both! { migrations();
             let refused = world.row().await;
             let same = |row: &Machine| (row.provider_id.clone(), row.volume_provider_id.clone(), row.generation);
             assert_eq!((refused.state, same(&refused)), (MachineState::Suspended, same(&before)), "{failure}");
-            if minutes > 0 {
+            if failure != "machine-limit" {
                 let (actions, outlook) = world.plan(1).await;
                 assert_eq!(actions, [], "{failure}");
                 assert!(matches!(outlook, Outlook::Trouble { .. }), "{failure}: {outlook:?}");

@@ -13,6 +13,7 @@ fn machine(age_seconds: i64, restarts: i32, report_in: Option<i64>) -> Booting {
         report_by: report_in.map(|seconds| now() + TimeDelta::seconds(seconds)),
         patience: Duration::from_secs(600),
         rung: Rung::Look,
+        is_host_well: true,
     }
 }
 
@@ -41,6 +42,15 @@ fn one_that_does_not_run_is_started_a_few_times() {
         assert_eq!(boot(machine(1, 2, Some(9)), at, now()), Boot::Start);
         assert!(matches!(boot(machine(1, 3, Some(9)), at, now()), Boot::Climb(Trouble::Unresponsive, _)));
     }
+}
+
+#[test]
+fn one_that_sleeps_on_a_host_that_is_away_is_left_there_and_one_that_runs_has_its_time() {
+    let away = Booting { is_host_well: false, ..machine(1, 0, None) };
+    for at in [At::Stopped, At::Suspended] {
+        assert!(matches!(boot(away, at, now()), Boot::Climb(Trouble::Refused, _)), "{at:?}");
+    }
+    assert_eq!(boot(away, At::Started, now()), Boot::GrantTime);
 }
 
 #[test]
