@@ -75,6 +75,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("20261130002200_pool_refused_volumes"),
     migration!("20261130002300_pool_rests"),
     migration!("20261130002400_pool_former_images"),
+    migration!("20261130002500_pool_refused_orphans"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.

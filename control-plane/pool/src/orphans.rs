@@ -14,7 +14,7 @@ use wire::event::kind;
 use wire::id::MachineId;
 use wire::machine::{MachineView, OrphanKind, OrphanView, SweepView};
 
-use crate::{CAPACITY_NUDGE, Settings, Watch, kept, machines};
+use crate::{CAPACITY_NUDGE, Settings, Watch, ever_later, kept, machines};
 
 /// A control plane that begins after so long may have another database than the last one.
 const LONG_AGO: TimeDelta = TimeDelta::minutes(10);
@@ -125,8 +125,18 @@ pub(crate) struct Look<'a> {
     pub(crate) strangers: usize,
 }
 
-/// Notes what was seen; gives the ids of those that are to be reaped now.
-pub(crate) async fn note(ctx: &Ctx, settings: &Settings, look: &Look<'_>) -> Result<Vec<(OrphanKind, String)>> {
+/// An orphan that is to be reaped now.
+pub(crate) struct Due {
+    /// What it is.
+    pub(crate) kind: OrphanKind,
+    /// Its id at the provider.
+    pub(crate) provider_id: String,
+    /// How often it could not be destroyed.
+    failures: i32,
+}
+
+/// Notes what was seen; gives what is to be reaped now.
+pub(crate) async fn note(ctx: &Ctx, settings: &Settings, look: &Look<'_>) -> Result<Vec<Due>> {
     let (Look { began, since, seen, strangers }, now) = (*look, ctx.now());
     if seen.is_empty() && store::is_noted(&mut ctx.read("pool.orphans.noted").await?, strangers, now).await? {
         return Ok(Vec::new());
@@ -152,23 +162,29 @@ pub(crate) async fn note(ctx: &Ctx, settings: &Settings, look: &Look<'_>) -> Res
         let age = (now - row.first_seen_at).to_std().unwrap_or_default();
         let case = policy::Case { kind: orphan.kind, is_awake: orphan.is_awake, was_known };
         let is_old = settings.reap_orphans && age >= policy::reported_for(case, settings);
-        if row.sightings >= 2 && (row.approved || (is_old && !row.needs_approval)) {
-            due.push((orphan.kind, orphan.provider_id.clone()));
+        let is_time = row.next_try_at.is_none_or(|next| next <= now);
+        if row.sightings >= 2 && is_time && (row.approved || (is_old && !row.needs_approval)) {
+            let provider_id = orphan.provider_id.clone();
+            due.push(Due { kind: orphan.kind, provider_id, failures: row.failures });
         }
     }
     tx.commit(due).await
 }
 
-/// Notes that an orphan was destroyed, or why not.
-pub(crate) async fn reaped(ctx: &Ctx, kind: OrphanKind, provider_id: &str, error: Option<&str>) -> Result<()> {
+/// Notes that an orphan was destroyed, or why not: then that is tried again, ever more seldom.
+pub(crate) async fn reaped(ctx: &Ctx, orphan: &Due, error: Option<&str>) -> Result<()> {
+    let Due { kind, provider_id, failures } = orphan;
     let mut tx = ctx.begin("pool.orphans.reaped").await?;
-    store::reaped(&mut tx, provider_id, error, ctx.now()).await?;
-    if error.is_none() {
-        metrics::counter!("orphans_reaped_total", "kind" => kind.as_str()).increment(1);
-        let change = Change::removed(&json!({ "kind": kind, "provider_id": provider_id }))?;
-        audit::write(ctx, &mut tx, "orphan.reaped", &Entity::shared("orphan", provider_id), &change).await?;
-        tell(ctx, &mut tx, kind, provider_id, "reaped").await?;
+    if let Some(error) = error {
+        let failures = failures.saturating_add(1);
+        store::not_reaped(&mut tx, provider_id, failures, error, ctx.now() + ever_later(ctx, failures)).await?;
+        return tx.commit(()).await;
     }
+    store::reaped(&mut tx, provider_id, ctx.now()).await?;
+    metrics::counter!("orphans_reaped_total", "kind" => kind.as_str()).increment(1);
+    let change = Change::removed(&json!({ "kind": kind, "provider_id": provider_id }))?;
+    audit::write(ctx, &mut tx, "orphan.reaped", &Entity::shared("orphan", provider_id), &change).await?;
+    tell(ctx, &mut tx, *kind, provider_id, "reaped").await?;
     tx.commit(()).await
 }
 

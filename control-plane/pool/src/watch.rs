@@ -91,13 +91,13 @@ impl Watch {
     async fn reap(&self, ctx: &Ctx, findings: &[Finding], strangers: usize, began: DateTime<Utc>) -> Result<()> {
         let seen: Vec<_> = findings.iter().filter_map(Finding::orphan).cloned().collect();
         let look = Look { began, since: self.since.get().copied(), seen: &seen, strangers };
-        for (kind, id) in orphans::note(ctx, &self.settings, &look).await? {
-            let destroyed = match kind {
-                OrphanKind::Machine => self.provider.destroy(&id).await,
-                OrphanKind::Volume => self.provider.destroy_volume(&id).await,
+        for orphan in orphans::note(ctx, &self.settings, &look).await? {
+            let destroyed = match orphan.kind {
+                OrphanKind::Machine => self.provider.destroy(&orphan.provider_id).await,
+                OrphanKind::Volume => self.provider.destroy_volume(&orphan.provider_id).await,
             };
             let error = destroyed.err().map(|error| error.to_string());
-            orphans::reaped(ctx, kind, &id, error.as_deref()).await?;
+            orphans::reaped(ctx, &orphan, error.as_deref()).await?;
         }
         Ok(())
     }

@@ -11,13 +11,13 @@ kernel::sql! {
           VALUES ($1, $2, $3, $4, 1, $5, $5, $6, $7) \
           ON CONFLICT (provider_id) DO UPDATE SET sightings = orphans.sightings + 1, last_seen_at = excluded.last_seen_at, \
             reaped_at = NULL \
-          RETURNING sightings, first_seen_at, approved, needs_approval";
+          RETURNING sightings, first_seen_at, approved, needs_approval, failures, next_try_at";
     UNSEEN: "DELETE FROM orphans WHERE reaped_at IS NULL AND provider_id = $1";
     PRESENT: "SELECT provider_id FROM orphans WHERE reaped_at IS NULL";
     PRUNE: "DELETE FROM orphans WHERE reaped_at < $1";
-    APPROVE: "UPDATE orphans SET approved = $1 WHERE reaped_at IS NULL";
+    APPROVE: "UPDATE orphans SET approved = $1, next_try_at = NULL WHERE reaped_at IS NULL";
     REAPED: "UPDATE orphans SET reaped_at = $2, error = NULL WHERE provider_id = $1";
-    NOT_REAPED: "UPDATE orphans SET error = $2 WHERE provider_id = $1";
+    NOT_REAPED: "UPDATE orphans SET error = $2, failures = $3, next_try_at = $4 WHERE provider_id = $1";
     LIST: "SELECT provider_id, kind, name, region, sightings, first_seen_at, reaped_at, error, needs_approval FROM orphans \
            WHERE reaped_at IS NULL OR reaped_at > $1 ORDER BY first_seen_at DESC, provider_id LIMIT 1000";
     OBSERVE: "INSERT INTO provider_observation (id, watched_at, strangers) VALUES (1, $1, $2) \
@@ -36,6 +36,10 @@ pub(super) struct Sighting {
     pub(super) first_seen_at: DateTime<Utc>,
     pub(super) approved: bool,
     pub(super) needs_approval: bool,
+    /// How often it could not be destroyed.
+    pub(super) failures: i32,
+    /// When that is tried next, if it could not be.
+    pub(super) next_try_at: Option<DateTime<Utc>>,
 }
 
 /// What was seen of the provider last.
@@ -108,11 +112,20 @@ pub(super) async fn approve(tx: &mut Tx) -> Result<u64> {
     Ok(execute!(tx, APPROVE, true)?)
 }
 
-pub(super) async fn reaped(tx: &mut Tx, provider_id: &str, error: Option<&str>, now: DateTime<Utc>) -> Result<()> {
-    match error {
-        None => execute!(tx, REAPED, provider_id, now)?,
-        Some(error) => execute!(tx, NOT_REAPED, provider_id, error)?,
-    };
+pub(super) async fn reaped(tx: &mut Tx, provider_id: &str, now: DateTime<Utc>) -> Result<()> {
+    execute!(tx, REAPED, provider_id, now)?;
+    Ok(())
+}
+
+/// An orphan could not be destroyed; that is tried again at `next`.
+pub(super) async fn not_reaped(
+    tx: &mut Tx,
+    provider_id: &str,
+    failures: i32,
+    error: &str,
+    next: DateTime<Utc>,
+) -> Result<()> {
+    execute!(tx, NOT_REAPED, provider_id, error, failures, next)?;
     Ok(())
 }
 

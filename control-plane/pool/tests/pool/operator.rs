@@ -66,6 +66,22 @@ kernel::on_both! { migrations();
         world.stop().await;
     }
 
+    async fn an_orphan_that_is_not_destroyed_is_asked_for_ever_more_seldom_and_at_once_when_an_operator_says_so(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        world.beat().await;
+        made_by_hand(&world, "orphan", Some("p1")).await;
+        world.script("[[call]]\naction = 'destroy_machine'\nwhen = { times = 20 }\neffect = { failure = 'lease-held' }").await;
+        world.pass(TimeDelta::hours(2)).await;
+        assert_eq!(world.there().await.0.len(), 1, "nobody has asked twenty times");
+        let sweep = orphans::last_sweep(&ctx).await.expect("shows");
+        assert!(sweep.orphans[0].error.as_ref().is_some_and(|error| error.contains("lease")), "{sweep:?}");
+        world.script("").await;
+        orphans::approve(&ctx).await.expect("approves");
+        world.beat().await;
+        assert_eq!(world.there().await.0, []);
+        world.stop().await;
+    }
+
     async fn where_reaping_is_off_an_operator_approves_it(ctx) {
         let only_report = Settings { reap_orphans: false, ..settings() };
         let mut world = World::with(&ctx, "", only_report).await;
