@@ -76,6 +76,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("20261130002300_pool_rests"),
     migration!("20261130002400_pool_former_images"),
     migration!("20261130002500_pool_refused_orphans"),
+    migration!("20261130002600_pool_abandoned_creations"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.

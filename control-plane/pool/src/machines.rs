@@ -197,7 +197,7 @@ pub async fn view(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Resul
     Ok(View {
         machines: seen.into_iter().map(|seen| seen.facts).collect(),
         resting,
-        strangers: orphans::strangers(tx).await?,
+        strangers: orphans::strangers(tx).await? + store::count_abandoned(tx, now).await?,
         given_up,
         warm: settings.warm.machines(now).max(crate::forecast::machines(tx, settings, now).await?),
         purse: money::purse(tx, settings, now).await?,
@@ -250,7 +250,7 @@ pub async fn apply(ctx: &Ctx, tx: &mut Tx, settings: &Settings, actions: &[Actio
 async fn create(ctx: &Ctx, tx: &mut Tx, settings: &Settings) -> Result<bool> {
     // Cap and budgets are checked again where the row is written: the view may be another replica's past.
     let Some(strangers) = orphans::strangers_for_sure(tx, ctx.now()).await? else { return Ok(false) };
-    let exist = store::count_existing(tx).await? + strangers;
+    let exist = store::count_existing(tx).await? + store::count_abandoned(tx, ctx.now()).await? + strangers;
     if exist >= settings.cap() || !money::pays_for_one_more(tx, settings, 1, ctx.now()).await? {
         return Ok(false);
     }

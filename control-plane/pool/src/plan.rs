@@ -67,7 +67,7 @@ pub struct Wear {
 pub struct View {
     /// Every machine that is not destroyed.
     pub machines: Vec<Facts>,
-    /// Machines that the provider lists and no row knows: they count against the cap.
+    /// Machines that the provider lists, or may list soon, and no row knows: they count against the cap.
     pub strangers: usize,
     /// Machines that were given up lately, and when the last of them was.
     pub given_up: Option<GivenUp>,

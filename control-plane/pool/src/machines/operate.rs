@@ -11,6 +11,8 @@ use super::{Machine, decide_alone, drain, is_going, shift, store};
 use crate::provider::SharedProvider;
 use crate::{LOST_NUDGE, Settings, SharedWork, kept, money, orphans, workers};
 
+/// No creation that has begun takes longer, all its calls and their turns included.
+const CREATION_MAX: TimeDelta = TimeDelta::minutes(10);
 /// A reason is a sentence, not a page.
 const REASON_CHARS: usize = 500;
 
@@ -135,6 +137,9 @@ async fn end(ctx: &Ctx, tx: &mut Tx, machine: &Machine, reason: &str) -> Result<
     let why = format!("abandoned: {reason}");
     shift(ctx, tx, machine.id, machine.state, MachineState::Destroyed, Some(&why)).await?;
     workers::disable_of_machine(tx, machine.id).await?;
+    if machine.state == MachineState::Creating {
+        store::count_on(tx, machine.id, ctx.now() + CREATION_MAX).await?;
+    }
     orphans::look_again(tx, ctx.now()).await?;
     tx.nudge(LOST_NUDGE);
     Ok(())

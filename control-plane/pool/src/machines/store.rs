@@ -25,6 +25,8 @@ kernel::sql! {
             WHERE m.state <> 'destroyed' ORDER BY m.created_at, m.id";
     STATE: "SELECT state, batch FROM machines WHERE id = $1";
     COUNT: "SELECT count(*) FROM machines WHERE state <> 'destroyed'";
+    COUNT_ABANDONED: "SELECT count(*) FROM machines WHERE counts_until > $1";
+    COUNT_ON: "UPDATE machines SET counts_until = $2 WHERE id = $1";
     GIVEN_UP: "SELECT count(*), max(state_since) FROM machines WHERE state = 'destroyed' AND given_up AND state_since > $1";
     GIVEN_UP_ERROR: "SELECT coalesce(error, 'unknown') FROM machines WHERE state = 'destroyed' AND given_up \
                      ORDER BY state_since DESC LIMIT 1";
@@ -38,7 +40,8 @@ kernel::sql! {
                        rests_until = CASE WHEN $3 = 'resuming' THEN NULL ELSE rests_until END, \
                        error = coalesce($4, error) WHERE id = $1 AND state = $2";
     NEXT_BATCH: "UPDATE machines SET batch = batch + 1 WHERE id = $1";
-    SET_VOLUME: "UPDATE volumes SET provider_id = $2, region = $3, state = 'ready', accrued_until = $4 WHERE id = $1";
+    SET_VOLUME: "UPDATE volumes SET provider_id = $2, region = $3, state = 'ready', accrued_until = $4 \
+                 WHERE id = $1 AND state <> 'destroyed'";
     VOLUME_MOVED: "UPDATE volumes SET provider_id = $2 WHERE id = $1";
     FORGET_SOURCE: "UPDATE volumes SET source_id = NULL, is_used = $2 WHERE id = $1";
     SET_USED: "UPDATE volumes SET is_used = $2 WHERE id = (SELECT volume_id FROM machines WHERE id = $1)";
@@ -245,6 +248,18 @@ pub(super) async fn knew_volume(tx: &mut Tx, name: &str) -> Result<bool> {
 pub(super) async fn count_existing(tx: &mut Tx) -> Result<usize> {
     let (count,) = fetch_one!(tx, (i64,), COUNT)?;
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// Machines that were abandoned while they were made, and may come yet.
+pub(super) async fn count_abandoned(tx: &mut Tx, now: DateTime<Utc>) -> Result<usize> {
+    let (count,) = fetch_one!(tx, (i64,), COUNT_ABANDONED, now)?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// An abandoned machine may come yet, until then.
+pub(super) async fn count_on(tx: &mut Tx, id: MachineId, until: DateTime<Utc>) -> Result<()> {
+    execute!(tx, COUNT_ON, id.uuid(), until)?;
+    Ok(())
 }
 
 pub(super) async fn given_up_since(tx: &mut Tx, since: DateTime<Utc>) -> Result<Option<GivenUp>> {

@@ -1,20 +1,22 @@
 //! A provisioning that is killed at any of its calls, before or after the provider
-//! has carried it out, is taken up by the next process and comes to its end.
+//! has carried it out, is taken up by the next process and comes to its end. So is
+//! what comes of one whose row was abandoned meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use fly::{Machine, MachineState as At, NewMachine, NewVolume, Volume};
-use kernel::Ctx;
+use kernel::{Ctx, Reconciler as _};
 use pool::plan::Action;
-use pool::{Answer, MachineProvider, SharedProvider};
+use pool::{Answer, MachineProvider, Provision, Settings, SharedProvider, Watch, machines};
 use tokio::sync::Notify;
 use wire::machine::MachineState;
 
-use crate::world::{World, migrations, provision};
+use crate::world::{World, migrations, provision, settings};
 
-/// Passes calls on, and at one of them never returns.
+/// Passes calls on, and does not return from one of them until it is told to.
 #[derive(Debug)]
 struct Killed {
     provider: SharedProvider,
@@ -22,20 +24,42 @@ struct Killed {
     at: usize,
     is_carried_out: bool,
     died: Notify,
+    goes_on: Notify,
 }
 
 impl Killed {
+    fn new(world: &World, at: usize, is_carried_out: bool) -> (Arc<Self>, Provision) {
+        let killed = Arc::new(Self {
+            provider: Arc::clone(&world.provider),
+            calls: AtomicUsize::new(0),
+            at,
+            is_carried_out,
+            died: Notify::new(),
+            goes_on: Notify::new(),
+        });
+        let provider: SharedProvider = Arc::clone(&killed) as SharedProvider;
+        let provision = provision(&provider, &world.settings, world.work());
+        (killed, provision)
+    }
+
+    async fn wait(&self) {
+        self.died.notify_one();
+        self.goes_on.notified().await;
+    }
+
     fn pass<'a, T: Send + 'a>(&'a self, call: Answer<'a, T>) -> Answer<'a, T> {
         Box::pin(async move {
             let is_last = self.calls.fetch_add(1, Ordering::SeqCst) + 1 == self.at;
             if !is_last {
                 return call.await;
             }
-            if self.is_carried_out {
-                drop(call.await);
+            if !self.is_carried_out {
+                self.wait().await;
+                return call.await;
             }
-            self.died.notify_one();
-            std::future::pending().await
+            let answer = call.await;
+            self.wait().await;
+            answer
         })
     }
 }
@@ -93,15 +117,7 @@ impl MachineProvider for Killed {
 
 /// Runs steps until the given call, and drops them there; says whether it came to that call.
 async fn killed_at(world: &World, at: usize, is_carried_out: bool) -> bool {
-    let killed = Arc::new(Killed {
-        provider: Arc::clone(&world.provider),
-        calls: AtomicUsize::new(0),
-        at,
-        is_carried_out,
-        died: Notify::new(),
-    });
-    let provider: SharedProvider = Arc::clone(&killed) as SharedProvider;
-    let provision = provision(&provider, &world.settings, world.work());
+    let (killed, provision) = Killed::new(world, at, is_carried_out);
     for _ in 0..6 {
         tokio::select! {
             stepped = provision.step_all(&world.ctx) => {
@@ -137,7 +153,7 @@ async fn begin(world: &mut World, way: Way) {
         (Way::Wake, Some(id)) => world.apply(Action::Resume(id)).await,
         (Way::Anew, Some(id)) => world.apply(Action::Retire(id, pool::plan::Reason::Age)).await,
         (Way::Down, Some(id)) => {
-            pool::machines::destroy(&world.ctx, &world.work(), id, true).await.map(|_| 1).expect("ordered")
+            machines::destroy(&world.ctx, &world.work(), id, true).await.map(|_| 1).expect("ordered")
         }
         _ => world.apply(Action::Create).await,
     };
@@ -179,6 +195,41 @@ async fn survives_every_kill(ctx: &Ctx, way: Way) {
 }
 
 kernel::on_both! { migrations();
+    async fn what_comes_of_a_creation_whose_row_was_abandoned_is_counted_and_reaped(ctx) {
+        // Volumes are listed, one is made, and in the next step the machine.
+        for (at, is_carried_out) in [(2, false), (2, true), (3, false), (3, true)] {
+            let one = Settings { machines_max: 1, ..settings() };
+            let mut world = World::with(&ctx, "", one).await;
+            world.beat().await;
+            world.apply(Action::Create).await;
+            let id = world.row().await.id;
+            let (killed, provision) = Killed::new(&world, at, is_carried_out);
+            let mut stepping = std::pin::pin!(async {
+                while world.rows().await.iter().any(|row| row.state == MachineState::Creating) {
+                    provision.step_all(&ctx).await.expect("steps");
+                }
+            });
+            tokio::select! {
+                () = &mut stepping => panic!("call {at} is made"),
+                () = killed.died.notified() => (),
+            }
+            machines::abandon(&ctx, &world.work(), id, "it takes too long", false).await.expect("abandoned");
+            let look = Watch::new(Arc::clone(&world.provider), Arc::clone(&world.settings));
+            look.tick(&ctx).await.expect("looks");
+            let what = format!("call {at}, carried out: {is_carried_out}");
+            assert_eq!(world.apply(Action::Create).await, 0, "{what}: it may come yet");
+            killed.goes_on.notify_one();
+            stepping.await;
+            world.pass(TimeDelta::minutes(11)).await;
+            world.skip_a_week().await;
+            assert_eq!(world.there().await, (vec![], 0), "{what}");
+            assert_eq!(world.apply(Action::Create).await, 1, "{what}");
+            world.settle().await;
+            world.destroy().await;
+            world.stop().await;
+        }
+    }
+
     async fn a_kill_at_any_call_leaves_one_machine_or_none(ctx) {
         for way in [Way::Up, Way::Sleep, Way::Wake, Way::Anew, Way::Down] {
             survives_every_kill(&ctx, way).await;

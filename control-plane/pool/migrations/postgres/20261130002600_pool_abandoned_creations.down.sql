@@ -1,0 +1,2 @@
+DROP INDEX machines_counting;
+ALTER TABLE machines DROP COLUMN counts_until;
