@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use fly::{Init, MachineConfig, Mount, NewMachine, NewVolume, Restart, RestartPolicy, StopConfig};
 use kernel::Ctx;
+use wire::id::MachineId;
 use wire::machine::MachineState;
 use wire::worker::env;
 
@@ -19,6 +20,15 @@ use crate::regions;
 pub(crate) const POOL_KEY: &str = "bifrost_pool";
 /// The metadata key that names the row a machine belongs to.
 pub(crate) const MACHINE_KEY: &str = "bifrost_machine";
+
+/// Whether a machine at the provider carries the mark of a row.
+pub(crate) fn is_marked(found: &fly::Machine, id: MachineId) -> bool {
+    mark(found, MACHINE_KEY).is_some_and(|mark| mark == id.to_string())
+}
+
+pub(crate) fn mark<'a>(found: &'a fly::Machine, key: &str) -> Option<&'a str> {
+    found.config.as_ref()?.metadata.get(key).map(String::as_str)
+}
 
 /// What a step achieved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +110,10 @@ impl Provision {
         if self.provider.has_volumes() && machine.volume_provider_id.is_none() {
             return self.create_volume(ctx, machine).await;
         }
-        let (id, region) = self.create_machine(machine).await?;
+        let Some((id, region)) = self.create_machine(machine).await? else {
+            let why = format!("the name {} is another machine's at the provider", machine.name);
+            return Ok(Done::Climb { trouble: Trouble::Vanished, why });
+        };
         match self.record(ctx, machine, Found::Machine(&id, &region)).await {
             Done::Recorded => Ok(Done::Became(MachineState::Starting)),
             not_stored => Ok(not_stored),
@@ -133,24 +146,27 @@ impl Provision {
         }
     }
 
-    /// The provider's id and region of the machine, made now or by an earlier try.
-    async fn create_machine(&self, machine: &Machine) -> Result<(String, String), fly::Error> {
-        let region = self.region_of(machine).to_owned();
+    /// The provider's id and region of the machine, made now or by an earlier try; none where what has its name does not
+    /// carry its mark.
+    async fn create_machine(&self, machine: &Machine) -> Result<Option<(String, String)>, fly::Error> {
+        let region = Some(self.region_of(machine).to_owned());
         let config = self.config(machine);
-        let new = NewMachine { name: machine.name.clone(), region: Some(region.clone()), config, skip_launch: false };
+        let new = NewMachine { name: machine.name.clone(), region, config, skip_launch: false };
         let error = match self.provider.create_machine(&new).await {
-            Ok(made) => return Ok((made.id, made.region)),
+            Ok(made) => return Ok(Some((made.id, made.region))),
             Err(error) => error,
         };
-        match error.advice() {
-            fly::Advice::Adopt(id) => Ok((id, region)),
+        let found = match error.advice() {
+            fly::Advice::Adopt(id) => Some(self.provider.machine(&id).await?),
             fly::Advice::LookAgain => {
-                let found = self.provider.machines().await?;
-                let found = found.into_iter().find(|found| found.name == machine.name);
-                found.map(|found| (found.id, found.region)).ok_or(error)
+                self.provider.machines().await?.into_iter().find(|found| found.name == machine.name)
             }
-            _ => Err(error),
-        }
+            _ => None,
+        };
+        // While its host is away, nobody can say whose it is.
+        let found = found.filter(|found| found.config.is_some()).ok_or(error)?;
+        let is_ours = is_marked(&found, machine.id);
+        Ok(is_ours.then_some((found.id, found.region)))
     }
 
     /// A machine whose worker should report in.

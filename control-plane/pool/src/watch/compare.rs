@@ -6,7 +6,7 @@ use wire::machine::{MachineState, OrphanKind};
 
 use crate::machines::{Machine, volume_prefix};
 use crate::orphans::Orphan;
-use crate::provision::{MACHINE_KEY, POOL_KEY};
+use crate::provision::{MACHINE_KEY, POOL_KEY, is_marked, mark};
 
 /// What the registry knows.
 #[derive(Debug, Clone, Default)]
@@ -153,7 +153,7 @@ fn lone_volume(volume: &fly::Volume) -> Orphan {
 fn follow(machine: &Machine, there: &[fly::Machine]) -> Option<Finding> {
     use MachineState::{Creating, Destroyed, Destroying, Draining, Ready, Resuming, Starting, Suspended, Suspending};
     use fly::MachineState as At;
-    let named = there.iter().find(|found| found.name == machine.name);
+    let named = there.iter().find(|found| found.name == machine.name && is_marked(found, machine.id));
     if let (None, Some(named)) = (&machine.provider_id, named) {
         let (provider_id, region) = (named.id.clone(), named.region.clone());
         return Some(Finding::Nameless { id: machine.id, provider_id, region });
@@ -194,10 +194,6 @@ pub(super) fn is_going(state: fly::MachineState) -> bool {
 
 fn is_ours(found: &fly::Machine, pool: &str) -> bool {
     mark(found, POOL_KEY).is_some_and(|name| name == pool)
-}
-
-fn mark<'a>(found: &'a fly::Machine, key: &str) -> Option<&'a str> {
-    found.config.as_ref()?.metadata.get(key).map(String::as_str)
 }
 
 #[cfg(test)]

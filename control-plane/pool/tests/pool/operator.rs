@@ -13,14 +13,22 @@ use crate::world::{APP, World, migrations, settings};
 
 /// A machine that the pool did not make.
 async fn made_by_hand(world: &World, name: &str, pool: Option<&str>) -> fly::Machine {
+    let marks = pool.map(|name| ("bifrost_pool".to_owned(), name.to_owned()));
+    made(world, NewMachine { name: name.into(), ..NewMachine::default() }, marks).await
+}
+
+async fn made(
+    world: &World,
+    new: NewMachine,
+    marks: impl IntoIterator<Item = (String, String)>,
+) -> fly::Machine {
     let config = MachineConfig {
         image: "example/image:1".into(),
         init: fly::Init { exec: Some(["sleep", "300"].map(str::to_owned).to_vec()), ..fly::Init::default() },
-        metadata: pool.map(|name| ("bifrost_pool".to_owned(), name.to_owned())).into_iter().collect(),
+        metadata: marks.into_iter().collect(),
         ..MachineConfig::default()
     };
-    let new = NewMachine { name: name.into(), config, ..NewMachine::default() };
-    world.machines.create_machine(APP, &new).await.expect("is made")
+    world.machines.create_machine(APP, &NewMachine { config, ..new }).await.expect("is made")
 }
 
 async fn orphaned(world: &World) {
@@ -315,6 +323,35 @@ kernel::on_both! { migrations();
         assert_eq!(world.apply(Action::Create).await, 1);
         world.settle().await;
         world.stop().await;
+    }
+
+    async fn a_machine_of_its_name_is_adopted_where_it_is_if_it_carries_the_rows_mark(ctx) {
+        for is_marked in [true, false] {
+            let mut world = World::new(&ctx, "").await;
+            world.beat().await;
+            world.apply(Action::Create).await;
+            let row = world.row().await;
+            let marks = is_marked.then(|| ("bifrost_machine".to_owned(), row.id.to_string()));
+            let new = NewMachine { name: row.name.clone(), region: Some("ewr".into()), ..NewMachine::default() };
+            let there = made(&world, new, marks).await;
+            // Nobody looks meanwhile: its volume first, and then itself.
+            for _ in 0..2 {
+                world.provision.step_all(&ctx).await.expect("steps");
+            }
+            let row = world.row().await;
+            if is_marked {
+                assert_eq!((row.provider_id, row.region.as_deref()), (Some(there.id), Some("ewr")));
+                world.settle().await;
+            } else {
+                assert_eq!((row.provider_id, row.generation), (None, 1));
+                world.settle().await;
+                let row = world.row().await;
+                assert_eq!((row.state, row.region.as_deref()), (MachineState::Ready, Some("iad")));
+                assert!(world.there().await.0.contains(&(there.name, fly::MachineState::Started)), "it is another's");
+            }
+            world.destroy().await;
+            world.stop().await;
+        }
     }
 
     async fn the_cap_counts_what_the_provider_has(ctx) {

@@ -94,9 +94,15 @@ fn a_row_follows_what_happened_to_its_machine() {
 #[test]
 fn a_row_without_an_id_is_found_by_its_name_and_not_taken_for_gone() {
     let known = Known { machines: vec![Machine { provider_id: None, ..row(MachineState::Ready) }], ..Known::default() };
-    let found = compare(&known, &[there("m1", "sprite-a", POOL, "started")], &[], POOL, began());
-    let expect = Finding::Nameless { id: known.machines[0].id, provider_id: "m1".into(), region: "iad".into() };
-    assert_eq!(found, [expect]);
+    let id = known.machines[0].id;
+    let marked = |mark: &str| {
+        let mut found = there("m1", "sprite-a", POOL, "started");
+        found.config.as_mut().expect("has one").metadata.insert(MACHINE_KEY.into(), mark.into());
+        compare(&known, &[found], &[], POOL, began())
+    };
+    let expect = Finding::Nameless { id, provider_id: "m1".into(), region: "iad".into() };
+    assert_eq!(marked(&id.to_string()), [expect]);
+    assert_eq!(marked("another"), [], "its name is not enough");
 }
 
 #[test]
