@@ -216,6 +216,8 @@ pub fn remedy(trouble: Trouble, case: Case) -> Remedy {
         Trouble::Region(_) if has_other_region => Remedy::OtherRegion,
         Trouble::Region(_) | Trouble::Refused => Remedy::GiveUp,
         Trouble::HostFull if rung >= Rung::Recreate && loses => Remedy::Wait,
+        // Its disk is its own and would go with it.
+        Trouble::Unresponsive if is_used && !has_volume && state != MachineState::Creating => Remedy::Wait,
         // Without a machine there is none that could be at fault.
         Trouble::Unresponsive if rung >= Rung::Recreate && is_used && state == MachineState::Creating => Remedy::Wait,
         _ if rung >= Rung::Recreate => elsewhere,

@@ -92,8 +92,13 @@ impl Provision {
         let refusals = machine.refusals.saturating_add(1);
         let until = (ctx.now() + ever_later(ctx, refusals)).max(region_until.unwrap_or_default());
         store::rest(tx, machine, until, refusals, why).await?;
-        if machine.state != MachineState::Creating {
-            shift(ctx, tx, machine.id, machine.state, MachineState::Suspending, Some(why)).await?;
+        if machine.state == MachineState::Creating {
+            return Ok(());
+        }
+        shift(ctx, tx, machine.id, machine.state, MachineState::Suspending, Some(why)).await?;
+        if machine.state == MachineState::Suspending {
+            // It did not fall asleep, so that is tried from the beginning, and not at once.
+            store::rest(tx, machine, until, refusals, why).await?;
         }
         Ok(())
     }

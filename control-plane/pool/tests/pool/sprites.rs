@@ -499,6 +499,30 @@ kernel::on_both! { migrations();
         world.stop().await;
     }
 
+    async fn a_sprite_that_does_not_answer_is_waited_for_and_keeps_its_disk(ctx) {
+        let mut world = World::new(&ctx).await;
+        world.up().await;
+        world.suspend().await;
+        let before = world.row().await;
+        let body = json!({ "error": "internal", "message": "something broke" });
+        world.fake.refuse(Refusal { method: "POST", path_end: "/exec", status: 500, body, times: 200 });
+        world.order(Action::Resume).await;
+        for _ in 0..6 * 60 * 24 {
+            world.beat().await;
+            let row = world.row().await;
+            if row.state == MachineState::Suspended {
+                world.order(Action::Resume).await;
+            }
+            if row.state == MachineState::Ready {
+                break;
+            }
+        }
+        let after = world.row().await;
+        assert_eq!((after.state, after.provider_id, after.generation), (MachineState::Ready, before.provider_id, 0));
+        assert_eq!(world.seen().name, before.name);
+        world.stop().await;
+    }
+
     async fn a_creation_that_comes_too_soon_is_made_when_it_may(ctx) {
         let mut world = World::new(&ctx).await;
         let body = json!({ "error": "sprite_creation_rate_limited", "message": "slow down", "retry_after_seconds": 60 });

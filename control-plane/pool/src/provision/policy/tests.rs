@@ -102,7 +102,7 @@ fn a_machine_is_made_anew_with_its_disk_where_that_can_be() {
 
 #[test]
 fn neither_a_machine_that_is_there_nor_a_disk_with_something_on_it_goes_for_a_refusal_that_is_none_of_its_own() {
-    use MachineState::{Creating, Resuming, Starting};
+    use MachineState::{Creating, Resuming, Starting, Suspending};
     use Remedy::{OtherRegion, Recreate, Wait};
     let regions = [Trouble::Region(Shortage::Capacity), Trouble::Region(Shortage::Quota)];
     let check = |trouble, state, is_used, rung, expect| {
@@ -123,6 +123,19 @@ fn neither_a_machine_that_is_there_nor_a_disk_with_something_on_it_goes_for_a_re
         check(Trouble::HostFull, state, true, Rung::Recreate, Wait);
     }
     check(Trouble::Unresponsive, Creating, true, Rung::Recreate, Wait);
+    for state in [Starting, Resuming, Suspending] {
+        let own_disk = |is_used| Case {
+            state,
+            rung: Rung::StopStart,
+            has_volume: false,
+            is_used,
+            has_other_region: false,
+            has_former_image: false,
+        };
+        assert_eq!(remedy(Trouble::Unresponsive, own_disk(true)), Wait, "{state}");
+        assert_eq!(remedy(Trouble::Unresponsive, own_disk(false)), Recreate(Disk::New), "{state}");
+        assert_eq!(remedy(Trouble::Vanished, own_disk(true)), Recreate(Disk::New), "{state}: it is gone anyway");
+    }
     let worker_is_silent = Case {
         state: Starting,
         rung: Rung::Recreate,
