@@ -350,7 +350,16 @@ async fn images<'a>(tx: &mut Tx, settings: &'a Settings, machine: &'a Machine) -
         (true, false) => own,
         (true, true) => new,
     };
-    Ok((image, if image == own { former } else if image == former { "" } else { own }))
+    Ok((
+        image,
+        if image == own {
+            former
+        } else if image == former {
+            ""
+        } else {
+            own
+        },
+    ))
 }
 
 /// Has a machine that is being replaced made anew, with its volume and the image of today.

@@ -170,7 +170,9 @@ async fn listed<T>(
 ) -> Result<Option<Vec<T>>> {
     match answer {
         Err(error) if error.advice() == Advice::Gone => Ok(None),
-        Err(error) if regions::is_about_token(&error) => regions::token_refused(ctx, provider, None).await.map(|_| None),
+        Err(error) if regions::is_about_token(&error) => {
+            regions::token_refused(ctx, provider, None).await.map(|_| None)
+        }
         answer => answer.map(Some).map_err(|error| unavailable(provider, error)),
     }
 }

@@ -364,7 +364,7 @@ impl Provision {
 
 /// Whether a refusal is none of the token's, of room or of haste, which pass.
 fn is_about_what_was_asked(error: &fly::Error) -> bool {
-    use fly::Advice::{Gone, GiveUp, RecreateElsewhere};
+    use fly::Advice::{GiveUp, Gone, RecreateElsewhere};
     error.status().is_some_and(|status| (400..500).contains(&status))
         && matches!(error.advice(), Gone | GiveUp | RecreateElsewhere)
         && !regions::is_about_token(error)

@@ -204,22 +204,21 @@ kernel::on_both! { migrations();
             world.apply(Action::Create).await;
             let id = world.row().await.id;
             let (killed, provision) = Killed::new(&world, at, is_carried_out);
-            let mut stepping = std::pin::pin!(async {
+            let what = format!("call {at}, carried out: {is_carried_out}");
+            let steps = async {
                 while world.rows().await.iter().any(|row| row.state == MachineState::Creating) {
                     provision.step_all(&ctx).await.expect("steps");
                 }
-            });
-            tokio::select! {
-                () = &mut stepping => panic!("call {at} is made"),
-                () = killed.died.notified() => (),
-            }
-            machines::abandon(&ctx, &world.work(), id, "it takes too long", false).await.expect("abandoned");
-            let look = Watch::new(Arc::clone(&world.provider), Arc::clone(&world.settings));
-            look.tick(&ctx).await.expect("looks");
-            let what = format!("call {at}, carried out: {is_carried_out}");
-            assert_eq!(world.apply(Action::Create).await, 0, "{what}: it may come yet");
-            killed.goes_on.notify_one();
-            stepping.await;
+            };
+            let meanwhile = async {
+                killed.died.notified().await;
+                machines::abandon(&ctx, &world.work(), id, "it takes too long", false).await.expect("abandoned");
+                let look = Watch::new(Arc::clone(&world.provider), Arc::clone(&world.settings));
+                look.tick(&ctx).await.expect("looks");
+                assert_eq!(world.apply(Action::Create).await, 0, "{what}: it may come yet");
+                killed.goes_on.notify_one();
+            };
+            tokio::join!(steps, meanwhile);
             world.pass(TimeDelta::minutes(11)).await;
             world.skip_a_week().await;
             assert_eq!(world.there().await, (vec![], 0), "{what}");

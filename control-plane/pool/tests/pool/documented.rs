@@ -12,11 +12,10 @@ use fly::MachineState as At;
 use kernel::Ctx;
 use pool::machines::{self, Machine};
 use pool::plan::{Action, Demand, Outlook};
-use pool::{Provider, Settings};
 use wire::event::kind;
 use wire::machine::MachineState;
 
-use crate::world::{APP, World, migrations, settings};
+use crate::world::{APP, World, migrations, one_region, settings};
 
 /// What is going on when it strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -247,7 +246,7 @@ kernel::on_both! { migrations();
             assert_eq!(world.told(kind::PROVIDER_REFUSED).await.len(), told + 1, "{failure}");
             let now = world.ctx.now();
             let mut tx = world.ctx.begin("test").await.expect("begins");
-            let view = pool::machines::view(&mut tx, &world.settings, now).await.expect("looks");
+            let view = machines::view(&mut tx, &world.settings, now).await.expect("looks");
             drop(tx);
             let closed = view.closed.expect("nothing can be made");
             assert!(closed.why.contains("set FLY_API_TOKEN") && closed.until > now, "{closed:?}");
@@ -271,7 +270,7 @@ kernel::on_both! { migrations();
                 world.up().await;
                 world.suspend().await;
             }
-            let writes = ["create_volume", "start", "destroy_machine"].map(|action| failing(action, "forbidden", 20));
+            let writes = ["create_volume", "start", "destroy_machine"].map(|action| failing(action, "forbidden", 12));
             world.script(&writes.join("\n")).await;
             let (state, calm) = match during {
                 During::Create => (MachineState::Creating, false),
@@ -284,10 +283,10 @@ kernel::on_both! { migrations();
                 assert_eq!(world.plan(1).await.0.len(), 1, "{during:?}");
             }
             world.beat().await;
-            let until = ctx.now() + TimeDelta::hours(1);
+            let until = ctx.now() + TimeDelta::minutes(25);
             while ctx.now() < until {
                 let row = world.row().await;
-                assert_eq!(row.state, state, "it was asked twenty times");
+                assert_eq!(row.state, state, "it was asked a dozen times");
                 assert!(row.error.as_ref().is_some_and(|error| error.contains("set FLY_API_TOKEN")), "{row:?}");
                 let mut tx = ctx.begin("test").await.expect("begins");
                 let view = machines::view(&mut tx, &world.settings, ctx.now()).await.expect("looks");
@@ -450,8 +449,7 @@ kernel::on_both! { migrations();
 
     async fn a_sleeper_that_is_refused_is_left_alone_and_woken_when_it_has_rested(ctx) {
         for (failure, minutes) in [("region-quota", 30), ("region-full", 2), ("machine-limit", 1)] {
-            let one_region = Provider { regions: vec!["iad".into()], ..settings().provider };
-            let mut world = World::with(&ctx, "", Settings { provider: one_region, ..settings() }).await;
+            let mut world = World::with(&ctx, "", one_region()).await;
             world.up().await;
             world.suspend().await;
             let before = world.row().await;
@@ -499,7 +497,8 @@ kernel::on_both! { migrations();
             let script = failing("start", "host-memory", 1) + "\n" + &failing(full, "no-candidate-host", 99);
             world.script(&script).await;
             assert_eq!(world.apply(Action::Resume(before.id)).await, 1);
-            world.pass(TimeDelta::minutes(90)).await;
+            world.pass(TimeDelta::minutes(2)).await;
+            world.skip_an_hour().await;
             let waits = world.row().await;
             assert_eq!((waits.state, waits.region.as_deref()), (MachineState::Creating, Some("iad")), "{full}");
             assert!(waits.error.is_some_and(|error| error.contains("candidate host")), "{full}");

@@ -8,7 +8,7 @@ use wire::event::kind;
 use wire::machine::KeptVolumeView;
 
 use crate::operator::audited;
-use crate::world::{World, migrations};
+use crate::world::{APP, World, migrations, one_region};
 
 const WHAT: &str = "1 pinned checkpoint";
 
@@ -16,27 +16,31 @@ async fn listed(ctx: &Ctx) -> Vec<KeptVolumeView> {
     orphans::last_sweep(ctx).await.expect("shows").kept
 }
 
-/// A machine that the provider refuses to make anew, so that it is given up.
+/// A machine that vanishes again before its worker has reported in, so that it is given up.
 async fn give_up(world: &mut World) {
-    world
-        .script("[[call]]\naction = 'create_machine'\nwhen = { times = 1 }\neffect = { failure = 'machine-limit' }")
-        .await;
-    let id = world.row().await.id;
-    world.apply(Action::Retire(id, Reason::Age)).await;
-    world.apply(Action::Drain(id)).await;
-    world.settle().await;
+    world.are_workers_deaf = true;
+    for _ in 0..2 {
+        let gone = world.row().await.provider_id;
+        world.machines.destroy(APP, gone.as_deref().expect("is there"), true).await.expect("destroyed");
+        for _ in 0..20 {
+            world.beat().await;
+            if world.rows().await.iter().all(|row| row.provider_id.is_some() && row.provider_id != gone) {
+                break;
+            }
+        }
+    }
     assert_eq!(world.rows().await, [], "it was given up");
 }
 
 kernel::on_both! { migrations();
     async fn a_machine_that_is_given_up_leaves_its_volume_if_that_alone_has_work(ctx) {
-        let mut world = World::new(&ctx, "").await;
+        let mut world = World::with(&ctx, "", one_region()).await;
         world.up().await;
         let row = world.row().await;
         world.said.has(row.id, WHAT);
         give_up(&mut world).await;
         world.skip_an_hour().await;
-        let volumes = world.machines.volumes(crate::world::APP).await.expect("lists");
+        let volumes = world.machines.volumes(APP).await.expect("lists");
         let volumes: Vec<_> = volumes.into_iter().map(|volume| volume.id).collect();
         assert_eq!(volumes, Vec::from_iter(row.volume_provider_id), "it is there, and no orphan");
         let kept = listed(&ctx).await;
@@ -60,7 +64,7 @@ kernel::on_both! { migrations();
     }
 
     async fn a_machine_that_is_given_up_without_work_leaves_nothing(ctx) {
-        let mut world = World::new(&ctx, "").await;
+        let mut world = World::with(&ctx, "", one_region()).await;
         world.up().await;
         give_up(&mut world).await;
         assert_eq!((world.there().await, listed(&ctx).await), ((vec![], 0), vec![]));

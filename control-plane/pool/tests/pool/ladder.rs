@@ -92,7 +92,8 @@ kernel::on_both! { migrations();
         world.beat().await;
         world.script("[[call]]\naction = 'create_machine'\neffect = { failure = 'no-candidate-host' }").await;
         assert_eq!(world.plan(0).await.0, [Action::Retire(before.id, Reason::Age)]);
-        world.pass(TimeDelta::hours(3)).await;
+        world.pass(TimeDelta::minutes(12)).await;
+        world.skip_an_hour().await;
         let waits = world.row().await;
         assert_eq!((waits.state, &waits.volume_provider_id), (MachineState::Creating, &before.volume_provider_id));
         assert_eq!((world.there().await.0, world.there().await.1), (vec![], 1));
@@ -141,11 +142,12 @@ kernel::on_both! { migrations();
     }
 
     async fn an_image_that_does_not_come_up_costs_no_volume_and_halts_the_rollout(ctx) {
-        for broken in [
+        let all = [
             "[[machine]]\nwhen = { target = '*-1' }\neffect = 'fail_to_boot'",
             "[[call]]\naction = 'create_machine'\nwhen = { target = '*-1' }\neffect = { failure = 'image-unknown' }",
             "[[call]]\naction = 'create_machine'\nwhen = { target = '*-1' }\neffect = { answer = { status = 400, error = 'invalid image' } }",
-        ] {
+        ];
+        for (number, broken) in (1..).zip(all) {
             let mut world = World::new(&ctx, "").await;
             world.up().await;
             world.up().await;
@@ -156,8 +158,8 @@ kernel::on_both! { migrations();
             let volumes = |rows: &[Machine]| rows.iter().map(|row| row.volume_provider_id.clone()).collect::<Vec<_>>();
             let before = volumes(&world.rows().await);
             world.script(broken).await;
-            world.has_image("example/image:2");
-            for _ in 0..600 {
+            world.has_image(&format!("example/image:2.{number}"));
+            for _ in 0..120 {
                 world.plan(0).await;
                 world.beat().await;
             }
@@ -168,10 +170,9 @@ kernel::on_both! { migrations();
             let mut generations: Vec<_> = rows.iter().map(|row| row.generation).collect();
             generations.sort_unstable();
             assert_eq!(generations, [0, 2], "{broken}: one was replaced, and put back");
-            assert!(rows.iter().any(|row| row.generation == 2), "{rows:?}");
             // Another image is tried anew.
             world.script("").await;
-            world.has_image("example/image:3");
+            world.has_image(&format!("example/image:3.{number}"));
             let retired = matches!(world.plan(0).await.0.as_slice(), [Action::Retire(_, Reason::Image)]);
             assert!(retired, "{broken}");
             world.settle().await;

@@ -17,11 +17,7 @@ async fn made_by_hand(world: &World, name: &str, pool: Option<&str>) -> fly::Mac
     made(world, NewMachine { name: name.into(), ..NewMachine::default() }, marks).await
 }
 
-async fn made(
-    world: &World,
-    new: NewMachine,
-    marks: impl IntoIterator<Item = (String, String)>,
-) -> fly::Machine {
+async fn made(world: &World, new: NewMachine, marks: impl IntoIterator<Item = (String, String)>) -> fly::Machine {
     let config = MachineConfig {
         image: "example/image:1".into(),
         init: fly::Init { exec: Some(["sleep", "300"].map(str::to_owned).to_vec()), ..fly::Init::default() },

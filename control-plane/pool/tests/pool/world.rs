@@ -88,6 +88,12 @@ pub(crate) fn settings() -> Settings {
     }
 }
 
+/// The same where there is no other region to go to.
+pub(crate) fn one_region() -> Settings {
+    let provider = Provider { regions: vec!["iad".into()], ..settings().provider };
+    Settings { provider, ..settings() }
+}
+
 impl World {
     pub(crate) async fn new(ctx: &Ctx, script: &str) -> Self {
         Self::with(ctx, script, settings()).await

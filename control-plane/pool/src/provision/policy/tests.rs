@@ -95,7 +95,14 @@ fn a_machine_is_made_anew_with_its_disk_where_that_can_be() {
         (full, Rung::OtherRegion, true, true, OtherRegion),
         (full, Rung::Look, true, false, GiveUp),
     ] {
-        let case = Case { state: MachineState::Creating, rung, has_volume, is_used: false, has_other_region, has_former_image: false };
+        let case = Case {
+            state: MachineState::Creating,
+            rung,
+            has_volume,
+            is_used: false,
+            has_other_region,
+            has_former_image: false,
+        };
         assert_eq!(remedy(trouble, case), expect, "{trouble:?} {case:?}");
     }
 }

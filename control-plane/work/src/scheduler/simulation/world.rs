@@ -420,6 +420,7 @@ impl World {
             warm: if self.now < self.last_arrival { self.scenario.warm } else { 0 },
             purse: self.purse(),
             closed: until.map(|until| Closed { until, why: "no room".into() }),
+            resting: BTreeMap::new(),
             kept: BTreeSet::new(),
         }
     }
