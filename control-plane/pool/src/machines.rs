@@ -350,16 +350,12 @@ async fn images<'a>(tx: &mut Tx, settings: &'a Settings, machine: &'a Machine) -
         (true, false) => own,
         (true, true) => new,
     };
-    Ok((
-        image,
-        if image == own {
-            former
-        } else if image == former {
-            ""
-        } else {
-            own
-        },
-    ))
+    let before = match image {
+        _ if image == own => former,
+        _ if image == former => "",
+        _ => own,
+    };
+    Ok((image, before))
 }
 
 /// Has a machine that is being replaced made anew, with its volume and the image of today.

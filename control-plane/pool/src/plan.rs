@@ -346,7 +346,10 @@ impl<'a> Growth<'a> {
     /// A machine that sleeps and that nothing can stand in for, or why not. One that does not sleep is no matter.
     fn this_one(&mut self, machine: MachineId, actions: &mut Vec<Action>) -> Result<(), Bar> {
         self.open()?;
-        if let Some(rest) = self.view.rest_of(machine, self.now) {
+        let is_missed = |facts: &Facts| facts.id == machine && !is_serving(self.view, facts, self.now);
+        if let Some(rest) = self.view.rest_of(machine, self.now)
+            && self.view.machines.iter().any(is_missed)
+        {
             return Err(Bar::from(rest));
         }
         self.affordable(self.made)?;
@@ -442,12 +445,10 @@ fn retire(
     actions: &mut Vec<Action>,
 ) -> Option<MachineId> {
     let is_under_way = view.machines.iter().any(|machine| machine.wear.is_retiring || is_coming(machine.state));
-    let mut growth = Growth::new(view, limits, now);
-    growth.open().ok()?;
-    if is_under_way || resting(view.given_up.as_ref(), now).is_some() {
-        return None;
-    }
-    if actions.iter().any(|action| matches!(action, Action::Create | Action::Resume(_))) {
+    if is_under_way
+        || resting(view.given_up.as_ref(), now).is_some()
+        || actions.iter().any(|action| matches!(action, Action::Create | Action::Resume(_)))
+    {
         return None;
     }
     let worn = |machine: &Facts| Some((machine.id, machine.state, machine.load, worn_out(machine, limits, now)?));
@@ -456,6 +457,8 @@ fn retire(
     let mut worn: Vec<_> = view.machines.iter().filter(may_go).filter_map(worn).collect();
     worn.sort_by_key(|(id, state, load, _)| (*state != MachineState::Suspended, *load, *id));
     let (id, state, _, reason) = *worn.first()?;
+    let mut growth = Growth::new(view, limits, now);
+    growth.open().ok()?;
     match state {
         // It is made anew, and so is awake for a while.
         MachineState::Suspended => growth.affordable(0).ok()?,
@@ -550,15 +553,19 @@ pub(crate) fn is_active(state: MachineState) -> bool {
     }
 }
 
-/// Machines that work, or are about to. One that was refused on its way is not, nor one that has been on it for long:
-/// nobody waits for those, and they only count against the cap.
-fn serving(view: &View, now: DateTime<Utc>) -> impl Iterator<Item = &Facts> {
-    view.machines.iter().filter(move |machine| match machine.state {
+/// Whether a machine works, or is about to. One that was refused on its way is not, nor one that has been on it for
+/// long: nobody waits for those, and they only count against the cap.
+fn is_serving(view: &View, machine: &Facts, now: DateTime<Utc>) -> bool {
+    match machine.state {
         MachineState::Creating | MachineState::Starting | MachineState::Resuming => {
             view.rest_of(machine.id, now).is_none() && now - machine.state_since < COMING_MAX
         }
         state => is_active(state),
-    })
+    }
+}
+
+fn serving(view: &View, now: DateTime<Utc>) -> impl Iterator<Item = &Facts> {
+    view.machines.iter().filter(move |machine| is_serving(view, machine, now))
 }
 
 fn is_coming(state: MachineState) -> bool {

@@ -330,6 +330,11 @@ fn a_sleeper_that_rests_is_not_woken_and_another_is_or_is_made() {
     assert_eq!(decide(&view, &alone_has_it), Plan { actions: vec![], outlook: trouble.clone() });
     let at_the_cap = Limits { machines_max: 2, ..LIMITS };
     assert_eq!(plan(&view, &queue(1), at_the_cap, now()), Plan { actions: vec![], outlook: trouble });
+    // One that works is there, wherever that is.
+    let mut view = machines(&[Ready]);
+    rests(&mut view, 0);
+    let needs_it = Demand { machines: vec![id(0)], ..Demand::default() };
+    assert_eq!(decide(&view, &needs_it).outlook, Outlook::QueueShort { active: 1 });
     // Nor is one waited for that was refused on its way.
     let mut view = machines(&[Creating]);
     assert_eq!(decide(&view, &queue(1)).actions, []);
