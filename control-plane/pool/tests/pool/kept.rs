@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use kernel::Ctx;
-use pool::plan::{Action, Reason};
+use pool::plan::Action;
 use pool::{kept, machines, orphans};
 use wire::event::kind;
 use wire::machine::KeptVolumeView;

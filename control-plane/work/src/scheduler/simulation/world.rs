@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use fly::{Action, Advice, MachineState as At};
 use pool::money::policy::{self as money, Allowance, Purse};
 use pool::plan::{Action as Order, Closed, Facts, GivenUp, Limits, View, Wear};
-use pool::recovery::{self, Boot, Booting, Disk, Failed, Remedy, Rung, Sleep, Stumble, Tired, Trouble};
+use pool::recovery::{self, Boot, Booting, Case, Disk, Failed, Remedy, Rung, Sleep, Stumble, Tired, Trouble};
 use pool::regions::policy::{self as order, Rest};
 use wire::cost::Period;
 use wire::id::{MachineId, WorkerId};
@@ -153,6 +153,10 @@ struct Row {
     repository: Option<String>,
     heard_boot: u64,
     stuck: i32,
+    /// Whether a worker has had its volume.
+    is_used: bool,
+    refusals: u32,
+    rests_until: Millis,
 }
 
 pub(super) struct World {
@@ -420,7 +424,7 @@ impl World {
             warm: if self.now < self.last_arrival { self.scenario.warm } else { 0 },
             purse: self.purse(),
             closed: until.map(|until| Closed { until, why: "no room".into() }),
-            resting: BTreeMap::new(),
+            resting: self.live().filter_map(|(number, row)| Some((id(number).into(), self.rest_of(row)?))).collect(),
             kept: BTreeSet::new(),
         }
     }
@@ -439,6 +443,14 @@ impl World {
     fn days_of(&self, period: Period) -> RangeInclusive<u64> {
         let began = millis(money::begin(period, time(self.now)));
         began / (24 * HOUR)..=self.now / (24 * HOUR)
+    }
+
+    /// Why a machine cannot be had for now, if it cannot.
+    fn rest_of(&self, row: &Row) -> Option<Closed> {
+        let would_be_asked_for = matches!(row.state, State::Ready | State::Suspended);
+        let of_region = self.rests.get(&row.region).filter(|_| would_be_asked_for).map_or(0, |(until, _)| *until);
+        let until = row.rests_until.max(of_region);
+        (until > self.now).then(|| Closed { until: time(until), why: "no room".into() })
     }
 
     fn resting(&self) -> Vec<Rest> {
@@ -572,6 +584,9 @@ impl Row {
             repository: None,
             heard_boot: 0,
             stuck: 0,
+            is_used: false,
+            refusals: 0,
+            rests_until: 0,
         }
     }
 

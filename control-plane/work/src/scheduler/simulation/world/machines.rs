@@ -39,6 +39,9 @@ impl World {
         let known = &mut self.rows[row];
         (known.state, known.since, known.next_try, known.failures) = (to, now, now, 0);
         (known.restarts, known.report_by, known.stuck) = (0, None, 0);
+        if to == State::Resuming {
+            known.rests_until = 0;
+        }
         match to {
             State::Ready | State::Suspended => {
                 known.rung = Rung::Look;
@@ -75,6 +78,8 @@ impl World {
             repository: known.repository.take().filter(|_| disk != Disk::New),
             in_flight: known.in_flight,
             heard_boot: known.heard_boot,
+            is_used: known.is_used && disk != Disk::New,
+            refusals: known.refusals,
             ..Row::new(region, self.now)
         };
         self.rows[row] = keep;
@@ -96,7 +101,17 @@ impl World {
         let name = region_name(here);
         let other = order::choose(&regions(), &rests, time(self.now), Some(&name)).map(region_number);
         let known = &self.rows[row];
-        match (recovery::remedy(trouble, known.rung, known.volume.is_some(), other.is_some()), other) {
+        let case = Case {
+            state: known.state,
+            rung: known.rung,
+            has_volume: known.volume.is_some(),
+            is_used: known.is_used,
+            has_other_region: other.is_some(),
+            has_former_image: false,
+        };
+        match (recovery::remedy(trouble, case), other) {
+            (Remedy::FormerImage, _) => unreachable!("there is one image"),
+            (Remedy::Wait, _) => self.wait(row),
             (Remedy::Recreate(disk), _) => self.make_anew(row, disk, here, Rung::Recreate),
             (Remedy::OtherRegion, Some(other)) => {
                 let rung = if matches!(trouble, Trouble::Region(_)) { known.rung } else { Rung::OtherRegion };
@@ -104,6 +119,21 @@ impl World {
             }
             (Remedy::OtherRegion, None) | (Remedy::GiveUp, _) => self.give_up(row),
         }
+    }
+
+    /// It sleeps on, or waits with its disk, and is asked for when it and its region have rested.
+    fn wait(&mut self, row: usize) {
+        let of_region = self.rests.get(&self.rows[row].region).map_or(0, |(until, _)| *until);
+        let known = &mut self.rows[row];
+        known.refusals += 1;
+        let rest = ((30 * SECOND) << (known.refusals - 1).min(7)).min(HOUR);
+        let until = of_region.max(self.now + rest);
+        known.rests_until = until;
+        match known.state {
+            State::Creating => self.later(row, until - self.now),
+            _ => self.shift(row, State::Suspending),
+        }
+        self.plan_soon(until - self.now + SECOND);
     }
 
     pub(super) fn give_up(&mut self, row: usize) {
@@ -186,7 +216,6 @@ impl World {
         match recovery::stumble(&failed) {
             Stumble::Climb(trouble) => self.climb(row, trouble),
             Stumble::GiveUp => self.give_up(row),
-            Stumble::Sleep => self.shift(row, State::Suspending),
             Stumble::Retry | Stumble::TokenRefused => {
                 self.rows[row].failures += 1;
                 let failures = u32::try_from(self.rows[row].failures).unwrap_or(1).min(7);
@@ -250,6 +279,7 @@ impl World {
         self.shift(row, State::Ready);
         let known = &mut self.rows[row];
         (known.heard_boot, known.is_retiring) = (boot, false);
+        (known.is_used, known.refusals, known.rests_until) = (true, 0, 0);
         if known.task.is_none() {
             known.idle_since = Some(self.now);
         }
@@ -262,6 +292,8 @@ impl World {
         let is_first = known.report_by.is_none() && known.failures == 0 && known.restarts == 0;
         if known.state == State::Resuming && is_first {
             self.fly.start(machine, now)?;
+            let region = self.rows[row].region;
+            self.rests.remove(&region);
             self.started(row, 0);
             return Ok(());
         }
@@ -271,6 +303,7 @@ impl World {
             report_by: known.report_by.map(time),
             patience: Duration::from_secs(600),
             rung: known.rung,
+            is_host_well: true,
         };
         let at = self.fly.read(machine, now)?;
         match recovery::boot(booting, at, time(now)) {
