@@ -86,7 +86,8 @@ async fn settle(room: &Arc<Room>, id: ExecutionId, again: bool) {
         Ok(None) => return set_workspace_aside(room, id, None, "its marker cannot be read").await,
         Err(error) => return set_workspace_aside(room, id, None, &error.to_string()).await,
     };
-    if marker.saved.is_some() && !again {
+    // One whose checkpoint is gone is no more saved than one that has none.
+    if !again && workspace::is_saved(&room.volume, id).unwrap_or(false) {
         return;
     }
     let subject = marker.subject;

@@ -97,6 +97,17 @@ async fn a_workspace_that_is_replaced_is_kept_aside() {
 }
 
 #[tokio::test]
+async fn an_older_workspace_whose_checkpoint_is_gone_is_saved_anew_and_goes() {
+    let (mut scene, remote, [_, second]) = two_runs().await;
+    fs::remove_dir_all(scene.room.volume.checkpoint(second.checkpoint_id)).expect("removes");
+    scene.run(&remote, "echo third > made").await;
+    assert!(!tree(&scene, &second).exists());
+    let ids = scene.room.volume.checkpoint_ids().expect("lists").into_iter();
+    let kept = ids.map(|id| checkpoint::verify(&scene.room.volume, id).expect("whole"));
+    assert!(kept.into_iter().any(|manifest| manifest.subject == second.subject && manifest.files == second.files));
+}
+
+#[tokio::test]
 async fn where_both_are_damaged_the_newest_good_checkpoint_is_put_back() {
     let (mut scene, _remote, [first, second]) = two_runs().await;
     damage_checkpoint(&scene, &second);
