@@ -129,9 +129,7 @@ pub(crate) async fn save(room: &Arc<Room>, mut marker: Marker, orders: &Orders) 
     if room.volume.is_tight()? {
         make_room(room, &paths).await?;
     }
-    let listed = changes::list(&room.git, &paths).await?;
-    let tree = paths.tree.clone();
-    let changes = blocking(move || changes::sort(&tree, &listed)).await?;
+    let changes = changes::find(&room.git, &paths).await?;
     let kept = unpushed::keep(&room.git, &paths, &marker, &changes, room.clock.now()).await?;
     let references = kept.references.clone();
     let (own, tree, known) = (room.clone(), paths.tree.clone(), marker.clone());
@@ -258,10 +256,10 @@ fn store(
     changes: &Changes,
     to: &Path,
 ) -> Result<(usize, Option<String>, u64), CheckpointError> {
-    if changes.present.is_empty() {
+    let paths: Vec<PathBuf> = changes.present.iter().cloned().collect();
+    if paths.is_empty() {
         return Ok((0, None, 0));
     }
-    let paths: Vec<PathBuf> = changes.present.iter().cloned().collect();
     let base = earlier(&room.volume, marker);
     let saved = Store::new(&room.volume.chunks())?.save(tree, &paths, base.as_ref())?;
     Ok((saved.listing.entries().len(), Some(saved.listing.write(to)?), saved.stored))
@@ -305,14 +303,13 @@ pub(crate) fn verify(volume: &Volume, id: CheckpointId) -> Result<Manifest, Chec
     Ok(manifest)
 }
 
-/// Whether a workspace is as a checkpoint says it was left; `listed` is what git lists of it.
+/// Whether a workspace, in which this differs, is as a checkpoint says it was left.
 pub(crate) fn is_as_left(
     volume: &Volume,
     manifest: &Manifest,
     tree: &Path,
-    listed: &[u8],
+    changes: &Changes,
 ) -> Result<bool, CheckpointError> {
-    let changes = changes::sort(tree, listed)?;
     let listing = listing(volume, manifest)?;
     let entries = listing.as_ref().map_or(&[][..], Listing::entries);
     let same_files = changes.present.iter().map(PathBuf::as_path).eq(entries.iter().map(snapshot::Entry::path));

@@ -119,6 +119,17 @@ impl Git {
         input: &[u8],
         orders: &Orders,
     ) -> Result<Vec<u8>, GitError> {
+        self.heard(place, arguments, input, orders).await.map(|(output, _)| output)
+    }
+
+    /// As [`Git::run`], for who must know what git only warned of.
+    pub(crate) async fn heard<A: AsRef<OsStr>>(
+        &self,
+        place: Place<'_>,
+        arguments: impl IntoIterator<Item = A>,
+        input: &[u8],
+        orders: &Orders,
+    ) -> Result<(Vec<u8>, String), GitError> {
         let (mut command, name) = self.command(place, arguments);
         let bounds = Bounds { within: self.within, keep: OUTPUT_BYTES_MAX };
         let output = process::run(&mut command, input, bounds, orders).await.map_err(|error| match error {
@@ -126,11 +137,11 @@ impl Git {
             RunError::TimedOut(within) => GitError::TimedOut { command: name.clone(), within },
             RunError::Io(error) => GitError::Missing(error),
         })?;
+        let stderr = String::from_utf8_lossy(&output.stderr.bytes).into_owned();
         if !output.status.success() {
-            let stderr = String::from_utf8_lossy(&output.stderr.bytes).into_owned();
             return Err(GitError::Failed { command: name, stderr });
         }
-        if output.stdout.is_cut { Err(GitError::TooLong { command: name }) } else { Ok(output.stdout.bytes) }
+        if output.stdout.is_cut { Err(GitError::TooLong { command: name }) } else { Ok((output.stdout.bytes, stderr)) }
     }
 
     fn command<A: AsRef<OsStr>>(&self, place: Place<'_>, arguments: impl IntoIterator<Item = A>) -> (Command, String) {

@@ -134,10 +134,10 @@ async fn is_as_left(room: &Arc<Room>, marker: &Marker, manifest: Option<&Manifes
     if !workspace::is_laid_out(&paths) {
         return Err("parts of it are missing".into());
     }
-    let listed = changes::list(&room.git, &paths).await.map_err(|error| error.to_string())?;
+    let changes = changes::find(&room.git, &paths).await.map_err(|error| error.to_string())?;
     let Some(manifest) = manifest.cloned() else { return Ok(()) };
     let room = room.clone();
-    let as_left = blocking(move || checkpoint::is_as_left(&room.volume, &manifest, &paths.tree, &listed)).await;
+    let as_left = blocking(move || checkpoint::is_as_left(&room.volume, &manifest, &paths.tree, &changes)).await;
     match as_left {
         Ok(true) => Ok(()),
         Ok(false) => Err("its files are not as they were left".into()),

@@ -351,7 +351,7 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_dir() => match fs::remove_dir_all(path) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                open_directories(path)?;
+                open_up(path)?;
                 fs::remove_dir_all(path)
             }
             removed => removed,
@@ -365,15 +365,16 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Gives the owner every right on the directory and all directories in it.
-fn open_directories(directory: &Path) -> io::Result<()> {
-    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
-    for child in children(directory)? {
-        if fs::symlink_metadata(&child)?.is_dir() {
-            open_directories(&child)?;
-        }
+/// Gives the owner back what a command took from it: every right on a directory, that of reading on a file, and so in
+/// all that is below it.
+pub(crate) fn open_up(path: &Path) -> io::Result<()> {
+    let meta = fs::symlink_metadata(path)?;
+    let wanted = if meta.is_dir() { 0o700 } else { 0o400 };
+    let mode = meta.permissions().mode();
+    if (meta.is_dir() || meta.is_file()) && mode & wanted != wanted {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode | wanted))?;
     }
-    Ok(())
+    if meta.is_dir() { children(path)?.iter().try_for_each(|child| open_up(child)) } else { Ok(()) }
 }
 
 /// Removes what a git that was killed left in a mirror: locks, and packs it had not finished.

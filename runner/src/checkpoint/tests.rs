@@ -14,7 +14,7 @@ use crate::testing::{Remote, Scene, SmallVolume, git, names_below};
 use crate::workspace::Marker;
 
 /// Every file and link of a tree but git's own, with its mode and content.
-fn picture(tree: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+pub(super) fn picture(tree: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
     let names = names_below(tree).into_iter().filter(|name| !name.starts_with(".git"));
     let content = |name: &PathBuf| {
         let path = tree.join(name);
@@ -27,7 +27,7 @@ fn picture(tree: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
     names.filter_map(|name| Some((name.clone(), content(&name)?))).collect()
 }
 
-fn newest(scene: &Scene) -> Manifest {
+pub(super) fn newest(scene: &Scene) -> Manifest {
     let id = scene.room.volume.checkpoint_ids().expect("lists").pop().expect("one");
     verify(&scene.room.volume, id).expect("whole")
 }

@@ -112,7 +112,7 @@ fn directories_that_a_command_closed_are_opened_and_removed() {
     close(&closed);
     close(&outside);
     let mode = |path: &Path| fs::metadata(path).expect("is there").permissions().mode() & 0o777;
-    open_directories(&closed).expect("opens");
+    open_up(&closed).expect("opens");
     assert_eq!([mode(&closed), mode(&closed.join("inner")), mode(&outside)], [0o700, 0o700, 0o500]);
     remove(&closed).expect("removes");
     assert!(!closed.exists() && outside.exists());
