@@ -311,11 +311,11 @@ pub(crate) fn is_as_left(
     changes: &Changes,
 ) -> Result<bool, CheckpointError> {
     let listing = listing(volume, manifest)?;
-    let entries = listing.as_ref().map_or(&[][..], Listing::entries);
-    let same_files = changes.present.iter().map(PathBuf::as_path).eq(entries.iter().map(snapshot::Entry::path));
+    // What was put back may be ignored, and so is not among what differs; whether it is as it was is looked at below.
+    let is_known = |path: &PathBuf| listing.as_ref().is_some_and(|listing| listing.get(path).is_some());
     let same_deleted =
         changes.deleted.iter().map(PathBuf::as_path).eq(manifest.deleted.iter().map(RelativePath::as_path));
-    if !same_files || !same_deleted {
+    if !changes.present.iter().all(is_known) || !same_deleted {
         return Ok(false);
     }
     // A machine may have been away: every byte is looked at.

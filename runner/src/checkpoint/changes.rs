@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,12 @@ use std::path::{Path, PathBuf};
 use kit::tasks::blocking;
 
 use super::CheckpointError;
-use crate::git::{Git, GitError};
+use crate::git::{Git, GitError, Place};
 use crate::orders::Orders;
 use crate::volume;
 use crate::workspace::Paths;
+
+const INDEX_HASH_BYTES: i64 = 20;
 
 /// Changed and deleted paths, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +24,13 @@ pub(crate) struct Changes {
     /// Regular files and links.
     pub(crate) present: BTreeSet<PathBuf>,
     pub(crate) deleted: BTreeSet<PathBuf>,
+}
+
+impl Changes {
+    /// Whether there is anything that a commit of the repository would have.
+    pub(crate) fn is_any(&self) -> bool {
+        !self.present.is_empty() || !self.deleted.is_empty()
+    }
 }
 
 /// What differs. What a command closed to its owner is opened for it.
@@ -48,9 +57,11 @@ fn is_closed(error: &CheckpointError) -> bool {
 }
 
 async fn look(git: &Git, paths: &Paths) -> Result<Changes, CheckpointError> {
-    let listed = list(git, paths).await?;
+    let (listed, forced) = tokio::try_join!(list(git, paths), forced(git, paths))?;
     let tree = paths.tree.clone();
-    Ok(blocking(move || sort(&tree, &listed)).await?)
+    let mut changes = blocking(move || sort(&tree, &listed)).await?;
+    changes.present.extend(forced);
+    Ok(changes)
 }
 
 /// Asks git, with the runner's own index and the mirror's objects.
@@ -61,6 +72,50 @@ async fn list(git: &Git, paths: &Paths) -> Result<Vec<u8>, GitError> {
         return Err(GitError::Failed { command: "ls-files".into(), stderr: warned });
     }
     Ok(listed)
+}
+
+/// What the command's own repository has although it is ignored, and the commit that was checked out has not: it was
+/// added by force, and is somebody's work like any other.
+async fn forced(git: &Git, paths: &Paths) -> Result<Vec<PathBuf>, GitError> {
+    let index = paths.tree.join(".git/index");
+    if is_same_index(&index, &paths.index) {
+        return Ok(Vec::new());
+    }
+    let arguments = ["ls-files", "-z", "--cached", "--ignored", "--exclude-standard"];
+    let theirs = Place { index: Some(&index), ..paths.compared() };
+    let theirs = match git.run(theirs, arguments, b"", &Orders::none()).await {
+        Ok(listed) => listed,
+        Err(GitError::Failed { stderr, .. }) => {
+            tracing::warn!("what was added by force cannot be told from what is ignored: {stderr}");
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error),
+    };
+    if theirs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ours = git.run(paths.compared(), arguments, b"", &Orders::none()).await?;
+    let ours: BTreeSet<&[u8]> = names(&ours).collect();
+    let is_there = |path: &PathBuf| {
+        let place = paths.tree.join(path);
+        let kind = fs::symlink_metadata(&place).is_ok_and(|meta| meta.is_file() || meta.is_symlink());
+        kind && volume::stays_inside(&paths.tree, &place)
+    };
+    let added = names(&theirs).filter(|name| !ours.contains(name)).map(path_of);
+    Ok(added.filter(is_there).collect())
+}
+
+/// Whether the command's index is the one it was given, or none that can be read: an index ends with the hash of itself.
+fn is_same_index(theirs: &Path, ours: &Path) -> bool {
+    let end = |path: &Path| {
+        let meta = fs::symlink_metadata(path).ok()?;
+        let mut file = meta.is_file().then(|| fs::File::open(path).ok())??;
+        file.seek(SeekFrom::End(-INDEX_HASH_BYTES)).ok()?;
+        let mut hash = Vec::new();
+        file.read_to_end(&mut hash).ok()?;
+        Some((meta.len(), hash))
+    };
+    end(theirs).is_none_or(|theirs| end(ours) == Some(theirs))
 }
 
 /// What git lists with `-z`.
@@ -77,7 +132,9 @@ fn path_of(name: &[u8]) -> PathBuf {
 pub(crate) async fn ignored(git: &Git, paths: &Paths) -> Result<Vec<PathBuf>, GitError> {
     let arguments = ["ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"];
     let listed = git.run(paths.compared(), arguments, b"", &Orders::none()).await?;
-    Ok(names(&listed).map(path_of).collect())
+    let forced = forced(git, paths).await?;
+    let is_saved = |path: &PathBuf| forced.iter().any(|saved| saved.starts_with(path));
+    Ok(names(&listed).map(path_of).filter(|path| !is_saved(path)).collect())
 }
 
 /// Sorts what git listed into what is there and what is gone.

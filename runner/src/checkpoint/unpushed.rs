@@ -51,7 +51,7 @@ pub(crate) async fn keep(
     now: DateTime<Utc>,
 ) -> Result<Kept, GitError> {
     let repository = paths.tree.join(".git");
-    let is_changed = !changes.present.is_empty() || !changes.deleted.is_empty();
+    let is_changed = changes.is_any();
     let mut kept = Kept::default();
     if !is_untouched(&repository, &marker.commit) {
         kept = keep_commits(git, paths, marker, &repository, is_changed).await?;
