@@ -41,7 +41,7 @@ use format::{Manifest, RelativePath, VERSION};
 pub(crate) use kept::kept_work;
 pub(crate) use summary::summary;
 use unpushed::Kept;
-pub(crate) use unpushed::unfinished_work;
+pub(crate) use unpushed::{is_beside_branches, unfinished_work};
 
 /// The file that makes a directory a checkpoint.
 pub(crate) const MANIFEST: &str = "manifest.json";

@@ -15,7 +15,7 @@ use wire::pull_request::{PullRequest, PullRequestSpec};
 use wire::worker::repository_name;
 
 use crate::checkpoint::format::Manifest;
-use crate::checkpoint::unfinished_work;
+use crate::checkpoint::{is_beside_branches, unfinished_work};
 use crate::git::{GitError, Place as At};
 use crate::mirror;
 use crate::orders::{CONFIRMED_WITHIN, NotOurs, Orders};
@@ -130,10 +130,10 @@ impl<'a> Work<'a> {
         }
         let kept = unfinished_work(self.saved.subject.execution_id);
         if !self.saved.unpushed.contains(&kept) {
-            return match self.saved.unpushed.as_slice() {
-                [] => Ok(None),
-                elsewhere => Err(NotProposed::Elsewhere(elsewhere.join(", "))),
-            };
+            // What was left beside the branches, such as a commit that was amended, nobody means to propose.
+            let unpushed = self.saved.unpushed.iter().filter(|name| !is_beside_branches(name));
+            let elsewhere: Vec<&str> = unpushed.map(String::as_str).collect();
+            return if elsewhere.is_empty() { Ok(None) } else { Err(NotProposed::Elsewhere(elsewhere.join(", "))) };
         }
         // It goes as soon as the remote has it.
         let found = self.ask(&["for-each-ref", "--format=%(objectname)", &kept]).await?;

@@ -6,17 +6,20 @@
 //! | `refs/bifrost/wip/<execution>` | HEAD where it was not pushed, and on it one commit with what was not committed |
 //! | `refs/bifrost/branches/<execution>/<branch>` | every branch that was not pushed |
 //! | `refs/bifrost/stashes/<execution>` | the stash |
+//! | `refs/bifrost/commits/<execution>/<commit>` | commits that none of these leads to: earlier stashes, what HEAD was at, other worktrees, tags, notes |
 //!
 //! Nothing here deletes a branch that is not merged. A reference goes once everything it leads to is on a branch of
 //! the remote; those that are no branches also after thirty days, but never those of the newest fifty executions.
 
+mod loose;
 mod references;
 mod unfinished;
 mod view;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use wire::checkpoint::KeptWork;
@@ -29,7 +32,7 @@ use crate::mirror::{self, fetch_arguments};
 use crate::orders::Orders;
 use crate::workspace::{Marker, Paths};
 
-pub(crate) use references::wip as unfinished_work;
+pub(crate) use references::{is_beside_branches, wip as unfinished_work};
 
 /// What was kept of a workspace.
 #[derive(Debug, Default)]
@@ -53,7 +56,7 @@ pub(crate) async fn keep(
     let repository = paths.tree.join(".git");
     let is_changed = changes.is_any();
     let mut kept = Kept::default();
-    if !is_untouched(&repository, &marker.commit) {
+    if !is_untouched(&repository, &paths.mirror, &marker.commit) {
         kept = keep_commits(git, paths, marker, &repository, is_changed).await?;
     }
     if is_changed {
@@ -68,10 +71,10 @@ pub(crate) async fn keep(
         }
     }
     if !kept.references.is_empty() {
-        let options = ["rev-list", "--objects", "--quiet"].map(str::to_owned);
-        let arguments = options.into_iter().chain(kept.references.iter().cloned());
-        let arguments = arguments.chain(["--not".to_owned(), marker.commit.clone()]);
-        git.run(Place::bare(&paths.mirror), arguments, b"", &Orders::none()).await?;
+        let input: String = kept.references.iter().map(|name| format!("{name}\n")).collect();
+        let input = format!("{input}^{}\n", marker.commit);
+        let arguments = ["rev-list", "--objects", "--quiet", "--stdin"];
+        git.run(Place::bare(&paths.mirror), arguments, input.as_bytes(), &Orders::none()).await?;
     }
     Ok(kept)
 }
@@ -95,35 +98,68 @@ async fn keep_commits(
 ) -> Result<Kept, GitError> {
     let orders = Orders::none();
     let head = view::text(&repository.join("HEAD")).unwrap_or_default();
-    let view = view::make(repository, &paths.mirror, paths.own(), references::readable(head.trim(), &marker.commit));
-    let view = view.map_err(GitError::View)?;
+    let view = show(repository, paths, &marker.commit)?;
     let arguments = ["for-each-ref", "--format=%(objectname) %(refname)"];
     let listed = git.run(Place::bare(&view), arguments, b"", &orders).await?;
-    let plan = references::plan(
-        &String::from_utf8_lossy(&listed),
-        head.trim(),
-        &marker.commit,
-        marker.subject.execution_id,
-        is_changed,
-    );
+    let listed = String::from_utf8_lossy(&listed);
+    let id = marker.subject.execution_id;
+    let mut plan = references::plan(&listed, head.trim(), &marker.commit, id, is_changed);
+    let tips = beside_branches(git, &view, paths, marker, &listed, &plan).await?;
+    plan.copies.extend(tips.into_iter().map(|tip| (tip.clone(), references::commit(id, &tip))));
     if !plan.copies.is_empty() {
         let mut arguments = fetch_arguments(view.as_os_str());
-        arguments.extend(plan.copies.iter().map(|(from, to)| format!("+{from}:{to}").into()));
-        git.run(Place::bare(&paths.mirror), arguments, b"", &orders).await?;
+        // There may be more of them than arguments have room.
+        arguments.insert(1, "--stdin".into());
+        let input: String = plan.copies.iter().map(|(from, to)| format!("+{from}:{to}\n")).collect();
+        git.run(Place::bare(&paths.mirror), arguments, input.as_bytes(), &orders).await?;
     }
-    Ok(Kept { references: plan.copies.into_iter().map(|(_, to)| to).collect(), head: plan.head, uncommitted: None })
+    let references = plan.copies.into_iter().map(|(_, to)| to).collect();
+    Ok(Kept { references, head: plan.head, ..Kept::default() })
 }
 
-/// Whether the repository has no branch, no stash, and the HEAD it was given. Spares git a start.
-fn is_untouched(repository: &Path, commit: &str) -> bool {
+/// A view of a repository that a command may have written, its HEAD at this commit where it has none that is one.
+fn show(repository: &Path, paths: &Paths, commit: &str) -> Result<PathBuf, GitError> {
     let head = view::text(&repository.join("HEAD")).unwrap_or_default();
+    let head = references::readable(head.trim(), commit);
+    view::make(repository, &paths.mirror, paths.own(), head).map_err(GitError::View)
+}
+
+/// The commits that nothing leads to which is kept by its name, or is the remote's: of each line of them the last.
+async fn beside_branches(
+    git: &Git,
+    view: &Path,
+    paths: &Paths,
+    marker: &Marker,
+    listed: &str,
+    plan: &references::Plan,
+) -> Result<Vec<String>, GitError> {
+    let ends = loose::ends(&paths.tree.join(".git")).map_err(GitError::View)?;
+    let mut known = loose::tags(&paths.mirror).map_err(GitError::View)?;
+    known.insert(marker.commit.clone());
+    known.extend(plan.head.as_ref().map(|head| head.commit.clone()));
+    let ends = references::loose(listed, ends, &known);
+    if ends.is_empty() {
+        return Ok(Vec::new());
+    }
+    let stash = listed.lines().filter_map(|line| line.strip_suffix(" refs/stash"));
+    let known = known.iter().map(String::as_str).chain(stash).map(|known| format!("^{known}\n"));
+    let input: String = ends.iter().map(|end| format!("{end}\n")).chain(known).collect();
+    // What a log names may be gone.
+    let options = ["rev-list", "--parents", "--ignore-missing", "--stdin", "--not", "--branches", "--remotes"];
+    let commits = git.run(Place::bare(view), options, input.as_bytes(), &Orders::none()).await?;
+    Ok(references::tips(&String::from_utf8_lossy(&commits)).into_iter().map(str::to_owned).collect())
+}
+
+/// Whether the repository has nothing of its own but the HEAD it was given. Spares git a start.
+fn is_untouched(repository: &Path, mirror: &Path, commit: &str) -> bool {
     let Ok(packed) = view::text(&repository.join("packed-refs")) else { return false };
     let no_branch = fs::read_dir(repository.join("refs/heads")).is_ok_and(|mut branches| branches.next().is_none());
-    head.trim() == commit
-        && no_branch
-        && !repository.join("refs/stash").exists()
+    let is_given = |ends: BTreeSet<String>| ends.iter().all(|end| end == commit) && !ends.is_empty();
+    let tags = || Ok::<_, io::Error>(loose::tags(repository)?.is_subset(&loose::tags(mirror)?));
+    no_branch
         && !packed.contains(" refs/heads/")
-        && !packed.contains(" refs/stash")
+        && loose::ends(repository).is_ok_and(is_given)
+        && tags().is_ok_and(|tags| tags)
 }
 
 /// Pushes what was kept to the repository it came from, under the same names.
@@ -179,8 +215,7 @@ pub(crate) fn listed(mirror: &Path, repository: &str) -> io::Result<Vec<KeptWork
 pub(crate) async fn prune(git: &Git, mirror: &Path, now: DateTime<Utc>) -> Result<usize, GitError> {
     let orders = Orders::none();
     let place = Place::bare(mirror);
-    let arguments = ["for-each-ref", "--format=%(objectname) %(refname)", references::KEPT[0], references::KEPT[1]];
-    let arguments = arguments.into_iter().chain([references::KEPT[2]]);
+    let arguments = ["for-each-ref", "--format=%(objectname) %(refname)"].into_iter().chain(references::KEPT);
     let listed = git.run(place, arguments, b"", &orders).await?;
     let kept = references::parse(&String::from_utf8_lossy(&listed));
     if kept.is_empty() {
@@ -198,3 +233,6 @@ pub(crate) async fn prune(git: &Git, mirror: &Path, now: DateTime<Utc>) -> Resul
     git.run(place, ["update-ref", "--stdin"], input.as_bytes(), &orders).await?;
     Ok(gone.len())
 }
+
+#[cfg(test)]
+mod tests;

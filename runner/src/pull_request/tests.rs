@@ -125,6 +125,16 @@ async fn the_branch_that_the_command_pushed_is_the_one_that_is_proposed() {
 }
 
 #[tokio::test]
+async fn a_commit_that_was_taken_back_is_kept_and_not_proposed() {
+    let mut stage = Stage::new(true).await;
+    let lease = stage.lease(PullRequestSpec::default(), &format!("echo a > a; {COMMIT}; git reset -q --hard HEAD~"));
+    let (completion, _) = stage.run(&lease).await;
+    let unpushed = completion.checkpoint.map(|saved| saved.unpushed).unwrap_or_default();
+    assert!(unpushed.len() == 1 && unpushed[0].starts_with("refs/bifrost/commits/"), "{unpushed:?}");
+    assert_eq!((completion.outcome, completion.message, completion.pull_request), (Outcome::Succeeded, None, None));
+}
+
+#[tokio::test]
 async fn without_a_change_or_without_success_there_is_none() {
     let mut stage = Stage::new(true).await;
     let lease = stage.lease(PullRequestSpec::default(), "true");

@@ -8,7 +8,8 @@ use wire::id::ExecutionId;
 use crate::checkpoint::format::Head;
 
 /// Where everything is kept.
-pub(super) const KEPT: [&str; 3] = ["refs/bifrost/wip", "refs/bifrost/branches", "refs/bifrost/stashes"];
+pub(super) const KEPT: [&str; 4] =
+    ["refs/bifrost/wip", "refs/bifrost/branches", "refs/bifrost/stashes", "refs/bifrost/commits"];
 /// Commits without a branch, changes and stashes that are on no branch of the remote are kept for so long.
 const KEPT_DAYS: i64 = 30;
 /// Of so many executions, the newest, everything is kept that is on no branch of the remote.
@@ -22,6 +23,16 @@ pub(crate) fn wip(id: ExecutionId) -> String {
 /// The branches of an execution.
 pub(super) fn branches(id: ExecutionId) -> String {
     format!("{}/{id}", KEPT[1])
+}
+
+/// A commit of an execution that none of its branches leads to.
+pub(super) fn commit(id: ExecutionId, commit: &str) -> String {
+    format!("{}/{id}/{commit}", KEPT[3])
+}
+
+/// Whether it leads to work that was left beside the branches.
+pub(crate) fn is_beside_branches(name: &str) -> bool {
+    name.starts_with(KEPT[3])
 }
 
 /// What is to be copied, and where HEAD stands.
@@ -70,9 +81,32 @@ pub(super) fn plan(listed: &str, head: &str, commit: &str, id: ExecutionId, is_c
 
 /// The HEAD that git is shown: what the command left there, or, where that is none, the commit that was checked out.
 pub(super) fn readable<'a>(head: &'a str, commit: &'a str) -> &'a str {
-    let is_object = matches!(head.len(), 40 | 64) && head.chars().all(|c| c.is_ascii_hexdigit());
     let is_name = head.strip_prefix("ref: refs/").is_some_and(|name| !name.contains(char::is_control));
-    if is_object || is_name { head } else { commit }
+    if is_object(head) || is_name { head } else { commit }
+}
+
+pub(super) fn is_object(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.chars().all(|c| c.is_ascii_hexdigit())
+}
+
+/// Of the objects that a repository's files name, and of those of its other references, what may lead to commits that
+/// nothing else leads to: branches do not, nor the stash, nor what remotes have, such as these.
+pub(super) fn loose(listed: &str, ends: BTreeSet<String>, known: &BTreeSet<String>) -> BTreeSet<String> {
+    let references = listed.lines().filter_map(|line| line.split_once(' '));
+    let is_kept =
+        |name: &str| name.starts_with("refs/heads/") || name.starts_with("refs/remotes/") || name == "refs/stash";
+    let (kept, others): (Vec<_>, Vec<_>) = references.partition(|(_, name)| is_kept(name));
+    let mut loose = ends;
+    loose.extend(others.into_iter().map(|(object, _)| object.to_owned()));
+    loose.retain(|object| !known.contains(object) && !kept.iter().any(|(kept, _)| kept == object));
+    loose
+}
+
+/// Of the commits that `rev-list --parents` lists those that none of the others stands on.
+pub(super) fn tips(listed: &str) -> Vec<&str> {
+    let parents: BTreeSet<&str> = listed.lines().flat_map(|line| line.split(' ').skip(1)).collect();
+    let commits = listed.lines().filter_map(|line| line.split(' ').next());
+    commits.filter(|commit| !parents.contains(commit)).collect()
 }
 
 /// A reference that is kept.
@@ -135,6 +169,15 @@ mod tests {
         assert_eq!(sources("ref: refs/heads/unborn", true), others);
         assert_eq!(sources("ref: refs/heads/fix/it", false), and_head);
         assert_eq!(sources("e5", false), and_head);
+    }
+
+    #[test]
+    fn of_what_is_beside_the_branches_the_tips_are_kept() {
+        let set = |objects: &[&str]| objects.iter().map(|object| (*object).to_owned()).collect::<BTreeSet<_>>();
+        let listed = "a1 refs/heads/fix\nb2 refs/remotes/origin/main\nc3 refs/tags/v1\nd4 refs/notes/commits\ne5 refs/stash\nf6 refs/tags/mine\n";
+        let found = loose(listed, set(&["a1", "b2", "e5", "09", "17"]), &set(&["c3", "17"]));
+        assert_eq!(found, set(&["09", "d4", "f6"]));
+        assert_eq!(tips("c3 b2\nb2 a1\nd4 a1 e5\n"), ["c3", "d4"]);
     }
 
     #[test]

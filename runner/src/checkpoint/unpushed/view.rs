@@ -51,9 +51,14 @@ pub(super) fn make(repository: &Path, mirror: &Path, own: &Path, head: &str) -> 
 /// The text of a file that is one; nothing where there is none. A pipe, say, would never end.
 pub(super) fn text(path: &Path) -> io::Result<String> {
     match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_file() && meta.len() <= TEXT_BYTES_MAX => fs::read_to_string(path),
+        // People's names in a log may be in any encoding.
+        Ok(meta) if meta.is_file() && meta.len() <= TEXT_BYTES_MAX => {
+            fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        }
         Ok(_) => Err(refused(path, "is no small file")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(String::new())
+        }
         Err(error) => Err(error),
     }
 }
