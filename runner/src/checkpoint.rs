@@ -87,6 +87,9 @@ pub(crate) struct CheckpointPayload {
     deleted: usize,
     stored_bytes: u64,
     unpushed: Vec<String>,
+    /// What no commit has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left: Vec<String>,
     /// Of one that was put back: because a task begins from it, and not because something was damaged.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     asked: bool,
@@ -109,6 +112,7 @@ impl From<&Manifest> for CheckpointPayload {
             deleted: manifest.deleted.len(),
             stored_bytes: manifest.stored_bytes,
             unpushed: manifest.unpushed.clone(),
+            left: manifest.left.clone(),
             asked: false,
         }
     }
@@ -236,10 +240,11 @@ fn write(
         unpushed: kept.references,
         head: kept.head,
         uncommitted: kept.uncommitted,
+        left: kept.left,
     };
     let text = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
     kit::files::replace(&unfinished.join(MANIFEST), &text, 0o600)?;
-    if manifest.uncommitted.is_some() {
+    if manifest.is_alone() {
         kit::files::replace(&unfinished.join(ALONE), b"", 0o600)?;
     }
     let finished = room.volume.checkpoint(id);

@@ -454,6 +454,11 @@ async fn save(room: &Arc<Room>, story: &mut Story, marker: Marker) -> Option<Man
                 1 => "1 file changed".to_owned(),
                 changed => format!("{changed} files changed"),
             };
+            if !manifest.left.is_empty() {
+                let words =
+                    format!("bifrost: in the checkpoint alone, and in no commit: {}\n", manifest.left.join(", "));
+                story.log(Stream::Stderr, words.into_bytes()).await;
+            }
             saved = Some(manifest);
             detail
         }

@@ -38,9 +38,17 @@ pub(crate) struct Manifest {
     /// Why what was not committed is here alone, and in no commit of the mirror.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) uncommitted: Option<String>,
+    /// What is here alone although the rest is in a commit of the mirror, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) left: Vec<String>,
 }
 
 impl Manifest {
+    /// Whether nothing else has all of what it holds.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.uncommitted.is_some() || !self.left.is_empty()
+    }
+
     /// Whether the workspace was as it had been checked out.
     pub(crate) fn is_empty(&self) -> bool {
         self.files == 0 && self.deleted.is_empty() && self.unpushed.is_empty() && self.head.is_none()

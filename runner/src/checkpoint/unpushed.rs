@@ -11,6 +11,7 @@
 //! Nothing here deletes a branch that is not merged. A reference goes once everything it leads to is on a branch of
 //! the remote; those that are no branches also after thirty days, but never those of the newest fifty executions.
 
+mod clean;
 mod loose;
 mod references;
 mod unfinished;
@@ -25,6 +26,7 @@ use chrono::{DateTime, Utc};
 use wire::checkpoint::KeptWork;
 use wire::id::ExecutionId;
 
+use super::CheckpointError;
 use super::changes::Changes;
 use super::format::{Head, Manifest};
 use crate::git::{Git, GitError, Place};
@@ -32,7 +34,12 @@ use crate::mirror::{self, fetch_arguments};
 use crate::orders::Orders;
 use crate::workspace::{Marker, Paths};
 
+use unfinished::{Most, Work};
+
 pub(crate) use references::{is_beside_branches, wip as unfinished_work};
+
+/// How many are named of what no commit has.
+const LEFT_TOLD: usize = 50;
 
 /// What was kept of a workspace.
 #[derive(Debug, Default)]
@@ -43,6 +50,8 @@ pub(crate) struct Kept {
     pub(crate) head: Option<Head>,
     /// Why what was not committed has no commit, where it has none.
     pub(crate) uncommitted: Option<String>,
+    /// What no commit has, or not all of it, by name.
+    pub(crate) left: Vec<String>,
 }
 
 /// Copies into the mirror what nobody pushed, and proves that it is there whole.
@@ -52,7 +61,7 @@ pub(crate) async fn keep(
     marker: &Marker,
     changes: &Changes,
     now: DateTime<Utc>,
-) -> Result<Kept, GitError> {
+) -> Result<Kept, CheckpointError> {
     let repository = paths.tree.join(".git");
     let is_changed = changes.is_any();
     let mut kept = Kept::default();
@@ -60,15 +69,30 @@ pub(crate) async fn keep(
         kept = keep_commits(git, paths, marker, &repository, is_changed).await?;
     }
     if is_changed {
-        let parent = kept.head.as_ref().map_or(marker.commit.as_str(), |head| head.commit.as_str());
-        match unfinished::commit(git, paths, marker, parent, changes, now).await {
-            Ok(reference) => settle(&mut kept.references, reference, marker.subject.execution_id),
+        let work = Work {
+            paths: paths.clone(),
+            reference: references::wip(marker.subject.execution_id),
+            base: marker.commit.clone(),
+            parent: kept.head.as_ref().map_or(&marker.commit, |head| &head.commit).clone(),
+            title: marker.title.as_deref().unwrap_or("Work that was not committed").to_owned(),
+            changes: changes.clone(),
+        };
+        match unfinished::commit(git, work, Most::BESIDE_A_CHECKPOINT, now).await {
+            Ok(committed) => {
+                settle(&mut kept.references, committed.reference, marker.subject.execution_id);
+                kept.left = committed.left;
+            }
             // The checkpoint has it all the same.
             Err(error) => {
                 tracing::warn!("what was not committed has no reference of its own: {error}");
                 kept.uncommitted = Some(error.to_string());
             }
         }
+    }
+    let more = kept.left.len().saturating_sub(LEFT_TOLD);
+    if more > 0 {
+        kept.left.truncate(LEFT_TOLD);
+        kept.left.push(format!("{more} more"));
     }
     if !kept.references.is_empty() {
         let input: String = kept.references.iter().map(|name| format!("{name}\n")).collect();

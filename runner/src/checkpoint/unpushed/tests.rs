@@ -88,6 +88,68 @@ async fn a_log_that_names_what_is_not_there_keeps_nobody_from_saving() {
     assert_eq!(newest(&scene).unpushed.len(), 1);
 }
 
+#[tokio::test]
+async fn a_commit_has_files_as_git_would_have_added_them() {
+    let attributes = "*.txt text eol=crlf\n*.auto text=auto\n*.bin filter=lfs diff=lfs merge=lfs -text\n*.key filter=git-crypt\n\
+                      *.id ident\n*.raw -text\n*.utf16 working-tree-encoding=UTF-16\n";
+    let remote = Remote::with(&[
+        (".gitattributes", attributes),
+        (".bifrost.toml", "[checkout]\nlfs_pointers = true\n"),
+        ("pulled.bin", "version https://git-lfs.github.com/spec/v1\noid sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824\nsize 5\n"),
+        ("secret.key", "closed"),
+    ])
+    .await;
+    // What was committed with such line ends keeps them, whatever the attribute says.
+    let file = remote.path().join("old.auto");
+    fs::write(&file, "a\r\nb\r\n").expect("writes");
+    let blob = remote.git(&["hash-object", "-w", "--no-filters", "old.auto"]).await;
+    remote.git(&["update-index", "--add", "--cacheinfo", "100644", &blob, "old.auto"]).await;
+    remote.git(&["commit", "-qm", "line ends"]).await;
+    let mut scene = Scene::new().await;
+    let script = "printf 'a\\r\\nb\\r\\n' > new.txt; printf 'a\\r\\n' > new.auto; printf 'a\\r\\nc\\r\\n' > old.auto; \
+                  printf hello > pulled.bin; printf 'other content' > new.bin; printf plain > secret.key; printf plain > new.key; \
+                  printf '$Id: 5 $' > new.id; printf 'a\\r\\n' > new.raw; printf a | iconv -t UTF-16 > new.utf16; printf x > plain";
+    let (completion, events) = scene.run(&remote, script).await;
+    let manifest = newest(&scene);
+    let wip = &manifest.unpushed[0];
+    let show = async |path: &str| {
+        let mirror = mirror(&scene, &remote);
+        let output = kit::process::command("git")
+            .arg("-C")
+            .arg(mirror)
+            .args(["cat-file", "blob", &format!("{wip}:{path}")])
+            .output();
+        String::from_utf8(output.await.expect("runs").stdout).expect("text")
+    };
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:";
+    for (path, expect) in [
+        ("new.txt", "a\nb\n"),
+        ("new.auto", "a\n"),
+        ("old.auto", "a\r\nc\r\n"),
+        ("secret.key", "closed"),
+        ("new.key", ""),
+        ("new.id", "$Id$"),
+        ("new.raw", "a\r\n"),
+        ("new.utf16", "a"),
+        ("plain", "x"),
+    ] {
+        assert_eq!(show(path).await, expect, "{path}: {:?}", completion.message);
+    }
+    assert!(show("new.bin").await.starts_with(pointer) && show("new.bin").await.ends_with("\nsize 13\n"));
+    let changed = git(&mirror(&scene, &remote), &["diff-tree", "-r", "--name-only", &manifest.commit, wip]).await;
+    assert!(!changed.contains("pulled.bin") && !changed.contains(".key"), "{changed}");
+    let left = ["new.key (filter git-crypt)", "secret.key (filter git-crypt)", "the content of new.bin (Git LFS)"];
+    assert_eq!(manifest.left, left);
+    assert!(output(&events, Stream::Stderr).contains("in no commit: new.key (filter git-crypt), secret.key"));
+    // On top of a commit, what is left out is as it is there.
+    let commit = format!("{WHO} printf sealed > secret.key; git -c filter.git-crypt.clean=cat commit -qam sealed");
+    scene.run(&remote, &format!("{commit}; printf plain > secret.key; printf plain > new.key; echo x > x")).await;
+    let manifest = newest(&scene);
+    let secret = git(&mirror(&scene, &remote), &["show", &format!("{}:secret.key", manifest.unpushed[0])]).await;
+    assert_eq!(secret, "sealed");
+    assert!(manifest.is_alone());
+}
+
 /// A git that notes what it is asked to do.
 fn noting(directory: &Path) -> String {
     let script = format!("#!/bin/sh\necho \"$1\" >> {}/asked\nexec /usr/bin/git \"$@\"\n", directory.display());

@@ -1,31 +1,59 @@
 //! What was not committed, as one commit in the mirror: made by `git fast-import` from the files that are known to
 //! differ, so that neither the tree is walked again nor the workspace's own repository asked.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use super::references;
+use super::clean::{self, Form};
 use crate::checkpoint::changes::Changes;
 use crate::git::{Git, GitError, Place};
 use crate::orders::Orders;
-use crate::workspace::{Marker, Paths};
+use crate::workspace::Paths;
 
 /// More than this is left to the checkpoint alone: git would take longer over it than the checkpoint did.
 const BYTES_MAX: u64 = 32 * 1024 * 1024;
 const FILES_MAX: usize = 20_000;
 
+/// How much a commit is made of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Most {
+    pub(super) files: usize,
+    pub(super) bytes: u64,
+}
+
+impl Most {
+    /// Where the checkpoint has it as well.
+    pub(super) const BESIDE_A_CHECKPOINT: Self = Self { files: FILES_MAX, bytes: BYTES_MAX };
+}
+
+/// What is to be committed.
+#[derive(Debug)]
+pub(super) struct Work {
+    /// With the tree that it is in, and the index that this was checked out by.
+    pub(super) paths: Paths,
+    /// Under which name it is kept.
+    pub(super) reference: String,
+    /// The commit that it is measured against.
+    pub(super) base: String,
+    /// The commit that it goes on top of.
+    pub(super) parent: String,
+    pub(super) title: String,
+    pub(super) changes: Changes,
+}
+
 /// Why there is no commit of it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotCommitted {
-    #[error("it is more than {FILES_MAX} files or {} MiB, so that the checkpoint alone holds it", BYTES_MAX / 1024 / 1024)]
-    TooMuch,
-    #[error("the volume has no room for it, so that the checkpoint alone holds it")]
+    #[error("it is more than {} files or {} MiB", .0.files, .0.bytes / 1024 / 1024)]
+    TooMuch(Most),
+    #[error("the volume has no room for it")]
     NoRoom,
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -33,57 +61,92 @@ pub(super) enum NotCommitted {
     Git(#[from] GitError),
 }
 
-/// Commits the changed files on top of `parent`. Gives the reference; nothing where all of it is in `parent`.
-pub(super) async fn commit(
-    git: &Git,
-    paths: &Paths,
-    marker: &Marker,
-    parent: &str,
-    changes: &Changes,
-    now: DateTime<Utc>,
-) -> Result<Option<String>, NotCommitted> {
+/// What became of it.
+pub(super) struct Committed {
+    /// The reference; none where all of it is in `parent`.
+    pub(super) reference: Option<String>,
+    /// What is not in it, or not all of it, by name.
+    pub(super) left: Vec<String>,
+}
+
+/// Commits the changed files on top of the parent.
+pub(super) async fn commit(git: &Git, work: Work, most: Most, now: DateTime<Utc>) -> Result<Committed, NotCommitted> {
     let orders = Orders::none();
+    let Work { paths, reference, base, parent, title, changes } = work;
     let place = Place::bare(&paths.mirror);
-    let reference = references::wip(marker.subject.execution_id);
+    let forms = clean::forms(git, &paths, &changes, most).await?;
+    let mut left: Vec<String> = forms.iter().filter_map(|(path, form)| left_out(path, form)).collect();
     // Changes are measured against the commit that was checked out, wherever HEAD is now.
-    let base = match parent == marker.commit {
+    let base_tree = match parent == base {
         true => None,
         false => {
-            let tree = format!("{}^{{tree}}", marker.commit);
+            let tree = format!("{base}^{{tree}}");
             let answer = git.run(place, ["rev-parse", "--verify", tree.as_str()], b"", &orders).await?;
             Some(String::from_utf8_lossy(&answer).trim().to_owned())
         }
     };
-    let (tree, known) = (paths.tree.clone(), changes.clone());
+    let before =
+        if base_tree.is_some() && !left.is_empty() { entries(git, place, &parent).await? } else { BTreeMap::new() };
+    let pointers: Vec<PathBuf> =
+        forms.iter().filter(|(_, form)| matches!(form, Form::Pointer(_))).map(|(path, _)| path.clone()).collect();
     let head = Beginning {
         reference: reference.clone(),
-        parent: parent.to_owned(),
-        base,
+        parent: parent.clone(),
+        base: base_tree,
+        before,
         seconds: now.timestamp(),
-        message: format!("{}\n", marker.title.as_deref().unwrap_or("Work that was not committed")),
+        message: format!("{title}\n"),
     };
-    let mirror = paths.mirror.clone();
+    let (tree, mirror) = (paths.tree.clone(), paths.mirror.clone());
     let input = kit::tasks::blocking(move || {
-        let input = stream(&tree, &head, &known)?;
+        let input = stream(&tree, &head, &changes, &forms)?;
         has_room(&mirror, input.len())?.then_some(input).ok_or(NotCommitted::NoRoom)
     });
     let input = input.await?;
     let options = ["-c", "core.compression=1", "fast-import", "--quiet", "--done", "--force"];
     git.run(place, options, &input, &orders).await?;
+    if !pointers.is_empty() {
+        // Of what was only pulled, others have the content.
+        let arguments = ["diff-tree", "-r", "-z", "--name-only", "--no-renames", &base, &reference];
+        let differing = git.run(place, arguments, b"", &orders).await?;
+        let differing: BTreeSet<&[u8]> = differing.split(|byte| *byte == 0).collect();
+        let changed = pointers.iter().filter(|path| differing.contains(path.as_os_str().as_bytes()));
+        left.extend(changed.map(|path| format!("the content of {} (Git LFS)", path.display())));
+    }
     let trees = [format!("{reference}^{{tree}}"), format!("{parent}^{{tree}}")];
     let answer = git.run(place, ["rev-parse", trees[0].as_str(), trees[1].as_str()], b"", &orders).await?;
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let mut lines = answer.lines();
     if lines.next() != lines.next() {
-        return Ok(Some(reference));
+        return Ok(Committed { reference: Some(reference), left });
     }
     // All of it was committed: HEAD is all there is to keep, if anything.
-    if parent == marker.commit {
+    if parent == base {
         git.run(place, ["update-ref", "-d", reference.as_str()], b"", &orders).await?;
-        return Ok(None);
+        return Ok(Committed { reference: None, left });
     }
-    git.run(place, ["update-ref", reference.as_str(), parent], b"", &orders).await?;
-    Ok(Some(reference))
+    git.run(place, ["update-ref", reference.as_str(), parent.as_str()], b"", &orders).await?;
+    Ok(Committed { reference: Some(reference), left })
+}
+
+fn left_out(path: &Path, form: &Form) -> Option<String> {
+    match form {
+        Form::Filtered(filter) => Some(format!("{} (filter {filter})", path.display())),
+        Form::Object(_) | Form::Pointer(_) => None,
+    }
+}
+
+/// The mode and the object of everything in a commit.
+async fn entries(git: &Git, place: Place<'_>, commit: &str) -> Result<BTreeMap<PathBuf, (String, String)>, GitError> {
+    let listed = git.run(place, ["ls-tree", "-r", "-z", commit], b"", &Orders::none()).await?;
+    let entry = |line: &[u8]| {
+        let tab = line.iter().position(|byte| *byte == b'\t')?;
+        let about = String::from_utf8_lossy(&line[..tab]).into_owned();
+        let mut words = about.split(' ');
+        let (mode, object) = (words.next()?.to_owned(), words.nth(1)?.to_owned());
+        Some((PathBuf::from(OsStr::from_bytes(&line[tab + 1..])), (mode, object)))
+    };
+    Ok(listed.split(|byte| *byte == 0).filter_map(entry).collect())
 }
 
 /// Whether so much fits, and the checkpoint after it: that one goes before.
@@ -99,15 +162,19 @@ struct Beginning {
     parent: String,
     /// The tree that the changes are measured against, where it is not the parent's.
     base: Option<String>,
+    /// What the parent has, as far as the changes do not tell what becomes of it.
+    before: BTreeMap<PathBuf, (String, String)>,
     seconds: i64,
     message: String,
 }
 
 /// What fast-import reads.
-fn stream(tree: &Path, head: &Beginning, changes: &Changes) -> Result<Vec<u8>, NotCommitted> {
-    if changes.present.len() > FILES_MAX {
-        return Err(NotCommitted::TooMuch);
-    }
+fn stream(
+    tree: &Path,
+    head: &Beginning,
+    changes: &Changes,
+    forms: &BTreeMap<PathBuf, Form>,
+) -> Result<Vec<u8>, NotCommitted> {
     let mut out = format!(
         "feature done\ncommit {}\ncommitter Bifrost <bifrost@localhost> {} +0000\ndata {}\n{}\nfrom {}\n",
         head.reference,
@@ -121,21 +188,32 @@ fn stream(tree: &Path, head: &Beginning, changes: &Changes) -> Result<Vec<u8>, N
         out.extend_from_slice(format!("deleteall\nM 040000 {base} \"\"\n").as_bytes());
     }
     for path in changes.deleted.iter().filter(|path| may_be_in_git(path)) {
-        out.extend_from_slice(b"D ");
-        push_path(&mut out, path);
+        push_deleted(&mut out, path);
     }
-    let mut bytes = 0;
     for path in changes.present.iter().filter(|path| may_be_in_git(path)) {
         let place = tree.join(path);
         let meta = fs::symlink_metadata(&place)?;
-        bytes += meta.len();
-        if bytes > BYTES_MAX {
-            return Err(NotCommitted::TooMuch);
-        }
-        let (mode, content) = if meta.is_symlink() {
-            ("120000", fs::read_link(&place)?.as_os_str().as_bytes().to_vec())
-        } else {
-            (if meta.permissions().mode() & 0o100 == 0 { "100644" } else { "100755" }, fs::read(&place)?)
+        let mode = match meta.permissions().mode() & 0o100 {
+            _ if meta.is_symlink() => "120000",
+            0 => "100644",
+            _ => "100755",
+        };
+        let content = match forms.get(path) {
+            Some(Form::Filtered(_)) if head.base.is_none() => continue,
+            Some(Form::Filtered(_)) => {
+                match head.before.get(path) {
+                    Some((mode, object)) => push_object(&mut out, mode, object, path),
+                    None => push_deleted(&mut out, path),
+                }
+                continue;
+            }
+            Some(Form::Object(object)) => {
+                push_object(&mut out, mode, object, path);
+                continue;
+            }
+            Some(Form::Pointer(pointer)) => pointer.clone(),
+            None if meta.is_symlink() => fs::read_link(&place)?.into_os_string().into_vec(),
+            None => fs::read(&place)?,
         };
         out.extend_from_slice(format!("M {mode} inline ").as_bytes());
         push_path(&mut out, path);
@@ -145,6 +223,16 @@ fn stream(tree: &Path, head: &Beginning, changes: &Changes) -> Result<Vec<u8>, N
     }
     out.extend_from_slice(b"\ndone\n");
     Ok(out)
+}
+
+fn push_deleted(out: &mut Vec<u8>, path: &Path) {
+    out.extend_from_slice(b"D ");
+    push_path(out, path);
+}
+
+fn push_object(out: &mut Vec<u8>, mode: &str, object: &str, path: &Path) {
+    out.extend_from_slice(format!("M {mode} {object} ").as_bytes());
+    push_path(out, path);
 }
 
 /// Git keeps no file of a repository inside the repository.
