@@ -241,6 +241,7 @@ fn write(
         head: kept.head,
         uncommitted: kept.uncommitted,
         left: kept.left,
+        submodules: changes.moved().map(|(path, commit)| (RelativePath::new(path), commit.clone())).collect(),
     };
     let text = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
     kit::files::replace(&unfinished.join(MANIFEST), &text, 0o600)?;
@@ -261,7 +262,7 @@ fn store(
     changes: &Changes,
     to: &Path,
 ) -> Result<(usize, Option<String>, u64), CheckpointError> {
-    let paths: Vec<PathBuf> = changes.present.iter().cloned().collect();
+    let paths: Vec<PathBuf> = changes.files().cloned().collect();
     if paths.is_empty() {
         return Ok((0, None, 0));
     }
@@ -320,7 +321,7 @@ pub(crate) fn is_as_left(
     let is_known = |path: &PathBuf| listing.as_ref().is_some_and(|listing| listing.get(path).is_some());
     let same_deleted =
         changes.deleted.iter().map(PathBuf::as_path).eq(manifest.deleted.iter().map(RelativePath::as_path));
-    if !changes.present.iter().all(is_known) || !same_deleted {
+    if !changes.files().all(is_known) || !same_deleted {
         return Ok(false);
     }
     // A machine may have been away: every byte is looked at.

@@ -1,6 +1,6 @@
 //! What differs between a workspace and the commit it began with.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -16,6 +16,9 @@ use crate::orders::Orders;
 use crate::volume;
 use crate::workspace::Paths;
 
+mod submodules;
+pub(crate) use submodules::gitlinks;
+
 const INDEX_HASH_BYTES: i64 = 20;
 
 /// Changed and deleted paths, in order.
@@ -24,12 +27,28 @@ pub(crate) struct Changes {
     /// Regular files and links.
     pub(crate) present: BTreeSet<PathBuf>,
     pub(crate) deleted: BTreeSet<PathBuf>,
+    /// What belongs to submodules with work in them: no part of a commit of the repository around them.
+    pub(crate) inside: BTreeSet<PathBuf>,
+    /// The submodules, where any was looked for, and where those stand that are elsewhere than they were.
+    pub(crate) submodules: BTreeMap<PathBuf, Option<String>>,
+    /// The repositories in the tree that may have commits which no reference keeps.
+    pub(crate) repositories: BTreeSet<PathBuf>,
 }
 
 impl Changes {
+    /// Everything that is to be saved.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.present.union(&self.inside)
+    }
+
+    /// Where submodules stand that are elsewhere than they were.
+    pub(crate) fn moved(&self) -> impl Iterator<Item = (&PathBuf, &String)> {
+        self.submodules.iter().filter_map(|(path, head)| Some((path, head.as_ref()?)))
+    }
+
     /// Whether there is anything that a commit of the repository would have.
     pub(crate) fn is_any(&self) -> bool {
-        !self.present.is_empty() || !self.deleted.is_empty()
+        !self.present.is_empty() || !self.deleted.is_empty() || self.moved().next().is_some()
     }
 }
 
@@ -61,6 +80,7 @@ async fn look(git: &Git, paths: &Paths) -> Result<Changes, CheckpointError> {
     let tree = paths.tree.clone();
     let mut changes = blocking(move || sort(&tree, &listed)).await?;
     changes.present.extend(forced);
+    submodules::add(git, paths, &mut changes).await?;
     Ok(changes)
 }
 
@@ -72,6 +92,45 @@ async fn list(git: &Git, paths: &Paths) -> Result<Vec<u8>, GitError> {
         return Err(GitError::Failed { command: "ls-files".into(), stderr: warned });
     }
     Ok(listed)
+}
+
+/// What differs from the commit at HEAD, in the index or in the tree.
+pub(super) struct Status {
+    pub(super) head: Option<String>,
+    /// As git lists names with `-z`.
+    pub(super) changed: Vec<u8>,
+}
+
+/// Asks git, which looks into no submodule: there it would go by a configuration that a command wrote.
+pub(super) async fn status(git: &Git, place: Place<'_>, untracked: &str) -> Result<Status, GitError> {
+    let untracked = format!("--untracked-files={untracked}");
+    let options = ["--porcelain=v2", "--branch", "-z", "--no-renames", "--ignore-submodules=all", &untracked];
+    let arguments = ["--no-optional-locks", "status"].into_iter().chain(options);
+    let (told, warned) = git.heard(place, arguments, b"", &Orders::none()).await?;
+    if warned.contains(DENIED) {
+        return Err(GitError::Failed { command: "status".into(), stderr: warned });
+    }
+    Ok(parse_status(&told))
+}
+
+/// Reads git-status(1), "Porcelain Format Version 2".
+fn parse_status(told: &[u8]) -> Status {
+    let mut status = Status { head: None, changed: Vec::new() };
+    for line in names(told) {
+        let fields = match line[0] {
+            b'1' => 9,
+            b'u' => 11,
+            b'?' => 2,
+            _ => {
+                let head = line.strip_prefix(b"# branch.oid ").filter(|head| !head.starts_with(b"("));
+                status.head = head.map(|head| String::from_utf8_lossy(head).into_owned()).or(status.head);
+                continue;
+            }
+        };
+        status.changed.extend_from_slice(line.splitn(fields, |byte| *byte == b' ').last().unwrap_or_default());
+        status.changed.push(0);
+    }
+    status
 }
 
 /// What the command's own repository has although it is ignored, and the commit that was checked out has not: it was
@@ -138,17 +197,22 @@ pub(crate) async fn ignored(git: &Git, paths: &Paths) -> Result<Vec<PathBuf>, Gi
 }
 
 /// Sorts what git listed into what is there and what is gone.
-fn sort(tree: &Path, listed: &[u8]) -> io::Result<Changes> {
+pub(super) fn sort(tree: &Path, listed: &[u8]) -> io::Result<Changes> {
     let mut changes = Changes::default();
     for name in names(listed) {
         let is_nested_repository = name.ends_with(b"/");
         let path = path_of(name);
         match fs::symlink_metadata(tree.join(&path)) {
-            Ok(meta) if meta.is_dir() => {
-                if !is_nested_repository {
-                    changes.deleted.insert(path.clone());
-                }
+            Ok(meta) if meta.is_dir() && is_nested_repository => {
                 walk(tree, &path, &mut changes.present)?;
+                changes.repositories.insert(path);
+            }
+            Ok(meta) if meta.is_dir() && fs::symlink_metadata(tree.join(&path).join(".git")).is_ok() => {
+                changes.submodules.insert(path, None);
+            }
+            Ok(meta) if meta.is_dir() => {
+                walk(tree, &path, &mut changes.present)?;
+                changes.deleted.insert(path);
             }
             Ok(meta) if meta.is_file() || meta.is_symlink() => {
                 if meta.is_file() && meta.permissions().mode() & 0o400 == 0 {

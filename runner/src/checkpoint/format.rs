@@ -41,6 +41,9 @@ pub(crate) struct Manifest {
     /// What is here alone although the rest is in a commit of the mirror, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) left: Vec<String>,
+    /// Where submodules stood that were elsewhere than `commit` says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) submodules: Vec<(RelativePath, String)>,
 }
 
 impl Manifest {
@@ -51,7 +54,11 @@ impl Manifest {
 
     /// Whether the workspace was as it had been checked out.
     pub(crate) fn is_empty(&self) -> bool {
-        self.files == 0 && self.deleted.is_empty() && self.unpushed.is_empty() && self.head.is_none()
+        self.files == 0
+            && self.deleted.is_empty()
+            && self.unpushed.is_empty()
+            && self.head.is_none()
+            && self.submodules.is_empty()
     }
 }
 

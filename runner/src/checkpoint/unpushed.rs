@@ -12,14 +12,15 @@
 //! the remote; those that are no branches also after thirty days, but never those of the newest fifty executions.
 
 mod clean;
-mod loose;
+pub(super) mod loose;
 mod references;
 mod unfinished;
-mod view;
+pub(super) mod view;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -28,7 +29,7 @@ use wire::id::ExecutionId;
 
 use super::CheckpointError;
 use super::changes::Changes;
-use super::format::{Head, Manifest};
+use super::format::{Head, Manifest, RelativePath};
 use crate::git::{Git, GitError, Place};
 use crate::mirror::{self, fetch_arguments};
 use crate::orders::Orders;
@@ -89,6 +90,7 @@ pub(crate) async fn keep(
             }
         }
     }
+    kept.left.extend(changes.repositories.iter().map(|path| format!("the repository {}", path.display())));
     let more = kept.left.len().saturating_sub(LEFT_TOLD);
     if more > 0 {
         kept.left.truncate(LEFT_TOLD);
@@ -142,7 +144,7 @@ async fn keep_commits(
 }
 
 /// A view of a repository that a command may have written, its HEAD at this commit where it has none that is one.
-fn show(repository: &Path, paths: &Paths, commit: &str) -> Result<PathBuf, GitError> {
+pub(super) fn show(repository: &Path, paths: &Paths, commit: &str) -> Result<PathBuf, GitError> {
     let head = view::text(&repository.join("HEAD")).unwrap_or_default();
     let head = references::readable(head.trim(), commit);
     view::make(repository, &paths.mirror, paths.own(), head).map_err(GitError::View)
@@ -204,9 +206,26 @@ pub(crate) fn borrowed(tree: &Path) -> Option<String> {
     Some(Path::new(text.trim_end()).parent()?.file_name()?.to_str()?.to_owned())
 }
 
-/// Gives a workspace that was just checked out the branches and the HEAD that a checkpoint's had.
+/// Gives a workspace that was just checked out the branches and the HEAD that a checkpoint's had, and has its
+/// submodules be where those were.
 pub(crate) async fn give_back(git: &Git, paths: &Paths, manifest: &Manifest) -> Result<(), GitError> {
-    let Some(head) = &manifest.head else { return Ok(()) };
+    let repository = paths.tree.join(".git");
+    let place = Place::bare(&repository);
+    if let Some(head) = &manifest.head {
+        give_back_branches(git, paths, manifest, head).await?;
+    }
+    if manifest.submodules.is_empty() {
+        return Ok(());
+    }
+    let line = |(path, commit): &(RelativePath, String)| {
+        [format!("160000 {commit}\t").as_bytes(), path.as_path().as_os_str().as_bytes(), b"\0"].concat()
+    };
+    let input: Vec<u8> = manifest.submodules.iter().flat_map(line).collect();
+    let arguments = ["update-index", "--add", "-z", "--index-info"];
+    git.run(place, arguments, &input, &Orders::none()).await.map(drop)
+}
+
+async fn give_back_branches(git: &Git, paths: &Paths, manifest: &Manifest, head: &Head) -> Result<(), GitError> {
     let orders = Orders::none();
     let repository = paths.tree.join(".git");
     let place = Place::bare(&repository);

@@ -1,6 +1,7 @@
 //! What a checkout alone does not bring: submodules are fetched, and a repository with
 //! files in Git LFS is refused by name unless it says that pointers will do.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use kit::tasks::blocking;
 use wire::execution::Failure;
 
 use super::{Checkout, FILE};
+use crate::checkpoint::changes;
 use crate::git::{GitError, Place, complaint};
 use crate::orders::Orders;
 use crate::room::Room;
@@ -81,7 +83,18 @@ async fn fetch_submodules(room: &Room, orders: &Orders, paths: &Paths, repositor
     let git = room.git.with([("GIT_ALLOW_PROTOCOL".to_owned(), protocols.to_owned())].into());
     let own = paths.tree.join(".git");
     let place = workspace_itself(&own, paths);
-    let arguments = ["submodule", "--quiet", "update", "--init", "--recursive"];
+    let mut arguments =
+        ["submodule", "--quiet", "update", "--init", "--recursive", "--", "."].map(OsString::from).to_vec();
+    // Those that came out of a checkpoint stay as they are. There, git would go by what a command wrote.
+    let links = changes::gitlinks(&git, place).await;
+    let links = links.map_err(|error| NotReady::by_git("listing the submodules", error))?;
+    let given_back =
+        links.into_iter().filter(|(path, _)| fs::symlink_metadata(paths.tree.join(path).join(".git")).is_ok());
+    arguments.extend(given_back.map(|(path, _)| {
+        let mut excluded = OsString::from(":(exclude,literal)");
+        excluded.push(path);
+        excluded
+    }));
     match git.run(place, arguments, b"", orders).await {
         Ok(_) => Ok(()),
         Err(GitError::Halted(halt)) => Err(NotReady::Halted(halt)),

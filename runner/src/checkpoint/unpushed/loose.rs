@@ -19,7 +19,7 @@ const NAMED: [&str; 2] = ["refs/heads", "refs/remotes"];
 const TAGS: &str = "refs/tags";
 
 /// The objects that are named, but for those of branches and tags.
-pub(super) fn ends(repository: &Path) -> io::Result<BTreeSet<String>> {
+pub(in crate::checkpoint) fn ends(repository: &Path) -> io::Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     let mut places = vec![repository.to_owned()];
     places.extend(children(&repository.join("worktrees"))?.into_iter().map(|entry| entry.path()));
@@ -38,8 +38,15 @@ pub(super) fn ends(repository: &Path) -> io::Result<BTreeSet<String>> {
 }
 
 /// The objects of all tags.
-pub(super) fn tags(repository: &Path) -> io::Result<BTreeSet<String>> {
-    let mut found = packed(repository, |name| is_below(name, TAGS))?;
+pub(in crate::checkpoint) fn tags(repository: &Path) -> io::Result<BTreeSet<String>> {
+    let mut found = loose_tags(repository)?;
+    found.extend(packed(repository, |name| is_below(name, TAGS))?);
+    Ok(found)
+}
+
+/// The objects of the tags that came since the repository was cloned.
+pub(in crate::checkpoint) fn loose_tags(repository: &Path) -> io::Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
     loose(repository, TAGS, &|_| true, &mut found)?;
     Ok(found)
 }

@@ -20,6 +20,8 @@ use crate::workspace::Paths;
 /// More than this is left to the checkpoint alone: git would take longer over it than the checkpoint did.
 const BYTES_MAX: u64 = 32 * 1024 * 1024;
 const FILES_MAX: usize = 20_000;
+const GITMODULES: &str = ".gitmodules";
+const GITLINK: &str = "160000";
 
 /// How much a commit is made of.
 #[derive(Debug, Clone, Copy)]
@@ -85,8 +87,9 @@ pub(super) async fn commit(git: &Git, work: Work, most: Most, now: DateTime<Utc>
             Some(String::from_utf8_lossy(&answer).trim().to_owned())
         }
     };
+    let needs_parents = !left.is_empty() || !changes.repositories.is_empty() || is_there(&paths, GITMODULES);
     let before =
-        if base_tree.is_some() && !left.is_empty() { entries(git, place, &parent).await? } else { BTreeMap::new() };
+        if base_tree.is_some() && needs_parents { entries(git, place, &parent).await? } else { BTreeMap::new() };
     let pointers: Vec<PathBuf> =
         forms.iter().filter(|(_, form)| matches!(form, Form::Pointer(_))).map(|(path, _)| path.clone()).collect();
     let head = Beginning {
@@ -134,6 +137,10 @@ fn left_out(path: &Path, form: &Form) -> Option<String> {
         Form::Filtered(filter) => Some(format!("{} (filter {filter})", path.display())),
         Form::Object(_) | Form::Pointer(_) => None,
     }
+}
+
+fn is_there(paths: &Paths, name: &str) -> bool {
+    fs::symlink_metadata(paths.tree.join(name)).is_ok()
 }
 
 /// The mode and the object of everything in a commit.
@@ -190,7 +197,9 @@ fn stream(
     for path in changes.deleted.iter().filter(|path| may_be_in_git(path)) {
         push_deleted(&mut out, path);
     }
-    for path in changes.present.iter().filter(|path| may_be_in_git(path)) {
+    let submodules = submodules(tree, head, changes);
+    let is_inside = |path: &Path| path.ancestors().any(|above| submodules.contains_key(above));
+    for path in changes.present.iter().filter(|path| may_be_in_git(path) && !is_inside(path)) {
         let place = tree.join(path);
         let meta = fs::symlink_metadata(&place)?;
         let mode = match meta.permissions().mode() & 0o100 {
@@ -221,8 +230,20 @@ fn stream(
         out.extend_from_slice(&content);
         out.push(b'\n');
     }
+    for (path, commit) in submodules {
+        push_object(&mut out, GITLINK, commit, path);
+    }
     out.extend_from_slice(b"\ndone\n");
     Ok(out)
+}
+
+/// The submodules that the parent has or that stand elsewhere, each with its commit. Of one that stands where it was
+/// checked out, what the parent says of it holds.
+fn submodules<'a>(tree: &Path, head: &'a Beginning, changes: &'a Changes) -> BTreeMap<&'a Path, &'a str> {
+    let is_there = |path: &Path| fs::symlink_metadata(tree.join(path)).is_ok_and(|meta| meta.is_dir());
+    let of_parent = head.before.iter().filter(|(path, (mode, _))| mode == GITLINK && is_there(path));
+    let of_parent = of_parent.map(|(path, (_, commit))| (path.as_path(), commit.as_str()));
+    of_parent.chain(changes.moved().map(|(path, commit)| (path.as_path(), commit.as_str()))).collect()
 }
 
 fn push_deleted(out: &mut Vec<u8>, path: &Path) {

@@ -12,6 +12,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use crate::mirror::EXCLUDED;
 use crate::volume;
 
 /// What is taken from the workspace's repository as it is there, where it is there.
@@ -45,11 +46,13 @@ pub(super) fn make(repository: &Path, mirror: &Path, own: &Path, head: &str) -> 
     let configuration = if repository.join("reftable").is_dir() { TABLES } else { PLAIN };
     fs::write(view.join("config"), configuration)?;
     fs::write(view.join("HEAD"), format!("{head}\n"))?;
+    kit::files::make_private(&view.join("info"))?;
+    fs::write(view.join("info/exclude"), EXCLUDED)?;
     Ok(view)
 }
 
 /// The text of a file that is one; nothing where there is none. A pipe, say, would never end.
-pub(super) fn text(path: &Path) -> io::Result<String> {
+pub(in crate::checkpoint) fn text(path: &Path) -> io::Result<String> {
     match fs::symlink_metadata(path) {
         // People's names in a log may be in any encoding.
         Ok(meta) if meta.is_file() && meta.len() <= TEXT_BYTES_MAX => {
