@@ -62,6 +62,8 @@ pub(crate) enum CheckpointError {
     Io(#[from] io::Error),
     #[error(transparent)]
     Snapshot(#[from] snapshot::Error),
+    #[error("what was not committed in another worktree of the repository cannot be kept: {0}")]
+    Worktree(String),
     #[error("checkpoint {id} is gone: it is not on this machine")]
     Gone { id: CheckpointId },
     #[error("checkpoint {id} is damaged: {reason}")]
@@ -326,6 +328,11 @@ pub(crate) fn is_as_left(
     }
     // A machine may have been away: every byte is looked at.
     Ok(listing.map_or(Ok(true), |listing| listing.is_as_it_was_to_the_byte(tree))?)
+}
+
+/// Gathers in the workspace's tree what of it lies elsewhere.
+pub(crate) fn gather(paths: &Paths) -> io::Result<()> {
+    unpushed::worktrees::bring_in(paths)
 }
 
 /// Makes a workspace that is as the checkpoint says, in place of what is there.

@@ -167,6 +167,11 @@ async fn put_back(room: &Arc<Room>, manifest: &Manifest, reason: &str) -> Health
 
 /// Sets a workspace aside that no checkpoint holds.
 async fn set_workspace_aside(room: &Arc<Room>, id: ExecutionId, subject: Option<Subject>, reason: &str) {
+    if let Ok(Some(marker)) = Marker::read(&room.volume, id)
+        && let Err(error) = checkpoint::gather(&marker.paths(&room.volume))
+    {
+        tracing::warn!("worktrees of {id} that lie elsewhere are not set aside with it: {error}");
+    }
     let moved = room.volume.quarantine_work(&room.volume.workspace(id), &room.mark());
     forget_workspace(room, id, moved, subject, reason).await;
 }

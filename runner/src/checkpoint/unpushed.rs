@@ -16,6 +16,7 @@ pub(super) mod loose;
 mod references;
 mod unfinished;
 pub(super) mod view;
+pub(super) mod worktrees;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -96,6 +97,8 @@ pub(crate) async fn keep(
         kept.left.truncate(LEFT_TOLD);
         kept.left.push(format!("{more} more"));
     }
+    let worktrees = worktrees::keep(git, paths, marker, now).await;
+    kept.references.extend(worktrees.map_err(|error| CheckpointError::Worktree(error.to_string()))?);
     if !kept.references.is_empty() {
         let input: String = kept.references.iter().map(|name| format!("{name}\n")).collect();
         let input = format!("{input}^{}\n", marker.commit);

@@ -15,7 +15,7 @@ pub(crate) enum Access {
 }
 
 /// Where the machine's temporary files are.
-const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
+pub(crate) const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
 
 /// A command's view of the files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

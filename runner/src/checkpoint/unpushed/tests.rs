@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 use crate::checkpoint::tests::newest;
-use crate::testing::{PATIENCE, Remote, Scene, git, output, until};
+use crate::testing::{PATIENCE, Remote, Scene, git, names_below, output, until};
 use wire::event::Stream;
 use wire::worker::repository_name;
 
@@ -77,6 +77,37 @@ async fn every_stash_is_kept() {
     assert_eq!(manifest.unpushed.len(), 3, "{:?}", manifest.unpushed);
     let reached = git(&mirror(&scene, &remote), &["rev-list", "--no-walk", "--glob=refs/bifrost"]).await;
     assert!(said.lines().all(|commit| reached.contains(commit)), "{reached}");
+}
+
+#[tokio::test]
+async fn work_in_a_worktree_that_goes_with_the_workspace_is_a_commit() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    for (at, place) in [("HEAD", "$TMPDIR"), ("-b fix", "$HOME")] {
+        let commit =
+            format!("cd {place}/there; {COMMIT} > own-id; git rm -q README; echo more >> own; echo new > 'new one'");
+        let script = format!("{WHO} git worktree add -q {place}/there {at}; {commit}; mkdir closed; echo x > closed/x");
+        scene.run(&remote, &format!("{script}; chmod 000 closed")).await;
+        let manifest = newest(&scene);
+        let name = format!("refs/bifrost/commits/{}/worktree-0", manifest.subject.execution_id);
+        assert!(manifest.unpushed.contains(&name), "{:?}", manifest.unpushed);
+        let listed = git(&mirror(&scene, &remote), &["ls-tree", "-r", "--name-only", &name]).await;
+        assert_eq!(listed, ".gitignore\nclosed/x\nnew one\nown\nown-id\nsrc/lib.txt");
+        assert_eq!(git(&mirror(&scene, &remote), &["show", &format!("{name}:own")]).await, "own\nmore");
+        assert_eq!(git(&mirror(&scene, &remote), &["log", "-1", "--format=%s", &format!("{name}^")]).await, "own");
+    }
+}
+
+#[tokio::test]
+async fn a_worktree_with_too_much_for_a_commit_is_set_aside_with_the_workspace() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    let (completion, events) =
+        scene.run(&remote, "git worktree add -q $TMPDIR/there; truncate -s 300M $TMPDIR/there/large").await;
+    assert!(completion.checkpoint.is_none());
+    let said = output(&events, Stream::Stderr);
+    assert!(said.contains("in another worktree of the repository cannot be kept: it is more than"), "{said}");
+    scene.run(&remote, "true").await;
+    let aside = names_below(&scene.room.volume.root().join("quarantine"));
+    assert!(aside.iter().any(|path| path.ends_with(".git/worktree-0/large")), "{aside:?}");
 }
 
 #[tokio::test]

@@ -33,6 +33,8 @@ pub(super) struct Most {
 impl Most {
     /// Where the checkpoint has it as well.
     pub(super) const BESIDE_A_CHECKPOINT: Self = Self { files: FILES_MAX, bytes: BYTES_MAX };
+    /// Where nothing else has it. All of it is in memory for a moment.
+    pub(super) const ALONE: Self = Self { files: 8 * FILES_MAX, bytes: 8 * BYTES_MAX };
 }
 
 /// What is to be committed.
