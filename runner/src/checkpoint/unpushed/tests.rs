@@ -214,7 +214,7 @@ async fn where_nothing_is_unusual_git_is_started_no_more_often() {
         fs::write(directory.path().join("asked"), "").expect("writes");
         let id = scene.room.volume.execution_ids().expect("lists").pop().expect("one");
         let marker = Marker::read(&scene.room.volume, id).expect("reads").expect("is there");
-        crate::checkpoint::save(&scene.room, marker).await.expect("saves");
+        crate::checkpoint::save(&scene.room, marker, &Orders::none()).await.expect("saves");
         let asked = fs::read_to_string(directory.path().join("asked")).expect("reads");
         assert_eq!(asked.split_whitespace().collect::<Vec<_>>().join(" "), expect, "{script}");
     }
