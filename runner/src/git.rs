@@ -15,6 +15,7 @@ use crate::volume;
 
 pub(crate) mod complaint;
 pub(crate) mod credential;
+pub(crate) mod names;
 use credential::Helper;
 
 /// What a list of references or files may take in memory.

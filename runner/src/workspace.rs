@@ -9,10 +9,8 @@
 //! found by comparing the tree with that, never by asking the workspace's own
 //! repository, whose configuration the command may have written.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -24,7 +22,7 @@ use wire::id::{CheckpointId, ExecutionId};
 use wire::worker::repository_name;
 
 use crate::checkpoint::MANIFEST;
-use crate::git::{Git, GitError, Place};
+use crate::git::{Git, GitError, Place, names};
 use crate::mirror::{EXCLUDED, Obtained, partial};
 use crate::orders::Orders;
 use crate::record::Subject;
@@ -264,9 +262,8 @@ pub(crate) async fn tracked(
     }
     let everywhere = format!(":(glob)**/{name}");
     let arguments = ["ls-files", "-z"].into_iter().chain(options.iter().copied()).chain(["--", &everywhere]);
-    let listed = git.run(place, arguments, b"", orders).await?;
-    let names = listed.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-    Ok(names.map(|name| PathBuf::from(OsStr::from_bytes(name))).collect())
+    let tracked = git.run(place, arguments, b"", orders).await?;
+    Ok(names::of(&tracked).map(names::path).collect())
 }
 
 /// Whether an index lists no file of this name: where it has its paths in full (gitformat-index(5), before version 4),

@@ -1,17 +1,15 @@
 //! What differs between a workspace and the commit it began with.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use kit::tasks::blocking;
 
 use super::CheckpointError;
-use crate::git::{Git, GitError, Place};
+use crate::git::{Git, GitError, Place, names};
 use crate::orders::Orders;
 use crate::volume;
 use crate::workspace::Paths;
@@ -116,7 +114,7 @@ pub(super) async fn status(git: &Git, place: Place<'_>, untracked: &str) -> Resu
 /// Reads git-status(1), "Porcelain Format Version 2".
 fn parse_status(told: &[u8]) -> Status {
     let mut status = Status { head: None, changed: Vec::new() };
-    for line in names(told) {
+    for line in names::of(told) {
         let fields = match line[0] {
             b'1' => 9,
             b'u' => 11,
@@ -154,13 +152,13 @@ async fn forced(git: &Git, paths: &Paths) -> Result<Vec<PathBuf>, GitError> {
         return Ok(Vec::new());
     }
     let ours = git.run(paths.compared(), arguments, b"", &Orders::none()).await?;
-    let ours: BTreeSet<&[u8]> = names(&ours).collect();
+    let ours: BTreeSet<&[u8]> = names::of(&ours).collect();
     let is_there = |path: &PathBuf| {
         let place = paths.tree.join(path);
         let kind = fs::symlink_metadata(&place).is_ok_and(|meta| meta.is_file() || meta.is_symlink());
         kind && volume::stays_inside(&paths.tree, &place)
     };
-    let added = names(&theirs).filter(|name| !ours.contains(name)).map(path_of);
+    let added = names::of(&theirs).filter(|name| !ours.contains(name)).map(names::path);
     Ok(added.filter(is_there).collect())
 }
 
@@ -177,31 +175,21 @@ fn is_same_index(theirs: &Path, ours: &Path) -> bool {
     end(theirs).is_none_or(|theirs| end(ours) == Some(theirs))
 }
 
-/// What git lists with `-z`.
-fn names(listed: &[u8]) -> impl Iterator<Item = &[u8]> {
-    listed.split(|byte| *byte == 0).filter(|name| !name.is_empty())
-}
-
-/// A name without the mark of a directory.
-fn path_of(name: &[u8]) -> PathBuf {
-    PathBuf::from(OsStr::from_bytes(name.strip_suffix(b"/").unwrap_or(name)))
-}
-
 /// What the repository has git ignore, and so is never saved; whole directories where all of one is.
 pub(crate) async fn ignored(git: &Git, paths: &Paths) -> Result<Vec<PathBuf>, GitError> {
     let arguments = ["ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"];
     let listed = git.run(paths.compared(), arguments, b"", &Orders::none()).await?;
     let forced = forced(git, paths).await?;
     let is_saved = |path: &PathBuf| forced.iter().any(|saved| saved.starts_with(path));
-    Ok(names(&listed).map(path_of).filter(|path| !is_saved(path)).collect())
+    Ok(names::of(&listed).map(names::path).filter(|path| !is_saved(path)).collect())
 }
 
 /// Sorts what git listed into what is there and what is gone.
 pub(super) fn sort(tree: &Path, listed: &[u8]) -> io::Result<Changes> {
     let mut changes = Changes::default();
-    for name in names(listed) {
+    for name in names::of(listed) {
         let is_nested_repository = name.ends_with(b"/");
-        let path = path_of(name);
+        let path = names::path(name);
         match fs::symlink_metadata(tree.join(&path)) {
             Ok(meta) if meta.is_dir() && is_nested_repository => {
                 walk(tree, &path, &mut changes.present)?;

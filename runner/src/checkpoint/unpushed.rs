@@ -38,7 +38,7 @@ use crate::workspace::{Marker, Paths};
 
 use unfinished::{Most, Work};
 
-pub(crate) use references::{is_beside_branches, wip as unfinished_work};
+pub(crate) use references::{KEPT, is_beside_branches, wip as unfinished_work};
 
 /// How many are named of what no commit has.
 const LEFT_TOLD: usize = 50;
@@ -199,7 +199,7 @@ pub(crate) async fn push(git: &Git, paths: &Paths, url: &str, references: &[Stri
 
 /// Whether a mirror holds anything that nobody pushed.
 pub(crate) async fn is_any(git: &Git, mirror: &Path) -> Result<bool, GitError> {
-    let arguments = ["for-each-ref", "--count=1"].into_iter().chain(references::KEPT);
+    let arguments = ["for-each-ref", "--count=1"].into_iter().chain(KEPT);
     Ok(!git.run(Place::bare(mirror), arguments, b"", &Orders::none()).await?.is_empty())
 }
 
@@ -248,7 +248,7 @@ async fn give_back_branches(git: &Git, paths: &Paths, manifest: &Manifest, head:
 
 /// What is kept in a mirror, as its files tell it.
 pub(crate) fn listed(mirror: &Path, repository: &str) -> io::Result<Vec<KeptWork>> {
-    let listed = mirror::objects_below(mirror, &references::KEPT)?;
+    let listed = mirror::objects_below(mirror, &KEPT)?;
     let listed = listed.ok_or_else(|| io::Error::other("only git can tell the references of the mirror"))?;
     let work = |(name, object): (String, String)| {
         let execution_id = references::left_by(&name)?;
@@ -261,7 +261,7 @@ pub(crate) fn listed(mirror: &Path, repository: &str) -> io::Result<Vec<KeptWork
 pub(crate) async fn prune(git: &Git, mirror: &Path, now: DateTime<Utc>) -> Result<usize, GitError> {
     let orders = Orders::none();
     let place = Place::bare(mirror);
-    let arguments = ["for-each-ref", "--format=%(objectname) %(refname)"].into_iter().chain(references::KEPT);
+    let arguments = ["for-each-ref", "--format=%(objectname) %(refname)"].into_iter().chain(KEPT);
     let listed = git.run(place, arguments, b"", &orders).await?;
     let kept = references::parse(&String::from_utf8_lossy(&listed));
     if kept.is_empty() {

@@ -81,7 +81,7 @@ async fn take_over(
     mirror: &Path,
 ) -> Result<Vec<String>, NotTaken> {
     make_readable(aside)?;
-    let all = ["wip", "branches", "stashes"].map(|kept| format!("+refs/bifrost/{kept}/*:refs/bifrost/{kept}/*"));
+    let all = unpushed::KEPT.map(|place| format!("+{place}/*:{place}/*"));
     fetch(room, orders, aside, mirror, &all).await?;
     for reference in left(name, aside, mirror)? {
         fetch(room, orders, aside, mirror, &[format!("+{reference}:{reference}")]).await?;

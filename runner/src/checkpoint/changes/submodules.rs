@@ -12,10 +12,10 @@ use std::pin::Pin;
 
 use kit::tasks::blocking;
 
-use super::{Changes, DENIED, names, path_of, walk};
+use super::{Changes, DENIED, walk};
 use crate::checkpoint::CheckpointError;
 use crate::checkpoint::unpushed::{self, loose, view};
-use crate::git::{Git, GitError, Place};
+use crate::git::{Git, GitError, Place, names};
 use crate::orders::Orders;
 use crate::workspace::Paths;
 
@@ -208,8 +208,8 @@ async fn listed(git: &Git, paths: &Paths, at: &Path, own: PathBuf) -> Result<BTr
     let (tree, at) = (paths.tree.clone(), at.to_owned());
     Ok(blocking(move || {
         let mut files = kept(&tree, &at, Some(own))?;
-        for name in names(&listed) {
-            let path = at.join(path_of(name));
+        for name in names::of(&listed) {
+            let path = at.join(names::path(name));
             match fs::symlink_metadata(tree.join(&path)) {
                 Ok(meta) if meta.is_file() || meta.is_symlink() => drop(files.insert(path)),
                 // A repository that nobody made a submodule; one that is is looked into by itself.
@@ -256,12 +256,10 @@ fn kept(tree: &Path, at: &Path, own: Option<PathBuf>) -> io::Result<BTreeSet<Pat
 
 /// The submodules that an index has, with the commits that it wants of them.
 pub(crate) async fn gitlinks(git: &Git, place: Place<'_>) -> Result<Vec<(PathBuf, String)>, GitError> {
-    let listed = git.run(place, ["ls-files", "-z", "--stage"], b"", &Orders::none()).await?;
+    let staged = git.run(place, ["ls-files", "-z", "--stage"], b"", &Orders::none()).await?;
     let link = |line: &[u8]| {
-        let line = line.strip_prefix(b"160000 ")?;
-        let tab = line.iter().position(|byte| *byte == b'\t')?;
-        let commit = String::from_utf8_lossy(&line[..tab]).split(' ').next()?.to_owned();
-        Some((path_of(&line[tab + 1..]), commit))
+        let (about, path) = names::entry(line.strip_prefix(b"160000 ")?)?;
+        Some((path, about.split(' ').next()?.to_owned()))
     };
-    Ok(names(&listed).filter_map(link).collect())
+    Ok(names::of(&staged).filter_map(link).collect())
 }

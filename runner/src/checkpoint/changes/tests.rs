@@ -1,6 +1,6 @@
 //! What must not be missed: in submodules and other repositories, behind closed doors, and among what is ignored.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use super::*;
 use crate::checkpoint::tests::{newest, picture};

@@ -5,7 +5,6 @@
 //! is, so such a file is in no commit.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt;
@@ -17,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::unfinished::{Most, NotCommitted};
 use super::view::text;
 use crate::checkpoint::changes::Changes;
-use crate::git::{Git, GitError, Place};
+use crate::git::{Git, GitError, Place, names};
 use crate::orders::Orders;
 use crate::workspace::Paths;
 
@@ -151,11 +150,11 @@ async fn attributes(
     files: impl Iterator<Item = &PathBuf>,
 ) -> Result<BTreeMap<(PathBuf, &'static str), String>, GitError> {
     let arguments = ["check-attr", "-z", "--stdin"].into_iter().chain(TELLING);
-    let told = git.run(paths.compared(), arguments, &listed(files), &Orders::none()).await?;
+    let told = git.run(paths.compared(), arguments, &separated(files), &Orders::none()).await?;
     let words: Vec<&[u8]> = told.split(|byte| *byte == 0).collect();
     let told = words.chunks_exact(3).filter_map(|words| {
         let name = TELLING.into_iter().find(|name| name.as_bytes() == words[1])?;
-        Some(((path_of(words[0]), name), String::from_utf8_lossy(words[2]).into_owned()))
+        Some(((names::path(words[0]), name), String::from_utf8_lossy(words[2]).into_owned()))
     });
     Ok(told.collect())
 }
@@ -172,24 +171,19 @@ async fn convert(git: &Git, paths: &Paths, files: BTreeSet<PathBuf>) -> Result<B
     File::options().append(true).open(&index)?.set_modified(age)?;
     let place = Place { index: Some(&index), ..paths.compared() };
     let arguments = ["-c", "core.compression=1", "update-index", "--add", "--replace", "-z", "--stdin"];
-    git.run(place, arguments, &listed(files.iter()), &Orders::none()).await?;
+    git.run(place, arguments, &separated(files.iter()), &Orders::none()).await?;
     let staged = git.run(place, ["ls-files", "-z", "--stage"], b"", &Orders::none()).await?;
     fs::remove_file(&index)?;
     let object = |line: &[u8]| {
-        let tab = line.iter().position(|byte| *byte == b'\t')?;
-        let path = path_of(&line[tab + 1..]);
-        let object = String::from_utf8_lossy(&line[..tab]).split(' ').nth(1)?.to_owned();
+        let (about, path) = names::entry(line)?;
+        let object = about.split(' ').nth(1)?.to_owned();
         files.contains(&path).then_some((path, Form::Object(object)))
     };
-    Ok(staged.split(|byte| *byte == 0).filter_map(object).collect())
+    Ok(names::of(&staged).filter_map(object).collect())
 }
 
-fn listed<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Vec<u8> {
+fn separated<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Vec<u8> {
     files.flat_map(|path| [path.as_os_str().as_bytes(), b"\0"].concat()).collect()
-}
-
-fn path_of(name: &[u8]) -> PathBuf {
-    PathBuf::from(OsStr::from_bytes(name))
 }
 
 /// What Git LFS keeps in place of a file (its spec.md): one that is a pointer already stays one, and one without

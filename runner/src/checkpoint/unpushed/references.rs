@@ -8,7 +8,7 @@ use wire::id::ExecutionId;
 use crate::checkpoint::format::Head;
 
 /// Where everything is kept.
-pub(super) const KEPT: [&str; 4] =
+pub(crate) const KEPT: [&str; 4] =
     ["refs/bifrost/wip", "refs/bifrost/branches", "refs/bifrost/stashes", "refs/bifrost/commits"];
 /// Commits without a branch, changes and stashes that are on no branch of the remote are kept for so long.
 const KEPT_DAYS: i64 = 30;

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 
 use super::clean::{self, Form};
 use crate::checkpoint::changes::Changes;
-use crate::git::{Git, GitError, Place};
+use crate::git::{Git, GitError, Place, names};
 use crate::orders::Orders;
 use crate::workspace::Paths;
 
@@ -114,7 +114,7 @@ pub(super) async fn commit(git: &Git, work: Work, most: Most, now: DateTime<Utc>
         // Of what was only pulled, others have the content.
         let arguments = ["diff-tree", "-r", "-z", "--name-only", "--no-renames", &base, &reference];
         let differing = git.run(place, arguments, b"", &orders).await?;
-        let differing: BTreeSet<&[u8]> = differing.split(|byte| *byte == 0).collect();
+        let differing: BTreeSet<&[u8]> = names::of(&differing).collect();
         let changed = pointers.iter().filter(|path| differing.contains(path.as_os_str().as_bytes()));
         left.extend(changed.map(|path| format!("the content of {} (Git LFS)", path.display())));
     }
@@ -147,15 +147,14 @@ fn is_there(paths: &Paths, name: &str) -> bool {
 
 /// The mode and the object of everything in a commit.
 async fn entries(git: &Git, place: Place<'_>, commit: &str) -> Result<BTreeMap<PathBuf, (String, String)>, GitError> {
-    let listed = git.run(place, ["ls-tree", "-r", "-z", commit], b"", &Orders::none()).await?;
+    let tree = git.run(place, ["ls-tree", "-r", "-z", commit], b"", &Orders::none()).await?;
     let entry = |line: &[u8]| {
-        let tab = line.iter().position(|byte| *byte == b'\t')?;
-        let about = String::from_utf8_lossy(&line[..tab]).into_owned();
+        let (about, path) = names::entry(line)?;
         let mut words = about.split(' ');
         let (mode, object) = (words.next()?.to_owned(), words.nth(1)?.to_owned());
-        Some((PathBuf::from(OsStr::from_bytes(&line[tab + 1..])), (mode, object)))
+        Some((path, (mode, object)))
     };
-    Ok(listed.split(|byte| *byte == 0).filter_map(entry).collect())
+    Ok(names::of(&tree).filter_map(entry).collect())
 }
 
 /// Whether so much fits, and the checkpoint after it: that one goes before.
