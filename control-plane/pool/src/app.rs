@@ -8,6 +8,7 @@ use std::time::Duration;
 use kernel::{Ctx, Error, Reconciler, Result};
 
 use crate::provider::SharedProvider;
+use crate::regions::Rests;
 use crate::{Watch, regions};
 
 /// The reconciler that makes sure of the app, once, and of the token.
@@ -30,8 +31,8 @@ impl Reconciler for EnsureApp {
 
     async fn tick(&self, ctx: &Ctx) -> Result<usize> {
         let mut tx = ctx.read("pool.ensure_app").await?;
-        let is_refused = regions::is_token_refused(&mut tx).await?;
-        let is_resting = regions::token_rest(&mut tx, ctx.now()).await?.is_some();
+        let rests = Rests::read(&mut tx).await?;
+        let (is_refused, is_resting) = (rests.is_token_refused(), rests.token(ctx.now()).is_some());
         drop(tx);
         // A token that was refused to an earlier process may be another one now.
         let is_new = !self.is_there.swap(true, Ordering::Relaxed);

@@ -21,10 +21,9 @@ use wire::machine::{MachineState, MachineView, OrphanKind};
 use crate::orphans::Orphan;
 use crate::plan::{Action, Closed, Reason, View};
 use crate::recovery::{Disk, Rung, newly_stuck};
+use crate::regions::Rests;
 use crate::regions::policy::{self as order, Rest};
-use crate::{
-    CAPACITY_NUDGE, DISKS_NUDGE, LOST_NUDGE, Provision, Settings, WORKERS_NUDGE, money, orphans, regions, workers,
-};
+use crate::{CAPACITY_NUDGE, DISKS_NUDGE, LOST_NUDGE, Provision, Settings, WORKERS_NUDGE, money, orphans, workers};
 
 pub use operate::{abandon, abandon_app, destroy, resume, suspend};
 
@@ -188,9 +187,9 @@ pub(crate) async fn was_known(tx: &mut Tx, orphan: &Orphan) -> Result<bool> {
 /// What the planner looks at.
 pub async fn view(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Result<View> {
     let image = &settings.provider.image;
-    let has_failed = regions::has_image_failed(tx, image).await?;
-    let seen = store::facts(tx, (!has_failed).then_some(image.as_str())).await?;
-    let (rests, token) = (regions::resting(tx).await?, regions::token_rest(tx, now).await?);
+    let rests = Rests::read(tx).await?;
+    let seen = store::facts(tx, (!rests.has_image_failed(image)).then_some(image.as_str())).await?;
+    let (rests, token) = (rests.regions(), rests.token(now));
     let rest = |seen: &store::Seen| token.clone().or_else(|| rest_of(seen, &rests, now));
     let resting = seen.iter().filter_map(|seen| Some((seen.facts.id, rest(seen)?))).collect();
     let given_up = store::given_up_since(tx, now - chrono::TimeDelta::minutes(10)).await?;
@@ -254,7 +253,7 @@ async fn create(ctx: &Ctx, tx: &mut Tx, settings: &Settings) -> Result<bool> {
     if exist >= settings.cap() || !money::pays_for_one_more(tx, settings, 1, ctx.now()).await? {
         return Ok(false);
     }
-    let rests = regions::resting(tx).await?;
+    let rests = Rests::read(tx).await?.regions();
     let Some(region) = order::choose(&settings.provider.regions, &rests, ctx.now(), None) else { return Ok(false) };
     let (id, volume) = (ctx.id(MachineId::mint), ctx.id(VolumeId::mint));
     insert_volume(ctx, tx, settings, volume, region, None, false).await?;
@@ -334,9 +333,9 @@ async fn retire(ctx: &Ctx, tx: &mut Tx, settings: &Settings, id: MachineId, reas
 
 /// Whether nothing says that a machine could not be made where this one is.
 pub(crate) async fn can_be_placed(tx: &mut Tx, machine: &Machine, now: DateTime<Utc>) -> Result<bool> {
-    let rests = regions::resting(tx).await?;
-    let is_resting = rests.iter().any(|rest| Some(&rest.region) == machine.region.as_ref() && rest.until > now);
-    Ok(!is_resting && regions::token_rest(tx, now).await?.is_none())
+    let rests = Rests::read(tx).await?;
+    let is_here = |rest: &Rest| Some(&rest.region) == machine.region.as_ref() && rest.until > now;
+    Ok(!rests.regions().iter().any(is_here) && rests.token(now).is_none())
 }
 
 /// What a machine that is made anew is to run, and what it ran before where that is another: not what no machine comes
@@ -345,7 +344,7 @@ async fn images<'a>(tx: &mut Tx, settings: &'a Settings, machine: &'a Machine) -
     let Machine { image: own, former_image: former, .. } = machine;
     let new = &settings.provider.image;
     let image = match (former.is_empty(), own.is_empty()) {
-        _ if !regions::has_image_failed(tx, new).await? => new,
+        _ if !Rests::read(tx).await?.has_image_failed(new) => new,
         (false, _) => former,
         (true, false) => own,
         (true, true) => new,

@@ -25,6 +25,7 @@ use wire::machine::MachineState;
 
 use crate::machines::{self, Machine, shift, store};
 use crate::provider::SharedProvider;
+use crate::regions::Rests;
 use crate::{Credentials, Settings, SharedWork, kept, money, regions};
 use policy::{Failed, Rung, Stumble};
 use steps::Done;
@@ -72,13 +73,14 @@ impl Provision {
     async fn due(&self, ctx: &Ctx) -> Result<Vec<Machine>> {
         let now = ctx.now();
         let mut tx = ctx.read("pool.provision.due").await?;
-        if regions::is_token_refused(&mut tx).await? {
+        let rests = Rests::read(&mut tx).await?;
+        if rests.is_token_refused() {
             return Ok(Vec::new());
         }
         let mut machines = store::list(&mut tx).await?;
-        let mut refused = regions::refused_steps(&mut tx).await?;
+        let mut refused = rests.refused_steps();
         machines.retain(|machine| {
-            let rest = refused.iter_mut().find(|(state, _)| state == machine.state.as_str());
+            let rest = refused.iter_mut().find(|(state, _)| *state == machine.state.as_str());
             let is_due = needs_step(machine, now) && rest.as_ref().is_none_or(|(_, until)| *until <= now);
             if let Some((_, until)) = rest.filter(|_| is_due) {
                 *until = DateTime::<Utc>::MAX_UTC;

@@ -26,14 +26,43 @@ const REGION: &str = "region/";
 /// What the scope of an image's rest begins with; that of `store::IMAGE_WORKS` as well.
 const IMAGE: &str = "image/";
 
-/// Regions that rest, those that are over included.
-pub(crate) async fn resting(tx: &mut Tx) -> Result<Vec<Rest>> {
-    let rests = store::list(tx).await?;
-    let of_region = |rest: store::Row| {
-        let region = rest.scope.strip_prefix(REGION)?.to_owned();
-        Some(Rest { region, until: rest.until, why: rest.why })
-    };
-    Ok(rests.into_iter().filter_map(of_region).collect())
+/// All that rests, read at once; rests that are over are included.
+pub(crate) struct Rests(Vec<store::Row>);
+
+impl Rests {
+    pub(crate) async fn read(tx: &mut Tx) -> Result<Self> {
+        Ok(Self(store::list(tx).await?))
+    }
+
+    /// The regions'.
+    pub(crate) fn regions(&self) -> Vec<Rest> {
+        let of_region = |rest: &store::Row| {
+            let region = rest.scope.strip_prefix(REGION)?.to_owned();
+            Some(Rest { region, until: rest.until, why: rest.why.clone() })
+        };
+        self.0.iter().filter_map(of_region).collect()
+    }
+
+    /// Whether no machine has come up with this image since one did not.
+    pub(crate) fn has_image_failed(&self, image: &str) -> bool {
+        self.0.iter().any(|rest| rest.scope.strip_prefix(IMAGE) == Some(image))
+    }
+
+    /// Whether the token was refused to read and has not been accepted since.
+    pub(crate) fn is_token_refused(&self) -> bool {
+        self.0.iter().any(|rest| rest.scope == TOKEN)
+    }
+
+    /// The states from which no step is taken with this token, and until when none is tried.
+    pub(crate) fn refused_steps(&self) -> Vec<(&str, DateTime<Utc>)> {
+        self.0.iter().filter_map(|rest| Some((rest.scope.strip_prefix(TOKEN_STEP)?, rest.until))).collect()
+    }
+
+    /// Why and until when the token is not tried again.
+    pub(crate) fn token(&self, now: DateTime<Utc>) -> Option<Closed> {
+        let rests = self.0.iter().filter(|rest| is_of_token(rest) && rest.until > now);
+        rests.max_by_key(|rest| rest.until).map(|rest| Closed { until: rest.until, why: rest.why.clone() })
+    }
 }
 
 /// Lets a region rest after it had no room.
@@ -73,11 +102,6 @@ pub(crate) async fn image_works(tx: &mut Tx, machine: MachineId) -> Result<()> {
     store::image_works(tx, machine).await
 }
 
-/// Whether no machine has come up with this image since one did not.
-pub(crate) async fn has_image_failed(tx: &mut Tx, image: &str) -> Result<bool> {
-    Ok(store::find(tx, &format!("{IMAGE}{image}")).await?.is_some())
-}
-
 /// Whether a refusal is about the token and not about what was asked.
 pub(crate) fn is_about_token(error: &fly::Error) -> bool {
     match error.status() {
@@ -94,26 +118,8 @@ fn token_scope(refused: Refused) -> String {
     refused.map_or_else(|| TOKEN.to_owned(), |state| format!("{TOKEN_STEP}{state}"))
 }
 
-/// Whether the token was refused to read and has not been accepted since.
-pub(crate) async fn is_token_refused(tx: &mut Tx) -> Result<bool> {
-    Ok(store::find(tx, TOKEN).await?.is_some())
-}
-
-/// The states from which no step is taken with this token, and until when none is tried.
-pub(crate) async fn refused_steps(tx: &mut Tx) -> Result<Vec<(String, DateTime<Utc>)>> {
-    let rests = store::list(tx).await?;
-    let of_step = |rest: store::Row| Some((rest.scope.strip_prefix(TOKEN_STEP)?.to_owned(), rest.until));
-    Ok(rests.into_iter().filter_map(of_step).collect())
-}
-
 fn is_of_token(rest: &store::Row) -> bool {
     rest.scope == TOKEN || rest.scope.starts_with(TOKEN_STEP)
-}
-
-/// Why and until when the token is not tried again.
-pub(crate) async fn token_rest(tx: &mut Tx, now: DateTime<Utc>) -> Result<Option<Closed>> {
-    let rests = store::list(tx).await?.into_iter().filter(|rest| is_of_token(rest) && rest.until > now);
-    Ok(rests.max_by_key(|rest| rest.until).map(|rest| Closed { until: rest.until, why: rest.why }))
 }
 
 /// The token was refused: nobody calls for a while, ever longer; said once, not with every call.

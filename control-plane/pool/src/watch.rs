@@ -21,6 +21,7 @@ use crate::machines::store::{Made, Released};
 use crate::machines::{Machine, report_stuck, shift, store};
 use crate::orphans::Look;
 use crate::provider::SharedProvider;
+use crate::regions::Rests;
 use crate::{Provision, Settings, ever_later, money, orphans, regions};
 use compare::{Finding, Known, compare, is_going};
 
@@ -188,7 +189,7 @@ impl Reconciler for Watch {
     async fn tick(&self, ctx: &Ctx) -> Result<usize> {
         let began = ctx.now();
         let mut tx = ctx.read("pool.watch.token").await?;
-        if regions::is_token_refused(&mut tx).await? {
+        if Rests::read(&mut tx).await?.is_token_refused() {
             return Ok(0);
         }
         drop(tx);

@@ -11,7 +11,7 @@ use wire::machine::MachineState;
 use super::Provision;
 use super::policy::{Case, Disk, Remedy, Rung, Trouble, remedy};
 use crate::machines::{Anew, Machine, make_anew, shift, store};
-use crate::regions::{self, policy as order};
+use crate::regions::{self, Rests, policy as order};
 use crate::{ever_later, kept};
 
 impl Provision {
@@ -29,7 +29,7 @@ impl Provision {
         if let Trouble::Region(shortage) = trouble {
             regions::rest(ctx, tx, here, shortage, why).await?;
         }
-        let rests = regions::resting(tx).await?;
+        let rests = Rests::read(tx).await?.regions();
         let other = order::choose(&provider.regions, &rests, ctx.now(), Some(here));
         let case = Case {
             state: machine.state,

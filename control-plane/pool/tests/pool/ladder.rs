@@ -85,11 +85,7 @@ kernel::on_both! { migrations();
 
     async fn a_sleeper_for_which_there_is_no_room_is_not_replaced_and_keeps_its_volume(ctx) {
         let mut world = World::new(&ctx, "").await;
-        world.up().await;
-        world.suspend().await;
-        let before = world.row().await;
-        ctx.clock.advance(world.settings.machine_age_max);
-        world.beat().await;
+        let before = world.aged_sleeper().await;
         world.script("[[call]]\naction = 'create_machine'\neffect = { failure = 'no-candidate-host' }").await;
         assert_eq!(world.plan(0).await.0, [Action::Retire(before.id, Reason::Age)]);
         world.pass(TimeDelta::minutes(12)).await;
@@ -106,11 +102,7 @@ kernel::on_both! { migrations();
 
     async fn a_machine_whose_former_one_does_not_go_is_not_waited_for(ctx) {
         let mut world = World::new(&ctx, "").await;
-        world.up().await;
-        world.suspend().await;
-        let before = world.row().await;
-        ctx.clock.advance(world.settings.machine_age_max);
-        world.beat().await;
+        let before = world.aged_sleeper().await;
         world.script("[[machine]]\neffect = { stick_in = 'destroying' }").await;
         assert_eq!(world.plan(0).await.0, [Action::Retire(before.id, Reason::Age)]);
         world.pass(TimeDelta::minutes(9)).await;

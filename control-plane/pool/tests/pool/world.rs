@@ -257,6 +257,16 @@ impl World {
         self.settle().await;
     }
 
+    /// A machine that sleeps and is so old that it is to be replaced.
+    pub(crate) async fn aged_sleeper(&mut self) -> Machine {
+        self.up().await;
+        self.suspend().await;
+        let sleeper = self.row().await;
+        self.ctx.clock.advance(self.settings.machine_age_max);
+        self.beat().await;
+        sleeper
+    }
+
     /// Puts the machine to sleep: its worker has saved its checkpoint.
     pub(crate) async fn suspend(&mut self) {
         let id = self.row().await.id;
