@@ -32,7 +32,7 @@ impl Reconciler for EnsureApp {
     async fn tick(&self, ctx: &Ctx) -> Result<usize> {
         let mut tx = ctx.read("pool.ensure_app").await?;
         let rests = Rests::read(&mut tx).await?;
-        let (is_refused, is_resting) = (rests.is_token_refused(), rests.token(ctx.now()).is_some());
+        let (is_refused, is_resting) = (rests.is_token_refused(), rests.is_token_resting(ctx.now()));
         drop(tx);
         // A token that was refused to an earlier process may be another one now.
         let is_new = !self.is_there.swap(true, Ordering::Relaxed);

@@ -22,7 +22,7 @@ use crate::orphans::Orphan;
 use crate::plan::{Action, Closed, Reason, View};
 use crate::recovery::{Disk, Rung, newly_stuck};
 use crate::regions::Rests;
-use crate::regions::policy::{self as order, Rest};
+use crate::regions::policy as order;
 use crate::{CAPACITY_NUDGE, DISKS_NUDGE, LOST_NUDGE, Provision, Settings, WORKERS_NUDGE, money, orphans, workers};
 
 pub use operate::{abandon, abandon_app, destroy, resume, suspend};
@@ -188,35 +188,26 @@ pub(crate) async fn was_known(tx: &mut Tx, orphan: &Orphan) -> Result<bool> {
 pub async fn view(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Result<View> {
     let image = &settings.provider.image;
     let rests = Rests::read(tx).await?;
-    let seen = store::facts(tx, (!rests.has_image_failed(image)).then_some(image.as_str())).await?;
-    let (rests, token) = (rests.regions(), rests.token(now));
-    let rest = |seen: &store::Seen| token.clone().or_else(|| rest_of(seen, &rests, now));
+    let seen = store::facts(tx, (!rests.has_image_failed(image, now)).then_some(image.as_str())).await?;
+    let token = rests.token(now, |state| seen.iter().any(|seen| seen.facts.state.as_str() == state));
+    let rests = rests.regions();
+    let rest = |seen: &store::Seen| token.clone().or_else(|| seen.rest.clone().filter(|rest| rest.until > now));
     let resting = seen.iter().filter_map(|seen| Some((seen.facts.id, rest(seen)?))).collect();
+    let is_full = |seen: &&store::Seen| order::rests(&rests, seen.region.as_deref(), now);
+    let without_room = seen.iter().filter(is_full).map(|seen| seen.facts.id).collect();
     let given_up = store::given_up_since(tx, now - chrono::TimeDelta::minutes(10)).await?;
     Ok(View {
         machines: seen.into_iter().map(|seen| seen.facts).collect(),
         resting,
+        without_room,
         strangers: orphans::strangers(tx).await? + store::count_abandoned(tx, now).await?,
         given_up,
         warm: settings.warm.machines(now).max(crate::forecast::machines(tx, settings, now).await?),
         purse: money::purse(tx, settings, now).await?,
-        closed: token.or_else(|| closed(settings, &rests, now)),
+        closed: token,
+        full: order::all_rest(&settings.provider.regions, &rests, now).map(Closed::from),
         kept: BTreeSet::new(),
     })
-}
-
-/// Why no region gives a machine for now, if none does.
-fn closed(settings: &Settings, rests: &[Rest], now: DateTime<Utc>) -> Option<Closed> {
-    let rest = order::all_rest(&settings.provider.regions, rests, now)?;
-    Some(Closed { until: rest.until, why: rest.why.clone() })
-}
-
-/// Why a machine cannot be had for now, if it cannot: it was refused itself, or it would be, as its region rests.
-fn rest_of(seen: &store::Seen, rests: &[Rest], now: DateTime<Utc>) -> Option<Closed> {
-    let would_be_asked_for = matches!(seen.facts.state, MachineState::Ready | MachineState::Suspended);
-    let its_region = rests.iter().find(|rest| would_be_asked_for && Some(&rest.region) == seen.region.as_ref());
-    let of_region = its_region.map(|rest| Closed { until: rest.until, why: rest.why.clone() });
-    seen.rest.clone().into_iter().chain(of_region).filter(|rest| rest.until > now).max_by_key(|rest| rest.until)
 }
 
 /// Cap and budgets are counted over all machines, which no lock on a row guards: whoever decides about machines does
@@ -315,8 +306,6 @@ async fn retire(ctx: &Ctx, tx: &mut Tx, settings: &Settings, id: MachineId, reas
     if !store::retire(tx, id, reason.as_str()).await? {
         return Ok(false);
     }
-    tracing::info!(machine.id = %id, reason = reason.as_str(), "a machine is replaced");
-    metrics::counter!("machines_retired_total", "reason" => reason.as_str()).increment(1);
     let machine = store::list(tx).await?.into_iter().find(|machine| machine.id == id);
     if let Some(machine) = machine.filter(|machine| machine.state == MachineState::Suspended) {
         let is_paid_for = money::pays_for_one_more(tx, settings, 0, ctx.now()).await?;
@@ -324,43 +313,48 @@ async fn retire(ctx: &Ctx, tx: &mut Tx, settings: &Settings, id: MachineId, reas
             store::retired(tx, id).await?;
             return Ok(false);
         }
+        tell_retired(id, reason);
         return replace_in_place(ctx, tx, settings, &machine).await;
     }
+    tell_retired(id, reason);
     // The next look drains it once its worker has nothing to do.
     tx.nudge(CAPACITY_NUDGE);
     Ok(true)
 }
 
+fn tell_retired(id: MachineId, reason: Reason) {
+    tracing::info!(machine.id = %id, reason = reason.as_str(), "a machine is replaced");
+    metrics::counter!("machines_retired_total", "reason" => reason.as_str()).increment(1);
+}
+
 /// Whether nothing says that a machine could not be made where this one is.
 pub(crate) async fn can_be_placed(tx: &mut Tx, machine: &Machine, now: DateTime<Utc>) -> Result<bool> {
     let rests = Rests::read(tx).await?;
-    let is_here = |rest: &Rest| Some(&rest.region) == machine.region.as_ref() && rest.until > now;
-    Ok(!rests.regions().iter().any(is_here) && rests.token(now).is_none())
+    Ok(!order::rests(&rests.regions(), machine.region.as_deref(), now) && rests.token(now, |_| false).is_none())
 }
 
-/// What a machine that is made anew is to run, and what it ran before where that is another: not what no machine comes
-/// up with, where it has something else.
-async fn images<'a>(tx: &mut Tx, settings: &'a Settings, machine: &'a Machine) -> Result<(&'a str, &'a str)> {
+/// What a machine that is made anew is to run, and the last that it came up with where that is another: not what no
+/// machine comes up with for now, where it has something else.
+async fn images<'a>(
+    tx: &mut Tx,
+    settings: &'a Settings,
+    machine: &'a Machine,
+    now: DateTime<Utc>,
+) -> Result<(&'a str, &'a str)> {
     let Machine { image: own, former_image: former, .. } = machine;
     let new = &settings.provider.image;
-    let image = match (former.is_empty(), own.is_empty()) {
-        _ if !Rests::read(tx).await?.has_image_failed(new) => new,
-        (false, _) => former,
-        (true, false) => own,
-        (true, true) => new,
+    let came_up_with = if former.is_empty() { own } else { former };
+    let image = match came_up_with.is_empty() {
+        false if Rests::read(tx).await?.has_image_failed(new, now) => came_up_with,
+        _ => new,
     };
-    let before = match image {
-        _ if image == own => former,
-        _ if image == former => "",
-        _ => own,
-    };
-    Ok((image, before))
+    Ok((image, if image == came_up_with { "" } else { came_up_with }))
 }
 
 /// Has a machine that is being replaced made anew, with its volume and the image of today.
 pub(crate) async fn replace_in_place(ctx: &Ctx, tx: &mut Tx, settings: &Settings, machine: &Machine) -> Result<bool> {
     let region = machine.region.clone().unwrap_or_else(|| settings.provider.first_region().to_owned());
-    let anew = Anew { disk: Disk::Keep, region: &region, rung: Rung::Look, why: None };
+    let anew = Anew { disk: Disk::Keep, region: &region, rung: Rung::Look, has_former_image: false, why: None };
     make_anew(ctx, tx, settings, machine, &anew).await
 }
 
@@ -372,6 +366,8 @@ pub(crate) struct Anew<'a> {
     pub(crate) region: &'a str,
     /// How far its recovery has come with that.
     pub(crate) rung: Rung,
+    /// Whether it runs again what it ran before its image was changed.
+    pub(crate) has_former_image: bool,
     /// What was wrong with it, if anything.
     pub(crate) why: Option<&'a str>,
 }
@@ -399,7 +395,10 @@ pub(crate) async fn make_anew(
     money::settle_machine(tx, machine.id, now).await?;
     let name = machine_name(machine.id, machine.generation + 1);
     let Anew { region, rung, why, .. } = *anew;
-    let (image, former_image) = images(tx, settings, machine).await?;
+    let (image, former_image) = match anew.has_former_image {
+        true => (machine.former_image.as_str(), ""),
+        false => images(tx, settings, machine, now).await?,
+    };
     let row = store::MachineRow { id: machine.id, name: &name, region, volume, image, former_image };
     if !store::replace(tx, machine.state, &row, rung, why, now).await? {
         return Ok(false);

@@ -27,9 +27,6 @@ use wire::machine::MachineState;
 use crate::money::policy::{Allowance, Purse};
 use asleep::Asleep;
 
-/// For so long a machine that is made or woken is waited for, before another is.
-const COMING_MAX: TimeDelta = TimeDelta::minutes(10);
-
 /// A machine, as far as decisions need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
@@ -39,6 +36,8 @@ pub struct Facts {
     pub state: MachineState,
     /// Since when.
     pub state_since: DateTime<Utc>,
+    /// How often in a row it was refused.
+    pub refusals: i32,
     /// Executions its worker has.
     pub load: i32,
     /// Since when its worker has none.
@@ -77,8 +76,12 @@ pub struct View {
     pub purse: Purse,
     /// Why no machine can be made or woken, and until when.
     pub closed: Option<Closed>,
-    /// Machines that cannot be woken or made where they are for now, and why.
+    /// Why no machine can be made in any region, and until when; those there can be woken.
+    pub full: Option<Closed>,
+    /// Machines that cannot be woken or made for now, because they were refused, and why.
     pub resting: BTreeMap<MachineId, Closed>,
+    /// Machines whose region gave none lately: another could not be made in their place. Woken they can be.
+    pub without_room: BTreeSet<MachineId>,
     /// Machines that alone have somebody's work, as the caller knows: they sleep on, however long nobody needs them,
     /// and are not replaced where their disk would go with them. Filled only where it matters: see
     /// [`View::asks_for_kept`].
@@ -86,7 +89,7 @@ pub struct View {
 }
 
 impl View {
-    /// Why a machine cannot be had for now, if it cannot.
+    /// Why a machine rests, if it does.
     fn rest_of(&self, machine: MachineId, now: DateTime<Utc>) -> Option<&Closed> {
         self.resting.get(&machine).filter(|rest| rest.until > now)
     }
@@ -152,6 +155,8 @@ pub struct Limits {
     pub machine_age_max: Duration,
     /// See [`crate::Settings::machine_executions_max`].
     pub machine_executions_max: i64,
+    /// For so long a machine that is made or woken is waited for, before another is.
+    pub coming_max: Duration,
     /// See [`crate::Settings::budget_reserve`].
     pub budget_reserve: Duration,
     /// See [`crate::Settings::budget_margin`].
@@ -169,6 +174,8 @@ impl From<&crate::Settings> for Limits {
             destroy_after: settings.destroy_after,
             machine_age_max: settings.machine_age_max,
             machine_executions_max: settings.machine_executions_max,
+            // A boot that may take longer is waited for as well.
+            coming_max: settings.boot_patience.max(Duration::from_secs(600)),
             budget_reserve: settings.budget_reserve,
             budget_margin: settings.budget_margin,
             has_volumes: settings.provider.has_volumes(),
@@ -333,8 +340,8 @@ impl<'a> Growth<'a> {
             limits,
             now,
             active: view.machines.iter().filter(|machine| is_active(machine.state)).count(),
-            serving: serving(view, now).count(),
-            coming: serving(view, now).filter(|machine| is_coming(machine.state)).count(),
+            serving: serving(view, limits, now).count(),
+            coming: serving(view, limits, now).filter(|machine| is_coming(machine.state)).count(),
             exist: view.machines.len() + view.strangers,
             made: 0,
             asleep: Asleep::new(
@@ -346,7 +353,7 @@ impl<'a> Growth<'a> {
     /// A machine that sleeps and that nothing can stand in for, or why not. One that does not sleep is no matter.
     fn this_one(&mut self, machine: MachineId, actions: &mut Vec<Action>) -> Result<(), Bar> {
         self.open()?;
-        let is_missed = |facts: &Facts| facts.id == machine && !is_serving(self.view, facts, self.now);
+        let is_missed = |facts: &Facts| facts.id == machine && !is_serving(self.view, facts, self.limits, self.now);
         if let Some(rest) = self.view.rest_of(machine, self.now)
             && self.view.machines.iter().any(is_missed)
         {
@@ -382,9 +389,11 @@ impl<'a> Growth<'a> {
         if let Some(machine) = self.asleep.take(wanted) {
             actions.push(Action::Resume(machine));
         } else if self.exist >= self.limits.machines_max {
-            let resting = with_state(self.view, MachineState::Suspended);
-            let resting = resting.filter_map(|machine| self.view.rest_of(machine.id, self.now));
+            // One that rests takes a place under the cap.
+            let resting = self.view.machines.iter().filter_map(|machine| self.view.rest_of(machine.id, self.now));
             return Err(resting.min_by_key(|rest| rest.until).map_or(Bar::Cap, Bar::from));
+        } else if let Some(full) = self.view.full.as_ref().filter(|full| full.until > self.now) {
+            return Err(Bar::from(full));
         } else if let Some((error, until)) = resting(self.view.given_up.as_ref(), self.now) {
             return Err(Bar::Trouble(error, until));
         } else {
@@ -444,15 +453,19 @@ fn retire(
     now: DateTime<Utc>,
     actions: &mut Vec<Action>,
 ) -> Option<MachineId> {
-    let is_under_way = view.machines.iter().any(|machine| machine.wear.is_retiring || is_coming(machine.state));
-    if is_under_way
+    // A disk that waits until there is room for its machine may wait for long.
+    let is_under_way = |machine: &Facts| {
+        (machine.wear.is_retiring || is_coming(machine.state)) && view.rest_of(machine.id, now).is_none()
+    };
+    if view.machines.iter().any(is_under_way)
         || resting(view.given_up.as_ref(), now).is_some()
         || actions.iter().any(|action| matches!(action, Action::Create | Action::Resume(_)))
     {
         return None;
     }
     let worn = |machine: &Facts| Some((machine.id, machine.state, machine.load, worn_out(machine, limits, now)?));
-    let can_be_placed = |machine: &Facts| view.rest_of(machine.id, now).is_none();
+    let can_be_placed =
+        |machine: &Facts| !view.without_room.contains(&machine.id) && view.rest_of(machine.id, now).is_none();
     let may_go = |machine: &&Facts| can_be_placed(machine) && (limits.has_volumes || !view.kept.contains(&machine.id));
     let mut worn: Vec<_> = view.machines.iter().filter(may_go).filter_map(worn).collect();
     worn.sort_by_key(|(id, state, load, _)| (*state != MachineState::Suspended, *load, *id));
@@ -509,7 +522,7 @@ fn wind_down(
     retired: Option<MachineId>,
     actions: &mut Vec<Action>,
 ) {
-    let mut awake = serving(view, now).count();
+    let mut awake = serving(view, limits, now).count();
     for machine in view.machines.iter().filter(|machine| Some(machine.id) != retired) {
         if machine.state == MachineState::Ready && machine.load == 0 {
             let is_idle = machine.idle_since.is_some_and(|since| past(since, limits.suspend_after, now));
@@ -555,17 +568,17 @@ pub(crate) fn is_active(state: MachineState) -> bool {
 
 /// Whether a machine works, or is about to. One that was refused on its way is not, nor one that has been on it for
 /// long: nobody waits for those, and they only count against the cap.
-fn is_serving(view: &View, machine: &Facts, now: DateTime<Utc>) -> bool {
+fn is_serving(view: &View, machine: &Facts, limits: Limits, now: DateTime<Utc>) -> bool {
     match machine.state {
         MachineState::Creating | MachineState::Starting | MachineState::Resuming => {
-            view.rest_of(machine.id, now).is_none() && now - machine.state_since < COMING_MAX
+            view.rest_of(machine.id, now).is_none() && !past(machine.state_since, limits.coming_max, now)
         }
         state => is_active(state),
     }
 }
 
-fn serving(view: &View, now: DateTime<Utc>) -> impl Iterator<Item = &Facts> {
-    view.machines.iter().filter(move |machine| is_serving(view, machine, now))
+fn serving(view: &View, limits: Limits, now: DateTime<Utc>) -> impl Iterator<Item = &Facts> {
+    view.machines.iter().filter(move |machine| is_serving(view, machine, limits, now))
 }
 
 fn is_coming(state: MachineState) -> bool {

@@ -152,7 +152,9 @@ impl Provision {
             }
             Done::Replaced => self.replace(ctx, tx, machine).await?,
             Done::Climb { trouble, why } => self.climb(ctx, tx, machine, trouble, &why).await?,
-            Done::Hopeless { why } => self.give_up(ctx, tx, machine, &why).await?,
+            Done::Hopeless { why } => {
+                self.give_up(ctx, tx, machine, &why).await?;
+            }
         }
         Ok(())
     }
@@ -174,14 +176,17 @@ impl Provision {
         if decided == Stumble::TokenRefused {
             let rest = regions::token_refused(ctx, &self.provider, Some(machine.state)).await?;
             let mut tx = ctx.begin("pool.provision.refused").await?;
-            store::rest(&mut tx, machine, rest.until, machine.refusals, &rest.why).await?;
+            // The machine itself does not rest: another token is tried with it at once.
+            store::try_later(&mut tx, machine, ctx.now(), machine.failures, Some(&rest.why)).await?;
             return tx.commit(()).await;
         }
         tracing::warn!(machine.id = %machine.id, machine.state = %machine.state, error = text, "a provider call failed");
         let mut tx = ctx.begin("pool.provision.stumble").await?;
         match decided {
             Stumble::Climb(trouble) => self.climb(ctx, &mut tx, machine, trouble, &text).await?,
-            Stumble::GiveUp => self.give_up(ctx, &mut tx, machine, &text).await?,
+            Stumble::GiveUp => {
+                self.give_up(ctx, &mut tx, machine, &text).await?;
+            }
             Stumble::Retry | Stumble::TokenRefused => {
                 let failures = machine.failures.saturating_add(1);
                 let wait = BACKOFF.wait(u32::try_from(failures).unwrap_or(u32::MAX), &Chance::system());
@@ -205,12 +210,14 @@ impl Provision {
         machines::replace_in_place(ctx, tx, &self.settings, machine).await.map(drop)
     }
 
-    async fn give_up(&self, ctx: &Ctx, tx: &mut Tx, machine: &Machine, why: &str) -> Result<()> {
-        if shift(ctx, tx, machine.id, machine.state, MachineState::Destroying, Some(why)).await? {
+    /// Says whether it still stood where it was seen.
+    async fn give_up(&self, ctx: &Ctx, tx: &mut Tx, machine: &Machine, why: &str) -> Result<bool> {
+        let stood = shift(ctx, tx, machine.id, machine.state, MachineState::Destroying, Some(why)).await?;
+        if stood {
             store::give_up(tx, machine.id).await?;
             kept::keep(ctx, tx, &self.work, machine, why).await?;
         }
-        Ok(())
+        Ok(stood)
     }
 }
 

@@ -26,6 +26,15 @@ const REGION: &str = "region/";
 /// What the scope of an image's rest begins with; that of `store::IMAGE_WORKS` as well.
 const IMAGE: &str = "image/";
 
+impl From<&Rest> for Closed {
+    fn from(rest: &Rest) -> Self {
+        Self { until: rest.until, why: rest.why.clone() }
+    }
+}
+
+/// How long it takes to try a token again.
+const TRIAL: TimeDelta = TimeDelta::seconds(5);
+
 /// All that rests, read at once; rests that are over are included.
 pub(crate) struct Rests(Vec<store::Row>);
 
@@ -43,9 +52,9 @@ impl Rests {
         self.0.iter().filter_map(of_region).collect()
     }
 
-    /// Whether no machine has come up with this image since one did not.
-    pub(crate) fn has_image_failed(&self, image: &str) -> bool {
-        self.0.iter().any(|rest| rest.scope.strip_prefix(IMAGE) == Some(image))
+    /// Whether a machine did not come up with this image, none has since, and it is not time to try.
+    pub(crate) fn has_image_failed(&self, image: &str, now: DateTime<Utc>) -> bool {
+        self.0.iter().any(|rest| rest.scope.strip_prefix(IMAGE) == Some(image) && rest.until > now)
     }
 
     /// Whether the token was refused to read and has not been accepted since.
@@ -58,10 +67,21 @@ impl Rests {
         self.0.iter().filter_map(|rest| Some((rest.scope.strip_prefix(TOKEN_STEP)?, rest.until))).collect()
     }
 
-    /// Why and until when the token is not tried again.
-    pub(crate) fn token(&self, now: DateTime<Utc>) -> Option<Closed> {
-        let rests = self.0.iter().filter(|rest| is_of_token(rest) && rest.until > now);
-        rests.max_by_key(|rest| rest.until).map(|rest| Closed { until: rest.until, why: rest.why.clone() })
+    /// Whether the token was refused to read and is not tried again yet.
+    pub(crate) fn is_token_resting(&self, now: DateTime<Utc>) -> bool {
+        self.0.iter().any(|rest| rest.scope == TOKEN && rest.until > now)
+    }
+
+    /// Why and until when nobody counts on the token: until it is tried again, and where a machine stands in a state
+    /// from which a step was refused, until that one's step was taken.
+    pub(crate) fn token(&self, now: DateTime<Utc>, stands_in: impl Fn(&str) -> bool) -> Option<Closed> {
+        let until = |rest: &store::Row| match rest.scope.strip_prefix(TOKEN_STEP) {
+            Some(state) if stands_in(state) => rest.until.max(now + TRIAL),
+            _ => rest.until,
+        };
+        let of_token = self.0.iter().filter(|rest| is_of_token(rest));
+        let latest = of_token.map(|rest| Closed { until: until(rest), why: rest.why.clone() });
+        latest.filter(|closed| closed.until > now).max_by_key(|closed| closed.until)
     }
 }
 
@@ -87,14 +107,18 @@ pub(crate) async fn has_room(tx: &mut Tx, region: &str) -> Result<()> {
     store::remove(tx, &format!("{REGION}{region}")).await.map(drop)
 }
 
-/// A machine did not come up with this image: no other is replaced by one with it until one has.
+/// A machine did not come up with this image: no other is replaced by one with it until one has, or the image has
+/// rested.
 pub(crate) async fn image_failed(ctx: &Ctx, tx: &mut Tx, image: &str, why: &str) -> Result<()> {
-    let scope = format!("{IMAGE}{image}");
-    let times = store::find(tx, &scope).await?.map_or(0, |rest| rest.times).saturating_add(1);
-    if times == 1 {
-        tracing::error!(image, why, "no machine comes up with this image; those with another are left as they are");
+    let (scope, now) = (format!("{IMAGE}{image}"), ctx.now());
+    let earlier = store::find(tx, &scope).await?;
+    if earlier.as_ref().is_some_and(|rest| rest.until > now) {
+        return Ok(());
     }
-    store::put(tx, &scope, ctx.now(), times, why).await
+    let times = earlier.map_or(0, |rest| rest.times).saturating_add(1);
+    let until = now + policy::image_rest(u32::try_from(times).unwrap_or(1));
+    tracing::error!(image, why, %until, "a machine does not come up with this image; those with another are left as they are until then");
+    store::put(tx, &scope, until, times, why).await
 }
 
 /// A machine has come up with the image that it has.

@@ -19,7 +19,7 @@ kernel::sql! {
                   coalesce(w.current_load, 0) AS load \
            FROM machines m JOIN volumes v ON v.id = m.volume_id LEFT JOIN workers w ON w.machine_id = m.id WHERE m.state <> 'destroyed' ORDER BY m.created_at, m.id";
     FACTS: "SELECT m.id, m.state, m.state_since, m.idle_since, m.repositories, m.made_at, m.executions, m.image, \
-                   m.retiring IS NOT NULL AS is_retiring, m.region, m.rests_until, coalesce(m.error, 'unknown') AS error, \
+                   m.retiring IS NOT NULL AS is_retiring, m.refusals, m.region, m.rests_until, coalesce(m.error, 'unknown') AS error, \
                    coalesce(w.current_load, 0) AS load \
             FROM machines m LEFT JOIN workers w ON w.machine_id = m.id \
             WHERE m.state <> 'destroyed' ORDER BY m.created_at, m.id";
@@ -172,6 +172,7 @@ struct FactsRow {
     executions: i32,
     image: String,
     is_retiring: bool,
+    refusals: i32,
     region: Option<String>,
     rests_until: Option<DateTime<Utc>>,
     error: String,
@@ -206,6 +207,7 @@ pub(super) async fn facts(tx: &mut Tx, image: Option<&str>) -> Result<Vec<Seen>>
             id: row.id.into(),
             state: row.state,
             state_since: row.state_since,
+            refusals: row.refusals,
             load: row.load,
             idle_since: row.idle_since,
             repositories: row.repositories.0,

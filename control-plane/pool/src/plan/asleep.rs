@@ -9,7 +9,7 @@ use super::Facts;
 
 /// Machines that sleep.
 pub(super) struct Asleep<'a> {
-    /// The last used first.
+    /// The last used first; those that were refused after the others.
     machines: Vec<&'a Facts>,
     /// For each repository, the places of those that hold it, the first last. Made when it is first asked for.
     holders: Option<HashMap<&'a str, Vec<usize>>>,
@@ -24,7 +24,7 @@ pub(super) struct Asleep<'a> {
 impl<'a> Asleep<'a> {
     pub(super) fn new(machines: impl Iterator<Item = &'a Facts>) -> Self {
         let mut machines: Vec<&Facts> = machines.collect();
-        machines.sort_by_key(|machine| std::cmp::Reverse((machine.state_since, machine.id)));
+        machines.sort_by_key(|machine| (machine.refusals, std::cmp::Reverse((machine.state_since, machine.id))));
         Self { machines, holders: None, taken: HashSet::new(), wanted_from: 0, free_from: 0 }
     }
 

@@ -12,6 +12,7 @@ const LIMITS: Limits = Limits {
     destroy_after: Duration::from_secs(3_600),
     machine_age_max: Duration::from_secs(24 * 3_600),
     machine_executions_max: 100,
+    coming_max: Duration::from_secs(600),
     budget_reserve: Duration::from_secs(100),
     budget_margin: Duration::from_secs(10),
     has_volumes: true,
@@ -31,6 +32,7 @@ fn machine(number: u8, state: MachineState) -> Facts {
         id: id(number),
         state,
         state_since: since,
+        refusals: 0,
         load: 0,
         idle_since: None,
         repositories: vec![],
@@ -82,6 +84,8 @@ fn a_machine_that_does_not_come_is_not_waited_for_and_counts_against_the_cap() {
         let made = Plan { actions: vec![Action::Create], outlook: Outlook::Coming(1) };
         assert_eq!(plan_with(2), made, "{state}");
         assert_eq!(plan_with(1).outlook, Outlook::Cap { machines_max: 1 }, "{state}");
+        let of_slow_boots = Limits { coming_max: Duration::from_secs(601), ..LIMITS };
+        assert_eq!(plan(&view, &queue(1), of_slow_boots, now()).outlook, Outlook::Coming(1), "{state}");
     }
 }
 
@@ -209,6 +213,12 @@ fn while_the_provider_is_closed_nothing_is_made_or_woken() {
     assert_eq!(decide(&view, &queue(1)), Plan { actions: vec![], outlook: trouble });
     let view = View { closed: closed(0), ..machines(&[Suspended]) };
     assert_eq!(decide(&view, &queue(1)).actions, [Action::Resume(id(0))]);
+    // Where no region gives one, those there are woken all the same.
+    let full = View { full: closed(1), ..machines(&[Suspended]) };
+    let trouble = Outlook::Trouble { error: "full".into(), until: now() + TimeDelta::seconds(1) };
+    assert_eq!(decide(&full, &queue(1)).actions, [Action::Resume(id(0))]);
+    let none = View { machines: vec![], ..full };
+    assert_eq!(decide(&none, &queue(1)), Plan { actions: vec![], outlook: trouble });
 }
 
 /// A day's budget that pays for so many seconds of one machine.
@@ -308,6 +318,7 @@ fn nothing_is_replaced_while_another_may_not_be_had() {
         };
         check(&|view, seconds| view.closed = Some(trouble(seconds)));
         check(&|view, seconds| view.resting = [(id(0), trouble(seconds))].into());
+        check(&|view, seconds| view.without_room = (seconds > 0).then_some(id(0)).into_iter().collect());
         check(&|view, seconds| {
             let last = now() - TimeDelta::seconds(10 - seconds);
             view.given_up = Some(GivenUp { count: 1, last, error: "no".into() });
@@ -335,11 +346,30 @@ fn a_sleeper_that_rests_is_not_woken_and_another_is_or_is_made() {
     rests(&mut view, 0);
     let needs_it = Demand { machines: vec![id(0)], ..Demand::default() };
     assert_eq!(decide(&view, &needs_it).outlook, Outlook::QueueShort { active: 1 });
-    // Nor is one waited for that was refused on its way.
+    // Nor is one waited for that was refused on its way, and it is told where that takes the last place.
     let mut view = machines(&[Creating]);
     assert_eq!(decide(&view, &queue(1)).actions, []);
     rests(&mut view, 0);
     assert_eq!(decide(&view, &queue(1)).actions, [Action::Create]);
+    let the_only_one = Limits { machines_max: 1, ..LIMITS };
+    assert!(matches!(plan(&view, &queue(1), the_only_one, now()).outlook, Outlook::Trouble { .. }));
+    // One that was refused and has rested is woken after the others.
+    let mut view = machines(&[Suspended, Suspended]);
+    view.machines[1].refusals = 1;
+    assert_eq!(decide(&view, &queue(1)).actions, [Action::Resume(id(0))]);
+    // Where its region gives no machine, one that is there can be woken.
+    view.without_room = [id(0), id(1)].into();
+    assert_eq!(decide(&view, &queue(1)).actions, [Action::Resume(id(0))]);
+}
+
+#[test]
+fn a_disk_that_waits_for_room_does_not_hold_up_the_replacement_of_others() {
+    let old = |facts: &mut Facts| facts.wear.made_at = Some(now() - TimeDelta::days(1));
+    let waits = one(Creating, |facts| facts.wear.is_retiring = true);
+    let mut view = view_of([one(Suspended, old), waits]);
+    assert_eq!(decide(&view, &queue(0)).actions, []);
+    view.resting = [(id(1), Closed { until: now() + TimeDelta::seconds(1), why: "full".into() })].into();
+    assert_eq!(decide(&view, &queue(0)).actions, [Action::Retire(id(0), Reason::Age)]);
 }
 
 #[test]

@@ -120,7 +120,9 @@ pub enum Trouble {
 
 /// Decides about a machine whose worker should report in.
 pub fn boot(machine: Booting, at: At, now: DateTime<Utc>) -> Boot {
-    let boot_over = machine.since + TimeDelta::from_std(machine.patience).unwrap_or(TimeDelta::days(1)) <= now;
+    // One that was started anew is given its time, however long it has been on its way.
+    let boot_over = machine.since + TimeDelta::from_std(machine.patience).unwrap_or(TimeDelta::days(1)) <= now
+        && machine.report_by.is_none_or(|until| until <= now);
     let soon = Boot::Wait(now + TimeDelta::milliseconds(500));
     let climb = |why: &str| Boot::Climb(Trouble::Unresponsive, why.into());
     match at {
@@ -209,6 +211,8 @@ pub fn remedy(trouble: Trouble, case: Case) -> Remedy {
     };
     match trouble {
         Trouble::Unresponsive if has_former_image && has_volume => Remedy::FormerImage,
+        // So does one whose launch fails; the first time, another host may be enough.
+        Trouble::Vanished if has_former_image && has_volume && rung >= Rung::Recreate => Remedy::FormerImage,
         // It may be the image that is refused.
         Trouble::Refused if has_former_image && has_volume && state == MachineState::Creating => Remedy::FormerImage,
         Trouble::Region(_) | Trouble::Refused if loses => Remedy::Wait,

@@ -42,10 +42,7 @@ impl Provision {
         let remedy = remedy(trouble, case);
         let (disk, region, rung) = match (remedy, other) {
             (Remedy::Recreate(disk), _) => (disk, here, Rung::Recreate),
-            (Remedy::FormerImage, _) => {
-                regions::image_failed(ctx, tx, &machine.image, why).await?;
-                (Disk::Keep, here, Rung::Look)
-            }
+            (Remedy::FormerImage, _) => (Disk::Keep, here, Rung::Look),
             // A region that is full says nothing about the machine: its ladder is still before it.
             (Remedy::OtherRegion, Some(other)) if matches!(trouble, Trouble::Region(_)) => {
                 (Disk::New, other, machine.rung)
@@ -56,15 +53,25 @@ impl Provision {
                 return self.wait(ctx, tx, machine, rest.map(|rest| rest.until), why).await;
             }
             (Remedy::OtherRegion, None) | (Remedy::GiveUp, _) => {
-                if !matches!(trouble, Trouble::Region(_)) {
-                    regions::image_failed(ctx, tx, &machine.image, why).await?;
+                if self.give_up(ctx, tx, machine, why).await? {
+                    self.tell_recovery(ctx, tx, machine, "given up", why).await?;
+                    // A refusal says nothing about its image.
+                    if matches!(trouble, Trouble::Unresponsive | Trouble::Vanished) {
+                        regions::image_failed(ctx, tx, &machine.image, why).await?;
+                    }
                 }
-                self.tell_recovery(ctx, tx, machine, "given up", why).await?;
-                return self.give_up(ctx, tx, machine, why).await;
+                return Ok(());
             }
         };
-        let anew = Anew { disk, region, rung, why: Some(why) };
-        if make_anew(ctx, tx, &self.settings, machine, &anew).await? && disk != Disk::Keep {
+        let has_former_image = remedy == Remedy::FormerImage;
+        let anew = Anew { disk, region, rung, has_former_image, why: Some(why) };
+        if !make_anew(ctx, tx, &self.settings, machine, &anew).await? {
+            return Ok(());
+        }
+        if has_former_image {
+            regions::image_failed(ctx, tx, &machine.image, why).await?;
+        }
+        if disk != Disk::Keep {
             // Whether a copy is whole shows only when it is used.
             kept::keep(ctx, tx, &self.work, machine, why).await?;
             if disk == Disk::New {
@@ -95,6 +102,8 @@ impl Provision {
         if machine.state == MachineState::Creating {
             return Ok(());
         }
+        // It is not replaced now: another would be refused as well.
+        store::retired(tx, machine.id).await?;
         shift(ctx, tx, machine.id, machine.state, MachineState::Suspending, Some(why)).await?;
         if machine.state == MachineState::Suspending {
             // It did not fall asleep, so that is tried from the beginning, and not at once.

@@ -76,7 +76,8 @@ pub(crate) enum Done {
 }
 
 impl Done {
-    /// Whether the machine has come further, which only a call that changes something does.
+    /// Whether the machine has come further. After one look that may be the fruit of an earlier call, which was
+    /// accepted then.
     pub(super) fn has_moved(&self) -> bool {
         match self {
             Self::Became(_) | Self::Runs { .. } | Self::Started { .. } | Self::Restarted { .. } | Self::Stopped => true,
@@ -138,7 +139,7 @@ impl Provision {
         match self.provider.create_volume(&new).await {
             Ok(volume) => Ok(self.record(ctx, machine, Found::Volume(&volume.id, &volume.region)).await),
             // What cannot be copied is lost anyway; an empty volume is as good as a new machine's.
-            Err(error) if machine.volume_source_id.is_some() && is_about_what_was_asked(&error) => {
+            Err(error) if machine.volume_source_id.is_some() && cannot_be_copied(&error) => {
                 tracing::warn!(machine.id = %machine.id, %error, "a volume cannot be copied; the machine gets an empty one");
                 Ok(self.record(ctx, machine, Found::NoCopy).await)
             }
@@ -180,7 +181,7 @@ impl Provision {
         }
         let found = self.provider.machine(id).await?;
         let booting = Booting {
-            is_host_well: found.host_status == fly::HostStatus::Ok,
+            is_host_well: found.host_status != fly::HostStatus::Unreachable,
             since: machine.state_since,
             restarts: machine.restarts,
             report_by: machine.report_by,
@@ -362,12 +363,11 @@ impl Provision {
     }
 }
 
-/// Whether a refusal is none of the token's, of room or of haste, which pass.
-fn is_about_what_was_asked(error: &fly::Error) -> bool {
-    use fly::Advice::{GiveUp, Gone, RecreateElsewhere};
+/// Whether what was to be copied is not there, or not where it could be. Any other refusal may pass.
+fn cannot_be_copied(error: &fly::Error) -> bool {
+    use fly::Advice::{Gone, RecreateElsewhere};
     error.status().is_some_and(|status| (400..500).contains(&status))
-        && matches!(error.advice(), Gone | GiveUp | RecreateElsewhere)
-        && !regions::is_about_token(error)
+        && matches!(error.advice(), Gone | RecreateElsewhere)
 }
 
 /// What the provider made, or what became of it.

@@ -24,6 +24,12 @@ impl Shortage {
     }
 }
 
+/// How long no machine is given an image with which one did not come up, after so many of them in a row; the first is
+/// 1. Whatever it was may have passed by then, and one machine tries.
+pub(crate) fn image_rest(times: u32) -> TimeDelta {
+    TimeDelta::minutes((30 << times.saturating_sub(1).min(6)).min(24 * 60))
+}
+
 /// A region that rests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rest {
@@ -36,9 +42,13 @@ pub struct Rest {
 }
 
 /// The first region that does not rest and is not the one to avoid.
-pub fn choose<'a>(order: &'a [String], rests: &[Rest], now: DateTime<Utc>, avoid: Option<&str>) -> Option<&'a str> {
-    let rests_now = |region: &str| rests.iter().any(|rest| rest.region == region && rest.until > now);
-    order.iter().map(String::as_str).find(|region| Some(*region) != avoid && !rests_now(region))
+pub fn choose<'a>(order: &'a [String], rested: &[Rest], now: DateTime<Utc>, avoid: Option<&str>) -> Option<&'a str> {
+    order.iter().map(String::as_str).find(|region| Some(*region) != avoid && !rests(rested, Some(*region), now))
+}
+
+/// Whether a region rests.
+pub(crate) fn rests(rested: &[Rest], region: Option<&str>, now: DateTime<Utc>) -> bool {
+    rested.iter().any(|rest| Some(rest.region.as_str()) == region && rest.until > now)
 }
 
 /// The rest that ends first, where every region rests.

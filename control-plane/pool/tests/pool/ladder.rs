@@ -6,15 +6,17 @@ use pool::plan::{Action, Reason};
 use wire::event::kind;
 use wire::machine::MachineState;
 
-use crate::world::{World, migrations};
+use crate::world::{ROUNDS, World, migrations};
 
 kernel::on_both! { migrations();
     async fn a_worker_that_never_reports_in_has_its_machine_climb_the_whole_ladder(ctx) {
         let mut world = World::new(&ctx, "").await;
         world.are_workers_deaf = true;
         world.apply(Action::Create).await;
-        world.settle().await;
-        assert_eq!(world.rows().await, []);
+        while world.rows().await != [] {
+            world.beat().await;
+            world.keep_up().await;
+        }
         let how: Vec<_> = world.told(kind::MACHINE_RECOVERY).await.iter().map(|told| told["how"].as_str().expect("text").to_owned()).collect();
         assert_eq!(how, [
             "restarted", "stopped and started", "made anew on another host", "made anew in another region", "given up",
@@ -176,6 +178,56 @@ kernel::on_both! { migrations();
         }
     }
 
+    async fn an_image_that_did_not_come_up_is_tried_again_by_one_machine_ever_more_seldom(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        world.up().await;
+        world.suspend().await;
+        let before = world.row().await;
+        world.script("[[machine]]\neffect = 'fail_to_boot'").await;
+        world.has_image("example/image:2");
+        for (minutes, failures) in [(0, 1), (31, 2), (61, 3)] {
+            ctx.clock.advance(std::time::Duration::from_secs(60 * minutes));
+            world.beat().await;
+            assert!(matches!(world.plan(0).await.0.as_slice(), [Action::Retire(_, Reason::Image)]), "{failures}");
+            for _ in 0..ROUNDS {
+                world.beat().await;
+                if world.row().await.image == before.image {
+                    break;
+                }
+            }
+            world.script("").await;
+            world.settle().await;
+            let row = world.row().await;
+            assert_eq!((&row.image, &row.volume_provider_id), (&before.image, &before.volume_provider_id));
+            world.suspend().await;
+            world.script("[[machine]]\neffect = 'fail_to_boot'").await;
+            assert_eq!(world.plan(0).await.0, [], "{failures}");
+        }
+        world.script("").await;
+        ctx.clock.advance(std::time::Duration::from_secs(3 * 3_600));
+        world.beat().await;
+        assert_eq!(world.plan(0).await.0, [Action::Retire(before.id, Reason::Image)]);
+        world.settle().await;
+        assert_eq!(world.row().await.image, "example/image:2");
+        world.stop().await;
+    }
+
+    async fn a_machine_that_is_refused_says_nothing_about_its_image(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        world.up().await;
+        world.suspend().await;
+        let before = world.row().await.id;
+        world.script("[[call]]\naction = 'create_machine'\nwhen = { times = 1 }\neffect = { failure = 'machine-limit' }").await;
+        world.has_image("example/image:2");
+        world.apply(Action::Create).await;
+        world.settle().await;
+        assert_eq!(world.rows().await.len(), 1, "the new one was given up");
+        ctx.clock.advance(std::time::Duration::from_secs(300));
+        world.beat().await;
+        assert_eq!(world.plan(0).await.0, [Action::Retire(before, Reason::Image)]);
+        world.stop().await;
+    }
+
     async fn an_image_with_which_a_machine_has_come_up_since_is_rolled_out(ctx) {
         let mut world = World::new(&ctx, "").await;
         world.up().await;
@@ -185,7 +237,7 @@ kernel::on_both! { migrations();
         world.apply(Action::Create).await;
         world.settle().await;
         assert_eq!(world.rows().await.len(), 1, "the new one was given up");
-        ctx.clock.advance(std::time::Duration::from_secs(3_600));
+        ctx.clock.advance(std::time::Duration::from_secs(900));
         assert_eq!(world.plan(0).await.0, []);
         world.are_workers_deaf = false;
         world.beat().await;

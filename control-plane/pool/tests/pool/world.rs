@@ -25,7 +25,7 @@ use wire::worker::{PROTOCOL, Register};
 
 pub(crate) const APP: &str = "runners";
 /// Rounds of ten seconds: more than the longest ladder takes.
-const ROUNDS: usize = 700;
+pub(crate) const ROUNDS: usize = 700;
 
 pub(crate) fn migrations() -> Vec<Migration> {
     [kernel::MIGRATIONS, MIGRATIONS].concat()
@@ -141,6 +141,7 @@ impl World {
         self.ctx.clock = clock;
         self.provision = provision(&self.provider, &self.settings, self.work());
         self.watch = Watch::new(Arc::clone(&self.provider), Arc::clone(&self.settings));
+        self.app = EnsureApp::new(Arc::clone(&self.provider));
     }
 
     /// The control plane starts anew with another image for its machines.
@@ -205,6 +206,18 @@ impl World {
         self.watch.tick(&self.ctx).await.ok();
         self.ledger.tick(&self.ctx).await.expect("the ledger is ours alone");
         self.ctx.clock.advance(Duration::from_secs(10));
+    }
+
+    /// Waits for what machines that start or stop run: a process takes real time, whatever the clock says.
+    pub(crate) async fn keep_up(&self) {
+        for machine in self.machines.machines(APP).await.expect("lists") {
+            let to = match machine.state {
+                At::Starting | At::Created => At::Started,
+                At::Stopping => At::Stopped,
+                _ => continue,
+            };
+            self.machines.wait(APP, &machine.id, to, None, Duration::from_secs(20)).await.expect("does so");
+        }
     }
 
     /// The workers of machines that run say so.

@@ -38,6 +38,7 @@ impl PlannerLoad {
             id: id(number, MachineId::mint),
             state: state(number),
             state_since: now,
+            refusals: 0,
             load: i32::from(!has_room),
             idle_since: has_room.then_some(now),
             repositories: vec![repository(number), repository(number * 7)],

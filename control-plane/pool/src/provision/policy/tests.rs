@@ -59,6 +59,8 @@ fn a_passing_state_is_waited_for_and_not_for_ever() {
         assert!(matches!(boot(machine(599, 0, None), at, now()), Boot::Wait(_)), "{at:?}");
         let late = boot(machine(600, 0, None), at, now());
         assert!(matches!(late, Boot::Climb(..) | Boot::Start), "{at:?}: {late:?}");
+        let restarted = Booting { rung: Rung::Restart, ..machine(600, 0, Some(1)) };
+        assert!(matches!(boot(restarted, at, now()), Boot::Wait(_)), "{at:?}: it has just been restarted");
     }
 }
 
@@ -169,6 +171,12 @@ fn a_machine_that_does_not_come_up_with_another_image_has_its_own_again() {
         assert_eq!(remedy(Trouble::Unresponsive, case(Starting, rung)), Remedy::FormerImage, "{rung:?}");
         assert_eq!(remedy(Trouble::Unresponsive, case(Creating, rung)), Remedy::FormerImage, "{rung:?}");
     }
+    assert_eq!(remedy(Trouble::Vanished, case(Starting, Rung::Look)), Remedy::Recreate(Disk::Keep));
+    assert_eq!(
+        remedy(Trouble::Vanished, case(Starting, Rung::Recreate)),
+        Remedy::FormerImage,
+        "its launch fails again"
+    );
     assert_eq!(remedy(Trouble::Refused, case(Creating, Rung::Look)), Remedy::FormerImage);
     let full = Trouble::Region(Shortage::Capacity);
     assert_eq!(remedy(full, case(Creating, Rung::Look)), Remedy::Wait, "that is not the image's fault");

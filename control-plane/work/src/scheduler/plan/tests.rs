@@ -62,6 +62,7 @@ fn snapshot(waiting: Vec<Waiting>, rooms: Vec<Room>) -> Snapshot {
         id: machine(number),
         state: MachineState::Ready,
         state_since: now(),
+        refusals: 0,
         load: 0,
         idle_since: Some(now()),
         repositories: vec![],

@@ -401,6 +401,7 @@ impl World {
             id: MachineId::from(id(number)),
             state: row.state,
             state_since: time(row.since),
+            refusals: i32::try_from(row.refusals).expect("few"),
             load: i32::from(row.task.is_some()),
             idle_since: row.idle_since.map(time),
             repositories: row.repository.iter().cloned().collect(),
@@ -411,7 +412,6 @@ impl World {
                 is_retiring: row.is_retiring,
             },
         };
-        let until = order::all_rest(&regions(), &self.resting(), time(self.now)).map(|rest| rest.until);
         View {
             machines: self.live().map(facts).collect(),
             strangers: self.strangers().len(),
@@ -423,8 +423,14 @@ impl World {
             // Nobody is kept warm for ever, or it would never end.
             warm: if self.now < self.last_arrival { self.scenario.warm } else { 0 },
             purse: self.purse(),
-            closed: until.map(|until| Closed { until, why: "no room".into() }),
+            closed: None,
+            full: order::all_rest(&regions(), &self.resting(), time(self.now)).map(Closed::from),
             resting: self.live().filter_map(|(number, row)| Some((id(number).into(), self.rest_of(row)?))).collect(),
+            without_room: self
+                .live()
+                .filter(|(_, row)| self.is_full(row))
+                .map(|(number, _)| id(number).into())
+                .collect(),
             kept: BTreeSet::new(),
         }
     }
@@ -447,10 +453,12 @@ impl World {
 
     /// Why a machine cannot be had for now, if it cannot.
     fn rest_of(&self, row: &Row) -> Option<Closed> {
-        let would_be_asked_for = matches!(row.state, State::Ready | State::Suspended);
-        let of_region = self.rests.get(&row.region).filter(|_| would_be_asked_for).map_or(0, |(until, _)| *until);
-        let until = row.rests_until.max(of_region);
-        (until > self.now).then(|| Closed { until: time(until), why: "no room".into() })
+        (row.rests_until > self.now).then(|| Closed { until: time(row.rests_until), why: "no room".into() })
+    }
+
+    /// Whether its region gives no machine for now.
+    fn is_full(&self, row: &Row) -> bool {
+        self.rests.get(&row.region).is_some_and(|(until, _)| *until > self.now)
     }
 
     fn resting(&self) -> Vec<Rest> {
