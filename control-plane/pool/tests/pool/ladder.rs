@@ -13,7 +13,7 @@ kernel::on_both! { migrations();
         let mut world = World::new(&ctx, "").await;
         world.are_workers_deaf = true;
         world.apply(Action::Create).await;
-        while world.rows().await != [] {
+        while !world.rows().await.is_empty() {
             world.beat().await;
             world.keep_up().await;
         }

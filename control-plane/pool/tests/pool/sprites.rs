@@ -462,7 +462,7 @@ kernel::on_both! { migrations();
         assert_eq!((world.rows().await, world.fake.seen()), (vec![], vec![]));
         let now = ctx.now();
         let mut tx = ctx.begin("test").await.expect("begins");
-        let closed = machines::view(&mut tx, &world.settings, now).await.expect("looks").closed.expect("it rests");
+        let closed = machines::view(&mut tx, &world.settings, now).await.expect("looks").full.expect("it rests");
         drop(tx);
         assert!(closed.until > now && closed.until <= now + TimeDelta::minutes(2), "{closed:?}");
         assert!(closed.why.contains("limit of concurrent sprites"), "{closed:?}");
