@@ -4,8 +4,9 @@
 //! It is driven over the engine's HTTP API (row RU-32), so no `docker` program is
 //! needed and no value of a machine's environment is in an argument list. That API
 //! takes the environment in the request itself: `--env-file` is a file that the
-//! `docker` program reads for the same field. So no file is written that a crash
-//! could leave behind (rows T-2.3b, T-2.11d).
+//! `docker` program reads for the same field, and a crash could leave behind (rows
+//! T-2.3b, T-2.11d). What the engine and the machine's record know of it, they keep
+//! for their owners for as long as the machine exists: docs/emulator.md says so.
 //!
 //! A container is made at each start and removed at each stop, as a machine's root
 //! is. Its labels say whose it is: an emulator that was killed finds its own again
