@@ -29,7 +29,7 @@ use crate::regions::Rests;
 use crate::{Credentials, Settings, SharedWork, kept, money, regions};
 use policy::{Failed, Rung, Stumble};
 use steps::Done;
-pub(crate) use steps::{MACHINE_KEY, POOL_KEY, is_marked, mark};
+pub(crate) use steps::{MACHINE_KEY, POOL_KEY, is_marked, made, mark};
 
 /// Waits between tries of one machine's step.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(250), most: Duration::from_secs(30) };

@@ -17,10 +17,11 @@ use kernel::{Ctx, Error, Reconciler, Result};
 use wire::id::MachineId;
 use wire::machine::{MachineState, OrphanKind};
 
-use crate::machines::store::{Made, Released};
+use crate::machines::store::Released;
 use crate::machines::{Machine, report_stuck, shift, store};
 use crate::orphans::Look;
 use crate::provider::SharedProvider;
+use crate::provision::made;
 use crate::regions::Rests;
 use crate::{Provision, Settings, ever_later, money, orphans, regions};
 use compare::{Finding, Known, compare, is_going};
@@ -53,11 +54,9 @@ impl Watch {
     async fn act(&self, ctx: &Ctx, finding: &Finding) -> Result<()> {
         match finding {
             Finding::Row { id, from, to, why } => follow(ctx, *id, *from, *to, why).await,
-            Finding::Nameless { id, provider_id, region } => {
-                let (awake_rate, asleep_rate) = self.settings.provider.rates(region);
-                let made = Made { provider_id, region, awake_rate, asleep_rate };
+            Finding::Nameless { id, found } => {
                 let mut tx = ctx.begin("pool.watch.nameless").await?;
-                store::set_provider_id(&mut tx, *id, &made, ctx.now()).await?;
+                store::set_provider_id(&mut tx, *id, &made(&self.settings, found, ctx.now())).await?;
                 tx.commit(()).await
             }
             Finding::Stalled(id) => {
@@ -104,18 +103,12 @@ impl Watch {
     }
 
     /// Destroys volumes that were replaced, once they have been kept for a while and no copy of them is still to come.
-    async fn clear_away(&self, ctx: &Ctx, machines: &[Machine], volumes: &[fly::Volume]) -> Result<()> {
-        let awaited: Vec<&String> = machines
-            .iter()
-            .filter(|machine| machine.volume_provider_id.is_none())
-            .filter_map(|machine| machine.volume_source_id.as_ref())
-            .collect();
+    async fn clear_away(&self, ctx: &Ctx, volumes: &[fly::Volume]) -> Result<()> {
         let keep = TimeDelta::from_std(self.settings.released_volume_keep).unwrap_or(TimeDelta::days(1));
         let mut tx = ctx.read("pool.watch.released").await?;
         let released = store::released(&mut tx, ctx.now() - keep, ctx.now()).await?;
         drop(tx);
-        let is_awaited = |volume: &Released| volume.provider_id.as_ref().is_some_and(|id| awaited.contains(&id));
-        for Released { id, name, provider_id, failures } in released.into_iter().filter(|volume| !is_awaited(volume)) {
+        for Released { id, name, provider_id, failures } in released {
             let named = || volumes.iter().find(|volume| volume.name == name).map(|volume| volume.id.clone());
             let refused = match provider_id.or_else(named) {
                 Some(provider_id) => self.provider.destroy_volume(&provider_id).await.err(),
@@ -208,7 +201,7 @@ impl Reconciler for Watch {
         self.reap(ctx, &findings, compare::strangers(&known, &machines), began).await?;
         self.since.set(began).ok();
         report_all_stuck(ctx, &known.machines).await?;
-        self.clear_away(ctx, &known.machines, &volumes).await?;
+        self.clear_away(ctx, &volumes).await?;
         // One look per interval is enough, whatever it found.
         Ok(0)
     }

@@ -53,8 +53,11 @@ kernel::sql! {
                      provider_id = NULL, made_at = NULL, executions = 0, name = $4, region = $5, image = $6, rung = $7, \
                      volume_id = $8, error = coalesce($9, error), former_image = $10 WHERE id = $1 AND state = $2";
     RELEASE_VOLUME: "UPDATE volumes SET released_at = $2 WHERE id = $1";
-    RELEASED: "SELECT id, name, provider_id, failures FROM volumes WHERE released_at <= $1 AND state <> 'destroyed' \
-               AND kept_work IS NULL AND (next_try_at IS NULL OR next_try_at <= $2) ORDER BY released_at, id LIMIT 20";
+    RELEASED: "SELECT id, name, provider_id, failures FROM volumes v WHERE released_at <= $1 AND state <> 'destroyed' \
+               AND kept_work IS NULL AND (next_try_at IS NULL OR next_try_at <= $2) \
+               AND NOT EXISTS (SELECT 1 FROM machines m JOIN volumes c ON c.id = m.volume_id WHERE m.state <> 'destroyed' \
+                               AND c.provider_id IS NULL AND c.source_id = v.provider_id) \
+               ORDER BY released_at, id LIMIT 20";
     VOLUME_REFUSED: "UPDATE volumes SET failures = $2, error = $3, next_try_at = $4 WHERE id = $1";
     REST: "UPDATE machines SET rests_until = $3, next_try_at = $3, refusals = $4, error = $5 WHERE id = $1 AND state = $2";
     TRY_LATER: "UPDATE machines SET next_try_at = $3, failures = $4, error = coalesce($5, error) WHERE id = $1 AND state = $2";
@@ -341,7 +344,7 @@ pub(crate) struct Released {
     pub(crate) failures: i32,
 }
 
-/// Volumes that no machine has used since then and whose destruction is due.
+/// Volumes that no machine has used since then, of which no copy is still to come, and whose destruction is due.
 pub(crate) async fn released(tx: &mut Tx, since: DateTime<Utc>, now: DateTime<Utc>) -> Result<Vec<Released>> {
     let rows = fetch_all!(tx, (Uuid, String, Option<String>, i32), RELEASED, since, now)?;
     let released =
@@ -387,14 +390,15 @@ pub(crate) async fn volume_moved(tx: &mut Tx, id: VolumeId, provider_id: &str) -
     Ok(())
 }
 
+/// The provider has made the volume, at that time: it costs since then.
 pub(crate) async fn set_volume(
     tx: &mut Tx,
     id: VolumeId,
     provider_id: &str,
     region: &str,
-    now: DateTime<Utc>,
+    at: DateTime<Utc>,
 ) -> Result<()> {
-    execute!(tx, SET_VOLUME, id.uuid(), provider_id, region, now)?;
+    execute!(tx, SET_VOLUME, id.uuid(), provider_id, region, at)?;
     Ok(())
 }
 
@@ -410,18 +414,19 @@ pub(crate) async fn set_used(tx: &mut Tx, id: MachineId, is_used: bool) -> Resul
     Ok(())
 }
 
-/// A machine as the provider made it: from now on it costs.
+/// A machine as the provider made it: it costs since then, whenever that is learned.
 pub(crate) struct Made<'a> {
     pub(crate) provider_id: &'a str,
     pub(crate) region: &'a str,
+    pub(crate) at: DateTime<Utc>,
     /// Picodollars a second.
     pub(crate) awake_rate: u64,
     pub(crate) asleep_rate: u64,
 }
 
-pub(crate) async fn set_provider_id(tx: &mut Tx, id: MachineId, made: &Made<'_>, now: DateTime<Utc>) -> Result<()> {
-    let Made { provider_id, region, awake_rate, asleep_rate } = *made;
-    execute!(tx, SET_PROVIDER_ID, id.uuid(), provider_id, region, now, as_i64(awake_rate), as_i64(asleep_rate))?;
+pub(crate) async fn set_provider_id(tx: &mut Tx, id: MachineId, made: &Made<'_>) -> Result<()> {
+    let Made { provider_id, region, at, awake_rate, asleep_rate } = *made;
+    execute!(tx, SET_PROVIDER_ID, id.uuid(), provider_id, region, at, as_i64(awake_rate), as_i64(asleep_rate))?;
     Ok(())
 }
 

@@ -34,8 +34,8 @@ async fn made(ctx: &Ctx, settings: &Settings) -> Machine {
     let mut tx = ctx.begin("test").await.expect("begins");
     let name = machine.name.clone();
     set_volume(&mut tx, machine.volume_id, &format!("vol_{name}"), "iad", ctx.now()).await.expect("notes");
-    let made = Made { provider_id: &name, region: "iad", awake_rate: AWAKE, asleep_rate: ASLEEP };
-    set_provider_id(&mut tx, machine.id, &made, ctx.now()).await.expect("notes");
+    let made = Made { provider_id: &name, region: "iad", at: ctx.now(), awake_rate: AWAKE, asleep_rate: ASLEEP };
+    set_provider_id(&mut tx, machine.id, &made).await.expect("notes");
     tx.commit(()).await.expect("commits");
     shifted(ctx, machine.id, MachineState::Creating, MachineState::Ready).await;
     machine

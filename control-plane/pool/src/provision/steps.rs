@@ -14,7 +14,7 @@ use super::Provision;
 use super::policy::{self, Boot, Booting, Sleep, Tired, Trouble, boot};
 use crate::machines::store::Made;
 use crate::machines::{Machine, store};
-use crate::regions;
+use crate::{Settings, regions};
 
 /// The metadata key that names the pool a machine belongs to.
 pub(crate) const POOL_KEY: &str = "bifrost_pool";
@@ -111,11 +111,11 @@ impl Provision {
         if self.provider.has_volumes() && machine.volume_provider_id.is_none() {
             return self.create_volume(ctx, machine).await;
         }
-        let Some((id, region)) = self.create_machine(machine).await? else {
+        let Some(found) = self.create_machine(machine).await? else {
             let why = format!("the name {} is another machine's at the provider", machine.name);
             return Ok(Done::Climb { trouble: Trouble::Vanished, why });
         };
-        match self.record(ctx, machine, Found::Machine(&id, &region)).await {
+        match self.record(ctx, machine, Found::Machine(&found)).await {
             Done::Recorded => Ok(Done::Became(MachineState::Starting)),
             not_stored => Ok(not_stored),
         }
@@ -125,7 +125,7 @@ impl Provision {
         // A volume's name is not unique at Fly: look before making one, an earlier try may have come through.
         let known = self.provider.volumes().await?;
         if let Some(volume) = known.into_iter().find(|volume| volume.name == machine.volume_name) {
-            return Ok(self.record(ctx, machine, Found::Volume(&volume.id, &volume.region)).await);
+            return Ok(self.record(ctx, machine, Found::Volume(&volume)).await);
         }
         let provider = &self.settings.provider;
         let new = NewVolume {
@@ -137,7 +137,7 @@ impl Provision {
             ..NewVolume::default()
         };
         match self.provider.create_volume(&new).await {
-            Ok(volume) => Ok(self.record(ctx, machine, Found::Volume(&volume.id, &volume.region)).await),
+            Ok(volume) => Ok(self.record(ctx, machine, Found::Volume(&volume)).await),
             // What cannot be copied is lost anyway; an empty volume is as good as a new machine's.
             Err(error) if machine.volume_source_id.is_some() && cannot_be_copied(&error) => {
                 tracing::warn!(machine.id = %machine.id, %error, "a volume cannot be copied; the machine gets an empty one");
@@ -147,14 +147,13 @@ impl Provision {
         }
     }
 
-    /// The provider's id and region of the machine, made now or by an earlier try; none where what has its name does not
-    /// carry its mark.
-    async fn create_machine(&self, machine: &Machine) -> Result<Option<(String, String)>, fly::Error> {
+    /// The machine at the provider, made now or by an earlier try; none where what has its name does not carry its mark.
+    async fn create_machine(&self, machine: &Machine) -> Result<Option<fly::Machine>, fly::Error> {
         let region = Some(self.region_of(machine).to_owned());
         let config = self.config(machine);
         let new = NewMachine { name: machine.name.clone(), region, config, skip_launch: false };
         let error = match self.provider.create_machine(&new).await {
-            Ok(made) => return Ok(Some((made.id, made.region))),
+            Ok(made) => return Ok(Some(made)),
             Err(error) => error,
         };
         let found = match error.advice() {
@@ -166,8 +165,7 @@ impl Provision {
         };
         // While its host is away, nobody can say whose it is.
         let found = found.filter(|found| found.config.is_some()).ok_or(error)?;
-        let is_ours = is_marked(&found, machine.id);
-        Ok(is_ours.then_some((found.id, found.region)))
+        Ok(Some(found).filter(|found| is_marked(found, machine.id)))
     }
 
     /// A machine whose worker should report in.
@@ -289,8 +287,9 @@ impl Provision {
         let stored = async {
             let mut tx = ctx.begin("pool.provision.record").await?;
             match found {
-                Found::Volume(id, region) => {
-                    store::set_volume(&mut tx, machine.volume_id, id, region, ctx.now()).await?;
+                Found::Volume(found) => {
+                    let at = made_at(found.created_at, ctx.now());
+                    store::set_volume(&mut tx, machine.volume_id, &found.id, &found.region, at).await?;
                 }
                 Found::NoCopy => {
                     store::forget_source(&mut tx, machine.volume_id).await?;
@@ -304,11 +303,11 @@ impl Provision {
                         self.work.gone(ctx, &mut tx, machine.id).await?;
                     }
                 }
-                Found::Machine(id, region) => {
+                Found::Machine(found) => {
                     // It may have cost something already, if it was seen before it was finished.
                     crate::money::settle_machine(&mut tx, machine.id, ctx.now()).await?;
-                    store::set_provider_id(&mut tx, machine.id, &self.made(id, region), ctx.now()).await?;
-                    regions::has_room(&mut tx, region).await?;
+                    store::set_provider_id(&mut tx, machine.id, &made(&self.settings, found, ctx.now())).await?;
+                    regions::has_room(&mut tx, &found.region).await?;
                 }
             }
             tx.commit(()).await
@@ -321,12 +320,6 @@ impl Provision {
                 Done::Waits { until: ctx.now() + TimeDelta::seconds(1) }
             }
         }
-    }
-
-    /// A machine as the provider made it, and what it costs.
-    fn made<'a>(&self, provider_id: &'a str, region: &'a str) -> Made<'a> {
-        let (awake_rate, asleep_rate) = self.settings.provider.rates(region);
-        Made { provider_id, region, awake_rate, asleep_rate }
     }
 
     pub(super) fn region_of<'a>(&'a self, machine: &'a Machine) -> &'a str {
@@ -372,10 +365,22 @@ fn cannot_be_copied(error: &fly::Error) -> bool {
 
 /// What the provider made, or what became of it.
 enum Found<'a> {
-    Volume(&'a str, &'a str),
-    Machine(&'a str, &'a str),
+    Volume(&'a fly::Volume),
+    Machine(&'a fly::Machine),
     NoCopy,
     FormerGone,
+}
+
+/// A machine as the provider made it, and what it costs.
+pub(crate) fn made<'a>(settings: &Settings, found: &'a fly::Machine, now: DateTime<Utc>) -> Made<'a> {
+    let (awake_rate, asleep_rate) = settings.provider.rates(&found.region);
+    let at = made_at(found.created_at, now);
+    Made { provider_id: &found.id, region: &found.region, at, awake_rate, asleep_rate }
+}
+
+/// When the provider made something, by its clock, which may be ahead of ours.
+fn made_at(said: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
+    said.map_or(now, |at| at.min(now))
 }
 
 /// What is being destroyed is looked at again, the more seldom the longer it has taken.

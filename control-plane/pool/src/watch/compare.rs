@@ -20,7 +20,7 @@ pub(super) struct Known {
 }
 
 /// One mismatch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Finding {
     /// A row has to follow what happened.
     Row {
@@ -37,10 +37,8 @@ pub(super) enum Finding {
     Nameless {
         /// The row.
         id: MachineId,
-        /// Its id at the provider.
-        provider_id: String,
-        /// Where it is.
-        region: String,
+        /// What the provider has.
+        found: Box<fly::Machine>,
     },
     /// A machine that should be booting has stopped: provisioning should look at it now.
     Stalled(MachineId),
@@ -155,8 +153,7 @@ fn follow(machine: &Machine, there: &[fly::Machine]) -> Option<Finding> {
     use fly::MachineState as At;
     let named = there.iter().find(|found| found.name == machine.name && is_marked(found, machine.id));
     if let (None, Some(named)) = (&machine.provider_id, named) {
-        let (provider_id, region) = (named.id.clone(), named.region.clone());
-        return Some(Finding::Nameless { id: machine.id, provider_id, region });
+        return Some(Finding::Nameless { id: machine.id, found: Box::new(named.clone()) });
     }
     let provider_id = machine.provider_id.as_ref();
     let found = there.iter().find(|found| Some(&found.id) == provider_id).map(|found| found.state);

@@ -229,6 +229,20 @@ kernel::on_both! { migrations();
         }
     }
 
+    async fn a_machine_that_nobody_knew_of_for_hours_has_cost_since_it_was_made(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        world.beat().await;
+        world.apply(Action::Create).await;
+        assert!(killed_at(&world, 3, true).await);
+        ctx.clock.advance(Duration::from_secs(8 * 3_600));
+        world.settle().await;
+        let report = pool::money::report(&ctx, &world.settings).await.expect("adds up");
+        let eight_hours = report.machines[0].hourly_micros * 8;
+        let month = report.spending.iter().find(|spending| spending.period == wire::cost::Period::Month).expect("reported");
+        assert!(eight_hours > 0 && month.spent_micros >= eight_hours, "{report:?}");
+        world.stop().await;
+    }
+
     async fn a_kill_at_any_call_leaves_one_machine_or_none(ctx) {
         for way in [Way::Up, Way::Sleep, Way::Wake, Way::Anew, Way::Down] {
             survives_every_kill(&ctx, way).await;
