@@ -1,6 +1,7 @@
 //! Fly's rate limits, kept on this side: per action and per machine or app one
 //! call a second with a burst of three, for reading one machine five with a burst
-//! of ten, and for deleting apps a hundred a minute.
+//! of ten, for deleting apps a hundred a minute, and for making sprites ten in any
+//! minute.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -81,8 +82,8 @@ impl Limiter {
         if next.len() > SUBJECTS {
             next.retain(|_, due| *due > now);
         }
-        // However many apps there are, they are deleted one after the other.
-        let subject = if action == Action::DeleteApp { "" } else { subject };
+        // However many apps there are, they are deleted one after the other; and so are sprites made.
+        let subject = if matches!(action, Action::DeleteApp | Action::CreateSprite) { "" } else { subject };
         let due = next.entry((action, subject.to_owned())).or_insert(now);
         let (wait, ahead) = take_turn(action, due.saturating_duration_since(now));
         if wait > longest_wait {
@@ -104,6 +105,8 @@ const fn rate(action: Action) -> Rate {
     match action {
         Action::ReadMachine => Rate { interval: Duration::from_millis(200), burst: 10 },
         Action::DeleteApp => Rate { interval: Duration::from_millis(600), burst: 3 },
+        // Three at once and seven more: ten in a minute, from whichever moment the API counts.
+        Action::CreateSprite => Rate { interval: Duration::from_secs(8), burst: 3 },
         _ => Rate { interval: Duration::from_secs(1), burst: 3 },
     }
 }

@@ -64,3 +64,18 @@ fn a_turnstile_turns_away_what_comes_too_fast() {
     assert_eq!(passed, [true, true, true, false, false]);
     assert!(turnstile.lets_pass(Action::Start, "b"));
 }
+
+#[test]
+fn no_more_than_ten_sprites_are_made_in_any_minute_whatever_their_names() {
+    let limiter = Limiter::new(Pace::Fly);
+    let began = Instant::now();
+    let mut made = Vec::new();
+    for second in 0..300 {
+        let wait =
+            limiter.reserve(Action::CreateSprite, &format!("sprite-{second}"), began + Duration::from_secs(second));
+        made.extend(wait.map(|wait| second + wait.as_secs()));
+    }
+    assert_eq!(made[..5], [0, 1, 2, 8, 16]);
+    let most = made.iter().map(|first| made.iter().filter(|at| (*first..first + 60).contains(*at)).count()).max();
+    assert_eq!(most, Some(10));
+}
