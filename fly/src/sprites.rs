@@ -33,6 +33,8 @@ const WAKE_DEADLINE: Duration = Duration::from_secs(60);
 const CHECKPOINT_DEADLINE: Duration = Duration::from_secs(300);
 /// What a page may hold at most.
 const PAGE: u32 = 500;
+/// More of them is an answer that goes round in circles.
+const PAGES: usize = 100;
 /// The stream on which an exit code comes, last.
 const EXIT: u8 = 3;
 
@@ -98,7 +100,7 @@ impl Sprites {
     pub async fn sprites(&self, prefix: &str) -> Result<Vec<Sprite>, Error> {
         let mut sprites = Vec::new();
         let mut from: Option<String> = None;
-        loop {
+        for _ in 0..PAGES {
             let mut query = vec![("prefix", prefix.to_owned()), ("max_results", PAGE.to_string())];
             query.extend(from.map(|from| ("continuation_token", from)));
             let call = self.api.call(Action::ListSprites, "", Method::GET, &["sprites"]);
@@ -109,6 +111,8 @@ impl Sprites {
                 None => return Ok(sprites),
             }
         }
+        let detail = format!("no end after {PAGES} pages");
+        Err(Error::Unexpected { action: Action::ListSprites, detail })
     }
 
     /// Destroys a sprite with everything on it. One that is gone is no error.

@@ -239,6 +239,16 @@ async fn who_waits_for_sleep_takes_either_kind_and_gives_up_in_time() {
 }
 
 #[tokio::test]
+async fn pages_of_sprites_that_never_end_are_no_answer() {
+    let (server, sprites) = server().await;
+    let page = json!({ "sprites": [], "has_more": true, "next_continuation_token": "again" });
+    let answer = ResponseTemplate::new(200).set_body_json(page);
+    Mock::given(path("/v1/sprites")).respond_with(answer).expect(100).mount(&server).await;
+    let error = sprites.sprites("").await.expect_err("no end");
+    assert!(matches!(error, Error::Unexpected { action: Action::ListSprites, .. }), "{error}");
+}
+
+#[tokio::test]
 async fn a_refusal_says_its_word_its_text_and_for_how_long() {
     let refusal = |word: &str| json!({ "error": word, "message": "a text", "limit": 3, "retry_after_seconds": 45, "upgrade_available": true });
     for (word, header, seconds, advice) in [
