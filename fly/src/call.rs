@@ -1,5 +1,6 @@
 //! One call of the Machines API, or of the Sprites API: its turn under the rate limit, its deadline, a
-//! bounded repeat where that is safe, and the answer told from a refusal.
+//! bounded repeat where that is safe and not before the API wants to be asked again, and the answer told
+//! from a refusal.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +75,11 @@ impl Api {
         BETWEEN_ATTEMPTS.wait(failures, &self.chance)
     }
 
+    /// The same after this failure, which may have said how long the API wants to be left alone.
+    pub(crate) fn pause_after(&self, error: &Error, failures: u32) -> Duration {
+        self.pause(failures).max(error.retry_after().unwrap_or_default())
+    }
+
     /// Describes a call; `path` are the segments behind `/v1`, each as it is.
     pub(crate) fn call<'a>(&'a self, action: Action, subject: &'a str, method: Method, path: &[&str]) -> Call<'a> {
         let repeat = if method == Method::GET { Repeat::Safe } else { Repeat::Never };
@@ -128,8 +134,8 @@ impl Call<'_> {
                 Err(error) => error,
             };
             failures += 1;
-            let pause = api.pause(failures);
-            let is_worthwhile = failures < ATTEMPTS && Instant::now() + pause < until;
+            let pause = api.pause_after(&error, failures);
+            let is_worthwhile = failures < ATTEMPTS && pause < until.saturating_duration_since(Instant::now());
             if repeat == Repeat::Never || !error.is_transient() || !is_worthwhile {
                 return Err(error);
             }

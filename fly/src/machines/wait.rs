@@ -26,8 +26,9 @@ struct Query<'a> {
 }
 
 impl Machines {
-    /// Returns when the machine is in the given state. Fly wants the `instance_id` to wait for `stopped`.
-    /// Waiting for a machine to be destroyed that is gone succeeds.
+    /// Returns when the machine is in the given state. Fly wants the `instance_id` to wait for `stopped`:
+    /// where none is given, the one that the machine has now is read. Waiting for a machine to be destroyed
+    /// that is gone succeeds.
     pub async fn wait(
         &self,
         app: &str,
@@ -37,6 +38,11 @@ impl Machines {
         timeout: Duration,
     ) -> Result<(), Error> {
         let began = Instant::now();
+        let present = match (state, instance_id) {
+            (MachineState::Stopped, None) => Some(self.machine(app, id).await?.instance_id),
+            _ => None,
+        };
+        let instance_id = instance_id.or(present.as_deref().filter(|version| !version.is_empty()));
         let mut failures = 0;
         loop {
             let remaining = timeout.saturating_sub(began.elapsed());
@@ -54,7 +60,10 @@ impl Machines {
             // An answer before its time is a failure on the way: do not ask in a hot loop.
             if asked.elapsed() < ask {
                 failures += 1;
-                tokio::time::sleep(self.api.pause(failures)).await;
+                if error.retry_after().is_some_and(|rest| rest >= timeout.saturating_sub(began.elapsed())) {
+                    return Err(error);
+                }
+                tokio::time::sleep(self.api.pause_after(&error, failures)).await;
             }
         }
     }

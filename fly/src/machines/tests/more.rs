@@ -1,5 +1,7 @@
 //! Leases, listings and pages, against a server that answers as Fly does.
 
+use tokio::time::Instant;
+
 use super::*;
 use crate::{Lease, MachineFilter, MachineUpdate};
 
@@ -66,5 +68,78 @@ async fn an_update_is_sent_once_and_then_looked_at() {
         serve(&server, "POST", MACHINE, refusal, 1).await;
         let error = client(&server).update("runners", ID, &MachineUpdate::default()).await.expect_err("refused");
         assert_eq!(error.advice(), Advice::LookAgain);
+    }
+}
+
+/// Refuses the first call for so many seconds, in the header or in the body.
+async fn asks_for_rest(server: &MockServer, at: &str, seconds: u64, in_header: bool) {
+    let refusal = json!({"error": "rate limit exceeded"});
+    let refusal = match in_header {
+        true => answer(429, refusal).insert_header("retry-after", seconds.to_string()),
+        false => answer(429, json!({"error": "rate limit exceeded", "retry_after_seconds": seconds})),
+    };
+    Mock::given(path(at)).respond_with(refusal).up_to_n_times(1).expect(1).mount(server).await;
+}
+
+#[tokio::test]
+async fn a_call_is_not_repeated_before_the_api_wants_to_be_asked_again() {
+    for in_header in [true, false] {
+        let server = MockServer::start().await;
+        asks_for_rest(&server, MACHINE, 1, in_header).await;
+        serve(&server, "GET", MACHINE, answer(200, shown("started")), 1).await;
+        let began = Instant::now();
+        client(&server).machine("runners", ID).await.expect("read");
+        assert!(began.elapsed() >= Duration::from_secs(1), "in a header: {in_header}");
+    }
+}
+
+#[tokio::test]
+async fn a_rest_that_is_longer_than_the_call_may_take_is_told_at_once() {
+    for seconds in [10, 45, u64::MAX] {
+        let server = MockServer::start().await;
+        asks_for_rest(&server, MACHINE, seconds, true).await;
+        serve(&server, "GET", MACHINE, answer(200, shown("started")), 0).await;
+        let began = Instant::now();
+        let error = client(&server).machine("runners", ID).await.expect_err("refused");
+        assert_eq!((error.advice(), error.retry_after()), (Advice::SlowDown, Some(Duration::from_secs(seconds))));
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
+}
+
+#[tokio::test]
+async fn a_wait_leaves_the_api_alone_for_as_long_as_it_says() {
+    let wait = format!("{MACHINE}/wait");
+    let server = MockServer::start().await;
+    asks_for_rest(&server, &wait, 1, true).await;
+    serve(&server, "GET", &wait, answer(200, json!({"ok": true})), 1).await;
+    let began = Instant::now();
+    let timeout = Duration::from_secs(30);
+    client(&server).wait("runners", ID, MachineState::Started, None, timeout).await.expect("started");
+    assert!(began.elapsed() >= Duration::from_secs(1));
+
+    let server = MockServer::start().await;
+    asks_for_rest(&server, &wait, 45, true).await;
+    let error = client(&server).wait("runners", ID, MachineState::Started, None, timeout).await.expect_err("too long");
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(45)));
+}
+
+#[tokio::test]
+async fn who_waits_for_a_stop_waits_for_it_in_the_version_that_there_is() {
+    for (state, given, sent) in [
+        (MachineState::Stopped, None, Some("01J")),
+        (MachineState::Stopped, Some("01G"), Some("01G")),
+        (MachineState::Suspended, None, None),
+        (MachineState::Destroyed, None, None),
+    ] {
+        let server = MockServer::start().await;
+        let is_read = u64::from(given.is_none() && sent.is_some());
+        serve(&server, "GET", MACHINE, answer(200, shown("stopping")), is_read).await;
+        serve(&server, "GET", &format!("{MACHINE}/wait"), answer(200, json!({"ok": true})), 1).await;
+        client(&server).wait("runners", ID, state, given, Duration::from_secs(5)).await.expect("reached");
+        let requests = server.received_requests().await.expect("recorded");
+        let query = requests.last().expect("a wait").url.query_pairs();
+        let version =
+            query.into_iter().find(|(name, _)| name == "instance_id").map(|(_, version)| version.into_owned());
+        assert_eq!(version.as_deref(), sent, "{state} in {given:?}");
     }
 }
