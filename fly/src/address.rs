@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::lenient::null_as_default;
+
 /// An address to give to an app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewAddress {
@@ -39,12 +41,12 @@ pub struct Address {
     /// The address itself.
     pub ip: String,
     /// Where it is; empty for everywhere.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub region: String,
     /// Whether other apps have it too.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub shared: bool,
     /// The service that it belongs to, if it is one's own.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub service_name: String,
 }

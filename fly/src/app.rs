@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::lenient::null_as_default;
+
 /// An app to create; its name is unique in all of Fly.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewApp {
@@ -18,15 +20,15 @@ pub struct NewApp {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct App {
     /// Fly's id of it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub id: String,
     /// Its name.
     pub name: String,
     /// Such as `deployed` or `pending`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub status: String,
     /// Who owns it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub organization: Organization,
     /// The private network it is on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,9 +45,9 @@ pub struct App {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Organization {
     /// For people.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub name: String,
     /// For programs.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub slug: String,
 }

@@ -115,6 +115,11 @@ impl Call<'_> {
         serde_json::from_slice(&body).map_err(|error| Error::Unexpected { action, detail: error.to_string() })
     }
 
+    /// The same where Fly may write `null` for nothing.
+    pub(crate) async fn json_or_default<T: DeserializeOwned + Default>(self) -> Result<T, Error> {
+        self.json().await.map(Option::unwrap_or_default)
+    }
+
     /// Makes the call; what a success says does not matter.
     pub(crate) async fn done(self) -> Result<(), Error> {
         self.bytes().await.map(drop)

@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+
+use crate::lenient::{go_duration, null_as_default};
 
 /// What a machine runs, with what, and when it ends.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct MachineConfig {
     /// The image, best pinned by its digest.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
     pub image: String,
     /// The environment of its processes.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
@@ -85,7 +86,7 @@ impl Init {
 
 /// Processors and memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(from = "ShownGuest")]
 pub struct Guest {
     /// `shared` or `performance`.
     pub cpu_kind: String,
@@ -102,6 +103,25 @@ impl Default for Guest {
     }
 }
 
+/// The same as it comes: what is missing is as in Fly's smallest.
+#[derive(Deserialize)]
+struct ShownGuest {
+    cpu_kind: Option<String>,
+    cpus: Option<u32>,
+    memory_mb: Option<u32>,
+}
+
+impl From<ShownGuest> for Guest {
+    fn from(shown: ShownGuest) -> Self {
+        let smallest = Self::default();
+        Self {
+            cpu_kind: shown.cpu_kind.unwrap_or(smallest.cpu_kind),
+            cpus: shown.cpus.unwrap_or(smallest.cpus),
+            memory_mb: shown.memory_mb.unwrap_or(smallest.memory_mb),
+        }
+    }
+}
+
 /// A volume in a machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
@@ -109,7 +129,7 @@ pub struct Mount {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<String>,
     /// Where it is seen; absolute.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub path: String,
     /// The volume's name, where no id is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,7 +143,7 @@ pub struct Mount {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restart {
     /// When it is started again.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub policy: RestartPolicy,
     /// For `on-failure`: how often; 10 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,38 +178,6 @@ pub struct StopConfig {
     /// How long until it is killed, such as `30s`; 5 s when absent, at most 300 s.
     #[serde(default, deserialize_with = "go_duration", skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
-}
-
-/// A duration comes as text, or as a number of nanoseconds.
-fn go_duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        Text(String),
-        Nanos(u64),
-    }
-    Ok(Option::<Either>::deserialize(deserializer)?.map(|either| match either {
-        Either::Text(text) => text,
-        Either::Nanos(nanos) => format!("{}ms", nanos / 1_000_000),
-    }))
-}
-
-/// Fly writes `null` where nothing was given.
-fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
-}
-
-/// One time that cannot be read must not make a whole list unreadable.
-pub(crate) fn time_if_readable<'de, D>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-{
-    let text = Option::<String>::deserialize(deserializer)?;
-    Ok(text.and_then(|text| text.parse().ok()))
 }
 
 #[cfg(test)]

@@ -2,23 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::lenient::null_as_default;
+
 /// Something that happened to a machine.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct MachineEvent {
     /// Its id.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub id: String,
     /// Such as `start`, `exit` or `update`.
-    #[serde(default, rename = "type")]
+    #[serde(default, deserialize_with = "null_as_default", rename = "type")]
     pub kind: String,
     /// The state it led to.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub status: String,
     /// `user` for a caller of the API, `flyd` for the platform.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub source: String,
     /// In milliseconds.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub timestamp: i64,
     /// More about some of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,13 +61,13 @@ pub struct ExitEvent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i64>,
     /// Whether it was ended because memory ran out.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub oom_killed: bool,
     /// Whether somebody had asked for it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub requested_stop: bool,
     /// Whether the machine is started again.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub restarting: bool,
 }
 

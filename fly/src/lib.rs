@@ -13,6 +13,7 @@ mod call;
 mod config;
 mod error;
 mod event;
+mod lenient;
 mod machine;
 mod machines;
 mod organization;

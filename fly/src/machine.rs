@@ -7,7 +7,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{MachineConfig, time_if_readable};
+use crate::config::MachineConfig;
+use crate::lenient::{null_as_default, time_if_readable};
 
 /// A machine to create. Its name is unique in its app, and so the key by which an
 /// ambiguous create is cleared up: [`crate::Advice::Adopt`] gives the id.
@@ -21,7 +22,7 @@ pub struct NewMachine {
     /// What it runs.
     pub config: MachineConfig,
     /// Make it without starting it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "std::ops::Not::not")]
     pub skip_launch: bool,
 }
 
@@ -34,7 +35,7 @@ pub struct MachineUpdate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_version: Option<String>,
     /// Leave it stopped.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "std::ops::Not::not")]
     pub skip_launch: bool,
 }
 
@@ -83,21 +84,21 @@ pub struct Machine {
     /// Its id, stable for its life.
     pub id: String,
     /// Its name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub name: String,
     /// Where it stands; `started` says nothing about its program being ready.
     pub state: MachineState,
     /// Where it really is, whatever was asked for.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub region: String,
     /// Its version; another after each update.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub instance_id: String,
     /// Its address on the private network; may change.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub private_ip: String,
     /// When this is not [`HostStatus::Ok`], `config` is missing and metadata may be lost.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub host_status: HostStatus,
     /// What it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -243,13 +244,13 @@ pub struct Lease {
     /// Unix seconds.
     pub expires_at: i64,
     /// Whose token took it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub owner: String,
     /// What for.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub description: String,
     /// The machine's version when it was taken.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub version: String,
 }
 

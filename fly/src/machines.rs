@@ -65,13 +65,13 @@ impl Machines {
 
     /// Reads an app's machines.
     pub async fn machines(&self, app: &str) -> Result<Vec<Machine>, Error> {
-        self.api.call(Action::ListMachines, app, Method::GET, &["apps", app, "machines"]).json().await
+        self.api.call(Action::ListMachines, app, Method::GET, &["apps", app, "machines"]).json_or_default().await
     }
 
     /// Reads those of an app's machines that the filter names.
     pub async fn machines_where(&self, app: &str, filter: &MachineFilter) -> Result<Vec<Machine>, Error> {
         let call = self.api.call(Action::ListMachines, app, Method::GET, &["apps", app, "machines"]);
-        call.with(|request| request.query(&filter.query())).json().await
+        call.with(|request| request.query(&filter.query())).json_or_default().await
     }
 
     /// Reads a machine. One that was destroyed may still be told about for a while.
@@ -123,12 +123,12 @@ impl Machines {
     /// Reads what happened to a machine, newest first, as far back as Fly shows at once.
     pub async fn events(&self, app: &str, id: &str) -> Result<Vec<MachineEvent>, Error> {
         let call = self.on_machine(Action::ReadEvents, Method::GET, app, id, &["events"]);
-        call.with(|request| request.query(&[("limit", EVENTS_MAX)])).json().await
+        call.with(|request| request.query(&[("limit", EVENTS_MAX)])).json_or_default().await
     }
 
     /// Reads the versions that a machine had, newest first.
     pub async fn versions(&self, app: &str, id: &str) -> Result<Vec<MachineVersion>, Error> {
-        self.on_machine(Action::ReadVersions, Method::GET, app, id, &["versions"]).json().await
+        self.on_machine(Action::ReadVersions, Method::GET, app, id, &["versions"]).json_or_default().await
     }
 
     /// Destroys a machine; with `force`, also one that runs. One that is gone is no error. Its volume stays.

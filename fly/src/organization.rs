@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::config::time_if_readable;
+use crate::lenient::{null_as_default, time_if_readable};
 use crate::machine::MachineState;
 use crate::volume::Volume;
 
@@ -23,18 +23,18 @@ pub struct OrgMachine {
     /// Its id.
     pub id: String,
     /// Its app.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub app_name: String,
     /// Its name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub name: String,
     /// Where it stood.
     pub state: MachineState,
     /// Where it is.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub region: String,
     /// Its version.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub instance_id: String,
     /// When it was made.
     #[serde(default, deserialize_with = "time_if_readable", skip_serializing_if = "Option::is_none")]
@@ -48,7 +48,7 @@ pub struct OrgMachine {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrgVolume {
     /// Its app.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub app_name: String,
     /// The volume.
     #[serde(flatten)]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::Guest;
+use crate::lenient::null_as_default;
 
 /// Where to look for room, and for what.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,10 +33,10 @@ pub struct Placement {
     /// Which.
     pub region: String,
     /// How many machines there is room for.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub count: u64,
     /// How many may be made at once.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub concurrency: u64,
 }
 
@@ -43,10 +44,10 @@ pub struct Placement {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Regions {
     /// The one next to the caller.
-    #[serde(default, alias = "Nearest")]
+    #[serde(default, deserialize_with = "null_as_default", alias = "Nearest")]
     pub nearest: String,
     /// All of them.
-    #[serde(default, alias = "Regions")]
+    #[serde(default, deserialize_with = "null_as_default", alias = "Regions")]
     pub regions: Vec<Region>,
 }
 
@@ -56,12 +57,12 @@ pub struct Region {
     /// Such as `fra`.
     pub code: String,
     /// For people.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub name: String,
     /// Whether nothing new should be made there.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub deprecated: bool,
     /// Whether only paying organisations may use it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub requires_paid_plan: bool,
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::MachineState;
-use crate::config::time_if_readable;
+use crate::lenient::{null_as_default, time_if_readable};
 
 /// A sprite: a machine that keeps its disk for ever, sleeps when nothing holds it awake, and wakes by
 /// being asked for something.
@@ -17,10 +17,10 @@ pub struct Sprite {
     /// Unique in the organisation; it is its id as well.
     pub name: String,
     /// Where it stands.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub status: SpriteStatus,
     /// Marks that it was made with.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
     /// When it was made.
     #[serde(default, deserialize_with = "time_if_readable", skip_serializing_if = "Option::is_none")]
@@ -72,10 +72,10 @@ impl SpriteStatus {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct SpritePage {
     /// The sprites.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub sprites: Vec<Sprite>,
     /// Whether there are more.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub has_more: bool,
     /// Where the next page begins.
     #[serde(default)]
@@ -94,7 +94,7 @@ pub struct SpriteCheckpoint {
     #[serde(default, deserialize_with = "time_if_readable", skip_serializing_if = "Option::is_none")]
     pub create_time: Option<DateTime<Utc>>,
     /// Whether the platform saved it by itself.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub is_auto: bool,
 }
 
@@ -102,6 +102,7 @@ pub struct SpriteCheckpoint {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpritePolicy {
     /// The rules.
+    #[serde(default, deserialize_with = "null_as_default")]
     pub rules: Vec<SpriteRule>,
 }
 
@@ -139,10 +140,10 @@ pub struct SpriteService {
     /// The program.
     pub cmd: String,
     /// Its arguments.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub args: Vec<String>,
     /// Its environment, which may hold secrets.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub env: BTreeMap<String, String>,
     /// Where it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -160,7 +160,7 @@ impl Sprites {
 
     /// Reads what was saved of a sprite's disk, what the platform saved by itself left out.
     pub async fn checkpoints(&self, name: &str) -> Result<Vec<SpriteCheckpoint>, Error> {
-        self.on(Action::ListCheckpoints, Method::GET, name, &["checkpoints"]).json().await
+        self.on(Action::ListCheckpoints, Method::GET, name, &["checkpoints"]).json_or_default().await
     }
 
     /// Puts a saved disk back; whatever runs in the sprite ends. Never repeated by itself.

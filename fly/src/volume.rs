@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Guest, time_if_readable};
+use crate::config::Guest;
+use crate::lenient::{null_as_default, time_if_readable};
 use crate::machine::HostStatus;
 
 /// A volume to create. Names of volumes need not be unique: an ambiguous failure
@@ -47,28 +48,28 @@ pub struct Volume {
     /// Its id, such as `vol_…`.
     pub id: String,
     /// Its name, which others may have too.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub name: String,
     /// Such as `created` or `pending_destroy`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub state: String,
     /// Where it is.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub region: String,
     /// Its provisioned size.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub size_gb: u32,
     /// Whether it is encrypted at rest.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub encrypted: bool,
     /// The machine that has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attached_machine_id: Option<String>,
     /// Whether its host answers.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub host_status: HostStatus,
     /// Stands for the host that it is pinned to.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
     pub zone: String,
     /// Days that its snapshots are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,10 +99,10 @@ pub struct Snapshot {
     /// Its id, such as `vs_…`.
     pub id: String,
     /// Such as `created`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub status: String,
     /// Stored bytes, which cost.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub size: u64,
     /// Days that it is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]

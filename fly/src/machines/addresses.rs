@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::{Machines, gone_is_done};
 use crate::call::Repeat;
 use crate::error::{Action, Error};
+use crate::lenient::null_as_default;
 use crate::{Address, NewAddress};
 
 impl Machines {
@@ -31,6 +32,6 @@ impl Machines {
 
 #[derive(Deserialize)]
 struct Listed {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     ips: Vec<Address>,
 }

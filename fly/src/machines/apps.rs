@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::{Machines, gone_is_done};
 use crate::call::Repeat;
 use crate::error::{Action, Error};
+use crate::lenient::null_as_default;
 use crate::{App, NewApp};
 
 /// A new app is readable after at most so long.
@@ -61,6 +62,7 @@ impl Machines {
 
 #[derive(Deserialize)]
 struct Listed {
+    #[serde(default, deserialize_with = "null_as_default")]
     apps: Vec<App>,
 }
 

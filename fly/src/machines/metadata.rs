@@ -13,7 +13,7 @@ use crate::error::{Action, Error};
 impl Machines {
     /// Reads a machine's metadata.
     pub async fn metadata(&self, app: &str, id: &str) -> Result<BTreeMap<String, String>, Error> {
-        self.on_machine(Action::ReadMetadata, Method::GET, app, id, &["metadata"]).json().await
+        self.on_machine(Action::ReadMetadata, Method::GET, app, id, &["metadata"]).json_or_default().await
     }
 
     /// Sets one word of a machine's metadata; that makes no new version of the machine.

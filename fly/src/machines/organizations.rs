@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Machines;
 use crate::error::{Action, Error};
+use crate::lenient::null_as_default;
 use crate::{OrgMachine, OrgMachines, OrgVolume};
 
 /// As many as Fly gives at once.
@@ -76,7 +77,7 @@ struct Query<'a> {
 
 #[derive(Deserialize)]
 struct MachinesPage {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     machines: Vec<OrgMachine>,
     error_regions: Option<Vec<String>>,
     next_cursor: Option<String>,
@@ -84,7 +85,7 @@ struct MachinesPage {
 
 #[derive(Deserialize)]
 struct VolumesPage {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     volumes: Vec<OrgVolume>,
     next_cursor: Option<String>,
 }

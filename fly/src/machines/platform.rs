@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::Machines;
 use crate::call::Repeat;
 use crate::error::{Action, Error};
+use crate::lenient::null_as_default;
 use crate::{Placement, PlacementQuery, Regions};
 
 impl Machines {
@@ -25,6 +26,6 @@ impl Machines {
 
 #[derive(Deserialize)]
 struct Found {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     regions: Vec<Placement>,
 }

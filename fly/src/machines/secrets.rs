@@ -9,6 +9,7 @@ use super::Machines;
 use crate::Secret;
 use crate::call::Repeat;
 use crate::error::{Action, Error};
+use crate::lenient::null_as_default;
 
 impl Machines {
     /// Reads the names of an app's secrets.
@@ -33,6 +34,7 @@ struct Values<'a> {
 
 #[derive(Deserialize)]
 struct Listed {
+    #[serde(default, deserialize_with = "null_as_default")]
     secrets: Vec<Secret>,
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Machines, gone_is_done};
 use crate::call::Repeat;
 use crate::error::{Action, Error};
+use crate::lenient::null_as_default;
 use crate::{NewVolume, Snapshot, Volume, VolumeUpdate};
 
 impl Machines {
@@ -17,7 +18,7 @@ impl Machines {
 
     /// Reads an app's volumes.
     pub async fn volumes(&self, app: &str) -> Result<Vec<Volume>, Error> {
-        self.api.call(Action::ListVolumes, app, Method::GET, &["apps", app, "volumes"]).json().await
+        self.api.call(Action::ListVolumes, app, Method::GET, &["apps", app, "volumes"]).json_or_default().await
     }
 
     /// Reads a volume.
@@ -47,7 +48,7 @@ impl Machines {
     /// Reads a volume's snapshots.
     pub async fn snapshots(&self, app: &str, id: &str) -> Result<Vec<Snapshot>, Error> {
         let path = ["apps", app, "volumes", id, "snapshots"];
-        self.api.call(Action::ListSnapshots, id, Method::GET, &path).json().await
+        self.api.call(Action::ListSnapshots, id, Method::GET, &path).json_or_default().await
     }
 
     /// Makes a snapshot of a volume, which takes a while and then is in the list. Never repeated by itself.
@@ -64,6 +65,6 @@ struct Extension {
 
 #[derive(Deserialize)]
 struct Extended {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     needs_restart: bool,
 }

@@ -239,6 +239,26 @@ async fn who_waits_for_sleep_takes_either_kind_and_gives_up_in_time() {
 }
 
 #[tokio::test]
+async fn null_is_read_as_nothing() {
+    let nothing = json!({ "sprites": null, "has_more": null, "next_continuation_token": null, "rules": null });
+    let page: SpritePage = serde_json::from_value(nothing.clone()).expect("a page");
+    assert_eq!(page, SpritePage::default());
+    assert_eq!(serde_json::from_value::<SpritePolicy>(nothing).expect("a policy"), SpritePolicy::default());
+    let sprite = json!({ "name": "one", "status": null, "labels": null, "created_at": null });
+    let bare = Sprite { name: "one".to_owned(), ..Sprite::default() };
+    assert_eq!(serde_json::from_value::<Sprite>(sprite).expect("a sprite"), bare);
+    let service = json!({ "cmd": "run", "args": null, "env": null, "dir": null });
+    let bare = SpriteService { cmd: "run".to_owned(), ..SpriteService::default() };
+    assert_eq!(serde_json::from_value::<SpriteService>(service).expect("a service"), bare);
+    let checkpoint = json!({ "id": "v7", "comment": null, "create_time": null, "is_auto": null });
+    let bare = SpriteCheckpoint { id: "v7".to_owned(), ..SpriteCheckpoint::default() };
+    assert_eq!(serde_json::from_value::<SpriteCheckpoint>(checkpoint).expect("a checkpoint"), bare);
+    let (server, sprites) = server().await;
+    Mock::given(any()).respond_with(ResponseTemplate::new(200).set_body_json(Value::Null)).mount(&server).await;
+    assert_eq!(sprites.checkpoints("one").await.expect("read"), []);
+}
+
+#[tokio::test]
 async fn pages_of_sprites_that_never_end_are_no_answer() {
     let (server, sprites) = server().await;
     let page = json!({ "sprites": [], "has_more": true, "next_continuation_token": "again" });

@@ -222,3 +222,91 @@ fn what_is_read_has_the_documents_names_and_values() {
     check_names::<OrgMachine>("OrgMachine");
     check_names::<OrgVolume>("OrgVolume");
 }
+
+/// The value with `null` in place of each thing in it that has a name, one at a time, and that name.
+fn with_nulls(value: &Value) -> Vec<(String, Value)> {
+    match value {
+        Value::Object(fields) => {
+            let replaced = |name: &str, inner: Value| {
+                let mut fields = fields.clone();
+                fields.insert(name.to_owned(), inner);
+                Value::Object(fields)
+            };
+            let below =
+                fields.iter().flat_map(|(name, inner)| with_nulls(inner).into_iter().map(move |one| (name, one)));
+            let below = below.map(|(name, (inner_name, inner))| (inner_name, replaced(name, inner)));
+            below.chain(fields.keys().map(|name| (name.clone(), replaced(name, Value::Null)))).collect()
+        }
+        Value::Array(items) => {
+            items.first().into_iter().flat_map(with_nulls).map(|(name, item)| (name, json!([item]))).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// `needed` is what a thing cannot be without; `key` stands for any word of a map.
+#[track_caller]
+fn check_nulls<T: DeserializeOwned>(theirs: &Value, needed: &[&str]) {
+    serde_json::from_value::<T>(theirs.clone()).expect("it is understood as it is");
+    for (name, theirs) in with_nulls(theirs) {
+        let read = serde_json::from_value::<T>(theirs);
+        assert!(read.is_ok() || needed.contains(&name.as_str()) || name == "key", "{name}: {:?}", read.err());
+    }
+}
+
+#[test]
+fn null_is_read_as_nothing_wherever_fly_may_write_it() {
+    let document = document();
+    let shown = |schema: &str| sample(&document, &json!({"$ref": format!("#/components/schemas/{schema}")}), "");
+    check_nulls::<App>(&shown("App"), &["name"]);
+    check_nulls::<Machine>(&shown("Machine"), &["id", "state"]);
+    check_nulls::<MachineEvent>(&shown("MachineEvent"), &[]);
+    check_nulls::<MachineVersion>(&shown("MachineVersion"), &["version"]);
+    check_nulls::<Lease>(&shown("Lease"), &["nonce", "expires_at"]);
+    check_nulls::<Volume>(&shown("Volume"), &["id"]);
+    check_nulls::<Snapshot>(&shown("VolumeSnapshot"), &["id"]);
+    check_nulls::<Secret>(&shown("AppSecret"), &["name"]);
+    check_nulls::<crate::Address>(&shown("IPAssignment"), &["ip"]);
+    check_nulls::<Placement>(&shown("placement.RegionPlacement"), &["region"]);
+    check_nulls::<Regions>(&shown("main.regionResponse"), &["code"]);
+    check_nulls::<OrgMachine>(&shown("OrgMachine"), &["id", "state"]);
+    check_nulls::<OrgVolume>(&shown("OrgVolume"), &["id"]);
+    check_nulls::<NewMachine>(&shown("CreateMachineRequest"), &["name", "config"]);
+    check_nulls::<MachineUpdate>(&shown("UpdateMachineRequest"), &["config"]);
+    check_nulls::<NewVolume>(&shown("CreateVolumeRequest"), &["name"]);
+}
+
+#[tokio::test]
+async fn an_empty_list_comes_as_null() {
+    let server = MockServer::start().await;
+    let nothing = json!({"apps": null, "ips": null, "machines": null, "volumes": null, "secrets": null,
+        "regions": null, "error_regions": null, "next_cursor": null});
+    let enveloped = [
+        "/v1/apps",
+        "/v1/apps/a/ip_assignments",
+        "/v1/orgs/o/machines",
+        "/v1/orgs/o/volumes",
+        "/v1/apps/a/secrets",
+        "/v1/platform/placements",
+        "/v1/platform/regions",
+    ];
+    for at in enveloped {
+        Mock::given(path(at)).respond_with(answer(200, nothing.clone())).mount(&server).await;
+    }
+    Mock::given(wiremock::matchers::any()).respond_with(answer(200, Value::Null)).mount(&server).await;
+    let client = client(&server);
+    assert_eq!(client.machines("a").await.expect("read"), []);
+    assert_eq!(client.machines_where("a", &MachineFilter::default()).await.expect("read"), []);
+    assert_eq!(client.events("a", ID).await.expect("read"), []);
+    assert_eq!(client.versions("a", ID).await.expect("read"), []);
+    assert_eq!(client.metadata("a", ID).await.expect("read"), BTreeMap::new());
+    assert_eq!(client.volumes("a").await.expect("read"), []);
+    assert_eq!(client.snapshots("a", "vol_1").await.expect("read"), []);
+    assert_eq!(client.apps("o").await.expect("read"), []);
+    assert_eq!(client.addresses("a").await.expect("read"), []);
+    assert_eq!(client.secrets("a").await.expect("read"), []);
+    assert_eq!(client.placements(&PlacementQuery::default()).await.expect("read"), []);
+    assert_eq!(client.regions().await.expect("read"), Regions::default());
+    assert_eq!(client.org_machines("o", None).await.expect("read"), crate::OrgMachines::default());
+    assert_eq!(client.org_volumes("o", None).await.expect("read"), []);
+}
