@@ -1,11 +1,14 @@
 //! A machine's configuration. Its environment may hold secrets, so `Debug`
-//! prints the names of variables and never a value.
+//! prints the names of variables and never a value. What is not known here is
+//! kept as it came: a configuration that is read, changed and sent as an update
+//! loses nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Others;
 use crate::lenient::{go_duration, null_as_default};
 
 /// What a machine runs, with what, and when it ends.
@@ -38,6 +41,9 @@ pub struct MachineConfig {
     /// How it is asked to stop, and how long it may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_config: Option<StopConfig>,
+    /// What else there is, such as `services` and `checks`.
+    #[serde(flatten)]
+    pub others: Others,
 }
 
 impl fmt::Debug for MachineConfig {
@@ -52,6 +58,7 @@ impl fmt::Debug for MachineConfig {
             .field("auto_destroy", &self.auto_destroy)
             .field("metadata", &self.metadata)
             .field("stop_config", &self.stop_config)
+            .field("others", &self.others)
             .finish()
     }
 }
@@ -71,6 +78,9 @@ pub struct Init {
     /// Swap; a machine with swap cannot be suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swap_size_mb: Option<u32>,
+    /// What else there is.
+    #[serde(flatten)]
+    pub others: Others,
 }
 
 impl Init {
@@ -94,12 +104,15 @@ pub struct Guest {
     pub cpus: u32,
     /// A multiple of 256. Suspend needs at most 2048.
     pub memory_mb: u32,
+    /// What else there is.
+    #[serde(flatten)]
+    pub others: Others,
 }
 
 impl Default for Guest {
     /// Fly's smallest.
     fn default() -> Self {
-        Self { cpu_kind: "shared".to_owned(), cpus: 1, memory_mb: 256 }
+        Self { cpu_kind: "shared".to_owned(), cpus: 1, memory_mb: 256, others: Others::default() }
     }
 }
 
@@ -109,6 +122,8 @@ struct ShownGuest {
     cpu_kind: Option<String>,
     cpus: Option<u32>,
     memory_mb: Option<u32>,
+    #[serde(flatten)]
+    others: Others,
 }
 
 impl From<ShownGuest> for Guest {
@@ -118,6 +133,7 @@ impl From<ShownGuest> for Guest {
             cpu_kind: shown.cpu_kind.unwrap_or(smallest.cpu_kind),
             cpus: shown.cpus.unwrap_or(smallest.cpus),
             memory_mb: shown.memory_mb.unwrap_or(smallest.memory_mb),
+            others: shown.others,
         }
     }
 }
@@ -137,6 +153,9 @@ pub struct Mount {
     /// The size of a volume that is made on the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_gb: Option<u32>,
+    /// What else there is.
+    #[serde(flatten)]
+    pub others: Others,
 }
 
 /// What happens when a machine's process ends by itself.
@@ -148,10 +167,13 @@ pub struct Restart {
     /// For `on-failure`: how often; 10 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_retries: Option<u32>,
+    /// What else there is.
+    #[serde(flatten)]
+    pub others: Others,
 }
 
 /// When a machine whose process ended is started again.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartPolicy {
     /// Never.
@@ -165,8 +187,8 @@ pub enum RestartPolicy {
     /// When there is spare capacity at its price.
     SpotPrice,
     /// A word that this version does not know.
-    #[serde(other)]
-    Unknown,
+    #[serde(untagged)]
+    Unknown(String),
 }
 
 /// How a machine is asked to stop.
@@ -178,6 +200,9 @@ pub struct StopConfig {
     /// How long until it is killed, such as `30s`; 5 s when absent, at most 300 s.
     #[serde(default, deserialize_with = "go_duration", skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
+    /// What else there is.
+    #[serde(flatten)]
+    pub others: Others,
 }
 
 #[cfg(test)]
@@ -193,20 +218,33 @@ mod tests {
             "init": {"exec": null, "entrypoint": null, "cmd": null, "tty": false}, "restart": {"policy": ""},
             "stop_config": {"timeout": 10_000_000_000_u64}, "services": [{"autostop": "suspend"}], "auto_destroy": null,
         });
+        let others = |value| serde_json::from_value::<Others>(value).expect("an object");
         let expected = MachineConfig {
             image: "flyio/example".to_owned(),
-            stop_config: Some(StopConfig { signal: None, timeout: Some("10000ms".to_owned()) }),
+            init: Init { others: others(json!({"tty": false})), ..Init::default() },
+            stop_config: Some(StopConfig { timeout: Some("10000ms".to_owned()), ..StopConfig::default() }),
+            others: others(json!({"services": [{"autostop": "suspend"}]})),
             ..MachineConfig::default()
         };
         assert_eq!(serde_json::from_value::<MachineConfig>(shown).expect("a configuration"), expected);
         let restart: Restart = serde_json::from_value(json!({"policy": "brand-new"})).expect("a policy");
-        assert_eq!(restart.policy, RestartPolicy::Unknown);
+        assert_eq!(restart.policy, RestartPolicy::Unknown("brand-new".to_owned()));
+        assert_eq!(serde_json::to_value(restart).expect("JSON"), json!({"policy": "brand-new"}));
+    }
+
+    #[test]
+    fn what_is_not_known_is_kept_and_not_printed() {
+        let shown = json!({"files": [{"guest_path": "/a", "raw_value": "hunter2"}], "guest": {"gpu_kind": "hunter2"}});
+        let config: MachineConfig = serde_json::from_value(shown).expect("a configuration");
+        let printed = format!("{config:?}");
+        assert!(printed.contains("files") && printed.contains("gpu_kind"), "{printed}");
+        assert!(!printed.contains("hunter2"), "{printed}");
     }
 
     #[test]
     fn the_command_is_exec_or_else_entrypoint_and_cmd() {
         let words = |text: &str| Some(text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
-        let init = |exec, entrypoint, cmd| Init { exec, entrypoint, cmd, swap_size_mb: None };
+        let init = |exec, entrypoint, cmd| Init { exec, entrypoint, cmd, ..Init::default() };
         assert_eq!(init(words("a b"), words("c"), words("d")).command(), ["a", "b"]);
         assert_eq!(init(None, words("c d"), words("e")).command(), ["c", "d", "e"]);
         assert_eq!(init(words(""), None, words("e")).command(), ["e"]);

@@ -17,6 +17,7 @@ mod lenient;
 mod machine;
 mod machines;
 mod organization;
+mod others;
 mod pace;
 mod platform;
 pub mod price;
@@ -38,6 +39,7 @@ pub use machine::{
 };
 pub use machines::Machines;
 pub use organization::{OrgMachine, OrgMachines, OrgVolume};
+pub use others::Others;
 pub use pace::{Pace, Turnstile, take_turn};
 pub use platform::{Placement, PlacementQuery, Region, Regions};
 pub use program::{BadProgram, Program, is_sha256};

@@ -24,6 +24,18 @@ pub struct NewMachine {
     /// Make it without starting it.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "std::ops::Not::not")]
     pub skip_launch: bool,
+    /// Keep requests from it until it is uncordoned.
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "std::ops::Not::not")]
+    pub skip_service_registration: bool,
+    /// Give it none of its app's secrets.
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "std::ops::Not::not")]
+    pub skip_secrets: bool,
+    /// The version that its app's secrets must have reached on its host, as [`crate::Machines::set_secrets`] gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_secrets_version: Option<u64>,
+    /// Seconds for which it is then the caller's alone: the answer has the lease's nonce.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_ttl: Option<u32>,
 }
 
 /// What a machine becomes: all of its configuration, for none of the old one stays.
@@ -37,6 +49,18 @@ pub struct MachineUpdate {
     /// Leave it stopped.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "std::ops::Not::not")]
     pub skip_launch: bool,
+    /// Keep requests from it until it is uncordoned.
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "std::ops::Not::not")]
+    pub skip_service_registration: bool,
+    /// Give it none of its app's secrets.
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "std::ops::Not::not")]
+    pub skip_secrets: bool,
+    /// The version that its app's secrets must have reached on its host, as [`crate::Machines::set_secrets`] gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_secrets_version: Option<u64>,
+    /// Seconds for which it is then the caller's alone: the answer has the lease's nonce.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_ttl: Option<u32>,
 }
 
 /// A version that a machine has or had.
@@ -79,7 +103,7 @@ impl MachineFilter {
 }
 
 /// A machine, as the API shows it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     /// Its id, stable for its life.
     pub id: String,
@@ -112,6 +136,27 @@ pub struct Machine {
     /// When it last changed.
     #[serde(default, deserialize_with = "time_if_readable", skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<DateTime<Utc>>,
+    /// Proves the lease that was asked for with the creation or the update that this answers; a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
+}
+
+impl fmt::Debug for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Machine")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .field("state", &self.state)
+            .field("region", &self.region)
+            .field("instance_id", &self.instance_id)
+            .field("private_ip", &self.private_ip)
+            .field("host_status", &self.host_status)
+            .field("config", &self.config)
+            .field("incomplete_config", &self.incomplete_config)
+            .field("created_at", &self.created_at)
+            .field("updated_at", &self.updated_at)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where a machine stands, in Fly's words.

@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::call::{Api, Call, Repeat};
 use crate::error::{Action, Error};
 use crate::{
-    Lease, Machine, MachineEvent, MachineFilter, MachineUpdate, MachineVersion, NewMachine, Pace, StopOptions, Token,
+    Machine, MachineEvent, MachineFilter, MachineUpdate, MachineVersion, NewMachine, Pace, StopOptions, Token,
 };
 
 /// Where a lease is shown.
@@ -52,9 +52,9 @@ impl Machines {
         Self { api: Api::new(base_url, token, pace), nonce: None }
     }
 
-    /// The same client, which shows this lease's nonce with whatever it asks of a machine.
-    pub fn under(&self, lease: &Lease) -> Self {
-        Self { api: self.api.clone(), nonce: Some(lease.nonce.clone()) }
+    /// The same client, which shows this nonce of a lease with whatever it asks of a machine.
+    pub fn under(&self, nonce: &str) -> Self {
+        Self { api: self.api.clone(), nonce: Some(nonce.to_owned()) }
     }
 
     /// Creates a machine, and starts it unless told otherwise. Never repeated by itself: see [`Error::advice`].

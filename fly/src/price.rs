@@ -121,7 +121,7 @@ pub fn check_size(guest: &Guest) -> Result<(), String> {
     }
     let (least, most) = (least * guest.cpus, most * guest.cpus);
     if !(least..=most).contains(&guest.memory_mb) || !guest.memory_mb.is_multiple_of(256) {
-        let Guest { cpu_kind, cpus, memory_mb } = guest;
+        let Guest { cpu_kind, cpus, memory_mb, .. } = guest;
         return Err(format!(
             "{cpu_kind}-cpu-{cpus}x has {least} to {most} MB of memory in steps of 256, not {memory_mb}"
         ));
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     fn guest(cpu_kind: &str, cpus: u32, memory_mb: u32) -> Guest {
-        Guest { cpu_kind: cpu_kind.to_owned(), cpus, memory_mb }
+        Guest { cpu_kind: cpu_kind.to_owned(), cpus, memory_mb, ..Guest::default() }
     }
 
     #[test]

@@ -114,7 +114,12 @@ pub struct Sprites {
 impl Provider {
     /// Processors and memory of a machine.
     pub fn guest(&self) -> fly::Guest {
-        fly::Guest { cpu_kind: self.cpu_kind.clone(), cpus: self.cpus, memory_mb: self.memory_mb }
+        fly::Guest {
+            cpu_kind: self.cpu_kind.clone(),
+            cpus: self.cpus,
+            memory_mb: self.memory_mb,
+            ..fly::Guest::default()
+        }
     }
 
     /// The same for people.

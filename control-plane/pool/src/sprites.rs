@@ -119,6 +119,7 @@ impl SpriteMachines {
             incomplete_config: None,
             created_at: sprite.created_at,
             updated_at: None,
+            nonce: None,
         }
     }
 }

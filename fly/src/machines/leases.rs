@@ -26,7 +26,7 @@ impl Machines {
 
     /// Gives a lease back.
     pub async fn release_lease(&self, app: &str, id: &str, nonce: &str) -> Result<(), Error> {
-        let holder = Self { api: self.api.clone(), nonce: Some(nonce.to_owned()) };
+        let holder = self.under(nonce);
         holder.on_machine(Action::ReleaseLease, Method::DELETE, app, id, &["lease"]).done().await
     }
 }

@@ -48,14 +48,19 @@ fn new_machine() -> NewMachine {
             image: "registry.fly.io/runner@sha256:1".to_owned(),
             env: BTreeMap::from([("BIFROST_MACHINE_TOKEN".to_owned(), "hunter2".to_owned())]),
             init: Init { exec: Some(vec!["bifrost-runner".to_owned()]), ..Init::default() },
-            guest: Guest { cpu_kind: "shared".to_owned(), cpus: 2, memory_mb: 2_048 },
+            guest: Guest { cpus: 2, memory_mb: 2_048, ..Guest::default() },
             mounts: vec![Mount { volume: Some("vol_1".to_owned()), path: "/.sprite".to_owned(), ..Mount::default() }],
-            restart: Restart { policy: RestartPolicy::No, max_retries: None },
+            restart: Restart { policy: RestartPolicy::No, ..Restart::default() },
             auto_destroy: true,
             metadata: BTreeMap::from([("bifrost".to_owned(), "1".to_owned())]),
-            stop_config: Some(StopConfig { signal: Some("SIGTERM".to_owned()), timeout: Some("30s".to_owned()) }),
+            stop_config: Some(StopConfig {
+                signal: Some("SIGTERM".to_owned()),
+                timeout: Some("30s".to_owned()),
+                ..StopConfig::default()
+            }),
+            ..MachineConfig::default()
         },
-        skip_launch: false,
+        ..NewMachine::default()
     }
 }
 

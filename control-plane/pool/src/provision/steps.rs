@@ -151,7 +151,7 @@ impl Provision {
     async fn create_machine(&self, machine: &Machine) -> Result<Option<fly::Machine>, fly::Error> {
         let region = Some(self.region_of(machine).to_owned());
         let config = self.config(machine);
-        let new = NewMachine { name: machine.name.clone(), region, config, skip_launch: false };
+        let new = NewMachine { name: machine.name.clone(), region, config, ..NewMachine::default() };
         let error = match self.provider.create_machine(&new).await {
             Ok(made) => return Ok(Some(made)),
             Err(error) => error,
@@ -343,9 +343,13 @@ impl Provision {
             guest: provider.guest(),
             mounts: machine.volume_provider_id.iter().map(mount).collect(),
             // A runner that is told to stop ends its command, saves what it left and delivers its events.
-            stop_config: Some(StopConfig { signal: Some("SIGTERM".into()), timeout: Some("60s".into()) }),
+            stop_config: Some(StopConfig {
+                signal: Some("SIGTERM".into()),
+                timeout: Some("60s".into()),
+                ..StopConfig::default()
+            }),
             // The pool itself decides whether a machine is worth another start.
-            restart: Restart { policy: RestartPolicy::No, max_retries: None },
+            restart: Restart { policy: RestartPolicy::No, ..Restart::default() },
             metadata: [
                 (POOL_KEY.to_owned(), provider.pool_name.clone()),
                 (MACHINE_KEY.to_owned(), machine.id.to_string()),

@@ -23,7 +23,7 @@ pub(super) fn verdict(config: &MachineConfig, exit: Exit, recent_restarts: usize
         RestartPolicy::Always => true,
         RestartPolicy::OnFailure => exit.code != Some(0) && recent_restarts < retries as usize,
         // There is no market here that could call a machine back.
-        RestartPolicy::No | RestartPolicy::SpotPrice | RestartPolicy::Unknown => false,
+        RestartPolicy::No | RestartPolicy::SpotPrice | RestartPolicy::Unknown(_) => false,
     };
     match (is_restarted, config.auto_destroy) {
         (true, _) => Verdict::Again,
@@ -65,8 +65,9 @@ mod tests {
             (OnFailure, Some(2), true, FAILED, 2, Vanish),
             (OnFailure, Some(0), false, FAILED, 0, Stay),
         ] {
-            let config = MachineConfig { restart: Restart { policy, max_retries }, auto_destroy, ..Default::default() };
-            assert_eq!(verdict(&config, exit, restarts), expected, "{policy:?} {exit:?} after {restarts}");
+            let restart = Restart { policy, max_retries, ..Restart::default() };
+            let config = MachineConfig { restart, auto_destroy, ..MachineConfig::default() };
+            assert_eq!(verdict(&config, exit, restarts), expected, "{config:?} {exit:?} after {restarts}");
         }
     }
 

@@ -116,7 +116,8 @@ mod tests {
 
     #[test]
     fn an_order_goes_before_the_configuration_and_that_before_the_default() {
-        let config = StopConfig { signal: Some("SIGTERM".to_owned()), timeout: Some("30s".to_owned()) };
+        let config =
+            StopConfig { signal: Some("SIGTERM".to_owned()), timeout: Some("30s".to_owned()), ..StopConfig::default() };
         let configured = HowToStop::configured(Some(&config)).expect("valid");
         let ordered = HowToStop { signal: Some(Signal::HUP), timeout: None }.or(configured);
         assert_eq!((ordered.signal(), ordered.timeout()), (Signal::HUP, Duration::from_secs(30)));
@@ -128,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_configuration_with_an_unknown_signal_is_refused() {
-        let config = StopConfig { signal: Some("SIGSTOP".to_owned()), timeout: None };
+        let config = StopConfig { signal: Some("SIGSTOP".to_owned()), ..StopConfig::default() };
         assert!(HowToStop::configured(Some(&config)).is_err());
     }
 }

@@ -121,7 +121,7 @@ async fn a_program_that_is_not_there_is_a_machine_that_has_ended_and_says_why() 
 async fn failures_are_restarted_as_often_as_the_policy_says() {
     let world = World::start().await;
     let mut new = script("one", "echo run; exit 3");
-    new.config.restart = Restart { policy: RestartPolicy::OnFailure, max_retries: Some(2) };
+    new.config.restart = Restart { policy: RestartPolicy::OnFailure, max_retries: Some(2), ..Restart::default() };
     let machine = world.machines.create_machine(APP, &new).await.expect("created");
     until("three runs", || world.log(&machine.id).matches("run\n").count() == 3).await;
     world.until(&machine.id, MachineState::Stopped).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fly::{Advice, MachineConfig, MachineState, MachineUpdate};
+use fly::{Advice, MachineConfig, MachineState, MachineUpdate, NewMachine};
 use serde_json::{Value, json};
 
 use crate::world::*;
@@ -33,6 +33,34 @@ async fn an_update_replaces_the_process_and_makes_a_version() {
     let ids: Vec<&str> = versions.iter().map(|version| version.version.as_str()).collect();
     assert_eq!(ids, [after.instance_id.as_str(), before.instance_id.as_str()]);
     assert_eq!(versions[1].user_config, before.config);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_field_is_changed_and_what_this_client_does_not_know_stays() {
+    let world = World::start().await;
+    let volume = world.volume().await;
+    let mut new = serde_json::to_value(with_volume(script("one", "exec sleep 1000"), &volume)).expect("JSON");
+    let config = &mut new["config"];
+    config["services"] = json!([{"protocol": "tcp", "internal_port": 80, "ports": [{"port": 443}]}]);
+    config["checks"] = json!({"alive": {"type": "tcp", "port": 80, "interval": "15s"}});
+    config["guest"]["kernel_args"] = json!(["quiet"]);
+    config["init"]["tty"] = json!(true);
+    config["mounts"][0]["extend_threshold_percent"] = json!(80);
+    config["restart"]["gpu_bid_price"] = json!(0.5);
+    let sent = config.clone();
+    let created = world.http("POST", &format!("/v1/apps/{APP}/machines")).json(&new).send().await.expect("answered");
+    let id = created.json::<Value>().await.expect("JSON")["id"].as_str().expect("an id").to_owned();
+    world.until(&id, MachineState::Started).await;
+
+    let mut config = world.machines.machine(APP, &id).await.expect("read").config.expect("a configuration");
+    config.env.insert("GIVEN".to_owned(), "anew".to_owned());
+    let update = MachineUpdate { config, ..MachineUpdate::default() };
+    world.machines.update(APP, &id, &update).await.expect("updated");
+    let shown = world.http("GET", &format!("/v1/apps/{APP}/machines/{id}")).send().await.expect("answered");
+    let mut expected = sent;
+    expected["env"]["GIVEN"] = json!("anew");
+    assert_eq!(shown.json::<Value>().await.expect("JSON")["config"], expected);
     world.stop().await;
 }
 
@@ -86,7 +114,7 @@ async fn whoever_holds_the_lease_updates_and_cordons() {
     assert_eq!(world.machines.lease(APP, &id).await.expect("read").nonce, lease.nonce);
     assert_eq!(world.machines.update(APP, &id, &update("true")).await.expect_err("held").status(), Some(409));
     assert_eq!(world.machines.cordon(APP, &id).await.expect_err("held").status(), Some(409));
-    let holder = world.machines.under(&lease);
+    let holder = world.machines.under(&lease.nonce);
     holder.cordon(APP, &id).await.expect("cordoned");
     holder.update(APP, &id, &update("exec sleep 1000")).await.expect("updated");
     holder.uncordon(APP, &id).await.expect("uncordoned");
@@ -101,22 +129,18 @@ async fn whoever_holds_the_lease_updates_and_cordons() {
 #[tokio::test]
 async fn a_lease_comes_with_a_creation_or_an_update_where_it_is_asked_for() {
     let world = World::start().await;
-    let mut new = serde_json::to_value(script("one", "exec sleep 1000")).expect("JSON");
-    new["lease_ttl"] = json!(60);
-    let created = world.http("POST", &format!("/v1/apps/{APP}/machines")).json(&new).send().await.expect("answered");
-    let created: Value = created.json().await.expect("JSON");
-    let (id, nonce) = (created["id"].as_str().expect("an id"), created["nonce"].as_str().expect("a nonce"));
+    let new = NewMachine { lease_ttl: Some(60), ..script("one", "exec sleep 1000") };
+    let created = world.machines.create_machine(APP, &new).await.expect("created");
+    let (id, nonce) = (created.id.as_str(), created.nonce.expect("a nonce"));
     world.until(id, MachineState::Started).await;
     assert_eq!(world.machines.suspend(APP, id).await.expect_err("it is its maker's").status(), Some(409));
-    world.machines.release_lease(APP, id, nonce).await.expect("released");
+    world.machines.release_lease(APP, id, &nonce).await.expect("released");
 
-    let update = json!({"config": new["config"], "lease_ttl": 60, "skip_launch": true});
-    let updated = world.http("POST", &format!("/v1/apps/{APP}/machines/{id}")).json(&update).send().await;
-    let updated: Value = updated.expect("answered").json().await.expect("JSON");
-    let nonce = updated["nonce"].as_str().expect("a nonce");
+    let leased = MachineUpdate { lease_ttl: Some(60), skip_launch: true, ..update("exec sleep 1000") };
+    let nonce = world.machines.update(APP, id, &leased).await.expect("updated").nonce.expect("a nonce");
     assert_eq!(world.machines.lease(APP, id).await.expect("read").nonce, nonce);
-    let shown = world.http("GET", &format!("/v1/apps/{APP}/machines/{id}")).send().await.expect("answered");
-    assert_eq!(shown.json::<Value>().await.expect("JSON")["nonce"], Value::Null);
+    assert_eq!(world.machines.machine(APP, id).await.expect("read").nonce, None);
+    world.machines.under(&nonce).update(APP, id, &update("exec sleep 1000")).await.expect("it is the holder's");
     world.stop().await;
 }
 

@@ -176,8 +176,8 @@ pub(crate) fn script(name: &str, script: &str) -> NewMachine {
             image: "example/image:1".to_owned(),
             env: BTreeMap::from([("GIVEN".to_owned(), "yes".to_owned())]),
             init: Init { exec: Some(["sh", "-c", script].map(str::to_owned).to_vec()), ..Init::default() },
-            restart: Restart { policy: RestartPolicy::No, max_retries: None },
-            stop_config: Some(StopConfig { signal: Some("SIGTERM".to_owned()), timeout: None }),
+            restart: Restart { policy: RestartPolicy::No, ..Restart::default() },
+            stop_config: Some(StopConfig { signal: Some("SIGTERM".to_owned()), ..StopConfig::default() }),
             ..MachineConfig::default()
         },
         ..NewMachine::default()

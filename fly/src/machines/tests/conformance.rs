@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::MachineUpdate;
 
 pub(super) const DOCUMENT: &str = include_str!("../../../spec/machines-openapi.json");
 
@@ -43,10 +44,24 @@ async fn bodies_conform_to_the_document() {
         source_volume_id: Some("vol_0".to_owned()),
         ..new_volume()
     };
+    let full_machine = NewMachine {
+        skip_launch: true,
+        skip_service_registration: true,
+        skip_secrets: true,
+        min_secrets_version: Some(3),
+        lease_ttl: Some(60),
+        ..new_machine()
+    };
+    let update: MachineUpdate = {
+        let mut update = serde_json::to_value(&full_machine).expect("JSON");
+        update["current_version"] = json!("01J");
+        serde_json::from_value(update).expect("an update")
+    };
     let stop = StopOptions { signal: Some("SIGTERM".to_owned()), timeout: Some(Duration::from_secs(10)) };
     for schema in [
         "CreateAppRequest",
         "CreateMachineRequest",
+        "UpdateMachineRequest",
         "CreateVolumeRequest",
         "StopRequest",
         "CreateLeaseRequest",
@@ -57,7 +72,8 @@ async fn bodies_conform_to_the_document() {
         // Nothing is mounted: each call is refused with 404, and what it sent is kept.
         let is_refused = match schema {
             "CreateAppRequest" => client.create_app(&app).await.is_err(),
-            "CreateMachineRequest" => client.create_machine("a", &new_machine()).await.is_err(),
+            "CreateMachineRequest" => client.create_machine("a", &full_machine).await.is_err(),
+            "UpdateMachineRequest" => client.update("a", ID, &update).await.is_err(),
             "CreateVolumeRequest" => client.create_volume("a", &full_volume).await.is_err(),
             "StopRequest" => client.stop("a", ID, &stop).await.is_err(),
             "CreateLeaseRequest" => client.acquire_lease("a", ID, "d", Duration::from_secs(5)).await.is_err(),

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::*;
-use crate::{Lease, MachineFilter, MachineUpdate};
+use crate::{MachineFilter, MachineUpdate};
 
 #[tokio::test]
 async fn whatever_is_asked_of_a_machine_under_a_lease_shows_it_once() {
@@ -12,8 +12,7 @@ async fn whatever_is_asked_of_a_machine_under_a_lease_shows_it_once() {
         .respond_with(answer(200, shown("started")))
         .mount(&server)
         .await;
-    let lease: Lease = serde_json::from_value(json!({"nonce": "n1", "expires_at": 1})).expect("a lease");
-    let client = client(&server).under(&lease);
+    let client = client(&server).under("n1");
     client.suspend("runners", ID).await.expect("suspended");
     client.update("runners", ID, &MachineUpdate::default()).await.expect("updated");
     client.destroy("runners", ID, true).await.expect("destroyed");
@@ -142,4 +141,18 @@ async fn who_waits_for_a_stop_waits_for_it_in_the_version_that_there_is() {
             query.into_iter().find(|(name, _)| name == "instance_id").map(|(_, version)| version.into_owned());
         assert_eq!(version.as_deref(), sent, "{state} in {given:?}");
     }
+}
+
+#[tokio::test]
+async fn a_machine_that_is_made_under_a_lease_comes_with_a_nonce_that_is_not_printed() {
+    let server = MockServer::start().await;
+    let mut leased = shown("created");
+    leased["nonce"] = json!("n1");
+    serve(&server, "POST", &format!("{APP}/machines"), answer(200, leased), 1).await;
+    let new = NewMachine { lease_ttl: Some(60), ..new_machine() };
+    let machine = client(&server).create_machine("runners", &new).await.expect("created");
+    assert_eq!(machine.nonce.as_deref(), Some("n1"));
+    assert!(!format!("{machine:?}").contains("n1"));
+    let requests = server.received_requests().await.expect("recorded");
+    assert_eq!(requests[0].body_json::<Value>().expect("JSON")["lease_ttl"], json!(60));
 }

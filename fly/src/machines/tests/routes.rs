@@ -223,6 +223,14 @@ fn what_is_read_has_the_documents_names_and_values() {
     check_names::<OrgVolume>("OrgVolume");
 }
 
+#[test]
+fn a_configuration_that_is_read_and_sent_again_is_the_same() {
+    let document = document();
+    let theirs = sample(&document, &json!({"$ref": "#/components/schemas/fly.MachineConfig"}), "");
+    let config: MachineConfig = serde_json::from_value(theirs.clone()).expect("it is understood");
+    assert_eq!(serde_json::to_value(config).expect("JSON"), theirs);
+}
+
 /// The value with `null` in place of each thing in it that has a name, one at a time, and that name.
 fn with_nulls(value: &Value) -> Vec<(String, Value)> {
     match value {

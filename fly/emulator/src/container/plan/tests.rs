@@ -70,7 +70,7 @@ fn a_container_is_hardened_in_every_way_that_is_asked_for() {
 
 #[test]
 fn a_machine_that_says_its_size_gets_that() {
-    let guest = Guest { cpu_kind: "shared".to_owned(), cpus: 1, memory_mb: 512 };
+    let guest = Guest { memory_mb: 512, ..Guest::default() };
     let body = create(&Wanted { guest: Some(guest), ..wanted() }, &rules());
     assert_eq!(body["HostConfig"]["Memory"], 536_870_912);
     assert_eq!(body["HostConfig"]["MemorySwap"], 536_870_912);
@@ -97,7 +97,7 @@ fn the_labels_name_the_task_that_a_machine_is_made_for() {
 #[test]
 fn arguments_are_a_vector_and_exec_replaces_what_the_image_says() {
     let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
-    let init = |exec, entrypoint, cmd| Init { exec, entrypoint, cmd, swap_size_mb: None };
+    let init = |exec, entrypoint, cmd| Init { exec, entrypoint, cmd, ..Init::default() };
     for (init, entrypoint, command) in [
         (init(None, None, None), Value::Null, Value::Null),
         (init(words(&["a b", "$c"]), words(&["x"]), words(&["y"])), json!(["a b", "$c"]), json!([])),
