@@ -4,6 +4,8 @@
 //!
 //! A region that is not on the list is taken at the dearest region's price.
 
+use std::ops::RangeInclusive;
+
 use crate::Guest;
 
 /// The date of the price list.
@@ -108,22 +110,41 @@ pub fn stored(megabytes: u64) -> u64 {
     (megabytes * STORED_GB * 1_000_000).div_ceil(1_024 * MONTH_SECONDS)
 }
 
+/// What a machine with one kind of processor can have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sizes {
+    /// How many processors.
+    pub cpus: &'static [u32],
+    /// The least and the most memory for each of them, in MB.
+    pub memory_mb: RangeInclusive<u32>,
+}
+
+/// Memory comes in steps of so many MB.
+pub const MEMORY_STEP_MB: u32 = 256;
+
+/// What there is with that kind of processor, if there is such a kind (platform notes §1.6).
+pub fn sizes(cpu_kind: &str) -> Option<Sizes> {
+    match cpu_kind {
+        "shared" => Some(Sizes { cpus: &[1, 2, 4, 6, 8], memory_mb: 256..=2_048 }),
+        "performance" => Some(Sizes { cpus: &[1, 2, 4, 6, 8, 10, 12, 14, 16], memory_mb: 2_048..=8_192 }),
+        _ => None,
+    }
+}
+
 /// Why Fly has no such machine, with the sizes that there are.
 pub fn check_size(guest: &Guest) -> Result<(), String> {
-    let (cpus, least, most): (&[u32], u32, u32) = match guest.cpu_kind.as_str() {
-        "shared" => (&[1, 2, 4, 6, 8], 256, 2_048),
-        "performance" => (&[1, 2, 4, 6, 8, 10, 12, 14, 16], 2_048, 8_192),
-        other => return Err(format!("there are no {other:?} processors: use shared or performance")),
+    let kind = &guest.cpu_kind;
+    let Some(Sizes { cpus, memory_mb: per_cpu }) = sizes(kind) else {
+        return Err(format!("there are no {kind:?} processors: use shared or performance"));
     };
     if !cpus.contains(&guest.cpus) {
-        let kind = &guest.cpu_kind;
         return Err(format!("a {kind} machine has one of {cpus:?} processors, not {}", guest.cpus));
     }
-    let (least, most) = (least * guest.cpus, most * guest.cpus);
-    if !(least..=most).contains(&guest.memory_mb) || !guest.memory_mb.is_multiple_of(256) {
+    let (least, most) = (per_cpu.start() * guest.cpus, per_cpu.end() * guest.cpus);
+    if !(least..=most).contains(&guest.memory_mb) || !guest.memory_mb.is_multiple_of(MEMORY_STEP_MB) {
         let Guest { cpu_kind, cpus, memory_mb, .. } = guest;
         return Err(format!(
-            "{cpu_kind}-cpu-{cpus}x has {least} to {most} MB of memory in steps of 256, not {memory_mb}"
+            "{cpu_kind}-cpu-{cpus}x has {least} to {most} MB of memory in steps of {MEMORY_STEP_MB}, not {memory_mb}"
         ));
     }
     Ok(())

@@ -22,6 +22,7 @@ mod process;
 mod refusal;
 mod registry;
 mod secret_key;
+mod sizes;
 #[cfg(feature = "sprites")]
 pub mod sprites;
 

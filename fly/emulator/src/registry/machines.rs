@@ -15,7 +15,7 @@ use super::{Contents, Handle, ORDERS, REGION, REMEMBERED, Registry, VolumeRecord
 use crate::machine::{Actor, Command, HowToStop, Lease, Order, Outcome, Record, State, Update};
 use crate::process;
 use crate::refusal::Refusal;
-use crate::{id, layout};
+use crate::{id, layout, sizes};
 
 /// What a caller says of a machine to be made.
 #[derive(Default, Deserialize)]
@@ -84,7 +84,11 @@ fn lease_ttl(seconds: Option<u32>) -> Option<TimeDelta> {
 impl Registry {
     /// Understands a configuration that these machines can have.
     fn runnable(&self, config: &Map<String, Value>) -> Result<Runnable, Refusal> {
+        sizes::check_guest(config)?;
         let runnable = self.known(config)?;
+        if runnable.volumes.len() > 1 {
+            return Err(Refusal::invalid_argument("config.mounts: a machine has one volume"));
+        }
         self.driver.check(&runnable.config)?;
         Ok(runnable)
     }

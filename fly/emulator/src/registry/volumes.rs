@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Contents, REGION, Registry};
 use crate::refusal::Refusal;
-use crate::{id, layout};
+use crate::{id, layout, sizes};
 
 /// What Fly takes when no size is given.
 const SIZE_GB: u32 = 3;
@@ -91,9 +91,7 @@ impl Registry {
     pub(crate) async fn create_volume(&self, app: &str, new: NewVolume) -> Result<VolumeRecord, Refusal> {
         self.app(app)?;
         let size_gb = new.size_gb.unwrap_or(SIZE_GB);
-        if new.name.is_empty() {
-            return Err(Refusal::invalid_argument("name is required"));
-        }
+        sizes::check_volume_name(&new.name)?;
         if !SIZES_GB.contains(&size_gb) {
             return Err(Refusal::invalid_argument("size_gb must be inside range [1, 500]"));
         }

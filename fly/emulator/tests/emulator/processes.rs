@@ -130,7 +130,7 @@ async fn a_stop_of_a_suspended_machine_drops_its_memory_and_its_root() {
 async fn a_machine_too_large_to_be_saved_is_not_suspended() {
     let world = World::start().await;
     let mut new = script("large", "exec sleep 1000");
-    new.config.guest.memory_mb = 4_096;
+    (new.config.guest.cpus, new.config.guest.memory_mb) = (2, 4_096);
     let id = world.run(&new).await.id;
     assert_eq!(world.machines.suspend(APP, &id).await.expect_err("too large").status(), Some(412));
     assert_eq!(world.state(&id).await, MachineState::Started);
