@@ -20,6 +20,7 @@ use wire::event::{Stream, kind};
 use wire::execution::{Cache, Failure};
 
 use crate::command::output::Chunker;
+use crate::command::redaction::Secrets;
 use crate::orders::Orders;
 use crate::process::{self, Bounds, Kept, Output, RunError};
 use crate::record::Story;
@@ -162,7 +163,8 @@ async fn provide(
     let (tree, names) = (paths.tree.clone(), ecosystem.scripts_read.iter().chain(&terms.reads).cloned().collect());
     let read = blocking(move || digest_inputs(&tree, names)).await;
     also.extend(read.map_err(|error| NotReady::machine("reading what installing reads", &error))?);
-    let key = ecosystem::key(ecosystem, &paths.name, files, &also, &versions);
+    let variables = Secrets::open_part(&terms.variables);
+    let key = ecosystem::key(ecosystem, &paths.name, files, &also, &versions, &variables);
     let name = format!("{}-{key}", ecosystem.name);
     let _turn = room.turns.take(&name, story.orders()).await.map_err(NotReady::Halted)?;
     let machine = |error: io::Error| NotReady::machine("putting dependencies in place", &error);

@@ -88,6 +88,17 @@ impl Secrets {
         let in_urls = environment.values().filter_map(|value| credential::passwords(value));
         named.chain(in_urls.flatten().map(Cow::Owned))
     }
+
+    /// What of an environment is no secret: those variables whose names do not say that they hold one, and of what are
+    /// URLs all but the passwords.
+    pub(crate) fn open_part(environment: &BTreeMap<String, String>) -> BTreeMap<&str, String> {
+        let open = environment.iter().filter(|(name, _)| !is_secret(name));
+        let without = |value: &String| {
+            let passwords = credential::passwords(value).into_iter().flatten().filter(|password| !password.is_empty());
+            passwords.fold(value.clone(), |open, password| open.replace(&password, ""))
+        };
+        open.map(|(name, value)| (name.as_str(), without(value))).collect()
+    }
 }
 
 fn is_secret(name: &str) -> bool {
@@ -168,6 +179,8 @@ impl Search {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     /// The text, said in pieces of every length, comes out the same.
@@ -231,6 +244,7 @@ mod tests {
         let environment = environment.collect();
         let found: Vec<_> = Secrets::of_environment(&environment).collect();
         assert_eq!(found, secret.map(|name| format!("value of {name}")));
+        assert!(Secrets::open_part(&environment).into_keys().eq(BTreeSet::from(open)));
     }
 
     #[test]
@@ -239,5 +253,7 @@ mod tests {
         let environment = (0..).zip(values).map(|(number, value)| (format!("V{number}"), value.to_owned())).collect();
         let found: Vec<_> = Secrets::of_environment(&environment).collect();
         assert_eq!(found, ["hunter2%2Fhunter2", "hunter2/hunter2"]);
+        let open: Vec<_> = Secrets::open_part(&environment).into_values().collect();
+        assert_eq!(open, ["postgres://me:@db/x", values[1], values[2]]);
     }
 }

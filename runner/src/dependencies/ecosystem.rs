@@ -188,10 +188,17 @@ fn depends_on_anything(manifest: &[u8]) -> bool {
     })
 }
 
-/// Names one result: the same manifest, lockfile, tools and platform give a repository the same dependencies. Another
-/// repository's code may have had a hand in what looks the same there. `also` are the manifests of its members, and what
-/// else installing reads.
-pub(super) fn key(ecosystem: &Ecosystem, repository: &str, files: &Files, also: &Files, versions: &Versions) -> String {
+/// Names one result: the same manifest, lockfile, tools, variables and platform give a repository the same dependencies.
+/// Another repository's code may have had a hand in what looks the same there. `also` are the manifests of its members,
+/// and what else installing reads; `variables` are without secrets, which are others after a while.
+pub(super) fn key(
+    ecosystem: &Ecosystem,
+    repository: &str,
+    files: &Files,
+    also: &Files,
+    versions: &Versions,
+    variables: &BTreeMap<&str, String>,
+) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut field = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_le_bytes());
@@ -203,6 +210,11 @@ pub(super) fn key(ecosystem: &Ecosystem, repository: &str, files: &Files, also: 
     for (tool, version) in versions {
         field(tool.as_bytes());
         field(version.as_bytes());
+    }
+    field(b"variables");
+    for (name, value) in variables {
+        field(name.as_bytes());
+        field(value.as_bytes());
     }
     let included = |name: &String| ecosystem.includes && is_requirement(name);
     let named = |name: &String| ecosystem.needs.iter().chain(&ecosystem.also_reads).any(|wanted| wanted == name);
@@ -317,7 +329,8 @@ mod tests {
         let entries = [MANIFEST, ("package-lock.json", "{}")];
         let key_for = |repository: &str, entries: &[(&str, &str)], npm: &str| {
             let files = files(entries);
-            key(detect(&files)[0], repository, &files, &Files::new(), &[("npm".to_owned(), npm.to_owned())].into())
+            let versions = [("npm".to_owned(), npm.to_owned())].into();
+            key(detect(&files)[0], repository, &files, &Files::new(), &versions, &BTreeMap::new())
         };
         let key_of = |entries: &[(&str, &str)], npm: &str| key_for("one", entries, npm);
         let first = key_of(&entries, "10");

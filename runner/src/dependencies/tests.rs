@@ -116,6 +116,25 @@ async fn package_managers_are_given_the_variables_that_the_repository_names() {
 }
 
 #[tokio::test]
+async fn what_an_installation_is_told_is_part_of_the_key_but_no_secret_is() {
+    let mut scene = scene(&[NODE, ("npm", NPM)]).await;
+    let settings = "[setup]\ndependency_env = [\"NODE_ENV\", \"NPM_TOKEN\", \"REGISTRY\"]\n";
+    let remote = Remote::with(&[MANIFEST, ("package-lock.json", "{}"), (".bifrost.toml", settings)]).await;
+    for (node, token, registry, expect) in [
+        ("production", "one-token", "https://me:one-word@one.example", Cache::Miss),
+        ("production", "another-token", "https://me:word-two@one.example", Cache::Hit),
+        ("development", "one-token", "https://me:one-word@one.example", Cache::Miss),
+        ("production", "one-token", "https://me:one-word@another.example", Cache::Miss),
+    ] {
+        let mut lease = scene.lease(&remote, None, &["true"]);
+        let variables = [("NODE_ENV", node), ("NPM_TOKEN", token), ("REGISTRY", registry), ("OTHER", token)];
+        lease.spec.env = variables.map(|(name, value)| (name.into(), value.into())).into();
+        let (completion, _) = scene.carry_out(&lease, Orders::none()).await;
+        assert_eq!(cache(&completion.expect("not lost")), Some(expect), "{variables:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_next_execution_gets_the_spare_that_was_made_while_the_command_ran() {
     use std::os::unix::fs::MetadataExt;
     let mut scene = scene(&[NODE, ("npm", NPM)]).await;
