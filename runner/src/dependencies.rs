@@ -30,6 +30,7 @@ use crate::setup::NotReady;
 use crate::workspace::{self, Paths};
 
 mod ecosystem;
+mod fetched;
 mod files;
 mod tools;
 mod tree;
@@ -57,7 +58,7 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Requirements files that one includes.
 const INCLUDES_MAX: usize = 64;
 
-/// Where dependencies came from, and the name of the tree that they are kept as.
+/// Where dependencies came from, and the name that they are kept under.
 enum Provided {
     By(Cache, String),
     /// They are not there, and the command can get them by itself.
@@ -88,7 +89,7 @@ pub(crate) struct Ready {
     pub(crate) programs: Option<PathBuf>,
     /// Those of the tools' caches that the command uses.
     pub(crate) caches: Vec<PathBuf>,
-    /// The kept trees that are in the workspace.
+    /// The names that what the workspace has of it is kept under.
     pub(crate) trees: Vec<String>,
 }
 
@@ -168,9 +169,8 @@ async fn provide(
     let name = format!("{}-{key}", ecosystem.name);
     let _turn = room.turns.take(&name, story.orders()).await.map_err(NotReady::Halted)?;
     let machine = |error: io::Error| NotReady::machine("putting dependencies in place", &error);
-    let trees = Trees::new(&room.volume.dependencies(), room.isolation.keeper());
-    let (from, wanted, workspace) = (trees.clone(), name.clone(), paths.tree.clone());
-    match blocking(move || from.put(&wanted, &workspace)).await.map_err(machine)? {
+    let (own, wanted, workspace) = (room.clone(), name.clone(), paths.clone());
+    match blocking(move || put(&own, &wanted, &workspace, ecosystem)).await.map_err(machine)? {
         Used::Yes => return Ok(Provided::By(Cache::Hit, name)),
         Used::Absent => (),
         Used::LeadsOut(path) => {
@@ -203,38 +203,53 @@ async fn provide(
         }
     }
     // The command can run all the same; the next one installs again.
-    if let Err(error) = keep(room, story.orders(), trees, name.clone(), &paths.tree, ecosystem).await? {
+    if let Err(error) = keep(room, story.orders(), name.clone(), paths, ecosystem).await? {
         tracing::warn!("installed dependencies could not be kept: {error}");
     }
     Ok(Provided::By(Cache::Miss, name))
+}
+
+/// Puts into the workspace what is kept under this name, where that has to be there.
+fn put(room: &Room, name: &str, paths: &Paths, ecosystem: &Ecosystem) -> io::Result<Used> {
+    match &ecosystem.leaves {
+        Leaves::Directories(_) => trees(room).put(name, &paths.tree),
+        Leaves::Packages => {
+            let packages = room.volume.use_packages(&paths.name)?;
+            let is_there = fetched::is_noted(&packages, name, &ecosystem.shown_packages(&packages));
+            Ok(if is_there { Used::Yes } else { Used::Absent })
+        }
+    }
 }
 
 /// Keeps what an installation left, and no more than allowed of what was kept before.
 async fn keep(
     room: &Arc<Room>,
     orders: &Orders,
-    trees: Trees,
     name: String,
-    workspace: &Path,
+    paths: &Paths,
     ecosystem: &'static Ecosystem,
 ) -> Result<io::Result<()>, NotReady> {
     let _turn = room.turns.take(KEEPING, orders).await.map_err(NotReady::Halted)?;
-    let (limits, workspace) = (room.limits, workspace.to_owned());
-    let kept = blocking(move || {
-        let saved = match &ecosystem.leaves {
-            Leaves::Directories(directories) => trees.save(&name, &workspace, directories),
-            Leaves::Packages => trees.save_nothing(&name),
-        };
-        // Also when that failed: most likely for want of room.
-        saved.and(trees.prune(limits.dependency_trees, limits.dependency_bytes))
+    let (room, paths) = (room.clone(), paths.clone());
+    let kept = blocking(move || match &ecosystem.leaves {
+        Leaves::Directories(directories) => {
+            let (trees, limits) = (trees(&room), room.limits);
+            let saved = trees.save(&name, &paths.tree, directories);
+            // Also when that failed: most likely for want of room.
+            saved.and(trees.prune(limits.dependency_trees, limits.dependency_bytes))
+        }
+        Leaves::Packages => fetched::note(&room.volume.use_packages(&paths.name)?, &name),
     });
     Ok(kept.await)
 }
 
+fn trees(room: &Room) -> Trees {
+    Trees::new(&room.volume.dependencies(), room.isolation.keeper())
+}
+
 /// Makes spares of installations that were just used, for the next execution.
 pub(crate) async fn make_spares(room: &Arc<Room>, names: &[String], orders: &Orders) -> io::Result<()> {
-    let keep = room.limits.spares;
-    let trees = Trees::new(&room.volume.dependencies(), room.isolation.keeper());
+    let (keep, trees) = (room.limits.spares, trees(room));
     for name in names {
         // Halted, it is not needed.
         let Ok(_turn) = room.turns.take(name, orders).await else { return Ok(()) };
@@ -264,8 +279,7 @@ pub(crate) async fn keep_caches(room: &Arc<Room>, is_installed: bool) {
 
 /// Gives up all but the last used tree where fewer bytes are free.
 pub(crate) async fn relieve(room: &Room, free: u64) -> io::Result<()> {
-    let trees = Trees::new(&room.volume.dependencies(), room.isolation.keeper());
-    let (volume, bytes_max) = (room.volume.clone(), room.limits.dependency_bytes);
+    let (trees, volume, bytes_max) = (trees(room), room.volume.clone(), room.limits.dependency_bytes);
     blocking(move || if volume.lacks(free)? { trees.prune(1, bytes_max) } else { Ok(()) }).await
 }
 

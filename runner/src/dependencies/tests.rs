@@ -135,6 +135,31 @@ async fn what_an_installation_is_told_is_part_of_the_key_but_no_secret_is() {
 }
 
 #[tokio::test]
+async fn packages_are_fetched_again_where_their_cache_is_gone() {
+    let cargo = r#"#!/bin/sh
+[ "$1" = --version ] && echo "cargo 1.99" && exit
+echo run >> "$RUNS"
+mkdir -p "$CARGO_HOME" && echo fetched > "$CARGO_HOME/crate"
+"#;
+    let mut scene = scene(&[("cargo", cargo)]).await;
+    let remote = Remote::with(&[("Cargo.toml", ""), ("Cargo.lock", "")]).await;
+    let caches = scene.room.volume.use_packages(&repository_name(&remote.url())).expect("is there");
+    for (round, expect) in [Cache::Miss, Cache::Hit, Cache::Miss, Cache::Hit, Cache::Miss].into_iter().enumerate() {
+        match round {
+            2 => scene.room.volume.discard(&caches, "evicted").expect("goes"),
+            4 => fs::remove_dir_all(caches.join("cargo")).expect("goes"),
+            _ => (),
+        }
+        let (completion, events) = scene.run(&remote, "cat $CARGO_HOME/crate").await;
+        assert_eq!(
+            (cache(&completion), output(&events, Stream::Stdout).as_str()),
+            (Some(expect), "fetched\n"),
+            "{round}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn the_next_execution_gets_the_spare_that_was_made_while_the_command_ran() {
     use std::os::unix::fs::MetadataExt;
     let mut scene = scene(&[NODE, ("npm", NPM)]).await;

@@ -135,11 +135,6 @@ impl Trees {
         self.write(name, &index)
     }
 
-    /// Notes that an installation was done whose result is not in the workspace.
-    pub(super) fn save_nothing(&self, name: &str) -> io::Result<()> {
-        self.write(name, &Index::default())
-    }
-
     fn write(&self, name: &str, index: &Index) -> io::Result<()> {
         // It is of the list before.
         remove_spare(&self.spare(name))?;
