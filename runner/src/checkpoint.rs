@@ -7,7 +7,7 @@
 //! before its name is: half a checkpoint is never seen. The newest few of each
 //! repository are kept, and those that somebody pinned.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,10 +20,10 @@ use snapshot::{Listing, Store};
 use wire::checkpoint::HeldCheckpoint;
 use wire::event::kind;
 use wire::id::CheckpointId;
-use wire::limit::CHECKPOINTS_PER_MACHINE;
 
 use crate::agent::sessions;
 use crate::git::GitError;
+use crate::health;
 use crate::mirror;
 use crate::orders::{CONFIRMED_WITHIN, NotOurs, Orders};
 use crate::relief;
@@ -34,10 +34,11 @@ use crate::workspace::{self, CheckoutError, Marker, Paths};
 pub(crate) mod changes;
 pub(crate) mod format;
 mod kept;
+mod prune;
 mod summary;
 pub(crate) mod unpushed;
 use changes::Changes;
-use format::{Manifest, RelativePath, VERSION};
+use format::{Manifest, RelativePath, VERSION, Versioned};
 pub(crate) use kept::kept_work;
 pub(crate) use summary::summary;
 use unpushed::Kept;
@@ -66,6 +67,8 @@ pub(crate) enum CheckpointError {
     Worktree(String),
     #[error("checkpoint {id} is gone: it is not on this machine")]
     Gone { id: CheckpointId },
+    #[error("checkpoint {id} is of version {version}, which another version of the runner reads")]
+    Foreign { id: CheckpointId, version: u32 },
     #[error("checkpoint {id} is damaged: {reason}")]
     Damaged { id: CheckpointId, reason: String },
 }
@@ -155,14 +158,16 @@ pub(crate) async fn save(room: &Arc<Room>, mut marker: Marker, orders: &Orders) 
         tidy_references(room, &marker, &paths, &references, orders).await;
     }
     let manifest = written?;
-    let room = room.clone();
-    blocking(move || {
-        marker.saved = Some(manifest.checkpoint_id);
-        marker.write(&room.volume)?;
-        prune(&room.volume, room.limits.checkpoints)?;
-        Ok(manifest)
-    })
-    .await
+    marker.saved = Some(manifest.checkpoint_id);
+    let own = room.clone();
+    let damaged = blocking(move || {
+        marker.write(&own.volume)?;
+        prune::prune(&own)
+    });
+    for (id, reason) in damaged.await? {
+        health::tell_checkpoint_aside(room, id, &reason).await;
+    }
+    Ok(manifest)
 }
 
 /// Gives up what can be made again, and of the workspace what no checkpoint holds: most often it is that which fills a
@@ -286,11 +291,15 @@ pub(crate) fn read(volume: &Volume, id: CheckpointId) -> Result<Manifest, Checkp
     let text = fs::read(volume.checkpoint(id).join(MANIFEST));
     let text = text.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => CheckpointError::Gone { id },
-        _ => damaged(format!("its manifest: {error}")),
+        kind => CheckpointError::Io(io::Error::new(kind, format!("the manifest of checkpoint {id}: {error}"))),
     })?;
-    let manifest: Manifest =
-        serde_json::from_slice(&text).map_err(|error| damaged(format!("its manifest: {error}")))?;
-    if manifest.version != VERSION || manifest.checkpoint_id != id {
+    let in_json = |error| damaged(format!("its manifest: {error}"));
+    let Versioned { version } = serde_json::from_slice(&text).map_err(in_json)?;
+    if version != VERSION {
+        return Err(CheckpointError::Foreign { id, version });
+    }
+    let manifest: Manifest = serde_json::from_slice(&text).map_err(in_json)?;
+    if manifest.checkpoint_id != id {
         return Err(damaged("its manifest is another's".into()));
     }
     Ok(manifest)
@@ -431,54 +440,6 @@ pub(crate) fn needed_repositories(volume: &Volume) -> io::Result<Vec<String>> {
 
 fn is_pinned(volume: &Volume, id: CheckpointId) -> bool {
     volume.checkpoint(id).join(PIN).exists()
-}
-
-/// Which checkpoints go (pure), of all there are with their repositories, the oldest first: of each repository all
-/// but the newest few, and of all together the oldest beyond what anybody keeps in mind. Pinned ones are not listed, nor
-/// those that alone have work.
-fn outdated(checkpoints: &[(CheckpointId, String)], keep: usize, in_all: usize) -> Vec<CheckpointId> {
-    let mut kept: HashMap<&str, usize> = HashMap::new();
-    let mut left = in_all;
-    let mut gone = Vec::new();
-    for (id, repository) in checkpoints.iter().rev() {
-        let of_repository = kept.entry(repository).or_default();
-        if *of_repository < keep && left > 0 {
-            *of_repository += 1;
-            left -= 1;
-        } else {
-            gone.push(*id);
-        }
-    }
-    gone
-}
-
-/// Removes what is outdated, and from the store what nothing that is left needs.
-fn prune(volume: &Volume, keep: usize) -> Result<(), CheckpointError> {
-    let ids = volume.checkpoint_ids()?;
-    // One that cannot be read is for the health check to set aside; until then it is like others of no repository.
-    let repository = |id: &CheckpointId| read(volume, *id).map(|manifest| manifest.repository).unwrap_or_default();
-    let alone: BTreeSet<CheckpointId> =
-        alone(volume, &ids).into_iter().map(|manifest| manifest.checkpoint_id).collect();
-    let loose: Vec<(CheckpointId, String)> = ids
-        .iter()
-        .filter(|id| !is_pinned(volume, **id) && !alone.contains(*id))
-        .map(|id| (*id, repository(id)))
-        .collect();
-    let held = ids.len() - loose.len();
-    let gone = outdated(&loose, keep, CHECKPOINTS_PER_MACHINE.saturating_sub(held));
-    if gone.is_empty() {
-        return Ok(());
-    }
-    for id in &gone {
-        volume::remove(&volume.checkpoint(*id))?;
-    }
-    let left = ids.into_iter().filter(|id| !gone.contains(id));
-    let listings: Result<Vec<Option<Listing>>, _> = left.map(|id| listing(volume, &read(volume, id)?)).collect();
-    // Nothing goes that a damaged one may need.
-    let Ok(kept) = listings else { return Ok(()) };
-    let kept: Vec<Listing> = kept.into_iter().flatten().collect();
-    Store::new(&volume.chunks())?.prune(&kept)?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -113,7 +113,7 @@ async fn newest_good(room: &Arc<Room>) -> Option<Manifest> {
         if let Err(error) = moved {
             tracing::warn!("the damaged checkpoint {id} cannot be set aside: {error}");
         }
-        tell_damage(room, None, "checkpoint", id.to_string(), &error.to_string()).await;
+        tell_checkpoint_aside(room, id, &error.to_string()).await;
     }
     None
 }
@@ -187,6 +187,11 @@ async fn forget_workspace(
         tracing::warn!("the damaged workspace {id} cannot be set aside: {error}");
     }
     tell_damage(room, subject, "workspace", id.to_string(), reason).await;
+}
+
+/// A checkpoint that can never be put back was set aside.
+pub(crate) async fn tell_checkpoint_aside(room: &Arc<Room>, id: CheckpointId, reason: &str) {
+    tell_damage(room, None, "checkpoint", id.to_string(), reason).await;
 }
 
 /// Something that was set aside is gone for good.

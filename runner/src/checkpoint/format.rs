@@ -46,6 +46,12 @@ pub(crate) struct Manifest {
     pub(crate) submodules: Vec<(RelativePath, String)>,
 }
 
+/// Of a manifest of any version.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Versioned {
+    pub(crate) version: u32,
+}
+
 impl Manifest {
     /// Whether nothing else has all of what it holds.
     pub(crate) fn is_alone(&self) -> bool {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use wire::worker::repository_name;
 
+use super::prune::outdated;
 use super::*;
 use crate::orders::{Halt, Pulse};
 use crate::testing::{Remote, Scene, SmallVolume, git, names_below};
@@ -348,7 +349,7 @@ async fn on_a_full_small_volume_nothing_half_is_saved_and_the_workspace_stays_un
     assert_eq!(fs::metadata(&noise).expect("stays").len(), 15_000_000);
     fs::File::options().write(true).open(&noise).expect("opens").set_len(1_000_000).expect("makes room");
     let room = scene.room.clone();
-    scene.collect(crate::health::settle_all(&room)).await;
+    scene.collect(health::settle_all(&room)).await;
     assert_eq!(newest(&scene).files, 1);
 }
 
@@ -365,7 +366,7 @@ async fn on_a_full_small_volume_nothing_is_put_back_and_the_checkpoint_stays_who
     let free = usize::try_from(space.blocks_available() * space.fragment_size()).expect("fits");
     fs::write(&filler, vec![7; free - 2_000_000]).expect("fills");
     let room = scene.room.clone();
-    scene.collect(crate::health::check(&room)).await;
+    scene.collect(health::check(&room)).await;
     assert_eq!(scene.room.volume.execution_ids().expect("lists"), []);
     verify(&scene.room.volume, manifest.checkpoint_id).expect("whole");
     fs::remove_file(&filler).expect("removes");
@@ -419,6 +420,51 @@ async fn what_checkpoints_share_is_stored_once_and_goes_with_the_last_of_them() 
     }
     let store = Store::new(&scene.room.volume.chunks()).expect("opens");
     assert!(store.bytes().expect("adds") < 10_000);
+}
+
+#[tokio::test]
+async fn an_older_checkpoint_that_is_damaged_is_set_aside_and_told_and_the_others_needless_chunks_go() {
+    for (name, text) in [(LISTING, Some("bad")), (MANIFEST, Some("bad")), (LISTING, None), (MANIFEST, None)] {
+        let (mut scene, remote) = (Scene::new().await, remote().await);
+        scene.run(&remote, "head -c 3000000 /dev/urandom > noise").await;
+        scene.run(&remote, "echo damaged > made").await;
+        let damaged = newest(&scene).checkpoint_id;
+        let path = scene.room.volume.checkpoint(damaged).join(name);
+        text.map_or_else(|| fs::remove_file(&path), |text| fs::write(&path, text)).expect("damages");
+        let mut told = Vec::new();
+        for round in 0..5 {
+            told.extend(scene.run(&remote, &format!("echo {round} > made")).await.1);
+        }
+        let store = Store::new(&scene.room.volume.chunks()).expect("opens");
+        assert!(store.bytes().expect("adds") < 10_000, "{name} {text:?}");
+        let ids = scene.room.volume.checkpoint_ids().expect("lists");
+        assert!(ids.len() == 5 && !ids.contains(&damaged), "{ids:?}");
+        ids.into_iter().for_each(|id| drop(verify(&scene.room.volume, id).expect("whole")));
+        let of_it = |event: &&wire::event::Event| event.payload.get().contains(&damaged.to_string());
+        let told: Vec<_> = told.iter().filter(|event| event.kind == kind::VOLUME_DAMAGED).filter(of_it).collect();
+        assert_eq!(told.len(), 1, "{name} {text:?}");
+        let aside = names_below(&scene.room.volume.root().join("quarantine"));
+        let is_kept = aside.iter().any(|path| path.to_string_lossy().contains(&damaged.to_string()));
+        assert!(is_kept, "{aside:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_checkpoint_of_another_version_may_need_stays() {
+    let (mut scene, remote) = (Scene::new().await, remote().await);
+    for script in ["head -c 3000000 /dev/urandom > noise", "echo newer > made"] {
+        scene.run(&remote, script).await;
+    }
+    let newer = newest(&scene).checkpoint_id;
+    let path = scene.room.volume.checkpoint(newer).join(MANIFEST);
+    fs::write(&path, r#"{"version": 3}"#).expect("writes");
+    pin(&scene.room.volume, newer, true).expect("pins");
+    for round in 0..6 {
+        scene.run(&remote, &format!("echo {round} > made")).await;
+    }
+    let store = Store::new(&scene.room.volume.chunks()).expect("opens");
+    assert!(store.bytes().expect("adds") > 2_900_000);
+    assert!(scene.room.volume.checkpoint_ids().expect("lists").contains(&newer));
 }
 
 #[tokio::test]
