@@ -152,8 +152,12 @@ async fn a_command_has_stalled_when_it_neither_speaks_nor_commits() {
     crate::testing::git(scene.directory.path(), &["init", "--quiet"]).await;
     let commit = "git -c user.name=a -c user.email=a@b commit --quiet --allow-empty -m x";
     let stall_timeout = Some(Duration::from_secs(2));
-    let silent = Job { stall_timeout, ..job(&scene, "sleep 60") };
-    assert_eq!(run_job(&mut scene, silent, Orders::none()).await.0, ended(Cause::Stalled, Exit::Signal(15)));
+    let back_and_forth = format!("{commit}; while :; do git checkout -q -B a; git reset -q --hard; sleep 0.5; done");
+    for script in ["sleep 60", &back_and_forth] {
+        let silent = Job { stall_timeout, timeout: Duration::from_secs(20), ..job(&scene, script) };
+        let (end, _) = run_job(&mut scene, silent, Orders::none()).await;
+        assert_eq!(end, ended(Cause::Stalled, Exit::Signal(15)), "{script}");
+    }
     // The machine woke with its clock behind, and the runner knows better; files still get the machine's times.
     let clock = &scene.room.clock;
     assert!(clock.correct(&clock.correction(), chrono::TimeDelta::minutes(10)));
