@@ -160,6 +160,19 @@ mkdir -p "$CARGO_HOME" && echo fetched > "$CARGO_HOME/crate"
 }
 
 #[tokio::test]
+async fn a_tool_that_is_another_behind_the_same_file_is_told_apart() {
+    let shim = "#!/bin/sh\nread -r version < \"$RUNS.version\"\n[ \"$1\" = --version ] && echo \"$version\" && exit\n\
+                echo run >> \"$RUNS\"; mkdir -p node_modules/thing && echo \"$version\" > node_modules/thing/how\n";
+    let mut scene = scene(&[NODE, ("npm", shim)]).await;
+    let remote = Remote::with(&[MANIFEST, ("package-lock.json", "{}")]).await;
+    for (version, expect) in [("10", Cache::Miss), ("10", Cache::Hit), ("11", Cache::Miss), ("10", Cache::Hit)] {
+        fs::write(scene.directory.path().join("runs.version"), format!("{version}\n")).expect("writes");
+        let (completion, events) = scene.run(&remote, "cat node_modules/thing/how").await;
+        assert_eq!((cache(&completion), output(&events, Stream::Stdout)), (Some(expect), format!("{version}\n")));
+    }
+}
+
+#[tokio::test]
 async fn the_next_execution_gets_the_spare_that_was_made_while_the_command_ran() {
     use std::os::unix::fs::MetadataExt;
     let mut scene = scene(&[NODE, ("npm", NPM)]).await;

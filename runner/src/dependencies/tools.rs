@@ -2,8 +2,8 @@
 //! how they are run.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,13 @@ use crate::room::Room;
 use crate::setup::NotReady;
 use crate::volume;
 use crate::workspace::Paths;
+
+/// How much of a program is looked at: the first line of a script.
+const HEAD_BYTES: u64 = 256;
+/// What programs of package managers are written in; what chooses between programs is written for a shell.
+const LANGUAGES: [&str; 4] = ["node", "python", "ruby", "php"];
+/// Directories of programs that choose which program of a name is run.
+const CHOOSING: [&str; 2] = ["shims", "corepack"];
 
 /// A package manager in the workspace, with the repository's caches on the volume and nothing secret. It runs what the
 /// repository and its dependencies bring along, so it is kept apart as a command is.
@@ -37,8 +44,9 @@ pub(super) fn find(room: &Room, ecosystem: &Ecosystem, workspace: &Path) -> Resu
     ecosystem.tools.iter().map(find).collect()
 }
 
-/// What each tool says about its version. Asking takes node half a second, so the answer is kept
-/// for as long as the program's file stays the same.
+/// What each tool says about its version. Asking takes node half a second, so the answer is kept for as long as the
+/// program's file stays the same, where that is enough. Any other is asked in the workspace each time: what is chosen
+/// there, and on the machine, may be another by now.
 pub(super) async fn versions(
     room: &Room,
     orders: &Orders,
@@ -53,12 +61,15 @@ pub(super) async fn versions(
     let mut versions = Versions::new();
     let mut is_new = false;
     for (tool, path) in tools {
-        let identity = identity(path).map_err(machine)?;
-        if !known.contains_key(&identity) {
-            known.insert(identity.clone(), ask_version(room, orders, paths, path, ecosystem.question(tool)).await?);
-            is_new = true;
+        let identity = identity(tool, path).map_err(machine)?;
+        let version = match identity.as_ref().and_then(|identity| known.get(identity)) {
+            Some(version) => version.clone(),
+            None => ask_version(room, orders, paths, path, ecosystem.question(tool)).await?,
+        };
+        if let Some(identity) = identity {
+            is_new |= known.insert(identity, version.clone()).is_none();
         }
-        versions.insert(tool.clone(), known[&identity].clone());
+        versions.insert(tool.clone(), version);
     }
     if is_new {
         let text = serde_json::to_vec(&known).expect("names and versions are plain data");
@@ -85,9 +96,92 @@ async fn ask_version(
     }
 }
 
-/// Changes whenever the program's file is replaced, even by one with the same time stamp.
-fn identity(path: &Path) -> io::Result<String> {
+/// Changes whenever the program's file is replaced, even by one with the same time stamp. Nothing where the tool may be
+/// another behind the same file.
+fn identity(tool: &str, path: &Path) -> io::Result<Option<String>> {
     let real = path.canonicalize()?;
     let meta = fs::metadata(&real)?;
-    Ok(format!("{}:{}:{}:{}.{}", real.display(), meta.ino(), meta.len(), meta.ctime(), meta.ctime_nsec()))
+    let mut head = Vec::new();
+    // What may only be run is no script.
+    match File::open(&real) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => 0,
+        file => file?.take(HEAD_BYTES).read_to_end(&mut head)?,
+    };
+    let identity = format!("{}:{}:{}:{}.{}", real.display(), meta.ino(), meta.len(), meta.ctime(), meta.ctime_nsec());
+    Ok(is_the_tool(tool, &real, &meta, &head).then_some(identity))
+}
+
+/// Whether this program is the tool, and does not go and find it: as one does that goes by many names, such as that of
+/// rustup, mise or volta, or a shell's script, such as those of pyenv and asdf.
+fn is_the_tool(tool: &str, real: &Path, meta: &Metadata, head: &[u8]) -> bool {
+    let chooses = real.iter().any(|part| CHOOSING.iter().any(|choosing| part == *choosing));
+    let fits = match interpreter(head) {
+        Some(interpreter) => LANGUAGES.iter().any(|language| interpreter.starts_with(language)),
+        None => meta.nlink() == 1 && is_name_of(tool, &volume::file_name(real)),
+    };
+    fits && !chooses
+}
+
+/// Whether a file is called as the tool is, or so with a version behind, such as `python3.11`.
+fn is_name_of(tool: &str, file: &str) -> bool {
+    let is_of_version = |character: char| character.is_ascii_digit() || matches!(character, '.' | '-');
+    file.strip_prefix(tool).is_some_and(|version| version.chars().all(is_of_version))
+}
+
+/// The program that runs a script, by its first line; nothing but an empty name where that names none.
+fn interpreter(head: &[u8]) -> Option<String> {
+    let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let line = String::from_utf8_lossy(line);
+    let mut words = line.split_whitespace().map(|word| volume::file_name(Path::new(word)));
+    let is_program = |word: &String| word != "env" && !word.starts_with('-') && !word.contains('=');
+    Some(words.find(is_program).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn only_a_program_that_is_the_tool_is_known_by_its_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        for (tool, place, text, expect) in [
+            ("node", "bin/node", "\x7fELF", true),
+            ("python3", "bin/python3.11", "\x7fELF", true),
+            ("cargo", "bin/rustup", "\x7fELF", false),
+            ("node", "bin/nodejs", "\x7fELF", false),
+            ("node", "shims/node", "\x7fELF", false),
+            ("npm", "lib/npm-cli.js", "#!/usr/bin/env node\n", true),
+            ("npm", "lib/npm-cli.js", "#!/usr/bin/env -S A=b node --x\n", true),
+            ("poetry", "bin/poetry", "#!/opt/poetry/bin/python3\n", true),
+            ("pnpm", "corepack/dist/pnpm.js", "#!/usr/bin/env node\n", false),
+            ("npm", "bin/npm", "#!/usr/bin/env bash\nexec asdf exec npm", false),
+            ("npm", "bin/npm", "#! /bin/sh -e\n", false),
+            ("npm", "bin/npm", "#!\n", false),
+        ] {
+            let root = tempfile::tempdir_in(directory.path()).expect("a directory");
+            let (real, link) = (root.path().join(place), root.path().join(tool));
+            kit::files::make_private(real.parent().expect("has one")).expect("makes");
+            fs::write(&real, text).expect("writes");
+            symlink(&real, &link).expect("links");
+            let known = identity(tool, &link).expect("reads");
+            assert_eq!(known.is_some(), expect, "{tool} {place} {text}");
+            fs::write(&real, format!("{text}x")).expect("writes");
+            assert!(!expect || known != identity(tool, &link).expect("reads"), "{tool} {place} {text}");
+        }
+    }
+
+    #[test]
+    fn a_program_with_several_names_is_not_the_tool() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let [cargo, rustc] = ["cargo", "rustc"].map(|name| directory.path().join(name));
+        fs::write(&cargo, "\x7fELF").expect("writes");
+        assert!(identity("cargo", &cargo).expect("reads").is_some());
+        fs::hard_link(&cargo, &rustc).expect("links");
+        assert_eq!(identity("cargo", &cargo).expect("reads"), None);
+        fs::remove_file(&rustc).expect("removes");
+        fs::set_permissions(&cargo, fs::Permissions::from_mode(0o111)).expect("sets");
+        assert!(identity("cargo", &cargo).expect("looks").is_some());
+    }
 }
