@@ -34,7 +34,7 @@ mod fetched;
 mod files;
 mod tools;
 mod tree;
-use ecosystem::{Ecosystem, Files, Leaves};
+use ecosystem::{Ecosystem, Files, Leaves, Machine};
 use tree::{Trees, Used};
 
 /// What is said of an installation besides what the manifests say.
@@ -165,7 +165,8 @@ async fn provide(
     let read = blocking(move || digest_inputs(&tree, names)).await;
     also.extend(read.map_err(|error| NotReady::machine("reading what installing reads", &error))?);
     let variables = Secrets::open_part(&terms.variables);
-    let key = ecosystem::key(ecosystem, &paths.name, files, &also, &versions, &variables);
+    let machine = Machine { platform: &room.platform, versions: &versions };
+    let key = ecosystem::key(ecosystem, &paths.name, files, &also, machine, &variables);
     let name = format!("{}-{key}", ecosystem.name);
     let _turn = room.turns.take(&name, story.orders()).await.map_err(NotReady::Halted)?;
     let machine = |error: io::Error| NotReady::machine("putting dependencies in place", &error);

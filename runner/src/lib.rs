@@ -26,6 +26,7 @@ mod leftovers;
 pub mod local;
 mod mirror;
 mod orders;
+mod platform;
 mod process;
 mod pull_request;
 mod record;

@@ -22,6 +22,7 @@ use crate::egress;
 use crate::git::credential::{self, Helper};
 use crate::git::{self, Git};
 use crate::isolation::Isolation;
+use crate::platform;
 use crate::record::{Entry, Recorder};
 use crate::terminal::Stage;
 use crate::turns::Turns;
@@ -33,6 +34,8 @@ pub(crate) struct Room {
     pub(crate) volume: Arc<Volume>,
     pub(crate) git: Git,
     pub(crate) environment: BTreeMap<String, String>,
+    /// What is compiled here is compiled for.
+    pub(crate) platform: String,
     pub(crate) credentials: Option<Helper>,
     pub(crate) drivers: Drivers,
     /// What those authenticate with.
@@ -85,6 +88,7 @@ impl Room {
         let room = Self {
             volume,
             git,
+            platform: platform::name(&environment).await,
             environment,
             credentials,
             drivers,
@@ -112,6 +116,7 @@ impl Room {
             volume: Arc::clone(&self.volume),
             git: self.git.with(proxies),
             environment,
+            platform: self.platform.clone(),
             credentials: self.credentials.clone(),
             drivers: self.drivers.clone(),
             keys: self.keys.clone(),

@@ -92,6 +92,13 @@ pub(super) struct Directories {
 /// What each tool says about its version.
 pub(super) type Versions = BTreeMap<String, String>;
 
+/// What of a machine matters.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Machine<'a> {
+    pub(super) platform: &'a str,
+    pub(super) versions: &'a Versions,
+}
+
 /// The files of a workspace that matter here, by name.
 pub(super) type Files = BTreeMap<String, Vec<u8>>;
 
@@ -196,7 +203,7 @@ pub(super) fn key(
     repository: &str,
     files: &Files,
     also: &Files,
-    versions: &Versions,
+    machine: Machine<'_>,
     variables: &BTreeMap<&str, String>,
 ) -> String {
     let mut hasher = blake3::Hasher::new();
@@ -204,10 +211,10 @@ pub(super) fn key(
         hasher.update(&(bytes.len() as u64).to_le_bytes());
         hasher.update(bytes);
     };
-    for text in [&ecosystem.name, repository, std::env::consts::OS, std::env::consts::ARCH] {
+    for text in [&ecosystem.name, repository, machine.platform] {
         field(text.as_bytes());
     }
-    for (tool, version) in versions {
+    for (tool, version) in machine.versions {
         field(tool.as_bytes());
         field(version.as_bytes());
     }
@@ -330,7 +337,8 @@ mod tests {
         let key_for = |repository: &str, entries: &[(&str, &str)], npm: &str| {
             let files = files(entries);
             let versions = [("npm".to_owned(), npm.to_owned())].into();
-            key(detect(&files)[0], repository, &files, &Files::new(), &versions, &BTreeMap::new())
+            let machine = Machine { platform: "linux", versions: &versions };
+            key(detect(&files)[0], repository, &files, &Files::new(), machine, &BTreeMap::new())
         };
         let key_of = |entries: &[(&str, &str)], npm: &str| key_for("one", entries, npm);
         let first = key_of(&entries, "10");

@@ -173,6 +173,25 @@ async fn a_tool_that_is_another_behind_the_same_file_is_told_apart() {
 }
 
 #[tokio::test]
+async fn what_was_installed_under_another_libc_is_installed_anew() {
+    let of_glibc = |version| format!("#!/bin/sh\necho 'ldd (Debian GLIBC {version}-9+deb12u14) {version}'\n");
+    let mut scene = scene(&[NODE, ("npm", NPM), ("ldd", &of_glibc("2.31"))]).await;
+    let remote = Remote::with(&[MANIFEST, ("package-lock.json", "{}")]).await;
+    for (version, expect) in [("2.31", Cache::Miss), ("2.31", Cache::Hit), ("2.36", Cache::Miss)] {
+        // The volume is in a new image now.
+        let bin = scene.directory.path().join("bin");
+        fs::write(bin.join("ldd"), of_glibc(version)).expect("writes");
+        let mut config = crate::testing::config(scene.directory.path());
+        config.tool_environment = scene.room.environment.clone();
+        scene.room.background.stop(PATIENCE).await.expect("ends");
+        drop((scene.room, scene.entries));
+        let opened = Room::open(&config, kit::Clock::system(), kit::Chance::system()).await.expect("opens");
+        (scene.room, scene.entries) = (opened.room, opened.entries);
+        assert_eq!(cache(&scene.run(&remote, "true").await.0), Some(expect), "{version}");
+    }
+}
+
+#[tokio::test]
 async fn the_next_execution_gets_the_spare_that_was_made_while_the_command_ran() {
     use std::os::unix::fs::MetadataExt;
     let mut scene = scene(&[NODE, ("npm", NPM)]).await;
