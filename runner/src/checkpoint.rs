@@ -16,7 +16,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use kit::tasks::blocking;
 use serde::Serialize;
-use snapshot::{Listing, Store};
+use snapshot::{Listing, Saved, Store};
 use wire::checkpoint::HeldCheckpoint;
 use wire::event::kind;
 use wire::id::CheckpointId;
@@ -47,6 +47,8 @@ pub(crate) use unpushed::{is_beside_branches, unfinished_work};
 /// The file that makes a directory a checkpoint.
 pub(crate) const MANIFEST: &str = "manifest.json";
 const LISTING: &str = "listing";
+/// Beside a workspace that began from a checkpoint: the listing of that one.
+const BEGUN: &str = "begun";
 /// The file that keeps a checkpoint whatever else is saved.
 const PIN: &str = "pinned";
 /// The file that says that nothing else has what was not committed.
@@ -232,7 +234,8 @@ fn write(
     unfinished: &Path,
 ) -> Result<Manifest, CheckpointError> {
     kit::files::make_private(unfinished)?;
-    let (files, listing, stored_bytes) = store(room, marker, tree, changes, &unfinished.join(LISTING))?;
+    let stored = store(room, marker, tree, changes)?;
+    let listing = stored.as_ref().map(|stored| stored.listing.write(&unfinished.join(LISTING))).transpose()?;
     let manifest = Manifest {
         version: VERSION,
         checkpoint_id: id,
@@ -240,10 +243,10 @@ fn write(
         repository: marker.repository.clone(),
         commit: marker.commit.clone(),
         created_at: room.clock.now(),
-        files,
+        files: stored.as_ref().map_or(0, |stored| stored.listing.entries().len()),
         deleted: changes.deleted.iter().map(|path| RelativePath::new(path)).collect(),
         listing,
-        stored_bytes,
+        stored_bytes: stored.map_or(0, |stored| stored.stored),
         unpushed: kept.references,
         head: kept.head,
         uncommitted: kept.uncommitted,
@@ -261,21 +264,15 @@ fn write(
     Ok(manifest)
 }
 
-/// Stores the changed files. What was not touched since the workspace's last checkpoint is not read.
-fn store(
-    room: &Room,
-    marker: &Marker,
-    tree: &Path,
-    changes: &Changes,
-    to: &Path,
-) -> Result<(usize, Option<String>, u64), CheckpointError> {
+/// Stores the changed files, where there are any. What was not touched since the workspace's last checkpoint, or since it
+/// began from one, is not read.
+fn store(room: &Room, marker: &Marker, tree: &Path, changes: &Changes) -> Result<Option<Saved>, CheckpointError> {
     let paths: Vec<PathBuf> = changes.files().cloned().collect();
     if paths.is_empty() {
-        return Ok((0, None, 0));
+        return Ok(None);
     }
-    let base = earlier(&room.volume, marker);
-    let saved = Store::new(&room.volume.chunks())?.save(tree, &paths, base.as_ref())?;
-    Ok((saved.listing.entries().len(), Some(saved.listing.write(to)?), saved.stored))
+    let base = earlier(&room.volume, marker).or_else(|| begun(&room.volume, marker));
+    Ok(Some(Store::new(&room.volume.chunks())?.save(tree, &paths, base.as_ref())?))
 }
 
 /// The listing of the workspace's last checkpoint.
@@ -283,6 +280,11 @@ fn earlier(volume: &Volume, marker: &Marker) -> Option<Listing> {
     let manifest = read(volume, volume.checkpoint_ids().ok()?.pop()?).ok()?;
     let is_same = manifest.subject.execution_id == marker.subject.execution_id;
     is_same.then(|| listing(volume, &manifest).ok().flatten()).flatten()
+}
+
+/// The listing of the checkpoint that the workspace began from.
+fn begun(volume: &Volume, marker: &Marker) -> Option<Listing> {
+    Listing::read(&marker.paths(volume).own().join(BEGUN), marker.begun.as_ref()?).ok()
 }
 
 /// Reads a checkpoint's manifest.
@@ -371,14 +373,29 @@ pub(crate) async fn restore(room: &Arc<Room>, manifest: &Manifest) -> Result<(),
     .await
 }
 
-/// Makes a workspace that was just checked out at the checkpoint's commit as the checkpoint says.
-pub(crate) async fn begin_from(room: &Arc<Room>, manifest: &Manifest, paths: &Paths) -> Result<(), CheckpointError> {
+/// Makes a workspace that was just checked out at the checkpoint's commit as the checkpoint says. Gives what its marker is
+/// to say of that.
+pub(crate) async fn begin_from(
+    room: &Arc<Room>,
+    manifest: &Manifest,
+    paths: &Paths,
+) -> Result<Option<String>, CheckpointError> {
     unpushed::give_back(&room.git, paths, manifest).await?;
-    let (room, manifest, tree) = (room.clone(), manifest.clone(), paths.tree.clone());
-    blocking(move || put_back(&room.volume, &manifest, &tree)).await
+    let (room, manifest, paths) = (room.clone(), manifest.clone(), paths.clone());
+    blocking(move || {
+        let listing = put_back(&room.volume, &manifest, &paths.tree)?;
+        // Nothing has run in it yet: whoever changes a file from now on moves its time of change.
+        let noted = listing.map(|listing| listing.write_for(&paths.tree, &paths.own().join(BEGUN))).transpose();
+        Ok(noted.unwrap_or_else(|error| {
+            tracing::warn!("all of the workspace will be read to save it: {error}");
+            None
+        }))
+    })
+    .await
 }
 
-fn put_back(volume: &Volume, manifest: &Manifest, tree: &Path) -> Result<(), CheckpointError> {
+/// Gives what is in the tree now.
+fn put_back(volume: &Volume, manifest: &Manifest, tree: &Path) -> Result<Option<Listing>, CheckpointError> {
     let leads_out = |path: &RelativePath| CheckpointError::Damaged {
         id: manifest.checkpoint_id,
         reason: format!("it names {path:?}"),
@@ -386,10 +403,11 @@ fn put_back(volume: &Volume, manifest: &Manifest, tree: &Path) -> Result<(), Che
     for path in &manifest.deleted {
         volume::remove(&path.below(tree).ok_or_else(|| leads_out(path))?)?;
     }
-    if let Some(listing) = listing(volume, manifest)? {
-        Store::new(&volume.chunks())?.restore(&listing, tree)?;
+    let listing = listing(volume, manifest)?;
+    if let Some(listing) = &listing {
+        Store::new(&volume.chunks())?.restore(listing, tree)?;
     }
-    Ok(())
+    Ok(listing)
 }
 
 /// An id that sorts behind every checkpoint there is, even when the clock was put back.

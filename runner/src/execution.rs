@@ -118,6 +118,8 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
 struct Prepared {
     paths: Paths,
     obtained: Obtained,
+    /// Of the checkpoint that it begins from, for its marker.
+    begun: Option<String>,
     settings: Settings,
     ready: Ready,
     /// What is here of the session that the agent is to go on with.
@@ -244,7 +246,7 @@ async fn prepare(
 ) -> Result<Prepared, NotReady> {
     let phase = story.begin(Phase::Clone).await;
     let checked_out = check_out(room, story, spec).await;
-    let (paths, obtained) = end_if_failed(story, &phase, checked_out).await?;
+    let (paths, obtained, begun) = end_if_failed(story, &phase, checked_out).await?;
     *commit = Some(obtained.commit.clone());
     // Before anything of the repository's runs there, and could put a link in its way.
     let session = sessions::bring(room, story, spec.agent.as_ref(), &paths).await;
@@ -263,7 +265,7 @@ async fn prepare(
         false => Ok(Ready::default()),
     };
     let ready = end_if_failed(story, &phase, prepared).await?;
-    Ok(Prepared { paths, obtained, settings, ready, session, phase })
+    Ok(Prepared { paths, obtained, begun, settings, ready, session, phase })
 }
 
 /// The repository's own set-up, with which the phase of the dependencies ends.
@@ -296,8 +298,13 @@ async fn end_if_failed<T>(story: &mut Story, phase: &Begun, result: Result<T, No
     result
 }
 
-/// The repository at its commit, in a workspace. A mirror that turns out damaged is made anew, once.
-async fn check_out(room: &Arc<Room>, story: &Story, spec: &TaskSpec) -> Result<(Paths, Obtained), NotReady> {
+/// The repository at its commit, in a workspace, and what its marker is to say of the checkpoint that it begins from. A
+/// mirror that turns out damaged is made anew, once.
+async fn check_out(
+    room: &Arc<Room>,
+    story: &Story,
+    spec: &TaskSpec,
+) -> Result<(Paths, Obtained, Option<String>), NotReady> {
     let begins_from = spec.checkpoint.map(|id| checkpoint::verify(&room.volume, id));
     let begins_from = begins_from.transpose().map_err(|error| gone(&error))?;
     let spec = match &begins_from {
@@ -313,12 +320,11 @@ async fn check_out(room: &Arc<Room>, story: &Story, spec: &TaskSpec) -> Result<(
         let created = workspace::create(room, story.orders(), story.subject(), &spec.repository, &obtained).await;
         match created {
             Ok(paths) => {
-                if let Some(manifest) = &begins_from {
-                    checkpoint::begin_from(room, manifest, &paths).await.map_err(|error| gone(&error))?;
-                    let payload = CheckpointPayload::from(manifest).asked();
-                    story.tell(kind::CHECKPOINT_RESTORED, &payload).await;
-                }
-                return Ok((paths, obtained));
+                let Some(manifest) = &begins_from else { return Ok((paths, obtained, None)) };
+                let begun = checkpoint::begin_from(room, manifest, &paths).await.map_err(|error| gone(&error))?;
+                let payload = CheckpointPayload::from(manifest).asked();
+                story.tell(kind::CHECKPOINT_RESTORED, &payload).await;
+                return Ok((paths, obtained, begun));
             }
             Err(CheckoutError::Git(GitError::Failed { stderr, .. })) if complaint::blames_commit(&stderr) => {
                 return Err(unfit(&spec.repository, &obtained.commit, complaint::telling_line(&stderr)));
@@ -361,7 +367,7 @@ async fn run(
     spec: &TaskSpec,
     prepared: Prepared,
 ) -> Result<(Done, Marker), NotReady> {
-    let Prepared { paths, obtained, settings, ready, session, .. } = &prepared;
+    let Prepared { paths, obtained, begun, settings, ready, session, .. } = &prepared;
     let own = room.volume.execution(story.subject().execution_id);
     let launch = spec.agent.as_ref().map(|agent| agent::prepare(&room.drivers, &room.keys, agent, &own)).transpose();
     let launch = launch.and_then(|launch| match story.orders().standing() {
@@ -374,6 +380,7 @@ async fn run(
     // From here on there may be work in the workspace, and the marker says so.
     let mut marker = Marker::new(story.subject(), &spec.repository, &obtained.commit, room.clock.now());
     (marker.cached, marker.push) = (settings.cached(), spec.push_unfinished);
+    marker.begun.clone_from(begun);
     marker.title = spec.pull_request.as_ref().and_then(|asked| asked.title.clone());
     marker.write(&room.volume).map_err(|error| NotReady::machine("noting the workspace", &error))?;
     let surroundings = Surroundings {

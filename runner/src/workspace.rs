@@ -45,6 +45,9 @@ pub(crate) struct Marker {
     pub(crate) created_at: DateTime<Utc>,
     /// The checkpoint that holds what the command left; none while it runs.
     pub(crate) saved: Option<CheckpointId>,
+    /// The hash of the listing of the checkpoint that it began from, with what the file system said of the files then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) begun: Option<String>,
     /// Directories that the repository's next execution gets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) cached: Vec<PathBuf>,
@@ -65,6 +68,7 @@ impl Marker {
             commit: commit.to_owned(),
             created_at: now,
             saved: None,
+            begun: None,
             cached: Vec::new(),
             push: false,
             title: None,

@@ -1,7 +1,7 @@
 //! The listing: which chunks make which file, and how to tell that a file was not touched since.
 
 use std::ffi::OsStr;
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
@@ -111,6 +111,14 @@ impl Entry {
     }
 }
 
+/// Whether a file looks as it was put back.
+fn is_still(content: &Content, meta: &Metadata) -> bool {
+    match content {
+        Content::File { size, mode, .. } => meta.is_file() && (meta.len(), meta.mode() & MODE_BITS) == (*size, *mode),
+        Content::Link { .. } => false,
+    }
+}
+
 impl Listing {
     /// Of these entries, in any order.
     pub(crate) fn new(mut entries: Vec<Entry>) -> Self {
@@ -144,6 +152,20 @@ impl Listing {
         let packed = zstd::bulk::compress(&plain, LEVEL).at(path)?;
         kit::files::replace(path, &packed, 0o600).at(path)?;
         Ok(Hash::of(&packed).to_string())
+    }
+
+    /// As [`Listing::write`], for a tree that the snapshot was put back into and that nobody has touched since: given as
+    /// base when that tree is saved, nothing is read of what was not touched from now on. The file must be on the tree's
+    /// file system, by whose clock a file is not trusted that was written only just now.
+    pub fn write_for(&self, tree: &Path, path: &Path) -> Result<String> {
+        let now = File::create(path).and_then(|file| file.metadata()).at(path)?;
+        let stamped = |entry: &Entry| {
+            let meta = fs::symlink_metadata(tree.join(entry.path())).ok().filter(|meta| is_still(&entry.content, meta));
+            let stamp = meta.map(|meta| Stamp::of(&meta));
+            let trusted = stamp.filter(|stamp| stamp.is_older_than(now.mtime(), now.mtime_nsec()));
+            Entry::new(entry.path(), entry.content.clone(), trusted)
+        };
+        Self::new(self.entries.iter().map(stamped).collect()).write(path)
     }
 
     /// Reads it back and proves that it is the one whose hash was noted.

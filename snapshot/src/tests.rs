@@ -159,6 +159,34 @@ fn a_stamp_of_the_same_moment_is_not_trusted() {
 }
 
 #[test]
+fn what_was_put_back_is_read_again_where_it_was_touched_or_may_have_been() {
+    let scene = Scene::new();
+    for name in ["a", "b", "c"] {
+        scene.put(name, noise(500, 1));
+    }
+    symlink("a", scene.tree().join("link")).expect("links");
+    let saved = scene.save(None).listing;
+    scene.put("b", "other");
+    scene.store.restore(&saved, &scene.tree()).expect("puts back");
+    let path = scene.directory.path().join("base");
+    let base_of = || saved.write_for(&scene.tree(), &path).and_then(|hash| Listing::read(&path, &hash)).expect("reads");
+    // Until the clock has gone on far enough for a change of the last file to show.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while scene.save(Some(&base_of())).read > 0 {
+        assert!(std::time::Instant::now() < deadline);
+    }
+    let base = base_of();
+    assert!(base.entries().iter().map(|entry| &entry.content).eq(saved.entries().iter().map(|entry| &entry.content)));
+    fs::write(scene.tree().join("a"), noise(500, 1)).expect("writes");
+    fs::set_permissions(scene.tree().join("c"), Permissions::from_mode(0o600)).expect("sets");
+    assert_eq!(scene.save(Some(&base)).read, 2);
+    // What is not as it was put back has no stamp at all.
+    scene.put("b", "another");
+    let base = base_of();
+    assert!(["b", "c", "link"].iter().all(|name| base.get(Path::new(name)).expect("is there").stamp.is_none()));
+}
+
+#[test]
 fn an_insertion_costs_what_was_inserted() {
     let scene = Scene::new();
     let content = noise(8_000_000, 7);

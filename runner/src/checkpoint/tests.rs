@@ -315,6 +315,32 @@ async fn a_task_begins_where_a_checkpoint_of_another_execution_ended() {
 }
 
 #[tokio::test]
+async fn of_a_workspace_that_began_from_a_checkpoint_only_what_was_touched_since_is_read_to_save_it() {
+    let (mut scene, remote) = (Scene::new().await, remote().await);
+    // The last one takes longer to write than a clock takes to tick.
+    scene.run(&remote, "for n in 1 2 3 4; do echo $n > $n; done; head -c 8000000 /dev/urandom > z").await;
+    let script = "printf 5 > 1; cp 2 same; mv same 2; git commit -q --allow-empty -m x 2> /dev/null; rm README";
+    let mut lease = scene.lease(&remote, None, &["sh", "-c", script]);
+    lease.spec.checkpoint = Some(newest(&scene).checkpoint_id);
+    scene.carry_out(&lease, Orders::none()).await;
+    let id = newest(&scene).checkpoint_id;
+    let marker = Marker::read(&scene.room.volume, lease.execution_id).expect("reads").expect("is there");
+    let saved = listing(&scene.room.volume, &newest(&scene)).expect("reads").expect("has files");
+    // As if it was not saved yet.
+    fs::remove_dir_all(scene.room.volume.checkpoint(id)).expect("removes");
+    let paths = marker.paths(&scene.room.volume);
+    let changes = changes::find(&scene.room.git, &paths).await.expect("looks");
+    let again = store(&scene.room, &marker, &paths.tree, &changes).expect("stores").expect("has files");
+    let digests = |listing: &Listing| listing.entries().iter().map(snapshot::Entry::digest).collect::<Vec<_>>();
+    assert_eq!(digests(&again.listing), digests(&saved));
+    assert!(again.read <= 3, "{}", again.read);
+    let mut without = marker;
+    without.begun = None;
+    let all = store(&scene.room, &without, &paths.tree, &changes).expect("stores").expect("has files");
+    assert_eq!((digests(&all.listing), all.read), (digests(&saved), 5));
+}
+
+#[tokio::test]
 async fn a_pinned_checkpoint_outlives_those_saved_after_it() {
     let (mut scene, remote) = (Scene::new().await, remote().await);
     scene.run(&remote, "echo precious > made").await;
