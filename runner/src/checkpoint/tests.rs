@@ -340,6 +340,67 @@ async fn of_a_workspace_that_began_from_a_checkpoint_only_what_was_touched_since
     assert_eq!((digests(&all.listing), all.read), (digests(&saved), 5));
 }
 
+/// A git that, where told to by a file with the number of a call, says that it was called and goes no further.
+fn halting_git(directory: &Path) -> PathBuf {
+    let path = kit::Vars::from_process().text("PATH").expect("a PATH").to_owned();
+    let (bin, at) = (directory.join("bin"), directory.display());
+    let script = format!(
+        "#!/bin/sh\nif read -r left 2> /dev/null < {at}/left; then\n  \
+         [ \"$left\" = 1 ] && {{ touch {at}/halted; exec sleep 600; }}\n  echo $((left - 1)) > {at}/left\nfi\n\
+         PATH='{path}' exec git \"$@\"\n"
+    );
+    fs::create_dir(&bin).expect("makes");
+    fs::write(bin.join("git"), script).expect("writes");
+    fs::set_permissions(bin.join("git"), fs::Permissions::from_mode(0o755)).expect("sets");
+    bin
+}
+
+#[tokio::test]
+async fn a_runner_that_is_killed_while_it_puts_a_workspace_back_has_lost_nothing() {
+    let scene = Scene::with(|config| {
+        let bin = halting_git(config.sprite_dir.parent().expect("has one"));
+        let path = format!("{}:{}", bin.display(), config.tool_environment["PATH"]);
+        config.tool_environment.insert("PATH".into(), path);
+    });
+    let (mut scene, remote) = (scene.await, remote().await);
+    let who = "git config user.name n; git config user.email e@example.org";
+    scene.run(&remote, &format!("{who}; echo x > x; git add x; git commit -qm x; echo made > made; rm README")).await;
+    let manifest = newest(&scene);
+    let tree = scene.room.volume.workspace(manifest.subject.execution_id);
+    let expect = picture(&tree);
+    let [left, halted] = ["left", "halted"].map(|name| scene.directory.path().join(name));
+    let mut kills = 0;
+    for call in 1.. {
+        fs::write(&left, format!("{call}\n")).expect("writes");
+        let is_back = {
+            let restoring = restore(&scene.room, &manifest);
+            tokio::pin!(restoring);
+            let is_halted = crate::testing::until(async || halted.exists());
+            tokio::select! {
+                restored = &mut restoring => restored.map(|()| true).expect("puts back"),
+                is_halted = tokio::time::timeout(crate::testing::PATIENCE, is_halted) => is_halted.map(|()| false).expect("begins"),
+            }
+            // Dropped where it stands, as a kill does.
+        };
+        fs::remove_file(&left).expect("removes");
+        if is_back {
+            break;
+        }
+        fs::remove_file(&halted).expect("removes");
+        kills += 1;
+        let room = scene.room.clone();
+        scene.collect(health::check(&room)).await;
+        // What is half put back is nobody's work, and what it is put back from is there.
+        assert_eq!(newest(&scene), manifest, "{call}");
+        assert!(!tree.exists() || picture(&tree) == expect, "{call}");
+    }
+    assert!(kills > 2, "{kills}");
+    assert_eq!(picture(&tree), expect);
+    let room = scene.room.clone();
+    let ((), events) = scene.collect(health::check(&room)).await;
+    assert_eq!(crate::testing::kinds(&events), [kind::VOLUME_CHECKED]);
+}
+
 #[tokio::test]
 async fn a_pinned_checkpoint_outlives_those_saved_after_it() {
     let (mut scene, remote) = (Scene::new().await, remote().await);
