@@ -95,8 +95,9 @@ pub(crate) async fn purse(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) 
         return Ok(Purse::default());
     }
     let provider = &settings.provider;
-    let (_, snapshot) = provider.rates(provider.first_region());
-    let volume = provider.volume_rate();
+    let (_, asleep) = provider.rates(provider.first_region());
+    let standing = store::standing(tx).await?;
+    let dearest = standing.iter().map(|machine| machine.awake_rate).max().unwrap_or(0);
     let mut allowances = Vec::new();
     for (period, budget_micros) in budgets {
         let spent_micros = spent(tx, period, now).await?;
@@ -104,9 +105,11 @@ pub(crate) async fn purse(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) 
     }
     Ok(Purse {
         allowances,
-        awake_rate: provider.dearest_rate(),
-        new_storage_rate: snapshot + volume,
-        storage_rate: store::storage_rate(tx, snapshot, volume).await?,
+        // What is there may be dearer than what would be made today.
+        awake_rate: provider.dearest_rate().max(dearest),
+        new_storage_rate: asleep + provider.volume_rate(),
+        storage_rate: store::storage_rate(tx, asleep).await?,
+        going: standing.iter().filter(|machine| machine.state == MachineState::Destroying).count(),
     })
 }
 
@@ -120,8 +123,8 @@ pub(crate) async fn pays_for_one_more(
 ) -> Result<bool> {
     let purse = purse(tx, settings, now).await?;
     let Some((awake_max, _)) = purse.awake_max(now, settings.budget_reserve, new) else { return Ok(true) };
-    let states: Vec<MachineState> = store::states(tx).await?;
-    Ok(states.into_iter().filter(|state| is_active(*state)).count() < awake_max)
+    let standing = store::standing(tx).await?;
+    Ok(standing.iter().filter(|machine| is_active(machine.state)).count() < awake_max)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! What a budget still allows, purely: so that it is not exceeded even for an
 //! instant, room is kept for what exists already. What is stored is paid to the
-//! period's end whatever happens, and what is awake cannot be put to sleep at
-//! once.
+//! period's end whatever happens, and in the whole of the next; what is awake
+//! cannot be put to sleep at once, nor what is going be gone; and what is awake
+//! when a period ends is an expense of the next one.
 
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ pub struct Purse {
     pub new_storage_rate: u64,
     /// What all that exists stores.
     pub storage_rate: u64,
+    /// Machines that are being destroyed: each may cost what one that is awake does, until it is gone.
+    pub going: usize,
 }
 
 impl Purse {
@@ -67,13 +70,29 @@ impl Purse {
     pub fn awake_max(&self, now: DateTime<Utc>, horizon: Duration, new: usize) -> Option<(usize, Allowance)> {
         let max = |allowance: &Allowance| {
             let to_end = seconds_between(now, allowance.ends_at);
-            let stored = self.storage_rate + self.new_storage_rate * new as u64;
-            let left = allowance.budget_micros - allowance.spent_micros - cost_micros(stored, to_end);
-            // What is awake when the period ends is the next one's from there on.
-            let one = cost_micros(self.awake_rate, horizon.as_secs_f64().min(to_end)).max(1);
-            (usize::try_from(left / one).unwrap_or(0), *allowance)
+            let left = allowance.budget_micros - allowance.spent_micros;
+            let in_this = self.awake_of(left, horizon.as_secs_f64().min(to_end), to_end, new);
+            (in_this.min(self.awake_in_next(allowance, horizon, to_end, new)).saturating_sub(self.going), *allowance)
         };
         self.allowances.iter().map(max).min_by_key(|(max, _)| *max)
+    }
+
+    /// How many the next period pays for, which begins with all of its budget: for what of their time lies beyond the
+    /// end of this one, and where one is made, which it has to store and should be able to use, for all of that time.
+    fn awake_in_next(&self, allowance: &Allowance, horizon: Duration, to_end: f64, new: usize) -> usize {
+        let awake = if new > 0 { horizon.as_secs_f64() } else { horizon.as_secs_f64() - to_end };
+        if awake <= 0.0 {
+            return usize::MAX;
+        }
+        let length = seconds_between(allowance.ends_at, end(allowance.period, allowance.ends_at));
+        self.awake_of(allowance.budget_micros, awake, length, new)
+    }
+
+    /// For how many machines awake for so long what is left suffices, with everything stored for so long.
+    fn awake_of(&self, left: i64, awake: f64, stored: f64, new: usize) -> usize {
+        let stored = cost_micros(self.storage_rate + self.new_storage_rate * new as u64, stored);
+        let one = cost_micros(self.awake_rate, awake).max(1);
+        usize::try_from((left - stored) / one).unwrap_or(0)
     }
 }
 
@@ -125,7 +144,7 @@ mod tests {
         };
         // One micro-dollar a second awake.
         let purse =
-            |allowances, storage_rate| Purse { allowances, awake_rate: 1_000_000, new_storage_rate: 0, storage_rate };
+            |allowances, storage_rate| Purse { allowances, awake_rate: 1_000_000, storage_rate, ..Purse::default() };
         let max = |purse: &Purse| purse.awake_max(now, Duration::from_secs(100), 0).map(|(max, by)| (max, by.period));
         assert_eq!(max(&purse(vec![], 0)), None);
         assert_eq!(max(&purse(vec![allowance(Period::Day, 1_000, 0)], 0)), Some((10, Period::Day)));
@@ -140,10 +159,57 @@ mod tests {
     #[test]
     fn what_outlasts_the_period_is_the_next_ones() {
         let now = at("2026-02-14T23:59:50Z");
-        let allowance =
-            Allowance { period: Period::Day, budget_micros: 20, spent_micros: 0, ends_at: end(Period::Day, now) };
-        let purse = Purse { allowances: vec![allowance], awake_rate: 1_000_000, ..Purse::default() };
-        assert_eq!(purse.awake_max(now, Duration::from_secs(3_600), 0).map(|(max, _)| max), Some(2));
+        let mut purse = of_a_day(now, 1_000, 0);
+        purse.allowances[0].spent_micros = 980;
+        assert_eq!(awake_max(&purse, now, 0), 2);
+    }
+
+    /// A day's budget of which nothing is spent, at a micro-dollar a second awake and a hundredth of that stored.
+    fn of_a_day(now: DateTime<Utc>, budget_micros: i64, storage_rate: u64) -> Purse {
+        let ends_at = end(Period::Day, now);
+        let allowance = Allowance { period: Period::Day, budget_micros, spent_micros: 0, ends_at };
+        let (awake_rate, new_storage_rate) = (1_000_000, 10_000);
+        Purse { allowances: vec![allowance], awake_rate, new_storage_rate, storage_rate, going: 0 }
+    }
+
+    fn awake_max(purse: &Purse, now: DateTime<Utc>, new: usize) -> usize {
+        purse.awake_max(now, Duration::from_secs(100), new).expect("a budget").0
+    }
+
+    #[test]
+    fn what_is_awake_when_the_period_ends_has_to_be_paid_by_the_next_one_too() {
+        let now = at("2026-02-14T23:59:50Z");
+        let max = |budget_micros, storage_rate| awake_max(&of_a_day(now, budget_micros, storage_rate), now, 0);
+        // Ten seconds of today would be had for 10; 90 of tomorrow cost 90.
+        assert_eq!((max(89, 0), max(90, 0), max(180, 0)), (0, 1, 2));
+        // All that is stored costs 864 tomorrow.
+        assert_eq!((max(864 + 89, 10_000), max(864 + 90, 10_000)), (0, 1));
+        let early = at("2026-02-14T23:00:00Z");
+        assert_eq!(awake_max(&of_a_day(early, 864, 10_000), early, 0), 8, "nothing of it lasts until tomorrow");
+    }
+
+    #[test]
+    fn nothing_new_is_made_that_the_next_period_could_not_store_and_use() {
+        let now = at("2026-02-14T23:00:00Z");
+        let max = |budget_micros, new| awake_max(&of_a_day(now, budget_micros, 10_000), now, new);
+        assert_eq!((max(2 * 864 + 99, 0), max(2 * 864 + 99, 1)), (17, 0), "it sleeps to the end and beyond");
+        assert_eq!((max(2 * 864 + 100, 1), max(2 * 864 + 100, 2)), (1, 0));
+        // February's last day pays for March.
+        let last = at("2026-02-28T23:00:00Z");
+        let month = |budget_micros| {
+            let ends_at = end(Period::Month, last);
+            let allowance = Allowance { period: Period::Month, budget_micros, spent_micros: 0, ends_at };
+            Purse { allowances: vec![allowance], ..of_a_day(last, 0, 0) }
+        };
+        assert_eq!(awake_max(&month(31 * 864 + 99), last, 1), 0);
+        assert_eq!(awake_max(&month(31 * 864 + 100), last, 1), 1);
+    }
+
+    #[test]
+    fn what_is_going_costs_until_it_is_gone() {
+        let now = at("2026-02-14T12:00:00Z");
+        let max = |going| awake_max(&Purse { going, ..of_a_day(now, 1_000, 0) }, now, 0);
+        assert_eq!((max(0), max(3), max(10), max(11)), (10, 7, 0, 0));
     }
 
     #[test]

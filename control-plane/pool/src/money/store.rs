@@ -33,9 +33,10 @@ kernel::sql! {
             asleep_micros = excluded.asleep_micros, cost_micros = excluded.cost_micros";
     SUM_SINCE: "SELECT CAST(coalesce(sum(cost_micros), 0) AS BIGINT) FROM cost_ledger WHERE day >= $1";
     SUMS_SINCE: "SELECT machine_id, CAST(sum(cost_micros) AS BIGINT) FROM cost_ledger WHERE day >= $1 GROUP BY machine_id";
-    COUNTS: "SELECT (SELECT count(*) FROM machines WHERE state <> 'destroyed'), \
-                    (SELECT count(*) FROM volumes WHERE state <> 'destroyed')";
-    STATES: "SELECT state FROM machines WHERE state <> 'destroyed'";
+    STORED: "SELECT (SELECT CAST(coalesce(sum(CASE WHEN asleep_rate < $1 THEN $1 ELSE asleep_rate END), 0) AS BIGINT) \
+                     FROM machines WHERE state <> 'destroyed'), \
+                    (SELECT CAST(coalesce(sum(rate), 0) AS BIGINT) FROM volumes WHERE state <> 'destroyed')";
+    STANDING: "SELECT state, awake_rate FROM machines WHERE state <> 'destroyed'";
 }
 
 /// What costs at present, and what since it was written down last.
@@ -129,18 +130,25 @@ pub(super) async fn sums_since(tx: &mut Tx, day: NaiveDate) -> Result<Vec<(Machi
     Ok(rows.into_iter().map(|(id, cost)| (id.into(), cost)).collect())
 }
 
-/// What storing all that exists costs, each machine's memory and each volume at these rates.
-pub(super) async fn storage_rate(tx: &mut Tx, snapshot: u64, volume: u64) -> Result<u64> {
-    let (machines, volumes) = fetch_one!(tx, (i64, i64), COUNTS)?;
-    let times = |count: i64, rate: u64| u64::try_from(count).unwrap_or(0) * rate;
-    Ok(times(machines, snapshot) + times(volumes, volume))
+/// What storing all that exists costs: each volume at its own rate, and each machine at this one at least, also one
+/// that was never asleep.
+pub(super) async fn storage_rate(tx: &mut Tx, asleep: u64) -> Result<u64> {
+    let asleep = i64::try_from(asleep).unwrap_or(i64::MAX);
+    let (machines, volumes) = fetch_one!(tx, (i64, i64), STORED, asleep)?;
+    Ok(u64::try_from(machines).unwrap_or(0) + u64::try_from(volumes).unwrap_or(0))
 }
 
-pub(super) async fn states(tx: &mut Tx) -> Result<Vec<MachineState>> {
-    #[derive(sqlx::FromRow)]
-    struct Row {
-        #[sqlx(try_from = "String")]
-        state: MachineState,
-    }
-    Ok(fetch_all!(tx, Row, STATES)?.into_iter().map(|row| row.state).collect())
+/// A machine that is not destroyed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub(super) struct Standing {
+    #[sqlx(try_from = "String")]
+    pub(super) state: MachineState,
+    /// Picodollars a second; none before the provider has made it.
+    #[sqlx(try_from = "i64")]
+    pub(super) awake_rate: u64,
+}
+
+/// Every machine that is not destroyed.
+pub(super) async fn standing(tx: &mut Tx) -> Result<Vec<Standing>> {
+    Ok(fetch_all!(tx, Standing, STANDING)?)
 }

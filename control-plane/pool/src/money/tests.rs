@@ -25,7 +25,8 @@ async fn machine(ctx: &Ctx, settings: &Settings) -> Machine {
     let mut tx = ctx.begin("test").await.expect("begins");
     assert_eq!(machines::apply(ctx, &mut tx, settings, &[Action::Create]).await.expect("applies"), 1);
     tx.commit(()).await.expect("commits");
-    machines::list(ctx).await.expect("lists").pop().expect("one")
+    let all = machines::list(ctx).await.expect("lists");
+    all.into_iter().find(|machine| machine.state == MachineState::Creating).expect("one")
 }
 
 /// The provider has made it, with its volume.
@@ -56,6 +57,16 @@ async fn spent_now(ctx: &Ctx, period: Period) -> i64 {
 fn volume(seconds: u64) -> i64 {
     #[expect(clippy::cast_precision_loss, reason = "small")]
     policy::cost_micros(fly::price::stored(10 * 1_024), seconds as f64)
+}
+
+/// What a machine as they are made by default costs awake for so long.
+fn awake(seconds: f64) -> i64 {
+    policy::cost_micros(Settings::default().provider.dearest_rate(), seconds)
+}
+
+/// What it stores in so long: its volume, and its memory while it sleeps.
+fn stored(seconds: f64) -> i64 {
+    policy::cost_micros(fly::price::stored(10 * 1_024) + fly::price::stored(2_048), seconds)
 }
 
 kernel::on_both! { migrations();
@@ -99,10 +110,8 @@ kernel::on_both! { migrations();
 
     async fn a_budget_admits_no_machine_that_it_does_not_pay_for(ctx) {
         ctx.clock.set("2026-11-23T06:00:00Z".parse().expect("a time"));
-        let rate = fly::price::started(&Settings::default().provider.guest(), "iad");
-        let hour = policy::cost_micros(rate, 3_600.0);
-        let storage = policy::cost_micros(fly::price::stored(12 * 1_024), 18.0 * 3_600.0);
-        // For two machines until tomorrow, and both awake for an hour.
+        let (hour, storage) = (awake(3_600.0), stored(24.0 * 3_600.0));
+        // For two machines for the whole of tomorrow, and both awake for an hour.
         let budget_day_micros = Some(2 * (hour + storage) + 10);
         let settings = Settings { budget_day_micros, ..Settings::default() };
         let mut tx = ctx.begin("test").await.expect("begins");
@@ -119,6 +128,46 @@ kernel::on_both! { migrations();
         assert_eq!(refused.code(), "machine_budget");
         let mut tx = ctx.begin("test").await.expect("begins");
         assert_eq!(machines::apply(&ctx, &mut tx, &poor, &[Action::Resume(one.id)]).await.expect("applies"), 0);
+    }
+
+    async fn nothing_is_made_that_tomorrow_could_not_store(ctx) {
+        ctx.clock.set("2026-11-23T23:00:00Z".parse().expect("a time"));
+        let admitted = async |budget| {
+            let settings = Settings { budget_day_micros: Some(budget), ..Settings::default() };
+            let mut tx = ctx.begin("test").await.expect("begins");
+            machines::apply(&ctx, &mut tx, &settings, &[Action::Create; 5]).await.expect("applies")
+        };
+        let (hour, day) = (awake(3_600.0), stored(24.0 * 3_600.0));
+        assert_eq!(admitted(hour + day - 1).await, 0, "though what is left of today would do");
+        assert_eq!(admitted(hour + day).await, 1);
+        assert_eq!(admitted(2 * (hour + day)).await, 2);
+    }
+
+    async fn a_machine_that_goes_is_paid_for_until_it_is_gone(ctx) {
+        ctx.clock.set("2026-11-23T06:00:00Z".parse().expect("a time"));
+        let settings = Settings::default();
+        let (going, asleep) = (made(&ctx, &settings).await, made(&ctx, &settings).await);
+        shifted(&ctx, going.id, MachineState::Ready, MachineState::Destroying).await;
+        shifted(&ctx, asleep.id, MachineState::Ready, MachineState::Suspended).await;
+        let budget_day_micros = Some(2 * awake(3_600.0) + 2 * stored(18.0 * 3_600.0) - 10);
+        let poor = Settings { budget_day_micros, ..settings };
+        let refused = machines::resume(&ctx, &poor, asleep.id).await.expect_err("it goes still");
+        assert_eq!(refused.code(), "machine_budget");
+        shifted(&ctx, going.id, MachineState::Destroying, MachineState::Destroyed).await;
+        assert!(machines::resume(&ctx, &poor, asleep.id).await.is_ok());
+    }
+
+    async fn what_is_there_counts_with_what_it_costs_where_that_is_more(ctx) {
+        ctx.clock.set("2026-11-23T06:00:00Z".parse().expect("a time"));
+        let large = Settings { provider: crate::Provider { volume_gb: 100, ..Settings::default().provider }, ..Settings::default() };
+        let machine = made(&ctx, &large).await;
+        let made_of = Made { provider_id: "dear", region: "eze", awake_rate: 9_000_000, asleep_rate: 8_000_000 };
+        let mut tx = ctx.begin("test").await.expect("begins");
+        set_provider_id(&mut tx, machine.id, &made_of, ctx.now()).await.expect("notes");
+        let settings = Settings { budget_day_micros: Some(1), ..Settings::default() };
+        let purse = purse(&mut tx, &settings, ctx.now()).await.expect("reads");
+        assert_eq!((purse.awake_rate, purse.storage_rate), (9_000_000, 8_000_000 + fly::price::stored(100 * 1_024)));
+        assert_eq!(purse.new_storage_rate, fly::price::stored(10 * 1_024) + fly::price::stored(2_048));
     }
 
     async fn the_cap_and_the_budget_hold_whoever_asks_at_once(ctx) {
@@ -140,8 +189,7 @@ kernel::on_both! { migrations();
         for id in &asleep {
             shifted(&ctx, *id, MachineState::Creating, MachineState::Suspended).await;
         }
-        let hour = policy::cost_micros(fly::price::started(&settings.provider.guest(), "iad"), 3_600.0);
-        let storage = policy::cost_micros(fly::price::stored(12 * 1_024), 18.0 * 3_600.0);
+        let (hour, storage) = (awake(3_600.0), stored(18.0 * 3_600.0));
         let cap = i64::try_from(settings.cap()).expect("few");
         let budget_day_micros = Some(cap * storage + hour + hour / 2);
         let poor = Settings { budget_day_micros, ..settings.clone() };

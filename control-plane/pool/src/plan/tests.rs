@@ -257,6 +257,24 @@ fn what_a_budget_no_longer_pays_for_is_put_to_sleep_the_idle_first() {
 }
 
 #[test]
+fn what_is_being_destroyed_costs_and_holds_nothing_up_once_it_is_gone() {
+    let going = |purse: Purse, states: &[MachineState]| {
+        let going = states.iter().filter(|state| **state == Destroying).count();
+        View { purse: Purse { going, ..purse }, ..machines(states) }
+    };
+    // Nobody who works is kept from it where both are paid for, and nobody else comes.
+    assert_eq!(decide(&going(purse(299), &[Ready, Destroying]), &queue(500)).actions, []);
+    assert_eq!(decide(&going(purse(300), &[Ready, Destroying]), &queue(500)).actions, [Action::Create]);
+    assert_eq!(decide(&going(purse(20), &[Ready, Destroying]), &queue(1)).actions, []);
+    assert_eq!(decide(&going(purse(19), &[Ready, Destroying]), &queue(1)).actions, [Action::Suspend(id(0))]);
+    // What nobody needs may go, whatever goes already.
+    let mut sleeper = machine(0, Suspended);
+    sleeper.state_since = now() - TimeDelta::days(90);
+    let view = View { purse: Purse { going: 1, ..purse(0) }, ..view_of([sleeper, machine(0, Destroying)]) };
+    assert_eq!(decide(&view, &queue(0)).actions, [Action::Destroy(id(0))]);
+}
+
+#[test]
 fn a_worn_machine_is_replaced_when_it_can_be_spared() {
     let old = |facts: &mut Facts| facts.wear.made_at = Some(now() - TimeDelta::days(1));
     let busy = |facts: &mut Facts| facts.load = 1;
