@@ -80,6 +80,8 @@ pub struct Provider {
     pub pool_name: String,
     /// The image, pinned by digest on Fly.
     pub image: String,
+    /// How large it is unpacked: a machine that sleeps keeps its root file system, which is charged.
+    pub image_mb: u32,
     /// Where machines and volumes are made, the first choice first.
     pub regions: Vec<String>,
     /// The processors' kind: `shared` or `performance`.
@@ -135,8 +137,9 @@ impl Provider {
         if self.sprites.is_some() {
             return (price::sprite_awake(), price::sprite_asleep());
         }
-        // Its memory is stored while it sleeps.
-        (price::started(&self.guest(), region), price::stored(self.memory_mb.into()))
+        // Its root file system and its memory are stored while it sleeps.
+        let asleep = u64::from(self.image_mb) + u64::from(self.memory_mb);
+        (price::started(&self.guest(), region), price::stored(asleep))
     }
 
     /// What a machine costs awake, in picodollars a second, where that is dearest.
@@ -203,6 +206,7 @@ impl Default for Provider {
             org: "personal".into(),
             pool_name: "bifrost".into(),
             image: "registry.fly.io/bifrost-runner:latest".into(),
+            image_mb: 700,
             regions: vec!["iad".into()],
             cpu_kind: "shared".into(),
             cpus: 2,

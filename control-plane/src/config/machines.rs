@@ -92,6 +92,7 @@ pub(super) fn provider(vars: &mut Vars, pool_name: String) -> Provider {
         org: vars.or("BIFROST_FLY_ORG", defaults.org),
         pool_name,
         image: vars.or("BIFROST_RUNNER_IMAGE", defaults.image),
+        image_mb: vars.or("BIFROST_RUNNER_IMAGE_MB", defaults.image_mb),
         regions,
         cpu_kind: vars.or("BIFROST_MACHINE_CPU_KIND", defaults.cpu_kind),
         cpus: vars.or("BIFROST_MACHINE_CPUS", defaults.cpus),
@@ -128,6 +129,9 @@ fn check(vars: &mut Vars, provider: &Provider) {
     }
     if let Err(why) = fly::price::check_size(&provider.guest()) {
         vars.problem(format!("BIFROST_MACHINE_CPU_KIND, BIFROST_MACHINE_CPUS, BIFROST_MACHINE_MEMORY_MB: {why}"));
+    }
+    if !(1..=65_536).contains(&provider.image_mb) {
+        vars.problem("BIFROST_RUNNER_IMAGE_MB: must be from 1 to 65536");
     }
     if !(1..=500).contains(&provider.volume_gb) {
         vars.problem("BIFROST_VOLUME_GB: must be from 1 to 500");
@@ -184,6 +188,7 @@ mod tests {
             ("BIFROST_MACHINE_MEMORY_MB", "100", "512 to 4096"),
             ("BIFROST_VOLUME_GB", "0", "from 1 to 500"),
             ("BIFROST_RUNNER_IMAGE", "registry.fly.io/bifrost-runner:latest", "BIFROST_ALLOW_UNPINNED_IMAGE"),
+            ("BIFROST_RUNNER_IMAGE_MB", "0", "from 1 to 65536"),
             ("BIFROST_RUNNER_IMAGE", "a b", "is no image"),
             ("BIFROST_RUNNER_IMAGE", "a@sha256:12", "64 digits"),
             ("BIFROST_MAX_MACHINES", "11", "BIFROST_ALLOW_MORE_MACHINES"),
@@ -207,6 +212,7 @@ mod tests {
             ("BIFROST_REGION", "fra, syd"),
             ("BIFROST_BUDGET_DAY_DOLLARS", "2.5"),
             ("BIFROST_BUDGET_ALERTS", "90"),
+            ("BIFROST_RUNNER_IMAGE_MB", "1500"),
             ("BIFROST_MAX_MACHINES", "20"),
             ("BIFROST_ALLOW_MORE_MACHINES", "true"),
             ("BIFROST_RUNNER_PROXY", "http://bifrost-egress.flycast:3128"),
@@ -215,7 +221,7 @@ mod tests {
         let proxy =
             |name: &str| settings.provider.runner_env.iter().find(|(known, _)| known == name).map(|(_, url)| url);
         assert_eq!(proxy("https_proxy").map(String::as_str), Some("http://bifrost-egress.flycast:3128"));
-        assert_eq!(settings.provider.regions, ["fra", "syd"]);
+        assert_eq!((settings.provider.regions, settings.provider.image_mb), (vec!["fra".into(), "syd".into()], 1_500));
         assert_eq!((settings.budget_day_micros, settings.budget_month_micros), (Some(2_500_000), None));
         assert_eq!((settings.budget_alerts.as_slice(), settings.cap()), ([90].as_slice(), 20));
         assert_eq!(read(&[]).expect("reads").cap(), 10);

@@ -64,9 +64,9 @@ fn awake(seconds: f64) -> i64 {
     policy::cost_micros(Settings::default().provider.dearest_rate(), seconds)
 }
 
-/// What it stores in so long: its volume, and its memory while it sleeps.
+/// What it stores in so long: its volume, and its image and memory while it sleeps.
 fn stored(seconds: f64) -> i64 {
-    policy::cost_micros(fly::price::stored(10 * 1_024) + fly::price::stored(2_048), seconds)
+    policy::cost_micros(fly::price::stored(10 * 1_024) + fly::price::stored(700 + 2_048), seconds)
 }
 
 kernel::on_both! { migrations();
@@ -167,7 +167,7 @@ kernel::on_both! { migrations();
         let settings = Settings { budget_day_micros: Some(1), ..Settings::default() };
         let purse = purse(&mut tx, &settings, ctx.now()).await.expect("reads");
         assert_eq!((purse.awake_rate, purse.storage_rate), (9_000_000, 8_000_000 + fly::price::stored(100 * 1_024)));
-        assert_eq!(purse.new_storage_rate, fly::price::stored(10 * 1_024) + fly::price::stored(2_048));
+        assert_eq!(purse.new_storage_rate, fly::price::stored(10 * 1_024) + fly::price::stored(700 + 2_048));
     }
 
     async fn the_cap_and_the_budget_hold_whoever_asks_at_once(ctx) {
