@@ -53,9 +53,10 @@ pub struct Settings {
     pub budget_month_micros: Option<i64>,
     /// The parts of a budget, in percent, at which somebody is told.
     pub budget_alerts: Vec<u32>,
-    /// For how long a budget must pay for a machine that is to be woken or made.
+    /// For how long a budget must pay for a machine that is to be woken or made: longer than `budget_margin`.
     pub budget_reserve: Duration,
-    /// How long before a budget is used up machines are put to sleep: longer than that takes.
+    /// How long before a budget is used up machines are put to sleep: longer than that takes, also where the provider
+    /// fails. `work/src/scheduler/simulation.rs` proves this and `budget_reserve` as they are here.
     pub budget_margin: Duration,
     /// What the provider is asked for.
     pub provider: Provider,
@@ -193,7 +194,7 @@ impl Default for Settings {
             budget_month_micros: None,
             budget_alerts: vec![50, 80, 100],
             budget_reserve: Duration::from_secs(3_600),
-            budget_margin: Duration::from_secs(15 * 60),
+            budget_margin: Duration::from_secs(45 * 60),
             provider: Provider::default(),
         }
     }

@@ -27,6 +27,8 @@ fn scenario(seed: u64, arrivals: usize, span: Millis) -> Scenario {
         // A quarter has a budget that is felt.
         is_poor: seed % 4 == 3,
         is_poor_for_long: seed % 8 == 7,
+        // Half of those have the storage of fewer machines than they may have.
+        stored: if seed % 16 < 8 { cap } else { cap.div_ceil(2) },
         host_failures: dice.below(6),
         dice,
     }

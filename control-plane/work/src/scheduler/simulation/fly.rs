@@ -37,6 +37,34 @@ impl Dice {
     }
 }
 
+/// What each day has cost, in picodollars times milliseconds a second.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Bill(BTreeMap<u64, u128>);
+
+impl Bill {
+    pub(super) fn add(&mut self, mut from: Millis, to: Millis, rate: u64) {
+        while from < to && rate > 0 {
+            let day = from / (24 * HOUR);
+            let end = ((day + 1) * 24 * HOUR).min(to);
+            *self.0.entry(day).or_default() += u128::from(end - from) * u128::from(rate);
+            from = end;
+        }
+    }
+
+    fn of(&self, days: RangeInclusive<u64>) -> u128 {
+        self.0.range(days).map(|(_, cost)| cost).sum()
+    }
+
+    pub(super) fn micros(&self, days: RangeInclusive<u64>) -> i64 {
+        micros(self.of(days))
+    }
+}
+
+/// In millionths of a dollar.
+fn micros(cost: u128) -> i64 {
+    i64::try_from(cost.div_ceil(1_000 * 1_000_000)).unwrap_or(i64::MAX)
+}
+
 /// A refusal, as far as the pool looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
@@ -62,7 +90,22 @@ pub(super) struct Machine {
     pub(super) is_lost: bool,
     /// Its runner does not come up in this boot.
     pub(super) is_deaf: bool,
-    billed_from: Option<Millis>,
+    meter: Meter,
+}
+
+/// What something costs at present, in picodollars a second, and since when.
+#[derive(Debug, Clone, Copy)]
+struct Meter {
+    from: Millis,
+    rate: u64,
+}
+
+/// Picodollars a second: of a machine awake and asleep, and of a volume as long as it exists.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Prices {
+    pub(super) awake: u64,
+    pub(super) asleep: u64,
+    pub(super) volume: u64,
 }
 
 /// How often what goes wrong, in a thousand calls or boots.
@@ -103,28 +146,30 @@ pub(super) struct Fly {
     pub(super) machines: Vec<Machine>,
     /// Those that are not destroyed: of a week most are.
     existing: BTreeSet<usize>,
-    /// Whether each volume exists.
-    pub(super) volumes: Vec<bool>,
+    /// How many volumes were ever made.
+    volumes: usize,
+    /// Those that exist, and what they cost.
+    existing_volumes: BTreeMap<usize, Meter>,
     pub(super) faults: Faults,
     pub(super) dice: Dice,
-    /// Picodollars a second of a started machine.
-    rate: u64,
-    /// What started machines have cost, in picodollars times milliseconds a second, by day.
-    billed: BTreeMap<u64, u128>,
+    prices: Prices,
+    /// What each day has cost, but for what the meters have run since.
+    billed: Bill,
     calls: HashMap<(Action, usize), VecDeque<Millis>>,
     boots: u64,
 }
 
 impl Fly {
-    pub(super) fn new(dice: Dice, faults: Faults, rate: u64) -> Self {
+    pub(super) fn new(dice: Dice, faults: Faults, prices: Prices) -> Self {
         Self {
             machines: Vec::new(),
             existing: BTreeSet::new(),
-            volumes: Vec::new(),
+            volumes: 0,
+            existing_volumes: BTreeMap::new(),
             faults,
             dice,
-            rate,
-            billed: BTreeMap::new(),
+            prices,
+            billed: Bill::default(),
             calls: HashMap::new(),
             boots: 0,
         }
@@ -148,6 +193,10 @@ impl Fly {
         self.existing.iter().map(|id| (*id, &self.machines[*id]))
     }
 
+    pub(super) fn has_volumes(&self) -> bool {
+        !self.existing_volumes.is_empty()
+    }
+
     /// A machine as it is now.
     pub(super) fn look(&mut self, id: usize, now: Millis) -> &mut Machine {
         let due = self.machines[id].next.filter(|(at, _)| *at <= now);
@@ -158,45 +207,30 @@ impl Fly {
     }
 
     fn enter(&mut self, id: usize, state: At, now: Millis) {
-        let is_billed = matches!(
-            state,
-            At::Starting | At::Started | At::Stopping | At::Suspending | At::Restarting | At::Destroying
-        );
+        let rate = match state {
+            At::Starting | At::Started | At::Stopping | At::Suspending | At::Restarting | At::Destroying => {
+                self.prices.awake
+            }
+            At::Stopped | At::Suspended => self.prices.asleep,
+            _ => 0,
+        };
         let machine = &mut self.machines[id];
         machine.next = None;
         machine.state = state;
         if state == At::Destroyed {
             self.existing.remove(&id);
         }
-        match (machine.billed_from, is_billed) {
-            (Some(from), false) => {
-                machine.billed_from = None;
-                self.bill(from, now);
-            }
-            (None, true) => machine.billed_from = Some(now),
-            _ => (),
-        }
-    }
-
-    fn bill(&mut self, mut from: Millis, to: Millis) {
-        while from < to {
-            let day = from / (24 * HOUR);
-            let end = ((day + 1) * 24 * HOUR).min(to);
-            *self.billed.entry(day).or_default() += u128::from(end - from) * u128::from(self.rate);
-            from = end;
-        }
+        let meter = std::mem::replace(&mut machine.meter, Meter { from: now, rate });
+        self.billed.add(meter.from, now, meter.rate);
     }
 
     /// What these days have cost so far, in millionths of a dollar.
     pub(super) fn cost_micros(&self, days: RangeInclusive<u64>, now: Millis) -> i64 {
         let begin = days.start() * 24 * HOUR;
-        let open: u128 = self
-            .existing()
-            .filter_map(|(_, machine)| machine.billed_from)
-            .map(|from| u128::from(now.saturating_sub(from.max(begin))) * u128::from(self.rate))
-            .sum();
-        let picos = (self.billed.range(days).map(|(_, cost)| cost).sum::<u128>() + open) / 1_000;
-        i64::try_from(picos / 1_000_000).unwrap_or(i64::MAX)
+        let machines = self.existing().map(|(_, machine)| machine.meter);
+        let open = machines.chain(self.existing_volumes.values().copied());
+        let open = open.map(|meter| u128::from(now.saturating_sub(meter.from.max(begin))) * u128::from(meter.rate));
+        micros(self.billed.of(days) + open.sum::<u128>())
     }
 
     fn transient(&mut self, action: Action) -> Option<Refusal> {
@@ -220,8 +254,9 @@ impl Fly {
         if self.dice.permille(self.faults.capacity) {
             return Err(refusal(Advice::AnotherRegion, 400));
         }
-        self.volumes.push(true);
-        Ok(self.volumes.len() - 1)
+        self.volumes += 1;
+        self.existing_volumes.insert(self.volumes, Meter { from: now, rate: self.prices.volume });
+        Ok(self.volumes)
     }
 
     pub(super) fn named(&self, name: (usize, u32)) -> Option<usize> {
@@ -246,7 +281,7 @@ impl Fly {
         if self.dice.permille(self.faults.host_full) {
             return Err(refusal(Advice::RecreateElsewhere, 412));
         }
-        assert!(self.volumes[volume], "a machine with a volume that is gone");
+        assert!(self.existing_volumes.contains_key(&volume), "a machine with a volume that is gone");
         self.machines.push(Machine {
             name,
             state: At::Created,
@@ -255,7 +290,7 @@ impl Fly {
             boot: 0,
             is_lost: false,
             is_deaf: false,
-            billed_from: None,
+            meter: Meter { from: now, rate: 0 },
         });
         let id = self.machines.len() - 1;
         self.existing.insert(id);
@@ -358,7 +393,9 @@ impl Fly {
             return Err(refusal);
         }
         assert!(!self.existing().any(|(_, machine)| machine.volume == volume), "a volume destroyed under its machine");
-        self.volumes[volume] = false;
+        if let Some(meter) = self.existing_volumes.remove(&volume) {
+            self.billed.add(meter.from, now, meter.rate);
+        }
         Ok(())
     }
 }

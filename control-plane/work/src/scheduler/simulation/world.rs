@@ -21,17 +21,19 @@ use wire::task::Priority;
 
 use super::super::order::Shares;
 use super::super::plan::{Queue, Room, Snapshot, Waiting, plan};
-use super::fly::{Dice, Faults, Fly, HOUR, MINUTE, Machine, Millis, OF_APP, Refusal, SECOND};
+use super::fly::{Bill, Dice, Faults, Fly, HOUR, MINUTE, Machine, Millis, OF_APP, Prices, Refusal, SECOND};
 use crate::admission::Lane;
 use crate::admission::policy::Rules;
 
 const REGIONS: usize = 3;
 const SUSPEND_AFTER: Millis = 30 * SECOND;
 const DESTROY_AFTER: Millis = 2 * HOUR;
+/// How long a volume that was replaced is kept, in case something on it is still wanted.
+const RELEASED_KEEP: Millis = HOUR;
 /// Tasks that are shown to the planner at once.
 const BATCH: usize = 50;
-/// A micro-dollar a second: what a machine costs.
-const RATE: u64 = 1_000_000;
+/// A micro-dollar a second awake; the rest in the proportion that it has by default.
+const PRICES: Prices = Prices { awake: 1_000_000, asleep: 35_000, volume: 132_000 };
 /// How long a step's answer takes.
 const LATENCY: Millis = 100;
 /// How much later anything begins than a flawless pool of as many machines would begin it, where no budget keeps it
@@ -52,6 +54,8 @@ pub(super) struct Scenario {
     /// Whether a day's budget is felt, and a month's besides.
     pub(super) is_poor: bool,
     pub(super) is_poor_for_long: bool,
+    /// So many machines a budget has the storage of, all the time.
+    pub(super) stored: usize,
     pub(super) host_failures: u64,
     pub(super) dice: Dice,
 }
@@ -136,7 +140,8 @@ struct Row {
     machine: Option<usize>,
     former: Option<usize>,
     volume: Option<usize>,
-    old_volumes: Vec<usize>,
+    /// Volumes that were replaced, and since when.
+    old_volumes: Vec<(usize, Millis)>,
     region: usize,
     generation: u32,
     rung: Rung,
@@ -177,7 +182,7 @@ pub(super) struct World {
     suspects: Vec<usize>,
     plan_due: Option<Millis>,
     turns: BTreeMap<(Action, usize), Millis>,
-    ledger: BTreeMap<u64, i64>,
+    ledger: Bill,
     accrued_until: Vec<Millis>,
     last_arrival: Millis,
     /// When a task last ended.
@@ -190,10 +195,8 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(mut scenario: Scenario) -> Self {
         let mut dice = scenario.dice.clone();
-        let fly = Fly::new(Dice(dice.roll()), scenario.faults, RATE);
-        // So that a day's budget is felt: little more than half an hour of all machines awake.
-        let day = i64::try_from(scenario.cap).unwrap_or(1) * 86_400;
-        let budgets = scenario.is_poor.then_some((Period::Day, day / 40 + 6_000)).into_iter().collect();
+        let fly = Fly::new(Dice(dice.roll()), scenario.faults, PRICES);
+        let budgets = scenario.is_poor.then(|| (Period::Day, awake_of_day(&scenario) + stored_of_day(&scenario)));
         scenario.dice = dice;
         Self {
             now: 0,
@@ -211,11 +214,11 @@ impl World {
             suspects: Vec::new(),
             plan_due: None,
             turns: BTreeMap::new(),
-            ledger: BTreeMap::new(),
+            ledger: Bill::default(),
             accrued_until: Vec::new(),
             last_arrival: 0,
             last_end: 0,
-            budgets,
+            budgets: budgets.into_iter().collect(),
             seen: Seen::default(),
             scenario,
         }
@@ -242,7 +245,7 @@ impl World {
         assert!(ended_by.is_some(), "it stands still: {:?}", self.left());
         assert!(self.tasks.iter().all(|task| task.done), "tasks were lost: {:?}", self.left());
         assert_eq!(self.fly.existing().len(), 0, "a machine leaked");
-        assert!(self.fly.volumes.iter().all(|exists| !exists), "a volume leaked");
+        assert!(!self.fly.has_volumes(), "a volume leaked");
         self.seen
     }
 
@@ -263,10 +266,13 @@ impl World {
             self.at(at, Event::Arrive(task));
         }
         self.last_arrival = at;
-        if let (true, [(_, day)]) = (self.scenario.is_poor_for_long, &self.budgets[..]) {
+        if self.scenario.is_poor && self.scenario.is_poor_for_long {
             // So that it takes some months.
-            let work = self.tasks.iter().map(|task| i64::try_from(task.takes * RATE / 1_000_000_000).unwrap_or(0));
-            self.budgets.push((Period::Month, (2 * day).max(work.sum::<i64>() / 3)));
+            let work: u64 = self.tasks.iter().map(|task| task.takes).sum();
+            #[expect(clippy::cast_precision_loss, reason = "small")]
+            let work = money::cost_micros(PRICES.awake, work as f64 / 1e3);
+            let awake = (2 * awake_of_day(&self.scenario)).max(work / 3);
+            self.budgets.push((Period::Month, awake + 31 * stored_of_day(&self.scenario)));
         }
         for _ in 0..self.scenario.host_failures {
             let when = self.scenario.dice.below(at.max(1));
@@ -439,10 +445,19 @@ impl World {
         let allowance = |(period, budget_micros): &(Period, i64)| Allowance {
             period: *period,
             budget_micros: *budget_micros,
-            spent_micros: self.ledger.range(self.days_of(*period)).map(|(_, micros)| micros).sum(),
+            spent_micros: self.ledger.micros(self.days_of(*period)),
             ends_at: money::end(*period, time(self.now)),
         };
-        Purse { allowances: self.budgets.iter().map(allowance).collect(), awake_rate: RATE, ..Purse::default() }
+        // Each machine that there is has a volume, or is to have one.
+        let machines = self.live().count() as u64;
+        let replaced: usize = self.open.iter().map(|row| self.rows[*row].old_volumes.len()).sum();
+        Purse {
+            allowances: self.budgets.iter().map(allowance).collect(),
+            awake_rate: PRICES.awake,
+            new_storage_rate: PRICES.asleep + PRICES.volume,
+            storage_rate: machines * (PRICES.asleep + PRICES.volume) + replaced as u64 * PRICES.volume,
+            going: self.live().filter(|(_, row)| row.state == State::Destroying).count(),
+        }
     }
 
     /// Today, or the days of this month until today.
@@ -611,10 +626,19 @@ fn limits(cap: usize) -> Limits {
         destroy_after: Duration::from_millis(DESTROY_AFTER),
         machine_age_max: Duration::from_secs(6 * 3_600),
         machine_executions_max: 60,
-        budget_reserve: Duration::from_secs(4_500),
-        budget_margin: Duration::from_secs(3_000),
         ..pool::Settings::default()
     })
+}
+
+/// So that a day's budget is felt: little more than half an hour of all machines awake.
+fn awake_of_day(scenario: &Scenario) -> i64 {
+    i64::try_from(scenario.cap).unwrap_or(1) * 86_400 / 40 + 6_000
+}
+
+/// For the storage of so many machines.
+fn stored_of_day(scenario: &Scenario) -> i64 {
+    let rate = (PRICES.asleep + PRICES.volume) * scenario.stored as u64;
+    money::cost_micros(rate, 86_400.0)
 }
 
 fn time(at: Millis) -> DateTime<Utc> {

@@ -10,20 +10,18 @@ impl World {
         }
     }
 
-    /// The ledger: awake from the moment it was made or woken until it was seen asleep.
+    /// The ledger: awake from the moment it was made or woken until it was seen asleep, and what it stores.
     pub(super) fn accrue(&mut self, row: usize) {
         let known = &self.rows[row];
-        let is_awake = !matches!(known.state, State::Suspended | State::Destroyed)
-            && (known.machine.is_some() || known.former.is_some());
-        let mut from = std::mem::replace(&mut self.accrued_until[row], self.now);
-        while is_awake && from < self.now {
-            let day = from / (24 * HOUR);
-            let end = ((day + 1) * 24 * HOUR).min(self.now);
-            #[expect(clippy::cast_precision_loss, reason = "small")]
-            let micros = money::cost_micros(RATE, (end - from) as f64 / 1e3);
-            *self.ledger.entry(day).or_default() += micros;
-            from = end;
-        }
+        let machine = match known.state {
+            State::Destroyed => 0,
+            _ if known.machine.is_none() && known.former.is_none() => 0,
+            State::Suspended => PRICES.asleep,
+            _ => PRICES.awake,
+        };
+        let volumes = known.volume.iter().len() + known.old_volumes.len();
+        let from = std::mem::replace(&mut self.accrued_until[row], self.now);
+        self.ledger.add(from, self.now, machine + volumes as u64 * PRICES.volume);
     }
 
     pub(super) fn shift_from(&mut self, id: MachineId, from: State, to: State) {
@@ -66,7 +64,7 @@ impl World {
         let known = &mut self.rows[row];
         known.former = known.machine.take().or(known.former);
         if disk != Disk::Keep {
-            known.old_volumes.extend(known.volume.take());
+            known.old_volumes.extend(known.volume.take().map(|volume| (volume, self.now)));
         }
         let keep = Row {
             volume: known.volume,
@@ -231,7 +229,9 @@ impl World {
             self.accrue(row);
             self.rows[row].former = None;
         } else if self.rows[row].volume.is_none() {
-            self.rows[row].volume = Some(self.fly.create_volume(now)?);
+            let volume = self.fly.create_volume(now)?;
+            self.accrue(row);
+            self.rows[row].volume = Some(volume);
         } else {
             let Row { generation, region, volume, .. } = self.rows[row];
             let (name, volume) = ((row, generation), volume.expect("made before"));
@@ -377,6 +377,7 @@ impl World {
         }
         if let Some(volume) = self.rows[row].volume {
             self.fly.destroy_volume(volume, now)?;
+            self.accrue(row);
             self.rows[row].volume = None;
         }
         self.shift(row, State::Destroyed);
@@ -441,14 +442,17 @@ impl World {
                 self.later(row, 0);
             }
         }
-        // Replaced volumes are cleared away once nothing uses them.
+        // Replaced volumes are cleared away after a while, once nothing uses them.
+        self.accrue(row);
         let old = std::mem::take(&mut self.rows[row].old_volumes);
-        let in_use = |volume: &usize| self.fly.existing().any(|(_, machine)| machine.volume == *volume);
-        let (kept, free): (Vec<usize>, Vec<usize>) = old.into_iter().partition(in_use);
+        let is_wanted = |(volume, since): &(usize, Millis)| {
+            self.now < since + RELEASED_KEEP || self.fly.existing().any(|(_, machine)| machine.volume == *volume)
+        };
+        let (kept, free): (Vec<_>, Vec<_>) = old.into_iter().partition(is_wanted);
         self.rows[row].old_volumes = kept;
-        for volume in free {
+        for (volume, since) in free {
             if self.fly.destroy_volume(volume, self.now).is_err() {
-                self.rows[row].old_volumes.push(volume);
+                self.rows[row].old_volumes.push((volume, since));
             }
         }
     }
