@@ -552,6 +552,15 @@ async fn what_a_checkpoint_of_another_version_may_need_stays() {
     let store = Store::new(&scene.room.volume.chunks()).expect("opens");
     assert!(store.bytes().expect("adds") > 2_900_000);
     assert!(scene.room.volume.checkpoint_ids().expect("lists").contains(&newer));
+    // Also where it is the newest, and there is no workspace that would be saved.
+    for id in scene.room.volume.execution_ids().expect("lists") {
+        workspace::discard(&scene.room, id).expect("removes");
+    }
+    let ids = scene.room.volume.checkpoint_ids().expect("lists").into_iter().filter(|id| *id != newer);
+    ids.for_each(|id| fs::remove_dir_all(scene.room.volume.checkpoint(id)).expect("removes"));
+    let room = scene.room.clone();
+    scene.collect(health::check(&room)).await;
+    assert!(scene.room.volume.checkpoint_ids().expect("lists").contains(&newer));
 }
 
 #[tokio::test]
