@@ -221,7 +221,10 @@ mod tests {
         let proxy =
             |name: &str| settings.provider.runner_env.iter().find(|(known, _)| known == name).map(|(_, url)| url);
         assert_eq!(proxy("https_proxy").map(String::as_str), Some("http://bifrost-egress.flycast:3128"));
-        assert_eq!((settings.provider.regions, settings.provider.image_mb), (vec!["fra".into(), "syd".into()], 1_500));
+        assert_eq!(
+            (settings.provider.regions.as_slice(), settings.provider.image_mb),
+            (["fra", "syd"].map(str::to_owned).as_slice(), 1_500)
+        );
         assert_eq!((settings.budget_day_micros, settings.budget_month_micros), (Some(2_500_000), None));
         assert_eq!((settings.budget_alerts.as_slice(), settings.cap()), ([90].as_slice(), 20));
         assert_eq!(read(&[]).expect("reads").cap(), 10);
