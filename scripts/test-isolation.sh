@@ -84,4 +84,7 @@ answer=$(inside "exec 3<>/dev/tcp/${outside%:*}/${outside##*:} && echo REACHED")
 ! grep -q REACHED <<<"$answer" ||
     wrong "machine $machine reaches $outside: its network has a way out besides the egress proxy"
 printf 'isolation: %s is out of reach\n' "$outside"
+answer=$(inside "exec 3<>/dev/tcp/${outside%:*}/53 && echo REACHED")
+! grep -q REACHED <<<"$answer" ||
+    printf 'isolation: %s is within reach: a network policy leaves that port open, see docs/egress.md\n' "${outside%:*}:53"
 printf 'isolation: passed\n'

@@ -1,5 +1,5 @@
 //! What a command says to its runner while it works (row RU-5): a line of JSON on a
-//! socket in its temporary directory, named by `BIFROST_CHANNEL`.
+//! socket that `BIFROST_CHANNEL` names.
 //!
 //! Whatever it says there means that it goes on: its idle and stall timeouts begin
 //! anew. `{"busy_seconds": 600, "reason": "…"}` also asks that the machine stays awake

@@ -40,6 +40,7 @@ pub(crate) mod unpushed;
 use changes::Changes;
 use format::{Manifest, RelativePath, VERSION, Versioned};
 pub(crate) use kept::kept_work;
+pub(crate) use prune::is_damage;
 pub(crate) use summary::summary;
 use unpushed::Kept;
 pub(crate) use unpushed::{is_beside_branches, unfinished_work};
@@ -296,7 +297,7 @@ pub(crate) fn read(volume: &Volume, id: CheckpointId) -> Result<Manifest, Checkp
         kind => CheckpointError::Io(io::Error::new(kind, format!("the manifest of checkpoint {id}: {error}"))),
     })?;
     let in_json = |error| damaged(format!("its manifest: {error}"));
-    let Versioned { version } = serde_json::from_slice(&text).map_err(in_json)?;
+    let Versioned { version, .. } = serde_json::from_slice(&text).map_err(in_json)?;
     if version != VERSION {
         return Err(CheckpointError::Foreign { id, version });
     }
@@ -450,10 +451,17 @@ fn alone(volume: &Volume, ids: &[CheckpointId]) -> Vec<Manifest> {
 /// The repositories of which a checkpoint is pinned, or holds anything at all: without what is in their mirrors it
 /// cannot be put back. One that cannot be read never is.
 pub(crate) fn needed_repositories(volume: &Volume) -> io::Result<Vec<String>> {
-    let ids = volume.checkpoint_ids()?.into_iter();
-    let manifests = ids.filter_map(|id| read(volume, id).ok());
-    let needed = manifests.filter(|manifest| is_pinned(volume, manifest.checkpoint_id) || !manifest.is_empty());
-    Ok(needed.map(|manifest| manifest.repository).collect())
+    let needed = |id: CheckpointId| match read(volume, id) {
+        Ok(manifest) => (is_pinned(volume, id) || !manifest.is_empty()).then_some(manifest.repository),
+        Err(CheckpointError::Foreign { .. }) => repository_of_any_version(volume, id),
+        Err(_) => None,
+    };
+    Ok(volume.checkpoint_ids()?.into_iter().filter_map(needed).collect())
+}
+
+fn repository_of_any_version(volume: &Volume, id: CheckpointId) -> Option<String> {
+    let manifest = fs::read(volume.checkpoint(id).join(MANIFEST)).ok()?;
+    serde_json::from_slice::<Versioned>(&manifest).ok()?.repository
 }
 
 fn is_pinned(volume: &Volume, id: CheckpointId) -> bool {

@@ -22,6 +22,7 @@ use wire::execution::{Cache, Failure};
 use crate::command::output::Chunker;
 use crate::command::redaction::Secrets;
 use crate::orders::Orders;
+use crate::platform;
 use crate::process::{self, Bounds, Kept, Output, RunError};
 use crate::record::Story;
 use crate::relief;
@@ -165,7 +166,9 @@ async fn provide(
     let read = blocking(move || digest_inputs(&tree, names)).await;
     also.extend(read.map_err(|error| NotReady::machine("reading what installing reads", &error))?);
     let variables = Secrets::open_part(&terms.variables);
-    let machine = Machine { platform: &room.platform, versions: &versions };
+    let platform = room.platform.get_or_try_init(|| platform::name(&room.environment)).await.cloned();
+    let platform = platform.unwrap_or_else(|without_libc| without_libc);
+    let machine = Machine { platform: &platform, versions: &versions };
     let key = ecosystem::key(ecosystem, &paths.name, files, &also, machine, &variables);
     let name = format!("{}-{key}", ecosystem.name);
     let _turn = room.turns.take(&name, story.orders()).await.map_err(NotReady::Halted)?;
@@ -216,8 +219,12 @@ fn put(room: &Room, name: &str, paths: &Paths, ecosystem: &Ecosystem) -> io::Res
         Leaves::Directories(_) => trees(room).put(name, &paths.tree),
         Leaves::Packages => {
             let packages = room.volume.use_packages(&paths.name)?;
-            let is_there = fetched::is_noted(&packages, name, &ecosystem.shown_packages(&packages));
-            Ok(if is_there { Used::Yes } else { Used::Absent })
+            if fetched::is_noted(&packages, name, &ecosystem.shown_packages(&packages)) {
+                return Ok(Used::Yes);
+            }
+            // The caches are made anew, also where nothing can be fetched into them.
+            fetched::forget(&packages, name)?;
+            Ok(Used::Absent)
         }
     }
 }

@@ -17,7 +17,7 @@ use wire::event::{CheckedPayload, Health, kind};
 use wire::id::{CheckpointId, ExecutionId};
 
 use crate::checkpoint::format::Manifest;
-use crate::checkpoint::{self, CheckpointError, CheckpointPayload, changes};
+use crate::checkpoint::{self, CheckpointPayload, changes, is_damage};
 use crate::orders::Orders;
 use crate::record::Subject;
 use crate::room::Room;
@@ -107,9 +107,12 @@ async fn newest_good(room: &Arc<Room>) -> Option<Manifest> {
         let checked = room.clone();
         let error = match blocking(move || checkpoint::verify(&checked.volume, id)).await {
             Ok(manifest) => return Some(manifest),
-            // Whoever wrote it may be back tomorrow.
-            Err(CheckpointError::Foreign { .. }) => continue,
-            Err(error) => error,
+            Err(error) if is_damage(&error) => error,
+            // Whoever wrote it may be back tomorrow, and so may be what reads it.
+            Err(error) => {
+                tracing::warn!("a checkpoint is passed over: {error}");
+                continue;
+            }
         };
         let moved = room.volume.quarantine(&room.volume.checkpoint(id), &room.mark(), room.limits.quarantined);
         if let Err(error) = moved {

@@ -37,7 +37,6 @@ use crate::git::Git;
 use crate::isolation::{Isolation, Openings};
 use crate::leftovers;
 use crate::orders::{Halt, Orders};
-use crate::platform;
 use crate::record::{Entry, Recorder, Story, Subject};
 use crate::room::Room;
 use crate::setup::NotReady;
@@ -162,7 +161,7 @@ async fn room(place: &Place<'_>, recorder: Recorder, clock: &Clock, chance: &Cha
     Ok(Arc::new(Room {
         volume: Arc::new(volume),
         git,
-        platform: platform::name(&environment).await,
+        platform: Arc::default(),
         environment,
         credentials: None,
         drivers: Drivers::built_in(),

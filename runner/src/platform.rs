@@ -12,22 +12,23 @@ const BOUNDS: Bounds = Bounds { within: Duration::from_secs(10), keep: 4096 };
 /// os-release(5): the first that is there.
 const RELEASE: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
 
-/// Names operating system, processor, libc and distribution, as far as they can be found out.
-pub(crate) async fn name(environment: &BTreeMap<String, String>) -> String {
+/// Names operating system, processor, libc and distribution, as far as they can be found out; an error holds what could
+/// be, where asking failed and may not the next time.
+pub(crate) async fn name(environment: &BTreeMap<String, String>) -> Result<String, String> {
     let mut asking = kit::process::command("ldd");
     asking.arg("--version").env_clear().envs(environment);
-    let said = match process::run(&mut asking, b"", BOUNDS, &Orders::none()).await {
-        // One says it on its standard output, the other on its standard error.
-        Ok(output) => [output.stdout.bytes, output.stderr.bytes].concat(),
-        Err(error) => {
-            tracing::info!("which libc this machine has cannot be found out: {error}");
-            Vec::new()
-        }
-    };
+    let answer = process::run(&mut asking, b"", BOUNDS, &Orders::none()).await;
+    if let Err(error) = &answer {
+        tracing::info!("which libc this machine has cannot be found out: {error}");
+    }
+    let has_answered = answer.is_ok();
+    // One says it on its standard output, the other on its standard error.
+    let said = answer.map_or_else(|_| Vec::new(), |output| [output.stdout.bytes, output.stderr.bytes].concat());
     let release = RELEASE.iter().find_map(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
     let said = String::from_utf8_lossy(&said);
     let parts = [Some(std::env::consts::OS.into()), Some(std::env::consts::ARCH.into()), libc(&said), system(&release)];
-    parts.into_iter().flatten().collect::<Vec<String>>().join(" ")
+    let name = parts.into_iter().flatten().collect::<Vec<String>>().join(" ");
+    if has_answered { Ok(name) } else { Err(name) }
 }
 
 /// Kind and version of a libc, by what its `ldd --version` says (pure).
@@ -84,7 +85,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_machine_without_ldd_has_a_name_all_the_same() {
-        let name = name(&[("PATH".to_owned(), "/nowhere".to_owned())].into()).await;
+        let name = name(&[("PATH".to_owned(), "/nowhere".to_owned())].into()).await.expect_err("nobody answers");
         assert!(name.starts_with(&format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)), "{name}");
     }
 }

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use kit::tasks::blocking;
 use kit::{Chance, Clock};
 use snapshot::Store;
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc};
 use wire::id::CheckpointId;
 use wire::worker::Lease;
 
@@ -22,7 +22,6 @@ use crate::egress;
 use crate::git::credential::{self, Helper};
 use crate::git::{self, Git};
 use crate::isolation::Isolation;
-use crate::platform;
 use crate::record::{Entry, Recorder};
 use crate::terminal::Stage;
 use crate::turns::Turns;
@@ -34,8 +33,8 @@ pub(crate) struct Room {
     pub(crate) volume: Arc<Volume>,
     pub(crate) git: Git,
     pub(crate) environment: BTreeMap<String, String>,
-    /// What is compiled here is compiled for.
-    pub(crate) platform: String,
+    /// What is compiled here is compiled for; asked for when something is installed.
+    pub(crate) platform: Arc<OnceCell<String>>,
     pub(crate) credentials: Option<Helper>,
     pub(crate) drivers: Drivers,
     /// What those authenticate with.
@@ -88,7 +87,7 @@ impl Room {
         let room = Self {
             volume,
             git,
-            platform: platform::name(&environment).await,
+            platform: Arc::default(),
             environment,
             credentials,
             drivers,
@@ -116,7 +115,7 @@ impl Room {
             volume: Arc::clone(&self.volume),
             git: self.git.with(proxies),
             environment,
-            platform: self.platform.clone(),
+            platform: Arc::clone(&self.platform),
             credentials: self.credentials.clone(),
             drivers: self.drivers.clone(),
             keys: self.keys.clone(),

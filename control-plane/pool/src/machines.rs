@@ -189,9 +189,11 @@ pub async fn view(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Resul
     let image = &settings.provider.image;
     let rests = Rests::read(tx).await?;
     let seen = store::facts(tx, (!rests.has_image_failed(image, now)).then_some(image.as_str())).await?;
-    let token = rests.token(now, |state| seen.iter().any(|seen| seen.facts.state.as_str() == state));
+    let own_rest = |seen: &store::Seen| seen.rest.clone().filter(|rest| rest.until > now);
+    let is_tried = |state: &str| seen.iter().any(|seen| seen.facts.state.as_str() == state && own_rest(seen).is_none());
+    let token = rests.token(now, is_tried);
     let rests = rests.regions();
-    let rest = |seen: &store::Seen| token.clone().or_else(|| seen.rest.clone().filter(|rest| rest.until > now));
+    let rest = |seen: &store::Seen| token.clone().or_else(|| own_rest(seen));
     let resting = seen.iter().filter_map(|seen| Some((seen.facts.id, rest(seen)?))).collect();
     let is_full = |seen: &&store::Seen| order::rests(&rests, seen.region.as_deref(), now);
     let without_room = seen.iter().filter(is_full).map(|seen| seen.facts.id).collect();

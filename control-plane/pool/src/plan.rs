@@ -280,7 +280,8 @@ pub fn plan(view: &View, demand: &Demand, limits: Limits, now: DateTime<Utc>) ->
     let mut actions = Vec::new();
     if let Some(allowance) = save(view, limits, now, &mut actions) {
         let outlook = if demand.is_none() { Outlook::Calm } else { Outlook::budget(allowance) };
-        actions.extend(view.machines.iter().filter_map(|machine| destroy(view, machine, limits, now)));
+        let overslept = view.machines.iter().filter_map(|machine| destroy(view, machine, limits, now));
+        actions.extend(overslept.take(may_go(view, limits, now)));
         return Plan { actions, outlook };
     }
     let kept = with_state(view, MachineState::Draining).filter(|machine| !machine.wear.is_retiring);
@@ -290,6 +291,16 @@ pub fn plan(view: &View, demand: &Demand, limits: Limits, now: DateTime<Utc>) ->
     let retired = retire(view, demand, limits, now, &mut actions);
     wind_down(view, demand, limits, now, retired, &mut actions);
     Plan { actions, outlook }
+}
+
+/// How many sleepers may be destroyed: until they are gone they may cost what those do that are awake, and none of
+/// those is to be put to sleep for that.
+fn may_go(view: &View, limits: Limits, now: DateTime<Utc>) -> usize {
+    let awake = view.machines.iter().filter(|machine| is_active(machine.state)).count();
+    match view.purse.awake_max(now, limits.budget_margin, 0) {
+        Some((awake_max, _)) if awake > 0 => awake_max.saturating_sub(awake),
+        Some(_) | None => usize::MAX,
+    }
 }
 
 /// Puts to sleep what the budgets no longer pay for, idle machines first; says which budget it was.
@@ -523,6 +534,7 @@ fn wind_down(
     actions: &mut Vec<Action>,
 ) {
     let mut awake = serving(view, limits, now).count();
+    let mut overslept = Vec::new();
     for machine in view.machines.iter().filter(|machine| Some(machine.id) != retired) {
         if machine.state == MachineState::Ready && machine.load == 0 {
             let is_idle = machine.idle_since.is_some_and(|since| past(since, limits.suspend_after, now));
@@ -535,9 +547,11 @@ fn wind_down(
             && !demand.machines.contains(&machine.id)
             && !actions.contains(&Action::Resume(machine.id))
         {
-            actions.extend(destroy(view, machine, limits, now));
+            overslept.extend(destroy(view, machine, limits, now));
         }
     }
+    overslept.truncate(may_go(view, limits, now));
+    actions.append(&mut overslept);
 }
 
 fn destroy(view: &View, machine: &Facts, limits: Limits, now: DateTime<Utc>) -> Option<Action> {

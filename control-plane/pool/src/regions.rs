@@ -26,12 +26,6 @@ const REGION: &str = "region/";
 /// What the scope of an image's rest begins with; that of `store::IMAGE_WORKS` as well.
 const IMAGE: &str = "image/";
 
-impl From<&Rest> for Closed {
-    fn from(rest: &Rest) -> Self {
-        Self { until: rest.until, why: rest.why.clone() }
-    }
-}
-
 /// How long it takes to try a token again.
 const TRIAL: TimeDelta = TimeDelta::seconds(5);
 
@@ -73,15 +67,21 @@ impl Rests {
     }
 
     /// Why and until when nobody counts on the token: until it is tried again, and where a machine stands in a state
-    /// from which a step was refused, until that one's step was taken.
-    pub(crate) fn token(&self, now: DateTime<Utc>, stands_in: impl Fn(&str) -> bool) -> Option<Closed> {
+    /// from which a step was refused and does not rest itself, until that one's step was taken.
+    pub(crate) fn token(&self, now: DateTime<Utc>, is_tried: impl Fn(&str) -> bool) -> Option<Closed> {
         let until = |rest: &store::Row| match rest.scope.strip_prefix(TOKEN_STEP) {
-            Some(state) if stands_in(state) => rest.until.max(now + TRIAL),
+            Some(state) if is_tried(state) => rest.until.max(now + TRIAL),
             _ => rest.until,
         };
         let of_token = self.0.iter().filter(|rest| is_of_token(rest));
         let latest = of_token.map(|rest| Closed { until: until(rest), why: rest.why.clone() });
         latest.filter(|closed| closed.until > now).max_by_key(|closed| closed.until)
+    }
+}
+
+impl From<&Rest> for Closed {
+    fn from(rest: &Rest) -> Self {
+        Self { until: rest.until, why: rest.why.clone() }
     }
 }
 

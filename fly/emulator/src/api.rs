@@ -46,7 +46,7 @@ pub(crate) fn router(registry: Arc<Registry>, token: Option<String>) -> Router {
     // The last layer is the first that a request comes to.
     let v1 = v1().layer(middleware::from_fn_with_state(Arc::clone(&registry), gate::pass)).layer(authenticated.clone());
     let control = Router::new()
-        .route("/faults", put(control::replace_faults))
+        .route("/faults", get(control::faults).put(control::replace_faults))
         .route("/machines/{machine_id}/poke", post(control::poke))
         .layer(authenticated);
     Router::new()

@@ -47,12 +47,19 @@ struct Progress {
     counts: Vec<Count>,
 }
 
+/// How often a rule was asked.
 #[derive(Debug, Clone, Copy, Default)]
-struct Count {
+pub(crate) struct Count {
     /// How often all but chance and counts were right for the rule.
-    seen: u64,
+    pub(crate) seen: u64,
     /// How often it let something fail.
-    fired: u64,
+    pub(crate) fired: u64,
+}
+
+/// The same of every rule, in the order of the script.
+pub(crate) struct Counts {
+    pub(crate) calls: Vec<Count>,
+    pub(crate) machines: Vec<Count>,
 }
 
 impl Faults {
@@ -63,6 +70,13 @@ impl Faults {
     /// Another script, from its beginning.
     pub(crate) fn replace(&self, script: Script) {
         *self.progress() = Progress::new(script);
+    }
+
+    /// How far the script has come. Rules about hosts are not counted.
+    pub(crate) fn counts(&self) -> Counts {
+        let progress = self.progress();
+        let (calls, machines) = progress.counts.split_at(progress.script.calls.len());
+        Counts { calls: calls.to_vec(), machines: machines.to_vec() }
     }
 
     /// How a call is to fail: by the first rule that is for it.

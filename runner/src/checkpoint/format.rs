@@ -50,6 +50,9 @@ pub(crate) struct Manifest {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Versioned {
     pub(crate) version: u32,
+    /// What it is of, where that version says so as this one does.
+    #[serde(default)]
+    pub(crate) repository: Option<String>,
 }
 
 impl Manifest {

@@ -35,14 +35,19 @@ pub(super) fn outdated(checkpoints: &[(CheckpointId, String)], keep: usize, in_a
 pub(super) fn prune(room: &Room) -> Result<Vec<(CheckpointId, String)>, CheckpointError> {
     let volume = &room.volume;
     let ids = volume.checkpoint_ids()?;
-    // One that cannot be read is until it is set aside like others of no repository.
-    let repository = |id: &CheckpointId| read(volume, *id).map(|manifest| manifest.repository).unwrap_or_default();
+    // One that cannot be read is until it is set aside like others of no repository; whoever wrote one of another version
+    // may be back tomorrow.
+    let repository = |id: &CheckpointId| match read(volume, *id) {
+        Ok(manifest) => Some(manifest.repository),
+        Err(CheckpointError::Foreign { .. }) => None,
+        Err(_) => Some(String::new()),
+    };
     let alone: BTreeSet<CheckpointId> =
         alone(volume, &ids).into_iter().map(|manifest| manifest.checkpoint_id).collect();
     let loose: Vec<(CheckpointId, String)> = ids
         .iter()
         .filter(|id| !is_pinned(volume, **id) && !alone.contains(*id))
-        .map(|id| (*id, repository(id)))
+        .filter_map(|id| Some((*id, repository(id)?)))
         .collect();
     let held = ids.len() - loose.len();
     let gone = outdated(&loose, room.limits.checkpoints, CHECKPOINTS_PER_MACHINE.saturating_sub(held));
@@ -71,7 +76,7 @@ pub(super) fn prune(room: &Room) -> Result<Vec<(CheckpointId, String)>, Checkpoi
 }
 
 /// Whether it can never be put back: not where reading failed only now, or where another version can.
-fn is_damage(error: &CheckpointError) -> bool {
+pub(crate) fn is_damage(error: &CheckpointError) -> bool {
     match error {
         CheckpointError::Gone { .. } | CheckpointError::Damaged { .. } => true,
         CheckpointError::Snapshot(snapshot::Error::Damaged { .. }) => true,

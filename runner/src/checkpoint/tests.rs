@@ -545,8 +545,8 @@ async fn what_a_checkpoint_of_another_version_may_need_stays() {
     let newer = newest(&scene).checkpoint_id;
     let path = scene.room.volume.checkpoint(newer).join(MANIFEST);
     fs::write(&path, r#"{"version": 3}"#).expect("writes");
-    pin(&scene.room.volume, newer, true).expect("pins");
-    for round in 0..6 {
+    // No pin, nor so many newer ones of this version, matter.
+    for round in 0..7 {
         scene.run(&remote, &format!("echo {round} > made")).await;
     }
     let store = Store::new(&scene.room.volume.chunks()).expect("opens");

@@ -11,8 +11,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use nix::fcntl::OFlag;
 
-/// How much of the end of a log is looked at: thousands of lines.
-const LOG_BYTES: u64 = 1024 * 1024;
+/// How much of the end of a log is looked at: hundreds of lines.
+const LOG_BYTES: u64 = 64 * 1024;
 
 /// The commits of one workspace.
 #[derive(Debug)]

@@ -20,6 +20,14 @@ pub(super) fn note(packages: &Path, name: &str) -> io::Result<()> {
     }
 }
 
+/// Notes that what was fetched under this name is not there any more.
+pub(super) fn forget(packages: &Path, name: &str) -> io::Result<()> {
+    match fs::remove_file(note_of(packages, name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 fn note_of(packages: &Path, name: &str) -> PathBuf {
     packages.join(format!("fetched-{name}"))
 }

@@ -40,13 +40,14 @@ kernel::sql! {
                        rests_until = CASE WHEN $3 = 'resuming' THEN NULL ELSE rests_until END, \
                        error = coalesce($4, error) WHERE id = $1 AND state = $2";
     NEXT_BATCH: "UPDATE machines SET batch = batch + 1 WHERE id = $1";
-    SET_VOLUME: "UPDATE volumes SET provider_id = $2, region = $3, state = 'ready', accrued_until = $4 \
-                 WHERE id = $1 AND state <> 'destroyed'";
+    SET_VOLUME: "UPDATE volumes SET accrued_until = CASE WHEN provider_id = $2 THEN accrued_until ELSE $4 END, \
+                        provider_id = $2, region = $3, state = 'ready' WHERE id = $1 AND state <> 'destroyed'";
     VOLUME_MOVED: "UPDATE volumes SET provider_id = $2 WHERE id = $1";
     FORGET_SOURCE: "UPDATE volumes SET source_id = NULL, is_used = $2 WHERE id = $1";
     SET_USED: "UPDATE volumes SET is_used = $2 WHERE id = (SELECT volume_id FROM machines WHERE id = $1)";
-    SET_PROVIDER_ID: "UPDATE machines SET provider_id = $2, region = $3, made_at = $4, accrued_until = $4, awake_rate = $5, \
-                             asleep_rate = $6 WHERE id = $1";
+    SET_PROVIDER_ID: "UPDATE machines SET made_at = CASE WHEN provider_id = $2 THEN made_at ELSE $4 END, \
+                             accrued_until = CASE WHEN provider_id = $2 THEN accrued_until ELSE $4 END, \
+                             provider_id = $2, region = $3, awake_rate = $5, asleep_rate = $6 WHERE id = $1";
     FORGET_FORMER: "UPDATE machines SET former_provider_id = NULL WHERE id = $1";
     REPLACE: "UPDATE machines SET state = 'creating', state_since = $3, next_try_at = $3, failures = 0, restarts = 0, report_by = NULL, \
                      stuck_minutes = 0, generation = generation + 1, former_provider_id = coalesce(provider_id, former_provider_id), \

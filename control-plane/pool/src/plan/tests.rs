@@ -244,6 +244,21 @@ fn no_machine_is_admitted_that_the_budget_does_not_pay_for() {
 }
 
 #[test]
+fn no_sleeper_is_destroyed_where_that_would_put_a_busy_one_to_sleep() {
+    let overslept = || one(Suspended, |facts| facts.state_since = now() - TimeDelta::hours(2));
+    let check = |seconds, awake: bool, destroyed: &[MachineId]| {
+        let working = awake.then(|| one(Ready, |facts| facts.load = 1));
+        let view = View { purse: purse(seconds), ..view_of([overslept(), overslept()].into_iter().chain(working)) };
+        let destroyed: Vec<_> = destroyed.iter().map(|id| Action::Destroy(*id)).collect();
+        assert_eq!(decide(&view, &queue(0)).actions, destroyed, "{seconds} seconds");
+    };
+    check(19, true, &[]);
+    check(29, true, &[id(0)]);
+    check(39, true, &[id(0), id(1)]);
+    check(0, false, &[id(0), id(1)]);
+}
+
+#[test]
 fn what_a_budget_no_longer_pays_for_is_put_to_sleep_the_idle_first() {
     let working = || one(Ready, |facts| facts.load = 1);
     let view = View { purse: purse(19), ..view_of([working(), machine(0, Ready)]) };

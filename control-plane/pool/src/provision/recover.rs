@@ -55,8 +55,9 @@ impl Provision {
             (Remedy::OtherRegion, None) | (Remedy::GiveUp, _) => {
                 if self.give_up(ctx, tx, machine, why).await? {
                     self.tell_recovery(ctx, tx, machine, "given up", why).await?;
-                    // A refusal says nothing about its image.
-                    if matches!(trouble, Trouble::Unresponsive | Trouble::Vanished) {
+                    // Neither a refusal nor what happens to one that had come up says anything about its image.
+                    let is_booting = matches!(machine.state, MachineState::Creating | MachineState::Starting);
+                    if is_booting && matches!(trouble, Trouble::Unresponsive | Trouble::Vanished) {
                         regions::image_failed(ctx, tx, &machine.image, why).await?;
                     }
                 }

@@ -194,6 +194,13 @@ async fn survives_every_kill(ctx: &Ctx, way: Way) {
     }
 }
 
+/// What the first machine costs an hour, and all have cost this month.
+async fn this_month(world: &World) -> (i64, i64) {
+    let report = pool::money::report(&world.ctx, &world.settings).await.expect("adds up");
+    let month = report.spending.iter().find(|spending| spending.period == wire::cost::Period::Month);
+    (report.machines.first().map_or(0, |machine| machine.hourly_micros), month.expect("reported").spent_micros)
+}
+
 kernel::on_both! { migrations();
     async fn what_comes_of_a_creation_whose_row_was_abandoned_is_counted_and_reaped(ctx) {
         // Volumes are listed, one is made, and in the next step the machine.
@@ -229,18 +236,23 @@ kernel::on_both! { migrations();
         }
     }
 
-    async fn a_machine_that_nobody_knew_of_for_hours_has_cost_since_it_was_made(ctx) {
-        let mut world = World::new(&ctx, "").await;
-        world.beat().await;
-        world.apply(Action::Create).await;
-        assert!(killed_at(&world, 3, true).await);
-        ctx.clock.advance(Duration::from_secs(8 * 3_600));
-        world.settle().await;
-        let report = pool::money::report(&ctx, &world.settings).await.expect("adds up");
-        let eight_hours = report.machines[0].hourly_micros * 8;
-        let month = report.spending.iter().find(|spending| spending.period == wire::cost::Period::Month).expect("reported");
-        assert!(eight_hours > 0 && month.spent_micros >= eight_hours, "{report:?}");
-        world.stop().await;
+    async fn a_machine_that_nobody_knew_of_for_hours_has_cost_since_it_was_made_and_once(ctx) {
+        for is_compared_first in [false, true] {
+            let mut world = World::new(&ctx, "").await;
+            world.beat().await;
+            let before = this_month(&world).await.1;
+            world.apply(Action::Create).await;
+            assert!(killed_at(&world, 3, true).await);
+            ctx.clock.advance(Duration::from_secs(8 * 3_600));
+            if is_compared_first {
+                world.watch.tick(&ctx).await.expect("compares");
+            }
+            world.settle().await;
+            let (hourly, spent) = this_month(&world).await;
+            assert!((hourly * 8..hourly * 9).contains(&(spent - before)), "{hourly} an hour, {before} to {spent}");
+            world.destroy().await;
+            world.stop().await;
+        }
     }
 
     async fn a_kill_at_any_call_leaves_one_machine_or_none(ctx) {

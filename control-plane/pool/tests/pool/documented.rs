@@ -199,6 +199,7 @@ async fn come_out((during, script, end): &(During, String, End), ctx: Ctx) {
     let at_first = if *during == During::Create { script } else { "" };
     let mut world = World::new(&ctx, at_first).await;
     strike(&mut world, *during, script).await;
+    assert!(world.has_every_fault_struck().await, "nothing failed");
     check(&mut world, *during, *end).await;
     world.stop().await;
 }

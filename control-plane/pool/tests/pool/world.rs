@@ -60,7 +60,7 @@ pub(crate) struct World {
     pub(crate) provider: SharedProvider,
     pub(crate) provision: Provision,
     pub(crate) said: Arc<Said>,
-    watch: Watch,
+    pub(crate) watch: Watch,
     pub(crate) app: EnsureApp,
     ledger: Ledger,
     url: String,
@@ -157,6 +157,16 @@ impl World {
         let client = kit::http::client(Duration::from_secs(20));
         let answer = client.put(url).body(script.to_owned()).send().await.expect("answers");
         assert_eq!(answer.status().as_u16(), 204, "{script}");
+    }
+
+    /// Whether each rule of the fault script has let something fail.
+    pub(crate) async fn has_every_fault_struck(&self) -> bool {
+        let client = kit::http::client(Duration::from_secs(20));
+        let answer = client.get(format!("{}/control/faults", self.url)).send().await.expect("answers");
+        let counts: serde_json::Value = answer.json().await.expect("JSON");
+        let rules = ["call", "machine"].iter().flat_map(|kind| counts[kind].as_array().expect("a list"));
+        let fired: Vec<u64> = rules.map(|rule| rule["fired"].as_u64().expect("a number")).collect();
+        !fired.is_empty() && !fired.contains(&0)
     }
 
     pub(crate) async fn apply(&self, action: Action) -> usize {

@@ -7,8 +7,18 @@ use serde_json::{Value, json};
 
 use super::Emulated;
 use crate::Script;
+use crate::faults::Count;
 use crate::machine::Order;
 use crate::refusal::Refusal;
+
+/// How often each rule of the fault script was right, and how often it let something fail.
+pub(super) async fn faults(State(registry): Emulated) -> Json<Value> {
+    let counts = registry.faults.counts();
+    let shown = |counts: Vec<Count>| -> Vec<Value> {
+        counts.into_iter().map(|count| json!({ "seen": count.seen, "fired": count.fired })).collect()
+    };
+    Json(json!({ "call": shown(counts.calls), "machine": shown(counts.machines) }))
+}
 
 /// Takes another fault script, in TOML, from its beginning.
 pub(super) async fn replace_faults(State(registry): Emulated, script: String) -> Result<StatusCode, Refusal> {

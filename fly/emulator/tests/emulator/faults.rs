@@ -28,6 +28,9 @@ async fn check(world: &World, id: &str, action: &str, failure: &str, expected: A
         other => panic!("nobody calls {other}"),
     };
     assert_eq!(error.expect_err("it fails on purpose").advice(), expected, "{action} {failure}");
+    let told = world.http("GET", "/control/faults").send().await.expect("answered");
+    let counts: serde_json::Value = told.json().await.expect("JSON");
+    assert!(counts["call"][0]["fired"].as_u64() > Some(0), "{action} {failure}: {counts}");
 }
 
 fn app() -> fly::NewApp {
