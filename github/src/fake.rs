@@ -19,7 +19,7 @@ use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 const USER: &str = "bot";
 const API: &str = "/api/v3/repos/";
 
-/// A host with one repository, `owner/name`, and one user.
+/// A host with one repository, `owner/name`, and one user. It may get other repositories, which are private.
 #[derive(Debug)]
 pub struct Host {
     server: MockServer,
@@ -49,6 +49,10 @@ struct Shared {
     token: String,
     pulls: Mutex<Vec<Opened>>,
     issues: Mutex<BTreeMap<i64, Value>>,
+    /// What only who has the token may read.
+    private: Mutex<Vec<String>>,
+    /// Where repositories are that were elsewhere.
+    moved: Mutex<BTreeMap<String, String>>,
     /// Whether whoever fetches is kept waiting.
     stalls: AtomicBool,
     fetches: AtomicUsize,
@@ -75,6 +79,8 @@ impl Host {
             token: token.to_owned(),
             pulls: Mutex::default(),
             issues: Mutex::default(),
+            private: Mutex::default(),
+            moved: Mutex::default(),
             stalls: AtomicBool::new(false),
             fetches: AtomicUsize::new(0),
         });
@@ -92,6 +98,21 @@ impl Host {
     /// A line of git-credential-store(1) that proves who asks.
     pub fn credentials(&self) -> String {
         self.server.uri().replacen("://", &format!("://{USER}:{}@", self.shared.token), 1) + "\n"
+    }
+
+    /// Another repository, with nothing in it yet, that whoever has no token may not read; gives its URL.
+    pub fn add_private(&self, name: &str) -> String {
+        let repository = self.shared.root.join(name);
+        std::fs::create_dir_all(&repository).expect("the directory may be written");
+        git(&repository, &["init", "--quiet", "--bare", "--initial-branch=main"], b"");
+        lock(&self.shared.private).push(format!("/{name}/"));
+        format!("{}/{name}", self.server.uri())
+    }
+
+    /// From now on whoever asks for a repository by the one name is sent to the other; gives the URL with the first.
+    pub fn redirect(&self, from: &str, to: &str) -> String {
+        lock(&self.shared.moved).insert(format!("/{from}/"), format!("/{to}/"));
+        format!("{}/{from}", self.server.uri())
     }
 
     /// What git says of the repository.
@@ -129,11 +150,11 @@ impl Shared {
     }
 
     fn pulls(&self) -> MutexGuard<'_, Vec<Opened>> {
-        self.pulls.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pulls)
     }
 
     fn issues(&self) -> MutexGuard<'_, BTreeMap<i64, Value>> {
-        self.issues.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.issues)
     }
 
     fn has_branch(&self, name: &str) -> bool {
@@ -200,8 +221,14 @@ impl Shared {
         let header = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let query = request.url.query().unwrap_or_default();
         let basic = format!("Basic {}", STANDARD.encode(format!("{USER}:{}", self.token)));
-        let is_push = request.url.path().ends_with("/git-receive-pack") || query.contains("git-receive-pack");
-        if is_push && header("authorization") != basic {
+        let path = request.url.path();
+        let moved = |(from, to): (&String, &String)| Some(format!("{to}{}?{query}", path.strip_prefix(from.as_str())?));
+        if let Some(there) = lock(&self.moved).iter().find_map(moved) {
+            return ResponseTemplate::new(301).insert_header("location", there.as_str());
+        }
+        let is_push = path.ends_with("/git-receive-pack") || query.contains("git-receive-pack");
+        let needs_token = is_push || lock(&self.private).iter().any(|name| path.starts_with(name.as_str()));
+        if needs_token && header("authorization") != basic {
             return ResponseTemplate::new(401).insert_header("www-authenticate", "Basic realm=\"git\"");
         }
         let asks_for_objects = request.url.path().ends_with("/git-upload-pack")
@@ -240,6 +267,10 @@ impl Shared {
         let answer = ResponseTemplate::new(status).set_body_bytes(body);
         headers.iter().fold(answer, |answer, (name, value)| answer.insert_header(name.as_str(), value.as_str()))
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Answers(Arc<Shared>);

@@ -13,6 +13,7 @@ use crate::orders::{Halt, Orders};
 use crate::process::{self, Bounds, RunError};
 use crate::volume;
 
+pub(crate) mod address;
 pub(crate) mod complaint;
 pub(crate) mod credential;
 pub(crate) mod names;
@@ -42,6 +43,8 @@ pub(crate) fn directory(root: &Path) -> io::Result<PathBuf> {
 /// How to run git on this machine.
 #[derive(Debug)]
 pub(crate) struct Git {
+    /// Where its configuration is.
+    directory: PathBuf,
     environment: BTreeMap<OsString, OsString>,
     within: Duration,
 }
@@ -77,6 +80,14 @@ pub(crate) enum GitError {
     Failed { command: String, stderr: String },
 }
 
+/// Writes what git is to read, and says where.
+fn configure(directory: &Path, name: &str, helper: Option<&Helper>, top: Option<&str>) -> io::Result<PathBuf> {
+    let configuration = directory.join(name);
+    let asks = helper.map(|helper| helper.configuration(top)).unwrap_or_default();
+    volume::swap_in(&configuration, format!("{CONFIGURATION}{asks}").as_bytes())?;
+    Ok(configuration)
+}
+
 impl Git {
     /// Writes git's configuration and fixes its environment.
     pub(crate) fn new(
@@ -86,9 +97,7 @@ impl Git {
         helper: Option<&Helper>,
     ) -> io::Result<Self> {
         let directory = directory(root)?;
-        let configuration = directory.join("config");
-        let text = format!("{CONFIGURATION}{}", helper.map(Helper::configuration).unwrap_or_default());
-        volume::swap_in(&configuration, text.as_bytes())?;
+        let configuration = configure(&directory, "config", helper, None)?;
         let mut environment: BTreeMap<OsString, OsString> =
             tools.iter().map(|(name, value)| (name.into(), value.into())).collect();
         let ssh = "ssh -oBatchMode=yes -oConnectTimeout=15 -oStrictHostKeyChecking=accept-new";
@@ -102,14 +111,23 @@ impl Git {
         ] {
             environment.insert(name.into(), value.into());
         }
-        Ok(Self { environment, within })
+        Ok(Self { directory, environment, within })
+    }
+
+    /// The same for the submodules of a repository: it asks for credentials in that one's name. There is one such
+    /// configuration on a machine, which executes one thing at a time.
+    pub(crate) fn for_submodules(&self, helper: Option<&Helper>, top: &str, protocols: &str) -> io::Result<Self> {
+        let configuration = configure(&self.directory, "config-submodules", helper, Some(top))?;
+        let mut git = self.with([("GIT_ALLOW_PROTOCOL".to_owned(), protocols.to_owned())].into());
+        git.environment.insert("GIT_CONFIG_GLOBAL".into(), configuration.into());
+        Ok(git)
     }
 
     /// The same with other values for some variables.
     pub(crate) fn with(&self, variables: BTreeMap<String, String>) -> Self {
         let mut environment = self.environment.clone();
         environment.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
-        Self { environment, within: self.within }
+        Self { directory: self.directory.clone(), environment, within: self.within }
     }
 
     /// Runs git and gives back its standard output.

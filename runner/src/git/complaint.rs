@@ -116,6 +116,21 @@ pub(crate) fn telling_line(stderr: &str) -> &str {
     found.or_else(|| lines().next_back()).unwrap_or("it gave no reason")
 }
 
+/// The address whose host wanted to know who asks, where nobody answered it.
+pub(crate) fn unanswered(stderr: &str) -> Option<&str> {
+    let asks = ["could not read Username for '", "could not read Password for '"];
+    let rest = |line| asks.iter().find_map(|words| Some(str::split_once(line, words)?.1));
+    stderr.lines().filter(|line| line.starts_with("fatal: ")).find_map(rest)?.split_once('\'').map(|(url, _)| url)
+}
+
+/// Where the submodule is to be that could not be cloned.
+pub(crate) fn uncloned(stderr: &str) -> Option<&str> {
+    let lines = stderr.lines().filter(|line| line.starts_with("fatal: clone of "));
+    lines
+        .filter_map(|line| line.split_once("' into submodule path '"))
+        .find_map(|(_, rest)| rest.strip_suffix("' failed"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +182,17 @@ mod tests {
         ] {
             assert_eq!(blames_commit(stderr), expect, "{stderr}");
         }
+    }
+
+    #[test]
+    fn of_a_submodule_that_nobody_answered_for_address_and_place_are_known() {
+        let said = "remote: fatal: could not read Username for 'https://z/z': no\nCloning into '/w/part'...\n\
+                    fatal: could not read Username for 'https://x/a/b': terminal prompts disabled\n\
+                    fatal: clone of 'https://x/a/b' into submodule path '/w/part' failed\nFailed to clone 'part'.";
+        assert_eq!((unanswered(said), uncloned(said)), (Some("https://x/a/b"), Some("/w/part")));
+        let named = "fatal: could not read Password for 'https://me@x/a': terminal prompts disabled";
+        assert_eq!((unanswered(named), uncloned(named)), (Some("https://me@x/a"), None));
+        assert_eq!(unanswered("fatal: repository 'https://x/a' not found"), None);
     }
 
     #[test]

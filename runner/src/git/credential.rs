@@ -5,11 +5,17 @@
 //! name and password in a line, which git itself never reads or writes: our git is
 //! configured to ask this program, and this program only answers. Where no file can be
 //! given to a machine they come as text, which is put into one for as long as it is given.
+//!
+//! Where a submodule is fetched, whoever wrote the commit chose what is asked for. So the git that fetches some has a
+//! configuration of its own, which names the repository whose submodules they are, and a credential for a whole host
+//! is given only beside that.
 
 use std::fmt;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+
+use super::address::Address;
 
 /// The operator's credentials, and who answers from them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,24 +79,23 @@ pub(crate) fn helper(credentials: Option<&Credentials>, directory: &Path) -> io:
 /// Who answers git, and from which file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Helper {
-    /// This program; it is called with `git-credential FILE` and what git adds.
+    /// This program; it is called with `git-credential FILE`, for submodules with whose they are, and what git adds.
     pub(crate) program: PathBuf,
     /// Where the credentials are.
     pub(crate) file: PathBuf,
 }
 
 impl Helper {
-    /// Git's configuration for it. Git has a shell read the line, so every sign that means
-    /// something to one is escaped.
-    pub(super) fn configuration(&self) -> String {
-        let escape = |path: &Path| {
+    /// Git's configuration for it, or for the submodules of a repository. Git has a shell read the line, so every
+    /// sign that means something to one is escaped.
+    pub(super) fn configuration(&self, top: Option<&str>) -> String {
+        let escape = |text: &str| {
             let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
-            path.to_string_lossy()
-                .chars()
-                .flat_map(|c| (!plain(c)).then_some('\\').into_iter().chain([c]))
-                .collect::<String>()
+            text.chars().flat_map(|c| (!plain(c)).then_some('\\').into_iter().chain([c])).collect::<String>()
         };
-        let line = format!("{} git-credential {}", escape(&self.program), escape(&self.file));
+        let (program, file) = (self.program.to_string_lossy(), self.file.to_string_lossy());
+        let mut line = format!("{} git-credential {}", escape(&program), escape(&file));
+        line.extend(top.map(|top| format!(" {}", escape(top))));
         let line = line.replace('\\', "\\\\").replace('"', "\\\"");
         format!("[credential]\n\thelper = \"{line}\"\n\tuseHttpPath = true\n")
     }
@@ -105,12 +110,25 @@ impl Helper {
 
     /// The password for a URL, which at hosts with an API is a token of it. Nothing where there is none.
     pub(crate) fn token(&self, url: &str) -> io::Result<Option<github::Token>> {
-        let Some((protocol, rest)) = url.split_once("://") else { return Ok(None) };
-        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let asked = format!("protocol={protocol}\nhost={host}\npath={path}\n");
-        let found = find(&fs::read_to_string(&self.file)?, &asked);
+        let Some(asked) = question(url) else { return Ok(None) };
+        let found = find(&fs::read_to_string(&self.file)?, &asked, None);
         Ok(found.and_then(|(_, password)| github::Token::new(&password)))
     }
+
+    /// Whether there is a credential for a URL that is not given for it as a submodule of a repository.
+    pub(crate) fn withholds(&self, url: &str, top: &str) -> bool {
+        let (Some(asked), Ok(kept)) = (question(url), fs::read_to_string(&self.file)) else { return false };
+        find(&kept, &asked, None).is_some() && find(&kept, &asked, Some(top)).is_none()
+    }
+}
+
+/// What git would ask about a URL.
+fn question(url: &str) -> Option<String> {
+    let (protocol, rest) = url.split_once("://")?;
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
+    let user = user.map(|user| format!("username={user}\n")).unwrap_or_default();
+    Some(format!("protocol={protocol}\nhost={host}\npath={path}\n{user}"))
 }
 
 /// The password in a URL, as it is written and without its escapes.
@@ -118,25 +136,28 @@ pub(crate) fn passwords(url: &str) -> Option<[String; 2]> {
     Credential::parse(url).map(|credential| [credential.written.to_owned(), credential.password])
 }
 
-/// Answers git's question on standard input. `arguments` are the file and git's operation, of which
-/// only `get` is answered.
+/// Answers git's question on standard input. `arguments` are the file, where submodules are fetched the URL of the
+/// repository that they are of, and git's operation, of which only `get` is answered.
 pub fn answer(arguments: &[String], mut question: impl Read, mut answer: impl Write) -> io::Result<()> {
-    let [file, operation] = arguments else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "usage: git-credential FILE get"));
+    let (file, top, operation) = match arguments {
+        [file, operation] => (file, None, operation),
+        [file, top, operation] => (file, Some(top.as_str()), operation),
+        _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "usage: git-credential FILE [REPOSITORY] get")),
     };
     let mut asked = String::new();
     question.read_to_string(&mut asked)?;
     if operation != "get" {
         return Ok(());
     }
-    if let Some((user, password)) = find(&fs::read_to_string(file)?, &asked) {
+    if let Some((user, password)) = find(&fs::read_to_string(file)?, &asked, top) {
         write!(answer, "username={user}\npassword={password}\n")?;
     }
     Ok(())
 }
 
-/// The name and password for what git asks (pure): of several the one for the longest path.
-fn find(kept: &str, asked: &str) -> Option<(String, String)> {
+/// The name and password for what git asks (pure): of several the one for the longest path. Where it asks for a
+/// submodule of a repository, one for a whole host is given only for what is beside that.
+fn find(kept: &str, asked: &str, top: Option<&str>) -> Option<(String, String)> {
     let field = |name: &str| asked.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     let (protocol, host) = (field("protocol")?, field("host")?);
     let (path, user) = (field("path").unwrap_or_default(), field("username"));
@@ -146,7 +167,13 @@ fn find(kept: &str, asked: &str) -> Option<(String, String)> {
         own.scheme == protocol && own.host == host && is_below && user.is_none_or(|user| user == own.name)
     };
     let meant = kept.lines().filter_map(Credential::parse).filter(is_meant);
-    meant.max_by_key(|own| own.path.len()).map(|own| (own.name, own.password))
+    let found = meant.max_by_key(|own| own.path.len())?;
+    let is_given = top.is_none_or(|top| {
+        let place = Address::new(protocol, host, path);
+        let is_beside = || Address::of_url(top).is_some_and(|top| top.is_beside(&place));
+        place.is_plain() && (!found.path.is_empty() || is_beside())
+    });
+    is_given.then_some((found.name, found.password))
 }
 
 /// One line of what the operator keeps.
@@ -211,7 +238,29 @@ mod tests {
             ("", None),
         ] {
             let expect = expect.map(|(name, password)| (name.to_owned(), password.to_owned()));
-            assert_eq!(find(KEPT, asked), expect, "{asked}");
+            assert_eq!(find(KEPT, asked, None), expect, "{asked}");
+        }
+    }
+
+    #[test]
+    fn to_a_submodule_a_credential_for_the_whole_host_is_given_only_beside_its_repository() {
+        let kept = "https://bot:whole@git.example\nhttps://bot:part@git.example/named\nhttps://x:more@sub.example\n";
+        for (top, host, path, expect) in [
+            ("https://git.example/own/app", "git.example", "own/lib.git", Some("whole")),
+            ("https://git.example/own/app", "git.example", "other/private", None),
+            ("https://git.example/own/app", "git.example", "own/../other/private", None),
+            ("https://git.example/own/app", "git.example", "named/lib", Some("part")),
+            ("https://git.example/own/app", "git.example", "named", Some("part")),
+            ("https://git.example/own/app", "git.example", "named/../other/private", None),
+            ("https://git.example/own/app", "git.example", "", None),
+            ("https://git.example/own/app", "sub.example", "own/lib", None),
+            ("https://sub.example/own/app", "git.example", "named/lib", Some("part")),
+            ("https://git.example/app", "git.example", "lib", None),
+            ("file:///srv/own/app", "git.example", "own/lib", None),
+        ] {
+            let asked = format!("protocol=https\nhost={host}\npath={path}\n");
+            let found = find(kept, &asked, Some(top)).map(|(_, password)| password);
+            assert_eq!(found.as_deref(), expect, "{path} at {host} of {top}");
         }
     }
 
@@ -226,7 +275,7 @@ mod tests {
         assert_eq!((mode & 0o777, made.file.parent()), (0o600, Some(directory.path())));
         assert_eq!(made.passwords().expect("reads"), ["secret", "secret", "more%3A", "more:"]);
         let asked = "protocol=https\nhost=git.example\npath=team/b.git\n";
-        let found = find(&fs::read_to_string(&made.file).expect("reads"), asked);
+        let found = find(&fs::read_to_string(&made.file).expect("reads"), asked, None);
         assert_eq!(found, Some(("team".to_owned(), "more:".to_owned())));
         let file = Credentials { source: Source::File("/etc/mine".into()), ..given };
         let from_file = helper(Some(&file), directory.path()).expect("removes").expect("some");
@@ -266,6 +315,9 @@ mod tests {
     fn whatever_the_paths_are_a_shell_finds_nothing_to_do_in_them() {
         let helper = Helper { program: "/opt/a b/run$(x)".into(), file: "/etc/it's".into() };
         let expect = "\thelper = \"/opt/a\\\\ b/run\\\\$\\\\(x\\\\) git-credential /etc/it\\\\'s\"\n";
-        assert!(helper.configuration().contains(expect), "{}", helper.configuration());
+        assert!(helper.configuration(None).contains(expect), "{}", helper.configuration(None));
+        let (expect, line) =
+            ("s https\\\\://git.example/a\\\\;b\"\n", helper.configuration(Some("https://git.example/a;b")));
+        assert!(line.contains(expect), "{line}");
     }
 }

@@ -10,6 +10,7 @@ use wire::execution::Failure;
 
 use super::{Checkout, FILE};
 use crate::checkpoint::changes;
+use crate::git::address::Address;
 use crate::git::{GitError, Place, complaint};
 use crate::orders::Orders;
 use crate::room::Room;
@@ -80,7 +81,8 @@ async fn fetch_submodules(room: &Room, orders: &Orders, paths: &Paths, repositor
     // Their addresses are the repository's to say, so they lead to other machines only, unless the
     // repository itself is on this one.
     let protocols = if repository.starts_with("file://") { "https:http:ssh:git:file" } else { "https:http:ssh:git" };
-    let git = room.git.with([("GIT_ALLOW_PROTOCOL".to_owned(), protocols.to_owned())].into());
+    let git = room.git.for_submodules(room.credentials.as_ref(), repository, protocols);
+    let git = git.map_err(|error| NotReady::machine("configuring git for the submodules", &error))?;
     let own = paths.tree.join(".git");
     let place = workspace_itself(&own, paths);
     let mut arguments =
@@ -100,7 +102,12 @@ async fn fetch_submodules(room: &Room, orders: &Orders, paths: &Paths, repositor
         Err(GitError::Halted(halt)) => Err(NotReady::Halted(halt)),
         Err(error) => {
             let said = match &error {
-                GitError::Failed { stderr, .. } => complaint::telling_line(stderr).to_owned(),
+                GitError::Failed { stderr, .. } => {
+                    if let Some(message) = withheld(room, paths, repository, stderr) {
+                        return Err(NotReady::failed(Failure::RepositoryUnreachable, message));
+                    }
+                    complaint::telling_line(stderr).to_owned()
+                }
                 other => other.to_string(),
             };
             Err(NotReady::failed(
@@ -113,3 +120,23 @@ async fn fetch_submodules(room: &Room, orders: &Orders, paths: &Paths, repositor
         }
     }
 }
+
+/// What to say where a submodule could not be fetched because its repository has no claim to the credential.
+fn withheld(room: &Room, paths: &Paths, repository: &str, stderr: &str) -> Option<String> {
+    let url = complaint::unanswered(stderr)?;
+    room.credentials.as_ref().filter(|helper| helper.withholds(url, repository))?;
+    let place = complaint::uncloned(stderr).map(Path::new);
+    let name = place.map(|place| place.strip_prefix(&paths.tree).unwrap_or(place).display().to_string());
+    let name = name.map(|name| format!(" {name}")).unwrap_or_default();
+    let owner = Address::of_url(repository).and_then(|top| Some(format!("below {}/ at its own host", top.owner()?)));
+    let beside = owner.unwrap_or_else(|| "beside a repository with an owner in its path".to_owned());
+    Some(format!(
+        "the submodule{name} of {repository} cannot be fetched: {url} may not be read without a credential, and one for \
+         a whole host is given to submodules only {beside}; where this repository may have it, give the runner a \
+         credential with the path of it or of its owner, https://NAME:PASSWORD@HOST/PATH, or set \
+         checkout.submodules = false in {FILE}"
+    ))
+}
+
+#[cfg(test)]
+mod tests;
