@@ -272,7 +272,14 @@ pub(crate) enum Command {
     /// Answer the runner's git when a remote asks who it is
     #[command(hide = true)]
     GitCredential {
-        /// The file of credentials, and git's operation
+        /// The file of credentials, whose submodules are fetched if any are, and git's operation
+        arguments: Vec<String>,
+    },
+    /// Answer the runner's git whether it may go by ssh for a submodule
+    #[command(hide = true)]
+    GitSsh {
+        /// Whose submodules are fetched, and what git gives to ssh
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
     /// Be the mock agent: carry the prompt on standard input out

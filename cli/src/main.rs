@@ -125,6 +125,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Attach(_)
         | Command::MockAgent { .. }
         | Command::GitCredential { .. }
+        | Command::GitSsh { .. }
         | Command::Completions { .. }
         | Command::Man { .. } => "error",
     }
@@ -143,6 +144,9 @@ async fn dispatch(invocation: &Invocation, command: &Command) -> anyhow::Result<
         Command::Busy(arguments) => busy::say(invocation, arguments).await?,
         Command::MockAgent { arguments } => return Ok(runner::run_mock_agent(arguments).await),
         Command::GitCredential { arguments } => runner::answer_git(arguments, std::io::stdin(), std::io::stdout())?,
+        Command::GitSsh { arguments } => {
+            return Ok(u8::from(!runner::may_reach_by_ssh(arguments, std::io::stderr())?));
+        }
         Command::Tasks(command) => tasks::run(invocation, command).await?,
         Command::Checkpoints(command) => return checkpoints::run(invocation, command).await,
         Command::Tests(arguments) => test_reports::show(invocation, arguments).await?,

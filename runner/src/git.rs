@@ -17,7 +17,10 @@ pub(crate) mod address;
 pub(crate) mod complaint;
 pub(crate) mod credential;
 pub(crate) mod names;
+pub(crate) mod ssh;
 use credential::Helper;
+
+const SSH: &str = "ssh -oBatchMode=yes -oConnectTimeout=15 -oStrictHostKeyChecking=accept-new";
 
 /// What a list of references or files may take in memory.
 const OUTPUT_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -45,6 +48,8 @@ pub(crate) fn directory(root: &Path) -> io::Result<PathBuf> {
 pub(crate) struct Git {
     /// Where its configuration is.
     directory: PathBuf,
+    /// This program, for what git has it asked.
+    program: PathBuf,
     environment: BTreeMap<OsString, OsString>,
     within: Duration,
 }
@@ -100,26 +105,31 @@ impl Git {
         let configuration = configure(&directory, "config", helper, None)?;
         let mut environment: BTreeMap<OsString, OsString> =
             tools.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        let ssh = "ssh -oBatchMode=yes -oConnectTimeout=15 -oStrictHostKeyChecking=accept-new";
         for (name, value) in [
             ("HOME", directory.as_os_str()),
             ("GIT_CONFIG_GLOBAL", configuration.as_os_str()),
             ("GIT_CONFIG_NOSYSTEM", OsStr::new("1")),
             ("GIT_TERMINAL_PROMPT", OsStr::new("0")),
-            ("GIT_SSH_COMMAND", OsStr::new(ssh)),
+            ("GIT_SSH_COMMAND", OsStr::new(SSH)),
             ("LC_ALL", OsStr::new("C")),
         ] {
             environment.insert(name.into(), value.into());
         }
-        Ok(Self { directory, environment, within })
+        let program = helper.map_or_else(std::env::current_exe, |helper| Ok(helper.program.clone()))?;
+        Ok(Self { directory, program, environment, within })
     }
 
-    /// The same for the submodules of a repository: it asks for credentials in that one's name. There is one such
+    /// The same for the submodules of a repository: it asks for credentials, and for ssh, in that one's name. There is one such
     /// configuration on a machine, which executes one thing at a time.
     pub(crate) fn for_submodules(&self, helper: Option<&Helper>, top: &str, protocols: &str) -> io::Result<Self> {
         let configuration = configure(&self.directory, "config-submodules", helper, Some(top))?;
         let mut git = self.with([("GIT_ALLOW_PROTOCOL".to_owned(), protocols.to_owned())].into());
         git.environment.insert("GIT_CONFIG_GLOBAL".into(), configuration.into());
+        // Git has a shell read it, with what is for ssh as its arguments and once more behind the line.
+        let (program, top) = (credential::escape(&self.program.to_string_lossy()), credential::escape(top));
+        let asks_first = format!("{program} git-ssh {top} \"$@\" < /dev/null >&2 && exec {SSH}");
+        git.environment.insert("GIT_SSH_COMMAND".into(), asks_first.into());
+        git.environment.insert("GIT_SSH_VARIANT".into(), "ssh".into());
         Ok(git)
     }
 
@@ -127,7 +137,7 @@ impl Git {
     pub(crate) fn with(&self, variables: BTreeMap<String, String>) -> Self {
         let mut environment = self.environment.clone();
         environment.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
-        Self { directory: self.directory.clone(), environment, within: self.within }
+        Self { directory: self.directory.clone(), program: self.program.clone(), environment, within: self.within }
     }
 
     /// Runs git and gives back its standard output.

@@ -52,6 +52,7 @@ pub use agent::reading::Taken;
 pub use channel::{VARIABLE as CHANNEL, say as say_busy};
 pub use config::{Config, Hold, Limits, OPERATOR_FILES, TOOL_VARIABLES, check_operator_variables};
 pub use git::credential::answer as answer_git;
+pub use git::ssh::may_reach as may_reach_by_ssh;
 pub use isolation::Demand;
 pub use isolation::rights::take as take_rights;
 

@@ -15,6 +15,9 @@ fn main() -> ExitCode {
     if first.as_deref() == Some("git-credential") {
         return git_credential(&arguments.collect::<Vec<_>>());
     }
+    if first.as_deref() == Some("git-ssh") {
+        return git_ssh(&arguments.collect::<Vec<_>>());
+    }
     let mut vars = Vars::from_process();
     if first.as_deref() == Some("busy") {
         return busy(&vars, &arguments.collect::<Vec<_>>());
@@ -69,6 +72,18 @@ fn git_credential(arguments: &[String]) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("git gets no credential: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Where our git may go by ssh for a submodule, it asks this program.
+fn git_ssh(arguments: &[String]) -> ExitCode {
+    match runner::may_reach_by_ssh(arguments, std::io::stderr()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            tracing::error!("git gets no ssh: {error}");
             ExitCode::FAILURE
         }
     }

@@ -86,13 +86,8 @@ pub(crate) struct Helper {
 }
 
 impl Helper {
-    /// Git's configuration for it, or for the submodules of a repository. Git has a shell read the line, so every
-    /// sign that means something to one is escaped.
+    /// Git's configuration for it, or for the submodules of a repository. Git has a shell read the line.
     pub(super) fn configuration(&self, top: Option<&str>) -> String {
-        let escape = |text: &str| {
-            let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
-            text.chars().flat_map(|c| (!plain(c)).then_some('\\').into_iter().chain([c])).collect::<String>()
-        };
         let (program, file) = (self.program.to_string_lossy(), self.file.to_string_lossy());
         let mut line = format!("{} git-credential {}", escape(&program), escape(&file));
         line.extend(top.map(|top| format!(" {}", escape(top))));
@@ -120,6 +115,12 @@ impl Helper {
         let (Some(asked), Ok(kept)) = (question(url), fs::read_to_string(&self.file)) else { return false };
         find(&kept, &asked, None).is_some() && find(&kept, &asked, Some(top)).is_none()
     }
+}
+
+/// A word for a shell, with every sign escaped that means something to one.
+pub(super) fn escape(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    text.chars().flat_map(|c| (!plain(c)).then_some('\\').into_iter().chain([c])).collect()
 }
 
 /// What git would ask about a URL.

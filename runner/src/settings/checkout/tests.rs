@@ -10,6 +10,7 @@ use wire::worker::Completion;
 
 use super::*;
 use crate::git::credential::{Credentials, Source, answer};
+use crate::git::ssh::may_reach;
 use crate::testing::{Remote, Scene, git, output};
 
 /// Stands in for this program, which a test has no path to: a script hands on what git asks, and `answer` answers.
@@ -25,7 +26,8 @@ impl Program {
         let made = kit::process::command("mkfifo").arg(&asked).arg(&said).as_std_mut().status();
         assert!(made.expect("starts").success());
         let script = format!(
-            "#!/bin/sh\n{{ printf '%s\\n' \"$@\" --; cat; }} > {}\nexec cat {}\n",
+            "#!/bin/sh\n{{ printf '%s\\n' \"$@\" --; cat; }} > {}\n\
+             words=$(cat {})\necho \"$words\"\n[ \"$words\" != no ]\n",
             asked.display(),
             said.display()
         );
@@ -43,9 +45,14 @@ fn answer_all(asked: &Path, said: &Path) {
     loop {
         let text = fs::read_to_string(asked).expect("reads");
         let Some((arguments, question)) = text.split_once("--\n") else { return };
-        let arguments: Vec<String> = arguments.lines().skip(1).map(str::to_owned).collect();
+        let (name, arguments) = arguments.split_once('\n').expect("a command");
+        let arguments: Vec<String> = arguments.lines().map(str::to_owned).collect();
         let mut words = Vec::new();
-        answer(&arguments, question.as_bytes(), &mut words).expect("answers");
+        match name {
+            "git-ssh" if !may_reach(&arguments, &mut words).expect("answers") => words = b"no".to_vec(),
+            "git-ssh" => (),
+            _ => answer(&arguments, question.as_bytes(), &mut words).expect("answers"),
+        }
         fs::write(said, words).expect("writes");
     }
 }
@@ -158,5 +165,43 @@ async fn submodules_of_the_same_owner_and_of_named_paths_are_fetched_with_creden
     ] {
         let (completion, said) = stage.run(url, commit).await;
         assert_eq!((completion.failure, &*said), (None, expect), "{url}: {completion:?}");
+    }
+}
+
+#[tokio::test]
+async fn by_ssh_only_submodules_of_the_same_owner_are_fetched() {
+    let (directory, program) = (tempfile::tempdir().expect("a directory"), Program::start());
+    // Another computer's, which has everything where this one has it.
+    let ssh = program.directory.path().join("ssh");
+    fs::write(&ssh, "#!/bin/sh\nfor last; do :; done\nexec sh -c \"$last\"\n").expect("writes");
+    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o700)).expect("may be run");
+    let mut scene = Scene::in_directory(directory, |config| {
+        let path = format!("{}:{}", program.directory.path().display(), config.tool_environment["PATH"]);
+        config.tool_environment.insert("PATH".into(), path);
+        let file = config.sprite_dir.with_file_name("credentials");
+        fs::write(&file, "").expect("writes");
+        config.credentials = Some(Credentials { program: program.path(), source: Source::File(file) });
+    })
+    .await;
+    let (owner, other) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let below = |directory: &tempfile::TempDir| tempfile::tempdir_in(directory.path()).expect("a directory");
+    let remote = Remote::in_directory(below(&owner), &[("README", "hello\n")]).await;
+    let sibling = Remote::in_directory(below(&owner), &[("secret", "for few\n")]).await;
+    let private = Remote::in_directory(below(&other), &[("secret", "for few\n")]).await;
+    let by_ssh = |remote: &Remote| format!("ssh://git@git.example{}", remote.path().display());
+    let as_scp = |remote: &Remote| format!("git@git.example:{}", remote.path().display());
+    for (url, part, is_given) in [
+        (by_ssh(&sibling), &sibling, true),
+        (as_scp(&sibling), &sibling, true),
+        (by_ssh(&private), &private, false),
+        (as_scp(&private), &private, false),
+    ] {
+        commit_with(&remote, &[("part", &url, &part.git(&["rev-parse", "HEAD"]).await)]).await;
+        let mut lease = scene.lease(&remote, None, &["cat", "part/secret"]);
+        lease.spec.repository = by_ssh(&remote);
+        let (completion, events) = scene.carry_out(&lease, Orders::none()).await;
+        let completion = completion.expect("the lease was not lost");
+        let (failure, said) = if is_given { (None, "for few\n") } else { (Some(Failure::RepositoryUnreachable), "") };
+        assert_eq!((completion.failure, &*output(&events, Stream::Stdout)), (failure, said), "{url}: {completion:?}");
     }
 }
