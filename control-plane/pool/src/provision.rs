@@ -191,6 +191,7 @@ impl Provision {
                 let failures = machine.failures.saturating_add(1);
                 let wait = BACKOFF.wait(u32::try_from(failures).unwrap_or(u32::MAX), &Chance::system());
                 let wait = wait.max(error.retry_after().unwrap_or_default().min(RETRY_AFTER_MAX));
+                let wait = wait.max(policy::least_wait(machine.state, &failed.advice));
                 let at = ctx.now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::seconds(30));
                 store::try_later(&mut tx, machine, at, failures, Some(&text)).await?;
             }

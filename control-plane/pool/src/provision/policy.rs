@@ -21,6 +21,8 @@ const RESTARTS_MAX: i32 = 3;
 const SLEEP_PATIENCE: TimeDelta = TimeDelta::minutes(10);
 /// Refused suspensions after which a machine is stopped instead.
 const SUSPENDS_MAX: i32 = 3;
+/// A list may lack for about a second what was made just now.
+pub const LIST_LAG: Duration = Duration::from_secs(2);
 /// After so many minutes on its way a machine counts as stuck and is reported.
 pub const STUCK_MINUTES: i32 = 5;
 /// After so many it is acted on, whatever it was being given time for.
@@ -284,6 +286,15 @@ pub fn stumble(failed: &Failed) -> Stumble {
         (Starting | Resuming, Advice::SlowDown) if failed.is_late => Stumble::Climb(Trouble::Refused),
         _ if failed.is_late && failed.is_provider_well => Stumble::Climb(Trouble::Unresponsive),
         _ => Stumble::Retry,
+    }
+}
+
+/// How long to wait at least until a call that failed is made again. What a creation may have made is looked for in a
+/// list first, and made a second time where that lags and lacks it.
+pub fn least_wait(state: MachineState, advice: &Advice) -> Duration {
+    match (state, advice) {
+        (MachineState::Creating, Advice::LookAgain) => LIST_LAG,
+        _ => Duration::ZERO,
     }
 }
 

@@ -317,7 +317,7 @@ impl Provision {
             Err(error) => {
                 // The next try finds the same thing by its name.
                 tracing::warn!(machine.id = %machine.id, %error, "what the provider made was not stored");
-                Done::Waits { until: ctx.now() + TimeDelta::seconds(1) }
+                Done::Waits { until: ctx.now() + span(policy::LIST_LAG) }
             }
         }
     }

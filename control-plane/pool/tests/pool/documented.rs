@@ -408,6 +408,25 @@ kernel::on_both! { migrations();
         world.stop().await;
     }
 
+    async fn what_may_have_been_made_is_made_again_only_once_a_list_would_have_it(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        for action in ["create_volume", "create_machine"] {
+            world.beat().await;
+            world.script(&dropping(action, "before")).await;
+            world.apply(Action::Create).await;
+            while world.row().await.failures == 0 {
+                world.provision.step_all(&ctx).await.expect("steps");
+            }
+            let (row, volumes) = (world.row().await, world.there().await.1);
+            assert_eq!(row.state, MachineState::Creating, "{action}");
+            assert!(row.next_try_at - ctx.now() >= TimeDelta::seconds(2), "{action}: {row:?}");
+            assert_eq!(volumes, usize::from(action == "create_machine"));
+            world.settle().await;
+            world.destroy().await;
+        }
+        world.stop().await;
+    }
+
     async fn a_list_that_lags_behind_costs_no_machine(ctx) {
         let mut world = World::new(&ctx, "").await;
         world.up().await;

@@ -217,6 +217,23 @@ fn every_advice_means_one_thing_in_each_state() {
 }
 
 #[test]
+fn what_may_have_been_made_is_not_looked_for_before_a_list_would_have_it() {
+    use MachineState::{Creating, Destroying, Resuming, Suspending};
+    let two_seconds = Duration::from_secs(2);
+    for (state, advice, expect) in [
+        (Creating, Advice::LookAgain, two_seconds),
+        (Creating, Advice::WaitAndRetry, Duration::ZERO),
+        (Creating, Advice::Gone, Duration::ZERO),
+        // These have an id, by which they are read.
+        (Resuming, Advice::LookAgain, Duration::ZERO),
+        (Suspending, Advice::LookAgain, Duration::ZERO),
+        (Destroying, Advice::LookAgain, Duration::ZERO),
+    ] {
+        assert_eq!(least_wait(state, &advice), expect, "{state} {advice:?}");
+    }
+}
+
+#[test]
 fn an_outage_of_the_provider_costs_no_machine() {
     let failed = |is_late, is_provider_well| Failed {
         state: MachineState::Resuming,
