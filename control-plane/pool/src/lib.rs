@@ -77,6 +77,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("20261130002400_pool_former_images"),
     migration!("20261130002500_pool_refused_orphans"),
     migration!("20261130002600_pool_abandoned_creations"),
+    migration!("20261130002700_pool_costly_orphans"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.

@@ -2,24 +2,30 @@
 //! admit a machine or not, and what it all comes to.
 //!
 //! A second counts as awake from the moment the provider made or was asked to wake
-//! a machine until it was seen asleep, so the ledger is never below the bill. It
-//! is written with each change of state, and every minute in between.
+//! a machine until it was seen asleep, so for what has a row the ledger is not below
+//! the bill. Nor is it for what has none, from when that was first seen; for the time
+//! since the provider made it, it counts as it was seen first, and as one of this
+//! pool's. What came and went unseen, or is in a lost database's ledger alone, is in
+//! none. It is written with each change of state, and every minute in between.
 
 mod alerts;
 pub mod policy;
 mod report;
 mod store;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use kernel::{Result, Sql, Tx};
+use sha2::{Digest, Sha256};
+use uuid::{Builder, Uuid};
 use wire::cost::Period;
 use wire::id::{MachineId, VolumeId};
-use wire::machine::MachineState;
+use wire::machine::{MachineState, OrphanKind};
 
-use crate::Settings;
+use crate::orphans::Orphan;
 use crate::plan::is_active;
+use crate::{Settings, machines};
 use policy::{Allowance, Purse};
-use store::{Accrued, Open};
+use store::{Accrued, Lone, Open};
 
 pub use alerts::Ledger;
 pub use report::report;
@@ -42,6 +48,43 @@ pub(crate) async fn settle_volume(tx: &mut Tx, id: VolumeId, now: DateTime<Utc>)
         store::accrued_volume(tx, id, now).await?;
     }
     Ok(())
+}
+
+/// An orphan costs from now on, and has since the provider made it, but for what it was charged with already: by its
+/// row, or as an orphan that a list has lacked since.
+pub(crate) async fn charge_orphan(
+    tx: &mut Tx,
+    settings: &Settings,
+    orphan: &Orphan,
+    was_known: bool,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let provider = &settings.provider;
+    let subject = subject_of(&orphan.provider_id);
+    let charged = TimeDelta::microseconds(store::charged(tx, subject).await?);
+    let row_until = if was_known { store::row_until(tx, orphan).await? } else { None };
+    let since = policy::costs_since(orphan.made_at, row_until, charged, now);
+    let rates = match orphan.kind {
+        // Nobody knows what it was made as; it is taken for one of ours.
+        OrphanKind::Machine => (provider.dearest_rate(), provider.rates(&orphan.region).1),
+        OrphanKind::Volume => (0, provider.volume_rate()),
+    };
+    store::charge_orphan(tx, &orphan.provider_id, subject, since, rates).await
+}
+
+/// The id under which an orphan is in the ledger: always the same, so that it is found there again.
+fn subject_of(provider_id: &str) -> Uuid {
+    let digest: [u8; 32] = Sha256::digest(provider_id).into();
+    let (id, _) = digest.split_first_chunk().unwrap_or((&[0; 16], &[]));
+    Builder::from_custom_bytes(*id).into_uuid()
+}
+
+/// Writes down what all orphans have cost until now; before they are seen anew, or gone.
+pub(crate) async fn settle_orphans(tx: &mut Tx, now: DateTime<Utc>) -> Result<()> {
+    for open in store::open_orphans(tx).await? {
+        settle(tx, &open, now).await?;
+    }
+    store::accrued_orphans(tx, now).await
 }
 
 async fn settle(tx: &mut Tx, open: &Open, now: DateTime<Utc>) -> Result<()> {
@@ -98,6 +141,11 @@ pub(crate) async fn purse(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) 
     let (_, asleep) = provider.rates(provider.first_region());
     let standing = store::standing(tx).await?;
     let dearest = standing.iter().map(|machine| machine.awake_rate).max().unwrap_or(0);
+    let lone = store::lone(tx).await?;
+    let stays = |lone: &Lone| !lone.approved && (lone.needs_approval || !settings.reap_orphans);
+    let lone_rate = |lone: &Lone| if lone.is_awake && stays(lone) { lone.awake_rate } else { lone.asleep_rate };
+    let destroying = standing.iter().filter(|machine| machine.state == MachineState::Destroying).count();
+    let reaped = lone.iter().filter(|lone| lone.is_awake && !stays(lone)).count();
     let mut allowances = Vec::new();
     for (period, budget_micros) in budgets {
         let spent_micros = spent(tx, period, now).await?;
@@ -108,8 +156,8 @@ pub(crate) async fn purse(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) 
         // What is there may be dearer than what would be made today.
         awake_rate: provider.dearest_rate().max(dearest),
         new_storage_rate: asleep + provider.volume_rate(),
-        storage_rate: store::storage_rate(tx, asleep).await?,
-        going: standing.iter().filter(|machine| machine.state == MachineState::Destroying).count(),
+        storage_rate: store::storage_rate(tx, asleep).await? + lone.iter().map(lone_rate).sum::<u64>(),
+        going: destroying + reaped + machines::store::count_abandoned(tx, now).await?,
     })
 }
 

@@ -14,7 +14,7 @@ use wire::event::kind;
 use wire::id::MachineId;
 use wire::machine::{MachineView, OrphanKind, OrphanView, SweepView};
 
-use crate::{CAPACITY_NUDGE, Settings, Watch, ever_later, kept, machines};
+use crate::{CAPACITY_NUDGE, Settings, Watch, ever_later, kept, machines, money};
 
 /// A control plane that begins after so long may have another database than the last one.
 const LONG_AGO: TimeDelta = TimeDelta::minutes(10);
@@ -148,12 +148,17 @@ pub(crate) async fn note(ctx: &Ctx, settings: &Settings, look: &Look<'_>) -> Res
         // Whoever was refused a machine may have one now.
         tx.nudge(CAPACITY_NUDGE);
     }
+    // Until now each has cost what it costs as it was seen last.
+    money::settle_orphans(&mut tx, now).await?;
     store::forget_unseen(&mut tx, seen, now).await?;
     let mut due = Vec::new();
     for orphan in seen {
         let was_known = machines::was_known(&mut tx, orphan).await?;
         let is_unforeseen = policy::is_unforeseen(was_known, orphan.made_at, since);
         let row = store::see(&mut tx, orphan, is_unforeseen, now).await?;
+        if !row.is_charged {
+            money::charge_orphan(&mut tx, settings, orphan, was_known, now).await?;
+        }
         if row.sightings == 1 {
             tracing::warn!(provider.id = orphan.provider_id, kind = %orphan.kind, needs_approval = row.needs_approval, "the provider has something of this pool that no row knows");
             metrics::counter!("orphans_found_total", "kind" => orphan.kind.as_str()).increment(1);
@@ -180,6 +185,7 @@ pub(crate) async fn reaped(ctx: &Ctx, orphan: &Due, error: Option<&str>) -> Resu
         store::not_reaped(&mut tx, provider_id, failures, error, ctx.now() + ever_later(ctx, failures)).await?;
         return tx.commit(()).await;
     }
+    money::settle_orphans(&mut tx, ctx.now()).await?;
     store::reaped(&mut tx, provider_id, ctx.now()).await?;
     metrics::counter!("orphans_reaped_total", "kind" => kind.as_str()).increment(1);
     let change = Change::removed(&json!({ "kind": kind, "provider_id": provider_id }))?;

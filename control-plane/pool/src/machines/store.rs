@@ -257,13 +257,13 @@ pub(super) async fn count_existing(tx: &mut Tx) -> Result<usize> {
 }
 
 /// Machines that were abandoned while they were made, and may come yet.
-pub(super) async fn count_abandoned(tx: &mut Tx, now: DateTime<Utc>) -> Result<usize> {
+pub(crate) async fn count_abandoned(tx: &mut Tx, now: DateTime<Utc>) -> Result<usize> {
     let (count,) = fetch_one!(tx, (i64,), COUNT_ABANDONED, now)?;
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
 /// An abandoned machine may come yet, until then.
-pub(super) async fn count_on(tx: &mut Tx, id: MachineId, until: DateTime<Utc>) -> Result<()> {
+pub(crate) async fn count_on(tx: &mut Tx, id: MachineId, until: DateTime<Utc>) -> Result<()> {
     execute!(tx, COUNT_ON, id.uuid(), until)?;
     Ok(())
 }

@@ -48,7 +48,7 @@ impl Reconciler for Ledger {
     async fn tick(&self, ctx: &Ctx) -> Result<usize> {
         let now = ctx.now();
         let mut tx = ctx.begin("pool.money.ledger").await?;
-        for open in store::open(&mut tx).await? {
+        for open in store::open_rows(&mut tx).await? {
             super::settle(&mut tx, &open, now).await?;
             if open.subject_id == open.machine_id && open.awake_rate > 0 {
                 store::accrued_machine(&mut tx, open.machine_id.into(), now).await?;
@@ -56,6 +56,7 @@ impl Reconciler for Ledger {
                 store::accrued_volume(&mut tx, open.subject_id.into(), now).await?;
             }
         }
+        super::settle_orphans(&mut tx, now).await?;
         self.alert(ctx, &mut tx).await?;
         tx.commit(0).await
     }

@@ -1,12 +1,13 @@
 //! What a budget still allows, purely: so that it is not exceeded even for an
 //! instant, room is kept for what exists already. What is stored is paid to the
-//! period's end whatever happens, and in the whole of the next; what is awake
-//! cannot be put to sleep at once, nor what is going be gone; and what is awake
-//! when a period ends is an expense of the next one.
+//! period's end whatever happens, and in the whole of the next, and so is a machine
+//! that is awake and that nobody puts to sleep, as no row knows it; what else is
+//! awake cannot be put to sleep at once, nor what is going be gone; and what is
+//! awake when a period ends is an expense of the next one.
 
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, Days, Months, NaiveTime, Utc};
+use chrono::{DateTime, Datelike, Days, Months, NaiveTime, TimeDelta, Utc};
 use wire::cost::Period;
 
 /// Millionths of a dollar for so long at this rate, which is in picodollars a second; rounded up.
@@ -58,9 +59,10 @@ pub struct Purse {
     pub awake_rate: u64,
     /// What one more machine stores, awake or asleep.
     pub new_storage_rate: u64,
-    /// What all that exists stores.
+    /// What all that exists stores, and what a machine costs that is awake and no row knows, and that nobody destroys.
     pub storage_rate: u64,
-    /// Machines that are being destroyed: each may cost what one that is awake does, until it is gone.
+    /// Machines that are being destroyed, or reaped, or may yet come of a creation that was abandoned: each may cost
+    /// what one that is awake does, until it is gone.
     pub going: usize,
 }
 
@@ -98,6 +100,17 @@ impl Purse {
 
 fn seconds_between(from: DateTime<Utc>, to: DateTime<Utc>) -> f64 {
     (to - from).to_std().unwrap_or_default().as_secs_f64()
+}
+
+/// Since when an orphan has to be charged that was for so long already, and by its row until then.
+pub fn costs_since(
+    made_at: Option<DateTime<Utc>>,
+    row_until: Option<DateTime<Utc>>,
+    charged: TimeDelta,
+    now: DateTime<Utc>,
+) -> DateTime<Utc> {
+    let Some(made_at) = made_at else { return now };
+    (made_at.max(row_until.unwrap_or(made_at)) + charged).min(now)
 }
 
 /// What a period will have cost at its end if it goes on as now, at this rate in picodollars a second.
@@ -210,6 +223,24 @@ mod tests {
         let now = at("2026-02-14T12:00:00Z");
         let max = |going| awake_max(&Purse { going, ..of_a_day(now, 1_000, 0) }, now, 0);
         assert_eq!((max(0), max(3), max(10), max(11)), (10, 7, 0, 0));
+    }
+
+    #[test]
+    fn an_orphan_is_charged_once_for_all_the_time_that_it_was_there() {
+        let (made, now) = (at("2026-02-14T06:00:00Z"), at("2026-02-14T12:00:00Z"));
+        let (row, hour) = (at("2026-02-14T08:00:00Z"), TimeDelta::hours(1));
+        for (made_at, row_until, charged, since) in [
+            (Some(made), None, TimeDelta::zero(), made),
+            (Some(made), None, hour, made + hour),
+            (Some(made), Some(row), TimeDelta::zero(), row),
+            (Some(made), Some(row), hour, row + hour),
+            (Some(made), Some(made - hour), TimeDelta::zero(), made),
+            (Some(made), None, hour * 9, now),
+            (Some(now + hour), None, TimeDelta::zero(), now),
+            (None, Some(row), hour, now),
+        ] {
+            assert_eq!(costs_since(made_at, row_until, charged, now), since, "{made_at:?} {row_until:?} {charged}");
+        }
     }
 
     #[test]

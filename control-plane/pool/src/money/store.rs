@@ -1,11 +1,13 @@
-//! SQL of what machines and volumes cost. The columns of machines and volumes
-//! that are written here are this file's alone.
+//! SQL of what machines, volumes and orphans cost. The columns of theirs that are
+//! written here are this file's alone.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use kernel::{Result, Tx, execute, fetch_all, fetch_one, fetch_optional};
 use sqlx::types::Uuid;
 use wire::id::{MachineId, VolumeId};
-use wire::machine::MachineState;
+use wire::machine::{MachineState, OrphanKind};
+
+use crate::orphans::Orphan;
 
 kernel::sql! {
     OPEN_MACHINE: "SELECT id AS subject_id, id AS machine_id, generation, accrued_until AS since, state <> 'suspended' AS is_awake, \
@@ -16,13 +18,22 @@ kernel::sql! {
                          v.id IS NULL AS is_awake, CAST(0 AS BIGINT) AS awake_rate, v.rate AS asleep_rate \
                   FROM volumes v LEFT JOIN machines m ON m.volume_id = v.id \
                   WHERE v.id = $1 AND v.state = 'ready' AND v.accrued_until IS NOT NULL";
-    OPEN: "SELECT id AS subject_id, id AS machine_id, generation, accrued_until AS since, state <> 'suspended' AS is_awake, \
+    OPEN_ROWS: "SELECT id AS subject_id, id AS machine_id, generation, accrued_until AS since, state <> 'suspended' AS is_awake, \
                   awake_rate, asleep_rate FROM machines \
            WHERE state <> 'destroyed' AND accrued_until IS NOT NULL AND (provider_id IS NOT NULL OR former_provider_id IS NOT NULL) \
            UNION ALL \
            SELECT v.id, coalesce(m.id, v.id), 0, v.accrued_until, v.id IS NULL, CAST(0 AS BIGINT), v.rate \
            FROM volumes v LEFT JOIN machines m ON m.volume_id = v.id \
            WHERE v.state = 'ready' AND v.accrued_until IS NOT NULL";
+    OPEN_ORPHANS: "SELECT subject_id, subject_id AS machine_id, 0 AS generation, accrued_until AS since, is_awake, awake_rate, \
+                          asleep_rate FROM orphans WHERE reaped_at IS NULL AND accrued_until IS NOT NULL ORDER BY provider_id";
+    MACHINE_UNTIL: "SELECT accrued_until FROM machines WHERE id = $1 AND accrued_until IS NOT NULL";
+    VOLUME_UNTIL: "SELECT accrued_until FROM volumes WHERE name = $1 AND accrued_until IS NOT NULL";
+    CHARGED: "SELECT CAST(coalesce(sum(awake_micros + asleep_micros), 0) AS BIGINT) FROM cost_ledger WHERE subject_id = $1";
+    CHARGE_ORPHAN: "UPDATE orphans SET subject_id = $2, accrued_until = $3, awake_rate = $4, asleep_rate = $5 WHERE provider_id = $1";
+    ACCRUED_ORPHANS: "UPDATE orphans SET accrued_until = $1 WHERE reaped_at IS NULL AND accrued_until < $1";
+    LONE: "SELECT is_awake, approved, needs_approval, awake_rate, asleep_rate FROM orphans \
+           WHERE reaped_at IS NULL AND accrued_until IS NOT NULL";
     ACCRUED_MACHINE: "UPDATE machines SET accrued_until = $2 WHERE id = $1";
     ACCRUED_VOLUME: "UPDATE volumes SET accrued_until = $2 WHERE id = $1";
     ACCRUED: "SELECT awake_micros, asleep_micros FROM cost_ledger WHERE subject_id = $1 AND generation = $2 AND day = $3";
@@ -75,7 +86,50 @@ pub(super) async fn open_volume(tx: &mut Tx, id: VolumeId) -> Result<Option<Open
 
 /// Everything that costs at present.
 pub(super) async fn open(tx: &mut Tx) -> Result<Vec<Open>> {
-    Ok(fetch_all!(tx, Open, OPEN)?)
+    Ok([open_rows(tx).await?, open_orphans(tx).await?].concat())
+}
+
+/// What of it has a row.
+pub(super) async fn open_rows(tx: &mut Tx) -> Result<Vec<Open>> {
+    Ok(fetch_all!(tx, Open, OPEN_ROWS)?)
+}
+
+/// What of it has none.
+pub(super) async fn open_orphans(tx: &mut Tx) -> Result<Vec<Open>> {
+    Ok(fetch_all!(tx, Open, OPEN_ORPHANS)?)
+}
+
+/// Until when a machine or a volume was charged by its row, which may have ended.
+pub(super) async fn row_until(tx: &mut Tx, orphan: &Orphan) -> Result<Option<DateTime<Utc>>> {
+    let found = match (orphan.kind, orphan.row) {
+        (OrphanKind::Volume, _) => fetch_optional!(tx, (DateTime<Utc>,), VOLUME_UNTIL, &orphan.name)?,
+        (OrphanKind::Machine, Some(id)) => fetch_optional!(tx, (DateTime<Utc>,), MACHINE_UNTIL, id.uuid())?,
+        (OrphanKind::Machine, None) => None,
+    };
+    Ok(found.map(|(until,)| until))
+}
+
+/// For how many microseconds the ledger has charged something.
+pub(super) async fn charged(tx: &mut Tx, subject: Uuid) -> Result<i64> {
+    Ok(fetch_one!(tx, (i64,), CHARGED, subject)?.0)
+}
+
+/// An orphan costs since then.
+pub(super) async fn charge_orphan(
+    tx: &mut Tx,
+    provider_id: &str,
+    subject: Uuid,
+    since: DateTime<Utc>,
+    (awake_rate, asleep_rate): (u64, u64),
+) -> Result<()> {
+    let rate = |rate| i64::try_from(rate).unwrap_or(i64::MAX);
+    execute!(tx, CHARGE_ORPHAN, provider_id, subject, since, rate(awake_rate), rate(asleep_rate))?;
+    Ok(())
+}
+
+pub(super) async fn accrued_orphans(tx: &mut Tx, now: DateTime<Utc>) -> Result<()> {
+    execute!(tx, ACCRUED_ORPHANS, now)?;
+    Ok(())
 }
 
 pub(super) async fn accrued_machine(tx: &mut Tx, id: MachineId, now: DateTime<Utc>) -> Result<()> {
@@ -151,4 +205,21 @@ pub(super) struct Standing {
 /// Every machine that is not destroyed.
 pub(super) async fn standing(tx: &mut Tx) -> Result<Vec<Standing>> {
     Ok(fetch_all!(tx, Standing, STANDING)?)
+}
+
+/// An orphan, as far as budgets go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub(super) struct Lone {
+    pub(super) is_awake: bool,
+    pub(super) approved: bool,
+    pub(super) needs_approval: bool,
+    #[sqlx(try_from = "i64")]
+    pub(super) awake_rate: u64,
+    #[sqlx(try_from = "i64")]
+    pub(super) asleep_rate: u64,
+}
+
+/// Every orphan.
+pub(super) async fn lone(tx: &mut Tx) -> Result<Vec<Lone>> {
+    Ok(fetch_all!(tx, Lone, LONE)?)
 }

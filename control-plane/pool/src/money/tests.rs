@@ -10,6 +10,7 @@ use wire::cost::CostProblem;
 use super::*;
 use crate::machines::store::{Made, set_provider_id, set_volume};
 use crate::machines::{self, Machine, shift};
+use crate::orphans::{Due, Look};
 use crate::plan::Action;
 
 fn migrations() -> Vec<Migration> {
@@ -67,6 +68,34 @@ fn awake(seconds: f64) -> i64 {
 /// What it stores in so long: its volume, and its image and memory while it sleeps.
 fn stored(seconds: f64) -> i64 {
     policy::cost_micros(fly::price::stored(10 * 1_024) + fly::price::stored(700 + 2_048), seconds)
+}
+
+fn secs(seconds: u64) -> f64 {
+    Duration::from_secs(seconds).as_secs_f64()
+}
+
+/// A machine that is awake and that no row knows.
+fn lone(provider_id: &str, made_at: Option<DateTime<Utc>>) -> Orphan {
+    Orphan {
+        kind: OrphanKind::Machine,
+        provider_id: provider_id.into(),
+        name: provider_id.into(),
+        region: "iad".into(),
+        row: None,
+        is_awake: true,
+        made_at,
+    }
+}
+
+fn lone_volume(provider_id: &str, made_at: DateTime<Utc>) -> Orphan {
+    Orphan { kind: OrphanKind::Volume, is_awake: false, ..lone(provider_id, Some(made_at)) }
+}
+
+/// The provider is looked at, by a process that does so since then.
+async fn note(ctx: &Ctx, settings: &Settings, seen: &[Orphan], since: Option<DateTime<Utc>>) -> Vec<Due> {
+    let strangers = seen.iter().filter(|orphan| orphan.kind == OrphanKind::Machine).count();
+    let look = Look { began: ctx.now(), since, seen, strangers };
+    crate::orphans::note(ctx, settings, &look).await.expect("notes")
 }
 
 kernel::on_both! { migrations();
@@ -157,6 +186,127 @@ kernel::on_both! { migrations();
         assert!(machines::resume(&ctx, &poor, asleep.id).await.is_ok());
     }
 
+    async fn what_no_row_knows_has_cost_since_it_was_made_and_costs_until_it_is_gone(ctx) {
+        ctx.clock.set("2026-11-23T06:00:00Z".parse().expect("a time"));
+        let settings = Settings::default();
+        let hours = TimeDelta::hours;
+        let (machine, disk) = (lone("m1", Some(ctx.now() - hours(2))), lone_volume("vol_1", ctx.now() - hours(30)));
+        let both = [machine.clone(), disk.clone()];
+        note(&ctx, &settings, &both, None).await;
+        note(&ctx, &settings, &both, None).await;
+        let day = async |spent: i64, what: &str| {
+            let now = spent_now(&ctx, Period::Day).await;
+            assert!((now - spent).abs() <= 2, "{what}: {now} and not {spent}");
+        };
+        let of = |awake_for: u64, volume_for: u64| awake(secs(awake_for)) + volume(volume_for);
+        day(of(2 * HOUR, 6 * HOUR), "what it was yesterday is yesterday's").await;
+        ctx.clock.advance(Duration::from_secs(HOUR));
+        day(of(3 * HOUR, 7 * HOUR), "before anything is written down").await;
+        Ledger::new(Arc::new(settings.clone())).tick(&ctx).await.expect("writes");
+        day(of(3 * HOUR, 7 * HOUR), "written down").await;
+        let seen = report(&ctx, &settings).await.expect("reports");
+        assert_eq!(seen.spending[0].forecast_micros - seen.spending[0].spent_micros, of(17 * HOUR, 17 * HOUR));
+        // It is seen asleep from now on.
+        note(&ctx, &settings, &[Orphan { is_awake: false, ..machine.clone() }, disk.clone()], None).await;
+        ctx.clock.advance(Duration::from_secs(HOUR));
+        let asleep = |seconds: u64| stored(secs(seconds)) - volume(seconds);
+        day(of(3 * HOUR, 8 * HOUR) + asleep(HOUR), "asleep").await;
+        // A list that lags lacks it for a while.
+        note(&ctx, &settings, std::slice::from_ref(&disk), None).await;
+        ctx.clock.advance(Duration::from_secs(100));
+        note(&ctx, &settings, &both, None).await;
+        day(of(3 * HOUR + 100, 8 * HOUR + 100) + asleep(HOUR), "charged once for all of its time").await;
+        note(&ctx, &settings, &[], None).await;
+        let gone = spent_now(&ctx, Period::Day).await;
+        ctx.clock.advance(Duration::from_secs(HOUR));
+        assert_eq!(spent_now(&ctx, Period::Day).await, gone, "what is gone costs nothing more");
+    }
+
+    async fn what_is_reaped_costs_nothing_more(ctx) {
+        ctx.clock.set("2026-11-23T06:00:00Z".parse().expect("a time"));
+        let (settings, machine) = (Settings::default(), [lone("m1", Some(ctx.now()))]);
+        let since = Some(ctx.now() - TimeDelta::seconds(1));
+        note(&ctx, &settings, &machine, since).await;
+        ctx.clock.advance(Duration::from_secs(100));
+        let due = note(&ctx, &settings, &machine, since).await;
+        ctx.clock.advance(Duration::from_secs(100));
+        for orphan in &due {
+            crate::orphans::reaped(&ctx, orphan, None).await.expect("notes");
+        }
+        assert_eq!(due.len(), 1);
+        ctx.clock.advance(Duration::from_secs(HOUR));
+        assert!((spent_now(&ctx, Period::Day).await - awake(200.0)).abs() <= 2);
+    }
+
+    async fn what_a_row_was_charged_for_is_not_charged_again_when_it_has_ended(ctx) {
+        ctx.clock.set("2026-11-23T06:00:00Z".parse().expect("a time"));
+        let settings = Settings::default();
+        let (machine, since) = (made(&ctx, &settings).await, ctx.now());
+        ctx.clock.advance(Duration::from_secs(HOUR));
+        let mut tx = ctx.begin("test").await.expect("begins");
+        settle_volume(&mut tx, machine.volume_id, ctx.now()).await.expect("settles");
+        machines::store::volume_destroyed(&mut tx, machine.volume_id).await.expect("notes");
+        tx.commit(()).await.expect("commits");
+        shifted(&ctx, machine.id, MachineState::Ready, MachineState::Destroyed).await;
+        ctx.clock.advance(Duration::from_secs(10));
+        let left = Orphan { name: machine.name, row: Some(machine.id), ..lone("m1", Some(since)) };
+        let disk = Orphan { name: machine.volume_name, ..lone_volume("vol_1", since) };
+        note(&ctx, &settings, &[left, disk], None).await;
+        ctx.clock.advance(Duration::from_secs(10));
+        let expect = 3_600 + awake(20.0) + volume(HOUR + 20);
+        let spent = spent_now(&ctx, Period::Day).await;
+        assert!((spent - expect).abs() <= 2, "{spent} and not {expect}");
+    }
+
+    async fn what_no_row_knows_is_paid_for_before_anything_is_admitted(ctx) {
+        ctx.clock.set("2026-11-23T06:00:00Z".parse().expect("a time"));
+        let settings = Settings { budget_day_micros: Some(1_000_000), ..Settings::default() };
+        let of_purse = async |settings: &Settings| {
+            let mut tx = ctx.begin("test").await.expect("begins");
+            let purse = purse(&mut tx, settings, ctx.now()).await.expect("reads");
+            (purse.storage_rate, purse.going)
+        };
+        let (day, none) = (24 * HOUR, of_purse(&settings).await);
+        let five: Vec<_> = (0..5).map(|number| lone(&format!("m{number}"), Some(ctx.now()))).collect();
+        // What one of them costs until midnight leaves nothing of a budget for four.
+        let (rate, asleep) = (settings.provider.dearest_rate(), fly::price::stored(700 + 2_048));
+        let poor = Settings { budget_day_micros: Some(4 * awake(secs(day))), ..settings.clone() };
+        let admitted = async |settings: &Settings| {
+            let mut tx = ctx.begin("test").await.expect("begins");
+            machines::apply(&ctx, &mut tx, settings, &[Action::Create]).await.expect("applies")
+        };
+        let strangers = Look { began: ctx.now(), since: None, seen: &[], strangers: 5 };
+        crate::orphans::note(&ctx, &settings, &strangers).await.expect("notes");
+        assert_eq!((of_purse(&settings).await, admitted(&poor).await), (none, 1), "another's are another's to pay");
+        note(&ctx, &settings, &five, None).await;
+        assert_eq!(of_purse(&settings).await, (none.0 + 5 * rate, 0), "they stay, and nobody puts them to sleep");
+        assert_eq!(admitted(&poor).await, 0);
+        let sleepers: Vec<_> = five.iter().map(|one| Orphan { is_awake: false, ..one.clone() }).collect();
+        note(&ctx, &settings, &[sleepers, vec![lone_volume("vol_1", ctx.now())]].concat(), None).await;
+        assert_eq!(of_purse(&settings).await, (none.0 + 5 * asleep + fly::price::stored(10 * 1_024), 0));
+        assert_eq!(admitted(&poor).await, 1);
+        note(&ctx, &settings, &five, None).await;
+        crate::orphans::approve(&ctx).await.expect("approves");
+        assert_eq!(of_purse(&settings).await, (none.0 + 5 * asleep, 5), "they are awake until they are reaped");
+        note(&ctx, &settings, &[], None).await;
+        note(&ctx, &settings, &five, Some(ctx.now() - TimeDelta::seconds(1))).await;
+        assert_eq!(of_purse(&settings).await, (none.0 + 5 * asleep, 5), "and so by rule");
+        let reports = Settings { reap_orphans: false, ..settings.clone() };
+        assert_eq!(of_purse(&reports).await, (none.0 + 5 * rate, 0), "or are not");
+    }
+
+    async fn a_creation_that_was_abandoned_may_yet_cost(ctx) {
+        let settings = Settings { budget_day_micros: Some(1_000_000), ..Settings::default() };
+        let machine = machine(&ctx, &settings).await;
+        shifted(&ctx, machine.id, MachineState::Creating, MachineState::Destroyed).await;
+        let mut tx = ctx.begin("test").await.expect("begins");
+        machines::store::count_on(&mut tx, machine.id, ctx.now() + TimeDelta::minutes(10)).await.expect("notes");
+        let going = [ctx.now(), ctx.now() + TimeDelta::minutes(11)];
+        for (now, expect) in going.into_iter().zip([1, 0]) {
+            assert_eq!(purse(&mut tx, &settings, now).await.expect("reads").going, expect);
+        }
+    }
+
     async fn what_is_there_counts_with_what_it_costs_where_that_is_more(ctx) {
         ctx.clock.set("2026-11-23T06:00:00Z".parse().expect("a time"));
         let large = Settings { provider: crate::Provider { volume_gb: 100, ..Settings::default().provider }, ..Settings::default() };
@@ -228,7 +378,7 @@ kernel::on_both! { migrations();
         let mut tx = ctx.begin("test").await.expect("begins");
         machines::store::set_idle_since(&mut tx, machine.id, Some(ctx.now())).await.expect("notes");
         tx.commit(()).await.expect("commits");
-        let look = crate::orphans::Look { began: ctx.now(), since: None, seen: &[], strangers: 0 };
+        let look = Look { began: ctx.now(), since: None, seen: &[], strangers: 0 };
         crate::orphans::note(&ctx, &settings, &look).await.expect("notes");
         ctx.clock.advance(Duration::from_secs(240));
         let seen = report(&ctx, &settings).await.expect("reports");

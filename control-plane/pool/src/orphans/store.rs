@@ -7,11 +7,13 @@ use wire::machine::{OrphanKind, OrphanView};
 use super::Orphan;
 
 kernel::sql! {
-    SEE: "INSERT INTO orphans (provider_id, kind, name, region, sightings, first_seen_at, last_seen_at, approved, needs_approval) \
-          VALUES ($1, $2, $3, $4, 1, $5, $5, $6, $7) \
+    SEE: "INSERT INTO orphans (provider_id, kind, name, region, sightings, first_seen_at, last_seen_at, approved, needs_approval, \
+                               is_awake) \
+          VALUES ($1, $2, $3, $4, 1, $5, $5, $6, $7, $8) \
           ON CONFLICT (provider_id) DO UPDATE SET sightings = orphans.sightings + 1, last_seen_at = excluded.last_seen_at, \
-            reaped_at = NULL \
-          RETURNING sightings, first_seen_at, approved, needs_approval, failures, next_try_at";
+            reaped_at = NULL, is_awake = excluded.is_awake \
+          RETURNING sightings, first_seen_at, approved, needs_approval, failures, next_try_at, \
+                    accrued_until IS NOT NULL AS is_charged";
     UNSEEN: "DELETE FROM orphans WHERE reaped_at IS NULL AND provider_id = $1";
     PRESENT: "SELECT provider_id FROM orphans WHERE reaped_at IS NULL";
     PRUNE: "DELETE FROM orphans WHERE reaped_at < $1";
@@ -40,6 +42,8 @@ pub(super) struct Sighting {
     pub(super) failures: i32,
     /// When that is tried next, if it could not be.
     pub(super) next_try_at: Option<DateTime<Utc>>,
+    /// Whether it costs already.
+    pub(super) is_charged: bool,
 }
 
 /// What was seen of the provider last.
@@ -92,8 +96,8 @@ impl From<Row> for OrphanView {
 
 /// Counts a sighting. Whether it needs an operator's approval is decided at the first.
 pub(super) async fn see(tx: &mut Tx, orphan: &Orphan, needs_approval: bool, now: DateTime<Utc>) -> Result<Sighting> {
-    let Orphan { kind, provider_id, name, region, .. } = orphan;
-    Ok(fetch_one!(tx, Sighting, SEE, provider_id, kind.as_str(), name, region, now, false, needs_approval)?)
+    let Orphan { kind, provider_id, name, region, is_awake, .. } = orphan;
+    Ok(fetch_one!(tx, Sighting, SEE, provider_id, kind.as_str(), name, region, now, false, needs_approval, *is_awake)?)
 }
 
 /// Forgets those that are not seen any more, and reaped ones after a week.

@@ -1,5 +1,7 @@
 //! Orphans, and what an operator does by hand.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use fly::{MachineConfig, NewMachine, NewVolume};
 use kernel::{Ctx, Reconciler as _, audit};
@@ -141,6 +143,35 @@ kernel::on_both! { migrations();
         .await;
     }
 
+    async fn what_a_lost_database_left_awake_is_on_the_bill_until_it_is_reaped(ctx) {
+        kernel::testing::with_sqlite(&migrations(), |lost| async move {
+            lost.clock.set("2026-11-23T06:00:00Z".parse().expect("a time"));
+            let day = 24 * 15_820;
+            let mut world = World::with(&lost, "", Settings { budget_day_micros: Some(day), ..settings() }).await;
+            world.up().await;
+            world.start_on(&ctx);
+            lost.clock.advance(Duration::from_secs(2 * 3_600));
+            world.beat().await;
+            world.beat().await;
+            assert_eq!(world.apply(Action::Create).await, 0, "what is awake for ever leaves nothing of the day");
+            let today = async |world: &World| {
+                let report = pool::money::report(&world.ctx, &world.settings).await.expect("adds up");
+                (report.spending[0].spent_micros, report.spending[0].forecast_micros)
+            };
+            let (spent, forecast) = today(&world).await;
+            assert!((2 * 15_820..3 * 15_820).contains(&spent), "{spent} in two hours");
+            assert!(forecast > 18 * 15_820, "{forecast} until midnight");
+            orphans::approve(&world.ctx).await.expect("approves");
+            world.beat().await;
+            world.beat().await;
+            let (spent, forecast) = today(&world).await;
+            assert_eq!(forecast, spent);
+            assert_eq!(world.apply(Action::Create).await, 1);
+            world.stop().await;
+        })
+        .await;
+    }
+
     async fn what_was_made_after_the_backup_that_was_restored_stays(ctx) {
         kernel::testing::with_sqlite(&migrations(), |lost| async move {
             let mut world = World::new(&lost, "").await;
@@ -169,12 +200,12 @@ kernel::on_both! { migrations();
         world.suspend().await;
         let id = world.row().await.id;
         let mut destroyed = Vec::new();
-        ctx.clock.advance(std::time::Duration::from_secs(3 * 24 * 3_600));
+        ctx.clock.advance(Duration::from_secs(3 * 24 * 3_600));
         for hours in [0, 23, 2] {
             orphans::begin(&ctx).await.expect("begins");
             world.beat().await;
             for _ in 0..hours {
-                ctx.clock.advance(std::time::Duration::from_secs(3_600));
+                ctx.clock.advance(Duration::from_secs(3_600));
                 world.beat().await;
             }
             let now = ctx.now();
@@ -254,7 +285,7 @@ kernel::on_both! { migrations();
         let unknown = wire::id::MachineId::mint(ctx.now(), [9; 10]);
         assert_eq!(machines::suspend(&ctx, unknown).await.expect_err("no such").code(), "not_found");
         let mut tx = ctx.begin("test").await.expect("begins");
-        let worker = pool::workers::available(&mut tx, ctx.now(), std::time::Duration::from_secs(45)).await.expect("looks");
+        let worker = pool::workers::available(&mut tx, ctx.now(), Duration::from_secs(45)).await.expect("looks");
         pool::workers::set_loads(&mut tx, &[(&worker[0], 1)], ctx.now()).await.expect("notes");
         tx.commit(()).await.expect("commits");
         assert_eq!(machines::destroy(&ctx, &world.work(), id, false).await.expect_err("busy").code(), "machine_busy");

@@ -1,0 +1,7 @@
+-- What an orphan costs, under which id that is in the ledger, and until when it is written there; nothing before it is
+-- seen the next time.
+ALTER TABLE orphans ADD COLUMN is_awake INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE orphans ADD COLUMN subject_id BLOB;
+ALTER TABLE orphans ADD COLUMN awake_rate INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE orphans ADD COLUMN asleep_rate INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE orphans ADD COLUMN accrued_until TEXT;
