@@ -160,6 +160,10 @@ pub(crate) async fn note(ctx: &Ctx, settings: &Settings, look: &Look<'_>) -> Res
             money::charge_orphan(&mut tx, settings, orphan, was_known, now).await?;
         }
         if row.sightings == 1 {
+            if let Some(abandoned) = orphan.row {
+                // It has come, and counts as what it is.
+                machines::store::count_on(&mut tx, abandoned, now).await?;
+            }
             tracing::warn!(provider.id = orphan.provider_id, kind = %orphan.kind, needs_approval = row.needs_approval, "the provider has something of this pool that no row knows");
             metrics::counter!("orphans_found_total", "kind" => orphan.kind.as_str()).increment(1);
             tell(ctx, &mut tx, orphan.kind, &orphan.provider_id, "found").await?;

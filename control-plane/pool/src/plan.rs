@@ -280,8 +280,6 @@ pub fn plan(view: &View, demand: &Demand, limits: Limits, now: DateTime<Utc>) ->
     let mut actions = Vec::new();
     if let Some(allowance) = save(view, limits, now, &mut actions) {
         let outlook = if demand.is_none() { Outlook::Calm } else { Outlook::budget(allowance) };
-        let overslept = view.machines.iter().filter_map(|machine| destroy(view, machine, limits, now));
-        actions.extend(overslept.take(may_go(view, limits, now)));
         return Plan { actions, outlook };
     }
     let kept = with_state(view, MachineState::Draining).filter(|machine| !machine.wear.is_retiring);
@@ -295,8 +293,10 @@ pub fn plan(view: &View, demand: &Demand, limits: Limits, now: DateTime<Utc>) ->
 
 /// How many sleepers may be destroyed: until they are gone they may cost what those do that are awake, and none of
 /// those is to be put to sleep for that.
-fn may_go(view: &View, limits: Limits, now: DateTime<Utc>) -> usize {
+fn may_go(view: &View, limits: Limits, now: DateTime<Utc>, actions: &[Action]) -> usize {
+    let comes = |action: &&Action| matches!(action, Action::Create | Action::Resume(_) | Action::Retire(..));
     let awake = view.machines.iter().filter(|machine| is_active(machine.state)).count();
+    let awake = awake + actions.iter().filter(comes).count();
     match view.purse.awake_max(now, limits.budget_margin, 0) {
         Some((awake_max, _)) if awake > 0 => awake_max.saturating_sub(awake),
         Some(_) | None => usize::MAX,
@@ -550,7 +550,7 @@ fn wind_down(
             overslept.extend(destroy(view, machine, limits, now));
         }
     }
-    overslept.truncate(may_go(view, limits, now));
+    overslept.truncate(may_go(view, limits, now, actions));
     actions.append(&mut overslept);
 }
 

@@ -7,7 +7,7 @@ use snapshot::{Listing, Store};
 use wire::id::CheckpointId;
 use wire::limit::CHECKPOINTS_PER_MACHINE;
 
-use super::{CheckpointError, alone, is_pinned, listing, read};
+use super::{ALONE, CheckpointError, alone, is_pinned, listing, read, repository_of_any_version};
 use crate::room::Room;
 use crate::volume;
 
@@ -35,11 +35,12 @@ pub(super) fn outdated(checkpoints: &[(CheckpointId, String)], keep: usize, in_a
 pub(super) fn prune(room: &Room) -> Result<Vec<(CheckpointId, String)>, CheckpointError> {
     let volume = &room.volume;
     let ids = volume.checkpoint_ids()?;
-    // One that cannot be read is until it is set aside like others of no repository; whoever wrote one of another version
-    // may be back tomorrow.
+    // Whoever wrote one of another version may be back tomorrow. One that cannot be read is until it is set aside like
+    // others of no repository.
     let repository = |id: &CheckpointId| match read(volume, *id) {
         Ok(manifest) => Some(manifest.repository),
-        Err(CheckpointError::Foreign { .. }) => None,
+        Err(CheckpointError::Foreign { .. }) if volume.checkpoint(*id).join(ALONE).exists() => None,
+        Err(CheckpointError::Foreign { .. }) => Some(repository_of_any_version(volume, *id).unwrap_or_default()),
         Err(_) => Some(String::new()),
     };
     let alone: BTreeSet<CheckpointId> =

@@ -551,13 +551,22 @@ async fn what_a_checkpoint_of_another_version_may_need_stays() {
     for script in ["head -c 3000000 /dev/urandom > noise", "echo newer > made"] {
         scene.run(&remote, script).await;
     }
-    let newer = newest(&scene).checkpoint_id;
-    let path = scene.room.volume.checkpoint(newer).join(MANIFEST);
-    fs::write(&path, r#"{"version": 3}"#).expect("writes");
-    // No pin, nor so many newer ones of this version, matter.
+    let of_another_version = |scene: &Scene| {
+        let Manifest { checkpoint_id, repository, .. } = newest(scene);
+        let manifest = serde_json::json!({ "version": VERSION + 1, "repository": repository });
+        let directory = scene.room.volume.checkpoint(checkpoint_id);
+        fs::write(directory.join(MANIFEST), manifest.to_string()).expect("writes");
+        (checkpoint_id, directory.join(ALONE))
+    };
+    let (newer, alone) = of_another_version(&scene);
+    fs::write(alone, "").expect("writes");
+    scene.run(&remote, "echo another > made").await;
+    let (other, alone) = of_another_version(&scene);
+    volume::remove(&alone).expect("removes");
     for round in 0..7 {
         scene.run(&remote, &format!("echo {round} > made")).await;
     }
+    assert!(!scene.room.volume.checkpoint_ids().expect("lists").contains(&other), "it goes in its turn");
     let store = Store::new(&scene.room.volume.chunks()).expect("opens");
     assert!(store.bytes().expect("adds") > 2_900_000);
     assert!(scene.room.volume.checkpoint_ids().expect("lists").contains(&newer));

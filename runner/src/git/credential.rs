@@ -123,13 +123,13 @@ pub(super) fn escape(text: &str) -> String {
     text.chars().flat_map(|c| (!plain(c)).then_some('\\').into_iter().chain([c])).collect()
 }
 
-/// What git would ask about a URL.
+/// What git would ask about a URL; nothing about one with an escape that is none.
 fn question(url: &str) -> Option<String> {
     let (protocol, rest) = url.split_once("://")?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
     let user = user.map(|user| format!("username={user}\n")).unwrap_or_default();
-    Some(format!("protocol={protocol}\nhost={host}\npath={path}\n{user}"))
+    Some(format!("protocol={protocol}\nhost={host}\npath={}\n{user}", decode(path)?))
 }
 
 /// The password in a URL, as it is written and without its escapes.
@@ -164,7 +164,7 @@ fn find(kept: &str, asked: &str, top: Option<&str>) -> Option<(String, String)> 
     let (path, user) = (field("path").unwrap_or_default(), field("username"));
     let is_meant = |own: &Credential<'_>| {
         let is_below = own.path.is_empty()
-            || path.strip_prefix(own.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            || path.strip_prefix(own.path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         own.scheme == protocol && own.host == host && is_below && user.is_none_or(|user| user == own.name)
     };
     let meant = kept.lines().filter_map(Credential::parse).filter(is_meant);
@@ -181,7 +181,8 @@ fn find(kept: &str, asked: &str, top: Option<&str>) -> Option<(String, String)> 
 struct Credential<'a> {
     scheme: &'a str,
     host: &'a str,
-    path: &'a str,
+    /// Without its escapes, as git asks for it.
+    path: String,
     name: String,
     password: String,
     /// The password with its escapes.
@@ -194,13 +195,13 @@ impl<'a> Credential<'a> {
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (own, host) = authority.rsplit_once('@')?;
         let (name, written) = own.split_once(':')?;
-        let (name, password, path) = (decode(name)?, decode(written)?, path.trim_end_matches('/'));
+        let (name, password, path) = (decode(name)?, decode(written)?, decode(path.trim_end_matches('/'))?);
         Some(Self { scheme, host, path, name, password, written })
     }
 }
 
 /// Undoes percent-encoding. A line break would begin another field of the answer.
-fn decode(text: &str) -> Option<String> {
+pub(super) fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -222,7 +223,8 @@ mod tests {
     use super::*;
 
     const KEPT: &str = "https://bot:secret@git.example\nhttps://team:more%3Asecret@git.example/team\n\
-                        # a comment\nhttps://x:line%0abreak@bad.example\nhttp://plain:p@git.example:8080\n";
+                        # a comment\nhttps://x:line%0abreak@bad.example\nhttp://plain:p@git.example:8080\n\
+                        https://spaced:s@git.example/My%20Team\n";
 
     #[test]
     fn the_credential_of_the_longest_path_is_given() {
@@ -231,6 +233,7 @@ mod tests {
             ("protocol=https\nhost=git.example\n", Some(("bot", "secret"))),
             ("protocol=https\nhost=git.example\npath=team/b.git\n", Some(("team", "more:secret"))),
             ("protocol=https\nhost=git.example\npath=teams/b.git\n", Some(("bot", "secret"))),
+            ("protocol=https\nhost=git.example\npath=My Team/b.git\n", Some(("spaced", "s"))),
             ("protocol=https\nhost=git.example\nusername=other\n", None),
             ("protocol=http\nhost=git.example\n", None),
             ("protocol=http\nhost=git.example:8080\n", Some(("plain", "p"))),

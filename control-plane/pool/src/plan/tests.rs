@@ -256,6 +256,11 @@ fn no_sleeper_is_destroyed_where_that_would_put_a_busy_one_to_sleep() {
     check(29, true, &[id(0)]);
     check(39, true, &[id(0), id(1)]);
     check(0, false, &[id(0), id(1)]);
+    // One that is woken in the same breath counts as well.
+    let view = View { purse: purse(100), ..view_of([machine(0, Suspended), overslept()]) };
+    let needs = Demand { machines: vec![id(0)], ..Demand::default() };
+    let tight = Limits { budget_margin: Duration::from_secs(100), ..LIMITS };
+    assert_eq!(plan(&view, &needs, tight, now()).actions, [Action::Resume(id(0))]);
 }
 
 #[test]
