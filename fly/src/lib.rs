@@ -35,7 +35,8 @@ pub use config::{Guest, Init, MachineConfig, Mount, Restart, RestartPolicy, Stop
 pub use error::{Action, Advice, Error};
 pub use event::{ExitEvent, MachineEvent};
 pub use machine::{
-    HostStatus, Lease, Machine, MachineFilter, MachineState, MachineUpdate, MachineVersion, NewMachine, StopOptions,
+    HostStatus, Launch, Lease, Machine, MachineFilter, MachineState, MachineUpdate, MachineVersion, NewMachine,
+    StopOptions,
 };
 pub use machines::Machines;
 pub use organization::{OrgMachine, OrgMachines, OrgVolume};

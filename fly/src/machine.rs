@@ -21,21 +21,9 @@ pub struct NewMachine {
     pub region: Option<String>,
     /// What it runs.
     pub config: MachineConfig,
-    /// Make it without starting it.
-    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "std::ops::Not::not")]
-    pub skip_launch: bool,
-    /// Keep requests from it until it is uncordoned.
-    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "std::ops::Not::not")]
-    pub skip_service_registration: bool,
-    /// Give it none of its app's secrets.
-    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "std::ops::Not::not")]
-    pub skip_secrets: bool,
-    /// The version that its app's secrets must have reached on its host, as [`crate::Machines::set_secrets`] gives it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min_secrets_version: Option<u64>,
-    /// Seconds for which it is then the caller's alone: the answer has the lease's nonce.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lease_ttl: Option<u32>,
+    /// How it comes up.
+    #[serde(flatten)]
+    pub launch: Launch,
 }
 
 /// What a machine becomes: all of its configuration, for none of the old one stays.
@@ -46,7 +34,15 @@ pub struct MachineUpdate {
     /// Its `instance_id` as last seen; somebody else's update since then refuses this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_version: Option<String>,
-    /// Leave it stopped.
+    /// How it comes up.
+    #[serde(flatten)]
+    pub launch: Launch,
+}
+
+/// How a machine comes up that is made or updated.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    /// Make it without starting it, or leave it stopped.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "std::ops::Not::not")]
     pub skip_launch: bool,
     /// Keep requests from it until it is uncordoned.

@@ -337,7 +337,7 @@ async fn machines_are_listed_by_state_region_and_metadata() {
     one.config.metadata = BTreeMap::from([("pool".to_owned(), "a".to_owned())]);
     let one = world.run(&one).await.id;
     let mut two = script("two", "exec sleep 1000");
-    two.skip_launch = true;
+    two.launch.skip_launch = true;
     let two = world.machines.create_machine(APP, &two).await.expect("created").id;
     world.machines.set_metadata(APP, &two, "pool", "b").await.expect("set");
     for (query, expected) in [

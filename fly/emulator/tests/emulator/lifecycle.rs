@@ -25,7 +25,7 @@ async fn a_machine_is_created_started_and_told_about() {
 async fn a_machine_that_is_not_launched_rests_until_it_is_started() {
     let world = World::start().await;
     let mut new = script("one", "exec sleep 1000");
-    new.skip_launch = true;
+    new.launch.skip_launch = true;
     let machine = world.machines.create_machine(APP, &new).await.expect("created");
     assert_eq!(world.state(&machine.id).await, MachineState::Stopped);
     assert_eq!(states(&machine.id), []);

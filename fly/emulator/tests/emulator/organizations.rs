@@ -13,12 +13,12 @@ async fn an_organisations_machines_and_volumes_are_listed_over_its_apps() {
         let app = NewApp { name: name.to_owned(), org_slug: org_slug.to_owned(), network: None };
         world.machines.create_app(&app).await.expect("created");
         let mut new = script(name, "true");
-        new.skip_launch = true;
+        new.launch.skip_launch = true;
         world.machines.create_machine(name, &new).await.expect("created");
     }
     let volume = world.volume().await;
     let mut new = with_volume(script("one", "true"), &volume);
-    new.skip_launch = true;
+    new.launch.skip_launch = true;
     let one = world.machines.create_machine(APP, &new).await.expect("created");
 
     let found = world.machines.org_machines("personal", None).await.expect("listed");

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use fly::{Advice, MachineConfig, MachineState, MachineUpdate, NewMachine};
+use fly::{Advice, Launch, MachineConfig, MachineState, MachineUpdate, NewMachine};
 use serde_json::{Value, json};
 
 use crate::world::*;
+
+fn stopped() -> Launch {
+    Launch { skip_launch: true, ..Launch::default() }
+}
 
 fn update(text: &str) -> MachineUpdate {
     MachineUpdate { config: script("", text).config, ..MachineUpdate::default() }
@@ -84,7 +88,7 @@ async fn a_suspended_machine_that_is_updated_starts_anew_and_one_that_is_not_lau
     world.machines.update(APP, &id, &update("echo new; exec sleep 1000")).await.expect("updated");
     world.until(&id, MachineState::Started).await;
     until("the new one runs", || world.log(&id).contains("new")).await;
-    let skipped = MachineUpdate { skip_launch: true, ..update("exec sleep 3000") };
+    let skipped = MachineUpdate { launch: stopped(), ..update("exec sleep 3000") };
     world.machines.update(APP, &id, &skipped).await.expect("updated");
     world.until(&id, MachineState::Stopped).await;
     world.machines.start(APP, &id).await.expect("started");
@@ -129,14 +133,15 @@ async fn whoever_holds_the_lease_updates_and_cordons() {
 #[tokio::test]
 async fn a_lease_comes_with_a_creation_or_an_update_where_it_is_asked_for() {
     let world = World::start().await;
-    let new = NewMachine { lease_ttl: Some(60), ..script("one", "exec sleep 1000") };
+    let new =
+        NewMachine { launch: Launch { lease_ttl: Some(60), ..Launch::default() }, ..script("one", "exec sleep 1000") };
     let created = world.machines.create_machine(APP, &new).await.expect("created");
     let (id, nonce) = (created.id.as_str(), created.nonce.expect("a nonce"));
     world.until(id, MachineState::Started).await;
     assert_eq!(world.machines.suspend(APP, id).await.expect_err("it is its maker's").status(), Some(409));
     world.machines.release_lease(APP, id, &nonce).await.expect("released");
 
-    let leased = MachineUpdate { lease_ttl: Some(60), skip_launch: true, ..update("exec sleep 1000") };
+    let leased = MachineUpdate { launch: Launch { lease_ttl: Some(60), ..stopped() }, ..update("exec sleep 1000") };
     let nonce = world.machines.update(APP, id, &leased).await.expect("updated").nonce.expect("a nonce");
     assert_eq!(world.machines.lease(APP, id).await.expect("read").nonce, nonce);
     assert_eq!(world.machines.machine(APP, id).await.expect("read").nonce, None);

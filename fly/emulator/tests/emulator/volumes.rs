@@ -66,7 +66,7 @@ async fn machines_volumes_snapshots_and_secrets_survive_a_kill() {
     program.machines.extend_volume(APP, &volume.id, 8).await.expect("extended");
     program.machines.set_secrets(APP, &[("A".to_owned(), Some("b".to_owned()))].into()).await.expect("set");
     let mut new = with_volume(script("one", "exec sleep 1000"), &volume);
-    new.skip_launch = true;
+    new.launch.skip_launch = true;
     program.machines.create_machine(APP, &new).await.expect("created");
     let before = (
         program.machines.machines(APP).await.expect("listed"),

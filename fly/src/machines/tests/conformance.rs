@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::MachineUpdate;
+use crate::{Launch, MachineUpdate};
 
 pub(super) const DOCUMENT: &str = include_str!("../../../spec/machines-openapi.json");
 
@@ -45,11 +45,13 @@ async fn bodies_conform_to_the_document() {
         ..new_volume()
     };
     let full_machine = NewMachine {
-        skip_launch: true,
-        skip_service_registration: true,
-        skip_secrets: true,
-        min_secrets_version: Some(3),
-        lease_ttl: Some(60),
+        launch: Launch {
+            skip_launch: true,
+            skip_service_registration: true,
+            skip_secrets: true,
+            min_secrets_version: Some(3),
+            lease_ttl: Some(60),
+        },
         ..new_machine()
     };
     let update: MachineUpdate = {

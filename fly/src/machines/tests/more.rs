@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::*;
-use crate::{MachineFilter, MachineUpdate};
+use crate::{Launch, MachineFilter, MachineUpdate};
 
 #[tokio::test]
 async fn whatever_is_asked_of_a_machine_under_a_lease_shows_it_once() {
@@ -149,7 +149,7 @@ async fn a_machine_that_is_made_under_a_lease_comes_with_a_nonce_that_is_not_pri
     let mut leased = shown("created");
     leased["nonce"] = json!("n1");
     serve(&server, "POST", &format!("{APP}/machines"), answer(200, leased), 1).await;
-    let new = NewMachine { lease_ttl: Some(60), ..new_machine() };
+    let new = NewMachine { launch: Launch { lease_ttl: Some(60), ..Launch::default() }, ..new_machine() };
     let machine = client(&server).create_machine("runners", &new).await.expect("created");
     assert_eq!(machine.nonce.as_deref(), Some("n1"));
     assert!(!format!("{machine:?}").contains("n1"));
