@@ -25,7 +25,7 @@ use crate::orphans::Orphan;
 use crate::plan::is_active;
 use crate::{Settings, machines};
 use policy::{Allowance, Purse};
-use store::{Accrued, Lone, Open};
+use store::{Accrued, Lone, Open, Standing};
 
 pub use alerts::Ledger;
 pub use report::report;
@@ -133,9 +133,14 @@ fn budgets(settings: &Settings) -> Vec<(Period, i64)> {
 
 /// What the budgets allow, for the planner.
 pub(crate) async fn purse(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Result<Purse> {
+    Ok(reckon(tx, settings, now).await?.map(|(purse, _)| purse).unwrap_or_default())
+}
+
+/// The same, and the machines that it was reckoned from; nothing where there is no budget.
+async fn reckon(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Result<Option<(Purse, Vec<Standing>)>> {
     let budgets = budgets(settings);
     if budgets.is_empty() {
-        return Ok(Purse::default());
+        return Ok(None);
     }
     let provider = &settings.provider;
     let (_, asleep) = provider.rates(provider.first_region());
@@ -151,14 +156,15 @@ pub(crate) async fn purse(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) 
         let spent_micros = spent(tx, period, now).await?;
         allowances.push(Allowance { period, budget_micros, spent_micros, ends_at: policy::end(period, now) });
     }
-    Ok(Purse {
+    let purse = Purse {
         allowances,
         // What is there may be dearer than what would be made today.
         awake_rate: provider.dearest_rate().max(dearest),
         new_storage_rate: asleep + provider.volume_rate(),
         storage_rate: store::storage_rate(tx, asleep).await? + lone.iter().map(lone_rate).sum::<u64>(),
         going: destroying + reaped + machines::store::count_abandoned(tx, now).await?,
-    })
+    };
+    Ok(Some((purse, standing)))
 }
 
 /// Whether the budgets pay for one more machine awake, in the transaction that would have it: `new` is 1
@@ -169,9 +175,8 @@ pub(crate) async fn pays_for_one_more(
     new: usize,
     now: DateTime<Utc>,
 ) -> Result<bool> {
-    let purse = purse(tx, settings, now).await?;
+    let Some((purse, standing)) = reckon(tx, settings, now).await? else { return Ok(true) };
     let Some((awake_max, _)) = purse.awake_max(now, settings.budget_reserve, new) else { return Ok(true) };
-    let standing = store::standing(tx).await?;
     Ok(standing.iter().filter(|machine| is_active(machine.state)).count() < awake_max)
 }
 

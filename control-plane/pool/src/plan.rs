@@ -89,6 +89,11 @@ pub struct View {
 }
 
 impl View {
+    /// How many work, or are about to.
+    fn active(&self) -> usize {
+        self.machines.iter().filter(|machine| is_active(machine.state)).count()
+    }
+
     /// Why a machine rests, if it does.
     fn rest_of(&self, machine: MachineId, now: DateTime<Utc>) -> Option<&Closed> {
         self.resting.get(&machine).filter(|rest| rest.until > now)
@@ -295,8 +300,7 @@ pub fn plan(view: &View, demand: &Demand, limits: Limits, now: DateTime<Utc>) ->
 /// those is to be put to sleep for that.
 fn may_go(view: &View, limits: Limits, now: DateTime<Utc>, actions: &[Action]) -> usize {
     let comes = |action: &&Action| matches!(action, Action::Create | Action::Resume(_) | Action::Retire(..));
-    let awake = view.machines.iter().filter(|machine| is_active(machine.state)).count();
-    let awake = awake + actions.iter().filter(comes).count();
+    let awake = view.active() + actions.iter().filter(comes).count();
     match view.purse.awake_max(now, limits.budget_margin, 0) {
         Some((awake_max, _)) if awake > 0 => awake_max.saturating_sub(awake),
         Some(_) | None => usize::MAX,
@@ -306,8 +310,7 @@ fn may_go(view: &View, limits: Limits, now: DateTime<Utc>, actions: &[Action]) -
 /// Puts to sleep what the budgets no longer pay for, idle machines first; says which budget it was.
 fn save(view: &View, limits: Limits, now: DateTime<Utc>, actions: &mut Vec<Action>) -> Option<Allowance> {
     let (awake_max, allowance) = view.purse.awake_max(now, limits.budget_margin, 0)?;
-    let awake = view.machines.iter().filter(|machine| is_active(machine.state)).count();
-    let surplus = awake.saturating_sub(awake_max);
+    let surplus = view.active().saturating_sub(awake_max);
     if surplus == 0 {
         return None;
     }
@@ -350,7 +353,7 @@ impl<'a> Growth<'a> {
             view,
             limits,
             now,
-            active: view.machines.iter().filter(|machine| is_active(machine.state)).count(),
+            active: view.active(),
             serving: serving(view, limits, now).count(),
             coming: serving(view, limits, now).filter(|machine| is_coming(machine.state)).count(),
             exist: view.machines.len() + view.strangers,

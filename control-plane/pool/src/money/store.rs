@@ -19,12 +19,12 @@ kernel::sql! {
                   FROM volumes v LEFT JOIN machines m ON m.volume_id = v.id \
                   WHERE v.id = $1 AND v.state = 'ready' AND v.accrued_until IS NOT NULL";
     OPEN_ROWS: "SELECT id AS subject_id, id AS machine_id, generation, accrued_until AS since, state <> 'suspended' AS is_awake, \
-                  awake_rate, asleep_rate FROM machines \
-           WHERE state <> 'destroyed' AND accrued_until IS NOT NULL AND (provider_id IS NOT NULL OR former_provider_id IS NOT NULL) \
-           UNION ALL \
-           SELECT v.id, coalesce(m.id, v.id), 0, v.accrued_until, v.id IS NULL, CAST(0 AS BIGINT), v.rate \
-           FROM volumes v LEFT JOIN machines m ON m.volume_id = v.id \
-           WHERE v.state = 'ready' AND v.accrued_until IS NOT NULL";
+                awake_rate, asleep_rate FROM machines \
+                WHERE state <> 'destroyed' AND accrued_until IS NOT NULL AND (provider_id IS NOT NULL OR former_provider_id IS NOT NULL) \
+                UNION ALL \
+                SELECT v.id, coalesce(m.id, v.id), 0, v.accrued_until, v.id IS NULL, CAST(0 AS BIGINT), v.rate \
+                FROM volumes v LEFT JOIN machines m ON m.volume_id = v.id \
+                WHERE v.state = 'ready' AND v.accrued_until IS NOT NULL";
     OPEN_ORPHANS: "SELECT subject_id, subject_id AS machine_id, 0 AS generation, accrued_until AS since, is_awake, awake_rate, \
                           asleep_rate FROM orphans WHERE reaped_at IS NULL AND accrued_until IS NOT NULL ORDER BY provider_id";
     MACHINE_UNTIL: "SELECT accrued_until FROM machines WHERE id = $1 AND accrued_until IS NOT NULL";
