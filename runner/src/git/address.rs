@@ -5,6 +5,15 @@
 
 use super::credential::decode;
 
+/// A URL's scheme, what stands before the `@` of its host, its host with its port, and its path; nothing of what names no
+/// scheme.
+pub(super) fn parts(url: &str) -> Option<(&str, Option<&str>, &str, &str)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (own, host) = authority.rsplit_once('@').map_or((None, authority), |(own, host)| (Some(own), host));
+    Some((scheme, own, host, path))
+}
+
 /// A host, and what is asked for there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Address<'a> {
@@ -20,9 +29,7 @@ pub(crate) struct Address<'a> {
 impl<'a> Address<'a> {
     /// Of a URL; nothing of one that names no host.
     pub(crate) fn of_url(url: &'a str) -> Option<Self> {
-        let (scheme, rest) = url.split_once("://")?;
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let (scheme, _, host, path) = parts(url)?;
         if host.is_empty() {
             return None;
         }

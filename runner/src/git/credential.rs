@@ -15,7 +15,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::address::Address;
+use super::address::{Address, parts};
 
 /// The operator's credentials, and who answers from them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,9 +125,7 @@ pub(super) fn escape(text: &str) -> String {
 
 /// What git would ask about a URL; nothing about one with an escape that is none.
 fn question(url: &str) -> Option<String> {
-    let (protocol, rest) = url.split_once("://")?;
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
+    let (protocol, user, host, path) = parts(url)?;
     let user = user.map(|user| format!("username={user}\n")).unwrap_or_default();
     Some(format!("protocol={protocol}\nhost={host}\npath={}\n{user}", decode(path)?))
 }
@@ -191,10 +189,8 @@ struct Credential<'a> {
 
 impl<'a> Credential<'a> {
     fn parse(line: &'a str) -> Option<Self> {
-        let (scheme, rest) = line.trim().split_once("://")?;
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (own, host) = authority.rsplit_once('@')?;
-        let (name, written) = own.split_once(':')?;
+        let (scheme, own, host, path) = parts(line.trim())?;
+        let (name, written) = own?.split_once(':')?;
         let (name, password, path) = (decode(name)?, decode(written)?, decode(path.trim_end_matches('/'))?);
         Some(Self { scheme, host, path, name, password, written })
     }

@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use super::address::Address;
+use super::address::{Address, parts};
 
 /// Answers whether ssh is to be started. `arguments` are the URL of the repository whose submodules are fetched, and
 /// what git gives to ssh. A refusal says why, as git would.
@@ -41,8 +41,8 @@ fn is_beside(top: &str, host: &str, port: Option<&str>, command: &str) -> bool {
 
 /// The user of an ssh URL; empty where it names none, and nothing of another URL.
 fn user_of(url: &str) -> Option<&str> {
-    let authority = url.strip_prefix("ssh://")?.split('/').next()?;
-    Some(authority.rsplit_once('@').map_or("", |(user, _)| user))
+    let (scheme, user, ..) = parts(url)?;
+    (scheme == "ssh").then(|| user.unwrap_or_default())
 }
 
 #[cfg(test)]
