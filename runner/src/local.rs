@@ -25,7 +25,7 @@ use crate::agent::driver::Drivers;
 use crate::agent::keys::Keys;
 use crate::agent::reading::Taken;
 use crate::background::Background;
-use crate::channel::Signs;
+use crate::channel::{self, Channel};
 use crate::command::Job;
 use crate::command::program;
 use crate::command::redaction::Secrets;
@@ -189,7 +189,7 @@ pub struct Work<'a> {
     pub drivers: &'a Drivers,
     /// Where it works.
     pub directory: &'a Path,
-    /// Where what it must not see is for a moment.
+    /// Where what it must not see is for a moment, and its channel while it runs.
     pub own: &'a Path,
     /// All of its environment, but for what says whose it is.
     pub environment: &'a BTreeMap<String, String>,
@@ -252,9 +252,9 @@ pub async fn run(
     let (commander, orders) = Orders::new();
     let mut story = Story::new(recorder, work.whose.into(), orders);
     let stage = Arc::new(Stage::telling(life));
-    // Nobody says through a channel that it goes on: nobody but a person waits for it.
-    let (_silent, signs) = watch::channel(Signs::default());
-    let job = job(work, stage.clone(), signs);
+    let channel = Channel::open(work.own).map_err(|error| NotStarted(format!("its channel: {error}")))?;
+    let job = job(work, stage.clone(), &channel);
+    let secrets = job.secrets.clone();
     let ran = {
         let running = running::run(&mut story, work.spec, job, launch, work.before);
         let typing = async {
@@ -271,7 +271,8 @@ pub async fn run(
             commander.halt(Halt::Cancelled);
             std::future::pending::<()>().await;
         };
-        tokio::pin!(running, typing, halting);
+        let hearing = channel.serve(secrets);
+        tokio::pin!(running, typing, halting, hearing);
         loop {
             tokio::select! {
                 // First: it is there before anything is typed to it.
@@ -280,6 +281,7 @@ pub async fn run(
                 Some(entry) = entries.recv() => log_of(entry).map(|bytes| show(&bytes)).unwrap_or_default(),
                 () = &mut typing => (),
                 () = &mut halting => (),
+                () = &mut hearing => (),
             }
         }
     };
@@ -305,10 +307,11 @@ pub fn remove(directory: &Path) -> std::io::Result<()> {
     volume::remove(directory)
 }
 
-fn job(work: &Work<'_>, stage: Arc<Stage>, signs: watch::Receiver<Signs>) -> Job {
+fn job(work: &Work<'_>, stage: Arc<Stage>, channel: &Channel) -> Job {
     let Work { whose, spec, .. } = work;
     let mut environment = work.environment.clone();
     environment.insert("BIFROST_TASK_ID".into(), whose.task_id.to_string());
+    environment.insert(channel::VARIABLE.into(), channel.path.to_string_lossy().into_owned());
     environment.insert(leftovers::MARK.into(), whose.execution_id.to_string());
     Job {
         arguments: spec.command.clone(),
@@ -324,7 +327,7 @@ fn job(work: &Work<'_>, stage: Arc<Stage>, signs: watch::Receiver<Signs>) -> Job
         input: None,
         stage,
         has_terminal: spec.terminal,
-        signs,
+        signs: channel.signs(),
         isolation: Arc::new(Isolation::none()),
         openings: Openings::default(),
     }

@@ -10,7 +10,8 @@
 //! | `.agent/starting`, `alive` | held by whoever starts it, and by what supervises it |
 //! | `.agent/ready`, `keys` | pipes: that it runs, and what is typed to it outside tmux |
 //! | `.agent/runtime.json` | what the control plane knows it as |
-//! | `.agent/channel` | a socket: that it has read what was typed |
+//! | `.agent/acks` | a socket: that it has read what was typed |
+//! | `.agent/channel` | a socket: that it goes on, of the runner |
 //! | `.agent/session.json` | the session that it is in, as far as that is known |
 //! | `.agent/left` | that it has left its terminal, and its session is taken up again |
 //!
@@ -273,8 +274,8 @@ impl Desk {
         self.part("tmp")
     }
 
-    pub(crate) fn channel(&self) -> PathBuf {
-        self.part("channel")
+    pub(crate) fn acks(&self) -> PathBuf {
+        self.part("acks")
     }
 
     pub(crate) fn read_runtime(&self) -> io::Result<Option<Registered>> {

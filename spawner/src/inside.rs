@@ -117,7 +117,7 @@ async fn supervise(
     let drivers = read_drivers(job.drivers.as_deref()).map_err(anyhow::Error::msg)?;
     let mut environment = job.environment.0.clone();
     if supervisor.is_some() {
-        environment.insert(supervisor::VARIABLE.into(), desk.channel().to_string_lossy().into_owned());
+        environment.insert(supervisor::VARIABLE.into(), desk.acks().to_string_lossy().into_owned());
     }
     let mut seat = Seat::take(desk, job, life)?;
     let deadline = Instant::now() + Duration::from_secs(job.spec.timeout_seconds());

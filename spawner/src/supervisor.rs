@@ -105,7 +105,7 @@ impl Supervisor {
             life,
             state: watch::Sender::default(),
             noted: Mutex::default(),
-            listener: channel::open(&desk.channel())?,
+            listener: channel::open(&desk.acks())?,
             clock: clock.clone(),
             chance: chance.clone(),
         })

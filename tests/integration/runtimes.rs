@@ -213,7 +213,7 @@ async fn what_a_program_does_not_read_is_written_and_not_delivered_until_it_does
 async fn an_agent_may_say_itself_what_it_has_read() {
     let world = World::start().await;
     let program = world.program().display().to_string();
-    let acks = format!("{program} agents ack --through 9; {program} agents ack");
+    let acks = format!("{program} busy && echo heard; {program} agents ack --through 9; {program} agents ack");
     let says = format!("{}; {acks}; exec tail -f /dev/null", world.gated("acks"));
     let agent = started(&world, &["--no-tmux"], &says).await;
     trigger(&world, agent.runtime.id, "hello").await;
@@ -223,6 +223,8 @@ async fn an_agent_may_say_itself_what_it_has_read() {
     until_shown(&world, &agent, "read through 1").await;
     let logs = done(agents(&world, &["logs", &agent.id])).await.stdout;
     assert!(logs.contains("through: must be from 0 to 1"), "{logs}");
+    // It says that it goes on to its runner, which is not who is told what it has read.
+    assert!(logs.lines().any(|line| line == "heard"), "{logs}");
     let nobody = agents(&world, &["ack"]).output().await;
     assert_eq!(nobody.code, 64, "{}", nobody.stderr);
     assert!(nobody.stderr.contains("BIFROST_AGENT is not set"), "{}", nobody.stderr);

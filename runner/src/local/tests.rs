@@ -72,6 +72,35 @@ async fn a_command_has_a_terminal_and_its_secrets_are_not_shown() {
 }
 
 #[tokio::test]
+async fn a_command_has_a_channel_that_is_heard() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (drivers, environment) = (drivers(), environment());
+    let script = "[ \"$BIFROST_CHANNEL\" = \"$PWD/channel\" ] && until [ -e heard ]; do sleep 0.02; done";
+    let spec = spec(&["sh", "-c", script], None);
+    let work = Work {
+        whose: whose(),
+        spec: &spec,
+        drivers: &drivers,
+        directory: directory.path(),
+        own: directory.path(),
+        environment: &environment,
+        grace: Duration::from_secs(60),
+        before: Taken::default(),
+    };
+    let (_sender, keys) = mpsc::channel(1);
+    let running = run(&work, keys, std::future::pending(), watch::Sender::default(), |_| ());
+    let saying = async {
+        let socket = directory.path().join("channel");
+        crate::testing::until(async || socket.exists()).await;
+        channel::say(&socket, None, None).await.expect("is heard");
+        fs::write(directory.path().join("heard"), "").expect("writes");
+    };
+    let both = async { tokio::join!(running, saying) };
+    let (finished, ()) = tokio::time::timeout(crate::testing::PATIENCE, both).await.expect("ends");
+    assert_eq!(finished.expect("starts").outcome, Outcome::Succeeded);
+}
+
+#[tokio::test]
 async fn who_looks_after_a_command_knows_its_process_its_terminal_and_what_was_typed_there() {
     let directory = tempfile::tempdir().expect("a directory");
     let (drivers, environment) = (drivers(), environment());
