@@ -319,6 +319,9 @@ pub(crate) struct RunArguments {
     /// It is kept with the task, so it is no place for a secret; an agent's key is the machine's (docs/agents.md)
     #[arg(long, value_name = "K[=V]", value_parser = EnvArgument::parse)]
     pub(crate) env: Vec<EnvArgument>,
+    /// Allow it this host as well where machines have an egress proxy; *.example.org is everything below. Again for more
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) egress: Vec<String>,
     /// The longest the command may run, such as 90s, 30m, 2h or 1d [default: 30m]
     #[arg(long, value_name = "TIME", value_parser = crate::duration::parse_seconds)]
     pub(crate) timeout: Option<u64>,

@@ -8,8 +8,8 @@ use kit::Tasks;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
+use wire::egress::Pass;
 use wire::event::{EgressPayload, EgressVerdict};
-use wire::grant::Grant;
 
 use crate::Config;
 use crate::address::{Reach, reach};
@@ -65,8 +65,8 @@ impl Proxy {
             let text = "this is a proxy: it takes CONNECT HOST:PORT, and whole URLs with http:";
             return say(&mut client, "400 Bad Request", "", text).await;
         };
-        let grant = match caller(request.credential.as_deref(), &self.config.grants) {
-            Caller::Execution(grant) => Some(grant),
+        let pass = match caller(request.credential.as_deref(), &self.config.grants) {
+            Caller::Execution(pass) => Some(pass),
             Caller::Nobody if self.config.is_open => None,
             Caller::Nobody | Caller::Unknown => {
                 let ask = "Proxy-Authenticate: Basic realm=\"bifrost\"\r\n";
@@ -74,10 +74,10 @@ impl Proxy {
                 return say(&mut client, "407 Proxy Authentication Required", ask, text).await;
             }
         };
-        self.carry_out(client, request, grant).await;
+        self.carry_out(client, request, pass.as_ref()).await;
     }
 
-    async fn carry_out(&self, mut client: TcpStream, request: Request, grant: Option<Grant>) {
+    async fn carry_out(&self, mut client: TcpStream, request: Request, pass: Option<&Pass>) {
         let began = Instant::now();
         let mut payload = EgressPayload {
             method: request.method.clone(),
@@ -90,7 +90,7 @@ impl Proxy {
             micros: 0,
             omitted: 0,
         };
-        match self.open(&request, grant, &mut payload.rule).await {
+        match self.open(&request, pass, &mut payload.rule).await {
             Ok(host) => {
                 let carried = self.converse(client, host, &request).await;
                 (payload.bytes_sent, payload.bytes_received) = (carried.sent, carried.received);
@@ -101,6 +101,7 @@ impl Proxy {
                 say(&mut client, refusal.status, "", &text).await;
             }
         }
+        let grant = pass.map(|pass| pass.grant);
         payload.micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         tracing::info!(
             task.id = grant.map(|grant| grant.task.to_string()),
@@ -127,15 +128,15 @@ impl Proxy {
     async fn open(
         &self,
         request: &Request,
-        grant: Option<Grant>,
+        pass: Option<&Pass>,
         rule: &mut Option<String>,
     ) -> Result<TcpStream, Refusal> {
         let (host, port) = (request.host.as_str(), request.port);
         let may_be_private = {
             let rules = self.config.rules.borrow();
-            let found = rules.allowing(host, port, grant.map(|grant| grant.task)).ok_or_else(Refusal::not_listed)?;
-            *rule = Some(found.group.clone());
-            found.may_be_private
+            let allowed = rules.allowing(host, port, pass).ok_or_else(Refusal::not_listed)?;
+            *rule = Some(allowed.rule.to_owned());
+            allowed.may_be_private
         };
         let found = timeout(CONNECT_WITHIN, tokio::net::lookup_host((host, port))).await;
         let found: Vec<SocketAddr> = match found {
@@ -170,7 +171,8 @@ impl Proxy {
 
 impl Refusal {
     fn not_listed() -> Self {
-        let text = "is not on the allow-list of the egress proxy: its operator can add it (docs/egress.md)";
+        let text =
+            "is not on the allow-list of the egress proxy: name it with the task (--egress), or ask its operator";
         Self { verdict: EgressVerdict::NotListed, status: "403 Forbidden", text: text.to_owned() }
     }
 

@@ -5,9 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
-
-use crate::policy;
-
+use wire::egress::host_name;
 /// More than any client sends, a grant included.
 const HEAD_BYTES: usize = 16 * 1024;
 const HEADERS: usize = 100;
@@ -101,7 +99,7 @@ fn authority(text: &str, usual: Option<u16>) -> Option<(String, u16)> {
         Some((host, port)) if !port.contains(']') => (host, port.parse().ok()?),
         _ => (text, usual?),
     };
-    Some((policy::name(host)?, port)).filter(|(_, port)| *port > 0)
+    Some((host_name(host)?, port)).filter(|(_, port)| *port > 0)
 }
 
 #[cfg(test)]

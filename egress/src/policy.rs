@@ -3,38 +3,40 @@
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
+use wire::egress::{Destination, Pass};
 use wire::id::TaskId;
 
 /// What is allowed where nobody says otherwise.
 const USUAL: &str = include_str!("allow.toml");
-/// The port of an entry that names none.
-const PORT: u16 = 443;
-/// The longest name that DNS knows.
-const HOST_CHARS: usize = 253;
+/// What the record calls the hosts that a task names itself.
+const OF_TASK: &str = "of the task";
 
 /// What may be reached; everything else may not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rules(Vec<Rule>);
+pub struct Rules {
+    rules: Vec<Rule>,
+    /// Whether a task may reach hosts that it names itself.
+    of_tasks: bool,
+}
 
 /// One line of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Rule {
+struct Rule {
     /// The group that it is in.
-    pub(crate) group: String,
-    host: Pattern,
-    port: u16,
+    group: String,
+    destination: Destination,
     /// Nobody else may; everybody when there are none.
     tasks: BTreeSet<TaskId>,
-    /// Whether the host may have a private address.
-    pub(crate) may_be_private: bool,
+    may_be_private: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Pattern {
-    /// This name.
-    Exactly(String),
-    /// Whatever ends with this, which begins with a dot.
-    Below(String),
+/// By what something may be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Allowed<'a> {
+    /// The group of the rule.
+    pub(crate) rule: &'a str,
+    /// Whether the host may have a private address.
+    pub(crate) may_be_private: bool,
 }
 
 /// Why rules cannot be used.
@@ -56,8 +58,14 @@ pub enum BadRules {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    #[serde(default = "yes")]
+    hosts_of_tasks: bool,
     #[serde(default)]
     group: Vec<Group>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[derive(Deserialize)]
@@ -85,7 +93,7 @@ impl Rules {
     pub fn parse(text: &str) -> Result<Self, BadRules> {
         let file: File = toml::from_str(text).map_err(|error| BadRules::Text(error.message().to_owned()))?;
         let rules = file.group.into_iter().map(Group::rules).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self(rules.into_iter().flatten().collect()))
+        Ok(Self { rules: rules.into_iter().flatten().collect(), of_tasks: file.hosts_of_tasks })
     }
 
     /// The same with one more entry, for everybody.
@@ -97,61 +105,32 @@ impl Rules {
             tasks: BTreeSet::new(),
             private: false,
         };
-        self.0.extend(group.rules()?);
+        self.rules.extend(group.rules()?);
         Ok(self)
     }
 
-    /// The rule by which the task may reach the host, if there is one.
-    pub(crate) fn allowing(&self, host: &str, port: u16, task: Option<TaskId>) -> Option<&Rule> {
-        self.0.iter().find(|rule| rule.port == port && rule.host.is_for(host) && rule.is_for(task))
+    /// By what the host may be reached, if it may.
+    pub(crate) fn allowing(&self, host: &str, port: u16, pass: Option<&Pass>) -> Option<Allowed<'_>> {
+        let task = pass.map(|pass| pass.grant.task);
+        let rule = self.rules.iter().find(|rule| rule.destination.includes(host, port) && rule.is_for(task));
+        let named = || pass.is_some_and(|pass| pass.hosts.iter().any(|own| own.includes(host, port)));
+        match rule {
+            Some(rule) => Some(Allowed { rule: &rule.group, may_be_private: rule.may_be_private }),
+            None if self.of_tasks && named() => Some(Allowed { rule: OF_TASK, may_be_private: false }),
+            None => None,
+        }
     }
 }
 
 impl Group {
     fn rules(self) -> Result<Vec<Rule>, BadRules> {
         let rule = |entry: &String| {
-            let bad = || BadRules::Entry { group: self.name.clone(), entry: entry.clone() };
-            let (host, port) = entry_of(entry).ok_or_else(bad)?;
-            Ok(Rule { group: self.name.clone(), host, port, tasks: self.tasks.clone(), may_be_private: self.private })
+            let bad = |_| BadRules::Entry { group: self.name.clone(), entry: entry.clone() };
+            let destination = entry.parse().map_err(bad)?;
+            let (group, tasks) = (self.name.clone(), self.tasks.clone());
+            Ok(Rule { group, destination, tasks, may_be_private: self.private })
         };
         self.hosts.iter().map(rule).collect()
-    }
-}
-
-fn entry_of(entry: &str) -> Option<(Pattern, u16)> {
-    let has_port = entry.ends_with(|last: char| last.is_ascii_digit()) && !entry.ends_with(']');
-    let (host, port) = match entry.rsplit_once(':') {
-        Some((host, port)) if has_port => (host, port.parse().ok().filter(|port| *port > 0)?),
-        _ => (entry, PORT),
-    };
-    let pattern = match host.strip_prefix("*.") {
-        // A suffix of one word would be everything that a registry of names sells.
-        Some(suffix) => Pattern::Below(format!(".{}", name(suffix).filter(|suffix| suffix.contains('.'))?)),
-        None => Pattern::Exactly(name(host)?),
-    };
-    Some((pattern, port))
-}
-
-/// A host as it is compared: in lower case, without the dot at its end or the brackets around an
-/// address; nothing where it is none.
-pub(crate) fn name(host: &str) -> Option<String> {
-    if let Some(inner) = host.strip_prefix('[') {
-        let address: std::net::Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;
-        return Some(address.to_string());
-    }
-    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-    let is_label = |label: &str| {
-        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
-    (host.len() <= HOST_CHARS && host.split('.').all(is_label)).then_some(host)
-}
-
-impl Pattern {
-    fn is_for(&self, host: &str) -> bool {
-        match self {
-            Self::Exactly(name) => name == host,
-            Self::Below(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
-        }
     }
 }
 
@@ -163,68 +142,53 @@ impl Rule {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+    use wire::grant::Grant;
+
     use super::*;
 
     const TASK: &str = "0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70";
 
-    fn rules() -> Rules {
-        let text = format!(
-            "[[group]]\nname = \"a\"\nhosts = [\"Example.org\", \"*.example.net:8443\", \"10.0.0.1:80\", \"[::1]:81\"]\n\
-             [[group]]\nname = \"b\"\nhosts = [\"secret.example.org\"]\ntasks = [\"{TASK}\"]\nprivate = true\n"
-        );
-        Rules::parse(&text).expect("rules")
-    }
+    const LIST: &str = r#"
+        [[group]]
+        name = "a"
+        hosts = ["example.org"]
+        [[group]]
+        name = "b"
+        hosts = ["secret.example.org"]
+        tasks = ["0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70"]
+        private = true
+    "#;
 
-    #[test]
-    fn a_host_is_allowed_by_its_name_and_port_and_nothing_that_only_looks_like_it() {
-        let rules = rules();
-        for (host, port, is_allowed) in [
-            ("example.org", 443, true),
-            ("example.org", 80, false),
-            ("www.example.org", 443, false),
-            ("example.org.evil.com", 443, false),
-            ("notexample.org", 443, false),
-            ("a.example.net", 8443, true),
-            ("a.b.example.net", 8443, true),
-            ("example.net", 8443, false),
-            ("aexample.net", 8443, false),
-            ("a.example.net", 443, false),
-            ("10.0.0.1", 80, true),
-            ("10.0.0.2", 80, false),
-            ("::1", 81, true),
-        ] {
-            assert_eq!(rules.allowing(host, port, None).is_some(), is_allowed, "{host}:{port}");
-        }
+    fn pass(task: TaskId, hosts: &[&str]) -> Pass {
+        let [machine, execution] = [1, 2].map(Uuid::from_u128);
+        let hosts = hosts.iter().map(|host| host.parse().expect("a host")).collect();
+        Pass { grant: Grant { machine: machine.into(), task, execution: execution.into() }, hosts }
     }
 
     #[test]
     fn a_rule_for_some_tasks_is_for_no_other() {
-        let rules = rules();
-        let (own, other) = (TASK.parse().expect("an id"), TaskId::from(uuid::Uuid::nil()));
-        let group = |task| rules.allowing("secret.example.org", 443, task).map(|rule| rule.group.as_str());
-        assert_eq!(group(Some(own)), Some("b"));
-        assert_eq!((group(Some(other)), group(None)), (None, None));
+        let rules = Rules::parse(LIST).expect("rules");
+        let (own, other) = (TASK.parse().expect("an id"), TaskId::from(Uuid::nil()));
+        let group = |pass: Option<&Pass>| rules.allowing("secret.example.org", 443, pass).map(|allowed| allowed.rule);
+        assert_eq!(group(Some(&pass(own, &[]))), Some("b"));
+        assert_eq!((group(Some(&pass(other, &[]))), group(None)), (None, None));
+        assert_eq!(rules.allowing("example.org", 443, None).map(|allowed| allowed.rule), Some("a"));
+        assert_eq!(rules.allowing("example.org", 80, None), None);
     }
 
     #[test]
-    fn names_are_compared_as_dns_does() {
-        for (text, expected) in [
-            ("GitHub.com", Some("github.com")),
-            ("github.com.", Some("github.com")),
-            ("[::1]", Some("::1")),
-            ("[::0:1]", Some("::1")),
-            ("", None),
-            (".", None),
-            ("a..b", None),
-            ("a b", None),
-            ("a/b", None),
-            ("a@b", None),
-            ("[::1", None),
-            ("gïthub.com", None),
-        ] {
-            assert_eq!(name(text).as_deref(), expected, "{text}");
-        }
-        assert_eq!(name(&"a.".repeat(200)), None);
+    fn a_task_reaches_what_it_names_itself_by_no_private_address_and_where_the_list_lets_it() {
+        let asked = pass(TaskId::from(Uuid::nil()), &["own.example.org:8443", "secret.example.org"]);
+        let rules = Rules::parse(LIST).expect("rules");
+        let own = Some(Allowed { rule: "of the task", may_be_private: false });
+        assert_eq!(rules.allowing("own.example.org", 8443, Some(&asked)), own);
+        assert_eq!(rules.allowing("secret.example.org", 443, Some(&asked)), own);
+        assert_eq!(rules.allowing("own.example.org", 443, Some(&asked)), None);
+        assert_eq!(rules.allowing("own.example.org", 8443, None), None);
+        let strict = Rules::parse(&format!("hosts_of_tasks = false\n{LIST}")).expect("rules");
+        assert_eq!(strict.allowing("own.example.org", 8443, Some(&asked)), None);
+        assert!(strict.with("own.example.org:8443").expect("rules").allowing("own.example.org", 8443, None).is_some());
     }
 
     #[test]
@@ -245,7 +209,7 @@ mod tests {
             assert!(rules.allowing(host, 443, None).is_some(), "{host}");
             assert!(rules.allowing(host, 22, None).is_none(), "{host}");
         }
-        assert!(rules.0.iter().all(|rule| !rule.may_be_private && rule.tasks.is_empty()));
+        assert!(rules.rules.iter().all(|rule| !rule.may_be_private && rule.tasks.is_empty()));
     }
 
     #[test]

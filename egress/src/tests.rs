@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use uuid::Uuid;
+use wire::egress::Pass;
 use wire::grant::Grant;
 use wire::signature::Key;
 use wiremock::matchers::path;
@@ -92,8 +93,11 @@ impl World {
 
     /// With the grant of an execution.
     async fn tunnel(&self, to: &str) -> Client {
-        let basic = base64::engine::general_purpose::STANDARD
-            .encode(format!("bifrost:{}", GrantKey::of(&key()).issue(&grant())));
+        self.tunnel_with(to, &GrantKey::of(&key()).issue(&grant())).await
+    }
+
+    async fn tunnel_with(&self, to: &str, password: &str) -> Client {
+        let basic = base64::engine::general_purpose::STANDARD.encode(format!("bifrost:{password}"));
         self.connect(&format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\nProxy-Authorization: Basic {basic}\r\n\r\n"))
             .await
     }
@@ -182,6 +186,27 @@ async fn a_plain_request_is_sent_on_and_its_path_is_told_to_nobody() {
     let event = world.event().await;
     assert_eq!((&event["task_id"], &event["payload"]["method"]), (&Value::Null, &json!("GET")));
     assert!(!event.to_string().contains("hunter2") && !event.to_string().contains("secret"));
+    world.tasks.stop_within(STOP).await.expect("stops");
+    tasks.stop();
+}
+
+#[tokio::test]
+async fn a_task_reaches_the_hosts_that_its_pass_names_and_none_with_a_private_address() {
+    let tasks = Tasks::new();
+    let host = host(&tasks).await;
+    let (mut world, _) = World::start(&allow("listed.example.org", ""), 8, false, None).await;
+    let hosts = [host.to_string(), "nowhere.invalid".to_owned()].map(|host| host.parse().expect("a host")).to_vec();
+    let pass = GrantKey::of(&key()).issue_pass(&Pass { grant: grant(), hosts });
+    for (to, verdict, rule) in [
+        (host.to_string(), "private_address", json!("of the task")),
+        ("nowhere.invalid:443".to_owned(), "unresolved", json!("of the task")),
+        ("nowhere.invalid:80".to_owned(), "not_listed", Value::Null),
+    ] {
+        world.tunnel_with(&to, &pass).await.head().await;
+        let event = world.event().await;
+        assert_eq!((&event["payload"]["verdict"], &event["payload"]["rule"]), (&json!(verdict), &rule), "{to}");
+        assert_eq!(event["execution_id"], json!(grant().execution));
+    }
     world.tasks.stop_within(STOP).await.expect("stops");
     tasks.stop();
 }

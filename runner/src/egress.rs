@@ -1,6 +1,6 @@
 //! The way out through an egress proxy, where the machine has one: what is asked of
-//! it is asked with the grant of an execution, so that the record says for which
-//! task it was. The grant is no secret ([`wire::grant`]).
+//! it is asked with the grant of an execution, or its pass, so that the record says for
+//! which task it was. Neither is a secret ([`wire::grant`], [`wire::egress`]).
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use wire::worker::env::PROXIES;
 /// The user name is for people; the proxy reads the password.
 const USER: &str = "bifrost";
 
-/// Those variables of the environment that name a proxy without a password, with the grant for one. A
+/// Those variables of the environment that name a proxy without a password, with the pass for one. A
 /// proxy that comes with its own is somebody else's.
-pub(crate) fn proxies(environment: &BTreeMap<String, String>, grant: &str) -> BTreeMap<String, String> {
-    let granted = |name: &&str| {
+pub(crate) fn proxies(environment: &BTreeMap<String, String>, pass: &str) -> BTreeMap<String, String> {
+    let passed = |name: &&str| {
         let (scheme, rest) = environment.get(*name)?.split_once("://")?;
         let authority = rest.split('/').next().unwrap_or_default();
-        (!authority.contains('@')).then(|| ((*name).to_owned(), format!("{scheme}://{USER}:{grant}@{rest}")))
+        (!authority.contains('@')).then(|| ((*name).to_owned(), format!("{scheme}://{USER}:{pass}@{rest}")))
     };
-    PROXIES.iter().filter_map(granted).collect()
+    PROXIES.iter().filter_map(passed).collect()
 }
 
 #[cfg(test)]

@@ -108,7 +108,8 @@ impl Room {
     /// The same for one execution: what its git, package managers and command ask of an egress proxy
     /// is asked in its name.
     pub(crate) fn in_the_name_of(&self, lease: &Lease) -> Self {
-        let proxies = lease.grant.as_deref().map(|grant| egress::proxies(&self.environment, grant)).unwrap_or_default();
+        let pass = lease.egress_pass.as_deref().or(lease.grant.as_deref());
+        let proxies = pass.map(|pass| egress::proxies(&self.environment, pass)).unwrap_or_default();
         let mut environment = self.environment.clone();
         environment.extend(proxies.clone());
         Self {

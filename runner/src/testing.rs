@@ -74,6 +74,7 @@ impl Scene {
                 ..TaskSpec::default()
             },
             grant: None,
+            egress_pass: None,
         }
     }
 

@@ -65,6 +65,15 @@ async fn tasks_run_in_containers_of_podman_and_reach_what_is_listed() {
     let request = until_asked(&world, task.parse().expect("an id"), &gateway).await;
     assert_eq!((request.verdict, request.rule.as_deref()), (EgressVerdict::Allowed, Some(RULE)));
 
+    let host = format!("{NOT_LISTED}:80");
+    let asks = ["git", "ls-remote", &format!("http://{host}/one.git")];
+    let run = ["run", "--detach", "--repo", &repository, "--egress", &host, "--"];
+    let own = world.bifrost(&[&run[..], &asks].concat()).output().await;
+    let own = own.stdout.trim().parse().unwrap_or_else(|_| panic!("{own:?}"));
+    let request = until_asked(&world, own, NOT_LISTED).await;
+    assert_eq!((request.verdict, request.rule.as_deref()), (EgressVerdict::Unresolved, Some("of the task")));
+    world.until_task(own, TaskStatus::Failed).await;
+
     let command = format!("git ls-remote http://{NOT_LISTED}/one.git; echo asked; exec sleep 86421");
     let task = world.submit_in(&repository, &command).await;
     world.until_output(task, "asked").await;

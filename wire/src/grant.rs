@@ -63,25 +63,40 @@ impl GrantKey {
 
     /// The grant as text: `v1.<ids>.<signature>`, both in base64url.
     pub fn issue(&self, grant: &Grant) -> String {
-        let ids = [grant.machine.uuid(), grant.task.uuid(), grant.execution.uuid()].map(Uuid::into_bytes);
-        let signed = format!("{VERSION}.{}", URL_SAFE_NO_PAD.encode(ids.as_flattened()));
-        let signature = self.0.token(&signed);
-        format!("{signed}.{signature}")
+        self.sign(format!("{VERSION}.{}", grant.ids()))
     }
 
     /// What the text grants. The signature is compared in constant time, and nothing is read before it is right.
     pub fn open(&self, text: &str) -> Result<Grant, BadGrant> {
+        let ids = text.strip_prefix(VERSION).and_then(|rest| rest.strip_prefix('.')).ok_or(BadGrant::Malformed)?;
+        let (ids, _) = ids.split_once('.').ok_or(BadGrant::Malformed)?;
+        self.check(text)?;
+        Grant::of_ids(ids)
+    }
+
+    pub(crate) fn sign(&self, text: String) -> String {
+        let signature = self.0.token(&text);
+        format!("{text}.{signature}")
+    }
+
+    /// Whether what stands before the last dot was signed with this key.
+    pub(crate) fn check(&self, text: &str) -> Result<(), BadGrant> {
         let (signed, signature) = text.rsplit_once('.').ok_or(BadGrant::Malformed)?;
-        let (VERSION, ids) = signed.split_once('.').ok_or(BadGrant::Malformed)? else {
-            return Err(BadGrant::Malformed);
-        };
-        if !self.0.owns_token(signed, signature) {
-            return Err(BadGrant::WrongSignature);
-        }
-        let bytes = URL_SAFE_NO_PAD.decode(ids).map_err(|_| BadGrant::Malformed)?;
+        if self.0.owns_token(signed, signature) { Ok(()) } else { Err(BadGrant::WrongSignature) }
+    }
+}
+
+impl Grant {
+    pub(crate) fn ids(&self) -> String {
+        let ids = [self.machine.uuid(), self.task.uuid(), self.execution.uuid()].map(Uuid::into_bytes);
+        URL_SAFE_NO_PAD.encode(ids.as_flattened())
+    }
+
+    pub(crate) fn of_ids(text: &str) -> Result<Self, BadGrant> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| BadGrant::Malformed)?;
         let (ids, []) = bytes.as_chunks::<ID_BYTES>() else { return Err(BadGrant::Malformed) };
         let &[machine, task, execution] = ids else { return Err(BadGrant::Malformed) };
-        Ok(Grant {
+        Ok(Self {
             machine: Uuid::from_bytes(machine).into(),
             task: Uuid::from_bytes(task).into(),
             execution: Uuid::from_bytes(execution).into(),

@@ -18,6 +18,7 @@ pub mod checkpoint;
 pub mod claim;
 pub mod cost;
 pub mod dependency;
+pub mod egress;
 pub mod event;
 pub mod execution;
 pub mod grant;

@@ -119,6 +119,10 @@ pub const COMMAND_BYTES: usize = 131_072;
 pub const ENV_VARIABLES: usize = 256;
 /// All names and values of a task's environment together.
 pub const ENV_BYTES: usize = 65_536;
+/// Hosts that a task may reach besides what every task may.
+pub const EGRESS_HOSTS: usize = 16;
+/// Their length in all: they travel in the proxy's password.
+pub const EGRESS_BYTES: usize = 1_024;
 /// A repository's address or a reference in it.
 pub const REPOSITORY_CHARS: usize = 2_048;
 /// The longest a task may be asked to run: seven days.

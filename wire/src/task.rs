@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::admission::{check_key, check_name};
 use crate::agent::AgentSpec;
 use crate::budget::{TaskBudget, TaskBudgetView};
+use crate::egress;
 use crate::execution::ExecutionView;
 use crate::id::{CheckpointId, ScheduleId, TaskId};
 use crate::limit;
@@ -171,6 +172,10 @@ pub struct TaskSpec {
     /// Variables added to the command's environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// What it may reach through the egress proxy besides what every task may: `HOST`, which is port 443, `HOST:PORT`, or
+    /// `*.SUFFIX` for everything below. Hosts with private addresses are the operator's to allow.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub egress: Vec<String>,
     /// Whether the command gets a terminal, to which somebody can attach and type. Its output is then one stream.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub terminal: bool,
@@ -232,6 +237,7 @@ impl TaskSpec {
             return Err(wrong("spec.terminal", message));
         }
         self.check_env()?;
+        egress::check(&self.egress)?;
         for (field, seconds) in [
             ("spec.timeout_seconds", self.timeout_seconds),
             ("spec.idle_timeout_seconds", self.idle_timeout_seconds),

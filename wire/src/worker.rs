@@ -205,6 +205,10 @@ pub struct Lease {
     /// [`crate::grant`]. Absent from control planes before grants, and for workers without a machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<String>,
+    /// What the egress proxy is asked with in the grant's place, see [`crate::egress`]. Absent where the task names no
+    /// hosts of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress_pass: Option<String>,
 }
 
 /// Sent to `POST /v1/workers/{id}/heartbeat` (row CAIRN-53).

@@ -12,6 +12,7 @@ use kernel::{Address, Ctx, Reconciler as _};
 use kit::Chance;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
+use wire::egress::Pass;
 use wire::grant::{Grant, GrantKey};
 use wire::signature::Key;
 
@@ -317,9 +318,11 @@ kernel::on_both! { crate::migrations();
         assert_eq!(get(&app, "/workers/stale").await.body, json!([]));
     }
 
-    async fn a_lease_comes_with_a_grant_for_its_machine_its_task_and_its_execution(ctx) {
+    async fn a_lease_comes_with_a_grant_for_its_machine_its_task_and_its_execution_and_a_pass_to_its_tasks_hosts(ctx) {
         let app = app(&ctx).await;
-        let spec = json!({ "repository": "https://example.org/a", "command": ["true"] });
+        let spec = json!({
+            "repository": "https://example.org/a", "command": ["true"], "egress": ["Example.org", "*.example.net:8443"],
+        });
         let task = post(&app, "/v1/tasks", &json!({ "title": "t", "spec": spec })).await.body;
         let scheduler = work::Scheduler::new(Default::default(), Default::default());
         scheduler.tick(&ctx).await.expect("asks for a machine");
@@ -336,8 +339,11 @@ kernel::on_both! { crate::migrations();
         let granted = Grant { machine, task: lease.task_id, execution: lease.execution_id };
         assert_eq!(lease.task_id.to_string(), task["id"]);
         // The event store knows nothing but the secret.
-        let opened = GrantKey::of(&Key::from_bytes([1; 32])).open(&lease.grant.expect("a grant"));
-        assert_eq!(opened, Ok(granted));
+        let key = GrantKey::of(&Key::from_bytes([1; 32]));
+        assert_eq!(key.open(&lease.grant.expect("a grant")), Ok(granted));
+        // Nor does the egress proxy.
+        let hosts = ["example.org:443", "*.example.net:8443"].map(|host| host.parse().expect("a host")).to_vec();
+        assert_eq!(key.open_pass(&lease.egress_pass.expect("a pass")), Ok(Pass { grant: granted, hosts }));
     }
 
     async fn an_unreachable_event_store_is_said_and_breaks_nothing_else(ctx) {

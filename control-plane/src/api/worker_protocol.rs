@@ -4,6 +4,7 @@ use axum::Json;
 use kernel::{Actor, Error};
 use pool::workers::Worker;
 use serde::{Deserialize, Serialize};
+use wire::egress::Pass;
 use wire::grant::Grant;
 use wire::id::{ExecutionId, WorkerId};
 use wire::problem::Problem;
@@ -65,11 +66,15 @@ pub(super) async fn next(
     }
 }
 
-/// A lease goes out with the grant that lets the worker's machine write the execution's events.
+/// A lease goes out with the grant that lets the worker's machine write the execution's events, and with the pass to
+/// the hosts that its task names.
 fn granted(app: &App, worker: &Worker, mut instruction: Instruction) -> Instruction {
     if let (Instruction::Execute(lease), Some(machine)) = (&mut instruction, worker.machine_id) {
         let grant = Grant { machine, task: lease.task_id, execution: lease.execution_id };
         lease.grant = Some(app.event_grants.issue(&grant));
+        // What is no host was refused with the task.
+        let hosts: Vec<_> = lease.spec.egress.iter().filter_map(|host| host.parse().ok()).collect();
+        lease.egress_pass = (!hosts.is_empty()).then(|| app.event_grants.issue_pass(&Pass { grant, hosts }));
     }
     instruction
 }

@@ -126,7 +126,14 @@ async fn in_hand(
     }
     let fence = i64::from(execution.number);
     let (execution_id, task_id) = (execution.id, execution.task);
-    Ok(Some(Instruction::Execute(Box::new(Lease { execution_id, task_id, fence, spec, grant: None }))))
+    Ok(Some(Instruction::Execute(Box::new(Lease {
+        execution_id,
+        task_id,
+        fence,
+        spec,
+        grant: None,
+        egress_pass: None,
+    }))))
 }
 
 /// A command may run no longer than its task's budget lets it.

@@ -55,11 +55,13 @@ async fn a_command_asks_the_egress_proxy_in_the_name_of_its_execution() {
     let (mut scene, remote) = (Scene::new().await, Remote::new().await);
     let room = Arc::get_mut(&mut scene.room).expect("nobody else has it");
     room.environment.insert("HTTPS_PROXY".to_owned(), "http://10.0.0.1:3128".to_owned());
-    for (grant, expected) in
-        [(Some("v1.a.b"), "http://bifrost:v1.a.b@10.0.0.1:3128\n"), (None, "http://10.0.0.1:3128\n")]
-    {
+    for (grant, pass, expected) in [
+        (Some("v1.a.b"), None, "http://bifrost:v1.a.b@10.0.0.1:3128\n"),
+        (Some("v1.a.b"), Some("p1.a.b"), "http://bifrost:p1.a.b@10.0.0.1:3128\n"),
+        (None, None, "http://10.0.0.1:3128\n"),
+    ] {
         let mut lease = scene.lease(&remote, None, &["printenv", "HTTPS_PROXY"]);
-        lease.grant = grant.map(str::to_owned);
+        (lease.grant, lease.egress_pass) = (grant.map(str::to_owned), pass.map(str::to_owned));
         let (_, events) = scene.carry_out(&lease, Orders::none()).await;
         assert_eq!(output(&events, Stream::Stdout), expected);
     }

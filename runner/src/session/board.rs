@@ -133,7 +133,14 @@ mod tests {
             ..TaskSpec::default()
         };
         let execution_id = ExecutionId::from(uuid::Uuid::from_u128(number.into()));
-        Lease { execution_id, task_id: TaskId::from(uuid::Uuid::nil()), fence: number.into(), spec, grant: None }
+        Lease {
+            execution_id,
+            task_id: TaskId::from(uuid::Uuid::nil()),
+            fence: number.into(),
+            spec,
+            grant: None,
+            egress_pass: None,
+        }
     }
 
     #[test]
