@@ -41,7 +41,7 @@ async fn show(invocation: &Invocation, id: TaskId) -> anyhow::Result<()> {
         let payload: EgressPayload = serde_json::from_str(event.payload.get())?;
         Ok(vec![
             show_age(now, event.created_at),
-            payload.verdict.to_string(),
+            if payload.is_open { format!("{}, open", payload.verdict) } else { payload.verdict.to_string() },
             payload.method,
             format!("{}:{}", payload.host, payload.port),
             sent(payload.verdict, payload.bytes_sent),

@@ -7,9 +7,10 @@ use std::time::Duration;
 use kit::Tasks;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use wire::egress::Pass;
 use wire::event::{EgressPayload, EgressVerdict};
+use wire::grant::Grant;
 
 use crate::Config;
 use crate::address::{Reach, reach};
@@ -79,30 +80,35 @@ impl Proxy {
 
     async fn carry_out(&self, mut client: TcpStream, request: Request, pass: Option<&Pass>) {
         let began = Instant::now();
-        let mut payload = EgressPayload {
-            method: request.method.clone(),
-            host: request.host.clone(),
-            port: request.port,
-            verdict: EgressVerdict::Allowed,
-            rule: None,
-            bytes_sent: 0,
-            bytes_received: 0,
-            micros: 0,
-            omitted: 0,
-        };
-        match self.open(&request, pass, &mut payload.rule).await {
+        let carried = Carried::default();
+        let grant = pass.map(|pass| pass.grant);
+        let (mut verdict, mut rule) = (EgressVerdict::Allowed, None);
+        match self.open(&request, pass, &mut rule).await {
             Ok(host) => {
-                let carried = self.converse(client, host, &request).await;
-                (payload.bytes_sent, payload.bytes_received) = (carried.sent, carried.received);
+                let so_far = || payload(&request, verdict, rule.clone(), &carried, began);
+                let conversing = self.converse(client, host, &request, &carried);
+                // While the record cannot be written, what is under way goes on.
+                let telling = async {
+                    sleep(self.config.open_told_after).await;
+                    self.tell(grant, EgressPayload { is_open: true, ..so_far() }).await;
+                    std::future::pending::<()>().await;
+                };
+                tokio::select! {
+                    biased;
+                    () = conversing => (),
+                    () = telling => (),
+                }
             }
             Err(refusal) => {
-                payload.verdict = refusal.verdict;
+                verdict = refusal.verdict;
                 let text = format!("{}:{} {}", request.host, request.port, refusal.text);
                 say(&mut client, refusal.status, "", &text).await;
             }
         }
-        let grant = pass.map(|pass| pass.grant);
-        payload.micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.tell(grant, payload(&request, verdict, rule, &carried, began)).await;
+    }
+
+    async fn tell(&self, grant: Option<Grant>, payload: EgressPayload) {
         tracing::info!(
             task.id = grant.map(|grant| grant.task.to_string()),
             method = payload.method,
@@ -111,16 +117,17 @@ impl Proxy {
             verdict = payload.verdict.as_str(),
             sent = payload.bytes_sent,
             received = payload.bytes_received,
+            open = payload.is_open,
             "egress"
         );
         self.record.tell(grant, payload).await;
     }
 
-    async fn converse(&self, mut client: TcpStream, host: TcpStream, request: &Request) -> Carried {
+    async fn converse(&self, mut client: TcpStream, host: TcpStream, request: &Request, carried: &Carried) {
         if request.is_tunnel && client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.is_err() {
-            return Carried::default();
+            return;
         }
-        carry(client, host, &request.first, &self.tasks).await
+        carry(client, host, &request.first, &self.tasks, carried).await;
     }
 
     /// Connects to the host, if a rule allows it and its address is one that the rule may lead to. The
@@ -166,6 +173,27 @@ impl Proxy {
             }
         }
         Err(Refusal::unreachable())
+    }
+}
+
+fn payload(
+    request: &Request,
+    verdict: EgressVerdict,
+    rule: Option<String>,
+    carried: &Carried,
+    began: Instant,
+) -> EgressPayload {
+    EgressPayload {
+        method: request.method.clone(),
+        host: request.host.clone(),
+        port: request.port,
+        verdict,
+        rule,
+        bytes_sent: carried.sent(),
+        bytes_received: carried.received(),
+        micros: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+        is_open: false,
+        omitted: 0,
     }
 }
 

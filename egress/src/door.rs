@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::accepted;
-use crate::relay::carry;
+use crate::relay::{Carried, carry};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
@@ -52,7 +52,7 @@ impl Door {
             let (to, own) = (Arc::clone(&to), tasks.clone());
             tasks.spawn("egress door connection", async move {
                 match tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect(&*to)).await {
-                    Ok(Ok(host)) => drop(carry(stream, host, &[], &own).await),
+                    Ok(Ok(host)) => carry(stream, host, &[], &own, &Carried::default()).await,
                     Ok(Err(error)) => tracing::warn!(%error, to = &*to, "a door leads nowhere"),
                     Err(_) => tracing::warn!(to = &*to, "a door leads nowhere: no answer"),
                 }

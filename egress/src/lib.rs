@@ -39,6 +39,9 @@ use record::Record;
 /// How long the end of a connection may take when everything stops.
 pub const STOP: Duration = Duration::from_secs(10);
 
+/// As long as a request is usually open before it is told of, should it not have ended.
+pub const OPEN_TOLD_AFTER: Duration = Duration::from_secs(10);
+
 /// What the proxy is told when it starts.
 #[derive(Debug)]
 pub struct Config {
@@ -50,6 +53,8 @@ pub struct Config {
     pub is_open: bool,
     /// Connections at a time; more are turned away.
     pub connections: usize,
+    /// What is open for so long is told of before its end.
+    pub open_told_after: Duration,
 }
 
 /// Listens on the proxy's address and on the doors until the tasks stop; what happens goes to `sender`.

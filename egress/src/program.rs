@@ -12,7 +12,7 @@ use wire::grant::GrantKey;
 use wire::limit::EVENTS_PER_BATCH;
 use wire::signature::Key;
 
-use crate::{Config, Door, Rules, STOP};
+use crate::{Config, Door, OPEN_TOLD_AFTER, Rules, STOP};
 
 /// What waits while the event store is away; a connection that ends then waits too.
 const LIMITS: Limits =
@@ -68,6 +68,7 @@ pub async fn run(arguments: Arguments, mut vars: Vars) -> anyhow::Result<()> {
         grants: std::iter::once(&key).chain(&previous).map(GrantKey::of).collect(),
         is_open: arguments.open,
         connections: usize::try_from(arguments.connections).unwrap_or(usize::MAX),
+        open_told_after: OPEN_TOLD_AFTER,
     };
     let told = kit::tasks::termination();
     tracing::info!(address = arguments.listen, "the egress proxy serves");

@@ -2,7 +2,6 @@
 //! long time, or everything stops; counts them.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -14,28 +13,39 @@ use tokio::net::TcpStream;
 const SILENCE: Duration = Duration::from_secs(15 * 60);
 const PIECE: usize = 16 * 1024;
 
-/// Bytes that went to the host, and that came from it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Bytes that went to the host, and that came from it, so far.
+#[derive(Debug, Default)]
 pub(crate) struct Carried {
-    pub(crate) sent: u64,
-    pub(crate) received: u64,
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Carried {
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
 }
 
 /// Carries bytes between the client and the host; `first` goes to the host before anything else.
-pub(crate) async fn carry(mut client: TcpStream, mut host: TcpStream, first: &[u8], tasks: &Tasks) -> Carried {
-    let (sent, received) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
-    if host.write_all(first).await.is_ok() {
-        sent.fetch_add(first.len() as u64, Ordering::Relaxed);
-        let (from_client, to_client) = client.split();
-        let (from_host, to_host) = host.split();
-        let both = async { tokio::join!(pump(from_client, to_host, &sent), pump(from_host, to_client, &received)) };
-        tokio::select! {
-            (up, down) = both => drop((up, down)),
-            () = silence(&sent, &received) => (),
-            () = tasks.stopping() => (),
-        }
+pub(crate) async fn carry(mut client: TcpStream, mut host: TcpStream, first: &[u8], tasks: &Tasks, carried: &Carried) {
+    if host.write_all(first).await.is_err() {
+        return;
     }
-    Carried { sent: sent.load(Ordering::Relaxed), received: received.load(Ordering::Relaxed) }
+    carried.sent.fetch_add(first.len() as u64, Ordering::Relaxed);
+    let (from_client, to_client) = client.split();
+    let (from_host, to_host) = host.split();
+    let up = pump(from_client, to_host, &carried.sent);
+    let down = pump(from_host, to_client, &carried.received);
+    let both = async { tokio::join!(up, down) };
+    tokio::select! {
+        (up, down) = both => drop((up, down)),
+        () = silence(carried) => (),
+        () = tasks.stopping() => (),
+    }
 }
 
 async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, count: &AtomicU64) -> io::Result<()> {
@@ -52,8 +62,8 @@ async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
 }
 
 /// Resolves when neither has grown for a while.
-async fn silence(sent: &AtomicU64, received: &AtomicU64) {
-    let both = || sent.load(Ordering::Relaxed) + received.load(Ordering::Relaxed);
+async fn silence(carried: &Carried) {
+    let both = || carried.sent() + carried.received();
     let mut before = both();
     loop {
         tokio::time::sleep(SILENCE).await;

@@ -42,7 +42,18 @@ struct World {
 }
 
 impl World {
+    /// Nothing is open here for so long that it would be told of before its end.
     async fn start(
+        rules: &str,
+        connections: usize,
+        is_open: bool,
+        door: Option<SocketAddr>,
+    ) -> (Self, Option<SocketAddr>) {
+        Self::telling_after(Duration::MAX, rules, connections, is_open, door).await
+    }
+
+    async fn telling_after(
+        open_told_after: Duration,
         rules: &str,
         connections: usize,
         is_open: bool,
@@ -60,7 +71,7 @@ impl World {
         let (clock, chance) = (Clock::system(), Chance::system());
         let sender = program::sender(spool.path(), &store.uri(), key(), (&clock, &chance), &tasks).expect("opens");
         let (rules, seen) = watch::channel(Rules::parse(rules).expect("rules"));
-        let config = Config { rules: seen, grants: vec![GrantKey::of(&key())], is_open, connections };
+        let config = Config { rules: seen, grants: vec![GrantKey::of(&key())], is_open, connections, open_told_after };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let proxy = listener.local_addr().expect("bound");
         let mut doors = Vec::new();
@@ -170,6 +181,25 @@ async fn a_tunnel_carries_every_byte_and_the_record_says_for_whom_where_to_and_h
         "bytes_sent": 5, "bytes_received": 5,
     });
     assert_eq!(payload, expected);
+    world.tasks.stop_within(STOP).await.expect("stops");
+    tasks.stop();
+}
+
+#[tokio::test]
+async fn a_tunnel_that_stays_open_is_on_the_record_before_it_ends() {
+    let tasks = Tasks::new();
+    let host = host(&tasks).await;
+    let rules = allow(&host.to_string(), "private = true");
+    let (mut world, _) = World::telling_after(Duration::from_millis(1), &rules, 8, false, None).await;
+    let mut client = world.tunnel(&host.to_string()).await;
+    assert!(client.head().await.starts_with("HTTP/1.1 200 "));
+    let payload = world.event().await["payload"].clone();
+    assert_eq!((&payload["verdict"], &payload["is_open"]), (&json!("allowed"), &json!(true)));
+    client.0.write_all(b"hello").await.expect("written");
+    client.0.shutdown().await.expect("shut");
+    assert_eq!(client.rest().await, "olleh");
+    let payload = world.event().await["payload"].clone();
+    assert_eq!((&payload["is_open"], &payload["bytes_sent"]), (&Value::Null, &json!(5)));
     world.tasks.stop_within(STOP).await.expect("stops");
     tasks.stop();
 }

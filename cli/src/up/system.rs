@@ -175,6 +175,7 @@ fn start_egress(
         grants: vec![wire::grant::GrantKey::of(&key)],
         is_open: false,
         connections: EGRESS_CONNECTIONS,
+        open_told_after: egress::OPEN_TOLD_AFTER,
     };
     let spool = data.join("egress");
     let sender = egress::program::sender(&spool, &addresses.events_url(), key, (&clock, &chance), tasks)?;

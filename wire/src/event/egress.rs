@@ -20,7 +20,8 @@ text_enum! {
     }
 }
 
-/// A request to the egress proxy that has ended. It says nothing of paths or contents.
+/// A request to the egress proxy: once it has ended, and before where it goes on for long. It says nothing of paths
+/// or contents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EgressPayload {
     /// `CONNECT` for whatever is encrypted.
@@ -40,6 +41,9 @@ pub struct EgressPayload {
     pub bytes_received: u64,
     /// How long it took, in microseconds.
     pub micros: u64,
+    /// It goes on: the numbers are those so far, and it is told of once more when it has ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_open: bool,
     /// Requests of the task before this one that were too many to be told of.
     #[serde(default, skip_serializing_if = "super::is_zero")]
     pub omitted: u64,
