@@ -35,6 +35,7 @@ pub(crate) mod changes;
 pub(crate) mod format;
 mod kept;
 mod prune;
+pub(crate) mod rewind;
 mod summary;
 pub(crate) mod unpushed;
 use changes::Changes;
@@ -74,6 +75,8 @@ pub(crate) enum CheckpointError {
     Foreign { id: CheckpointId, version: u32 },
     #[error("checkpoint {id} is damaged: {reason}")]
     Damaged { id: CheckpointId, reason: String },
+    #[error("it cannot be put back where it is: {0}")]
+    NotInPlace(&'static str),
 }
 
 impl From<CheckoutError> for CheckpointError {
@@ -101,12 +104,20 @@ pub(crate) struct CheckpointPayload {
     /// Of one that was put back: because a task begins from it, and not because something was damaged.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     asked: bool,
+    /// Of one that was put back: into the tree that was there, of which only what differed was written.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    in_place: bool,
 }
 
 impl CheckpointPayload {
     /// Of one that a task begins from.
     pub(crate) fn asked(self) -> Self {
         Self { asked: true, ..self }
+    }
+
+    /// Of one that was put back where a tree was.
+    pub(crate) fn in_place(self) -> Self {
+        Self { in_place: true, ..self }
     }
 }
 
@@ -122,6 +133,7 @@ impl From<&Manifest> for CheckpointPayload {
             unpushed: manifest.unpushed.clone(),
             left: manifest.left.clone(),
             asked: false,
+            in_place: false,
         }
     }
 }
@@ -366,7 +378,8 @@ pub(crate) async fn restore(room: &Arc<Room>, manifest: &Manifest) -> Result<(),
     unpushed::give_back(&room.git, &paths, manifest).await?;
     let (room, manifest) = (room.clone(), manifest.clone());
     blocking(move || {
-        put_back(&room.volume, &manifest, &paths.tree)?;
+        let listing = listing(&room.volume, &manifest)?;
+        put_back(&room.volume, &manifest, listing, &paths.tree)?;
         marker.write(&room.volume)?;
         room.volume.empty_trash()?;
         Ok(())
@@ -384,31 +397,55 @@ pub(crate) async fn begin_from(
     unpushed::give_back(&room.git, paths, manifest).await?;
     let (room, manifest, paths) = (room.clone(), manifest.clone(), paths.clone());
     blocking(move || {
-        let listing = put_back(&room.volume, &manifest, &paths.tree)?;
-        // Nothing has run in it yet: whoever changes a file from now on moves its time of change.
-        let noted = listing.map(|listing| listing.write_for(&paths.tree, &paths.own().join(BEGUN))).transpose();
-        Ok(noted.unwrap_or_else(|error| {
-            tracing::warn!("all of the workspace will be read to save it: {error}");
-            None
-        }))
+        let listing = listing(&room.volume, &manifest)?;
+        let listing = put_back(&room.volume, &manifest, listing, &paths.tree)?;
+        Ok(begin_noted(listing.as_ref(), &paths))
     })
     .await
 }
 
+/// Notes what is in a tree in which nothing has run yet: whoever changes a file from now on moves its time of change.
+fn begin_noted(listing: Option<&Listing>, paths: &Paths) -> Option<String> {
+    let noted = listing.map(|listing| listing.write_for(&paths.tree, &paths.own().join(BEGUN))).transpose();
+    noted.unwrap_or_else(|error| {
+        tracing::warn!("all of the workspace will be read to save it: {error}");
+        None
+    })
+}
+
 /// Gives what is in the tree now.
-fn put_back(volume: &Volume, manifest: &Manifest, tree: &Path) -> Result<Option<Listing>, CheckpointError> {
+fn put_back(
+    volume: &Volume,
+    manifest: &Manifest,
+    listing: Option<Listing>,
+    tree: &Path,
+) -> Result<Option<Listing>, CheckpointError> {
     let leads_out = |path: &RelativePath| CheckpointError::Damaged {
         id: manifest.checkpoint_id,
         reason: format!("it names {path:?}"),
     };
     for path in &manifest.deleted {
-        volume::remove(&path.below(tree).ok_or_else(|| leads_out(path))?)?;
+        let place = path.below(tree).ok_or_else(|| leads_out(path))?;
+        // It may have become a directory.
+        if !listing.as_ref().is_some_and(|listing| listing.has_below(path.as_path())) {
+            volume::remove(&place)?;
+        }
     }
-    let listing = listing(volume, manifest)?;
     if let Some(listing) = &listing {
         Store::new(&volume.chunks())?.restore(listing, tree)?;
+        complete_repositories(listing, tree)?;
     }
     Ok(listing)
+}
+
+/// Makes the directories without which git takes a repository for none, also where nothing is in them.
+fn complete_repositories(listing: &Listing, tree: &Path) -> io::Result<()> {
+    let heads = listing.entries().iter().map(snapshot::Entry::path).filter(|path| path.ends_with("HEAD"));
+    let repositories = heads.filter_map(Path::parent).filter(|place| {
+        place.components().any(|part| part.as_os_str() == ".git") && listing.get(&place.join("config")).is_some()
+    });
+    let places = repositories.flat_map(|place| ["objects", "refs"].map(|name| tree.join(place).join(name)));
+    places.filter(|place| fs::symlink_metadata(place).is_err()).try_for_each(fs::create_dir)
 }
 
 /// An id that sorts behind every checkpoint there is, even when the clock was put back.

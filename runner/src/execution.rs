@@ -18,7 +18,7 @@ use crate::agent;
 use crate::agent::sessions::{self, Brought};
 use crate::channel::{self, Channel};
 use crate::checkpoint::format::Manifest;
-use crate::checkpoint::{self, CheckpointPayload};
+use crate::checkpoint::{self, CheckpointError, CheckpointPayload};
 use crate::command::Job;
 use crate::command::environment::{self, Surroundings};
 use crate::command::redaction::Secrets;
@@ -36,6 +36,7 @@ use crate::room::Room;
 use crate::settings::services::{self, Services};
 use crate::settings::{self, Settings};
 use crate::setup::NotReady;
+use crate::workspace::former::{self, Former};
 use crate::workspace::{self, CheckoutError, Marker, Paths};
 
 pub(crate) mod end;
@@ -153,9 +154,10 @@ async fn work(
     }
     let (cleared, keep) = (room.clone(), story.subject().execution_id);
     make_room(room, keep, &spec.repository).await?;
+    let mut former = take_over(room, keep, spec).await;
     // Old workspaces are out of the way before the command starts.
     let clearing = tokio::task::spawn_blocking(move || workspace::clear_others(&cleared, keep));
-    let mut prepared = prepare(room, story, spec, commit).await;
+    let mut prepared = prepare(room, story, spec, former.take(), commit).await;
     let unsaved = clearing.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     let unsaved = unsaved.map_err(|error| NotReady::machine("removing an old workspace", &error))?;
     let failed = |error| NotReady::machine("making room on the volume", &error);
@@ -165,7 +167,7 @@ async fn work(
     {
         // How much it takes is not known, and each attempt costs a download.
         more = more.saturating_mul(2);
-        prepared = prepare(room, story, spec, commit).await;
+        prepared = prepare(room, story, spec, None, commit).await;
     }
     room.background.empty_trash(room);
     let prepared = prepared?;
@@ -242,10 +244,11 @@ async fn prepare(
     room: &Arc<Room>,
     story: &mut Story,
     spec: &TaskSpec,
+    former: Option<Former>,
     commit: &mut Option<String>,
 ) -> Result<Prepared, NotReady> {
     let phase = story.begin(Phase::Clone).await;
-    let checked_out = check_out(room, story, spec).await;
+    let checked_out = check_out(room, story, spec, former).await;
     let (paths, obtained, begun) = end_if_failed(story, &phase, checked_out).await?;
     *commit = Some(obtained.commit.clone());
     // Before anything of the repository's runs there, and could put a link in its way.
@@ -304,6 +307,7 @@ async fn check_out(
     room: &Arc<Room>,
     story: &Story,
     spec: &TaskSpec,
+    former: Option<Former>,
 ) -> Result<(Paths, Obtained, Option<String>), NotReady> {
     let begins_from = spec.checkpoint.map(|id| checkpoint::verify(&room.volume, id));
     let begins_from = begins_from.transpose().map_err(|error| gone(&error))?;
@@ -316,6 +320,15 @@ async fn check_out(
     };
     let (mut told, mut is_second) = (Told::ByFiles, false);
     let mut obtained = mirror::obtain(room, story, spec, told).await?;
+    if let (Some(manifest), Some(former)) = (&begins_from, former) {
+        match Box::pin(begin_in(room, story, manifest, former, &obtained)).await {
+            Ok((paths, begun)) => {
+                story.tell(kind::CHECKPOINT_RESTORED, &CheckpointPayload::from(manifest).asked().in_place()).await;
+                return Ok((paths, obtained, begun));
+            }
+            Err(error) => tracing::warn!("the workspace of the execution before cannot be gone on with: {error}"),
+        }
+    }
     loop {
         let created = workspace::create(room, story.orders(), story.subject(), &spec.repository, &obtained).await;
         match created {
@@ -342,6 +355,30 @@ async fn check_out(
             Err(error) => return Err(NotReady::machine("checking the repository out", &error)),
         }
     }
+}
+
+/// The workspace of the execution before, where the task's checkpoint is put back into it.
+async fn take_over(room: &Arc<Room>, id: ExecutionId, spec: &TaskSpec) -> Option<Former> {
+    let (room, spec) = (room.clone(), spec.clone());
+    let taken = blocking(move || former::take(&room, id, &spec)).await;
+    taken.unwrap_or_else(|error| {
+        tracing::warn!("no workspace is taken over: {error}");
+        None
+    })
+}
+
+/// Puts the checkpoint that a task begins from back into the workspace of the execution before.
+async fn begin_in(
+    room: &Arc<Room>,
+    story: &Story,
+    manifest: &Manifest,
+    former: Former,
+    obtained: &Obtained,
+) -> Result<(Paths, Option<String>), CheckpointError> {
+    let paths = workspace::place(room, story.subject(), &manifest.repository)?;
+    let (references, orders) = (obtained.references.packed(), story.orders());
+    let begun = checkpoint::rewind::begin_in(room, former, manifest, &paths, &references, orders).await?;
+    Ok((paths, begun))
 }
 
 /// A commit that no machine can check out. What git says of it may be as long as the path.

@@ -45,7 +45,16 @@ pub(crate) async fn check(room: &Arc<Room>) {
             settle(room, marker.subject.execution_id, true).await;
             Health::Good
         }
-        (Err(reason), Some(own), _) => put_back(room, &own, &reason).await,
+        (Err(reason), Some(own), _) => match Box::pin(checkpoint::rewind::mend(room, &marker, &own)).await {
+            Ok(()) => {
+                tell_put_back(room, &own, CheckpointPayload::from(&own).in_place(), &reason).await;
+                Health::RolledBack
+            }
+            Err(error) => {
+                tracing::debug!("the workspace is put back from nothing: {error}");
+                put_back(room, &own, &reason).await
+            }
+        },
         (Err(reason), None, Some(other)) => {
             set_workspace_aside(room, marker.subject.execution_id, Some(marker.subject), &reason).await;
             put_back(room, &other, &reason).await
@@ -154,10 +163,7 @@ async fn put_back(room: &Arc<Room>, manifest: &Manifest, reason: &str) -> Health
     let id = manifest.subject.execution_id;
     match checkpoint::restore(room, manifest).await {
         Ok(()) => {
-            tell_damage(room, Some(manifest.subject), "workspace", id.to_string(), reason).await;
-            let payload = CheckpointPayload::from(manifest);
-            room.recorder.tell(Some(manifest.subject), kind::CHECKPOINT_RESTORED, &payload).await;
-            tracing::info!("the workspace {id} was put back from checkpoint {}", manifest.checkpoint_id);
+            tell_put_back(room, manifest, CheckpointPayload::from(manifest), reason).await;
             Health::RolledBack
         }
         Err(error) => {
@@ -168,6 +174,13 @@ async fn put_back(room: &Arc<Room>, manifest: &Manifest, reason: &str) -> Health
             Health::Afresh
         }
     }
+}
+
+async fn tell_put_back(room: &Arc<Room>, manifest: &Manifest, payload: CheckpointPayload, reason: &str) {
+    let id = manifest.subject.execution_id;
+    tell_damage(room, Some(manifest.subject), "workspace", id.to_string(), reason).await;
+    room.recorder.tell(Some(manifest.subject), kind::CHECKPOINT_RESTORED, &payload).await;
+    tracing::info!("the workspace {id} was put back from checkpoint {}", manifest.checkpoint_id);
 }
 
 /// Sets a workspace aside that no checkpoint holds.

@@ -64,6 +64,11 @@ pub(crate) fn take(
     Ok(marker.map(|marker| if is_of_this_boot { marker.commit } else { String::new() }))
 }
 
+/// Whether one stands ready.
+pub(crate) fn is_there(volume: &Volume, repository: &str) -> bool {
+    volume.spare(&repository_name(repository)).join(MARKER).exists()
+}
+
 /// Spares git from reading every file again. It knows times by the second, and so trusts no file that is of the same
 /// second as the index: whoever writes it once more in that second would leave no trace. All of a small tree is. Of a
 /// spare nobody has written anything, and when its second is over nobody can any more.
@@ -73,7 +78,8 @@ fn settle(index: &Path, now: SystemTime) -> io::Result<()> {
     if second(index.metadata()?.modified()?) < second(now) { index.set_modified(now) } else { Ok(()) }
 }
 
-fn boot() -> String {
+/// Which start of this machine it is.
+pub(crate) fn boot() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
 }
 

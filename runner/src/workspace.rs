@@ -31,6 +31,8 @@ use crate::settings::caches;
 use crate::spare;
 use crate::volume::{self, Volume};
 
+pub(crate) mod former;
+
 const MARKER_VERSION: u32 = 1;
 
 /// What the runner remembers of a workspace.
@@ -57,6 +59,9 @@ pub(crate) struct Marker {
     /// What a commit of what was not committed is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) title: Option<String>,
+    /// The start of this machine in which it was made.
+    #[serde(default)]
+    pub(crate) boot: String,
 }
 
 impl Marker {
@@ -72,6 +77,7 @@ impl Marker {
             cached: Vec::new(),
             push: false,
             title: None,
+            boot: spare::boot(),
         }
     }
 
@@ -163,12 +169,8 @@ pub(crate) async fn create(
     repository: &str,
     obtained: &Obtained,
 ) -> Result<Paths, CheckoutError> {
-    let paths = Paths::new(&room.volume, subject.execution_id, repository);
+    let paths = place(room, subject, repository)?;
     volume::remove(&paths.tree)?;
-    for directory in [&paths.home, &paths.temporary] {
-        kit::files::make_private(directory)?;
-        room.volume.inside(directory)?;
-    }
     let spare = spare::take(&room.volume, subject.execution_id, repository, &paths);
     let spare = spare.inspect_err(|error| tracing::warn!("the spare of {repository} cannot be used: {error}"));
     if let Ok(Some(at)) = spare {
@@ -184,6 +186,16 @@ pub(crate) async fn create(
     volume::remove(&paths.index)?;
     check_out_afresh(&room.git, &paths, repository, obtained, orders).await?;
     room.volume.inside(&paths.tree)?;
+    Ok(paths)
+}
+
+/// Where an execution's workspace is to be, with the directories that begin empty.
+pub(crate) fn place(room: &Room, subject: Subject, repository: &str) -> io::Result<Paths> {
+    let paths = Paths::new(&room.volume, subject.execution_id, repository);
+    for directory in [&paths.home, &paths.temporary] {
+        kit::files::make_private(directory)?;
+        room.volume.inside(directory)?;
+    }
     Ok(paths)
 }
 
@@ -277,7 +289,8 @@ fn names_none(index: &[u8], name: &str) -> bool {
     has_whole_paths && memmem::find(index, name.as_bytes()).is_none()
 }
 
-fn give_index(paths: &Paths) -> io::Result<()> {
+/// Gives the workspace's repository the runner's index.
+pub(crate) fn give_index(paths: &Paths) -> io::Result<()> {
     fs::copy(&paths.index, paths.tree.join(".git/index")).map(drop)
 }
 

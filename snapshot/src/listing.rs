@@ -137,6 +137,30 @@ impl Listing {
         self.entries.binary_search_by(|entry| entry.path.as_slice().cmp(bytes)).ok().map(|at| &self.entries[at])
     }
 
+    /// Whether it holds anything below a directory.
+    pub fn has_below(&self, directory: &Path) -> bool {
+        let start = [directory.as_os_str().as_bytes(), b"/"].concat();
+        let first = self.entries.partition_point(|entry| entry.path < start);
+        self.entries.get(first).is_some_and(|entry| entry.path.starts_with(&start))
+    }
+
+    /// How many of its files and links another snapshot has just so.
+    pub fn shared(&self, other: &Self) -> usize {
+        let is_shared = |entry: &&Entry| other.get(entry.path()).is_some_and(|known| known.content == entry.content);
+        self.entries.iter().filter(is_shared).count()
+    }
+
+    /// The same, to be put back into the tree that another snapshot was taken of: what both have is not even read where
+    /// nobody has touched it since that one.
+    pub fn into_tree_of(&self, other: &Self) -> Self {
+        let known = |entry: &Entry| other.get(entry.path()).filter(|known| known.content == entry.content);
+        let stamped = |entry: &Entry| {
+            let stamp = known(entry).and_then(|known| known.stamp);
+            Entry::new(entry.path(), entry.content.clone(), stamp)
+        };
+        Self::new(self.entries.iter().map(stamped).collect())
+    }
+
     /// The lengths of its files together.
     pub fn bytes(&self) -> u64 {
         let size = |entry: &Entry| match entry.content {

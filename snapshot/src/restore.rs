@@ -90,8 +90,18 @@ impl Listing {
 
     /// The same with every byte read: for a disk that may have lost some without anybody touching a file.
     pub fn is_as_it_was_to_the_byte(&self, tree: &Path) -> Result<bool> {
+        self.untrusting().is_as_it_was(tree)
+    }
+
+    /// The files and links of the snapshot that a tree has not, or has otherwise, every byte of the others being read.
+    pub fn differing_to_the_byte(&self, tree: &Path) -> Result<Vec<PathBuf>> {
+        let listing = self.untrusting();
+        Ok(differing(&listing, tree)?.into_iter().map(|entry| entry.path().to_owned()).collect())
+    }
+
+    fn untrusting(&self) -> Self {
         let unstamped = |entry: &Entry| Entry::new(entry.path(), entry.content.clone(), None);
-        Self::new(self.entries().iter().map(unstamped).collect()).is_as_it_was(tree)
+        Self::new(self.entries().iter().map(unstamped).collect())
     }
 }
 

@@ -228,6 +228,29 @@ fn putting_back_touches_only_what_differs() {
 }
 
 #[test]
+fn what_two_snapshots_of_a_tree_share_is_not_read_to_put_the_other_one_back() {
+    let scene = Scene::new();
+    for name in ["a", "b", "dir/c", "dirt"] {
+        scene.put(name, name);
+    }
+    let first = scene.save(None);
+    scene.put("b", "other");
+    fs::remove_file(scene.tree().join("dirt")).expect("removes");
+    scene.put("new", "new");
+    let second = scene.trusted(&scene.save(None));
+    assert_eq!((first.listing.shared(&second), second.shared(&first.listing)), (2, 2));
+    let known = first.listing.into_tree_of(&second);
+    let stamps = |listing: &Listing| listing.entries().iter().map(|entry| entry.stamp.is_some()).collect::<Vec<_>>();
+    assert_eq!(stamps(&known), [true, false, true, false]);
+    assert_eq!(scene.store.restore(&known, &scene.tree()).expect("restores"), Restored { kept: 2, written: 2 });
+    assert_eq!(known.differing_to_the_byte(&scene.tree()).expect("looks"), Vec::<PathBuf>::new());
+    scene.put("dir/c", "C");
+    assert_eq!(known.differing_to_the_byte(&scene.tree()).expect("looks"), [PathBuf::from("dir/c")]);
+    let below = ["dir", "di", "a", "dir/c"].map(|name| known.has_below(Path::new(name)));
+    assert_eq!(below, [true, false, false, false]);
+}
+
+#[test]
 fn a_link_on_the_way_leads_nothing_out_of_the_tree() {
     let scene = Scene::new();
     scene.put("d/file", "inside");

@@ -85,6 +85,7 @@ pub(crate) fn is_damage(error: &CheckpointError) -> bool {
         CheckpointError::Foreign { .. }
         | CheckpointError::Io(_)
         | CheckpointError::Git(_)
-        | CheckpointError::Worktree(_) => false,
+        | CheckpointError::Worktree(_)
+        | CheckpointError::NotInPlace(_) => false,
     }
 }

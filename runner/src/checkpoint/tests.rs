@@ -33,7 +33,7 @@ pub(super) fn newest(scene: &Scene) -> Manifest {
     verify(&scene.room.volume, id).expect("whole")
 }
 
-const SCRIPT: &str = r#"
+pub(super) const SCRIPT: &str = r#"
     echo changed >> src/lib.txt; chmod +x README; rm gone/with-its-directory; rmdir gone
     mkdir -p new/deep; echo new > new/deep/file; ln -s ../README new/link; ln -s /nowhere new/dangling
     printf x > "$(printf 'odd-\377-name')"; echo no > ignored; mkdir node_modules; echo no > node_modules/x
@@ -43,7 +43,7 @@ const SCRIPT: &str = r#"
     printf '%0200d' 7 > "$(printf '%0150d' 0)"
 "#;
 
-async fn remote() -> Remote {
+pub(super) async fn remote() -> Remote {
     Remote::with(&[
         ("README", "hello\n"),
         ("src/lib.txt", "one\n"),
@@ -350,7 +350,7 @@ async fn of_a_workspace_that_began_from_a_checkpoint_only_what_was_touched_since
 }
 
 /// A git that, where told to by a file with the number of a call, says that it was called and goes no further.
-fn halting_git(directory: &Path) -> PathBuf {
+pub(super) fn halting_git(directory: &Path) -> PathBuf {
     let path = kit::Vars::from_process().text("PATH").expect("a PATH").to_owned();
     let (bin, at) = (directory.join("bin"), directory.display());
     let script = format!(

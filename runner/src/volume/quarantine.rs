@@ -1,10 +1,12 @@
 //! What is damaged is set aside, not deleted: `quarantine/<mark>.<kind>.<name>`. Of most kinds the newest few are kept.
 //! Work that nothing else holds is a kind of its own, which goes only for want of room and after everything else.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Volume, children, file_name, move_away, remove};
+use super::{Volume, children, file_name, move_away, remove, stays_inside};
 
 /// The kind of what was set aside with work in it that nothing else holds.
 const WORK: &str = "work";
@@ -17,6 +19,26 @@ impl Volume {
         let aside = self.move_aside(path, mark, &kind)?;
         self.keep_newest(&kind, keep)?;
         Ok(aside)
+    }
+
+    /// As [`Volume::quarantine`], for what of a directory is damaged. A part that a link leads to from elsewhere is none.
+    pub(crate) fn quarantine_parts(
+        &self,
+        whole: &Path,
+        parts: &BTreeSet<PathBuf>,
+        mark: &str,
+        keep: usize,
+    ) -> io::Result<()> {
+        let kind = kind_of(whole);
+        let aside = self.aside(mark, &kind, whole);
+        for part in parts {
+            let (from, to) = (whole.join(part), aside.join(part));
+            if fs::symlink_metadata(&from).is_ok() && stays_inside(whole, &from) {
+                kit::files::make_private(to.parent().unwrap_or(&aside))?;
+                fs::rename(&from, &to)?;
+            }
+        }
+        self.keep_newest(&kind, keep)
     }
 
     /// Sets aside what somebody worked on and nothing else holds. It goes only for want of room.
