@@ -1,11 +1,14 @@
 //! Checkpoints, measured on a tree as large as a real project with its dependencies: the first one, the next
 //! one after a few files changed, and putting the tree back; beside restic, borg, and tar with zstd, in turns.
 //!
-//! What is measured of ours is the package that the runner keeps checkpoints with, listing of the tree
-//! included. Ours is on disk (synced) before it counts; so are restic's and borg's; tar's is not.
+//! What is measured of ours is what `bifrost up` says of the phases of its tasks ([`product`]), and beside it the package
+//! alone that the runner keeps checkpoints with, listing of the tree included. Ours is on disk (synced) before it counts;
+//! so are restic's and borg's; tar's is not.
 
 mod peers;
+mod product;
 mod tree;
+pub(crate) use product::change;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Args;
+use kit::Tasks;
 use serde_json::json;
 use snapshot::{Listing, Store};
 
@@ -27,6 +31,9 @@ const CHANGED: usize = 50;
 /// What to measure, and how often.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
+    /// The `bifrost` to measure, from a release build
+    #[arg(long, value_name = "FILE")]
+    bifrost: PathBuf,
     /// Where the tree and the stores are made; not a file system in memory [default: beside this program]
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
@@ -81,10 +88,13 @@ impl What {
     }
 }
 
+/// What a task meets.
 const OURS: &str = "bifrost";
+/// What of that is the store of trees.
+const PACKAGE: &str = "bifrost, the package alone";
 
 /// Measures everything and prints it.
-pub(crate) async fn measure(arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
+pub(crate) async fn measure(arguments: &Arguments, tasks: &Tasks, report: &mut Report) -> anyhow::Result<()> {
     let beside = std::env::current_exe()?.parent().map(Path::to_owned).context("this program is nowhere")?;
     let directory = tempfile::tempdir_in(arguments.directory.as_deref().unwrap_or(&beside))?;
     let tree = directory.path().join("tree");
@@ -99,7 +109,9 @@ pub(crate) async fn measure(arguments: &Arguments, report: &mut Report) -> anyho
         report.say(&format!("checkpoints: round {} of {}", round + 1, arguments.rounds));
         let place = directory.path().join(format!("round-{round}"));
         fs::create_dir(&place)?;
-        for (what, who, value) in rounds(&tree, &place, &peers).await? {
+        let product = product::round(&arguments.bifrost, &place, &tree, tasks).await?;
+        let others = rounds(&tree, &place, &peers).await?;
+        for (what, who, value) in product.into_iter().chain(others) {
             report.row(&json!({ "measured": what.name(), "of": who, "round": round, "value": value }))?;
             take(&mut found, what, who, value);
         }
@@ -112,12 +124,12 @@ pub(crate) async fn measure(arguments: &Arguments, report: &mut Report) -> anyho
 /// One round: everybody does the same, one after the other.
 async fn rounds(tree: &Path, place: &Path, peers: &[Peer]) -> anyhow::Result<Vec<(What, &'static str, f64)>> {
     let mut found = Vec::new();
-    let store = Store::new(&place.join(OURS))?;
+    let store = Store::new(&place.join("store"))?;
     let listed = place.join("listing");
     quiet();
     let (first, took) = timed(|| checkpoint(&store, tree, None, &listed))?;
-    found.push((What::First, OURS, milliseconds(took)));
-    found.push((What::Stored, OURS, megabytes(store.bytes()? + fs::metadata(&listed)?.len())));
+    found.push((What::First, PACKAGE, milliseconds(took)));
+    found.push((What::Stored, PACKAGE, megabytes(store.bytes()? + fs::metadata(&listed)?.len())));
     for peer in peers {
         peer.prepare(place).await?;
         quiet();
@@ -127,7 +139,7 @@ async fn rounds(tree: &Path, place: &Path, peers: &[Peer]) -> anyhow::Result<Vec
     tree::change(tree, CHANGED)?;
     quiet();
     let (_, took) = timed(|| checkpoint(&store, tree, Some(&first), &place.join("listing-next")))?;
-    found.push((What::Next, OURS, milliseconds(took)));
+    found.push((What::Next, PACKAGE, milliseconds(took)));
     for peer in peers {
         quiet();
         found.push((What::Next, peer.name(), milliseconds(peer.save_again(tree, place).await?)));
@@ -135,11 +147,11 @@ async fn rounds(tree: &Path, place: &Path, peers: &[Peer]) -> anyhow::Result<Vec
     quiet();
     let (restored, took) = timed(|| Ok(store.restore(&first, tree)?))?;
     ensure!(restored.written == CHANGED, "the rewind wrote {} files", restored.written);
-    found.push((What::Rewind, OURS, milliseconds(took)));
+    found.push((What::Rewind, PACKAGE, milliseconds(took)));
     let full = place.join("full");
     fs::create_dir(&full)?;
     quiet();
-    found.push((What::Restore, OURS, milliseconds(timed(|| Ok(store.restore(&first, &full)?))?.1)));
+    found.push((What::Restore, PACKAGE, milliseconds(timed(|| Ok(store.restore(&first, &full)?))?.1)));
     fs::remove_dir_all(&full)?;
     for peer in peers {
         fs::create_dir(&full)?;
@@ -198,8 +210,10 @@ fn figures(found: &[Measured], report: &mut Report) -> anyhow::Result<()> {
     for Measured { what, who, sample } in found {
         // A full restore is what one would do in place of a rewind.
         let ours = if *what == What::Restore { What::Rewind } else { *what };
-        let Some(ours) = found.iter().find(|measured| measured.what == ours && measured.who == OURS) else { continue };
-        if *who == OURS && *what != What::Restore {
+        // What is stored is the package's in any case.
+        let whose = if *what == What::Stored { PACKAGE } else { OURS };
+        let Some(ours) = found.iter().find(|measured| measured.what == ours && measured.who == whose) else { continue };
+        if [OURS, PACKAGE].contains(who) && *what != What::Restore {
             continue;
         }
         let name = match what {

@@ -53,6 +53,12 @@ enum What {
     /// Says 20 MB in a second for ten seconds: the command of a task that is measured
     #[command(hide = true)]
     Talk,
+    /// Changes files: the command of a task that is measured
+    #[command(hide = true)]
+    Change {
+        #[arg(long)]
+        files: usize,
+    },
 }
 
 #[tokio::main]
@@ -67,12 +73,13 @@ async fn main() -> ExitCode {
     let mut report = Report::new(json);
     let measured = match &what {
         What::MainJob(arguments) => main_job::measure(arguments, &tasks, &mut report).await,
-        What::Checkpoint(arguments) => checkpoint::measure(arguments, &mut report).await,
+        What::Checkpoint(arguments) => checkpoint::measure(arguments, &tasks, &mut report).await,
         What::Workspace(arguments) => workspace::measure(arguments, &tasks, &mut report).await,
         What::Events(arguments) => events::measure(arguments, &tasks, &mut report).await,
         What::Tasks(arguments) => tasks::measure(arguments, &tasks, &mut report).await,
         What::Graph(arguments) => large_graph::measure(arguments, &tasks, &mut report).await,
         What::Planner(arguments) => planner::measure(arguments, &mut report),
+        What::Change { files } => checkpoint::change(*files),
         What::Talk => main_job::output::talk().map_err(Into::into),
     };
     match measured {

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail, ensure};
 use client::control::Control;
-use kit::Tasks;
 use kit::process::Sig;
+use kit::{Chance, Tasks};
 use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use wire::execution::{ExecutionView, Outcome};
+use wire::task::NewTask;
 
 /// What of our environment the programs see: no setting of somebody's own, so that defaults are measured.
 const PASSED_ON: [&str; 4] = ["PATH", "HOME", "LANG", "TMPDIR"];
@@ -24,6 +26,10 @@ const STOP_LIMIT: Duration = Duration::from_secs(60);
 const QUESTION_LIMIT: Duration = Duration::from_secs(5);
 /// Between two questions.
 const ASK_EVERY: Duration = Duration::from_millis(1);
+/// The longest one task may take, installing from nothing included.
+pub(crate) const TASK_LIMIT: Duration = Duration::from_secs(900);
+/// Between two looks at a task.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Of a log that ends a failure.
 const LOG_LINES: usize = 20;
 
@@ -50,6 +56,22 @@ pub(crate) struct System {
 }
 
 impl System {
+    /// Runs a task to its end, which must be a good one.
+    pub(crate) async fn run(&self, task: &NewTask) -> anyhow::Result<ExecutionView> {
+        let submitted = self.control.submit(task, &Chance::system().hex::<16>()).await?;
+        let deadline = Instant::now() + TASK_LIMIT;
+        let execution = loop {
+            let task = self.control.task(submitted.id).await?;
+            match task.execution {
+                Some(execution) if execution.completed_at.is_some() => break execution,
+                _ if Instant::now() > deadline => bail!("a task takes longer than {TASK_LIMIT:?}"),
+                _ => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        };
+        ensure!(execution.outcome == Some(Outcome::Succeeded), "a task failed: {:?}", execution.error_message);
+        Ok(execution)
+    }
+
     /// One more client, with a connection of its own.
     pub(crate) fn client(&self) -> Control {
         Control::new(self.control.base(), &self.key)

@@ -12,24 +12,21 @@ mod upstream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Args;
-use kit::{Chance, Tasks};
+use kit::Tasks;
 use serde_json::json;
 use tokio::time::sleep;
-use wire::execution::{Cache, Outcome, Phase};
+use wire::execution::{Cache, Phase};
 use wire::task::{NewTask, TaskSpec};
 
 use self::upstream::Upstream;
 use crate::report::{Figure, Report, Target, Unit, milliseconds};
 use crate::sample::Sample;
-use crate::system::{self, Launch, System};
+use crate::system::{self, LOOK_EVERY, Launch, System, TASK_LIMIT};
 
 /// Machines stay awake for the whole measurement.
 const STAY_AWAKE: [(&str, &str); 1] = [("BIFROST_SUSPEND_AFTER_MS", "3600000")];
-/// The longest one task may take, installing from nothing included.
-const TASK_LIMIT: Duration = Duration::from_secs(900);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Commits that are new upstream between two executions.
 const NEW_COMMITS: usize = 20;
 pub(crate) const OURS: &str = "bifrost";
@@ -168,17 +165,7 @@ async fn run(system: &System, repository: &str, phase: Phase) -> anyhow::Result<
         ..TaskSpec::default()
     };
     let task = NewTask { title: "a workspace".into(), spec: Some(spec), ..NewTask::default() };
-    let submitted = system.control.submit(&task, &Chance::system().hex::<16>()).await?;
-    let deadline = Instant::now() + TASK_LIMIT;
-    let execution = loop {
-        let task = system.control.task(submitted.id).await?;
-        match task.execution {
-            Some(execution) if execution.completed_at.is_some() => break execution,
-            _ if Instant::now() > deadline => bail!("a task takes longer than {TASK_LIMIT:?}"),
-            _ => sleep(LOOK_EVERY).await,
-        }
-    };
-    ensure!(execution.outcome == Some(Outcome::Succeeded), "a task failed: {:?}", execution.error_message);
+    let execution = system.run(&task).await?;
     let timing = execution.phases.iter().find(|timing| timing.phase == phase).context("the phase is missing")?;
     Ok((Duration::from_micros(timing.micros), timing.cache))
 }
