@@ -11,6 +11,7 @@ use std::time::Duration;
 use wire::event::{Event, Stream};
 use wire::execution::Outcome;
 
+mod at_once;
 mod faults;
 
 async fn fetch(scene: &mut Scene, remote: &str, reference: Option<&str>) -> (Result<Obtained, NotReady>, Vec<Event>) {
