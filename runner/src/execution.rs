@@ -19,9 +19,9 @@ use crate::agent::sessions::{self, Brought};
 use crate::channel::{self, Channel};
 use crate::checkpoint::format::Manifest;
 use crate::checkpoint::{self, CheckpointError, CheckpointPayload};
-use crate::command::Job;
 use crate::command::environment::{self, Surroundings};
 use crate::command::redaction::Secrets;
+use crate::command::Job;
 use crate::dependencies::{self, Ready};
 use crate::disk::{self, Gauge};
 use crate::git::{GitError, complaint};
@@ -154,10 +154,11 @@ async fn work(
     }
     let (cleared, keep) = (room.clone(), story.subject().execution_id);
     make_room(room, keep, &spec.repository).await?;
-    let mut former = take_over(room, keep, spec).await;
+    let phase = story.begin(Phase::Clone).await;
+    let former = take_over(room, keep, spec).await;
     // Old workspaces are out of the way before the command starts.
     let clearing = tokio::task::spawn_blocking(move || workspace::clear_others(&cleared, keep));
-    let mut prepared = prepare(room, story, spec, former.take(), commit).await;
+    let mut prepared = prepare(room, story, spec, (phase, former), commit).await;
     let unsaved = clearing.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     let unsaved = unsaved.map_err(|error| NotReady::machine("removing an old workspace", &error))?;
     let failed = |error| NotReady::machine("making room on the volume", &error);
@@ -167,7 +168,8 @@ async fn work(
     {
         // How much it takes is not known, and each attempt costs a download.
         more = more.saturating_mul(2);
-        prepared = prepare(room, story, spec, None, commit).await;
+        let phase = story.begin(Phase::Clone).await;
+        prepared = prepare(room, story, spec, (phase, None), commit).await;
     }
     room.background.empty_trash(room);
     let prepared = prepared?;
@@ -244,10 +246,9 @@ async fn prepare(
     room: &Arc<Room>,
     story: &mut Story,
     spec: &TaskSpec,
-    former: Option<Former>,
+    (phase, former): (Begun, Option<Former>),
     commit: &mut Option<String>,
 ) -> Result<Prepared, NotReady> {
-    let phase = story.begin(Phase::Clone).await;
     let checked_out = check_out(room, story, spec, former).await;
     let (paths, obtained, begun) = end_if_failed(story, &phase, checked_out).await?;
     *commit = Some(obtained.commit.clone());
@@ -309,7 +310,9 @@ async fn check_out(
     spec: &TaskSpec,
     former: Option<Former>,
 ) -> Result<(Paths, Obtained, Option<String>), NotReady> {
-    let begins_from = spec.checkpoint.map(|id| checkpoint::verify(&room.volume, id));
+    // Of one that is put back in place only what differs is needed, and whether that is there shows then.
+    let look = if former.is_some() { checkpoint::read } else { checkpoint::verify };
+    let begins_from = spec.checkpoint.map(|id| look(&room.volume, id));
     let begins_from = begins_from.transpose().map_err(|error| gone(&error))?;
     let spec = match &begins_from {
         Some(manifest) if manifest.repository == spec.repository => {
@@ -328,6 +331,7 @@ async fn check_out(
             }
             Err(error) => tracing::warn!("the workspace of the execution before cannot be gone on with: {error}"),
         }
+        checkpoint::verify(&room.volume, manifest.checkpoint_id).map_err(|error| gone(&error))?;
     }
     loop {
         let created = workspace::create(room, story.orders(), story.subject(), &spec.repository, &obtained).await;
