@@ -25,7 +25,7 @@ use crate::agent::reading::Reading;
 use crate::channel::Signs;
 use crate::isolation::{Isolation, Openings};
 use crate::leftovers;
-use crate::orders::{Halt, Orders};
+use crate::orders::{Halt, NotOurs, Orders};
 use crate::process::Group;
 use crate::record::Story;
 use crate::terminal::{Input, Life, Master, Player, Stage, Terminal};
@@ -49,6 +49,9 @@ const GATHER: Duration = Duration::from_millis(10);
 const LINGER: Duration = Duration::from_millis(500);
 /// How long the rest of the pipe may take to read once nothing can write to it.
 const DRAIN: Duration = Duration::from_millis(100);
+/// How long a command is held until it is known whether it is still ours: longer than it takes to register and to ask.
+/// Nobody is judged by the control plane's silence, so it goes on then.
+pub(crate) const HELD_AT_MOST: Duration = Duration::from_secs(30);
 /// How often a silent command is looked at within its idle timeout.
 const LOOKS: u32 = 4;
 const READ_BYTES: usize = 64 * 1024;
@@ -65,6 +68,8 @@ pub(crate) struct Job {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) stall_timeout: Option<Duration>,
     pub(crate) grace: Duration,
+    /// How long it is held at most where it may be somebody else's by now.
+    pub(crate) hold: Duration,
     /// How long an agent may take to exit once it has said how it ended.
     pub(crate) agent_exit: Duration,
     pub(crate) output_bytes: u64,
@@ -177,6 +182,7 @@ async fn supervise(
     group.signal(Sig::SIGKILL);
     let execution = story.subject().execution_id;
     blocking(move || leftovers::end(execution)).await;
+    watch.let_go();
     watch.drain().await;
     watch.tell_usages(story).await;
     for (stream, bytes) in watch.pieces {
@@ -208,6 +214,16 @@ enum Step {
     MayHaveStalled,
     MustEnd(Cause),
     MustDie,
+    /// The machine may have slept.
+    MayBeLost,
+    /// While the command was held.
+    Answered(Result<(), NotOurs>),
+}
+
+/// A command that is stopped until somebody says whose it is.
+struct Held {
+    since: Instant,
+    answer: Pin<Box<dyn Future<Output = Result<(), NotOurs>> + Send>>,
 }
 
 /// Everything that is watched at once.
@@ -242,6 +258,12 @@ struct Watch<'a, 'd> {
     die_at: Option<Instant>,
     linger_until: Option<Instant>,
     told_at: Option<Instant>,
+    isolation: Arc<Isolation>,
+    /// What belongs to the execution besides its workspace.
+    own: PathBuf,
+    doubts: Option<watch::Receiver<()>>,
+    held: Option<Held>,
+    hold: Duration,
 }
 
 impl<'a, 'd> Watch<'a, 'd> {
@@ -285,6 +307,11 @@ impl<'a, 'd> Watch<'a, 'd> {
             die_at: None,
             linger_until: None,
             told_at: None,
+            isolation: job.isolation.clone(),
+            own: job.openings.execution.clone(),
+            doubts: story.orders().doubts(),
+            held: None,
+            hold: job.hold,
         }
     }
 
@@ -294,6 +321,8 @@ impl<'a, 'd> Watch<'a, 'd> {
         let is_told = self.pieces.is_empty();
         let is_running = self.exit.is_none();
         let may_end = is_running && self.cause == Cause::Itself;
+        // Its time stands still while it is held.
+        let may_tire = may_end && self.held.is_none();
         let gather_until = self.told_at.filter(|_| self.chunker.is_waiting()).map(|told| told + GATHER);
         let [out, err] = &mut self.buffers;
         tokio::select! {
@@ -304,11 +333,13 @@ impl<'a, 'd> Watch<'a, 'd> {
             () = heard(&mut self.signs), if may_end => Step::GoesOn,
             input = self.player.typed(), if is_running => Step::Input(input),
             halt = self.orders.halted(), if may_end => Step::MustEnd(Cause::Halt(halt)),
-            () = sleep_until(self.deadline), if may_end => Step::MustEnd(Cause::Timeout),
-            () = reached(self.look_at), if may_end => Step::MayBeIdle,
-            seen = looked(&mut self.looking), if may_end => Step::Looked(seen),
-            () = reached(self.stall_deadline), if may_end => Step::MayHaveStalled,
-            () = reached(self.over_at), if may_end && is_told => Step::MustEnd(Cause::Concluded),
+            () = sleep_until(self.deadline), if may_tire => Step::MustEnd(Cause::Timeout),
+            () = reached(self.look_at), if may_tire => Step::MayBeIdle,
+            seen = looked(&mut self.looking), if may_tire => Step::Looked(seen),
+            () = reached(self.stall_deadline), if may_tire => Step::MayHaveStalled,
+            () = reached(self.over_at), if may_tire && is_told => Step::MustEnd(Cause::Concluded),
+            () = doubted(&mut self.doubts), if may_tire => Step::MayBeLost,
+            answer = answered(&mut self.held), if may_end => Step::Answered(answer),
             () = reached(self.die_at), if is_running => Step::MustDie,
             () = reached(self.linger_until) => Step::LingeredEnough,
             () = reached(gather_until), if is_told => Step::Gathered,
@@ -354,6 +385,9 @@ impl<'a, 'd> Watch<'a, 'd> {
                 }
             }
             Step::MustEnd(cause) => self.end(cause, group),
+            Step::MayBeLost => self.hold(),
+            Step::Answered(Err(NotOurs::Halted(halt))) => self.end(Cause::Halt(halt), group),
+            Step::Answered(Ok(()) | Err(NotOurs::Unanswered)) => self.let_go(),
             Step::MustDie => {
                 self.die_at = None;
                 group.signal(Sig::SIGKILL);
@@ -373,8 +407,43 @@ impl<'a, 'd> Watch<'a, 'd> {
             let words = b"bifrost: the agent has said how it ended and does not exit, so it is ended\n";
             self.chunker.push(Stream::Stderr, words, &mut self.pieces);
         }
-        self.die_at = Some(Instant::now() + self.grace);
+        // What is somebody else's goes no step further.
+        let grace = match (&self.held, cause) {
+            (Some(_), Cause::Halt(Halt::LeaseLost)) => Duration::ZERO,
+            _ => {
+                self.let_go();
+                self.grace
+            }
+        };
+        self.die_at = Some(Instant::now() + grace);
         group.signal(Sig::SIGTERM);
+    }
+
+    /// Stops the command where it stands, where the machine can do that, and asks whether it is still ours.
+    fn hold(&mut self) {
+        match self.isolation.hold(&self.own, true) {
+            Ok(true) => {
+                let (orders, hold) = (self.orders.clone(), self.hold);
+                let answer = Box::pin(async move { orders.confirm(hold).await });
+                self.held = Some(Held { since: Instant::now(), answer });
+            }
+            Ok(false) => (),
+            Err(error) => tracing::warn!("a command goes on although it may be somebody else's: {error}"),
+        }
+    }
+
+    /// Has a command that was held go on, and gives it the time back.
+    fn let_go(&mut self) {
+        let Some(held) = self.held.take() else { return };
+        if let Err(error) = self.isolation.hold(&self.own, false) {
+            tracing::warn!("a command that was held does not go on: {error}");
+        }
+        let lost = held.since.elapsed();
+        self.deadline += lost;
+        let others = [&mut self.idle_deadline, &mut self.look_at, &mut self.stall_deadline, &mut self.over_at];
+        for deadline in others {
+            *deadline = deadline.map(|deadline| deadline + lost);
+        }
     }
 
     /// Hands on what somebody typed; a command that takes none of it for a while loses it.
@@ -511,8 +580,24 @@ async fn looked(looking: &mut Option<Pin<Box<dyn Future<Output = Seen> + Send>>>
     }
 }
 
+/// Never for work that nobody has leased.
+async fn doubted(doubts: &mut Option<watch::Receiver<()>>) {
+    match doubts {
+        Some(doubts) => heard(doubts).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Never while the command is not held.
+async fn answered(held: &mut Option<Held>) -> Result<(), NotOurs> {
+    match held {
+        Some(held) => held.answer.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Never once nobody can say anything any more.
-async fn heard(signs: &mut watch::Receiver<Signs>) {
+async fn heard<T>(signs: &mut watch::Receiver<T>) {
     if signs.changed().await.is_err() {
         std::future::pending().await
     }

@@ -21,7 +21,7 @@ use crate::checkpoint::format::Manifest;
 use crate::checkpoint::{self, CheckpointError, CheckpointPayload};
 use crate::command::environment::{self, Surroundings};
 use crate::command::redaction::Secrets;
-use crate::command::Job;
+use crate::command::{self, Job};
 use crate::dependencies::{self, Ready};
 use crate::disk::{self, Gauge};
 use crate::git::{GitError, complaint};
@@ -455,6 +455,7 @@ async fn run(
         idle_timeout: spec.idle_timeout_seconds.map(Duration::from_secs),
         stall_timeout: spec.stall_timeout_seconds.map(Duration::from_secs),
         grace: room.limits.grace,
+        hold: command::HELD_AT_MOST,
         agent_exit: room.limits.agent_exit,
         output_bytes: room.limits.output_bytes,
     };

@@ -128,6 +128,20 @@ impl Isolation {
         Self { demand: Demand::Off, ..Self::default() }
     }
 
+    /// No walls, and a control group for each execution.
+    #[cfg(test)]
+    pub(crate) fn in_groups() -> Self {
+        let groups = Groups::unbounded().expect("control groups of version 2");
+        Self { demand: Demand::On, groups: Some(groups), ..Self::default() }
+    }
+
+    /// Whether an execution is stopped.
+    #[cfg(test)]
+    pub(crate) fn holds(&self, execution: &Path) -> bool {
+        let group = self.groups.as_ref().expect("has groups").group(&name(execution));
+        fs::read_to_string(group.join("cgroup.events")).is_ok_and(|events| events.contains("frozen 1"))
+    }
+
     /// Tries which walls stand. Takes some milliseconds.
     pub(crate) async fn probe(volume: &Volume, demand: Demand, hide: &[PathBuf], memory_bytes: Option<u64>) -> Self {
         let hide = hide.iter().filter_map(|path| path.canonicalize().ok()).chain([volume.root().to_owned()]);
@@ -266,6 +280,13 @@ impl Isolation {
 
     pub(crate) fn stands(&self, wall: Wall) -> bool {
         self.walls.contains(&wall)
+    }
+
+    /// Stops all of an execution, or lets it go on. Whether that can be done on this machine. Nothing may be started in it
+    /// meanwhile: whoever starts something waits until it runs.
+    pub(crate) fn hold(&self, execution: &Path, is_held: bool) -> io::Result<bool> {
+        let held = self.groups.as_ref().map(|groups| groups.hold(&name(execution), is_held));
+        Ok(held.transpose()?.is_some())
     }
 
     /// Ends whatever is left of an execution and of its group. Tells how many processes the kernel ended because

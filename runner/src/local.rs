@@ -26,9 +26,9 @@ use crate::agent::keys::Keys;
 use crate::agent::reading::Taken;
 use crate::background::Background;
 use crate::channel::{self, Channel};
-use crate::command::Job;
 use crate::command::program;
 use crate::command::redaction::Secrets;
+use crate::command::{self, Job};
 use crate::config::Limits;
 use crate::dependencies::{self, Terms};
 use crate::execution::end::End;
@@ -322,6 +322,7 @@ fn job(work: &Work<'_>, stage: Arc<Stage>, channel: &Channel) -> Job {
         idle_timeout: None,
         stall_timeout: None,
         grace: work.grace,
+        hold: command::HELD_AT_MOST,
         agent_exit: Limits::default().agent_exit,
         output_bytes: OUTPUT_BYTES,
         input: None,

@@ -60,6 +60,8 @@ pub(crate) struct Orders {
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
     wanted: Notify,
+    /// The machine may have slept.
+    doubts: watch::Sender<()>,
     /// When the newest one was sent that was answered.
     heard: watch::Sender<Option<Instant>>,
 }
@@ -68,6 +70,11 @@ impl Pulse {
     /// Resolves when somebody cannot wait for the next heartbeat.
     pub(crate) async fn wanted(&self) {
         self.wanted.notified().await;
+    }
+
+    /// Whether what is leased is still ours is doubtful from now on, until a heartbeat is answered.
+    pub(crate) fn doubt(&self) {
+        self.doubts.send_replace(());
     }
 
     /// One that was sent then was answered, and whatever it said of lost leases is known.
@@ -130,6 +137,11 @@ impl Orders {
     pub(crate) fn standing(&self) -> Option<Halt> {
         let own = || self.own.as_ref().and_then(|own| *own.borrow());
         (*self.halt.borrow()).or_else(own)
+    }
+
+    /// Changes when it becomes doubtful whether the work is still ours; absent for work that nobody has leased.
+    pub(crate) fn doubts(&self) -> Option<watch::Receiver<()>> {
+        self.pulse.as_ref().map(|pulse| pulse.doubts.subscribe())
     }
 
     /// Asks whether the work is still ours, before it reaches beyond this machine: a machine that was suspended may

@@ -146,7 +146,7 @@ impl Session {
                 biased;
                 () = tasks.stopping() => Step::Stopping,
                 () = ended(&mut self.execution) => Step::Ended,
-                () = resume.noticed() => Step::Resumed,
+                () = resume.noticed(&self.board) => Step::Resumed,
                 answer = &mut polling => Step::Answered(answer),
             };
             let then = match step {
@@ -156,7 +156,10 @@ impl Session {
                     // The poll that is held open stays: it may be about to bring the next lease.
                     continue;
                 }
-                Step::Resumed => Then::Register(Duration::ZERO),
+                Step::Resumed => {
+                    self.board.pulse.doubt();
+                    Then::Register(Duration::ZERO)
+                }
                 Step::Answered(Ok(instruction)) => {
                     self.note_answer();
                     Then::Poll(self.follow(instruction).await)

@@ -1,8 +1,12 @@
 //! Real processes, bounded by times that are short for a person and long for a machine.
 
+use std::fs;
+use std::path::Path;
+
 use super::*;
 use crate::agent::driver::Drivers;
 use crate::agent::reading::{Taken, Verdict};
+use crate::orders::{Commander, Pulse};
 use crate::record::Recorder;
 use crate::testing::{PATIENCE, Scene, logs, output, subject, until};
 use wire::agent::AgentUsage;
@@ -17,6 +21,7 @@ fn job(scene: &Scene, script: &str) -> Job {
         idle_timeout: None,
         stall_timeout: None,
         grace: Duration::from_millis(200),
+        hold: PATIENCE,
         agent_exit: PATIENCE,
         output_bytes: 1 << 30,
         input: None,
@@ -380,7 +385,7 @@ async fn a_command_whose_output_nobody_takes_still_ends_in_time() {
 #[tokio::test]
 async fn a_program_that_cannot_be_run_gives_the_codes_of_a_shell() {
     let mut scene = Scene::new().await;
-    std::fs::write(scene.directory.path().join("plain"), "x").expect("writes");
+    fs::write(scene.directory.path().join("plain"), "x").expect("writes");
     for (name, code, words) in [("no-such-program", 127, "not found"), ("./plain", 126, "not executable")] {
         let job = Job { arguments: vec![name.into()], ..job(&scene, "") };
         let (end, events) = run_job(&mut scene, job, Orders::none()).await;
@@ -392,7 +397,7 @@ async fn a_program_that_cannot_be_run_gives_the_codes_of_a_shell() {
 
 /// The most memory that this process has had, in bytes.
 fn peak_memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("reads");
+    let status = fs::read_to_string("/proc/self/status").expect("reads");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("is there");
     line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1024
 }
@@ -419,4 +424,87 @@ async fn a_secret_is_told_to_nobody() {
     let (_, events) = run_job(&mut scene, job, Orders::none()).await;
     assert_eq!(output(&events, Stream::Stdout), "it is [secret], and\nhunter2-");
     assert_eq!(output(&events, Stream::Stderr), "[secret]\n");
+}
+
+/// What a command meets whose machine may have slept: told of the doubt once it has said something, and answered as
+/// soon as `answer` comes back.
+async fn doubted(
+    scene: &mut Scene,
+    job: Job,
+    answer: impl AsyncFnOnce(&Commander, &Pulse, &Path),
+) -> (Ended, Vec<Event>) {
+    let pulse = Arc::new(Pulse::default());
+    let (commander, orders) = Orders::new();
+    let subject = subject();
+    let own = scene.room.volume.execution(subject.execution_id);
+    let (said, mut hears) = watch::channel(false);
+    let openings = Openings { execution: own.clone(), ..Openings::default() };
+    let mut job = Job { isolation: Arc::new(Isolation::in_groups()), openings, ..job };
+    job.environment.insert(leftovers::MARK.into(), subject.execution_id.to_string());
+    let isolation = job.isolation.clone();
+    let mut story = Story::new(scene.room.recorder.clone(), subject, orders.under(Arc::clone(&pulse)));
+    let doubting = async {
+        hears.wait_for(|said| *said).await.expect("says something");
+        pulse.doubt();
+        // It is asked once the command is held.
+        pulse.wanted().await;
+        answer(&commander, &pulse, &own).await;
+        std::future::pending::<()>().await
+    };
+    let running = async {
+        tokio::select! {
+            ended = run(&job, &mut story, None) => ended,
+            () = doubting => unreachable!("it waits for ever"),
+        }
+    };
+    let done = scene
+        .watch(running, |events| {
+            said.send_replace(!output(events, Stream::Stdout).is_empty());
+        })
+        .await;
+    blocking(move || isolation.disband(&own)).await;
+    done
+}
+
+#[tokio::test]
+async fn a_walled_command_whose_machine_slept_is_held_until_it_is_known_to_be_ours_and_loses_no_time() {
+    let mut scene = Scene::new().await;
+    let (idle, place) = (Duration::from_millis(400), scene.directory.path().to_owned());
+    let script = "echo a; until [ -e go ]; do sleep 0.02; done; echo b; touch went";
+    for unanswered in [false, true] {
+        for name in ["go", "went"] {
+            fs::remove_file(place.join(name)).ok();
+        }
+        let hold = if unanswered { idle * 2 } else { PATIENCE };
+        let job = Job { idle_timeout: Some(idle), hold, ..job(&scene, script) };
+        let (end, events) = doubted(&mut scene, job, async |_, pulse, _| {
+            fs::write(place.join("go"), "").expect("writes");
+            if !unanswered {
+                let since = Instant::now();
+                until(async || since.elapsed() > idle * 2).await;
+                assert!(!place.join("went").exists());
+                pulse.heard(Instant::now());
+            }
+        })
+        .await;
+        assert_eq!(end, ended(Cause::Itself, Exit::Code(0)), "{unanswered}");
+        assert_eq!(output(&events, Stream::Stdout), "a\nb\n");
+    }
+}
+
+#[tokio::test]
+async fn a_walled_command_that_was_lost_while_its_machine_slept_does_nothing_more() {
+    let mut scene = Scene::new().await;
+    let went = scene.directory.path().join("went");
+    let goes_on = "while :; do sleep 0.02; [ -e go ] && touch went; done";
+    let script = format!("trap 'touch went' TERM; echo a; setsid sh -c '{goes_on}' & {goes_on}");
+    let job = Job { grace: PATIENCE, ..job(&scene, &script) };
+    let go = scene.directory.path().join("go");
+    let (end, _) = doubted(&mut scene, job, async |commander, _, _| {
+        fs::write(&go, "").expect("writes");
+        commander.halt(Halt::LeaseLost);
+    })
+    .await;
+    assert_eq!(end, ended(Cause::Halt(Halt::LeaseLost), Exit::Signal(9)));
+    assert!(!went.exists());
 }

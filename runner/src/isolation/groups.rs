@@ -57,7 +57,7 @@ impl Groups {
         Ok(Self { mount, base, bounds: None })
     }
 
-    fn group(&self, name: &str) -> PathBuf {
+    pub(super) fn group(&self, name: &str) -> PathBuf {
         self.base.join(format!("bifrost-{name}"))
     }
 
@@ -75,6 +75,11 @@ impl Groups {
             }
         }
         File::options().write(true).open(group.join("cgroup.procs"))
+    }
+
+    /// Stops all that is in a group, or lets it go on; none of it can tell. What is killed meanwhile ends all the same.
+    pub(super) fn hold(&self, name: &str, is_held: bool) -> io::Result<()> {
+        fs::write(self.group(name).join("cgroup.freeze"), if is_held { "1" } else { "0" })
     }
 
     /// Ends whatever is in a group, and removes it. Tells how many processes the kernel ended for want of memory.

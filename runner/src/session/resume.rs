@@ -8,13 +8,17 @@ use chrono::{DateTime, Utc};
 use kit::Clock;
 use tokio::time::{Instant, sleep_until};
 
+use super::board::Board;
+
 const BEAT: Duration = Duration::from_millis(500);
+/// The same while something is in hand, which is held as soon as it shows.
+const BUSY_BEAT: Duration = Duration::from_millis(100);
 /// A busy machine may hold a beat up for less than this.
 const GAP: Duration = Duration::from_secs(5);
 /// The clocks of one machine drift apart by less than this within a beat.
 const DRIFT: Duration = Duration::from_secs(2);
 
-/// Looks at both clocks twice a second.
+/// Looks at both clocks twice a second, and more often while something is in hand.
 #[derive(Debug)]
 pub(super) struct Resume {
     clock: Clock,
@@ -28,9 +32,9 @@ impl Resume {
     }
 
     /// Resolves after a suspension. Giving it up loses nothing.
-    pub(super) async fn noticed(&mut self) {
+    pub(super) async fn noticed(&mut self, board: &Board) {
         loop {
-            sleep_until(self.steady + BEAT).await;
+            sleep_until(self.steady + if board.is_idle() { BEAT } else { BUSY_BEAT }).await;
             let (wall, steady) = (self.clock.now(), Instant::now());
             let passed = was_suspended(wall - self.wall, steady - self.steady);
             (self.wall, self.steady) = (wall, steady);

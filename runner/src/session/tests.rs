@@ -491,3 +491,32 @@ async fn commits_are_pushed_where_a_small_volume_has_no_room_left_for_the_rest()
     assert_eq!(kept, "mine");
     assert_eq!(control.completions().await[1].outcome, Outcome::Succeeded);
 }
+
+#[tokio::test]
+async fn a_walled_command_is_held_from_when_the_clock_jumps_until_its_lease_is_known_to_be_ours() {
+    let control = Control::new(|_| ()).await;
+    let remote = Remote::new().await;
+    let lease = control.scene.lease(&remote, None, &["sh", "-c", "echo a; until [ -e ../../go ]; do sleep 0.02; done"]);
+    control.answer_worker("next", [execute(&lease), wait()]).await;
+    control.answer_worker("executions/.*/(start|complete)", [ok(())]).await;
+    let late = ok(HeartbeatReply::default()).set_delay(Duration::from_secs(1));
+    control.answer_worker("heartbeat", [late]).await;
+    let clock = Clock::manual(Clock::system().now());
+    let mut opened = Room::open(&control.config, clock.clone(), Chance::system()).await.expect("opens");
+    let isolation = Arc::new(crate::isolation::Isolation::in_groups());
+    Arc::get_mut(&mut opened.room).expect("nobody else has it").isolation = isolation.clone();
+    let own = opened.room.volume.execution(lease.execution_id);
+    let go = opened.room.volume.root().join("go");
+    let tasks = Tasks::new();
+    let sleeping = async {
+        until(async || control.told(&lease).await == "a\n").await;
+        clock.advance(Duration::from_secs(90));
+        until(async || isolation.holds(&own)).await;
+        std::fs::write(&go, "").expect("writes");
+        until(async || !control.completions().await.is_empty()).await;
+        tasks.stop();
+    };
+    let running = async { tokio::join!(run(control.config.clone(), opened, &tasks), sleeping) };
+    tokio::time::timeout(PATIENCE, running).await.expect("is held and goes on").0.expect("ends");
+    assert_eq!(control.completion().await.outcome, Outcome::Succeeded);
+}
