@@ -28,6 +28,7 @@ use crate::volume;
 pub(crate) mod partial;
 mod references;
 mod rescue;
+pub(crate) mod submodules;
 pub(crate) mod upkeep;
 pub(crate) use references::References;
 pub(crate) use references::files::objects as objects_below;

@@ -3,6 +3,7 @@
 //! | directory | what |
 //! |---|---|
 //! | `repos/<name>` | a bare mirror per repository |
+//! | `submodules/<name>` | what the submodules of a repository had when they were fetched last |
 //! | `git` | what our git reads, and the credentials that came as text |
 //! | `seeds/<name>[.bundle]` | what a new mirror may be started from; the runner only reads it |
 //! | `workspaces/<execution>` | the checked-out tree |
@@ -46,6 +47,7 @@ const FULL: Reserve = Reserve { percent: 2, bytes_max: 256 << 20 };
 /// Begins the name of what is being built.
 const UNFINISHED: &str = ".new-";
 const SESSIONS: &str = "agent-sessions";
+const SUBMODULES: &str = "submodules";
 
 #[derive(Debug, Clone, Copy)]
 struct Reserve {
@@ -95,6 +97,7 @@ impl Volume {
     fn tidy(&self) -> io::Result<()> {
         for name in [
             "repos",
+            SUBMODULES,
             "workspaces",
             "executions",
             "checkpoints",
@@ -119,8 +122,10 @@ impl Volume {
                 }
             }
         }
-        for mirror in children(&self.root.join("repos"))? {
-            clear_locks(&mirror)?;
+        for name in ["repos", SUBMODULES] {
+            for repository in children(&self.root.join(name))? {
+                clear_locks(&repository)?;
+            }
         }
         Ok(())
     }
@@ -131,6 +136,11 @@ impl Volume {
 
     pub(crate) fn mirror(&self, name: &str) -> PathBuf {
         self.root.join("repos").join(name)
+    }
+
+    /// What there is already of the submodules of a repository.
+    pub(crate) fn submodules(&self, name: &str) -> PathBuf {
+        self.root.join(SUBMODULES).join(name)
     }
 
     /// A bundle of a repository, or a copy of its mirror, that somebody put here.
@@ -218,6 +228,7 @@ impl Volume {
     /// Gives up a mirror, with the spare that borrows from it.
     pub(crate) fn discard_mirror(&self, name: &str, mark: &str) -> io::Result<()> {
         self.discard(&self.spare(name), &format!("spare-{mark}"))?;
+        self.discard(&self.submodules(name), &format!("submodules-{mark}"))?;
         self.discard(&self.mirror(name), &format!("mirror-{mark}"))?;
         self.empty_trash()
     }
@@ -284,6 +295,7 @@ impl Volume {
             ("spares", "spare checkouts"),
             ("deps/spares", "spare installations"),
             ("caches", "directories handed on by executions"),
+            (SUBMODULES, "contents of submodules"),
         ];
         if self.lacks(free)? {
             self.empty_trash()?;

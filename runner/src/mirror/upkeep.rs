@@ -47,6 +47,11 @@ pub(crate) async fn keep(room: &Room, repository: &str, orders: &Orders) {
     tracing::info!("the mirror {name} was put in order");
 }
 
+/// Whether a repository has so many packs that some of them are to be put together.
+pub(super) fn has_many_packs(repository: &Path) -> bool {
+    is_due(repository, PACKS_MAX)
+}
+
 fn is_due(mirror: &Path, packs_max: usize) -> bool {
     let count = |directory: &str, ending: &str| {
         let entries = fs::read_dir(mirror.join(directory)).into_iter().flatten().flatten();

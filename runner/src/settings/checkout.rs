@@ -3,18 +3,22 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kit::tasks::blocking;
 use wire::execution::Failure;
+use wire::worker::repository_name;
 
 use super::{Checkout, FILE};
 use crate::checkpoint::changes;
 use crate::git::address::Address;
-use crate::git::{GitError, Place, complaint};
+use crate::git::complaint::{self, Complaint};
+use crate::git::{Git, GitError, Place};
+use crate::mirror::submodules;
 use crate::orders::Orders;
 use crate::room::Room;
 use crate::setup::NotReady;
+use crate::volume;
 use crate::workspace::{self, Paths};
 
 /// Completes a checkout.
@@ -85,20 +89,23 @@ async fn fetch_submodules(room: &Room, orders: &Orders, paths: &Paths, repositor
     let git = git.map_err(|error| NotReady::machine("configuring git for the submodules", &error))?;
     let own = paths.tree.join(".git");
     let place = workspace_itself(&own, paths);
-    let mut arguments =
-        ["submodule", "--quiet", "update", "--init", "--recursive", "--", "."].map(OsString::from).to_vec();
     // Those that came out of a checkpoint stay as they are. There, git would go by what a command wrote.
     let links = changes::gitlinks(&git, place).await;
     let links = links.map_err(|error| NotReady::by_git("listing the submodules", error))?;
-    let given_back =
-        links.into_iter().filter(|(path, _)| fs::symlink_metadata(paths.tree.join(path).join(".git")).is_ok());
-    arguments.extend(given_back.map(|(path, _)| {
-        let mut excluded = OsString::from(":(exclude,literal)");
-        excluded.push(path);
-        excluded
-    }));
-    match git.run(place, arguments, b"", orders).await {
-        Ok(_) => Ok(()),
+    let given_back: Vec<PathBuf> = links
+        .into_iter()
+        .map(|(path, _)| path)
+        .filter(|path| fs::symlink_metadata(paths.tree.join(path).join(".git")).is_ok())
+        .collect();
+    // What is known of those that were given back is not known of what was fetched.
+    let known = Some(room.volume.submodules(&repository_name(repository))).filter(|_| given_back.is_empty());
+    match update(room, &git, paths, known.as_deref(), &given_back, orders).await {
+        Ok(()) => {
+            if known.is_some() {
+                remember(room, repository, paths, orders).await;
+            }
+            Ok(())
+        }
         Err(GitError::Halted(halt)) => Err(NotReady::Halted(halt)),
         Err(error) => {
             let said = match &error {
@@ -117,6 +124,63 @@ async fn fetch_submodules(room: &Room, orders: &Orders, paths: &Paths, repositor
                      and the access rights, or set checkout.submodules = false in {FILE}"
                 ),
             ))
+        }
+    }
+}
+
+/// Fetches the submodules but for those that were given back. Where what is known of them already is of no use, without it.
+async fn update(
+    room: &Room,
+    git: &Git,
+    paths: &Paths,
+    known: Option<&Path>,
+    given_back: &[PathBuf],
+    orders: &Orders,
+) -> Result<(), GitError> {
+    let own = paths.tree.join(".git");
+    let update = async |known: Option<&Path>| {
+        let mut arguments = ["submodule", "--quiet", "update", "--init", "--recursive"].map(OsString::from).to_vec();
+        if let Some(known) = known {
+            // Copied, so that the workspace needs it no longer.
+            arguments.extend(["--reference".into(), known.into(), "--dissociate".into()]);
+        }
+        arguments.extend(["--", "."].map(OsString::from));
+        arguments.extend(given_back.iter().map(|path| {
+            let mut excluded = OsString::from(":(exclude,literal)");
+            excluded.push(path);
+            excluded
+        }));
+        git.run(workspace_itself(&own, paths), arguments, b"", orders).await.map(drop)
+    };
+    let Some(known) = known.filter(|known| known.is_dir()) else { return update(None).await };
+    match update(Some(known)).await {
+        Err(GitError::Failed { stderr, .. }) if is_blamed(known, &stderr) => {
+            tracing::warn!("what is known of submodules is of no use: {}", complaint::telling_line(&stderr));
+            let machine = GitError::View;
+            room.volume.discard(known, &room.mark()).map_err(machine)?;
+            // Half of it may have come, with references to what is not there.
+            volume::remove(&own.join("modules")).map_err(machine)?;
+            update(None).await
+        }
+        updated => updated,
+    }
+}
+
+fn is_blamed(known: &Path, stderr: &str) -> bool {
+    complaint::sort(stderr) == Complaint::Damaged || stderr.contains(&*known.to_string_lossy())
+}
+
+/// Takes over what came, once more from nothing where what is there is damaged. It only saves time.
+async fn remember(room: &Room, repository: &str, paths: &Paths, orders: &Orders) {
+    let known = room.volume.submodules(&repository_name(repository));
+    for _ in 0..2 {
+        let error = match submodules::keep(room, repository, &paths.tree, orders).await {
+            Ok(()) | Err(GitError::Halted(_)) => return,
+            Err(error) => error,
+        };
+        tracing::warn!("what came for the submodules of {repository} is not kept: {error}");
+        if let Err(error) = room.volume.discard(&known, &room.mark()) {
+            return tracing::warn!("what is known of the submodules of {repository} cannot be removed: {error}");
         }
     }
 }

@@ -205,3 +205,72 @@ async fn by_ssh_only_submodules_of_the_same_owner_are_fetched() {
         assert_eq!((completion.failure, &*output(&events, Stream::Stdout)), (failure, said), "{url}: {completion:?}");
     }
 }
+
+impl Stage {
+    /// What is known of the submodules of the host's `owner/name`.
+    fn known(&self) -> PathBuf {
+        self.scene.room.volume.submodules(&repository_name(&self.host.url()))
+    }
+
+    /// The submodule `part` of the newest workspace, which needs nothing but itself.
+    async fn part(&self) -> PathBuf {
+        let id = self.scene.room.volume.execution_ids().expect("lists").pop().expect("one");
+        let tree = self.scene.room.volume.workspace(id);
+        assert!(!tree.join(".git/modules/part/objects/info/alternates").exists());
+        git(&tree.join("part"), &["fsck"]).await;
+        tree.join("part")
+    }
+}
+
+#[tokio::test]
+async fn of_a_submodule_only_what_is_new_is_fetched_and_its_remote_says_who_gets_any() {
+    let mut stage = Stage::with(&[]).await;
+    let (lib, first) = stage.private("owner/lib.git", &[]).await;
+    let (completion, said) = stage.run(&lib, &first).await;
+    assert_eq!((completion.failure, &*said), (None, "for few\n"), "{completion:?}");
+    let clone = stage.part().await;
+    let local = Remote::new().await;
+    local.git(&["fetch", "--quiet", clone.to_str().expect("text"), &first]).await;
+    local.git(&["reset", "--quiet", "--hard", "FETCH_HEAD"]).await;
+    let second = local.commit(&[("more", "x")]).await;
+    stage.push(&local, "owner/lib.git").await;
+    // From now on the host cannot give out what was in the first commit.
+    let blob = local.git(&["rev-parse", &format!("{first}:secret")]).await;
+    let repository = stage.scene.directory.path().join("host/owner/lib.git");
+    fs::remove_file(repository.join("objects").join(&blob[..2]).join(&blob[2..])).expect("removes");
+    let (completion, said) = stage.run(&lib, &second).await;
+    assert_eq!((completion.failure, &*said), (None, "for few\n"), "{completion:?}");
+    assert!(stage.part().await.join("more").exists());
+    // What is known opens nothing: whoever may not fetch it from where it is asked for gets none of it.
+    let other = stage.host.add_private("other/private.git");
+    stage.push(&local, "other/private.git").await;
+    stage.is_refused(&other, &second).await;
+    fs::remove_dir_all(stage.known()).expect("removes");
+    stage.is_refused(&lib, &second).await;
+}
+
+#[tokio::test]
+async fn damage_to_what_is_known_of_submodules_costs_a_download_and_nothing_else() {
+    let mut stage = Stage::with(&[]).await;
+    let (inner, commit) = stage.private("owner/inner.git", &[]).await;
+    let (lib, commit) = stage.private("owner/lib.git", &[("in", &inner, &commit)]).await;
+    for damage in ["objects", "packed-refs", "HEAD", "", "nothing"] {
+        let (completion, said) = stage.run(&lib, &commit).await;
+        assert_eq!((completion.failure, &*said), (None, "for few\nfor few\n"), "{damage}: {completion:?}");
+        stage.part().await;
+        let known = stage.known();
+        git(&known, &["fsck", "--strict"]).await;
+        match damage {
+            "packed-refs" => fs::write(known.join(damage), "bad").expect("writes"),
+            "objects" => {
+                let objects = crate::testing::names_below(&known.join(damage)).into_iter();
+                let files = objects.map(|name| known.join(damage).join(name)).filter(|path| path.is_file());
+                for path in files {
+                    fs::remove_file(&path).expect("removes");
+                    fs::write(path, "bad").expect("writes");
+                }
+            }
+            _ => volume::remove(&known.join(damage)).expect("removes"),
+        }
+    }
+}
