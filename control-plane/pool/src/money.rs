@@ -81,7 +81,7 @@ fn subject_of(provider_id: &str) -> Uuid {
 
 /// Writes down what all orphans have cost until now; before they are seen anew, or gone.
 pub(crate) async fn settle_orphans(tx: &mut Tx, now: DateTime<Utc>) -> Result<()> {
-    for open in store::open_orphans(tx).await? {
+    for open in store::open_orphans_to_settle(tx).await? {
         settle(tx, &open, now).await?;
     }
     store::accrued_orphans(tx, now).await

@@ -46,17 +46,19 @@ impl Reconciler for Ledger {
     const EVERY: Duration = Duration::from_secs(60);
 
     async fn tick(&self, ctx: &Ctx) -> Result<usize> {
-        let now = ctx.now();
-        let mut tx = ctx.begin("pool.money.ledger").await?;
-        for open in store::open_rows(&mut tx).await? {
-            super::settle(&mut tx, &open, now).await?;
+        let open = store::open_rows(&mut ctx.read("pool.money.open").await?).await?;
+        for open in open {
+            // One at a time, so that this waits for nobody while somebody waits for it.
+            let mut tx = ctx.begin("pool.money.ledger").await?;
             if open.subject_id == open.machine_id && open.awake_rate > 0 {
-                store::accrued_machine(&mut tx, open.machine_id.into(), now).await?;
+                super::settle_machine(&mut tx, open.machine_id.into(), ctx.now()).await?;
             } else {
-                store::accrued_volume(&mut tx, open.subject_id.into(), now).await?;
+                super::settle_volume(&mut tx, open.subject_id.into(), ctx.now()).await?;
             }
+            tx.commit(()).await?;
         }
-        super::settle_orphans(&mut tx, now).await?;
+        let mut tx = ctx.begin("pool.money.ledger").await?;
+        super::settle_orphans(&mut tx, ctx.now()).await?;
         self.alert(ctx, &mut tx).await?;
         tx.commit(0).await
     }

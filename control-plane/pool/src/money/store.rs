@@ -13,11 +13,15 @@ kernel::sql! {
     OPEN_MACHINE: "SELECT id AS subject_id, id AS machine_id, generation, accrued_until AS since, state <> 'suspended' AS is_awake, \
                           awake_rate, asleep_rate FROM machines \
                    WHERE id = $1 AND state <> 'destroyed' AND accrued_until IS NOT NULL \
-                     AND (provider_id IS NOT NULL OR former_provider_id IS NOT NULL)";
+                     AND (provider_id IS NOT NULL OR former_provider_id IS NOT NULL)" + lock;
     OPEN_VOLUME: "SELECT v.id AS subject_id, coalesce(m.id, v.id) AS machine_id, 0 AS generation, v.accrued_until AS since, \
                          v.id IS NULL AS is_awake, CAST(0 AS BIGINT) AS awake_rate, v.rate AS asleep_rate \
                   FROM volumes v LEFT JOIN machines m ON m.volume_id = v.id \
-                  WHERE v.id = $1 AND v.state = 'ready' AND v.accrued_until IS NOT NULL";
+                  WHERE v.id = $1 AND v.state = 'ready' AND v.accrued_until IS NOT NULL",
+        postgres "SELECT v.id AS subject_id, coalesce(m.id, v.id) AS machine_id, 0 AS generation, v.accrued_until AS since, \
+                         v.id IS NULL AS is_awake, CAST(0 AS BIGINT) AS awake_rate, v.rate AS asleep_rate \
+                  FROM volumes v LEFT JOIN machines m ON m.volume_id = v.id \
+                  WHERE v.id = $1 AND v.state = 'ready' AND v.accrued_until IS NOT NULL FOR UPDATE OF v";
     OPEN_ROWS: "SELECT id AS subject_id, id AS machine_id, generation, accrued_until AS since, state <> 'suspended' AS is_awake, \
                 awake_rate, asleep_rate FROM machines \
                 WHERE state <> 'destroyed' AND accrued_until IS NOT NULL AND (provider_id IS NOT NULL OR former_provider_id IS NOT NULL) \
@@ -27,6 +31,9 @@ kernel::sql! {
                 WHERE v.state = 'ready' AND v.accrued_until IS NOT NULL";
     OPEN_ORPHANS: "SELECT subject_id, subject_id AS machine_id, 0 AS generation, accrued_until AS since, is_awake, awake_rate, \
                           asleep_rate FROM orphans WHERE reaped_at IS NULL AND accrued_until IS NOT NULL ORDER BY provider_id";
+    OPEN_ORPHANS_TO_SETTLE: "SELECT subject_id, subject_id AS machine_id, 0 AS generation, accrued_until AS since, is_awake, awake_rate, \
+                                    asleep_rate FROM orphans WHERE reaped_at IS NULL AND accrued_until IS NOT NULL \
+                             ORDER BY provider_id" + lock;
     MACHINE_UNTIL: "SELECT accrued_until FROM machines WHERE id = $1 AND accrued_until IS NOT NULL";
     VOLUME_UNTIL: "SELECT accrued_until FROM volumes WHERE name = $1 AND accrued_until IS NOT NULL";
     CHARGED: "SELECT CAST(coalesce(sum(awake_micros + asleep_micros), 0) AS BIGINT) FROM cost_ledger WHERE subject_id = $1";
@@ -34,8 +41,8 @@ kernel::sql! {
     ACCRUED_ORPHANS: "UPDATE orphans SET accrued_until = $1 WHERE reaped_at IS NULL AND accrued_until < $1";
     LONE: "SELECT is_awake, approved, needs_approval, awake_rate, asleep_rate FROM orphans \
            WHERE reaped_at IS NULL AND accrued_until IS NOT NULL";
-    ACCRUED_MACHINE: "UPDATE machines SET accrued_until = $2 WHERE id = $1";
-    ACCRUED_VOLUME: "UPDATE volumes SET accrued_until = $2 WHERE id = $1";
+    ACCRUED_MACHINE: "UPDATE machines SET accrued_until = $2 WHERE id = $1 AND accrued_until < $2";
+    ACCRUED_VOLUME: "UPDATE volumes SET accrued_until = $2 WHERE id = $1 AND accrued_until < $2";
     ACCRUED: "SELECT awake_micros, asleep_micros FROM cost_ledger WHERE subject_id = $1 AND generation = $2 AND day = $3";
     PUT: "INSERT INTO cost_ledger (subject_id, machine_id, generation, day, awake_micros, asleep_micros, awake_rate, asleep_rate, \
                                    cost_micros) \
@@ -76,10 +83,13 @@ pub(super) struct Accrued {
     pub(super) asleep_micros: i64,
 }
 
+/// A machine that costs, to be settled: nobody else does so before this is committed, or the same time would be in the
+/// ledger twice.
 pub(super) async fn open_machine(tx: &mut Tx, id: MachineId) -> Result<Option<Open>> {
     Ok(fetch_optional!(tx, Open, OPEN_MACHINE, id.uuid())?)
 }
 
+/// The same of a volume.
 pub(super) async fn open_volume(tx: &mut Tx, id: VolumeId) -> Result<Option<Open>> {
     Ok(fetch_optional!(tx, Open, OPEN_VOLUME, id.uuid())?)
 }
@@ -97,6 +107,11 @@ pub(super) async fn open_rows(tx: &mut Tx) -> Result<Vec<Open>> {
 /// What of it has none.
 pub(super) async fn open_orphans(tx: &mut Tx) -> Result<Vec<Open>> {
     Ok(fetch_all!(tx, Open, OPEN_ORPHANS)?)
+}
+
+/// The same, to be settled, as [`open_machine`] has it.
+pub(super) async fn open_orphans_to_settle(tx: &mut Tx) -> Result<Vec<Open>> {
+    Ok(fetch_all!(tx, Open, OPEN_ORPHANS_TO_SETTLE)?)
 }
 
 /// Until when a machine or a volume was charged by its row, which may have ended.

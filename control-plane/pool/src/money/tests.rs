@@ -395,3 +395,37 @@ kernel::on_both! { migrations();
         assert_eq!(problems(&report(&ctx, &kept).await.expect("reports")), [CostProblem::NotCompared]);
     }
 }
+
+/// Whether a transaction waits for another to end.
+async fn is_anybody_waiting(ctx: &Ctx) -> bool {
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let kernel::Db::Postgres(pool) = &ctx.db else { return false };
+    sqlx::query_as::<_, (i64,)>(waiting).fetch_one(pool).await.expect("is told").0 > 0
+}
+
+/// SQLite has one writer.
+#[tokio::test]
+async fn what_changes_while_the_ledger_is_written_is_charged_once_on_postgres() {
+    kernel::testing::with_postgres(&migrations(), |ctx| async move {
+        ctx.clock.set("2026-11-23T06:00:00Z".parse().expect("a time"));
+        let settings = Settings::default();
+        let (first, second) = (made(&ctx, &settings).await, made(&ctx, &settings).await);
+        ctx.clock.advance(Duration::from_secs(100));
+        let mut tx = ctx.begin("test").await.expect("begins");
+        settle_machine(&mut tx, first.id, ctx.now()).await.expect("settles");
+        let (ledger, other) = (Ledger::new(Arc::new(settings)), kernel::testing::another(&ctx));
+        let meanwhile = async {
+            while !is_anybody_waiting(&ctx).await {
+                tokio::task::yield_now().await;
+            }
+            shifted(&ctx, second.id, MachineState::Ready, MachineState::Draining).await;
+            tx.commit(()).await.expect("commits");
+        };
+        let (written, ()) = futures_util::future::join(ledger.tick(&other), meanwhile).await;
+        written.expect("writes");
+        let spent = spent_now(&ctx, Period::Day).await;
+        assert!((spent - 2 * (100 + volume(100))).abs() <= 4, "{spent}");
+    })
+    .await;
+}
