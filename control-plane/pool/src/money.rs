@@ -4,9 +4,9 @@
 //! A second counts as awake from the moment the provider made or was asked to wake
 //! a machine until it was seen asleep, so for what has a row the ledger is not below
 //! the bill. Nor is it for what has none, from when that was first seen; for the time
-//! since the provider made it, it counts as it was seen first, and as one of this
-//! pool's. What came and went unseen, or is in a lost database's ledger alone, is in
-//! none. It is written with each change of state, and every minute in between.
+//! since the provider made it, it counts as it was seen first; where the price list does
+//! not know its like, as one of this pool's. What came and went unseen, or is in a lost
+//! database's ledger alone, is in none. It is written with each change of state, and every minute in between.
 
 mod alerts;
 pub mod policy;
@@ -21,7 +21,7 @@ use wire::cost::Period;
 use wire::id::{MachineId, VolumeId};
 use wire::machine::{MachineState, OrphanKind};
 
-use crate::orphans::Orphan;
+use crate::orphans::{Orphan, Size};
 use crate::plan::is_active;
 use crate::{Settings, machines};
 use policy::{Allowance, Purse};
@@ -64,11 +64,16 @@ pub(crate) async fn charge_orphan(
     let charged = TimeDelta::microseconds(store::charged(tx, subject).await?);
     let row_until = if was_known { store::row_until(tx, orphan).await? } else { None };
     let since = policy::costs_since(orphan.made_at, row_until, charged, now);
-    let rates = match orphan.kind {
-        // Nobody knows what it was made as; it is taken for one of ours.
+    let rates = match (orphan.kind, &orphan.size) {
+        (OrphanKind::Machine, Some(Size::Guest(guest))) => provider.rates_of(guest, &orphan.region),
+        (OrphanKind::Volume, Some(Size::Gigabytes(size))) => Some((0, fly::price::stored(u64::from(*size) * 1_024))),
+        (OrphanKind::Machine | OrphanKind::Volume, _) => None,
+    };
+    let rates = rates.unwrap_or_else(|| match orphan.kind {
+        // It is taken for one of ours.
         OrphanKind::Machine => (provider.dearest_rate(), provider.rates(&orphan.region).1),
         OrphanKind::Volume => (0, provider.volume_rate()),
-    };
+    });
     store::charge_orphan(tx, &orphan.provider_id, subject, since, rates).await
 }
 
@@ -145,9 +150,10 @@ async fn reckon(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Result<
     let provider = &settings.provider;
     let (_, asleep) = provider.rates(provider.first_region());
     let standing = store::standing(tx).await?;
-    let dearest = standing.iter().map(|machine| machine.awake_rate).max().unwrap_or(0);
     let lone = store::lone(tx).await?;
     let stays = |lone: &Lone| !lone.approved && (lone.needs_approval || !settings.reap_orphans);
+    let going = lone.iter().filter(|lone| lone.is_awake && !stays(lone)).map(|lone| lone.awake_rate);
+    let dearest = standing.iter().map(|machine| machine.awake_rate).chain(going).max().unwrap_or(0);
     let lone_rate = |lone: &Lone| if lone.is_awake && stays(lone) { lone.awake_rate } else { lone.asleep_rate };
     let destroying = standing.iter().filter(|machine| machine.state == MachineState::Destroying).count();
     let reaped = lone.iter().filter(|lone| lone.is_awake && !stays(lone)).count();

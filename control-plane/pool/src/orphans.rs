@@ -38,6 +38,17 @@ pub(crate) struct Orphan {
     pub(crate) is_awake: bool,
     /// When the provider made it, if it says so.
     pub(crate) made_at: Option<DateTime<Utc>>,
+    /// How large it is, if the provider says so.
+    pub(crate) size: Option<Size>,
+}
+
+/// How large something is that no row knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// Of a machine.
+    Guest(fly::Guest),
+    /// Of a volume.
+    Gigabytes(u32),
 }
 
 /// What the last comparison with the provider found.

@@ -143,6 +143,14 @@ impl Provider {
         (price::started(&self.guest(), region), price::stored(asleep))
     }
 
+    /// The same of a machine that is not as this pool's are; nothing where the price list does not know its like.
+    pub(crate) fn rates_of(&self, guest: &fly::Guest, region: &str) -> Option<(u64, u64)> {
+        // What else it has, such as a graphics processor, may cost more.
+        let is_known = price::check_size(guest).is_ok() && guest.others == fly::Others::default();
+        let asleep = u64::from(self.image_mb) + u64::from(guest.memory_mb);
+        (self.sprites.is_none() && is_known).then(|| (price::started(guest, region), price::stored(asleep)))
+    }
+
     /// What a machine costs awake, in picodollars a second, where that is dearest.
     pub fn dearest_rate(&self) -> u64 {
         self.regions.iter().map(|region| self.rates(region).0).max().unwrap_or(0)

@@ -10,7 +10,7 @@ use wire::cost::CostProblem;
 use super::*;
 use crate::machines::store::{Made, set_provider_id, set_volume};
 use crate::machines::{self, Machine, shift};
-use crate::orphans::{Due, Look};
+use crate::orphans::{Due, Look, Size};
 use crate::plan::Action;
 
 fn migrations() -> Vec<Migration> {
@@ -84,6 +84,7 @@ fn lone(provider_id: &str, made_at: Option<DateTime<Utc>>) -> Orphan {
         row: None,
         is_awake: true,
         made_at,
+        size: None,
     }
 }
 
@@ -236,6 +237,20 @@ kernel::on_both! { migrations();
         assert_eq!(due.len(), 1);
         ctx.clock.advance(Duration::from_secs(HOUR));
         assert!((spent_now(&ctx, Period::Day).await - awake(200.0)).abs() <= 2);
+    }
+
+    async fn what_no_row_knows_costs_what_it_was_made_as(ctx) {
+        ctx.clock.set("2026-11-23T06:00:00Z".parse().expect("a time"));
+        let large = fly::Guest { cpu_kind: "performance".into(), cpus: 2, memory_mb: 8_192, ..fly::Guest::default() };
+        let strange = fly::Guest { cpus: 3, ..fly::Guest::default() };
+        let of = |id: &str, size| Orphan { region: "fra".into(), size: Some(size), ..lone(id, Some(ctx.now())) };
+        let disk = Orphan { size: Some(Size::Gigabytes(100)), ..lone_volume("v1", ctx.now()) };
+        let seen = [of("m1", Size::Guest(large.clone())), of("m2", Size::Guest(strange)), disk];
+        note(&ctx, &Settings::default(), &seen, None).await;
+        ctx.clock.advance(Duration::from_secs(100));
+        let expect = fly::price::started(&large, "fra") + fly::price::stored(100 * 1_024);
+        let expect = policy::cost_micros(expect, 100.0) + awake(100.0);
+        assert!((spent_now(&ctx, Period::Day).await - expect).abs() <= 3, "what nobody has is as one of ours");
     }
 
     async fn what_a_row_was_charged_for_is_not_charged_again_when_it_has_ended(ctx) {

@@ -5,7 +5,7 @@ use wire::id::{MachineId, VolumeId};
 use wire::machine::{MachineState, OrphanKind};
 
 use crate::machines::{Machine, volume_prefix};
-use crate::orphans::Orphan;
+use crate::orphans::{Orphan, Size};
 use crate::provision::{MACHINE_KEY, POOL_KEY, is_marked, mark};
 
 /// What the registry knows.
@@ -133,6 +133,7 @@ fn lone_machine(found: &fly::Machine) -> Orphan {
         row: mark(found, MACHINE_KEY).and_then(|id| id.parse().ok()),
         is_awake: !matches!(found.state, Suspended | Stopped),
         made_at: found.created_at,
+        size: found.config.as_ref().map(|config| Size::Guest(config.guest.clone())),
     }
 }
 
@@ -145,6 +146,7 @@ fn lone_volume(volume: &fly::Volume) -> Orphan {
         row: None,
         is_awake: false,
         made_at: volume.created_at,
+        size: Some(Size::Gigabytes(volume.size_gb)),
     }
 }
 

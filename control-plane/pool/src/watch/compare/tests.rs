@@ -192,12 +192,14 @@ fn only_this_pools_things_are_orphans() {
         row: None,
         is_awake: true,
         made_at: None,
+        size: Some(Size::Guest(fly::Guest::default())),
     };
     let volume = Orphan {
         kind: OrphanKind::Volume,
         provider_id: "vol_2".into(),
         name: "sprite_p1_b".into(),
         is_awake: false,
+        size: Some(Size::Gigabytes(volumes[1].size_gb)),
         ..machine.clone()
     };
     let found = compare(&known, &machines, &volumes, POOL, began());
