@@ -189,11 +189,9 @@ pub async fn view(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Resul
     let image = &settings.provider.image;
     let rests = Rests::read(tx).await?;
     let seen = store::facts(tx, (!rests.has_image_failed(image, now)).then_some(image.as_str())).await?;
-    let own_rest = |seen: &store::Seen| seen.rest.clone().filter(|rest| rest.until > now);
-    let is_tried = |state: &str| seen.iter().any(|seen| seen.facts.state.as_str() == state && own_rest(seen).is_none());
-    let token = rests.token(now, is_tried);
+    let token = token_rest(&rests, &seen, now);
     let rests = rests.regions();
-    let rest = |seen: &store::Seen| token.clone().or_else(|| own_rest(seen));
+    let rest = |seen: &store::Seen| token.clone().or_else(|| own_rest(seen, now));
     let resting = seen.iter().filter_map(|seen| Some((seen.facts.id, rest(seen)?))).collect();
     let is_full = |seen: &&store::Seen| order::rests(&rests, seen.region.as_deref(), now);
     let without_room = seen.iter().filter(is_full).map(|seen| seen.facts.id).collect();
@@ -210,6 +208,17 @@ pub async fn view(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Resul
         full: order::all_rest(&settings.provider.regions, &rests, now).map(Closed::from),
         kept: BTreeSet::new(),
     })
+}
+
+fn own_rest(seen: &store::Seen, now: DateTime<Utc>) -> Option<Closed> {
+    seen.rest.clone().filter(|rest| rest.until > now)
+}
+
+/// Why and until when nobody counts on the token.
+fn token_rest(rests: &Rests, seen: &[store::Seen], now: DateTime<Utc>) -> Option<Closed> {
+    let is_tried = |seen: &&store::Seen| own_rest(seen, now).is_none();
+    let tried: BTreeSet<&str> = seen.iter().filter(is_tried).map(|seen| seen.facts.state.as_str()).collect();
+    rests.token(now, |state| tried.contains(state))
 }
 
 /// Cap and budgets are counted over all machines, which no lock on a row guards: whoever decides about machines does
@@ -332,7 +341,8 @@ fn tell_retired(id: MachineId, reason: Reason) {
 /// Whether nothing says that a machine could not be made where this one is.
 pub(crate) async fn can_be_placed(tx: &mut Tx, machine: &Machine, now: DateTime<Utc>) -> Result<bool> {
     let rests = Rests::read(tx).await?;
-    Ok(!order::rests(&rests.regions(), machine.region.as_deref(), now) && rests.token(now, |_| false).is_none())
+    let seen = store::facts(tx, None).await?;
+    Ok(!order::rests(&rests.regions(), machine.region.as_deref(), now) && token_rest(&rests, &seen, now).is_none())
 }
 
 /// What a machine that is made anew is to run, and the last that it came up with where that is another: not what no

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use fly::MachineState as At;
 use kernel::{Ctx, Reconciler};
 use pool::machines::{self, Machine};
-use pool::plan::{Action, Demand, Outlook};
+use pool::plan::{Action, Demand, Outlook, Reason};
 use wire::event::kind;
 use wire::machine::MachineState;
 
@@ -322,6 +322,21 @@ kernel::on_both! { migrations();
         world.script("").await;
         world.settle().await;
         assert_eq!(world.rows().await.len(), 3);
+        world.stop().await;
+    }
+
+    async fn while_a_refused_token_is_tried_again_no_sleeper_is_replaced(ctx) {
+        let mut world = World::new(&ctx, "").await;
+        world.up().await;
+        world.suspend().await;
+        let before = world.row().await;
+        world.script(&failing("create_volume", "forbidden", 99)).await;
+        world.apply(Action::Create).await;
+        world.beat().await;
+        ctx.clock.advance(std::time::Duration::from_secs(60));
+        assert_eq!(world.apply(Action::Retire(before.id, Reason::Age)).await, 0, "another could not be made");
+        let after = machines::get(&ctx, before.id).await.expect("is there");
+        assert_eq!((after.state, after.generation), (MachineState::Suspended, 0));
         world.stop().await;
     }
 
