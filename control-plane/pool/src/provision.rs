@@ -171,6 +171,7 @@ impl Provision {
             is_late,
             is_provider_well: (is_late || error.advice() == fly::Advice::Gone)
                 && self.provider.machines().await.is_ok(),
+            failures: machine.failures,
         };
         let decided = policy::stumble(&failed);
         if decided == Stumble::TokenRefused {

@@ -60,7 +60,7 @@ kernel::sql! {
                                AND c.provider_id IS NULL AND c.source_id = v.provider_id) \
                ORDER BY released_at, id LIMIT 20";
     VOLUME_REFUSED: "UPDATE volumes SET failures = $2, error = $3, next_try_at = $4 WHERE id = $1";
-    REST: "UPDATE machines SET rests_until = $3, next_try_at = $3, refusals = $4, error = $5 WHERE id = $1 AND state = $2";
+    REST: "UPDATE machines SET rests_until = $3, next_try_at = $3, refusals = $4, error = $5, failures = 0 WHERE id = $1 AND state = $2";
     TRY_LATER: "UPDATE machines SET next_try_at = $3, failures = $4, error = coalesce($5, error) WHERE id = $1 AND state = $2";
     STARTED: "UPDATE machines SET next_try_at = $3, report_by = $3, restarts = restarts + $4, failures = 0, rung = $6, \
                      error = coalesce($5, error) WHERE id = $1 AND state = $2";

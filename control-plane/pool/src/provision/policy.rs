@@ -21,8 +21,10 @@ const RESTARTS_MAX: i32 = 3;
 const SLEEP_PATIENCE: TimeDelta = TimeDelta::minutes(10);
 /// Refused suspensions after which a machine is stopped instead.
 const SUSPENDS_MAX: i32 = 3;
-/// A list may lack for about a second what was made just now.
-pub const LIST_LAG: Duration = Duration::from_secs(2);
+/// So often in a row a creation is tried again of which nobody knows how it went, however long that takes.
+const UNSURE_MAX: i32 = 10;
+/// A list may lack for about a second what was made just now; for so long it is not believed.
+pub const LIST_LAG: Duration = Duration::from_secs(5);
 /// After so many minutes on its way a machine counts as stuck and is reported.
 pub const STUCK_MINUTES: i32 = 5;
 /// After so many it is acted on, whatever it was being given time for.
@@ -260,6 +262,8 @@ pub struct Failed {
     pub is_late: bool,
     /// Whether the provider answers other calls: a machine is not given up for the provider's outage.
     pub is_provider_well: bool,
+    /// Failed calls in a row before this one.
+    pub failures: i32,
 }
 
 /// Decides what a failed call means.
@@ -284,6 +288,8 @@ pub fn stumble(failed: &Failed) -> Stumble {
         (Creating, Advice::Undo) => Stumble::GiveUp,
         (Creating | Starting | Resuming, Advice::GiveUp) if is_refusal => Stumble::Climb(Trouble::Refused),
         (Starting | Resuming, Advice::SlowDown) if failed.is_late => Stumble::Climb(Trouble::Refused),
+        // There may be a machine now: with another made in its place there would be two.
+        (Creating, Advice::LookAgain) if failed.failures < UNSURE_MAX => Stumble::Retry,
         _ if failed.is_late && failed.is_provider_well => Stumble::Climb(Trouble::Unresponsive),
         _ => Stumble::Retry,
     }

@@ -156,11 +156,13 @@ impl Provision {
             Ok(made) => return Ok(Some(made)),
             Err(error) => error,
         };
+        let named = |all: Vec<fly::Machine>| all.into_iter().find(|found| found.name == machine.name);
         let found = match error.advice() {
             fly::Advice::Adopt(id) => Some(self.provider.machine(&id).await?),
-            fly::Advice::LookAgain => {
-                self.provider.machines().await?.into_iter().find(|found| found.name == machine.name)
-            }
+            // Where it cannot be looked for, it is tried again once a list would have it.
+            fly::Advice::LookAgain => self.provider.machines().await.ok().and_then(named),
+            // An earlier try may have come through, whatever this one is refused for: there may be no room for another.
+            _ if machine.failures > 0 => named(self.provider.machines().await?),
             _ => None,
         };
         // While its host is away, nobody can say whose it is.
@@ -246,6 +248,12 @@ impl Provision {
     }
 
     async fn destroy(&self, ctx: &Ctx, machine: &Machine) -> Result<Done, fly::Error> {
+        let is_looked_for = machine.provider_id.is_none()
+            || (self.provider.has_volumes() && !machine.is_volume_kept && machine.volume_provider_id.is_none());
+        let is_listed_from = machine.state_since + span(policy::LIST_LAG);
+        if is_looked_for && ctx.now() < is_listed_from {
+            return Ok(Done::Waits { until: is_listed_from });
+        }
         let known = match &machine.provider_id {
             Some(id) => Some(id.clone()),
             // An earlier create may have come through without our learning of it.

@@ -88,7 +88,7 @@ pub(super) fn compare(
     let settled: Vec<&Machine> = settled.collect();
     let mut findings: Vec<Finding> = settled.iter().filter_map(|machine| follow(machine, there)).collect();
     let moved: Vec<_> = settled.iter().filter_map(|machine| moved(machine, there, volumes)).collect();
-    let machines = unknown(known, there).filter(|found| is_ours(found, pool));
+    let machines = unknown(known, there).filter(|found| !is_going(found.state) && is_ours(found, pool));
     findings.extend(machines.map(|found| Finding::Orphan(lone_machine(found))));
     let volumes = volumes
         .iter()
@@ -110,9 +110,9 @@ fn moved(machine: &Machine, there: &[fly::Machine], volumes: &[fly::Volume]) -> 
     Some((machine.volume_id, volume.id.clone()))
 }
 
-/// How many machines the provider has that no row knows, whoever's they are.
+/// How many machines the provider has that no row knows, whoever's they are. One that is going is there until it is gone.
 pub(super) fn strangers(known: &Known, there: &[fly::Machine]) -> usize {
-    unknown(known, there).count()
+    unknown(known, there).filter(|found| !is_gone(found.state)).count()
 }
 
 fn unknown<'a>(known: &'a Known, there: &'a [fly::Machine]) -> impl Iterator<Item = &'a fly::Machine> {
@@ -120,7 +120,7 @@ fn unknown<'a>(known: &'a Known, there: &'a [fly::Machine]) -> impl Iterator<Ite
         let is_former = |row: &Machine| row.former_provider_id.as_ref() == Some(&found.id);
         known.machines.iter().any(|row| row.name == found.name || is_former(row))
     };
-    there.iter().filter(move |found| !is_going(found.state) && !is_known(found))
+    there.iter().filter(move |found| !is_known(found))
 }
 
 fn lone_machine(found: &fly::Machine) -> Orphan {
@@ -188,7 +188,11 @@ fn follow(machine: &Machine, there: &[fly::Machine]) -> Option<Finding> {
 
 /// Whether nothing has to be done for it to be gone.
 pub(super) fn is_going(state: fly::MachineState) -> bool {
-    matches!(state, fly::MachineState::Destroying | fly::MachineState::Destroyed | fly::MachineState::LaunchFailed)
+    state == fly::MachineState::Destroying || is_gone(state)
+}
+
+fn is_gone(state: fly::MachineState) -> bool {
+    matches!(state, fly::MachineState::Destroyed | fly::MachineState::LaunchFailed)
 }
 
 fn is_ours(found: &fly::Machine, pool: &str) -> bool {

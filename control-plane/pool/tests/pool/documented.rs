@@ -65,6 +65,15 @@ fn machine(effect: &str) -> String {
     format!("[[machine]]\nwhen = {{ times = 1 }}\neffect = {effect}")
 }
 
+/// A creation whose answer is lost, a list that lacks the machine, and then no room for another.
+fn lost_and_then_refused() -> String {
+    let refused =
+        "[[call]]\naction = 'create_machine'\nwhen = { times = 1 }\neffect = { failure = 'no-candidate-host' }";
+    [dropping("create_machine", "after"), refused.to_owned(), machine("'unlisted'")].join("\n")
+}
+
+const TOO_LARGE: &str = "invalid_argument: too much memory to suspend";
+
 fn rows() -> Vec<(During, String, End)> {
     use During::{Create, Destroy, Sleep, Wake};
     use End::{Anew, Asleep, Elsewhere, Nothing, Same};
@@ -116,24 +125,52 @@ fn rows() -> Vec<(During, String, End)> {
         (Create, failing("create_machine", "unavailable", 1), Same),
         (Wake, failing("start", "unavailable", 4), Same),
         (Destroy, failing("destroy_machine", "internal", 4), Nothing),
+        (Create, answering("create_machine", 400, "invalid_argument: no such guest", 1), Nothing),
+        (Create, answering("create_machine", 422, "validation failed", 1), Nothing),
+        (Create, answering("create_volume", 400, "invalid_argument: size", 1), Nothing),
+        (Create, failing("create_machine", "host-drained", 1), Anew),
+        (Create, failing("create_machine", "not-found", 3), Same),
+        (Create, failing("create_volume", "rate-limited", 2), Same),
+        (Wake, failing("start", "rate-limited", 3), Same),
+        (Wake, failing("start", "internal", 3), Same),
+        (Wake, failing("start", "bad-gateway", 3), Same),
+        (Sleep, failing("suspend", "flyd-timeout", 2), Same),
+        (Sleep, failing("suspend", "rate-limited", 2), Same),
+        (Sleep, failing("suspend", "internal", 2), Same),
+        (Sleep, failing("suspend", "bad-gateway", 2), Same),
+        (Sleep, failing("suspend", "unavailable", 2), Same),
+        (Sleep, failing("read_machine", "unavailable", 3), Same),
+        (Sleep, failing("suspend", "not-found", 1), Anew),
+        (Destroy, failing("destroy_machine", "flyd-timeout", 3), Nothing),
+        (Destroy, failing("destroy_machine", "rate-limited", 3), Nothing),
+        (Destroy, failing("destroy_machine", "not-found", 1), Nothing),
+        (Destroy, failing("destroy_volume", "unavailable", 3), Nothing),
         // §7.2: an answer that is lost doubles nothing.
         (Create, dropping("create_machine", "after"), Same),
         (Create, dropping("create_machine", "before"), Same),
         (Create, dropping("create_volume", "after"), Same),
         (Create, dropping("create_volume", "before"), Same),
         (Wake, dropping("start", "after"), Same),
+        (Wake, dropping("start", "before"), Same),
         (Sleep, dropping("suspend", "after"), Same),
+        (Sleep, dropping("suspend", "before"), Same),
         (Destroy, dropping("destroy_machine", "after"), Nothing),
         (Destroy, dropping("destroy_volume", "after"), Nothing),
-        // §7.5: stuck, failed for ever, destroyed before it is gone.
+        // §7.3: a list lacks what was made, and its name leads to it.
+        (Create, dropping("create_machine", "after") + "\n" + &machine("'unlisted'"), Same),
+        (Create, lost_and_then_refused(), Same),
+        // §1.3, §7.5, §7.12: stuck, failed for ever, destroyed before it is gone.
         (Create, machine("{ stick_in = 'starting' }"), Anew),
+        (Create, machine("{ stick_in = 'created' }"), Anew),
         (Wake, machine("{ stick_in = 'starting' }"), Anew),
+        (Sleep, machine("{ stick_in = 'suspending' }"), Anew),
+        (Sleep, answering("suspend", 400, TOO_LARGE, 9) + "\n" + &machine("{ stick_in = 'stopping' }"), Anew),
         (Destroy, machine("{ stick_in = 'destroying' }"), Nothing),
         (Create, machine("'fail_to_boot'"), Same),
         // §7.9: a stale volume id.
         (Create, answering("create_machine", 400, "volume not found", 1), Anew),
         // §1.10, §7.12: a machine that cannot be suspended is stopped.
-        (Sleep, answering("suspend", 400, "invalid_argument: too much memory to suspend", 9), Same),
+        (Sleep, answering("suspend", 400, TOO_LARGE, 9), Same),
         // §1.11: a volume that is still attached.
         (Destroy, answering("destroy_volume", 412, "failed_precondition: volume is attached", 3), Nothing),
         // §7.10: a lease runs out half-way; the pool itself takes none.
@@ -169,7 +206,8 @@ async fn strike(world: &mut World, during: During, script: &str) {
 
 async fn check(world: &mut World, during: During, end: End) {
     let rows = world.rows().await;
-    let sleeps = during == During::Sleep || end == End::Asleep;
+    // One that had to be made anew is awake.
+    let sleeps = (during == During::Sleep && end == End::Same) || end == End::Asleep;
     let wanted = if sleeps { MachineState::Suspended } else { MachineState::Ready };
     let found: Vec<_> =
         rows.iter().map(|row| (row.state, row.generation, row.region.as_deref().unwrap_or("none"))).collect();

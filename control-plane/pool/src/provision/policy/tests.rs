@@ -186,8 +186,7 @@ fn a_machine_that_does_not_come_up_with_another_image_has_its_own_again() {
 fn every_advice_means_one_thing_in_each_state() {
     use MachineState::{Creating, Destroying, Resuming, Starting, Suspending};
     let check = |state, advice: Advice, status: u16, expect: Stumble| {
-        let failed =
-            Failed { state, advice: advice.clone(), status: Some(status), is_late: false, is_provider_well: true };
+        let failed = Failed { state, advice: advice.clone(), status: Some(status), ..late_by(0, false) };
         assert_eq!(stumble(&failed), expect, "{state} {advice:?} {status}");
     };
     let climb = Stumble::Climb;
@@ -219,9 +218,8 @@ fn every_advice_means_one_thing_in_each_state() {
 #[test]
 fn what_may_have_been_made_is_not_looked_for_before_a_list_would_have_it() {
     use MachineState::{Creating, Destroying, Resuming, Suspending};
-    let two_seconds = Duration::from_secs(2);
     for (state, advice, expect) in [
-        (Creating, Advice::LookAgain, two_seconds),
+        (Creating, Advice::LookAgain, LIST_LAG),
         (Creating, Advice::WaitAndRetry, Duration::ZERO),
         (Creating, Advice::Gone, Duration::ZERO),
         // These have an id, by which they are read.
@@ -233,15 +231,15 @@ fn what_may_have_been_made_is_not_looked_for_before_a_list_would_have_it() {
     }
 }
 
+/// A wake that failed after so many others while the provider is well.
+fn late_by(failures: i32, is_late: bool) -> Failed {
+    let (state, advice) = (MachineState::Resuming, Advice::WaitAndRetry);
+    Failed { state, advice, status: None, is_late, is_provider_well: true, failures }
+}
+
 #[test]
 fn an_outage_of_the_provider_costs_no_machine() {
-    let failed = |is_late, is_provider_well| Failed {
-        state: MachineState::Resuming,
-        advice: Advice::WaitAndRetry,
-        status: None,
-        is_late,
-        is_provider_well,
-    };
+    let failed = |is_late, is_provider_well| Failed { is_provider_well, ..late_by(0, is_late) };
     assert_eq!(stumble(&failed(false, true)), Stumble::Retry);
     assert_eq!(stumble(&failed(true, false)), Stumble::Retry);
     assert_eq!(stumble(&failed(true, true)), Stumble::Climb(Trouble::Unresponsive));
@@ -253,9 +251,22 @@ fn an_outage_of_the_provider_costs_no_machine() {
 }
 
 #[test]
+fn what_may_have_been_made_is_looked_for_before_another_is_made_in_its_place() {
+    let state = MachineState::Creating;
+    let check = |advice: &Advice, failures, expect| {
+        let failed = Failed { state, advice: advice.clone(), ..late_by(failures, true) };
+        assert_eq!(stumble(&failed), expect, "{advice:?} {failures}");
+    };
+    let climb = Stumble::Climb(Trouble::Unresponsive);
+    check(&Advice::LookAgain, 0, Stumble::Retry);
+    check(&Advice::LookAgain, 9, Stumble::Retry);
+    check(&Advice::LookAgain, 10, climb.clone());
+    check(&Advice::WaitAndRetry, 0, climb);
+}
+
+#[test]
 fn that_too_much_is_asked_for_is_said_of_a_wake_and_not_of_the_machine() {
-    let late =
-        |state| Failed { state, advice: Advice::SlowDown, status: Some(429), is_late: true, is_provider_well: true };
+    let late = |state| Failed { state, advice: Advice::SlowDown, status: Some(429), ..late_by(0, true) };
     assert_eq!(stumble(&late(MachineState::Resuming)), Stumble::Climb(Trouble::Refused));
     assert_eq!(stumble(&late(MachineState::Starting)), Stumble::Climb(Trouble::Refused));
     assert_eq!(stumble(&late(MachineState::Creating)), Stumble::Climb(Trouble::Unresponsive));

@@ -205,6 +205,10 @@ fn only_this_pools_things_are_orphans() {
     let found = compare(&known, &machines, &volumes, POOL, began());
     assert_eq!(found, [machine, volume].map(Finding::Orphan));
     assert_eq!(strangers(&known, &machines), 2, "another's machine counts, and is left alone");
+    let going = ["destroying", "destroyed", "launch_failed"].map(|state| there("m4", "sprite-d", POOL, state));
+    let nothing = Known::default();
+    assert_eq!(compare(&nothing, &going, &[], POOL, began()), []);
+    assert_eq!(strangers(&nothing, &going), 1, "one counts until it is gone");
 }
 
 #[test]
