@@ -1,16 +1,27 @@
 //! A model of Fly, cheap enough for millions of arrivals: machines with states and
-//! hosts, volumes, prices, rate limits, and failures from a seed.
+//! hosts, volumes, lists that lag behind both, prices, rate limits, and failures
+//! from a seed.
+
+pub(super) mod lists;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::RangeInclusive;
 
 use fly::{Action, Advice, MachineState as At};
 
+use lists::Gone;
+
 /// Milliseconds since the simulation began.
 pub(super) type Millis = u64;
 pub(super) const SECOND: Millis = 1_000;
 pub(super) const MINUTE: Millis = 60 * SECOND;
 pub(super) const HOUR: Millis = 60 * MINUTE;
+/// How far the list of machines lags behind at most, whatever the seed: of Fly's a second is known, and the pool waits
+/// for so long. That of volumes may lag further, and one that is made twice for that is an orphan.
+const LAG_MOST: Millis = 5 * SECOND;
+const VOLUMES_LAG_MOST: Millis = 30 * SECOND;
+/// How long a machine may be on its way out.
+const GOING_MOST: Millis = 10 * MINUTE;
 /// In place of a machine or volume: a call that is counted for the whole app.
 pub(super) const OF_APP: usize = usize::MAX;
 
@@ -90,6 +101,17 @@ pub(super) struct Machine {
     pub(super) is_lost: bool,
     /// Its runner does not come up in this boot.
     pub(super) is_deaf: bool,
+    /// When lists begin to have it.
+    listed_from: Millis,
+    meter: Meter,
+}
+
+/// A volume.
+#[derive(Debug, Clone, Copy)]
+struct Volume {
+    name: usize,
+    /// When lists begin to have it.
+    listed_from: Millis,
     meter: Meter,
 }
 
@@ -119,11 +141,30 @@ pub(super) struct Faults {
     pub(super) stuck: u64,
     pub(super) lost_snapshot: u64,
     pub(super) deaf: u64,
+    /// Destructions that take minutes.
+    pub(super) slow_to_go: u64,
+    /// How far lists lag behind at most.
+    pub(super) lag: Millis,
+    pub(super) volumes_lag: Millis,
+    /// Whether a refusal comes before a machine's name is compared with those that there are.
+    pub(super) refuses_first: bool,
 }
 
 impl Faults {
-    pub(super) const NONE: Self =
-        Self { capacity: 0, quota: 0, ambiguous: 0, transient: 0, host_full: 0, stuck: 0, lost_snapshot: 0, deaf: 0 };
+    pub(super) const NONE: Self = Self {
+        capacity: 0,
+        quota: 0,
+        ambiguous: 0,
+        transient: 0,
+        host_full: 0,
+        stuck: 0,
+        lost_snapshot: 0,
+        deaf: 0,
+        slow_to_go: 0,
+        lag: 0,
+        volumes_lag: 0,
+        refuses_first: false,
+    };
 
     pub(super) fn roll(dice: &mut Dice) -> Self {
         let mut up_to = |most: u64| dice.below(most + 1);
@@ -136,6 +177,10 @@ impl Faults {
             stuck: up_to(40),
             lost_snapshot: up_to(200),
             deaf: up_to(40),
+            slow_to_go: up_to(100),
+            lag: up_to(LAG_MOST),
+            volumes_lag: up_to(VOLUMES_LAG_MOST),
+            refuses_first: up_to(1) == 1,
         }
     }
 }
@@ -148,8 +193,10 @@ pub(super) struct Fly {
     existing: BTreeSet<usize>,
     /// How many volumes were ever made.
     volumes: usize,
-    /// Those that exist, and what they cost.
-    existing_volumes: BTreeMap<usize, Meter>,
+    /// Those that exist.
+    existing_volumes: BTreeMap<usize, Volume>,
+    /// What is destroyed and lists still have.
+    gone: VecDeque<Gone>,
     pub(super) faults: Faults,
     pub(super) dice: Dice,
     prices: Prices,
@@ -166,6 +213,7 @@ impl Fly {
             existing: BTreeSet::new(),
             volumes: 0,
             existing_volumes: BTreeMap::new(),
+            gone: VecDeque::new(),
             faults,
             dice,
             prices,
@@ -179,13 +227,20 @@ impl Fly {
     pub(super) fn count(&mut self, action: Action, subject: usize, now: Millis) {
         let (per_second, burst) = if action == Action::ReadMachine { (5, 10) } else { (1, 3) };
         let calls = self.calls.entry((action, subject)).or_default();
-        calls.push_back(now);
-        while calls.front().is_some_and(|first| *first + 10 * SECOND <= now) {
+        // A call that waited for its turn may come before one that was counted already.
+        calls.insert(calls.partition_point(|at| *at <= now), now);
+        let last = calls.back().copied().unwrap_or(now);
+        while calls.front().is_some_and(|first| *first + 10 * SECOND <= last) {
             calls.pop_front();
         }
         assert!(calls.len() <= burst + 10 * per_second, "too many calls to {action} {subject} at {now}");
-        let at_once = calls.iter().rev().take_while(|at| **at == now).count();
+        let at_once = calls.iter().rev().skip_while(|at| **at > now).take_while(|at| **at == now).count();
         assert!(at_once <= burst, "{at_once} calls to {action} {subject} at {now}");
+    }
+
+    /// Drops the calls that no limit is about any more.
+    pub(super) fn forget_calls(&mut self, now: Millis) {
+        self.calls.retain(|_, calls| calls.back().is_some_and(|last| *last + 20 * SECOND > now));
     }
 
     /// What exists, as it was when somebody last looked.
@@ -217,9 +272,10 @@ impl Fly {
         let machine = &mut self.machines[id];
         machine.next = None;
         machine.state = state;
-        if state == At::Destroyed {
-            self.existing.remove(&id);
+        if state == At::Destroyed && self.existing.remove(&id) {
+            self.still_listed(Gone::machine(id), self.faults.lag, now);
         }
+        let machine = &mut self.machines[id];
         let meter = std::mem::replace(&mut machine.meter, Meter { from: now, rate });
         self.billed.add(meter.from, now, meter.rate);
     }
@@ -228,7 +284,7 @@ impl Fly {
     pub(super) fn cost_micros(&self, days: RangeInclusive<u64>, now: Millis) -> i64 {
         let begin = days.start() * 24 * HOUR;
         let machines = self.existing().map(|(_, machine)| machine.meter);
-        let open = machines.chain(self.existing_volumes.values().copied());
+        let open = machines.chain(self.existing_volumes.values().map(|volume| volume.meter));
         let open = open.map(|meter| u128::from(now.saturating_sub(meter.from.max(begin))) * u128::from(meter.rate));
         micros(self.billed.of(days) + open.sum::<u128>())
     }
@@ -246,7 +302,8 @@ impl Fly {
         })
     }
 
-    pub(super) fn create_volume(&mut self, now: Millis) -> Result<usize, Refusal> {
+    /// A create may be carried out and its answer be lost.
+    pub(super) fn create_volume(&mut self, name: usize, now: Millis) -> Result<usize, Refusal> {
         self.count(Action::CreateVolume, OF_APP, now);
         if let Some(refusal) = self.transient(Action::CreateVolume) {
             return Err(refusal);
@@ -255,20 +312,53 @@ impl Fly {
             return Err(refusal(Advice::AnotherRegion, 400));
         }
         self.volumes += 1;
-        self.existing_volumes.insert(self.volumes, Meter { from: now, rate: self.prices.volume });
-        Ok(self.volumes)
+        let meter = Meter { from: now, rate: self.prices.volume };
+        let listed_from = now + self.dice.below(self.faults.volumes_lag + 1);
+        self.existing_volumes.insert(self.volumes, Volume { name, listed_from, meter });
+        self.answer(self.volumes)
     }
 
-    pub(super) fn named(&self, name: (usize, u32)) -> Option<usize> {
-        self.existing().find(|(_, machine)| machine.name == name).map(|(id, _)| id)
+    /// Unless it is lost.
+    fn answer(&mut self, made: usize) -> Result<usize, Refusal> {
+        match self.dice.permille(self.faults.ambiguous) {
+            true => Err(Refusal { advice: Advice::LookAgain, status: None }),
+            false => Ok(made),
+        }
     }
 
-    /// A create may be carried out and its answer be lost.
+    /// A name is given once. Whether that or the lack of room is found out first, Fly does not say.
     pub(super) fn create_machine(&mut self, name: (usize, u32), volume: usize, now: Millis) -> Result<usize, Refusal> {
         self.count(Action::CreateMachine, OF_APP, now);
-        if let Some(id) = self.named(name) {
+        if self.faults.refuses_first {
+            self.has_room()?;
+        }
+        self.refresh(now);
+        if let Some((id, _)) = self.existing().find(|(_, machine)| machine.name == name) {
             return Err(refusal(Advice::Adopt(id.to_string()), 409));
         }
+        if !self.faults.refuses_first {
+            self.has_room()?;
+        }
+        assert!(self.existing_volumes.contains_key(&volume), "a machine with a volume that is gone");
+        let listed_from = now + self.dice.below(self.faults.lag + 1);
+        self.machines.push(Machine {
+            name,
+            state: At::Created,
+            next: None,
+            volume,
+            boot: 0,
+            is_lost: false,
+            is_deaf: false,
+            listed_from,
+            meter: Meter { from: now, rate: 0 },
+        });
+        let id = self.machines.len() - 1;
+        self.existing.insert(id);
+        self.boot(id, 10 * SECOND, now);
+        self.answer(id)
+    }
+
+    fn has_room(&mut self) -> Result<(), Refusal> {
         if let Some(refusal) = self.transient(Action::CreateMachine) {
             return Err(refusal);
         }
@@ -281,24 +371,7 @@ impl Fly {
         if self.dice.permille(self.faults.host_full) {
             return Err(refusal(Advice::RecreateElsewhere, 412));
         }
-        assert!(self.existing_volumes.contains_key(&volume), "a machine with a volume that is gone");
-        self.machines.push(Machine {
-            name,
-            state: At::Created,
-            next: None,
-            volume,
-            boot: 0,
-            is_lost: false,
-            is_deaf: false,
-            meter: Meter { from: now, rate: 0 },
-        });
-        let id = self.machines.len() - 1;
-        self.existing.insert(id);
-        self.boot(id, 10 * SECOND, now);
-        if self.dice.permille(self.faults.ambiguous) {
-            return Err(Refusal { advice: Advice::LookAgain, status: None });
-        }
-        Ok(id)
+        Ok(())
     }
 
     /// A cold start; it may stick on the way, and its runner may not come up.
@@ -315,7 +388,7 @@ impl Fly {
     fn order(&mut self, id: usize, action: Action, now: Millis) -> Result<At, Refusal> {
         self.count(action, id, now);
         let state = self.look(id, now).state;
-        if state == At::Destroyed {
+        if matches!(state, At::Destroying | At::Destroyed) {
             return Err(refusal(Advice::Gone, 404));
         }
         if self.machines[id].is_lost {
@@ -376,25 +449,37 @@ impl Fly {
         }
     }
 
-    /// By force, which helps against everything but a lost connection.
+    /// By force, which helps against everything but a lost connection. It may take minutes.
     pub(super) fn destroy(&mut self, id: usize, now: Millis) -> Result<(), Refusal> {
         self.count(Action::DestroyMachine, id, now);
-        self.look(id, now);
+        let state = self.look(id, now).state;
         if let Some(refusal) = self.transient(Action::DestroyMachine) {
             return Err(refusal);
         }
-        self.enter(id, At::Destroyed, now);
+        if matches!(state, At::Destroying | At::Destroyed) {
+            return Ok(());
+        }
+        if !self.dice.permille(self.faults.slow_to_go) {
+            self.enter(id, At::Destroyed, now);
+            return Ok(());
+        }
+        self.enter(id, At::Destroying, now);
+        self.machines[id].next = Some((now + self.dice.below(GOING_MOST), At::Destroyed));
         Ok(())
     }
 
-    pub(super) fn destroy_volume(&mut self, volume: usize, now: Millis) -> Result<(), Refusal> {
-        self.count(Action::DestroyVolume, volume, now);
+    pub(super) fn destroy_volume(&mut self, id: usize, now: Millis) -> Result<(), Refusal> {
+        self.count(Action::DestroyVolume, id, now);
         if let Some(refusal) = self.transient(Action::DestroyVolume) {
             return Err(refusal);
         }
-        assert!(!self.existing().any(|(_, machine)| machine.volume == volume), "a volume destroyed under its machine");
-        if let Some(meter) = self.existing_volumes.remove(&volume) {
+        self.refresh(now);
+        if self.existing().any(|(_, machine)| machine.volume == id) {
+            return Err(refusal(Advice::WaitAndRetry, 412));
+        }
+        if let Some(Volume { name, meter, .. }) = self.existing_volumes.remove(&id) {
             self.billed.add(meter.from, now, meter.rate);
+            self.still_listed(Gone::volume(id, name), self.faults.volumes_lag, now);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! moves one thing on; after each the promises are checked.
 
 mod machines;
+mod orphans;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
@@ -24,12 +25,15 @@ use super::super::plan::{Queue, Room, Snapshot, Waiting, plan};
 use super::fly::{Bill, Dice, Faults, Fly, HOUR, MINUTE, Machine, Millis, OF_APP, Prices, Refusal, SECOND};
 use crate::admission::Lane;
 use crate::admission::policy::Rules;
+use orphans::Orphans;
 
 const REGIONS: usize = 3;
 const SUSPEND_AFTER: Millis = 30 * SECOND;
 const DESTROY_AFTER: Millis = 2 * HOUR;
 /// How long a volume that was replaced is kept, in case something on it is still wanted.
 const RELEASED_KEEP: Millis = HOUR;
+/// How often the pool compares its rows with the provider's lists. Here something follows from that more seldom.
+const COMPARE_EVERY: Millis = 2 * SECOND;
 /// Tasks that are shown to the planner at once.
 const BATCH: usize = 50;
 /// A micro-dollar a second awake; the rest in the proportion that it has by default.
@@ -118,6 +122,9 @@ pub(super) struct Seen {
     pub(super) lost: u64,
     /// Machines that were stuck for ten minutes.
     pub(super) stuck: u64,
+    /// Looks at machines that were not gone yet, and things of Fly that no row knew.
+    pub(super) slow_to_go: u64,
+    pub(super) orphans: u64,
 }
 
 impl Seen {
@@ -129,6 +136,8 @@ impl Seen {
         self.retired += other.retired;
         self.lost += other.lost;
         self.stuck += other.stuck;
+        self.slow_to_go += other.slow_to_go;
+        self.orphans += other.orphans;
     }
 }
 
@@ -140,8 +149,8 @@ struct Row {
     machine: Option<usize>,
     former: Option<usize>,
     volume: Option<usize>,
-    /// Volumes that were replaced, and since when.
-    old_volumes: Vec<(usize, Millis)>,
+    volume_name: usize,
+    old_volumes: Vec<Released>,
     region: usize,
     generation: u32,
     rung: Rung,
@@ -150,6 +159,8 @@ struct Row {
     report_by: Option<Millis>,
     next_try: Millis,
     in_flight: bool,
+    /// The call that had its turn.
+    granted: Option<(Action, usize)>,
     task: Option<usize>,
     idle_since: Option<Millis>,
     made_at: Option<Millis>,
@@ -162,6 +173,14 @@ struct Row {
     is_used: bool,
     refusals: u32,
     rests_until: Millis,
+}
+
+/// A volume that was replaced.
+#[derive(Debug, Clone, Copy)]
+struct Released {
+    id: Option<usize>,
+    name: usize,
+    since: Millis,
 }
 
 pub(super) struct World {
@@ -179,9 +198,13 @@ pub(super) struct World {
     limits: Limits,
     rests: BTreeMap<usize, (Millis, u32)>,
     given_up: Option<(u32, Millis)>,
-    suspects: Vec<usize>,
+    orphans: Orphans,
+    /// How many names of volumes were given.
+    volumes: usize,
     plan_due: Option<Millis>,
     turns: BTreeMap<(Action, usize), Millis>,
+    /// When the next comparison asks for each list.
+    comparisons: BTreeMap<Action, Millis>,
     ledger: Bill,
     accrued_until: Vec<Millis>,
     last_arrival: Millis,
@@ -211,9 +234,11 @@ impl World {
             limits: limits(scenario.cap),
             rests: BTreeMap::new(),
             given_up: None,
-            suspects: Vec::new(),
+            orphans: Orphans::new(),
+            volumes: 0,
             plan_due: None,
             turns: BTreeMap::new(),
+            comparisons: BTreeMap::new(),
             ledger: Bill::default(),
             accrued_until: Vec::new(),
             last_arrival: 0,
@@ -299,6 +324,7 @@ impl World {
             && self.undone == 0
             && !self.open.iter().any(|row| self.rows[*row].is_open())
             && self.fly.existing().len() == 0
+            && !self.fly.has_volumes()
     }
 
     /// The rows of machines that are not destroyed.
@@ -314,12 +340,23 @@ impl World {
 
     /// The promises, after every step.
     fn check(&mut self) {
+        if self.is_within_bounds() {
+            return;
+        }
+        // Something may be over that nobody has looked at since.
+        self.fly.refresh(self.now);
         let existing = self.fly.existing().len();
         assert!(existing <= self.scenario.cap, "{existing} machines and a cap of {}", self.scenario.cap);
         for (period, budget) in &self.budgets {
             let cost = self.fly.cost_micros(self.days_of(*period), self.now);
             assert!(cost <= *budget, "{cost} spent of {budget} in a {period}");
         }
+    }
+
+    fn is_within_bounds(&self) -> bool {
+        let is_paid =
+            |(period, budget): &(Period, i64)| self.fly.cost_micros(self.days_of(*period), self.now) <= *budget;
+        self.fly.existing().len() <= self.scenario.cap && self.budgets.iter().all(is_paid)
     }
 
     fn happen(&mut self, event: Event) {
@@ -354,6 +391,7 @@ impl World {
     fn decide(&mut self) {
         let now = time(self.now);
         self.accrue_all();
+        self.accrue_orphans();
         let snapshot = self.snapshot();
         let plan = plan(&snapshot, now);
         for order in plan.machines {
@@ -402,7 +440,8 @@ impl World {
         }
     }
 
-    fn view(&self) -> View {
+    fn view(&mut self) -> View {
+        let strangers = self.strangers();
         let facts = |(number, row): (usize, &Row)| Facts {
             id: MachineId::from(id(number)),
             state: row.state,
@@ -420,7 +459,7 @@ impl World {
         };
         View {
             machines: self.live().map(facts).collect(),
-            strangers: self.strangers().len(),
+            strangers,
             given_up: self.given_up.filter(|(_, last)| last + 10 * MINUTE > self.now).map(|(count, last)| GivenUp {
                 count,
                 last: time(last),
@@ -451,12 +490,13 @@ impl World {
         // Each machine that there is has a volume, or is to have one.
         let machines = self.live().count() as u64;
         let replaced: usize = self.open.iter().map(|row| self.rows[*row].old_volumes.len()).sum();
+        let (going, stored) = self.orphans_cost();
         Purse {
             allowances: self.budgets.iter().map(allowance).collect(),
             awake_rate: PRICES.awake,
             new_storage_rate: PRICES.asleep + PRICES.volume,
-            storage_rate: machines * (PRICES.asleep + PRICES.volume) + replaced as u64 * PRICES.volume,
-            going: self.live().filter(|(_, row)| row.state == State::Destroying).count(),
+            storage_rate: machines * (PRICES.asleep + PRICES.volume) + replaced as u64 * PRICES.volume + stored,
+            going: going + self.live().filter(|(_, row)| row.state == State::Destroying).count(),
         }
     }
 
@@ -492,9 +532,11 @@ impl World {
                 let rows = self.live().count();
                 let rests = self.resting();
                 let region = order::choose(&regions(), &rests, time(self.now), None).map(region_number);
-                let Some(region) = region.filter(|_| rows + self.strangers().len() < self.scenario.cap) else { return };
+                let strangers = self.strangers();
+                let Some(region) = region.filter(|_| rows + strangers < self.scenario.cap) else { return };
                 self.open.insert(self.rows.len());
-                self.rows.push(Row::new(region, self.now));
+                let volume_name = self.new_volume();
+                self.rows.push(Row { volume_name, ..Row::new(region, self.now) });
                 self.accrued_until.push(self.now);
                 self.at(self.now, Event::Step(self.rows.len() - 1));
             }
@@ -590,6 +632,7 @@ impl Row {
             machine: None,
             former: None,
             volume: None,
+            volume_name: 0,
             old_volumes: Vec::new(),
             region,
             generation: 0,
@@ -599,6 +642,7 @@ impl Row {
             report_by: None,
             next_try: now,
             in_flight: false,
+            granted: None,
             task: None,
             idle_since: None,
             made_at: None,
@@ -611,6 +655,11 @@ impl Row {
             refusals: 0,
             rests_until: 0,
         }
+    }
+
+    /// Whether it was ordered to boot and nobody has looked at it since.
+    fn is_first_look(&self) -> bool {
+        self.report_by.is_none() && self.failures == 0 && self.restarts == 0
     }
 
     /// Whether something of it is left.
@@ -649,6 +698,10 @@ fn time(at: Millis) -> DateTime<Utc> {
 
 fn millis(at: DateTime<Utc>) -> Millis {
     u64::try_from((at - time(0)).num_milliseconds()).unwrap_or(0)
+}
+
+fn millis_of(time: Duration) -> Millis {
+    Millis::try_from(time.as_millis()).expect("in range")
 }
 
 fn id(number: usize) -> uuid::Uuid {

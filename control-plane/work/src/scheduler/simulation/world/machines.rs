@@ -1,6 +1,7 @@
 //! What happens to machines: the steps of each row, the ladder, the comparison with
 //! the provider, and hosts that fail.
 
+use super::super::fly::lists::Listed;
 use super::*;
 
 impl World {
@@ -19,7 +20,8 @@ impl World {
             State::Suspended => PRICES.asleep,
             _ => PRICES.awake,
         };
-        let volumes = known.volume.iter().len() + known.old_volumes.len();
+        let replaced = known.old_volumes.iter().filter(|old| old.id.is_some()).count();
+        let volumes = known.volume.iter().len() + replaced;
         let from = std::mem::replace(&mut self.accrued_until[row], self.now);
         self.ledger.add(from, self.now, machine + volumes as u64 * PRICES.volume);
     }
@@ -61,13 +63,16 @@ impl World {
     pub(super) fn make_anew(&mut self, row: usize, disk: Disk, region: usize, rung: Rung) {
         self.accrue(row);
         self.lose_work(row);
+        let new_name = (disk != Disk::Keep).then(|| self.new_volume());
         let known = &mut self.rows[row];
         known.former = known.machine.take().or(known.former);
-        if disk != Disk::Keep {
-            known.old_volumes.extend(known.volume.take().map(|volume| (volume, self.now)));
+        if let Some(new_name) = new_name {
+            let name = std::mem::replace(&mut known.volume_name, new_name);
+            known.old_volumes.push(Released { id: known.volume.take(), name, since: self.now });
         }
         let keep = Row {
             volume: known.volume,
+            volume_name: known.volume_name,
             former: known.former,
             old_volumes: std::mem::take(&mut known.old_volumes),
             generation: known.generation + 1,
@@ -75,6 +80,7 @@ impl World {
             is_retiring: known.is_retiring,
             repository: known.repository.take().filter(|_| disk != Disk::New),
             in_flight: known.in_flight,
+            granted: known.granted,
             heard_boot: known.heard_boot,
             is_used: known.is_used && disk != Disk::New,
             refusals: known.refusals,
@@ -124,6 +130,7 @@ impl World {
         let of_region = self.rests.get(&self.rows[row].region).map_or(0, |(until, _)| *until);
         let known = &mut self.rows[row];
         known.refusals += 1;
+        known.failures = 0;
         let rest = ((30 * SECOND) << (known.refusals - 1).min(7)).min(HOUR);
         let until = of_region.max(self.now + rest);
         known.rests_until = until;
@@ -155,25 +162,64 @@ impl World {
         if known.next_try > self.now {
             return self.at(known.next_try, Event::Step(row));
         }
-        let (action, subject) = match known.state {
-            State::Creating if known.former.is_some() => (Action::DestroyMachine, known.former.unwrap_or(0)),
-            State::Creating if known.volume.is_none() => (Action::CreateVolume, OF_APP),
-            State::Creating => (Action::CreateMachine, OF_APP),
-            State::Destroying => (Action::DestroyMachine, known.machine.unwrap_or(OF_APP)),
-            _ => (Action::ReadMachine, known.machine.unwrap_or(OF_APP)),
+        let arrives = match self.first_call(row) {
+            Some((action, subject)) => self.turn(action, subject),
+            None => self.now,
         };
-        let wait = self.turn(action, subject);
+        self.rows[row].granted = self.first_call(row);
         self.rows[row].in_flight = true;
-        self.at(self.now + wait + LATENCY, Event::Call(row));
+        self.at(arrives, Event::Call(row));
     }
 
-    /// How long the client has a call wait.
-    fn turn(&mut self, action: Action, subject: usize) -> Millis {
-        let due = self.turns.entry((action, subject)).or_insert(self.now);
-        let (wait, ahead) = fly::take_turn(action, Duration::from_millis(due.saturating_sub(self.now)));
-        let whole = |time: Duration| Millis::try_from(time.as_millis()).expect("in range");
-        *due = self.now + whole(ahead);
-        whole(wait)
+    /// What a step begins with.
+    fn first_call(&self, row: usize) -> Option<(Action, usize)> {
+        let known = &self.rows[row];
+        let machine = || known.machine.unwrap_or(OF_APP);
+        match known.state {
+            State::Creating if known.former.is_some() => Some((Action::DestroyMachine, known.former?)),
+            State::Creating if known.volume.is_none() => Some((Action::ListVolumes, OF_APP)),
+            State::Creating => Some((Action::CreateMachine, OF_APP)),
+            State::Destroying if known.machine.is_none() => Some((Action::ListMachines, OF_APP)),
+            State::Destroying => Some((Action::DestroyMachine, machine())),
+            State::Resuming if known.is_first_look() => Some((Action::Start, machine())),
+            State::Suspending if known.is_retiring => None,
+            _ => Some((Action::ReadMachine, machine())),
+        }
+    }
+
+    /// When a call of a step reaches Fly: now, if it had its turn.
+    fn ask(&mut self, row: usize, action: Action, subject: usize) -> Millis {
+        match self.rows[row].granted.take_if(|granted| *granted == (action, subject)) {
+            Some(_) => self.now,
+            None => self.turn(action, subject),
+        }
+    }
+
+    /// When a call reaches Fly for which the client has to wait.
+    pub(super) fn turn(&mut self, action: Action, subject: usize) -> Millis {
+        if matches!(action, Action::ListMachines | Action::ListVolumes) {
+            self.compare_meanwhile(action);
+        }
+        self.turn_at(action, subject, self.now)
+    }
+
+    fn turn_at(&mut self, action: Action, subject: usize, now: Millis) -> Millis {
+        let due = self.turns.entry((action, subject)).or_insert(now);
+        let (wait, ahead) = fly::take_turn(action, Duration::from_millis(due.saturating_sub(now)));
+        *due = now + millis_of(ahead);
+        now + millis_of(wait) + LATENCY
+    }
+
+    /// The comparisons of which nothing follows have asked for the list, too; of them only the last few still matter.
+    fn compare_meanwhile(&mut self, action: Action) {
+        let last_few = self.now.saturating_sub(3 * COMPARE_EVERY).next_multiple_of(COMPARE_EVERY);
+        let mut due = self.comparisons.get(&action).copied().unwrap_or(0).max(last_few);
+        while due < self.now {
+            let arrives = self.turn_at(action, OF_APP, due);
+            self.fly.count(action, OF_APP, arrives);
+            due += COMPARE_EVERY;
+        }
+        self.comparisons.insert(action, due);
     }
 
     pub(super) fn later(&mut self, row: usize, after: Millis) {
@@ -195,6 +241,7 @@ impl World {
             State::Destroying => self.destroy(row),
             State::Ready | State::Draining | State::Suspended | State::Destroyed => Ok(()),
         };
+        self.rows[row].granted = None;
         if let Err(refusal) = answered {
             self.stumble(row, refusal);
         }
@@ -203,45 +250,50 @@ impl World {
     pub(super) fn stumble(&mut self, row: usize, refusal: Refusal) {
         let known = &self.rows[row];
         let patience = if known.state == State::Suspending { 20 * MINUTE } else { 10 * MINUTE };
-        let is_late = self.now - known.since > patience;
-        let failed = Failed {
-            state: known.state,
-            advice: refusal.advice,
-            status: refusal.status,
-            is_late,
-            is_provider_well: true,
-        };
+        let (state, is_late) = (known.state, self.now - known.since > patience);
+        let asks = is_late || refusal.advice == Advice::Gone;
+        let is_provider_well = asks && self.list(row).is_ok();
+        let Refusal { advice, status } = refusal;
+        let least = millis_of(recovery::least_wait(state, &advice));
+        let failed = Failed { state, advice, status, is_late, is_provider_well, failures: self.rows[row].failures };
         match recovery::stumble(&failed) {
             Stumble::Climb(trouble) => self.climb(row, trouble),
             Stumble::GiveUp => self.give_up(row),
             Stumble::Retry | Stumble::TokenRefused => {
                 self.rows[row].failures += 1;
                 let failures = u32::try_from(self.rows[row].failures).unwrap_or(1).min(7);
-                self.later(row, (250 << failures).min(30 * SECOND));
+                self.later(row, (250 << failures).min(30 * SECOND).max(least));
             }
         }
+    }
+
+    fn list(&mut self, row: usize) -> Result<Vec<Listed<(usize, u32)>>, Refusal> {
+        let at = self.ask(row, Action::ListMachines, OF_APP);
+        self.fly.list(at)
+    }
+
+    pub(super) fn new_volume(&mut self) -> usize {
+        self.volumes += 1;
+        self.volumes
     }
 
     pub(super) fn create(&mut self, row: usize) -> Result<(), Refusal> {
         let now = self.now;
         if let Some(former) = self.rows[row].former {
-            self.fly.destroy(former, now)?;
+            if !self.destroyed(row, former)? {
+                self.going(row);
+                return Ok(());
+            }
             self.accrue(row);
             self.rows[row].former = None;
         } else if self.rows[row].volume.is_none() {
-            let volume = self.fly.create_volume(now)?;
+            let volume = self.create_volume(row)?;
             self.accrue(row);
             self.rows[row].volume = Some(volume);
         } else {
-            let Row { generation, region, volume, .. } = self.rows[row];
-            let (name, volume) = ((row, generation), volume.expect("made before"));
-            let made = match self.fly.create_machine(name, volume, now) {
-                Err(Refusal { advice: Advice::Adopt(id), .. }) => id.parse().expect("an id"),
-                Err(refusal) if refusal.advice == Advice::LookAgain => self.fly.named(name).ok_or(refusal)?,
-                answer => answer?,
-            };
+            let made = self.create_machine(row)?;
             self.accrue(row);
-            self.rests.remove(&region);
+            self.rests.remove(&self.rows[row].region);
             self.rows[row].machine = Some(made);
             self.rows[row].made_at = Some(now);
             let rung = self.rows[row].rung;
@@ -252,6 +304,62 @@ impl World {
         }
         self.at(now, Event::Step(row));
         Ok(())
+    }
+
+    /// Its name is not unique, so an earlier try is looked for.
+    fn create_volume(&mut self, row: usize) -> Result<usize, Refusal> {
+        let name = self.rows[row].volume_name;
+        let at = self.ask(row, Action::ListVolumes, OF_APP);
+        let known = self.fly.list_volumes(at)?;
+        if let Some(volume) = known.iter().find(|volume| volume.name == name) {
+            return Ok(volume.id);
+        }
+        let at = self.ask(row, Action::CreateVolume, OF_APP);
+        self.fly.create_volume(name, at)
+    }
+
+    fn create_machine(&mut self, row: usize) -> Result<usize, Refusal> {
+        let Row { generation, volume, .. } = self.rows[row];
+        let (name, volume) = ((row, generation), volume.expect("made before"));
+        let at = self.ask(row, Action::CreateMachine, OF_APP);
+        let refusal = match self.fly.create_machine(name, volume, at) {
+            Ok(made) => return Ok(made),
+            Err(refusal) => refusal,
+        };
+        match &refusal.advice {
+            Advice::Adopt(id) => {
+                let id = id.parse().expect("an id");
+                let at = self.ask(row, Action::ReadMachine, id);
+                self.fly.read(id, at).map(|_| id)
+            }
+            advice if *advice == Advice::LookAgain || self.rows[row].failures > 0 => {
+                let there = match self.list(row) {
+                    Err(_) if *advice == Advice::LookAgain => return Err(refusal),
+                    listed => listed?,
+                };
+                there.iter().find(|found| found.name == name).map(|found| found.id).ok_or(refusal)
+            }
+            _ => Err(refusal),
+        }
+    }
+
+    /// What is being destroyed is looked at again, the more seldom the longer it has taken.
+    fn going(&mut self, row: usize) {
+        self.seen.slow_to_go += 1;
+        let wait = (self.now - self.rows[row].since) / 8;
+        self.later(row, wait.clamp(SECOND, MINUTE));
+    }
+
+    /// Destroys a machine, and says whether it is gone already.
+    fn destroyed(&mut self, row: usize, id: usize) -> Result<bool, Refusal> {
+        let at = self.ask(row, Action::DestroyMachine, id);
+        self.fly.destroy(id, at)?;
+        let at = self.ask(row, Action::ReadMachine, id);
+        match self.fly.read(id, at) {
+            Ok(state) => Ok(state == At::Destroyed),
+            Err(refusal) if refusal.advice == Advice::Gone => self.list(row).map(|_| true),
+            Err(refusal) => Err(refusal),
+        }
     }
 
     /// A runner that comes up says so.
@@ -288,15 +396,14 @@ impl World {
     pub(super) fn boot(&mut self, row: usize) -> Result<(), Refusal> {
         let now = self.now;
         let machine = self.rows[row].machine.expect("made");
-        let known = &self.rows[row];
-        let is_first = known.report_by.is_none() && known.failures == 0 && known.restarts == 0;
-        if known.state == State::Resuming && is_first {
-            self.fly.start(machine, now)?;
-            let region = self.rows[row].region;
-            self.rests.remove(&region);
+        if self.rows[row].state == State::Resuming && self.rows[row].is_first_look() {
+            let at = self.ask(row, Action::Start, machine);
+            self.fly.start(machine, at)?;
+            self.rests.remove(&self.rows[row].region);
             self.started(row, 0);
             return Ok(());
         }
+        let known = &self.rows[row];
         let booting = Booting {
             since: time(known.since),
             restarts: known.restarts,
@@ -305,19 +412,23 @@ impl World {
             rung: known.rung,
             is_host_well: true,
         };
-        let at = self.fly.read(machine, now)?;
-        match recovery::boot(booting, at, time(now)) {
+        let at = self.ask(row, Action::ReadMachine, machine);
+        let state = self.fly.read(machine, at)?;
+        match recovery::boot(booting, state, time(now)) {
             Boot::Start => {
-                self.fly.start(machine, now)?;
+                let at = self.ask(row, Action::Start, machine);
+                self.fly.start(machine, at)?;
                 self.started(row, 1);
             }
             Boot::Restart => {
-                self.fly.restart(machine, now)?;
+                let at = self.ask(row, Action::Restart, machine);
+                self.fly.restart(machine, at)?;
                 self.rows[row].rung = Rung::Restart;
                 self.started(row, 0);
             }
             Boot::Stop => {
-                self.fly.stop(machine, now)?;
+                let at = self.ask(row, Action::Stop, machine);
+                self.fly.stop(machine, at)?;
                 self.rows[row].rung = Rung::StopStart;
                 self.rows[row].report_by = None;
                 self.later(row, SECOND);
@@ -344,10 +455,11 @@ impl World {
     pub(super) fn suspend(&mut self, row: usize) -> Result<(), Refusal> {
         let (now, machine) = (self.now, self.rows[row].machine.expect("made"));
         let tired = Tired { since: time(self.rows[row].since), failures: self.rows[row].failures };
-        let at = self.fly.read(machine, now)?;
-        match recovery::suspend(tired, at, time(now)) {
+        let at = self.ask(row, Action::ReadMachine, machine);
+        let state = self.fly.read(machine, at)?;
+        match recovery::suspend(tired, state, time(now)) {
             Sleep::Asleep => {
-                if at == At::Stopped {
+                if state == At::Stopped {
                     // Its memory is gone, and with it what it was doing.
                     self.lose_work(row);
                 }
@@ -356,11 +468,13 @@ impl World {
             Sleep::Climb(trouble) => self.climb(row, trouble),
             Sleep::Wait => self.later(row, 2 * SECOND),
             Sleep::Suspend => {
-                self.fly.suspend(machine, now)?;
+                let at = self.ask(row, Action::Suspend, machine);
+                self.fly.suspend(machine, at)?;
                 self.later(row, 2 * SECOND);
             }
             Sleep::Stop => {
-                self.fly.stop(machine, now)?;
+                let at = self.ask(row, Action::Stop, machine);
+                self.fly.stop(machine, at)?;
                 self.later(row, 2 * SECOND);
             }
         }
@@ -368,18 +482,37 @@ impl World {
     }
 
     pub(super) fn destroy(&mut self, row: usize) -> Result<(), Refusal> {
-        let now = self.now;
-        let Row { generation, machine, former, .. } = self.rows[row];
-        // An earlier create may have come through without our learning of it.
-        let known = machine.or_else(|| self.fly.named((row, generation)));
-        for id in known.into_iter().chain(former) {
-            self.fly.destroy(id, now)?;
+        let Row { generation, former, volume_name, since, machine, volume, .. } = self.rows[row];
+        let list_lag = millis_of(recovery::LIST_LAG);
+        if (machine.is_none() || volume.is_none()) && self.now < since + list_lag {
+            self.later(row, since + list_lag - self.now);
+            return Ok(());
         }
-        if let Some(volume) = self.rows[row].volume {
-            self.fly.destroy_volume(volume, now)?;
-            self.accrue(row);
-            self.rows[row].volume = None;
+        let machine = match machine {
+            Some(id) => Some(id),
+            // An earlier create may have come through without our learning of it.
+            None => self.list(row)?.iter().find(|found| found.name == (row, generation)).map(|found| found.id),
+        };
+        for id in machine.into_iter().chain(former) {
+            if !self.destroyed(row, id)? {
+                self.going(row);
+                return Ok(());
+            }
         }
+        let volumes = match volume {
+            Some(id) => vec![id],
+            None => {
+                let at = self.ask(row, Action::ListVolumes, OF_APP);
+                let listed = self.fly.list_volumes(at)?;
+                listed.iter().filter(|volume| volume.name == volume_name).map(|volume| volume.id).collect()
+            }
+        };
+        for volume in volumes {
+            let at = self.ask(row, Action::DestroyVolume, volume);
+            self.fly.destroy_volume(volume, at)?;
+        }
+        self.accrue(row);
+        self.rows[row].volume = None;
         self.shift(row, State::Destroyed);
         (self.rows[row].machine, self.rows[row].former) = (None, None);
         Ok(())
@@ -407,32 +540,7 @@ impl World {
         }
     }
 
-    /// Machines that Fly has and no row knows.
-    pub(super) fn strangers(&self) -> Vec<usize> {
-        let is_known = |machine: &Machine, id: usize| {
-            let (row, generation) = machine.name;
-            let known = &self.rows[row];
-            known.state != State::Destroyed
-                && (known.generation == generation || known.former == Some(id) || known.machine == Some(id))
-        };
-        self.fly.existing().filter(|(id, machine)| !is_known(machine, *id)).map(|(id, _)| id).collect()
-    }
-
-    pub(super) fn watch(&mut self) {
-        self.fly.count(Action::ListMachines, OF_APP, self.now);
-        let seen = self.strangers();
-        for id in seen.iter().filter(|id| self.suspects.contains(id)) {
-            self.fly.destroy(*id, self.now).ok();
-        }
-        self.suspects = seen;
-        for row in self.open.clone() {
-            self.tend(row);
-        }
-        self.open.retain(|row| self.rows[*row].is_open());
-        self.at(self.now + 30 * SECOND, Event::Watch);
-    }
-
-    pub(super) fn tend(&mut self, row: usize) {
+    pub(super) fn tend(&mut self, row: usize, volumes: &[Listed<usize>]) {
         let known = &self.rows[row];
         if let Some(minutes) = recovery::newly_stuck(known.state, time(known.since), known.stuck, time(self.now)) {
             self.rows[row].stuck = minutes;
@@ -444,15 +552,15 @@ impl World {
         }
         // Replaced volumes are cleared away after a while, once nothing uses them.
         self.accrue(row);
-        let old = std::mem::take(&mut self.rows[row].old_volumes);
-        let is_wanted = |(volume, since): &(usize, Millis)| {
-            self.now < since + RELEASED_KEEP || self.fly.existing().any(|(_, machine)| machine.volume == *volume)
-        };
-        let (kept, free): (Vec<_>, Vec<_>) = old.into_iter().partition(is_wanted);
+        let due = |old: &Released| self.now >= old.since + RELEASED_KEEP;
+        let (due, kept) = std::mem::take(&mut self.rows[row].old_volumes).into_iter().partition(due);
         self.rows[row].old_volumes = kept;
-        for (volume, since) in free {
-            if self.fly.destroy_volume(volume, self.now).is_err() {
-                self.rows[row].old_volumes.push((volume, since));
+        for old in due {
+            let named = || volumes.iter().find(|volume| volume.name == old.name).map(|volume| volume.id);
+            let Some(id) = old.id.or_else(named) else { continue };
+            let at = self.turn(Action::DestroyVolume, id);
+            if self.fly.destroy_volume(id, at).is_err() {
+                self.rows[row].old_volumes.push(old);
             }
         }
     }
