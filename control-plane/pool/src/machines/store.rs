@@ -80,7 +80,7 @@ kernel::sql! {
     CLEAR_ERROR: "UPDATE machines SET error = NULL, retiring = NULL, rests_until = NULL, refusals = 0, former_image = '' \
                   WHERE id = $1";
     KNOWN_VOLUMES: "SELECT provider_id FROM volumes WHERE state <> 'destroyed' AND provider_id IS NOT NULL";
-    PENDING_VOLUMES: "SELECT name FROM volumes WHERE state = 'creating'";
+    PENDING_VOLUMES: "SELECT name FROM volumes WHERE state = 'creating' AND released_at IS NULL";
     GENERATION: "SELECT generation FROM machines WHERE id = $1";
     SLEEP_ANEW: "UPDATE machines SET state_since = $1 WHERE state = 'suspended' AND state <> 'destroyed'";
     KNEW_VOLUME: "SELECT count(*) FROM volumes WHERE name = $1";

@@ -101,6 +101,7 @@ pub(super) struct Machine {
     pub(super) is_lost: bool,
     /// Its runner does not come up in this boot.
     pub(super) is_deaf: bool,
+    pub(super) made: Millis,
     /// When lists begin to have it.
     listed_from: Millis,
     meter: Meter,
@@ -248,6 +249,11 @@ impl Fly {
         self.existing.iter().map(|id| (*id, &self.machines[*id]))
     }
 
+    /// When a volume was made, if it still exists.
+    pub(super) fn volume_made(&self, id: usize) -> Option<Millis> {
+        self.existing_volumes.get(&id).map(|volume| volume.meter.from)
+    }
+
     pub(super) fn has_volumes(&self) -> bool {
         !self.existing_volumes.is_empty()
     }
@@ -349,6 +355,7 @@ impl Fly {
             boot: 0,
             is_lost: false,
             is_deaf: false,
+            made: now,
             listed_from,
             meter: Meter { from: now, rate: 0 },
         });

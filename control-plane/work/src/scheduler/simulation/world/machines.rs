@@ -289,10 +289,13 @@ impl World {
         } else if self.rows[row].volume.is_none() {
             let volume = self.create_volume(row)?;
             self.accrue(row);
+            // It has cost since it was made, by an earlier try perhaps.
+            self.ledger.add(self.fly.volume_made(volume).unwrap_or(now), now, PRICES.volume);
             self.rows[row].volume = Some(volume);
         } else {
             let made = self.create_machine(row)?;
             self.accrue(row);
+            self.ledger.add(self.fly.machines[made].made, now, PRICES.awake);
             self.rests.remove(&self.rows[row].region);
             self.rows[row].machine = Some(made);
             self.rows[row].made_at = Some(now);

@@ -47,7 +47,7 @@ impl World {
         };
         let is_known = move |found: &Listed<usize>| {
             self.open.iter().map(|row| &self.rows[*row]).any(|row| {
-                row.old_volumes.iter().any(|old| is(old.id, old.name, found))
+                row.old_volumes.iter().any(|old| old.id == Some(found.id))
                     || (row.state != State::Destroyed && is(row.volume, row.volume_name, found))
             })
         };
@@ -104,7 +104,11 @@ impl World {
         let now = self.now;
         let Some(orphan) = self.orphans.get_mut(&lone) else {
             self.seen.orphans += 1;
-            self.orphans.insert(lone, Orphan { first_seen: now, accrued_until: now, rate });
+            let made = match lone {
+                Lone::Machine(id) => self.fly.machines[id].made,
+                Lone::Volume(id) => self.fly.volume_made(id).unwrap_or(now),
+            };
+            self.orphans.insert(lone, Orphan { first_seen: now, accrued_until: made, rate });
             return;
         };
         orphan.rate = rate;
