@@ -6,6 +6,7 @@ use std::path::Path;
 use super::*;
 use crate::agent::driver::Drivers;
 use crate::agent::reading::{Taken, Verdict};
+use crate::isolation::Demand;
 use crate::orders::{Commander, Pulse};
 use crate::record::Recorder;
 use crate::testing::{PATIENCE, Scene, logs, output, subject, until};
@@ -468,7 +469,7 @@ async fn doubted(
 
 #[tokio::test]
 async fn a_walled_command_whose_machine_slept_is_held_until_it_is_known_to_be_ours_and_loses_no_time() {
-    let mut scene = Scene::new().await;
+    let mut scene = Scene::with(|config| config.isolation = Demand::On).await;
     let (idle, place) = (Duration::from_millis(400), scene.directory.path().to_owned());
     let script = "echo a; until [ -e go ]; do sleep 0.02; done; echo b; touch went";
     for unanswered in [false, true] {
@@ -494,7 +495,7 @@ async fn a_walled_command_whose_machine_slept_is_held_until_it_is_known_to_be_ou
 
 #[tokio::test]
 async fn a_walled_command_that_was_lost_while_its_machine_slept_does_nothing_more() {
-    let mut scene = Scene::new().await;
+    let mut scene = Scene::with(|config| config.isolation = Demand::On).await;
     let went = scene.directory.path().join("went");
     let goes_on = "while :; do sleep 0.02; [ -e go ] && touch went; done";
     let script = format!("trap 'touch went' TERM; echo a; setsid sh -c '{goes_on}' & {goes_on}");

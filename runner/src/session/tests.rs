@@ -13,6 +13,7 @@ use wiremock::matchers::{method, path, path_regex};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 use super::*;
+use crate::isolation::{Demand, Isolation};
 use crate::testing::{PATIENCE, Remote, Scene, SmallVolume, until};
 
 /// Answers with each of these once, and with the last one for ever.
@@ -69,7 +70,10 @@ fn wait() -> ResponseTemplate {
 
 impl Control {
     async fn new(change: impl FnOnce(&mut Config)) -> Self {
-        let scene = Scene::new().await;
+        Self::around(Scene::new().await, change).await
+    }
+
+    async fn around(scene: Scene, change: impl FnOnce(&mut Config)) -> Self {
         let server = MockServer::start().await;
         let mut config = crate::testing::config(scene.directory.path());
         config.control_url = server.uri();
@@ -494,7 +498,7 @@ async fn commits_are_pushed_where_a_small_volume_has_no_room_left_for_the_rest()
 
 #[tokio::test]
 async fn a_walled_command_is_held_from_when_the_clock_jumps_until_its_lease_is_known_to_be_ours() {
-    let control = Control::new(|_| ()).await;
+    let control = Control::around(Scene::with(|config| config.isolation = Demand::On).await, |_| ()).await;
     let remote = Remote::new().await;
     let lease = control.scene.lease(&remote, None, &["sh", "-c", "echo a; until [ -e ../../go ]; do sleep 0.02; done"]);
     control.answer_worker("next", [execute(&lease), wait()]).await;
@@ -503,7 +507,7 @@ async fn a_walled_command_is_held_from_when_the_clock_jumps_until_its_lease_is_k
     control.answer_worker("heartbeat", [late]).await;
     let clock = Clock::manual(Clock::system().now());
     let mut opened = Room::open(&control.config, clock.clone(), Chance::system()).await.expect("opens");
-    let isolation = Arc::new(crate::isolation::Isolation::in_groups());
+    let isolation = Arc::new(Isolation::in_groups());
     Arc::get_mut(&mut opened.room).expect("nobody else has it").isolation = isolation.clone();
     let own = opened.room.volume.execution(lease.execution_id);
     let go = opened.room.volume.root().join("go");
