@@ -195,6 +195,7 @@ pub fn check_operator_variables(vars: &mut Vars) {
     }
     let drivers = drivers(vars).unwrap_or_else(Drivers::built_in);
     keys(vars, &drivers);
+    hidden(vars);
     vars.or("BIFROST_ISOLATION", Demand::default());
 }
 
@@ -217,8 +218,7 @@ impl Config {
         let drivers = drivers(vars);
         let credentials = credentials(vars);
         let isolation = vars.or("BIFROST_ISOLATION", Demand::default());
-        let hidden = vars.text(env::HIDE).unwrap_or_default().split(':').filter(|path| !path.is_empty());
-        let hidden = hidden.chain(vars.text(KEYS)).map(PathBuf::from);
+        let hidden = hidden(vars).into_iter().chain(vars.text(KEYS).map(PathBuf::from));
         let hidden = hidden.chain([below_machine_root(root.as_deref(), MACHINE_API.into())]).collect();
         let keys = drivers.as_ref().map(|drivers| keys(vars, drivers));
         Some(Self {
@@ -258,6 +258,18 @@ fn limits(vars: &mut Vars) -> Limits {
         disk_bytes,
         ..defaults
     }
+}
+
+/// What the operator keeps commands from seeing.
+fn hidden(vars: &mut Vars) -> Vec<PathBuf> {
+    let named = vars.text(env::HIDE).unwrap_or_default().split(':').filter(|path| !path.is_empty());
+    let named: Vec<PathBuf> = named.map(PathBuf::from).collect();
+    for path in named.iter().filter(|path| !path.is_absolute()) {
+        // Each machine starts in another directory.
+        let problem = format!("{}: {}: name each by its whole path, beginning with /", env::HIDE, path.display());
+        vars.problem(problem);
+    }
+    named
 }
 
 /// The operator's credentials, and this program to answer from them.
@@ -422,6 +434,22 @@ mod tests {
             let config = Config::from_vars(&mut vars).expect("complete");
             vars.finish().expect("well");
             assert_eq!(config.hidden, expect.iter().map(PathBuf::from).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_hidden_is_named_by_its_whole_path() {
+        for (text, refused) in [("", None), ("/a::/b", None), ("/a:~/b", Some("~/b")), ("secrets", Some("secrets"))] {
+            let mut of_a_computer = Vars::from_pairs([(env::HIDE, text)]);
+            check_operator_variables(&mut of_a_computer);
+            let mut of_a_machine = vars(&[(env::HIDE, text)]);
+            Config::from_vars(&mut of_a_machine);
+            for vars in [of_a_computer, of_a_machine] {
+                let problem = vars.finish().err().map(|problem| problem.to_string());
+                assert_eq!(problem.is_some(), refused.is_some(), "{text}: {problem:?}");
+                let expect = refused.map(|path| format!("BIFROST_HIDE: {path}: name each by its whole path"));
+                assert!(problem.unwrap_or_default().contains(&expect.unwrap_or_default()), "{text}");
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use control_plane::ControlPlane;
 use kit::{Tasks, Vars};
 use serde_json::json;
-use wire::worker::env::STEERING;
+use wire::worker::env::{HIDE, STEERING};
 
 use super::addresses::{Addresses, Listen, Listeners};
 use super::inside::Inside;
@@ -251,8 +251,29 @@ fn pass_on(config: &mut control_plane::Config, data: &Path, vars: &Vars) {
     let mut pool = (*config.pool).clone();
     let names = runner::TOOL_VARIABLES.iter().chain(&runner::OPERATOR_FILES).chain(&STEERING);
     let known = names.filter_map(|name| Some(((*name).to_owned(), vars.text(name)?.to_owned())));
-    // What commands are kept apart from: this system's own files, the other machines' among them.
-    let hidden = data.canonicalize().ok().map(|data| ("BIFROST_HIDE".to_owned(), data.to_string_lossy().into_owned()));
-    pool.provider.runner_env.extend(known.chain(hidden));
+    pool.provider.runner_env.extend(known.chain([(HIDE.to_owned(), hidden(data, vars))]));
     config.pool = pool.into();
+}
+
+/// What commands are kept apart from: this system's own files, the other machines' among them, and what the operator
+/// names besides.
+fn hidden(data: &Path, vars: &Vars) -> String {
+    let data = data.canonicalize().map(|data| data.to_string_lossy().into_owned());
+    data.into_iter().chain(vars.text(HIDE).map(str::to_owned)).collect::<Vec<_>>().join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_see_neither_this_systems_files_nor_what_the_operator_hides() {
+        let data = tempfile::tempdir().expect("a directory");
+        let own = data.path().canonicalize().expect("is there").to_string_lossy().into_owned();
+        for (named, expect) in [(None, own.clone()), (Some("/home/me/.ssh:/srv"), format!("{own}:/home/me/.ssh:/srv"))]
+        {
+            let vars = Vars::from_pairs(named.map(|named| (HIDE, named)));
+            assert_eq!(hidden(data.path(), &vars), expect);
+        }
+    }
 }
