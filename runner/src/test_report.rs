@@ -53,16 +53,13 @@ pub(crate) fn report(
     took: Duration,
 ) -> TestReport {
     let written = spec.report.as_deref().map(|path| match written_at(&tree.join(path)) == *before {
-        true => Err(io::Error::new(io::ErrorKind::NotFound, format!("the tests did not write {path}"))),
+        true => Err(io::Error::new(io::ErrorKind::NotFound, "the tests did not write it")),
         false => read(tree, path),
     });
     let text = match &written {
         Some(Ok(bytes)) => bytes.as_slice(),
-        Some(Err(error)) => {
-            tracing::info!("a report of tests cannot be read, so their output is: {error}");
-            printed
-        }
-        None => printed,
+        // What it would have said is not known, but some of it may have been printed.
+        Some(Err(_)) | None => printed,
     };
     let mut told = parse::parse(spec.format, &secrets.hide(&String::from_utf8_lossy(text)));
     // Once more, where it was written with escapes.
@@ -70,6 +67,7 @@ pub(crate) fn report(
         (test.name, test.message) = (secrets.hide(&test.name), secrets.hide(&test.message));
     }
     let is_well = command::outcome(ended.cause, ended.exit) == Some(Outcome::Succeeded);
+    let unread = unread(spec, written.as_ref().and_then(|written| written.as_ref().err()), told.as_ref());
     let (format, tally) = match told {
         Some(Told { format, tally }) => (Some(format), tally),
         None => (None, Tally::default()),
@@ -78,14 +76,33 @@ pub(crate) fn report(
     let report = TestReport {
         format,
         command: command.to_vec(),
-        success: is_well && tally.failed == 0,
+        success: is_well && tally.failed == 0 && unread.is_none(),
         passed: tally.passed,
         failed: tally.failed,
         skipped: tally.skipped,
         duration_ms: tally.duration_ms.unwrap_or(millis),
         failures: tally.failures,
+        unread,
     };
     report.bounded()
+}
+
+/// Why what the task names could not be read. Where it names nothing there is nothing that must be there to be read.
+fn unread(spec: &TestsSpec, not_there: Option<&io::Error>, told: Option<&Told>) -> Option<String> {
+    let form = spec.format.map_or_else(|| "any form that is known".to_owned(), |format| format!("the form {format}"));
+    let cure = "mend it, or name another with --tests-report and --tests-format, or none";
+    match (&spec.report, spec.format, not_there, told) {
+        (Some(path), _, Some(error), _) => Some(format!("the report {path} cannot be read: {error}; {cure}")),
+        (Some(path), _, None, None) => Some(format!("the report {path} is not of {form}; {cure}")),
+        (Some(path), _, None, Some(told)) if told.tally.is_torn => Some(format!(
+            "the report {path} breaks off before its end, of which the first {REPORT_BYTES} bytes are read; {cure}"
+        )),
+        (None, Some(_), _, None) => Some(format!("what the tests printed is not of {form}; {cure}")),
+        (None, Some(_), _, Some(told)) if told.tally.is_torn => {
+            Some(format!("what the tests printed in {form} breaks off before its end; {cure}"))
+        }
+        _ => None,
+    }
 }
 
 /// What is known of the files at the workspace's root.

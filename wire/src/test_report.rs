@@ -72,7 +72,7 @@ pub struct TestReport {
     /// What was run.
     #[serde(default)]
     pub command: Vec<String>,
-    /// Whether the tool ended well and no test failed.
+    /// Whether the tool ended well, no test failed, and what was named could be read.
     pub success: bool,
     /// Tests that passed.
     pub passed: u64,
@@ -85,6 +85,10 @@ pub struct TestReport {
     /// The first [`crate::limit::FAILED_TESTS`] that failed.
     #[serde(default)]
     pub failures: Vec<FailedTest>,
+    /// Why the report or the form that the task names could not be read, where it could not. What is counted then is
+    /// what the tool printed, and no word that the tests passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
 }
 
 /// A test that failed.
@@ -115,19 +119,27 @@ impl TestReport {
         Self {
             command: command.collect(),
             failures: self.failures.into_iter().take(limit::FAILED_TESTS).map(failure).collect(),
+            unread: self.unread.map(|why| cut(&why, limit::TEST_MESSAGE_CHARS)),
             ..self
         }
     }
 
     /// In one line, such as `2 of 41 tests failed: a, b`.
     pub fn headline(&self) -> String {
+        match &self.unread {
+            Some(why) => format!("{}; {why}", self.counted()),
+            None => self.counted(),
+        }
+    }
+
+    fn counted(&self) -> String {
         let ran = self.passed.saturating_add(self.failed);
         let tests = |count: u64| if count == 1 { "1 test".to_owned() } else { format!("{count} tests") };
         if self.format.is_none() {
             return "no test was told of".into();
         }
         if self.failed == 0 {
-            let but = if self.success { "" } else { ", and yet the tool failed" };
+            let but = if self.success || self.unread.is_some() { "" } else { ", and yet the tool failed" };
             return format!("{} passed{but}", tests(self.passed));
         }
         let mut names: Vec<&str> = self.failures.iter().take(3).map(|test| test.name.as_str()).collect();
@@ -166,6 +178,7 @@ mod tests {
             skipped: 0,
             duration_ms: 1,
             failures: ["a", "b\0", "c", "d"].map(failure).to_vec(),
+            unread: None,
         };
         assert_eq!(report.headline(), "4 of 43 tests failed: a, b\0, c, …");
         let cut = report.bounded();
@@ -173,6 +186,10 @@ mod tests {
         assert_eq!(cut.failures[0].message.len(), limit::TEST_MESSAGE_CHARS);
         let green = TestReport { failed: 0, failures: vec![], success: true, ..cut };
         assert_eq!(green.headline(), "39 tests passed");
-        assert_eq!(TestReport { success: false, ..green }.headline(), "39 tests passed, and yet the tool failed");
+        let unsure = TestReport { success: false, ..green };
+        assert_eq!(unsure.headline(), "39 tests passed, and yet the tool failed");
+        let unread = TestReport { unread: Some("no report r.xml".into()), ..unsure };
+        assert_eq!(unread.headline(), "39 tests passed; no report r.xml");
+        assert_eq!(TestReport { format: None, ..unread }.headline(), "no test was told of; no report r.xml");
     }
 }

@@ -250,9 +250,10 @@ fn headline(task: &TaskView, total: &str) -> String {
                 Outcome::Failed | Outcome::Succeeded | Outcome::Cancelled | Outcome::Preempted | Outcome::Released,
             )
             | None => match execution.and_then(|execution| execution.exit) {
+                // What it came to shows elsewhere: in its tests, or in what its agent said.
+                Some(Exit::Code(0)) | None => format!("failed after {total}"),
                 Some(Exit::Code(code)) => format!("failed with exit code {code} after {total}"),
                 Some(Exit::Signal(signal)) => format!("killed by signal {signal} after {total}"),
-                None => format!("failed after {total}"),
             },
         },
     }

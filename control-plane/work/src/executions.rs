@@ -88,7 +88,7 @@ pub struct Ending {
     /// How long each phase took.
     pub phases: Vec<PhaseTiming>,
     /// What came of its tests.
-    pub tests: Option<TestReport>,
+    pub tests: Option<Box<TestReport>>,
     /// The pull request that its work is in.
     pub pull_request: Option<Box<PullRequest>>,
 }
@@ -130,7 +130,7 @@ impl From<Execution> for ExecutionView {
             failure: ending.as_ref().and_then(|ending| ending.failure),
             error_message: ending.as_ref().and_then(|ending| ending.message.clone()),
             commit: ending.as_ref().and_then(|ending| ending.commit.clone()),
-            tests: ending.as_ref().and_then(|ending| ending.tests.clone()),
+            tests: ending.as_ref().and_then(|ending| ending.tests.as_deref().cloned()),
             pull_request: ending.as_ref().and_then(|ending| ending.pull_request.as_deref().cloned()),
             phases: ending.map(|ending| ending.phases).unwrap_or_default(),
             parent_execution_id: execution.parent,

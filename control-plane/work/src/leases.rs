@@ -202,7 +202,7 @@ pub async fn complete(
         message: completion.message.as_deref().map(|text| told(text, MESSAGE_CHARS)),
         commit: completion.commit.as_deref().map(|text| told(text, COMMIT_CHARS)),
         phases: completion.phases.into_iter().take(Phase::ALL.len()).collect(),
-        tests: completion.tests.map(TestReport::bounded),
+        tests: completion.tests.map(TestReport::bounded).map(Box::new),
         pull_request: completion.pull_request.and_then(PullRequest::bounded).map(Box::new),
     };
     if !matches!(task.status, TaskStatus::Assigned | TaskStatus::InProgress) {

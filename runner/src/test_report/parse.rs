@@ -32,6 +32,8 @@ pub(crate) struct Tally {
     pub(crate) duration_ms: Option<u64>,
     /// The first that failed.
     pub(crate) failures: Vec<FailedTest>,
+    /// Whether the text breaks off before the report does, so that more may have failed.
+    pub(crate) is_torn: bool,
 }
 
 impl Tally {

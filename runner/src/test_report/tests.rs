@@ -84,6 +84,50 @@ async fn a_report_file_is_read_and_one_outside_the_workspace_is_not() {
 }
 
 #[tokio::test]
+async fn tests_have_not_passed_whose_report_was_named_and_cannot_be_read() {
+    let whole = "<testsuite><testcase name='a'/></testsuite>";
+    let write = |text: &str| format!("echo \"{text}\" > r.xml; echo ok 1 - a");
+    let named = |format, report: Option<&str>, text: &str| TestsSpec {
+        format,
+        report: report.map(str::to_owned),
+        ..script(text)
+    };
+    let (junit, tap) = (Some(TestFormat::Junit), Some(TestFormat::Tap));
+    for (tests, expect) in [
+        (
+            named(None, Some("r.xml"), "echo ok 1 - a"),
+            Some("the report r.xml cannot be read: the tests did not write it"),
+        ),
+        (named(None, Some("r.xml"), "mkdir r.xml"), Some("the report r.xml cannot be read: r.xml is no file")),
+        (named(None, Some("r.xml"), &write("nonsense")), Some("the report r.xml is not of any form that is known")),
+        (named(tap, Some("r.xml"), &write(whole)), Some("the report r.xml is not of the form tap")),
+        (named(None, Some("r.xml"), &write(&whole[..32])), Some("the report r.xml breaks off before its end")),
+        (named(None, Some("r.xml"), &write("<testsuite><testcase name='a'/><")), Some("breaks off before its end")),
+        (named(junit, None, "echo ok 1 - a"), Some("what the tests printed is not of the form junit")),
+        (named(junit, None, &format!("echo \"{}\"", &whole[..32])), Some("breaks off before its end")),
+        (named(junit, None, &format!("echo \"{whole}\"")), None),
+        (named(junit, Some("r.xml"), &write(whole)), None),
+        (named(junit, Some("r.xml"), &write("<testsuites/>")), None),
+        (named(None, None, "true"), None),
+    ] {
+        let asked = tests.command.join(" ");
+        let (completion, _) = tested(&[("README", "x")], tests, &[]).await;
+        let report = completion.tests.expect("told");
+        let (outcome, said) = (completion.outcome, completion.message.unwrap_or_default());
+        assert_eq!(
+            (outcome == Outcome::Succeeded, report.success),
+            (expect.is_none(), expect.is_none()),
+            "{asked}: {said}"
+        );
+        assert!(said.contains(expect.unwrap_or_default()), "{asked}: {said}");
+    }
+    // A test that failed is what a person wants to know first.
+    let (completion, _) = tested(&[("README", "x")], named(None, Some("r.xml"), RED), &[]).await;
+    let said = completion.message.expect("a message");
+    assert!(said.starts_with("1 of 3 tests failed: b; the report r.xml cannot be read"), "{said}");
+}
+
+#[tokio::test]
 async fn a_report_is_told_without_the_secrets_however_it_was_written() {
     let case = |said: &str| format!("<testcase name='{said}'><failure>not {said}</failure></testcase>");
     let xml = format!("<testsuite>{}{}</testsuite>", case("hunter2-hunter2"), case("hunter2&#45;hunter2"));

@@ -64,6 +64,7 @@ mod tests {
             skipped: 0,
             duration_ms: 10,
             failures: (0..failures).map(failure).collect(),
+            unread: None,
         }
     }
 

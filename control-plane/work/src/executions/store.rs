@@ -133,7 +133,7 @@ impl From<Row> for Execution {
             message: row.error_message,
             commit: row.commit_sha,
             phases: row.phases.0,
-            tests: row.tests.map(|tests| tests.0),
+            tests: row.tests.map(|tests| Box::new(tests.0)),
             pull_request: row.pull_request.map(|pull_request| Box::new(pull_request.0)),
         });
         Self {
@@ -381,7 +381,7 @@ fn end_row<'a>(execution: &Execution, ending: &'a Ending) -> EndRow<'a> {
         error_message: ending.message.as_deref(),
         commit_sha: ending.commit.as_deref(),
         phases: &ending.phases,
-        tests: ending.tests.as_ref(),
+        tests: ending.tests.as_deref(),
         pull_request: ending.pull_request.as_deref(),
         cost_micros: execution.cost_micros,
         tokens: execution.tokens,

@@ -33,21 +33,33 @@ pub(super) fn parse(text: &str) -> Option<Tally> {
     let mut tally = Tally::default();
     let mut case: Option<Case> = None;
     let mut seconds_of_cases = 0_u64;
+    let mut depth = 0_u64;
     loop {
         match reader.read_event() {
-            Ok(Event::Start(tag)) => open(&mut case, &tag),
+            Ok(Event::Start(tag)) => {
+                depth += 1;
+                open(&mut case, &tag);
+            }
             Ok(Event::Empty(tag)) => {
                 open(&mut case, &tag);
                 end(&mut tally, &mut case, tag.local_name().as_ref(), &mut seconds_of_cases);
             }
-            Ok(Event::End(tag)) => end(&mut tally, &mut case, tag.local_name().as_ref(), &mut seconds_of_cases),
+            Ok(Event::End(tag)) => {
+                depth = depth.saturating_sub(1);
+                end(&mut tally, &mut case, tag.local_name().as_ref(), &mut seconds_of_cases);
+            }
             Ok(Event::Text(piece)) => say(&mut case, || Some(piece.xml10_content().into_owned())),
             Ok(Event::CData(piece)) => say(&mut case, || Some(piece.xml10_content().into_owned())),
             Ok(Event::GeneralRef(piece)) => say(&mut case, || resolve(&piece.xml10_content())),
-            Ok(Event::Eof) | Err(_) => break,
+            Ok(Event::Eof) => break,
+            Err(_) => {
+                tally.is_torn = true;
+                break;
+            }
             Ok(_) => (),
         }
     }
+    tally.is_torn |= depth > 0;
     if seconds_of_cases > 0 {
         tally.duration_ms = Some(seconds_of_cases);
     }
