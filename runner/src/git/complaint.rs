@@ -101,7 +101,8 @@ pub(crate) fn sort(stderr: &str) -> Complaint {
 /// Whether what was to be checked out is at fault, wherever that is tried: a path that is too long, or one that git
 /// refuses. Git says no more than 4,096 bytes at once, so that the longest paths leave no room for the reason.
 pub(crate) fn blames_commit(stderr: &str) -> bool {
-    let is_cut = |line: &str| line.starts_with("error: unable to create file ") && line.len() >= SAID_BYTES_MAX;
+    let creates = ["error: unable to create file ", "fatal: cannot create directory at '"];
+    let is_cut = |line: &str| line.len() >= SAID_BYTES_MAX && creates.iter().any(|words| line.starts_with(words));
     stderr
         .lines()
         .any(|line| line.starts_with("error: invalid path ") || line.ends_with(": File name too long") || is_cut(line))
@@ -176,6 +177,8 @@ mod tests {
             ("error: unable to create file x: File name too long", true),
             ("fatal: cannot create directory at 'x': File name too long", true),
             (&longest, true),
+            (&format!("fatal: cannot create directory at '{}", "d/".repeat(2_030)), true),
+            ("fatal: cannot create directory at 'x': No space left on device", false),
             ("error: unable to create file x: No space left on device", false),
             ("error: unable to create file x: Permission denied", false),
             ("fatal: unable to read tree (1234)", false),

@@ -60,9 +60,11 @@ async fn a_path_that_no_machine_can_check_out_is_named_and_leaves_nothing() {
     let head = remote.git(&["rev-parse", "HEAD"]).await;
     let long = vec!["d".repeat(200); 20].join("/");
     let longest = format!("{long}/{}", "f".repeat(4_096 - long.len() - 1));
+    let deepest = format!("{}/f", vec!["d".repeat(200); 21].join("/"));
     for (path, said) in [
         // Git says no more than 4,096 bytes, so that it comes to no reason here.
         (&longest[..], format!("error: unable to create file {}…", &longest[..371])),
+        (&deepest, format!("fatal: cannot create directory at '{}…", &deepest[..365])),
         (&"e".repeat(256), format!("error: unable to create file {}: File name too long", "e".repeat(256))),
         ("..", "error: invalid path '../.gitignore'".to_owned()),
         (".git", "error: invalid path '.git/.gitignore'".to_owned()),
