@@ -6,6 +6,7 @@
 //! its commands.
 
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::setup::NotReady;
 
 pub(crate) mod caches;
 pub(crate) mod checkout;
+mod keys;
 pub(crate) mod services;
 pub(crate) mod steps;
 
@@ -127,10 +129,10 @@ impl Settings {
         let path = tree.join(FILE);
         let text = match std::fs::symlink_metadata(&path) {
             Err(_) => return Ok(Self::default()),
-            Ok(meta) if !meta.is_file() || meta.len() > BYTES_MAX => {
-                return Err(refused(format!("{FILE} must be a file of at most {BYTES_MAX} bytes")));
-            }
-            Ok(_) => std::fs::read_to_string(&path),
+            Ok(meta) => match misfit(&meta) {
+                Some(misfit) => return Err(refused(format!("{FILE} {misfit}"))),
+                None => std::fs::read_to_string(&path),
+            },
         };
         let text = text.map_err(|error| refused(format!("{FILE} cannot be read: {error}; save it as UTF-8")))?;
         Self::parse(&text).map_err(refused)
@@ -138,8 +140,13 @@ impl Settings {
 
     fn parse(text: &str) -> Result<Self, String> {
         let settings: Self = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| line(text, span.start));
-            format!("{FILE} line {line}: {}; see docs/workspaces.md", error.message().replace('\n', "; "))
+            let at = error.span().unwrap_or_default();
+            let path = keys::at(text, &at);
+            let key = path.as_ref().map_or_else(String::new, |path| format!("{}: ", path.shown));
+            let said = error.message().replace('\n', "; ");
+            let cure = path.filter(|_| said.starts_with("invalid ")).and_then(|path| keys::cure(&path.keys));
+            let cure = cure.unwrap_or("see docs/workspaces.md");
+            format!("{FILE} line {}: {key}{said}; {cure}", line(text, at.start))
         })?;
         settings.check(text)?;
         Ok(settings)
@@ -247,6 +254,20 @@ impl Settings {
 
     fn setup_timeout(&self) -> Option<Duration> {
         self.timeouts.setup_seconds.as_ref().map(|seconds| Duration::from_secs(*seconds.get_ref()))
+    }
+}
+
+/// Why what has the file's name cannot be read.
+fn misfit(meta: &Metadata) -> Option<String> {
+    let cure = |kind: &str| Some(format!("is {kind}; commit a file under this name, or nothing"));
+    match meta.file_type() {
+        kind if kind.is_symlink() => cure("a symbolic link, which is not followed"),
+        kind if kind.is_dir() => cure("a directory"),
+        kind if !kind.is_file() => cure("no file"),
+        _ if meta.len() > BYTES_MAX => {
+            Some(format!("has {} bytes, and {BYTES_MAX} are the most; take something out of it", meta.len()))
+        }
+        _ => None,
     }
 }
 

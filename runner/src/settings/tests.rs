@@ -10,10 +10,24 @@ fn a_complaint_names_the_line_the_key_and_the_cure() {
     for (text, expect) in [
         ("\n[setup]\ncomands = []", &["line 3:", "`comands`", "`commands`"][..]),
         ("[setup]\ncommands = [\n  [\"true\"],\n  [],\n]", &["line 4:", "setup.commands", "as a list"]),
-        ("[setup]\ncommands = [\"npm ci\"]", &["line 2:", "invalid type: string", "sequence"]),
+        (
+            "[setup]\ncommands = [[\"a\"], \"npm ci\"]",
+            &["line 2: setup.commands[1]: invalid type: string", "sequence", "a list of lists, such as [[\"npm\""],
+        ),
+        ("[setup]\ncommands = \"npm ci\"", &["line 2: setup.commands: invalid type: string", "a list of lists"]),
+        ("[setup]\ncommands = [[\"a\", 3]]", &["line 2: setup.commands[0][1]: invalid type: integer `3`"]),
         ("[env]\nGOOD = \"1\"\n\"BAD NAME\" = \"x\"", &["line 3:", "env.BAD NAME", "use letters"]),
         ("[env]\nBIFROST_TASK_ID = \"x\"", &["line 2:", "env.BIFROST_TASK_ID"]),
-        ("[env]\nNUMBER = 1", &["line 2:", "expected a string"]),
+        (
+            "[env]\nNUMBER = 1",
+            &["line 2: env.NUMBER: invalid type: integer `1`, expected a string; write the value in quotes"],
+        ),
+        ("env = 1", &["line 1: env: invalid type", "write it as a table: [env]"]),
+        ("services.db = \"x\"", &["line 1: services.db: invalid type"]),
+        ("[services]\ndb.command = \"x\"", &["line 2: services.db.command: invalid type", "write a list"]),
+        ("[timeouts]\nsetup_seconds = \"5\"", &["line 2: timeouts.setup_seconds: invalid type", "whole number"]),
+        ("[timeouts]\nsetup_seconds = -5", &["line 2: timeouts.setup_seconds: invalid value", "whole number"]),
+        ("[cache]\npaths = \"target\"", &["line 2: cache.paths: invalid type", "[\"target\"]"]),
         ("[cache]\npaths = [\"ok\", \"../up\"]", &["line 2:", "cache.paths", "../up", "inside the repository"]),
         ("[cache]\npaths = [\"/etc\"]", &["line 2:", "/etc"]),
         ("[cache]\npaths = [\".git/hooks\"]", &["line 2:", ".git/hooks"]),
@@ -24,16 +38,37 @@ fn a_complaint_names_the_line_the_key_and_the_cure() {
             "[setup]\ncommands = [[\"a\"], [\"b\"]]\n[timeouts]\nsetup_seconds = 43201",
             &["line 2:", "may take 86402 seconds together, and 86400 are the most", "lower their timeouts"],
         ),
-        ("[services.db]\nready = [\"true\"]", &["line 1:", "`command`"]),
+        ("[services.db]\nready = [\"true\"]", &["line 1: services.db: missing field `command`"]),
         ("[services.db]\ncommand = []", &["line 2:", "services.db.command"]),
         ("[services.db]\ncommand = [\"x\"]\ntimeout_seconds = 100000", &["line 3:", "services.db.timeout_seconds"]),
-        ("[checkout]\nsubmodules = \"no\"", &["line 2:", "expected a boolean"]),
+        (
+            "[checkout]\nsubmodules = \"no\"",
+            &["line 2: checkout.submodules: invalid type", "true or false, without quotes"],
+        ),
         ("nonsense", &["line 1:"]),
     ] {
         let complaint = Settings::parse(text).expect_err(text);
         assert!(complaint.starts_with(".bifrost.toml line "), "{complaint}");
         assert!(expect.iter().all(|word| complaint.contains(word)), "{text:?}: {complaint}");
     }
+}
+
+#[test]
+fn what_is_no_file_is_called_what_it_is() {
+    let tree = tempfile::tempdir().expect("a directory");
+    let place = tree.path().join(FILE);
+    let check = |expect: &str| {
+        let refused = Settings::read(tree.path()).expect_err("refused");
+        let NotReady::Failed { failure: Failure::InvalidSettings, message } = refused else { panic!("{refused:?}") };
+        assert!(message.starts_with(&format!(".bifrost.toml {expect}")), "{message}");
+        crate::volume::remove(&place).expect("removes");
+    };
+    std::fs::create_dir(&place).expect("makes");
+    check("is a directory;");
+    std::os::unix::fs::symlink("elsewhere", &place).expect("links");
+    check("is a symbolic link, which is not followed;");
+    std::fs::write(&place, vec![b'#'; 262_145]).expect("writes");
+    check("has 262145 bytes, and 262144 are the most;");
 }
 
 #[test]
