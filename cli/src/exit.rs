@@ -50,8 +50,8 @@ codes! {
     NothingToDo = 79, "there is nothing to claim";
     /// The task ran, or was silent, for too long.
     TimedOut = 124, "the task ran longer than --timeout, was silent longer than --idle-timeout, or stalled longer than --stall-timeout";
-    /// The dependencies could not be installed.
-    SetupFailed = 125, "the dependencies could not be installed";
+    /// The dependencies could not be installed, or the repository's own set-up failed.
+    SetupFailed = 125, "the dependencies could not be installed, or the repository's own set-up failed";
     /// Interrupted or called off.
     Cancelled = 130, "cancelled, by Ctrl-C or by somebody else";
 }
@@ -172,7 +172,7 @@ fn of_setup_failure(failure: SetupFailure) -> Code {
         | SetupFailure::UnknownAgent
         | SetupFailure::InvalidSettings => Code::Data,
         SetupFailure::RepositoryUnreachable => Code::Unavailable,
-        SetupFailure::InstallFailed | SetupFailure::DiskExceeded => Code::SetupFailed,
+        SetupFailure::InstallFailed | SetupFailure::SetUpStepFailed | SetupFailure::DiskExceeded => Code::SetupFailed,
         SetupFailure::MachineFault => Code::Internal,
     }
 }
@@ -194,6 +194,9 @@ pub(crate) fn cure(failure: SetupFailure) -> &'static str {
             "the package manager's output is above; the same install must work in a fresh clone"
         }
         SetupFailure::UnknownAgent => {
+        SetupFailure::SetUpStepFailed => {
+            "what it said is above; mend it or .bifrost.toml, and push that; see docs/workspaces.md"
+        }
             "check --agent; the runner's operator adds agents with BIFROST_AGENTS, see docs/agents.md"
         }
         SetupFailure::InvalidSettings => {

@@ -76,6 +76,7 @@ struct Damaged<'a> {
 enum Installation {
     Done,
     Failed { output: Output, how: String },
+    TimedOut { within: Duration, said: Box<[Kept; 2]> },
 }
 
 /// What the command may use.
@@ -204,6 +205,10 @@ async fn provide(
                 log(story, output.said()).await;
                 return Err(install_failed(step, &how));
             }
+            Installation::TimedOut { within, said } => {
+                log(story, said.each_ref()).await;
+                return Err(install_failed(step, &format!("did not end within {within:?}")));
+            }
         }
     }
     // The command can run all the same; the next one installs again.
@@ -317,7 +322,7 @@ async fn install(room: &Room, orders: &Orders, place: &Place<'_>, step: &[String
             Ok(Installation::Failed { output, how })
         }
         Err(RunError::Halted(halt)) => Err(NotReady::Halted(halt)),
-        Err(RunError::TimedOut(within)) => Err(install_failed(step, &format!("did not end within {within:?}"))),
+        Err(RunError::TimedOut { within, said }) => Ok(Installation::TimedOut { within, said }),
         Err(RunError::Io(error)) => Err(starting(error)),
     }
 }

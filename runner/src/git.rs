@@ -163,7 +163,7 @@ impl Git {
         let bounds = Bounds { within: self.within, keep: OUTPUT_BYTES_MAX };
         let output = process::run(&mut command, input, bounds, orders).await.map_err(|error| match error {
             RunError::Halted(halt) => GitError::Halted(halt),
-            RunError::TimedOut(within) => GitError::TimedOut { command: name.clone(), within },
+            RunError::TimedOut { within, .. } => GitError::TimedOut { command: name.clone(), within },
             RunError::Io(error) => GitError::Missing(error),
         })?;
         let stderr = String::from_utf8_lossy(&output.stderr.bytes).into_owned();

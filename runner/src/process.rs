@@ -51,8 +51,13 @@ pub(crate) struct Kept {
 pub(crate) enum RunError {
     #[error("it was called off")]
     Halted(Halt),
-    #[error("it did not end within {0:?}")]
-    TimedOut(Duration),
+    #[error("it did not end within {within:?}")]
+    TimedOut {
+        /// The time it had.
+        within: Duration,
+        /// What it said until then.
+        said: Box<[Kept; 2]>,
+    },
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -96,40 +101,41 @@ pub(crate) async fn run(
     }
     let mut child = command.spawn()?;
     let group = Group::of(&child);
-    let stopped = {
-        let finished = finish(&mut child, input, bounds.keep);
+    let mut said = [Kept::default(), Kept::default()];
+    let halt = {
+        let finished = finish(&mut child, input, bounds.keep, &mut said);
         tokio::select! {
-            finished = finished => return finished.map_err(RunError::Io),
-            halt = orders.halted() => RunError::Halted(halt),
-            () = tokio::time::sleep(bounds.within) => RunError::TimedOut(bounds.within),
+            finished = finished => {
+                let [stdout, stderr] = said;
+                return Ok(Output { status: finished?, stdout, stderr });
+            }
+            halt = orders.halted() => Some(halt),
+            () = tokio::time::sleep(bounds.within) => None,
         }
     };
     group.signal(Sig::SIGTERM);
     drop(tokio::time::timeout(GRACE, child.wait()).await);
-    Err(stopped)
+    Err(halt.map_or_else(|| RunError::TimedOut { within: bounds.within, said: Box::new(said) }, RunError::Halted))
 }
 
-async fn finish(child: &mut Child, input: &[u8], keep: usize) -> io::Result<Output> {
+async fn finish(child: &mut Child, input: &[u8], keep: usize, said: &mut [Kept; 2]) -> io::Result<ExitStatus> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let (mut out, mut err) = (Kept::default(), Kept::default());
-    let status = {
-        let feed = async {
-            if let Some(mut stdin) = stdin {
-                // A tool that ends without reading its input says why on its standard error.
-                drop(stdin.write_all(input).await);
-            }
-        };
-        let reading = async { tokio::join!(feed, read(stdout, keep, &mut out), read(stderr, keep, &mut err)) };
-        tokio::pin!(reading);
-        tokio::select! {
-            _ = &mut reading => child.wait().await?,
-            status = child.wait() => {
-                drop(tokio::time::timeout(LINGER, &mut reading).await);
-                status?
-            }
+    let [out, err] = said;
+    let feed = async {
+        if let Some(mut stdin) = stdin {
+            // A tool that ends without reading its input says why on its standard error.
+            drop(stdin.write_all(input).await);
         }
     };
-    Ok(Output { status, stdout: out, stderr: err })
+    let reading = async { tokio::join!(feed, read(stdout, keep, out), read(stderr, keep, err)) };
+    tokio::pin!(reading);
+    tokio::select! {
+        _ = &mut reading => child.wait().await,
+        status = child.wait() => {
+            drop(tokio::time::timeout(LINGER, &mut reading).await);
+            status
+        }
+    }
 }
 
 /// Reads to the end; a stream that breaks ends there.
@@ -167,9 +173,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_tool_that_takes_too_long_or_is_called_off_is_ended() {
-        let bounds = Bounds { within: Duration::from_millis(50), ..BOUNDS };
-        let slow = run(&mut shell("sleep 60 & wait"), b"", bounds, &Orders::none()).await;
-        assert!(matches!(slow, Err(RunError::TimedOut(_))), "{slow:?}");
+        let bounds = Bounds { within: Duration::from_secs(2), ..BOUNDS };
+        let slow = run(&mut shell("echo why; sleep 60 & wait"), b"", bounds, &Orders::none()).await;
+        let Err(RunError::TimedOut { said, .. }) = slow else { panic!("{slow:?}") };
+        assert_eq!(said[0].bytes, b"why\n");
         let (commander, orders) = Orders::new();
         let mut command = shell("sleep 60");
         let (ended, ()) = tokio::join!(run(&mut command, b"", BOUNDS, &orders), async {

@@ -63,6 +63,8 @@ text_enum! {
         CheckoutFailed = "checkout_failed",
         /// The package manager failed; its output is in the log.
         InstallFailed = "install_failed",
+        /// A set-up command or a service of the repository's `.bifrost.toml` failed; its output is in the log.
+        SetUpStepFailed = "set_up_step_failed",
         /// The repository's `.bifrost.toml` cannot be used, or the repository needs what only that can allow.
         InvalidSettings = "invalid_settings",
         /// The runner knows no agent of that name.

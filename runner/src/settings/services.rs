@@ -2,13 +2,14 @@
 //! group of its own.
 
 use std::collections::BTreeMap;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kit::process::Sig;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Child;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use wire::execution::Failure;
 
@@ -29,14 +30,27 @@ const LINGER: Duration = Duration::from_millis(500);
 /// What of each of its streams is kept, for the log of an execution that it fails.
 const OUTPUT_BYTES: usize = 64 * 1024;
 
+/// How long one is watched that nobody can ask: most that cannot run at all have ended by then.
+const GLANCE: Duration = Duration::from_millis(200);
+
 /// The services of one execution. They are killed when this is dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Services(Vec<(Child, Group)>);
+pub(crate) struct Services(Vec<Running>);
+
+/// A service that was started.
+#[derive(Debug)]
+struct Running {
+    name: String,
+    child: Child,
+    group: Group,
+    said: [Said; 2],
+    tails: [JoinHandle<()>; 2],
+}
 
 /// The end of what a service said on one stream.
 type Said = Arc<Mutex<Kept>>;
 
-/// Starts the services one after the other, each when the one before it can be used.
+/// Starts the services one after the other, each when the one before it can be used. All of them are there then.
 pub(crate) async fn start(
     room: &Room,
     story: &mut Story,
@@ -47,14 +61,11 @@ pub(crate) async fn start(
     let mut services = Services::default();
     for (name, service) in &settings.services {
         let words = service.command.get_ref();
-        let fault = |how: String| {
-            let name = name.get_ref();
-            NotReady::failed(Failure::InstallFailed, format!("the service {name} ({FILE}, services.{name}) {how}"))
-        };
         let walled = room.isolation.walled(words, environment, openings);
-        let mut child = walled
-            .and_then(|mut command| command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn())
-            .map_err(|error| fault(format!("cannot be started: {error}; install it on the machine")))?;
+        let mut child =
+            walled.and_then(|mut command| command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()).map_err(
+                |error| fault(name.get_ref(), &format!("cannot be started: {error}; install it on the machine")),
+            )?;
         let said = [Said::default(), Said::default()];
         let tails = [
             room.background.listen(tail(child.stdout.take(), said[0].clone())),
@@ -62,19 +73,27 @@ pub(crate) async fn start(
         ];
         let group = Group::of(&child);
         let ready = wait(room, story, &mut child, service, environment, openings).await?;
-        services.0.push((child, group));
+        services.0.push(Running { name: name.get_ref().clone(), child, group, said, tails });
         if let Err(how) = ready {
-            // Ended, so that it says no more.
-            drop(services);
-            for tail in tails {
-                drop(tokio::time::timeout(LINGER, tail).await);
-            }
-            let said = said.map(|said| std::mem::take(&mut *said.lock().unwrap_or_else(PoisonError::into_inner)));
-            dependencies::log(story, said.each_ref()).await;
-            return Err(fault(how));
+            let last = services.0.len() - 1;
+            return Err(services.given_up(story, last, &how).await);
         }
     }
-    Ok(services)
+    match services.first_ended() {
+        Some((place, how)) => Err(services.given_up(story, place, &how).await),
+        None => Ok(services),
+    }
+}
+
+fn fault(name: &str, how: &str) -> NotReady {
+    NotReady::failed(Failure::SetUpStepFailed, format!("the service {name} ({FILE}, services.{name}) {how}"))
+}
+
+fn ended(status: ExitStatus) -> String {
+    format!(
+        "ended with {status} before the command began; what it said is in the log, and it must stay in the foreground \
+         for as long as it is needed"
+    )
 }
 
 /// Waits until the service can be used; says why it cannot be.
@@ -86,19 +105,24 @@ async fn wait(
     environment: &BTreeMap<String, String>,
     openings: &Openings,
 ) -> Result<Result<(), String>, NotReady> {
-    let Some(words) = service.ready.as_ref().map(|ready| ready.get_ref()) else { return Ok(Ok(())) };
+    let Some(words) = service.ready.as_ref().map(|ready| ready.get_ref()) else {
+        let status = tokio::time::timeout(GLANCE, child.wait()).await;
+        return Ok(status.ok().and_then(Result::ok).map_or(Ok(()), |status| Err(ended(status))));
+    };
     let patience = service.timeout_seconds.as_ref().map_or(PATIENCE, |seconds| Duration::from_secs(*seconds.get_ref()));
     let deadline = Instant::now() + patience;
     loop {
         let bounds = Bounds { within: deadline.saturating_duration_since(Instant::now()), keep: 1024 };
-        match super::run(room, words, environment, openings, bounds, story.orders()).await {
+        let answer = super::run(room, words, environment, openings, bounds, story.orders()).await;
+        // Whatever answers then is another.
+        if let Ok(Some(status)) = child.try_wait() {
+            return Ok(Err(ended(status)));
+        }
+        match answer {
             Ok(output) if output.status.success() => return Ok(Ok(())),
             Err(process::RunError::Halted(halt)) => return Err(NotReady::Halted(halt)),
             Err(process::RunError::Io(error)) => return Ok(Err(format!("cannot be asked ({:?}: {error})", words[0]))),
-            Ok(_) | Err(process::RunError::TimedOut(_)) => (),
-        }
-        if let Ok(Some(status)) = child.try_wait() {
-            return Ok(Err(format!("ended with {status} before it could be used; what it said is in the log")));
+            Ok(_) | Err(process::RunError::TimedOut { .. }) => (),
         }
         if Instant::now() + BEAT > deadline {
             let cure = "give it longer with its timeout_seconds";
@@ -121,13 +145,32 @@ async fn tail(stream: Option<impl AsyncRead + Unpin>, said: Said) {
 }
 
 impl Services {
+    /// One that could be used may have ended while others came up.
+    fn first_ended(&mut self) -> Option<(usize, String)> {
+        let mut all = self.0.iter_mut().enumerate();
+        all.find_map(|(place, service)| Some((place, ended(service.child.try_wait().ok()??))))
+    }
+
+    /// Ends them all for what is wrong with one, and logs what that one said.
+    async fn given_up(mut self, story: &mut Story, place: usize, how: &str) -> NotReady {
+        let Running { name, child, group, said, tails } = self.0.remove(place);
+        drop((self, child, group));
+        // Ended, so that it says no more.
+        for tail in tails {
+            drop(tokio::time::timeout(LINGER, tail).await);
+        }
+        let said = said.map(|said| std::mem::take(&mut *said.lock().unwrap_or_else(PoisonError::into_inner)));
+        dependencies::log(story, said.each_ref()).await;
+        fault(&name, how)
+    }
+
     /// Ends them: asks, waits for as long as a command is waited for, and kills.
     pub(crate) async fn end(mut self, grace: Duration) {
-        self.0.iter().for_each(|(_, group)| group.signal(Sig::SIGTERM));
+        self.0.iter().for_each(|service| service.group.signal(Sig::SIGTERM));
         let all = async {
-            for (child, _) in &mut self.0 {
+            for service in &mut self.0 {
                 // One that cannot be waited for is killed all the same.
-                drop(child.wait().await);
+                drop(service.child.wait().await);
             }
         };
         drop(tokio::time::timeout(grace, all).await);

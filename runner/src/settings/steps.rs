@@ -30,14 +30,17 @@ pub(crate) async fn run(
                 format!("ended with {}; what it said is in the log", output.status)
             }
             Err(RunError::Halted(halt)) => return Err(NotReady::Halted(halt)),
-            Err(RunError::TimedOut(within)) => {
-                format!("did not end within {within:?}; give it longer with timeouts.setup_seconds")
+            Err(RunError::TimedOut { within, said }) => {
+                dependencies::log(story, said.each_ref()).await;
+                format!(
+                    "did not end within {within:?}; what it said is in the log; give it longer with timeouts.setup_seconds"
+                )
             }
             Err(RunError::Io(error)) => format!("cannot be started: {error}; install it on the machine"),
         };
         let shown = words.join(" ");
         return Err(NotReady::failed(
-            Failure::InstallFailed,
+            Failure::SetUpStepFailed,
             format!("the set-up command {shown:?} ({FILE}, setup.commands[{number}]) {how}"),
         ));
     }

@@ -110,13 +110,16 @@ async fn a_set_up_command_that_fails_is_named() {
     for (settings, expect) in [
         ("[setup]\ncommands = [[\"sh\", \"-c\", \"echo why; exit 3\"]]", "exit status: 3"),
         ("[setup]\ncommands = [[\"no-such-program\"]]", "cannot be started"),
-        ("[setup]\ncommands = [[\"sleep\", \"60\"]]\n[timeouts]\nsetup_seconds = 1", "timeouts.setup_seconds"),
+        (
+            "[setup]\ncommands = [[\"sh\", \"-c\", \"echo why; sleep 60\"]]\n[timeouts]\nsetup_seconds = 1",
+            "timeouts.setup_seconds",
+        ),
     ] {
         let (completion, said, log) = run(settings, "echo ran").await;
-        assert_eq!(completion.failure, Some(Failure::InstallFailed), "{settings}");
+        assert_eq!(completion.failure, Some(Failure::SetUpStepFailed), "{settings}");
         let message = completion.message.expect("a message");
         assert!(message.contains("setup.commands[0]") && message.contains(expect), "{message}");
-        assert_eq!((said.as_str(), log.contains("why")), ("", expect.starts_with("exit")));
+        assert_eq!((said.as_str(), log.contains("why")), ("", !expect.starts_with("cannot")));
     }
 }
 
@@ -132,15 +135,29 @@ async fn a_service_runs_beside_the_command_and_ends_with_it() {
 #[tokio::test]
 async fn a_service_that_does_not_come_up_fails_the_set_up_and_its_words_are_kept() {
     for (settings, expect) in [
-        ("command = [\"sh\", \"-c\", \"echo broken; exit 1\"]\nready = [\"false\"]", "before it could be used"),
+        ("command = [\"sh\", \"-c\", \"echo broken; exit 1\"]\nready = [\"false\"]", "ended with exit status: 1"),
+        (
+            "command = [\"sh\", \"-c\", \"echo broken; exit 1\"]\n\
+             [services.later]\ncommand = [\"sleep\", \"60\"]\nready = [\"sleep\", \"1\"]",
+            "ended with exit status: 1 before the command began",
+        ),
+        (
+            "command = [\"sh\", \"-c\", \"echo broken >&2\"]\nready = [\"sleep\", \"0.5\"]",
+            "ended with exit status: 0 before the command began",
+        ),
+        (
+            "command = [\"sh\", \"-c\", \"until [ -e up ]; do sleep 0.01; done; echo broken; exit 7\"]\n\
+             [services.other]\ncommand = [\"sh\", \"-c\", \"touch up; sleep 60\"]\nready = [\"sleep\", \"0.5\"]",
+            "ended with exit status: 7 before the command began",
+        ),
         ("command = [\"sleep\", \"60\"]\nready = [\"false\"]\ntimeout_seconds = 1", "timeout_seconds"),
         ("command = [\"no-such-program\"]", "cannot be started"),
     ] {
         let (completion, _, log) = run(&format!("[services.db]\n{settings}"), "echo ran").await;
         let message = completion.message.expect("a message");
-        assert_eq!(completion.failure, Some(Failure::InstallFailed), "{message}");
+        assert_eq!(completion.failure, Some(Failure::SetUpStepFailed), "{message}");
         assert!(message.contains("services.db") && message.contains(expect), "{message}");
-        assert_eq!(log.contains("broken"), expect.starts_with("before"), "{log}");
+        assert_eq!(log.contains("broken"), expect.starts_with("ended"), "{log}");
     }
 }
 
@@ -153,7 +170,7 @@ async fn what_a_set_up_command_or_a_service_says_is_told_without_the_secrets() {
     ] {
         let settings = format!("{settings}\n[env]\nMY_TOKEN = \"hunter2-hunter2\"");
         let (completion, _, log) = run(&settings, "echo ran").await;
-        assert_eq!(completion.failure, Some(Failure::InstallFailed), "{settings}");
+        assert_eq!(completion.failure, Some(Failure::SetUpStepFailed), "{settings}");
         assert_eq!(log, "it is [secret]\nso is [secret]\n", "{settings}");
     }
 }
