@@ -174,6 +174,7 @@ fn of_setup_failure(failure: SetupFailure) -> Code {
         SetupFailure::RepositoryUnreachable => Code::Unavailable,
         SetupFailure::InstallFailed | SetupFailure::SetUpStepFailed | SetupFailure::DiskExceeded => Code::SetupFailed,
         SetupFailure::MachineFault => Code::Internal,
+        SetupFailure::NotIsolated => Code::Configuration,
     }
 }
 
@@ -193,10 +194,10 @@ pub(crate) fn cure(failure: SetupFailure) -> &'static str {
         SetupFailure::InstallFailed => {
             "the package manager's output is above; the same install must work in a fresh clone"
         }
-        SetupFailure::UnknownAgent => {
         SetupFailure::SetUpStepFailed => {
             "what it said is above; mend it or .bifrost.toml, and push that; see docs/workspaces.md"
         }
+        SetupFailure::UnknownAgent => {
             "check --agent; the runner's operator adds agents with BIFROST_AGENTS, see docs/agents.md"
         }
         SetupFailure::InvalidSettings => {
@@ -205,6 +206,9 @@ pub(crate) fn cure(failure: SetupFailure) -> &'static str {
         SetupFailure::DiskExceeded => "let it write less, or have the runner's operator raise BIFROST_DISK_BYTES",
         SetupFailure::CheckpointGone => "see which there are with `bifrost checkpoints list`, and pin what must stay",
         SetupFailure::MachineFault => "see `bifrost machines list` and `bifrost doctor`, then `bifrost tasks retry ID`",
+        SetupFailure::NotIsolated => {
+            "run its machines where every wall stands (docs/isolation.md), or set BIFROST_ISOLATION to on"
+        }
     }
 }
 

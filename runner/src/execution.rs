@@ -150,7 +150,7 @@ async fn work(
 ) -> Result<Done, NotReady> {
     spec.validate().map_err(refused)?;
     if let Some(refusal) = room.isolation.refusal() {
-        return Err(NotReady::failed(Failure::MachineFault, refusal));
+        return Err(NotReady::failed(Failure::NotIsolated, refusal));
     }
     let (cleared, keep) = (room.clone(), story.subject().execution_id);
     make_room(room, keep, &spec.repository).await?;

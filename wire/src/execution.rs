@@ -73,6 +73,9 @@ text_enum! {
         CheckpointGone = "checkpoint_gone",
         /// The machine itself is at fault: full disk, no permission, no git.
         MachineFault = "machine_fault",
+        /// The runner's operator demands more walls around a command than its machine can build. Another attempt
+        /// meets the same.
+        NotIsolated = "not_isolated",
         /// Its files took more of the disk than the runner's operator lets an execution have. The one failure that
         /// comes with a `failed` as well: where the command was running.
         DiskExceeded = "disk_exceeded",

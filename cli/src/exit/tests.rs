@@ -33,6 +33,8 @@ fn a_finished_task_gives_its_commands_code_or_a_documented_one() {
         ("failed", json!({ "outcome": "setup_failed", "failure": "repository_unreachable" }), 69),
         ("failed", json!({ "outcome": "setup_failed", "failure": "install_failed" }), 125),
         ("failed", json!({ "outcome": "setup_failed", "failure": "machine_fault" }), 70),
+        ("failed", json!({ "outcome": "setup_failed", "failure": "set_up_step_failed" }), 125),
+        ("failed", json!({ "outcome": "setup_failed", "failure": "not_isolated" }), 78),
         ("failed", json!({ "outcome": "setup_failed" }), 70),
         ("failed", json!({ "outcome": "timed_out", "exit": { "signal": 15 } }), 124),
         ("failed", json!({ "outcome": "idle_timed_out", "exit": { "signal": 15 } }), 124),

@@ -629,7 +629,7 @@ async fn nothing_runs_where_every_wall_is_demanded_and_one_is_missing() {
     let mut scene = Scene::in_directory(directory, |config| config.isolation = Demand::Required).await;
     let remote = Remote::new().await;
     let (completion, events) = scene.run(&remote, "echo it ran").await;
-    assert_eq!((completion.outcome, completion.failure), (Outcome::SetupFailed, Some(Failure::MachineFault)));
+    assert_eq!((completion.outcome, completion.failure), (Outcome::SetupFailed, Some(Failure::NotIsolated)));
     let message = completion.message.expect("says why");
     assert!(message.contains("BIFROST_ISOLATION=required") && message.contains("user ("), "{message}");
     assert_eq!(output(&events, Stream::Stdout), "");
