@@ -145,6 +145,16 @@ impl Exit {
             Self::Signal(signal) => 128 + signal,
         }
     }
+
+    /// What a runner says of a command that ended so by itself, where no more is known than this.
+    pub fn told(self) -> String {
+        match self {
+            Self::Code(127) => "the program was not found; see the log".into(),
+            Self::Code(126) => "the program cannot be executed; see the log".into(),
+            Self::Code(code) => format!("the command exited with code {code}"),
+            Self::Signal(signal) => format!("signal {signal} killed the command"),
+        }
+    }
 }
 
 /// How long one phase took.

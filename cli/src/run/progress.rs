@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use wire::event::{
     AssignedPayload, FinishedPayload, LogPayload, PhasePayload, RequeuedPayload, StoredEvent, Stream, kind,
 };
-use wire::execution::{Cache, ExecutionView, Exit, Outcome, Phase, PhaseTiming};
+use wire::execution::{Cache, ExecutionView, Exit, Failure, Outcome, Phase, PhaseTiming};
 use wire::pull_request::PullRequest;
 use wire::task::{TaskStatus, TaskView};
 use wire::test_report::TestReport;
@@ -79,6 +79,8 @@ pub(crate) struct Progress {
     queued_since: Option<DateTime<Utc>>,
     phases: Vec<PhaseTiming>,
     last_reason: Option<(Phase, String)>,
+    /// What is known of how the attempt ended that ended last.
+    said: Option<String>,
 }
 
 impl Progress {
@@ -88,8 +90,10 @@ impl Progress {
             kind::TASK_SUBMITTED => self.queued(event.created_at),
             kind::TASK_REQUEUED => {
                 let reason = read::<RequeuedPayload>(event).and_then(|payload| payload.reason);
-                let reason = reason.map(|reason| format!(": {}", one_line(&reason).replace('_', " ")));
-                let mut shows = vec![Show::Note(format!("queued again{}", reason.unwrap_or_default()))];
+                let reason = reason.map(|reason| one_line(&reason).replace('_', " "));
+                let words: Vec<String> =
+                    std::iter::once("queued again".into()).chain(reason).chain(self.said.take()).collect();
+                let mut shows = vec![Show::Note(words.join(": "))];
                 shows.extend(self.queued(event.created_at));
                 shows
             }
@@ -99,12 +103,7 @@ impl Progress {
                 .map(|payload| Show::Output { stream: payload.stream, bytes: payload.data.to_bytes() })
                 .into_iter()
                 .collect(),
-            kind::EXECUTION_FINISHED => match read::<FinishedPayload>(event).map(|payload| payload.truncated_bytes) {
-                Some(bytes @ 1..) => {
-                    vec![Show::Note(format!("{bytes} bytes of output are left out: it was longer than the limit"))]
-                }
-                _ => Vec::new(),
-            },
+            kind::EXECUTION_FINISHED => read(event).map(|payload| self.finished(payload)).unwrap_or_default(),
             kind::TESTS_REPORT => {
                 let report = read::<TestReport>(event);
                 report.map(|report| Show::Note(format!("tests: {}", report.headline()))).into_iter().collect()
@@ -165,6 +164,14 @@ impl Progress {
         let mut parts = vec![headline(task, &total)];
         parts.extend(self.timings(execution).iter().filter_map(part));
         Ending { code: exit::of_task(task), summary: parts.join(" · "), trouble: trouble(task) }
+    }
+
+    fn finished(&mut self, payload: FinishedPayload) -> Vec<Show> {
+        self.said = payload.message.as_deref().map(one_line);
+        match payload.truncated_bytes {
+            0 => Vec::new(),
+            bytes => vec![Show::Note(format!("{bytes} bytes of output are left out: it was longer than the limit"))],
+        }
     }
 
     fn queued(&mut self, since: DateTime<Utc>) -> Vec<Show> {
@@ -246,6 +253,9 @@ fn headline(task: &TaskView, total: &str) -> String {
             Some(Outcome::Stalled) => format!("stalled, and ended after {total}"),
             Some(Outcome::SetupFailed) => format!("could not be set up: failed after {total}"),
             Some(Outcome::WorkerLost) => format!("lost with its worker after {total}"),
+            _ if execution.and_then(|execution| execution.failure) == Some(Failure::DiskExceeded) => {
+                format!("ended for want of disk after {total}")
+            }
             Some(
                 Outcome::Failed | Outcome::Succeeded | Outcome::Cancelled | Outcome::Preempted | Outcome::Released,
             )
@@ -263,7 +273,7 @@ fn is_agents(task: &TaskView) -> bool {
     task.spec.as_ref().is_some_and(|spec| spec.agent.is_some())
 }
 
-/// Only what is not the command's own failure: that one has had its say on standard error.
+/// What a runner tells, but for the exit alone of a command: that one has had its say on standard error.
 fn trouble(task: &TaskView) -> Option<Trouble> {
     let execution = task.execution.as_ref().filter(|_| task.status == TaskStatus::Failed)?;
     let said = execution.error_message.as_deref().map(one_line);
@@ -288,8 +298,10 @@ fn trouble(task: &TaskView) -> Option<Trouble> {
         Outcome::Failed if execution.tests.as_ref().is_some_and(|tests| !tests.success) => {
             ("the tests failed", Some("see which and why with: bifrost tests ID"))
         }
-        // An agent's result is not in its output.
-        Outcome::Failed if said.is_some() && is_agents(task) => ("", None),
+        // An agent's result is not in its output, nor is what its machine did to a command.
+        Outcome::Failed if said.is_some() && (is_agents(task) || said != execution.exit.map(Exit::told)) => {
+            ("", execution.failure.map(exit::cure))
+        }
         Outcome::Failed | Outcome::Succeeded | Outcome::Cancelled | Outcome::Preempted | Outcome::Released => {
             return None;
         }

@@ -173,10 +173,7 @@ impl End {
 fn message(ended: Ended, spec: &TaskSpec) -> Option<String> {
     Some(match (ended.cause, ended.exit) {
         (Cause::Itself, Exit::Code(0)) | (Cause::Concluded, _) => return None,
-        (Cause::Itself, Exit::Code(127)) => "the program was not found; see the log".into(),
-        (Cause::Itself, Exit::Code(126)) => "the program cannot be executed; see the log".into(),
-        (Cause::Itself, Exit::Code(code)) => format!("the command exited with code {code}"),
-        (Cause::Itself, Exit::Signal(signal)) => format!("signal {signal} killed the command"),
+        (Cause::Itself, exit) => exit.told(),
         (Cause::Timeout, _) => {
             format!("the command ran longer than its timeout of {} s and was ended", spec.timeout_seconds())
         }

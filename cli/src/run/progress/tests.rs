@@ -102,6 +102,7 @@ fn an_attempt_that_was_lost_is_told_and_its_timings_forgotten() {
     let mut progress = Progress::default();
     tell(&mut progress, &first_run()[..10]);
     let again = [
+        event("execution.finished", 1_999, json!({ "outcome": "setup_failed", "message": "no room\nleft" })),
         event("task.requeued", 2_000, json!({ "reason": "worker_lost" })),
         event("task.assigned", 2_005, json!({})),
         event("execution.phase", 2_006, json!({ "phase": "clone", "micros": 1_000, "cache": "hit" })),
@@ -110,7 +111,7 @@ fn an_attempt_that_was_lost_is_told_and_its_timings_forgotten() {
     assert_eq!(
         tell(&mut progress, &again),
         [
-            Show::Note("queued again: worker lost".into()),
+            Show::Note("queued again: worker lost: no room left".into()),
             now(Phase::Queued, None),
             done(Phase::Queued, 5_000, None, None),
             done(Phase::Clone, 1_000, Some(Cache::Hit), None),
@@ -194,6 +195,32 @@ fn every_end_has_its_headline_and_its_cure() {
         ),
         (
             "failed",
+            json!({ "outcome": "failed", "exit": { "code": 3 }, "error_message": "the command exited with code 3" }),
+            "failed with exit code 3 after 1.00 s",
+            None,
+        ),
+        (
+            "failed",
+            json!({ "outcome": "failed", "exit": { "signal": 9 },
+                "error_message": "signal 9 killed the command; the kernel ended 1 of its processes" }),
+            "killed by signal 9 after 1.00 s",
+            Some(("signal 9 killed the command; the kernel ended 1 of its processes", None)),
+        ),
+        (
+            "failed",
+            json!({ "outcome": "failed", "exit": { "signal": 15 }, "failure": "disk_exceeded",
+                "error_message": "its files took 2 bytes" }),
+            "ended for want of disk after 1.00 s",
+            Some(("its files took 2 bytes", cure(Failure::DiskExceeded))),
+        ),
+        (
+            "failed",
+            json!({ "outcome": "setup_failed", "failure": "not_isolated", "error_message": "no user" }),
+            "could not be set up: failed after 1.00 s",
+            Some(("no user", cure(Failure::NotIsolated))),
+        ),
+        (
+            "failed",
             json!({ "outcome": "timed_out", "exit": { "signal": 15 } }),
             "timed out after 1.00 s",
             Some(("the command ran longer than its timeout", Some("give it more with --timeout"))),
@@ -202,7 +229,7 @@ fn every_end_has_its_headline_and_its_cure() {
             "failed",
             json!({ "outcome": "setup_failed", "failure": "unknown_reference", "error_message": "no ref x" }),
             "could not be set up: failed after 1.00 s",
-            Some(("no ref x", cure(wire::execution::Failure::UnknownReference))),
+            Some(("no ref x", cure(Failure::UnknownReference))),
         ),
         (
             "failed",
