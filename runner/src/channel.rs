@@ -1,5 +1,6 @@
 //! What a command says to its runner while it works (row RU-5): a line of JSON on a
-//! socket that `BIFROST_CHANNEL` names.
+//! socket that `BIFROST_CHANNEL` names, by a name that fits into a socket's address wherever the command has a `/tmp` of
+//! its own.
 //!
 //! Whatever it says there means that it goes on: its idle and stall timeouts begin
 //! anew. `{"busy_seconds": 600, "reason": "…"}` also asks that the machine stays awake
@@ -21,7 +22,7 @@ use crate::command::redaction::Secrets;
 
 /// Names the socket to the command.
 pub const VARIABLE: &str = "BIFROST_CHANNEL";
-const NAME: &str = "channel";
+pub(crate) const NAME: &str = "channel";
 /// A longer line is none of ours.
 const LINE_BYTES_MAX: u64 = 4 * 1024;
 /// One conversation holds up the next for no longer.

@@ -438,7 +438,8 @@ async fn run(
         environment.entry("TERM".into()).or_insert_with(|| "xterm-256color".into());
     }
     let channel = Channel::open(&paths.temporary).map_err(|error| NotReady::machine("opening the channel", &error))?;
-    environment.insert(channel::VARIABLE.into(), channel.path.to_string_lossy().into_owned());
+    let seen = room.isolation.in_temporary(&openings, channel::NAME);
+    environment.insert(channel::VARIABLE.into(), seen.to_string_lossy().into_owned());
     let services = set_up(room, story, &prepared, &spec.repository, &environment, &openings).await?;
     let job = Job {
         arguments: spec.command.clone(),

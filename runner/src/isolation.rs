@@ -278,6 +278,13 @@ impl Isolation {
         Ok(())
     }
 
+    /// What a command calls a file of its temporary directory: by the shortest way that it sees.
+    pub(crate) fn in_temporary(&self, openings: &Openings, name: &str) -> PathBuf {
+        let places = if self.stands(Wall::Files) { plan::stand_ins(&self.hidden) } else { Vec::new() };
+        let place = places.iter().find(|place| place.is_dir()).unwrap_or(&openings.temporary);
+        place.join(name)
+    }
+
     pub(crate) fn stands(&self, wall: Wall) -> bool {
         self.walls.contains(&wall)
     }

@@ -63,12 +63,16 @@ pub(crate) fn view(hidden: &[PathBuf], closed: &[PathBuf], openings: &Openings) 
     directories.extend(links.iter().filter_map(|path| inside(path.parent()?)).flatten());
     directories.sort();
     directories.dedup();
-    // What the command needs may itself lie in the machine's directory; then that one is shared.
-    let is_free = |place: &&str| !hidden.iter().any(|cover| cover.starts_with(place));
-    let stand_in = |place: &str| (openings.temporary.clone(), PathBuf::from(place));
-    let temporary = TEMPORARY.iter().copied().filter(|place| is_free(place)).map(stand_in).collect();
+    let temporary = stand_ins(&hidden).into_iter().map(|place| (openings.temporary.clone(), place)).collect();
     let directory = openings.directory.clone();
     View { hidden, directories, links, shown, temporary, replaced, directory }
+}
+
+/// The directories for temporary files in whose place a command sees its own. What it needs may itself lie in one of
+/// them; then that one is shared. One that is itself below something hidden is not there.
+pub(super) fn stand_ins(hidden: &[PathBuf]) -> Vec<PathBuf> {
+    let is_free = |place: &PathBuf| !hidden.iter().any(|cover| cover.starts_with(place) || place.starts_with(cover));
+    TEMPORARY.iter().map(PathBuf::from).filter(is_free).collect()
 }
 
 /// The directories for temporary files that commands share with the machine, because something that is hidden lies there.
@@ -166,6 +170,14 @@ mod tests {
             [("/tmp/data", &["/tmp"][..]), ("/tmp", &[]), ("/var", &[]), ("/var/tmp/v", &["/var/tmp"])]
         {
             assert_eq!(shared(&paths(&[hidden, "/v"])), paths(expect), "{hidden}");
+        }
+        for (hidden, expect) in [
+            ("/data", &["/tmp", "/var/tmp"][..]),
+            ("/tmp/data", &["/var/tmp"]),
+            ("/tmp", &["/var/tmp"]),
+            ("/var", &["/tmp"]),
+        ] {
+            assert_eq!(stand_ins(&paths(&[hidden, "/v"])), paths(expect), "{hidden}");
         }
     }
 }

@@ -187,7 +187,7 @@ async fn a_walled_command_has_a_user_of_its_own_and_what_it_makes_is_the_runners
         "id -un; id -u; id -G; echo new > new; echo more >> README; stat -c %u new README .; \
          cat {secret} 2>/dev/null || echo closed; echo x > $HOME/x && echo home; \
          git -c user.name=a -c user.email=a@b commit --quiet --all --message=mine && git log -1 --format=%s; \
-         test -S $BIFROST_CHANNEL && test -w $BIFROST_CHANNEL && echo heard; \
+         test -S $BIFROST_CHANNEL && test -w $BIFROST_CHANNEL && echo $BIFROST_CHANNEL; \
          grep -E '^(Cap|NoNewPrivs)' /proc/self/status | tr -d '\\t'",
         secret = secret.display()
     );
@@ -195,7 +195,7 @@ async fn a_walled_command_has_a_user_of_its_own_and_what_it_makes_is_the_runners
     let lines: Vec<&str> = said.lines().collect();
     let user = lines[1];
     assert!(users::IDS.contains(&user.parse().expect("a number")), "{said}");
-    let mut expect = vec![USER_NAME, user, user, user, user, user, "closed", "home", "mine", "heard"];
+    let mut expect = vec![USER_NAME, user, user, user, user, user, "closed", "home", "mine", "/var/tmp/channel"];
     expect.extend(["CapInh:0000000000000000", "CapPrm:0000000000000000", "CapEff:0000000000000000"]);
     expect.extend(["CapBnd:0000000000000000", "CapAmb:0000000000000000", "NoNewPrivs:1"]);
     assert_eq!((lines, exit), (expect, Some(Exit::Code(0))));
