@@ -83,16 +83,14 @@ impl System {
         let emulator_config = emulator::Config::from_vars(data.join("emulator"), &mut vars);
         let proxy_url = inside.as_ref().map(|inside| inside.proxy_url.clone());
         let emulator_config = emulator_config.with_machines(&wanted.machines.options, proxy_url, &mut vars);
+        let emulator_config = hand_on(emulator_config, data, &invocation.vars);
         let control_config = control_plane::Config::from_vars(&mut vars, data, None, &chance);
         if inside.is_none() {
             runner::check_operator_variables(&mut vars);
         }
         vars.finish()?;
-        let (event_config, mut control_config) =
+        let (event_config, control_config) =
             event_config.zip(control_config).expect("whatever is missing was a problem");
-        if inside.is_none() {
-            pass_on(&mut control_config, data, &invocation.vars);
-        }
         let api_key = control_config.api_key.clone();
         event_store::start(event_config, events, clock.clone(), None, &event_tasks).await?;
         let egress_tasks = Tasks::new();
@@ -246,13 +244,15 @@ fn of_containers(inside: &Inside, vars: &Vars) -> [(&'static str, String); 5] {
 }
 
 /// Local runners use this computer's tools, so they need what the tools find their way by, and are steered as this
-/// program's own environment says.
-fn pass_on(config: &mut control_plane::Config, data: &Path, vars: &Vars) {
-    let mut pool = (*config.pool).clone();
-    let names = runner::TOOL_VARIABLES.iter().chain(&runner::OPERATOR_FILES).chain(&STEERING);
-    let known = names.filter_map(|name| Some(((*name).to_owned(), vars.text(name)?.to_owned())));
-    pool.provider.runner_env.extend(known.chain([(HIDE.to_owned(), hidden(data, vars))]));
-    config.pool = pool.into();
+/// program's own environment says. It is given to their processes and written into no machine: the next start of this
+/// program may say otherwise, also to machines that are there then. Containers have their image's.
+fn hand_on(mut config: emulator::Config, data: &Path, vars: &Vars) -> emulator::Config {
+    if let emulator::Kind::Process { host_env } = &mut config.machines {
+        let names = runner::TOOL_VARIABLES.iter().chain(&runner::OPERATOR_FILES).chain(&STEERING);
+        host_env.extend(names.filter_map(|name| Some(((*name).to_owned(), vars.text(name)?.to_owned()))));
+        host_env.insert(HIDE.to_owned(), hidden(data, vars));
+    }
+    config
 }
 
 /// What commands are kept apart from: this system's own files, the other machines' among them, and what the operator
@@ -265,6 +265,22 @@ fn hidden(data: &Path, vars: &Vars) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn machines_are_steered_as_this_start_says_whatever_they_were_made_with() {
+        let data = tempfile::tempdir().expect("a directory");
+        let handed_on = |pairs: &[(&str, &str)]| {
+            let vars = Vars::from_pairs(pairs.iter().copied());
+            let config = emulator::Config::from_vars(data.path().into(), &mut vars.clone());
+            let emulator::Kind::Process { host_env } = hand_on(config, data.path(), &vars).machines else { panic!() };
+            ["BIFROST_ISOLATION", "BIFROST_AGENT_KEYS", "GOPROXY", "SECRET", "PATH"]
+                .map(|name| host_env.get(name).cloned().unwrap_or_default())
+        };
+        let all =
+            [("BIFROST_ISOLATION", "required"), ("BIFROST_AGENT_KEYS", "/k"), ("GOPROXY", "off"), ("SECRET", "x")];
+        assert_eq!(handed_on(&all), ["required", "/k", "off", "", ""]);
+        assert_eq!(handed_on(&[("PATH", "/bin")]), ["", "", "", "", "/bin"]);
+    }
 
     #[test]
     fn commands_see_neither_this_systems_files_nor_what_the_operator_hides() {
