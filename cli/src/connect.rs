@@ -243,7 +243,10 @@ fn explain(error: client::Error, base: &str, address: &AddressSource, key: &KeyS
                     Some(key_cure(key)),
                 ),
                 403 => (Code::NoPermission, said, Some("ask for an API key with this permission".into())),
-                404 => (Code::NotFound, said, Some("`bifrost tasks list` shows what there is".into())),
+                404 => {
+                    let list = list_of(&said).map(|list| format!("`bifrost {list}` shows what there is"));
+                    (Code::NotFound, said, list)
+                }
                 408 | 429 | 503 | 507 => (Code::TryLater, said, Some("try again in a moment".into())),
                 400..500 => (Code::Data, said, None),
                 _ => (Code::Internal, said, Some("the server's own log says more".into())),
@@ -251,6 +254,32 @@ fn explain(error: client::Error, base: &str, address: &AddressSource, key: &KeyS
         }
     };
     Failure { code, message, help }
+}
+
+/// The command that lists what the server has of the kind that it found none of; nothing where there is no such list.
+fn list_of(said: &str) -> Option<&'static str> {
+    let (_, kind) = said.rsplit_once("there is no such ")?;
+    Some(match kind {
+        "budget" => "budgets list",
+        "checkpoint" | "checkpoint of this task" => "checkpoints list",
+        "delivery of this webhook" => "webhooks deliveries ID",
+        "dependency of this task" => "graph",
+        "execution" | "task" => "tasks list",
+        "failure strategy" => "strategies list",
+        "hold" => "holds",
+        "kept volume" => "machines sweep",
+        "limit" => "limits list",
+        "machine" => "machines list",
+        "metadata key" => "tasks metadata keys",
+        "outcome of this task" => "tasks outcomes list ID",
+        "project" => "projects list",
+        "runtime" => "runtimes list",
+        "schedule" => "schedules list",
+        "trigger" => "runtimes triggers ID",
+        "webhook" => "webhooks list",
+        "worker" => "workers list",
+        _ => return None,
+    })
 }
 
 fn key_cure(key: &KeySource) -> String {

@@ -21,6 +21,7 @@ pub(crate) enum AgentsCommand {
     #[command(after_help = help::LOGS)]
     Logs {
         /// The agent's id
+        #[arg(value_parser = parse_agent)]
         id: ExecutionId,
         /// So many
         #[arg(long, short = 'n', default_value_t = 100, value_name = "N")]
@@ -30,6 +31,7 @@ pub(crate) enum AgentsCommand {
     #[command(after_help = help::SEND)]
     Send {
         /// The agent's id
+        #[arg(value_parser = parse_agent)]
         id: ExecutionId,
         /// Wait for nobody; --reason says why
         #[arg(long, requires = "reason")]
@@ -46,13 +48,14 @@ pub(crate) enum AgentsCommand {
     #[command(after_help = help::ATTACH)]
     Attach {
         /// The agent's id
+        #[arg(value_parser = parse_agent)]
         id: ExecutionId,
     },
     /// End agents; their work stays where it is
     #[command(after_help = help::KILL)]
     Kill {
         /// The agents' ids
-        #[arg(required = true, value_name = "ID")]
+        #[arg(required = true, value_name = "ID", value_parser = parse_agent)]
         ids: Vec<ExecutionId>,
         /// Without time to end in order: what they have not written is lost
         #[arg(long)]
@@ -62,7 +65,7 @@ pub(crate) enum AgentsCommand {
     #[command(after_help = help::CLEANUP)]
     Cleanup {
         /// The agents' ids
-        #[arg(required_unless_present = "all_ended", value_name = "ID")]
+        #[arg(required_unless_present = "all_ended", value_name = "ID", value_parser = parse_agent)]
         ids: Vec<ExecutionId>,
         /// Every agent that has ended
         #[arg(long, conflicts_with = "ids")]
@@ -74,6 +77,11 @@ pub(crate) enum AgentsCommand {
         /// The agent's directory
         directory: PathBuf,
     },
+}
+
+/// Reads the id of an agent, which is that of its execution.
+fn parse_agent(text: &str) -> Result<ExecutionId, String> {
+    text.parse().map_err(|_| "not the id of an agent: `bifrost agents list` shows them".to_owned())
 }
 
 #[derive(Args)]

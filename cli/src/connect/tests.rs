@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use clap::CommandFactory;
 use wire::problem::Problem;
 
 use super::*;
@@ -91,6 +92,41 @@ fn every_refusal_has_its_code() {
     assert_eq!(explained(refused(400, "invalid")).message, "field: what the server says");
     let wrong_key = explained(refused(401, "unauthenticated"));
     assert!(wrong_key.help.expect("a cure").contains("BIFROST_API_KEY"));
+}
+
+#[test]
+fn what_is_not_there_has_the_list_of_its_kind_as_the_cure() {
+    let missing = |kind: &str| {
+        let problem = Problem::new(404, "Not Found", "not_found", format!("there is no such {kind}"));
+        let error = client::Error::Refused(Box::new(problem));
+        explain(error, "http://x", &AddressSource::Usual, &KeySource::Variable(API_KEY)).help
+    };
+    for (kind, list) in [
+        ("task", "tasks list"),
+        ("machine", "machines list"),
+        ("kept volume", "machines sweep"),
+        ("budget", "budgets list"),
+        ("checkpoint", "checkpoints list"),
+        ("runtime", "runtimes list"),
+    ] {
+        assert_eq!(missing(kind), Some(format!("`bifrost {list}` shows what there is")));
+    }
+    assert_eq!(missing("address"), None);
+}
+
+#[test]
+fn every_list_that_a_cure_names_is_a_command() {
+    let whole = crate::args::Arguments::command();
+    let source = include_str!("../connect.rs");
+    let (_, table) = source.split_once("fn list_of").expect("is there");
+    let (table, _) = table.split_once("_ => return").expect("has an end");
+    let lists: Vec<&str> = table.lines().filter_map(|line| line.split("=> \"").nth(1)?.split('"').next()).collect();
+    assert!(lists.len() > 10, "{lists:?}");
+    for list in lists {
+        let mut words = list.split(' ').filter(|word| *word != "ID");
+        let found = words.try_fold(&whole, |command, word| command.find_subcommand(word));
+        assert!(found.is_some(), "there is no `bifrost {list}`");
+    }
 }
 
 #[tokio::test]
