@@ -49,7 +49,7 @@ codes! {
     /// Nobody has anything to do.
     NothingToDo = 79, "there is nothing to claim";
     /// The task ran, or was silent, for too long.
-    TimedOut = 124, "the task ran longer than --timeout, was silent longer than --idle-timeout, or stalled longer than --stall-timeout";
+    TimedOut = 124, "the task ran longer than --timeout or its budget allows, was silent longer than --idle-timeout, or stalled longer than --stall-timeout";
     /// The dependencies could not be installed, or the repository's own set-up failed.
     SetupFailed = 125, "the dependencies could not be installed, or the repository's own set-up failed";
     /// Interrupted or called off.

@@ -130,6 +130,9 @@ pub(crate) fn message(report: &TestReport, exit: Exit) -> Option<String> {
     if report.success {
         return None;
     }
+    if report.command.is_empty() {
+        return Some(report.headline());
+    }
     let how = match exit {
         Exit::Code(0) => String::new(),
         Exit::Code(code) => format!(" (exit code {code})"),

@@ -50,10 +50,11 @@ async fn an_agent_that_asked_remembers_its_session_on_the_machine_that_has_its_c
     std::fs::write(&answer, "blue\n").expect("writes");
     let asked = world.bifrost(&["run", "--agent", "mock", "--prompt", &first.display().to_string()]).output().await;
     assert_eq!(asked.code, 1, "{}", asked.stderr);
-    // It says itself how it is answered.
+    // It says itself how it is answered, on standard input; here from a file.
     let cure = asked.stderr.split_once("(bifrost ").and_then(|(_, rest)| rest.split_once(')')).expect("named").0;
     let answer = answer.display().to_string();
-    let words: Vec<&str> = cure.split(' ').chain(["--prompt", &answer]).collect();
+    let cure = cure.strip_suffix(" -").expect("reads standard input");
+    let words: Vec<&str> = cure.split(' ').chain([answer.as_str()]).collect();
     let forked = world.bifrost(&words).output().await;
     assert_eq!((forked.code, forked.stdout.as_str()), (0, "Remembered.\n"), "{}", forked.stderr);
     assert_eq!(world.repository.git(&["show", "plan:PLAN"]).await, "begun\nblue\n");

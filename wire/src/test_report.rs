@@ -105,6 +105,9 @@ pub struct FailedTest {
     pub duration_ms: Option<u64>,
 }
 
+/// What a report without a command says: none was named, and none was found.
+const NO_TESTS: &str = "the repository has no tests that are known here; name their command";
+
 impl TestReport {
     /// Cuts what is longer than anybody should have to keep. For what machines tell, which are not trusted.
     #[must_use]
@@ -136,7 +139,12 @@ impl TestReport {
         let ran = self.passed.saturating_add(self.failed);
         let tests = |count: u64| if count == 1 { "1 test".to_owned() } else { format!("{count} tests") };
         if self.format.is_none() {
-            return "no test was told of".into();
+            return match (self.success, self.command.is_empty()) {
+                _ if self.unread.is_some() => "no test was told of".into(),
+                (_, true) => NO_TESTS.into(),
+                (true, false) => "the tests ended well, and told of none that could be read".into(),
+                (false, false) => "the tests failed, and told of none that could be read".into(),
+            };
         }
         if self.failed == 0 {
             let but = if self.success || self.unread.is_some() { "" } else { ", and yet the tool failed" };
@@ -190,6 +198,13 @@ mod tests {
         assert_eq!(unsure.headline(), "39 tests passed, and yet the tool failed");
         let unread = TestReport { unread: Some("no report r.xml".into()), ..unsure };
         assert_eq!(unread.headline(), "39 tests passed; no report r.xml");
-        assert_eq!(TestReport { format: None, ..unread }.headline(), "no test was told of; no report r.xml");
+        let untold = TestReport { format: None, passed: 0, ..unread };
+        assert_eq!(untold.headline(), "no test was told of; no report r.xml");
+        let untold = TestReport { unread: None, ..untold };
+        assert_eq!(untold.headline(), "the tests failed, and told of none that could be read");
+        let ended = TestReport { success: true, ..untold.clone() };
+        assert_eq!(ended.headline(), "the tests ended well, and told of none that could be read");
+        let none = "the repository has no tests that are known here; name their command";
+        assert_eq!(TestReport { command: vec![], ..untold }.headline(), none);
     }
 }

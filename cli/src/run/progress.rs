@@ -248,6 +248,7 @@ fn headline(task: &TaskView, total: &str) -> String {
         TaskStatus::Split => format!("split into other tasks after {total}"),
         TaskStatus::Ready | TaskStatus::Assigned | TaskStatus::InProgress => format!("{} after {total}", task.status),
         TaskStatus::Failed => match execution.and_then(|execution| execution.outcome) {
+            Some(Outcome::TimedOut) if spent(task).is_some() => format!("out of its budget after {total}"),
             Some(Outcome::TimedOut) => format!("timed out after {total}"),
             Some(Outcome::IdleTimedOut) => format!("ended for its silence after {total}"),
             Some(Outcome::Stalled) => format!("stalled, and ended after {total}"),
@@ -269,6 +270,23 @@ fn headline(task: &TaskView, total: &str) -> String {
     }
 }
 
+/// What to say of a command that was ended before its own timeout, since its task may use no more.
+fn spent(task: &TaskView) -> Option<Trouble> {
+    let (execution, spec, budget) = (task.execution.as_ref()?, task.spec.as_ref()?, task.budget.as_ref()?);
+    let ran = execution.phases.iter().find(|timing| timing.phase == Phase::Running)?.micros;
+    if execution.outcome != Some(Outcome::TimedOut) || ran >= spec.timeout_seconds().saturating_mul(1_000_000) {
+        return None;
+    }
+    let (message, option) = match (budget.limits.machine_seconds, &budget.limits.dollars) {
+        (Some(most), dollars) if dollars.is_none() || budget.spent_machine_seconds >= most => {
+            (format!("the task's budget of machine time, {most} s, is spent"), "--budget-machine-time")
+        }
+        (_, Some(dollars)) => (format!("the task's budget of {dollars} dollars is spent"), "--budget-dollars"),
+        (Some(_) | None, None) => return None,
+    };
+    Some(Trouble { message, help: Some(format!("give it more with {option}")) })
+}
+
 fn is_agents(task: &TaskView) -> bool {
     task.spec.as_ref().is_some_and(|spec| spec.agent.is_some())
 }
@@ -276,6 +294,9 @@ fn is_agents(task: &TaskView) -> bool {
 /// What a runner tells, but for the exit alone of a command: that one has had its say on standard error.
 fn trouble(task: &TaskView) -> Option<Trouble> {
     let execution = task.execution.as_ref().filter(|_| task.status == TaskStatus::Failed)?;
+    if let Some(spent) = spent(task) {
+        return Some(spent);
+    }
     let said = execution.error_message.as_deref().map(one_line);
     let (fallback, help) = match execution.outcome? {
         Outcome::SetupFailed => ("the workspace could not be made ready", execution.failure.map(exit::cure)),
@@ -289,6 +310,9 @@ fn trouble(task: &TaskView) -> Option<Trouble> {
         ),
         Outcome::WorkerLost => {
             ("its worker was lost too often", Some("see `bifrost machines list`, then `bifrost tasks retry ID`"))
+        }
+        Outcome::Failed if execution.tests.as_ref().is_some_and(|tests| tests.command.is_empty()) => {
+            ("the repository has no tests that are known here", Some("name their command: bifrost run --tests -- CMD"))
         }
         // With these there may have been no command that could have said anything.
         Outcome::Failed if matches!(execution.exit, Some(Exit::Code(126 | 127)) | None) && said.is_some() => {

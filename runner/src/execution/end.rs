@@ -70,7 +70,9 @@ impl End {
                 let is_plain = |word: &&str| word.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:@".contains(c));
                 let session = report.session.as_deref().filter(is_plain).unwrap_or("SESSION");
                 let how = match checkpoint {
-                    Some(id) => format!("bifrost checkpoints fork {id} --agent {} --session {session}", report.agent),
+                    Some(id) => {
+                        format!("bifrost checkpoints fork {id} --agent {} --session {session} --prompt -", report.agent)
+                    }
                     None => format!("--session {session}"),
                 };
                 let cure = format!("answer it with a task that goes on with its session ({how})");

@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use kit::tasks::blocking;
-use wire::event::{Stream, kind};
-use wire::execution::Outcome;
+use wire::event::kind;
+use wire::execution::{Exit, Outcome};
 use wire::task::TaskSpec;
 use wire::test_report::{TestReport, TestsSpec};
 
 use crate::agent::Launch;
 use crate::agent::reading::{Heard, Reading, Taken};
-use crate::command::{self, Ended, Job};
+use crate::command::{self, Cause, Ended, Job};
 use crate::record::Story;
 use crate::test_report;
+
+/// What a shell says of a program that is not there; here no tests are.
+const NOT_FOUND: i32 = 127;
 
 /// How what ran last has ended, what was heard of the agent, and what came of the tests.
 pub(crate) struct Ran {
@@ -65,17 +68,17 @@ async fn run_tests(story: &mut Story, tests: &TestsSpec, job: Job, heard: Option
         false => named,
         true => blocking(move || test_report::plan::command(&test_report::look(&tree))).await.unwrap_or_default(),
     };
-    if arguments.is_empty() {
-        let words = "bifrost: the repository has no tests that are known here; name their command\n";
-        story.log(Stream::Stderr, words.as_bytes().to_vec()).await;
-    }
+    let there_are_some = !arguments.is_empty();
     // Reports are read from pipes.
     let job = Job { arguments, has_terminal: false, ..job };
     let (place, asked) = (job.directory.clone(), tests.clone());
     let asked = blocking(move || test_report::Asked::of(asked, &place)).await;
     story.listen();
     let since = tokio::time::Instant::now();
-    let ended = command::run(&job, story, None).await;
+    let ended = match there_are_some {
+        true => command::run(&job, story, None).await,
+        false => Ended { exit: Exit::Code(NOT_FOUND), cause: Cause::Itself, truncated_bytes: 0 },
+    };
     let (printed, took) = (story.heard(), since.elapsed());
     let Job { arguments, directory, secrets, .. } = job;
     let report =

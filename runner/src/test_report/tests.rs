@@ -1,7 +1,7 @@
 //! Tests of a workspace, run by a runner for real.
 
 use wire::event::kind;
-use wire::execution::{Failure, Outcome};
+use wire::execution::{Exit, Failure, Outcome};
 use wire::task::TaskSpec;
 use wire::test_report::{TestFormat, TestReport, TestsSpec};
 use wire::worker::Completion;
@@ -66,9 +66,13 @@ async fn the_repositorys_own_tests_are_found_and_none_is_said_to_be_there() {
     let (completion, _) = tested(&[("Makefile", makefile)], TestsSpec::default(), &[]).await;
     let report = completion.tests.expect("told");
     assert_eq!((report.passed, report.command.join(" ").as_str()), (1, "make test"));
-    let (completion, _) = tested(&[("README", "x")], TestsSpec::default(), &[]).await;
+    let (completion, events) = tested(&[("README", "x")], TestsSpec::default(), &[]).await;
     assert_eq!((completion.outcome, completion.failure), (Outcome::Failed, None::<Failure>));
+    assert_eq!(completion.exit, Some(Exit::Code(127)));
+    let said = "the repository has no tests that are known here; name their command";
+    assert_eq!(completion.message.as_deref(), Some(said));
     assert!(!completion.tests.expect("told").success);
+    assert!(!kinds(&events).contains(&kind::EXECUTION_LOG), "it is said once");
 }
 
 #[tokio::test]
