@@ -15,15 +15,20 @@ use wire::webhook::Happening;
 
 use crate::args::StreamArguments;
 use crate::connect::Server;
+use crate::cost::dollars;
 use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
 use crate::outage::{LOST, Outage, PATIENCE, Step};
 use crate::output::one_line;
+use crate::table::or_dash;
 
 /// A stream that was silent for so long is opened anew: a dead connection looks just the same.
 const SILENCE: Duration = Duration::from_secs(30);
 /// What changes within so long is shown together.
 const TOGETHER: Duration = Duration::from_millis(200);
+
+/// Names the machine that an event is about.
+const MACHINE: &str = "machine_id";
 
 /// What is followed.
 enum Source {
@@ -158,8 +163,11 @@ fn print(invocation: &Invocation, message: &Message) -> anyhow::Result<bool> {
         words(place, task.updated_at, "task", Some(task.id), &value)
     } else {
         let happening = Happening::deserialize(&value)?;
-        let task = happening.data.task.unwrap_or_default();
-        words(place, happening.timestamp, &happening.kind, happening.data.task_id, &task)
+        let data = happening.data;
+        match data.task {
+            Some(task) => words(place, happening.timestamp, &happening.kind, data.task_id, &task),
+            None => details(place, happening.timestamp, &happening.kind, data.task_id, &data.details),
+        }
     };
     if output.is_json {
         output.json(&value)?
@@ -182,6 +190,25 @@ fn words(place: &str, at: DateTime<Utc>, event: &str, id: Option<TaskId>, task: 
     format!("{place} {at} {} {id} {} {}", one_line(event), field("status"), field("title"))
 }
 
+/// What is about no task, such as a machine or a budget, in its own words: `state=ready`, `percent=80`.
+fn details(place: &str, at: DateTime<Utc>, event: &str, id: Option<TaskId>, details: &Value) -> String {
+    let at = at.to_rfc3339_opts(SecondsFormat::Micros, true);
+    let about = id.map(|id| id.to_string()).or_else(|| Some(details[MACHINE].as_str()?.to_owned()));
+    let mut line = format!("{place} {at} {} {}", one_line(event), or_dash(about));
+    for (name, value) in details.as_object().into_iter().flatten().filter(|(name, _)| *name != MACHINE) {
+        let (name, value) = match (name.strip_suffix("_micros"), value) {
+            (Some(name), Value::Number(micros)) => (name, micros.as_i64().map(dollars)),
+            (_, Value::String(text)) => (name.as_str(), Some(one_line(text))),
+            (_, Value::Number(_) | Value::Bool(_)) => (name.as_str(), Some(value.to_string())),
+            (_, Value::Null | Value::Array(_) | Value::Object(_)) => (name.as_str(), None),
+        };
+        if let Some(value) = value {
+            line.push_str(&format!(" {}={value}", one_line(name)));
+        }
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -195,6 +222,32 @@ mod tests {
         let task = json!({ "status": "in_progress", "title": "a\nb" });
         let line = words("7", at, "task.started", id.parse().ok(), &task);
         assert_eq!(line, format!("7 2026-11-18T11:06:40.000000Z task.started {id} in_progress a b"));
+    }
+
+    #[test]
+    fn what_is_about_no_task_says_what_it_is_about() {
+        let at = DateTime::from_timestamp(1_795_000_000, 0).expect("in range");
+        const ID: &str = "0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b71";
+        for (event, words, expect) in [
+            (
+                "machine.state",
+                json!({ "machine_id": ID, "state": "ready", "error": null }),
+                "machine.state 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b71 state=ready",
+            ),
+            (
+                "machine.stuck",
+                json!({ "machine_id": ID, "state": "starting", "minutes": 5, "error": "no\nhost" }),
+                "machine.stuck 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b71 error=no host minutes=5 state=starting",
+            ),
+            (
+                "cost.alert",
+                json!({ "period": "day", "percent": 80, "spent_micros": 8_100_000, "budget_micros": 10_000_000 }),
+                "cost.alert - budget=$10.0000 percent=80 period=day spent=$8.1000",
+            ),
+            ("new", json!("words"), "new -"),
+        ] {
+            assert_eq!(details("7", at, event, None, &words), format!("7 2026-11-18T11:06:40.000000Z {expect}"));
+        }
     }
 
     #[test]

@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use client::control::TaskFilter;
-use wire::limit::MACHINES_MAX;
-use wire::machine::{MachineState, MachineView};
 
 use super::{Finding, Report};
 use crate::connect::{self, AddressSource, Server};
@@ -46,8 +44,8 @@ async fn ask(invocation: &Invocation, base: &str, address: &AddressSource, findi
     }
     let events = server.control.events(0, 1).await;
     findings.push(judge(&server, events, |_| Finding::Well("answers through the server".into())));
-    let machines = server.control.machines().await;
-    findings.push(judge(&server, machines, |machines| judge_machines(&machines)));
+    let cost = server.control.cost().await;
+    findings.push(judge(&server, cost, |cost| judge_machines(cost.machines.len(), cost.machines_max)));
 }
 
 /// Neither of these paths asks for a key.
@@ -68,10 +66,10 @@ fn ill(failure: Failure) -> Finding {
     Finding::ill(failure.code, failure.message, cure)
 }
 
-pub(super) fn judge_machines(machines: &[MachineView]) -> Finding {
-    let there = machines.iter().filter(|machine| machine.state != MachineState::Destroyed).count();
-    let message = format!("{there} of at most {MACHINES_MAX}");
-    if there <= MACHINES_MAX {
+/// Those that exist, against as many as the server's operator lets exist.
+pub(super) fn judge_machines(there: usize, most: usize) -> Finding {
+    let message = format!("{there} of at most {most}");
+    if there <= most {
         Finding::Well(message)
     } else {
         Finding::ill(Code::Internal, message, "see `bifrost machines list`; the server removes the idle ones by itself")
