@@ -1,5 +1,6 @@
 //! `bifrost egress`: what tasks have asked of the world outside, and the proxy itself.
 
+use egress::program::Unusable;
 use wire::event::{EgressPayload, EgressVerdict, StoredEvent, kind};
 use wire::id::TaskId;
 
@@ -7,6 +8,7 @@ use crate::args::EgressCommand;
 use crate::connect::Server;
 use crate::duration::show_age;
 use crate::events::each_of_task;
+use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
 use crate::table;
 
@@ -14,8 +16,29 @@ use crate::table;
 pub(crate) async fn run(invocation: &Invocation, command: &EgressCommand) -> anyhow::Result<()> {
     match command {
         EgressCommand::Show { id } => show(invocation, *id).await,
-        EgressCommand::Serve(arguments) => egress::program::run(arguments.clone(), invocation.vars.clone()).await,
+        EgressCommand::Serve(arguments) => {
+            let ran = egress::program::run(arguments.clone(), invocation.vars.clone()).await;
+            ran.map_err(|error| match error.downcast::<Unusable>() {
+                Ok(unusable) => refusal(&unusable, "--allow", "--host"),
+                Err(other) => other,
+            })
+        }
     }
+}
+
+/// What cannot be used, with the option that it was given by and how it ends.
+pub(crate) fn refusal(unusable: &Unusable, allow: &str, host: &str) -> anyhow::Error {
+    let (code, option, cure) = match unusable {
+        Unusable::Unread { error, .. } => {
+            let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+            let code = if is_missing { Code::NotFound } else { Code::InputOutput };
+            (code, allow, "name a file that holds an allow-list, as docs/egress.md shows it")
+        }
+        Unusable::List { .. } => (Code::Data, allow, "mend it as docs/egress.md shows it"),
+        Unusable::Host(_) => (Code::Usage, host, "write it as git.example.org or *.example.org:8443"),
+        Unusable::Listen(_) => (Code::Usage, "--listen", "write it as 127.0.0.1:3128"),
+    };
+    failure(code, format!("{option}: {unusable}"), cure)
 }
 
 async fn show(invocation: &Invocation, id: TaskId) -> anyhow::Result<()> {
@@ -57,4 +80,28 @@ async fn show(invocation: &Invocation, id: TaskId) -> anyhow::Result<()> {
 /// Nothing is carried for what was refused.
 fn sent(verdict: EgressVerdict, bytes: u64) -> String {
     if verdict == EgressVerdict::Allowed { bytes.to_string() } else { "-".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::classify;
+
+    #[test]
+    fn what_the_proxy_cannot_use_names_its_option_and_has_its_code() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), "group = 1").expect("writes");
+        let missing = file.path().with_extension("missing");
+        let rules = |allow, hosts: &[String]| egress::program::rules(allow, hosts).expect_err("cannot be used");
+        for (unusable, code, said) in [
+            (rules(Some(&missing), &[]), Code::NotFound, "--allow: "),
+            (rules(Some(file.path()), &[]), Code::Data, "--allow: "),
+            (rules(None, &["a b".into()]), Code::Usage, "--host: \"a b\" is no HOST"),
+            (Unusable::Listen("x".into()), Code::Usage, "--listen: \"x\" is no address"),
+        ] {
+            let refused = classify(&refusal(&unusable, "--allow", "--host"));
+            assert_eq!(refused.code, code, "{refused}");
+            assert!(refused.message.starts_with(said) && refused.help.is_some(), "{refused}");
+        }
+    }
 }

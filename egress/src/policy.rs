@@ -91,7 +91,7 @@ impl Rules {
 
     /// Reads an allow-list in the form of `allow.toml`.
     pub fn parse(text: &str) -> Result<Self, BadRules> {
-        let file: File = toml::from_str(text).map_err(|error| BadRules::Text(error.message().to_owned()))?;
+        let file: File = toml::from_str(text).map_err(|error| BadRules::Text(located(text, &error)))?;
         let rules = file.group.into_iter().map(Group::rules).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { rules: rules.into_iter().flatten().collect(), of_tasks: file.hosts_of_tasks })
     }
@@ -120,6 +120,16 @@ impl Rules {
             None => None,
         }
     }
+}
+
+/// What is wrong and in which line, since TOML names neither the group nor the field of a value.
+fn located(text: &str, error: &toml::de::Error) -> String {
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        return error.message().to_owned();
+    };
+    let number = before.matches('\n').count();
+    let line = text.lines().nth(number).unwrap_or_default().trim();
+    format!("line {}, {line:?}: {}", number + 1, error.message())
 }
 
 impl Group {
@@ -200,6 +210,16 @@ mod tests {
         }
         let error = Rules::parse("[[group]]\nname = \"g\"\nhosts = []\nprot = 1").expect_err("a field").to_string();
         assert!(error.contains("prot"), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_is_none_is_named_with_its_line() {
+        let text = "[[group]]\nname = \"g\"\nhosts = []\n  tasks = [\"nonsense\"]\n";
+        let error = Rules::parse(text).expect_err("no id").to_string();
+        assert!(
+            error.starts_with("the allow-list cannot be read: line 4, \"tasks = [\\\"nonsense\\\"]\": "),
+            "{error}"
+        );
     }
 
     #[test]

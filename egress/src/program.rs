@@ -1,5 +1,6 @@
 //! The program `bifrost-egress`: its arguments, and its life from start to stop.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -12,6 +13,7 @@ use wire::grant::GrantKey;
 use wire::limit::EVENTS_PER_BATCH;
 use wire::signature::Key;
 
+use crate::policy::BadRules;
 use crate::{Config, Door, OPEN_TOLD_AFTER, Rules, STOP};
 
 /// What waits while the event store is away; a connection that ends then waits too.
@@ -43,6 +45,33 @@ pub struct Arguments {
     #[arg(long, env = "BIFROST_EGRESS_CONNECTIONS", default_value_t = 512, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub connections: u32,
+}
+
+/// Something that was given to the proxy cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// There is no such file, or it may not be read.
+    #[error("{} cannot be read: {error}", path.display())]
+    Unread {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The file is no allow-list.
+    #[error("{} cannot be used: {error}", path.display())]
+    List {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: BadRules,
+    },
+    /// It is no host.
+    #[error("{0:?} is no HOST, HOST:PORT or *.SUFFIX:PORT")]
+    Host(String),
+    /// It is nothing to listen on.
+    #[error("{0:?} is no address to listen on")]
+    Listen(String),
 }
 
 /// Runs the proxy until SIGINT or SIGTERM.
@@ -94,15 +123,16 @@ pub fn sender(
 }
 
 /// The rules of a file, or the usual ones, and these hosts besides.
-pub fn rules(allow: Option<&Path>, hosts: &[String]) -> anyhow::Result<Rules> {
+pub fn rules(allow: Option<&Path>, hosts: &[String]) -> Result<Rules, Unusable> {
     let rules = match allow {
         None => Rules::usual(),
         Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            Rules::parse(&text).with_context(|| format!("{} cannot be used", path.display()))?
+            let text = std::fs::read_to_string(path);
+            let text = text.map_err(|error| Unusable::Unread { path: path.to_owned(), error })?;
+            Rules::parse(&text).map_err(|error| Unusable::List { path: path.to_owned(), error })?
         }
     };
-    Ok(hosts.iter().try_fold(rules, |rules, host| rules.with(host))?)
+    hosts.iter().try_fold(rules, |rules, host| rules.with(host).map_err(|_| Unusable::Host(host.clone())))
 }
 
 /// A list that cannot be used leaves the old one in force.
@@ -115,13 +145,13 @@ async fn reload(arguments: Arguments, current: watch::Sender<Rules>) {
                 current.send_replace(rules);
                 tracing::info!("the egress rules were read anew");
             }
-            Err(error) => tracing::error!("the egress rules stay as they are: {error:#}"),
+            Err(error) => tracing::error!("the egress rules stay as they are: {error}"),
         }
     }
 }
 
 async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     let found = tokio::net::lookup_host(address).await.ok().and_then(|mut found| found.next());
-    let found = found.with_context(|| format!("{address} is no address to listen on"))?;
+    let found = found.ok_or_else(|| Unusable::Listen(address.to_owned()))?;
     kit::net::listen(found).await.with_context(|| format!("cannot listen on {address}; choose another address"))
 }

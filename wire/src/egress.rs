@@ -6,6 +6,7 @@
 //! on a machine may not choose what it reaches: whoever made the task has.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use base64::Engine as _;
@@ -49,6 +50,20 @@ impl Destination {
             Pattern::Below(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
         };
         is_host && self.port == port
+    }
+}
+
+impl Destination {
+    /// Whether it is this computer or some network's own address, to which the proxy lets no task of its own accord.
+    fn is_private(&self) -> bool {
+        let Pattern::Exactly(name) = &self.host else { return false };
+        let is_own = |address: IpAddr| match address.to_canonical() {
+            IpAddr::V4(it) => it.is_loopback() || it.is_private() || it.is_link_local() || it.is_unspecified(),
+            IpAddr::V6(it) => {
+                it.is_loopback() || it.is_unique_local() || it.is_unicast_link_local() || it.is_unspecified()
+            }
+        };
+        name == "localhost" || name.ends_with(".localhost") || name.parse().is_ok_and(is_own)
     }
 }
 
@@ -106,7 +121,14 @@ pub(crate) fn check(hosts: &[String]) -> Result<(), FieldError> {
         return Err(wrong(FIELD, format!("is longer than {} bytes in all", limit::EGRESS_BYTES)));
     }
     for host in hosts {
-        host.parse::<Destination>().map_err(|error| wrong(FIELD, format!("{host:?} {error}")))?;
+        let destination = host.parse::<Destination>().map_err(|error| wrong(FIELD, format!("{host:?} {error}")))?;
+        if destination.is_private() {
+            let cure = "leave it out, and have the operator's allow-list lead there (docs/egress.md)";
+            return Err(wrong(
+                FIELD,
+                format!("{host:?} is not on the internet, and a task can ask for nothing else; {cure}"),
+            ));
+        }
     }
     Ok(())
 }

@@ -166,7 +166,8 @@ fn start_egress(
 ) -> anyhow::Result<()> {
     let (clock, chance) = (invocation.clock.clone(), invocation.chance.clone());
     let key = control_plane::secret_of(data, EVENT_SECRET_FILE, &chance)?;
-    let rules = egress::program::rules(machines.egress_allow.as_deref(), &machines.egress_host)?;
+    let rules = egress::program::rules(machines.egress_allow.as_deref(), &machines.egress_host)
+        .map_err(|unusable| crate::egress::refusal(&unusable, "--egress-allow", "--egress-host"))?;
     let config = egress::Config {
         // Nobody changes them while this system is up.
         rules: tokio::sync::watch::channel(rules).1,

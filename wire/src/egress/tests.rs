@@ -72,7 +72,32 @@ fn what_is_no_host_is_refused_with_the_task_and_named() {
     }
     assert!(check(&vec!["a.example".to_owned(); 17]).is_err());
     assert!(check(&vec![format!("{}.example", "a.".repeat(50)); 16]).is_err());
-    assert_eq!(check(&["a.example".to_owned(), "*.b.example:8443".to_owned(), "[::1]:80".to_owned()]), Ok(()));
+    assert_eq!(check(&["a.example".to_owned(), "*.b.example:8443".to_owned(), "[2606:4700::1]:80".to_owned()]), Ok(()));
+}
+
+#[test]
+fn what_no_task_can_reach_of_its_own_accord_is_refused_with_the_cure() {
+    for host in [
+        "10.0.0.1",
+        "172.16.0.1:80",
+        "192.168.1.1",
+        "127.0.0.1:8080",
+        "169.254.169.254:80",
+        "0.0.0.0",
+        "localhost",
+        "LocalHost:80",
+        "db.localhost",
+        "[::1]:80",
+        "[fd00::1]",
+        "[fe80::1]",
+        "[::ffff:10.0.0.1]",
+    ] {
+        let error = check(&[host.to_owned()]).expect_err(host).to_string();
+        assert!(error.starts_with("spec.egress: ") && error.contains("the operator's allow-list"), "{error}");
+    }
+    for host in ["8.8.8.8", "172.32.0.1", "localhost.example", "[2606:4700::1]"] {
+        assert_eq!(check(&[host.to_owned()]), Ok(()), "{host}");
+    }
 }
 
 #[test]
