@@ -109,5 +109,5 @@ async fn remove(invocation: &Invocation, server: &Server, id: RuntimeId) -> anyh
     if output.is_json {
         return output.json(&serde_json::json!({ "id": id }));
     }
-    Ok(output.line(&format!("{id} removed"))?)
+    Ok(output.line(&format!("{id} is gone: what waited for it has failed"))?)
 }

@@ -43,7 +43,7 @@ pub(crate) enum RuntimesCommand {
         /// The runtime's id
         id: RuntimeId,
     },
-    /// Forget a runtime that has ended; words for it have failed
+    /// Say that a runtime has ended: what waits for it fails, and it stays in the list for a while, as gone
     #[command(after_help = super::help::runtimes::REMOVE)]
     Remove {
         /// The runtime's id
