@@ -71,6 +71,10 @@ fn config(invocation: &Invocation) -> anyhow::Result<Config> {
 
 async fn start(invocation: &Invocation, mut config: Config, arguments: &StartArguments) -> anyhow::Result<()> {
     if let Some(repo) = &arguments.repo {
+        if repo.as_os_str().is_empty() {
+            let cure = "name the repository, or leave --repo out for the current directory";
+            return Err(failure(Code::Usage, "--repo is empty", cure));
+        }
         config.repository = repo.clone();
     }
     if let Some(hooks) = &arguments.hooks {
@@ -125,7 +129,12 @@ fn what(arguments: &StartArguments) -> anyhow::Result<What> {
     };
     let prompt = submission::read_prompt(from)?;
     let (model, session) = (arguments.model.clone(), arguments.session.clone());
-    Ok(What::Agent(AgentSpec { name: name.clone(), prompt, model, session }))
+    let agent = AgentSpec { name: name.clone(), prompt, model, session };
+    agent.validate().map_err(|error| {
+        let option = submission::option_of(error.field);
+        failure(Code::Usage, format!("{option} {}", error.message), "see `bifrost agents start --help`")
+    })?;
+    Ok(What::Agent(agent))
 }
 
 /// Which agent a command is: one that is named beside it.
@@ -148,6 +157,11 @@ fn not_started(invocation: &Invocation, error: SpawnError) -> anyhow::Error {
         SpawnError::Refused { .. } => (Code::Usage, "see `bifrost agents start --help`"),
         SpawnError::SessionInUse { .. } => (Code::TryLater, "or leave --session out for a new one"),
         SpawnError::TooMany { .. } => (Code::TryLater, "see which run with `bifrost agents list`"),
+        SpawnError::UnknownAgent(_) => (Code::Data, "check --agent; BIFROST_AGENTS adds agents"),
+        SpawnError::NoRepository(_) => {
+            (Code::NotFound, "run it inside of a git repository, or name one on this computer with --repo")
+        }
+        SpawnError::NoCommit(_) => (Code::Data, "commit something first: git add . && git commit"),
         SpawnError::Worktree(_) => (Code::Data, "see `git worktree list`, and choose another branch"),
         SpawnError::Install { said, .. } => {
             said.lines().for_each(|line| invocation.output.say(&one_line(line)));

@@ -209,16 +209,20 @@ async fn every_command_runs(options: &[&str]) {
 #[tokio::test]
 async fn what_is_refused_has_its_exit_code() {
     let person = Person::new().await;
+    fs::write(person.app().join("empty.md"), " \n").expect("writes");
     const ID: &str = "0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70";
     for (line, code, complaint) in [
         ("bifrost agents start --branch a..b -- true", 64, "branch: git takes no such name"),
-        ("bifrost agents start --branch main --repo .. -- true", 65, "WORKTREE_FAILED"),
+        ("bifrost agents start --branch main --repo .. -- true", 66, "is no git repository"),
+        ("bifrost agents start --branch main --repo /no/such -- true", 66, "there is no directory /no/such"),
+        ("bifrost agents start --branch a --agent mock --prompt empty.md", 64, "--prompt must say"),
+        ("bifrost agents logs nosuch", 64, "not the id of an agent"),
         (
             "bifrost agents start --branch a --no-tmux -- no-such-program",
             69,
             "PROCESS_FAILED: no-such-program: not found",
         ),
-        ("bifrost agents start --branch a --agent nobody --prompt task.md --no-tmux", 69, "no agent is called nobody"),
+        ("bifrost agents start --branch a --agent nobody --prompt task.md --no-tmux", 65, "no agent is called nobody"),
         ("bifrost agents start --branch a --hooks nowhere -- true", 64, "--hooks nowhere"),
         ("bifrost agents logs 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70", 66, ID),
         ("bifrost agents kill 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70", 66, ID),

@@ -331,7 +331,7 @@ fn install_failed(step: &[String], how: &str) -> NotReady {
     let shown = step.join(" ");
     NotReady::failed(
         Failure::InstallFailed,
-        format!("{shown} {how}; what it said is in the log. Run it in a clean checkout and commit what it changes"),
+        format!("{shown} {how}; its own output says why. Run it in a clean checkout and commit what it changes"),
     )
 }
 

@@ -21,7 +21,7 @@ use wire::id::{ExecutionId, MachineId, TaskId};
 use wire::task::TaskSpec;
 
 use crate::agent;
-use crate::agent::driver::Drivers;
+use crate::agent::driver::{Driver, Drivers};
 use crate::agent::keys::Keys;
 use crate::agent::reading::Taken;
 use crate::background::Background;
@@ -217,14 +217,23 @@ pub struct Finished {
 #[error("{0}")]
 pub struct NotStarted(String);
 
+/// Whether an agent of this name is known.
+pub fn check_agent(drivers: &Drivers, name: &str) -> Result<(), NotStarted> {
+    driver(drivers, name).map(drop)
+}
+
+fn driver<'a>(drivers: &'a Drivers, name: &str) -> Result<&'a Driver, NotStarted> {
+    drivers.get(name).ok_or_else(|| {
+        let names = drivers.names().join(", ");
+        NotStarted(format!("no agent is called {name}; there are {names}, see docs/agents.md"))
+    })
+}
+
 /// Whether it could be started: the agent is known, and its program or the command's is there.
 pub fn check(work: &Work<'_>) -> Result<(), NotStarted> {
     let name = match &work.spec.agent {
         Some(spec) => {
-            let driver = work.drivers.get(&spec.name).ok_or_else(|| {
-                let names = work.drivers.names().join(", ");
-                NotStarted(format!("no agent is called {}; there are {names}, see docs/agents.md", spec.name))
-            })?;
+            let driver = driver(work.drivers, &spec.name)?;
             let own = std::env::current_exe().map_err(|error| NotStarted(error.to_string()))?;
             driver.command(spec, &own).swap_remove(0)
         }

@@ -36,6 +36,15 @@ pub enum SpawnError {
         /// Who is in it.
         by: ExecutionId,
     },
+    /// No agent has the name that was asked for.
+    #[error("{0}")]
+    UnknownAgent(String),
+    /// There is no repository where one was named.
+    #[error("{0}")]
+    NoRepository(String),
+    /// The repository has nothing that a branch could begin at.
+    #[error("the repository {0} has no commit yet")]
+    NoCommit(String),
     /// There is no worktree to work in.
     #[error("WORKTREE_FAILED: {0}")]
     Worktree(String),
@@ -65,6 +74,9 @@ impl SpawnError {
             Self::Refused { .. } => "INVALID",
             Self::TooMany { .. } => "TOO_MANY",
             Self::SessionInUse { .. } => "SESSION_IN_USE",
+            Self::UnknownAgent(_) => "UNKNOWN_AGENT",
+            Self::NoRepository(_) => "NO_REPOSITORY",
+            Self::NoCommit(_) => "NO_COMMIT",
             Self::Worktree(_) => "WORKTREE_FAILED",
             Self::Install { .. } => "INSTALL_FAILED",
             Self::Process(_) => "PROCESS_FAILED",

@@ -34,8 +34,9 @@ use crate::{TURN_WITHIN, turn};
 const WORKTREE_WITHIN: Duration = Duration::from_secs(600);
 /// How often it is looked whether what was started is still there.
 const BEAT: Duration = Duration::from_millis(250);
-/// What of a package manager's words an error shows.
-const SAID_LINES: usize = 20;
+/// What of a package manager's words an error shows: there is no log of them, and npm says why first and then at length
+/// how it is used.
+const SAID_LINES: usize = 200;
 
 /// What is to be started.
 #[derive(Debug, Clone)]
@@ -79,6 +80,7 @@ pub async fn start(
     let branch = Branch::parse(&new.branch).map_err(|message| SpawnError::refused("branch", message))?;
     if let What::Agent(spec) = &new.what {
         spec.validate().map_err(|error| SpawnError::refused("agent", error.to_string()))?;
+        local::check_agent(&config.drivers, &spec.name).map_err(|error| SpawnError::UnknownAgent(error.to_string()))?;
     }
     if let Some(resume) = &new.resume {
         check_resume(config, resume)?;
@@ -87,11 +89,11 @@ pub async fn start(
     let desk = Desk::new(&config.base, id);
     let worktree = branch.worktree(desk.root()).map_err(|message| SpawnError::refused("branch", message))?;
     let here = Git::at(&config.git, &config.repository);
+    let (repository, base) = find_repository(&here, config).await?;
     let is_branch = here.agrees(["check-ref-format", "--branch", branch.as_str()]).await.map_err(worktree_failed)?;
     if !is_branch {
         return Err(SpawnError::refused("branch", "git takes no such name for a branch"));
     }
-    let (repository, base) = find_repository(&here, config).await?;
     let spec = spec(config, new, &repository);
     let process = match new.may_use_tmux && fleet::tmux(config, None).is_there().await {
         true => ProcessRef::Tmux { session: tmux::session(id), socket: None },
@@ -155,13 +157,18 @@ fn worktree_failed(error: ProgramError) -> SpawnError {
 
 /// The main worktree of the repository that is meant, and the commit that new branches begin at.
 async fn find_repository(here: &Git, config: &Config) -> Result<(PathBuf, String), SpawnError> {
-    let listed = here.text(["worktree", "list", "--porcelain"]).await.map_err(|error| {
-        let named = config.repository.display();
-        SpawnError::Worktree(format!("{named} is no git repository that can be used ({error}); name one with --repo"))
+    let named = config.repository.display();
+    // Git would be said to be missing, since it cannot be started there.
+    if !config.repository.is_dir() {
+        return Err(SpawnError::NoRepository(format!("there is no directory {named}")));
+    }
+    let listed = here.text(["worktree", "list", "--porcelain"]).await;
+    let listed = listed.map_err(|error| {
+        SpawnError::NoRepository(format!("{named} is no git repository that can be used ({error})"))
     })?;
     let main = listed.lines().next().and_then(|line| line.strip_prefix("worktree ")).unwrap_or_default();
     let base = here.text(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).await;
-    let base = base.map_err(|_| SpawnError::Worktree("the repository has no commit yet; make one first".into()))?;
+    let base = base.map_err(|_| SpawnError::NoCommit(main.to_owned()))?;
     Ok((PathBuf::from(main), base))
 }
 

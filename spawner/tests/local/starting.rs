@@ -116,6 +116,36 @@ async fn names_that_lead_elsewhere_are_refused_before_anything_happens() {
 }
 
 #[tokio::test]
+async fn what_is_no_repository_with_a_commit_is_told_from_a_branch_that_cannot_be_had() {
+    let mut scene = Scene::new().await;
+    let (plain, empty) = (scene.root().join("plain"), scene.root().join("empty"));
+    fs::create_dir(&plain).expect("makes");
+    fs::create_dir(&empty).expect("makes");
+    git(&empty, &["init", "--quiet"]).await;
+    for (repository, code, said) in [
+        (scene.root().join("missing"), "NO_REPOSITORY", "there is no directory "),
+        (plain, "NO_REPOSITORY", "is no git repository that can be used"),
+        (empty, "NO_COMMIT", "has no commit yet"),
+    ] {
+        scene.config.repository = repository;
+        let error = scene.start(&mock("a", "x")).await.expect_err(code);
+        assert_eq!(error.code(), code, "{error}");
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    assert!(!scene.config.base.exists());
+}
+
+#[tokio::test]
+async fn an_agent_that_is_not_known_is_refused_with_those_that_are() {
+    let scene = Scene::new().await;
+    let nobody = AgentSpec { name: "nobody".into(), prompt: "x".into(), model: None, session: None };
+    let error = scene.start(&NewAgent { what: What::Agent(nobody), ..mock("a", "x") }).await.expect_err("is unknown");
+    assert_eq!(error.code(), "UNKNOWN_AGENT");
+    assert!(error.to_string().starts_with("no agent is called nobody; there are claude_code, codex,"), "{error}");
+    assert!(!scene.config.base.exists());
+}
+
+#[tokio::test]
 async fn a_command_that_is_an_agent_has_a_session_that_can_be_gone_on_with() {
     let scene = Scene::new().await;
     let named = |name: &str, session: Option<&str>| {
@@ -219,8 +249,8 @@ async fn an_install_that_fails_is_taken_back_and_says_what_was_said() {
     scene.commit(&scene.repository, "package-lock.json", "{}").await;
     let programs = scene.root().join("programs");
     fs::create_dir(&programs).expect("makes");
-    let script =
-        "#!/bin/sh\ncase $1 in --version) echo 1;; *) echo \"npm $*: lockfile is behind\" >&2; exit 1;; esac\n";
+    let script = "#!/bin/sh\ncase $1 in --version) echo 1;; *) echo \"npm $*: lockfile is behind\" >&2; seq 60 >&2; exit 1;; \
+         esac\n";
     for name in ["npm", "node"] {
         fs::write(programs.join(name), script).expect("writes");
         fs::set_permissions(programs.join(name), fs::Permissions::from_mode(0o755)).expect("sets");
@@ -229,8 +259,10 @@ async fn an_install_that_fails_is_taken_back_and_says_what_was_said() {
     scene.config.environment.insert("PATH".into(), path);
     let error = scene.start(&mock("a", "x")).await.expect_err("fails");
     assert_eq!(error.code(), "INSTALL_FAILED");
-    let SpawnError::Install { said, .. } = error else { panic!("{error}") };
-    assert!(said.contains("npm ci --no-audit --no-fund: lockfile is behind"), "{said}");
+    let SpawnError::Install { said, message } = error else { panic!("{error}") };
+    assert!(said.contains("npm ci --no-audit --no-fund: lockfile is behind\n1\n2\n"), "{said}");
+    assert!(said.ends_with("60"), "{said}");
+    assert!(!message.contains("log"), "there is none: {message}");
     scene.assert_nothing_left("a").await;
 }
 
