@@ -64,9 +64,36 @@ pub(crate) struct Arguments {
 
 /// Reads the command line. `--color` holds for help and for what is wrong with the line as well.
 pub(crate) fn read(words: Vec<OsString>) -> Result<Arguments, clap::Error> {
-    let mut command = Arguments::command().color(color_of(&words));
-    let matches = command.try_get_matches_from_mut(words)?;
+    let mut command = lenient(Arguments::command()).color(color_of(&words));
+    let matches = command.try_get_matches_from_mut(&words).map_err(|error| without_environment(error, &words))?;
     Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// What is wrong with a line, with a usage that does not name the options that the environment gives: it would read as if
+/// they had to be written.
+fn without_environment(error: clap::Error, words: &[OsString]) -> clap::Error {
+    fn deaf(command: clap::Command) -> clap::Command {
+        command.mut_args(|argument| argument.env(None::<&'static str>)).mut_subcommands(deaf)
+    }
+    let mut command = deaf(lenient(Arguments::command())).color(color_of(words));
+    match command.try_get_matches_from_mut(words) {
+        Err(again) if again.use_stderr() && again.kind() == error.kind() => again,
+        Err(_) | Ok(_) => error,
+    }
+}
+
+/// The grammar, with values that begin with a minus: `--dollars -5` is a wrong number of dollars, for whoever reads it to
+/// refuse with its range, and no option that nobody knows.
+fn lenient(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|argument| {
+        let is_time = argument.get_value_names().is_some_and(|names| names.iter().any(|name| name == "TIME"));
+        match argument.get_action().takes_values() && !argument.is_last_set() {
+            true if is_time => argument.allow_hyphen_values(true),
+            true => argument.allow_negative_numbers(true),
+            false => argument,
+        }
+    });
+    command.mut_subcommands(lenient)
 }
 
 /// What the line says about colours, which has to be known before it is read; what stands behind `--` is another's.
@@ -303,8 +330,17 @@ pub(crate) struct AttachArguments {
 #[derive(Debug, Args)]
 pub(crate) struct BusyArguments {
     /// How long the machine stays awake, even when the command ends before; at most 1h
-    #[arg(long = "for", value_name = "TIME", value_parser = crate::duration::parse_seconds)]
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_busy)]
     pub(crate) time: Option<u64>,
+}
+
+fn parse_busy(text: &str) -> Result<u64, String> {
+    let seconds = crate::duration::parse_seconds(text)?;
+    let most = wire::limit::BUSY_SECONDS_MAX;
+    if seconds > most {
+        return Err(format!("must be at most {}h; ask again before it is over", most / 3_600));
+    }
+    Ok(seconds)
 }
 
 #[derive(Debug, Args)]
@@ -346,16 +382,16 @@ pub(crate) struct RunArguments {
     #[arg(long)]
     pub(crate) detach: bool,
     /// Ask this coding agent in place of a command: claude_code, codex, gemini, opencode or mock
-    #[arg(long, value_name = "AGENT", requires = "prompt", conflicts_with = "command")]
+    #[arg(long, value_name = "AGENT", requires = "prompt")]
     pub(crate) agent: Option<String>,
     /// What the agent is to do: a file, or - for standard input
-    #[arg(long, value_name = "FILE", requires = "agent", conflicts_with = "command")]
+    #[arg(long, value_name = "FILE", requires = "agent")]
     pub(crate) prompt: Option<PathBuf>,
     /// The model that the agent is to use [default: the agent's]
-    #[arg(long, requires = "agent", conflicts_with = "command")]
+    #[arg(long, requires = "agent")]
     pub(crate) model: Option<String>,
     /// A session of the agent to go on with, as an earlier run named it
-    #[arg(long, requires = "agent", conflicts_with = "command")]
+    #[arg(long, requires = "agent")]
     pub(crate) session: Option<String>,
     /// Run tests and read their report: those of the command, or of the repository where there is none; after
     /// the agent, where one is asked

@@ -17,5 +17,7 @@ pub(crate) async fn say(invocation: &Invocation, arguments: &BusyArguments) -> a
     runner::say_busy(channel, time, invocation.global.reason.clone()).await.map_err(|error| {
         let cure = "it is heard by the runner that started this command, as long as the command runs";
         failure(Code::Unavailable, format!("the runner did not hear it: {error:#}"), cure)
-    })
+    })?;
+    let output = invocation.output;
+    if output.is_json { output.json(&serde_json::json!({ "busy_seconds": arguments.time })) } else { Ok(()) }
 }

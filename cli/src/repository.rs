@@ -24,6 +24,11 @@ pub(crate) struct Source {
 
 /// Reads `--repo` and `--ref`; a relative path is seen from `directory`.
 pub(crate) async fn resolve(repo: &str, reference: Option<&str>, directory: &Path) -> anyhow::Result<Source> {
+    // Joined to the directory it would be that one: an unset variable would run what nobody meant.
+    if repo.trim().is_empty() {
+        let cure = "name a repository, or leave --repo out for the current directory";
+        return Err(failure(Code::Usage, "--repo is empty", cure));
+    }
     if repo.contains("://") {
         let reference = reference.map(str::to_owned);
         return Ok(Source { repository: repo.to_owned(), reference, uncommitted_files: 0 });

@@ -1,11 +1,13 @@
 //! `bifrost budgets`.
 
 use wire::budget::{BudgetChange, BudgetView, NewBudget, TaskBudgetView};
+use wire::task::FieldError;
 
 use super::{gone, print};
 use crate::args::BudgetsCommand;
 use crate::connect::Server;
 use crate::duration::show_time;
+use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
 use crate::output::one_line;
 
@@ -32,6 +34,7 @@ pub(crate) async fn run(invocation: &Invocation, command: &BudgetsCommand) -> an
                 alert_threshold: alert_at.clone(),
                 reservation_dollars: reserve.clone(),
             };
+            new.validate().map_err(|error| refusal(&error))?;
             let key = invocation.chance.hex::<16>();
             let budget = server.ask(async |control| control.create_budget(&new, &key).await).await?;
             print_budgets(invocation, &[budget])
@@ -42,6 +45,7 @@ pub(crate) async fn run(invocation: &Invocation, command: &BudgetsCommand) -> an
                 alert_threshold: alert_at.clone(),
                 reservation_dollars: reserve.clone(),
             };
+            change.validate().map_err(|error| refusal(&error))?;
             let budget = server.ask(async |control| control.update_budget(*id, &change).await).await?;
             print_budgets(invocation, &[budget])
         }
@@ -51,6 +55,18 @@ pub(crate) async fn run(invocation: &Invocation, command: &BudgetsCommand) -> an
             gone(invocation, id, "deleted")
         }
     }
+}
+
+/// The server's words for a field, with the name it has on the command line.
+fn refusal(error: &FieldError) -> anyhow::Error {
+    let option = match error.field {
+        "allocated_dollars" => "--dollars",
+        "alert_threshold" => "--alert-at",
+        "reservation_dollars" => "--reserve",
+        "project" => "--project",
+        other => other,
+    };
+    failure(Code::Usage, format!("{option} {}", error.message), "see `bifrost budgets create --help`")
 }
 
 fn print_budgets(invocation: &Invocation, budgets: &[BudgetView]) -> anyhow::Result<()> {
@@ -80,4 +96,29 @@ pub(crate) fn show_budget(budget: &TaskBudgetView) -> String {
         limits.attempts.map(|most| format!("{} of {most} attempts", budget.spent_attempts)),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::classify;
+
+    #[test]
+    fn a_budget_that_cannot_be_is_refused_by_the_name_of_its_option() {
+        let change = |dollars: &str, alert_at: &str, reserve: &str| BudgetChange {
+            allocated_dollars: Some(dollars.into()),
+            alert_threshold: Some(alert_at.into()),
+            reservation_dollars: Some(reserve.into()),
+        };
+        for (change, expect) in [
+            (change("abc", "0.8", "1"), "--dollars must be a decimal"),
+            (change("-5", "0.8", "1"), "--dollars must be a decimal"),
+            (change("5", "2", "1"), "--alert-at must be a decimal string from 0.0001 to 1"),
+            (change("5", "0.8", "-1"), "--reserve must be a decimal"),
+        ] {
+            let refused = classify(&refusal(&change.validate().expect_err("is refused")));
+            assert_eq!(refused.code, Code::Usage);
+            assert!(refused.message.starts_with(expect), "{}", refused.message);
+        }
+    }
 }

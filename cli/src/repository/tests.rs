@@ -56,6 +56,14 @@ async fn a_path_becomes_an_escaped_url_and_a_full_commit_wherever_in_the_tree_it
 }
 
 #[tokio::test]
+async fn a_repository_without_a_name_is_not_the_current_directory() {
+    let (_parent, root, _) = repository().await;
+    for unset in ["", " "] {
+        assert_eq!(refusal(unset, None, &root).await, (Code::Usage, "--repo is empty".into()));
+    }
+}
+
+#[tokio::test]
 async fn a_tag_is_the_commit_it_points_at() {
     let (_parent, root, commit) = repository().await;
     do_git(&root, &["tag", "-am", "first", "v1"]).await;

@@ -49,14 +49,11 @@ fn task(
     checkpoint: Option<CheckpointId>,
 ) -> anyhow::Result<NewTask> {
     let env = environment(&arguments.env, &invocation.vars)?;
+    check_work(arguments)?;
     let agent = agent(arguments)?;
-    // With --tests the words behind the dashes are the tests' own.
-    let command = if arguments.tests { Vec::new() } else { arguments.command.clone() };
-    let tests = arguments.tests.then(|| TestsSpec {
-        command: arguments.command.clone(),
-        format: arguments.tests_format,
-        report: arguments.tests_report.clone(),
-    });
+    // Before the title, which is made of the prompt.
+    agent.as_ref().map_or(Ok(()), AgentSpec::validate).map_err(|error| refusal(&error))?;
+    let (command, tests) = work(arguments);
     let task = NewTask {
         title: arguments.title.clone().unwrap_or_else(|| match &agent {
             Some(agent) => short(agent.prompt.lines().find(|line| !line.trim().is_empty()).unwrap_or_default()),
@@ -109,6 +106,24 @@ pub(crate) fn environment(arguments: &[EnvArgument], vars: &Vars) -> anyhow::Res
     arguments.iter().map(value).collect()
 }
 
+/// The command and the tests: with `--tests`, the words behind the dashes are the tests' own.
+fn work(arguments: &RunArguments) -> (Vec<String>, Option<TestsSpec>) {
+    if !arguments.tests {
+        return (arguments.command.clone(), None);
+    }
+    let (command, format, report) = (arguments.command.clone(), arguments.tests_format, arguments.tests_report.clone());
+    (Vec::new(), Some(TestsSpec { command, format, report }))
+}
+
+/// What is done is asked of an agent or is a command; beside an agent, the words behind the dashes are its tests.
+fn check_work(arguments: &RunArguments) -> anyhow::Result<()> {
+    if arguments.agent.is_none() || arguments.tests || arguments.command.is_empty() {
+        return Ok(());
+    }
+    let message = "--agent cannot be used with a command: the agent is what runs";
+    Err(failure(Code::Usage, message, "leave one out, or say with --tests that the command tests what the agent did"))
+}
+
 /// The agent that is asked, with its prompt read.
 fn agent(arguments: &RunArguments) -> anyhow::Result<Option<AgentSpec>> {
     let (Some(name), Some(from)) = (&arguments.agent, &arguments.prompt) else { return Ok(None) };
@@ -154,7 +169,12 @@ pub(crate) fn quoted(argument: &str) -> String {
 
 /// The server's words for a field, with the name it has on the command line.
 fn refusal(error: &FieldError) -> anyhow::Error {
-    let option = match error.field {
+    failure(Code::Usage, format!("{} {}", option_of(error.field), error.message), "see `bifrost run --help`")
+}
+
+/// What a field of a new task is on the command line.
+pub(crate) fn option_of(field: &'static str) -> &'static str {
+    match field {
         "title" => "--title",
         "spec.repository" => "--repo",
         "spec.reference" => "--ref",
@@ -174,13 +194,47 @@ fn refusal(error: &FieldError) -> anyhow::Error {
         other => {
             AdmissionArguments::option_of(other).or_else(|| PullRequestArguments::option_of(other)).unwrap_or(other)
         }
-    };
-    failure(Code::Usage, format!("{option} {}", error.message), "see `bifrost run --help`")
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::{Arguments, Command};
+
+    fn run(line: &str) -> RunArguments {
+        let words = line.split(' ').map(std::ffi::OsString::from).collect();
+        match crate::args::read(words).expect("parses") {
+            Arguments { command: Command::Run(arguments), .. } => *arguments,
+            _ => panic!("not a run"),
+        }
+    }
+
+    #[test]
+    fn beside_an_agent_a_command_is_its_tests_or_refused() {
+        assert!(check_work(&run("bifrost run --agent mock --prompt - --tests -- make test")).is_ok());
+        assert!(check_work(&run("bifrost run --agent mock --prompt -")).is_ok());
+        assert!(check_work(&run("bifrost run -- make test")).is_ok());
+        let refused = check_work(&run("bifrost run --agent mock --prompt - -- make test")).expect_err("is refused");
+        let refused = crate::exit::classify(&refused);
+        assert_eq!(refused.code, Code::Usage);
+        assert!(refused.help.expect("a cure").contains("--tests"));
+    }
+
+    #[test]
+    fn the_tests_of_an_agent_go_with_its_task() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), "Mend it.\n").expect("writes");
+        let arguments =
+            run(&format!("bifrost run --agent mock --prompt {} --tests -- make test", file.path().display()));
+        let agent = agent(&arguments).expect("reads").expect("is asked");
+        assert_eq!(agent.prompt, "Mend it.\n");
+        let (command, tests) = work(&arguments);
+        assert_eq!(
+            (command, tests.expect("are run").command),
+            (Vec::new(), vec!["make".to_owned(), "test".to_owned()])
+        );
+    }
 
     #[test]
     fn a_title_is_the_command_on_one_line_of_at_most_80_characters() {

@@ -28,8 +28,8 @@ Examples:
   bifrost machines abandon MACHINE --reason 'nobody wants what is on it' --force
   bifrost machines abandon --app bifrost-runner --reason 'deleted with flyctl apps destroy'
 
-With --app the rows of all machines end at once. It is refused while the provider knows the app. Make sure that
-the app was deleted, and is not only out of reach: `flyctl apps list` names it no more. A machine that is left
+With --app the rows of all machines end at once. It is refused while the provider knows the app. Make sure that \
+the app was deleted, and is not only out of reach: `flyctl apps list` names it no more. A machine that is left \
 would cost money without anybody here knowing of it.";
 
 pub(in crate::args) const DISCARD: &str = "\
@@ -93,7 +93,7 @@ Examples:
   bifrost checkpoints kept
   bifrost run --repo URL --ref COMMIT -- git push origin HEAD:refs/heads/rescued
 
-What asks for a commit under refs/ by its whole id runs on the machine that has it. What has no
+What asks for a commit under refs/ by its whole id runs on the machine that has it. What has no \
 commit was not saved, or was set aside: its machine is kept for it.";
 
 pub(in crate::args) const CHECKPOINTS_SHOW: &str = "\

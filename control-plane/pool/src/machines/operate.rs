@@ -53,7 +53,7 @@ pub async fn resume(ctx: &Ctx, settings: &Settings, id: MachineId) -> Result<Mac
 pub async fn destroy(ctx: &Ctx, work: &SharedWork, id: MachineId, force: bool) -> Result<Machine> {
     let mut order = Order::begin(ctx, id, "destroy").await?;
     if order.machine.load > 0 && !force {
-        let message = "its worker has work, which would be lost; force it to accept that";
+        let message = "its worker has work, which would be lost; `bifrost machines destroy --force` to accept that";
         return Err(Error::conflict("machine_busy", message));
     }
     order.spare_work(ctx, work, force).await?;
