@@ -57,7 +57,7 @@ fn list_kept(invocation: &Invocation, work: &[KeptWorkView]) -> anyhow::Result<(
         vec![
             // What git cannot give out lies there for whoever has the volume.
             if commit.is_empty() { "-".to_owned() } else { commit.clone() },
-            repository.clone(),
+            one.url.as_ref().unwrap_or(repository).clone(),
             reference.clone(),
             one.task_id.to_string(),
             show_age(now, one.began_at),

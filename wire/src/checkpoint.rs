@@ -109,6 +109,9 @@ pub struct KeptWorkView {
     /// What it is.
     #[serde(flatten)]
     pub work: KeptWork,
+    /// Where the repository was cloned from, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// When that execution was made.
     pub began_at: DateTime<Utc>,
 }

@@ -8,12 +8,15 @@ use sqlx::types::Uuid;
 use wire::checkpoint::{KeptWork, KeptWorkView};
 use wire::id::{ExecutionId, MachineId, TaskId, TenantId};
 use wire::limit::KEPT_SHOWN;
+use wire::worker::repository_name;
 
 use super::Gone;
 
 kernel::sql! {
-    LIST: "SELECT k.machine_id, e.task_id, k.execution_id, k.repository, k.reference, k.commit_sha \
-           FROM kept_work k JOIN executions e ON e.id = k.execution_id WHERE e.tenant_id = $1 \
+    LIST: "SELECT k.machine_id, e.task_id, k.execution_id, k.repository, k.reference, k.commit_sha, \
+                  t.spec ->> 'repository' AS url \
+           FROM kept_work k JOIN executions e ON e.id = k.execution_id \
+           JOIN tasks t ON t.id = e.task_id WHERE e.tenant_id = $1 \
            ORDER BY k.execution_id DESC, k.repository, k.reference LIMIT $2";
     OF_MACHINE: "SELECT execution_id, repository, reference, commit_sha FROM kept_work WHERE machine_id = $1";
     INSERT: "INSERT INTO kept_work (machine_id, execution_id, repository, reference, commit_sha) \
@@ -62,13 +65,16 @@ struct ViewRow {
     task_id: Uuid,
     #[sqlx(flatten)]
     work: Row,
+    url: Option<String>,
 }
 
 impl From<ViewRow> for KeptWorkView {
     fn from(row: ViewRow) -> Self {
         let work = KeptWork::from(row.work);
         let began_at = work.execution_id.minted_at();
-        Self { machine_id: row.machine_id.into(), task_id: row.task_id.into(), work, began_at }
+        // It may be another one's, which was made for the task's: a submodule's.
+        let url = row.url.filter(|url| repository_name(url) == work.repository);
+        Self { machine_id: row.machine_id.into(), task_id: row.task_id.into(), work, url, began_at }
     }
 }
 

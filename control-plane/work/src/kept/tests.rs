@@ -37,7 +37,8 @@ kernel::on_both! { migrations();
         let aside = KeptWork { commit: String::new(), reference: "aside/1.work.x".into(), ..wip.clone() };
         poll(Some(vec![wip.clone(), branch.clone(), aside.clone(), nonsense])).await;
         let of = |work: &KeptWork| KeptWorkView {
-            machine_id: machine, task_id: task, work: work.clone(), began_at: lease.execution_id.minted_at(),
+            machine_id: machine, task_id: task, work: work.clone(), url: Some("https://example.org/a".into()),
+            began_at: lease.execution_id.minted_at(),
         };
         assert_eq!(list(&ctx, tenant).await.expect("lists"), [of(&aside), of(&branch), of(&wip)]);
         assert_eq!(list(&ctx, ctx.id(TenantId::mint)).await.expect("lists"), []);
