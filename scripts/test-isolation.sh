@@ -26,6 +26,11 @@ wrong() {
     exit 1
 }
 
+misused() {
+    printf 'isolation: %s; scripts/test-isolation.sh --help lists the options\n' "$*" >&2
+    exit 64
+}
+
 machine=
 app=bifrost-runner
 events=http://bifrost-events.internal:3000
@@ -37,23 +42,28 @@ while [ $# -gt 0 ]; do
             exit 0
             ;;
         --app | --events | --outside)
-            [ $# -ge 2 ] || { usage >&2 && exit 64; }
+            [ -n "${2:-}" ] || misused "$1: give a value"
             declare "${1#--}=$2"
             shift 2
             ;;
-        -*)
-            usage >&2
-            exit 64
-            ;;
+        -*) misused "there is no option $1" ;;
         *)
+            [ -z "$machine" ] || misused "give one MACHINE, not $machine and $1"
             machine=$1
             shift
             ;;
     esac
 done
-[ -n "$machine" ] || { usage >&2 && exit 64; }
-[[ $outside =~ ^[A-Za-z0-9.-]+:[0-9]+$ ]] || wrong "--outside: give HOST:PORT, not $outside"
-[[ $events =~ ^http://[]A-Za-z0-9.:[-]+$ ]] || wrong "--events: give http://HOST:PORT, not $events"
+[ -n "$machine" ] || misused 'give the MACHINE, such as one that flyctl machines list shows'
+[[ $outside =~ ^[A-Za-z0-9.-]+:[0-9]+$ ]] || misused "--outside: give HOST:PORT, not $outside"
+[[ $events =~ ^http://[]A-Za-z0-9.:[-]+$ ]] || misused "--events: give http://HOST:PORT, not $events"
+
+# What an answer says for people: an API's error, or the text as it is.
+said() {
+    local error
+    error=$(sed -nE 's/.*"error": *"(([^"\\]|\\.)*)".*/\1/p' <<<"$1" | head -n 1)
+    printf '%s' "${error:-$1}"
+}
 
 # Runs a text of bash's in the machine and prints what it printed. There are no quotes in it, since it goes
 # through other hands that read them; and it says RAN, so that a tool that fails is not taken for a closed door.
@@ -68,7 +78,7 @@ inside() {
                 [ -z "${FLY_API_TOKEN:-}" ] || printf 'header = "authorization: Bearer %s"\n' "$FLY_API_TOKEN"
             ) "$FLY_FLAPS_BASE_URL/v1/apps/$app/machines/$machine/exec" 2>&1) || true
     fi
-    grep -q RAN <<<"$answer" || wrong "machine $machine runs nothing: $answer"
+    grep -q RAN <<<"$answer" || wrong "machine $machine of the app $app runs nothing: $(said "$answer")"
     printf '%s\n' "$answer"
 }
 

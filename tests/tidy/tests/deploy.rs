@@ -428,7 +428,8 @@ fn a_dry_run_prints_every_command_that_a_run_with_an_empty_account_calls() {
         let desk = Desk::new();
         let output = desk.deploy(&[options, &["--dry-run"]].concat(), None);
         succeeded(&output);
-        let printed = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        let printed = text(&output.stdout);
+        assert_eq!(text(&output.stderr), "");
         succeeded(&desk.deploy(options, None));
         let calls = desk.state("calls");
         assert!(calls.lines().count() > 30, "{calls}");

@@ -46,11 +46,94 @@ fn a_computer_is_in_the_private_network_when_its_resolver_answers_with_an_addres
 
 #[test]
 fn a_script_that_measures_or_deploys_says_what_it_does() {
-    let scripts =
-        ["bench", "bench-events", "deploy", "simulate", "images", "e2e-lifecycle", "cost-check", "test-isolation.sh"];
+    let scripts = [
+        "bench",
+        "bench-events",
+        "deploy",
+        "simulate",
+        "images",
+        "e2e-lifecycle",
+        "cost-check",
+        "test-isolation.sh",
+        "test-6pn",
+    ];
     for name in scripts {
         let output = script(name).arg("--help").output().expect("runs");
         assert!(output.status.success(), "{name}: {output:?}");
-        assert!(text(&output.stdout).starts_with("usage: scripts/"), "{name}: {}", text(&output.stdout));
+        assert!(
+            text(&output.stdout).starts_with(&format!("usage: scripts/{name}")),
+            "{name}: {}",
+            text(&output.stdout)
+        );
     }
+}
+
+#[test]
+fn what_a_script_does_not_know_is_named_with_the_right_form_before_anything_is_done() {
+    for (name, arguments, cure) in [
+        ("bench-events", &["--bogus"][..], "there is no option --bogus"),
+        ("bench", &["events", "--rounds=1", "--bogus=1"], "there is no option --bogus=1"),
+        ("deploy", &["--bogus"], "there is no option --bogus"),
+        ("deploy", &["--region", ""], "--region: give a name"),
+        ("deploy", &["--region"], "--region: give a name"),
+        ("deploy", &["--dry-run", "--region", "xyz"], "--region: Fly has no region xyz; use one of ams"),
+        ("deploy", &["--dry-run", "--peer-region", "xyz"], "--peer-region: Fly has no region xyz; use one of ams"),
+        ("deploy", &["--dry-run", "--runner-secret", "NOPE"], "--runner-secret: the environment has no NOPE"),
+        ("e2e-lifecycle", &["--bogus"], "there is no option --bogus"),
+        ("e2e-lifecycle", &["--within", "abc"], "--within: give whole seconds, such as 60, not abc"),
+        ("e2e-lifecycle", &["--repo"], "--repo: give a value"),
+        ("test-isolation.sh", &[], "give the MACHINE"),
+        ("test-isolation.sh", &["m1", "m2"], "give one MACHINE"),
+        ("test-isolation.sh", &["m1", "--app"], "--app: give a value"),
+        ("test-isolation.sh", &["m1", "--outside", "nowhere"], "--outside: give HOST:PORT, not nowhere"),
+        ("test-isolation.sh", &["m1", "--bogus"], "there is no option --bogus"),
+        ("test-6pn", &["--bogus"], "there is no option --bogus"),
+    ] {
+        let output = script(name).args(arguments).output().expect("runs");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(64), "{name} {arguments:?}: {output:?}");
+        assert!(said.contains(cure) && said.lines().count() <= 2, "{name} {arguments:?}: {said}");
+    }
+}
+
+/// A directory with programs that say this, and a path that begins with it.
+fn programs(programs: &[(&str, &str)]) -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().expect("a directory");
+    for (name, words) in programs {
+        let program = directory.path().join(name);
+        fs::write(&program, format!("#!/bin/sh\n{words}\n")).expect("writes");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("sets");
+    }
+    let path = format!("{}:/usr/bin:/bin", directory.path().display());
+    (directory, path)
+}
+
+#[test]
+fn a_check_of_costs_without_its_programs_says_so_in_a_line() {
+    let output = script("cost-check").env("BIFROST", "/nonexistent").output().expect("runs");
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(69), "{output:?}");
+    assert!(said.starts_with("cost-check: there is no program /nonexistent") && said.lines().count() == 1, "{said}");
+    let (directory, path) = programs(&[
+        ("bifrost", "echo '{\"machines\":[]}'"),
+        ("flyctl", "echo 'no such app' >&2; exit 1"),
+        ("jq", "echo 'jq: parse error' >&2; exit 2"),
+    ]);
+    let bifrost = directory.path().join("bifrost");
+    let output = script("cost-check").env("BIFROST", bifrost).env("PATH", path).output().expect("runs");
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(69), "{output:?}");
+    assert!(said.ends_with("cost-check: flyctl could not list the machines of bifrost-runner\n"), "{said}");
+    assert!(!said.contains("parse error"), "{said}");
+}
+
+#[test]
+fn an_api_that_refuses_to_run_anything_in_a_machine_is_quoted_in_its_words() {
+    let (_directory, path) =
+        programs(&[("curl", "cat >/dev/null; echo '{\"error\":\"app not found\",\"status\":404}'")]);
+    let mut command = script("test-isolation.sh");
+    command.arg("m1").args(["--app", "nope"]).env("PATH", path).env("FLY_FLAPS_BASE_URL", "http://127.0.0.1:1");
+    let output = command.output().expect("runs");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(text(&output.stderr), "isolation: wrong: machine m1 of the app nope runs nothing: app not found\n");
 }
