@@ -3,6 +3,7 @@
 //! A program makes one [`Vars`], takes what it needs by name, and at the end
 //! asks [`Vars::finish`] whether anything was missing or could not be read.
 
+use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -48,7 +49,7 @@ impl Vars {
     }
 
     /// The value, or the default where it is not set.
-    pub fn or<T: FromStr>(&mut self, name: &str, default: T) -> T
+    pub fn or<T: FromStr + 'static>(&mut self, name: &str, default: T) -> T
     where
         T::Err: fmt::Display,
     {
@@ -56,17 +57,18 @@ impl Vars {
     }
 
     /// The value, if set.
-    pub fn optional<T: FromStr>(&mut self, name: &str) -> Option<T>
+    pub fn optional<T: FromStr + 'static>(&mut self, name: &str) -> Option<T>
     where
         T::Err: fmt::Display,
     {
         let parsed = self.text(name)?.parse();
         // The value itself stays out of the message: it may be a secret.
-        parsed.map_err(|error| self.problems.push(format!("{name}: {error}"))).ok()
+        let why = |error: T::Err| expected::<T>().unwrap_or_else(|| error.to_string());
+        parsed.map_err(|error| self.problems.push(format!("{name}: {}", why(error)))).ok()
     }
 
     /// The value; it is a problem when it is not set.
-    pub fn required<T: FromStr>(&mut self, name: &str) -> Option<T>
+    pub fn required<T: FromStr + 'static>(&mut self, name: &str) -> Option<T>
     where
         T::Err: fmt::Display,
     {
@@ -87,6 +89,34 @@ impl Vars {
     }
 }
 
+/// What a number or a switch has to be; nothing for other types, whose own errors say it.
+fn expected<T: 'static>() -> Option<String> {
+    let of = TypeId::of::<T>();
+    if of == TypeId::of::<bool>() {
+        return Some("must be true or false".into());
+    }
+    if of == TypeId::of::<f64>() {
+        return Some("must be a number, such as 2.5".into());
+    }
+    // Of what nobody will ever exceed, only the least is said.
+    let (_, least, most) = [
+        (TypeId::of::<u8>(), "0", Some(u32::from(u8::MAX))),
+        (TypeId::of::<u16>(), "0", Some(u32::from(u16::MAX))),
+        (TypeId::of::<u32>(), "0", Some(u32::MAX)),
+        (TypeId::of::<u64>(), "0", None),
+        (TypeId::of::<usize>(), "0", None),
+        (TypeId::of::<i32>(), "-2147483648", Some(i32::MAX.unsigned_abs())),
+        (TypeId::of::<i64>(), "", None),
+    ]
+    .into_iter()
+    .find(|(number, ..)| *number == of)?;
+    Some(match most {
+        Some(most) => format!("must be a whole number from {least} to {most}"),
+        None if least.is_empty() => "must be a whole number".into(),
+        None => format!("must be a whole number, {least} or more"),
+    })
+}
+
 /// All that is wrong with the environment, one line each.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the environment is not usable:\n  {}", .0.join("\n  "))]
@@ -95,6 +125,24 @@ pub struct BadEnvironment(pub Vec<String>);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_number_and_a_switch_it_is_said_what_they_have_to_be() {
+        fn problem<T: FromStr<Err: fmt::Display> + 'static>(text: &str) -> String {
+            let mut vars = Vars::from_pairs([("X", text)]);
+            assert!(vars.optional::<T>("X").is_none());
+            vars.finish().expect_err("a problem").0.concat()
+        }
+        assert_eq!(problem::<bool>("maybe"), "X: must be true or false");
+        assert_eq!(problem::<usize>("abc"), "X: must be a whole number, 0 or more");
+        assert_eq!(problem::<u64>("-4"), "X: must be a whole number, 0 or more");
+        assert_eq!(problem::<u32>("-1"), "X: must be a whole number from 0 to 4294967295");
+        assert_eq!(problem::<u16>("65536"), "X: must be a whole number from 0 to 65535");
+        assert_eq!(problem::<i32>("1.5"), "X: must be a whole number from -2147483648 to 2147483647");
+        assert_eq!(problem::<i64>("1.5"), "X: must be a whole number");
+        assert_eq!(problem::<f64>("ten"), "X: must be a number, such as 2.5");
+        assert_eq!(problem::<char>("ab"), "X: too many characters in string", "others say it themselves");
+    }
 
     #[test]
     fn all_problems_are_reported_together_and_without_values() {
