@@ -16,6 +16,24 @@ pub struct NewApp {
     pub network: Option<String>,
 }
 
+/// The most letters of an app's name: it is a label in the domain name system.
+const NAME_LETTERS: usize = 63;
+
+/// Why no app can have that name.
+pub fn check_app_name(name: &str) -> Result<(), String> {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_name = (1..=NAME_LETTERS).contains(&name.len())
+        && name.bytes().all(is_letter)
+        && !name.starts_with('-')
+        && !name.ends_with('-');
+    match is_name {
+        true => Ok(()),
+        false => Err(format!(
+            "must be 1 to {NAME_LETTERS} lower-case letters, digits and dashes, with no dash at its ends, such as bifrost-runner"
+        )),
+    }
+}
+
 /// An app, as the API shows it. Fields that an answer leaves out are empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct App {
@@ -50,4 +68,19 @@ pub struct Organization {
     /// For programs.
     #[serde(default, deserialize_with = "null_as_default")]
     pub slug: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_label_of_small_letters() {
+        for name in ["bifrost-runner", "a", "7", &"a".repeat(63)] {
+            assert_eq!(check_app_name(name), Ok(()), "{name}");
+        }
+        for name in ["", "a b", "Bifrost", "a_b", "-a", "a-", "a/b", "ż", &"a".repeat(64)] {
+            assert!(check_app_name(name).is_err(), "{name}");
+        }
+    }
 }

@@ -29,7 +29,7 @@ mod token;
 mod volume;
 
 pub use address::{Address, AddressKind, NewAddress};
-pub use app::{App, NewApp, Organization};
+pub use app::{App, NewApp, Organization, check_app_name};
 pub use base_url::BaseUrl;
 pub use config::{Guest, Init, MachineConfig, Mount, Restart, RestartPolicy, StopConfig};
 pub use error::{Action, Advice, Error};

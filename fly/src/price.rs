@@ -150,12 +150,18 @@ pub fn check_size(guest: &Guest) -> Result<(), String> {
     Ok(())
 }
 
-/// Why a machine cannot be made in a region, with the regions that are offered. One that is only on the price list is
+/// Why a machine cannot be made in a region, with the regions that there are. One that is only on the price list is
 /// let through: whether an account still has it, Fly knows, and says when a machine is made.
 pub fn check_region(region: &str) -> Result<(), String> {
     match OFFERED.contains(&region) || listed(region).is_some() {
         true => Ok(()),
-        false => Err(format!("there is no region {region:?}: use one of {}", OFFERED.join(", "))),
+        false => {
+            let listed = PRICES.iter().map(|(code, _)| *code).filter(|code| !OFFERED.contains(code));
+            let (offered, former) = (OFFERED.join(", "), listed.collect::<Vec<_>>().join(", "));
+            Err(format!(
+                "there is no region {region:?}: use one of {offered}, or, where the account still has it, one of {former}"
+            ))
+        }
     }
 }
 
@@ -239,7 +245,8 @@ mod tests {
         }
         for region in ["xyz", "sydney", "SYD", "sy", ""] {
             let why = check_region(region).expect_err("refused");
-            assert!(why.contains("use one of ams, arn") && why.ends_with("syd, yyz"), "{why}");
+            assert!(why.contains("use one of ams, arn") && why.contains("syd, yyz, or, where"), "{why}");
+            assert!(PRICES.iter().all(|(code, _)| why.contains(code)), "whatever is taken is named: {why}");
         }
     }
 }

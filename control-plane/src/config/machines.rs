@@ -122,6 +122,9 @@ fn proxy(vars: &mut Vars) -> Vec<(String, String)> {
 }
 
 fn check(vars: &mut Vars, provider: &Provider) {
+    if let Err(why) = fly::check_app_name(&provider.app) {
+        vars.problem(format!("BIFROST_RUNNER_APP: {why}"));
+    }
     for region in &provider.regions {
         if let Err(why) = fly::price::check_region(region) {
             vars.problem(format!("BIFROST_REGION: {why}"));
@@ -182,6 +185,10 @@ mod tests {
     fn what_the_provider_would_refuse_is_refused_with_what_it_takes() {
         for (name, value, cure) in [
             ("BIFROST_REGION", "xyz", "use one of ams, arn"),
+            ("BIFROST_RUNNER_APP", "a b", "lower-case letters, digits and dashes"),
+            ("BIFROST_MAX_MACHINES", "abc", "a whole number"),
+            ("BIFROST_MACHINE_CPUS", "-1", "a whole number from 0"),
+            ("BIFROST_PREWARM", "maybe", "true or false"),
             ("BIFROST_REGION", "iad,", "use one of ams"),
             ("BIFROST_MACHINE_CPU_KIND", "quantum", "use shared or performance"),
             ("BIFROST_MACHINE_CPUS", "3", "[1, 2, 4, 6, 8]"),
