@@ -142,7 +142,7 @@ fn reconcile(ctx: &Ctx, config: &Config, provider: pool::SharedProvider, events:
     drive(ctx, tasks, work::checkpoints::LostCheckpoints);
     let waker = config.events.app.as_ref().zip(config.provider.machines_api());
     let waker = waker.map(|(app, api)| signals::Waker::new(api.client(), app));
-    drive(ctx, tasks, pool::EnsureApp::new(Arc::clone(&provider)));
+    drive(ctx, tasks, pool::EnsureApp::new(Arc::clone(&provider), &pool));
     let steps = tasks.clone();
     let (credentials, on_disks) = (config.credentials(), config.work_on_disks());
     drive(ctx, tasks, pool::Provision::new(Arc::clone(&provider), Arc::clone(&pool), on_disks, credentials, steps));

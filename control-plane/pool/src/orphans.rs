@@ -119,6 +119,11 @@ pub(crate) async fn strangers_for_sure(tx: &mut Tx, now: DateTime<Utc>) -> Resul
     Ok(None)
 }
 
+/// Whether the provider could not be looked at since that was asked for.
+pub(crate) async fn is_look_missing(tx: &mut Tx) -> Result<bool> {
+    Ok(store::observed(tx).await?.is_some_and(|last| last.is_void))
+}
+
 fn is_sure(last: &store::Observation, now: DateTime<Utc>) -> bool {
     !last.is_void && now - last.watched_at <= OBSERVATION_AGE_MAX
 }

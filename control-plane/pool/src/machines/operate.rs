@@ -118,6 +118,8 @@ pub async fn abandon_app(
         }
         released = store::released(&mut tx, ctx.now(), some_day).await?;
     }
+    // The app is made anew where it still cannot be looked into.
+    orphans::look_again(&mut tx, ctx.now()).await?;
     tracing::info!(app = own, count = machines.len(), what = "abandon", by = %ctx.actor(), "an operator's order");
     let gone = |machine| Machine { state: MachineState::Destroyed, ..machine };
     tx.commit(machines.into_iter().map(gone).collect()).await

@@ -251,7 +251,7 @@ pub(super) async fn knew_volume(tx: &mut Tx, name: &str) -> Result<bool> {
     Ok(fetch_one!(tx, (i64,), KNEW_VOLUME, name)?.0 > 0)
 }
 
-pub(super) async fn count_existing(tx: &mut Tx) -> Result<usize> {
+pub(crate) async fn count_existing(tx: &mut Tx) -> Result<usize> {
     let (count,) = fetch_one!(tx, (i64,), COUNT)?;
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }

@@ -269,6 +269,11 @@ kernel::on_both! { migrations();
         let reason = Some("abandoned: deleted with flyctl apps destroy");
         assert_eq!(entries.iter().filter(|entry| entry.reason.as_deref() == reason).count(), 2);
         assert!(machines::abandon_app(&ctx, &world.provider, &world.settings, &deleted).await.expect("nothing left").is_empty());
+        world.beat().await;
+        world.beat().await;
+        assert_eq!(world.plan(1).await.0, [Action::Create]);
+        world.settle().await;
+        assert_eq!(world.row().await.state, MachineState::Ready, "the app was made anew");
         world.stop().await;
     }
 

@@ -85,7 +85,7 @@ impl World {
             provision: provision(&provider, &settings, said.clone()),
             said,
             watch: Watch::new(Arc::clone(&provider), Arc::clone(&settings)),
-            app: EnsureApp::new(Arc::clone(&provider)),
+            app: EnsureApp::new(Arc::clone(&provider), &settings),
             ledger: Ledger::new(Arc::clone(&settings)),
             provider,
             settings,
@@ -100,7 +100,7 @@ impl World {
         let (provider, settings) = (sprites(&self.fake, &self.settings, token), &self.settings);
         self.provision = provision(&provider, settings, self.work());
         self.watch = Watch::new(Arc::clone(&provider), Arc::clone(settings));
-        self.app = EnsureApp::new(Arc::clone(&provider));
+        self.app = EnsureApp::new(Arc::clone(&provider), settings);
         self.provider = provider;
     }
 

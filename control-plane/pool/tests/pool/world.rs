@@ -122,7 +122,7 @@ impl World {
             provision,
             said,
             watch: Watch::new(Arc::clone(&provider), Arc::clone(&settings)),
-            app: EnsureApp::new(Arc::clone(&provider)),
+            app: EnsureApp::new(Arc::clone(&provider), &settings),
             ledger: Ledger::new(Arc::clone(&settings)),
             provider,
             settings,
@@ -141,7 +141,7 @@ impl World {
         self.ctx.clock = clock;
         self.provision = provision(&self.provider, &self.settings, self.work());
         self.watch = Watch::new(Arc::clone(&self.provider), Arc::clone(&self.settings));
-        self.app = EnsureApp::new(Arc::clone(&self.provider));
+        self.app = EnsureApp::new(Arc::clone(&self.provider), &self.settings);
     }
 
     /// The control plane starts anew with another image for its machines.
