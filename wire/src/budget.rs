@@ -51,6 +51,17 @@ impl TaskBudget {
     }
 }
 
+/// Refuses to set more aside for a task than there is in all: then none could ever start.
+pub fn check_reservation(allocated_micros: i64, reservation_micros: Option<i64>) -> Result<(), FieldError> {
+    match reservation_micros {
+        Some(reservation) if reservation > allocated_micros => Err(wrong(
+            "reservation_dollars",
+            "must be at most allocated_dollars: with more set aside for each task, none could ever start",
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Dollars as millionths, refused where they are none.
 pub fn check_dollars(field: &'static str, dollars: &str) -> Result<i64, FieldError> {
     let micros = money::micros(dollars).filter(|micros| *micros <= BUDGET_MICROS_MAX);
@@ -115,10 +126,11 @@ impl NewBudget {
     /// Refuses a budget that breaks a bound, naming the field.
     pub fn validate(&self) -> Result<(), FieldError> {
         self.project.as_deref().map_or(Ok(()), |name| check_name("project", name))?;
-        check_dollars("allocated_dollars", &self.allocated_dollars)?;
+        let allocated = check_dollars("allocated_dollars", &self.allocated_dollars)?;
         self.alert_threshold.as_deref().map_or(Ok(0), check_threshold)?;
-        self.reservation_dollars.as_deref().map_or(Ok(0), |text| check_dollars("reservation_dollars", text))?;
-        Ok(())
+        let reservation = self.reservation_dollars.as_deref();
+        let reservation = reservation.map(|text| check_dollars("reservation_dollars", text)).transpose()?;
+        check_reservation(allocated, reservation)
     }
 }
 
@@ -198,6 +210,15 @@ mod tests {
         }
         for wrong in ["0", "1.0001", "0.00001", "80%", ""] {
             assert!(check_threshold(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn no_more_is_set_aside_for_a_task_than_there_is_in_all() {
+        for (allocated, reservation, taken) in
+            [(5, None, true), (5, Some(5), true), (5, Some(6), false), (0, Some(0), true), (0, Some(1), false)]
+        {
+            assert_eq!(check_reservation(allocated, reservation).is_ok(), taken, "{reservation:?} of {allocated}");
         }
     }
 

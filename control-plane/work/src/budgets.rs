@@ -16,7 +16,9 @@ use kernel::audit::{self, Change, Entity};
 use kernel::idempotency::{self, Attempt};
 use kernel::outbox::{self, About};
 use kernel::{Ctx, Error, Result, Tx};
-use wire::budget::{BudgetChange, BudgetView, NewBudget, THRESHOLD_DEFAULT, check_dollars, check_threshold};
+use wire::budget::{
+    BudgetChange, BudgetView, NewBudget, THRESHOLD_DEFAULT, check_dollars, check_reservation, check_threshold,
+};
 use wire::event::kind;
 use wire::id::{BudgetId, ExecutionId, TenantId};
 use wire::money::dollars;
@@ -140,6 +142,8 @@ pub async fn update(ctx: &Ctx, tenant: TenantId, id: BudgetId, change: BudgetCha
         kept.alert_threshold = check_threshold(part)?;
     }
     if let Some(dollars) = reservation(change.reservation_dollars.as_deref())? {
+        // Less than that in all is a way to have nothing start for a while, and may be wanted.
+        check_reservation(kept.budget.allocated_micros, Some(dollars))?;
         kept.budget.reservation_micros = Some(dollars);
     }
     // Below the threshold again, the next crossing is news.
