@@ -81,6 +81,9 @@ pub async fn start(
     metrics: PrometheusHandle,
 ) -> Result<ControlPlane, StartError> {
     let mut ctx = open(&config, clock.clone(), chance.clone()).await?;
+    for budget in pool::money::too_small(&config.pool, ctx.now()) {
+        tracing::warn!("{budget}");
+    }
     let (background, serving) = (Tasks::new(), Tasks::new());
     let election = matches!(ctx.db, Db::Postgres(_)).then(|| Election::enter(&mut ctx));
     if let Some(election) = &election {

@@ -16,6 +16,17 @@ pub fn dollars(micros: i64) -> String {
     format!("{sign}{}.{:06}", micros / 1_000_000, micros % 1_000_000)
 }
 
+/// The same for people: with cents, and finer only where there is more.
+///
+/// ```
+/// assert_eq!(wire::money::shown(10_000), "$0.01");
+/// ```
+pub fn shown(micros: i64) -> String {
+    let exact = dollars(micros);
+    let (cents, finer) = exact.split_at(exact.len() - 4);
+    format!("${cents}{}", finer.trim_end_matches('0'))
+}
+
 /// A decimal string of dollars as millionths; nothing where it is none, negative or finer than that.
 pub fn micros(dollars: &str) -> Option<i64> {
     let (whole, part) = dollars.split_once('.').unwrap_or((dollars, "0"));
@@ -106,6 +117,15 @@ mod tests {
             assert_eq!(sent.cost.as_deref().and_then(micros), cost, "{text}");
         }
         assert!(serde_json::from_str::<Sent>(r#"{ "cost": [] }"#).is_err());
+    }
+
+    #[test]
+    fn people_see_cents_and_what_is_finer_only_where_there_is_something() {
+        for (micros, text) in
+            [(0, "$0.00"), (10_000, "$0.01"), (12_500_000, "$12.50"), (5_000, "$0.005"), (1, "$0.000001")]
+        {
+            assert_eq!(shown(micros), text);
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ use wire::machine::{MachineState, OrphanKind};
 use crate::orphans::{Orphan, Size};
 use crate::plan::is_active;
 use crate::{Settings, machines};
-use policy::{Allowance, Purse};
+use policy::{Allowance, Purse, TooSmall};
 use store::{Accrued, Lone, Open, Standing};
 
 pub use alerts::Ledger;
@@ -134,6 +134,21 @@ fn budgets(settings: &Settings) -> Vec<(Period, i64)> {
     let day = settings.budget_day_micros.map(|budget| (Period::Day, budget));
     let month = settings.budget_month_micros.map(|budget| (Period::Month, budget));
     day.into_iter().chain(month).collect()
+}
+
+/// The budgets that never pay for a machine as they are made now.
+pub fn too_small(settings: &Settings, now: DateTime<Utc>) -> Vec<TooSmall> {
+    let provider = &settings.provider;
+    let (_, asleep) = provider.rates(provider.first_region());
+    let (awake_rate, new_storage_rate) = (provider.dearest_rate(), asleep + provider.volume_rate());
+    let purse = Purse { awake_rate, new_storage_rate, ..Purse::default() };
+    let fresh = |(period, budget_micros)| Allowance {
+        period,
+        budget_micros,
+        spent_micros: 0,
+        ends_at: policy::end(period, now),
+    };
+    budgets(settings).into_iter().filter_map(|budget| purse.lacks(&fresh(budget), settings.budget_reserve)).collect()
 }
 
 /// What the budgets allow, for the planner.

@@ -24,7 +24,7 @@ use wire::cost::Period;
 use wire::id::MachineId;
 use wire::machine::MachineState;
 
-use crate::money::policy::{Allowance, Purse};
+use crate::money::policy::{Allowance, Purse, TooSmall};
 use asleep::Asleep;
 
 /// A machine, as far as decisions need it.
@@ -245,6 +245,8 @@ pub enum Outlook {
     Cap {
         /// The cap.
         machines_max: usize,
+        /// See [`View::strangers`].
+        strangers: usize,
     },
     /// A budget pays for no more.
     Budget {
@@ -255,6 +257,8 @@ pub enum Outlook {
         /// When the next period begins.
         until: DateTime<Utc>,
     },
+    /// A budget pays for none, however long one waits.
+    TooSmall(TooSmall),
     /// Machines had to be given up, or none can be had; the next is tried later.
     Trouble {
         /// What was wrong with the last one.
@@ -265,7 +269,10 @@ pub enum Outlook {
 }
 
 impl Outlook {
-    fn budget(allowance: Allowance) -> Self {
+    fn budget(allowance: Allowance, purse: &Purse, limits: Limits) -> Self {
+        if let Some(too_small) = purse.lacks(&allowance, limits.budget_reserve) {
+            return Self::TooSmall(too_small);
+        }
         let Allowance { period, budget_micros, ends_at, .. } = allowance;
         Self::Budget { period, budget_micros, until: ends_at }
     }
@@ -284,7 +291,7 @@ pub struct Plan {
 pub fn plan(view: &View, demand: &Demand, limits: Limits, now: DateTime<Utc>) -> Plan {
     let mut actions = Vec::new();
     if let Some(allowance) = save(view, limits, now, &mut actions) {
-        let outlook = if demand.is_none() { Outlook::Calm } else { Outlook::budget(allowance) };
+        let outlook = if demand.is_none() { Outlook::Calm } else { Outlook::budget(allowance, &view.purse, limits) };
         return Plan { actions, outlook };
     }
     let kept = with_state(view, MachineState::Draining).filter(|machine| !machine.wear.is_retiring);
@@ -448,8 +455,8 @@ fn grow(view: &View, demand: &Demand, limits: Limits, now: DateTime<Utc>, action
         Some(_) if !queue_asks(growth.serving) && demand.machines.is_empty() => {
             Outlook::QueueShort { active: growth.serving }
         }
-        Some(Bar::Cap) => Outlook::Cap { machines_max: limits.machines_max },
-        Some(Bar::Budget(allowance)) => Outlook::budget(allowance),
+        Some(Bar::Cap) => Outlook::Cap { machines_max: limits.machines_max, strangers: view.strangers },
+        Some(Bar::Budget(allowance)) => Outlook::budget(allowance, &view.purse, limits),
         Some(Bar::Trouble(error, until)) => Outlook::Trouble { error, until },
     }
 }

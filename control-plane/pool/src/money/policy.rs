@@ -5,10 +5,12 @@
 //! awake cannot be put to sleep at once, nor what is going be gone; and what is
 //! awake when a period ends is an expense of the next one.
 
+use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Datelike, Days, Months, NaiveTime, TimeDelta, Utc};
 use wire::cost::Period;
+use wire::money::shown;
 
 /// Millionths of a dollar for so long at this rate, which is in picodollars a second; rounded up.
 pub fn cost_micros(rate: u64, seconds: f64) -> i64 {
@@ -79,6 +81,15 @@ impl Purse {
         self.allowances.iter().map(max).min_by_key(|(max, _)| *max)
     }
 
+    /// Why a budget pays for no machine even in a period that has cost nothing yet, the next; nothing where it does.
+    pub fn lacks(&self, allowance: &Allowance, reserve: Duration) -> Option<TooSmall> {
+        let Allowance { period, budget_micros, ends_at, .. } = *allowance;
+        let length = seconds_between(ends_at, end(period, ends_at));
+        let least_micros =
+            cost_micros(self.new_storage_rate, length) + cost_micros(self.awake_rate, reserve.as_secs_f64());
+        (budget_micros < least_micros).then_some(TooSmall { period, budget_micros, least_micros })
+    }
+
     /// How many the next period pays for, which begins with all of its budget: for what of their time lies beyond the
     /// end of this one, and where one is made, which it has to store and should be able to use, for all of that time.
     fn awake_in_next(&self, allowance: &Allowance, horizon: Duration, to_end: f64, new: usize) -> usize {
@@ -97,6 +108,35 @@ impl Purse {
         usize::try_from((left - stored) / one).unwrap_or(0)
     }
 }
+
+/// A budget that waiting does not help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooSmall {
+    /// Which.
+    pub period: Period,
+    /// Millionths of a dollar.
+    pub budget_micros: i64,
+    /// What one machine takes of it: made as the period begins, awake for the reserve, and stored to the end.
+    pub least_micros: i64,
+}
+
+impl fmt::Display for TooSmall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { period, budget_micros, least_micros } = *self;
+        let (budget, cents) = (shown(budget_micros), shown((least_micros + CENT - 1) / CENT * CENT));
+        let variable = match period {
+            Period::Day => "BIFROST_BUDGET_DAY_DOLLARS",
+            Period::Month => "BIFROST_BUDGET_MONTH_DOLLARS",
+        };
+        write!(
+            f,
+            "the machines' budget of {budget} for the {period} never pays for a machine: one takes {cents} of it, so raise {variable}"
+        )
+    }
+}
+
+/// Millionths of a dollar.
+const CENT: i64 = 10_000;
 
 fn seconds_between(from: DateTime<Utc>, to: DateTime<Utc>) -> f64 {
     (to - from).to_std().unwrap_or_default().as_secs_f64()
@@ -130,6 +170,26 @@ mod tests {
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().expect("a time")
+    }
+
+    #[test]
+    fn a_budget_that_never_pays_for_a_machine_says_how_much_one_takes() {
+        let lacks = |period, budget_micros| {
+            let ends_at = end(period, at("2026-01-10T13:00:00Z"));
+            let allowance = Allowance { period, budget_micros, spent_micros: 0, ends_at };
+            let purse = Purse { awake_rate: 4_394_000, new_storage_rate: 734_000, ..Purse::default() };
+            purse.lacks(&allowance, Duration::from_secs(3_600)).map(|lack| lack.to_string())
+        };
+        assert_eq!(
+            lacks(Period::Day, 10_000).as_deref(),
+            Some(
+                "the machines' budget of $0.01 for the day never pays for a machine: one takes $0.08 of it, so raise BIFROST_BUDGET_DAY_DOLLARS"
+            )
+        );
+        assert_eq!(lacks(Period::Day, 80_000), None);
+        let of_month = lacks(Period::Month, 1_500_000).expect("too small");
+        assert!(of_month.contains("$1.50 for the month") && of_month.contains("one takes $1.80"), "{of_month}");
+        assert_eq!(lacks(Period::Month, 1_990_000), None);
     }
 
     #[test]

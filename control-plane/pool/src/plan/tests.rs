@@ -69,8 +69,8 @@ fn growth_follows_the_queue_depth() {
     check(&[Suspending], 1, &[], Outlook::Coming(1));
     check(&[Draining], 1, &[Keep(id(0))], Outlook::Coming(1));
     check(&[Destroying], 1, &[Create], Outlook::Coming(1));
-    check(&[Ready; 10], 500, &[], Outlook::Cap { machines_max: 10 });
-    check(&[Destroying; 10], 1, &[], Outlook::Cap { machines_max: 10 });
+    check(&[Ready; 10], 500, &[], Outlook::Cap { machines_max: 10, strangers: 0 });
+    check(&[Destroying; 10], 1, &[], Outlook::Cap { machines_max: 10, strangers: 0 });
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_machine_that_does_not_come_is_not_waited_for_and_counts_against_the_cap() {
         let plan_with = |machines_max| plan(&view, &queue(1), Limits { machines_max, ..LIMITS }, now());
         let made = Plan { actions: vec![Action::Create], outlook: Outlook::Coming(1) };
         assert_eq!(plan_with(2), made, "{state}");
-        assert_eq!(plan_with(1).outlook, Outlook::Cap { machines_max: 1 }, "{state}");
+        assert_eq!(plan_with(1).outlook, Outlook::Cap { machines_max: 1, strangers: 0 }, "{state}");
         let of_slow_boots = Limits { coming_max: Duration::from_secs(601), ..LIMITS };
         assert_eq!(plan(&view, &queue(1), of_slow_boots, now()).outlook, Outlook::Coming(1), "{state}");
     }
@@ -202,7 +202,7 @@ fn strangers_at_the_provider_count_against_the_cap() {
     let plan = decide(&view, &queue(500));
     assert_eq!(plan.actions, [Action::Create]);
     let view = View { strangers: 10, ..View::default() };
-    assert_eq!(decide(&view, &queue(1)).outlook, Outlook::Cap { machines_max: 10 });
+    assert_eq!(decide(&view, &queue(1)).outlook, Outlook::Cap { machines_max: 10, strangers: 10 });
 }
 
 #[test]
@@ -236,11 +236,17 @@ fn no_machine_is_admitted_that_the_budget_does_not_pay_for() {
         assert_eq!(plan.actions, actions, "{seconds} seconds, {states:?}");
         assert_eq!(matches!(plan.outlook, Outlook::Budget { .. }), refused, "{:?}", plan.outlook);
     };
-    check(99, &[], &[], true);
     check(100, &[], &[Action::Create], false);
     check(299, &[], &[Action::Create; 2], false);
     check(150, &[Suspended, Suspended], &[Action::Resume(id(1))], false);
     check(150, &[Ready], &[], true);
+}
+
+#[test]
+fn nobody_is_told_to_wait_for_a_period_that_pays_for_no_machine_either() {
+    let view = View { purse: purse(99), ..View::default() };
+    let too_small = TooSmall { period: Period::Day, budget_micros: 99, least_micros: 100 };
+    assert_eq!(decide(&view, &queue(1)), Plan { actions: vec![], outlook: Outlook::TooSmall(too_small) });
 }
 
 #[test]
@@ -269,7 +275,7 @@ fn what_a_budget_no_longer_pays_for_is_put_to_sleep_the_idle_first() {
     let view = View { purse: purse(19), ..view_of([working(), machine(0, Ready)]) };
     let plan = decide(&view, &queue(3));
     assert_eq!(plan.actions, [Action::Suspend(id(1))]);
-    assert!(matches!(plan.outlook, Outlook::Budget { period: Period::Day, .. }));
+    assert!(matches!(plan.outlook, Outlook::TooSmall(TooSmall { period: Period::Day, .. })));
     let view = View { purse: purse(9), ..view_of([working(), machine(0, Ready)]) };
     assert_eq!(decide(&view, &queue(0)).actions, [Action::Suspend(id(1)), Action::Suspend(id(0))]);
     let view = View { purse: purse(20), ..view_of([working(), machine(0, Ready)]) };

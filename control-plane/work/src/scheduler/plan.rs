@@ -18,6 +18,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, SecondsFormat, Utc};
 use pool::plan::{Action, Demand, Facts, Limits, Outlook, View};
 use wire::id::{MachineId, TaskId, WorkerId};
+use wire::money::shown;
 use wire::outcome::Condition;
 use wire::task::{Priority, TaskStatus};
 use wire::why::{Reason, ReasonCode};
@@ -274,15 +275,21 @@ pub(crate) fn pool_reasons(outlook: &Outlook) -> Vec<Reason> {
                 None,
             ));
         }
-        Outlook::Cap { machines_max } => {
-            let message = format!("all machines are busy and the cap of {machines_max} is reached");
+        Outlook::Cap { machines_max, strangers } => {
+            let mut message = format!("all machines are busy and the cap of {machines_max} is reached");
+            match strangers {
+                0 => (),
+                1 => message += ", against which 1 machine counts that is not the pool's",
+                _ => message += &format!(", against which {strangers} machines count that are not the pool's"),
+            }
             reasons.push(reason(ReasonCode::MachineCap, message, None));
         }
         Outlook::Budget { period, budget_micros, until } => {
-            let dollars = budget_micros / 1_000_000;
-            let message = format!("the machines' budget of ${dollars} for the {period} pays for no more");
+            let budget = shown(*budget_micros);
+            let message = format!("the machines' budget of {budget} for the {period} pays for no more");
             reasons.push(reason(ReasonCode::MachineBudget, message, Some(*until)));
         }
+        Outlook::TooSmall(budget) => reasons.push(reason(ReasonCode::MachineBudget, budget.to_string(), None)),
         Outlook::Trouble { error, until } => {
             let message = format!("machines had to be given up, the next is tried later: {error}");
             reasons.push(reason(ReasonCode::ProviderTrouble, message, Some(*until)));

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use pool::money::policy::TooSmall;
 use pool::plan::{Facts, Wear};
 use proptest::prelude::*;
+use wire::cost::Period;
 use wire::id::{MachineId, TenantId};
 use wire::machine::MachineState;
 
@@ -140,7 +142,9 @@ fn every_wait_has_a_reason() {
         Outlook::Calm,
         Outlook::Coming(2),
         Outlook::QueueShort { active: 1 },
-        Outlook::Cap { machines_max: 10 },
+        Outlook::Cap { machines_max: 10, strangers: 0 },
+        Outlook::Budget { period: Period::Day, budget_micros: 10_000, until: now() },
+        Outlook::TooSmall(TooSmall { period: Period::Day, budget_micros: 10_000, least_micros: 80_000 }),
         Outlook::Trouble { error: "no capacity".into(), until: now() },
     ];
     for outlook in outlooks {
@@ -150,6 +154,17 @@ fn every_wait_has_a_reason() {
             assert_eq!(reasons.iter().any(|reason| reason.message.contains("ahead")), ahead > 0);
         }
     }
+}
+
+#[test]
+fn of_a_budget_the_cents_are_told_and_of_the_cap_what_is_not_the_pools() {
+    let told = |outlook: &Outlook| pool_reasons(outlook).into_iter().map(|reason| reason.message).collect::<String>();
+    let budget = Outlook::Budget { period: Period::Day, budget_micros: 10_000, until: now() };
+    assert_eq!(told(&budget), "the machines' budget of $0.01 for the day pays for no more");
+    let cap = |strangers| told(&Outlook::Cap { machines_max: 3, strangers });
+    assert_eq!(cap(0), "all machines are busy and the cap of 3 is reached");
+    assert!(cap(1).ends_with("is reached, against which 1 machine counts that is not the pool's"), "{}", cap(1));
+    assert!(cap(2).ends_with("2 machines count that are not the pool's"), "{}", cap(2));
 }
 
 fn needed(number: u8, status: TaskStatus) -> Unsatisfied {
