@@ -107,6 +107,9 @@ pub struct CostView {
     pub prices_of: String,
     /// Machines that exist, asleep or awake.
     pub machines: Vec<MachineCostView>,
+    /// Machines that the provider lists and no row knows: they count against the cap as well.
+    #[serde(default)]
+    pub strangers: usize,
     /// The most that may exist.
     pub machines_max: usize,
     /// Today and this month.

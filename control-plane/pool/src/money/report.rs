@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kernel::{Ctx, Result};
 use wire::cost::{CostFinding, CostProblem, CostView, MachineCostView, Period, SpendingView};
 use wire::id::MachineId;
-use wire::machine::MachineState;
+use wire::machine::{MachineState, OrphanKind, OrphanView, SweepView};
 
 use super::store::Open;
 use super::{budgets, open_micros, policy, spent, store};
@@ -17,6 +17,8 @@ use crate::{Settings, forecast};
 
 /// A machine that is awake and has nothing to do may be on its way to sleep; after so long it is not.
 const IDLE_MINUTES: i64 = 10;
+/// A machine that was reaped may be listed for so long.
+const GOING_MINUTES: i64 = 10;
 /// Registry and provider are compared every two seconds.
 const COMPARED_MINUTES: i64 = 5;
 
@@ -63,6 +65,7 @@ pub async fn report(ctx: &Ctx, settings: &Settings) -> Result<CostView> {
         as_of: now,
         prices_of: fly::price::PRICES_OF.to_owned(),
         machines: machines.iter().map(cost).collect(),
+        strangers: usize::try_from(sweep.strangers).unwrap_or(0),
         machines_max: settings.cap(),
         spending,
         findings,
@@ -124,7 +127,7 @@ fn of_machines(machines: &[Machine], warm: usize, settings: &Settings, now: Date
     findings
 }
 
-fn of_sweep(sweep: &wire::machine::SweepView, rows: usize, cap: usize, now: DateTime<Utc>) -> Vec<CostFinding> {
+fn of_sweep(sweep: &SweepView, rows: usize, cap: usize, now: DateTime<Utc>) -> Vec<CostFinding> {
     let finding = |problem, message: String| CostFinding { problem, message, machine_id: None };
     let mut findings = Vec::new();
     let strangers = usize::try_from(sweep.strangers).unwrap_or(0);
@@ -135,10 +138,13 @@ fn of_sweep(sweep: &wire::machine::SweepView, rows: usize, cap: usize, now: Date
         );
         findings.push(finding(CostProblem::OverCap, message));
     }
-    let there = sweep.orphans.iter().filter(|orphan| orphan.reaped_at.is_none());
-    let mut marked = 0;
-    for orphan in there {
-        marked += usize::from(orphan.kind == wire::machine::OrphanKind::Machine);
+    // What was reaped is listed until it is gone.
+    let may_be_there = |orphan: &OrphanView| {
+        orphan.reaped_at.is_none_or(|reaped_at| now - reaped_at < TimeDelta::minutes(GOING_MINUTES))
+    };
+    let is_marked = |orphan: &&OrphanView| orphan.kind == OrphanKind::Machine && may_be_there(orphan);
+    let marked = sweep.orphans.iter().filter(is_marked).count();
+    for orphan in sweep.orphans.iter().filter(|orphan| orphan.reaped_at.is_none()) {
         let origin = if orphan.needs_approval { " and was there before this database" } else { "" };
         let message = format!(
             "the {} {} of this pool has no row{origin}; reap it with: bifrost machines sweep --reap",
@@ -147,10 +153,13 @@ fn of_sweep(sweep: &wire::machine::SweepView, rows: usize, cap: usize, now: Date
         findings.push(finding(CostProblem::Orphan, message));
     }
     if strangers > marked {
-        let message = format!(
-            "{} machines of the app are not the pool's: they count against the cap, and only their owner may destroy them",
-            strangers - marked
-        );
+        let message = match strangers - marked {
+            1 => "1 machine of the app is not the pool's: it counts against the cap, and only its owner may destroy it"
+                .to_owned(),
+            many => format!(
+                "{many} machines of the app are not the pool's: they count against the cap, and only their owner may destroy them"
+            ),
+        };
         findings.push(finding(CostProblem::Stranger, message));
     }
     let is_fresh = sweep.compared_at.is_some_and(|at| now - at < TimeDelta::minutes(COMPARED_MINUTES));
@@ -176,4 +185,37 @@ fn of_budget(spending: &SpendingView) -> Option<CostFinding> {
         return None;
     };
     Some(CostFinding { problem, message, machine_id: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_reaped_is_no_stranger_while_it_goes() {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(1);
+        let orphan = |reaped_at| OrphanView {
+            provider_id: "m".into(),
+            kind: OrphanKind::Machine,
+            name: "m".into(),
+            region: "iad".into(),
+            sightings: 2,
+            first_seen_at: now - TimeDelta::hours(1),
+            reaped_at,
+            error: None,
+            needs_approval: false,
+        };
+        let found = |strangers, orphans| {
+            let sweep = SweepView { compared_at: Some(now), strangers, orphans, astray: vec![], kept: vec![] };
+            let findings = of_sweep(&sweep, 0, 10, now).into_iter();
+            findings.map(|finding| format!("{}: {}", finding.problem, finding.message)).collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(found(1, vec![orphan(Some(now - TimeDelta::minutes(1)))]), "");
+        let one = found(1, vec![orphan(Some(now - TimeDelta::hours(1)))]);
+        assert!(one.starts_with("stranger: 1 machine of the app is not the pool's: it counts"), "{one}");
+        let two = found(3, vec![orphan(Some(now - TimeDelta::minutes(1)))]);
+        assert!(two.starts_with("stranger: 2 machines of the app are not"), "{two}");
+        let still_there = found(1, vec![orphan(None)]);
+        assert!(still_there.starts_with("orphan: ") && !still_there.contains("stranger"), "{still_there}");
+    }
 }
