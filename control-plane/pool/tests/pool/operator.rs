@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use fly::{MachineConfig, NewMachine, NewVolume};
 use kernel::{Ctx, Reconciler as _, audit};
 use pool::plan::Action;
-use pool::{Settings, machines, orphans};
+use pool::{Provider, Settings, machines, orphans};
 use wire::audit::AuditEntry;
 use wire::event::kind;
 use wire::machine::{AppAbandonment, MachineState};
@@ -274,6 +274,23 @@ kernel::on_both! { migrations();
         assert_eq!(world.plan(1).await.0, [Action::Create]);
         world.settle().await;
         assert_eq!(world.row().await.state, MachineState::Ready, "the app was made anew");
+        world.stop().await;
+    }
+
+    async fn an_app_whose_runners_have_a_network_of_their_own_is_made_anew_when_a_control_plane_starts_alone(ctx) {
+        let runner_env = vec![("https_proxy".to_owned(), "http://egress.flycast:3128".to_owned())];
+        let provider = Provider { runner_env, ..settings().provider };
+        let mut world = World::with(&ctx, "", Settings { provider, ..settings() }).await;
+        world.up().await;
+        world.machines.delete_app(APP).await.expect("deleted");
+        let deleted = AppAbandonment { app: APP.into(), reason: "deleted".into() };
+        machines::abandon_app(&ctx, &world.provider, &world.settings, &deleted).await.expect("abandoned");
+        world.beat().await;
+        world.beat().await;
+        assert!(world.machines.machines(APP).await.is_err(), "it would be in the organisation's network");
+        world.start_on(&ctx);
+        world.beat().await;
+        assert!(world.machines.machines(APP).await.is_ok());
         world.stop().await;
     }
 
