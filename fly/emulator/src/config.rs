@@ -81,7 +81,7 @@ pub struct Options {
     #[arg(long, value_name = "COMMAND")]
     pub run: Option<Words>,
     /// The egress proxy that containers are told of, such as http://172.20.0.1:3128
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = proxy_url)]
     pub egress_proxy: Option<String>,
     /// A fault script: which calls and machines fail, and how (docs/emulator.md)
     #[arg(long, value_name = "FILE")]
@@ -105,6 +105,17 @@ impl FromStr for Words {
     fn from_str(line: &str) -> Result<Self, Self::Err> {
         let words = shlex::split(line).ok_or("a quotation mark is not closed")?;
         if words.is_empty() { Err("name a program") } else { Ok(Self(words)) }
+    }
+}
+
+/// A proxy, as programs take it from their environment.
+fn proxy_url(text: &str) -> Result<String, &'static str> {
+    let host = text.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+    let port = host.and_then(|host| host.rsplit_once(':')).filter(|(host, _)| !host.is_empty());
+    let is_plain = |host: &str| !host.contains(|letter: char| letter.is_whitespace() || "/@?#".contains(letter));
+    match port {
+        Some((host, port)) if is_plain(host) && port.parse::<u16>().is_ok_and(|port| port > 0) => Ok(text.to_owned()),
+        Some(_) | None => Err("write http://HOST:PORT, without a password"),
     }
 }
 
@@ -204,6 +215,18 @@ mod tests {
         let words = |line: &str| line.parse::<Words>().map(|Words(words)| words);
         assert_eq!(words("sh -c 'sleep 1; true'"), Ok(["sh", "-c", "sleep 1; true"].map(str::to_owned).to_vec()));
         assert!(words(" ").is_err() && words("sh '").is_err());
+    }
+
+    #[test]
+    fn a_proxy_is_a_url_with_a_port() {
+        for url in ["http://172.20.0.1:3128", "http://[::1]:3128", "http://egress.internal:3128/"] {
+            assert_eq!(proxy_url(url), Ok(url.to_owned()));
+        }
+        for wrong in
+            ["notaurl", "", "http://", "http://:3128", "http://a", "http://a:0", "http://a:b@c:1/d", "http://u:p@c:1"]
+        {
+            assert!(proxy_url(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

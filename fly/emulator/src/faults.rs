@@ -141,7 +141,7 @@ impl Faults {
     pub(crate) fn host_status(&self, record: &Record) -> HostStatus {
         let targets = targets(record);
         let of_host = |rule: &script::MachineRule| match rule.effect {
-            MachineEffect::Host(status) if rule.when.matches(&record.app, &targets) => Some(status),
+            MachineEffect::Host(status) if rule.when.matches(&record.app, &targets) => Some(status.into()),
             _ => None,
         };
         self.progress().script.machines.iter().find_map(of_host).unwrap_or_default()

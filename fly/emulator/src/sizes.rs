@@ -8,6 +8,8 @@ use crate::refusal::Refusal;
 
 /// What a volume's name may have.
 const NAME_LETTERS: usize = 30;
+/// What a machine's name may have: it is a label in the domain name system.
+const MACHINE_NAME_LETTERS: usize = 63;
 
 /// Refuses a configuration whose processors and memory Fly does not have together. Without a guest it is Fly's
 /// smallest; in a guest the kind of processor must be said, and the rest only if it is said.
@@ -47,6 +49,36 @@ pub(crate) fn check_volume_name(name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Refuses a configuration without an image: every machine has one, or one for each of its containers.
+pub(crate) fn check_image(config: &Map<String, Value>) -> Result<(), Refusal> {
+    let has_image = config.get("image").and_then(Value::as_str).is_some_and(|image| !image.trim().is_empty());
+    let has_containers = config.get("containers").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
+    match has_image || has_containers {
+        true => Ok(()),
+        false => Err(Refusal::invalid_argument("config.image is required")),
+    }
+}
+
+/// Refuses a machine's name that could not be in an address; without one a machine is given one.
+pub(crate) fn check_machine_name(name: &str) -> Result<(), Refusal> {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if name.len() > MACHINE_NAME_LETTERS || !name.bytes().all(is_letter) {
+        let rule = format!("name must be at most {MACHINE_NAME_LETTERS} letters, digits, dashes and underscores");
+        return Err(Refusal::invalid_argument(rule));
+    }
+    Ok(())
+}
+
+/// Refuses a secret's name that no environment could have.
+pub(crate) fn check_secret_name(name: &str) -> Result<(), Refusal> {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) || !name.bytes().all(is_letter) {
+        let rule = format!("secret name {name:?} must be letters, digits and underscores, with no digit first");
+        return Err(Refusal::invalid_argument(rule));
+    }
+    Ok(())
+}
+
 fn invalid(field: &str, rule: &str) -> Refusal {
     Refusal::malformed(format!("invalid config.guest.{field}, {rule}"))
 }
@@ -56,6 +88,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_machine_has_an_image_and_names_are_such_as_addresses_and_environments_have() {
+        let image = |config: Value| check_image(config.as_object().expect("an object")).is_ok();
+        assert!(image(json!({"image": "a"})) && image(json!({"containers": [{"image": "a"}]})));
+        for config in [json!({}), json!({"image": ""}), json!({"image": " "}), json!({"containers": []})] {
+            assert!(!image(config.clone()), "{config}");
+        }
+        assert!(check_machine_name("").is_ok() && check_machine_name("bifrost-a_1").is_ok());
+        for name in ["a b", "a/b", "ż", &"a".repeat(64)] {
+            assert!(check_machine_name(name).is_err(), "{name}");
+        }
+        assert!(check_secret_name("API_KEY").is_ok() && check_secret_name("_a1").is_ok());
+        for name in ["", "1A", "A B", "A=B", "A-B"] {
+            assert!(check_secret_name(name).is_err(), "{name}");
+        }
+    }
 
     fn checked(guest: Value) -> Result<(), Refusal> {
         check_guest(&Map::from_iter([("guest".to_owned(), guest)]))

@@ -129,7 +129,26 @@ pub(super) enum MachineEffect {
     /// Its clock is behind when it is resumed.
     ClockLag(ClockLag),
     /// Its host does not answer.
-    Host(HostStatus),
+    Host(SilentHost),
+}
+
+/// What is wrong with a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SilentHost {
+    /// It does not answer.
+    Unreachable,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl From<SilentHost> for HostStatus {
+    fn from(host: SilentHost) -> Self {
+        match host {
+            SilentHost::Unreachable => Self::Unreachable,
+            SilentHost::Unknown => Self::Unknown,
+        }
+    }
 }
 
 /// How long a machine stays in a state on its way to another.
@@ -171,15 +190,23 @@ impl ClockLag {
 #[error("{0}")]
 pub struct BadScript(pub(crate) String);
 
+impl BadScript {
+    /// In words that are not a programming language's.
+    fn read(error: &dyn std::error::Error) -> Self {
+        let words = [("expected u64", "expected a whole number, 0 or more"), ("expected f64", "expected a number")];
+        Self(words.into_iter().fold(error.to_string(), |text, (found, plain)| text.replace(found, plain)))
+    }
+}
+
 impl Script {
     /// Reads a script in TOML.
     pub fn from_toml(text: &str) -> Result<Self, BadScript> {
-        toml::from_str(text).map_err(|error| BadScript(error.to_string())).and_then(Self::checked)
+        toml::from_str(text).map_err(|error| BadScript::read(&error)).and_then(Self::checked)
     }
 
     /// Reads a script in JSON, with the same fields.
     pub fn from_json(text: &str) -> Result<Self, BadScript> {
-        serde_json::from_str(text).map_err(|error| BadScript(error.to_string())).and_then(Self::checked)
+        serde_json::from_str(text).map_err(|error| BadScript::read(&error)).and_then(Self::checked)
     }
 
     /// Whether it asks for clocks that are behind.

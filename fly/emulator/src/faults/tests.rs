@@ -112,3 +112,14 @@ fn what_is_wrong_with_a_script_is_said_with_the_field() {
     let error = Script::from_json(r#"{"call": [{"effect": {"drop": "never"}}]}"#).expect_err("a bad script");
     assert!(error.to_string().contains("unknown variant `never`"), "{error}");
 }
+
+#[test]
+fn a_host_that_is_none_and_a_number_below_nothing_are_refused_in_plain_words() {
+    let why = |text: &str| Script::from_toml(text).expect_err("refused").to_string();
+    let weird = why("[[machine]]\neffect = { host = 'weird' }");
+    assert!(weird.contains("expected `unreachable` or `unknown`"), "{weird}");
+    let negative = why("[[call]]\neffect = { delay_ms = -4 }");
+    assert!(negative.contains("expected a whole number, 0 or more") && !negative.contains("u64"), "{negative}");
+    let negative = Script::from_json(r#"{"call": [{"effect": {"delay_ms": -4}}]}"#).expect_err("refused").to_string();
+    assert!(negative.contains("expected a whole number, 0 or more"), "{negative}");
+}

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Registry;
 use super::certificates::CertificateRecord;
-use crate::layout;
 use crate::machine::Order;
 use crate::refusal::Refusal;
 use crate::secret_key::SecretKey;
+use crate::{layout, sizes};
 
 /// As long as a DNS label.
 const NAME_CHARS: usize = 63;
@@ -117,6 +117,9 @@ impl Registry {
         name: &str,
         values: BTreeMap<String, Option<String>>,
     ) -> Result<AppRecord, Refusal> {
+        for name in values.keys() {
+            sizes::check_secret_name(name)?;
+        }
         let chance = self.chance.clone();
         self.change_app(name, move |app| {
             for (name, value) in values {

@@ -90,6 +90,7 @@ impl Registry {
             return Err(Refusal::invalid_argument("config.mounts: a machine has one volume"));
         }
         self.driver.check(&runnable.config)?;
+        sizes::check_image(config)?;
         Ok(runnable)
     }
 
@@ -118,6 +119,7 @@ impl Registry {
     pub(crate) async fn create_machine(self: &Arc<Self>, app: &str, new: NewMachine) -> Result<Arc<Record>, Refusal> {
         let mut config = new.config.ok_or_else(|| Refusal::invalid_argument("config is required"))?;
         // Who asks for the same machine again learns of the first one, whose volume is not free any more.
+        sizes::check_machine_name(new.name.as_deref().unwrap_or_default())?;
         self.contents().check_name(app, new.name.as_deref().unwrap_or_default())?;
         self.find_volumes(app, &mut config, &[], new.region.as_deref())?;
         let Runnable { config: parsed, stop, volumes } = self.runnable(&config)?;

@@ -90,14 +90,16 @@ pub(crate) struct VolumeUpdate {
 impl Registry {
     pub(crate) async fn create_volume(&self, app: &str, new: NewVolume) -> Result<VolumeRecord, Refusal> {
         self.app(app)?;
-        let size_gb = new.size_gb.unwrap_or(SIZE_GB);
         sizes::check_volume_name(&new.name)?;
-        if !SIZES_GB.contains(&size_gb) {
-            return Err(Refusal::invalid_argument("size_gb must be inside range [1, 500]"));
+        let original = self.original(app, &new)?;
+        let least_gb = original.as_ref().map_or(*SIZES_GB.start(), |(_, size_gb)| *size_gb);
+        let size_gb = new.size_gb.unwrap_or_else(|| original.as_ref().map_or(SIZE_GB, |(_, size_gb)| *size_gb));
+        if !(least_gb..=*SIZES_GB.end()).contains(&size_gb) {
+            let rule = format!("size_gb must be inside range [{least_gb}, {}]", SIZES_GB.end());
+            return Err(Refusal::invalid_argument(rule));
         }
         let snapshot_retention = new.snapshot_retention.unwrap_or(SNAPSHOT_DAYS);
         check_retention(snapshot_retention)?;
-        let original = self.original(app, &new)?;
         let volume = VolumeRecord {
             id: id::volume(&self.chance),
             app: app.to_owned(),
@@ -115,7 +117,7 @@ impl Registry {
         let record = volume.clone();
         let made = blocking(move || {
             match original {
-                Some(original) => drop(layout::copy_tree(&original, &directory)?),
+                Some((original, _)) => drop(layout::copy_tree(&original, &directory)?),
                 None => kit::files::make_private(&directory)?,
             }
             layout::write(&path, &record)
@@ -138,14 +140,16 @@ impl Registry {
     }
 
     /// The directory that a new volume is a copy of.
-    fn original(&self, app: &str, new: &NewVolume) -> Result<Option<PathBuf>, Refusal> {
+    fn original(&self, app: &str, new: &NewVolume) -> Result<Option<(PathBuf, u32)>, Refusal> {
         if let Some(source) = &new.source_volume_id {
-            return Ok(Some(self.layout.volume_dir(&self.volume(app, source)?.id)));
+            let source = self.volume(app, source)?;
+            return Ok(Some((self.layout.volume_dir(&source.id), source.size_gb)));
         }
         let Some(snapshot) = &new.snapshot_id else { return Ok(None) };
-        let is_known = self.volumes(app)?.iter().any(|volume| volume.snapshot_ids().any(|id| id == snapshot));
-        let directory = is_known.then(|| self.layout.snapshot_dir(snapshot));
-        directory.map(Some).ok_or_else(|| Refusal::not_found("snapshot"))
+        let volumes = self.volumes(app)?;
+        let of = volumes.iter().find(|volume| volume.snapshot_ids().any(|id| id == snapshot));
+        let of = of.ok_or_else(|| Refusal::not_found("snapshot"))?;
+        Ok(Some((self.layout.snapshot_dir(snapshot), of.size_gb)))
     }
 
     /// Changes a volume's settings.

@@ -31,6 +31,7 @@ async fn a_volume_grows_never_shrinks_and_keeps_its_settings() {
 async fn a_snapshot_holds_what_was_there_and_a_fork_what_is() {
     let world = World::start().await;
     let volume = world.volume().await;
+    world.machines.extend_volume(APP, &volume.id, 5).await.expect("extended");
     let directory = |id: &str| world.data.path().join("volumes").join(id);
     fs::write(directory(&volume.id).join("cache"), "old").expect("written");
     world.machines.create_snapshot(APP, &volume.id).await.expect("made");
@@ -49,6 +50,9 @@ async fn a_snapshot_holds_what_was_there_and_a_fork_what_is() {
     {
         let copy = world.machines.create_volume(APP, &new).await.expect("made");
         assert_eq!(fs::read_to_string(directory(&copy.id).join("cache")).expect("there"), expected);
+        assert_eq!(copy.size_gb, 5, "a copy is as large, unless it is to be larger");
+        let less = NewVolume { size_gb: Some(4), ..new.clone() };
+        assert!(world.machines.create_volume(APP, &less).await.is_err(), "there is no room for all of it");
     }
     let snapshot = world.data.path().join("snapshots").join(&snapshots[0].id);
     world.machines.destroy_volume(APP, &volume.id).await.expect("deleted");
