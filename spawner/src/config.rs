@@ -156,7 +156,7 @@ fn directory(vars: &mut Vars, name: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-fn within<T: FromStr<Err: Display> + PartialOrd + Display + Copy>(
+fn within<T: FromStr<Err: Display> + PartialOrd + Display + Copy + 'static>(
     vars: &mut Vars,
     name: &str,
     default: T,
