@@ -57,6 +57,7 @@ fn report(invocation: &Invocation, cost: &CostView) -> anyhow::Result<()> {
     };
     let rows = cost.spending.iter().map(row).collect();
     output.line(&table::render(&["PERIOD", "SPENT", "AT ITS END", "BUDGET"], rows, output.stdout()))?;
+    output.line(&format!("{}; prices of {}", headcount(cost), cost.prices_of))?;
     for finding in &cost.findings {
         output.warn(&finding.message);
     }
@@ -68,8 +69,7 @@ fn check(invocation: &Invocation, cost: &CostView) -> anyhow::Result<u8> {
     if output.is_json {
         output.json(cost)?;
     } else {
-        let (machines, most) = (cost.machines.len(), cost.machines_max);
-        output.say(&format!("{machines} of at most {most} machines exist"));
+        output.say(&headcount(cost));
         for finding in &cost.findings {
             output.line(&format!("{}: {}", finding.problem, finding.message))?;
         }
@@ -78,6 +78,18 @@ fn check(invocation: &Invocation, cost: &CostView) -> anyhow::Result<u8> {
         }
     }
     Ok(if cost.findings.is_empty() { 0 } else { FOUND })
+}
+
+/// What the cap counts.
+fn headcount(cost: &CostView) -> String {
+    let CostView { machines, strangers, machines_max, .. } = cost;
+    let exist = machines.len() + strangers;
+    match strangers {
+        0 => format!("{exist} of at most {machines_max} machines exist"),
+        _ => {
+            format!("{exist} of at most {machines_max} machines exist, {strangers} of them without a row of this pool")
+        }
+    }
 }
 
 /// Four places: a machine costs a fraction of a cent an hour.
@@ -89,6 +101,23 @@ pub(crate) fn dollars(micros: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_headline_counts_what_the_cap_counts() {
+        let of = |strangers| {
+            headcount(&CostView {
+                as_of: chrono::DateTime::UNIX_EPOCH,
+                prices_of: String::new(),
+                machines: vec![],
+                strangers,
+                machines_max: 3,
+                spending: vec![],
+                findings: vec![],
+            })
+        };
+        assert_eq!(of(0), "0 of at most 3 machines exist");
+        assert_eq!(of(1), "1 of at most 3 machines exist, 1 of them without a row of this pool");
+    }
 
     #[test]
     fn money_is_shown_with_four_places() {

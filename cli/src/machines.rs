@@ -1,5 +1,6 @@
 //! `bifrost machines`: what there is to run on, and what an operator does to it.
 
+use chrono::{DateTime, Utc};
 use wire::id::VolumeId;
 use wire::machine::{MachineView, OrphanView, SweepView};
 
@@ -79,6 +80,10 @@ async fn abandon_app(invocation: &Invocation, app: &str, reason: &str) -> anyhow
         output.line(&machine.id.to_string())?;
     }
     output.say(&format!("{} of the app {app} given up", counted(machines.len(), "machine", "machines")));
+    output.say(
+        "the control plane makes the app anew within seconds; where runners have a network of their own, make it there: \
+         scripts/deploy",
+    );
     Ok(())
 }
 
@@ -92,7 +97,7 @@ async fn sweep(invocation: &Invocation, reap: bool) -> anyhow::Result<()> {
     let now = invocation.clock.now();
     let SweepView { compared_at, strangers, orphans, astray, kept } = found;
     match compared_at {
-        Some(at) => output.say(&format!("registry and provider were compared {}", show_age(now, at))),
+        Some(at) => output.say(&compared(now, at)),
         None => output.say("registry and provider have not been compared yet"),
     }
     for machine in astray {
@@ -115,6 +120,9 @@ async fn sweep(invocation: &Invocation, reap: bool) -> anyhow::Result<()> {
             volume.what,
             volume.id
         ));
+    }
+    if reap {
+        output.say(&to_be_reaped(&orphans));
     }
     if orphans.is_empty() {
         output.say("no orphans");
@@ -145,6 +153,25 @@ async fn sweep(invocation: &Invocation, reap: bool) -> anyhow::Result<()> {
     let header = ["ID", "KIND", "NAME", "REGION", "SEEN", "REAPED", "LAST ERROR"];
     let rows = orphans.iter().map(row).collect();
     Ok(output.line(&table::render(&header, rows, output.stdout()))?)
+}
+
+/// Where nothing has changed, the time of a comparison is written down every half minute only.
+fn compared(now: DateTime<Utc>, at: DateTime<Utc>) -> String {
+    match show_age(now, at) {
+        age if age == "now" => "registry and provider were compared now".into(),
+        age => format!("registry and provider were compared at most {age}"),
+    }
+}
+
+/// What an approval is for.
+fn to_be_reaped(orphans: &[OrphanView]) -> String {
+    match orphans.iter().filter(|orphan| orphan.reaped_at.is_none()).count() {
+        0 => "there is nothing to reap".into(),
+        count => format!(
+            "{} at the next comparisons, within seconds; see: bifrost machines sweep",
+            counted(count, "orphan is reaped", "orphans are reaped")
+        ),
+    }
 }
 
 /// Has a volume destroyed that was kept for the work on it.
@@ -186,4 +213,37 @@ async fn list(invocation: &Invocation) -> anyhow::Result<()> {
     let header = ["ID", "NAME", "STATE", "SINCE", "REGION", "REPOSITORIES", "LAST ERROR"];
     let rows = machines.iter().map(row).collect();
     Ok(output.line(&table::render(&header, rows, output.stdout()))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_of_a_comparison_is_the_most_that_it_can_be() {
+        let at = DateTime::UNIX_EPOCH;
+        assert_eq!(compared(at, at), "registry and provider were compared now");
+        let later = at + chrono::TimeDelta::seconds(29);
+        assert_eq!(compared(later, at), "registry and provider were compared at most 29 s ago");
+    }
+
+    #[test]
+    fn an_approval_says_how_much_goes() {
+        let orphan = |reaped_at| OrphanView {
+            provider_id: "m".into(),
+            kind: wire::machine::OrphanKind::Machine,
+            name: "m".into(),
+            region: "iad".into(),
+            sightings: 1,
+            first_seen_at: DateTime::UNIX_EPOCH,
+            reaped_at,
+            error: None,
+            needs_approval: true,
+        };
+        let gone = orphan(Some(DateTime::UNIX_EPOCH));
+        assert_eq!(to_be_reaped(&[]), "there is nothing to reap");
+        assert_eq!(to_be_reaped(std::slice::from_ref(&gone)), "there is nothing to reap");
+        assert!(to_be_reaped(&[orphan(None), gone.clone()]).starts_with("1 orphan is reaped at the next"));
+        assert!(to_be_reaped(&[orphan(None), orphan(None), gone]).starts_with("2 orphans are reaped at the next"));
+    }
 }

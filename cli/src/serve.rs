@@ -47,9 +47,24 @@ pub(crate) async fn emulator(invocation: &Invocation, arguments: &EmulatorArgume
     })?;
     let tasks = Tasks::new();
     let told = kit::tasks::termination();
-    emulator::start(config, listener, invocation.clock.clone(), invocation.chance.clone(), &tasks).await?;
+    let (clock, chance) = (invocation.clock.clone(), invocation.chance.clone());
+    emulator::start(config, listener, clock, chance, &tasks).await.map_err(no_emulator)?;
     told.await;
     Ok(tasks.stop_within(STOP_LIMIT).await?)
+}
+
+/// Its texts name the cure themselves, but for what an engine or a script says.
+fn no_emulator(error: emulator::StartError) -> anyhow::Error {
+    use emulator::StartError::{Address, Damaged, Data, Engine, Faults, InUse};
+    let (code, cure) = match &error {
+        InUse { .. } => (Code::TryLater, "stop it, or name another directory with --data DIR"),
+        Engine(_) => (Code::Unavailable, "start Docker or podman, or leave --machines container out"),
+        Data { .. } => (Code::CannotCreate, "name one that you may write with --data DIR or BIFROST_DATA"),
+        Damaged { .. } => (Code::Data, "move it away, or name another directory with --data DIR"),
+        Faults(_) => (Code::Data, "name a script with --faults FILE; docs/emulator.md says what it may hold"),
+        Address(_) => return error.into(),
+    };
+    failure(code, format!("{:#}", anyhow::Error::from(error)), cure)
 }
 
 fn unusable_faults(error: emulator::BadFaults) -> anyhow::Error {

@@ -27,6 +27,7 @@ const MACHINES_LIMIT: Duration = Duration::from_secs(20);
 const EGRESS_CONNECTIONS: usize = 1_024;
 /// What `scripts/images runner` builds.
 const RUNNER_IMAGE: &str = "bifrost-runner";
+const MACHINE_PRICE: &str = "BIFROST_MACHINE_MICRODOLLARS_PER_HOUR";
 const EVENTS_LIMIT: Duration = Duration::from_secs(10);
 
 /// A running local system.
@@ -207,8 +208,7 @@ fn compose(
         ("BIFROST_PUBLIC_URL", addresses.control_url()),
         ("BIFROST_RUNNER_COMMAND", runner),
         ("BIFROST_ALLOW_LOCAL_REPOSITORIES", "true".into()),
-        // Machines of this computer are paid for already.
-        ("BIFROST_MACHINE_MICRODOLLARS_PER_HOUR", "0".into()),
+        (MACHINE_PRICE, machine_price(&invocation.vars).into()),
         // Who may register a webhook here may run any command here: reaching this computer gives them nothing.
         ("BIFROST_WEBHOOKS_REACH", invocation.vars.text("BIFROST_WEBHOOKS_REACH").unwrap_or("loopback").into()),
         // A local machine is a process of this program: there is no image to pin.
@@ -225,6 +225,11 @@ fn compose(
     let api_key = api_key.map(|key| (connect::API_KEY, key));
     let containers = inside.map(|inside| of_containers(inside, &invocation.vars));
     Ok(vars.with(batch_end).with(api_key).with(containers.into_iter().flatten()))
+}
+
+/// Machines of this computer are paid for already, unless somebody wants to see what budgets do.
+fn machine_price(vars: &Vars) -> &str {
+    vars.text(MACHINE_PRICE).unwrap_or("0")
 }
 
 /// The image of machines that are containers.
@@ -292,5 +297,16 @@ mod tests {
             let vars = Vars::from_pairs(named.map(|named| (HIDE, named)));
             assert_eq!(hidden(data.path(), &vars), expect);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_of_this_computer_costs_nothing_unless_its_price_is_said() {
+        assert_eq!(machine_price(&Vars::default()), "0");
+        assert_eq!(machine_price(&Vars::from_pairs([(MACHINE_PRICE, "15820")])), "15820");
     }
 }
