@@ -298,11 +298,6 @@ mod tests {
             assert_eq!(hidden(data.path(), &vars), expect);
         }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn a_machine_of_this_computer_costs_nothing_unless_its_price_is_said() {
