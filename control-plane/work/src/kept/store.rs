@@ -16,7 +16,7 @@ kernel::sql! {
     LIST: "SELECT k.machine_id, e.task_id, k.execution_id, k.repository, k.reference, k.commit_sha, \
                   t.spec ->> 'repository' AS url \
            FROM kept_work k JOIN executions e ON e.id = k.execution_id \
-           JOIN tasks t ON t.id = e.task_id WHERE e.tenant_id = $1 \
+           LEFT JOIN tasks t ON t.id = e.task_id WHERE e.tenant_id = $1 \
            ORDER BY k.execution_id DESC, k.repository, k.reference LIMIT $2";
     OF_MACHINE: "SELECT execution_id, repository, reference, commit_sha FROM kept_work WHERE machine_id = $1";
     INSERT: "INSERT INTO kept_work (machine_id, execution_id, repository, reference, commit_sha) \
