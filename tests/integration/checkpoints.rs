@@ -164,6 +164,9 @@ async fn a_runner_killed_while_it_puts_a_checkpoint_back_begins_again() {
     let (_, sum) = said(&world, task, 1).await;
     let id = text(&json(&world, &["checkpoints", "list"]).await[0]["id"]).to_owned();
     for _ in 0..TRIES {
+        // Else the workspace before would have it all, and nothing were to be put back.
+        let other = world.submit("true").await;
+        world.until_task(other, TaskStatus::Completed).await;
         let there = manifests(&world);
         let fork = world.bifrost(&["checkpoints", "fork", &id, "--", "sha256sum", "noise"]).spawn();
         let is_put_back = || !of_volumes(&world, "/workspaces/", ".bifrost-unfinished").is_empty();
