@@ -16,6 +16,9 @@ use wire::machine::MachineState;
 
 use crate::world::{World, migrations, provision, settings};
 
+/// Longer than anything takes that nothing holds up: no machine is given up here for a process that starts slowly.
+const BEATS: usize = 5;
+
 /// Passes calls on, and does not return from one of them until it is told to.
 #[derive(Debug)]
 struct Killed {
@@ -165,6 +168,10 @@ async fn survives_every_kill(ctx: &Ctx, way: Way) {
             let mut world = World::new(ctx, "").await;
             begin(&mut world, way).await;
             let was_killed = killed_at(&world, at, is_carried_out).await;
+            for _ in 0..BEATS {
+                world.beat().await;
+                world.keep_up().await;
+            }
             world.settle().await;
             let states: Vec<_> = world.rows().await.into_iter().map(|row| row.state).collect();
             let (machines, volumes) = world.there().await;
