@@ -8,12 +8,11 @@ use kit::Tasks;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
-use wire::egress::Pass;
+use wire::egress::{Pass, Reach, reach};
 use wire::event::{EgressPayload, EgressVerdict};
 use wire::grant::Grant;
 
 use crate::Config;
-use crate::address::{Reach, reach};
 use crate::credential::{Caller, caller};
 use crate::head::{self, HEAD_WITHIN, Request};
 use crate::record::Record;

@@ -10,7 +10,6 @@
 //! It also holds doors: ports that each lead to one place, so that machines reach
 //! the control plane and the event store without being in their network.
 
-mod address;
 mod connection;
 mod credential;
 mod door;

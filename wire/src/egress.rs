@@ -5,8 +5,9 @@
 //! the grant's place, and the proxy checks it by itself. Like a grant it is no secret. It is signed because what runs
 //! on a machine may not choose what it reaches: whoever made the task has.
 
+mod address;
+
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use base64::Engine as _;
@@ -15,6 +16,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::grant::{BadGrant, Grant, GrantKey};
 use crate::limit;
 use crate::task::{FieldError, wrong};
+
+pub use address::{Reach, reach};
 
 /// The port of an entry that names none.
 const PORT: u16 = 443;
@@ -54,16 +57,12 @@ impl Destination {
 }
 
 impl Destination {
-    /// Whether it is this computer or some network's own address, to which the proxy lets no task of its own accord.
+    /// Whether it is this computer or an address that is not the internet's, to which the proxy lets no task of its own
+    /// accord.
     fn is_private(&self) -> bool {
         let Pattern::Exactly(name) = &self.host else { return false };
-        let is_own = |address: IpAddr| match address.to_canonical() {
-            IpAddr::V4(it) => it.is_loopback() || it.is_private() || it.is_link_local() || it.is_unspecified(),
-            IpAddr::V6(it) => {
-                it.is_loopback() || it.is_unique_local() || it.is_unicast_link_local() || it.is_unspecified()
-            }
-        };
-        name == "localhost" || name.ends_with(".localhost") || name.parse().is_ok_and(is_own)
+        let is_address_of_none = name.parse().is_ok_and(|address| reach(address) != Reach::Public);
+        name == "localhost" || name.ends_with(".localhost") || is_address_of_none
     }
 }
 

@@ -91,6 +91,8 @@ fn what_no_task_can_reach_of_its_own_accord_is_refused_with_the_cure() {
         "[fd00::1]",
         "[fe80::1]",
         "[::ffff:10.0.0.1]",
+        "100.64.0.1",
+        "[64:ff9b::a00:1]",
     ] {
         let error = check(&[host.to_owned()]).expect_err(host).to_string();
         assert!(error.starts_with("spec.egress: ") && error.contains("the operator's allow-list"), "{error}");

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What an address leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reach {
+pub enum Reach {
     /// The internet.
     Public,
     /// Somebody's own network, or this computer.
@@ -14,7 +14,7 @@ pub(crate) enum Reach {
 }
 
 /// What the address leads to. What is an IPv4 address in another form is looked at as that.
-pub(crate) fn reach(address: IpAddr) -> Reach {
+pub fn reach(address: IpAddr) -> Reach {
     match address.to_canonical() {
         IpAddr::V4(address) => of_v4(address),
         IpAddr::V6(address) => embedded(address).map_or_else(|| of_v6(address), of_v4),
