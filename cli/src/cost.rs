@@ -82,8 +82,8 @@ fn check(invocation: &Invocation, cost: &CostView) -> anyhow::Result<u8> {
 
 /// What the cap counts.
 fn headcount(cost: &CostView) -> String {
-    let CostView { machines, strangers, machines_max, .. } = cost;
-    let exist = machines.len() + strangers;
+    let CostView { strangers, machines_max, .. } = cost;
+    let exist = cost.exist();
     match strangers {
         0 => format!("{exist} of at most {machines_max} machines exist"),
         _ => {

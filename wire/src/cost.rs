@@ -117,3 +117,10 @@ pub struct CostView {
     /// What should not be; nothing where all is well.
     pub findings: Vec<CostFinding>,
 }
+
+impl CostView {
+    /// How many machines there are, as the cap counts them: also those that no row of the pool is about.
+    pub fn exist(&self) -> usize {
+        self.machines.len() + self.strangers
+    }
+}

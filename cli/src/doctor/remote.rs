@@ -45,7 +45,7 @@ async fn ask(invocation: &Invocation, base: &str, address: &AddressSource, findi
     let events = server.control.events(0, 1).await;
     findings.push(judge(&server, events, |_| Finding::Well("answers through the server".into())));
     let cost = server.control.cost().await;
-    findings.push(judge(&server, cost, |cost| judge_machines(cost.machines.len(), cost.machines_max)));
+    findings.push(judge(&server, cost, |cost| judge_machines(cost.exist(), cost.machines_max)));
 }
 
 /// Neither of these paths asks for a key.
