@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use kit::tasks::blocking;
 use wire::execution::Failure;
-use wire::worker::repository_name;
 
 use super::{Checkout, FILE};
 use crate::checkpoint::changes;
@@ -98,7 +97,7 @@ async fn fetch_submodules(room: &Room, orders: &Orders, paths: &Paths, repositor
         .filter(|path| fs::symlink_metadata(paths.tree.join(path).join(".git")).is_ok())
         .collect();
     // What is known of those that were given back is not known of what was fetched.
-    let known = Some(room.volume.submodules(&repository_name(repository))).filter(|_| given_back.is_empty());
+    let known = Some(room.volume.submodules(&paths.name)).filter(|_| given_back.is_empty());
     match update(room, &git, paths, known.as_deref(), &given_back, orders).await {
         Ok(()) => {
             if known.is_some() {
@@ -172,7 +171,7 @@ fn is_blamed(known: &Path, stderr: &str) -> bool {
 
 /// Takes over what came, once more from nothing where what is there is damaged. It only saves time.
 async fn remember(room: &Room, repository: &str, paths: &Paths, orders: &Orders) {
-    let known = room.volume.submodules(&repository_name(repository));
+    let known = room.volume.submodules(&paths.name);
     for _ in 0..2 {
         let error = match submodules::keep(room, repository, &paths.tree, orders).await {
             Ok(()) | Err(GitError::Halted(_)) => return,

@@ -8,6 +8,8 @@ use github::fake::Host;
 use wire::event::Stream;
 use wire::worker::Completion;
 
+use wire::worker::repository_name;
+
 use super::*;
 use crate::git::credential::{Credentials, Source, answer};
 use crate::git::ssh::may_reach;
