@@ -399,13 +399,13 @@ pub(crate) async fn begin_from(
     blocking(move || {
         let listing = listing(&room.volume, &manifest)?;
         let listing = put_back(&room.volume, &manifest, listing, &paths.tree)?;
-        Ok(begin_noted(listing.as_ref(), &paths))
+        Ok(begin_noted(listing, &paths))
     })
     .await
 }
 
 /// Notes what is in a tree in which nothing has run yet: whoever changes a file from now on moves its time of change.
-fn begin_noted(listing: Option<&Listing>, paths: &Paths) -> Option<String> {
+fn begin_noted(listing: Option<Listing>, paths: &Paths) -> Option<String> {
     let noted = listing.map(|listing| listing.write_for(&paths.tree, &paths.own().join(BEGUN))).transpose();
     noted.unwrap_or_else(|error| {
         tracing::warn!("all of the workspace will be read to save it: {error}");

@@ -52,7 +52,7 @@ pub(crate) fn take(
         renamed => renamed?,
     }
     let marker = read(&own)?.filter(|marker| marker.repository == repository);
-    let is_of_this_boot = marker.as_ref().is_some_and(|marker| !marker.boot.is_empty() && marker.boot == boot());
+    let is_of_this_boot = marker.as_ref().is_some_and(|marker| is_of_this_boot(&marker.boot));
     if marker.is_some() {
         fs::rename(own.join("tree"), &paths.tree)?;
         fs::rename(own.join("index"), &paths.index)?;
@@ -81,6 +81,11 @@ fn settle(index: &Path, now: SystemTime) -> io::Result<()> {
 /// Which start of this machine it is.
 pub(crate) fn boot() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
+}
+
+/// Whether the machine runs since then without a break.
+pub(crate) fn is_of_this_boot(noted: &str) -> bool {
+    !noted.is_empty() && noted == boot()
 }
 
 fn read(spare: &Path) -> io::Result<Option<Marker>> {

@@ -144,21 +144,17 @@ impl Listing {
         self.entries.get(first).is_some_and(|entry| entry.path.starts_with(&start))
     }
 
-    /// How many of its files and links another snapshot has just so.
-    pub fn shared(&self, other: &Self) -> usize {
-        let is_shared = |entry: &&Entry| other.get(entry.path()).is_some_and(|known| known.content == entry.content);
-        self.entries.iter().filter(is_shared).count()
-    }
-
-    /// The same, to be put back into the tree that another snapshot was taken of: what both have is not even read where
-    /// nobody has touched it since that one.
-    pub fn into_tree_of(&self, other: &Self) -> Self {
-        let known = |entry: &Entry| other.get(entry.path()).filter(|known| known.content == entry.content);
-        let stamped = |entry: &Entry| {
-            let stamp = known(entry).and_then(|known| known.stamp);
-            Entry::new(entry.path(), entry.content.clone(), stamp)
-        };
-        Self::new(self.entries.iter().map(stamped).collect())
+    /// The same, to be put back into the tree that another snapshot was taken of, and how many of its files and links
+    /// that one has just so: these are not even read where nobody has touched them since.
+    pub fn into_tree_of(mut self, other: &Self) -> (Self, usize) {
+        let (mut shared, mut rest) = (0, other.entries.iter().peekable());
+        for entry in &mut self.entries {
+            while rest.next_if(|known| known.path < entry.path).is_some() {}
+            let known = rest.next_if(|known| known.path == entry.path && known.content == entry.content);
+            shared += usize::from(known.is_some());
+            entry.stamp = known.and_then(|known| known.stamp);
+        }
+        (self, shared)
     }
 
     /// The lengths of its files together.
@@ -181,15 +177,14 @@ impl Listing {
     /// As [`Listing::write`], for a tree that the snapshot was put back into and that nobody has touched since: given as
     /// base when that tree is saved, nothing is read of what was not touched from now on. The file must be on the tree's
     /// file system, by whose clock a file is not trusted that was written only just now.
-    pub fn write_for(&self, tree: &Path, path: &Path) -> Result<String> {
+    pub fn write_for(mut self, tree: &Path, path: &Path) -> Result<String> {
         let now = File::create(path).and_then(|file| file.metadata()).at(path)?;
-        let stamped = |entry: &Entry| {
+        for entry in &mut self.entries {
             let meta = fs::symlink_metadata(tree.join(entry.path())).ok().filter(|meta| is_still(&entry.content, meta));
             let stamp = meta.map(|meta| Stamp::of(&meta));
-            let trusted = stamp.filter(|stamp| stamp.is_older_than(now.mtime(), now.mtime_nsec()));
-            Entry::new(entry.path(), entry.content.clone(), trusted)
-        };
-        Self::new(self.entries.iter().map(stamped).collect()).write(path)
+            entry.stamp = stamp.filter(|stamp| stamp.is_older_than(now.mtime(), now.mtime_nsec()));
+        }
+        self.write(path)
     }
 
     /// Reads it back and proves that it is the one whose hash was noted.

@@ -169,7 +169,8 @@ fn what_was_put_back_is_read_again_where_it_was_touched_or_may_have_been() {
     scene.put("b", "other");
     scene.store.restore(&saved, &scene.tree()).expect("puts back");
     let path = scene.directory.path().join("base");
-    let base_of = || saved.write_for(&scene.tree(), &path).and_then(|hash| Listing::read(&path, &hash)).expect("reads");
+    let base_of =
+        || saved.clone().write_for(&scene.tree(), &path).and_then(|hash| Listing::read(&path, &hash)).expect("reads");
     // Until the clock has gone on far enough for a change of the last file to show.
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while scene.save(Some(&base_of())).read > 0 {
@@ -238,8 +239,8 @@ fn what_two_snapshots_of_a_tree_share_is_not_read_to_put_the_other_one_back() {
     fs::remove_file(scene.tree().join("dirt")).expect("removes");
     scene.put("new", "new");
     let second = scene.trusted(&scene.save(None));
-    assert_eq!((first.listing.shared(&second), second.shared(&first.listing)), (2, 2));
-    let known = first.listing.into_tree_of(&second);
+    let (known, shared) = first.listing.clone().into_tree_of(&second);
+    assert_eq!((shared, second.into_tree_of(&first.listing).1), (2, 2));
     let stamps = |listing: &Listing| listing.entries().iter().map(|entry| entry.stamp.is_some()).collect::<Vec<_>>();
     assert_eq!(stamps(&known), [true, false, true, false]);
     assert_eq!(scene.store.restore(&known, &scene.tree()).expect("restores"), Restored { kept: 2, written: 2 });

@@ -54,8 +54,8 @@ pub(crate) async fn mend(room: &Arc<Room>, marker: &Marker, manifest: &Manifest)
     }
     let references = mirror::list(room, &paths.mirror, &orders).await?;
     let listing = super::listing(&room.volume, manifest)?;
-    let (own, tree, known) = (room.clone(), paths.tree.clone(), listing.clone());
-    blocking(move || set_aside(&own, &tree, &changes, known.as_ref())).await?;
+    let (own, tree) = (room.clone(), paths.tree.clone());
+    let listing = blocking(move || set_aside(&own, &tree, &changes, listing.as_ref()).map(|()| listing)).await?;
     let back = Back { room, paths: &paths, index: &index, manifest, tracked: &tracked };
     back.bring(listing, &references.packed(), &orders).await?;
     let mut marker = marker.clone();
@@ -74,25 +74,19 @@ pub(crate) async fn begin_in(
     orders: &Orders,
 ) -> Result<Option<String>, CheckpointError> {
     let index = index(paths)?;
-    let left = former.move_to(&paths.tree, &index)?;
+    let listing = former.move_to(&paths.tree, &index)?;
     room.volume.inside(&paths.tree)?;
     let place = Place { index: Some(&index), ..paths.compared() };
     let tracked = tracked(&room.git, place, manifest, orders).await?;
-    let listing = super::listing(&room.volume, manifest)?;
-    let (own, paths_of, wanted) = (room.clone(), paths.clone(), (tracked.clone(), manifest.clone(), listing.clone()));
-    blocking(move || {
-        let (tracked, manifest, listing) = &wanted;
-        clear(&own, &paths_of, &Wanted::new(tracked, manifest, listing.as_ref()))
+    let (own, paths_of, wanted) = (room.clone(), paths.clone(), manifest.clone());
+    let (tracked, listing) = blocking(move || {
+        clear(&own, &paths_of, &Wanted::new(&tracked, &wanted, listing.as_ref())).map(|()| (tracked, listing))
     })
     .await?;
-    let listing = match (listing, left) {
-        (Some(listing), Some(left)) => Some(listing.into_tree_of(&left)),
-        (listing, _) => listing,
-    };
     let back = Back { room, paths, index: &index, manifest, tracked: &tracked };
     let listing = back.bring(listing, packed_references, orders).await?;
     let paths = paths.clone();
-    Ok(blocking(move || begin_noted(listing.as_ref(), &paths)).await)
+    Ok(blocking(move || begin_noted(listing, &paths)).await)
 }
 
 /// Where to work, without what somebody left there who was killed.

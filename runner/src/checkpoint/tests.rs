@@ -337,7 +337,7 @@ async fn of_a_workspace_that_began_from_a_checkpoint_only_what_was_touched_since
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while read_of(&marker).await.1 > 0 {
         assert!(std::time::Instant::now() < deadline);
-        marker.begun = Some(restored.write_for(&paths.tree, &paths.own().join(BEGUN)).expect("writes"));
+        marker.begun = Some(restored.clone().write_for(&paths.tree, &paths.own().join(BEGUN)).expect("writes"));
     }
     for (name, text) in [("1", "other"), ("2", "2\n"), ("new", "new")] {
         fs::write(paths.tree.join(name), text).expect("writes");

@@ -13,7 +13,7 @@ use snapshot::Listing;
 use wire::id::ExecutionId;
 use wire::task::TaskSpec;
 
-use super::{Marker, hand_on, is_laid_out, is_saved};
+use super::{Marker, hand_on, is_laid_out};
 use crate::checkpoint::format::Manifest;
 use crate::checkpoint::{self, CheckpointError};
 use crate::room::Room;
@@ -28,8 +28,9 @@ const INDEX: &str = "index";
 #[derive(Debug)]
 pub(crate) struct Former {
     directory: PathBuf,
-    /// What its checkpoint has of it, with what the file system said of the files then.
-    left: Option<Listing>,
+    /// What the checkpoint that is to be put back has, with what the file system said of those files that are as they
+    /// should be already.
+    listing: Option<Listing>,
 }
 
 /// Takes over for an execution what an earlier one left, where it is worth it. Nothing else is removed yet.
@@ -39,9 +40,12 @@ pub(crate) fn take(room: &Room, id: ExecutionId, spec: &TaskSpec) -> Result<Opti
     let Some((marker, saved)) = newest(room, id, &asked)? else { return Ok(None) };
     let paths = marker.paths(&room.volume);
     let left = checkpoint::listing(&room.volume, &saved)?;
-    let shared = match (checkpoint::listing(&room.volume, &asked)?, &left) {
-        (Some(asked), Some(left)) => asked.shared(left),
-        _ => 0,
+    let (listing, shared) = match (checkpoint::listing(&room.volume, &asked)?, left) {
+        (Some(listing), Some(left)) => {
+            let (listing, shared) = listing.into_tree_of(&left);
+            (Some(listing), shared)
+        }
+        (listing, _) => (listing, 0),
     };
     let files = tracked(&paths.index)? + saved.files;
     if !is_worth(shared, files, spare::is_there(&room.volume, &asked.repository)) {
@@ -55,7 +59,7 @@ pub(crate) fn take(room: &Room, id: ExecutionId, spec: &TaskSpec) -> Result<Opti
     // The marker goes before the tree: of a tree without its marker nobody says that it is damaged.
     room.volume.discard(paths.own(), &format!("execution-{mark}"))?;
     fs::rename(&paths.tree, directory.join(TREE))?;
-    Ok(Some(Former { directory, left }))
+    Ok(Some(Former { directory, listing }))
 }
 
 /// The newest workspace at the checkpoint's commit, with the checkpoint that holds what is in it.
@@ -64,12 +68,11 @@ fn newest(room: &Room, id: ExecutionId, asked: &Manifest) -> Result<Option<(Mark
         let Some(marker) = Marker::read(&room.volume, old)? else { continue };
         let is_alike = (&marker.repository, &marker.commit) == (&asked.repository, &asked.commit);
         // What was not on the disk when a machine lost its power is empty afterwards.
-        let is_of_this_boot = !marker.boot.is_empty() && marker.boot == spare::boot();
-        if let Some(saved) = marker.saved.filter(|_| is_alike && is_of_this_boot)
-            && is_saved(&room.volume, old)?
+        if let Some(saved) = marker.saved.filter(|_| is_alike && spare::is_of_this_boot(&marker.boot))
+            && let Ok(saved) = checkpoint::read(&room.volume, saved)
             && is_laid_out(&marker.paths(&room.volume))
         {
-            return Ok(Some((marker, checkpoint::read(&room.volume, saved)?)));
+            return Ok(Some((marker, saved)));
         }
     }
     Ok(None)
@@ -90,12 +93,12 @@ fn tracked(index: &Path) -> io::Result<usize> {
 }
 
 impl Former {
-    /// Moves tree and index to where an execution's are; gives what its checkpoint has of the tree.
+    /// Moves tree and index to where an execution's are; gives what is to be put back into the tree.
     pub(crate) fn move_to(self, tree: &Path, index: &Path) -> io::Result<Option<Listing>> {
         fs::rename(self.directory.join(TREE), tree)?;
         fs::rename(self.directory.join(INDEX), index)?;
         fs::remove_dir(&self.directory)?;
-        Ok(self.left)
+        Ok(self.listing)
     }
 }
 
