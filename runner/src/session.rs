@@ -162,6 +162,7 @@ impl Session {
                 }
                 Step::Answered(Ok(instruction)) => {
                     self.note_answer();
+                    self.check_is_due |= resume.is_past();
                     Then::Poll(self.follow(instruction).await)
                 }
                 Step::Answered(Err(error)) if reports::is_unknown_worker(&error) => Then::Register(PAUSE),

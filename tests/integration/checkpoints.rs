@@ -77,7 +77,7 @@ async fn tests_decide_and_an_agent_hears_of_them_in_its_next_attempt() {
 }
 
 /// The files of the machines' volumes whose path has these parts.
-fn of_volumes(world: &World, part: &str, ending: &str) -> Vec<PathBuf> {
+pub(crate) fn of_volumes(world: &World, part: &str, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut directories = vec![world.data()];
     while let Some(directory) = directories.pop() {

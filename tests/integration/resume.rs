@@ -1,16 +1,23 @@
-//! What a machine finds when it wakes: a clock that is behind, and connections that
-//! are dead without a sign of it.
+//! What a machine finds when it wakes: what it had (row FLY-031) or what has become of that (FLY-035), a clock that is
+//! behind, and connections that are dead without a sign of it.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use kit::{Clock, Tasks};
+use serde_json::{Value, json};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use wire::event::{StoredEvent, kind};
 use wire::execution::Outcome;
 use wire::machine::MachineState;
 use wire::task::TaskStatus;
-use world::{PATIENCE, World, until};
+use world::{PATIENCE, Record, World, until};
+
+use crate::checkpoints::of_volumes;
+use crate::commands;
 
 /// The poll that a suspended runner left open would be given up after forty seconds.
 const AT_ONCE: Duration = Duration::from_secs(25);
@@ -80,6 +87,69 @@ async fn a_runner_that_slept_at_work_keeps_its_lease_over_new_connections() {
     assert_eq!(outcomes, [Some(Outcome::Succeeded)]);
     world.finish().await;
     tasks.stop_within(PATIENCE).await.expect("ends");
+}
+
+/// Its workspace is what a batch leaves on a machine.
+const BATCH: &str = "test -f deps/installed || exit 9; echo mine > marker; echo changed > README.md";
+const SETTINGS: &str = "[setup]\ncommands = [[\"sh\", \"-c\", \"test -f deps/installed || { mkdir deps; echo fresh > \
+                        deps/installed; }\"]]\n[cache]\npaths = [\"deps\"]\n";
+
+/// The events of a task that say what was found of a volume, or put back into it.
+fn looked_after(record: &Record) -> Vec<(String, Value)> {
+    let kinds = [kind::VOLUME_CHECKED, kind::VOLUME_DAMAGED, kind::CHECKPOINT_RESTORED];
+    let of_volumes = record.events.iter().filter(|event| kinds.contains(&event.kind.as_str()));
+    let payload = |event: &StoredEvent| serde_json::from_str(event.payload.get()).expect("is JSON");
+    of_volumes.map(|event| (event.kind.clone(), payload(event))).collect()
+}
+
+/// The file that a task has left in its workspace.
+fn marker(world: &World) -> PathBuf {
+    let found = of_volumes(world, "/workspaces/", "/marker");
+    assert_eq!(found.len(), 1, "{found:?}");
+    found[0].clone()
+}
+
+#[tokio::test]
+async fn what_a_batch_left_is_there_when_its_machine_wakes() {
+    let world = World::start().await;
+    world.repository.commit(&[(".bifrost.toml", SETTINGS), (".gitignore", "deps\n")]).await;
+    let first = world.submit(BATCH).await;
+    world.until_task(first, TaskStatus::Completed).await;
+    let machine = world.until_machine(MachineState::Suspended).await;
+    let checkpoint =
+        commands::json(&world, &["checkpoints", "list"]).await[0]["id"].as_str().expect("an id").to_owned();
+    let left = std::fs::metadata(marker(&world)).expect("it is there while it sleeps");
+    let look = "cat marker README.md deps/installed; stat -c %i marker";
+    let woken = world.bifrost(&["checkpoints", "fork", &checkpoint, "--", "sh", "-c", look]).output().await;
+    assert_eq!(woken.code, 0, "{}", woken.stderr);
+    assert_eq!(woken.stdout, format!("mine\nchanged\nfresh\n{}\n", left.ino()), "the same file");
+    assert!(woken.stderr.contains("clone: cached"), "{}", woken.stderr);
+    let machines = world.control().machines().await.expect("lists");
+    assert_eq!(machines.iter().map(|machine| machine.id).collect::<Vec<_>>(), [machine.id]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_was_damaged_while_a_machine_slept_is_put_back_before_it_works_on() {
+    let world = World::start().await;
+    // What shows a runner that it was suspended.
+    world.let_fail("[[machine]]\neffect = { clock_lag = { by_ms = 10000 } }").await;
+    let first = world.submit("echo mine > marker").await;
+    world.until_task(first, TaskStatus::Completed).await;
+    world.until_machine(MachineState::Suspended).await;
+    let before = looked_after(&world.record(first).await).len();
+    std::fs::write(marker(&world), "not mine\n").expect("writes");
+    let second = world.submit("true").await;
+    world.until_task(second, TaskStatus::Completed).await;
+    let found = until("it was looked at", PATIENCE, async || {
+        let found = looked_after(&world.record(first).await).split_off(before);
+        found.iter().any(|(kind, _)| kind == kind::VOLUME_CHECKED).then_some(found)
+    })
+    .await;
+    let kinds: Vec<_> = found.iter().map(|(kind, _)| kind.as_str()).collect();
+    assert_eq!(kinds, [kind::VOLUME_DAMAGED, kind::CHECKPOINT_RESTORED, kind::VOLUME_CHECKED]);
+    assert_eq!(found[2].1, json!({ "health": "rolled_back" }));
+    world.finish().await;
 }
 
 /// Stands between runners and the control plane.

@@ -35,13 +35,17 @@ impl Resume {
     pub(super) async fn noticed(&mut self, board: &Board) {
         loop {
             sleep_until(self.steady + if board.is_idle() { BEAT } else { BUSY_BEAT }).await;
-            let (wall, steady) = (self.clock.now(), Instant::now());
-            let passed = was_suspended(wall - self.wall, steady - self.steady);
-            (self.wall, self.steady) = (wall, steady);
-            if passed {
+            let is_past = self.is_past();
+            (self.wall, self.steady) = (self.clock.now(), Instant::now());
+            if is_past {
                 return;
             }
         }
+    }
+
+    /// Whether there was one since the last beat: what a wake brings may come before the next.
+    pub(super) fn is_past(&self) -> bool {
+        was_suspended(self.clock.now() - self.wall, self.steady.elapsed())
     }
 }
 
