@@ -22,8 +22,9 @@ use wire::split::NewSubtask;
 use wire::strategy::{FailureClass, FailureStrategyChange, FailureStrategyView, NewFailureStrategy, Recovery};
 use wire::task::TaskStatus;
 
+use crate::executions::{self, lessons};
 use crate::tasks::{self, Event, Task, Turn};
-use crate::{Settings, executions, metadata, split};
+use crate::{Settings, metadata, split};
 use policy::{Decision, Facts, Told};
 
 /// Every strategy, by name.
@@ -206,7 +207,8 @@ async fn filled_in(tx: &mut Tx, task: &Task, parts: &[NewSubtask]) -> Result<Vec
         Some(id) => executions::store::get(tx, task.tenant, id).await?,
         None => None,
     };
-    let failure = newest.and_then(|execution| execution.ending).and_then(|ending| ending.message).unwrap_or_default();
+    let failure =
+        newest.and_then(|execution| execution.ending).map(|ending| lessons::failure(&ending)).unwrap_or_default();
     Ok(Told { title: &task.title, failure: &failure }.fill_in(parts))
 }
 

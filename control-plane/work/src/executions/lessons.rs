@@ -1,4 +1,4 @@
-//! What an agent is told of the attempt before its own (row RU-11): which tests failed, and how (pure).
+//! What is told of an attempt to who comes after it (row RU-11): which tests failed, and how (pure).
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use wire::limit::PROMPT_CHARS;
 use wire::task::TaskSpec;
 use wire::test_report::TestReport;
 
-use super::Execution;
+use super::{Ending, Execution};
 
 /// Tests that are told with what they said; of further ones the names are told.
 const TOLD_WHOLE: usize = 10;
@@ -25,10 +25,26 @@ pub(crate) fn add(spec: TaskSpec, tested: Option<Execution>) -> TaskSpec {
     TaskSpec { agent: Some(agent), ..spec }
 }
 
+/// What an attempt said of its failure, and what its tests said.
+pub(crate) fn failure(ending: &Ending) -> String {
+    let message = ending.message.as_deref().unwrap_or_default();
+    let report = ending.tests.as_deref().filter(|report| !report.success && !report.failures.is_empty());
+    let tests = report.map(|report| format!("\n{}", failures(report))).unwrap_or_default();
+    [message, &tests].concat().chars().take(LESSON_CHARS).collect()
+}
+
 fn lesson(number: i32, report: &TestReport) -> String {
     let command = if report.command.is_empty() { String::new() } else { format!(" (`{}`)", report.command.join(" ")) };
-    let mut text =
-        format!("\n\nAttempt {number} at this was followed by tests{command} that failed: {}.\n", report.headline());
+    format!(
+        "\n\nAttempt {number} at this was followed by tests{command} that failed: {}.\n{}\n\nSee to it that they pass \
+         this time.\n",
+        report.headline(),
+        failures(report)
+    )
+}
+
+fn failures(report: &TestReport) -> String {
+    let mut text = String::new();
     for test in report.failures.iter().take(TOLD_WHOLE) {
         write!(text, "\n- {}", test.name).expect("a string takes anything");
         for line in test.message.lines() {
@@ -39,7 +55,6 @@ fn lesson(number: i32, report: &TestReport) -> String {
     if !rest.is_empty() {
         write!(text, "\n- and: {}", rest.join(", ")).expect("a string takes anything");
     }
-    text.push_str("\n\nSee to it that they pass this time.\n");
     text
 }
 
