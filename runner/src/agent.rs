@@ -50,7 +50,8 @@ pub(crate) fn prepare<'a>(
     })?;
     let program = std::env::current_exe().map_err(|error| NotReady::machine("finding the runner's program", &error))?;
     let arguments = driver.command(spec, &program);
-    let input = prompt(&spec.prompt, directory).map_err(|error| NotReady::machine("noting the prompt", &error))?;
+    let input =
+        prompt(&driver.prompt(spec), directory).map_err(|error| NotReady::machine("noting the prompt", &error))?;
     let mut environment = driver.environment.clone();
     environment.extend(keys.of(driver));
     Ok(Launch { driver, arguments, environment, input })

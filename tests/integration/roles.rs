@@ -1,5 +1,5 @@
 //! Agents in roles, over the real wire; only the agents are made up. What a role gets, in which order, and what it is
-//! told by those before it (rows TEST-BIF-140, RU-28, RU-29, RU-42, RU-11).
+//! told by those before it (rows TEST-BIF-140, RU-28, RU-29, RU-42, RU-11). Where machines play the roles, the mock agent is asked (RU-30, RU-40).
 
 use std::cell::RefCell;
 
@@ -21,6 +21,15 @@ const ROLES: &str = include_str!("../../docs/roles.md");
 /// What the tester of docs/roles.md has to say.
 const FAILURE: &str = "2 of 9 failed: login, logout";
 
+/// What the agents of docs/roles.md do, where the machines' agent is the mock one: each the way its role would.
+const PROMPTS: [(&str, &str); 2] = [
+    ("People should be able to log in.", r"write GOAL.md By name and password.\ncommit The goal\npush main"),
+    ("Mend that.", r"write FIXED yes\ncommit Mended\npush main"),
+];
+/// Red until somebody has mended it, and says what it misses.
+const MAKEFILE: &str = "test:\n\t@test -f GOAL.md\n\t@test -f FIXED && echo ok 1 - login \\\n\
+                        \t|| { echo not ok 1 - login; echo '# nobody can log in'; }\n";
+
 /// Who did what, in the order in which they began.
 type Diary = RefCell<Vec<String>>;
 
@@ -39,11 +48,15 @@ fn blocks() -> Vec<(String, String)> {
     blocks
 }
 
-/// A file of docs/roles.md, with what a reader puts in the place of names.
-fn file(world: &World, name: &str, known: &[(&str, String)]) -> String {
+/// A file of docs/roles.md.
+fn block(name: &str) -> String {
     let called = |info: &str| info.split(' ').nth(1) == Some(name);
-    let (_, text) = blocks().into_iter().find(|(info, _)| called(info)).expect("the document shows it");
-    let text = known.iter().fold(text, |text, (word, is)| text.replace(word, is));
+    blocks().into_iter().find(|(info, _)| called(info)).expect("the document shows it").1
+}
+
+/// The same in the world's directory, with what a reader puts in the place of names.
+fn file(world: &World, name: &str, known: &[(&str, String)]) -> String {
+    let text = known.iter().fold(block(name), |text, (word, is)| text.replace(word, is));
     let path = world.directory().join(name);
     std::fs::write(&path, text).expect("the world's directory may be written");
     path.to_str().expect("a plain path").to_owned()
@@ -129,6 +142,42 @@ async fn four_roles_work_in_order_and_a_failed_test_goes_back_to_the_developer()
 #[tokio::test]
 async fn four_roles_work_in_order_on_postgres_as_well() {
     engineering(World::plan().on_postgres().start().await).await;
+}
+
+/// What the machines' agents said, of the tasks that have this title.
+async fn told(world: &World, title: &str) -> String {
+    let listed = json(world, &["tasks", "list"]).await;
+    let task = listed.as_array().expect("a list").iter().find(|task| task["title"] == title).expect("listed");
+    let id = task["id"].as_str().expect("an id");
+    world.bifrost(&["tasks", "logs", id]).output().await.stdout
+}
+
+#[tokio::test]
+async fn roles_are_played_by_machines_and_what_their_tests_say_goes_back_to_the_developers_agent() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let agents = directory.path().join("agents.toml");
+    let like_mock = block("agents.toml").replace("claude_code", "mock").replace("codex", "mock");
+    std::fs::write(&agents, like_mock).expect("writes");
+    let world = World::plan().in_one_process().set("BIFROST_AGENTS", agents.display()).start().await;
+    world.repository.git(&["config", "receive.denyCurrentBranch", "ignore"]).await;
+    world.repository.commit(&[("Makefile", MAKEFILE)]).await;
+    let mut known = vec![("REPOSITORY", world.repository.url())];
+    known.extend(PROMPTS.map(|(asked, does)| (asked, does.to_owned())));
+    let strategy = json(&world, &["strategies", "add", &file(&world, "mended_by_an_agent.json", &known)]).await;
+    known.push(("STRATEGY", strategy["id"].as_str().expect("an id").to_owned()));
+    let imported = json(&world, &["tasks", "import", &file(&world, "on_machines.jsonl", &known)]).await;
+    let tests: TaskId = imported[1]["id"].as_str().and_then(|id| id.parse().ok()).expect("an id");
+    world.until_task(tests, TaskStatus::Completed).await;
+    let outcomes: Vec<_> = world.executions(tests).await.iter().map(|execution| execution.outcome).collect();
+    assert_eq!(outcomes, [Some(Outcome::Failed), Some(Outcome::Succeeded)]);
+    let owner = told(&world, "Say what a login is").await;
+    assert!(owner.starts_with("You are the product owner."), "{owner}");
+    let developer = told(&world, "Mend what failed: Test the login").await;
+    assert!(developer.starts_with("You are a developer."), "{developer}");
+    for said in ["1 of 1 test failed: login", "nobody can log in"] {
+        assert!(developer.contains(said), "{said}: {developer}");
+    }
+    world.finish().await;
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Drivers: how an agent is started and how its output is understood (pure).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
@@ -7,6 +8,9 @@ use serde::Deserialize;
 use wire::agent::AgentSpec;
 
 const BUILT_IN: &str = include_str!("drivers.toml");
+
+/// A file of drivers, as it is written.
+type Tables = BTreeMap<String, toml::Table>;
 
 /// Every agent that a runner knows, by name.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +21,9 @@ pub struct Drivers(BTreeMap<String, Driver>);
 #[serde(deny_unknown_fields)]
 pub struct Driver {
     program: String,
+    /// What it is told before the prompt with which a session begins.
+    #[serde(default)]
+    instructions: String,
     #[serde(default)]
     arguments: Vec<String>,
     #[serde(default)]
@@ -99,11 +106,12 @@ impl Drivers {
 
     /// These, and those of a file of the same form, which win.
     pub fn and(mut self, text: &str) -> Result<Self, String> {
-        let others: BTreeMap<String, Driver> = toml::from_str(text).map_err(|error| error.to_string())?;
-        for (name, driver) in &others {
-            driver.check().map_err(|complaint| format!("agent {name}: {complaint}"))?;
+        let built_in: Tables = toml::from_str(BUILT_IN).expect("a test reads it");
+        let others: Tables = toml::from_str(text).map_err(|error| error.to_string())?;
+        for (name, table) in others {
+            let driver = Driver::read(table, &built_in).map_err(|complaint| format!("agent {name}: {complaint}"))?;
+            self.0.insert(name, driver);
         }
-        self.0.extend(others);
         Ok(self)
     }
 
@@ -128,6 +136,26 @@ impl Drivers {
 }
 
 impl Driver {
+    fn read(mut table: toml::Table, built_in: &Tables) -> Result<Self, String> {
+        if let Some(like) = table.remove("like") {
+            let names = || built_in.keys().cloned().collect::<Vec<_>>().join(", ");
+            let other = like.as_str().and_then(|name| built_in.get(name));
+            for (key, value) in other.ok_or_else(|| format!("like = {like}: name one of {}", names()))? {
+                table.entry(key).or_insert_with(|| value.clone());
+            }
+        }
+        let driver: Self = table.try_into().map_err(|error| error.to_string())?;
+        driver.check().map(|()| driver)
+    }
+
+    /// What its standard input is.
+    pub(crate) fn prompt<'a>(&self, spec: &'a AgentSpec) -> Cow<'a, str> {
+        match (self.instructions.trim_end(), &spec.session) {
+            ("", _) | (_, Some(_)) => Cow::Borrowed(&spec.prompt),
+            (instructions, None) => Cow::Owned(format!("{instructions}\n\n{}", spec.prompt)),
+        }
+    }
+
     /// Program and arguments for a task.
     pub(crate) fn command(&self, spec: &AgentSpec, own: &Path) -> Vec<String> {
         let program = if self.program == "{self}" { own.to_string_lossy().into_owned() } else { self.program.clone() };
@@ -220,6 +248,26 @@ mod tests {
     }
 
     #[test]
+    fn a_role_is_another_agent_with_instructions_of_its_own() {
+        let file =
+            "[owner]\nlike = \"codex\"\ninstructions = \"You are the owner.\\n\"\nmodel = [\"--model=big-{}\"]\n";
+        let drivers = Drivers::built_in().and(file).expect("reads");
+        let (owner, codex) = (drivers.get("owner").expect("known"), drivers.get("codex").expect("known"));
+        let own = Path::new("/bin/runner");
+        assert_eq!(owner.command(&spec("owner"), own), codex.command(&spec("codex"), own));
+        assert_eq!((&owner.read, &owner.keys, &owner.state), (&codex.read, &codex.keys, &codex.state));
+        let asked = AgentSpec { model: Some("1".into()), ..spec("owner") };
+        assert!(owner.command(&asked, own).contains(&"--model=big-1".to_owned()));
+        assert_eq!(owner.prompt(&asked), "You are the owner.\n\ndo it; rm -rf /");
+        // Its session has heard them.
+        let again = AgentSpec { session: Some("s-1".into()), ..asked };
+        assert_eq!(
+            (owner.prompt(&again), codex.prompt(&spec("codex"))),
+            ("do it; rm -rf /".into(), "do it; rm -rf /".into())
+        );
+    }
+
+    #[test]
     fn an_operator_adds_agents_and_changes_them_and_is_told_what_is_wrong() {
         let file = "[codex]\nprogram = \"my-codex\"\n[aider]\nprogram = \"aider\"\n[[aider.read]]\nends = \"/bad\"\n";
         let drivers = Drivers::built_in().and(file).expect("reads");
@@ -227,6 +275,12 @@ mod tests {
         assert!(drivers.get("aider").is_some() && drivers.get("mock").is_some());
         for (file, expect) in [
             ("[x]\nprogram = \"\"\n", "program is empty"),
+            (
+                "[x]\nlike = \"owner\"\n[owner]\nprogram = \"x\"\n",
+                "agent x: like = \"owner\": name one of claude_code, codex,",
+            ),
+            ("[x]\nlike = 1\n", "like = 1: name one of"),
+            ("[x]\nlike = \"codex\"\nprogram = 1\n", "invalid type"),
             ("[x]\nprogram = \"x\"\nshell = true\n", "unknown field `shell`"),
             ("[x]\nprogram = \"x\"\nstate = [\"/etc\"]\n", "\"/etc\" is no path below the agent's home"),
             ("[x]\nprogram = \"x\"\nstate = [\"a/../..\"]\n", "is no path below the agent's home"),
