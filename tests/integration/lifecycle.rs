@@ -33,8 +33,11 @@ async fn a_runner_starts_runs_is_paused_goes_on_and_leaves_nothing() {
 
     // It starts and runs: calls say that the agent goes on, its JSON that it stops, and with how many tokens.
     let program = world.program().display().to_string();
+    // It has no terminal on its channels, nor one to open.
+    let headless =
+        "for channel in 0 1 2; do test ! -t $channel || exit 9; done\n! (: < /dev/tty) 2> /dev/null || exit 8\n";
     let script = format!(
-        "setsid sleep {LONG} &\nfor round in 1 2 3 4 5 6 7 8; do sleep 0.7; {program} busy; done\n\
+        "{headless}setsid sleep {LONG} &\nfor round in 1 2 3 4 5 6 7 8; do sleep 0.7; {program} busy; done\n\
          echo '{{\"type\":\"end\",\"failed\":false,\"message\":\"Done.\",\"tokens\":12}}'\n"
     );
     std::fs::write(&prompt, script).expect("writes");

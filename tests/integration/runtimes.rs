@@ -479,6 +479,35 @@ async fn what_an_agent_did_not_read_in_its_terminal_is_given_to_its_session_when
 }
 
 #[tokio::test]
+async fn what_nobody_acknowledges_is_written_again_and_then_given_to_the_agents_session() {
+    let world = World::plan().set("BIFROST_TRIGGER_ACK_SECONDS", 1).start().await;
+    let options = ["start", "--branch", "work", "--no-tmux", "--agent", "slow", "--session", "s-1"];
+    let leaves = world.gated("leaves");
+    let call = agents(&world, &[&options[..], &["--", "sh", "-c", &leaves]].concat());
+    let agent = start(&world, call.env("BIFROST_AGENTS", slow_agent(&world))).await;
+    let id = agent.runtime.id;
+    until_shown(&world, &agent, "started").await;
+    trigger(&world, id, WORDS).await;
+    until("it was written as often as it may be", PATIENCE, async || {
+        let trigger = world.control().triggers(id).await.ok()?.remove(0);
+        (trigger.reason == TriggerReason::AckTimeout && trigger.attempts == 3).then_some(())
+    })
+    .await;
+    // Two of its programs at once would each write down what the other does not know.
+    assert!(!world.directory().join("arguments").exists(), "its session was taken up while it ran");
+    world.open("ends");
+    world.open("leaves");
+    let told = until_trigger(&world, id, 1, TriggerState::Delivered).await;
+    let reasons = reasons(&world, &told).await;
+    let written: Vec<_> = reasons.iter().take_while(|reason| *reason != "write_failed").collect();
+    assert_eq!(written[..4], ["queued", "written", "ack_timeout", "ack_timeout"], "{reasons:?}");
+    assert_eq!(reasons[reasons.len() - 2..], ["resumed", "acknowledged"], "{reasons:?}");
+    assert_eq!(noted(&world), ("--session s-1\n".into(), WORDS.into()));
+    until_succeeded(&world).await;
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn words_that_are_sent_while_a_session_is_taken_up_again_wait_for_it_and_whoever_sends_them_is_told_so() {
     let world = World::start().await;
     let options = ["start", "--branch", "work", "--no-tmux", "--agent", "slow", "--session", "s-1"];
