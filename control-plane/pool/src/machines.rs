@@ -223,7 +223,7 @@ fn token_rest(rests: &Rests, seen: &[store::Seen], now: DateTime<Utc>) -> Option
 
 /// Cap and budgets are counted over all machines, which no lock on a row guards: whoever decides about machines does
 /// so alone.
-async fn decide_alone(tx: &mut Tx) -> Result<()> {
+pub(crate) async fn decide_alone(tx: &mut Tx) -> Result<()> {
     const LOCK: i64 = 7_603;
     tx.alone(LOCK).await
 }

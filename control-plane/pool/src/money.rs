@@ -197,8 +197,18 @@ pub(crate) async fn pays_for_one_more(
     now: DateTime<Utc>,
 ) -> Result<bool> {
     let Some((purse, standing)) = reckon(tx, settings, now).await? else { return Ok(true) };
-    let Some((awake_max, _)) = purse.awake_max(now, settings.budget_reserve, new) else { return Ok(true) };
-    Ok(standing.iter().filter(|machine| is_active(machine.state)).count() < awake_max)
+    Ok(purse.pays_for(count_active(&standing) + 1, now, settings.budget_reserve, new))
+}
+
+/// Whether they pay for another disk of a machine that is awake or on its way, in the transaction that would have it.
+pub(crate) async fn pays_for_disk(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Result<bool> {
+    let Some((purse, standing)) = reckon(tx, settings, now).await? else { return Ok(true) };
+    let rate = settings.provider.volume_rate();
+    Ok(purse.pays_for_disk(rate, count_active(&standing), now, settings.budget_reserve))
+}
+
+fn count_active(standing: &[Standing]) -> usize {
+    standing.iter().filter(|machine| is_active(machine.state)).count()
 }
 
 #[cfg(test)]

@@ -578,7 +578,7 @@ fn past(since: DateTime<Utc>, limit: Duration, now: DateTime<Utc>) -> bool {
 }
 
 /// Working, or about to. A machine on its way to sleep counts: it is back sooner than a new one is made.
-pub(crate) fn is_active(state: MachineState) -> bool {
+pub fn is_active(state: MachineState) -> bool {
     match state {
         MachineState::Creating
         | MachineState::Starting

@@ -81,6 +81,17 @@ impl Purse {
         self.allowances.iter().map(max).min_by_key(|(max, _)| *max)
     }
 
+    /// Whether so many may be awake for `horizon` from now, `new` of them made for that.
+    pub fn pays_for(&self, awake: usize, now: DateTime<Utc>, horizon: Duration, new: usize) -> bool {
+        self.awake_max(now, horizon, new).is_none_or(|(max, _)| awake <= max)
+    }
+
+    /// Whether so many may be, one of them with another disk at this rate, beside its own.
+    pub fn pays_for_disk(&self, rate: u64, awake: usize, now: DateTime<Utc>, horizon: Duration) -> bool {
+        let purse = Self { new_storage_rate: rate, ..self.clone() };
+        rate == 0 || purse.pays_for(awake, now, horizon, 1)
+    }
+
     /// Why a budget pays for no machine even in a period that has cost nothing yet, the next; nothing where it does.
     pub fn lacks(&self, allowance: &Allowance, reserve: Duration) -> Option<TooSmall> {
         let Allowance { period, budget_micros, ends_at, .. } = *allowance;

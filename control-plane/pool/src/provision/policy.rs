@@ -201,12 +201,28 @@ pub struct Case {
     pub has_other_region: bool,
     /// Whether its image was changed and it has not come up since.
     pub has_former_image: bool,
+    /// Whether the budgets pay for another disk, beside the one that is kept for a while.
+    pub is_disk_paid_for: bool,
 }
 
 /// Decides how a machine is made anew, if at all. Neither one that is there nor a disk with something on it goes for a
-/// refusal that says nothing about them.
+/// refusal that says nothing about them, and none gets a disk that is not paid for.
 pub fn remedy(trouble: Trouble, case: Case) -> Remedy {
-    let Case { state, rung, has_volume, is_used, has_other_region, has_former_image } = case;
+    match best_remedy(trouble, case) {
+        Remedy::Recreate(Disk::Copy | Disk::New) | Remedy::OtherRegion if !case.is_disk_paid_for => {
+            match (trouble, case.state) {
+                // One that can be neither put to sleep nor stopped costs until it is gone.
+                (Trouble::Unresponsive, MachineState::Suspending) => Remedy::Recreate(Disk::Keep),
+                _ => Remedy::Wait,
+            }
+        }
+        remedy => remedy,
+    }
+}
+
+/// The same where money does not matter.
+fn best_remedy(trouble: Trouble, case: Case) -> Remedy {
+    let Case { state, rung, has_volume, is_used, has_other_region, has_former_image, .. } = case;
     let loses = is_used || matches!(state, MachineState::Starting | MachineState::Resuming);
     let elsewhere = match rung {
         Rung::OtherRegion => Remedy::GiveUp,

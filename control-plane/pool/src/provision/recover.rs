@@ -10,9 +10,9 @@ use wire::machine::MachineState;
 
 use super::Provision;
 use super::policy::{Case, Disk, Remedy, Rung, Trouble, remedy};
-use crate::machines::{Anew, Machine, make_anew, shift, store};
+use crate::machines::{self, Anew, Machine, make_anew, shift, store};
 use crate::regions::{self, Rests, policy as order};
-use crate::{ever_later, kept};
+use crate::{ever_later, kept, money};
 
 impl Provision {
     /// The next rung of the ladder, in the transaction that found the trouble.
@@ -24,6 +24,7 @@ impl Provision {
         trouble: Trouble,
         why: &str,
     ) -> Result<()> {
+        machines::decide_alone(tx).await?;
         let provider = &self.settings.provider;
         let here = machine.region.as_deref().unwrap_or(provider.first_region());
         if let Trouble::Region(shortage) = trouble {
@@ -38,6 +39,7 @@ impl Provision {
             is_used: machine.is_volume_used,
             has_other_region: other.is_some(),
             has_former_image: !machine.former_image.is_empty(),
+            is_disk_paid_for: money::pays_for_disk(tx, &self.settings, ctx.now()).await?,
         };
         let remedy = remedy(trouble, case);
         let (disk, region, rung) = match (remedy, other) {
@@ -50,6 +52,8 @@ impl Provision {
             (Remedy::OtherRegion, Some(other)) => (Disk::New, other, Rung::OtherRegion),
             (Remedy::Wait, _) => {
                 let rest = rests.iter().find(|rest| rest.region == here);
+                let poor = format!("{why}; the budget for machines pays for no other disk");
+                let why = if case.is_disk_paid_for { why } else { &poor };
                 return self.wait(ctx, tx, machine, rest.map(|rest| rest.until), why).await;
             }
             (Remedy::OtherRegion, None) | (Remedy::GiveUp, _) => {

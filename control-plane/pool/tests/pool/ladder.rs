@@ -45,6 +45,31 @@ kernel::on_both! { migrations();
         world.stop().await;
     }
 
+    async fn a_machine_for_which_the_budget_pays_no_second_disk_sleeps_with_its_own(ctx) {
+        ctx.clock.set("2026-11-23T06:00:00Z".parse().expect("a time"));
+        let mut world = World::new(&ctx, "").await;
+        // One machine takes 78,369 of a day, and a volume 49,316.
+        world.has_budget(100_000);
+        world.up().await;
+        world.suspend().await;
+        let before = world.row().await;
+        let full = "[[call]]\naction = 'start'\nwhen = { times = 1 }\neffect = { failure = 'host-memory' }";
+        world.script(full).await;
+        world.wake().await;
+        let poor = world.row().await;
+        assert_eq!((poor.state, poor.volume_id, poor.refusals), (MachineState::Suspended, before.volume_id, 1));
+        assert_eq!(poor.provider_id, before.provider_id);
+        assert!(poor.error.as_ref().is_some_and(|why| why.contains("budget")), "{:?}", poor.error);
+        assert_eq!(world.there().await.1, 1);
+        world.has_budget(140_000);
+        world.script(full).await;
+        world.wake().await;
+        let rich = world.row().await;
+        assert_eq!((rich.state, rich.volume_source_id), (MachineState::Ready, before.volume_provider_id));
+        assert_eq!(world.there().await.1, 2);
+        world.stop().await;
+    }
+
     async fn a_worker_that_is_heard_and_never_done_saving_is_put_to_sleep_after_ten_minutes(ctx) {
         let mut world = World::new(&ctx, "").await;
         world.up().await;

@@ -147,7 +147,16 @@ impl World {
     /// The control plane starts anew with another image for its machines.
     pub(crate) fn has_image(&mut self, image: &str) {
         let provider = Provider { image: image.into(), ..self.settings.provider.clone() };
-        self.settings = Arc::new(Settings { provider, ..(*self.settings).clone() });
+        self.has_settings(Settings { provider, ..(*self.settings).clone() });
+    }
+
+    /// The control plane starts anew with another budget for a day.
+    pub(crate) fn has_budget(&mut self, day_micros: i64) {
+        self.has_settings(Settings { budget_day_micros: Some(day_micros), ..(*self.settings).clone() });
+    }
+
+    fn has_settings(&mut self, settings: Settings) {
+        self.settings = Arc::new(settings);
         self.provision = provision(&self.provider, &self.settings, self.work());
     }
 

@@ -104,6 +104,7 @@ fn a_machine_is_made_anew_with_its_disk_where_that_can_be() {
             is_used: false,
             has_other_region,
             has_former_image: false,
+            is_disk_paid_for: true,
         };
         assert_eq!(remedy(trouble, case), expect, "{trouble:?} {case:?}");
     }
@@ -116,7 +117,15 @@ fn neither_a_machine_that_is_there_nor_a_disk_with_something_on_it_goes_for_a_re
     let regions = [Trouble::Region(Shortage::Capacity), Trouble::Region(Shortage::Quota)];
     let check = |trouble, state, is_used, rung, expect| {
         for has_other_region in [false, true] {
-            let case = Case { state, rung, has_volume: true, is_used, has_other_region, has_former_image: false };
+            let case = Case {
+                state,
+                rung,
+                has_volume: true,
+                is_used,
+                has_other_region,
+                has_former_image: false,
+                is_disk_paid_for: true,
+            };
             assert_eq!(remedy(trouble, case), expect, "{trouble:?} {case:?}");
         }
     };
@@ -140,6 +149,7 @@ fn neither_a_machine_that_is_there_nor_a_disk_with_something_on_it_goes_for_a_re
             is_used,
             has_other_region: false,
             has_former_image: false,
+            is_disk_paid_for: true,
         };
         assert_eq!(remedy(Trouble::Unresponsive, own_disk(true)), Wait, "{state}");
         assert_eq!(remedy(Trouble::Unresponsive, own_disk(false)), Recreate(Disk::New), "{state}");
@@ -152,8 +162,37 @@ fn neither_a_machine_that_is_there_nor_a_disk_with_something_on_it_goes_for_a_re
         is_used: true,
         has_other_region: true,
         has_former_image: false,
+        is_disk_paid_for: true,
     };
     assert_eq!(remedy(Trouble::Unresponsive, worker_is_silent), OtherRegion, "that is the machine's own");
+}
+
+#[test]
+fn no_disk_is_made_that_is_not_paid_for() {
+    use MachineState::{Creating, Resuming, Starting, Suspending};
+    use Remedy::{Recreate, Wait};
+    let check = |trouble, state, rung, has_volume, expect| {
+        let case = Case {
+            state,
+            rung,
+            has_volume,
+            is_used: false,
+            has_other_region: true,
+            has_former_image: false,
+            is_disk_paid_for: false,
+        };
+        assert_eq!(remedy(trouble, case), expect, "{trouble:?} {case:?}");
+    };
+    check(Trouble::HostFull, Resuming, Rung::Look, true, Wait);
+    check(Trouble::VolumeLost, Creating, Rung::Look, true, Wait);
+    check(Trouble::Region(Shortage::Capacity), Creating, Rung::Look, false, Wait);
+    for rung in [Rung::StopStart, Rung::Recreate] {
+        check(Trouble::Unresponsive, Starting, rung, true, Wait);
+        check(Trouble::Unresponsive, Suspending, rung, true, Recreate(Disk::Keep));
+    }
+    check(Trouble::Vanished, Suspending, Rung::Recreate, true, Wait);
+    check(Trouble::Vanished, Starting, Rung::Look, true, Recreate(Disk::Keep));
+    check(Trouble::Unresponsive, Starting, Rung::OtherRegion, true, Remedy::GiveUp);
 }
 
 #[test]
@@ -166,6 +205,7 @@ fn a_machine_that_does_not_come_up_with_another_image_has_its_own_again() {
         is_used: true,
         has_other_region: true,
         has_former_image: true,
+        is_disk_paid_for: true,
     };
     for rung in [Rung::Look, Rung::StopStart, Rung::Recreate] {
         assert_eq!(remedy(Trouble::Unresponsive, case(Starting, rung)), Remedy::FormerImage, "{rung:?}");

@@ -12,7 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use fly::{Action, Advice, MachineState as At};
 use pool::money::policy::{self as money, Allowance, Purse};
-use pool::plan::{Action as Order, Closed, Facts, GivenUp, Limits, View, Wear};
+use pool::plan::{Action as Order, Closed, Facts, GivenUp, Limits, View, Wear, is_active};
 use pool::recovery::{self, Boot, Booting, Case, Disk, Failed, Remedy, Rung, Sleep, Stumble, Tired, Trouble};
 use pool::regions::policy::{self as order, Rest};
 use wire::cost::Period;
@@ -498,6 +498,12 @@ impl World {
             storage_rate: machines * (PRICES.asleep + PRICES.volume) + replaced as u64 * PRICES.volume + stored,
             going: going + self.live().filter(|(_, row)| row.state == State::Destroying).count(),
         }
+    }
+
+    /// Whether another disk may be made for a machine that is on its way, as the pool asks.
+    fn pays_for_disk(&self) -> bool {
+        let awake = self.live().filter(|(_, row)| is_active(row.state)).count();
+        self.purse().pays_for_disk(PRICES.volume, awake, time(self.now), self.limits.budget_reserve)
     }
 
     /// Today, or the days of this month until today.

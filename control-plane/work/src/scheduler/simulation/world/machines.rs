@@ -112,6 +112,7 @@ impl World {
             is_used: known.is_used,
             has_other_region: other.is_some(),
             has_former_image: false,
+            is_disk_paid_for: self.pays_for_disk(),
         };
         match (recovery::remedy(trouble, case), other) {
             (Remedy::FormerImage, _) => unreachable!("there is one image"),
