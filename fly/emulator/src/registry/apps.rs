@@ -14,9 +14,6 @@ use crate::refusal::Refusal;
 use crate::secret_key::SecretKey;
 use crate::{layout, sizes};
 
-/// As long as a DNS label.
-const NAME_CHARS: usize = 63;
-
 /// An app. It holds secrets, so it does not print itself.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AppRecord {
@@ -63,7 +60,8 @@ impl Registry {
         org_slug: String,
         network: Option<String>,
     ) -> Result<AppRecord, Refusal> {
-        if !is_name(&name) {
+        // A name is also a file's.
+        if fly::check_app_name(&name).is_err() {
             let rule = "Validation failed: Name may only contain lowercase letters, numbers and dashes";
             return Err(Refusal::unprocessable(rule));
         }
@@ -243,12 +241,6 @@ impl Registry {
         });
         removed.await.map_err(|error| Refusal::internal("remove the app's record", &error))
     }
-}
-
-/// A name is also a file's.
-fn is_name(name: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=NAME_CHARS).contains(&name.len()) && name.bytes().all(is_allowed)
 }
 
 fn gone_is_fine<T>(result: Result<T, Refusal>) -> Result<(), Refusal> {

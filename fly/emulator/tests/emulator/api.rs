@@ -132,6 +132,7 @@ async fn a_malformed_request_is_refused_with_its_reason() {
         ),
         ("POST", format!("/v1/apps/{APP}/volumes"), json!({"name": "v", "snapshot_id": "s"}), 404, "snapshot"),
         ("POST", "/v1/apps".to_owned(), json!({"name": "../x", "org_slug": "o"}), 422, "Validation failed"),
+        ("POST", "/v1/apps".to_owned(), json!({"name": "x-", "org_slug": "o"}), 422, "Validation failed"),
         (
             "POST",
             "/v1/apps".to_owned(),
