@@ -63,7 +63,7 @@ impl Vars {
     {
         let parsed = self.text(name)?.parse();
         // The value itself stays out of the message: it may be a secret.
-        let why = |error: T::Err| expected::<T>().unwrap_or_else(|| error.to_string());
+        let why = |error: T::Err| expected::<T>().map_or_else(|| error.to_string(), str::to_owned);
         parsed.map_err(|error| self.problems.push(format!("{name}: {}", why(error)))).ok()
     }
 
@@ -90,31 +90,20 @@ impl Vars {
 }
 
 /// What a number or a switch has to be; nothing for other types, whose own errors say it.
-fn expected<T: 'static>() -> Option<String> {
-    let of = TypeId::of::<T>();
-    if of == TypeId::of::<bool>() {
-        return Some("must be true or false".into());
-    }
-    if of == TypeId::of::<f64>() {
-        return Some("must be a number, such as 2.5".into());
-    }
+fn expected<T: 'static>() -> Option<&'static str> {
     // Of what nobody will ever exceed, only the least is said.
-    let (_, least, most) = [
-        (TypeId::of::<u8>(), "0", Some(u32::from(u8::MAX))),
-        (TypeId::of::<u16>(), "0", Some(u32::from(u16::MAX))),
-        (TypeId::of::<u32>(), "0", Some(u32::MAX)),
-        (TypeId::of::<u64>(), "0", None),
-        (TypeId::of::<usize>(), "0", None),
-        (TypeId::of::<i32>(), "-2147483648", Some(i32::MAX.unsigned_abs())),
-        (TypeId::of::<i64>(), "", None),
-    ]
-    .into_iter()
-    .find(|(number, ..)| *number == of)?;
-    Some(match most {
-        Some(most) => format!("must be a whole number from {least} to {most}"),
-        None if least.is_empty() => "must be a whole number".into(),
-        None => format!("must be a whole number, {least} or more"),
-    })
+    let known = [
+        (TypeId::of::<bool>(), "must be true or false"),
+        (TypeId::of::<f64>(), "must be a number, such as 2.5"),
+        (TypeId::of::<u8>(), "must be a whole number from 0 to 255"),
+        (TypeId::of::<u16>(), "must be a whole number from 0 to 65535"),
+        (TypeId::of::<u32>(), "must be a whole number from 0 to 4294967295"),
+        (TypeId::of::<u64>(), "must be a whole number, 0 or more"),
+        (TypeId::of::<usize>(), "must be a whole number, 0 or more"),
+        (TypeId::of::<i32>(), "must be a whole number from -2147483648 to 2147483647"),
+        (TypeId::of::<i64>(), "must be a whole number"),
+    ];
+    known.into_iter().find(|(of, _)| *of == TypeId::of::<T>()).map(|(_, expected)| expected)
 }
 
 /// All that is wrong with the environment, one line each.
