@@ -33,7 +33,7 @@ impl EnsureApp {
 /// Whether the app may have been deleted: all machines were given up, and nobody could look into it since. Where there
 /// are rows, a fault over there looks the same, and an operator has to give them up first.
 async fn may_be_missed(tx: &mut Tx) -> Result<bool> {
-    Ok(machines::store::count_existing(tx).await? == 0 && orphans::is_look_missing(tx).await?)
+    Ok(orphans::is_look_missing(tx).await? && machines::store::count_existing(tx).await? == 0)
 }
 
 impl Reconciler for EnsureApp {

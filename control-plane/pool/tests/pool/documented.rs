@@ -67,9 +67,8 @@ fn machine(effect: &str) -> String {
 
 /// A creation whose answer is lost, a list that lacks the machine, and then no room for another.
 fn lost_and_then_refused() -> String {
-    let refused =
-        "[[call]]\naction = 'create_machine'\nwhen = { times = 1 }\neffect = { failure = 'no-candidate-host' }";
-    [dropping("create_machine", "after"), refused.to_owned(), machine("'unlisted'")].join("\n")
+    let refused = failing("create_machine", "no-candidate-host", 1);
+    [dropping("create_machine", "after"), refused, machine("'unlisted'")].join("\n")
 }
 
 const TOO_LARGE: &str = "invalid_argument: too much memory to suspend";
