@@ -216,9 +216,8 @@ fn own_rest(seen: &store::Seen, now: DateTime<Utc>) -> Option<Closed> {
 
 /// Why and until when nobody counts on the token.
 fn token_rest(rests: &Rests, seen: &[store::Seen], now: DateTime<Utc>) -> Option<Closed> {
-    let is_tried = |seen: &&store::Seen| own_rest(seen, now).is_none();
-    let tried: BTreeSet<&str> = seen.iter().filter(is_tried).map(|seen| seen.facts.state.as_str()).collect();
-    rests.token(now, |state| tried.contains(state))
+    rests
+        .token(now, |state| seen.iter().any(|seen| seen.facts.state.as_str() == state && own_rest(seen, now).is_none()))
 }
 
 /// Cap and budgets are counted over all machines, which no lock on a row guards: whoever decides about machines does
@@ -341,8 +340,12 @@ fn tell_retired(id: MachineId, reason: Reason) {
 /// Whether nothing says that a machine could not be made where this one is.
 pub(crate) async fn can_be_placed(tx: &mut Tx, machine: &Machine, now: DateTime<Utc>) -> Result<bool> {
     let rests = Rests::read(tx).await?;
-    let seen = store::facts(tx, None).await?;
-    Ok(!order::rests(&rests.regions(), machine.region.as_deref(), now) && token_rest(&rests, &seen, now).is_none())
+    if order::rests(&rests.regions(), machine.region.as_deref(), now) {
+        return Ok(false);
+    }
+    // Where machines stand matters only to steps that are refused.
+    let seen = if rests.refused_steps().is_empty() { Vec::new() } else { store::facts(tx, None).await? };
+    Ok(token_rest(&rests, &seen, now).is_none())
 }
 
 /// What a machine that is made anew is to run, and the last that it came up with where that is another: not what no
