@@ -23,6 +23,7 @@ use wire::machine::{MachineState, OrphanKind};
 
 use crate::orphans::{Orphan, Size};
 use crate::plan::is_active;
+use crate::settings::stored_gb;
 use crate::{Settings, machines};
 use policy::{Allowance, Purse, TooSmall};
 use store::{Accrued, Lone, Open, Standing};
@@ -66,8 +67,9 @@ pub(crate) async fn charge_orphan(
     let since = policy::costs_since(orphan.made_at, row_until, charged, now);
     let rates = match (orphan.kind, &orphan.size) {
         (OrphanKind::Machine, Some(Size::Guest(guest))) => provider.rates_of(guest, &orphan.region),
-        (OrphanKind::Volume, Some(Size::Gigabytes(size))) => Some((0, fly::price::stored(u64::from(*size) * 1_024))),
-        (OrphanKind::Machine | OrphanKind::Volume, _) => None,
+        (OrphanKind::Volume, Some(Size::Gigabytes(size))) => Some((0, stored_gb(*size))),
+        (OrphanKind::Volume, _) => store::volume_rate(tx, &orphan.name).await?.map(|rate| (0, rate)),
+        (OrphanKind::Machine, _) => None,
     };
     let rates = rates.unwrap_or_else(|| match orphan.kind {
         // It is taken for one of ours.

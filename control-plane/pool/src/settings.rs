@@ -138,17 +138,20 @@ impl Provider {
         if self.sprites.is_some() {
             return (price::sprite_awake(), price::sprite_asleep());
         }
-        // Its root file system and its memory are stored while it sleeps.
-        let asleep = u64::from(self.image_mb) + u64::from(self.memory_mb);
-        (price::started(&self.guest(), region), price::stored(asleep))
+        self.listed_rates(&self.guest(), region)
     }
 
     /// The same of a machine that is not as this pool's are; nothing where the price list does not know its like.
     pub(crate) fn rates_of(&self, guest: &fly::Guest, region: &str) -> Option<(u64, u64)> {
         // What else it has, such as a graphics processor, may cost more.
         let is_known = price::check_size(guest).is_ok() && guest.others == fly::Others::default();
+        (self.sprites.is_none() && is_known).then(|| self.listed_rates(guest, region))
+    }
+
+    /// Its root file system and its memory are stored while it sleeps.
+    fn listed_rates(&self, guest: &fly::Guest, region: &str) -> (u64, u64) {
         let asleep = u64::from(self.image_mb) + u64::from(guest.memory_mb);
-        (self.sprites.is_none() && is_known).then(|| (price::started(guest, region), price::stored(asleep)))
+        (price::started(guest, region), price::stored(asleep))
     }
 
     /// What a machine costs awake, in picodollars a second, where that is dearest.
@@ -158,7 +161,7 @@ impl Provider {
 
     /// What a volume costs, in picodollars a second; nothing where a machine's disk is its own.
     pub(crate) fn volume_rate(&self) -> u64 {
-        if self.sprites.is_some() { 0 } else { price::stored(u64::from(self.volume_gb) * 1_024) }
+        if self.sprites.is_some() { 0 } else { stored_gb(self.volume_gb) }
     }
 
     /// See [`crate::MachineProvider::has_volumes`].
@@ -175,6 +178,11 @@ impl Provider {
     pub(crate) fn first_region(&self) -> &str {
         self.regions.first().map_or("iad", String::as_str)
     }
+}
+
+/// What storing so much costs, in picodollars a second.
+pub(crate) fn stored_gb(gigabytes: u32) -> u64 {
+    price::stored(u64::from(gigabytes) * 1_024)
 }
 
 impl Default for Settings {

@@ -36,6 +36,7 @@ kernel::sql! {
                              ORDER BY provider_id" + lock;
     MACHINE_UNTIL: "SELECT accrued_until FROM machines WHERE id = $1 AND accrued_until IS NOT NULL";
     VOLUME_UNTIL: "SELECT accrued_until FROM volumes WHERE name = $1 AND accrued_until IS NOT NULL";
+    VOLUME_RATE: "SELECT rate FROM volumes WHERE name = $1 AND rate > 0";
     CHARGED: "SELECT CAST(coalesce(sum(awake_micros + asleep_micros), 0) AS BIGINT) FROM cost_ledger WHERE subject_id = $1";
     CHARGE_ORPHAN: "UPDATE orphans SET subject_id = $2, accrued_until = $3, awake_rate = $4, asleep_rate = $5 WHERE provider_id = $1";
     ACCRUED_ORPHANS: "UPDATE orphans SET accrued_until = $1 WHERE reaped_at IS NULL AND accrued_until < $1";
@@ -122,6 +123,12 @@ pub(super) async fn row_until(tx: &mut Tx, orphan: &Orphan) -> Result<Option<Dat
         (OrphanKind::Machine, None) => None,
     };
     Ok(found.map(|(until,)| until))
+}
+
+/// What a volume costs by its row, which may have ended, in picodollars a second.
+pub(super) async fn volume_rate(tx: &mut Tx, name: &str) -> Result<Option<u64>> {
+    let rate = fetch_optional!(tx, (i64,), VOLUME_RATE, name)?;
+    Ok(rate.and_then(|(rate,)| u64::try_from(rate).ok()))
 }
 
 /// For how many microseconds the ledger has charged something.

@@ -1,5 +1,6 @@
 //! The ledger and the budgets, on both databases.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use kernel::{Ctx, Migration, Reconciler as _};
 use wire::cost::CostProblem;
 
 use super::*;
+use crate::Provider;
 use crate::machines::store::{Made, set_provider_id, set_volume};
 use crate::machines::{self, Machine, shift};
 use crate::orphans::{Due, Look, Size};
@@ -251,6 +253,23 @@ kernel::on_both! { migrations();
         let expect = fly::price::started(&large, "fra") + fly::price::stored(100 * 1_024);
         let expect = policy::cost_micros(expect, 100.0) + awake(100.0);
         assert!((spent_now(&ctx, Period::Day).await - expect).abs() <= 3, "what nobody has is as one of ours");
+    }
+
+    async fn a_volume_whose_size_nobody_says_costs_what_its_row_says_or_as_one_that_is_made_now(ctx) {
+        ctx.clock.set("2026-11-23T06:00:00Z".parse().expect("a time"));
+        let settings = Settings::default();
+        let large = Provider { volume_gb: 100, ..settings.provider.clone() };
+        let known = machine(&ctx, &Settings { provider: large, ..settings.clone() }).await;
+        shifted(&ctx, known.id, MachineState::Creating, MachineState::Destroyed).await;
+        let mut tx = ctx.begin("test").await.expect("begins");
+        machines::store::volume_destroyed(&mut tx, known.volume_id).await.expect("notes");
+        tx.commit(()).await.expect("commits");
+        let ours = Orphan { name: known.volume_name, ..lone_volume("vol_1", ctx.now()) };
+        note(&ctx, &settings, &[ours, lone_volume("vol_2", ctx.now())], None).await;
+        let mut tx = ctx.read("test").await.expect("begins");
+        let lone = store::lone(&mut tx).await.expect("reads");
+        let rates: BTreeSet<u64> = lone.iter().map(|lone| lone.asleep_rate).collect();
+        assert_eq!(rates, [10, 100].map(stored_gb).into());
     }
 
     async fn what_a_row_was_charged_for_is_not_charged_again_when_it_has_ended(ctx) {

@@ -146,7 +146,8 @@ fn lone_volume(volume: &fly::Volume) -> Orphan {
         row: None,
         is_awake: false,
         made_at: volume.created_at,
-        size: Some(Size::Gigabytes(volume.size_gb)),
+        // A list may leave it out.
+        size: (volume.size_gb > 0).then_some(Size::Gigabytes(volume.size_gb)),
     }
 }
 

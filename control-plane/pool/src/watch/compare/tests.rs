@@ -212,6 +212,13 @@ fn only_this_pools_things_are_orphans() {
 }
 
 #[test]
+fn a_volume_that_is_listed_without_a_size_has_one_that_is_not_known() {
+    let sizeless = fly::Volume { size_gb: 0, ..volume("vol_2", "sprite_p1_b") };
+    let found = compare(&Known::default(), &[], &[sizeless], POOL, began());
+    assert_eq!(found[0].orphan().expect("an orphan").size, None);
+}
+
+#[test]
 fn a_machine_that_is_being_replaced_is_no_orphan() {
     let replaced = Machine {
         name: "sprite-a-1".into(),
