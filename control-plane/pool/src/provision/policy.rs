@@ -88,6 +88,12 @@ pub struct Booting {
     pub is_host_well: bool,
 }
 
+/// Whether a machine was ordered to boot and nobody has looked at it since: whoever waits for one that sleeps should not
+/// wait for a look at it as well.
+pub fn is_first_look(report_by: Option<DateTime<Utc>>, failures: i32, restarts: i32) -> bool {
+    report_by.is_none() && failures == 0 && restarts == 0
+}
+
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Boot {
@@ -327,6 +333,11 @@ pub fn drains_until(since: DateTime<Utc>, heard_at: Option<DateTime<Utc>>, patie
     let silent =
         heard_at.map_or(since, |at| at.max(since)) + TimeDelta::from_std(patience).unwrap_or(TimeDelta::days(1));
     silent.min(since + TimeDelta::minutes(STUCK_ACT_MINUTES.into()))
+}
+
+/// When what is being destroyed since then is looked at again: the more seldom the longer it has taken.
+pub fn goes_until(since: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+    now + ((now - since) / 8).clamp(TimeDelta::seconds(1), TimeDelta::minutes(1))
 }
 
 /// A machine that should sleep.

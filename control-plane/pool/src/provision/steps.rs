@@ -172,10 +172,9 @@ impl Provision {
 
     /// A machine whose worker should report in.
     async fn boot(&self, ctx: &Ctx, machine: &Machine, id: &str) -> Result<Done, fly::Error> {
-        let is_first_look = machine.report_by.is_none() && machine.failures == 0 && machine.restarts == 0;
+        let is_first_look = policy::is_first_look(machine.report_by, machine.failures, machine.restarts);
         let report_by = ctx.now() + span(self.settings.resume_patience);
         if machine.state == MachineState::Resuming && is_first_look {
-            // Whoever waits for a machine that sleeps should not wait for a look at it as well.
             self.provider.start(id).await?;
             return Ok(Done::Runs { report_by });
         }
@@ -395,10 +394,8 @@ fn made_at(said: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
     said.map_or(now, |at| at.min(now))
 }
 
-/// What is being destroyed is looked at again, the more seldom the longer it has taken.
 fn going(ctx: &Ctx, machine: &Machine) -> Done {
-    let wait = (ctx.now() - machine.state_since) / 8;
-    Done::Waits { until: ctx.now() + wait.clamp(TimeDelta::seconds(1), TimeDelta::minutes(1)) }
+    Done::Waits { until: policy::goes_until(machine.state_since, ctx.now()) }
 }
 
 fn span(duration: Duration) -> TimeDelta {

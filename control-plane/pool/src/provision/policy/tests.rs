@@ -26,6 +26,22 @@ fn a_machine_that_runs_is_never_stopped_before_its_time() {
 }
 
 #[test]
+fn one_that_sleeps_is_started_without_a_look_once() {
+    assert!(is_first_look(None, 0, 0));
+    for (report_by, failures, restarts) in [(Some(now()), 0, 0), (None, 1, 0), (None, 0, 1)] {
+        assert!(!is_first_look(report_by, failures, restarts), "{report_by:?} {failures} {restarts}");
+    }
+}
+
+#[test]
+fn what_goes_is_looked_at_the_more_seldom_the_longer_it_takes() {
+    for (seconds, expect) in [(0, 1), (8, 1), (80, 10), (480, 60), (3_600, 60)] {
+        let wait = goes_until(now() - TimeDelta::seconds(seconds), now()) - now();
+        assert_eq!(wait, TimeDelta::seconds(expect), "{seconds}");
+    }
+}
+
+#[test]
 fn one_that_had_its_time_climbs_rung_by_rung() {
     let overdue = |rung| boot(Booting { rung, ..machine(300, 0, Some(0)) }, At::Started, now());
     assert_eq!(overdue(Rung::Look), Boot::Restart);

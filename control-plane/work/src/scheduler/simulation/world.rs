@@ -665,7 +665,7 @@ impl Row {
 
     /// Whether it was ordered to boot and nobody has looked at it since.
     fn is_first_look(&self) -> bool {
-        self.report_by.is_none() && self.failures == 0 && self.restarts == 0
+        recovery::is_first_look(self.report_by.map(time), self.failures, self.restarts)
     }
 
     /// Whether something of it is left.

@@ -347,11 +347,10 @@ impl World {
         }
     }
 
-    /// What is being destroyed is looked at again, the more seldom the longer it has taken.
     fn going(&mut self, row: usize) {
         self.seen.slow_to_go += 1;
-        let wait = (self.now - self.rows[row].since) / 8;
-        self.later(row, wait.clamp(SECOND, MINUTE));
+        let until = recovery::goes_until(time(self.rows[row].since), time(self.now));
+        self.later(row, millis(until) - self.now);
     }
 
     /// Destroys a machine, and says whether it is gone already.
