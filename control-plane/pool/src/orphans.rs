@@ -119,6 +119,11 @@ pub(crate) async fn strangers_for_sure(tx: &mut Tx, now: DateTime<Utc>) -> Resul
     Ok(None)
 }
 
+/// How many of those machines carried the pool's mark: they are orphans, or were reaped and are going.
+pub(crate) async fn marked(tx: &mut Tx) -> Result<usize> {
+    store::marked(tx).await
+}
+
 /// Whether the provider could not be looked at since that was asked for.
 pub(crate) async fn is_look_missing(tx: &mut Tx) -> Result<bool> {
     Ok(store::observed(tx).await?.is_some_and(|last| last.is_void))
@@ -137,6 +142,8 @@ pub(crate) struct Look<'a> {
     pub(crate) since: Option<DateTime<Utc>>,
     /// What carries the pool's mark and no row knows.
     pub(crate) seen: &'a [Orphan],
+    /// Machines of which the same is true, and that are going: the provider's ids.
+    pub(crate) going: &'a [&'a str],
     /// Machines that no row knows.
     pub(crate) strangers: usize,
 }
@@ -153,7 +160,7 @@ pub(crate) struct Due {
 
 /// Notes what was seen; gives what is to be reaped now.
 pub(crate) async fn note(ctx: &Ctx, settings: &Settings, look: &Look<'_>) -> Result<Vec<Due>> {
-    let (Look { began, since, seen, strangers }, now) = (*look, ctx.now());
+    let (Look { began, since, seen, going, strangers }, now) = (*look, ctx.now());
     if seen.is_empty() && store::is_noted(&mut ctx.read("pool.orphans.noted").await?, strangers, now).await? {
         return Ok(Vec::new());
     }
@@ -167,6 +174,7 @@ pub(crate) async fn note(ctx: &Ctx, settings: &Settings, look: &Look<'_>) -> Res
     // Until now each has cost what it costs as it was seen last.
     money::settle_orphans(&mut tx, now).await?;
     store::forget_unseen(&mut tx, seen, now).await?;
+    store::see_going(&mut tx, going, now).await?;
     let mut due = Vec::new();
     for orphan in seen {
         let was_known = machines::was_known(&mut tx, orphan).await?;

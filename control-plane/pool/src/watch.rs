@@ -88,10 +88,8 @@ impl Watch {
     }
 
     /// Notes the orphans and destroys those that are due.
-    async fn reap(&self, ctx: &Ctx, findings: &[Finding], strangers: usize, began: DateTime<Utc>) -> Result<()> {
-        let seen: Vec<_> = findings.iter().filter_map(Finding::orphan).cloned().collect();
-        let look = Look { began, since: self.since.get().copied(), seen: &seen, strangers };
-        for orphan in orphans::note(ctx, &self.settings, &look).await? {
+    async fn reap(&self, ctx: &Ctx, look: &Look<'_>) -> Result<()> {
+        for orphan in orphans::note(ctx, &self.settings, look).await? {
             let destroyed = match orphan.kind {
                 OrphanKind::Machine => self.provider.destroy(&orphan.provider_id).await,
                 OrphanKind::Volume => self.provider.destroy_volume(&orphan.provider_id).await,
@@ -191,14 +189,18 @@ impl Reconciler for Watch {
         let Some(volumes) = listed(ctx, provider, provider.volumes().await).await? else { return Ok(0) };
         // Read after the provider was asked: a row that is missing now was missing then.
         let known = self.known(ctx).await?;
-        let findings = compare(&known, &machines, &volumes, &self.settings.provider.pool_name, began);
+        let pool = &self.settings.provider.pool_name;
+        let findings = compare(&known, &machines, &volumes, pool, began);
         for finding in &findings {
             // One that cannot be mended now must not keep the others from it.
             if let Err(error) = self.act(ctx, finding).await {
                 tracing::warn!(?finding, %error, cause = error.causes(), "a mismatch was not mended");
             }
         }
-        self.reap(ctx, &findings, compare::strangers(&known, &machines), began).await?;
+        let seen: Vec<_> = findings.iter().filter_map(Finding::orphan).cloned().collect();
+        let (since, going) = (self.since.get().copied(), compare::going(&known, &machines, pool));
+        let strangers = compare::strangers(&known, &machines);
+        self.reap(ctx, &Look { began, since, seen: &seen, going: &going, strangers }).await?;
         self.since.set(began).ok();
         report_all_stuck(ctx, &known.machines).await?;
         self.clear_away(ctx, &volumes).await?;

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kernel::{Ctx, Result};
 use wire::cost::{CostFinding, CostProblem, CostView, MachineCostView, Period, SpendingView};
 use wire::id::MachineId;
-use wire::machine::{MachineState, OrphanKind, OrphanView, SweepView};
+use wire::machine::{MachineState, SweepView};
 
 use super::store::Open;
 use super::{budgets, open_micros, policy, spent, store};
@@ -17,8 +17,6 @@ use crate::{Settings, forecast};
 
 /// A machine that is awake and has nothing to do may be on its way to sleep; after so long it is not.
 const IDLE_MINUTES: i64 = 10;
-/// A machine that was reaped may be listed for so long.
-const GOING_MINUTES: i64 = 10;
 /// Registry and provider are compared every two seconds.
 const COMPARED_MINUTES: i64 = 5;
 
@@ -59,7 +57,8 @@ pub async fn report(ctx: &Ctx, settings: &Settings) -> Result<CostView> {
     let sweep = orphans::view(&mut tx, now).await?;
     let warm = settings.warm.machines(now).max(forecast::machines(&mut tx, settings, now).await?);
     let mut findings = of_machines(&machines, warm, settings, now);
-    findings.extend(of_sweep(&sweep, machines.len(), settings.cap(), now));
+    let marked = orphans::marked(&mut tx).await?;
+    findings.extend(of_sweep(&sweep, marked, machines.len(), settings.cap(), now));
     findings.extend(spending.iter().filter_map(of_budget));
     Ok(CostView {
         as_of: now,
@@ -127,7 +126,8 @@ fn of_machines(machines: &[Machine], warm: usize, settings: &Settings, now: Date
     findings
 }
 
-fn of_sweep(sweep: &SweepView, rows: usize, cap: usize, now: DateTime<Utc>) -> Vec<CostFinding> {
+/// `marked` of the strangers are the pool's own, reaped ones that are going among them.
+fn of_sweep(sweep: &SweepView, marked: usize, rows: usize, cap: usize, now: DateTime<Utc>) -> Vec<CostFinding> {
     let finding = |problem, message: String| CostFinding { problem, message, machine_id: None };
     let mut findings = Vec::new();
     let strangers = usize::try_from(sweep.strangers).unwrap_or(0);
@@ -138,12 +138,6 @@ fn of_sweep(sweep: &SweepView, rows: usize, cap: usize, now: DateTime<Utc>) -> V
         );
         findings.push(finding(CostProblem::OverCap, message));
     }
-    // What was reaped is listed until it is gone.
-    let may_be_there = |orphan: &OrphanView| {
-        orphan.reaped_at.is_none_or(|reaped_at| now - reaped_at < TimeDelta::minutes(GOING_MINUTES))
-    };
-    let is_marked = |orphan: &&OrphanView| orphan.kind == OrphanKind::Machine && may_be_there(orphan);
-    let marked = sweep.orphans.iter().filter(is_marked).count();
     for orphan in sweep.orphans.iter().filter(|orphan| orphan.reaped_at.is_none()) {
         let origin = if orphan.needs_approval { " and was there before this database" } else { "" };
         let message = format!(
@@ -189,33 +183,35 @@ fn of_budget(spending: &SpendingView) -> Option<CostFinding> {
 
 #[cfg(test)]
 mod tests {
+    use wire::machine::{OrphanKind, OrphanView};
+
     use super::*;
 
     #[test]
-    fn what_was_reaped_is_no_stranger_while_it_goes() {
+    fn what_carries_the_pools_mark_is_no_stranger() {
         let now = DateTime::UNIX_EPOCH + TimeDelta::days(1);
-        let orphan = |reaped_at| OrphanView {
+        let orphan = OrphanView {
             provider_id: "m".into(),
             kind: OrphanKind::Machine,
             name: "m".into(),
             region: "iad".into(),
             sightings: 2,
             first_seen_at: now - TimeDelta::hours(1),
-            reaped_at,
+            reaped_at: None,
             error: None,
             needs_approval: false,
         };
-        let found = |strangers, orphans| {
+        let found = |strangers, marked, orphans| {
             let sweep = SweepView { compared_at: Some(now), strangers, orphans, astray: vec![], kept: vec![] };
-            let findings = of_sweep(&sweep, 0, 10, now).into_iter();
+            let findings = of_sweep(&sweep, marked, 0, 10, now).into_iter();
             findings.map(|finding| format!("{}: {}", finding.problem, finding.message)).collect::<Vec<_>>().join("\n")
         };
-        assert_eq!(found(1, vec![orphan(Some(now - TimeDelta::minutes(1)))]), "");
-        let one = found(1, vec![orphan(Some(now - TimeDelta::hours(1)))]);
+        assert_eq!(found(1, 1, vec![]), "", "it was reaped and goes");
+        let one = found(1, 0, vec![]);
         assert!(one.starts_with("stranger: 1 machine of the app is not the pool's: it counts"), "{one}");
-        let two = found(3, vec![orphan(Some(now - TimeDelta::minutes(1)))]);
+        let two = found(3, 1, vec![]);
         assert!(two.starts_with("stranger: 2 machines of the app are not"), "{two}");
-        let still_there = found(1, vec![orphan(None)]);
+        let still_there = found(1, 1, vec![orphan]);
         assert!(still_there.starts_with("orphan: ") && !still_there.contains("stranger"), "{still_there}");
     }
 }

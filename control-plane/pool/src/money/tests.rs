@@ -97,7 +97,7 @@ fn lone_volume(provider_id: &str, made_at: DateTime<Utc>) -> Orphan {
 /// The provider is looked at, by a process that does so since then.
 async fn note(ctx: &Ctx, settings: &Settings, seen: &[Orphan], since: Option<DateTime<Utc>>) -> Vec<Due> {
     let strangers = seen.iter().filter(|orphan| orphan.kind == OrphanKind::Machine).count();
-    let look = Look { began: ctx.now(), since, seen, strangers };
+    let look = Look { began: ctx.now(), since, seen, going: &[], strangers };
     crate::orphans::note(ctx, settings, &look).await.expect("notes")
 }
 
@@ -241,6 +241,25 @@ kernel::on_both! { migrations();
         assert!((spent_now(&ctx, Period::Day).await - awake(200.0)).abs() <= 2);
     }
 
+    async fn a_stranger_is_told_of_also_when_a_machine_was_reaped_just_now(ctx) {
+        let (settings, before) = (Settings::default(), ctx.now() - TimeDelta::hours(1));
+        let seen = [lone("m1", Some(ctx.now()))];
+        note(&ctx, &settings, &seen, Some(before)).await;
+        ctx.clock.advance(settings.orphan_age);
+        for due in note(&ctx, &settings, &seen, Some(before)).await {
+            crate::orphans::reaped(&ctx, &due, None).await.expect("notes");
+        }
+        let told = async |going: &[&str]| {
+            ctx.clock.advance(Duration::from_secs(40));
+            let look = Look { began: ctx.now(), since: None, seen: &[], going, strangers: 1 };
+            crate::orphans::note(&ctx, &settings, &look).await.expect("notes");
+            let report = report(&ctx, &settings).await.expect("adds up");
+            report.findings.iter().map(|finding| finding.problem).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&["m1"]).await, [], "it goes");
+        assert_eq!(told(&[]).await, [CostProblem::Stranger], "it is gone, and another has come");
+    }
+
     async fn what_no_row_knows_costs_what_it_was_made_as(ctx) {
         ctx.clock.set("2026-11-23T06:00:00Z".parse().expect("a time"));
         let large = fly::Guest { cpu_kind: "performance".into(), cpus: 2, memory_mb: 8_192, ..fly::Guest::default() };
@@ -309,7 +328,7 @@ kernel::on_both! { migrations();
             let mut tx = ctx.begin("test").await.expect("begins");
             machines::apply(&ctx, &mut tx, settings, &[Action::Create]).await.expect("applies")
         };
-        let strangers = Look { began: ctx.now(), since: None, seen: &[], strangers: 5 };
+        let strangers = Look { began: ctx.now(), since: None, seen: &[], going: &[], strangers: 5 };
         crate::orphans::note(&ctx, &settings, &strangers).await.expect("notes");
         assert_eq!((of_purse(&settings).await, admitted(&poor).await), (none, 1), "another's are another's to pay");
         note(&ctx, &settings, &five, None).await;
@@ -412,7 +431,7 @@ kernel::on_both! { migrations();
         let mut tx = ctx.begin("test").await.expect("begins");
         machines::store::set_idle_since(&mut tx, machine.id, Some(ctx.now())).await.expect("notes");
         tx.commit(()).await.expect("commits");
-        let look = Look { began: ctx.now(), since: None, seen: &[], strangers: 0 };
+        let look = Look { began: ctx.now(), since: None, seen: &[], going: &[], strangers: 0 };
         crate::orphans::note(&ctx, &settings, &look).await.expect("notes");
         ctx.clock.advance(Duration::from_secs(240));
         let seen = report(&ctx, &settings).await.expect("reports");

@@ -16,6 +16,9 @@ kernel::sql! {
                     accrued_until IS NOT NULL AS is_charged";
     UNSEEN: "DELETE FROM orphans WHERE reaped_at IS NULL AND provider_id = $1";
     PRESENT: "SELECT provider_id FROM orphans WHERE reaped_at IS NULL";
+    SEE_GOING: "UPDATE orphans SET last_seen_at = $2 WHERE provider_id = $1 AND reaped_at IS NOT NULL";
+    MARKED: "SELECT count(*) FROM orphans \
+             WHERE kind = 'machine' AND last_seen_at >= (SELECT watched_at FROM provider_observation WHERE id = 1)";
     PRUNE: "DELETE FROM orphans WHERE reaped_at < $1";
     APPROVE: "UPDATE orphans SET approved = $1, next_try_at = NULL WHERE reaped_at IS NULL";
     REAPED: "UPDATE orphans SET reaped_at = $2, error = NULL WHERE provider_id = $1";
@@ -109,6 +112,20 @@ pub(super) async fn forget_unseen(tx: &mut Tx, seen: &[Orphan], now: DateTime<Ut
     }
     execute!(tx, PRUNE, now - chrono::TimeDelta::days(7))?;
     Ok(())
+}
+
+/// Those of them that were reaped are still there.
+pub(super) async fn see_going(tx: &mut Tx, going: &[&str], now: DateTime<Utc>) -> Result<()> {
+    for id in going {
+        execute!(tx, SEE_GOING, *id, now)?;
+    }
+    Ok(())
+}
+
+/// How many machines carried the pool's mark when the provider was looked at last.
+pub(super) async fn marked(tx: &mut Tx) -> Result<usize> {
+    let (count,) = fetch_one!(tx, (i64,), MARKED)?;
+    Ok(usize::try_from(count).unwrap_or(0))
 }
 
 /// Gives how many were approved.

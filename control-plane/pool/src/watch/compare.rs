@@ -115,6 +115,12 @@ pub(super) fn strangers(known: &Known, there: &[fly::Machine]) -> usize {
     unknown(known, there).filter(|found| !is_gone(found.state)).count()
 }
 
+/// Those of them that are this pool's and are going.
+pub(super) fn going<'a>(known: &'a Known, there: &'a [fly::Machine], pool: &str) -> Vec<&'a str> {
+    let is_still_there = |found: &&fly::Machine| is_going(found.state) && !is_gone(found.state) && is_ours(found, pool);
+    unknown(known, there).filter(is_still_there).map(|found| found.id.as_str()).collect()
+}
+
 fn unknown<'a>(known: &'a Known, there: &'a [fly::Machine]) -> impl Iterator<Item = &'a fly::Machine> {
     let is_known = |found: &fly::Machine| {
         let is_former = |row: &Machine| row.former_provider_id.as_ref() == Some(&found.id);

@@ -209,6 +209,8 @@ fn only_this_pools_things_are_orphans() {
     let nothing = Known::default();
     assert_eq!(compare(&nothing, &going, &[], POOL, began()), []);
     assert_eq!(strangers(&nothing, &going), 1, "one counts until it is gone");
+    let theirs = there("m5", "sprite-e", "p2", "destroying");
+    assert_eq!(super::going(&nothing, &[&going[..], &[theirs]].concat(), POOL), ["m4"]);
 }
 
 #[test]
