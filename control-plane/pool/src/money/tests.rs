@@ -362,7 +362,7 @@ kernel::on_both! { migrations();
 
     async fn what_is_there_counts_with_what_it_costs_where_that_is_more(ctx) {
         ctx.clock.set("2026-11-23T06:00:00Z".parse().expect("a time"));
-        let large = Settings { provider: crate::Provider { volume_gb: 100, ..Settings::default().provider }, ..Settings::default() };
+        let large = Settings { provider: Provider { volume_gb: 100, ..Settings::default().provider }, ..Settings::default() };
         let machine = made(&ctx, &large).await;
         let made_of = Made { provider_id: "dear", region: "eze", at: ctx.now(), awake_rate: 9_000_000, asleep_rate: 8_000_000 };
         let mut tx = ctx.begin("test").await.expect("begins");
