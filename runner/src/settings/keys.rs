@@ -25,8 +25,7 @@ fn in_table(table: &DeTable<'_>, bytes: &Range<usize>) -> Option<Path> {
         let is_here = holds(&key.span(), bytes) || holds(&value.span(), bytes);
         let path = in_value(value, bytes).or_else(|| is_here.then(Path::default))?;
         let name = key.get_ref();
-        let dot = if path.shown.is_empty() || path.shown.starts_with('[') { "" } else { "." };
-        let shown = format!("{name}{dot}{}", path.shown);
+        let shown = before(&path, name);
         Some(Path { keys: std::iter::once(name.to_string()).chain(path.keys).collect(), shown })
     })
 }
@@ -37,11 +36,16 @@ fn in_value(value: &Spanned<DeValue<'_>>, bytes: &Range<usize>) -> Option<Path> 
         DeValue::Table(table) => in_table(table, bytes),
         DeValue::Array(items) => items.iter().enumerate().find_map(|(number, item)| {
             let path = in_value(item, bytes).or_else(|| holds(&item.span(), bytes).then(Path::default))?;
-            let dot = if path.shown.is_empty() || path.shown.starts_with('[') { "" } else { "." };
-            Some(Path { shown: format!("[{number}]{dot}{}", path.shown), ..path })
+            Some(Path { shown: before(&path, &format!("[{number}]")), ..path })
         }),
         _ => None,
     }
+}
+
+/// A way with what is around its outermost part, for a person.
+fn before(path: &Path, outer: &str) -> String {
+    let dot = if path.shown.is_empty() || path.shown.starts_with('[') { "" } else { "." };
+    format!("{outer}{dot}{}", path.shown)
 }
 
 fn holds(outer: &Range<usize>, inner: &Range<usize>) -> bool {
@@ -58,19 +62,12 @@ pub(super) fn cure(keys: &[String]) -> Option<&'static str> {
         ["services", _, "command" | "ready"] => "write a list, such as [\"redis-server\", \"--port\", \"6379\"]",
         ["services", _, "timeout_seconds"] | ["timeouts", _] => "write a whole number of seconds, without quotes",
         ["setup" | "cache", _] => "write a list of words in quotes, such as [\"target\"]",
-        [table] => return of_table(table),
-        _ => return None,
-    })
-}
-
-fn of_table(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "checkout" => "write it as a table: [checkout] and what is in it below",
-        "setup" => "write it as a table: [setup] and what is in it below",
-        "env" => "write it as a table: [env] and the variables below, each as NAME = \"value\"",
-        "services" => "write a table for each service, such as [services.database] with its command below",
-        "cache" => "write it as a table: [cache] and what is in it below",
-        "timeouts" => "write it as a table: [timeouts] and what is in it below",
+        ["env"] => "write it as a table: [env] and the variables below, each as NAME = \"value\"",
+        ["services"] => "write a table for each service, such as [services.database] with its command below",
+        ["checkout"] => "write it as a table: [checkout] and what is in it below",
+        ["setup"] => "write it as a table: [setup] and what is in it below",
+        ["cache"] => "write it as a table: [cache] and what is in it below",
+        ["timeouts"] => "write it as a table: [timeouts] and what is in it below",
         _ => return None,
     })
 }
