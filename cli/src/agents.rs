@@ -17,7 +17,7 @@ use wire::runtime::NewTrigger;
 use crate::args::{AgentsCommand, StartArguments};
 use crate::connect;
 use crate::duration::show_age;
-use crate::exit::{Code, Failure, classify, failure};
+use crate::exit::{self, Code, Failure, classify, failure};
 use crate::invocation::Invocation;
 use crate::output::one_line;
 use crate::run::submission;
@@ -130,10 +130,7 @@ fn what(arguments: &StartArguments) -> anyhow::Result<What> {
     let prompt = submission::read_prompt(from)?;
     let (model, session) = (arguments.model.clone(), arguments.session.clone());
     let agent = AgentSpec { name: name.clone(), prompt, model, session };
-    agent.validate().map_err(|error| {
-        let option = submission::option_of(error.field);
-        failure(Code::Usage, format!("{option} {}", error.message), "see `bifrost agents start --help`")
-    })?;
+    agent.validate().map_err(|error| exit::refused("agents start", submission::option_of(error.field), &error))?;
     Ok(What::Agent(agent))
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use event_store::program::Trouble;
 use wire::execution::{Exit, Failure as SetupFailure, Outcome};
-use wire::task::{TaskStatus, TaskView};
+use wire::task::{FieldError, TaskStatus, TaskView};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $meaning:literal;)*) => {
@@ -85,6 +85,11 @@ impl std::error::Error for Failure {}
 /// A failure with a cure, as an error to return.
 pub(crate) fn failure(code: Code, message: impl Into<String>, help: impl Into<String>) -> anyhow::Error {
     Failure { code, message: message.into(), help: Some(help.into()) }.into()
+}
+
+/// The words for a field that cannot be, with the name that it has on the command line of this command.
+pub(crate) fn refused(command: &str, option: &str, error: &FieldError) -> anyhow::Error {
+    failure(Code::Usage, format!("{option} {}", error.message), format!("see `bifrost {command} --help`"))
 }
 
 /// Any error as a failure: what says its own code keeps it, the rest is sorted by its cause.

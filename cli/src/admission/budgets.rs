@@ -7,7 +7,7 @@ use super::{gone, print};
 use crate::args::BudgetsCommand;
 use crate::connect::Server;
 use crate::duration::show_time;
-use crate::exit::{Code, failure};
+use crate::exit;
 use crate::invocation::Invocation;
 use crate::output::one_line;
 
@@ -66,7 +66,7 @@ fn refusal(error: &FieldError) -> anyhow::Error {
         "project" => "--project",
         other => other,
     };
-    failure(Code::Usage, format!("{option} {}", error.message), "see `bifrost budgets create --help`")
+    exit::refused("budgets create", option, error)
 }
 
 fn print_budgets(invocation: &Invocation, budgets: &[BudgetView]) -> anyhow::Result<()> {
@@ -101,7 +101,7 @@ pub(crate) fn show_budget(budget: &TaskBudgetView) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exit::classify;
+    use crate::exit::{Code, classify};
 
     #[test]
     fn a_budget_that_cannot_be_is_refused_by_the_name_of_its_option() {

@@ -13,7 +13,7 @@ use wire::task::{FieldError, NewTask, TaskSpec};
 use wire::test_report::TestsSpec;
 
 use crate::args::{AdmissionArguments, EnvArgument, PullRequestArguments, RunArguments};
-use crate::exit::{Code, failure};
+use crate::exit::{self, Code, failure};
 use crate::invocation::Invocation;
 use crate::output::one_line;
 use crate::repository::{self, Source};
@@ -169,7 +169,7 @@ pub(crate) fn quoted(argument: &str) -> String {
 
 /// The server's words for a field, with the name it has on the command line.
 fn refusal(error: &FieldError) -> anyhow::Error {
-    failure(Code::Usage, format!("{} {}", option_of(error.field), error.message), "see `bifrost run --help`")
+    exit::refused("run", option_of(error.field), error)
 }
 
 /// What a field of a new task is on the command line.

@@ -11,7 +11,7 @@ use wire::task::{FieldError, NewTask, TaskView};
 use super::import;
 use crate::args::{AdmissionArguments, CreateArguments};
 use crate::connect::Server;
-use crate::exit::{Code, Failure, classify, failure};
+use crate::exit::{self, Code, Failure, classify, failure};
 use crate::invocation::Invocation;
 
 /// Creates the task, and prints its id.
@@ -73,7 +73,7 @@ fn refusal(error: &FieldError) -> anyhow::Error {
         "effort_estimate" => "--effort",
         other => AdmissionArguments::option_of(other).unwrap_or(other),
     };
-    failure(Code::Usage, format!("{option} {}", error.message), "see `bifrost tasks create --help`")
+    exit::refused("tasks create", option, error)
 }
 
 /// With what it needs and its tags, as an import of one line.
