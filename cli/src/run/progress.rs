@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use wire::budget::BudgetView;
 use wire::event::{
     AssignedPayload, FinishedPayload, LogPayload, PhasePayload, RequeuedPayload, StoredEvent, Stream, kind,
 };
@@ -124,6 +125,7 @@ impl Progress {
             kind::WORK_NOT_PUSHED => {
                 vec![Show::Note("what nobody pushed cannot be pushed, and is kept on its machine alone".into())]
             }
+            kind::BUDGET_ALERT => read::<BudgetView>(event).map(|it| Show::Note(alert(&it))).into_iter().collect(),
             kind::VOLUME_DAMAGED => vec![Show::Note("something damaged on the machine's volume was set aside".into())],
             _ => Vec::new(),
         }
@@ -208,6 +210,12 @@ impl Progress {
         let all = || self.phases.iter().rev().chain(told);
         Phase::ALL.iter().filter_map(|phase| all().find(|timing| timing.phase == *phase).cloned()).collect()
     }
+}
+
+fn alert(budget: &BudgetView) -> String {
+    let BudgetView { project, period, spent_dollars, allocated_dollars, .. } = budget;
+    let whose = project.as_deref().map_or_else(|| "all tasks".into(), |name| format!("project {}", one_line(name)));
+    format!("{spent_dollars} of {allocated_dollars} dollars are spent of the budget of {whose} for this {period}")
 }
 
 /// A commit's id cut to what tells it from others; anything else as it is.

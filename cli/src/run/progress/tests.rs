@@ -159,7 +159,12 @@ fn a_reason_for_waiting_is_shown_once_and_under_the_phase_it_belongs_to() {
 }
 
 #[test]
-fn what_a_person_must_know_of_the_machine_is_a_note() {
+fn what_a_person_must_know_is_a_note() {
+    let budget = |project: Option<&str>| {
+        json!({ "id": ID, "project": project, "period": "week", "allocated_dollars": "10.00", "spent_dollars": "8.50",
+            "reserved_dollars": "0", "alert_threshold": "0.8", "alerted": true, "period_start": at(0),
+            "period_end": at(1), "created_at": at(0) })
+    };
     for (event, note) in [
         (
             event("execution.finished", 1, json!({ "outcome": "succeeded", "truncated_bytes": 7 })),
@@ -171,6 +176,14 @@ fn what_a_person_must_know_of_the_machine_is_a_note() {
             Some("the machine's caches were damaged and restored from a checkpoint"),
         ),
         (event("volume.damaged", 1, json!({})), Some("something damaged on the machine's volume was set aside")),
+        (
+            event("budget.alert", 1, budget(Some("web"))),
+            Some("8.50 of 10.00 dollars are spent of the budget of project web for this week"),
+        ),
+        (
+            event("budget.alert", 1, budget(None)),
+            Some("8.50 of 10.00 dollars are spent of the budget of all tasks for this week"),
+        ),
         (event("checkpoint.saved", 1, json!({})), None),
         (event("execution.log", 1, json!({ "not": "a log" })), None),
     ] {
