@@ -20,12 +20,10 @@ use crate::memory::megabytes;
 use crate::report::{Figure, Report, Target, Unit, milliseconds};
 use crate::repository::Repository;
 use crate::sample::Sample;
-use crate::system::{self, Launch};
+use crate::system::{self, Launch, STAY_AWAKE};
 
 /// How long memory settles after the last task.
 const IDLE: Duration = Duration::from_secs(10);
-/// Machines stay awake for the whole measurement.
-const STAY_AWAKE: [(&str, &str); 1] = [("BIFROST_SUSPEND_AFTER_MS", "3600000")];
 /// Machines go to sleep as soon as they have nothing to do.
 const SLEEP_AT_ONCE: [(&str, &str); 1] = [("BIFROST_SUSPEND_AFTER_MS", "0")];
 

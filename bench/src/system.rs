@@ -18,6 +18,8 @@ use wire::task::NewTask;
 
 /// What of our environment the programs see: no setting of somebody's own, so that defaults are measured.
 const PASSED_ON: [&str; 4] = ["PATH", "HOME", "LANG", "TMPDIR"];
+/// Machines stay awake for the whole measurement.
+pub(crate) const STAY_AWAKE: [(&str, &str); 1] = [("BIFROST_SUSPEND_AFTER_MS", "3600000")];
 /// The longest a start may take before it counts as failed.
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// The longest a stop may take.

@@ -23,10 +23,8 @@ use wire::task::{NewTask, TaskSpec};
 use self::upstream::Upstream;
 use crate::report::{Figure, Report, Target, Unit, milliseconds};
 use crate::sample::Sample;
-use crate::system::{self, LOOK_EVERY, Launch, System, TASK_LIMIT};
+use crate::system::{self, LOOK_EVERY, Launch, STAY_AWAKE, System, TASK_LIMIT};
 
-/// Machines stay awake for the whole measurement.
-const STAY_AWAKE: [(&str, &str); 1] = [("BIFROST_SUSPEND_AFTER_MS", "3600000")];
 /// Commits that are new upstream between two executions.
 const NEW_COMMITS: usize = 20;
 pub(crate) const OURS: &str = "bifrost";
