@@ -211,6 +211,14 @@ pub(crate) fn fetch_arguments(from: &std::ffi::OsStr) -> Vec<std::ffi::OsString>
     options.map(Into::into).into_iter().chain(["--no-recurse-submodules".into(), from.to_owned()]).collect()
 }
 
+/// An empty bare repository, in place of whatever is there.
+async fn begin(room: &Room, place: &Path, orders: &Orders) -> Result<(), GitError> {
+    volume::remove(place).map_err(GitError::View)?;
+    let arguments = ["init", "--quiet", "--bare", "--template="].map(Into::into);
+    let arguments = arguments.into_iter().chain([place.as_os_str().to_owned()]);
+    room.git.run(Place::default(), arguments, b"", orders).await.map(drop)
+}
+
 /// Pushes from a mirror. Nothing of it is the repository's own doing: no hook, no submodule.
 pub(crate) async fn push(
     git: &Git,
@@ -307,10 +315,7 @@ impl Remote<'_> {
     /// An empty mirror.
     async fn begin(&self, unfinished: &Path) -> Result<(), Trouble> {
         let machine = |error| NotReady::machine("making a mirror", &error);
-        volume::remove(unfinished).map_err(machine)?;
-        let arguments = ["init", "--quiet", "--bare", "--template="].map(Into::into);
-        let arguments = arguments.into_iter().chain([unfinished.as_os_str().to_owned()]);
-        self.room.git.run(Place::default(), arguments, b"", self.orders).await.map_err(|error| self.sort(error))?;
+        begin(self.room, unfinished, self.orders).await.map_err(|error| self.sort(error))?;
         kit::files::make_private(&unfinished.join("info")).map_err(machine)?;
         Ok(volume::swap_in(&unfinished.join("info/exclude"), EXCLUDED.as_bytes()).map_err(machine)?)
     }

@@ -6,6 +6,7 @@
 //! copies of what its submodules' branches and tags lead to, and borrows nothing. It is no other repository's, because what
 //! a commit may name is what its own repository's credentials open ([`crate::git::address`]).
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use kit::tasks::blocking;
 use wire::worker::repository_name;
 
-use super::{fetch_arguments, upkeep};
+use super::{begin, fetch_arguments};
 use crate::git::{GitError, Place};
 use crate::orders::Orders;
 use crate::room::Room;
@@ -25,13 +26,15 @@ pub(crate) async fn keep(room: &Room, repository: &str, tree: &Path, orders: &Or
     let store = room.volume.submodules(&name);
     let modules = tree.join(".git/modules");
     let from = modules.clone();
-    let found = blocking(move || below(&from)).await.map_err(GitError::View)?;
+    let found = blocking(move || modules_below(&from)).await.map_err(GitError::View)?;
     if found.is_empty() {
         return Ok(());
     }
-    let _turn = room.turns.take(&format!("submodules of {name}"), orders).await.map_err(GitError::Halted)?;
+    let _turn = room.turns.take(&turn(&name), orders).await.map_err(GitError::Halted)?;
     if !store.exists() {
-        begin(room, &store, orders).await?;
+        let unfinished = volume::unfinished(&store);
+        begin(room, &unfinished, orders).await?;
+        fs::rename(unfinished, &store).map_err(GitError::View)?;
     }
     let question: String = found.iter().map(|module| format!("{}\n", module.head)).collect();
     let told = room.git.run(Place::bare(&store), ["cat-file", "--batch-check"], question.as_bytes(), orders).await?;
@@ -44,19 +47,12 @@ pub(crate) async fn keep(room: &Room, repository: &str, tree: &Path, orders: &Or
         arguments.extend([format!("+refs/*:{to}/refs/*").into(), format!("+HEAD:{to}/HEAD").into()]);
         room.git.run(Place::bare(&store), arguments, b"", orders).await?;
     }
-    if !new.is_empty() && upkeep::has_many_packs(&store) {
-        room.git.run(Place::bare(&store), ["repack", "--quiet", "--geometric=2", "-d"], b"", orders).await?;
-    }
     Ok(())
 }
 
-async fn begin(room: &Room, store: &Path, orders: &Orders) -> Result<(), GitError> {
-    let unfinished = volume::unfinished(store);
-    volume::remove(&unfinished).map_err(GitError::View)?;
-    let arguments = ["init", "--quiet", "--bare", "--template="].map(Into::into);
-    let arguments = arguments.into_iter().chain([unfinished.as_os_str().to_owned()]);
-    room.git.run(Place::default(), arguments, b"", orders).await?;
-    fs::rename(unfinished, store).map_err(GitError::View)
+/// What whoever writes there takes.
+pub(super) fn turn(name: &str) -> String {
+    format!("submodules of {name}")
 }
 
 /// A submodule's repository, and what its HEAD says.
@@ -65,25 +61,26 @@ struct Module {
     head: String,
 }
 
-/// The repositories of submodules, and those of theirs.
-fn below(modules: &Path) -> io::Result<Vec<Module>> {
-    let (mut found, mut directories) = (Vec::new(), vec![modules.to_owned()]);
-    while let Some(directory) = directories.pop() {
-        let entries = match fs::read_dir(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            entries => entries?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            match fs::read_to_string(entry.path().join("HEAD")) {
-                Ok(head) => {
-                    found.push(Module { place: entry.path(), head: head.trim().to_owned() });
-                    directories.push(entry.path().join("modules"));
-                }
-                // A name may be a path.
-                Err(_) if entry.file_type()?.is_dir() => directories.push(entry.path()),
-                Err(_) => (),
-            }
+fn modules_below(modules: &Path) -> io::Result<Vec<Module>> {
+    let read = |place: PathBuf| {
+        let head = fs::read_to_string(place.join("HEAD"))?.trim().to_owned();
+        Ok(Module { place, head })
+    };
+    below(modules)?.into_iter().map(read).collect()
+}
+
+/// The repositories of submodules that are kept with a workspace's own, and those of theirs, by their directories; a
+/// submodule's name may have several parts.
+pub(crate) fn below(modules: &Path) -> io::Result<BTreeSet<PathBuf>> {
+    let mut found = BTreeSet::new();
+    let Ok(entries) = fs::read_dir(modules) else { return Ok(found) };
+    for entry in entries {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            let is_one = path.join("HEAD").exists() && path.join("objects").exists();
+            found.extend(below(&if is_one { path.join("modules") } else { path.clone() })?);
+            found.extend(is_one.then_some(path));
         }
     }
     Ok(found)

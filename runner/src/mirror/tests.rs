@@ -462,6 +462,22 @@ async fn a_mirror_of_many_packs_is_put_in_order_and_loses_nothing() {
     assert_eq!(obtained.commit, remote.git(&["rev-parse", "HEAD"]).await);
 }
 
+#[tokio::test]
+async fn what_is_known_of_submodules_is_put_in_order_with_the_mirror() {
+    let (scene, remote) = (Scene::new().await, Remote::new().await);
+    let known = scene.room.volume.submodules(&repository_name(&remote.url()));
+    begin(&scene.room, &known, &Orders::none()).await.expect("made");
+    for number in 0..22 {
+        remote.commit(&[("file", &number.to_string())]).await;
+        let to = "+refs/heads/*:refs/submodules/one/refs/heads/*";
+        git(&known, &["-c", "fetch.unpackLimit=1", "fetch", "--quiet", &remote.url(), to]).await;
+    }
+    assert!(packs(&known) > 20);
+    upkeep::keep(&scene.room, &remote.url(), &Orders::none()).await;
+    assert!(packs(&known) < 5, "{}", packs(&known));
+    git(&known, &["fsck", "--strict"]).await;
+}
+
 /// A remote that speaks HTTP and asks who we are.
 async fn asking(remote: &Remote, authorization: &'static str) -> wiremock::MockServer {
     use wiremock::matchers::{any, header};

@@ -11,11 +11,13 @@ use std::path::Path;
 
 use wire::worker::repository_name;
 
-use super::partial;
+use super::{partial, submodules};
 use crate::git::Place;
 use crate::orders::Orders;
 use crate::room::Room;
 
+/// Some of a repository's packs become one, and others stay as they are.
+const REPACK: &[&str] = &["repack", "--quiet", "--geometric=2", "-d"];
 const PACKS_MAX: usize = 20;
 /// Where all of them are written anew.
 const PARTIAL_PACKS_MAX: usize = 50;
@@ -23,10 +25,27 @@ const PARTIAL_PACKS_MAX: usize = 50;
 const SAMPLE: &str = "objects/17";
 const SAMPLED_MAX: usize = 8;
 
-/// Puts the repository's mirror in order where that is due.
+/// Puts the repository's mirror in order where that is due, and what is known of its submodules.
 pub(crate) async fn keep(room: &Room, repository: &str, orders: &Orders) {
     let name = repository_name(repository);
-    let mirror = room.volume.mirror(&name);
+    keep_mirror(room, &name, orders).await;
+    keep_submodules(room, &name, orders).await;
+}
+
+async fn keep_submodules(room: &Room, name: &str, orders: &Orders) {
+    let known = room.volume.submodules(name);
+    if !is_due(&known, PACKS_MAX) {
+        return;
+    }
+    let Ok(_turn) = room.turns.take(&submodules::turn(name), orders).await else { return };
+    match room.git.run(Place::bare(&known), REPACK, b"", orders).await {
+        Ok(_) => tracing::info!("what is known of the submodules of {name} was put in order"),
+        Err(error) => tracing::warn!("what is known of the submodules of {name} is not put in order: {error}"),
+    }
+}
+
+async fn keep_mirror(room: &Room, name: &str, orders: &Orders) {
+    let mirror = room.volume.mirror(name);
     let is_partial = partial::is_partial(&mirror);
     if !is_due(&mirror, if is_partial { PARTIAL_PACKS_MAX } else { PACKS_MAX }) {
         return;
@@ -34,10 +53,10 @@ pub(crate) async fn keep(room: &Room, repository: &str, orders: &Orders) {
     if is_partial && !room.volume.has_ample_room().unwrap_or(false) {
         return tracing::debug!("the mirror {name} is not put in order: there is no room to write it anew");
     }
-    let Ok(_turn) = room.turns.take(&name, orders).await else { return };
+    let Ok(_turn) = room.turns.take(name, orders).await else { return };
     let repack = match is_partial {
-        true => &["repack", "--quiet", "-a", "-d", "--keep-unreachable"][..],
-        false => &["repack", "--quiet", "--geometric=2", "-d"],
+        true => &["repack", "--quiet", "-a", "-d", "--keep-unreachable"],
+        false => REPACK,
     };
     for arguments in [&["pack-refs", "--all"][..], repack, &["commit-graph", "write", "--reachable"]] {
         if let Err(error) = room.git.run(Place::bare(&mirror), arguments, b"", orders).await {
@@ -45,11 +64,6 @@ pub(crate) async fn keep(room: &Room, repository: &str, orders: &Orders) {
         }
     }
     tracing::info!("the mirror {name} was put in order");
-}
-
-/// Whether a repository has so many packs that some of them are to be put together.
-pub(super) fn has_many_packs(repository: &Path) -> bool {
-    is_due(repository, PACKS_MAX)
 }
 
 fn is_due(mirror: &Path, packs_max: usize) -> bool {

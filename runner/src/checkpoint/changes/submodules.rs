@@ -16,6 +16,7 @@ use super::{Changes, DENIED, walk};
 use crate::checkpoint::CheckpointError;
 use crate::checkpoint::unpushed::{self, loose, view};
 use crate::git::{Git, GitError, Place, names};
+use crate::mirror::submodules::below;
 use crate::orders::Orders;
 use crate::workspace::Paths;
 
@@ -152,23 +153,6 @@ fn repository(tree: &Path, at: &Path) -> Option<PathBuf> {
     let text = view::text(&git).ok()?;
     let found = place.join(text.strip_prefix("gitdir: ")?.trim_end()).canonicalize().ok()?;
     found.starts_with(tree.join(".git/modules")).then_some(found)
-}
-
-/// The repositories that are kept with the workspace's own, by their directories; a submodule's name may have several
-/// parts.
-fn below(modules: &Path) -> io::Result<BTreeSet<PathBuf>> {
-    let mut found = BTreeSet::new();
-    let Ok(entries) = fs::read_dir(modules) else { return Ok(found) };
-    for entry in entries {
-        let entry = entry?;
-        let path = entry.path();
-        if entry.file_type()?.is_dir() {
-            let is_one = path.join("HEAD").exists() && path.join("objects").exists();
-            found.extend(below(&if is_one { path.join("modules") } else { path.clone() })?);
-            found.extend(is_one.then_some(path));
-        }
-    }
-    Ok(found)
 }
 
 async fn ask(git: &Git, paths: &Paths, place: &Path, own: &Path, recorded: Option<&str>) -> Result<State, GitError> {
