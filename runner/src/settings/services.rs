@@ -30,7 +30,7 @@ const LINGER: Duration = Duration::from_millis(500);
 /// What of each of its streams is kept, for the log of an execution that it fails.
 const OUTPUT_BYTES: usize = 64 * 1024;
 
-/// How long one is watched that nobody can ask: most that cannot run at all have ended by then.
+/// How long those are watched together that nobody can ask: most that cannot run at all have ended by then.
 const GLANCE: Duration = Duration::from_millis(200);
 
 /// The services of one execution. They are killed when this is dropped.
@@ -50,7 +50,8 @@ struct Running {
 /// The end of what a service said on one stream.
 type Said = Arc<Mutex<Kept>>;
 
-/// Starts the services one after the other, each when the one before it can be used. All of them are there then.
+/// Starts the services one after the other, each when the one before it can be used, where that can be asked. All of them
+/// are there then.
 pub(crate) async fn start(
     room: &Room,
     story: &mut Story,
@@ -59,6 +60,7 @@ pub(crate) async fn start(
     openings: &Openings,
 ) -> Result<Services, NotReady> {
     let mut services = Services::default();
+    let mut watched_until = Instant::now();
     for (name, service) in &settings.services {
         let words = service.command.get_ref();
         let walled = room.isolation.walled(words, environment, openings);
@@ -72,13 +74,17 @@ pub(crate) async fn start(
             room.background.listen(tail(child.stderr.take(), said[1].clone())),
         ];
         let group = Group::of(&child);
-        let ready = wait(room, story, &mut child, service, environment, openings).await?;
         services.0.push(Running { name: name.get_ref().clone(), child, group, said, tails });
-        if let Err(how) = ready {
-            let last = services.0.len() - 1;
-            return Err(services.given_up(story, last, &how).await);
+        let Some(ready) = &service.ready else {
+            watched_until = Instant::now() + GLANCE;
+            continue;
+        };
+        let ready = (ready.get_ref().as_slice(), patience(service));
+        if let Err((place, how)) = services.wait(room, story, ready, environment, openings).await? {
+            return Err(services.given_up(story, place, &how).await);
         }
     }
+    tokio::time::sleep_until(watched_until).await;
     match services.first_ended() {
         Some((place, how)) => Err(services.given_up(story, place, &how).await),
         None => Ok(services),
@@ -96,40 +102,8 @@ fn ended(status: ExitStatus) -> String {
     )
 }
 
-/// Waits until the service can be used; says why it cannot be.
-async fn wait(
-    room: &Room,
-    story: &Story,
-    child: &mut Child,
-    service: &Service,
-    environment: &BTreeMap<String, String>,
-    openings: &Openings,
-) -> Result<Result<(), String>, NotReady> {
-    let Some(words) = service.ready.as_ref().map(|ready| ready.get_ref()) else {
-        let status = tokio::time::timeout(GLANCE, child.wait()).await;
-        return Ok(status.ok().and_then(Result::ok).map_or(Ok(()), |status| Err(ended(status))));
-    };
-    let patience = service.timeout_seconds.as_ref().map_or(PATIENCE, |seconds| Duration::from_secs(*seconds.get_ref()));
-    let deadline = Instant::now() + patience;
-    loop {
-        let bounds = Bounds { within: deadline.saturating_duration_since(Instant::now()), keep: 1024 };
-        let answer = super::run(room, words, environment, openings, bounds, story.orders()).await;
-        // Whatever answers then is another.
-        if let Ok(Some(status)) = child.try_wait() {
-            return Ok(Err(ended(status)));
-        }
-        match answer {
-            Ok(output) if output.status.success() => return Ok(Ok(())),
-            Err(process::RunError::Halted(halt)) => return Err(NotReady::Halted(halt)),
-            Err(process::RunError::Io(error)) => return Ok(Err(format!("cannot be asked ({:?}: {error})", words[0]))),
-            Ok(_) | Err(process::RunError::TimedOut { .. }) => (),
-        }
-        if Instant::now() + BEAT > deadline {
-            let cure = "give it longer with its timeout_seconds";
-            return Ok(Err(format!("could not be used after {patience:?}; what it said is in the log, or {cure}")));
-        }
-        tokio::time::sleep(BEAT).await;
-    }
+fn patience(service: &Service) -> Duration {
+    service.timeout_seconds.as_ref().map_or(PATIENCE, |seconds| Duration::from_secs(*seconds.get_ref()))
 }
 
 async fn tail(stream: Option<impl AsyncRead + Unpin>, said: Said) {
@@ -144,9 +118,47 @@ async fn tail(stream: Option<impl AsyncRead + Unpin>, said: Said) {
     }
 }
 
+/// Which service cannot be used, and why.
+type Unusable = (usize, String);
+
 impl Services {
+    /// Waits until the one that was started last can be used, as these words say, and for so long; says what cannot be.
+    async fn wait(
+        &mut self,
+        room: &Room,
+        story: &Story,
+        (words, patience): (&[String], Duration),
+        environment: &BTreeMap<String, String>,
+        openings: &Openings,
+    ) -> Result<Result<(), Unusable>, NotReady> {
+        let last = self.0.len() - 1;
+        let deadline = Instant::now() + patience;
+        loop {
+            let bounds = Bounds { within: deadline.saturating_duration_since(Instant::now()), keep: 1024 };
+            let answer = super::run(room, words, environment, openings, bounds, story.orders()).await;
+            // Whatever answers then is another, and what waits for one that has ended waits in vain.
+            if let Some(ended) = self.first_ended() {
+                return Ok(Err(ended));
+            }
+            match answer {
+                Ok(output) if output.status.success() => return Ok(Ok(())),
+                Err(process::RunError::Halted(halt)) => return Err(NotReady::Halted(halt)),
+                Err(process::RunError::Io(error)) => {
+                    return Ok(Err((last, format!("cannot be asked ({:?}: {error})", words[0]))));
+                }
+                Ok(_) | Err(process::RunError::TimedOut { .. }) => (),
+            }
+            if Instant::now() + BEAT > deadline {
+                let cure = "give it longer with its timeout_seconds";
+                let how = format!("could not be used after {patience:?}; what it said is in the log, or {cure}");
+                return Ok(Err((last, how)));
+            }
+            tokio::time::sleep(BEAT).await;
+        }
+    }
+
     /// One that could be used may have ended while others came up.
-    fn first_ended(&mut self) -> Option<(usize, String)> {
+    fn first_ended(&mut self) -> Option<Unusable> {
         let mut all = self.0.iter_mut().enumerate();
         all.find_map(|(place, service)| Some((place, ended(service.child.try_wait().ok()??))))
     }
