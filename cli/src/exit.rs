@@ -178,12 +178,13 @@ fn of_setup_failure(failure: SetupFailure) -> Code {
         | SetupFailure::InvalidSettings => Code::Data,
         SetupFailure::RepositoryUnreachable => Code::Unavailable,
         SetupFailure::InstallFailed | SetupFailure::SetUpStepFailed | SetupFailure::DiskExceeded => Code::SetupFailed,
+        SetupFailure::MachineTimeSpent | SetupFailure::DollarsSpent => Code::TimedOut,
         SetupFailure::MachineFault => Code::Internal,
         SetupFailure::NotIsolated => Code::Configuration,
     }
 }
 
-/// What a person can do about a workspace that could not be made ready.
+/// What a person can do about a failure that has a name.
 pub(crate) fn cure(failure: SetupFailure) -> &'static str {
     match failure {
         SetupFailure::RepositoryNotFound => {
@@ -209,6 +210,8 @@ pub(crate) fn cure(failure: SetupFailure) -> &'static str {
             "mend .bifrost.toml as the message says, and push that; see docs/workspaces.md"
         }
         SetupFailure::DiskExceeded => "let it write less, or have the runner's operator raise BIFROST_DISK_BYTES",
+        SetupFailure::MachineTimeSpent => "give it more with --budget-machine-time",
+        SetupFailure::DollarsSpent => "give it more with --budget-dollars",
         SetupFailure::CheckpointGone => "see which there are with `bifrost checkpoints list`, and pin what must stay",
         SetupFailure::MachineFault => "see `bifrost machines list` and `bifrost doctor`, then `bifrost tasks retry ID`",
         SetupFailure::NotIsolated => {

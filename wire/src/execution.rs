@@ -51,7 +51,7 @@ impl Outcome {
 }
 
 text_enum! {
-    /// Why a workspace could not be made ready, for a program to branch on.
+    /// Why a workspace could not be made ready, or what ended a command beside its own limits, for a program to branch on.
     Failure, "failure" {
         /// The remote does not answer or refuses.
         RepositoryUnreachable = "repository_unreachable",
@@ -76,9 +76,13 @@ text_enum! {
         /// The runner's operator demands more walls around a command than its machine can build. Another attempt
         /// meets the same.
         NotIsolated = "not_isolated",
-        /// Its files took more of the disk than the runner's operator lets an execution have. The one failure that
-        /// comes with a `failed` as well: where the command was running.
+        /// Its files took more of the disk than the runner's operator lets an execution have. Comes with a `failed` as
+        /// well: where the command was running.
         DiskExceeded = "disk_exceeded",
+        /// What was left of its task's budget of machine time, less than its timeout, is used up. Comes with a `timed_out`.
+        MachineTimeSpent = "machine_time_spent",
+        /// The same of its task's budget of dollars.
+        DollarsSpent = "dollars_spent",
     }
 }
 
@@ -203,7 +207,7 @@ pub struct ExecutionView {
     pub outcome: Option<Outcome>,
     /// How the command's process ended, if it ran.
     pub exit: Option<Exit>,
-    /// Why the workspace could not be made ready.
+    /// Why the workspace could not be made ready, or what ended the command beside its own limits.
     pub failure: Option<Failure>,
     /// What went wrong, for a person.
     pub error_message: Option<String>,

@@ -256,7 +256,9 @@ fn headline(task: &TaskView, total: &str) -> String {
         TaskStatus::Split => format!("split into other tasks after {total}"),
         TaskStatus::Ready | TaskStatus::Assigned | TaskStatus::InProgress => format!("{} after {total}", task.status),
         TaskStatus::Failed => match execution.and_then(|execution| execution.outcome) {
-            Some(Outcome::TimedOut) if spent(task).is_some() => format!("out of its budget after {total}"),
+            Some(Outcome::TimedOut) if execution.is_some_and(|execution| is_spent(execution.failure)) => {
+                format!("out of its budget after {total}")
+            }
             Some(Outcome::TimedOut) => format!("timed out after {total}"),
             Some(Outcome::IdleTimedOut) => format!("ended for its silence after {total}"),
             Some(Outcome::Stalled) => format!("stalled, and ended after {total}"),
@@ -278,21 +280,9 @@ fn headline(task: &TaskView, total: &str) -> String {
     }
 }
 
-/// What to say of a command that was ended before its own timeout, since its task may use no more.
-fn spent(task: &TaskView) -> Option<Trouble> {
-    let (execution, spec, budget) = (task.execution.as_ref()?, task.spec.as_ref()?, task.budget.as_ref()?);
-    let ran = execution.phases.iter().find(|timing| timing.phase == Phase::Running)?.micros;
-    if execution.outcome != Some(Outcome::TimedOut) || ran >= spec.timeout_seconds().saturating_mul(1_000_000) {
-        return None;
-    }
-    let (message, option) = match (budget.limits.machine_seconds, &budget.limits.dollars) {
-        (Some(most), dollars) if dollars.is_none() || budget.spent_machine_seconds >= most => {
-            (format!("the task's budget of machine time, {most} s, is spent"), "--budget-machine-time")
-        }
-        (_, Some(dollars)) => (format!("the task's budget of {dollars} dollars is spent"), "--budget-dollars"),
-        (Some(_) | None, None) => return None,
-    };
-    Some(Trouble { message, help: Some(format!("give it more with {option}")) })
+/// Whether a command's end says that its task may use no more.
+fn is_spent(failure: Option<Failure>) -> bool {
+    matches!(failure, Some(Failure::MachineTimeSpent | Failure::DollarsSpent))
 }
 
 fn is_agents(task: &TaskView) -> bool {
@@ -302,12 +292,12 @@ fn is_agents(task: &TaskView) -> bool {
 /// What a runner tells, but for the exit alone of a command: that one has had its say on standard error.
 fn trouble(task: &TaskView) -> Option<Trouble> {
     let execution = task.execution.as_ref().filter(|_| task.status == TaskStatus::Failed)?;
-    if let Some(spent) = spent(task) {
-        return Some(spent);
-    }
     let said = execution.error_message.as_deref().map(one_line);
     let (fallback, help) = match execution.outcome? {
         Outcome::SetupFailed => ("the workspace could not be made ready", execution.failure.map(exit::cure)),
+        Outcome::TimedOut if is_spent(execution.failure) => {
+            ("the task's budget is spent", execution.failure.map(exit::cure))
+        }
         Outcome::TimedOut => ("the command ran longer than its timeout", Some("give it more with --timeout")),
         Outcome::IdleTimedOut => {
             ("the command was silent for longer than its idle timeout", Some("give it more with --idle-timeout"))

@@ -58,6 +58,8 @@ pub struct Execution {
     pub completed_at: Option<DateTime<Utc>>,
     /// What a second on its machine costs, in picodollars, where that was known when it was given.
     pub machine_rate: Option<i64>,
+    /// Which budget of its task ends its command, where that leaves it less time than its timeout.
+    pub bounded_by: Option<Failure>,
     /// Until when the worker owns it without another heartbeat; nothing for work done by hand.
     pub lease_until: Option<DateTime<Utc>>,
     /// From start to end, in whole seconds.
@@ -79,7 +81,7 @@ pub struct Ending {
     pub outcome: Outcome,
     /// How the command's process ended.
     pub exit: Option<Exit>,
-    /// Why the workspace could not be made ready.
+    /// Why the workspace could not be made ready, or what ended the command beside its own limits.
     pub failure: Option<Failure>,
     /// What went wrong, for a person.
     pub message: Option<String>,
@@ -106,6 +108,16 @@ impl Ending {
             tests: None,
             pull_request: None,
         }
+    }
+
+    /// A worker that was given less time than the task's timeout knows nothing of the budget that had no more.
+    pub(crate) fn bounded(self, by: Option<Failure>) -> Self {
+        let message = match by.filter(|_| self.outcome == Outcome::TimedOut) {
+            Some(Failure::MachineTimeSpent) => "the task's budget of machine time is spent, and its command was ended",
+            Some(Failure::DollarsSpent) => "the task's budget of dollars is spent, and its command was ended",
+            _ => return self,
+        };
+        Self { failure: by, message: Some(message.into()), ..self }
     }
 }
 
@@ -272,6 +284,7 @@ pub(crate) async fn hand_all(ctx: &Ctx, tx: &mut Tx, handings: &[Handing<'_>]) -
         started_at: handing.started_at,
         completed_at: None,
         machine_rate: handing.worker.machine_rate,
+        bounded_by: None,
         lease_until: handing.lease_until,
         duration_seconds: None,
         cost_micros: 0,

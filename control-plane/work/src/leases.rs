@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use kernel::{Ctx, Error, Result, Tx};
 use pool::workers::{Arrival, Registration, Standing, Worker};
-use wire::execution::{Outcome, Phase};
+use wire::execution::{Failure, Outcome, Phase};
 use wire::id::{ExecutionId, WorkerId};
 use wire::limit::{BUSY_SECONDS_MAX, MESSAGE_CHARS, POLL_SECONDS_MAX};
 use wire::pull_request::PullRequest;
@@ -115,7 +115,7 @@ async fn in_hand(
     let Some(execution) = open.into_iter().find(|execution| knows(execution.id).is_none()) else { return Ok(None) };
     let Some(task) = tasks::store::lock_any(tx, execution.task).await? else { return Ok(None) };
     let left = policy::seconds_left(&task, settings.micros_per_hour_of(execution.machine_rate));
-    let Some(spec) = task.spec.clone().map(|spec| bounded(spec, left)) else { return Ok(None) };
+    let Some((spec, bounded_by)) = task.spec.clone().map(|spec| bounded(spec, left)) else { return Ok(None) };
     let spec = pull_requests::describe(spec, task.id, &task.title, &task.description);
     let spec = match &spec.agent {
         Some(_) => lessons::add(spec, store::last_tested(tx, task.tenant, task.id).await?),
@@ -123,6 +123,9 @@ async fn in_hand(
     };
     if !store::renew(tx, worker.id, execution.id, execution.number, lease_end(ctx, settings)).await? {
         return Ok(None);
+    }
+    if execution.bounded_by != bounded_by {
+        store::bound(tx, execution.id, bounded_by).await?;
     }
     let fence = i64::from(execution.number);
     let (execution_id, task_id) = (execution.id, execution.task);
@@ -136,12 +139,11 @@ async fn in_hand(
     }))))
 }
 
-/// A command may run no longer than its task's budget lets it.
-fn bounded(spec: TaskSpec, seconds_left: Option<i64>) -> TaskSpec {
-    let left = seconds_left.and_then(|seconds| u64::try_from(seconds).ok());
-    match left.filter(|left| *left < spec.timeout_seconds()) {
-        Some(left) => TaskSpec { timeout_seconds: Some(left), ..spec },
-        None => spec,
+/// A command may run no longer than its task's budget lets it. Tells what of that bounds it, where it does.
+fn bounded(spec: TaskSpec, left: Option<(u64, Failure)>) -> (TaskSpec, Option<Failure>) {
+    match left.filter(|(seconds, _)| *seconds < spec.timeout_seconds()) {
+        Some((seconds, by)) => (TaskSpec { timeout_seconds: Some(seconds), ..spec }, Some(by)),
+        None => (spec, None),
     }
 }
 
@@ -205,6 +207,7 @@ pub async fn complete(
         tests: completion.tests.map(TestReport::bounded).map(Box::new),
         pull_request: completion.pull_request.and_then(PullRequest::bounded).map(Box::new),
     };
+    let ending = ending.bounded(execution.bounded_by);
     if !matches!(task.status, TaskStatus::Assigned | TaskStatus::InProgress) {
         return Err(lease_lost());
     }

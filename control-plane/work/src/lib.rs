@@ -65,6 +65,7 @@ pub const MIGRATIONS: &[Migration] = &[
     kernel::migration!("20261129026000_work_spent_of_projects"),
     kernel::migration!("20261129027000_work_kept"),
     kernel::migration!("20261129028000_work_machine_rates"),
+    kernel::migration!("20261130002800_work_bounds_of_executions"),
 ];
 
 /// This slice's statements, for the test that prepares all of them.

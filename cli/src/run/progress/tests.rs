@@ -193,57 +193,6 @@ fn what_a_person_must_know_is_a_note() {
 }
 
 #[test]
-fn a_command_that_its_tasks_budget_ended_is_not_told_to_have_outrun_its_timeout() {
-    let ended = |running: u64, budget: Value| {
-        let execution = json!({ "outcome": "timed_out", "exit": { "signal": 15 }, "error_message": "longer than 3 s",
-            "phases": [{ "phase": "running", "micros": running }] });
-        let mut ended = task("failed", 4_000, execution);
-        ended.spec = serde_json::from_value(json!({ "repository": "r", "command": ["c"], "timeout_seconds": 60 })).ok();
-        let mut whole = json!({ "spent_dollars": "0.01", "spent_machine_seconds": 4, "spent_tokens": 0,
-            "spent_attempts": 1 });
-        whole.as_object_mut().expect("an object").extend(budget.as_object().expect("an object").clone());
-        ended.budget = serde_json::from_value(whole).expect("a budget as the API shows it");
-        let Ending { summary, trouble, .. } = Progress::default().end(&ended);
-        let trouble = trouble.expect("something is wrong");
-        let headline = summary.split(" · ").next().unwrap_or_default().to_owned();
-        (headline, trouble.message, trouble.help.expect("there is a cure"))
-    };
-    for (running, budget, expect) in [
-        (
-            3_100_000,
-            json!({ "machine_seconds": 3 }),
-            [
-                "out of its budget after 4.00 s",
-                "the task's budget of machine time, 3 s, is spent",
-                "give it more with --budget-machine-time",
-            ],
-        ),
-        (
-            3_100_000,
-            json!({ "machine_seconds": 9, "dollars": "0.01" }),
-            [
-                "out of its budget after 4.00 s",
-                "the task's budget of 0.01 dollars is spent",
-                "give it more with --budget-dollars",
-            ],
-        ),
-        (
-            60_000_000,
-            json!({ "machine_seconds": 900 }),
-            ["timed out after 4.00 s", "longer than 3 s", "give it more with --timeout"],
-        ),
-        (
-            3_100_000,
-            json!({ "tokens": 9 }),
-            ["timed out after 4.00 s", "longer than 3 s", "give it more with --timeout"],
-        ),
-    ] {
-        let (headline, message, help) = ended(running, budget.clone());
-        assert_eq!([headline.as_str(), &message, &help], expect, "{budget}");
-    }
-}
-
-#[test]
 fn every_end_has_its_headline_and_its_cure() {
     let cure = |failure| Some(exit::cure(failure));
     let retry = format!("see `bifrost machines list`, then `bifrost tasks retry {ID}`");
@@ -288,6 +237,13 @@ fn every_end_has_its_headline_and_its_cure() {
             json!({ "outcome": "timed_out", "exit": { "signal": 15 } }),
             "timed out after 1.00 s",
             Some(("the command ran longer than its timeout", Some("give it more with --timeout"))),
+        ),
+        (
+            "failed",
+            json!({ "outcome": "timed_out", "exit": { "signal": 15 }, "failure": "dollars_spent",
+                "error_message": "the budget is spent" }),
+            "out of its budget after 1.00 s",
+            Some(("the budget is spent", Some("give it more with --budget-dollars"))),
         ),
         ("failed", json!({ "outcome": "failed", "exit": { "code": 0 } }), "failed after 1.00 s", None),
         (

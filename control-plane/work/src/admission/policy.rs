@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use wire::admission::{RateLimit, SESSION_KEYS, is_own_key};
 use wire::budget::Period;
+use wire::execution::Failure;
 use wire::id::{BudgetId, TaskId, TenantId};
 use wire::money::dollars;
 use wire::why::{Reason, ReasonCode};
@@ -377,12 +378,16 @@ pub(crate) fn expected_seconds(effort_minutes: Option<i32>, timeout_seconds: Opt
     effort_minutes.map_or_else(|| timeout_seconds.unwrap_or(most), |minutes| i64::from(minutes) * 60)
 }
 
-/// How long a task may still be on a machine, of its own budget; nothing where that sets no bound.
-pub(crate) fn seconds_left(task: &Task, micros_per_hour: i64) -> Option<i64> {
+/// How long a task may still be on a machine, of its own budget, and what of that is spent then; nothing where that
+/// sets no bound.
+pub(crate) fn seconds_left(task: &Task, micros_per_hour: i64) -> Option<(u64, Failure)> {
     let of_seconds = task.budget.machine_seconds.map(|most| most - task.spent.machine_seconds);
     let of_money = task.budget.micros.map(|most| most - task.spent.micros).filter(|_| micros_per_hour > 0);
     let of_money = of_money.map(|micros| micros.saturating_mul(3_600) / micros_per_hour.max(1));
-    of_seconds.into_iter().chain(of_money).min().map(|seconds| seconds.max(1))
+    let of_seconds = of_seconds.map(|seconds| (seconds, Failure::MachineTimeSpent));
+    let left = of_seconds.into_iter().chain(of_money.map(|seconds| (seconds, Failure::DollarsSpent)));
+    let (seconds, by) = left.min_by_key(|(seconds, _)| *seconds)?;
+    Some((u64::try_from(seconds).unwrap_or(0).max(1), by))
 }
 
 /// When the period began that the time is in, and when it ends; in UTC, a week from Monday.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pool::workers::Worker;
 use wire::budget::{Period, TaskBudget};
-use wire::execution::{ExecutionResult, NewExecution, Outcome};
+use wire::execution::{ExecutionResult, Failure, NewExecution, Outcome};
 use wire::id::{TaskId, WorkerId};
 use wire::metadata::Assignment;
 use wire::task::{NewTask, TaskChange, TaskSpec, TaskStatus};
@@ -252,6 +252,35 @@ kernel::on_both! { migrations();
         schedule(&ctx).await;
         let spec: TaskSpec = leased(&ctx, worker).await.spec;
         assert_eq!(spec.timeout_seconds, Some(60));
+    }
+
+    async fn a_command_that_its_tasks_budget_ended_is_told_from_one_that_outran_its_timeout(ctx) {
+        let tenant = tenant(&ctx).await;
+        submit(&ctx, tenant, run("for a machine")).await;
+        schedule(&ctx).await;
+        let worker = crate::tests::worker(&ctx, 1).await;
+        let seconds = |most| TaskBudget { machine_seconds: Some(most), ..TaskBudget::default() };
+        let dollars = |seconds| TaskBudget { dollars: Some("0.01".into()), ..seconds };
+        let of_time = Some("the task's budget of machine time is spent, and its command was ended");
+        let of_dollars = Some("the task's budget of dollars is spent, and its command was ended");
+        for (limits, outcome, failure, message) in [
+            (seconds(100), Outcome::TimedOut, Some(Failure::MachineTimeSpent), of_time),
+            (dollars(seconds(1_001)), Outcome::TimedOut, Some(Failure::DollarsSpent), of_dollars),
+            (dollars(seconds(1_000)), Outcome::TimedOut, Some(Failure::MachineTimeSpent), of_time),
+            (seconds(9_999), Outcome::TimedOut, None, None),
+            (seconds(100), Outcome::IdleTimedOut, None, None),
+        ] {
+            let task = submit(&ctx, tenant, NewTask { budget: Some(limits), ..run("t") }).await.id;
+            let lease = leased_on(&ctx, worker, task, Some(10_000_000)).await;
+            leases::start(&ctx, worker, lease.execution_id, lease.fence).await.expect("starts");
+            // What it may use is its own; that more is given now changes nothing of what has bounded this one.
+            let change = TaskChange { budget: Some(None), ..TaskChange::default() };
+            tasks::update(&ctx, &Settings::default(), tenant, task, change).await.expect("changes");
+            let word = ended(&lease, outcome);
+            leases::complete(&ctx, &Settings::default(), worker, lease.execution_id, word).await.expect("ends");
+            let execution = tasks::get(&ctx, tenant, task).await.expect("found").execution.expect("has one");
+            assert_eq!((execution.failure, execution.error_message.as_deref()), (failure, message), "{outcome}");
+        }
     }
 
     async fn a_budget_is_one_for_each_project_and_period_and_another_tenants_does_not_exist(ctx) {

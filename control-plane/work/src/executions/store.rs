@@ -58,6 +58,7 @@ kernel::sql! {
     EXPIRED: "SELECT * FROM executions WHERE completed_at IS NULL AND lease_until < $1 ORDER BY lease_until, id LIMIT 100";
     RENEW: "UPDATE executions SET lease_until = $4 WHERE id = $1 AND worker_id = $2 AND number = $3 \
             AND completed_at IS NULL AND lease_until IS NOT NULL";
+    BOUND: "UPDATE executions SET bounded_by = $2 WHERE id = $1";
     RENEW_ALL: "UPDATE executions SET lease_until = $1 WHERE completed_at IS NULL AND lease_until < $1";
     PROMISED_TO_WORKER: "SELECT * FROM executions WHERE worker_id = $1 AND completed_at IS NULL AND lease_until IS NULL \
                            AND started_at IS NULL ORDER BY assigned_at, id";
@@ -119,6 +120,7 @@ struct Row {
     pull_request: Option<Json<PullRequest>>,
     parent_execution_id: Option<Uuid>,
     machine_rate: Option<i64>,
+    bounded_by: Option<String>,
 }
 
 impl From<Row> for Execution {
@@ -147,6 +149,7 @@ impl From<Row> for Execution {
             started_at: row.started_at,
             completed_at: row.completed_at,
             machine_rate: row.machine_rate,
+            bounded_by: row.bounded_by.and_then(|word| word.parse::<Failure>().ok()),
             lease_until: row.lease_until,
             duration_seconds: row.duration_seconds,
             cost_micros: row.cost_micros,
@@ -295,6 +298,12 @@ pub(super) async fn describe(
 /// Executions whose lease has run out.
 pub(crate) async fn expired(tx: &mut Tx, now: DateTime<Utc>) -> Result<Vec<Execution>> {
     Ok(executions(fetch_all!(tx, Row, EXPIRED, now)?))
+}
+
+/// Notes what bounds an execution's command, if anything does.
+pub(crate) async fn bound(tx: &mut Tx, id: ExecutionId, by: Option<Failure>) -> Result<()> {
+    execute!(tx, BOUND, id.uuid(), by.map(Failure::as_str))?;
+    Ok(())
 }
 
 pub(crate) async fn renew(
