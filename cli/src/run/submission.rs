@@ -216,7 +216,7 @@ mod tests {
         assert!(check_work(&run("bifrost run --agent mock --prompt -")).is_ok());
         assert!(check_work(&run("bifrost run -- make test")).is_ok());
         let refused = check_work(&run("bifrost run --agent mock --prompt - -- make test")).expect_err("is refused");
-        let refused = crate::exit::classify(&refused);
+        let refused = exit::classify(&refused);
         assert_eq!(refused.code, Code::Usage);
         assert!(refused.help.expect("a cure").contains("--tests"));
     }
@@ -252,7 +252,7 @@ mod tests {
         let expect = BTreeMap::from([("A".to_owned(), "1".to_owned()), ("TERM".to_owned(), "xterm".to_owned())]);
         assert_eq!(environment(&arguments, &vars).expect("both are there"), expect);
         let missing = environment(&[EnvArgument::Inherit("NOPE".into())], &vars).expect_err("is not set");
-        assert_eq!(crate::exit::classify(&missing).code, Code::Usage);
+        assert_eq!(exit::classify(&missing).code, Code::Usage);
     }
 
     #[test]
