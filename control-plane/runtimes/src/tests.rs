@@ -96,6 +96,11 @@ kernel::on_both! { migrations();
         assert_eq!(list(&ctx, &settings(), tenant()).await.expect("lists")[0].state, RuntimeState::Live);
         ctx.clock.advance(Duration::from_secs(1));
         assert_eq!(get(&ctx, &settings(), tenant(), first.id).await.expect("is there").state, RuntimeState::Stale);
+        for (seconds, expect) in [(90, RuntimeState::Stale), (91, RuntimeState::Live)] {
+            let patient = Settings { silence: TimeDelta::seconds(seconds), ..settings() };
+            let seen = get(&ctx, &patient, tenant(), first.id).await.expect("is there");
+            assert_eq!(seen.state, expect, "as configured");
+        }
         let beat = RuntimeHeartbeat { pid: Some(12), ..RuntimeHeartbeat::default() };
         let heard = heartbeat(&ctx, &settings(), tenant(), first.id, beat).await.expect("is heard");
         assert_eq!((heard.state, heard.registered.pid), (RuntimeState::Live, 12));
