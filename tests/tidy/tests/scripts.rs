@@ -87,6 +87,7 @@ fn what_a_script_does_not_know_is_named_with_the_right_form_before_anything_is_d
         ("test-isolation.sh", &["m1", "--app"], "--app: give a value"),
         ("test-isolation.sh", &["m1", "--outside", "nowhere"], "--outside: give HOST:PORT, not nowhere"),
         ("test-isolation.sh", &["m1", "--bogus"], "there is no option --bogus"),
+        ("test-isolation.sh", &["m1", "--open-port", "443"], "--open-port: give 53, the one that is asked, not 443"),
         ("test-6pn", &["--bogus"], "there is no option --bogus"),
     ] {
         let output = script(name).args(arguments).output().expect("runs");
@@ -136,4 +137,44 @@ fn an_api_that_refuses_to_run_anything_in_a_machine_is_quoted_in_its_words() {
     let output = command.output().expect("runs");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert_eq!(text(&output.stderr), "isolation: wrong: machine m1 of the app nope runs nothing: app not found\n");
+}
+
+/// Asks for the isolation of a machine in which programs reach what is named here.
+fn isolation(reached: &[&str], arguments: &[&str]) -> Output {
+    let reached = reached.iter().map(|place| format!("*{place}*) echo REACHED ;; "));
+    let machine = format!("case \"$asked\" in {}esac; echo RAN", reached.collect::<String>());
+    let (curl, flyctl) = (format!("asked=$(cat)\n{machine}"), format!("asked=$*\n{machine}"));
+    let (_directory, path) = programs(&[("curl", &curl), ("flyctl", &flyctl)]);
+    let ask = |api: Option<&str>| {
+        let mut command = script("test-isolation.sh");
+        command.arg("m1").args(arguments).env("PATH", &path).env_remove("FLY_FLAPS_BASE_URL");
+        command.envs(api.map(|api| ("FLY_FLAPS_BASE_URL", api))).output().expect("runs")
+    };
+    let (on_fly, by_api) = (ask(None), ask(Some("http://127.0.0.1:1")));
+    assert_eq!(on_fly, by_api, "it makes no difference how a program gets into the machine");
+    on_fly
+}
+
+#[test]
+fn a_machine_is_isolated_when_it_reaches_the_event_store_and_nothing_outside() {
+    const STORE: &str = "/health";
+    let passed = isolation(&[STORE], &[]);
+    assert!(passed.status.success() && text(&passed.stdout).ends_with("\nisolation: passed\n"), "{passed:?}");
+    let known = isolation(&[STORE, "1.1.1.1/53"], &["--open-port", "53"]);
+    let last = "\nisolation: passed, but for port 53, by which every host of the internet is reached\n";
+    assert!(known.status.success() && text(&known.stdout).ends_with(last), "{known:?}");
+    for (reached, arguments, expect) in [
+        (&[][..], &[][..], "the event store does not answer at http://bifrost-events.internal:3000"),
+        (&[], &["--events", "http://[::1]:7"], "the event store does not answer at http://[::1]:7"),
+        (&["1.1.1.1/443"], &[], "the event store does not answer"),
+        (&[STORE, "1.1.1.1/443"], &[], "machine m1 reaches 1.1.1.1:443"),
+        (&[STORE, "1.1.1.1/443"], &["--open-port", "53"], "machine m1 reaches 1.1.1.1:443"),
+        (&[STORE, "1.1.1.1/53"], &[], "machine m1 reaches 1.1.1.1:53"),
+        (&[STORE, "example.org/80"], &["--outside", "example.org:80"], "machine m1 reaches example.org:80"),
+    ] {
+        let failed = isolation(reached, arguments);
+        assert_eq!(failed.status.code(), Some(1), "{reached:?} {arguments:?}: {failed:?}");
+        assert!(text(&failed.stderr).starts_with(&format!("isolation: wrong: {expect}")), "{failed:?}");
+        assert!(!text(&failed.stdout).contains("passed"), "{failed:?}");
+    }
 }
