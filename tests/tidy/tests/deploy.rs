@@ -2,6 +2,7 @@
 //! FLY-004): it keeps a small state, refuses what Fly would, and can kill the script
 //! after any of its commands.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -23,10 +24,12 @@ make() {
     if grep -qx "$2" "$state/$1" 2>/dev/null; then echo "$2 is there already" >&2; exit 1; fi
     echo "$2" >>"$state/$1"
 }
-case "$1 $2" in
+case "$1 ${2:-}" in
+    'version ') echo 'flyctl v0' ;;
     'auth whoami') [ ! -e "$state/logged-out" ] ;;
+    'auth login') [ -t 0 ]; rm "$state/can-log-in" "$state/logged-out" ;;
     'apps list') listed apps ;;
-    'apps create') make apps "$3" ;;
+    'apps create') make apps "$3"; echo "${7:-default}" >"$state/network-$3" ;;
     'wireguard list') listed peers ;;
     'wireguard create') make peers "$5"; echo '[Interface]' >"$6" ;;
     'wireguard remove') sed -i "/^$4\$/d" "$state/peers" ;;
@@ -62,8 +65,9 @@ echo "$count" >"$FAKE_STATE/count"
 if [ "$count" = "${FAKE_KILL_AFTER:-}" ]; then kill -KILL "$FAKE_SCRIPT"; fi
 "#;
 
-/// The registry and the network policies, as far as curl is asked, for who proves to be somebody: an image that was
-/// pushed has a digest, and an app that is there keeps the policies that it is given.
+/// The registry, the apps and the network policies, as far as curl is asked, for who proves to be somebody: an image
+/// that was pushed has a digest, an app is in the network that it was made in, and keeps the policies that it is given.
+/// What installs flyctl is for anybody.
 const CURL: &str = r#"#!/usr/bin/env bash
 set -euo pipefail
 printf 'curl %s\n' "$*" >>"$FAKE_STATE/calls"
@@ -77,10 +81,22 @@ while [ $# -gt 1 ]; do
     shift
 done
 case $url in
+    https://fly.io/install.sh) cat "$FAKE_STATE/install.sh" ;;
     https://registry.fly.io/v2/*)
         [ "$config" = 'user = "x:fm2_own"' ]
         grep -qx "${url#https://registry.fly.io/v2/}" "$FAKE_STATE/images"
         printf 'HTTP/2 200\r\ndocker-content-digest: sha256:%s\r\n\r\n' "$(printf 'ab%.0s' {1..32})"
+        ;;
+    https://api.machines.dev/v1/apps?org_slug=personal)
+        [ "$config" = 'header = "authorization: Bearer fm2_own"' ]
+        printf '{"total_apps":%s,"apps":[' "$(wc -l <"$FAKE_STATE/apps")"
+        separator=
+        while read -r app; do
+            printf '%s{"id":"a","name":"%s","organization":{"name":"%s","slug":"personal"},"network":"%s"}' \
+                "$separator" "$app" bifrost-runner "$(cat "$FAKE_STATE/network-$app")"
+            separator=,
+        done <"$FAKE_STATE/apps"
+        printf ']}\n'
         ;;
     https://api.machines.dev/v1/apps/*/network_policies)
         [ "$config" = 'header = "authorization: Bearer fm2_own"' ]
@@ -110,31 +126,59 @@ impl Desk {
         {
             fs::copy(root.join(file), desk.path(file)).expect("copied");
         }
-        for (name, script) in [("bin/flyctl", FLYCTL), ("bin/curl", CURL)] {
-            fs::write(desk.path(name), [script, COUNT].concat()).expect("written");
-            fs::set_permissions(desk.path(name), fs::Permissions::from_mode(0o755)).expect("a program");
-        }
+        desk.program("flyctl", &[FLYCTL, COUNT].concat());
+        desk.program("curl", &[CURL, COUNT].concat());
         desk
+    }
+
+    /// One that has no flyctl yet; what is served as its installer does this.
+    fn without_flyctl(install: &str) -> Self {
+        let desk = Self::new();
+        fs::rename(desk.path("bin/flyctl"), desk.path("state/flyctl")).expect("moved");
+        fs::write(desk.path("state/install.sh"), install).expect("written");
+        desk
+    }
+
+    /// Puts a program on the path before all others.
+    fn program(&self, name: &str, script: &str) {
+        let path = self.path("bin").join(name);
+        fs::write(&path, script).expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a program");
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a script that is run to its end, with nothing to supervise")]
     fn deploy(&self, arguments: &[&str], kill_after: Option<usize>) -> Output {
         // The shell is replaced by the script, so that its id is the script's.
         let replace = "export FAKE_SCRIPT=$$; exec bash scripts/deploy \"$@\"";
-        let path = format!("{}:/usr/bin:/bin", self.path("bin").display());
-        let mut command = Command::new("bash");
-        command.args(["-c", replace, "deploy"]).args(arguments).current_dir(self.0.path());
-        command.env_clear().env("PATH", path).env("HOME", self.0.path()).env("FAKE_STATE", self.path("state"));
-        command.env("LINEAR_API_KEY", "hunter2");
-        fs::remove_file(self.path("state/count")).ok();
+        let mut command = self.command("bash");
+        command.args(["-c", replace, "deploy"]).args(arguments);
         if let Some(count) = kill_after {
             command.env("FAKE_KILL_AFTER", count.to_string());
         }
         command.output().expect("bash starts")
+    }
+
+    /// As somebody at a terminal runs it.
+    fn deploy_at_a_terminal(&self, token: Option<&str>) -> Output {
+        let mut command = self.command("script");
+        command.args(["--quiet", "--return", "--command", "bash scripts/deploy", "/dev/null"]);
+        if let Some(token) = token {
+            command.env("FLY_API_TOKEN", token);
+        }
+        command.output().expect("script starts (Debian: bsdutils)")
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a script that is run to its end, with nothing to supervise")]
+    fn command(&self, program: &str) -> Command {
+        let path = format!("{}:/usr/bin:/bin", self.path("bin").display());
+        let mut command = Command::new(program);
+        command.current_dir(self.0.path()).env_clear().env("PATH", path).env("HOME", self.0.path());
+        command.env("FAKE_STATE", self.path("state")).env("LINEAR_API_KEY", "hunter2");
+        fs::remove_file(self.path("state/count")).ok();
+        command
     }
 
     fn state(&self, name: &str) -> String {
@@ -156,25 +200,32 @@ const ARGUMENTS: [&str; 2] = ["--runner-secret", "LINEAR_API_KEY"];
 /// What must be there in the end, whichever way it came about.
 #[track_caller]
 fn is_complete(desk: &Desk) {
-    assert_eq!(desk.state("apps"), "bifrost-runner\nbifrost-events\nbifrost-control\n");
+    assert_eq!(desk.state("apps"), "bifrost-runner\nbifrost-events\nbifrost-control\nbifrost-egress\n");
+    assert_eq!(desk.state("network-bifrost-runner"), "bifrost-runners\n");
+    assert_eq!(desk.state("addresses-bifrost-egress"), "private_v6\n");
+    assert_eq!(desk.state("policies-bifrost-runner").lines().count(), 1);
     assert_eq!(desk.state("peers"), "mock1ng-mac-mini\n");
     assert_eq!(desk.state("volumes-bifrost-events"), "ev_store_data\n");
     assert_eq!(desk.state("volumes-bifrost-control"), "control_data\n");
+    assert_eq!(desk.state("volumes-bifrost-egress"), "egress_data\n");
+    assert_eq!(desk.state("secrets-bifrost-egress"), "FLY_EVENT_SECRET\n");
     assert_eq!(desk.state("secrets-bifrost-events"), "FLY_EVENT_SECRET\n");
     assert_eq!(desk.state("secrets-bifrost-control"), "FLY_EVENT_SECRET\nBIFROST_SECRET\nFLY_API_TOKEN\n");
     assert_eq!(desk.state("secrets-bifrost-runner"), "LINEAR_API_KEY\n");
     let deployed = desk.state("deployed");
-    assert!(deployed.ends_with("bifrost-events\nbifrost-runner\nbifrost-control\n"), "{deployed}");
+    let last = "bifrost-events\nbifrost-egress\nbifrost-runner\nbifrost-control\n";
+    assert!(deployed.ends_with(last), "{deployed}");
     let configuration = fs::metadata(desk.path(".fly/wireguard.conf")).expect("there");
     assert_eq!(configuration.permissions().mode() & 0o777, 0o600);
     assert!(!desk.path(".fly/wireguard.conf.part").exists());
+    assert_eq!(event_secrets(desk).len(), 1, "all sides have the same secret");
+}
+
+/// The values that were given as the secret of the events.
+fn event_secrets(desk: &Desk) -> BTreeSet<String> {
     let values = desk.state("values");
-    let of = |app: &str| {
-        let prefix = format!("{app} FLY_EVENT_SECRET=");
-        let mut found = values.lines().filter_map(|line| line.strip_prefix(&prefix)).map(str::to_owned);
-        found.next_back().expect("a secret")
-    };
-    assert_eq!(of("bifrost-events"), of("bifrost-control"), "both sides have the same secret");
+    let values = values.lines().filter_map(|line| line.split_once(" FLY_EVENT_SECRET="));
+    values.map(|(_, value)| value.to_owned()).collect()
 }
 
 #[test]
@@ -188,18 +239,29 @@ fn everything_is_made_once_and_a_second_run_makes_nothing() {
     assert_eq!((desk.state("apps"), desk.state("values")), before);
 }
 
-#[test]
-fn after_an_interruption_at_any_command_the_next_run_ends_well() {
+/// Kills a run after every second of its commands, and has another one end.
+#[track_caller]
+fn interrupted(first: usize) {
     let desk = Desk::new();
     succeeded(&desk.deploy(&ARGUMENTS, None));
     let commands = desk.state("calls").lines().count();
-    assert!(commands > 25, "{commands}");
-    for count in 1..=commands {
+    assert!(commands > 40, "{commands}");
+    for count in (first..=commands).step_by(2) {
         let desk = Desk::new();
         assert!(!desk.deploy(&ARGUMENTS, Some(count)).status.success(), "killed after command {count}");
         succeeded(&desk.deploy(&ARGUMENTS, None));
         is_complete(&desk);
     }
+}
+
+#[test]
+fn after_an_interruption_at_an_odd_command_the_next_run_ends_well() {
+    interrupted(1);
+}
+
+#[test]
+fn after_an_interruption_at_an_even_command_the_next_run_ends_well() {
+    interrupted(2);
 }
 
 /// What the last deployment of the control plane was told.
@@ -214,10 +276,9 @@ fn the_control_plane_gets_the_runners_image_by_its_digest() {
     succeeded(&desk.deploy(&ARGUMENTS, None));
     let image = format!("BIFROST_RUNNER_IMAGE=registry.fly.io/bifrost-runner@sha256:{}", "ab".repeat(32));
     assert!(told(&desk).contains(&image), "{}", told(&desk));
-    assert!(told(&desk).contains("BIFROST_PUBLIC_URL=http://bifrost-control.internal:7600"), "{}", told(&desk));
     let desk = Desk::new();
-    fs::write(desk.path("bin/curl"), "#!/bin/sh\nexit 22\n").expect("written");
-    let output = desk.deploy(&ARGUMENTS, None);
+    desk.program("curl", "#!/bin/sh\nexit 22\n");
+    let output = desk.deploy(&["--open-runners"], None);
     assert!(!output.status.success());
     assert!(text(&output.stderr).contains("the registry does not show"), "{}", text(&output.stderr));
     assert!(!desk.state("deployed").contains("bifrost-control"));
@@ -225,11 +286,10 @@ fn the_control_plane_gets_the_runners_image_by_its_digest() {
 
 #[test]
 fn runners_in_a_network_of_their_own_reach_everything_through_the_egress_proxy() {
-    let arguments = ["--runner-network", "runners"];
     let desk = Desk::new();
-    succeeded(&desk.deploy(&arguments, None));
-    let commands = desk.state("calls").lines().count();
-    assert!(desk.state("calls").contains("apps create bifrost-runner --org personal --network runners"));
+    succeeded(&desk.deploy(&[], None));
+    assert!(desk.state("calls").contains("apps create bifrost-runner --org personal --network bifrost-runners"));
+    assert!(desk.state("calls").contains("ips allocate-v6 --private --network bifrost-runners -a bifrost-egress"));
     for part in [
         "BIFROST_PUBLIC_URL=http://bifrost-egress.flycast:7600",
         "BIFROST_EVENTS_PUBLIC_URL=http://bifrost-egress.flycast:3000",
@@ -237,44 +297,107 @@ fn runners_in_a_network_of_their_own_reach_everything_through_the_egress_proxy()
     ] {
         assert!(told(&desk).contains(part), "{}", told(&desk));
     }
-    for count in (commands / 2)..=commands {
-        let desk = Desk::new();
-        assert!(!desk.deploy(&arguments, Some(count)).status.success(), "killed after command {count}");
-        succeeded(&desk.deploy(&arguments, None));
-        assert_eq!(desk.state("addresses-bifrost-egress"), "private_v6\n");
-        assert_eq!(desk.state("volumes-bifrost-egress"), "egress_data\n");
-        assert_eq!(desk.state("policies-bifrost-runner").lines().count(), 1);
-        let values = desk.state("values");
-        let secrets: std::collections::BTreeSet<_> =
-            values.lines().filter_map(|line| line.split_once(" FLY_EVENT_SECRET=")).map(|(_, value)| value).collect();
-        assert_eq!(secrets.len(), 1, "{values}");
-    }
-    // Which network it is holds for later runs, and cannot be changed.
-    let desk = Desk::new();
-    succeeded(&desk.deploy(&arguments, None));
-    succeeded(&desk.deploy(&[], None));
-    assert!(told(&desk).contains("BIFROST_PUBLIC_URL=http://bifrost-egress.flycast:7600"), "{}", told(&desk));
-    let output = desk.deploy(&["--runner-network", "others"], None);
-    assert!(text(&output.stderr).contains("in the network runners already"), "{}", text(&output.stderr));
-    let desk = Desk::new();
-    succeeded(&desk.deploy(&[], None));
-    let output = desk.deploy(&arguments, None);
-    assert!(text(&output.stderr).contains("in the network of the organisation already"), "{}", text(&output.stderr));
-    fs::remove_file(desk.path(".fly/runner-network")).expect("was kept");
-    let output = desk.deploy(&arguments, None);
-    assert!(text(&output.stderr).contains("bifrost-runner is there already"), "{}", text(&output.stderr));
     // A deployment from another computer does not give the proxy a secret that the others do not have.
     let desk = Desk::new();
     fs::write(desk.path("state/secrets-bifrost-events"), "FLY_EVENT_SECRET\n").expect("written");
     fs::write(desk.path("state/secrets-bifrost-control"), "FLY_EVENT_SECRET\n").expect("written");
-    let output = desk.deploy(&arguments, None);
+    let output = desk.deploy(&[], None);
     assert!(text(&output.stderr).contains("only 2 of the 3 apps"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn open_runners_are_made_where_they_are_asked_for_and_only_there() {
+    let desk = Desk::new();
+    let output = desk.deploy(&["--open-runners"], None);
+    succeeded(&output);
+    assert!(text(&output.stdout).contains("runners reach the internet"), "{}", text(&output.stdout));
+    assert_eq!(desk.state("network-bifrost-runner"), "default\n");
+    assert_eq!(desk.state("apps"), "bifrost-runner\nbifrost-events\nbifrost-control\n");
+    assert_eq!(desk.state("policies-bifrost-runner"), "");
+    let inside = "BIFROST_PUBLIC_URL=http://bifrost-control.internal:7600";
+    assert!(told(&desk).contains(inside) && !told(&desk).contains("bifrost-egress"), "{}", told(&desk));
+    succeeded(&desk.deploy(&["--open-runners"], None));
+    let dry = Desk::new().deploy(&["--dry-run"], None);
+    assert!(!text(&dry.stdout).contains("runners reach the internet"), "{}", text(&dry.stdout));
+}
+
+/// Everything on Fly that a run could change.
+fn everything(desk: &Desk) -> Vec<(PathBuf, String)> {
+    let seen = ["calls", "count", "can-log-in"];
+    let files = fs::read_dir(desk.path("state")).expect("there").map(|entry| entry.expect("readable").path());
+    let files = files.filter(|path| !seen.iter().any(|name| path.ends_with(name)));
+    let mut all: Vec<_> = files.map(|path| (path.clone(), fs::read_to_string(path).expect("text"))).collect();
+    all.sort();
+    all
+}
+
+/// Deploys, and again with other options: nothing is changed, and these words say what stands and what to do.
+#[track_caller]
+fn is_left_alone(first: &[&str], then: &[&str], expect: &[&str]) -> Desk {
+    let desk = Desk::new();
+    succeeded(&desk.deploy(first, None));
+    let before = everything(&desk);
+    // What this computer remembers makes no difference.
+    fs::remove_dir_all(desk.path(".fly")).expect("was there");
+    let output = desk.deploy(then, None);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(expect.iter().all(|words| said.contains(words)), "{said}");
+    assert_eq!(everything(&desk), before);
+    desk
+}
+
+#[test]
+fn an_app_that_was_made_open_stays_as_it_is_until_another_is_closed() {
+    let said = ["made in the organisation's network", "Nothing was changed", "--runner-app", "with --open-runners"];
+    is_left_alone(&["--open-runners"], &["--runner-network", "runners"], &said);
+    let desk = is_left_alone(&["--open-runners", "--runner-secret", "LINEAR_API_KEY"], &[], &said);
+    // Who says that it stays open goes on, and who gives another app has it closed; both keep what the servers have.
+    let secret = event_secrets(&desk).pop_first().expect("a secret");
+    fs::write(desk.path(".fly/FLY_EVENT_SECRET"), secret).expect("the copy that was kept");
+    succeeded(&desk.deploy(&["--open-runners"], None));
+    succeeded(&desk.deploy(&["--runner-app", "closed", "--runner-secret", "LINEAR_API_KEY"], None));
+    assert_eq!(desk.state("network-closed"), "bifrost-runners\n");
+    assert_eq!(desk.state("policies-closed").lines().count(), 1);
+    assert!(told(&desk).contains("BIFROST_RUNNER_APP=closed"), "{}", told(&desk));
+    assert!(told(&desk).contains("BIFROST_RUNNER_PROXY=http://bifrost-egress.flycast:3128"), "{}", told(&desk));
+    assert_eq!(event_secrets(&desk).len(), 1);
+    assert_eq!(desk.state("volumes-bifrost-events"), "ev_store_data\n");
+}
+
+#[test]
+fn an_app_that_was_made_in_a_network_of_its_own_is_neither_opened_nor_moved() {
+    let said = ["made in the network bifrost-runners", "Nothing was changed", "Leave --open-runners out"];
+    is_left_alone(&[], &["--open-runners"], &said);
+    let said = ["made in the network runners", "Nothing was changed", "or give runners"];
+    let desk = is_left_alone(&["--runner-network", "runners"], &["--runner-network", "others"], &said);
+    // Its name does not have to be said again.
+    let secret = event_secrets(&desk).pop_first().expect("a secret");
+    fs::write(desk.path(".fly/FLY_EVENT_SECRET"), secret).expect("the copy that was kept");
+    succeeded(&desk.deploy(&[], None));
+    assert_eq!(desk.state("addresses-bifrost-egress"), "private_v6\n");
+    assert!(told(&desk).contains("BIFROST_PUBLIC_URL=http://bifrost-egress.flycast:7600"), "{}", told(&desk));
+}
+
+#[test]
+fn where_fly_does_not_say_in_which_network_the_runners_are_nothing_is_done() {
+    let desk = Desk::new();
+    succeeded(&desk.deploy(&[], None));
+    let before = everything(&desk);
+    desk.program("curl", "#!/bin/sh\necho '{\"total_apps\":0,\"apps\":[]}'\n");
+    let silent = desk.deploy(&[], None);
+    assert!(text(&silent.stderr).contains("does not say in which network bifrost-runner is"), "{silent:?}");
+    desk.program("curl", "#!/bin/sh\nexit 22\n");
+    let refused = desk.deploy(&[], None);
+    assert!(text(&refused.stderr).contains("the apps of personal cannot be read"), "{refused:?}");
+    assert!(!silent.status.success() && !refused.status.success());
+    assert_eq!(everything(&desk), before);
 }
 
 #[test]
 fn the_runners_in_their_network_are_let_out_by_the_ports_of_the_proxy_and_dns_alone() {
     let desk = Desk::new();
-    succeeded(&desk.deploy(&["--runner-network", "runners"], None));
+    succeeded(&desk.deploy(&[], None));
     let policies = desk.state("policies-bifrost-runner");
     let policy: serde_json::Value = serde_json::from_str(&policies).expect("one policy");
     let port = |protocol: &str, port: u16| serde_json::json!({ "protocol": protocol, "port": port });
@@ -297,24 +420,16 @@ fn the_runners_in_their_network_are_let_out_by_the_ports_of_the_proxy_and_dns_al
 fn where_the_network_policy_is_refused_there_is_no_control_plane_that_would_make_machines() {
     let desk = Desk::new();
     fs::write(desk.path("state/no-policies"), "").expect("written");
-    let output = desk.deploy(&["--runner-network", "runners"], None);
+    let output = desk.deploy(&[], None);
     assert!(!output.status.success());
     assert!(text(&output.stderr).contains("network policies of bifrost-runner cannot be read"), "{output:?}");
     assert!(!desk.state("deployed").contains("bifrost-control"));
 }
 
 #[test]
-fn who_deploys_without_a_network_of_the_runners_is_told_that_they_reach_the_internet() {
-    let desk = Desk::new();
-    let says = |arguments: &[&str]| text(&desk.deploy(arguments, None).stdout).contains("runners reach the internet");
-    assert!(says(&["--dry-run"]) && says(&[]));
-    assert!(!says(&["--dry-run", "--runner-network", "runners"]));
-}
-
-#[test]
 fn machines_and_servers_are_in_the_region_of_the_volumes() {
     let desk = Desk::new();
-    succeeded(&desk.deploy(&["--region", "syd", "--runner-network", "runners"], None));
+    succeeded(&desk.deploy(&["--region", "syd"], None));
     let calls = desk.state("calls");
     let of = |what: &str| calls.lines().filter(|call| call.contains(what)).collect::<Vec<_>>();
     assert_eq!(of("volumes create").len(), 3, "{calls}");
@@ -377,7 +492,7 @@ fn the_deploy_files_name_a_region_that_fly_offers() {
 #[test]
 fn no_value_of_a_secret_is_in_an_argument_or_printed() {
     let desk = Desk::new();
-    let output = desk.deploy(&["--runner-network", "runners", "--runner-secret", "LINEAR_API_KEY"], None);
+    let output = desk.deploy(&ARGUMENTS, None);
     succeeded(&output);
     let seen = [desk.state("calls"), text(&output.stdout), text(&output.stderr)].concat();
     assert!(!seen.contains("fm2_"), "{seen}");
@@ -399,7 +514,7 @@ fn a_dry_run_prints_the_rows_commands_and_runs_none() {
     for command in [
         "curl -L https://fly.io/install.sh | sh",
         "flyctl auth whoami",
-        "flyctl apps create bifrost-runner --org personal\n",
+        "flyctl apps create bifrost-runner --org personal --network bifrost-runners\n",
         "flyctl apps create bifrost-events --org personal\n",
         "flyctl wireguard create personal sjc mock1ng-mac-mini",
         "flyctl volumes create ev_store_data --size 1",
@@ -407,24 +522,20 @@ fn a_dry_run_prints_the_rows_commands_and_runs_none() {
         "flyctl config validate --strict -c fly/events.toml",
         "flyctl deploy . -c fly/events.toml",
         "BIFROST_RUNNER_IMAGE=registry.fly.io/bifrost-runner@sha256:",
-    ] {
-        assert!(printed.contains(command), "{command} in\n{printed}");
-    }
-    let output = desk.deploy(&["--dry-run", "--runner-network", "runners"], None);
-    succeeded(&output);
-    assert_eq!(desk.state("calls"), "");
-    let printed = text(&output.stdout);
-    for part in [
         "curl https://api.machines.dev/v1/apps/bifrost-runner/network_policies\n",
         "--data '{\"name\": \"bifrost-egress-only\", \"selector\": {\"all\": true}",
     ] {
-        assert!(printed.contains(part), "{part} in\n{printed}");
+        assert!(printed.contains(command), "{command} in\n{printed}");
     }
+    // The row has no network in it: its command alone makes an app whose machines reach the internet.
+    let open = desk.deploy(&["--dry-run", "--open-runners"], None);
+    assert!(text(&open.stdout).contains("flyctl apps create bifrost-runner --org personal\n"), "{open:?}");
+    assert_eq!(desk.state("calls"), "");
 }
 
 #[test]
 fn a_dry_run_prints_every_command_that_a_run_with_an_empty_account_calls() {
-    for options in [&[][..], &["--runner-network", "runners"]] {
+    for options in [&[][..], &["--open-runners"]] {
         let desk = Desk::new();
         let output = desk.deploy(&[options, &["--dry-run"]].concat(), None);
         succeeded(&output);
@@ -452,6 +563,67 @@ fn who_is_not_logged_in_learns_which_step_failed() {
 }
 
 #[test]
+fn who_sits_at_a_terminal_is_logged_in_and_who_gave_a_token_is_not_asked() {
+    let desk = Desk::new();
+    for name in ["logged-out", "can-log-in"] {
+        fs::write(desk.path("state").join(name), "").expect("written");
+    }
+    let refused = desk.deploy_at_a_terminal(Some("fm2_expired"));
+    assert!(text(&refused.stdout).contains("step \"flyctl auth whoami\" failed"), "{refused:?}");
+    assert!(!refused.status.success() && !desk.state("calls").contains("auth login"), "{}", desk.state("calls"));
+    succeeded(&desk.deploy_at_a_terminal(None));
+    let calls = desk.state("calls");
+    assert!(calls.contains("auth whoami\nauth login\nauth whoami\n"), "{calls}");
+    assert!(desk.state("deployed").ends_with("bifrost-control\n"));
+    // A log-in that fails ends the run before anything is made.
+    let desk = Desk::new();
+    fs::write(desk.path("state/logged-out"), "").expect("written");
+    let failed = desk.deploy_at_a_terminal(None);
+    assert!(!failed.status.success(), "{failed:?}");
+    assert!(text(&failed.stdout).contains("step \"flyctl auth login\" failed"), "{failed:?}");
+    assert_eq!(desk.state("apps"), "");
+}
+
+/// What the installer does: flyctl is below the home, and on no path.
+const INSTALL: &str = "mkdir -p \"$HOME/.fly/bin\" && cp \"$FAKE_STATE/flyctl\" \"$HOME/.fly/bin/flyctl\"\n";
+
+#[test]
+fn where_flyctl_is_missing_it_is_installed_once() {
+    for system in ["Linux", "Darwin"] {
+        let desk = Desk::without_flyctl(INSTALL);
+        desk.program("uname", &format!("#!/bin/sh\necho {system}\n"));
+        succeeded(&desk.deploy(&ARGUMENTS, None));
+        is_complete(&desk);
+        let calls = desk.state("calls");
+        let first: Vec<_> = calls.lines().take(3).collect();
+        assert_eq!(first, ["curl -L https://fly.io/install.sh", "version", "auth whoami"], "{system}");
+        succeeded(&desk.deploy(&ARGUMENTS, None));
+        assert_eq!(desk.state("calls").matches("install.sh").count(), 1, "{system}");
+    }
+}
+
+#[test]
+fn an_installation_that_fails_is_named_before_anything_is_made() {
+    for (system, install, expect) in [
+        ("Linux", "exit 1\n", "step \"install flyctl\" failed: see https://fly.io/docs/flyctl/install"),
+        ("Darwin", "true\n", "step \"install flyctl\" failed: it does not run"),
+        ("MINGW64_NT", INSTALL, "step \"install flyctl\" failed: it is for Linux and macOS"),
+    ] {
+        let desk = Desk::without_flyctl(install);
+        desk.program("uname", &format!("#!/bin/sh\necho {system}\n"));
+        let output = desk.deploy(&[], None);
+        assert_eq!(output.status.code(), Some(1), "{system}");
+        assert!(text(&output.stderr).contains(expect), "{system}: {}", text(&output.stderr));
+        assert_eq!((desk.state("apps"), desk.path(".fly/wireguard.conf").exists()), (String::new(), false));
+    }
+    // And one that cannot be fetched.
+    let desk = Desk::without_flyctl(INSTALL);
+    fs::remove_file(desk.path("state/install.sh")).expect("was there");
+    let output = desk.deploy(&[], None);
+    assert!(text(&output.stderr).contains("step \"install flyctl\" failed: see"), "{}", text(&output.stderr));
+}
+
+#[test]
 fn a_peer_whose_keys_are_lost_is_replaced_and_a_configuration_is_never_overwritten() {
     let desk = Desk::new();
     fs::write(desk.path("state/peers"), "mock1ng-mac-mini\n").expect("written");
@@ -471,7 +643,7 @@ fn a_secret_that_only_one_side_has_stops_the_run() {
     fs::write(desk.path("state/secrets-bifrost-events"), "FLY_EVENT_SECRET\n").expect("written");
     let output = desk.deploy(&[], None);
     assert!(!output.status.success());
-    assert!(text(&output.stderr).contains("only 1 of the 2 apps"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("only 1 of the 3 apps"), "{}", text(&output.stderr));
     let output = desk.deploy(&["--org", "no spaces"], None);
     assert!(text(&output.stderr).contains("--org: give a name"), "{}", text(&output.stderr));
 }

@@ -88,6 +88,8 @@ fn what_a_script_does_not_know_is_named_with_the_right_form_before_anything_is_d
         ("test-isolation.sh", &["m1", "--outside", "nowhere"], "--outside: give HOST:PORT, not nowhere"),
         ("test-isolation.sh", &["m1", "--bogus"], "there is no option --bogus"),
         ("test-isolation.sh", &["m1", "--open-port", "443"], "--open-port: give 53, the one that is asked, not 443"),
+        ("deploy", &["--open-runners", "--runner-network", "a"], "give --runner-network or --open-runners, not both"),
+        ("deploy", &["--runner-network", "default"], "--runner-network: default is what Fly calls"),
         ("test-6pn", &["--bogus"], "there is no option --bogus"),
     ] {
         let output = script(name).args(arguments).output().expect("runs");
