@@ -12,6 +12,10 @@ use crate::tree::{File, Tree};
 /// The keys flyctl knows, one a line; `*` stands for a name of one's own.
 const KNOWN_KEYS: &str = include_str!("../fly-toml-keys.txt");
 
+/// The deploy file of the event store, and the variable that says where that keeps its database.
+const EVENTS: &str = "fly/events.toml";
+const EVENTS_DATA: &str = "BIFROST_EVENTS_DATA";
+
 /// What must be true of a deploy file, and why.
 struct Fact {
     file: &'static str,
@@ -21,17 +25,17 @@ struct Fact {
 
 const FACTS: [Fact; 9] = [
     Fact {
-        file: "fly/events.toml",
+        file: EVENTS,
         holds: has_no_service,
         cure: "the event store is private: no `services` and no `http_service`",
     },
     Fact {
-        file: "fly/events.toml",
-        holds: mounts_the_event_volume,
+        file: EVENTS,
+        holds: |file| event_mount(file).and_then(|mount| text(mount, "initial_size")) == Some("1gb"),
         cure: "mount `ev_store_data` with initial_size \"1gb\": what is acknowledged is on that volume",
     },
     Fact {
-        file: "fly/events.toml",
+        file: EVENTS,
         holds: |file| file.contains_key("machine_checks"),
         cure: "a deploy goes on once the new machine answers: `machine_checks`",
     },
@@ -96,7 +100,11 @@ fn of_table(tree: &Tree, file: &File, table: &Table) -> Vec<Offence> {
     });
     let broken = FACTS.iter().filter(|fact| fact.file == file.path && !(fact.holds)(table));
     let broken = broken.map(|fact| Offence::in_file(&file.path, fact.cure));
-    unknown.chain(broken).chain(missing_dockerfile(tree, file, table)).collect()
+    unknown
+        .chain(broken)
+        .chain(missing_dockerfile(tree, file, table))
+        .chain(events_off_volume(tree, file, table))
+        .collect()
 }
 
 /// The path in `build.dockerfile` counts from the folder of the deploy file.
@@ -107,6 +115,30 @@ fn missing_dockerfile(tree: &Tree, file: &File, table: &Table) -> Option<Offence
         let cure = format!("builds `{dockerfile}`, which is not there: name a Dockerfile at the root as `../NAME`");
         Offence::at(&file.path, line_of(&file.text, "dockerfile"), cure)
     })
+}
+
+/// The event store's database, where it is not on the volume that is mounted for it: a restart would take it away.
+fn events_off_volume(tree: &Tree, file: &File, table: &Table) -> Option<Offence> {
+    let mount = event_mount(table).filter(|_| file.path == EVENTS)?;
+    let of_file = table.get("env").and_then(|env| text(env, EVENTS_DATA));
+    let data = of_file.or_else(|| variable_of_image(tree, table, EVENTS_DATA));
+    let destination = text(mount, "destination");
+    (destination.is_none() || destination != data).then(|| {
+        let cure = format!(
+            "mounts `ev_store_data` at `{}`, and {EVENTS_DATA} is `{}`: the database has to be on the volume",
+            destination.unwrap_or_default(),
+            data.unwrap_or_default()
+        );
+        Offence::at(&file.path, line_of(&file.text, "destination"), cure)
+    })
+}
+
+/// The value that the image sets last: `ENV` with `NAME=VALUE`, of which a line may have several.
+fn variable_of_image<'a>(tree: &'a Tree, table: &Table, name: &str) -> Option<&'a str> {
+    let path = text(table.get("build")?, "dockerfile")?.strip_prefix("../")?;
+    let set = tree.file(path)?.text.lines().filter_map(|line| line.strip_prefix("ENV "));
+    let values = set.flat_map(str::split_whitespace).filter_map(|word| word.split_once('='));
+    values.rev().find(|(set, _)| *set == name).map(|(_, value)| value)
 }
 
 /// The dotted path of every value that is no table, and of empty tables.
@@ -149,19 +181,19 @@ fn passes_bytes_on(file: &Table) -> bool {
     services.len() == 3 && services.iter().flat_map(ports).all(|port| port.get("handlers").is_none())
 }
 
-fn mounts_the_event_volume(file: &Table) -> bool {
-    let mounts = file.get("mounts").and_then(Value::as_array);
-    mounts.is_some_and(|mounts| {
-        mounts.iter().any(|mount| {
-            let text = |key: &str| mount.get(key).and_then(Value::as_str);
-            text("source") == Some("ev_store_data") && text("initial_size") == Some("1gb")
-        })
-    })
+/// The mount of the event store's volume.
+fn event_mount(file: &Table) -> Option<&Value> {
+    let mounts = file.get("mounts").and_then(Value::as_array)?;
+    mounts.iter().find(|mount| text(mount, "source") == Some("ev_store_data"))
+}
+
+fn text<'a>(table: &'a Value, key: &str) -> Option<&'a str> {
+    table.get(key).and_then(Value::as_str)
 }
 
 fn checks_health(file: &Table) -> bool {
     let checks = file.get("http_service").and_then(|service| service.get("checks")).and_then(Value::as_array);
-    let is_of_health = |check: &Value| check.get("path").and_then(Value::as_str) == Some("/health");
+    let is_of_health = |check: &Value| text(check, "path") == Some("/health");
     checks.is_some_and(|checks| checks.iter().any(is_of_health))
 }
 

@@ -2,7 +2,8 @@
 
 use super::*;
 
-const EVENTS: &str = "app = \"a\"\n[build]\ndockerfile = \"../Dockerfile.events\"\n[[mounts]]\nsource = \"ev_store_data\"\ninitial_size = \"1gb\"\n[[machine_checks]]\ncommand = [\"x\"]\n";
+const EVENTS: &str = "app = \"a\"\n[build]\ndockerfile = \"../Dockerfile.events\"\n[[mounts]]\nsource = \"ev_store_data\"\ndestination = \"/data\"\ninitial_size = \"1gb\"\n[[machine_checks]]\ncommand = [\"x\"]\n";
+const IMAGE: &str = "FROM debian AS one\nENV LANG=C.UTF-8 BIFROST_EVENTS_DATA=/data\n";
 const RUNNER: &str = "app = \"b\"\n";
 const CONTROL: &str =
     "app = \"c\"\n[http_service]\nauto_stop_machines = \"off\"\n[[http_service.checks]]\npath = \"/health\"\n";
@@ -17,7 +18,7 @@ fn check(events: &str, runner: &str, control: &str, expect: &[&str]) {
 #[track_caller]
 fn check_with(events: &str, runner: &str, control: &str, egress: &str, expect: &[&str]) {
     let tree = Tree::of(&[
-        ("Dockerfile.events", ""),
+        ("Dockerfile.events", IMAGE),
         ("fly/Cargo.toml", "[package]\nname = \"fly\""),
         ("fly/events.toml", events),
         ("fly/runner.toml", runner),
@@ -70,8 +71,29 @@ fn the_egress_proxy_is_asked_by_the_runners_alone_and_in_its_own_protocol() {
 }
 
 #[test]
+fn the_event_stores_database_is_on_its_volume() {
+    const ELSEWHERE: &str = "[env]\nBIFROST_EVENTS_DATA = \"/var/events\"\n";
+    check(&format!("{EVENTS}{}", ELSEWHERE.replace("/var/events", "/data")), RUNNER, CONTROL, &[]);
+    let at = |path: &str| EVENTS.replace("destination = \"/data\"", &format!("destination = \"{path}\""));
+    let cure = |line: usize, path: &str, data: &str| {
+        format!("fly/events.toml:{line}: mounts `ev_store_data` at `{path}`, and BIFROST_EVENTS_DATA is `{data}`")
+    };
+    check(&at("/events"), RUNNER, CONTROL, &[&cure(6, "/events", "/data")]);
+    check(&EVENTS.replace("destination = \"/data\"\n", ""), RUNNER, CONTROL, &[&cure(1, "", "/data")]);
+    check(&format!("{EVENTS}{ELSEWHERE}"), RUNNER, CONTROL, &[&cure(6, "/data", "/var/events")]);
+    check(&format!("{}{ELSEWHERE}", at("/var/events")), RUNNER, CONTROL, &[]);
+    for (image, data) in
+        [("", ""), (IMAGE, "/data"), ("ENV BIFROST_EVENTS_DATA=/a\nENV BIFROST_EVENTS_DATA=/b\n", "/b")]
+    {
+        let files = [("Dockerfile.events", image), ("fly/events.toml", &at("/mnt"))];
+        let found: Vec<_> = offences(&Tree::of(&files)).iter().map(ToString::to_string).collect();
+        assert!(found.iter().any(|found| found.starts_with(&cure(6, "/mnt", data))), "{found:?}");
+    }
+}
+
+#[test]
 fn the_event_volume_is_mounted_by_name_and_size() {
-    for (from, to) in [("ev_store_data", "data"), ("1gb", "3gb")] {
+    for (from, to) in [("ev_store_data", "other"), ("1gb", "3gb")] {
         check(&EVENTS.replace(from, to), RUNNER, CONTROL, &["fly/events.toml: mount `ev_store_data`"]);
     }
 }
@@ -102,8 +124,8 @@ fn a_file_that_is_gone_or_broken_is_found() {
         &EVENTS.replace("../Dockerfile.events", "Dockerfile.events"),
         RUNNER,
         CONTROL,
-        &["fly/events.toml:3: builds"],
+        &["fly/events.toml:3: builds", "fly/events.toml:6: mounts"],
     );
-    let found = offences(&Tree::of(&[("fly/events.toml", EVENTS), ("Dockerfile.events", "")]));
+    let found = offences(&Tree::of(&[("fly/events.toml", EVENTS), ("Dockerfile.events", IMAGE)]));
     assert_eq!(found.len(), 6, "{found:?}");
 }
