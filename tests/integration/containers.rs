@@ -60,7 +60,8 @@ async fn tasks_run_in_containers_of_podman_and_reach_what_is_listed() {
     let world = plan.start().await;
 
     // It is less patient than this test, so that it says what is missing.
-    let lifecycle = script(&world, "e2e-lifecycle", &["--repo", &repository, "--within", "25"]).await;
+    let lifecycle =
+        script(&world, "e2e-lifecycle", &["--repo", &repository, "--within", "25", "--resume-within", "25"]).await;
     let task = lifecycle.lines().find_map(|line| line.strip_prefix("e2e: task ")).expect("it says which task");
     let request = until_asked(&world, task.parse().expect("an id"), &gateway).await;
     assert_eq!((request.verdict, request.rule.as_deref()), (EgressVerdict::Allowed, Some(RULE)));

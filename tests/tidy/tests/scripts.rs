@@ -82,6 +82,7 @@ fn what_a_script_does_not_know_is_named_with_the_right_form_before_anything_is_d
         ("e2e-lifecycle", &["--bogus"], "there is no option --bogus"),
         ("e2e-lifecycle", &["--within", "abc"], "--within: give whole seconds, such as 60, not abc"),
         ("e2e-lifecycle", &["--repo"], "--repo: give a value"),
+        ("e2e-lifecycle", &["--resume-within", "1.5"], "--resume-within: give whole seconds, such as 2, not 1.5"),
         ("test-isolation.sh", &[], "give the MACHINE"),
         ("test-isolation.sh", &["m1", "m2"], "give one MACHINE"),
         ("test-isolation.sh", &["m1", "--app"], "--app: give a value"),
@@ -177,6 +178,103 @@ fn a_machine_is_isolated_when_it_reaches_the_event_store_and_nothing_outside() {
         let failed = isolation(reached, arguments);
         assert_eq!(failed.status.code(), Some(1), "{reached:?} {arguments:?}: {failed:?}");
         assert!(text(&failed.stderr).starts_with(&format!("isolation: wrong: {expect}")), "{failed:?}");
+        assert!(!text(&failed.stdout).contains("passed"), "{failed:?}");
+    }
+}
+
+/// What a deployment says of one machine and two tasks.
+struct Deployment {
+    /// The kinds of the events of either task.
+    events: &'static [&'static str],
+    /// Who wrote the last of them.
+    producer: &'static str,
+    /// How often the machine is still asleep after the second task.
+    looks_asleep: usize,
+    /// Whether the server has destroyed it in the end.
+    is_gone: bool,
+    /// What the Machines API lists.
+    listed: &'static str,
+}
+
+const EVENTS: [&str; 7] = [
+    "task.submitted",
+    "task.assigned",
+    "task.started",
+    "execution.phase",
+    "execution.log",
+    "execution.finished",
+    "task.completed",
+];
+
+const AS_IT_SHOULD_BE: Deployment =
+    Deployment { events: &EVENTS, producer: "machine/m1", looks_asleep: 2, is_gone: true, listed: "[]" };
+
+/// How `scripts/e2e-lifecycle` ends there.
+fn lifecycle(deployment: &Deployment, arguments: &[&str]) -> Output {
+    let kinds: Vec<_> = deployment.events.iter().map(|kind| format!(r#"{{"type":"{kind}"}}"#)).collect();
+    let events = format!(r#"[{},{{"producer":"{}"}}]"#, kinds.join(","), deployment.producer);
+    let last = if deployment.is_gone { "[]" } else { r#"[{"id":"m1","state":"ready"}]"# };
+    let bifrost = format!(
+        r#"
+there=$(dirname "$0")
+count() {{ echo x >>"$there/$1"; wc -l <"$there/$1"; }}
+case $1 in
+    run) echo "task-$(count runs)" ;;
+    events) echo '{events}' ;;
+    machines)
+        looks=0
+        [ "$(wc -l <"$there/runs")" -eq 1 ] || looks=$(count looks)
+        if [ "$looks" -le {asleep} ]; then echo '[{{"id":"m1","state":"suspended"}}]'
+        elif [ "$looks" -eq {awake} ]; then echo '[{{"id":"m1","state":"ready"}}]'
+        else echo '{last}'; fi
+        ;;
+esac"#,
+        asleep = deployment.looks_asleep,
+        awake = deployment.looks_asleep + 1,
+    );
+    let curl = format!("cat >/dev/null; echo '{}'", deployment.listed);
+    let (directory, path) = programs(&[("bifrost", &bifrost), ("curl", &curl)]);
+    let mut command = script("e2e-lifecycle");
+    command.args(["--repo", "any"]).args(arguments).env("PATH", path).env("TMPDIR", directory.path());
+    command.env("BIFROST", directory.path().join("bifrost")).env("BIFROST_URL", "http://127.0.0.1:1");
+    command.env("FLY_FLAPS_BASE_URL", "https://machines.example").env("FLY_API_TOKEN", "fm2_own");
+    command.output().expect("runs")
+}
+
+#[test]
+fn a_lifecycle_passes_when_every_step_of_it_was_seen() {
+    let passed = lifecycle(&AS_IT_SHOULD_BE, &["--within", "60", "--resume-within", "60"]);
+    let said = text(&passed.stdout);
+    assert!(passed.status.success() && said.ends_with("e2e: machine m1 is destroyed\ne2e: passed\n"), "{passed:?}");
+    assert!(said.contains(" ms after its task and awake "), "{said}");
+}
+
+#[test]
+fn a_lifecycle_names_the_step_that_is_missing() {
+    const ONE: &[&str] = &["--within", "1", "--resume-within", "60"];
+    const PATIENT: &[&str] = &["--within", "60", "--resume-within", "1"];
+    let there = r#"[{"name":"bifrost-m1"}]"#;
+    for (deployment, arguments, expect) in [
+        (Deployment { events: &[], ..AS_IT_SHOULD_BE }, ONE, "the event execution.finished, within 1 s"),
+        (Deployment { events: &EVENTS[..6], ..AS_IT_SHOULD_BE }, ONE, "the event task.completed, within 1 s"),
+        (Deployment { events: &EVENTS[1..], ..AS_IT_SHOULD_BE }, ONE, "the event task.submitted"),
+        (Deployment { producer: "control", ..AS_IT_SHOULD_BE }, ONE, "the machine that wrote the events"),
+        (Deployment { looks_asleep: 1_000, ..AS_IT_SHOULD_BE }, ONE, "a resume: the machine is suspended after "),
+        (Deployment { looks_asleep: 40, ..AS_IT_SHOULD_BE }, PATIENT, "a resume within 1 s: it took "),
+        (
+            Deployment { is_gone: false, ..AS_IT_SHOULD_BE },
+            ONE,
+            "the machine's destruction: the server still lists it, within 1 s",
+        ),
+        (
+            Deployment { listed: there, ..AS_IT_SHOULD_BE },
+            ONE,
+            "the machine's destruction: the Machines API still has it, within 1 s",
+        ),
+    ] {
+        let failed = lifecycle(&deployment, arguments);
+        assert_eq!(failed.status.code(), Some(1), "{expect}: {failed:?}");
+        assert!(text(&failed.stderr).starts_with(&format!("e2e: missing: {expect}")), "{expect}: {failed:?}");
         assert!(!text(&failed.stdout).contains("passed"), "{failed:?}");
     }
 }
