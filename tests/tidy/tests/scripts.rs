@@ -278,3 +278,33 @@ fn a_lifecycle_names_the_step_that_is_missing() {
         assert!(!text(&failed.stdout).contains("passed"), "{failed:?}");
     }
 }
+
+/// Builds images with an engine in whose images these programs run.
+fn images(engine: &str, tools: &str, arguments: &[&str]) -> Output {
+    let runs =
+        |tool: &str| format!("case {tool} in {tools}) echo \"{tool} version 1\"; echo more ;; *) exit 127 ;; esac");
+    let docker = format!(
+        "case $1 in image) echo 90000000 ;; run) [ \"$5 $7\" = '--entrypoint bifrost-runner' ] || exit 9; {} ;; esac",
+        runs("$6")
+    );
+    let buildah = format!(
+        "case $1 in images) echo '90 MB' ;; from) echo c1 ;; run) [ \"$2 $3\" = 'c1 --' ] || exit 9; {} ;; esac",
+        runs("$4")
+    );
+    let (_directory, path) = programs(&[("docker", &docker), ("buildah", &buildah)]);
+    script("images").args(arguments).env("PATH", path).env("ENGINE", engine).output().expect("runs")
+}
+
+#[test]
+fn the_runners_image_is_asked_for_its_tools_when_it_is_built() {
+    for engine in ["docker", "buildah"] {
+        // The base has none of them.
+        let built = images(engine, "git|curl|cc|make", &["runner-base", "runner"]);
+        let tools = ["git", "curl", "cc", "make"].map(|tool| format!("runner:{tool:<5} {tool} version 1\n"));
+        let expect = format!("runner-base  90000000\nrunner       90000000\n{}", tools.concat());
+        assert_eq!(text(&built.stdout), expect, "{built:?}");
+        let lacking = images(engine, "git|curl|make", &["runner"]);
+        assert_eq!(lacking.status.code(), Some(1), "{lacking:?}");
+        assert!(text(&lacking.stderr).ends_with("images: cc does not run in the runner's image\n"), "{lacking:?}");
+    }
+}
