@@ -2,6 +2,7 @@
 //! not (row FLY-027).
 
 use wire::cost::{CostView, MachineCostView, SpendingView};
+use wire::machine::MachineState;
 
 use crate::args::CostCommand;
 use crate::connect::Server;
@@ -70,6 +71,11 @@ fn check(invocation: &Invocation, cost: &CostView) -> anyhow::Result<u8> {
         output.json(cost)?;
     } else {
         output.say(&headcount(cost));
+        let running = running(cost);
+        if !running.is_empty() {
+            let header = ["MACHINE", "STATE", "SINCE", "LOAD"];
+            output.line(&table::render(&header, running, output.stdout()))?;
+        }
         for finding in &cost.findings {
             output.line(&format!("{}: {}", finding.problem, finding.message))?;
         }
@@ -77,7 +83,22 @@ fn check(invocation: &Invocation, cost: &CostView) -> anyhow::Result<u8> {
             output.say("nothing runs that should not");
         }
     }
-    Ok(if cost.findings.is_empty() { 0 } else { FOUND })
+    Ok(code(cost))
+}
+
+/// Whatever was found is a reason to look.
+fn code(cost: &CostView) -> u8 {
+    if cost.findings.is_empty() { 0 } else { FOUND }
+}
+
+/// A row for each machine that is not asleep.
+fn running(cost: &CostView) -> Vec<Vec<String>> {
+    let awake = cost.machines.iter().filter(|machine| machine.state != MachineState::Suspended);
+    let row = |machine: &MachineCostView| {
+        let since = show_age(cost.as_of, machine.state_since);
+        vec![machine.id.to_string(), machine.state.to_string(), since, machine.load.to_string()]
+    };
+    awake.map(row).collect()
 }
 
 /// What the cap counts.
@@ -100,21 +121,57 @@ pub(crate) fn dollars(micros: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use wire::cost::{CostFinding, CostProblem};
+
     use super::*;
+
+    fn nothing() -> CostView {
+        CostView {
+            as_of: chrono::DateTime::UNIX_EPOCH,
+            prices_of: String::new(),
+            machines: vec![],
+            strangers: 0,
+            machines_max: 3,
+            spending: vec![],
+            findings: vec![],
+        }
+    }
+
+    #[test]
+    fn a_check_ends_with_1_for_whatever_should_not_be() {
+        assert_eq!(code(&nothing()), 0);
+        for &problem in CostProblem::ALL {
+            let finding = CostFinding { problem, message: "m".into(), machine_id: None };
+            assert_eq!(code(&CostView { findings: vec![finding], ..nothing() }), 1, "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_check_lists_the_machines_that_are_awake_with_what_they_do() {
+        let machine = |byte, state, load| MachineCostView {
+            id: wire::id::MachineId::mint(chrono::DateTime::UNIX_EPOCH, [byte; 10]),
+            name: String::new(),
+            state,
+            state_since: chrono::DateTime::UNIX_EPOCH,
+            load,
+            region: None,
+            size: String::new(),
+            hourly_micros: 0,
+            today_micros: 0,
+            month_micros: 0,
+        };
+        let machines = vec![machine(1, MachineState::Ready, 0), machine(2, MachineState::Suspended, 0)];
+        let cost = CostView { machines: [machines, vec![machine(3, MachineState::Resuming, 2)]].concat(), ..nothing() };
+        let rows = running(&cost);
+        let shown = |row: usize| (rows[row][0].clone(), rows[row][1].as_str(), rows[row][3].as_str());
+        assert_eq!(rows.len(), 2);
+        assert_eq!(shown(0), (cost.machines[0].id.to_string(), "ready", "0"));
+        assert_eq!(shown(1), (cost.machines[2].id.to_string(), "resuming", "2"));
+    }
 
     #[test]
     fn the_headline_counts_what_the_cap_counts() {
-        let of = |strangers| {
-            headcount(&CostView {
-                as_of: chrono::DateTime::UNIX_EPOCH,
-                prices_of: String::new(),
-                machines: vec![],
-                strangers,
-                machines_max: 3,
-                spending: vec![],
-                findings: vec![],
-            })
-        };
+        let of = |strangers| headcount(&CostView { strangers, ..nothing() });
         assert_eq!(of(0), "0 of at most 3 machines exist");
         assert_eq!(of(1), "1 of at most 3 machines exist, 1 of them without a row of this pool");
     }
