@@ -189,6 +189,7 @@ mod tests {
         assert_eq!(config.dependencies, Path::new("/home/ada/.local/state/bifrost/agents/.dependencies"));
         assert_eq!((config.repository.as_path(), config.hooks, config.tmux_socket), (Path::new("."), None, None));
         assert_eq!((config.timeout, config.agents_max), (Duration::from_secs(3_600), 8));
+        assert_eq!(config.grace, Duration::from_secs(30));
         assert_eq!(config.rules, Rules::default());
         assert!(!config.environment.contains_key("SECRET") && !config.environment.contains_key("TMUX"));
         assert!(!config.tmux_environment.contains_key("SECRET") && config.tmux_environment.contains_key("TMUX"));

@@ -21,8 +21,8 @@ pub(crate) const LOCK_FILE: &str = "lock";
 pub(super) const EVENT_SECRET_FILE: &str = "event-secret";
 /// Opens the local Machines API to whoever may read the data directory, and so to no other program's pool.
 const MACHINES_TOKEN_FILE: &str = "machines-api-token";
-/// Machines get ten seconds to end; this is a little more.
-const MACHINES_LIMIT: Duration = Duration::from_secs(20);
+/// A little more than machines get to end.
+const MACHINES_LIMIT: Duration = Duration::from_secs(emulator::SHUTDOWN_GRACE.as_secs() + 10);
 /// At a time, of all local machines.
 const EGRESS_CONNECTIONS: usize = 1_024;
 /// What `scripts/images runner` builds.
@@ -297,6 +297,13 @@ mod tests {
             let vars = Vars::from_pairs(named.map(|named| (HIDE, named)));
             assert_eq!(hidden(data.path(), &vars), expect);
         }
+    }
+
+    #[test]
+    fn a_runner_that_must_kill_its_command_has_time_to_save_what_that_left_before_it_is_killed_itself() {
+        let command = runner::Limits::default().grace;
+        assert!(command * 2 < emulator::SHUTDOWN_GRACE, "{command:?} and as long again for its work");
+        assert!(emulator::SHUTDOWN_GRACE < MACHINES_LIMIT, "no machine has to be left");
     }
 
     #[test]

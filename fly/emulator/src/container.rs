@@ -24,6 +24,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use kit::tasks::blocking;
 use kit::{Chance, Tasks};
@@ -33,7 +34,7 @@ use tokio::sync::watch;
 use wire::worker::env::PROXIES;
 
 pub use address::{BadAddress, EngineAddress};
-pub(crate) use plan::Wanted;
+pub(crate) use plan::{STOP_WITHIN, Wanted};
 
 use crate::driver::Executed;
 use crate::machine::signal_name;
@@ -74,6 +75,9 @@ pub(crate) struct Trace {
     pub(crate) container: String,
     /// Where its output begins in the machine's log.
     pub(crate) log_from: u64,
+    /// By which signal its engine tells it to end; nothing of those that were made before this was noted.
+    #[serde(default)]
+    pub(crate) stop_signal: Option<String>,
 }
 
 /// A machine's container, which runs or has just ended.
@@ -83,6 +87,9 @@ pub(crate) struct Container {
     exit: watch::Receiver<Option<Exit>>,
     /// Dropped when all of its output is in the log.
     log: watch::Receiver<()>,
+    tasks: Tasks,
+    /// Dropped with this: what waits for its end then waits no longer.
+    held: watch::Sender<()>,
 }
 
 /// Why a machine does not run.
@@ -151,7 +158,10 @@ impl Containers {
             Err(error) => Err(Failure::Local(error)),
         };
         match started {
-            Ok(log_from) => Ok(self.watch(Trace { container: id, log_from }, wanted.directory.clone())),
+            Ok(log_from) => {
+                let trace = Trace { container: id, log_from, stop_signal: Some(wanted.stop_signal.to_owned()) };
+                Ok(self.watch(trace, wanted.directory.clone()))
+            }
             Err(failure) => {
                 if let Err(failure) = self.engine.remove(&id).await {
                     tracing::warn!(container = id, %failure, "a container that did not start is left over");
@@ -216,7 +226,8 @@ impl Containers {
         self.tasks.spawn("emulator-container", end::watch(engine, id, exit_seen, self.chance.clone()));
         let engine = Arc::clone(&self.engine);
         self.tasks.spawn("emulator-log", end::keep_log(engine, trace.clone(), directory, log_open));
-        Container { engine: Arc::clone(&self.engine), trace, exit, log }
+        let (engine, tasks) = (Arc::clone(&self.engine), self.tasks.clone());
+        Container { engine, trace, exit, log, tasks, held: watch::Sender::new(()) }
     }
 }
 
@@ -234,6 +245,25 @@ impl Container {
     /// Sends a signal to its first process.
     pub(crate) async fn signal(&self, signal: Signal) -> io::Result<()> {
         Ok(self.engine.kill(&self.trace.container, signal_name(signal)).await?)
+    }
+
+    /// Tells it to end; who gives it longer than the grace is killed by the engine (row T-2.4b). Does not wait for that.
+    /// Podman knows only the signal that a container was made with, so another one is sent, and its sender counts.
+    pub(crate) async fn stop(&self, signal: Signal, grace: Duration) -> io::Result<()> {
+        if self.trace.stop_signal.as_deref() != Some(signal_name(signal)) {
+            return self.signal(signal).await;
+        }
+        let (engine, id, mut held) = (Arc::clone(&self.engine), self.trace.container.clone(), self.held.subscribe());
+        self.tasks.spawn("emulator-stop", async move {
+            let stopped = tokio::select! {
+                stopped = engine.stop(&id, grace) => stopped,
+                _ = held.changed() => Ok(()),
+            };
+            if let Err(failure) = stopped {
+                tracing::warn!(container = id, %failure, "the engine does not stop a container");
+            }
+        });
+        Ok(())
     }
 
     /// Stops all its processes.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fly::MachineConfig;
 use kit::tasks::blocking;
@@ -25,6 +26,8 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// What a shell answers for a program that is not there, and for one that cannot be run.
 const NOT_FOUND: i32 = 127;
 const NOT_EXECUTABLE: i32 = 126;
+/// Fly's default.
+const FLYS_GRACE: Duration = Duration::from_secs(5);
 /// What is kept of each stream of a program in a machine; what comes after that is dropped.
 const OUTPUT_BYTES: usize = 1024 * 1024;
 
@@ -90,7 +93,7 @@ pub(crate) struct Start {
     /// Where its volumes are seen, and where they are.
     pub(crate) mounts: Vec<(String, PathBuf)>,
     pub(crate) stop_signal: &'static str,
-    pub(crate) stop_within: Option<std::time::Duration>,
+    pub(crate) stop_within: Option<Duration>,
 }
 
 impl Driver {
@@ -121,6 +124,14 @@ impl Driver {
     /// Whether those machines are of this data directory alone.
     pub(crate) fn knows_its_own(&self) -> bool {
         matches!(self, Self::Container(_))
+    }
+
+    /// How long a machine has to end that does not say it: what Fly gives it, or row T-2.4b its container.
+    pub(crate) fn grace(&self) -> Duration {
+        match self {
+            Self::Process { .. } => FLYS_GRACE,
+            Self::Container(_) => container::STOP_WITHIN,
+        }
     }
 
     /// Refuses what cannot be run.
@@ -298,6 +309,14 @@ impl Body {
         match self {
             Self::Process(init) => init.signal(signal),
             Self::Container(container) => container.signal(signal).await,
+        }
+    }
+
+    /// Tells it to end within the grace. Who calls this ends it after that; a container's engine does so too.
+    pub(crate) async fn stop(&self, signal: Signal, grace: Duration) -> io::Result<()> {
+        match self {
+            Self::Process(init) => init.signal(signal),
+            Self::Container(container) => container.stop(signal, grace).await,
         }
     }
 

@@ -36,6 +36,7 @@ use tokio::net::TcpListener;
 pub use config::{BadFaults, Config, Kind, MachineOptions, MachinesAs, Options, Words};
 pub use container::{BadAddress, EngineAddress, NETWORK, NoEngine, NoImage, Settings, ensure_image, gateway};
 pub use faults::{BadScript, Script};
+pub use machine::SHUTDOWN_GRACE;
 
 use registry::Registry;
 

@@ -12,6 +12,7 @@ mod stop;
 mod words;
 
 pub(crate) use actor::Actor;
+pub use actor::SHUTDOWN_GRACE;
 pub(crate) use effects::environment;
 pub(crate) use lease::{Lease, OWNER, current};
 pub(crate) use orders::{Command, MetadataChange, Order, Outcome, Update};

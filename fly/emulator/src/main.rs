@@ -9,8 +9,8 @@ use clap::Parser;
 use emulator::{Config, Options};
 use kit::{Chance, Clock, Tasks, Vars};
 
-/// Machines get ten seconds to stop; this is a little more.
-const STOP_WITHIN: Duration = Duration::from_secs(30);
+/// A little more than machines get to stop.
+const STOP_WITHIN: Duration = Duration::from_secs(emulator::SHUTDOWN_GRACE.as_secs() + 10);
 
 /// Serves the Fly Machines API on this computer, with machines that are processes or containers.
 ///

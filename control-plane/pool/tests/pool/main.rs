@@ -6,6 +6,7 @@ mod crash;
 mod documented;
 mod kept;
 mod ladder;
+mod made;
 mod operator;
 mod sprites;
 mod world;

@@ -18,6 +18,8 @@ use crate::process::Exit;
 
 /// For everything that the engine does by itself.
 const WITHIN: Duration = Duration::from_secs(60);
+/// Beyond the time that a container has to end by itself.
+const STOP_WITHIN: Duration = WITHIN;
 /// For an image that comes over the network.
 const PULL_WITHIN: Duration = Duration::from_secs(1_800);
 /// For what lasts as long as a container; asked again after that.
@@ -93,15 +95,16 @@ impl From<Failure> for io::Error {
 pub(super) struct State {
     pub(super) running: bool,
     pub(super) paused: bool,
+    status: String,
     exit_code: i32,
     #[serde(rename = "OOMKilled")]
     oom_killed: bool,
 }
 
 impl State {
-    /// Podman says of a paused container that it does not run.
+    /// Podman says of a container that is paused, and of one that is told to end, that it does not run.
     pub(super) fn is_alive(&self) -> bool {
-        self.running || self.paused
+        self.running || self.paused || self.status == "stopping"
     }
 
     pub(super) fn exit(&self) -> Exit {
@@ -136,8 +139,9 @@ impl Engine {
         // A path without a version is deprecated; the engine's own it always knows.
         engine.base = format!("{}/v{}", engine.base, version.api_version);
         let info: Value = engine.read("/info").await?;
-        let options = info["SecurityOptions"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        engine.is_rootless = options.into_iter().any(|option| option.contains("rootless"));
+        let mut options = info["SecurityOptions"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        // Docker says it among these, and so does podman since some version; older ones have a word of their own.
+        engine.is_rootless = info["Rootless"] == true || options.any(|option| option.contains("rootless"));
         Ok(engine)
     }
 
@@ -248,6 +252,18 @@ impl Engine {
         }
     }
 
+    /// Lets the engine tell it to end by its own stop signal, and kill it after the grace; answered when it has ended.
+    /// One that does not run is no error.
+    pub(super) async fn stop(&self, id: &str, grace: Duration) -> Result<(), Failure> {
+        let seconds = plan::seconds(grace);
+        let request = self.at(Method::POST, &format!("/containers/{id}/stop")).query(&[("t", seconds)]);
+        match self.ask(request.timeout(grace + STOP_WITHIN)).await {
+            Ok(_) => Ok(()),
+            Err(Failure::Refused { status: 304 | 404, .. }) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// Ends and removes it, with what it has kept for itself. One that is gone is no error.
     pub(super) async fn remove(&self, id: &str) -> Result<(), Failure> {
         // By itself podman would first wait as long as a stop may take. One that runs no more refuses this.
@@ -268,7 +284,8 @@ impl Engine {
             #[serde(default)]
             labels: BTreeMap<String, String>,
         }
-        let filters = json!({ "label": [format!("{}={data}", plan::DATA)] }).to_string();
+        let labels = [format!("{}=true", plan::FLEET[0]), format!("{}={data}", plan::DATA)];
+        let filters = json!({ "label": labels }).to_string();
         let request = self.at(Method::GET, "/containers/json").query(&[("all", "true"), ("filters", &filters)]);
         let listed: Vec<Listed> = json_of(self.ask(request).await?).await?;
         Ok(listed.into_iter().filter_map(|mut one| one.labels.remove(plan::MACHINE)).collect())

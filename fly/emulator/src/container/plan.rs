@@ -9,7 +9,7 @@ use fly::{Guest, Init};
 use serde_json::{Value, json};
 
 /// Marks a container as one of ours (row T-2.3d), in the backlog's word and in ours.
-const FLEET: [&str; 2] = ["dixie-fleet", "bifrost-fleet"];
+pub(super) const FLEET: [&str; 2] = ["dixie-fleet", "bifrost-fleet"];
 /// Names the task that it was made for.
 const TASK: [&str; 2] = ["fleet-task-id", "bifrost-task-id"];
 /// The machine that it is.
@@ -25,7 +25,7 @@ const CPUS: u32 = 2;
 /// More than any build needs, and few enough that a fork bomb ends.
 const PROCESSES: u32 = 4_096;
 /// How long the engine waits before it kills, where the machine does not say (row T-2.4b).
-const STOP_WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(30);
 
 /// A machine, as far as its container goes.
 #[derive(Clone)]
@@ -76,7 +76,7 @@ pub(super) fn create(wanted: &Wanted, rules: &Rules) -> Value {
         "Tty": false,
         "OpenStdin": false,
         "StopSignal": wanted.stop_signal,
-        "StopTimeout": stop_within.as_secs(),
+        "StopTimeout": seconds(stop_within),
         "HostConfig": host(wanted, rules),
     });
     match &wanted.init.exec {
@@ -94,6 +94,11 @@ pub(super) fn create(wanted: &Wanted, rules: &Rules) -> Value {
         }
     }
     body
+}
+
+/// An engine counts in seconds, and gives nobody less time than was asked for.
+pub(super) fn seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 fn labels(wanted: &Wanted, rules: &Rules) -> BTreeMap<&'static str, String> {

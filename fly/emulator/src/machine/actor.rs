@@ -22,8 +22,9 @@ use crate::process::Exit;
 use crate::refusal::Refusal;
 use crate::registry::Registry;
 
-/// When the emulator stops, no machine gets longer to do so.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+/// When the emulator stops, no machine gets longer to do so. It is more than a runner gives its command (10 s, unless
+/// it is told otherwise), so that one that has to kill a command has time to save what that left.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
 
 /// A machine's only writer.
 pub(crate) struct Actor {
@@ -139,6 +140,8 @@ impl Actor {
         let is_held_stopping = self.held.take().is_some() && self.record.state == State::Stopping;
         let grace = if is_held_stopping { Duration::ZERO } else { SHUTDOWN_GRACE };
         let latest = Instant::now() + grace;
+        let usual = self.configured_stop.timeout(self.registry.driver.grace());
+        self.ordered_stop.timeout = Some(usual.min(grace));
         self.happen(Event::Shutdown).await;
         while self.record.state == State::Stopping {
             let overdue = self.stop_overdue.map_or(latest, |at| at.min(latest));

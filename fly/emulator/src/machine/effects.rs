@@ -141,10 +141,11 @@ impl Actor {
     async fn ask_to_stop(&mut self) -> Option<Event> {
         let how = self.ordered_stop.or(self.configured_stop);
         let Some(body) = &self.body else { return Some(Event::InitEnded(Verdict::Stay)) };
-        if let Err(error) = body.signal(how.signal()).await {
+        let grace = how.timeout(self.registry.driver.grace());
+        if let Err(error) = body.stop(how.signal(), grace).await {
             tracing::warn!(fly.machine.id = %self.record.id, %error, "a machine cannot be asked to stop");
         }
-        self.stop_overdue = Some(Instant::now() + how.timeout());
+        self.stop_overdue = Some(Instant::now() + grace);
         None
     }
 

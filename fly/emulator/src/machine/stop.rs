@@ -5,9 +5,8 @@ use std::time::Duration;
 use fly::StopConfig;
 use rustix::process::Signal;
 
-/// Fly's defaults, and the longest it waits.
+/// Fly's default, and the longest it waits.
 const SIGNAL: Signal = Signal::INT;
-const TIMEOUT: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// A signal, and how long until the machine is killed; what is absent comes from its configuration.
@@ -36,8 +35,9 @@ impl HowToStop {
         self.signal.unwrap_or(SIGNAL)
     }
 
-    pub(super) fn timeout(self) -> Duration {
-        self.timeout.unwrap_or(TIMEOUT).min(LONGEST)
+    /// `usual` is for a machine that does not say it.
+    pub(super) fn timeout(self, usual: Duration) -> Duration {
+        self.timeout.unwrap_or(usual).min(LONGEST)
     }
 }
 
@@ -98,6 +98,8 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 mod tests {
     use super::*;
 
+    const USUAL: Duration = Duration::from_secs(5);
+
     #[test]
     fn durations_are_read_as_go_writes_them() {
         for (text, millis) in [
@@ -120,11 +122,11 @@ mod tests {
             StopConfig { signal: Some("SIGTERM".to_owned()), timeout: Some("30s".to_owned()), ..StopConfig::default() };
         let configured = HowToStop::configured(Some(&config)).expect("valid");
         let ordered = HowToStop { signal: Some(Signal::HUP), timeout: None }.or(configured);
-        assert_eq!((ordered.signal(), ordered.timeout()), (Signal::HUP, Duration::from_secs(30)));
+        assert_eq!((ordered.signal(), ordered.timeout(USUAL)), (Signal::HUP, Duration::from_secs(30)));
         let default = HowToStop::default();
-        assert_eq!((default.signal(), default.timeout()), (Signal::INT, Duration::from_secs(5)));
+        assert_eq!((default.signal(), default.timeout(USUAL)), (Signal::INT, USUAL));
         let forever = HowToStop { signal: None, timeout: Some(Duration::MAX) };
-        assert_eq!(forever.timeout(), Duration::from_secs(300));
+        assert_eq!(forever.timeout(USUAL), Duration::from_secs(300));
     }
 
     #[test]

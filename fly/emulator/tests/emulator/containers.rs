@@ -1,13 +1,14 @@
 //! Machines that are containers, on an engine that is none (rows RU-32, T-2.9).
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use emulator::{Config, Kind};
 use fly::{Machine, MachineState, NewMachine, StopOptions};
 use kit::Tasks;
 use serde_json::json;
 
-use crate::engine::{Engine, files};
+use crate::engine::{self, Engine, files};
 use crate::world::*;
 
 async fn world(engine: &Engine) -> World {
@@ -173,19 +174,110 @@ async fn an_end_by_itself_is_seen_with_its_code_and_whether_memory_was_short() {
     world.stop().await;
 }
 
-#[tokio::test]
-async fn a_machine_that_does_not_listen_is_ended_when_its_time_is_over() {
-    let engine = Engine::start();
-    let world = world(&engine).await;
+/// One that does not end when it is told to.
+fn deaf(timeout: Option<&str>) -> NewMachine {
     let mut new = one();
     new.config.env.insert("DEAF".to_owned(), "yes".to_owned());
-    let id = world.run(&new).await.id;
-    let stop = StopOptions { signal: None, timeout: Some(std::time::Duration::from_millis(50)) };
+    new.config.stop_config.as_mut().expect("has one").timeout = timeout.map(str::to_owned);
+    new
+}
+
+/// Row T-2.4b: the engine stops it, then it is killed, then removed; the next step comes when the grace is over.
+const STOPPED_THEN_REMOVED: [&str; 3] = ["POST stop?t=1", "POST kill?signal=SIGKILL", "DELETE force=true&v=true"];
+
+#[tokio::test]
+async fn a_machine_that_does_not_listen_is_stopped_then_killed_when_its_time_is_over_then_removed() {
+    let engine = Engine::start();
+    let world = world(&engine).await;
+    let id = world.run(&deaf(None)).await.id;
+    let stop = StopOptions { signal: None, timeout: Some(Duration::from_secs(1)) };
     world.machines.stop(APP, &id, &stop).await.expect("asked");
     world.until(&id, MachineState::Stopped).await;
     assert!(engine.container().is_none());
-    assert_eq!(engine.asked("kill?signal=SIGTERM"), 1);
+    assert_eq!(engine.endings(), STOPPED_THEN_REMOVED);
     world.stop().await;
+}
+
+#[tokio::test]
+async fn an_engine_that_kills_what_it_stops_need_not_be_told_to() {
+    let engine = Engine::start();
+    let world = world(&engine).await;
+    let machine = world.run(&deaf(None)).await;
+    let stop = StopOptions { signal: None, timeout: Some(Duration::from_secs(60)) };
+    world.machines.stop(APP, &machine.id, &stop).await.expect("asked");
+    until("it is told to stop", || engine.asked("/stop?t=60") == 1).await;
+    engine.end(137, false);
+    world.until(&machine.id, MachineState::Stopped).await;
+    assert_eq!(exit_code(&world, &machine).await, Some(137));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_container_has_thirty_seconds_to_end_unless_its_machine_says_otherwise() {
+    let engine = Engine::start();
+    let world = world(&engine).await;
+    for (name, timeout, asked) in [("usual", None, 30), ("own", Some("60s"), 60), ("part", Some("1500ms"), 2)] {
+        let mut new = one();
+        new.name = name.to_owned();
+        new.config.stop_config.as_mut().expect("has one").timeout = timeout.map(str::to_owned);
+        let id = world.run(&new).await.id;
+        assert_eq!(engine.container().expect("made").body["StopTimeout"], asked);
+        world.machines.stop(APP, &id, &StopOptions::default()).await.expect("stopped");
+        world.until(&id, MachineState::Stopped).await;
+        assert_eq!(engine.asked(&format!("/stop?t={asked}")), 1, "{name}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn at_the_emulators_end_no_container_has_longer_than_that() {
+    let engine = Engine::start();
+    let world = world(&engine).await;
+    let mut new = one();
+    new.config.stop_config.as_mut().expect("has one").timeout = Some("60s".to_owned());
+    world.run(&new).await;
+    world.stop().await;
+    let grace = emulator::SHUTDOWN_GRACE.as_secs();
+    assert_eq!((grace, engine.asked(&format!("/stop?t={grace}"))), (30, 1));
+    assert_eq!(engine.state.contents().containers.len(), 0);
+}
+
+/// Rows RU-6 and RU-18.
+#[tokio::test]
+async fn a_program_that_is_told_to_end_stops_and_removes_what_does_not_listen_and_ends() {
+    let engine = Engine::start();
+    let data = Data::new();
+    let program = Program::in_containers(data.path(), &engine.socket()).await;
+    create_app(&program.machines).await;
+    let machine = program.machines.create_machine(APP, &deaf(Some("1s"))).await.expect("created");
+    program.machines.wait(APP, &machine.id, MachineState::Started, None, PATIENCE).await.expect("started");
+    let ended = tokio::time::timeout(emulator::SHUTDOWN_GRACE, program.terminate()).await.expect("within its grace");
+    assert!(ended.success());
+    assert_eq!(engine.endings(), STOPPED_THEN_REMOVED);
+    assert!(engine.container().is_none());
+}
+
+#[tokio::test]
+async fn podman_without_root_keeps_ids_however_it_says_what_it_is() {
+    use engine::Kind::{Docker, Podman, RootlessDocker, RootlessPodman4, RootlessPodman5};
+    for (kind, is_podman, expect) in [
+        (Docker, false, json!(null)),
+        (RootlessDocker, false, json!(null)),
+        (Podman, true, json!(null)),
+        (RootlessPodman4, true, json!("keep-id")),
+        (RootlessPodman5, true, json!("keep-id")),
+    ] {
+        let engine = Engine::start();
+        engine.state.contents().kind = kind;
+        let world = world(&engine).await;
+        world.run(&one()).await;
+        let host = engine.container().expect("made").body["HostConfig"].clone();
+        assert_eq!(host["UsernsMode"], expect, "{kind:?}");
+        // Podman takes the profile as a file.
+        let profile = host["SecurityOpt"][1].as_str().expect("text").to_owned();
+        assert_eq!(profile.ends_with("/fleet-seccomp.json"), is_podman, "{kind:?}");
+        world.stop().await;
+    }
 }
 
 #[tokio::test]
@@ -210,10 +302,15 @@ async fn a_killed_emulator_finds_its_containers_again_and_no_other() {
         let mut contents = engine.state.contents();
         let dead = contents.containers.values_mut().find(|container| container.name.ends_with(&died)).expect("there");
         dead.status = "exited";
+        // Row T-2.5: of another data directory, and somebody else's who uses one of our words.
         let mut strange = dead.clone();
         strange.body["Labels"]["bifrost-data"] = json!("/elsewhere");
         strange.name = "bifrost-strange".to_owned();
-        contents.containers.insert("strange".to_owned(), strange);
+        let mut foreign = dead.clone();
+        foreign.body["Labels"].as_object_mut().expect("labels").remove("dixie-fleet");
+        foreign.body["Labels"]["bifrost-machine-id"] = json!("foreign");
+        foreign.name = "bifrost-foreign".to_owned();
+        contents.containers.extend([("strange".to_owned(), strange), ("foreign".to_owned(), foreign)]);
     }
     std::fs::remove_dir_all(data.path().join("machines").join(&lost)).expect("removed");
 
@@ -224,8 +321,10 @@ async fn a_killed_emulator_finds_its_containers_again_and_no_other() {
         assert_eq!(program.machines.machine(APP, id).await.expect("there").state, state);
     }
     let names: Vec<String> = engine.state.contents().containers.values().map(|one| one.name.clone()).collect();
-    assert_eq!(names.len(), 3, "{names:?}");
-    assert!(names.contains(&"bifrost-strange".to_owned()), "{names:?}");
+    assert_eq!(names.len(), 4, "{names:?}");
+    for theirs in ["bifrost-strange", "bifrost-foreign"] {
+        assert!(names.contains(&theirs.to_owned()), "{names:?}");
+    }
     until("nothing is in the log twice", || std::fs::read(&log).is_ok_and(|log| log == b"hello\ntrouble\n")).await;
     assert!(program.terminate().await.success());
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -18,8 +19,6 @@ use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 
-/// What it says it is; every later path must begin with it.
-const VERSION: &str = "/v1.47";
 /// The documented fields of `POST /containers/create` that are used.
 const FIELDS: [&str; 11] = [
     "Image",
@@ -53,6 +52,19 @@ const HOST_FIELDS: [&str; 16] = [
     "UsernsMode",
 ];
 
+/// Which engine it says that it is: podman as versions 4.3 and 5 of it do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Kind {
+    #[default]
+    Docker,
+    RootlessDocker,
+    Podman,
+    /// It has a field of its own for that.
+    RootlessPodman4,
+    /// And says it as Docker does besides.
+    RootlessPodman5,
+}
+
 /// The engine; gone when it is dropped.
 pub(crate) struct Engine {
     directory: TempDir,
@@ -68,6 +80,7 @@ pub(crate) struct Engines(Mutex<Contents>);
 pub(crate) struct Contents {
     /// Method and path, without the version.
     pub(crate) asked: Vec<String>,
+    pub(crate) kind: Kind,
     pub(crate) containers: BTreeMap<String, Container>,
     pub(crate) networks: BTreeMap<String, Value>,
     /// The images that are there; any image when it is empty.
@@ -83,7 +96,6 @@ pub(crate) struct Container {
     pub(crate) name: String,
     pub(crate) body: Value,
     pub(crate) status: &'static str,
-    pub(crate) signals: Vec<String>,
     is_out_of_memory: bool,
     end: watch::Sender<Option<i32>>,
 }
@@ -119,6 +131,19 @@ impl Engine {
         self.state.contents().asked.iter().filter(|asked| asked.contains(wanted)).count()
     }
 
+    /// How containers were ended, in order: what was asked for, without the container.
+    pub(crate) fn endings(&self) -> Vec<String> {
+        let ending = |asked: &String| {
+            let (method, path) = asked.split_once(' ')?;
+            let (container, verb) = path.strip_prefix("/containers/")?.split_once(['/', '?'])?;
+            let is_one =
+                method == "DELETE" || (method == "POST" && (verb.starts_with("stop") || verb.starts_with("kill")));
+            // The leftovers that are looked for before a start go by a name.
+            (is_one && !container.starts_with("bifrost-")).then(|| format!("{method} {verb}"))
+        };
+        self.state.contents().asked.iter().filter_map(ending).collect()
+    }
+
     /// The container's first process ends by itself.
     pub(crate) fn end(&self, code: i32, is_out_of_memory: bool) {
         let mut contents = self.state.contents();
@@ -146,6 +171,10 @@ impl Container {
         self.end.send_replace(Some(code));
     }
 
+    fn is_deaf(&self) -> bool {
+        self.body["Env"].as_array().expect("a list").contains(&json!("DEAF=yes"))
+    }
+
     fn is_on(&self) -> bool {
         ["running", "paused"].contains(&self.status)
     }
@@ -165,7 +194,8 @@ async fn answer(State(state): State<Arc<Engines>>, request: Request) -> Response
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let path = parts.uri.path();
     let query: BTreeMap<String, String> = parts.uri.query().map(read_query).unwrap_or_default();
-    let path = match path.strip_prefix(VERSION) {
+    let version = format!("/v{}", state.contents().kind.api_version());
+    let path = match path.strip_prefix(&version) {
         Some(path) => path,
         None if path == "/version" => path,
         None => return no(StatusCode::BAD_REQUEST, format!("{path} names no version")).into_response(),
@@ -174,6 +204,9 @@ async fn answer(State(state): State<Arc<Engines>>, request: Request) -> Response
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     match (&parts.method, segments.as_slice()) {
         (&Method::POST, ["containers", name, "wait"]) => wait(&state, name).await,
+        (&Method::POST, ["containers", name, "stop"]) => {
+            stop(&state, name, &query).await.unwrap_or_else(IntoResponse::into_response)
+        }
         (&Method::GET, ["containers", name, "logs"]) => logs(&state, name),
         (method, segments) => {
             state.contents().answer(method, segments, &query, &body).unwrap_or_else(IntoResponse::into_response)
@@ -193,6 +226,30 @@ async fn wait(state: &Engines, name: &str) -> Response {
     Json(json!({ "StatusCode": code.ok().flatten().unwrap_or(-1) })).into_response()
 }
 
+/// Gives it so many seconds to end by itself.
+async fn stop(state: &Engines, name: &str, query: &BTreeMap<String, String>) -> Result<Response, Refused> {
+    if let Some(unknown) = query.keys().find(|key| *key != "t") {
+        return Err(no(StatusCode::BAD_REQUEST, format!("podman knows no {unknown}")));
+    }
+    let seconds = query["t"].parse().expect("a number");
+    let mut end = {
+        let mut contents = state.contents();
+        let container = contents.find(name)?;
+        if !container.is_on() {
+            return Ok(StatusCode::NOT_MODIFIED.into_response());
+        }
+        if !container.is_deaf() {
+            container.stop(0);
+        }
+        container.end.subscribe()
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(seconds), end.wait_for(Option::is_some)).await.is_ok();
+    if let (false, Ok(container)) = (ended, state.contents().find(name)) {
+        container.stop(137);
+    }
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
 /// One line on each stream, and the end when the container ends.
 fn logs(state: &Engines, name: &str) -> Response {
     let end = state.contents().find(name).map(|container| container.end.subscribe());
@@ -207,6 +264,42 @@ fn logs(state: &Engines, name: &str) -> Response {
     });
     let stream = futures_util::stream::once(async move { Ok(said) }).chain(rest);
     Body::from_stream(stream).into_response()
+}
+
+impl Kind {
+    fn is_podman(self) -> bool {
+        matches!(self, Self::Podman | Self::RootlessPodman4 | Self::RootlessPodman5)
+    }
+
+    fn api_version(self) -> &'static str {
+        if self.is_podman() { "1.41" } else { "1.47" }
+    }
+
+    /// As far as anybody looks at it.
+    fn version(self) -> Value {
+        let component = |name: &str, version: &str| json!({ "Name": name, "Version": version, "Details": {} });
+        let components = match self.is_podman() {
+            true => [
+                component("Podman Engine", "4.3.1"),
+                component("Conmon", "conmon version 2.1.6, commit: unknown"),
+                component("OCI Runtime (runc)", "runc version 1.1.5"),
+            ],
+            false => [component("Engine", "27.3.1"), component("containerd", "1.7.22"), component("runc", "1.1.14")],
+        };
+        json!({ "Platform": { "Name": "" }, "Components": components, "ApiVersion": self.api_version() })
+    }
+
+    fn info(self) -> Value {
+        match self {
+            Self::Docker => json!({ "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"] }),
+            Self::RootlessDocker => json!({ "SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless"] }),
+            Self::Podman => json!({ "SecurityOptions": ["name=seccomp,profile=default"], "Rootless": false }),
+            Self::RootlessPodman4 => json!({ "SecurityOptions": ["name=seccomp,profile=default"], "Rootless": true }),
+            Self::RootlessPodman5 => {
+                json!({ "SecurityOptions": ["name=seccomp,profile=default", "name=rootless"], "Rootless": true })
+            }
+        }
+    }
 }
 
 impl Contents {
@@ -228,8 +321,8 @@ impl Contents {
     ) -> Result<Response, Refused> {
         let done = StatusCode::NO_CONTENT.into_response();
         match (method.as_str(), segments) {
-            ("GET", ["version"]) => Ok(Json(json!({ "ApiVersion": &VERSION[2..], "Components": [] })).into_response()),
-            ("GET", ["info"]) => Ok(Json(json!({ "SecurityOptions": ["name=seccomp"] })).into_response()),
+            ("GET", ["version"]) => Ok(Json(self.kind.version()).into_response()),
+            ("GET", ["info"]) => Ok(Json(self.kind.info()).into_response()),
             ("GET", ["networks", name]) => {
                 let found = self.networks.get(*name).ok_or_else(|| no(StatusCode::NOT_FOUND, "no such network"))?;
                 Ok(Json(found.clone()).into_response())
@@ -256,12 +349,13 @@ impl Contents {
             ("POST", ["containers", "create"]) => self.create(&query["name"], body),
             ("GET", ["containers", "json"]) => {
                 let filters: Value = serde_json::from_str(&query["filters"]).expect("JSON");
-                let wanted = filters["label"][0].as_str().expect("a label").to_owned();
+                let wanted = filters["label"].as_array().expect("labels");
                 let labels = |container: &Container| container.body["Labels"].as_object().expect("labels").clone();
+                // It has all of them.
                 let is_wanted = |container: &&Container| {
-                    labels(container)
-                        .iter()
-                        .any(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()) == wanted)
+                    let labels = labels(container);
+                    let has = |(name, value): (&str, &str)| labels.get(name).is_some_and(|has| has == value);
+                    wanted.iter().all(|one| one.as_str().expect("text").split_once('=').is_some_and(has))
                 };
                 let listed: Vec<Value> =
                     self.containers.values().filter(is_wanted).map(|one| json!({ "Labels": labels(one) })).collect();
@@ -287,9 +381,13 @@ impl Contents {
             }
             ("POST", ["containers", name, "kill"]) => {
                 let container = self.find(name)?;
-                container.signals.push(query["signal"].clone());
-                if !container.body["Env"].as_array().expect("a list").contains(&json!("DEAF=yes")) {
-                    container.stop(0);
+                if !container.is_on() {
+                    return Err(no(StatusCode::CONFLICT, "it does not run"));
+                }
+                match query["signal"].as_str() {
+                    "SIGKILL" => container.stop(137),
+                    _ if container.is_deaf() => (),
+                    _ => container.stop(0),
                 }
                 Ok(done)
             }
@@ -326,7 +424,6 @@ impl Contents {
             name: name.to_owned(),
             body: body.clone(),
             status: "created",
-            signals: Vec::new(),
             is_out_of_memory: false,
             end: watch::Sender::new(None),
         };

@@ -3,10 +3,11 @@
 //! that `scripts/test` can leave them out where there is none.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use emulator::Config;
 use emulator::podman::Podman;
-use fly::{MachineState, NewMachine};
+use fly::{MachineState, NewMachine, StopOptions};
 use kit::Vars;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -127,5 +128,34 @@ async fn podman_tells_how_a_container_has_ended() {
     let machine = world.machines.create_machine(APP, &missing).await.expect("created");
     world.until(&machine.id, MachineState::Stopped).await;
     assert!(world.log(&machine.id).contains("cannot start"), "{}", world.log(&machine.id));
+    world.stop().await;
+}
+
+/// Rows T-2.4b and T-2.10.
+#[tokio::test]
+async fn podman_stops_what_listens_and_kills_what_does_not_and_removes_both() {
+    let Some(podman) = Engine::start().await else { return eprintln!("{SKIPPED}") };
+    let world = World::with(|config| Config { machines: in_containers(&podman.socket()), ..config }).await;
+    let deaf = "trap '' TERM; echo up; while :; do sleep 1; done";
+    for (name, text, stop) in [
+        ("polite", "trap 'echo told; exit 0' TERM; echo up; while :; do sleep 1; done", Some(60)),
+        ("deaf", deaf, Some(1)),
+        ("hurried", deaf, None),
+    ] {
+        let id = world.run(&podman.machine(name, text)).await.id;
+        until("it is deaf by now", || world.log(&id).contains("up")).await;
+        let timeout = Some(Duration::from_secs(stop.unwrap_or(60)));
+        world.machines.stop(APP, &id, &StopOptions { signal: None, timeout }).await.expect("asked");
+        match stop {
+            Some(_) => world.until(&id, MachineState::Stopped).await,
+            // While podman waits for it.
+            None => world.machines.destroy(APP, &id, true).await.expect("destroyed"),
+        }
+        let mut listed = podman.podman.command();
+        listed.args(["ps", "--all", "--quiet", "--filter"]).arg(format!("label=bifrost-machine-id={id}"));
+        let listed = listed.output().await.expect("lists");
+        assert_eq!(String::from_utf8_lossy(&listed.stdout), "", "{name}: {}", world.log(&id));
+        assert_eq!(world.log(&id).contains("told"), name == "polite");
+    }
     world.stop().await;
 }
