@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use spawner::{
-    Agent, AgentEnvironment, AgentHandle, Cleaned, Config, FleetError, Haste, NewAgent, Server, SpawnError, What,
+    Agent, AgentEnvironment, AgentHandle, Cleaned, Config, FleetError, Haste, NewAgent, Server, SpawnError, Stray, What,
 };
 use wire::agent::AgentSpec;
 use wire::id::{ExecutionId, RuntimeId};
@@ -27,6 +27,8 @@ mod attach;
 
 /// One that takes longer to end is said to.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How a session stands that is left of an agent.
+const STRAY: &str = "stray";
 
 /// Carries out one of the commands; gives the exit code.
 pub(crate) async fn run(invocation: &Invocation, command: &AgentsCommand) -> anyhow::Result<u8> {
@@ -192,8 +194,31 @@ fn refusal(error: FleetError) -> anyhow::Error {
     failure(code, error.to_string(), cure)
 }
 
+/// What the computer has.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Listed {
+    /// An agent.
+    Agent(Box<Agent>),
+    /// A session that is left of one.
+    Stray {
+        /// In a word, as an agent's.
+        status: &'static str,
+        #[serde(flatten)]
+        stray: Stray,
+    },
+}
+
+fn stray(stray: Stray) -> Listed {
+    Listed::Stray { status: STRAY, stray }
+}
+
 async fn list(invocation: &Invocation, config: &Config) -> anyhow::Result<()> {
     let agents = spawner::list(config).await.map_err(refusal)?;
+    let strays = spawner::strays(config).await.map_err(refusal)?;
+    let has_strays = !strays.is_empty();
+    let agents = agents.into_iter().map(|agent| Listed::Agent(Box::new(agent)));
+    let agents: Vec<Listed> = agents.chain(strays.into_iter().map(stray)).collect();
     let output = invocation.output;
     if output.is_json {
         return output.json(&agents);
@@ -204,11 +229,21 @@ async fn list(invocation: &Invocation, config: &Config) -> anyhow::Result<()> {
     }
     let now = invocation.clock.now();
     let rows = agents.iter().map(|agent| row(agent, now)).collect();
-    Ok(output.line(&table::render(&["ID", "STATUS", "AGENT", "SINCE", "BRANCH"], rows, output.stdout()))?)
+    output.line(&table::render(&["ID", "STATUS", "AGENT", "SINCE", "BRANCH"], rows, output.stdout()))?;
+    if has_strays {
+        output.hint("the directory of a stray was removed while it ran: end it with bifrost agents kill ID");
+    }
+    Ok(())
 }
 
-fn row(agent: &Agent, now: DateTime<Utc>) -> Vec<String> {
-    let Agent { handle, status, end, .. } = agent;
+fn row(listed: &Listed, now: DateTime<Utc>) -> Vec<String> {
+    let Agent { handle, status, end, .. } = match listed {
+        Listed::Agent(agent) => &**agent,
+        Listed::Stray { status, stray } => {
+            let unknown = || table::or_dash(None);
+            return vec![stray.id.to_string(), (*status).to_owned(), unknown(), unknown(), unknown()];
+        }
+    };
     let since = end.as_ref().map_or(handle.spawned_at, |end| end.ended_at);
     let program = Path::new(&handle.agent).file_name().map(|name| name.to_string_lossy().into_owned());
     let (id, status) = (handle.id.to_string(), status.as_str().to_owned());
@@ -276,7 +311,7 @@ async fn acknowledge(invocation: &Invocation, through: Option<i64>) -> anyhow::R
     Ok(invocation.output.line(&format!("read through {read}"))?)
 }
 
-async fn kill(invocation: &Invocation, config: &Config, id: ExecutionId, haste: Haste) -> anyhow::Result<Agent> {
+async fn kill(invocation: &Invocation, config: &Config, id: ExecutionId, haste: Haste) -> anyhow::Result<Listed> {
     let ending = spawner::kill(config, id, haste, &invocation.clock);
     tokio::pin!(ending);
     let agent = tokio::select! {
@@ -286,12 +321,21 @@ async fn kill(invocation: &Invocation, config: &Config, id: ExecutionId, haste: 
             ending.await
         }
     };
-    let agent = agent.map_err(refusal)?;
+    let agent = match agent {
+        Err(FleetError::NotFound(_)) => {
+            let ended = spawner::end_stray(config, id).await.map_err(refusal)?;
+            if !invocation.output.is_json {
+                invocation.output.line(&format!("{id} ended; its work was removed before"))?;
+            }
+            return Ok(stray(ended));
+        }
+        agent => agent.map_err(refusal)?,
+    };
     if !invocation.output.is_json {
         let work = agent.handle.worktree.display();
         invocation.output.line(&format!("{id} {}; its work is in {work}", agent.status.as_str()))?;
     }
-    Ok(agent)
+    Ok(Listed::Agent(Box::new(agent)))
 }
 
 async fn ended(config: &Config) -> anyhow::Result<Vec<ExecutionId>> {

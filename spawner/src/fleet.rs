@@ -1,7 +1,7 @@
 //! The agents of this computer: which there are, how each is, what it said, and how it is
 //! ended. What others run in tmux is not seen.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -159,7 +159,7 @@ pub(crate) fn in_session(base: &Path, own: ExecutionId, session: &Session) -> io
 struct Sessions<'a> {
     config: &'a Config,
     /// Nothing where tmux does not say.
-    known: BTreeMap<PathBuf, Option<BTreeSet<ExecutionId>>>,
+    known: BTreeMap<PathBuf, Option<BTreeMap<ExecutionId, PathBuf>>>,
 }
 
 impl<'a> Sessions<'a> {
@@ -176,7 +176,7 @@ impl<'a> Sessions<'a> {
             }
             self.known.insert(socket.to_owned(), sessions.ok());
         }
-        self.known[socket].as_ref().is_none_or(|sessions| sessions.contains(&id))
+        self.known[socket].as_ref().is_none_or(|sessions| sessions.contains_key(&id))
     }
 }
 

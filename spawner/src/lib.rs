@@ -22,6 +22,7 @@ mod hooks;
 mod inside;
 mod program;
 mod start;
+mod strays;
 mod supervisor;
 mod takeup;
 mod tmux;
@@ -42,6 +43,7 @@ pub use fleet::{Agent, Haste, Status, attach_command, find, is_alive, kill, list
 pub use handle::{AgentEnvironment, AgentHandle, EndRecord, Mode, ProcessRef, Registered, Server};
 pub use inside::run as run_inside;
 pub use start::{NewAgent, What, start};
+pub use strays::{Stray, end_stray, strays};
 pub use supervisor::acknowledge;
 pub use typing::{Sent, press_by_hand, send};
 

@@ -478,7 +478,7 @@ impl Launched {
 
     async fn is_there(&mut self, id: ExecutionId) -> bool {
         match self {
-            Self::Tmux(tmux) => tmux.sessions().await.is_ok_and(|sessions| sessions.contains(&id)),
+            Self::Tmux(tmux) => tmux.sessions().await.is_ok_and(|sessions| sessions.contains_key(&id)),
             Self::Child(child) => matches!(child.try_wait(), Ok(None)),
         }
     }

@@ -3,7 +3,7 @@
 //! It gets argument vectors, runs no shell for us, and sees no secret. Text goes to it on
 //! its standard input.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -68,14 +68,18 @@ impl Tmux {
         Ok(PathBuf::from(String::from_utf8_lossy(&printed).trim_end()))
     }
 
-    /// Our sessions; none where no server runs. Others' are left out.
-    pub(crate) async fn sessions(&self) -> Result<BTreeSet<ExecutionId>, ProgramError> {
-        let listed = match self.run(["list-sessions", "-F", "#{session_name}"], b"").await {
+    /// Our sessions, and where each was started; none where no server runs. Others' are left out.
+    pub(crate) async fn sessions(&self) -> Result<BTreeMap<ExecutionId, PathBuf>, ProgramError> {
+        let listed = match self.run(["list-sessions", "-F", "#{session_name} #{session_path}"], b"").await {
             Err(ProgramError::Failed { said, .. }) if is_no_server(&said) => Vec::new(),
             listed => listed?,
         };
         let listed = String::from_utf8_lossy(&listed);
-        Ok(listed.lines().filter_map(|name| name.strip_prefix(PREFIX)?.parse().ok()).collect())
+        let ours = |line: &str| {
+            let (id, path) = line.strip_prefix(PREFIX)?.split_once(' ')?;
+            Some((id.parse().ok()?, PathBuf::from(path)))
+        };
+        Ok(listed.lines().filter_map(ours).collect())
     }
 
     /// Ends a session. One that is gone is no error.

@@ -83,6 +83,14 @@ fn a_row_says_since_when_it_is_so() {
     let end = EndRecord { ended_at: ago(5), outcome: Outcome::TimedOut, exit: None, message: None, report: None };
     let running = Agent { handle, status: Status::Running, end: None, runtime: None };
     let ended = Agent { status: Status::Ended(Outcome::TimedOut), end: Some(end), ..running.clone() };
-    assert_eq!(row(&running, now)[1..], ["running", "bash", "10 min ago", "fix/login"]);
-    assert_eq!(row(&ended, now)[1..], ["timed_out", "bash", "5 s ago", "fix/login"]);
+    let left = Stray { id: id(), session: format!("fleet-{}", id()), worktree: "/w".into() };
+    for (listed, expect) in [
+        (Listed::Agent(Box::new(running)), ["running", "bash", "10 min ago", "fix/login"]),
+        (Listed::Agent(Box::new(ended)), ["timed_out", "bash", "5 s ago", "fix/login"]),
+        (stray(left), ["stray", "-", "-", "-"]),
+    ] {
+        assert_eq!(row(&listed, now)[1..], expect);
+        let json = serde_json::to_value(&listed).expect("plain data");
+        assert_eq!((&json["id"], &json["status"]), (&id().to_string().into(), &expect[0].into()));
+    }
 }

@@ -2,11 +2,13 @@
 //! and ORK-6.2c).
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use kit::process::{Sig, signal_group};
-use spawner::{Haste, NewAgent, Status};
+use spawner::{FleetError, Haste, NewAgent, Status, Stray};
 use wire::execution::{Exit, Outcome};
+use wire::id::ExecutionId;
 
 use crate::scene::{Scene, alone, command, mock, until};
 
@@ -35,6 +37,51 @@ async fn only_our_own_sessions_are_listed_and_only_while_they_run_tmux() {
     let mut left = kit::process::command("tmux");
     let left = left.arg("-S").arg(scene.root().join("tmux")).args(["list-sessions", "-F", "#S"]).output().await;
     assert_eq!(String::from_utf8_lossy(&left.expect("runs").stdout), "fleet-of-ships\n");
+}
+
+/// Opens a session as somebody might, on the scene's own server.
+async fn session(scene: &Scene, name: &str, directory: &Path) {
+    let mut command = kit::process::command("tmux");
+    command.arg("-S").arg(scene.root().join("tmux")).args(["new-session", "-d", "-s", name, "-c"]).arg(directory);
+    assert!(command.args(["--", "tail", "-f", "/dev/null"]).status().await.expect("runs").success());
+}
+
+#[tokio::test]
+async fn a_session_whose_directory_is_gone_is_a_stray_that_can_be_ended_and_others_are_left_alone_tmux() {
+    let scene = Scene::new().await;
+    let known = scene.start(&command("a", &["cat"])).await.expect("starts");
+    let [lost, elsewhere]: [ExecutionId; 2] = [1, 2].map(|seed| ExecutionId::mint(scene.clock.now(), [seed; 10]));
+    let base = scene.config.base.clone();
+    let (ours, theirs) = (base.join(lost.to_string()), scene.root().join("others").join(elsewhere.to_string()));
+    for (name, directory) in [
+        (format!("fleet-{lost}"), ours.join("fix/login")),
+        (format!("fleet-{elsewhere}"), theirs.join("fix/login")),
+        ("fleet-of-ships".to_owned(), ours.join("fix/login")),
+    ] {
+        fs::create_dir_all(&directory).expect("makes");
+        session(&scene, &name, &directory).await;
+    }
+    fs::remove_dir_all(&ours).expect("removes");
+    fs::remove_dir_all(&theirs).expect("removes");
+    let stray = Stray { id: lost, session: format!("fleet-{lost}"), worktree: ours.join("fix/login") };
+    assert_eq!(spawner::strays(&scene.config).await.expect("lists"), std::slice::from_ref(&stray));
+    assert_eq!(spawner::list_active(&scene.config).await.expect("lists"), std::slice::from_ref(&known));
+    for id in [known.id, elsewhere] {
+        let refused = spawner::end_stray(&scene.config, id).await.expect_err("is none");
+        assert!(matches!(refused, FleetError::NotFound(_)), "{refused}");
+    }
+    assert_eq!(spawner::end_stray(&scene.config, lost).await.expect("ends"), stray);
+    assert_eq!(spawner::strays(&scene.config).await.expect("lists"), []);
+    let mut left = kit::process::command("tmux");
+    let left = left.arg("-S").arg(scene.root().join("tmux")).args(["list-sessions", "-F", "#S"]).output().await;
+    assert_eq!(String::from_utf8_lossy(&left.expect("runs").stdout).lines().count(), 3);
+}
+
+#[tokio::test]
+async fn without_tmux_there_are_no_strays() {
+    let mut scene = Scene::new().await;
+    scene.config.tmux = "/no/such/tmux".into();
+    assert_eq!(spawner::strays(&scene.config).await.expect("lists"), []);
 }
 
 #[tokio::test]
