@@ -15,7 +15,7 @@ use wire::id::TaskId;
 use wire::task::{NewTask, TaskView};
 
 use self::display::{Display, TaskLine};
-use self::follow::{Follow, Heard};
+use self::follow::{Extent, Follow, Heard};
 use self::interrupts::Interrupts;
 use crate::args::RunArguments;
 use crate::connect::{self, Server};
@@ -116,7 +116,7 @@ impl Attendance<'_> {
     }
 
     async fn follow(&self, id: TaskId, interrupts: &mut Interrupts, display: &mut Display) -> anyhow::Result<u8> {
-        let mut follow = Follow::new(self.server, id, self.invocation.chance.clone());
+        let mut follow = Follow::new(self.server, id, Extent::Whole, self.invocation.chance.clone());
         let mut cancelling: Option<Call<'_>> = None;
         let mut is_interrupted = false;
         loop {

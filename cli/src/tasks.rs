@@ -32,7 +32,7 @@ use crate::outage::LOST;
 use crate::output::one_line;
 use crate::run::display::Display;
 use crate::run::follow::seen::Seen;
-use crate::run::follow::{Follow, Heard};
+use crate::run::follow::{Extent, Follow, Heard};
 use crate::stream;
 use crate::table;
 use many::Act;
@@ -59,8 +59,11 @@ pub(crate) async fn run(invocation: &Invocation, command: &TasksCommand) -> anyh
             let task = server.ask(async |control| control.task(id).await).await?;
             show(invocation, &task)
         }
-        TasksCommand::Logs { id, follow: true } => follow_logs(invocation, &server, id).await,
-        TasksCommand::Logs { id, follow: false } => replay_logs(invocation, &server, id).await,
+        TasksCommand::Logs { id, follow: false, lines: None } => replay_logs(invocation, &server, id).await,
+        TasksCommand::Logs { id, follow, lines } => {
+            let extent = lines.map_or(Extent::Whole, |lines| Extent::Last { lines, follow });
+            follow_logs(invocation, &server, id, extent).await
+        }
         TasksCommand::Update { id, ref change, if_version } => {
             update(invocation, &server, id, change, if_version).await
         }
@@ -334,15 +337,19 @@ fn execution_fields(execution: &ExecutionView) -> Vec<(&'static str, String)> {
     fields
 }
 
-async fn follow_logs(invocation: &Invocation, server: &Server, id: TaskId) -> anyhow::Result<()> {
-    let mut follow = Follow::new(server, id, invocation.chance.clone());
-    let mut display = Display::live(invocation.output);
+async fn follow_logs(invocation: &Invocation, server: &Server, id: TaskId, extent: Extent) -> anyhow::Result<()> {
+    let mut follow = Follow::new(server, id, extent, invocation.chance.clone());
+    let mut display = match extent {
+        Extent::Whole | Extent::Last { follow: true, .. } => Display::live(invocation.output),
+        Extent::Last { follow: false, .. } => Display::past(invocation.output),
+    };
     loop {
         match follow.next().await? {
             Heard::Event(event) => display.event(&event)?,
             Heard::Waiting(why) => display.waiting(&why)?,
             Heard::Lost => display.say(LOST),
-            Heard::End(task) => return display.end(&task).map(drop),
+            Heard::End(task) if task.status.is_final() => return display.end(&task).map(drop),
+            Heard::End(_) => return Ok(()),
         }
     }
 }

@@ -205,9 +205,17 @@ impl Control {
 
     /// Everything the record holds about a task, as it happens: server-sent events named
     /// `event` (data: a stored event) and, at the end, `end` (data: the task).
-    /// `after` resumes behind the last id that was read. Without `follow` it ends with the record.
-    pub async fn logs(&self, id: TaskId, after: Option<&str>, follow: bool) -> Result<Messages, Error> {
-        self.follow(self.get(&format!("/v1/tasks/{id}/logs")).query(&[("follow", follow)]), after).await
+    /// `after` resumes behind the last id that was read. Without `follow` it ends with the record. With `lines` it
+    /// begins where so many last lines of output begin, unless it resumes.
+    pub async fn logs(
+        &self,
+        id: TaskId,
+        after: Option<&str>,
+        follow: bool,
+        lines: Option<u32>,
+    ) -> Result<Messages, Error> {
+        let request = self.get(&format!("/v1/tasks/{id}/logs")).query(&[("follow", follow)]);
+        self.follow(request.query(&[("lines", lines)]), after).await
     }
 
     /// A page of the whole record, behind the given place.

@@ -20,15 +20,20 @@ async fn a_task_left_to_the_server_is_listed_shown_and_followed_to_its_end() {
     let id = detached.stdout.trim();
     let mut logs = world.bifrost(&["tasks", "logs", id, "--follow"]).spawn();
     assert_eq!(logs.line().await, "started");
+    let mut last = world.bifrost(&["tasks", "logs", id, "-n", "1", "--follow"]).spawn();
+    assert_eq!(last.line().await, "started");
     let reason = &json(&world, &["tasks", "why", id]).await["reasons"][0]["code"];
     assert_eq!(reason, "running");
     world.open("end");
     assert_eq!(logs.output().await.stdout, "done\n");
+    assert_eq!(last.output().await.stdout, "done\n");
     let shown = json(&world, &["tasks", "show", id]).await;
     assert_eq!((&shown["title"], &shown["status"]), (&Value::from("later"), &Value::from("completed")));
     assert_eq!(json(&world, &["tasks", "list", "--status", "completed"]).await[0]["id"], id);
     let replayed = world.bifrost(&["tasks", "logs", id]).output().await;
     assert_eq!(replayed.stdout, "started\ndone\n", "{}", replayed.stderr);
+    let last = world.bifrost(&["tasks", "logs", id, "--lines", "1"]).output().await;
+    assert_eq!(last.stdout, "done\n", "{}", last.stderr);
     world.finish().await;
 }
 

@@ -189,3 +189,5 @@ pub const TEST_MESSAGE_CHARS: usize = 2_000;
 pub const PULL_REQUEST_TITLE_CHARS: usize = 256;
 /// Words of a test command that its report shows.
 pub const COMMAND_SHOWN: usize = 20;
+/// Last lines of a task's output that can be asked for.
+pub const LOG_LINES: u32 = 10_000;

@@ -119,7 +119,7 @@ async fn round(system: &System, task: &NewTask) -> anyhow::Result<(Round, TaskVi
     let began = Instant::now();
     marks.submitted_at = Some(clock.now());
     let submitted = system.control.submit(task, &idempotency_key).await?;
-    let mut messages = system.control.logs(submitted.id, None, true).await?;
+    let mut messages = system.control.logs(submitted.id, None, true, None).await?;
     loop {
         let Told::Event(event) = Told::next(&mut messages).await? else { bail!("the task ended without output") };
         marks.take(&event);

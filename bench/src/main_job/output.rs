@@ -88,7 +88,7 @@ pub(crate) fn talk() -> io::Result<()> {
 
 async fn run(system: &System, repository: &Repository, command: Vec<String>) -> anyhow::Result<Messages> {
     let submitted = system.control.submit(&repository.task("talk", command), &Chance::system().hex::<16>()).await?;
-    Ok(system.control.logs(submitted.id, None, true).await?)
+    Ok(system.control.logs(submitted.id, None, true, None).await?)
 }
 
 /// What was read of the command's output.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 use wire::id::{ExecutionId, TaskId, WorkerId};
+use wire::limit::LOG_LINES;
 use wire::outcome::{Condition, OutcomeName};
 use wire::prioritize::Algorithm;
 use wire::task::{Priority, TaskStatus};
@@ -60,6 +61,9 @@ pub(crate) enum TasksCommand {
         /// Go on until the task has ended
         #[arg(long, short)]
         follow: bool,
+        /// Only the last lines, so many of both together, up to 10000; with --follow, then what comes
+        #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u32).range(1..=LOG_LINES.into()))]
+        lines: Option<u32>,
     },
     /// Change some fields of a task
     #[command(after_help = super::help::tasks::UPDATE)]

@@ -161,6 +161,8 @@ fn what_cannot_be_meant_is_refused_with_the_cure() {
         (&["complete", ID, "--message", "broken"], "--failed"),
         (&["up", "--listen", "7600"], "socket address"),
         (&["tasks", "logs", ID, "extra"], "unexpected argument"),
+        (&["tasks", "logs", ID, "--lines", "0"], "0 is not in 1..=10000"),
+        (&["tasks", "logs", ID, "-n", "10001"], "10001 is not in 1..=10000"),
     ] {
         let error = parse(line).err().expect("is refused").to_string();
         assert!(error.contains(cure), "{line:?}: {error}");

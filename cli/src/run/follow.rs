@@ -1,4 +1,4 @@
-//! Follows one task to its end over a connection that may break: it resumes
+//! Follows one task to its end, or to what is there of it, over a connection that may break: it resumes
 //! behind the last message, and hands on every event once, in order.
 
 pub(crate) mod seen;
@@ -30,16 +30,31 @@ pub(crate) enum Heard {
     Event(StoredEvent),
     /// The task waits.
     Waiting(Why),
-    /// The task has ended; nothing comes after it.
+    /// The task has ended, or no more of it was asked for; nothing comes after it.
     End(Box<TaskView>),
     /// Contact to the server was lost and is sought.
     Lost,
+}
+
+/// How much of a task's record is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All of it, to the task's end.
+    Whole,
+    /// From where so many last lines of output begin.
+    Last {
+        /// So many.
+        lines: u32,
+        /// Whether to the task's end, or as far as it is written.
+        follow: bool,
+    },
 }
 
 /// One task's stream of messages.
 pub(crate) struct Follow<'a> {
     server: &'a Server,
     task: TaskId,
+    extent: Extent,
     chance: kit::Chance,
     stream: Option<Stream>,
     last_id: Option<String>,
@@ -54,11 +69,12 @@ struct Stream {
 }
 
 impl<'a> Follow<'a> {
-    /// From the task's first event on.
-    pub(crate) fn new(server: &'a Server, task: TaskId, chance: kit::Chance) -> Self {
+    /// Begins when it is first asked for.
+    pub(crate) fn new(server: &'a Server, task: TaskId, extent: Extent, chance: kit::Chance) -> Self {
         Self {
             server,
             task,
+            extent,
             chance,
             stream: None,
             last_id: None,
@@ -101,7 +117,11 @@ impl<'a> Follow<'a> {
         if let Some(at) = self.retry_at {
             tokio::time::sleep_until(at).await;
         }
-        let opening = self.server.control.logs(self.task, self.last_id.as_deref(), true);
+        let (follow, lines) = match self.extent {
+            Extent::Whole => (true, None),
+            Extent::Last { lines, follow } => (follow, Some(lines)),
+        };
+        let opening = self.server.control.logs(self.task, self.last_id.as_deref(), follow, lines);
         match timeout(CONNECT, opening).await {
             Ok(Ok(messages)) => {
                 self.stream = Some(Stream { messages, opened_at: Instant::now() });

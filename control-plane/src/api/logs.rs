@@ -4,6 +4,7 @@
 //! `error` and has no `end`.
 
 mod feed;
+mod tail;
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
 use wire::event::{StoredEvent, kind};
 use wire::id::{TaskId, TenantId};
+use wire::limit::LOG_LINES;
 use wire::problem::Problem;
 use wire::task::TaskStatus;
 use wire::why::Why;
@@ -30,6 +32,7 @@ use super::problem::ApiError;
 use super::record::Record;
 use super::{App, State};
 use feed::Feed;
+use tail::Tail;
 
 /// A comment is sent this often, so that a dead connection is noticed.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
@@ -49,6 +52,20 @@ pub(super) struct LogsQuery {
     /// Whether to stay until the task's end.
     #[serde(default)]
     follow: bool,
+    /// Only from where so many last lines of output begin (at most 4 MiB of it), then what comes; everything without
+    /// it. Those of both streams count together. A stream that is resumed goes on where it was.
+    #[param(minimum = 1, maximum = 10_000)]
+    lines: Option<u32>,
+}
+
+impl LogsQuery {
+    fn check(&self) -> kernel::Result<()> {
+        if self.lines.is_some_and(|lines| !(1..=LOG_LINES).contains(&lines)) {
+            let cure = format!("must be from 1 to {LOG_LINES}; leave it out for everything");
+            return Err(kernel::Error::invalid("lines", cure));
+        }
+        Ok(())
+    }
 }
 
 /// A task's record, as server-sent events.
@@ -56,7 +73,8 @@ pub(super) struct LogsQuery {
     get, path = "/tasks/{id}/logs", tag = "tasks",
     params(("id" = TaskId, Path), LogsQuery, ("last-event-id" = Option<u64>, Header, description = "Resume behind it")),
     responses((status = 200, description = "text/event-stream of event, waiting and end"),
-              (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+              (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
+              (status = 503, body = Problem)))]
 pub(super) async fn logs(
     State(app): State<App>,
     Allowed(caller, _): Allowed<TasksRead>,
@@ -64,22 +82,29 @@ pub(super) async fn logs(
     Parameters(query): Parameters<LogsQuery>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    query.check()?;
     tasks::get(&app.ctx, caller.tenant, id).await?;
-    let after = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0);
-    let mut follower = Follower::new(app, caller.tenant, id, after);
-    let stream = if query.follow {
-        Either::Left(followed(follower))
-    } else {
-        // Asked for before the answer begins, so that a store that is away is told by the status.
-        let first = follower.page().await.map_err(unavailable)?;
-        Either::Right(written(follower, first))
+    let resumed = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
+    let mut follower = Follower::new(app, caller.tenant, id, resumed.unwrap_or(0));
+    // Asked for before the answer begins, so that a store that is away is told by the status.
+    let first = match (query.lines.filter(|_| resumed.is_none()), query.follow) {
+        (Some(lines), _) => follower.tail(lines).await.map_err(unavailable)?,
+        (None, false) => follower.page().await.map_err(unavailable)?,
+        (None, true) => vec![],
+    };
+    let stream = match query.follow {
+        true => Either::Left(followed(follower, first)),
+        false => Either::Right(written(follower, first)),
     };
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE)))
 }
 
-/// The record until the task's end.
-fn followed(mut follower: Follower) -> impl Stream<Item = Result<Event, Infallible>> {
+/// The record until the task's end, of which the first events are known.
+fn followed(mut follower: Follower, first: Vec<Event>) -> impl Stream<Item = Result<Event, Infallible>> {
     async_stream::stream! {
+        for event in first {
+            yield Ok(event);
+        }
         let mut steps = Steps::new(&follower.app);
         loop {
             let step = steps.next(&mut follower).await;
@@ -217,11 +242,23 @@ impl Follower {
     /// The next page of what is there already; empty at its end.
     async fn page(&mut self) -> Result<Vec<Event>, client::Error> {
         let page = self.app.events.task_events(self.task, self.after, PAGE).await?;
-        let pass_on = |event: &StoredEvent| {
-            self.note(event);
-            message("event", event).id(event.seq.to_string())
-        };
-        Ok(page.events.iter().map(pass_on).collect())
+        page.events.iter().for_each(|event| self.note(event));
+        Ok(page.events.iter().map(passed_on).collect())
+    }
+
+    /// What is there already, from where the last lines of output begin.
+    async fn tail(&mut self, lines: u32) -> Result<Vec<Event>, client::Error> {
+        let mut tail = Tail::new(lines);
+        loop {
+            let page = self.app.events.task_events(self.task, self.after, PAGE).await?;
+            if page.events.is_empty() {
+                return Ok(tail.finish().iter().map(passed_on).collect());
+            }
+            for event in page.events {
+                self.note(&event);
+                tail.take(event);
+            }
+        }
     }
 
     /// Why the task waits, if that was not told already.
@@ -241,6 +278,10 @@ impl Follower {
             Err(error) => Event::default().event("error").data(error.code()),
         }
     }
+}
+
+fn passed_on(event: &StoredEvent) -> Event {
+    message("event", event).id(event.seq.to_string())
 }
 
 /// Whether a task stands otherwise after such an event than before it; output, of which there is most, is not such.

@@ -355,6 +355,25 @@ kernel::on_both! { crate::migrations();
         assert_eq!(task.status, StatusCode::CREATED);
         let logs = format!("/v1/tasks/{}/logs", task.body["id"].as_str().expect("an id"));
         assert_eq!(get(&app, &logs).await.status, StatusCode::SERVICE_UNAVAILABLE);
+        // Who wants the last lines of it waits for the rest of it, and hears before that that there is none.
+        let last = get(&app, &format!("{logs}?lines=10000&follow=true")).await;
+        assert_eq!(last.status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    async fn a_number_of_last_lines_that_cannot_be_meant_is_refused_by_name(ctx) {
+        let app = app(&ctx).await;
+        let task = post(&app, "/v1/tasks", &json!({ "title": "t" })).await;
+        let logs = format!("/v1/tasks/{}/logs", task.body["id"].as_str().expect("an id"));
+        for (lines, cure) in [
+            ("0", "must be from 1 to 10000; leave it out for everything"),
+            ("10001", "must be from 1 to 10000; leave it out for everything"),
+            ("-1", "must be a whole number"),
+            ("ten", "must be a whole number"),
+        ] {
+            let refused = get(&app, &format!("{logs}?lines={lines}")).await;
+            assert_eq!((refused.status, &refused.body["field"]), (StatusCode::BAD_REQUEST, &json!("lines")), "{lines}");
+            assert!(refused.body["detail"].as_str().is_some_and(|detail| detail.contains(cure)), "{}", refused.body);
+        }
     }
 
     async fn a_page_of_another_origin_may_ask_and_still_needs_a_key(ctx) {

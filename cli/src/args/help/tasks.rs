@@ -27,6 +27,7 @@ pub(in crate::args) const LOGS: &str = "\
 Examples:
   bifrost tasks logs 0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70
   bifrost tasks logs TASK --follow
+  bifrost tasks logs TASK -n 20 --follow
   bifrost tasks logs TASK 2> errors.txt > output.txt";
 
 pub(in crate::args) const UPDATE: &str = "\
