@@ -17,7 +17,7 @@ use crate::Token;
 use crate::error::{Action, Error};
 use crate::pace::{Limiter, Pace};
 
-/// No call takes longer, repeats included; waiting for a turn comes before it.
+/// No call takes longer where nothing else is said, repeats included; waiting for a turn comes before it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 const ATTEMPTS: u32 = 3;
 const BETWEEN_ATTEMPTS: Backoff = Backoff { first: Duration::from_millis(200), most: Duration::from_secs(2) };
@@ -38,6 +38,7 @@ pub(crate) struct Api {
     http: reqwest::Client,
     authorization: HeaderValue,
     limiter: Arc<Limiter>,
+    deadline: Duration,
     chance: Chance,
 }
 
@@ -62,12 +63,17 @@ impl Api {
             http: kit::http::client(DEADLINE),
             authorization,
             limiter: Arc::new(Limiter::new(pace)),
+            deadline: DEADLINE,
             chance: Chance::system(),
         }
     }
 
     pub(crate) fn base(&self) -> &str {
         &self.base
+    }
+
+    pub(crate) fn with_deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
     }
 
     /// How long to wait before the next attempt.
@@ -86,7 +92,7 @@ impl Api {
         let path: String = path.iter().map(|segment| format!("/{}", encode(segment))).collect();
         let request =
             self.http.request(method, format!("{}/v1{path}", self.base)).header(AUTHORIZATION, &self.authorization);
-        Call { api: self, action, subject, repeat, deadline: DEADLINE, request }
+        Call { api: self, action, subject, repeat, deadline: self.deadline, request }
     }
 
     fn no_answer(&self, action: Action, source: reqwest::Error) -> Error {

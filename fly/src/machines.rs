@@ -52,6 +52,11 @@ impl Machines {
         Self { api: Api::new(base_url, token, pace), nonce: None }
     }
 
+    /// The same client, which gives a call up after so long, repeats included; [`Machines::wait`] has its own time.
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        Self { api: self.api.clone().with_deadline(deadline), nonce: self.nonce.clone() }
+    }
+
     /// The same client, which shows this nonce of a lease with whatever it asks of a machine.
     pub fn under(&self, nonce: &str) -> Self {
         Self { api: self.api.clone(), nonce: Some(nonce.to_owned()) }

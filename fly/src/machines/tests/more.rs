@@ -21,6 +21,18 @@ async fn whatever_is_asked_of_a_machine_under_a_lease_shows_it_once() {
 }
 
 #[tokio::test]
+async fn a_call_takes_no_longer_than_its_client_gives_it() {
+    let server = MockServer::start().await;
+    let slow = answer(200, shown("started")).set_delay(Duration::from_secs(60));
+    serve(&server, "GET", MACHINE, slow.clone(), 1).await;
+    serve(&server, "POST", &format!("{MACHINE}/start"), slow, 1).await;
+    let client = client(&server).with_deadline(Duration::from_millis(50));
+    let read = client.machine("runners", ID).await.expect_err("no answer").advice();
+    let started = client.start("runners", ID).await.expect_err("no answer").advice();
+    assert_eq!((read, started), (Advice::WaitAndRetry, Advice::WaitAndRetry));
+}
+
+#[tokio::test]
 async fn a_filter_is_put_in_the_words_of_the_api() {
     let server = MockServer::start().await;
     serve(&server, "GET", &format!("{APP}/machines"), answer(200, json!([])), 1).await;
