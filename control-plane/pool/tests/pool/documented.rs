@@ -3,11 +3,19 @@
 //!
 //! What is no single call's failure has a test of its own, here or where it belongs: a refused token (§1.7 401 and 403),
 //! a lost snapshot and a lagging clock (§1.10; `tests/integration/resume.rs`), a host that is away, lists that lag
-//! (§1.9), orphan volumes (§7.1, `orphans`), `wait` beyond a minute and `exec` (§7.6, §7.7, the client's tests), rate
-//! limits (§7.11, `fly::pace`), scaling (§7.13, `plan`), the body of a stop (§7.14, the client's), the cap (§7.15,
-//! `money`), sprites (§7.16, `sprites`).
+//! (§1.9), calls that hang (§7.2, `slow`), orphan volumes (§7.1, `orphans`), a machine stuck in `replacing` (§7.5,
+//! `slow`), `wait` beyond a minute (§7.6, the client's tests), an image that is slow (§7.6, `slow`), rate limits (§7.11,
+//! `fly::pace`), scaling (§7.13, `plan`), the body of a stop (§7.14, the client's), the cap (§7.15, `money`), sprites
+//! (§7.16, `sprites`).
+//!
+//! The pool runs nothing in machines, so `exec` (§7.7) cannot fail it. Nor does it update machines: an update that ends
+//! stopped (§7.5) is one that has stopped, whoever did it. `replaced` (§7.14) is what a machine's former version is:
+//! `wait` alone says so, and what it would mean of a machine stands in the tests of `policy`.
+
+use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
+use emulator::Script;
 use fly::MachineState as At;
 use kernel::{Ctx, Reconciler};
 use pool::machines::{self, Machine};
@@ -15,20 +23,31 @@ use pool::plan::{Action, Demand, Outlook, Reason};
 use wire::event::kind;
 use wire::machine::MachineState;
 
-use crate::world::{APP, World, migrations, one_region, settings};
+use crate::fault::{
+    TOO_LARGE, answering, delaying, dropping, failing, gone_app, lost_and_then_refused, machine, restarting, stopping,
+};
+use crate::world::{APP, World, migrations, one_region, settings, waiting};
 
 /// What is going on when it strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum During {
+pub(crate) enum During {
     Create,
     Wake,
     Sleep,
+    /// A step waits until it sleeps.
+    WaitedSleep,
     Destroy,
+}
+
+impl During {
+    const fn is_sleep(self) -> bool {
+        matches!(self, Self::Sleep | Self::WaitedSleep)
+    }
 }
 
 /// How the pool comes out of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(crate) enum End {
     /// As if nothing had been: the same machine.
     Same,
     /// Another machine in the same region, in the same row.
@@ -41,40 +60,12 @@ enum End {
     Nothing,
 }
 
-fn failing(action: &str, failure: &str, times: usize) -> String {
-    format!("[[call]]\naction = '{action}'\nwhen = {{ times = {times} }}\neffect = {{ failure = '{failure}' }}")
-}
-
-fn dropping(action: &str, moment: &str) -> String {
-    format!("[[call]]\naction = '{action}'\nwhen = {{ times = 1 }}\neffect = {{ drop = '{moment}' }}")
-}
-
-fn answering(action: &str, status: u16, error: &str, times: usize) -> String {
-    format!(
-        "[[call]]\naction = '{action}'\nwhen = {{ times = {times} }}\n\
-         effect = {{ answer = {{ status = {status}, error = '{error}' }} }}"
-    )
-}
-
-/// Whatever is called.
-fn gone_app(times: usize) -> String {
-    format!("[[call]]\nwhen = {{ times = {times} }}\neffect = {{ failure = 'app-corrupted' }}")
-}
-
-fn machine(effect: &str) -> String {
-    format!("[[machine]]\nwhen = {{ times = 1 }}\neffect = {effect}")
-}
-
-/// A creation whose answer is lost, a list that lacks the machine, and then no room for another.
-fn lost_and_then_refused() -> String {
-    let refused = failing("create_machine", "no-candidate-host", 1);
-    [dropping("create_machine", "after"), refused, machine("'unlisted'")].join("\n")
-}
-
-const TOO_LARGE: &str = "invalid_argument: too much memory to suspend";
+const REPLACED: &str = "deadline_exceeded: machine failed to reach desired state, suspended, currently replaced";
+/// Failures that are our token's and no machine's.
+const REFUSALS_OF_A_TOKEN: [&str; 2] = ["bad-token", "forbidden"];
 
 fn rows() -> Vec<(During, String, End)> {
-    use During::{Create, Destroy, Sleep, Wake};
+    use During::{Create, Destroy, Sleep, WaitedSleep, Wake};
     use End::{Anew, Asleep, Elsewhere, Nothing, Same};
     vec![
         // §1.7, in its order.
@@ -144,6 +135,45 @@ fn rows() -> Vec<(During, String, End)> {
         (Destroy, failing("destroy_machine", "rate-limited", 3), Nothing),
         (Destroy, failing("destroy_machine", "not-found", 1), Nothing),
         (Destroy, failing("destroy_volume", "unavailable", 3), Nothing),
+        (Create, failing("read_app", "unavailable", 3), Same),
+        (Sleep, stopping(&failing("stop", "flyd-timeout", 3)), Same),
+        (Sleep, stopping(&failing("stop", "lease-held", 2)), Same),
+        (Sleep, stopping(&failing("stop", "concurrent-update", 2)), Same),
+        (Sleep, stopping(&failing("stop", "stale-version", 2)), Same),
+        (Sleep, stopping(&failing("stop", "host-disabled", 2)), Same),
+        (Sleep, stopping(&failing("stop", "rate-limited", 2)), Same),
+        (Sleep, stopping(&failing("stop", "internal", 3)), Same),
+        (Sleep, stopping(&failing("stop", "bad-gateway", 3)), Same),
+        (Sleep, stopping(&failing("stop", "unavailable", 3)), Same),
+        (Sleep, stopping(&failing("stop", "not-found", 1)), Anew),
+        (Create, restarting(&failing("restart", "flyd-timeout", 2)), Same),
+        (Create, restarting(&failing("restart", "lease-held", 2)), Same),
+        (Create, restarting(&failing("restart", "concurrent-update", 2)), Same),
+        (Create, restarting(&failing("restart", "rate-limited", 2)), Same),
+        (Create, restarting(&failing("restart", "internal", 2)), Same),
+        (Create, restarting(&failing("restart", "bad-gateway", 2)), Same),
+        (Create, restarting(&failing("restart", "unavailable", 2)), Same),
+        (Create, restarting(&failing("restart", "not-found", 1)), Anew),
+        (Create, restarting(&failing("restart", "host-memory", 1)), Anew),
+        (Create, restarting(&failing("restart", "host-drained", 1)), Anew),
+        // One whose boot has failed cannot be put to sleep either.
+        (Create, restarting(&failing("restart", "region-full", 1)), Anew),
+        // §1.4: a wait that succeeds, one that is over too early, of itself or said to be, and one that fails.
+        (WaitedSleep, delaying("wait", 1), Same),
+        (WaitedSleep, machine("{ stay_in = { state = 'suspending', for_ms = 1500 } }"), Same),
+        (WaitedSleep, failing("wait", "flyd-timeout", 2), Same),
+        (WaitedSleep, stopping(&failing("wait", "flyd-timeout", 2)), Same),
+        (WaitedSleep, failing("wait", "rate-limited", 2), Same),
+        (WaitedSleep, failing("wait", "internal", 2), Same),
+        (WaitedSleep, failing("wait", "bad-gateway", 2), Same),
+        (WaitedSleep, failing("wait", "unavailable", 2), Same),
+        (WaitedSleep, answering("wait", 400, "invalid_argument: value must be inside range [1s, 1m0s]", 2), Same),
+        (WaitedSleep, stopping(&failing("wait", "internal", 2)), Same),
+        (WaitedSleep, failing("wait", "not-found", 1), Anew),
+        // §7.14: somebody has given it another configuration meanwhile.
+        (WaitedSleep, answering("wait", 408, REPLACED, 2), Same),
+        (WaitedSleep, dropping("wait", "before"), Same),
+        (WaitedSleep, dropping("wait", "after"), Same),
         // §7.2: an answer that is lost doubles nothing.
         (Create, dropping("create_machine", "after"), Same),
         (Create, dropping("create_machine", "before"), Same),
@@ -153,6 +183,10 @@ fn rows() -> Vec<(During, String, End)> {
         (Wake, dropping("start", "before"), Same),
         (Sleep, dropping("suspend", "after"), Same),
         (Sleep, dropping("suspend", "before"), Same),
+        (Sleep, stopping(&dropping("stop", "after")), Same),
+        (Sleep, stopping(&dropping("stop", "before")), Same),
+        (Create, restarting(&dropping("restart", "after")), Same),
+        (Create, restarting(&dropping("restart", "before")), Same),
         (Destroy, dropping("destroy_machine", "after"), Nothing),
         (Destroy, dropping("destroy_volume", "after"), Nothing),
         // §7.3: a list lacks what was made, and its name leads to it.
@@ -186,7 +220,7 @@ fn rows() -> Vec<(During, String, End)> {
     ]
 }
 
-async fn strike(world: &mut World, during: During, script: &str) {
+pub(crate) async fn strike(world: &mut World, during: During, script: &str) {
     if during == During::Create {
         return world.up().await;
     }
@@ -197,16 +231,16 @@ async fn strike(world: &mut World, during: During, script: &str) {
     world.script(script).await;
     match during {
         During::Wake => world.wake().await,
-        During::Sleep => world.suspend().await,
+        During::Sleep | During::WaitedSleep => world.suspend().await,
         During::Destroy => world.destroy().await,
         During::Create => (),
     }
 }
 
-async fn check(world: &mut World, during: During, end: End) {
+pub(crate) async fn check(world: &mut World, during: During, end: End) {
     let rows = world.rows().await;
     // One that had to be made anew is awake.
-    let sleeps = (during == During::Sleep && end == End::Same) || end == End::Asleep;
+    let sleeps = (during.is_sleep() && end == End::Same) || end == End::Asleep;
     let wanted = if sleeps { MachineState::Suspended } else { MachineState::Ready };
     let found: Vec<_> =
         rows.iter().map(|row| (row.state, row.generation, row.region.as_deref().unwrap_or("none"))).collect();
@@ -234,7 +268,8 @@ async fn check(world: &mut World, during: During, end: End) {
 
 async fn come_out((during, script, end): &(During, String, End), ctx: Ctx) {
     let at_first = if *during == During::Create { script } else { "" };
-    let mut world = World::new(&ctx, at_first).await;
+    let settings = if *during == During::WaitedSleep { waiting() } else { settings() };
+    let mut world = World::with(&ctx, at_first, settings).await;
     strike(&mut world, *during, script).await;
     assert!(world.has_every_fault_struck().await, "nothing failed");
     check(&mut world, *during, *end).await;
@@ -270,12 +305,27 @@ comes_out! {
     the_pool_comes_out_of_every_failure_of_a_creation: Create,
     the_pool_comes_out_of_every_failure_of_a_start: Wake,
     the_pool_comes_out_of_every_failure_of_a_suspension: Sleep,
+    the_pool_comes_out_of_every_failure_of_a_wait: WaitedSleep,
     the_pool_comes_out_of_every_failure_of_a_destruction: Destroy
+}
+
+/// The emulator names the failures that it knows where it is asked for one that it does not know.
+#[test]
+fn every_failure_that_the_emulator_knows_is_in_a_row() {
+    let refused = Script::from_toml(&failing("start", "no-such", 1)).expect_err("unknown").to_string();
+    let (_, known) = refused.split_once("expected one of ").expect("names all");
+    let known: BTreeSet<&str> = known.split('`').skip(1).step_by(2).collect();
+    let rows = rows();
+    let named = rows.iter().flat_map(|(_, script, _)| script.split("failure = '").skip(1));
+    let named = named.map(|rest| rest.split_once('\'').expect("ends").0);
+    let named: BTreeSet<&str> = named.chain(REFUSALS_OF_A_TOKEN).collect();
+    assert!(known.len() > 30, "{refused}");
+    assert_eq!(known, named);
 }
 
 kernel::on_both! { migrations();
     async fn a_refused_token_is_said_once_and_not_stormed_against(ctx) {
-        for failure in ["bad-token", "forbidden"] {
+        for failure in REFUSALS_OF_A_TOKEN {
             let mut world = World::new(&ctx, &failing("create_volume", failure, 1)).await;
             let told = world.told(kind::PROVIDER_REFUSED).await.len();
             world.apply(Action::Create).await;

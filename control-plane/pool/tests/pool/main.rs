@@ -4,9 +4,11 @@
 
 mod crash;
 mod documented;
+mod fault;
 mod kept;
 mod ladder;
 mod made;
 mod operator;
+mod slow;
 mod sprites;
 mod world;

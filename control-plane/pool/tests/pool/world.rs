@@ -88,6 +88,11 @@ pub(crate) fn settings() -> Settings {
     }
 }
 
+/// The same where a step waits until a machine sleeps, as in production. The API waits for a second at least.
+pub(crate) fn waiting() -> Settings {
+    Settings { step_wait: Duration::from_millis(1), ..settings() }
+}
+
 /// The same where there is no other region to go to.
 pub(crate) fn one_region() -> Settings {
     let provider = Provider { regions: vec!["iad".into()], ..settings().provider };
@@ -155,6 +160,14 @@ impl World {
         self.has_settings(Settings { budget_day_micros: Some(day_micros), ..(*self.settings).clone() });
     }
 
+    /// The control plane starts anew with a client that gives a call up after so long.
+    pub(crate) fn gives_up_after(&mut self, deadline: Duration) {
+        let machines = self.machines.with_deadline(deadline);
+        self.provider = Arc::new(FlyMachines::new(machines, &self.settings.provider));
+        let database = self.ctx.clone();
+        self.start_on(&database);
+    }
+
     fn has_settings(&mut self, settings: Settings) {
         self.settings = Arc::new(settings);
         self.provision = provision(&self.provider, &self.settings, self.work());
@@ -166,6 +179,14 @@ impl World {
         let client = kit::http::client(Duration::from_secs(20));
         let answer = client.put(url).body(script.to_owned()).send().await.expect("answers");
         assert_eq!(answer.status().as_u16(), 204, "{script}");
+    }
+
+    /// Sends a machine on that the fault script holds.
+    pub(crate) async fn poke(&self) {
+        let id = self.row().await.provider_id.expect("is there");
+        let url = format!("{}/control/machines/{id}/poke", self.url);
+        let answer = kit::http::client(Duration::from_secs(20)).post(url).send().await.expect("answers");
+        assert_eq!(answer.status().as_u16(), 200);
     }
 
     /// Whether each rule of the fault script has let something fail.
