@@ -146,8 +146,9 @@ impl Provision {
                 store::started(tx, machine, report_by, 0, Rung::Restart, Some(error)).await?;
                 self.tell_recovery(ctx, tx, machine, Rung::Restart.as_str(), error).await?;
             }
-            Done::Stopped => {
-                store::set_rung(tx, machine, Rung::StopStart, ctx.now() + TimeDelta::seconds(1)).await?;
+            Done::Stopped { stop_by } => {
+                let soon = ctx.now() + TimeDelta::seconds(1);
+                store::set_rung(tx, machine, Rung::StopStart, soon, stop_by).await?;
                 self.tell_recovery(ctx, tx, machine, Rung::StopStart.as_str(), "a restart did not help").await?;
             }
             Done::Replaced => self.replace(ctx, tx, machine).await?,
@@ -163,7 +164,8 @@ impl Provision {
     async fn stumble(&self, ctx: &Ctx, machine: &Machine, error: &fly::Error) -> Result<()> {
         let text = error.to_string();
         metrics::counter!("provider_failures_total", "state" => machine.state.as_str()).increment(1);
-        let is_late = ctx.now() - machine.state_since > patience(machine.state, &self.settings);
+        let until = machine.state_since.checked_add_signed(patience(machine.state, &self.settings));
+        let is_late = policy::is_late(until, machine.report_by, self.settings.resume_patience, ctx.now());
         let failed = Failed {
             state: machine.state,
             advice: error.advice(),

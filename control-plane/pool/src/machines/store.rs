@@ -64,7 +64,7 @@ kernel::sql! {
     TRY_LATER: "UPDATE machines SET next_try_at = $3, failures = $4, error = coalesce($5, error) WHERE id = $1 AND state = $2";
     STARTED: "UPDATE machines SET next_try_at = $3, report_by = $3, restarts = restarts + $4, failures = 0, rung = $6, \
                      error = coalesce($5, error) WHERE id = $1 AND state = $2";
-    SET_RUNG: "UPDATE machines SET rung = $3, next_try_at = $4, report_by = NULL, failures = 0 WHERE id = $1 AND state = $2";
+    SET_RUNG: "UPDATE machines SET rung = $3, next_try_at = $4, report_by = $5, failures = 0 WHERE id = $1 AND state = $2";
     OVERDUE: "UPDATE machines SET report_by = $2 WHERE id = $1";
     TRY_NOW: "UPDATE machines SET next_try_at = $2 WHERE id = $1 AND state IN ('starting', 'resuming') AND next_try_at > $2";
     STUCK: "UPDATE machines SET stuck_minutes = $2 WHERE id = $1";
@@ -468,9 +468,15 @@ pub(crate) async fn started(
     Ok(())
 }
 
-/// Notes how far a machine's recovery has come, and when to look at it next.
-pub(crate) async fn set_rung(tx: &mut Tx, machine: &Machine, rung: Rung, at: DateTime<Utc>) -> Result<()> {
-    execute!(tx, SET_RUNG, machine.id.uuid(), machine.state.as_str(), rung.number(), at)?;
+/// Notes how far a machine's recovery has come, when to look at it next, and how long that may take.
+pub(crate) async fn set_rung(
+    tx: &mut Tx,
+    machine: &Machine,
+    rung: Rung,
+    at: DateTime<Utc>,
+    report_by: DateTime<Utc>,
+) -> Result<()> {
+    execute!(tx, SET_RUNG, machine.id.uuid(), machine.state.as_str(), rung.number(), at, report_by)?;
     Ok(())
 }
 

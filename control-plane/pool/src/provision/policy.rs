@@ -23,6 +23,8 @@ const SLEEP_PATIENCE: TimeDelta = TimeDelta::minutes(10);
 const SUSPENDS_MAX: i32 = 3;
 /// So often in a row a creation is tried again of which nobody knows how it went, however long that takes.
 const UNSURE_MAX: i32 = 10;
+/// How long a machine that is told to stop may take to end by itself.
+pub const STOP_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
 /// A list may lack for about a second what was made just now; for so long it is not believed.
 pub const LIST_LAG: Duration = Duration::from_secs(5);
 /// After so many minutes on its way a machine counts as stuck and is reported.
@@ -286,6 +288,18 @@ pub struct Failed {
     pub is_provider_well: bool,
     /// Failed calls in a row before this one.
     pub failures: i32,
+}
+
+/// Whether a machine has been on its way for too long, which it may be until then. One that was given time to report in
+/// has that time, and the calls of the next rung as long again as one that is resumed.
+pub fn is_late(
+    until: Option<DateTime<Utc>>,
+    report_by: Option<DateTime<Utc>>,
+    patience: Duration,
+    now: DateTime<Utc>,
+) -> bool {
+    let patience = TimeDelta::from_std(patience).unwrap_or(TimeDelta::days(1));
+    until.is_some_and(|until| until < now) && report_by.is_none_or(|by| by + patience < now)
 }
 
 /// Decides what a failed call means.

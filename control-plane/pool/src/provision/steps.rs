@@ -58,7 +58,10 @@ pub(crate) enum Done {
         report_by: DateTime<Utc>,
     },
     /// It ran and was stopped, to be started.
-    Stopped,
+    Stopped {
+        /// By when it has to have stopped.
+        stop_by: DateTime<Utc>,
+    },
     /// Its batch is over and it is to be replaced.
     Replaced,
     /// It cannot be helped where it is.
@@ -80,7 +83,11 @@ impl Done {
     /// accepted then.
     pub(super) fn has_moved(&self) -> bool {
         match self {
-            Self::Became(_) | Self::Runs { .. } | Self::Started { .. } | Self::Restarted { .. } | Self::Stopped => true,
+            Self::Became(_)
+            | Self::Runs { .. }
+            | Self::Started { .. }
+            | Self::Restarted { .. }
+            | Self::Stopped { .. } => true,
             Self::Recorded | Self::Waits { .. } | Self::Replaced | Self::Climb { .. } | Self::Hopeless { .. } => false,
         }
     }
@@ -198,7 +205,7 @@ impl Provision {
             }
             Boot::Stop => {
                 self.provider.stop(id).await?;
-                Ok(Done::Stopped)
+                Ok(Done::Stopped { stop_by: report_by + policy::STOP_TIMEOUT })
             }
             Boot::GrantTime => {
                 let first = machine.state == MachineState::Starting && machine.restarts == 0;
@@ -352,7 +359,7 @@ impl Provision {
             // A runner that is told to stop ends its command, saves what it left and delivers its events.
             stop_config: Some(StopConfig {
                 signal: Some("SIGTERM".into()),
-                timeout: Some("60s".into()),
+                timeout: Some(format!("{}s", policy::STOP_TIMEOUT.num_seconds())),
                 ..StopConfig::default()
             }),
             // The pool itself decides whether a machine is worth another start.

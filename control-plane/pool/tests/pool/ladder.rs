@@ -6,6 +6,7 @@ use pool::plan::{Action, Reason};
 use wire::event::kind;
 use wire::machine::MachineState;
 
+use crate::fault::{dropping, failing, machine};
 use crate::world::{ROUNDS, World, migrations};
 
 kernel::on_both! { migrations();
@@ -25,6 +26,64 @@ kernel::on_both! { migrations();
         assert!(stuck.iter().any(|told| told["minutes"] == 5) && stuck.iter().any(|told| told["minutes"] == 10), "{stuck:?}");
         world.skip_an_hour().await;
         assert_eq!(world.there().await, (vec![], 0), "nothing is left behind");
+        world.stop().await;
+    }
+
+    async fn a_rung_whose_call_fails_is_tried_again(ctx) {
+        let refused = ["internal", "flyd-timeout", "lease-held", "rate-limited"].map(|failure| {
+            [failing("restart", failure, 2), failing("stop", failure, 4), failing("read_machine", failure, 2)].join("\n")
+        });
+        let lost = ["before", "after"].map(|moment| [dropping("restart", moment), dropping("stop", moment)].join("\n"));
+        for (script, has_slept) in refused.iter().chain(&lost).flat_map(|script| [(script, false), (script, true)]) {
+            let mut world = World::new(&ctx, "").await;
+            let told = world.told(kind::MACHINE_RECOVERY).await.len();
+            if has_slept {
+                world.up().await;
+                world.suspend().await;
+                world.apply(Action::Resume(world.row().await.id)).await;
+            } else {
+                world.apply(Action::Create).await;
+            }
+            world.script(script).await;
+            world.are_workers_deaf = true;
+            while world.told(kind::MACHINE_RECOVERY).await.len() < told + 2 {
+                world.beat().await;
+                world.keep_up().await;
+            }
+            assert!(world.has_every_fault_struck().await, "{script}");
+            world.are_workers_deaf = false;
+            world.script(&failing("start", "unavailable", 4)).await;
+            world.settle().await;
+            assert!(world.has_every_fault_struck().await, "{script}");
+            let how = world.told(kind::MACHINE_RECOVERY).await;
+            let how: Vec<_> = how[told..].iter().map(|told| told["how"].as_str().expect("text")).collect();
+            assert_eq!(how, ["restarted", "stopped and started"], "{script}");
+            let row = world.row().await;
+            assert_eq!((row.state, row.generation), (MachineState::Ready, 0), "{script}");
+            assert_eq!(world.there().await.1, 1, "{script}");
+            world.destroy().await;
+            world.stop().await;
+        }
+    }
+
+    async fn a_machine_that_takes_its_time_to_stop_is_started_then(ctx) {
+        let mut world = World::new(&ctx, &machine("{ stick_in = 'stopping' }")).await;
+        world.are_workers_deaf = true;
+        world.apply(Action::Create).await;
+        world.beat().await;
+        while world.told(kind::MACHINE_RECOVERY).await.len() < 2 {
+            world.keep_up().await;
+            world.beat().await;
+        }
+        world.pass(TimeDelta::seconds(50)).await;
+        assert!(world.has_every_fault_struck().await);
+        let waits = world.row().await;
+        assert_eq!((waits.state, waits.generation), (MachineState::Starting, 0));
+        world.poke().await;
+        world.are_workers_deaf = false;
+        world.keep_up().await;
+        world.settle().await;
+        assert_eq!((world.row().await.state, world.row().await.provider_id), (MachineState::Ready, waits.provider_id));
         world.stop().await;
     }
 

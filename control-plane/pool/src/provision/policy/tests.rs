@@ -294,6 +294,23 @@ fn late_by(failures: i32, is_late: bool) -> Failed {
 }
 
 #[test]
+fn one_that_is_given_time_is_not_late_until_the_next_rung_has_had_its_own() {
+    let at = |seconds: i64| now() + TimeDelta::seconds(seconds);
+    let is_late = |until, report_by| is_late(until, report_by, Duration::from_secs(30), now());
+    for (until, report_by, expect) in [
+        (None, None, false),
+        (Some(at(0)), None, false),
+        (Some(at(-1)), None, true),
+        (Some(at(-1)), Some(at(5)), false),
+        (Some(at(-1)), Some(at(-30)), false),
+        (Some(at(-1)), Some(at(-31)), true),
+        (Some(at(1)), Some(at(-31)), false),
+    ] {
+        assert_eq!(is_late(until, report_by), expect, "{until:?} {report_by:?}");
+    }
+}
+
+#[test]
 fn an_outage_of_the_provider_costs_no_machine() {
     let failed = |is_late, is_provider_well| Failed { is_provider_well, ..late_by(0, is_late) };
     assert_eq!(stumble(&failed(false, true)), Stumble::Retry);
