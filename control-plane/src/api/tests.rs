@@ -44,7 +44,8 @@ pub(super) async fn state(ctx: &Ctx) -> App {
     access::ensure_bootstrap_key(ctx, KEY).await.expect("made");
     // Nobody listens there: what needs the event store says so.
     let url = String::from("http://127.0.0.1:1");
-    let events = Events { public_url: url.clone(), url, secret: Key::from_bytes([1; 32]), app: None };
+    let public_url = String::from("http://events.test:8080");
+    let events = Events { public_url, url, secret: Key::from_bytes([1; 32]), app: None };
     let token = "t".parse().expect("a token");
     let config = Config {
         runtimes: ::runtimes::Settings::default(),
@@ -316,6 +317,26 @@ kernel::on_both! { crate::migrations();
         let beat = format!("/workers/{}/heartbeat", worker.body["id"].as_str().expect("an id"));
         assert_eq!(post(&app, &beat, &json!({ "current_load": 1 })).await.body["status"], "active");
         assert_eq!(get(&app, "/workers/stale").await.body, json!([]));
+    }
+
+    async fn a_runner_learns_where_the_event_store_is_when_it_registers_and_signs_with_its_machines_key(ctx) {
+        let app = app(&ctx).await;
+        let spec = json!({ "repository": "https://example.org/a", "command": ["true"] });
+        post(&app, "/v1/tasks", &json!({ "title": "t", "spec": spec })).await;
+        let scheduler = work::Scheduler::new(Default::default(), Default::default());
+        scheduler.tick(&ctx).await.expect("asks for a machine");
+        let machine = pool::machines::list(&ctx).await.expect("lists")[0].id;
+        let token = pool::Credentials::new(&Key::from_bytes([2; 32])).machine_token(machine);
+        let hello = json!({
+            "machine_id": machine, "boot": uuid::Uuid::from_u128(1), "protocol": 1, "version": "t", "capacity": 1,
+        });
+        let registered = ask(&app, Method::POST, "/v1/workers/register", Some(&token), Some(&hello.to_string())).await;
+        let key_id = wire::signature::machine_key_id(machine);
+        // Where machines find it, and not where the control plane does.
+        let events = json!({
+            "url": "http://events.test:8080", "key": Key::from_bytes([1; 32]).derive(&key_id).reveal(), "key_id": key_id,
+        });
+        assert_eq!(registered.body["events"], events);
     }
 
     async fn a_lease_comes_with_a_grant_for_its_machine_its_task_and_its_execution_and_a_pass_to_its_tasks_hosts(ctx) {
