@@ -1,6 +1,8 @@
 //! A coding agent is asked, works on a machine, and is shown live.
 
 use serde_json::Value;
+use wire::agent::AgentUsage;
+use wire::event::kind;
 use world::World;
 
 use crate::commands::json;
@@ -24,6 +26,32 @@ async fn the_mock_agent_does_what_its_prompt_says() {
     let report = &report.expect("told")["payload"];
     assert_eq!((&report["session"], &report["input_tokens"]), (&Value::from("s-1"), &Value::from(1200)));
     assert_eq!((&report["cost_dollars"], &report["message"]), (&Value::from("0.01"), &Value::from("All done.")));
+    world.finish().await;
+}
+
+/// Row RU-34.
+#[tokio::test]
+async fn a_projects_tokens_are_the_sum_of_what_each_request_of_its_agents_took() {
+    let world = World::start().await;
+    for (number, script) in
+        ["usage 1200 80 0.01\nusage 7 3 0\nDone.\n", "usage 500 20 0\nfail no\n", "usage 41 1 0\ncrash 1\n"]
+            .iter()
+            .enumerate()
+    {
+        let prompt = world.directory().join(format!("prompt-{number}"));
+        std::fs::write(&prompt, script).expect("writes");
+        let prompt = prompt.display().to_string();
+        world.bifrost(&["run", "--project", "web", "--agent", "mock", "--prompt", &prompt]).output().await;
+    }
+    let feed = world.events().feed(0, 1_000).await.expect("answers").events;
+    let told = feed.iter().filter(|event| event.kind == kind::AGENT_USAGE);
+    let told: Vec<AgentUsage> = told.map(|event| serde_json::from_str(event.payload.get()).expect("usage")).collect();
+    let mut took: Vec<_> = told.iter().map(|usage| usage.input_tokens + usage.output_tokens).collect();
+    took.sort_unstable();
+    assert_eq!(took, [10, 42, 520, 1280]);
+    let projects = world.control().projects().await.expect("lists");
+    let tokens: Vec<_> = projects.iter().map(|project| (project.name.as_str(), project.tokens)).collect();
+    assert_eq!(tokens, [("web", 1852)]);
     world.finish().await;
 }
 
