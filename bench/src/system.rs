@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
-use wire::execution::{ExecutionView, Outcome};
+use wire::execution::{ExecutionView, Outcome, Phase, PhaseTiming};
 use wire::task::NewTask;
 
 /// What of our environment the programs see: no setting of somebody's own, so that defaults are measured.
@@ -185,4 +185,9 @@ impl Up {
         let lines: Vec<_> = log.lines().collect();
         lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
     }
+}
+
+/// How a phase of an execution went.
+pub(crate) fn phase(execution: &ExecutionView, phase: Phase) -> anyhow::Result<&PhaseTiming> {
+    execution.phases.iter().find(|timing| timing.phase == phase).context("the phase is missing")
 }

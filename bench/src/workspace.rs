@@ -164,7 +164,7 @@ async fn run(system: &System, repository: &str, phase: Phase) -> anyhow::Result<
     };
     let task = NewTask { title: "a workspace".into(), spec: Some(spec), ..NewTask::default() };
     let execution = system.run(&task).await?;
-    let timing = execution.phases.iter().find(|timing| timing.phase == phase).context("the phase is missing")?;
+    let timing = system::phase(&execution, phase)?;
     Ok((Duration::from_micros(timing.micros), timing.cache))
 }
 

@@ -18,10 +18,8 @@ use wire::id::{CheckpointId, TaskId};
 use super::{CHANGED, OURS, What, quiet, tree};
 use crate::report::milliseconds;
 use crate::repository::Repository;
-use crate::system::{self, Launch, System};
+use crate::system::{self, Launch, STAY_AWAKE, System};
 
-/// Machines stay awake for the whole measurement.
-const STAY_AWAKE: [(&str, &str); 1] = [("BIFROST_SUSPEND_AFTER_MS", "3600000")];
 const EVENTS_MAX: u32 = 1_000;
 
 /// What the event says of a checkpoint that was put back.
@@ -52,15 +50,15 @@ async fn measure(
     // A machine that holds the repository.
     run(system, repository, &["true"], None).await?;
     let (execution, first) = run(system, repository, &["cp", "-a", &format!("{from}/."), "."], None).await?;
-    let first_took = phase(&execution, Phase::Checkpoint)?;
+    let first_took = took(&execution, Phase::Checkpoint)?;
     // Another task comes between, so that nothing of the tree is in the workspace that is there.
     run(system, repository, &["true"], None).await?;
     let change = [&program.to_string_lossy(), "change", "--files", &CHANGED.to_string()];
     quiet();
     let (execution, _) = run(system, repository, &change, Some(first)).await?;
-    let restored_took = phase(&execution, Phase::Clone)?;
+    let restored_took = took(&execution, Phase::Clone)?;
     ensure!(!is_in_place(system, execution.task_id).await?, "the tree was there already");
-    let next_took = phase(&execution, Phase::Checkpoint)?;
+    let next_took = took(&execution, Phase::Checkpoint)?;
     quiet();
     // The tree and nothing else, but for what the repository has.
     let others = ["--exclude=.git", "--exclude=README.md", "--exclude=?.txt"];
@@ -70,10 +68,10 @@ async fn measure(
     let found = [
         (What::First, first_took),
         (What::Next, next_took),
-        (What::Rewind, phase(&execution, Phase::Clone)?),
+        (What::Rewind, took(&execution, Phase::Clone)?),
         (What::Restore, restored_took),
     ];
-    Ok(found.map(|(what, took)| (what, OURS, milliseconds(took))).into())
+    Ok(found.map(|(what, took)| (what, OURS, took)).into())
 }
 
 /// Runs a command where nothing or a checkpoint is, and gives what it left.
@@ -94,9 +92,8 @@ async fn run(
     Ok((execution, saved))
 }
 
-fn phase(execution: &ExecutionView, phase: Phase) -> anyhow::Result<Duration> {
-    let timing = execution.phases.iter().find(|timing| timing.phase == phase).context("the phase is missing")?;
-    Ok(Duration::from_micros(timing.micros))
+fn took(execution: &ExecutionView, phase: Phase) -> anyhow::Result<f64> {
+    Ok(milliseconds(Duration::from_micros(system::phase(execution, phase)?.micros)))
 }
 
 async fn is_in_place(system: &System, task: TaskId) -> anyhow::Result<bool> {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::testing::{Remote, Scene, git, output};
 use wire::event::Stream;
-use wire::execution::{Outcome, Phase};
+use wire::execution::Outcome;
 
 #[test]
 fn a_complaint_names_the_line_the_key_and_the_cure() {
@@ -159,15 +159,6 @@ async fn a_service_that_does_not_come_up_fails_the_set_up_and_its_words_are_kept
         assert!(message.contains("services.db") && message.contains(expect), "{message}");
         assert_eq!(log.contains("broken"), expect.starts_with("ended"), "{log}");
     }
-}
-
-#[tokio::test]
-async fn services_that_nobody_can_ask_are_watched_together() {
-    let many: String = (0..50).map(|n| format!("[services.s{n:02}]\ncommand = [\"sleep\", \"60\"]\n")).collect();
-    let (completion, ..) = run(&many, "true").await;
-    assert_eq!(completion.outcome, Outcome::Succeeded, "{:?}", completion.message);
-    let set_up = completion.phases.iter().find(|timing| timing.phase == Phase::Dependencies).expect("it was set up");
-    assert!(set_up.micros < 50 * 200_000, "{} µs", set_up.micros);
 }
 
 #[tokio::test]
