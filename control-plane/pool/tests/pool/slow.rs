@@ -38,7 +38,6 @@ kernel::on_both! { migrations();
             (During::Create, "create_volume", End::Same),
             (During::Create, "create_machine", End::Same),
             (During::Wake, "start", End::Same),
-            (During::Create, "read_machine", End::Same),
             (During::Sleep, "read_machine", End::Same),
             (During::Sleep, "suspend", End::Same),
             (During::Destroy, "destroy_machine", End::Nothing),
