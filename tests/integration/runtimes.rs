@@ -369,6 +369,14 @@ fn slow_agent(world: &World) -> String {
     at("drivers.toml")
 }
 
+/// Starts a program that reads nothing in its terminal until it leaves, with a session in which its agent can be told.
+async fn start_in_session(world: &World) -> Agent {
+    let options = ["start", "--branch", "work", "--no-tmux", "--agent", "slow", "--session", "s-1"];
+    let leaves = world.gated("leaves");
+    let call = agents(world, &[&options[..], &["--", "sh", "-c", &leaves]].concat());
+    start(world, call.env("BIFROST_AGENTS", slow_agent(world))).await
+}
+
 /// What the agent was given as arguments, and what it was told.
 fn noted(world: &World) -> (String, String) {
     let read = |name: &str| fs::read_to_string(world.directory().join(name)).expect("is there");
@@ -459,10 +467,7 @@ async fn a_question_that_nobody_answers_runs_into_the_agents_time() {
 #[tokio::test]
 async fn what_an_agent_did_not_read_in_its_terminal_is_given_to_its_session_when_it_has_ended() {
     let world = World::start().await;
-    let options = ["start", "--branch", "work", "--no-tmux", "--agent", "slow", "--session", "s-1"];
-    let leaves = world.gated("leaves");
-    let call = agents(&world, &[&options[..], &["--", "sh", "-c", &leaves]].concat());
-    let agent = start(&world, call.env("BIFROST_AGENTS", slow_agent(&world))).await;
+    let agent = start_in_session(&world).await;
     let NewRuntime { session_id, agent: name, can_resume, .. } = &agent.runtime.registered;
     assert_eq!((session_id.as_str(), name.as_str(), *can_resume), ("s-1", "slow", true));
     until_shown(&world, &agent, "started").await;
@@ -481,10 +486,7 @@ async fn what_an_agent_did_not_read_in_its_terminal_is_given_to_its_session_when
 #[tokio::test]
 async fn what_nobody_acknowledges_is_written_again_and_then_given_to_the_agents_session() {
     let world = World::plan().set("BIFROST_TRIGGER_ACK_SECONDS", 1).start().await;
-    let options = ["start", "--branch", "work", "--no-tmux", "--agent", "slow", "--session", "s-1"];
-    let leaves = world.gated("leaves");
-    let call = agents(&world, &[&options[..], &["--", "sh", "-c", &leaves]].concat());
-    let agent = start(&world, call.env("BIFROST_AGENTS", slow_agent(&world))).await;
+    let agent = start_in_session(&world).await;
     let id = agent.runtime.id;
     until_shown(&world, &agent, "started").await;
     trigger(&world, id, WORDS).await;
@@ -510,10 +512,7 @@ async fn what_nobody_acknowledges_is_written_again_and_then_given_to_the_agents_
 #[tokio::test]
 async fn words_that_are_sent_while_a_session_is_taken_up_again_wait_for_it_and_whoever_sends_them_is_told_so() {
     let world = World::start().await;
-    let options = ["start", "--branch", "work", "--no-tmux", "--agent", "slow", "--session", "s-1"];
-    let leaves = world.gated("leaves");
-    let call = agents(&world, &[&options[..], &["--", "sh", "-c", &leaves]].concat());
-    let agent = start(&world, call.env("BIFROST_AGENTS", slow_agent(&world))).await;
+    let agent = start_in_session(&world).await;
     let id = agent.runtime.id;
     until_shown(&world, &agent, "started").await;
     trigger(&world, id, WORDS).await;

@@ -319,27 +319,7 @@ kernel::on_both! { crate::migrations();
         assert_eq!(get(&app, "/workers/stale").await.body, json!([]));
     }
 
-    async fn a_runner_learns_where_the_event_store_is_when_it_registers_and_signs_with_its_machines_key(ctx) {
-        let app = app(&ctx).await;
-        let spec = json!({ "repository": "https://example.org/a", "command": ["true"] });
-        post(&app, "/v1/tasks", &json!({ "title": "t", "spec": spec })).await;
-        let scheduler = work::Scheduler::new(Default::default(), Default::default());
-        scheduler.tick(&ctx).await.expect("asks for a machine");
-        let machine = pool::machines::list(&ctx).await.expect("lists")[0].id;
-        let token = pool::Credentials::new(&Key::from_bytes([2; 32])).machine_token(machine);
-        let hello = json!({
-            "machine_id": machine, "boot": uuid::Uuid::from_u128(1), "protocol": 1, "version": "t", "capacity": 1,
-        });
-        let registered = ask(&app, Method::POST, "/v1/workers/register", Some(&token), Some(&hello.to_string())).await;
-        let key_id = wire::signature::machine_key_id(machine);
-        // Where machines find it, and not where the control plane does.
-        let events = json!({
-            "url": "http://events.test:8080", "key": Key::from_bytes([1; 32]).derive(&key_id).reveal(), "key_id": key_id,
-        });
-        assert_eq!(registered.body["events"], events);
-    }
-
-    async fn a_lease_comes_with_a_grant_for_its_machine_its_task_and_its_execution_and_a_pass_to_its_tasks_hosts(ctx) {
+    async fn a_runner_learns_where_the_event_store_is_and_its_lease_comes_with_a_grant_and_a_pass_to_its_tasks_hosts(ctx) {
         let app = app(&ctx).await;
         let spec = json!({
             "repository": "https://example.org/a", "command": ["true"], "egress": ["Example.org", "*.example.net:8443"],
@@ -353,6 +333,12 @@ kernel::on_both! { crate::migrations();
             "machine_id": machine, "boot": uuid::Uuid::from_u128(1), "protocol": 1, "version": "t", "capacity": 1,
         });
         let registered = ask(&app, Method::POST, "/v1/workers/register", Some(&token), Some(&hello.to_string())).await;
+        let key_id = wire::signature::machine_key_id(machine);
+        // Where machines find the event store, and not where the control plane does.
+        let events = json!({
+            "url": "http://events.test:8080", "key": Key::from_bytes([1; 32]).derive(&key_id).reveal(), "key_id": key_id,
+        });
+        assert_eq!(registered.body["events"], events);
         scheduler.tick(&ctx).await.expect("assigns");
         let path = format!("/v1/workers/{}/next", registered.body["worker_id"].as_str().expect("an id"));
         let instruction = ask(&app, Method::POST, &path, registered.body["token"].as_str(), Some("{\"wait_seconds\": 0}"));
