@@ -105,7 +105,8 @@ printf 'isolation: the event store answers\n'
 # Whether a program in the machine connects to that port of the public address.
 reaches() {
     local answer
-    answer=$(inside "exec 3<>/dev/tcp/${outside%:*}/$1 && echo REACHED")
+    # Where it cannot be asked nothing is proven; bash does not end by itself below a condition.
+    answer=$(inside "exec 3<>/dev/tcp/${outside%:*}/$1 && echo REACHED") || exit 1
     grep -q REACHED <<<"$answer"
 }
 

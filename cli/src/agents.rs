@@ -215,7 +215,11 @@ fn stray(stray: Stray) -> Listed {
 
 async fn list(invocation: &Invocation, config: &Config) -> anyhow::Result<()> {
     let agents = spawner::list(config).await.map_err(refusal)?;
-    let strays = spawner::strays(config).await.map_err(refusal)?;
+    // What is known without tmux is shown all the same.
+    let strays = spawner::strays(config).await.unwrap_or_else(|error| {
+        tracing::warn!("tmux does not say which sessions there are: {error}");
+        Vec::new()
+    });
     let has_strays = !strays.is_empty();
     let agents = agents.into_iter().map(|agent| Listed::Agent(Box::new(agent)));
     let agents: Vec<Listed> = agents.chain(strays.into_iter().map(stray)).collect();

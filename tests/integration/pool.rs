@@ -199,8 +199,8 @@ async fn the_lifecycle_script_names_the_event_that_does_not_come_and_the_machine
     world.open("end");
     world.until_task(first, TaskStatus::Completed).await;
     // Nothing here destroys a machine within minutes.
-    let stays = lifecycle("15").await;
-    let missing = "e2e: missing: the machine's destruction: the server still lists it, within 15 s\n";
+    let stays = lifecycle("25").await;
+    let missing = "e2e: missing: the machine's destruction: the server still lists it, within 25 s\n";
     assert!(stays.code == 1 && stays.stderr.ends_with(missing), "{stays:?}");
     world.finish().await;
 }

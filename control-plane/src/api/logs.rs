@@ -88,9 +88,13 @@ pub(super) async fn logs(
     let mut follower = Follower::new(app, caller.tenant, id, resumed.unwrap_or(0));
     // Asked for before the answer begins, so that a store that is away is told by the status.
     let first = match (query.lines.filter(|_| resumed.is_none()), query.follow) {
-        (Some(lines), _) => follower.tail(lines).await.map_err(unavailable)?,
-        (None, false) => follower.page().await.map_err(unavailable)?,
-        (None, true) => vec![],
+        (Some(lines), _) => {
+            let mut tail = Tail::new(lines);
+            follower.page_of(&mut tail).await.map_err(unavailable)?;
+            First::Tail(tail)
+        }
+        (None, false) => First::Page(follower.page().await.map_err(unavailable)?),
+        (None, true) => First::Page(vec![]),
     };
     let stream = match query.follow {
         true => Either::Left(followed(follower, first)),
@@ -99,11 +103,43 @@ pub(super) async fn logs(
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE)))
 }
 
-/// The record until the task's end, of which the first events are known.
-fn followed(mut follower: Follower, first: Vec<Event>) -> impl Stream<Item = Result<Event, Infallible>> {
+/// What an answer begins with, as far as it was read before it.
+enum First {
+    Page(Vec<Event>),
+    /// All of the record is read for its last lines, however long that takes.
+    Tail(Tail),
+}
+
+impl First {
+    async fn read(self, follower: &mut Follower) -> Result<Vec<Event>, client::Error> {
+        match self {
+            Self::Page(events) => Ok(events),
+            Self::Tail(mut tail) => {
+                while follower.page_of(&mut tail).await? {}
+                Ok(tail.finish().iter().map(passed_on).collect())
+            }
+        }
+    }
+}
+
+fn cut_short(error: &client::Error) -> Event {
+    tracing::warn!(%error, "a record could not be read to its end");
+    Event::default().event("error").data("unavailable")
+}
+
+/// The record until the task's end.
+fn followed(mut follower: Follower, first: First) -> impl Stream<Item = Result<Event, Infallible>> {
     async_stream::stream! {
-        for event in first {
-            yield Ok(event);
+        match first.read(&mut follower).await {
+            Ok(events) => {
+                for event in events {
+                    yield Ok(event);
+                }
+            }
+            Err(error) => {
+                yield Ok(cut_short(&error));
+                return;
+            }
         }
         let mut steps = Steps::new(&follower.app);
         loop {
@@ -118,10 +154,10 @@ fn followed(mut follower: Follower, first: Vec<Event>) -> impl Stream<Item = Res
     }
 }
 
-/// The record as far as it is written, of which the first page is known.
-fn written(mut follower: Follower, first: Vec<Event>) -> impl Stream<Item = Result<Event, Infallible>> {
+/// The record as far as it is written.
+fn written(mut follower: Follower, first: First) -> impl Stream<Item = Result<Event, Infallible>> {
     async_stream::stream! {
-        let mut page = Ok(first);
+        let mut page = first.read(&mut follower).await;
         loop {
             match page {
                 Ok(events) if events.is_empty() => break,
@@ -131,8 +167,7 @@ fn written(mut follower: Follower, first: Vec<Event>) -> impl Stream<Item = Resu
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a record could not be read to its end");
-                    yield Ok(Event::default().event("error").data("unavailable"));
+                    yield Ok(cut_short(&error));
                     return;
                 }
             }
@@ -246,19 +281,15 @@ impl Follower {
         Ok(page.events.iter().map(passed_on).collect())
     }
 
-    /// What is there already, from where the last lines of output begin.
-    async fn tail(&mut self, lines: u32) -> Result<Vec<Event>, client::Error> {
-        let mut tail = Tail::new(lines);
-        loop {
-            let page = self.app.events.task_events(self.task, self.after, PAGE).await?;
-            if page.events.is_empty() {
-                return Ok(tail.finish().iter().map(passed_on).collect());
-            }
-            for event in page.events {
-                self.note(&event);
-                tail.take(event);
-            }
+    /// The same for the last lines of it; whether there was one.
+    async fn page_of(&mut self, tail: &mut Tail) -> Result<bool, client::Error> {
+        let page = self.app.events.task_events(self.task, self.after, PAGE).await?;
+        let is_more = !page.events.is_empty();
+        for event in page.events {
+            self.note(&event);
+            tail.take(event);
         }
+        Ok(is_more)
     }
 
     /// Why the task waits, if that was not told already.

@@ -34,7 +34,7 @@ use tokio::sync::watch;
 use wire::worker::env::PROXIES;
 
 pub use address::{BadAddress, EngineAddress};
-pub(crate) use plan::{STOP_WITHIN, Wanted};
+pub(crate) use plan::{GRACE, Wanted};
 
 use crate::driver::Executed;
 use crate::machine::signal_name;

@@ -130,7 +130,7 @@ impl Driver {
     pub(crate) fn grace(&self) -> Duration {
         match self {
             Self::Process { .. } => FLYS_GRACE,
-            Self::Container(_) => container::STOP_WITHIN,
+            Self::Container(_) => container::GRACE,
         }
     }
 

@@ -182,6 +182,18 @@ fn a_machine_is_isolated_when_it_reaches_the_event_store_and_nothing_outside() {
     }
 }
 
+#[test]
+fn a_machine_that_cannot_be_asked_is_not_taken_for_isolated() {
+    let once = "case \"$(cat)\" in */health*) echo REACHED; echo RAN ;; *) echo 'too many requests' ;; esac";
+    let (_directory, path) = programs(&[("curl", once)]);
+    let mut command = script("test-isolation.sh");
+    command.arg("m1").env("PATH", path).env("FLY_FLAPS_BASE_URL", "http://127.0.0.1:1");
+    let output = command.output().expect("runs");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text(&output.stderr).contains("runs nothing: too many requests"), "{output:?}");
+    assert!(!text(&output.stdout).contains("out of reach"), "{output:?}");
+}
+
 /// What a deployment says of one machine and two tasks.
 struct Deployment {
     /// The kinds of the events of either task.

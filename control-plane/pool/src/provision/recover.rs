@@ -41,7 +41,7 @@ impl Provision {
             has_former_image: !machine.former_image.is_empty(),
             is_disk_paid_for: money::pays_for_disk(tx, &self.settings, ctx.now()).await?,
         };
-        let remedy = remedy(trouble, case);
+        let (if_paid, remedy) = (remedy(trouble, Case { is_disk_paid_for: true, ..case }), remedy(trouble, case));
         let (disk, region, rung) = match (remedy, other) {
             (Remedy::Recreate(disk), _) => (disk, here, Rung::Recreate),
             (Remedy::FormerImage, _) => (Disk::Keep, here, Rung::Look),
@@ -53,7 +53,7 @@ impl Provision {
             (Remedy::Wait, _) => {
                 let rest = rests.iter().find(|rest| rest.region == here);
                 let poor = format!("{why}; the budget for machines pays for no other disk");
-                let why = if case.is_disk_paid_for { why } else { &poor };
+                let why = if remedy == if_paid { why } else { &poor };
                 return self.wait(ctx, tx, machine, rest.map(|rest| rest.until), why).await;
             }
             (Remedy::OtherRegion, None) | (Remedy::GiveUp, _) => {

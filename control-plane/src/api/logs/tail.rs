@@ -1,7 +1,7 @@
 //! Pure: a record from where the last lines of the task's output begin.
 //!
 //! A line is what ends with a line's end, or with the output. Those of both streams count together, as they were
-//! written. However much was said, no more of it is held here than what is asked for, and not more than so many bytes.
+//! written. However much was said, no more of it is held here than what is asked for, and of no more than so many bytes.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -19,7 +19,7 @@ use crate::process::Exit;
 /// For everything that the engine does by itself.
 const WITHIN: Duration = Duration::from_secs(60);
 /// Beyond the time that a container has to end by itself.
-const STOP_WITHIN: Duration = WITHIN;
+const BEYOND_GRACE: Duration = WITHIN;
 /// For an image that comes over the network.
 const PULL_WITHIN: Duration = Duration::from_secs(1_800);
 /// For what lasts as long as a container; asked again after that.
@@ -257,7 +257,7 @@ impl Engine {
     pub(super) async fn stop(&self, id: &str, grace: Duration) -> Result<(), Failure> {
         let seconds = plan::seconds(grace);
         let request = self.at(Method::POST, &format!("/containers/{id}/stop")).query(&[("t", seconds)]);
-        match self.ask(request.timeout(grace + STOP_WITHIN)).await {
+        match self.ask(request.timeout(grace + BEYOND_GRACE)).await {
             Ok(_) => Ok(()),
             Err(Failure::Refused { status: 304 | 404, .. }) => Ok(()),
             Err(failure) => Err(failure),

@@ -25,7 +25,7 @@ const CPUS: u32 = 2;
 /// More than any build needs, and few enough that a fork bomb ends.
 const PROCESSES: u32 = 4_096;
 /// How long the engine waits before it kills, where the machine does not say (row T-2.4b).
-pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const GRACE: Duration = Duration::from_secs(30);
 
 /// A machine, as far as its container goes.
 #[derive(Clone)]
@@ -67,7 +67,7 @@ pub(super) fn name(machine_id: &str) -> String {
 pub(super) fn create(wanted: &Wanted, rules: &Rules) -> Value {
     let (user, group) = rules.user;
     let env: Vec<String> = wanted.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let stop_within = wanted.stop_within.unwrap_or(STOP_WITHIN);
+    let stop_within = wanted.stop_within.unwrap_or(GRACE);
     let mut body = json!({
         "Image": wanted.image,
         "Env": env,
