@@ -130,26 +130,19 @@ fn cut_short(error: &client::Error) -> Event {
 /// The record until the task's end.
 fn followed(mut follower: Follower, first: First) -> impl Stream<Item = Result<Event, Infallible>> {
     async_stream::stream! {
-        match first.read(&mut follower).await {
-            Ok(events) => {
-                for event in events {
-                    yield Ok(event);
-                }
-            }
-            Err(error) => {
-                yield Ok(cut_short(&error));
-                return;
-            }
-        }
+        let mut step = match first.read(&mut follower).await {
+            Ok(say) => Step { say, is_last: false },
+            Err(error) => Step { say: vec![cut_short(&error)], is_last: true },
+        };
         let mut steps = Steps::new(&follower.app);
         loop {
-            let step = steps.next(&mut follower).await;
             for event in step.say {
                 yield Ok(event);
             }
             if step.is_last {
                 return;
             }
+            step = steps.next(&mut follower).await;
         }
     }
 }
@@ -276,20 +269,21 @@ impl Follower {
 
     /// The next page of what is there already; empty at its end.
     async fn page(&mut self) -> Result<Vec<Event>, client::Error> {
-        let page = self.app.events.task_events(self.task, self.after, PAGE).await?;
-        page.events.iter().for_each(|event| self.note(event));
-        Ok(page.events.iter().map(passed_on).collect())
+        Ok(self.read_on().await?.iter().map(passed_on).collect())
     }
 
     /// The same for the last lines of it; whether there was one.
     async fn page_of(&mut self, tail: &mut Tail) -> Result<bool, client::Error> {
-        let page = self.app.events.task_events(self.task, self.after, PAGE).await?;
-        let is_more = !page.events.is_empty();
-        for event in page.events {
-            self.note(&event);
-            tail.take(event);
-        }
+        let events = self.read_on().await?;
+        let is_more = !events.is_empty();
+        events.into_iter().for_each(|event| tail.take(event));
         Ok(is_more)
+    }
+
+    async fn read_on(&mut self) -> Result<Vec<StoredEvent>, client::Error> {
+        let page = self.app.events.task_events(self.task, self.after, PAGE).await?;
+        page.events.iter().for_each(|event| self.note(event));
+        Ok(page.events)
     }
 
     /// Why the task waits, if that was not told already.

@@ -63,10 +63,10 @@ struct Module {
 
 fn modules_below(modules: &Path) -> io::Result<Vec<Module>> {
     let read = |place: PathBuf| {
-        let head = fs::read_to_string(place.join("HEAD"))?.trim().to_owned();
-        Ok(Module { place, head })
+        let head = fs::read_to_string(place.join("HEAD")).ok()?.trim().to_owned();
+        Some(Module { place, head })
     };
-    below(modules)?.into_iter().map(read).collect()
+    Ok(below(modules)?.into_iter().filter_map(read).collect())
 }
 
 /// The repositories of submodules that are kept with a workspace's own, and those of theirs, by their directories; a
