@@ -6,6 +6,7 @@
 //! runner does.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,16 +34,23 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    /// Makes ready what the repository's next execution will ask for. Where that is under way, it is enough. Caches are
+    /// Makes ready what the repository's next execution will ask for, whose tree is as large as that of this index. Where that is under way, it is enough. Caches are
     /// looked after where something was installed just now.
-    pub(crate) fn prepare_next(&self, room: &Arc<Room>, repository: &str, obtained: &Obtained, ready: &Ready) {
+    pub(crate) fn prepare_next(
+        &self,
+        room: &Arc<Room>,
+        repository: &str,
+        obtained: &Obtained,
+        index: &Path,
+        ready: &Ready,
+    ) {
         let Some(turn) = self.begin(&repository_name(repository)) else { return };
         let (room, repository) = (room.clone(), repository.to_owned());
-        let (obtained, trees) = (obtained.clone(), ready.trees.clone());
+        let (obtained, index, trees) = (obtained.clone(), index.to_owned(), ready.trees.clone());
         let is_installed = ready.cache == Some(Cache::Miss);
         self.tasks.spawn_until_stopped("next execution", async move {
             let orders = Orders::none();
-            if let Err(error) = spare::make(&room, &repository, &obtained, &orders).await {
+            if let Err(error) = spare::make(&room, &repository, &obtained, &index, &orders).await {
                 tracing::warn!("no spare of {repository} could be made: {error}");
             }
             if let Err(error) = dependencies::make_spares(&room, &trees, &orders).await {

@@ -153,21 +153,30 @@ async fn work(
         return Err(NotReady::failed(Failure::NotIsolated, refusal));
     }
     let (cleared, keep) = (room.clone(), story.subject().execution_id);
+    let failed = |error| NotReady::machine("making room on the volume", &error);
     make_room(room, keep, &spec.repository).await?;
+    let mut free = room.volume.free().map_err(failed)?;
     let phase = story.begin(Phase::Clone).await;
     let former = take_over(room, keep, spec).await;
     // Old workspaces are out of the way before the command starts.
     let clearing = tokio::task::spawn_blocking(move || workspace::clear_others(&cleared, keep));
     let mut prepared = prepare(room, story, spec, (phase, former), commit).await;
     let unsaved = clearing.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-    let unsaved = unsaved.map_err(|error| NotReady::machine("removing an old workspace", &error))?;
-    let failed = |error| NotReady::machine("making room on the volume", &error);
+    let mut unsaved = unsaved.map_err(|error| NotReady::machine("removing an old workspace", &error))?;
     let mut more = room.volume.reserve().map_err(failed)?;
-    while prepared.as_ref().is_err_and(|reason| is_for_want_of_room(room, reason))
-        && relief::relieve_further(room, keep, &spec.repository, more).await.map_err(failed)?
+    while more <= room.volume.size().map_err(failed)?
+        && prepared.as_ref().is_err_and(|reason| is_for_want_of_room(room, reason))
     {
+        if !unsaved.is_empty() {
+            settle(room, keep).await?;
+            unsaved.clear();
+        }
+        let freed = relief::relieve_further(room, keep, &spec.repository, more).await.map_err(failed)?;
+        if freed <= free {
+            break;
+        }
         // How much it takes is not known, and each attempt costs a download.
-        more = more.saturating_mul(2);
+        (free, more) = (freed, more.saturating_mul(2));
         let phase = story.begin(Phase::Clone).await;
         prepared = prepare(room, story, spec, (phase, None), commit).await;
     }
@@ -220,7 +229,7 @@ async fn make_room(room: &Arc<Room>, keep: ExecutionId, repository: &str) -> Res
 fn is_for_want_of_room(room: &Room, reason: &NotReady) -> bool {
     let NotReady::Failed { failure: Failure::MachineFault, message } = reason else { return false };
     let message = message.to_lowercase();
-    let said = ["no space left on device", "no storage space", "disk quota exceeded"];
+    let said = ["no space left on device", "no storage space", "disk quota exceeded", "unable to write file"];
     said.iter().any(|words| message.contains(words)) || room.volume.is_tight().unwrap_or(false)
 }
 
@@ -460,7 +469,7 @@ async fn run(
         agent_exit: room.limits.agent_exit,
         output_bytes: room.limits.output_bytes,
     };
-    room.background.prepare_next(room, &spec.repository, obtained, ready);
+    room.background.prepare_next(room, &spec.repository, obtained, &paths.index, ready);
     let kept_to = IsolationPayload { disk_bytes: room.limits.disk_bytes, ..room.isolation.payload() };
     story.tell(kind::EXECUTION_ISOLATION, &kept_to).await;
     let (phase, secrets) = (story.begin(Phase::Running).await, story.secrets().clone());

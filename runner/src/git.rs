@@ -16,6 +16,7 @@ use crate::volume;
 pub(crate) mod address;
 pub(crate) mod complaint;
 pub(crate) mod credential;
+pub(crate) mod index;
 pub(crate) mod names;
 pub(crate) mod ssh;
 use credential::Helper;

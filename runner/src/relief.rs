@@ -37,14 +37,9 @@ pub(crate) async fn relieve(room: &Room, free: u64, in_use: &str) -> io::Result<
     Ok(())
 }
 
-/// After there was no room for a workspace: clears it away and sees to it that so many more bytes are free than were for
-/// it. Whether any are.
-pub(crate) async fn relieve_further(
-    room: &Arc<Room>,
-    id: ExecutionId,
-    repository: &str,
-    more: u64,
-) -> io::Result<bool> {
+/// After there was no room for a workspace: clears it away, and what was on its way out, and sees to it that so many
+/// more bytes are free than that. How many are.
+pub(crate) async fn relieve_further(room: &Arc<Room>, id: ExecutionId, repository: &str, more: u64) -> io::Result<u64> {
     let own = room.clone();
     let cleared = blocking(move || {
         own.isolation.disband(&own.volume.execution(id));
@@ -54,7 +49,7 @@ pub(crate) async fn relieve_further(
     });
     let free = cleared.await?;
     relieve(room, free.saturating_add(more), &repository_name(repository)).await?;
-    Ok(room.volume.free()? > free)
+    room.volume.free()
 }
 
 /// The names of the mirrors without which something else on the volume could not be had again.

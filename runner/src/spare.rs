@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use wire::id::ExecutionId;
 use wire::worker::repository_name;
 
+use crate::git::index;
 use crate::mirror::Obtained;
 use crate::orders::Orders;
 use crate::room::Room;
@@ -94,15 +95,21 @@ fn read(spare: &Path) -> io::Result<Option<Marker>> {
     Ok(marker.filter(|marker| marker.version == MARKER_VERSION))
 }
 
-/// Makes a spare at the commit where the repository has none. Nobody else may be making one of it.
+/// Makes a spare at the commit where the repository has none: as large as the one that `index` was made with. Nobody else
+/// may be making one of it.
 pub(crate) async fn make(
     room: &Arc<Room>,
     repository: &str,
     obtained: &Obtained,
+    index: &Path,
     orders: &Orders,
 ) -> Result<(), CheckoutError> {
     let spare = room.volume.spare(&repository_name(repository));
-    if room.limits.spares == 0 || read(&spare)?.is_some() || !room.volume.has_ample_room()? {
+    if room.limits.spares == 0 || read(&spare)?.is_some() {
+        return Ok(());
+    }
+    let (volume, index) = (room.volume.clone(), index.to_owned());
+    if !blocking(move || volume.has_ample_room_for(index::size_of_files(&fs::read(index)?).unwrap_or(0))).await? {
         return Ok(());
     }
     let unfinished = volume::unfinished(&spare);
@@ -130,7 +137,7 @@ pub(crate) async fn make(
 fn finish(room: &Room, marker: &Marker, unfinished: &Path, spare: &Path) -> io::Result<()> {
     let text = serde_json::to_vec(marker).expect("a marker is plain data");
     fs::write(unfinished.join(MARKER), text)?;
-    // How large it would be was not known before.
+    // Something else may have been written meanwhile.
     if !room.volume.has_ample_room()? {
         return volume::remove(unfinished);
     }

@@ -251,7 +251,12 @@ impl Volume {
 
     /// Whether there is room for what only saves time.
     pub(crate) fn has_ample_room(&self) -> io::Result<bool> {
-        self.has_free(AMPLE)
+        self.has_ample_room_for(0)
+    }
+
+    /// Whether there would be as much room once it took so many bytes.
+    pub(crate) fn has_ample_room_for(&self, bytes: u64) -> io::Result<bool> {
+        Ok(!self.lacks(self.bytes_of(AMPLE)?.saturating_add(bytes))?)
     }
 
     /// Whether what can be made again has to go.
@@ -266,16 +271,17 @@ impl Volume {
 
     /// Whether nothing can be done without room.
     pub(crate) fn is_full(&self) -> io::Result<bool> {
-        Ok(!self.has_free(FULL)?)
-    }
-
-    fn has_free(&self, reserve: Reserve) -> io::Result<bool> {
-        Ok(!self.lacks(self.bytes_of(reserve)?)?)
+        self.lacks(self.bytes_of(FULL)?)
     }
 
     fn bytes_of(&self, reserve: Reserve) -> io::Result<u64> {
+        Ok((self.size()? / 100 * reserve.percent).min(reserve.bytes_max))
+    }
+
+    /// How many bytes it holds when it is empty.
+    pub(crate) fn size(&self) -> io::Result<u64> {
         let space = nix::sys::statvfs::statvfs(&self.root)?;
-        Ok((space.blocks() * space.fragment_size() / 100 * reserve.percent).min(reserve.bytes_max))
+        Ok(space.blocks() * space.fragment_size())
     }
 
     pub(crate) fn free(&self) -> io::Result<u64> {

@@ -15,14 +15,13 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use kit::tasks::blocking;
-use memchr::memmem;
 use serde::{Deserialize, Serialize};
 use wire::execution::Wall;
 use wire::id::{CheckpointId, ExecutionId};
 use wire::worker::repository_name;
 
 use crate::checkpoint::MANIFEST;
-use crate::git::{Git, GitError, Place, names};
+use crate::git::{Git, GitError, Place, index, names};
 use crate::mirror::{EXCLUDED, Obtained, partial};
 use crate::orders::Orders;
 use crate::record::Subject;
@@ -272,7 +271,7 @@ pub(crate) async fn tracked(
     // Saves most executions a start of git.
     if let Some(index) = place.index.filter(|_| options.is_empty()).map(Path::to_owned) {
         let name = name.to_owned();
-        if blocking(move || fs::read(index).is_ok_and(|index| names_none(&index, &name))).await {
+        if blocking(move || fs::read(index).is_ok_and(|index| index::names_none(&index, &name))).await {
             return Ok(Vec::new());
         }
     }
@@ -280,13 +279,6 @@ pub(crate) async fn tracked(
     let arguments = ["ls-files", "-z"].into_iter().chain(options.iter().copied()).chain(["--", &everywhere]);
     let tracked = git.run(place, arguments, b"", orders).await?;
     Ok(names::of(&tracked).map(names::path).collect())
-}
-
-/// Whether an index lists no file of this name: where it has its paths in full (gitformat-index(5), before version 4),
-/// the name would be in it.
-fn names_none(index: &[u8], name: &str) -> bool {
-    let has_whole_paths = matches!(index, [b'D', b'I', b'R', b'C', 0, 0, 0, 2 | 3, ..]);
-    has_whole_paths && memmem::find(index, name.as_bytes()).is_none()
 }
 
 /// Gives the workspace's repository the runner's index.

@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use super::*;
-use crate::testing::{PATIENCE, Remote, Scene, SmallVolume, names_below, output, until};
-use wire::event::Stream;
+use crate::testing::{PATIENCE, Remote, Scene, SmallVolume, kinds, names_below, output, until};
+use wire::event::{Stream, kind};
 use wire::execution::{Failure, Outcome};
 use wire::worker::Completion;
 
@@ -81,7 +81,7 @@ async fn a_path_that_no_machine_can_check_out_is_named_and_leaves_nothing() {
         let cure = "rename or shorten that path, or name another commit";
         let expect = format!("the commit {bad} of {url} cannot be checked out ({said}); {cure}");
         assert_eq!(completion.message, Some(expect));
-        assert!(!crate::testing::kinds(&events).contains(&wire::event::kind::VOLUME_DAMAGED));
+        assert!(!kinds(&events).contains(&kind::VOLUME_DAMAGED));
         assert_eq!(scene.room.volume.execution_ids().expect("lists"), []);
         assert!(names_below(&scene.room.volume.root().join("workspaces")).is_empty());
         // What is left of it keeps no other commit from being checked out.
@@ -148,6 +148,23 @@ async fn a_checkout_that_fills_a_small_volume_says_so_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn what_nobody_saved_is_saved_before_a_checkout_fails_for_its_room() {
+    let small = SmallVolume::mount(12);
+    let mut scene = Scene::with(|config| config.sprite_dir = small.path()).await;
+    let remote = Remote::with(&[("zeros", &"0".repeat(8_000_000))]).await;
+    assert_eq!(scene.run(&remote, "echo new > work").await.0.outcome, Outcome::Succeeded);
+    let [earlier] = scene.room.volume.execution_ids().expect("lists")[..] else { panic!("one workspace") };
+    let mut marker = Marker::read(&scene.room.volume, earlier).expect("reads").expect("is there");
+    let saved = marker.saved.take().expect("saved");
+    scene.room.volume.discard(&scene.room.volume.checkpoint(saved), "gone").expect("goes");
+    marker.write(&scene.room.volume).expect("writes");
+    let (completion, _) = scene.run(&remote, "true").await;
+    assert_eq!((completion.outcome, completion.message), (Outcome::Succeeded, None));
+    assert_eq!(scene.room.volume.checkpoint_ids().expect("lists").len(), 2);
+    assert!(!scene.room.volume.execution_ids().expect("lists").contains(&earlier));
+}
+
+#[tokio::test]
 async fn a_spare_for_which_a_small_volume_has_no_room_fails_nothing() {
     let small = SmallVolume::mount(12);
     let mut scene = Scene::with(|config| config.sprite_dir = small.path()).await;
@@ -160,14 +177,4 @@ async fn a_spare_for_which_a_small_volume_has_no_room_fails_nothing() {
         tokio::time::timeout(PATIENCE, until(async || background.is_idle())).await.expect("ends");
         assert!(names_below(&scene.room.volume.root().join("spares")).is_empty());
     }
-}
-
-#[tokio::test]
-async fn an_index_without_a_name_is_known_from_its_bytes_unless_it_shortens_paths() {
-    let remote = Remote::with(&[("src/.gitattributes", ""), ("src/lib.txt", "")]).await;
-    let index = || fs::read(remote.path().join(".git/index")).expect("reads");
-    assert!(!names_none(&index(), ".gitattributes") && !names_none(&index(), "lib.txt"));
-    assert!(names_none(&index(), "Cargo.toml"));
-    remote.git(&["update-index", "--index-version", "4"]).await;
-    assert!(!names_none(&index(), "Cargo.toml") && !names_none(b"", "Cargo.toml"));
 }
