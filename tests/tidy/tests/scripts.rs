@@ -274,12 +274,12 @@ fn a_lifecycle_names_the_step_that_is_missing() {
         (Deployment { looks_asleep: 1_000, ..AS_IT_SHOULD_BE }, ONE, "a resume: the machine is suspended after "),
         (Deployment { looks_asleep: 40, ..AS_IT_SHOULD_BE }, PATIENT, "a resume within 1 s: it took "),
         (
-            Deployment { is_gone: false, ..AS_IT_SHOULD_BE },
+            Deployment { looks_asleep: 0, is_gone: false, ..AS_IT_SHOULD_BE },
             ONE,
             "the machine's destruction: the server still lists it, within 1 s",
         ),
         (
-            Deployment { listed: there, ..AS_IT_SHOULD_BE },
+            Deployment { looks_asleep: 0, listed: there, ..AS_IT_SHOULD_BE },
             ONE,
             "the machine's destruction: the Machines API still has it, within 1 s",
         ),
