@@ -48,8 +48,7 @@ pub(crate) fn prepare<'a>(
         let message = format!("this runner knows no agent {}; it knows {}", spec.name, drivers.names().join(", "));
         NotReady::failed(Failure::UnknownAgent, message)
     })?;
-    let program = std::env::current_exe().map_err(|error| NotReady::machine("finding the runner's program", &error))?;
-    let arguments = driver.command(spec, &program);
+    let arguments = driver.command(spec);
     let input =
         prompt(&driver.prompt(spec), directory).map_err(|error| NotReady::machine("noting the prompt", &error))?;
     let mut environment = driver.environment.clone();

@@ -155,8 +155,11 @@ fn start(job: &Job) -> Result<(Child, Option<Master>), NotRunnable> {
     let walls = job.isolation.enclose_with(&mut command, &job.openings, job.has_terminal);
     let child = walls.and_then(|()| command.spawn());
     child.map(|child| (child, master)).map_err(|error| match error.kind() {
-        // The file is there, so it is the interpreter on its first line that is not.
-        io::ErrorKind::NotFound => NotRunnable::NotFound(format!("the interpreter of {name}")),
+        io::ErrorKind::NotFound => match job.isolation.covering(&program, &job.openings) {
+            Some(within) => NotRunnable::OutOfSight { name: name.to_owned(), within },
+            // The file is there, so it is the interpreter on its first line that is not.
+            None => NotRunnable::NotFound(format!("the interpreter of {name}")),
+        },
         _ => failed(error),
     })
 }

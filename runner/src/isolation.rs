@@ -278,6 +278,14 @@ impl Isolation {
         Ok(())
     }
 
+    /// The directory in which the file lies and in whose place a command sees something else.
+    pub(crate) fn covering(&self, file: &Path, openings: &Openings) -> Option<PathBuf> {
+        let file = file.canonicalize().ok().filter(|_| self.stands(Wall::Files))?;
+        let is_open = openings.own.iter().chain(&openings.read).any(|open| file.starts_with(open));
+        let covers = plan::stand_ins(&self.hidden).into_iter().chain(self.hidden.iter().cloned());
+        covers.filter(|_| !is_open).find(|cover| file.starts_with(cover))
+    }
+
     /// What a command calls a file of its temporary directory: by the shortest way that it sees.
     pub(crate) fn in_temporary(&self, openings: &Openings, name: &str) -> PathBuf {
         let places = if self.stands(Wall::Files) { plan::stand_ins(&self.hidden) } else { Vec::new() };

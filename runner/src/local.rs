@@ -232,11 +232,7 @@ fn driver<'a>(drivers: &'a Drivers, name: &str) -> Result<&'a Driver, NotStarted
 /// Whether it could be started: the agent is known, and its program or the command's is there.
 pub fn check(work: &Work<'_>) -> Result<(), NotStarted> {
     let name = match &work.spec.agent {
-        Some(spec) => {
-            let driver = driver(work.drivers, &spec.name)?;
-            let own = std::env::current_exe().map_err(|error| NotStarted(error.to_string()))?;
-            driver.command(spec, &own).swap_remove(0)
-        }
+        Some(spec) => driver(work.drivers, &spec.name)?.command(spec).swap_remove(0),
         None => work.spec.command.first().cloned().unwrap_or_default(),
     };
     let path = work.environment.get("PATH").map(String::as_str).unwrap_or_default();

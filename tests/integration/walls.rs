@@ -159,6 +159,26 @@ async fn a_walled_command_of_a_local_system_sees_neither_its_keys_nor_its_proces
 }
 
 #[tokio::test]
+async fn the_agent_that_is_the_runner_itself_runs_where_commands_do_not_see_the_runner() {
+    let (covered, volume) = (tempfile::tempdir_in("/tmp"), tempfile::tempdir_in("/var/tmp"));
+    let (covered, volume) = (covered.expect("a directory"), volume.expect("a directory"));
+    let program = covered.path().join("bifrost-runner");
+    world::install_runner(&program).await;
+    let volume = format!("BIFROST_SPRITE_DIR={}", volume.path().join("volume").display());
+    let words = ["env", "--unset=FLY_EMULATOR_ROOT", &volume, program.to_str().expect("plain")];
+    let world = World::plan().set("BIFROST_RUNNER_COMMAND", serde_json::to_string(&words).expect("words"));
+    let world = world.start().await;
+    let seen = world.bifrost(&["run", "--", "ls", program.to_str().expect("plain")]).output().await;
+    assert_ne!(seen.code, 0, "{}", seen.stdout);
+    let prompt = world.directory().join("prompt");
+    std::fs::write(&prompt, "I ran.\n").expect("writes");
+    let asked = ["run", "--agent", "mock", "--prompt", prompt.to_str().expect("plain")];
+    let asked = world.bifrost(&asked).output().await;
+    assert_eq!((asked.code, asked.stdout.as_str()), (0, "I ran.\n"), "{}", asked.stderr);
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn a_silent_command_at_work_behind_walls_is_not_idle() {
     let world = World::start().await;
     let script = "timeout 4 sh -c 'while :; do :; done'; echo done";

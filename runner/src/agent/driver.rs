@@ -9,6 +9,9 @@ use wire::agent::AgentSpec;
 
 const BUILT_IN: &str = include_str!("drivers.toml");
 
+/// The runner's own program, as what it starts can run it wherever that lies: also where a command cannot see it.
+const OWN: &str = "/proc/self/exe";
+
 /// A file of drivers, as it is written.
 type Tables = BTreeMap<String, toml::Table>;
 
@@ -157,9 +160,9 @@ impl Driver {
     }
 
     /// Program and arguments for a task.
-    pub(crate) fn command(&self, spec: &AgentSpec, own: &Path) -> Vec<String> {
-        let program = if self.program == "{self}" { own.to_string_lossy().into_owned() } else { self.program.clone() };
-        let mut command = vec![program];
+    pub(crate) fn command(&self, spec: &AgentSpec) -> Vec<String> {
+        let program = if self.program == "{self}" { OWN } else { &self.program };
+        let mut command = vec![program.to_owned()];
         for argument in &self.arguments {
             let (list, word) = match argument.as_str() {
                 "{model}" => (&self.model, &spec.model),
@@ -234,8 +237,8 @@ mod tests {
 
     #[test]
     fn a_prompt_is_in_no_argument_and_a_session_and_a_model_are_where_the_agent_looks() {
-        let (drivers, own) = (Drivers::built_in(), Path::new("/bin/runner"));
-        let command = |spec: &AgentSpec| drivers.get(&spec.name).expect("known").command(spec, own).join(" ");
+        let drivers = Drivers::built_in();
+        let command = |spec: &AgentSpec| drivers.get(&spec.name).expect("known").command(spec).join(" ");
         for name in drivers.names() {
             assert!(!command(&spec(name)).contains("do it"), "{name}");
         }
@@ -243,7 +246,7 @@ mod tests {
         let flags = "--json --dangerously-bypass-approvals-and-sandbox --skip-git-repo-check";
         assert_eq!(command(&spec("codex")), format!("codex exec {flags} -"));
         assert_eq!(command(&again), format!("codex exec {flags} --model m-1 resume s-1 -"));
-        assert_eq!(command(&spec("mock")), "/bin/runner mock-agent");
+        assert_eq!(command(&spec("mock")), "/proc/self/exe mock-agent");
         assert!(drivers.can_resume("codex") && !drivers.can_resume("nobody"));
     }
 
@@ -253,11 +256,10 @@ mod tests {
             "[owner]\nlike = \"codex\"\ninstructions = \"You are the owner.\\n\"\nmodel = [\"--model=big-{}\"]\n";
         let drivers = Drivers::built_in().and(file).expect("reads");
         let (owner, codex) = (drivers.get("owner").expect("known"), drivers.get("codex").expect("known"));
-        let own = Path::new("/bin/runner");
-        assert_eq!(owner.command(&spec("owner"), own), codex.command(&spec("codex"), own));
+        assert_eq!(owner.command(&spec("owner")), codex.command(&spec("codex")));
         assert_eq!((&owner.read, &owner.keys, &owner.state), (&codex.read, &codex.keys, &codex.state));
         let asked = AgentSpec { model: Some("1".into()), ..spec("owner") };
-        assert!(owner.command(&asked, own).contains(&"--model=big-1".to_owned()));
+        assert!(owner.command(&asked).contains(&"--model=big-1".to_owned()));
         assert_eq!(owner.prompt(&asked), "You are the owner.\n\ndo it; rm -rf /");
         // Its session has heard them.
         let again = AgentSpec { session: Some("s-1".into()), ..asked };
@@ -271,7 +273,7 @@ mod tests {
     fn an_operator_adds_agents_and_changes_them_and_is_told_what_is_wrong() {
         let file = "[codex]\nprogram = \"my-codex\"\n[aider]\nprogram = \"aider\"\n[[aider.read]]\nends = \"/bad\"\n";
         let drivers = Drivers::built_in().and(file).expect("reads");
-        assert_eq!(drivers.get("codex").expect("known").command(&spec("codex"), Path::new("")), ["my-codex"]);
+        assert_eq!(drivers.get("codex").expect("known").command(&spec("codex")), ["my-codex"]);
         assert!(drivers.get("aider").is_some() && drivers.get("mock").is_some());
         for (file, expect) in [
             ("[x]\nprogram = \"\"\n", "program is empty"),

@@ -11,6 +11,9 @@ pub(crate) enum NotRunnable {
     /// There is no such program.
     #[error("{0}: not found; check the name, and that it is installed on the machine or checked in")]
     NotFound(String),
+    /// It lies where commands see something else.
+    #[error("{name}: commands do not see {}, and it is in there; install it elsewhere", .within.display())]
+    OutOfSight { name: String, within: PathBuf },
     /// There is a file, but it cannot be executed.
     #[error("{0}: not executable; run chmod +x on it and commit that, or name its interpreter")]
     NotExecutable(String),
@@ -20,7 +23,7 @@ impl NotRunnable {
     /// The exit code a shell gives for it.
     pub(crate) fn code(&self) -> i32 {
         match self {
-            Self::NotFound(_) => 127,
+            Self::NotFound(_) | Self::OutOfSight { .. } => 127,
             Self::NotExecutable(_) => 126,
         }
     }

@@ -345,6 +345,21 @@ async fn a_walled_command_has_a_tmp_of_its_own() {
 }
 
 #[tokio::test]
+async fn of_a_program_that_only_the_machine_sees_it_is_said_where_that_is() {
+    let elsewhere = tempfile::tempdir_in("/var/tmp").expect("a directory");
+    let mut scene = scene(elsewhere, true).await;
+    let covered = tempfile::tempdir_in("/tmp").expect("a directory");
+    let program = covered.path().join("tool");
+    fs::copy("/bin/true", &program).expect("copies");
+    let remote = Remote::new().await;
+    let lease = scene.lease(&remote, None, &[&program.to_string_lossy()]);
+    let (completion, events) = scene.carry_out(&lease, Orders::none()).await;
+    assert_eq!(completion.expect("not lost").exit, Some(Exit::Code(127)));
+    let said = output(&events, Stream::Stderr);
+    assert!(said.contains("/tool: commands do not see /tmp, and it is in there; install it elsewhere"), "{said}");
+}
+
+#[tokio::test]
 async fn a_command_ends_behind_walls_as_it_does_without() {
     for demand in [Demand::On, Demand::Off] {
         let directory = in_tmp();
