@@ -206,6 +206,7 @@ fn compose(
         ("BIFROST_FLY_UNPACED", "true".into()),
         ("BIFROST_EVENTS_URL", addresses.events_url()),
         ("BIFROST_PUBLIC_URL", addresses.control_url()),
+        ("BIFROST_RUNNER_IMAGE", image_of_program(&invocation.vars, &runner)),
         ("BIFROST_RUNNER_COMMAND", runner),
         ("BIFROST_ALLOW_LOCAL_REPOSITORIES", "true".into()),
         (MACHINE_PRICE, machine_price(&invocation.vars).into()),
@@ -230,6 +231,15 @@ fn compose(
 /// Machines of this computer are paid for already, unless somebody wants to see what budgets do.
 fn machine_price(vars: &Vars) -> &str {
     vars.text(MACHINE_PRICE).unwrap_or("0")
+}
+
+/// What a local machine counts as its image: another program, or another version of it, takes over its machines.
+fn image_of_program(vars: &Vars, command: &str) -> String {
+    let named = vars.text("BIFROST_RUNNER_IMAGE").map(str::to_owned);
+    named.unwrap_or_else(|| {
+        let path = &blake3::hash(command.as_bytes()).to_hex()[..12];
+        format!("{RUNNER_IMAGE}:{}-{path}", env!("CARGO_PKG_VERSION"))
+    })
 }
 
 /// The image of machines that are containers.
@@ -304,6 +314,16 @@ mod tests {
         let command = runner::Limits::default().grace;
         assert!(command * 2 < emulator::SHUTDOWN_GRACE, "{command:?} and as long again for its work");
         assert!(emulator::SHUTDOWN_GRACE < MACHINES_LIMIT, "no machine has to be left");
+    }
+
+    #[test]
+    fn the_machines_of_another_program_are_not_taken_for_those_of_this_one() {
+        let image = |command: &str| image_of_program(&Vars::default(), command);
+        assert_eq!(image("[\"/a\"]"), image("[\"/a\"]"));
+        assert_ne!(image("[\"/a\"]"), image("[\"/b\"]"));
+        assert!(image("[]").starts_with(concat!("bifrost-runner:", env!("CARGO_PKG_VERSION"), "-")));
+        let named = Vars::from_pairs([("BIFROST_RUNNER_IMAGE", "example/runner:7")]);
+        assert_eq!(image_of_program(&named, "[]"), "example/runner:7");
     }
 
     #[test]
