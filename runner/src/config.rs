@@ -153,7 +153,7 @@ pub struct Limits {
     pub flush: Duration,
     /// Events kept on disk while the event store is away (`BIFROST_SPOOL_BYTES`, default 256 MiB).
     pub spool_bytes: u64,
-    /// The most memory that an execution may use, where the machine can hold it to that (`BIFROST_MEMORY_BYTES`;
+    /// The most memory that an execution may use (`BIFROST_MEMORY_BYTES`;
     /// none means what the machine has, less 64 MiB).
     pub memory_bytes: Option<u64>,
     /// The most bytes that an execution's own files may take of the volume (`BIFROST_DISK_BYTES`; none means as much

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use kit::tasks::blocking;
@@ -27,6 +28,7 @@ use crate::disk::{self, Gauge};
 use crate::git::{GitError, complaint};
 use crate::health;
 use crate::isolation::Openings;
+use crate::memory;
 use crate::mirror::{self, Obtained, Told};
 use crate::orders::{Commander, Halt, Orders};
 use crate::pull_request::{self, NotProposed};
@@ -136,7 +138,7 @@ struct Done {
     saved: Option<Manifest>,
     /// For how much longer the machine is to stay awake.
     busy: Option<Duration>,
-    /// How many of its processes the kernel ended for want of memory.
+    /// How many of its processes were ended for want of memory.
     starved: u64,
     session: Brought,
 }
@@ -190,16 +192,18 @@ async fn work(
         tracing::warn!("there will be no room to note what a command did that fills the volume: {error}");
     }
     let gauge = room.limits.disk_bytes.map(|limit| Gauge::new(limit, &prepared.paths));
+    let ended = AtomicU64::new(0);
     let (done, marker) = tokio::select! {
         ran = run(room, story, spec, prepared) => ran?,
         () = disk::watch(gauge, keeper) => unreachable!("it watches for as long as it is let"),
+        () = memory::watch(room.isolation.watched_bytes, keep, &ended) => unreachable!("it does as well"),
     };
     let paths = marker.paths(&room.volume);
     let saved = save(room, story, marker).await;
     if let (Some(heard), Some(agent)) = (&done.ran.heard, &spec.agent) {
         sessions::keep(room, story, agent, &heard.report, &paths, &done.session).await;
     }
-    Ok(Done { saved, ..done })
+    Ok(Done { saved, starved: done.starved + ended.into_inner(), ..done })
 }
 
 /// Where the volume is nearly full, frees what it can before anything is made: an earlier command may have filled it,

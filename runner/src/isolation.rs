@@ -83,6 +83,8 @@ pub(crate) struct Isolation {
     closed: Vec<PathBuf>,
     /// Where an execution can be kept to its part of the machine.
     groups: Option<Groups>,
+    /// The memory that the runner keeps an execution to, where no group does.
+    pub(crate) watched_bytes: Option<u64>,
     /// Where executions can have users of their own.
     users: Option<Arc<Users>>,
 }
@@ -146,14 +148,18 @@ impl Isolation {
     pub(crate) async fn probe(volume: &Volume, demand: Demand, hide: &[PathBuf], memory_bytes: Option<u64>) -> Self {
         let hide = hide.iter().filter_map(|path| path.canonicalize().ok()).chain([volume.root().to_owned()]);
         let (hidden, closed) = hide.partition(|path| path.is_dir());
-        let mut found = Self { demand, hidden, closed, ..Self::default() };
+        let mut found = Self { demand, hidden, closed, watched_bytes: memory_bytes, ..Self::default() };
         if demand == Demand::Off {
             return found;
         }
         let memory_bytes = memory_bytes.unwrap_or_else(|| machine_memory().saturating_sub(MEMORY_OF_RUNNER));
-        if let Err(reason) = found.take_groups(volume, memory_bytes).await {
-            tracing::info!("commands have no limits of their own: {reason}");
-        }
+        found.watched_bytes = match found.take_groups(volume, memory_bytes).await {
+            Ok(()) => None,
+            Err(reason) => {
+                tracing::info!("the runner watches the memory of commands, as the kernel cannot: {reason}");
+                Some(memory_bytes)
+            }
+        };
         let mut wanted = Wall::ALL.to_vec();
         if let Err(reason) = found.take_user(volume.root()).await {
             wanted.retain(|wall| *wall != Wall::User);
@@ -330,7 +336,7 @@ impl Isolation {
             walls: self.walls.clone(),
             missing: self.missing.clone(),
             shared: if self.stands(Wall::Files) { plan::shared(&self.hidden) } else { Vec::new() },
-            memory_bytes: bounds.map(|bounds| bounds.memory_bytes),
+            memory_bytes: bounds.map(|bounds| bounds.memory_bytes).or(self.watched_bytes),
             processes: bounds.map(|bounds| bounds.processes).or(of_user),
             disk_bytes: None,
         }

@@ -1,7 +1,7 @@
 //! Processes that outlive their command: those that left its process group are
 //! adopted by the runner, found, and killed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::time::Duration;
 
@@ -97,6 +97,23 @@ pub(crate) fn processes() -> Vec<Kinship> {
     pids.filter_map(|pid| parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)).collect()
 }
 
+/// These processes and everything under them.
+pub(crate) fn below(all: &[Kinship], first: impl Iterator<Item = i32>) -> Vec<Kinship> {
+    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
+    for process in all {
+        children.entry(process.parent).or_default().push(process.pid);
+    }
+    let by_pid: HashMap<i32, Kinship> = all.iter().map(|process| (process.pid, *process)).collect();
+    let (mut next, mut found) = (Vec::from_iter(first), HashMap::new());
+    while let Some(pid) = next.pop() {
+        let Some(process) = by_pid.get(&pid) else { continue };
+        if found.insert(pid, *process).is_none() {
+            next.extend(children.get(&pid).into_iter().flatten());
+        }
+    }
+    found.into_values().collect()
+}
+
 /// `pid (name) state parent group session …`, where the name may hold anything; user and system time, its own and its
 /// children's, are the 14th to the 17th word.
 fn parse_stat(text: &str) -> Option<Kinship> {
@@ -123,7 +140,7 @@ pub(crate) fn is_of(pid: i32, execution: ExecutionId) -> bool {
 
 /// A process of this parent.
 #[cfg(test)]
-pub(crate) fn kin(pid: i32, parent: i32) -> Kinship {
+fn kin(pid: i32, parent: i32) -> Kinship {
     Kinship { pid, parent, group: pid, session: pid, ticks: 1 }
 }
 
@@ -144,6 +161,19 @@ mod tests {
         assert_eq!(parse_stat(&format!("7 (sh) {rest}")), expect);
         assert_eq!(parse_stat(&format!("7 (a) b (c d) {rest}")), expect);
         assert_eq!(parse_stat("7 (sh) S 1 5 3"), None);
+    }
+
+    #[test]
+    fn all_that_is_under_a_process_is_found() {
+        let parents = [(11, 10), (12, 11), (13, 12), (14, 10), (15, 14), (1, 0)];
+        let all: Vec<_> = parents.map(|(pid, parent)| kin(pid, parent)).into();
+        let of = |first: &[i32]| {
+            let mut found: Vec<_> = below(&all, first.iter().copied()).iter().map(|process| process.pid).collect();
+            found.sort_unstable();
+            found
+        };
+        assert_eq!(of(&[11]), [11, 12, 13]);
+        assert_eq!(of(&[11, 14, 12, 99]), [11, 12, 13, 14, 15]);
     }
 
     #[test]

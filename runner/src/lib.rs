@@ -24,6 +24,7 @@ mod health;
 mod isolation;
 mod leftovers;
 pub mod local;
+mod memory;
 mod mirror;
 mod orders;
 mod platform;

@@ -4,7 +4,7 @@
 //! It looks and keeps nothing running: what cannot be seen counts as no work, and the
 //! command's other limits stand.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use wire::id::ExecutionId;
 
 use super::connections::{self, Connection};
-use crate::leftovers::{self, Kinship};
+use crate::leftovers;
 
 /// A tenth of one processor is work; whoever only waits and looks now and then takes less.
 const WORKING_SHARE: u32 = 10;
@@ -73,7 +73,7 @@ fn look(execution: ExecutionId, leader: i32) -> Seen {
     let all = leftovers::processes();
     // What has left the command is known by its mark. What else has it are its services, which work for themselves.
     let left = leftovers::adopted(&all).into_iter().filter(|pid| leftovers::is_of(*pid, execution));
-    let members = below(&all, left.chain([leader]));
+    let members = leftovers::below(&all, left.chain([leader]));
     let ticks: u64 = members.iter().map(|process| process.ticks).sum();
     let sockets: BTreeSet<u64> =
         members.iter().flat_map(|process| sockets(process.pid)).take(DESCRIPTORS_MAX).flatten().collect();
@@ -81,23 +81,6 @@ fn look(execution: ExecutionId, leader: i32) -> Seen {
     let own = connections.iter().filter(|connection| sockets.contains(&connection.inode));
     let since_data = own.map(|Connection { since_data, .. }| *since_data).min();
     Seen { computed: TICK * u32::try_from(ticks).unwrap_or(u32::MAX), since_data }
-}
-
-/// These processes and everything under them.
-fn below(all: &[Kinship], first: impl Iterator<Item = i32>) -> Vec<Kinship> {
-    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
-    for process in all {
-        children.entry(process.parent).or_default().push(process.pid);
-    }
-    let by_pid: HashMap<i32, Kinship> = all.iter().map(|process| (process.pid, *process)).collect();
-    let (mut next, mut found) = (Vec::from_iter(first), HashMap::new());
-    while let Some(pid) = next.pop() {
-        let Some(process) = by_pid.get(&pid) else { continue };
-        if found.insert(pid, *process).is_none() {
-            next.extend(children.get(&pid).into_iter().flatten());
-        }
-    }
-    found.into_values().collect()
 }
 
 /// What a process has open, each a socket or not; nothing of one that nobody may look into.
@@ -112,19 +95,6 @@ fn sockets(pid: i32) -> impl Iterator<Item = Option<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn all_that_is_under_the_command_is_its_own() {
-        let parents = [(11, 10), (12, 11), (13, 12), (14, 10), (15, 14), (1, 0)];
-        let all: Vec<_> = parents.map(|(pid, parent)| leftovers::kin(pid, parent)).into();
-        let of = |first: &[i32]| {
-            let mut found: Vec<_> = below(&all, first.iter().copied()).iter().map(|process| process.pid).collect();
-            found.sort_unstable();
-            found
-        };
-        assert_eq!(of(&[11]), [11, 12, 13]);
-        assert_eq!(of(&[11, 14, 12, 99]), [11, 12, 13, 14, 15]);
-    }
 
     #[test]
     fn waiting_is_no_work() {

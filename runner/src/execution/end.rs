@@ -104,14 +104,14 @@ impl End {
         }
     }
 
-    /// What the kernel ended for want of memory does not say so itself.
+    /// What was ended for want of memory does not say so itself.
     pub(super) fn starved(self, processes: u64, memory_bytes: Option<u64>) -> Self {
         match (self.outcome, memory_bytes) {
             (Outcome::Failed, Some(bytes)) if processes > 0 => {
                 let said = self.message.clone().unwrap_or_default();
                 let message = format!(
-                    "{said}; the kernel ended {processes} of its processes, because together they wanted more than \
-                     the {bytes} bytes of memory that it may use on this machine"
+                    "{said}; {processes} of its processes ended because together they wanted more than the {bytes} bytes of \
+                     memory that it may use on this machine"
                 );
                 Self { message: Some(message), ..self }
             }
