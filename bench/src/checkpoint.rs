@@ -70,6 +70,7 @@ struct Measured {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
     First,
+    Listing,
     Next,
     Restore,
     Rewind,
@@ -80,6 +81,7 @@ impl What {
     const fn name(self) -> &'static str {
         match self {
             Self::First => "first checkpoint",
+            Self::Listing => "listing the tree",
             Self::Next => "next checkpoint, 50 files changed",
             Self::Restore => "full restore",
             Self::Rewind => "rewind in place, 50 files changed",
@@ -90,6 +92,8 @@ impl What {
 
 /// What a task meets.
 const OURS: &str = "bifrost";
+/// What shows every file's name, size and time: no checkpoint can do without as much.
+const FIND: &str = "find";
 /// What of that is the store of trees.
 const PACKAGE: &str = "bifrost, the package alone";
 
@@ -140,6 +144,8 @@ async fn rounds(tree: &Path, place: &Path, peers: &[Peer]) -> anyhow::Result<Vec
     quiet();
     let (_, took) = timed(|| checkpoint(&store, tree, Some(&first), &place.join("listing-next")))?;
     found.push((What::Next, PACKAGE, milliseconds(took)));
+    quiet();
+    found.push((What::Listing, FIND, milliseconds(peers::find(tree).await?)));
     for peer in peers {
         quiet();
         found.push((What::Next, peer.name(), milliseconds(peer.save_again(tree, place).await?)));
@@ -200,7 +206,7 @@ fn wanted(what: What, who: &str) -> Option<f64> {
 }
 
 fn figures(found: &[Measured], report: &mut Report) -> anyhow::Result<()> {
-    for what in [What::First, What::Next, What::Rewind, What::Restore, What::Stored] {
+    for what in [What::First, What::Listing, What::Next, What::Rewind, What::Restore, What::Stored] {
         let unit = if what == What::Stored { Unit::Megabytes } else { Unit::Milliseconds };
         for Measured { who, sample, .. } in found.iter().filter(|measured| measured.what == what) {
             let name = format!("{}, {who}", what.name());

@@ -137,6 +137,15 @@ impl Peer {
     }
 }
 
+/// Lists the tree with every file's size and time.
+pub(super) async fn find(tree: &Path) -> anyhow::Result<Duration> {
+    let mut find = command("find");
+    find.arg(tree).args(["-printf", "%P %s %T@\n"]).stdout(Stdio::null());
+    let began = Instant::now();
+    run(&mut find).await?;
+    Ok(began.elapsed())
+}
+
 async fn run(command: &mut Command) -> anyhow::Result<()> {
     let output = command.stderr(Stdio::piped()).spawn().context("a peer cannot be started")?.wait_with_output().await?;
     ensure!(output.status.success(), "a peer failed: {}", String::from_utf8_lossy(&output.stderr).trim());
