@@ -157,6 +157,13 @@ fn every_wait_has_a_reason() {
 }
 
 #[test]
+fn that_machines_were_given_up_is_not_said_where_none_can_be_had() {
+    let trouble = Outlook::Trouble { error: "no capacity".into(), until: now() };
+    let told: Vec<_> = pool_reasons(&trouble).into_iter().map(|reason| reason.message).collect();
+    assert_eq!(told, ["no machine can be had for now, it is tried again later: no capacity"]);
+}
+
+#[test]
 fn of_a_budget_the_cents_are_told_and_of_the_cap_what_is_not_the_pools() {
     let told = |outlook: &Outlook| pool_reasons(outlook).into_iter().map(|reason| reason.message).collect::<String>();
     let budget = Outlook::Budget { period: Period::Day, budget_micros: 10_000, until: now() };
