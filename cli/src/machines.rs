@@ -190,12 +190,16 @@ async fn discard(invocation: &Invocation, volume: VolumeId) -> anyhow::Result<()
 async fn list(invocation: &Invocation) -> anyhow::Result<()> {
     let server = Server::find(invocation)?;
     let machines = server.ask(async |control| control.machines().await).await?;
-    let output = invocation.output;
+    let cost = server.ask(async |control| control.cost().await).await?;
+    let (output, refusal) = (invocation.output, cost.refusal_of_token());
+    if let Some(refusal) = refusal {
+        output.warn(&refusal.message);
+    }
     if output.is_json {
         return output.json(&machines);
     }
     if machines.is_empty() {
-        output.say("no machines: the first task brings one up");
+        output.say(if refusal.is_some() { "no machines" } else { "no machines: the first task brings one up" });
         return Ok(());
     }
     let now = invocation.clock.now();

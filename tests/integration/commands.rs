@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 use wire::task::TaskStatus;
-use world::World;
+use wire::why::ReasonCode;
+use world::{PATIENCE, Service, World, until};
 
 /// What the command prints as JSON.
 pub(crate) async fn json(world: &World, arguments: &[&str]) -> Value {
@@ -95,6 +96,51 @@ async fn machines_workers_and_the_record_can_be_seen_and_the_doctor_finds_all_we
     let tail = world.bifrost(&["events", "tail", "--after", "0", "--no-follow"]).output().await;
     assert_eq!(tail.code, 0, "{}", tail.stderr);
     assert!(tail.stdout.contains("task.submitted"), "{}", tail.stdout);
+    let doctor = world.bifrost(&["doctor"]).output().await;
+    assert_eq!(doctor.code, 0, "{}{}", doctor.stdout, doctor.stderr);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn that_the_provider_refuses_the_servers_token_shows_where_people_look() {
+    let mut world = World::start().await;
+    world.let_fail("[[call]]\neffect = { failure = 'bad-token' }").await;
+    let doctor = until("the doctor finds it", PATIENCE, async || {
+        let doctor = world.bifrost(&["doctor"]).output().await;
+        (doctor.code == 78).then_some(doctor)
+    })
+    .await;
+    let refused = "no machine is made or woken: the Machines API refuses the control plane's token: set FLY_API_TOKEN";
+    let ill = format!("machines: 0 of at most 10, and the provider refuses the server's token\n  help: {refused}");
+    assert!(doctor.stdout.contains(&ill), "{}", doctor.stdout);
+    let doctor = world.bifrost(&["doctor", "--json"]).output().await;
+    let rows: Value = serde_json::from_str(&doctor.stdout).expect("JSON");
+    assert!(rows[8]["cure"].as_str().is_some_and(|cure| cure.starts_with(refused)), "{rows}");
+
+    let list = world.bifrost(&["machines", "list"]).output().await;
+    assert!(list.stderr.contains(refused) && !list.stderr.contains("brings one up"), "{}", list.stderr);
+    assert_eq!(json(&world, &["machines", "list"]).await, Value::Array(Vec::new()));
+
+    let check = world.bifrost(&["cost", "check"]).output().await;
+    assert_eq!(check.code, 1, "{}", check.stderr);
+    assert!(check.stdout.contains(&format!("token_refused: {refused}")), "{}", check.stdout);
+    let check = world.bifrost(&["cost", "check", "--json"]).output().await;
+    let cost: Value = serde_json::from_str(&check.stdout).expect("JSON");
+    assert_eq!((check.code, &cost["findings"][0]["problem"]), (1, &Value::from("token_refused")));
+
+    let task = world.submit("true").await;
+    let why = until("the task says why it waits", PATIENCE, async || {
+        let why = world.control().why(task).await.expect("answers");
+        why.reasons.into_iter().find(|reason| reason.code == ReasonCode::ProviderTrouble)
+    })
+    .await;
+    assert!(why.message.starts_with("no machine can be had for now"), "{}", why.message);
+    assert!(why.message.contains("set FLY_API_TOKEN"), "{}", why.message);
+
+    world.let_fail("").await;
+    // A token that was refused to an earlier process is tried at once.
+    world.restart(Service::ControlPlane).await;
+    world.until_task(task, TaskStatus::Completed).await;
     let doctor = world.bifrost(&["doctor"]).output().await;
     assert_eq!(doctor.code, 0, "{}{}", doctor.stdout, doctor.stderr);
     world.finish().await;

@@ -81,6 +81,8 @@ text_enum! {
         Forecast = "forecast",
         /// Registry and provider have not been compared lately, so this may not be all.
         NotCompared = "not_compared",
+        /// The provider refuses the control plane's token: no machine is made or woken.
+        TokenRefused = "token_refused",
     }
 }
 
@@ -122,5 +124,10 @@ impl CostView {
     /// How many machines there are, as the cap counts them: also those that no row of the pool is about.
     pub fn exist(&self) -> usize {
         self.machines.len() + self.strangers
+    }
+
+    /// That the provider refuses the control plane's token, where it does.
+    pub fn refusal_of_token(&self) -> Option<&CostFinding> {
+        self.findings.iter().find(|finding| finding.problem == CostProblem::TokenRefused)
     }
 }

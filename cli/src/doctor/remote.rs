@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use client::control::TaskFilter;
+use wire::cost::CostView;
 
 use super::{Finding, Report};
 use crate::connect::{self, AddressSource, Server};
@@ -45,7 +46,7 @@ async fn ask(invocation: &Invocation, base: &str, address: &AddressSource, findi
     let events = server.control.events(0, 1).await;
     findings.push(judge(&server, events, |_| Finding::Well("answers through the server".into())));
     let cost = server.control.cost().await;
-    findings.push(judge(&server, cost, |cost| judge_machines(cost.exist(), cost.machines_max)));
+    findings.push(judge(&server, cost, |cost| judge_machines(&cost)));
 }
 
 /// Neither of these paths asks for a key.
@@ -66,9 +67,14 @@ fn ill(failure: Failure) -> Finding {
     Finding::ill(failure.code, failure.message, cure)
 }
 
-/// Those that exist, against as many as the server's operator lets exist.
-pub(super) fn judge_machines(there: usize, most: usize) -> Finding {
+/// Those that exist, against as many as the server's operator lets exist, and whether there can be others.
+pub(super) fn judge_machines(cost: &CostView) -> Finding {
+    let (there, most) = (cost.exist(), cost.machines_max);
     let message = format!("{there} of at most {most}");
+    if let Some(refusal) = cost.refusal_of_token() {
+        let message = format!("{message}, and the provider refuses the server's token");
+        return Finding::ill(Code::Configuration, message, &refusal.message);
+    }
     if there <= most {
         Finding::Well(message)
     } else {

@@ -1,5 +1,7 @@
 //! What each check makes of what it finds.
 
+use wire::cost::{CostFinding, CostProblem, CostView};
+
 use super::*;
 
 #[test]
@@ -50,11 +52,33 @@ fn a_data_directory_may_be_missing_but_not_be_a_file() {
     }
 }
 
+fn machines(strangers: usize, machines_max: usize, findings: Vec<CostFinding>) -> Finding {
+    remote::judge_machines(&CostView {
+        as_of: chrono::DateTime::UNIX_EPOCH,
+        prices_of: String::new(),
+        machines: vec![],
+        strangers,
+        machines_max,
+        spending: vec![],
+        findings,
+    })
+}
+
 #[test]
 fn machines_are_counted_against_the_server_s_own_cap() {
-    assert_eq!(remote::judge_machines(4, 4), Finding::Well("4 of at most 4".into()));
-    assert_eq!(remote::judge_machines(12, 20), Finding::Well("12 of at most 20".into()));
-    assert!(!remote::judge_machines(5, 4).is_well());
+    assert_eq!(machines(4, 4, vec![]), Finding::Well("4 of at most 4".into()));
+    assert_eq!(machines(12, 20, vec![]), Finding::Well("12 of at most 20".into()));
+    assert!(!machines(5, 4, vec![]).is_well());
+}
+
+#[test]
+fn a_token_that_the_provider_refuses_is_ill_with_its_cure_and_what_else_costs_is_not() {
+    let finding = |problem| CostFinding { problem, message: "set FLY_API_TOKEN".into(), machine_id: None };
+    let message = "0 of at most 10, and the provider refuses the server's token";
+    let ill = Finding::ill(Code::Configuration, message, "set FLY_API_TOKEN");
+    let found = [CostProblem::TokenRefused, CostProblem::NotCompared].map(finding);
+    assert_eq!(machines(0, 10, found.to_vec()), ill);
+    assert!(machines(0, 10, vec![finding(CostProblem::NotCompared)]).is_well());
 }
 
 #[test]

@@ -92,7 +92,7 @@ impl MachineProvider for FlyMachines {
     }
 
     fn token_cure(&self) -> &'static str {
-        "set FLY_API_TOKEN to one that may use the runner app, and start again"
+        "set FLY_API_TOKEN to one that may use the runner app, and start the control plane again"
     }
 
     fn prepare(&self) -> Answer<'_, ()> {

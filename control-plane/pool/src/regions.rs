@@ -56,6 +56,11 @@ impl Rests {
         self.0.iter().any(|rest| rest.scope == TOKEN)
     }
 
+    /// Why nothing can be read with the token, if it was refused and has not been accepted since.
+    pub(crate) fn refusal_to_read(&self) -> Option<&str> {
+        self.0.iter().find(|rest| rest.scope == TOKEN).map(|rest| rest.why.as_str())
+    }
+
     /// The states from which no step is taken with this token, and until when none is tried.
     pub(crate) fn refused_steps(&self) -> Vec<(&str, DateTime<Utc>)> {
         self.0.iter().filter_map(|rest| Some((rest.scope.strip_prefix(TOKEN_STEP)?, rest.until))).collect()
@@ -157,7 +162,7 @@ pub(crate) async fn token_refused(ctx: &Ctx, provider: &SharedProvider, refused:
     }
     let times = same.map_or(0, |rest| rest.times).saturating_add(1);
     let until = now + TimeDelta::seconds((15_i64 << times.min(5)).min(300));
-    let why = format!("{} refuses our token: {}", provider.name(), provider.token_cure());
+    let why = format!("{} refuses the control plane's token: {}", provider.name(), provider.token_cure());
     store::put(&mut tx, &scope, until, times, &why).await?;
     if earlier.is_empty() {
         tracing::error!("{why}");

@@ -148,7 +148,7 @@ impl MachineProvider for SpriteMachines {
     }
 
     fn token_cure(&self) -> &'static str {
-        "set BIFROST_SPRITES_TOKEN to a Sprites token of the organisation, and start again"
+        "set BIFROST_SPRITES_TOKEN to a Sprites token of the organisation, and start the control plane again"
     }
 
     fn prepare(&self) -> Answer<'_, ()> {

@@ -56,7 +56,9 @@ pub async fn report(ctx: &Ctx, settings: &Settings) -> Result<CostView> {
     };
     let sweep = orphans::view(&mut tx, now).await?;
     let warm = settings.warm.machines(now).max(forecast::machines(&mut tx, settings, now).await?);
-    let mut findings = of_machines(&machines, warm, settings, now);
+    // First what is behind others.
+    let mut findings: Vec<_> = machines::token_refusal(&mut tx, now).await?.map(of_token).into_iter().collect();
+    findings.extend(of_machines(&machines, warm, settings, now));
     let marked = orphans::marked(&mut tx).await?;
     findings.extend(of_sweep(&sweep, marked, machines.len(), settings.cap(), now));
     findings.extend(spending.iter().filter_map(of_budget));
@@ -90,6 +92,11 @@ fn hourly(open: &[Open], machine: MachineId) -> i64 {
     let of_machine = open.iter().filter(|open| open.machine_id == machine.uuid());
     let rate: i64 = of_machine.map(Open::rate).sum();
     policy::cost_micros(u64::try_from(rate).unwrap_or(0), 3_600.0)
+}
+
+fn of_token(why: String) -> CostFinding {
+    let message = format!("no machine is made or woken: {why}");
+    CostFinding { problem: CostProblem::TokenRefused, message, machine_id: None }
 }
 
 fn of_machines(machines: &[Machine], warm: usize, settings: &Settings, now: DateTime<Utc>) -> Vec<CostFinding> {

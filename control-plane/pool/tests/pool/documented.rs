@@ -323,6 +323,15 @@ fn every_failure_that_the_emulator_knows_is_in_a_row() {
     assert_eq!(known, named);
 }
 
+/// Whether the report of the costs says that the token is refused, and what to do about it.
+async fn refused(world: &World) -> bool {
+    let report = pool::money::report(&world.ctx, &world.settings).await.expect("adds up");
+    let refusal = report.refusal_of_token();
+    let says = |finding: &wire::cost::CostFinding| finding.message.contains("set FLY_API_TOKEN");
+    assert!(refusal.is_none_or(says), "{refusal:?}");
+    refusal.is_some()
+}
+
 kernel::on_both! { migrations();
     async fn a_refused_token_is_said_once_and_not_stormed_against(ctx) {
         for failure in REFUSALS_OF_A_TOKEN {
@@ -338,13 +347,17 @@ kernel::on_both! { migrations();
             drop(tx);
             let closed = view.closed.expect("nothing can be made");
             assert!(closed.why.contains("set FLY_API_TOKEN") && closed.until > now, "{closed:?}");
+            assert!(refused(&world).await, "{failure}");
             world.script(&failing("read_app", failure, 9)).await;
             assert_eq!(world.provision.step_all(&world.ctx).await.expect("looks"), 0, "nobody calls");
-            world.pass(TimeDelta::seconds(100)).await;
+            ctx.clock.advance(std::time::Duration::from_secs(60));
+            assert!(refused(&world).await, "also when it is time to try it again");
+            world.pass(TimeDelta::seconds(40)).await;
             assert_eq!(world.told(kind::PROVIDER_REFUSED).await.len(), told + 1, "said once");
             world.script("").await;
             world.settle().await;
             assert_eq!(world.row().await.state, MachineState::Ready);
+            assert!(!refused(&world).await, "{failure}");
             world.destroy().await;
             world.stop().await;
         }
@@ -376,6 +389,7 @@ kernel::on_both! { migrations();
                 let row = world.row().await;
                 assert_eq!(row.state, state, "it was asked a dozen times");
                 assert!(row.error.as_ref().is_some_and(|error| error.contains("set FLY_API_TOKEN")), "{row:?}");
+                assert!(refused(&world).await, "{during:?}");
                 let mut tx = ctx.begin("test").await.expect("begins");
                 let view = machines::view(&mut tx, &world.settings, ctx.now()).await.expect("looks");
                 drop(tx);
@@ -393,6 +407,7 @@ kernel::on_both! { migrations();
                 world.destroy().await;
             }
             assert_eq!((world.rows().await, world.there().await), (vec![], (vec![], 0)));
+            assert!(!refused(&world).await, "{during:?}");
             world.stop().await;
         }
     }

@@ -567,7 +567,7 @@ kernel::on_both! { migrations();
         let told = world.told(kind::PROVIDER_REFUSED).await;
         assert_eq!(told.len(), 1);
         let why = told[0]["why"].as_str().expect("text");
-        assert!(why.contains("the Sprites API refuses our token: set BIFROST_SPRITES_TOKEN"), "{why}");
+        assert!(why.contains("the Sprites API refuses the control plane's token: set BIFROST_SPRITES_TOKEN"), "{why}");
         assert!(world.fake.calls().len() < 10, "{:?}", world.fake.calls());
         world.begin_anew(TOKEN);
         world.settle().await;
