@@ -65,7 +65,12 @@ pub fn check_reservation(allocated_micros: i64, reservation_micros: Option<i64>)
 /// Dollars as millionths, refused where they are none.
 pub fn check_dollars(field: &'static str, dollars: &str) -> Result<i64, FieldError> {
     let micros = money::micros(dollars).filter(|micros| *micros <= BUDGET_MICROS_MAX);
-    micros.ok_or_else(|| wrong(field, "must be a decimal string of dollars such as \"12.50\", at most 100000000"))
+    micros.ok_or_else(|| {
+        wrong(
+            field,
+            "must be a decimal string of dollars such as \"12.50\", at most 100000000 and with at most six decimals",
+        )
+    })
 }
 
 /// What a task may use and has used.
@@ -138,7 +143,12 @@ impl NewBudget {
 pub fn check_threshold(part: &str) -> Result<i32, FieldError> {
     let part = money::micros(part).filter(|micros| (1..=1_000_000).contains(micros) && micros % 100 == 0);
     let part = part.and_then(|micros| i32::try_from(micros / 100).ok());
-    part.ok_or_else(|| wrong("alert_threshold", "must be a decimal string from 0.0001 to 1, such as \"0.8\""))
+    part.ok_or_else(|| {
+        wrong(
+            "alert_threshold",
+            "must be a decimal string from 0.0001 to 1 with at most four decimals, such as \"0.8\"",
+        )
+    })
 }
 
 /// Changes to a budget, as sent to `PATCH /v1/budgets/{id}`; what is absent stays.
@@ -232,6 +242,7 @@ mod tests {
         let dollars = |text: &str| field(TaskBudget { dollars: Some(text.into()), ..TaskBudget::default() });
         assert_eq!(dollars("-1"), Err("budget.dollars"));
         assert_eq!(dollars("100000000.000001"), Err("budget.dollars"));
+        assert_eq!(dollars("0.0000001"), Err("budget.dollars"));
         assert_eq!(field(TaskBudget { tokens: Some(0), ..TaskBudget::default() }), Err("budget.tokens"));
     }
 }

@@ -120,5 +120,13 @@ mod tests {
             assert_eq!(refused.code, Code::Usage);
             assert!(refused.message.starts_with(expect), "{}", refused.message);
         }
+        for (change, finest) in [
+            (change("0.0000001", "0.8", "1"), "at most six decimals"),
+            (change("5", "0.8", "0.0000001"), "at most six decimals"),
+            (change("5", "0.80001", "1"), "at most four decimals"),
+        ] {
+            let refused = classify(&refusal(&change.validate().expect_err("is too fine")));
+            assert!(refused.message.contains(finest), "{}", refused.message);
+        }
     }
 }
