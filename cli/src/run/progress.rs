@@ -74,6 +74,14 @@ struct Restored {
     asked: bool,
 }
 
+/// What the control plane says of an attempt that failed.
+#[derive(Deserialize)]
+struct Failed {
+    /// Why, for a person.
+    #[serde(default)]
+    message: Option<String>,
+}
+
 /// What is known of a task so far.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
@@ -105,6 +113,12 @@ impl Progress {
                 .into_iter()
                 .collect(),
             kind::EXECUTION_FINISHED => read(event).map(|payload| self.finished(payload)).unwrap_or_default(),
+            kind::TASK_FAILED => {
+                // A runner knows nothing of the budget that let it give its command no more time.
+                let told = read::<Failed>(event).and_then(|failed| failed.message);
+                self.said = told.as_deref().map(one_line).or(self.said.take());
+                Vec::new()
+            }
             kind::TESTS_REPORT => {
                 let report = read::<TestReport>(event);
                 report.map(|report| Show::Note(format!("tests: {}", report.headline()))).into_iter().collect()

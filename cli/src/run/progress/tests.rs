@@ -124,6 +124,21 @@ fn an_attempt_that_was_lost_is_told_and_its_timings_forgotten() {
 }
 
 #[test]
+fn that_a_budget_ended_the_attempt_is_told_and_not_that_it_outran_a_timeout() {
+    let mut progress = Progress::default();
+    let spent = "the task's budget of dollars is spent, and its command was ended";
+    let of_runner = json!({ "outcome": "timed_out", "message": "the command ran longer than its timeout of 9 s" });
+    let failed = json!({ "reason": "timed_out", "failure": "dollars_spent", "message": spent });
+    let again = [
+        event("execution.finished", 1_999, of_runner),
+        event("task.failed", 2_000, failed),
+        event("task.requeued", 2_000, json!({ "reason": "failure_strategy" })),
+    ];
+    let note = Show::Note(format!("queued again: failure strategy: {spent}"));
+    assert_eq!(tell(&mut progress, &again), [note, now(Phase::Queued, None)]);
+}
+
+#[test]
 fn timings_that_only_the_task_knows_complete_the_line() {
     let mut progress = Progress::default();
     tell(&mut progress, &[event("execution.phase", 5, json!({ "phase": "clone", "micros": 2_000 }))]);

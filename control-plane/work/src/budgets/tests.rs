@@ -74,6 +74,14 @@ async fn alerts(ctx: &Ctx) -> usize {
     events.iter().filter(|event| event.kind == kind::BUDGET_ALERT).count()
 }
 
+/// What the last event of a failed task says.
+async fn told_of_failure(ctx: &Ctx) -> serde_json::Value {
+    let mut tx = ctx.read("test").await.expect("begins");
+    let events = outbox::pending(&mut tx, 1_000).await.expect("reads");
+    let failed = events.iter().rfind(|event| event.kind == kind::TASK_FAILED).expect("one has failed");
+    serde_json::from_str(failed.payload.get()).expect("JSON")
+}
+
 kernel::on_both! { migrations();
     async fn money_is_set_aside_at_the_start_and_spent_at_the_end(ctx) {
         let tenant = tenant(&ctx).await;
@@ -280,6 +288,7 @@ kernel::on_both! { migrations();
             leases::complete(&ctx, &Settings::default(), worker, lease.execution_id, word).await.expect("ends");
             let execution = tasks::get(&ctx, tenant, task).await.expect("found").execution.expect("has one");
             assert_eq!((execution.failure, execution.error_message.as_deref()), (failure, message), "{outcome}");
+            assert_eq!(told_of_failure(&ctx).await["message"].as_str(), message, "whoever follows hears it as well");
         }
     }
 
