@@ -196,6 +196,13 @@ fn the_help_lists_every_exit_code() {
     }
 }
 
+/// Whoever makes a budget is told where it sees no machine.
+#[test]
+fn the_help_of_a_budget_says_where_machines_cost_nothing() {
+    let help = parse(&["budgets", "create", "--help"]).map(drop).expect_err("is the help").to_string();
+    assert!(help.contains("BIFROST_MACHINE_MICRODOLLARS_PER_HOUR") && help.contains("bifrost up"), "{help}");
+}
+
 #[test]
 fn the_audit_is_asked_about_kinds_things_and_times() {
     const ID: &str = "0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70";

@@ -47,7 +47,10 @@ Examples:
 pub(in crate::args) const BUDGETS_CREATE: &str = "\
 Examples:
   bifrost budgets create --project web --period month --dollars 200
-  bifrost budgets create --period day --dollars 25 --alert-at 0.5 --reserve 1.50";
+  bifrost budgets create --period day --dollars 25 --alert-at 0.5 --reserve 1.50
+
+Under `bifrost up` a machine costs nothing unless BIFROST_MACHINE_MICRODOLLARS_PER_HOUR was set when it was started: a \
+budget counts only what an agent or a worker says that its work cost, and nothing is set aside without --reserve.";
 
 pub(in crate::args) const BUDGETS_CHANGE: &str = "\
 Examples:

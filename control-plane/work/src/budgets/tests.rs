@@ -9,7 +9,7 @@ use wire::id::{TaskId, WorkerId};
 use wire::metadata::Assignment;
 use wire::task::{NewTask, TaskChange, TaskSpec, TaskStatus};
 use wire::why::ReasonCode;
-use wire::worker::Lease;
+use wire::worker::{Instruction, Lease, Poll};
 
 use super::*;
 use crate::tests::{begun, code, ended, first_reason, leased, migrations, note, run, schedule, status, submit, tenant};
@@ -167,6 +167,34 @@ kernel::on_both! { migrations();
         let projects = crate::projects::list(&ctx, tenant).await.expect("lists");
         assert_eq!(projects.iter().map(|one| (one.tokens, one.cost_micros)).collect::<Vec<_>>(), [(42, 510_000)]);
         assert_eq!(standing(&ctx, tenant, budget).await, ("0.510000".into(), "0.000000".into(), false));
+    }
+
+    async fn where_machines_cost_nothing_only_what_is_reported_counts_and_nothing_is_set_aside_but_by_a_reservation(ctx) {
+        let tenant = tenant(&ctx).await;
+        let settings = Settings { machine_micros_per_hour: 0, is_machine_price_fixed: true, ..Settings::default() };
+        let limits = TaskBudget { dollars: Some("0.01".into()), ..TaskBudget::default() };
+        let task = submit(&ctx, tenant, NewTask { budget: Some(limits), ..run("t") }).await.id;
+        schedule(&ctx).await;
+        let worker = crate::tests::worker(&ctx, 1).await;
+        let budget = create(&ctx, tenant, new(None, "10", None), None).await.expect("made").id;
+        let mut tx = ctx.begin("test").await.expect("begins");
+        let given = tasks::store::lock_any(&mut tx, task).await.expect("reads").expect("is there");
+        let to = pool::workers::get(&ctx, worker).await.expect("found");
+        executions::assign(&ctx, &mut tx, &settings, &given, &to).await.expect("assigns");
+        tx.commit(()).await.expect("commits");
+        assert_eq!(standing(&ctx, tenant, budget).await, ("0.000000".into(), "0.000000".into(), false));
+        let asked = leases::next(&ctx, &settings, worker, &Poll::default()).await;
+        let Instruction::Execute(lease) = asked.expect("asks") else {
+            panic!("it has a task");
+        };
+        assert_eq!(lease.spec.timeout_seconds, None, "its dollars bound no time");
+        leases::start(&ctx, worker, lease.execution_id, lease.fence).await.expect("starts");
+        ctx.clock.advance(Duration::from_secs(3_600));
+        let word = wire::worker::Completion { cost_dollars: Some("0.5".into()), ..ended(&lease, Outcome::Succeeded) };
+        leases::complete(&ctx, &settings, worker, lease.execution_id, word).await.expect("ends");
+        assert_eq!(standing(&ctx, tenant, budget).await, ("0.500000".into(), "0.000000".into(), false));
+        let used = tasks::get(&ctx, tenant, task).await.expect("found").budget.expect("has one");
+        assert_eq!((used.spent_dollars.as_str(), used.spent_machine_seconds), ("0.500000", 3_600));
     }
 
     async fn each_machine_costs_its_own_price_unless_the_operator_names_one_for_all(ctx) {
