@@ -154,7 +154,7 @@ pub struct Limits {
     /// Events kept on disk while the event store is away (`BIFROST_SPOOL_BYTES`, default 256 MiB).
     pub spool_bytes: u64,
     /// The most memory that an execution may use (`BIFROST_MEMORY_BYTES`;
-    /// none means what the machine has, less 64 MiB).
+    /// none means what the machine has, less 64 MiB, and without walls no limit).
     pub memory_bytes: Option<u64>,
     /// The most bytes that an execution's own files may take of the volume (`BIFROST_DISK_BYTES`; none means as much
     /// as there is).

@@ -169,12 +169,17 @@ async fn work(
     while more <= room.volume.size().map_err(failed)?
         && prepared.as_ref().is_err_and(|reason| is_for_want_of_room(room, reason))
     {
+        let cleared = relief::clear_away(room, keep).await.map_err(failed)?;
         if !unsaved.is_empty() {
             settle(room, keep).await?;
             unsaved.clear();
         }
-        let freed = relief::relieve_further(room, keep, &spec.repository, more).await.map_err(failed)?;
-        if freed <= free {
+        relief::relieve(room, cleared.saturating_add(more), &repository_name(&spec.repository))
+            .await
+            .map_err(failed)?;
+        let freed = room.volume.free().map_err(failed)?;
+        // What is out of the way since the attempt began counts as well.
+        if freed <= cleared && freed <= free {
             break;
         }
         // How much it takes is not known, and each attempt costs a download.

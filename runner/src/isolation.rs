@@ -284,12 +284,18 @@ impl Isolation {
         Ok(())
     }
 
-    /// The directory in which the file lies and in whose place a command sees something else.
+    /// The directory in which the file lies, as it is named or where its links lead, and in whose place a command sees
+    /// something else.
     pub(crate) fn covering(&self, file: &Path, openings: &Openings) -> Option<PathBuf> {
-        let file = file.canonicalize().ok().filter(|_| self.stands(Wall::Files))?;
-        let is_open = openings.own.iter().chain(&openings.read).any(|open| file.starts_with(open));
-        let covers = plan::stand_ins(&self.hidden).into_iter().chain(self.hidden.iter().cloned());
-        covers.filter(|_| !is_open).find(|cover| file.starts_with(cover))
+        if !self.stands(Wall::Files) {
+            return None;
+        }
+        let covers: Vec<_> = plan::stand_ins(&self.hidden).into_iter().chain(self.hidden.iter().cloned()).collect();
+        let covering = |file: &Path| {
+            let is_open = openings.own.iter().chain(&openings.read).any(|open| file.starts_with(open));
+            covers.iter().find(|cover| !is_open && file.starts_with(cover)).cloned()
+        };
+        covering(file).or_else(|| covering(&file.canonicalize().ok()?))
     }
 
     /// What a command calls a file of its temporary directory: by the shortest way that it sees.

@@ -1,15 +1,16 @@
 //! Keeps an execution to its memory where no control group does ([`crate::isolation`]): looks at what its processes have,
 //! and where that is too much ends the one that has most, as the kernel does.
 //!
-//! It is for commands that go wrong. One that takes all of the machine between two looks is the kernel's to end.
+//! It is for commands that go wrong. It does not see a process that gives up its environment and its parents at once, nor
+//! memory that is a file's (`/dev/shm`); and one that takes all of the machine between two looks is the kernel's to end.
 
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kit::tasks::blocking;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getpid};
+use nix::unistd::getpid;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use wire::id::ExecutionId;
 
 use crate::leftovers;
@@ -20,22 +21,38 @@ const BEAT: Duration = Duration::from_millis(500);
 /// Ends processes of an execution that has more than so many bytes, and counts them. Goes on until it is dropped.
 pub(crate) async fn watch(limit_bytes: Option<u64>, execution: ExecutionId, ended: &AtomicU64) {
     let Some(limit_bytes) = limit_bytes else { return std::future::pending().await };
+    let mut last = None;
     loop {
         tokio::time::sleep(BEAT).await;
-        if let Some(pid) = blocking(move || too_much(execution, limit_bytes)).await
-            && kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok()
+        let greediest = blocking(move || greediest(execution, limit_bytes)).await;
+        // A large one takes a while to go.
+        if let Some(pid) = greediest.filter(|_| greediest != last)
+            && blocking(move || end(pid, execution)).await
         {
             ended.fetch_add(1, Ordering::Relaxed);
         }
+        last = greediest;
     }
 }
 
-/// The process that has most, where together they have more than they may.
-fn too_much(execution: ExecutionId, limit_bytes: u64) -> Option<i32> {
+/// Ends a process that is still the execution's: by its number it may be another by now.
+fn end(pid: i32, execution: ExecutionId) -> bool {
+    let held = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    let held = held.filter(|_| members(execution).contains(&pid));
+    held.is_some_and(|held| pidfd_send_signal(held, Signal::KILL).is_ok())
+}
+
+/// The processes of an execution that can be known.
+fn members(execution: ExecutionId) -> Vec<i32> {
     let all = leftovers::processes();
     let started = leftovers::below(&all, [getpid().as_raw()].into_iter());
     let marked = started.iter().map(|process| process.pid).filter(|pid| leftovers::is_of(*pid, execution));
-    let pids: Vec<i32> = leftovers::below(&all, marked).iter().map(|process| process.pid).collect();
+    leftovers::below(&all, marked).iter().map(|process| process.pid).collect()
+}
+
+/// The process that has most, where together they have more than they may.
+fn greediest(execution: ExecutionId, limit_bytes: u64) -> Option<i32> {
+    let pids = members(execution);
     // What is shared between processes counts for each of them here, and that is seldom worth the exact look.
     if pids.iter().filter_map(|pid| own_bytes(*pid)).sum::<u64>() <= limit_bytes {
         return None;
@@ -99,7 +116,23 @@ mod tests {
         assert_eq!(crate::testing::output(&events, wire::event::Stream::Stdout), "survived\n");
         let message = completion.message.expect("says why");
         assert!(message.contains("1 of its processes") && message.contains("67108864 bytes"), "{message}");
-        let (completion, _) = scene.run(&remote, "dd if=/dev/zero of=/dev/null bs=1M count=9").await;
-        assert_eq!(completion.outcome, Outcome::Succeeded);
+    }
+
+    #[tokio::test]
+    async fn the_processes_of_an_execution_count_together_and_no_other_does() {
+        let (own, other) = (crate::testing::subject().execution_id, crate::testing::subject().execution_id);
+        let copying = |execution: ExecutionId| {
+            let mut copy = kit::process::command("dd");
+            copy.args(["if=/dev/zero", "of=/dev/null", "bs=40M", "status=none"]).kill_on_drop(true);
+            copy.env(leftovers::MARK, execution.to_string()).spawn().expect("starts")
+        };
+        let _copies = [copying(own), copying(own), copying(other)];
+        crate::testing::until(async || greediest(own, 60 << 20).is_some()).await;
+        crate::testing::until(async || greediest(other, 20 << 20).is_some()).await;
+        assert_eq!((greediest(own, 120 << 20), greediest(other, 60 << 20)), (None, None));
+        let pid = greediest(own, 60 << 20).expect("is there");
+        assert!(!end(pid, other) && members(own).contains(&pid));
+        assert!(end(pid, own));
+        crate::testing::until(async || greediest(own, 60 << 20).is_none()).await;
     }
 }

@@ -37,19 +37,16 @@ pub(crate) async fn relieve(room: &Room, free: u64, in_use: &str) -> io::Result<
     Ok(())
 }
 
-/// After there was no room for a workspace: clears it away, and what was on its way out, and sees to it that so many
-/// more bytes are free than that. How many are.
-pub(crate) async fn relieve_further(room: &Arc<Room>, id: ExecutionId, repository: &str, more: u64) -> io::Result<u64> {
+/// After there was no room for a workspace: clears it away, and what was on its way out. How many bytes are free then.
+pub(crate) async fn clear_away(room: &Arc<Room>, id: ExecutionId) -> io::Result<u64> {
     let own = room.clone();
-    let cleared = blocking(move || {
+    blocking(move || {
         own.isolation.disband(&own.volume.execution(id));
         workspace::discard(&own, id)?;
         own.volume.empty_trash()?;
         own.volume.free()
-    });
-    let free = cleared.await?;
-    relieve(room, free.saturating_add(more), &repository_name(repository)).await?;
-    room.volume.free()
+    })
+    .await
 }
 
 /// The names of the mirrors without which something else on the volume could not be had again.

@@ -95,6 +95,11 @@ fn read(spare: &Path) -> io::Result<Option<Marker>> {
     Ok(marker.filter(|marker| marker.version == MARKER_VERSION))
 }
 
+/// How large a checkout is that is made as the one with this index was; nothing where it is gone or cannot be read.
+fn size_of_next(index: &Path) -> u64 {
+    fs::read(index).ok().and_then(|index| index::size_of_files(&index)).unwrap_or(0)
+}
+
 /// Makes a spare at the commit where the repository has none: as large as the one that `index` was made with. Nobody else
 /// may be making one of it.
 pub(crate) async fn make(
@@ -109,7 +114,7 @@ pub(crate) async fn make(
         return Ok(());
     }
     let (volume, index) = (room.volume.clone(), index.to_owned());
-    if !blocking(move || volume.has_ample_room_for(index::size_of_files(&fs::read(index)?).unwrap_or(0))).await? {
+    if !blocking(move || volume.has_ample_room_for(size_of_next(&index))).await? {
         return Ok(());
     }
     let unfinished = volume::unfinished(&spare);

@@ -111,7 +111,8 @@ async fn that_the_provider_refuses_the_servers_token_shows_where_people_look() {
     })
     .await;
     let refused = "no machine is made or woken: the Machines API refuses the control plane's token: set FLY_API_TOKEN";
-    let ill = format!("machines: 0 of at most 10, and the provider refuses the server's token\n  help: {refused}");
+    let ill =
+        format!("machines: 0 of at most 10, and the provider refuses the control plane's token\n  help: {refused}");
     assert!(doctor.stdout.contains(&ill), "{}", doctor.stdout);
     let doctor = world.bifrost(&["doctor", "--json"]).output().await;
     let rows: Value = serde_json::from_str(&doctor.stdout).expect("JSON");
@@ -134,7 +135,7 @@ async fn that_the_provider_refuses_the_servers_token_shows_where_people_look() {
         why.reasons.into_iter().find(|reason| reason.code == ReasonCode::ProviderTrouble)
     })
     .await;
-    assert!(why.message.starts_with("no machine can be had for now"), "{}", why.message);
+    assert!(why.message.starts_with("no machine can be had now"), "{}", why.message);
     assert!(why.message.contains("set FLY_API_TOKEN"), "{}", why.message);
 
     world.let_fail("").await;

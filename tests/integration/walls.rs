@@ -159,7 +159,7 @@ async fn a_walled_command_of_a_local_system_sees_neither_its_keys_nor_its_proces
 }
 
 #[tokio::test]
-async fn the_agent_that_is_the_runner_itself_runs_where_commands_do_not_see_the_runner() {
+async fn a_walled_agent_that_is_the_runner_itself_runs_where_it_does_not_see_the_runner() {
     let (covered, volume) = (tempfile::tempdir_in("/tmp"), tempfile::tempdir_in("/var/tmp"));
     let (covered, volume) = (covered.expect("a directory"), volume.expect("a directory"));
     let program = covered.path().join("bifrost-runner");

@@ -72,7 +72,7 @@ pub(super) fn judge_machines(cost: &CostView) -> Finding {
     let (there, most) = (cost.exist(), cost.machines_max);
     let message = format!("{there} of at most {most}");
     if let Some(refusal) = cost.refusal_of_token() {
-        let message = format!("{message}, and the provider refuses the server's token");
+        let message = format!("{message}, and the provider refuses the control plane's token");
         return Finding::ill(Code::Configuration, message, &refusal.message);
     }
     if there <= most {

@@ -74,7 +74,7 @@ fn machines_are_counted_against_the_server_s_own_cap() {
 #[test]
 fn a_token_that_the_provider_refuses_is_ill_with_its_cure_and_what_else_costs_is_not() {
     let finding = |problem| CostFinding { problem, message: "set FLY_API_TOKEN".into(), machine_id: None };
-    let message = "0 of at most 10, and the provider refuses the server's token";
+    let message = "0 of at most 10, and the provider refuses the control plane's token";
     let ill = Finding::ill(Code::Configuration, message, "set FLY_API_TOKEN");
     let found = [CostProblem::TokenRefused, CostProblem::NotCompared].map(finding);
     assert_eq!(machines(0, 10, found.to_vec()), ill);

@@ -206,7 +206,7 @@ fn compose(
         ("BIFROST_FLY_UNPACED", "true".into()),
         ("BIFROST_EVENTS_URL", addresses.events_url()),
         ("BIFROST_PUBLIC_URL", addresses.control_url()),
-        ("BIFROST_RUNNER_IMAGE", image_of_program(&invocation.vars, &runner)),
+        ("BIFROST_RUNNER_IMAGE", image_of_program(&runner)),
         ("BIFROST_RUNNER_COMMAND", runner),
         ("BIFROST_ALLOW_LOCAL_REPOSITORIES", "true".into()),
         (MACHINE_PRICE, machine_price(&invocation.vars).into()),
@@ -234,12 +234,9 @@ fn machine_price(vars: &Vars) -> &str {
 }
 
 /// What a local machine counts as its image: another program, or another version of it, takes over its machines.
-fn image_of_program(vars: &Vars, command: &str) -> String {
-    let named = vars.text("BIFROST_RUNNER_IMAGE").map(str::to_owned);
-    named.unwrap_or_else(|| {
-        let path = &blake3::hash(command.as_bytes()).to_hex()[..12];
-        format!("{RUNNER_IMAGE}:{}-{path}", env!("CARGO_PKG_VERSION"))
-    })
+fn image_of_program(command: &str) -> String {
+    let path = &blake3::hash(command.as_bytes()).to_hex()[..12];
+    format!("{RUNNER_IMAGE}:{}-{path}", env!("CARGO_PKG_VERSION"))
 }
 
 /// The image of machines that are containers.
@@ -318,12 +315,9 @@ mod tests {
 
     #[test]
     fn the_machines_of_another_program_are_not_taken_for_those_of_this_one() {
-        let image = |command: &str| image_of_program(&Vars::default(), command);
-        assert_eq!(image("[\"/a\"]"), image("[\"/a\"]"));
-        assert_ne!(image("[\"/a\"]"), image("[\"/b\"]"));
-        assert!(image("[]").starts_with(concat!("bifrost-runner:", env!("CARGO_PKG_VERSION"), "-")));
-        let named = Vars::from_pairs([("BIFROST_RUNNER_IMAGE", "example/runner:7")]);
-        assert_eq!(image_of_program(&named, "[]"), "example/runner:7");
+        assert_eq!(image_of_program("[\"/a\"]"), image_of_program("[\"/a\"]"));
+        assert_ne!(image_of_program("[\"/a\"]"), image_of_program("[\"/b\"]"));
+        assert!(image_of_program("[]").starts_with(concat!("bifrost-runner:", env!("CARGO_PKG_VERSION"), "-")));
     }
 
     #[test]

@@ -220,21 +220,6 @@ fn token_rest(rests: &Rests, seen: &[store::Seen], now: DateTime<Utc>) -> Option
         .token(now, |state| seen.iter().any(|seen| seen.facts.state.as_str() == state && own_rest(seen, now).is_none()))
 }
 
-/// Why no machine is made or woken, where that is because the provider refuses our token; also while it is tried again.
-pub(crate) async fn token_refusal(tx: &mut Tx, now: DateTime<Utc>) -> Result<Option<String>> {
-    let rests = Rests::read(tx).await?;
-    if let Some(why) = rests.refusal_to_read() {
-        return Ok(Some(why.to_owned()));
-    }
-    Ok(token_rest_now(tx, &rests, now).await?.map(|closed| closed.why))
-}
-
-async fn token_rest_now(tx: &mut Tx, rests: &Rests, now: DateTime<Utc>) -> Result<Option<Closed>> {
-    // Where machines stand matters only to steps that are refused.
-    let seen = if rests.refused_steps().is_empty() { Vec::new() } else { store::facts(tx, None).await? };
-    Ok(token_rest(rests, &seen, now))
-}
-
 /// Cap and budgets are counted over all machines, which no lock on a row guards: whoever decides about machines does
 /// so alone.
 pub(crate) async fn decide_alone(tx: &mut Tx) -> Result<()> {
@@ -358,7 +343,9 @@ pub(crate) async fn can_be_placed(tx: &mut Tx, machine: &Machine, now: DateTime<
     if order::rests(&rests.regions(), machine.region.as_deref(), now) {
         return Ok(false);
     }
-    Ok(token_rest_now(tx, &rests, now).await?.is_none())
+    // Where machines stand matters only to steps that are refused.
+    let seen = if rests.refused_steps().is_empty() { Vec::new() } else { store::facts(tx, None).await? };
+    Ok(token_rest(&rests, &seen, now).is_none())
 }
 
 /// What a machine that is made anew is to run, and the last that it came up with where that is another: not what no

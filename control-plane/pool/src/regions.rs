@@ -56,9 +56,9 @@ impl Rests {
         self.0.iter().any(|rest| rest.scope == TOKEN)
     }
 
-    /// Why nothing can be read with the token, if it was refused and has not been accepted since.
-    pub(crate) fn refusal_to_read(&self) -> Option<&str> {
-        self.0.iter().find(|rest| rest.scope == TOKEN).map(|rest| rest.why.as_str())
+    /// What is to be done about the token, if it was refused and has not been accepted since; also while it is tried.
+    pub(crate) fn refusal_of_token(&self) -> Option<&str> {
+        self.0.iter().find(|rest| is_of_token(rest)).map(|rest| rest.why.as_str())
     }
 
     /// The states from which no step is taken with this token, and until when none is tried.
@@ -174,7 +174,7 @@ pub(crate) async fn token_refused(ctx: &Ctx, provider: &SharedProvider, refused:
 /// The provider has done what it refused to do with our token, if it did.
 pub(crate) async fn token_accepted(tx: &mut Tx, provider: &SharedProvider, refused: Refused) -> Result<()> {
     if store::remove(tx, &token_scope(refused)).await? {
-        tracing::info!("{} accepts our token again", provider.name());
+        tracing::info!("{} accepts the control plane's token again", provider.name());
     }
     Ok(())
 }

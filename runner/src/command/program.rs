@@ -12,7 +12,7 @@ pub(crate) enum NotRunnable {
     #[error("{0}: not found; check the name, and that it is installed on the machine or checked in")]
     NotFound(String),
     /// It lies where commands see something else.
-    #[error("{name}: commands do not see {}, and it is in there; install it elsewhere", .within.display())]
+    #[error("{name}: not found; it lies in {}, and commands see their own in its place; install it elsewhere", .within.display())]
     OutOfSight { name: String, within: PathBuf },
     /// There is a file, but it cannot be executed.
     #[error("{0}: not executable; run chmod +x on it and commit that, or name its interpreter")]

@@ -6,9 +6,11 @@ use memchr::memmem;
 const HEADER: usize = 12;
 /// Where the size of a file is in its entry.
 const SIZE: usize = 36;
-/// Where an entry's flags are; the third version may have more of them.
+/// Where an entry's flags are, behind an id of SHA-1; the third version may have more of them.
 const FLAGS: usize = 60;
-const EXTENDED: u8 = 0x40;
+const EXTENDED: u16 = 0x4000;
+/// As much of the flags is the length of the name, or all of it where that is longer.
+const NAME_LENGTH: u16 = 0x0FFF;
 
 /// Whether an index lists no file of this name: where it has its paths in full, the name would be in it.
 pub(crate) fn names_none(index: &[u8], name: &str) -> bool {
@@ -22,9 +24,15 @@ pub(crate) fn size_of_files(index: &[u8]) -> Option<u64> {
     let mut size = 0;
     for _ in 0..count {
         size += u64::from(u32::from_be_bytes(entries.get(SIZE..SIZE + 4)?.try_into().ok()?));
-        let name = FLAGS + if entries.get(FLAGS)? & EXTENDED == 0 { 2 } else { 4 };
+        let flags = u16::from_be_bytes(entries.get(FLAGS..FLAGS + 2)?.try_into().ok()?);
+        let name = FLAGS + if flags & EXTENDED == 0 { 2 } else { 4 };
+        let length = memchr::memchr(0, entries.get(name..)?)?;
+        // Of longer ids it would be somewhere else.
+        if length.min(NAME_LENGTH.into()) != usize::from(flags & NAME_LENGTH) {
+            return None;
+        }
         // Each entry ends with one to eight zeros, at a multiple of eight bytes.
-        let end = name + memchr::memchr(0, entries.get(name..)?)?;
+        let end = name + length;
         entries = entries.get((end / 8 + 1) * 8..)?;
     }
     Some(size)

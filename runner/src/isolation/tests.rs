@@ -345,7 +345,7 @@ async fn a_walled_command_has_a_tmp_of_its_own() {
 }
 
 #[tokio::test]
-async fn of_a_program_that_only_the_machine_sees_it_is_said_where_that_is() {
+async fn a_walled_command_that_only_the_machine_sees_is_told_where_it_lies() {
     let elsewhere = tempfile::tempdir_in("/var/tmp").expect("a directory");
     let mut scene = scene(elsewhere, true).await;
     let covered = tempfile::tempdir_in("/tmp").expect("a directory");
@@ -356,7 +356,12 @@ async fn of_a_program_that_only_the_machine_sees_it_is_said_where_that_is() {
     let (completion, events) = scene.carry_out(&lease, Orders::none()).await;
     assert_eq!(completion.expect("not lost").exit, Some(Exit::Code(127)));
     let said = output(&events, Stream::Stderr);
-    assert!(said.contains("/tool: commands do not see /tmp, and it is in there; install it elsewhere"), "{said}");
+    assert!(
+        said.contains(
+            "/tool: not found; it lies in /tmp, and commands see their own in its place; install it elsewhere"
+        ),
+        "{said}"
+    );
 }
 
 #[tokio::test]

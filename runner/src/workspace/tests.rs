@@ -148,7 +148,7 @@ async fn a_checkout_that_fills_a_small_volume_says_so_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn what_nobody_saved_is_saved_before_a_checkout_fails_for_its_room() {
+async fn on_a_small_volume_what_nobody_saved_is_saved_before_a_checkout_fails_for_its_room() {
     let small = SmallVolume::mount(12);
     let mut scene = Scene::with(|config| config.sprite_dir = small.path()).await;
     let remote = Remote::with(&[("zeros", &"0".repeat(8_000_000))]).await;

@@ -13,6 +13,7 @@ use super::{budgets, open_micros, policy, spent, store};
 use crate::machines::{self, Machine};
 use crate::orphans;
 use crate::recovery::STUCK_MINUTES;
+use crate::regions::Rests;
 use crate::{Settings, forecast};
 
 /// A machine that is awake and has nothing to do may be on its way to sleep; after so long it is not.
@@ -57,7 +58,7 @@ pub async fn report(ctx: &Ctx, settings: &Settings) -> Result<CostView> {
     let sweep = orphans::view(&mut tx, now).await?;
     let warm = settings.warm.machines(now).max(forecast::machines(&mut tx, settings, now).await?);
     // First what is behind others.
-    let mut findings: Vec<_> = machines::token_refusal(&mut tx, now).await?.map(of_token).into_iter().collect();
+    let mut findings: Vec<_> = Rests::read(&mut tx).await?.refusal_of_token().map(of_token).into_iter().collect();
     findings.extend(of_machines(&machines, warm, settings, now));
     let marked = orphans::marked(&mut tx).await?;
     findings.extend(of_sweep(&sweep, marked, machines.len(), settings.cap(), now));
@@ -94,7 +95,7 @@ fn hourly(open: &[Open], machine: MachineId) -> i64 {
     policy::cost_micros(u64::try_from(rate).unwrap_or(0), 3_600.0)
 }
 
-fn of_token(why: String) -> CostFinding {
+fn of_token(why: &str) -> CostFinding {
     let message = format!("no machine is made or woken: {why}");
     CostFinding { problem: CostProblem::TokenRefused, message, machine_id: None }
 }

@@ -291,7 +291,7 @@ pub(crate) fn pool_reasons(outlook: &Outlook) -> Vec<Reason> {
         }
         Outlook::TooSmall(budget) => reasons.push(reason(ReasonCode::MachineBudget, budget.to_string(), None)),
         Outlook::Trouble { error, until } => {
-            let message = format!("no machine can be had for now, it is tried again later: {error}");
+            let message = format!("no machine can be had now; it is tried again later: {error}");
             reasons.push(reason(ReasonCode::ProviderTrouble, message, Some(*until)));
         }
     }

@@ -160,7 +160,7 @@ fn every_wait_has_a_reason() {
 fn that_machines_were_given_up_is_not_said_where_none_can_be_had() {
     let trouble = Outlook::Trouble { error: "no capacity".into(), until: now() };
     let told: Vec<_> = pool_reasons(&trouble).into_iter().map(|reason| reason.message).collect();
-    assert_eq!(told, ["no machine can be had for now, it is tried again later: no capacity"]);
+    assert_eq!(told, ["no machine can be had now; it is tried again later: no capacity"]);
 }
 
 #[test]
