@@ -3,9 +3,9 @@
 //! its own.
 //!
 //! Whatever it says there means that it goes on: its idle and stall timeouts begin
-//! anew. `{"busy_seconds": 600, "reason": "…"}` also asks that the machine stays awake
-//! for so long, counted from now, even when the execution has ended before. That
-//! runs out by itself: nobody has to be alive to end it.
+//! anew. With `{"busy_seconds": 600, "reason": "…"}` they do so when that time is over,
+//! and the machine stays awake for so long, even when the execution has ended before.
+//! That runs out by itself: nobody has to be alive to end it.
 
 use std::io;
 use std::path::{Path, PathBuf};

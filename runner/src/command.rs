@@ -471,7 +471,7 @@ impl<'a, 'd> Watch<'a, 'd> {
     fn judge(&mut self, seen: Seen, group: &Group) {
         let now = Instant::now();
         if self.activity.has_worked(seen) {
-            self.idle_deadline = self.idle_timeout.map(|idle| now + idle);
+            self.idle_deadline = self.idle_timeout.map(|idle| self.quiet_until(now) + idle);
         } else if self.idle_deadline.is_some_and(|deadline| deadline <= now) {
             return self.end(Cause::IdleTimeout, group);
         }
@@ -482,16 +482,22 @@ impl<'a, 'd> Watch<'a, 'd> {
     /// There was a sign of life.
     fn put_off(&mut self) {
         let now = Instant::now();
-        self.idle_deadline = self.idle_timeout.map(|idle| now + idle);
+        let quiet_until = self.quiet_until(now);
+        self.idle_deadline = self.idle_timeout.map(|idle| quiet_until + idle);
         self.look_at = self.idle_timeout.map(|idle| now + idle / LOOKS);
         self.looking = None;
-        self.stall_deadline = self.stall_timeout.map(|stall| now + stall);
+        self.stall_deadline = self.stall_timeout.map(|stall| quiet_until + stall);
+    }
+
+    /// Until when it has said that it is busy.
+    fn quiet_until(&self, now: Instant) -> Instant {
+        now + self.signs.borrow().busy_left(now).unwrap_or_default()
     }
 
     /// When an agent that says nothing more from now on is ended, were this the end: not before the time is over for
     /// which it is busy.
     fn over_from(&self, now: Instant) -> Instant {
-        now + self.signs.borrow().busy_left(now).unwrap_or_default() + self.agent_exit
+        self.quiet_until(now) + self.agent_exit
     }
 
     /// Whether an agent has said how it ended, and is not busy with more.

@@ -17,11 +17,12 @@ use kit::tasks::blocking;
 use tokio::time::Instant;
 
 use crate::orders::{Commander, Excess, Halt};
+use crate::volume::Volume;
 use crate::workspace::Paths;
 
 /// Between two looks at the volume.
 const BEAT: Duration = Duration::from_millis(500);
-/// After so long the files are counted in any case: something else may have left the volume meanwhile.
+/// After so long the files are counted in any case.
 const COUNT_EVERY: Duration = Duration::from_secs(60);
 /// Counting takes at most one part in so many of the time.
 const COUNT_SHARE: u32 = 20;
@@ -33,6 +34,7 @@ const BLOCK_BYTES: u64 = 512;
 pub(crate) struct Gauge {
     limit_bytes: u64,
     roots: Arc<[PathBuf]>,
+    volume: Arc<Volume>,
     counted: Option<Counted>,
 }
 
@@ -42,34 +44,40 @@ struct Counted {
     own_bytes: u64,
     /// What was on the whole volume when that began.
     volume_bytes: u64,
+    /// Whether something else was on its way out then, which hides what comes.
+    hides: bool,
     at: Instant,
     took: Duration,
 }
 
-impl Gauge {
-    pub(crate) fn new(limit_bytes: u64, paths: &Paths) -> Self {
-        let roots = [&paths.tree, &paths.home, &paths.temporary].map(Clone::clone);
-        Self { limit_bytes, roots: roots.into(), counted: None }
+impl Counted {
+    /// Whether the files have to be counted again, when so much is on the volume (pure).
+    fn is_stale(&self, limit_bytes: u64, volume_bytes: u64, now: Instant) -> bool {
+        let since = now.saturating_duration_since(self.at);
+        let left = limit_bytes.saturating_sub(self.own_bytes);
+        let may_have_passed = volume_bytes.saturating_sub(self.volume_bytes) > left;
+        // What goes hides what comes.
+        let is_hidden = self.hides || volume_bytes < self.volume_bytes;
+        since >= self.took * COUNT_SHARE && (may_have_passed || is_hidden || since >= COUNT_EVERY)
     }
+}
 
-    /// Whether the files have to be counted, when so much is on the volume (pure).
-    fn is_due(&self, volume_bytes: u64, now: Instant) -> bool {
-        let Some(counted) = self.counted else { return true };
-        let since = now.saturating_duration_since(counted.at);
-        let left = self.limit_bytes.saturating_sub(counted.own_bytes);
-        let may_have_passed = volume_bytes.saturating_sub(counted.volume_bytes) > left;
-        since >= counted.took * COUNT_SHARE && (may_have_passed || since >= COUNT_EVERY)
+impl Gauge {
+    pub(crate) fn new(limit_bytes: u64, paths: &Paths, volume: Arc<Volume>) -> Self {
+        let roots = [&paths.tree, &paths.home, &paths.temporary].map(Clone::clone);
+        Self { limit_bytes, roots: roots.into(), volume, counted: None }
     }
 
     /// Looks at the volume, and counts where that is due.
     async fn look(&mut self) -> io::Result<Option<Excess>> {
         let volume_bytes = volume_bytes(&self.roots[0])?;
         let began = Instant::now();
-        if self.is_due(volume_bytes, began) {
-            let roots = self.roots.clone();
-            let own_bytes = blocking(move || bytes_below(&roots)).await?;
+        if self.counted.is_none_or(|counted| counted.is_stale(self.limit_bytes, volume_bytes, began)) {
+            let (roots, volume) = (self.roots.clone(), self.volume.clone());
+            let (hides, own_bytes) =
+                blocking(move || Ok::<_, io::Error>((volume.has_trash()?, bytes_below(&roots)?))).await?;
             let at = Instant::now();
-            self.counted = Some(Counted { own_bytes, volume_bytes, at, took: at - began });
+            self.counted = Some(Counted { own_bytes, volume_bytes, hides, at, took: at - began });
             if own_bytes > self.limit_bytes {
                 return Ok(Some(Excess { used_bytes: own_bytes, limit_bytes: self.limit_bytes }));
             }
@@ -145,23 +153,26 @@ mod tests {
     use wire::execution::{Failure, Outcome};
 
     #[test]
-    fn the_files_are_counted_when_the_limit_may_have_been_passed_and_never_without_a_pause() {
+    fn the_files_are_counted_when_the_limit_may_have_been_passed_or_hidden_and_never_without_a_pause() {
         let at = Instant::now();
-        let counted = |own_bytes| Counted { own_bytes, volume_bytes: 1000, at, took: Duration::from_secs(1) };
-        let due = |counted, volume_bytes, seconds| {
-            let gauge = Gauge { limit_bytes: 100, roots: Arc::new([]), counted };
-            gauge.is_due(volume_bytes, at + Duration::from_secs(seconds))
+        let counted = |own_bytes, hides| {
+            let took = Duration::from_secs(1);
+            Counted { own_bytes, volume_bytes: 1000, hides, at, took }
         };
-        assert!(due(None, 0, 0), "what the checkout has is not known");
-        for (own, volume, seconds, expect) in [
-            (40, 1060, 30, false),
-            (40, 1061, 30, true),
-            (40, 1061, 19, false),
-            (40, 900, 59, false),
-            (40, 900, 60, true),
-            (100, 1001, 30, true),
+        for (own, hides, volume, seconds, expect) in [
+            (40, false, 1060, 30, false),
+            (40, false, 1061, 30, true),
+            (40, false, 1061, 19, false),
+            (40, false, 1000, 59, false),
+            (40, false, 1000, 60, true),
+            (40, false, 999, 19, false),
+            (40, false, 999, 20, true),
+            (40, true, 1000, 19, false),
+            (40, true, 1000, 20, true),
+            (100, false, 1001, 30, true),
         ] {
-            assert_eq!(due(Some(counted(own)), volume, seconds), expect, "{own} {volume} {seconds}");
+            let is_stale = counted(own, hides).is_stale(100, volume, at + Duration::from_secs(seconds));
+            assert_eq!(is_stale, expect, "{own} {hides} {volume} {seconds}");
         }
     }
 

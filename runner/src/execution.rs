@@ -72,7 +72,11 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
                     end.without_its_session(session.missing)
                 }
             };
-            let end = end.and(tests.as_ref()).starved(starved, room.isolation.payload().memory_bytes);
+            let want = end::want_of_memory(starved, room.isolation.payload().memory_bytes);
+            let end = end.and(tests.as_ref()).starved(want.as_deref());
+            if let Some(want) = want.filter(|_| end.outcome != Outcome::Failed) {
+                story.log(Stream::Stderr, format!("bifrost: {want}\n").into_bytes()).await;
+            }
             match &lease.spec.pull_request {
                 Some(asked) if end.outcome == Outcome::Succeeded => {
                     let proposed = propose(room, &mut story, asked, &lease.spec, saved.as_ref()).await;
@@ -196,7 +200,7 @@ async fn work(
     if let Err(error) = blocking(move || volume.take_ballast()).await {
         tracing::warn!("there will be no room to note what a command did that fills the volume: {error}");
     }
-    let gauge = room.limits.disk_bytes.map(|limit| Gauge::new(limit, &prepared.paths));
+    let gauge = room.limits.disk_bytes.map(|limit| Gauge::new(limit, &prepared.paths, room.volume.clone()));
     let ended = AtomicU64::new(0);
     let (done, marker) = tokio::select! {
         ran = run(room, story, spec, prepared) => ran?,

@@ -91,7 +91,8 @@ fn page_bytes() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Remote, Scene};
+    use crate::testing::{Remote, Scene, output};
+    use wire::event::Stream;
     use wire::execution::Outcome;
 
     #[test]
@@ -110,12 +111,16 @@ mod tests {
         let mut scene = Scene::with(|config| config.limits.memory_bytes = Some(64 << 20)).await;
         let remote = Remote::new().await;
         // Copies for ever, by so much at once. What has little beside it goes on.
-        let greedy = "dd if=/dev/zero of=/dev/null bs=200M; echo survived; exit 3";
+        let greedy = "dd if=/dev/zero of=/dev/null bs=200M; echo survived";
+        let why = "1 of its processes ended because together they wanted more than the 67108864 bytes of memory";
         let (completion, events) = scene.run(&remote, greedy).await;
+        assert_eq!((completion.outcome, completion.message), (Outcome::Succeeded, None));
+        assert_eq!(output(&events, Stream::Stdout), "survived\n");
+        assert!(output(&events, Stream::Stderr).contains(why), "{}", output(&events, Stream::Stderr));
+        let (completion, events) = scene.run(&remote, &format!("{greedy}; exit 3")).await;
         assert_eq!(completion.outcome, Outcome::Failed);
-        assert_eq!(crate::testing::output(&events, wire::event::Stream::Stdout), "survived\n");
-        let message = completion.message.expect("says why");
-        assert!(message.contains("1 of its processes") && message.contains("67108864 bytes"), "{message}");
+        assert!(completion.message.as_deref().is_some_and(|message| message.contains(why)), "{completion:?}");
+        assert!(!output(&events, Stream::Stderr).contains(why), "it is said once");
     }
 
     #[tokio::test]

@@ -323,6 +323,11 @@ impl Volume {
         move_away(path, &self.root.join("trash").join(format!("{}.{mark}", file_name(path))))
     }
 
+    /// Whether anything was discarded that is not removed yet.
+    pub(crate) fn has_trash(&self) -> io::Result<bool> {
+        Ok(!children(&self.root.join("trash"))?.is_empty())
+    }
+
     /// Removes what was discarded.
     pub(crate) fn empty_trash(&self) -> io::Result<()> {
         children(&self.root.join("trash"))?.iter().try_for_each(|path| remove(path))

@@ -34,6 +34,10 @@ pub(crate) mod former;
 
 const MARKER_VERSION: u32 = 1;
 
+/// Who commits where nobody says. Git reads it before a home's `.gitconfig`, a repository's own configuration and the
+/// environment, and what they say counts instead.
+const IDENTITY: &str = "[user]\n\tname = Bifrost\n\temail = bifrost@localhost\n";
+
 /// What the runner remembers of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Marker {
@@ -191,9 +195,16 @@ pub(crate) async fn create(
 /// Where an execution's workspace is to be, with the directories that begin empty.
 pub(crate) fn place(room: &Room, subject: Subject, repository: &str) -> io::Result<Paths> {
     let paths = Paths::new(&room.volume, subject.execution_id, repository);
+    let is_new = !paths.home.exists();
     for directory in [&paths.home, &paths.temporary] {
         kit::files::make_private(directory)?;
         room.volume.inside(directory)?;
+    }
+    // Nothing has run there that could have put a link in its way.
+    if is_new {
+        let directory = paths.home.join(".config/git");
+        kit::files::make_private(&directory)?;
+        fs::write(directory.join("config"), IDENTITY)?;
     }
     Ok(paths)
 }

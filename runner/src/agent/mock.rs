@@ -6,7 +6,7 @@
 //! | `write PATH TEXT` | makes PATH hold the text and a line's end |
 //! | `append PATH TEXT` | adds a line to PATH |
 //! | `commit MESSAGE` | commits everything |
-//! | `push REF` | pushes HEAD to `origin` under that name |
+//! | `push REF` | pushes HEAD to `origin` as that branch, or as that name where it begins with `refs/` |
 //! | `usage INPUT OUTPUT DOLLARS` | says that it used so many tokens and so much money |
 //! | `ask QUESTION` | asks, and ends its turn; with the answer its session goes on behind this line |
 //! | `stall SECONDS` | says nothing for so long |
@@ -39,7 +39,7 @@ pub async fn run(arguments: &[String]) -> u8 {
     print(&json!({ "type": "start", "session": session, "model": option("--model") }));
     let remembered = remembered(&session);
     let script = match remembered.as_deref().and_then(|file| fs::read_to_string(file).ok()) {
-        Some(rest) => rest.replace("{answer}", &prompt.split_whitespace().collect::<Vec<_>>().join(" ")),
+        Some(rest) => answered(&rest, &prompt.split_whitespace().collect::<Vec<_>>().join(" ")),
         None => prompt,
     };
     remembered.iter().for_each(|file| drop(fs::remove_file(file)));
@@ -82,6 +82,16 @@ fn remembered(session: &str) -> Option<PathBuf> {
     Some(place.join(name(&directory.to_string_lossy())).join(name(session)))
 }
 
+/// The lines with the answer in them, up to the next question: what is behind it waits for the answer to that.
+fn answered(lines: &str, answer: &str) -> String {
+    let next = lines.lines().position(|line| line.starts_with("ask ")).map_or(usize::MAX, |place| place + 1);
+    let line = |(place, line): (usize, &str)| match place < next {
+        true => format!("{}\n", line.replace("{answer}", answer)),
+        false => format!("{line}\n"),
+    };
+    lines.lines().enumerate().map(line).collect()
+}
+
 fn remember(file: &Path, rest: &str) -> anyhow::Result<()> {
     fs::create_dir_all(file.parent().context("it has a place")?)?;
     Ok(fs::write(file, rest)?)
@@ -104,10 +114,12 @@ async fn step(line: &str) -> anyhow::Result<Next> {
         }
         "commit" => {
             git(&["add", "--all"]).await?;
-            let who = ["-c", "user.name=mock", "-c", "user.email=mock@localhost"];
-            git(&[&who[..], &["commit", "--quiet", "--message", rest]].concat()).await?;
+            git(&["commit", "--quiet", "--message", rest]).await?;
         }
-        "push" => git(&["push", "--quiet", "origin", &format!("HEAD:refs/heads/{rest}")]).await?,
+        "push" => {
+            let name = if rest.starts_with("refs/") { rest } else { &format!("refs/heads/{rest}") };
+            git(&["push", "--quiet", "origin", &format!("HEAD:{name}")]).await?;
+        }
         "usage" => {
             let numbers: Vec<f64> = rest.split(' ').map(str::parse).collect::<Result<_, _>>()?;
             let [input, output, dollars] = numbers[..] else { bail!("give three numbers") };
@@ -137,12 +149,28 @@ fn edit(path: &Path, text: &str, append: bool) -> io::Result<()> {
 }
 
 async fn git(arguments: &[&str]) -> anyhow::Result<()> {
-    let output = kit::process::command("git").args(arguments).output().await?;
-    ensure!(output.status.success(), "git {}: {}", arguments[0], String::from_utf8_lossy(&output.stderr).trim());
+    let who = ["-c", "user.name=mock", "-c", "user.email=mock@localhost"];
+    let output = kit::process::command("git").args(who).args(arguments).output().await?;
+    // What there is nothing to do for is said as a result.
+    let said = [&*output.stderr, &output.stdout].map(String::from_utf8_lossy).concat();
+    ensure!(output.status.success(), "git {}: {}", arguments[0], said.trim());
     Ok(())
 }
 
 /// Nobody reads on when the pipe is closed; then it is over anyway.
 fn print(line: &Value) {
     drop(writeln!(io::stdout(), "{line}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_that_to_the_last_question() {
+        let left = "say {answer} and {answer}\nask Or {answer}?\nfin {answer}\n";
+        let first = answered(left, "blue");
+        assert_eq!(first, "say blue and blue\nask Or blue?\nfin {answer}\n");
+        assert_eq!(answered("fin {answer}\n", "green"), "fin green\n");
+    }
 }

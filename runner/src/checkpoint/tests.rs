@@ -129,7 +129,8 @@ async fn a_checkpoint_that_alone_has_work_is_kept_whatever_else_is_saved_and_tol
     let ids = scene.room.volume.checkpoint_ids().expect("lists");
     assert!(ids.contains(&id) && !ids.contains(&branch.checkpoint_id) && ids.len() == 6, "{ids:?}");
     let told: Vec<_> = kept_work(&scene.room.volume).expect("lists").into_iter().map(|work| work.reference).collect();
-    let of_branch = branch.unpushed.iter().rev().cloned();
+    assert_eq!(branch.unpushed.len(), 2, "where it stood, and its branch");
+    let of_branch = branch.unpushed.iter().cloned();
     let expect: Vec<String> = of_branch.chain([format!("checkpoints/{id}")]).collect();
     assert_eq!(told, expect);
     // What is merged is told of no more, once the next work is saved.

@@ -184,20 +184,25 @@ async fn a_silent_command_that_says_it_goes_on_is_left_alone() {
     let mut scene = Scene::new().await;
     let channel = crate::channel::Channel::open(scene.directory.path()).expect("opens");
     let short = Some(Duration::from_secs(2));
-    let signs = channel.signs();
-    let job = Job { signs, idle_timeout: short, stall_timeout: short, ..job(&scene, "sleep 4") };
-    let mut beat = tokio::time::interval(Duration::from_millis(500));
-    let busy = async {
-        loop {
-            beat.tick().await;
-            crate::channel::say(&channel.path, None, None).await.expect("is heard");
+    // By a word now and then, or by one that says for how long.
+    for busy_for in [None, Some(Duration::from_secs(600))] {
+        let job = Job { signs: channel.signs(), idle_timeout: short, stall_timeout: short, ..job(&scene, "sleep 4") };
+        let mut beat = tokio::time::interval(Duration::from_millis(500));
+        let busy = async {
+            loop {
+                beat.tick().await;
+                crate::channel::say(&channel.path, busy_for, None).await.expect("is heard");
+                if busy_for.is_some() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        let work = run_job(&mut scene, job, Orders::none());
+        tokio::select! {
+            (end, _) = work => assert_eq!(end, ended(Cause::Itself, Exit::Code(0)), "{busy_for:?}"),
+            () = channel.serve(Secrets::default()) => unreachable!("it serves for ever"),
+            () = busy => unreachable!("it says so for ever"),
         }
-    };
-    let work = run_job(&mut scene, job, Orders::none());
-    tokio::select! {
-        (end, _) = work => assert_eq!(end, ended(Cause::Itself, Exit::Code(0))),
-        () = channel.serve(Secrets::default()) => unreachable!("it serves for ever"),
-        () = busy => unreachable!("it says so for ever"),
     }
 }
 

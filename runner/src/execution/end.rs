@@ -27,6 +27,14 @@ pub(crate) struct End {
     truncated_bytes: u64,
 }
 
+/// What is said of processes that were ended for want of memory, if any were.
+pub(super) fn want_of_memory(processes: u64, memory_bytes: Option<u64>) -> Option<String> {
+    let bytes = memory_bytes.filter(|_| processes > 0)?;
+    let (these, may) =
+        ("of its processes ended because together they wanted more than", "that it may use on this machine");
+    Some(format!("{processes} {these} the {bytes} bytes of memory {may}"))
+}
+
 impl End {
     pub(crate) fn of_command(ended: Ended, spec: &TaskSpec) -> Option<Self> {
         let outcome = command::outcome(ended.cause, ended.exit)?;
@@ -104,16 +112,12 @@ impl End {
         }
     }
 
-    /// What was ended for want of memory does not say so itself.
-    pub(super) fn starved(self, processes: u64, memory_bytes: Option<u64>) -> Self {
-        match (self.outcome, memory_bytes) {
-            (Outcome::Failed, Some(bytes)) if processes > 0 => {
+    /// A command that failed for want of memory does not say so itself.
+    pub(super) fn starved(self, why: Option<&str>) -> Self {
+        match (self.outcome, why) {
+            (Outcome::Failed, Some(why)) => {
                 let said = self.message.clone().unwrap_or_default();
-                let message = format!(
-                    "{said}; {processes} of its processes ended because together they wanted more than the {bytes} bytes of \
-                     memory that it may use on this machine"
-                );
-                Self { message: Some(message), ..self }
+                Self { message: Some(format!("{said}; {why}")), ..self }
             }
             _ => self,
         }

@@ -64,10 +64,14 @@ pub(crate) async fn start(
     for (name, service) in &settings.services {
         let words = service.command.get_ref();
         let walled = room.isolation.walled(words, environment, openings);
-        let mut child =
-            walled.and_then(|mut command| command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()).map_err(
-                |error| fault(name.get_ref(), &format!("cannot be started: {error}; install it on the machine")),
-            )?;
+        let mut child = walled
+            .and_then(|mut command| command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn())
+            .map_err(|error| {
+                fault(
+                    name.get_ref(),
+                    &format!("cannot be started ({:?}: {error}); install it on the machine", words[0]),
+                )
+            })?;
         let said = [Said::default(), Said::default()];
         let tails = [
             room.background.listen(tail(child.stdout.take(), said[0].clone())),

@@ -178,3 +178,18 @@ async fn a_spare_for_which_a_small_volume_has_no_room_fails_nothing() {
         assert!(names_below(&scene.room.volume.root().join("spares")).is_empty());
     }
 }
+
+#[tokio::test]
+async fn who_commits_is_known_unless_somebody_says_otherwise() {
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    let commit = "git commit --quiet --allow-empty -m x && git log -1 --format='%an <%ae>'";
+    for (first, expect) in [
+        ("", "Bifrost <bifrost@localhost>\n"),
+        ("git config --global user.name Her; ", "Her <bifrost@localhost>\n"),
+        ("git config user.email his@example.com; ", "Bifrost <his@example.com>\n"),
+        ("export GIT_AUTHOR_NAME=Them; ", "Them <bifrost@localhost>\n"),
+    ] {
+        let (_, events) = scene.run(&remote, &format!("{first}{commit}")).await;
+        assert_eq!(output(&events, Stream::Stdout), expect, "{first}");
+    }
+}

@@ -158,7 +158,7 @@ async fn links_lead_nowhere_and_what_cannot_be_copied_is_left_out() {
     let before = crate::testing::names_below(&outside);
     let look = format!("cd $HOME; ls -A . .memory; cat .memory/closed/x; {DONE}");
     let (_, shown) = ask(&mut scene, &remote, "scripted", "s-1", &look).await;
-    assert_eq!(shown, ".:\n.memory\n\n.memory:\nclosed\nplaces\ny\nin\n");
+    assert_eq!(shown, ".:\n.config\n.memory\n\n.memory:\nclosed\nplaces\ny\nin\n");
     assert_eq!(crate::testing::names_below(&outside), before);
 }
 
