@@ -7,8 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use wire::event::Event;
 use wire::execution::Outcome;
 use wire::id::EventId;
+use wire::machine::MachineState;
 use wire::task::TaskStatus;
-use world::{Service, World, note};
+use world::{PATIENCE, Service, World, note, until};
 
 #[tokio::test]
 async fn it_says_where_everything_is_and_keeps_its_key_to_itself() {
@@ -35,6 +36,31 @@ async fn it_stops_cleanly_while_a_task_runs_and_runs_it_again() {
     world.open("end");
     world.run(Service::System).await;
     world.until_task(task, TaskStatus::Completed).await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn at_another_address_its_sleeping_machine_is_made_anew_and_keeps_its_volume() {
+    let mut world = World::plan().in_one_process().start().await;
+    let first = world.bifrost(&["run", "--", "true"]).output().await;
+    assert!(first.stderr.contains("clone: fetched"), "{}", first.stderr);
+    let asleep = world.until_machine(MachineState::Suspended).await;
+    world.stop(Service::System).await;
+    world.move_on();
+    world.run(Service::System).await;
+    let control = world.control();
+    until("the machine is another at the provider", PATIENCE, async || {
+        let machines = control.machines().await.ok()?;
+        machines
+            .iter()
+            .any(|machine| machine.provider_id.is_some() && machine.provider_id != asleep.provider_id)
+            .then_some(())
+    })
+    .await;
+    let second = world.bifrost(&["run", "--", "true"]).output().await;
+    assert!(second.stderr.contains("clone: cached"), "{}", second.stderr);
+    let machines = control.machines().await.expect("lists");
+    assert_eq!(machines.iter().map(|machine| machine.id).collect::<Vec<_>>(), [asleep.id]);
     world.finish().await;
 }
 

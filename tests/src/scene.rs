@@ -178,6 +178,11 @@ impl Scene {
         SocketAddr::new(self.base.ip(), self.base.port() + offset)
     }
 
+    /// Has programs that are started from now on listen at other ports.
+    pub(crate) fn move_on(&mut self) {
+        self.base.set_port(self.base.port() + PORTS_OF_ONE / 2);
+    }
+
     pub(crate) fn url(&self, service: Service) -> String {
         format!("http://{}", self.address(service))
     }

@@ -85,6 +85,11 @@ impl World {
         self.run(service).await;
     }
 
+    /// Has programs that are started from now on listen elsewhere; once in a world's life.
+    pub fn move_on(&mut self) {
+        self.scene.move_on();
+    }
+
     /// Waits until every program that was started answers.
     pub async fn until_up(&mut self) {
         for (service, program) in &mut self.programs {

@@ -28,7 +28,7 @@ pub(super) struct Addresses {
 /// Where the control plane is to listen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Listen {
-    /// There, or not at all.
+    /// There, or not at all. Where any port will do, that is the one of the last time while it is free.
     Exactly(SocketAddr),
     /// Where it was, else there, so that machines which are asleep find a later system too; else anywhere.
     Preferably(SocketAddr),
@@ -58,7 +58,7 @@ impl Addresses {
     pub(super) async fn bind(data: &Path, listen: Listen) -> anyhow::Result<(Self, Listeners)> {
         let earlier = Self::read(data)?;
         let control = match listen {
-            Listen::Exactly(address) => bind_exactly(address).await?,
+            Listen::Exactly(address) => bind_again(address, earlier.as_ref().map(|earlier| earlier.control)).await?,
             Listen::Preferably(usual) => {
                 bind_preferably(earlier.iter().map(|earlier| earlier.control).chain([usual])).await?
             }
@@ -98,6 +98,17 @@ impl Addresses {
 fn url(address: SocketAddr) -> String {
     let ip = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
     format!("http://{}", SocketAddr::new(ip, address.port()))
+}
+
+/// There; where any port will do, the earlier one if it is free, which machines that are asleep still know.
+async fn bind_again(address: SocketAddr, earlier: Option<SocketAddr>) -> anyhow::Result<TcpListener> {
+    let will_do = |earlier: &SocketAddr| address.port() == 0 && earlier.ip() == address.ip();
+    if let Some(earlier) = earlier.filter(will_do)
+        && let Ok(listener) = kit::net::listen(earlier).await
+    {
+        return Ok(listener);
+    }
+    bind_exactly(address).await
 }
 
 async fn bind_exactly(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -146,6 +157,23 @@ mod tests {
         assert_ne!(bind().await, address);
         drop(usual);
         assert_eq!(bind().await, address);
+    }
+
+    #[tokio::test]
+    async fn any_port_is_the_one_of_the_last_time_while_that_is_free() {
+        let data = tempfile::tempdir().expect("a directory");
+        let bind = async || Addresses::bind(data.path(), Listen::Exactly(ANYWHERE)).await.expect("binds");
+        let (first, listeners) = bind().await;
+        drop(listeners);
+        let (second, listeners) = bind().await;
+        assert_eq!(first.control, second.control);
+        // A port of another of this computer's addresses is not the one that was asked for.
+        let elsewhere = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 0));
+        let (third, _) = Addresses::bind(data.path(), Listen::Exactly(elsewhere)).await.expect("binds");
+        assert_eq!(third.control.ip(), elsewhere.ip());
+        second.write(data.path()).expect("may be written");
+        assert_ne!(bind().await.0.control, second.control, "it is taken");
+        drop(listeners);
     }
 
     #[test]

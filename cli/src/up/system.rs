@@ -206,7 +206,7 @@ fn compose(
         ("BIFROST_FLY_UNPACED", "true".into()),
         ("BIFROST_EVENTS_URL", addresses.events_url()),
         ("BIFROST_PUBLIC_URL", addresses.control_url()),
-        ("BIFROST_RUNNER_IMAGE", image_of_program(&runner)),
+        ("BIFROST_RUNNER_IMAGE", image_of_machine(&runner, &addresses.control_url())),
         ("BIFROST_RUNNER_COMMAND", runner),
         ("BIFROST_ALLOW_LOCAL_REPOSITORIES", "true".into()),
         (MACHINE_PRICE, machine_price(&invocation.vars).into()),
@@ -233,10 +233,11 @@ fn machine_price(vars: &Vars) -> &str {
     vars.text(MACHINE_PRICE).unwrap_or("0")
 }
 
-/// What a local machine counts as its image: another program, or another version of it, takes over its machines.
-fn image_of_program(command: &str) -> String {
-    let path = &blake3::hash(command.as_bytes()).to_hex()[..12];
-    format!("{RUNNER_IMAGE}:{}-{path}", env!("CARGO_PKG_VERSION"))
+/// What a local machine counts as its image, which is what it was made with and keeps: its program, the version of
+/// that, and where it reports. Where one is another by now, its machine is made anew with the volume that it has.
+fn image_of_machine(command: &str, control_url: &str) -> String {
+    let made_with = &blake3::hash(format!("{control_url} {command}").as_bytes()).to_hex()[..12];
+    format!("{RUNNER_IMAGE}:{}-{made_with}", env!("CARGO_PKG_VERSION"))
 }
 
 /// The image of machines that are containers.
@@ -314,10 +315,13 @@ mod tests {
     }
 
     #[test]
-    fn the_machines_of_another_program_are_not_taken_for_those_of_this_one() {
-        assert_eq!(image_of_program("[\"/a\"]"), image_of_program("[\"/a\"]"));
-        assert_ne!(image_of_program("[\"/a\"]"), image_of_program("[\"/b\"]"));
-        assert!(image_of_program("[]").starts_with(concat!("bifrost-runner:", env!("CARGO_PKG_VERSION"), "-")));
+    fn the_machines_of_another_program_or_address_are_not_taken_for_those_of_this_one() {
+        let (here, there) = ("http://127.0.0.1:1", "http://127.0.0.1:2");
+        let own = image_of_machine("[\"/a\"]", here);
+        assert_eq!(own, image_of_machine("[\"/a\"]", here));
+        assert_ne!(own, image_of_machine("[\"/b\"]", here));
+        assert_ne!(own, image_of_machine("[\"/a\"]", there), "it would report where nobody listens");
+        assert!(own.starts_with(concat!("bifrost-runner:", env!("CARGO_PKG_VERSION"), "-")));
     }
 
     #[test]
