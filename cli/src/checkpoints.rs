@@ -9,6 +9,7 @@ use crate::args::CheckpointsCommand;
 use crate::connect::Server;
 use crate::duration::{show_age, show_time};
 use crate::invocation::Invocation;
+use crate::output::{file_name, one_line};
 use crate::{run, table};
 
 /// Carries out one of the commands; gives its exit code.
@@ -148,10 +149,10 @@ fn show(invocation: &Invocation, detail: &CheckpointDetail) -> anyhow::Result<()
         ("stored", show_bytes(one.stored_bytes)),
         ("pinned", pinned(one).to_owned()),
     ] {
-        output.line(&format!("{name:<12}{value}"))?;
+        output.line(&format!("{name:<12}{}", one_line(&value)))?;
     }
     for reference in &one.unpushed {
-        output.line(&format!("{:<12}{reference}", "unpushed"))?;
+        output.line(&format!("{:<12}{}", "unpushed", one_line(reference)))?;
     }
     for change in &detail.changes {
         output.line(&change_line(change))?;
@@ -163,9 +164,10 @@ fn show(invocation: &Invocation, detail: &CheckpointDetail) -> anyhow::Result<()
 }
 
 fn change_line(change: &FileChange) -> String {
+    let path = file_name(&change.path);
     match change.change {
-        ChangeKind::Written => format!("  M {} ({})", change.path, show_bytes(change.bytes)),
-        ChangeKind::Deleted => format!("  D {}", change.path),
+        ChangeKind::Written => format!("  M {path} ({})", show_bytes(change.bytes)),
+        ChangeKind::Deleted => format!("  D {path}"),
     }
 }
 
@@ -175,7 +177,7 @@ fn show_diff(invocation: &Invocation, diff: &CheckpointDiff) -> anyhow::Result<(
         return output.json(&diff);
     }
     for path in &diff.paths {
-        output.line(&format!("{} {}", letter(path), path.path))?;
+        output.line(&difference_line(path))?;
     }
     if diff.paths.is_empty() {
         output.say("nothing differs in what is known of them");
@@ -187,6 +189,10 @@ fn show_diff(invocation: &Invocation, diff: &CheckpointDiff) -> anyhow::Result<(
         output.say("one of them has more changes than are named here, and they may differ as well");
     }
     Ok(())
+}
+
+fn difference_line(path: &PathDiff) -> String {
+    format!("{} {}", letter(path), file_name(&path.path))
 }
 
 /// What became of the path between the two. Where one side does not have it, it is there as in the commit.
@@ -266,5 +272,15 @@ mod tests {
         ] {
             assert_eq!(letter(&PathDiff { path: "a".into(), from, to }), expect);
         }
+    }
+
+    #[test]
+    fn each_file_is_one_line_whatever_it_is_called() {
+        let path = "a\n  D b\u{1b}[2J";
+        let change = |change| FileChange { path: path.into(), change, bytes: 3, digest: None };
+        assert_eq!(change_line(&change(ChangeKind::Written)), r#"  M "a\n  D b\033[2J" (3 B)"#);
+        assert_eq!(change_line(&change(ChangeKind::Deleted)), r#"  D "a\n  D b\033[2J""#);
+        let difference = PathDiff { path: path.into(), from: None, to: Some(change(ChangeKind::Written)) };
+        assert_eq!(difference_line(&difference), r#"M "a\n  D b\033[2J""#);
     }
 }

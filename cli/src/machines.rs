@@ -102,7 +102,7 @@ async fn sweep(invocation: &Invocation, reap: bool) -> anyhow::Result<()> {
         None => output.say("registry and provider have not been compared yet"),
     }
     for machine in astray {
-        output.say(&format!("machine {} is {}: {}", machine.id, machine.state, or_dash(machine.error)));
+        output.say(&format!("machine {} is {}: {}", machine.id, machine.state, one_line(&or_dash(machine.error))));
     }
     if strangers > 0 {
         let machines = counted(strangers, "machine of the app has no row", "machines of the app have no row");

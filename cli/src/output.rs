@@ -149,6 +149,29 @@ pub(crate) fn one_line(text: &str) -> String {
         .collect()
 }
 
+/// A file's name of others as git shows it: in quotes where it would move the cursor, colour a terminal or pass for another.
+pub(crate) fn file_name(name: &str) -> String {
+    let is_plain = |character: char| !character.is_control() && !matches!(character, '"' | '\\');
+    if name.chars().all(is_plain) {
+        name.to_owned()
+    } else {
+        format!("\"{}\"", name.chars().map(escaped).collect::<String>())
+    }
+}
+
+fn escaped(character: char) -> String {
+    match character {
+        '\n' => "\\n".into(),
+        '\r' => "\\r".into(),
+        '\t' => "\\t".into(),
+        '"' | '\\' => format!("\\{character}"),
+        control if control.is_control() => {
+            control.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("\\{byte:03o}")).collect()
+        }
+        plain => plain.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +179,19 @@ mod tests {
     #[test]
     fn text_of_others_cannot_steer_the_terminal() {
         assert_eq!(one_line("a\tb\r\nc\u{1b}[31md\u{9b}e ż"), "a b  c\u{fffd}[31md\u{fffd}e ż");
+    }
+
+    #[test]
+    fn a_files_name_is_told_from_every_other_and_cannot_steer_the_terminal() {
+        for (name, expect) in [
+            ("src/żółw (1).rs", "src/żółw (1).rs"),
+            ("a\nb", r#""a\nb""#),
+            (r"a\nb", r#""a\\nb""#),
+            ("\u{1b}[31mred\u{9b}\t\r", r#""\033[31mred\302\233\t\r""#),
+            (r#"say "a""#, r#""say \"a\"""#),
+        ] {
+            assert_eq!(file_name(name), expect);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::connect::Server;
 use crate::duration::show_micros;
 use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
+use crate::output::one_line;
 
 /// A report, and the attempt that it is of.
 #[derive(Serialize)]
@@ -34,24 +35,52 @@ pub(crate) async fn show(invocation: &Invocation, arguments: &TestsArguments) ->
     if output.is_json {
         return output.json(&OfAttempt { execution_id: execution.id, number: execution.number, report });
     }
-    output.line(&format!("{} {}", output.mark(report.success), report.headline()))?;
-    let took = show_micros(report.duration_ms.saturating_mul(1_000));
-    let tool = report.format.map_or_else(String::new, |format| format!(", as {format} told"));
-    let command = report.command.join(" ");
-    output.line(&format!(
-        "  {} passed, {} failed, {} skipped in {took}{tool}; attempt {}: {command}",
-        report.passed, report.failed, report.skipped, execution.number
-    ))?;
-    for test in &report.failures {
-        let took = test.duration_ms.map_or_else(String::new, |ms| format!(" ({})", show_micros(ms * 1_000)));
-        output.line(&format!("\n{}{took}", test.name))?;
-        for line in test.message.lines() {
-            output.line(&format!("    {line}"))?;
-        }
-    }
+    output.line(&format!("{} {}", output.mark(report.success), one_line(&report.headline())))?;
+    lines(report, execution.number).iter().try_for_each(|line| output.line(line))?;
     let unnamed = report.failed.saturating_sub(report.failures.len() as u64);
     if unnamed > 0 {
         output.say(&format!("and {unnamed} more that are not named here"));
     }
     Ok(())
+}
+
+/// What stands below the headline. Names and messages are what the tests' tool wrote, and so may hold anything.
+fn lines(report: &TestReport, attempt: i32) -> Vec<String> {
+    let took = show_micros(report.duration_ms.saturating_mul(1_000));
+    let tool = report.format.map_or_else(String::new, |format| format!(", as {format} told"));
+    let command = one_line(&report.command.join(" "));
+    let mut lines = vec![format!(
+        "  {} passed, {} failed, {} skipped in {took}{tool}; attempt {attempt}: {command}",
+        report.passed, report.failed, report.skipped
+    )];
+    for test in &report.failures {
+        let took =
+            test.duration_ms.map_or_else(String::new, |ms| format!(" ({})", show_micros(ms.saturating_mul(1_000))));
+        lines.push(String::new());
+        lines.push(format!("{}{took}", one_line(&test.name)));
+        lines.extend(test.message.lines().map(|line| format!("    {}", one_line(line))));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_test_is_called_and_says_cannot_steer_the_terminal() {
+        let report = serde_json::json!({
+            "command": ["sh", "-c", "a\nb"], "success": false, "passed": 1, "failed": 1, "skipped": 0, "duration_ms": 2,
+            "failures": [{ "name": "one\u{1b}[2J", "message": "left\r\nright\u{7}", "duration_ms": 1 }],
+        });
+        let said = lines(&serde_json::from_value(report).expect("a report"), 2);
+        let expect = [
+            "  1 passed, 1 failed, 0 skipped in 2 ms; attempt 2: sh -c a b",
+            "",
+            "one\u{fffd}[2J (1 ms)",
+            "    left",
+            "    right\u{fffd}",
+        ];
+        assert_eq!(said, expect);
+    }
 }
