@@ -131,7 +131,7 @@ async fn list(invocation: &Invocation, server: &Server, filter: &TaskFilter) -> 
     let page = server.ask(async |control| control.task_page(filter).await).await?;
     print_tasks(invocation, &page.tasks, "no tasks")?;
     if let Some(words) = more(&page, filter.offset.unwrap_or(0)) {
-        invocation.output.hint(&words);
+        invocation.output.say(&words);
     }
     Ok(())
 }
@@ -143,7 +143,11 @@ fn more(page: &TaskPage, offset: u32) -> Option<String> {
         return None;
     }
     let total = if page.is_cut { format!("more than {}", page.total) } else { page.total.to_string() };
-    Some(format!("{} of {total} tasks; the next with --offset {next}, more of them with --limit", page.tasks.len()))
+    let shown = page.tasks.len();
+    Some(format!(
+        "{shown} of {total} tasks, by priority and then the oldest first; the next with --offset {next}, more at once \
+         with --limit, fewer in all with --status, --priority or --project"
+    ))
 }
 
 fn print_tasks(invocation: &Invocation, tasks: &[TaskView], if_none: &str) -> anyhow::Result<()> {
@@ -400,7 +404,7 @@ mod tests {
         assert_eq!(more(&page(2, 2, false), 0), None);
         assert_eq!(more(&page(0, 2, false), 9), None);
         let said = more(&page(2, 5, false), 1).expect("two are behind them");
-        assert_eq!(said, "2 of 5 tasks; the next with --offset 3, more of them with --limit");
+        assert!(said.starts_with("2 of 5 tasks, by priority and then the oldest first; the next with --offset 3, "));
         assert!(more(&page(2, 10_000, true), 0).expect("many").starts_with("2 of more than 10000 tasks"));
     }
 }
