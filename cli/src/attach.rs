@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use wire::attach::{Closed, Word};
 use wire::id::TaskId;
-use wire::task::TaskStatus;
+use wire::task::{TaskStatus, TaskView};
 
 use crate::args::AttachArguments;
 use crate::connect::Server;
@@ -43,6 +43,10 @@ pub(crate) async fn attach(invocation: &Invocation, arguments: &AttachArguments)
             }
             // It ended while the connection was being made anew.
             Err(error) if error.code() == Some("not_running") && was_there => break,
+            Err(error) if error.code() == Some("not_running") => {
+                let task = server.ask(async |control| control.task(arguments.task).await).await?;
+                return Err(nothing_runs(&task));
+            }
             Err(error) => return Err(server.explain(error).into()),
         };
         was_there = true;
@@ -57,6 +61,17 @@ pub(crate) async fn attach(invocation: &Invocation, arguments: &AttachArguments)
         }
     }
     ended(&server, arguments.task).await
+}
+
+/// That there is nothing to attach to, and where to look in place of it.
+fn nothing_runs(task: &TaskView) -> anyhow::Error {
+    let TaskView { id, status, .. } = task;
+    if status.is_final() {
+        let cure = format!("see what its command wrote with: bifrost tasks logs {id}");
+        return failure(Code::Data, format!("task {id} has ended: it is {status}"), cure);
+    }
+    let cure = format!("see what it waits for with: bifrost tasks why {id}");
+    failure(Code::Data, format!("task {id} does not run now: it is {status}"), cure)
 }
 
 /// How an attachment ended.
@@ -196,5 +211,28 @@ impl Drop for Raw {
     fn drop(&mut self) {
         // There is nobody left to complain to.
         termios::tcsetattr(std::io::stdin(), OptionalActions::Flush, &self.0).ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_attaches_to_what_does_not_run_is_told_where_to_look() {
+        const ID: &str = "0197f0a4-5b1e-7c3a-9d55-3f2a8c1e4b70";
+        for (status, said, cure) in [
+            ("failed", "has ended: it is failed", "tasks logs"),
+            ("completed", "has ended: it is completed", "tasks logs"),
+            ("ready", "does not run now: it is ready", "tasks why"),
+        ] {
+            let task = serde_json::json!({
+                "id": ID, "title": "t", "description": "", "status": status, "priority": 3, "attempts": 1,
+                "created_at": "2026-11-21T09:00:00Z", "updated_at": "2026-11-21T09:00:00Z",
+            });
+            let refusal = exit::classify(&nothing_runs(&serde_json::from_value(task).expect("a task")));
+            assert_eq!(refusal.message, format!("task {ID} {said}"));
+            assert!(refusal.help.expect("there is a cure").ends_with(&format!("bifrost {cure} {ID}")));
+        }
     }
 }

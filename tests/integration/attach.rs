@@ -107,7 +107,8 @@ async fn a_command_without_a_terminal_can_be_watched_and_one_that_ended_cannot()
     let late = world.control().attach(task, false).await.expect_err("has ended");
     assert_eq!(late.code(), Some("not_running"));
     let late = world.bifrost(&["attach", &id]).output().await;
-    assert_ne!(late.code, 0);
-    assert!(late.stderr.contains("failed"), "{}", late.stderr);
+    assert_eq!(late.code, 65, "{}", late.stderr);
+    assert!(late.stderr.contains("has ended: it is failed"), "{}", late.stderr);
+    assert!(late.stderr.contains(&format!("bifrost tasks logs {id}")), "{}", late.stderr);
     world.finish().await;
 }
