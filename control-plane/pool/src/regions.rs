@@ -151,6 +151,11 @@ fn is_of_token(rest: &store::Row) -> bool {
     rest.scope == TOKEN || rest.scope.starts_with(TOKEN_STEP)
 }
 
+/// That the provider refuses our token, and what is to be done about it.
+pub(crate) fn refusal(provider: &SharedProvider) -> String {
+    format!("{} refuses the control plane's token: {}", provider.name(), provider.token_cure())
+}
+
 /// The token was refused: nobody calls for a while, ever longer; said once, not with every call.
 pub(crate) async fn token_refused(ctx: &Ctx, provider: &SharedProvider, refused: Refused) -> Result<Closed> {
     let mut tx = ctx.begin("pool.token_refused").await?;
@@ -162,7 +167,7 @@ pub(crate) async fn token_refused(ctx: &Ctx, provider: &SharedProvider, refused:
     }
     let times = same.map_or(0, |rest| rest.times).saturating_add(1);
     let until = now + TimeDelta::seconds((15_i64 << times.min(5)).min(300));
-    let why = format!("{} refuses the control plane's token: {}", provider.name(), provider.token_cure());
+    let why = refusal(provider);
     store::put(&mut tx, &scope, until, times, &why).await?;
     if earlier.is_empty() {
         tracing::error!("{why}");

@@ -9,7 +9,7 @@ use wire::machine::{AppAbandonment, MachineState};
 
 use super::{Machine, decide_alone, drain, is_going, shift, store};
 use crate::provider::SharedProvider;
-use crate::{LOST_NUDGE, Settings, SharedWork, kept, money, orphans, workers};
+use crate::{LOST_NUDGE, Settings, SharedWork, kept, money, orphans, regions, workers};
 
 /// No creation that has begun takes longer, all its calls and their turns included.
 const CREATION_MAX: TimeDelta = TimeDelta::minutes(10);
@@ -92,6 +92,9 @@ pub async fn abandon_app(
     }
     match provider.machines().await {
         Err(error) if error.advice() == Advice::Gone => (),
+        Err(error) if regions::is_about_token(&error) => {
+            return Err(Error::conflict("token_refused", regions::refusal(provider)));
+        }
         Err(error) => return Err(Error::Unavailable { dependency: provider.name(), source: Box::new(error) }),
         Ok(_) => {
             let message = format!("{} knows {own}, so its machines can be destroyed: do that", provider.name());

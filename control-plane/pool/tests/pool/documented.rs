@@ -62,7 +62,7 @@ pub(crate) enum End {
 
 const REPLACED: &str = "deadline_exceeded: machine failed to reach desired state, suspended, currently replaced";
 /// Failures that are our token's and no machine's.
-const REFUSALS_OF_A_TOKEN: [&str; 2] = ["bad-token", "forbidden"];
+pub(crate) const REFUSALS_OF_A_TOKEN: [&str; 2] = ["bad-token", "forbidden"];
 
 fn rows() -> Vec<(During, String, End)> {
     use During::{Create, Destroy, Sleep, WaitedSleep, Wake};

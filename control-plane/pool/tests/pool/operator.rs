@@ -11,6 +11,7 @@ use wire::audit::AuditEntry;
 use wire::event::kind;
 use wire::machine::{AppAbandonment, MachineState};
 
+use crate::documented::REFUSALS_OF_A_TOKEN;
 use crate::world::{APP, World, migrations, settings};
 
 /// A machine that the pool did not make.
@@ -259,6 +260,13 @@ kernel::on_both! { migrations();
         world.script("[[call]]\neffect = { failure = 'unavailable' }").await;
         let refused = machines::abandon_app(&ctx, &world.provider, &world.settings, &deleted).await;
         assert_eq!(refused.expect_err("nobody says that it is gone").code(), "unavailable");
+        for failure in REFUSALS_OF_A_TOKEN {
+            world.script(&format!("[[call]]\neffect = {{ failure = '{failure}' }}")).await;
+            let refused = machines::abandon_app(&ctx, &world.provider, &world.settings, &deleted).await;
+            let refused = refused.expect_err("nobody may look");
+            assert_eq!(refused.code(), "token_refused", "{failure}");
+            assert!(refused.to_string().contains("set FLY_API_TOKEN"), "{refused}");
+        }
         world.script("").await;
         let gone = machines::abandon_app(&ctx, &world.provider, &world.settings, &deleted).await.expect("abandoned");
         assert_eq!(gone.iter().map(|machine| machine.state).collect::<Vec<_>>(), [MachineState::Destroyed; 2]);
