@@ -56,6 +56,7 @@ fn a_script_that_measures_or_deploys_says_what_it_does() {
         "cost-check",
         "test-isolation.sh",
         "test-6pn",
+        "test",
     ];
     for name in scripts {
         let output = script(name).arg("--help").output().expect("runs");
@@ -92,6 +93,7 @@ fn what_a_script_does_not_know_is_named_with_the_right_form_before_anything_is_d
         ("deploy", &["--open-runners", "--runner-network", "a"], "give --runner-network or --open-runners, not both"),
         ("deploy", &["--runner-network", "default"], "--runner-network: default is what Fly calls"),
         ("test-6pn", &["--bogus"], "there is no option --bogus"),
+        ("test", &["--bogus"], "there is no option --bogus"),
     ] {
         let output = script(name).args(arguments).output().expect("runs");
         let said = text(&output.stderr);
