@@ -68,26 +68,43 @@ impl Provision {
         set.insert(id).then(|| InFlight { id, set: Arc::clone(&self.in_flight) })
     }
 
-    /// Machines that wait for a step; none while the provider refuses to be read with our token. Where it refuses the
-    /// steps from a state, one machine tries that again, when it is time.
+    /// Machines that wait for a step; none while the provider refuses to be read with our token, and each says so. Where
+    /// it refuses the steps from a state, one machine tries that again, when it is time.
     async fn due(&self, ctx: &Ctx) -> Result<Vec<Machine>> {
         let now = ctx.now();
         let mut tx = ctx.read("pool.provision.due").await?;
         let rests = Rests::read(&mut tx).await?;
-        if rests.is_token_refused() {
+        let mut machines = store::list(&mut tx).await?;
+        machines.retain(|machine| needs_step(machine, now));
+        if let Some(why) = rests.refusal_to_read() {
+            drop(tx);
+            machines.retain(|machine| machine.error.as_deref() != Some(why));
+            self.tell_refusal(ctx, &machines, why).await?;
             return Ok(Vec::new());
         }
-        let mut machines = store::list(&mut tx).await?;
         let mut refused = rests.refused_steps();
         machines.retain(|machine| {
             let rest = refused.iter_mut().find(|(state, _)| *state == machine.state.as_str());
-            let is_due = needs_step(machine, now) && rest.as_ref().is_none_or(|(_, until)| *until <= now);
+            let is_due = rest.as_ref().is_none_or(|(_, until)| *until <= now);
             if let Some((_, until)) = rest.filter(|_| is_due) {
                 *until = DateTime::<Utc>::MAX_UTC;
             }
             is_due
         });
         Ok(machines)
+    }
+
+    /// Has machines say why no step of them is taken; one under way says itself what became of it.
+    async fn tell_refusal(&self, ctx: &Ctx, machines: &[Machine], why: &str) -> Result<()> {
+        if machines.is_empty() {
+            return Ok(());
+        }
+        let mut tx = ctx.begin("pool.provision.refused").await?;
+        for machine in machines {
+            let Some(_in_flight) = self.take(machine.id) else { continue };
+            store::try_later(&mut tx, machine, machine.next_try_at, machine.failures, Some(why)).await?;
+        }
+        tx.commit(()).await
     }
 
     /// Takes one step of every machine that needs one, side by side, and waits for all of them.

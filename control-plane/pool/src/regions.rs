@@ -56,6 +56,11 @@ impl Rests {
         self.0.iter().any(|rest| rest.scope == TOKEN)
     }
 
+    /// What is to be done about the token, if nothing may be read with it; also while it is tried.
+    pub(crate) fn refusal_to_read(&self) -> Option<&str> {
+        self.0.iter().find(|rest| rest.scope == TOKEN).map(|rest| rest.why.as_str())
+    }
+
     /// What is to be done about the token, if it was refused and has not been accepted since; also while it is tried.
     pub(crate) fn refusal_of_token(&self) -> Option<&str> {
         self.0.iter().find(|rest| is_of_token(rest)).map(|rest| rest.why.as_str())

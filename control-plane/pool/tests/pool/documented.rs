@@ -412,6 +412,27 @@ kernel::on_both! { migrations();
         }
     }
 
+    async fn a_machine_that_is_woken_while_nothing_may_be_read_says_what_it_waits_for(ctx) {
+        for failure in REFUSALS_OF_A_TOKEN {
+            let mut world = World::new(&ctx, "").await;
+            world.up().await;
+            world.suspend().await;
+            world.script(&format!("[[call]]\neffect = {{ failure = '{failure}' }}")).await;
+            world.watch.tick(&ctx).await.expect("learns of it");
+            machines::resume(&ctx, &world.settings, world.row().await.id).await.expect("ordered");
+            assert_eq!(world.provision.step_all(&ctx).await.expect("looks"), 0, "nobody calls");
+            let row = world.row().await;
+            assert_eq!(row.state, MachineState::Resuming, "{failure}");
+            assert!(row.error.as_ref().is_some_and(|error| error.contains("set FLY_API_TOKEN")), "{row:?}");
+            world.script("").await;
+            world.settle().await;
+            let row = world.row().await;
+            assert_eq!((row.state, row.error), (MachineState::Ready, None), "{failure}");
+            world.destroy().await;
+            world.stop().await;
+        }
+    }
+
     async fn where_several_machines_wait_for_another_token_one_tries_it(ctx) {
         let mut world = World::new(&ctx, &failing("create_volume", "forbidden", 99)).await;
         for _ in 0..3 {
