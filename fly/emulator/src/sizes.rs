@@ -11,9 +11,13 @@ const NAME_LETTERS: usize = 30;
 /// What a machine's name may have: it is a label in the domain name system.
 const MACHINE_NAME_LETTERS: usize = 63;
 
+/// What a named size's name begins with, and the kind of its processors; the rest of it counts them.
+const NAMED: [(&str, &str); 2] = [("shared-cpu", "shared"), ("performance", "performance")];
+
 /// Refuses a configuration whose processors and memory Fly does not have together. Without a guest it is Fly's
-/// smallest; in a guest the kind of processor must be said, and the rest only if it is said.
+/// smallest, or that of a named size; in a guest the kind of processor must be said, and the rest only if it is said.
 pub(crate) fn check_guest(config: &Map<String, Value>) -> Result<(), Refusal> {
+    check_named(config.get("size").unwrap_or(&Value::Null))?;
     let Some(guest) = config.get("guest").filter(|guest| !guest.is_null()) else { return Ok(()) };
     let number = |field: &str| guest.get(field).filter(|said| !said.is_null()).map(|said| said.as_u64().unwrap_or(0));
     let kind = guest.get("cpu_kind").and_then(Value::as_str).unwrap_or_default();
@@ -33,6 +37,19 @@ pub(crate) fn check_guest(config: &Map<String, Value>) -> Result<(), Refusal> {
             Err(invalid("memory_mb", &format!("must be a multiple of {MEMORY_STEP_MB} MiB")))
         }
         Some(_) | None => Ok(()),
+    }
+}
+
+fn check_named(size: &Value) -> Result<(), Refusal> {
+    let names = NAMED.iter().flat_map(|(name, kind)| {
+        let counts = sizes(kind).map_or(&[][..], |sizes| sizes.cpus);
+        counts.iter().map(move |count| format!("{name}-{count}x"))
+    });
+    let names: Vec<String> = names.collect();
+    match size {
+        Value::Null => Ok(()),
+        Value::String(size) if size.is_empty() || names.contains(size) => Ok(()),
+        _ => Err(Refusal::malformed(format!("invalid config.size, must be one of [{}]", names.join(" ")))),
     }
 }
 
@@ -157,6 +174,21 @@ mod tests {
             ),
         ] {
             assert_eq!(checked(guest.clone()), Err(Refusal::new(400, error)), "{guest}");
+        }
+    }
+
+    #[test]
+    fn a_named_size_is_one_of_those_that_a_guest_can_have() {
+        let named = |size: Value| check_guest(&Map::from_iter([("size".to_owned(), size)]));
+        for size in [json!(null), json!(""), json!("shared-cpu-1x"), json!("shared-cpu-8x"), json!("performance-16x")] {
+            assert_eq!(named(size.clone()), Ok(()), "{size}");
+        }
+        for size in
+            [json!("shared-cpu-9x"), json!("shared-1x"), json!("performance-3x"), json!("performance"), json!(1)]
+        {
+            let refusal = named(size.clone()).expect_err("refused");
+            let words = "invalid config.size, must be one of [shared-cpu-1x shared-cpu-2x shared-cpu-4x ";
+            assert!(refusal.status == 400 && refusal.error.starts_with(words), "{size}: {refusal:?}");
         }
     }
 
