@@ -149,7 +149,7 @@ pub(crate) fn one_line(text: &str) -> String {
         .collect()
 }
 
-/// A file's name of others as git shows it: in quotes where it would move the cursor, colour a terminal or pass for another.
+/// A file's name of others as git shows it: in quotes where it would move the cursor, colour a terminal or end the line.
 pub(crate) fn file_name(name: &str) -> String {
     let is_plain = |character: char| !character.is_control() && !matches!(character, '"' | '\\');
     if name.chars().all(is_plain) {

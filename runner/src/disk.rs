@@ -1,5 +1,6 @@
 //! Keeps an execution to its part of the disk: its workspace, its home and its temporary directory. Looking is cheap:
-//! only when so much has come to the volume that the execution may have passed its limit are its files counted.
+//! only when so much has come to the volume that the execution may have passed its limit, or what goes may hide what comes,
+//! are its files counted.
 //!
 //! It is for commands that go wrong. It does not see what one hides: files that it removed and still has open,
 //! directories that it closed to the runner. Nor is it fast enough for one that fills the volume at once. Both end at

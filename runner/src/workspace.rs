@@ -34,8 +34,8 @@ pub(crate) mod former;
 
 const MARKER_VERSION: u32 = 1;
 
-/// Who commits where nobody says. Git reads it before a home's `.gitconfig`, a repository's own configuration and the
-/// environment, and what they say counts instead.
+/// Who commits where nobody says. Git reads it after the machine's configuration and before a home's `.gitconfig`, a
+/// repository's own and the environment, and what those say counts instead.
 const IDENTITY: &str = "[user]\n\tname = Bifrost\n\temail = bifrost@localhost\n";
 
 /// What the runner remembers of a workspace.
@@ -195,18 +195,21 @@ pub(crate) async fn create(
 /// Where an execution's workspace is to be, with the directories that begin empty.
 pub(crate) fn place(room: &Room, subject: Subject, repository: &str) -> io::Result<Paths> {
     let paths = Paths::new(&room.volume, subject.execution_id, repository);
-    let is_new = !paths.home.exists();
+    if !paths.home.exists() {
+        make_home(&paths.home)?;
+    }
+    kit::files::make_private(&paths.temporary)?;
     for directory in [&paths.home, &paths.temporary] {
-        kit::files::make_private(directory)?;
         room.volume.inside(directory)?;
     }
-    // Nothing has run there that could have put a link in its way.
-    if is_new {
-        let directory = paths.home.join(".config/git");
-        kit::files::make_private(&directory)?;
-        fs::write(directory.join("config"), IDENTITY)?;
-    }
     Ok(paths)
+}
+
+/// Makes a home where none is: nothing has run in it that could have put a link in the way.
+pub(crate) fn make_home(home: &Path) -> io::Result<()> {
+    let directory = home.join(".config/git");
+    kit::files::make_private(&directory)?;
+    fs::write(directory.join("config"), IDENTITY)
 }
 
 /// Makes a spare, which is at some commit, a workspace at the wanted one.

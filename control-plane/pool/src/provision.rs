@@ -68,7 +68,7 @@ impl Provision {
         set.insert(id).then(|| InFlight { id, set: Arc::clone(&self.in_flight) })
     }
 
-    /// Machines that wait for a step; none while the provider refuses to be read with our token, and each says so. Where
+    /// Machines that wait for a step; none while the provider refuses to be read with our token, and those that somebody waits for say so. Where
     /// it refuses the steps from a state, one machine tries that again, when it is time.
     async fn due(&self, ctx: &Ctx) -> Result<Vec<Machine>> {
         let now = ctx.now();
@@ -78,7 +78,10 @@ impl Provision {
         machines.retain(|machine| needs_step(machine, now));
         if let Some(why) = rests.refusal_to_read() {
             drop(tx);
-            machines.retain(|machine| machine.error.as_deref() != Some(why));
+            let is_awaited = |machine: &Machine| {
+                matches!(machine.state, MachineState::Creating | MachineState::Starting | MachineState::Resuming)
+            };
+            machines.retain(|machine| is_awaited(machine) && machine.error.as_deref() != Some(why));
             self.tell_refusal(ctx, &machines, why).await?;
             return Ok(Vec::new());
         }
@@ -94,15 +97,14 @@ impl Provision {
         Ok(machines)
     }
 
-    /// Has machines say why no step of them is taken; one under way says itself what became of it.
+    /// Has machines say why no step of them is taken.
     async fn tell_refusal(&self, ctx: &Ctx, machines: &[Machine], why: &str) -> Result<()> {
         if machines.is_empty() {
             return Ok(());
         }
         let mut tx = ctx.begin("pool.provision.refused").await?;
         for machine in machines {
-            let Some(_in_flight) = self.take(machine.id) else { continue };
-            store::try_later(&mut tx, machine, machine.next_try_at, machine.failures, Some(why)).await?;
+            store::tell(&mut tx, machine, why).await?;
         }
         tx.commit(()).await
     }

@@ -25,7 +25,7 @@ use crate::record::Story;
 use crate::room::Room;
 use crate::setup::NotReady;
 use crate::volume::{self, Volume};
-use crate::workspace::Paths;
+use crate::workspace::{self, Paths};
 
 const NOTE: &str = "session.json";
 const STATE: &str = "state";
@@ -84,7 +84,7 @@ pub(crate) async fn bring(
         ),
         Err(error) => {
             // Nothing was in it before, and a part is worse than nothing.
-            let emptied = volume::remove(&paths.home).and_then(|()| kit::files::make_private(&paths.home));
+            let emptied = volume::remove(&paths.home).and_then(|()| workspace::make_home(&paths.home));
             emptied.map_err(|error| NotReady::machine("making a home", &error))?;
             format!("what this machine has of the session {session} of {name} cannot be used: {error}")
         }

@@ -62,6 +62,7 @@ kernel::sql! {
     VOLUME_REFUSED: "UPDATE volumes SET failures = $2, error = $3, next_try_at = $4 WHERE id = $1";
     REST: "UPDATE machines SET rests_until = $3, next_try_at = $3, refusals = $4, error = $5, failures = 0 WHERE id = $1 AND state = $2";
     TRY_LATER: "UPDATE machines SET next_try_at = $3, failures = $4, error = coalesce($5, error) WHERE id = $1 AND state = $2";
+    TELL: "UPDATE machines SET error = $3 WHERE id = $1 AND state = $2";
     STARTED: "UPDATE machines SET next_try_at = $3, report_by = $3, restarts = restarts + $4, failures = 0, rung = $6, \
                      error = coalesce($5, error) WHERE id = $1 AND state = $2";
     SET_RUNG: "UPDATE machines SET rung = $3, next_try_at = $4, report_by = $5, failures = 0 WHERE id = $1 AND state = $2";
@@ -451,6 +452,12 @@ pub(crate) async fn try_later(
     error: Option<&str>,
 ) -> Result<()> {
     execute!(tx, TRY_LATER, machine.id.uuid(), machine.state.as_str(), at, failures, error)?;
+    Ok(())
+}
+
+/// Notes what a machine waits for, and nothing else.
+pub(crate) async fn tell(tx: &mut Tx, machine: &Machine, why: &str) -> Result<()> {
+    execute!(tx, TELL, machine.id.uuid(), machine.state.as_str(), why)?;
     Ok(())
 }
 
