@@ -34,10 +34,11 @@ pub async fn run(arguments: Arguments, mut vars: Vars) -> anyhow::Result<()> {
     let listener = kit::net::listen(address)
         .await
         .with_context(|| format!("cannot listen on {}; choose another address with --listen", arguments.listen))?;
+    let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
     let metrics = kit::telemetry::init_metrics();
     let told = kit::tasks::termination();
     let running = crate::start(config, listener, clock, chance, metrics).await?;
-    tracing::info!(address = arguments.listen, "the control plane serves");
+    tracing::info!(address, "the control plane serves");
     told.await;
     tracing::info!("stopping");
     running.stop().await;

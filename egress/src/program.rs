@@ -100,7 +100,8 @@ pub async fn run(arguments: Arguments, mut vars: Vars) -> anyhow::Result<()> {
         open_told_after: OPEN_TOLD_AFTER,
     };
     let told = kit::tasks::termination();
-    tracing::info!(address = arguments.listen, "the egress proxy serves");
+    let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
+    tracing::info!(address, "the egress proxy serves");
     crate::start(config, listener, doors, sender, (clock, chance), &tasks);
     tasks.spawn_until_stopped("egress rules", reload(arguments, current));
     told.await;

@@ -1,0 +1,31 @@
+//! The program says where it listens, also where it was left to the system to choose.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use kit::process::command;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_port_that_the_system_chose_is_in_the_log() {
+    let home = tempfile::tempdir().expect("a directory");
+    let mut server = command(env!("CARGO_BIN_EXE_bifrost-control"));
+    server.args(["--listen", "127.0.0.1:0", "--data"]).arg(home.path());
+    server.env("BIFROST_EVENTS_URL", "http://127.0.0.1:1").env("FLY_FLAPS_BASE_URL", "http://127.0.0.1:1");
+    server.env("FLY_API_TOKEN", "any").env("BIFROST_ALLOW_UNPINNED_IMAGE", "true");
+    server.env("FLY_EVENT_SECRET", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
+    let mut server = server.stderr(Stdio::piped()).spawn().expect("starts");
+    let mut lines = BufReader::new(server.stderr.take().expect("is piped")).lines();
+    let address = loop {
+        let line = timeout(PATIENCE, lines.next_line()).await.expect("says something").expect("is text");
+        let entry: serde_json::Value = serde_json::from_str(&line.expect("goes on")).expect("logs are JSON");
+        if let Some(address) = entry["fields"]["address"].as_str() {
+            break address.to_owned();
+        }
+    };
+    TcpStream::connect(&address).await.expect(&address);
+}
