@@ -91,6 +91,7 @@ async fn abandon_app(invocation: &Invocation, app: &str, reason: &str) -> anyhow
 async fn sweep(invocation: &Invocation, reap: bool) -> anyhow::Result<()> {
     let server = Server::find(invocation)?;
     let found = server.ask(async |control| control.sweep(reap).await).await?;
+    let is_refused = warn_of_token(invocation, &server).await;
     let output = invocation.output;
     if output.is_json {
         return output.json(&found);
@@ -122,11 +123,11 @@ async fn sweep(invocation: &Invocation, reap: bool) -> anyhow::Result<()> {
             volume.id
         ));
     }
-    if reap {
-        output.say(&to_be_reaped(&orphans));
+    if reap && (compared_at.is_some() || !orphans.is_empty()) {
+        output.say(&to_be_reaped(&orphans, is_refused));
     }
     if orphans.is_empty() {
-        output.say("no orphans");
+        output.say(without_orphans(compared_at, is_refused));
         return Ok(());
     }
     let unforeseen = orphans.iter().filter(|orphan| orphan.needs_approval && orphan.reaped_at.is_none()).count();
@@ -164,15 +165,35 @@ fn compared(now: DateTime<Utc>, at: DateTime<Utc>) -> String {
     }
 }
 
-/// What an approval is for.
-fn to_be_reaped(orphans: &[OrphanView]) -> String {
+/// Where none is listed: as much as the last comparison can say, if there was one.
+fn without_orphans(compared_at: Option<DateTime<Utc>>, is_refused: bool) -> &'static str {
+    match (compared_at, is_refused) {
+        (None, false) => "nothing is known of orphans before that",
+        (None, true) => "nothing is known of orphans while the token is refused",
+        (Some(_), true) => "there were no orphans then",
+        (Some(_), false) => "no orphans",
+    }
+}
+
+/// What an approval is for, and when: nothing is compared while the token is refused.
+fn to_be_reaped(orphans: &[OrphanView], is_refused: bool) -> String {
+    let when = if is_refused { "when another token is accepted" } else { "at the next comparisons, within seconds" };
     match orphans.iter().filter(|orphan| orphan.reaped_at.is_none()).count() {
         0 => "there is nothing to reap".into(),
-        count => format!(
-            "{} at the next comparisons, within seconds; see: bifrost machines sweep",
-            counted(count, "orphan is reaped", "orphans are reaped")
-        ),
+        count => {
+            format!("{} {when}; see: bifrost machines sweep", counted(count, "orphan is reaped", "orphans are reaped"))
+        }
     }
+}
+
+/// Whether the provider refuses the server's token, which is then said with the cure.
+async fn warn_of_token(invocation: &Invocation, server: &Server) -> bool {
+    let cost = server.control.cost().await.ok();
+    let refusal = cost.as_ref().and_then(CostView::refusal_of_token);
+    if let Some(refusal) = refusal {
+        invocation.output.warn(&refusal.message);
+    }
+    refusal.is_some()
 }
 
 /// Has a volume destroyed that was kept for the work on it.
@@ -191,16 +212,13 @@ async fn discard(invocation: &Invocation, volume: VolumeId) -> anyhow::Result<()
 async fn list(invocation: &Invocation) -> anyhow::Result<()> {
     let server = Server::find(invocation)?;
     let machines = server.ask(async |control| control.machines().await).await?;
-    let cost = server.control.cost().await.ok();
-    let (output, refusal) = (invocation.output, cost.as_ref().and_then(CostView::refusal_of_token));
-    if let Some(refusal) = refusal {
-        output.warn(&refusal.message);
-    }
+    let is_refused = warn_of_token(invocation, &server).await;
+    let output = invocation.output;
     if output.is_json {
         return output.json(&machines);
     }
     if machines.is_empty() {
-        output.say(if refusal.is_some() { "no machines" } else { "no machines: the first task brings one up" });
+        output.say(if is_refused { "no machines" } else { "no machines: the first task brings one up" });
         return Ok(());
     }
     let now = invocation.clock.now();
@@ -246,9 +264,24 @@ mod tests {
             needs_approval: true,
         };
         let gone = orphan(Some(DateTime::UNIX_EPOCH));
-        assert_eq!(to_be_reaped(&[]), "there is nothing to reap");
-        assert_eq!(to_be_reaped(std::slice::from_ref(&gone)), "there is nothing to reap");
-        assert!(to_be_reaped(&[orphan(None), gone.clone()]).starts_with("1 orphan is reaped at the next"));
-        assert!(to_be_reaped(&[orphan(None), orphan(None), gone]).starts_with("2 orphans are reaped at the next"));
+        assert_eq!(to_be_reaped(&[], false), "there is nothing to reap");
+        assert_eq!(to_be_reaped(std::slice::from_ref(&gone), false), "there is nothing to reap");
+        assert!(to_be_reaped(&[orphan(None), gone.clone()], false).starts_with("1 orphan is reaped at the next"));
+        let both = [orphan(None), orphan(None), gone];
+        assert!(to_be_reaped(&both, false).starts_with("2 orphans are reaped at the next"));
+        assert!(to_be_reaped(&both, true).starts_with("2 orphans are reaped when another token is accepted"));
+    }
+
+    #[test]
+    fn there_are_no_orphans_only_where_somebody_could_look() {
+        let once = Some(DateTime::UNIX_EPOCH);
+        for (compared_at, is_refused, said) in [
+            (once, false, "no orphans"),
+            (once, true, "there were no orphans then"),
+            (None, true, "nothing is known of orphans while the token is refused"),
+            (None, false, "nothing is known of orphans before that"),
+        ] {
+            assert_eq!(without_orphans(compared_at, is_refused), said);
+        }
     }
 }

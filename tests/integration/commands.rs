@@ -121,6 +121,8 @@ async fn that_the_provider_refuses_the_servers_token_shows_where_people_look() {
     let list = world.bifrost(&["machines", "list"]).output().await;
     assert!(list.stderr.contains(refused) && !list.stderr.contains("brings one up"), "{}", list.stderr);
     assert_eq!(json(&world, &["machines", "list"]).await, Value::Array(Vec::new()));
+    let sweep = world.bifrost(&["machines", "sweep", "--reap"]).output().await;
+    assert!(sweep.stderr.contains(refused) && !sweep.stderr.contains("no orphans\n"), "{}", sweep.stderr);
 
     let check = world.bifrost(&["cost", "check"]).output().await;
     assert_eq!(check.code, 1, "{}", check.stderr);
