@@ -20,7 +20,7 @@ use crate::serve::Limits;
 use crate::{Amount, Config, Marks, StartError, Ungranted};
 
 /// Nothing in a test takes longer unless it is broken.
-pub(super) const DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const DEADLINE: Duration = Duration::from_secs(100);
 
 /// Looks again and again until there is something to see, within the deadline.
 pub(super) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
