@@ -34,8 +34,8 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    /// Makes ready what the repository's next execution will ask for, whose tree is as large as that of this index. Where that is under way, it is enough. Caches are
-    /// looked after where something was installed just now.
+    /// Makes ready what the repository's next execution will ask for, whose tree is as large as that of this index. Where
+    /// that is under way, it is enough. Caches are looked after where something was installed just now.
     pub(crate) fn prepare_next(
         &self,
         room: &Arc<Room>,

@@ -43,7 +43,7 @@ impl Reconciler for EnsureApp {
     async fn tick(&self, ctx: &Ctx) -> Result<usize> {
         let mut tx = ctx.read("pool.ensure_app").await?;
         let rests = Rests::read(&mut tx).await?;
-        let (is_refused, is_resting) = (rests.is_token_refused(), rests.is_token_resting(ctx.now()));
+        let (is_refused, is_resting) = (rests.refusal_to_read().is_some(), rests.is_token_resting(ctx.now()));
         let is_missed = !self.is_network_own && may_be_missed(&mut tx).await?;
         drop(tx);
         // A token that was refused to an earlier process may be another one now.

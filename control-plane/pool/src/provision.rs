@@ -68,8 +68,8 @@ impl Provision {
         set.insert(id).then(|| InFlight { id, set: Arc::clone(&self.in_flight) })
     }
 
-    /// Machines that wait for a step; none while the provider refuses to be read with our token, and those that somebody waits for say so. Where
-    /// it refuses the steps from a state, one machine tries that again, when it is time.
+    /// Machines that wait for a step; none while the provider refuses to be read with our token, and those that somebody
+    /// waits for say so. Where it refuses the steps from a state, one machine tries that again, when it is time.
     async fn due(&self, ctx: &Ctx) -> Result<Vec<Machine>> {
         let now = ctx.now();
         let mut tx = ctx.read("pool.provision.due").await?;

@@ -51,11 +51,6 @@ impl Rests {
         self.0.iter().any(|rest| rest.scope.strip_prefix(IMAGE) == Some(image) && rest.until > now)
     }
 
-    /// Whether the token was refused to read and has not been accepted since.
-    pub(crate) fn is_token_refused(&self) -> bool {
-        self.0.iter().any(|rest| rest.scope == TOKEN)
-    }
-
     /// What is to be done about the token, if nothing may be read with it; also while it is tried.
     pub(crate) fn refusal_to_read(&self) -> Option<&str> {
         self.0.iter().find(|rest| rest.scope == TOKEN).map(|rest| rest.why.as_str())

@@ -180,7 +180,7 @@ impl Reconciler for Watch {
     async fn tick(&self, ctx: &Ctx) -> Result<usize> {
         let began = ctx.now();
         let mut tx = ctx.read("pool.watch.token").await?;
-        if Rests::read(&mut tx).await?.is_token_refused() {
+        if Rests::read(&mut tx).await?.refusal_to_read().is_some() {
             return Ok(0);
         }
         drop(tx);
