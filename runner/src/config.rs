@@ -147,6 +147,8 @@ pub struct Limits {
     pub dependency_bytes: u64,
     /// Damaged things of each kind that are kept for a person to look at, the newest ones.
     pub quarantined: usize,
+    /// The most bytes that are kept free on a volume of which a fifth is more: docs/workspaces.md says what goes first.
+    pub reserve_bytes: u64,
     /// How long to go on without hearing the control plane while there is no work in hand.
     pub silence: Duration,
     /// How long to wait for the event store before an execution is reported as complete.
@@ -177,6 +179,7 @@ impl Default for Limits {
             dependency_trees: 50,
             dependency_bytes: 4 * 1024 * 1024 * 1024,
             quarantined: 2,
+            reserve_bytes: 8 * 1024 * 1024 * 1024,
             silence: Duration::from_secs(600),
             flush: Duration::from_secs(5),
             spool_bytes: 256 * 1024 * 1024,

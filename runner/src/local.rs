@@ -153,10 +153,10 @@ pub async fn install(
 /// A room of which only the dependencies are used.
 async fn room(place: &Place<'_>, recorder: Recorder, clock: &Clock, chance: &Chance) -> anyhow::Result<Arc<Room>> {
     let root = place.store.to_owned();
-    let volume = blocking(move || Volume::open(&root)).await?;
+    let limits = Limits::default();
+    let volume = blocking(move || Volume::open(&root, limits.reserve_bytes)).await?;
     kit::files::make_private(place.temporary)?;
     let environment = place.environment.clone();
-    let limits = Limits::default();
     let git = Git::new(volume.root(), &environment, limits.git, None)?;
     Ok(Arc::new(Room {
         volume: Arc::new(volume),

@@ -62,7 +62,9 @@ impl Room {
     /// Takes the volume.
     pub(crate) async fn open(config: &Config, clock: Clock, chance: Chance) -> anyhow::Result<Opened> {
         let root: PathBuf = config.sprite_dir.clone();
-        let volume = blocking(move || Volume::open(&root)).await.context("the runner cannot take its volume")?;
+        let reserve = config.limits.reserve_bytes;
+        let volume = blocking(move || Volume::open(&root, reserve)).await;
+        let volume = volume.context("the runner cannot take its volume")?;
         let store = Store::new(&volume.chunks()).and_then(|store| store.tidy());
         store.context("the store of the checkpoints cannot be used")?;
         let environment = config.tool_environment.clone();

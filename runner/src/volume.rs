@@ -37,12 +37,14 @@ mod packages;
 mod quarantine;
 pub(crate) use quarantine::former_name;
 
-/// What must be free, a part of the volume but no more than so many bytes: below the first nothing is
-/// made that could be done without, below the second what can be made again goes, and below the third nothing can be
+/// What must be free, a part of the volume but no more than a part of [`Limits::reserve_bytes`]: below the first nothing
+/// is made that could be done without, below the second what can be made again goes, and below the third nothing can be
 /// done at all, and what cannot be made again goes for that.
-const AMPLE: Reserve = Reserve { percent: 20, bytes_max: 8 << 30 };
-const TIGHT: Reserve = Reserve { percent: 10, bytes_max: 4 << 30 };
-const FULL: Reserve = Reserve { percent: 2, bytes_max: 256 << 20 };
+///
+/// [`Limits::reserve_bytes`]: crate::config::Limits::reserve_bytes
+const AMPLE: Reserve = Reserve { percent: 20, of_the_most: 1 };
+const TIGHT: Reserve = Reserve { percent: 10, of_the_most: 2 };
+const FULL: Reserve = Reserve { percent: 2, of_the_most: 32 };
 
 /// Begins the name of what is being built.
 const UNFINISHED: &str = ".new-";
@@ -52,7 +54,8 @@ const SUBMODULES: &str = "submodules";
 #[derive(Debug, Clone, Copy)]
 struct Reserve {
     percent: u64,
-    bytes_max: u64,
+    /// One is all of it, two a half.
+    of_the_most: u64,
 }
 
 /// Why a volume cannot be used.
@@ -76,6 +79,7 @@ pub(crate) enum Unusable {
 #[derive(Debug)]
 pub(crate) struct Volume {
     root: PathBuf,
+    reserve_bytes: u64,
     /// Whose turn it is to use, or to remove, package managers' caches.
     packages: Mutex<()>,
     _lock: File,
@@ -83,13 +87,13 @@ pub(crate) struct Volume {
 
 impl Volume {
     /// Takes the volume, and clears away what a killed runner or git left half done.
-    pub(crate) fn open(root: &Path) -> Result<Self, Unusable> {
+    pub(crate) fn open(root: &Path, reserve_bytes: u64) -> Result<Self, Unusable> {
         let unwritable = |source| Unusable::Unwritable { path: root.to_owned(), source };
         kit::files::make_private(root).map_err(unwritable)?;
         let root = root.canonicalize().map_err(unwritable)?;
         let lock = kit::lock::take(&root.join("lock"), kit::lock::PATIENCE).map_err(unwritable)?;
         let lock = lock.ok_or_else(|| Unusable::Taken(root.clone()))?;
-        let volume = Self { root, packages: Mutex::default(), _lock: lock };
+        let volume = Self { root, reserve_bytes, packages: Mutex::default(), _lock: lock };
         volume.tidy().map_err(unwritable)?;
         Ok(volume)
     }
@@ -275,7 +279,7 @@ impl Volume {
     }
 
     fn bytes_of(&self, reserve: Reserve) -> io::Result<u64> {
-        Ok((self.size()? / 100 * reserve.percent).min(reserve.bytes_max))
+        Ok((self.size()? / 100 * reserve.percent).min(self.reserve_bytes / reserve.of_the_most))
     }
 
     /// How many bytes it holds when it is empty.

@@ -5,20 +5,23 @@ use std::io::Write as _;
 
 use super::*;
 
+/// So much that the part of a small volume is less, and so little that this machine's disk has it.
+const RESERVE_BYTES: u64 = 64 << 20;
+
 fn open() -> (tempfile::TempDir, Volume) {
     let directory = tempfile::tempdir().expect("a directory");
-    let volume = Volume::open(&directory.path().join("sprite")).expect("opens");
+    let volume = Volume::open(&directory.path().join("sprite"), RESERVE_BYTES).expect("opens");
     (directory, volume)
 }
 
 #[test]
 fn a_volume_belongs_to_one_runner_at_a_time() {
     let (_directory, volume) = open();
-    let again = Volume::open(volume.root()).expect_err("taken");
+    let again = Volume::open(volume.root(), RESERVE_BYTES).expect_err("taken");
     assert!(again.to_string().contains("belongs to another runner"), "{again}");
     let root = volume.root().to_owned();
     drop(volume);
-    Volume::open(&root).expect("free again");
+    Volume::open(&root, RESERVE_BYTES).expect("free again");
 }
 
 #[test]
@@ -34,7 +37,7 @@ fn what_a_killed_git_left_is_gone_after_opening() {
     kit::files::make_private(&volume.mirror(".new-half")).expect("makes");
     let root = volume.root().to_owned();
     drop(volume);
-    let volume = Volume::open(&root).expect("opens");
+    let volume = Volume::open(&root, RESERVE_BYTES).expect("opens");
     assert_eq!(stale.map(|path| mirror.join(path).exists()), [false; 4]);
     assert_eq!(kept.map(|path| mirror.join(path).exists()), [true; 3]);
     assert_eq!(volume.repository_names(), ["thing"]);
@@ -70,7 +73,7 @@ fn the_quarantine_keeps_the_newest_of_each_kind_and_all_unsaved_work() {
 #[test]
 fn a_small_volume_that_is_full_loses_unsaved_work_last() {
     let small = crate::testing::SmallVolume::mount(20);
-    let volume = Volume::open(&small.path()).expect("opens");
+    let volume = Volume::open(&small.path(), RESERVE_BYTES).expect("opens");
     for (mark, name) in [("1", "work"), ("2", "saved"), ("3", "other")] {
         let workspace = volume.root().join("workspaces").join(name);
         kit::files::make_private(&workspace).expect("makes");
@@ -141,7 +144,7 @@ fn of_the_package_managers_caches_the_last_used_are_kept_up_to_a_size() {
 #[test]
 fn a_small_volume_that_is_nearly_full_loses_the_caches_that_were_used_least_lately() {
     let small = crate::testing::SmallVolume::mount(20);
-    let volume = Volume::open(&small.path()).expect("opens");
+    let volume = Volume::open(&small.path(), RESERVE_BYTES).expect("opens");
     for (name, second) in [("old", 1), ("newer", 2), ("newest", 3)] {
         let caches = volume.use_packages(name).expect("makes");
         fs::write(caches.join("crate"), vec![1; 13 << 19]).expect("there is room");

@@ -195,7 +195,7 @@ async fn the_sessions_that_were_used_last_are_kept_up_to_a_number_and_a_size() {
 #[tokio::test]
 async fn a_small_volume_that_is_full_loses_the_sessions_that_were_used_least_lately() {
     let small = SmallVolume::mount(20);
-    let volume = Volume::open(&small.path()).expect("opens");
+    let volume = Volume::open(&small.path(), Limits::default().reserve_bytes).expect("opens");
     let all: Vec<PathBuf> =
         ["s-1", "s-2", "s-3"].iter().map(|session| place(&volume, "app", "mock", session)).collect();
     for (kept, second) in all.iter().zip(1..) {
