@@ -7,9 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use wire::event::Event;
 use wire::execution::Outcome;
 use wire::id::EventId;
-use wire::machine::MachineState;
+use wire::machine::{MachineState, MachineView};
 use wire::task::TaskStatus;
-use world::{PATIENCE, Service, World, note, until};
+use world::{Service, World, note};
 
 #[tokio::test]
 async fn it_says_where_everything_is_and_keeps_its_key_to_itself() {
@@ -40,7 +40,7 @@ async fn it_stops_cleanly_while_a_task_runs_and_runs_it_again() {
 }
 
 #[tokio::test]
-async fn at_another_address_its_sleeping_machine_is_made_anew_and_keeps_its_volume() {
+async fn at_another_address_it_has_its_sleeping_machine_with_its_volume() {
     let mut world = World::plan().in_one_process().start().await;
     let first = world.bifrost(&["run", "--", "true"]).output().await;
     assert!(first.stderr.contains("clone: fetched"), "{}", first.stderr);
@@ -48,20 +48,35 @@ async fn at_another_address_its_sleeping_machine_is_made_anew_and_keeps_its_volu
     world.stop(Service::System).await;
     world.move_on();
     world.run(Service::System).await;
-    let control = world.control();
-    until("the machine is another at the provider", PATIENCE, async || {
-        let machines = control.machines().await.ok()?;
-        machines
-            .iter()
-            .any(|machine| machine.provider_id.is_some() && machine.provider_id != asleep.provider_id)
-            .then_some(())
-    })
-    .await;
     let second = world.bifrost(&["run", "--", "true"]).output().await;
     assert!(second.stderr.contains("clone: cached"), "{}", second.stderr);
-    let machines = control.machines().await.expect("lists");
-    assert_eq!(machines.iter().map(|machine| machine.id).collect::<Vec<_>>(), [asleep.id]);
+    only_started(&world, &asleep).await;
     world.finish().await;
+}
+
+#[tokio::test]
+async fn killed_while_a_task_runs_it_has_its_machine_at_another_address() {
+    let mut world = World::plan().in_one_process().start().await;
+    let task = world.submit(&world.gated("end")).await;
+    world.until_output(task, "started").await;
+    let awake = world.until_machine(MachineState::Ready).await;
+    world.kill(Service::System).await;
+    world.move_on();
+    world.open("end");
+    world.run(Service::System).await;
+    world.until_task(task, TaskStatus::Completed).await;
+    only_started(&world, &awake).await;
+    world.finish().await;
+}
+
+/// Its machine is the one that it was, and nobody had to wait until a worker should have reported.
+async fn only_started(world: &World, machine: &MachineView) {
+    let machines = world.control().machines().await.expect("lists");
+    let ids = |machine: &MachineView| (machine.id, machine.provider_id.clone());
+    assert_eq!(machines.iter().map(ids).collect::<Vec<_>>(), [ids(machine)]);
+    let id = machine.provider_id.as_deref().expect("it is made");
+    let events = world.provider().events(world.app(), id).await.expect("answers");
+    assert!(events.iter().all(|event| event.kind != "restart"), "{events:?}");
 }
 
 #[tokio::test]

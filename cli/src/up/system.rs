@@ -8,7 +8,7 @@ use std::time::Duration;
 use control_plane::ControlPlane;
 use kit::{Tasks, Vars};
 use serde_json::json;
-use wire::worker::env::{HIDE, STEERING};
+use wire::worker::env::{CONTROL_URL, HIDE, STEERING};
 
 use super::addresses::{Addresses, Listen, Listeners};
 use super::inside::Inside;
@@ -84,7 +84,10 @@ impl System {
         let emulator_config = emulator::Config::from_vars(data.join("emulator"), &mut vars);
         let proxy_url = inside.as_ref().map(|inside| inside.proxy_url.clone());
         let emulator_config = emulator_config.with_machines(&wanted.machines.options, proxy_url, &mut vars);
-        let emulator_config = hand_on(emulator_config, data, &invocation.vars);
+        let mut emulator_config = hand_on(emulator_config, data, &invocation.vars);
+        // What a machine was made with says where an earlier start listened.
+        let control_url = inside.as_ref().map_or_else(|| addresses.control_url(), |inside| inside.control_url.clone());
+        emulator_config.fixed_env.insert(CONTROL_URL.to_owned(), control_url);
         let control_config = control_plane::Config::from_vars(&mut vars, data, None, &chance);
         if inside.is_none() {
             runner::check_operator_variables(&mut vars);
@@ -206,7 +209,7 @@ fn compose(
         ("BIFROST_FLY_UNPACED", "true".into()),
         ("BIFROST_EVENTS_URL", addresses.events_url()),
         ("BIFROST_PUBLIC_URL", addresses.control_url()),
-        ("BIFROST_RUNNER_IMAGE", image_of_machine(&runner, &addresses.control_url())),
+        ("BIFROST_RUNNER_IMAGE", image_of_machine(&runner)),
         ("BIFROST_RUNNER_COMMAND", runner),
         ("BIFROST_ALLOW_LOCAL_REPOSITORIES", "true".into()),
         (MACHINE_PRICE, machine_price(&invocation.vars).into()),
@@ -233,10 +236,10 @@ fn machine_price(vars: &Vars) -> &str {
     vars.text(MACHINE_PRICE).unwrap_or("0")
 }
 
-/// What a local machine counts as its image, which is what it was made with and keeps: its program, the version of
-/// that, and where it reports. Where one is another by now, its machine is made anew with the volume that it has.
-fn image_of_machine(command: &str, control_url: &str) -> String {
-    let made_with = &blake3::hash(format!("{control_url} {command}").as_bytes()).to_hex()[..12];
+/// What a local machine counts as its image, which is what it was made with and keeps: its program and the version of
+/// that. Where one is another by now, its machine is made anew with the volume that it has.
+fn image_of_machine(command: &str) -> String {
+    let made_with = &blake3::hash(command.as_bytes()).to_hex()[..12];
     format!("{RUNNER_IMAGE}:{}-{made_with}", env!("CARGO_PKG_VERSION"))
 }
 
@@ -315,12 +318,10 @@ mod tests {
     }
 
     #[test]
-    fn the_machines_of_another_program_or_address_are_not_taken_for_those_of_this_one() {
-        let (here, there) = ("http://127.0.0.1:1", "http://127.0.0.1:2");
-        let own = image_of_machine("[\"/a\"]", here);
-        assert_eq!(own, image_of_machine("[\"/a\"]", here));
-        assert_ne!(own, image_of_machine("[\"/b\"]", here));
-        assert_ne!(own, image_of_machine("[\"/a\"]", there), "it would report where nobody listens");
+    fn the_machines_of_another_program_are_not_taken_for_those_of_this_one() {
+        let own = image_of_machine("[\"/a\"]");
+        assert_eq!(own, image_of_machine("[\"/a\"]"));
+        assert_ne!(own, image_of_machine("[\"/b\"]"));
         assert!(own.starts_with(concat!("bifrost-runner:", env!("CARGO_PKG_VERSION"), "-")));
     }
 

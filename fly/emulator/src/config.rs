@@ -23,6 +23,9 @@ pub struct Config {
     pub token: Option<String>,
     /// What machines run as.
     pub machines: Kind,
+    /// What every machine is told, whatever its configuration says. One that was told something else is started anew
+    /// when this is started again.
+    pub fixed_env: BTreeMap<String, String>,
     /// The program, with its arguments, of a machine whose configuration names none; none refuses such a machine,
     /// or leaves it to its image.
     pub default_program: Vec<String>,
@@ -152,6 +155,7 @@ impl Config {
             data,
             token: vars.optional("FLY_API_TOKEN"),
             machines: Kind::Process { host_env },
+            fixed_env: BTreeMap::new(),
             default_program: Vec::new(),
             faults: Script::default(),
             is_manual: false,

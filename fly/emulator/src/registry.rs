@@ -44,6 +44,8 @@ pub(crate) struct Registry {
     pub(crate) tasks: Tasks,
     /// What machines run as.
     pub(crate) driver: Driver,
+    /// What every machine is told.
+    pub(crate) fixed_env: BTreeMap<String, String>,
     /// What a machine runs whose configuration names no program.
     pub(crate) default_program: Vec<String>,
     pub(crate) faults: Faults,

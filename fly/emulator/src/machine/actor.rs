@@ -84,6 +84,8 @@ impl Actor {
     /// is anything that carries its mark.
     pub(crate) async fn recover(&mut self, has_remains: bool) {
         let adopted = match &self.record.process {
+            // It could not be told any more.
+            Some(_) if self.record.fixed_env != self.registry.fixed_env => Ok(Adopted::Gone(Exit::default())),
             Some(trace) => {
                 let directory = self.registry.layout.machine_dir(&self.record.id);
                 self.registry.driver.adopt(trace, &directory).await

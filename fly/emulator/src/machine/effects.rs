@@ -58,6 +58,7 @@ impl Actor {
         match self.registry.driver.boot(self.start()).await {
             Ok(body) => {
                 self.record.process = Some(body.trace());
+                self.record.fixed_env = self.registry.fixed_env.clone();
                 self.record.memory_limit_mb = None;
                 self.body = Some(body);
                 Event::Up
@@ -207,13 +208,15 @@ impl Actor {
     }
 }
 
-/// What the driver lends, then the app's secrets, then what the machine is given, then what Fly itself sets.
+/// What the driver lends, then the app's secrets, then what the machine is given, then what it cannot be told otherwise,
+/// then what Fly itself sets.
 pub(crate) fn environment(registry: &Registry, record: &Record, config: &MachineConfig) -> BTreeMap<String, String> {
     let lent = registry.driver.environment(&registry.layout.machine_root(&record.id));
     let mut env = lent.clone();
     env.extend(registry.secret_values(&record.app));
     env.extend(config.env.clone());
-    // Where the machine is, it cannot be told otherwise.
+    env.extend(registry.fixed_env.clone());
+    // Where it is.
     env.extend(lent.get_key_value(MACHINE_ROOT).map(|(name, root)| (name.clone(), root.clone())));
     let runtime = [
         ("FLY_APP_NAME", record.app.clone()),

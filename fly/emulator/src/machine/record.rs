@@ -1,6 +1,8 @@
 //! What is remembered of a machine, on disk and to be shown. It may hold secrets,
 //! so it does not print itself.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use fly::Guest;
 use kit::Chance;
@@ -38,6 +40,9 @@ pub(crate) struct Record {
     pub(crate) lease: Option<Lease>,
     /// Its init or its container, while that runs.
     pub(crate) process: Option<Trace>,
+    /// What that was told besides its configuration.
+    #[serde(default)]
+    pub(crate) fixed_env: BTreeMap<String, String>,
     /// When it was started again because its init had ended.
     pub(crate) restarts: Vec<DateTime<Utc>>,
     /// What it was before its updates, oldest first.

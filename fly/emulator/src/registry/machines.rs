@@ -141,6 +141,7 @@ impl Registry {
             restarts: Vec::new(),
             versions: Vec::new(),
             is_cordoned: false,
+            fixed_env: BTreeMap::new(),
             memory_limit_mb: None,
         };
         let names_region = first_region(new.region.as_deref()).is_some();

@@ -53,6 +53,7 @@ impl Registry {
             chance,
             tasks,
             driver,
+            fixed_env: config.fixed_env,
             default_program: config.default_program,
             faults: Faults::new(config.faults),
             is_manual: config.is_manual,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use emulator::Config;
 use fly::{MachineState, StopOptions};
 
 use crate::world::*;
@@ -71,6 +72,16 @@ async fn a_machine_sees_its_own_environment_and_three_variables_of_this_computer
         ("PRIMARY_REGION", "local"),
     ]);
     assert_eq!(env, expected);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_every_machine_is_told_is_so_whatever_its_configuration_says() {
+    let fixed_env: BTreeMap<String, String> = [("GIVEN".to_owned(), "otherwise".to_owned())].into();
+    let world = World::with(|config| Config { fixed_env, ..config }).await;
+    let machine = world.machines.create_machine(APP, &script("one", "echo $GIVEN")).await.expect("created");
+    world.until(&machine.id, MachineState::Stopped).await;
+    assert_eq!(world.log(&machine.id), "otherwise\n");
     world.stop().await;
 }
 
