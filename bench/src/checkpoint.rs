@@ -151,13 +151,13 @@ async fn rounds(tree: &Path, place: &Path, peers: &[Peer]) -> anyhow::Result<Vec
         found.push((What::Next, peer.name(), milliseconds(peer.save_again(tree, place).await?)));
     }
     quiet();
-    let (restored, took) = timed(|| Ok(store.restore(&first, tree)?))?;
+    let (restored, took) = timed(|| Ok(store.restore(&mut first.clone(), tree)?))?;
     ensure!(restored.written == CHANGED, "the rewind wrote {} files", restored.written);
     found.push((What::Rewind, PACKAGE, milliseconds(took)));
     let full = place.join("full");
     fs::create_dir(&full)?;
     quiet();
-    found.push((What::Restore, PACKAGE, milliseconds(timed(|| Ok(store.restore(&first, &full)?))?.1)));
+    found.push((What::Restore, PACKAGE, milliseconds(timed(|| Ok(store.restore(&mut first.clone(), &full)?))?.1)));
     fs::remove_dir_all(&full)?;
     for peer in peers {
         fs::create_dir(&full)?;

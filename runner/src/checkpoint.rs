@@ -417,7 +417,7 @@ fn begin_noted(listing: Option<Listing>, paths: &Paths) -> Option<String> {
 fn put_back(
     volume: &Volume,
     manifest: &Manifest,
-    listing: Option<Listing>,
+    mut listing: Option<Listing>,
     tree: &Path,
 ) -> Result<Option<Listing>, CheckpointError> {
     let leads_out = |path: &RelativePath| CheckpointError::Damaged {
@@ -431,7 +431,7 @@ fn put_back(
             volume::remove(&place)?;
         }
     }
-    if let Some(listing) = &listing {
+    if let Some(listing) = &mut listing {
         Store::new(&volume.chunks())?.restore(listing, tree)?;
         complete_repositories(listing, tree)?;
     }

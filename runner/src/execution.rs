@@ -161,36 +161,18 @@ async fn work(
     let (cleared, keep) = (room.clone(), story.subject().execution_id);
     let failed = |error| NotReady::machine("making room on the volume", &error);
     make_room(room, keep, &spec.repository).await?;
-    let mut free = room.volume.free().map_err(failed)?;
+    let free = room.volume.free().map_err(failed)?;
     let phase = story.begin(Phase::Clone).await;
     let former = take_over(room, keep, spec).await;
     // Old workspaces are out of the way before the command starts.
     let clearing = tokio::task::spawn_blocking(move || workspace::clear_others(&cleared, keep));
-    let mut prepared = prepare(room, story, spec, (phase, former), commit).await;
+    let prepared = prepare(room, story, spec, (phase, former), commit).await;
     let unsaved = clearing.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     let mut unsaved = unsaved.map_err(|error| NotReady::machine("removing an old workspace", &error))?;
-    let mut more = room.volume.reserve().map_err(failed)?;
-    while more <= room.volume.size().map_err(failed)?
-        && prepared.as_ref().is_err_and(|reason| is_for_want_of_room(room, reason))
-    {
-        let cleared = relief::clear_away(room, keep).await.map_err(failed)?;
-        if !unsaved.is_empty() {
-            settle(room, keep).await?;
-            unsaved.clear();
-        }
-        relief::relieve(room, cleared.saturating_add(more), &repository_name(&spec.repository))
-            .await
-            .map_err(failed)?;
-        let freed = room.volume.free().map_err(failed)?;
-        // What is out of the way since the attempt began counts as well.
-        if freed <= cleared && freed <= free {
-            break;
-        }
-        // How much it takes is not known, and each attempt costs a download.
-        (free, more) = (freed, more.saturating_mul(2));
-        let phase = story.begin(Phase::Clone).await;
-        prepared = prepare(room, story, spec, (phase, None), commit).await;
-    }
+    let prepared = match prepared {
+        Err(reason) => in_more_room(room, story, spec, commit, (reason, free, &mut unsaved)).await,
+        ready => ready,
+    };
     room.background.empty_trash(room);
     let prepared = prepared?;
     if !unsaved.is_empty() {
@@ -236,6 +218,41 @@ async fn make_room(room: &Arc<Room>, keep: ExecutionId, repository: &str) -> Res
         health::tell_removed(room, gone).await;
     }
     Ok(())
+}
+
+/// Prepares anew what there was no room for, as long as more can be had. `free` is what there was before; what nobody
+/// saved is saved and removed for it as well.
+async fn in_more_room(
+    room: &Arc<Room>,
+    story: &mut Story,
+    spec: &TaskSpec,
+    commit: &mut Option<String>,
+    (mut reason, mut free, unsaved): (NotReady, u64, &mut Vec<ExecutionId>),
+) -> Result<Prepared, NotReady> {
+    let (keep, repository) = (story.subject().execution_id, repository_name(&spec.repository));
+    let failed = |error| NotReady::machine("making room on the volume", &error);
+    let mut more = room.volume.reserve().map_err(failed)?;
+    while more <= room.volume.size().map_err(failed)? && is_for_want_of_room(room, &reason) {
+        let cleared = relief::clear_away(room, keep).await.map_err(failed)?;
+        if !unsaved.is_empty() {
+            settle(room, keep).await?;
+            unsaved.clear();
+        }
+        relief::relieve(room, cleared.saturating_add(more), &repository).await.map_err(failed)?;
+        let freed = room.volume.free().map_err(failed)?;
+        // What is out of the way since the attempt began counts as well.
+        if freed <= cleared && freed <= free {
+            break;
+        }
+        // How much it takes is not known, and each attempt costs a download.
+        (free, more) = (freed, more.saturating_mul(2));
+        let phase = story.begin(Phase::Clone).await;
+        match prepare(room, story, spec, (phase, None), commit).await {
+            Err(again) => reason = again,
+            ready => return ready,
+        }
+    }
+    Err(reason)
 }
 
 /// Git does not always say why it cannot write.

@@ -21,7 +21,7 @@ pub(crate) const MODE_BITS: u32 = 0o777;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
     version: u32,
-    entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
 }
 
 /// One file or link.
@@ -168,23 +168,35 @@ impl Listing {
 
     /// Writes it to a file that survives a power cut. Gives the hash that [`Listing::read`] wants.
     pub fn write(&self, path: &Path) -> Result<String> {
-        let plain = postcard::to_stdvec(self).map_err(|error| Error::damaged(path, error.to_string()))?;
-        let packed = zstd::bulk::compress(&plain, LEVEL).at(path)?;
+        let packed = self.pack(path)?;
         kit::files::replace(path, &packed, 0o600).at(path)?;
         Ok(Hash::of(&packed).to_string())
     }
 
-    /// As [`Listing::write`], for a tree that the snapshot was put back into and that nobody has touched since: given as
-    /// base when that tree is saved, nothing is read of what was not touched from now on. The file must be on the tree's
-    /// file system, by whose clock a file is not trusted that was written only just now.
+    fn pack(&self, path: &Path) -> Result<Vec<u8>> {
+        let plain = postcard::to_stdvec(self).map_err(|error| Error::damaged(path, error.to_string()))?;
+        zstd::bulk::compress(&plain, LEVEL).at(path)
+    }
+
+    /// As [`Listing::write`], for a tree that [`Store::restore`] has put this back into and that nobody has touched since:
+    /// given as base when that tree is saved, nothing is read of what was not touched from now on. The file must be on the
+    /// tree's file system, by whose clock a file is not trusted that was written only just now. It need not survive a
+    /// power cut: without it more is read.
+    ///
+    /// [`Store::restore`]: crate::Store::restore
     pub fn write_for(mut self, tree: &Path, path: &Path) -> Result<String> {
         let now = File::create(path).and_then(|file| file.metadata()).at(path)?;
+        let look_at = |entry: &Entry| {
+            let meta = fs::symlink_metadata(tree.join(entry.path())).ok();
+            meta.filter(|meta| is_still(&entry.content, meta)).map(|meta| Stamp::of(&meta))
+        };
         for entry in &mut self.entries {
-            let meta = fs::symlink_metadata(tree.join(entry.path())).ok().filter(|meta| is_still(&entry.content, meta));
-            let stamp = meta.map(|meta| Stamp::of(&meta));
+            let stamp = entry.stamp.or_else(|| look_at(entry));
             entry.stamp = stamp.filter(|stamp| stamp.is_older_than(now.mtime(), now.mtime_nsec()));
         }
-        self.write(path)
+        let packed = self.pack(path)?;
+        fs::write(path, &packed).at(path)?;
+        Ok(Hash::of(&packed).to_string())
     }
 
     /// Reads it back and proves that it is the one whose hash was noted.

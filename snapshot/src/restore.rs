@@ -32,10 +32,20 @@ pub struct Restored {
 }
 
 impl Store {
-    /// Makes every file and link of the snapshot as it was. What else is in the tree stays.
-    pub fn restore(&self, listing: &Listing, tree: &Path) -> Result<Restored> {
-        let opened = self.open(Beside::Others)?;
-        let differing = differing(listing, tree)?;
+    /// Makes every file and link of the snapshot as it was. What else is in the tree stays. The listing then says of no
+    /// file that it was not touched which was, or was written.
+    pub fn restore(&self, listing: &mut Listing, tree: &Path) -> Result<Restored> {
+        let (opened, touched) = thread::scope(|scope| {
+            let opening = scope.spawn(|| self.open(Beside::Others));
+            let touched = touched(listing, tree);
+            (opening.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), touched)
+        });
+        let (opened, touched) = (opened?, touched?);
+        for (at, _) in &touched {
+            listing.entries[*at].stamp = None;
+        }
+        let differs = |(at, state): &(usize, State)| (*state == State::Differs).then(|| &listing.entries[*at]);
+        let differing: Vec<&Entry> = touched.iter().filter_map(differs).collect();
         // Before anything is overwritten: is all that is needed there?
         for entry in &differing {
             for hash in entry.chunks() {
@@ -54,8 +64,25 @@ impl Store {
     }
 }
 
-/// Whether a tree has every file and link of the snapshot as it was.
+/// What a tree has in place of a file or link of the snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The same, and nobody has touched it since.
+    Untouched,
+    /// The same.
+    Alike,
+    /// Something else, or nothing.
+    Differs,
+}
+
+/// The files and links that a tree has not, or has otherwise.
 pub(crate) fn differing<'a>(listing: &'a Listing, tree: &Path) -> Result<Vec<&'a Entry>> {
+    let touched = touched(listing, tree)?.into_iter();
+    Ok(touched.filter(|(_, state)| *state == State::Differs).map(|(at, _)| &listing.entries[at]).collect())
+}
+
+/// Those that may have been touched, by where they stand in the listing.
+fn touched(listing: &Listing, tree: &Path) -> Result<Vec<(usize, State)>> {
     let entries = listing.entries();
     let next = AtomicUsize::new(0);
     let look = || {
@@ -65,8 +92,9 @@ pub(crate) fn differing<'a>(listing: &'a Listing, tree: &Path) -> Result<Vec<&'a
             let from = next.fetch_add(SHARE, Ordering::Relaxed);
             let Some(rest) = entries.get(from..).filter(|rest| !rest.is_empty()) else { break };
             for (entry, at) in rest.iter().take(SHARE).zip(from..) {
-                if !is_as_it_was(entry, &tree.join(entry.path()), &mut buffer)? {
-                    found.push((at, entry));
+                match look_at(entry, &tree.join(entry.path()), &mut buffer)? {
+                    State::Untouched => (),
+                    state => found.push((at, state)),
                 }
             }
         }
@@ -76,10 +104,10 @@ pub(crate) fn differing<'a>(listing: &'a Listing, tree: &Path) -> Result<Vec<&'a
         let hands: Vec<_> = (0..threads_for(entries.len())).map(|_| scope.spawn(look)).collect();
         hands.into_iter().map(|hand| hand.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
-    let mut found: Vec<(usize, &Entry)> = shares?.into_iter().flatten().collect();
+    let mut found: Vec<(usize, State)> = shares?.into_iter().flatten().collect();
     // In the order of the listing, since neighbours in a tree are neighbours in a pack.
     found.sort_unstable_by_key(|(at, _)| *at);
-    Ok(found.into_iter().map(|(_, entry)| entry).collect())
+    Ok(found)
 }
 
 impl Listing {
@@ -105,29 +133,32 @@ impl Listing {
     }
 }
 
-fn is_as_it_was(entry: &Entry, path: &Path, buffer: &mut Vec<u8>) -> Result<bool> {
+fn look_at(entry: &Entry, path: &Path, buffer: &mut Vec<u8>) -> Result<State> {
+    let alike = |is_alike| if is_alike { State::Alike } else { State::Differs };
     let meta = match fs::symlink_metadata(path) {
         Ok(meta) => meta,
-        Err(error) if is_absent(&error) => return Ok(false),
+        Err(error) if is_absent(&error) => return Ok(State::Differs),
         Err(error) => return Err(error).at(path),
     };
     let (size, mode, chunks) = match &entry.content {
         Content::Link { target } => {
-            return Ok(meta.is_symlink() && fs::read_link(path).at(path)?.as_os_str().as_bytes() == target.as_slice());
+            let is_alike =
+                meta.is_symlink() && fs::read_link(path).at(path)?.as_os_str().as_bytes() == target.as_slice();
+            return Ok(alike(is_alike));
         }
         Content::File { size, mode, chunks } => (*size, *mode, chunks),
     };
     if !meta.is_file() || meta.len() != size || meta.permissions().mode() & MODE_BITS != mode {
-        return Ok(false);
+        return Ok(State::Differs);
     }
     if entry.stamp == Some(Stamp::of(&meta)) {
-        return Ok(true);
+        return Ok(State::Untouched);
     }
     let mut rest = chunks.iter();
     let file = match File::open(path) {
         Ok(file) => file,
         // A command may have taken our right to read away; then it is not as it was in our eyes.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(State::Differs),
         Err(error) => return Err(error).at(path),
     };
     let read = chunk::cut(
@@ -139,8 +170,8 @@ fn is_as_it_was(entry: &Entry, path: &Path, buffer: &mut Vec<u8>) -> Result<bool
         },
     );
     match read {
-        Ok(_) => Ok(rest.next().is_none()),
-        Err(Differs::Content) => Ok(false),
+        Ok(_) => Ok(alike(rest.next().is_none())),
+        Err(Differs::Content) => Ok(State::Differs),
         Err(Differs::Unreadable(error)) => Err(error).at(path),
     }
 }

@@ -8,14 +8,16 @@
 //! All of it can be done again from wherever it stopped. It works in an index of its own, and what it cannot do in place,
 //! as where there are submodules, is left to who makes a workspace from nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use kit::tasks::blocking;
 use snapshot::Listing;
@@ -35,6 +37,8 @@ use crate::workspace::{self, Marker, Paths};
 /// The index that is worked in, beside that of the checkout.
 const INDEX: &str = "rewound";
 const LOCK: &str = "rewound.lock";
+/// Directories from which on several threads have enough to do.
+const SHARES: usize = 64;
 /// What a file has that only its owner may have made it.
 const SPECIAL_BITS: u32 = 0o7000;
 
@@ -159,8 +163,8 @@ fn clear(room: &Room, paths: &Paths, wanted: &Wanted<'_>) -> Result<(), Checkpoi
     let made = away.join("usual");
     fs::create_dir(&made)?;
     let usual = fs::symlink_metadata(&made)?;
-    let mut clearing = Clearing { tree: &paths.tree, away: &away, wanted, usual: &usual, gone: 0 };
-    clearing.walk(Path::new(""))?;
+    let gone = AtomicUsize::new(0);
+    Clearing { tree: &paths.tree, away: &away, wanted, usual: &usual, gone }.walk()?;
     room.volume.discard(&away, &room.mark())?;
     if !room.isolation.stands(wire::execution::Wall::Files) {
         room.volume.empty_trash()?;
@@ -174,11 +178,39 @@ struct Clearing<'a> {
     wanted: &'a Wanted<'a>,
     /// A directory that was made just now.
     usual: &'a fs::Metadata,
-    gone: usize,
+    gone: AtomicUsize,
 }
 
 impl Clearing<'_> {
-    fn walk(&mut self, directory: &Path) -> io::Result<()> {
+    /// All of the tree, on as many threads as there are processors.
+    fn walk(&self) -> io::Result<()> {
+        let mut begun = VecDeque::from([PathBuf::new()]);
+        while begun.len() < SHARES
+            && let Some(directory) = begun.pop_front()
+        {
+            begun.extend(self.look_through(&directory)?);
+        }
+        let rest = Mutex::new(begun);
+        let next = || rest.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let work = || {
+            while let Some(directory) = next() {
+                let mut own = vec![directory];
+                while let Some(directory) = own.pop() {
+                    own.extend(self.look_through(&directory)?);
+                }
+            }
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let processors = thread::available_parallelism().map_or(1, usize::from);
+            let hands: Vec<_> = (0..processors).map(|_| scope.spawn(work)).collect();
+            hands.into_iter().try_for_each(|hand| hand.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
+    }
+
+    /// One directory; gives those in it that stay.
+    fn look_through(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
+        let mut directories = Vec::new();
         for entry in fs::read_dir(self.tree.join(directory))? {
             let entry = entry?;
             let (path, meta) = (directory.join(entry.file_name()), entry.metadata()?);
@@ -189,16 +221,16 @@ impl Clearing<'_> {
                 (..) => meta.is_symlink() && self.wanted.has(&path),
             };
             if !stays {
-                self.gone += 1;
-                fs::rename(entry.path(), self.away.join(self.gone.to_string()))?;
+                let number = self.gone.fetch_add(1, Ordering::Relaxed);
+                fs::rename(entry.path(), self.away.join(number.to_string()))?;
             } else if meta.is_dir() {
                 if meta.mode() != self.usual.mode() {
                     fs::set_permissions(entry.path(), Permissions::from_mode(self.usual.mode()))?;
                 }
-                self.walk(&path)?;
+                directories.push(path);
             }
         }
-        Ok(())
+        Ok(directories)
     }
 }
 

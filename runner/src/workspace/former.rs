@@ -8,6 +8,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use snapshot::Listing;
 use wire::id::ExecutionId;
@@ -39,8 +40,12 @@ pub(crate) fn take(room: &Room, id: ExecutionId, spec: &TaskSpec) -> Result<Opti
     let asked = checkpoint::read(&room.volume, asked)?;
     let Some((marker, saved)) = newest(room, id, &asked)? else { return Ok(None) };
     let paths = marker.paths(&room.volume);
-    let left = checkpoint::listing(&room.volume, &saved)?;
-    let (listing, shared) = match (checkpoint::listing(&room.volume, &asked)?, left) {
+    let (wanted, left) = thread::scope(|scope| {
+        let left = scope.spawn(|| checkpoint::listing(&room.volume, &saved));
+        let wanted = checkpoint::listing(&room.volume, &asked);
+        (wanted, left.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let (listing, shared) = match (wanted?, left?) {
         (Some(listing), Some(left)) => {
             let (listing, shared) = listing.into_tree_of(&left);
             (Some(listing), shared)
