@@ -60,6 +60,9 @@ async fn main() -> ExitCode {
     };
     let invocation = Invocation::new(global, Vars::from_process());
     kit::telemetry::init_logs(invocation.vars.text(LOG).unwrap_or(default_log(&command)));
+    if let Err(error) = kit::process::keep_inherited_files() {
+        tracing::warn!("commands may use what this program was started with: {error}");
+    }
     match dispatch(&invocation, &command).await {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

@@ -30,6 +30,20 @@ pub fn session(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// Keeps what this program was started with besides its three streams, such as what a shell or a build tool has open,
+/// from every program that it starts. Said once, first of all.
+#[expect(unsafe_code, reason = "no library sets a flag of a descriptor that is nobody's here")]
+pub fn keep_inherited_files() -> io::Result<()> {
+    for entry in std::fs::read_dir("/dev/fd")? {
+        let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        if number > 2 {
+            // SAFETY: it changes a flag that matters to other programs only; a number that is free by now is refused.
+            unsafe { nix::libc::fcntl(number, nix::libc::F_SETFD, nix::libc::FD_CLOEXEC) };
+        }
+    }
+    Ok(())
+}
+
 /// Sends a signal to every process of the group. A group that is gone is no error.
 pub fn signal_group(leader: u32, signal: Signal) -> io::Result<()> {
     let Ok(leader) = i32::try_from(leader) else { return Ok(()) };
@@ -47,6 +61,10 @@ pub use nix::sys::signal::Signal as Sig;
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
+    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
     use super::*;
 
     #[tokio::test]
@@ -61,6 +79,17 @@ mod tests {
         let child = session("sleep").arg("60").spawn().expect("starts");
         let pid = i32::try_from(child.id().expect("runs")).expect("a process id");
         assert_eq!(nix::unistd::getsid(Some(Pid::from_raw(pid))), Ok(Pid::from_raw(pid)));
+    }
+
+    #[tokio::test]
+    async fn what_was_inherited_is_handed_on_until_it_is_kept() {
+        let file = std::fs::File::open("/dev/null").expect("opens");
+        fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty())).expect("sets");
+        let path = format!("/dev/fd/{}", file.as_raw_fd());
+        let has_it = async || command("test").args(["-e", &path]).status().await.expect("runs").success();
+        assert!(has_it().await);
+        keep_inherited_files().expect("keeps");
+        assert!(!has_it().await);
     }
 
     #[test]

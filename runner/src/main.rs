@@ -90,6 +90,7 @@ fn git_ssh(arguments: &[String]) -> ExitCode {
 }
 
 fn work(config: runner::Config) -> anyhow::Result<()> {
+    kit::process::keep_inherited_files().context("commands would share what the runner was started with")?;
     runner::take_rights(config.isolation).context("the capabilities of the runner's file cannot be taken")?;
     // A runner mostly waits: two threads keep a busy log and a heartbeat apart.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

@@ -3,7 +3,6 @@
 //! The bounds are part of the stored format: other cuts would find nothing of what is there.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 
 use fastcdc::v2020::StreamCDC;
@@ -41,22 +40,22 @@ impl fmt::Debug for Hash {
     }
 }
 
-/// Cuts a file's content and hands each chunk on, in order. Gives the number of bytes.
+/// Cuts content of about this size and hands each chunk on, in order. Gives the number of bytes.
 pub(crate) fn cut<E: From<io::Error>>(
-    mut file: File,
+    mut content: impl Read,
     size: u64,
     buffer: &mut Vec<u8>,
     mut each: impl FnMut(Hash, &[u8]) -> Result<(), E>,
 ) -> Result<u64, E> {
     if size <= WHOLE_MAX {
-        let length = read_whole(&mut file, size, buffer)?;
+        let length = read_whole(&mut content, size, buffer)?;
         if length > 0 {
             each(Hash::of(buffer), buffer)?;
         }
         return Ok(length);
     }
     let mut length = 0;
-    for chunk in StreamCDC::new(file, CHUNK_MIN, CHUNK_AVERAGE, CHUNK_MAX) {
+    for chunk in StreamCDC::new(content, CHUNK_MIN, CHUNK_AVERAGE, CHUNK_MAX) {
         let chunk = chunk.map_err(io::Error::from)?;
         length += chunk.data.len() as u64;
         each(Hash::of(&chunk.data), &chunk.data)?;
@@ -65,13 +64,13 @@ pub(crate) fn cut<E: From<io::Error>>(
 }
 
 /// Reads a small file in one call, as far as its length is what it was said to be. Gives the length it has.
-fn read_whole(file: &mut File, size: u64, buffer: &mut Vec<u8>) -> io::Result<u64> {
+fn read_whole(content: &mut impl Read, size: u64, buffer: &mut Vec<u8>) -> io::Result<u64> {
     let most = usize::try_from(WHOLE_MAX).unwrap_or(usize::MAX) + 1;
     // One byte more than expected shows a file that has grown meanwhile.
     buffer.resize(usize::try_from(size).unwrap_or(most).saturating_add(1).min(most), 0);
     let mut length = 0;
     loop {
-        match file.read(&mut buffer[length..]) {
+        match content.read(&mut buffer[length..]) {
             Ok(read) => length += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),

@@ -6,10 +6,12 @@
 //!
 //! A file is cut where its content says so ([`chunk`]), so an insertion moves no later cut. New chunks are
 //! gathered into blocks, compressed together, and appended to one [`pack`] per snapshot; the [`Listing`] says
-//! which chunks make which file. It knows files and symbolic links; directories are made as files need them,
+//! which chunks make which file. Of a file with holes only what lies between them is stored, and it gets them back
+//! ([`extent`]). It knows files and symbolic links; directories are made as files need them,
 //! pipes and sockets have no content to keep. It knows nothing of git, of machines or of tasks.
 
 mod chunk;
+mod extent;
 mod listing;
 mod pack;
 mod place;
@@ -22,6 +24,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use chunk::Hash;
+pub use extent::Extent;
 pub use listing::{Content, Entry, Listing};
 pub use restore::Restored;
 pub use save::Saved;

@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::chunk::Hash;
+use crate::extent::Extent;
 use crate::{At, Error, Result};
 
 /// The version of the listing, and of the cuts and packs that it speaks of.
@@ -49,6 +50,17 @@ pub enum Content {
     Link {
         /// Where it leads, as it says.
         target: Vec<u8>,
+    },
+    /// A regular file with holes.
+    Sparse {
+        /// Its length in bytes, holes and all.
+        size: u64,
+        /// Its permission bits.
+        mode: u32,
+        /// What is not a hole, in order.
+        extents: Vec<Extent>,
+        /// What these are made of together, in order.
+        chunks: Vec<Hash>,
     },
 }
 
@@ -105,7 +117,7 @@ impl Entry {
 
     pub(crate) fn chunks(&self) -> &[Hash] {
         match &self.content {
-            Content::File { chunks, .. } => chunks,
+            Content::File { chunks, .. } | Content::Sparse { chunks, .. } => chunks,
             Content::Link { .. } => &[],
         }
     }
@@ -114,7 +126,9 @@ impl Entry {
 /// Whether a file looks as it was put back.
 fn is_still(content: &Content, meta: &Metadata) -> bool {
     match content {
-        Content::File { size, mode, .. } => meta.is_file() && (meta.len(), meta.mode() & MODE_BITS) == (*size, *mode),
+        Content::File { size, mode, .. } | Content::Sparse { size, mode, .. } => {
+            meta.is_file() && (meta.len(), meta.mode() & MODE_BITS) == (*size, *mode)
+        }
         Content::Link { .. } => false,
     }
 }
@@ -157,10 +171,11 @@ impl Listing {
         (self, shared)
     }
 
-    /// The lengths of its files together.
+    /// The lengths of its files together, without holes.
     pub fn bytes(&self) -> u64 {
-        let size = |entry: &Entry| match entry.content {
-            Content::File { size, .. } => size,
+        let size = |entry: &Entry| match &entry.content {
+            Content::File { size, .. } => *size,
+            Content::Sparse { extents, .. } => extents.iter().map(|extent| extent.length).sum(),
             Content::Link { .. } => 0,
         };
         self.entries.iter().map(size).sum()

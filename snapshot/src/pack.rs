@@ -40,6 +40,12 @@ pub(crate) struct Block {
     pub(crate) chunks: Vec<(Hash, u32)>,
 }
 
+impl Block {
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+}
+
 /// Chunks on their way into one block. Each thread has its own.
 pub(crate) struct Gathering {
     plain: Vec<u8>,
@@ -161,6 +167,14 @@ pub(crate) struct Pack {
     pub(crate) blocks: Vec<Block>,
 }
 
+/// Ends the name of the note that a block is damaged, which is empty and named by its pack and where it begins there.
+pub(crate) const DAMAGED: &str = "damaged";
+
+/// Where the note is of a pack's block that begins there.
+pub(crate) fn note_path(pack: &Path, offset: u64) -> PathBuf {
+    pack.with_extension(format!("{offset:x}.{DAMAGED}"))
+}
+
 impl Pack {
     /// Reads the index and proves that it is whole. The blocks are proven as they are read.
     pub(crate) fn open(path: PathBuf) -> Result<Self> {
@@ -186,8 +200,19 @@ impl Pack {
         Ok(Self { path, file, blocks })
     }
 
-    /// The block's stored bytes, proven to be what was stored.
+    /// The block's stored bytes, proven to be what was stored. Where they are not, that is noted: nothing is taken for
+    /// stored from then on that is in this block.
     pub(crate) fn stored(&self, at: usize) -> Result<Vec<u8>> {
+        let stored = self.read(at);
+        if matches!(stored, Err(Error::Damaged { .. })) {
+            let note = note_path(&self.path, self.blocks[at].offset);
+            // Without room for it the next look finds the same.
+            drop(fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(note));
+        }
+        stored
+    }
+
+    fn read(&self, at: usize) -> Result<Vec<u8>> {
         let block = &self.blocks[at];
         let mut bytes = vec![0; block.stored as usize];
         match self.file.read_exact_at(&mut bytes, block.offset) {

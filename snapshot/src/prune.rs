@@ -7,25 +7,46 @@ use crate::chunk::Hash;
 use crate::listing::Listing;
 use crate::pack::{Gathering, Pack, Writer};
 use crate::store::{Beside, Opened, Store};
-use crate::{At, Result};
+use crate::{At, Error, Result};
 
 /// A pack of which less than one part in so many is needed is rewritten.
 const REWRITE_BELOW: u64 = 2;
 
 impl Store {
-    /// Removes what none of these snapshots needs. Gives the bytes that came free.
+    /// Removes what none of these snapshots needs. Gives the bytes that came free. What is damaged keeps nothing else
+    /// from moving.
     ///
     /// Killed in between it has lost nothing: what moves is durable in its new place before the old one goes.
     pub fn prune(&self, kept: &[Listing]) -> Result<u64> {
+        loop {
+            let known = self.notes()?.len();
+            match self.prune_whole(kept) {
+                // It is noted by now, and so left out the next time.
+                Err(Error::Damaged { .. }) if self.notes()?.len() > known => (),
+                pruned => return pruned,
+            }
+        }
+    }
+
+    /// The same, as far as nothing is damaged that nobody has noted.
+    fn prune_whole(&self, kept: &[Listing]) -> Result<u64> {
         let before = self.bytes()?;
         let opened = self.open(Beside::Nobody)?;
+        let opened = if opened.clear_doubts()? {
+            drop(opened);
+            self.open(Beside::Nobody)?
+        } else {
+            opened
+        };
         let needed: HashSet<Hash> =
             kept.iter().flat_map(|listing| listing.entries()).flat_map(|entry| entry.chunks()).copied().collect();
         let mut going = Vec::new();
         let mut moving = Vec::new();
         for (pack, number) in opened.packs.iter().zip(0_u32..) {
             // A chunk that is in two packs is needed in the one that it is read from.
-            let is_live = |hash: &Hash| needed.contains(hash) && opened.places[hash].pack == number;
+            let is_live = |hash: &Hash| {
+                needed.contains(hash) && opened.places.get(hash).is_some_and(|place| place.pack == number)
+            };
             let (mut live, mut all) = (0, 0);
             for (hash, length) in pack.blocks.iter().flat_map(|block| &block.chunks) {
                 all += u64::from(*length);
@@ -45,9 +66,7 @@ impl Store {
                 fs::remove_file(path).at(path)?;
             }
         }
-        for pack in going {
-            fs::remove_file(&pack.path).at(&pack.path)?;
-        }
+        going.into_iter().try_for_each(|pack| self.remove(pack))?;
         Ok(before.saturating_sub(self.bytes()?))
     }
 
@@ -73,8 +92,8 @@ fn copy(opened: &Opened, number: u32, needed: &HashSet<Hash>, writer: &mut Write
     let mut gathering = Gathering::new().at(&pack.path)?;
     let mut blocks = opened.blocks();
     for (hash, _) in pack.blocks.iter().flat_map(|block| &block.chunks) {
-        let place = opened.places[hash];
-        if !needed.contains(hash) || place.pack != number {
+        let Some(place) = opened.places.get(hash).copied().filter(|place| place.pack == number) else { continue };
+        if !needed.contains(hash) {
             continue;
         }
         let bytes = blocks.chunk(hash, place)?;

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use crate::chunk;
+use crate::extent;
 use crate::listing::{Content, Entry, Listing, MODE_BITS, Stamp};
 use crate::place::Blocks;
 use crate::save::threads_for;
@@ -140,13 +141,14 @@ fn look_at(entry: &Entry, path: &Path, buffer: &mut Vec<u8>) -> Result<State> {
         Err(error) if is_absent(&error) => return Ok(State::Differs),
         Err(error) => return Err(error).at(path),
     };
-    let (size, mode, chunks) = match &entry.content {
+    let (size, mode, extents, chunks) = match &entry.content {
         Content::Link { target } => {
             let is_alike =
                 meta.is_symlink() && fs::read_link(path).at(path)?.as_os_str().as_bytes() == target.as_slice();
             return Ok(alike(is_alike));
         }
-        Content::File { size, mode, chunks } => (*size, *mode, chunks),
+        Content::File { size, mode, chunks } => (*size, *mode, None, chunks),
+        Content::Sparse { size, mode, extents, chunks } => (*size, *mode, Some(extents), chunks),
     };
     if !meta.is_file() || meta.len() != size || meta.permissions().mode() & MODE_BITS != mode {
         return Ok(State::Differs);
@@ -161,14 +163,15 @@ fn look_at(entry: &Entry, path: &Path, buffer: &mut Vec<u8>) -> Result<State> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(State::Differs),
         Err(error) => return Err(error).at(path),
     };
-    let read = chunk::cut(
-        file,
-        size,
-        buffer,
-        |hash, _| {
-            if rest.next() == Some(&hash) { Ok(()) } else { Err(Differs::Content) }
-        },
-    );
+    let each = |hash, _: &[u8]| if rest.next() == Some(&hash) { Ok(()) } else { Err(Differs::Content) };
+    let read = match extents {
+        None => chunk::cut(file, size, buffer, each),
+        Some(extents) if extent::is_zero_beside(&file, &meta, extents).at(path)? => {
+            let between = extents.iter().map(|extent| extent.length).sum();
+            chunk::cut(extent::Reader::new(&file, extents), between, buffer, each)
+        }
+        Some(_) => Err(Differs::Content),
+    };
     match read {
         Ok(_) => Ok(alike(rest.next().is_none())),
         Err(Differs::Content) => Ok(State::Differs),
@@ -214,11 +217,20 @@ fn write(opened: &Opened, blocks: &mut Blocks<'_>, directories: &mut Directories
     match &entry.content {
         Content::Link { target } => symlink(std::ffi::OsStr::from_bytes(target), &beside).at(&path)?,
         Content::File { mode, chunks, .. } => {
-            let mut options = fs::OpenOptions::new();
-            let mut file = options.write(true).create_new(true).mode(0o600).open(&beside).at(&path)?;
+            let mut file = new_file(&beside).at(&path)?;
             for hash in chunks {
                 let bytes = blocks.chunk(hash, opened.place(hash, entry.path())?)?;
                 file.write_all(bytes).at(&path)?;
+            }
+            file.set_permissions(Permissions::from_mode(*mode)).at(&path)?;
+        }
+        Content::Sparse { size, mode, extents, chunks } => {
+            let file = new_file(&beside).at(&path)?;
+            file.set_len(*size).at(&path)?;
+            let mut between = extent::Writer::new(&file, extents);
+            for hash in chunks {
+                let bytes = blocks.chunk(hash, opened.place(hash, entry.path())?)?;
+                between.write(bytes).at(&path)?;
             }
             file.set_permissions(Permissions::from_mode(*mode)).at(&path)?;
         }
@@ -227,6 +239,10 @@ fn write(opened: &Opened, blocks: &mut Blocks<'_>, directories: &mut Directories
         remove(&path)?;
     }
     fs::rename(&beside, &path).at(&path)
+}
+
+fn new_file(path: &Path) -> io::Result<File> {
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// A name beside the file, short enough for any file system whatever the file's own is.

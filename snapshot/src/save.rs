@@ -14,6 +14,7 @@ use std::thread;
 use nix::fcntl::OFlag;
 
 use crate::chunk::{self, Hash};
+use crate::extent;
 use crate::listing::{Content, Entry, Listing, MODE_BITS, Stamp};
 use crate::pack::{Gathering, Packed, Writer};
 use crate::store::{Beside, Opened, Store};
@@ -204,15 +205,27 @@ impl Work<'_> {
         *read += 1;
         let mut chunks = Vec::new();
         let file = file.map_or_else(|| File::open(&path).at(&path), Ok)?;
-        let size = chunk::cut(file, meta.len(), buffer, |hash, bytes| {
+        let extents = extent::of(&file, &meta).at(&path)?;
+        let each = |hash, bytes: &[u8]| {
             chunks.push(hash);
             self.keep(hash, bytes, gathering, due).map_err(Failure::Kept)
-        });
+        };
+        let size = match &extents {
+            None => chunk::cut(file, meta.len(), buffer, each),
+            Some(extents) => {
+                let between = extents.iter().map(|extent| extent.length).sum();
+                chunk::cut(extent::Reader::new(&file, extents), between, buffer, each)
+            }
+        };
         let size = size.map_err(|failure| match failure {
             Failure::Kept(error) => error,
             Failure::Read(source) => Error::Io { path, source },
         })?;
-        Ok(Some(Entry::new(relative, Content::File { size, mode, chunks }, trusted)))
+        let content = match extents {
+            None => Content::File { size, mode, chunks },
+            Some(extents) => Content::Sparse { size: meta.len(), mode, extents, chunks },
+        };
+        Ok(Some(Entry::new(relative, content, trusted)))
     }
 
     /// What the base says of a file that was not touched since, as far as it is still there.

@@ -1,13 +1,13 @@
 //! The store: a directory of packs, and where each chunk is in them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::chunk::Hash;
 use crate::listing::Listing;
-use crate::pack::Pack;
+use crate::pack::{self, Pack, note_path};
 use crate::place::{Blocks, Place};
 use crate::{At, Error, Result};
 
@@ -28,6 +28,9 @@ pub(crate) struct Opened {
     pub(crate) places: HashMap<Hash, Place>,
     /// Packs that cannot be used; what is in them counts as not there.
     pub(crate) unusable: Vec<PathBuf>,
+    /// What is in blocks that are noted as damaged. It counts as not there, and is stored anew where it is seen again; but
+    /// who needs it looks once more.
+    pub(crate) doubted: HashMap<Hash, Place>,
     _lock: File,
 }
 
@@ -85,6 +88,20 @@ impl Store {
         Ok(packs)
     }
 
+    /// What was noted of damaged blocks.
+    pub(crate) fn notes(&self) -> Result<HashSet<PathBuf>> {
+        let names = self.names()?.into_iter();
+        Ok(names.filter(|path| path.extension().is_some_and(|ending| ending == pack::DAMAGED)).collect())
+    }
+
+    /// Removes a pack and what was noted of it.
+    pub(crate) fn remove(&self, pack: &Pack) -> Result<()> {
+        let notes = self.notes()?;
+        let own = pack.blocks.iter().map(|block| note_path(&pack.path, block.offset()));
+        own.filter(|note| notes.contains(note)).try_for_each(|note| fs::remove_file(&note).at(&note))?;
+        fs::remove_file(&pack.path).at(&pack.path)
+    }
+
     pub(crate) fn lock(&self, beside: Beside) -> Result<File> {
         let path = self.root.join("lock");
         let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path).at(&path)?;
@@ -98,10 +115,17 @@ impl Store {
     /// Reads every pack's index.
     pub(crate) fn open(&self, beside: Beside) -> Result<Opened> {
         let lock = self.lock(beside)?;
-        let mut opened = Opened { packs: Vec::new(), places: HashMap::new(), unusable: Vec::new(), _lock: lock };
+        let notes = self.notes()?;
+        let mut opened = Opened {
+            packs: Vec::new(),
+            places: HashMap::new(),
+            unusable: Vec::new(),
+            doubted: HashMap::new(),
+            _lock: lock,
+        };
         for path in self.pack_paths()? {
             match Pack::open(path.clone()) {
-                Ok(pack) => opened.take_in(pack),
+                Ok(pack) => opened.take_in(pack, &notes),
                 Err(Error::Damaged { .. }) => opened.unusable.push(path),
                 Err(error) => return Err(error),
             }
@@ -140,12 +164,14 @@ impl Store {
 }
 
 impl Opened {
-    fn take_in(&mut self, pack: Pack) {
+    fn take_in(&mut self, pack: Pack, notes: &HashSet<PathBuf>) {
         let number = u32::try_from(self.packs.len()).expect("fewer than 2^32 packs");
         for (block, at) in pack.blocks.iter().zip(0..) {
             let mut offset = 0;
+            let is_noted = notes.contains(&note_path(&pack.path, block.offset()));
+            let places = if is_noted { &mut self.doubted } else { &mut self.places };
             for (hash, length) in &block.chunks {
-                self.places.entry(*hash).or_insert(Place { pack: number, block: at, offset, length: *length });
+                places.entry(*hash).or_insert(Place { pack: number, block: at, offset, length: *length });
                 offset += length;
             }
         }
@@ -158,7 +184,27 @@ impl Opened {
             [] => Error::damaged(path, format!("its chunk {hash} is in no pack")),
             [pack, ..] => Error::damaged(pack, "its index cannot be read"),
         };
-        self.places.get(hash).copied().ok_or_else(missing)
+        if let Some(place) = self.places.get(hash) {
+            return Ok(*place);
+        }
+        let place = *self.doubted.get(hash).ok_or_else(missing)?;
+        self.packs[place.pack as usize].stored(place.block as usize)?;
+        Ok(place)
+    }
+
+    /// Forgets the notes of blocks that are whole after all; says whether there were any.
+    pub(crate) fn clear_doubts(&self) -> Result<bool> {
+        let blocks: HashSet<(u32, u32)> = self.doubted.values().map(|place| place.block()).collect();
+        let mut cleared = false;
+        for (pack, block) in blocks {
+            let (pack, block) = (&self.packs[pack as usize], block as usize);
+            if pack.stored(block).is_ok() {
+                let note = note_path(&pack.path, pack.blocks[block].offset());
+                fs::remove_file(&note).at(&note)?;
+                cleared = true;
+            }
+        }
+        Ok(cleared)
     }
 
     /// A reader of chunks, with a memory of its own.

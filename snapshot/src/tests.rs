@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
@@ -38,6 +38,16 @@ impl Scene {
     fn save(&self, base: Option<&Listing>) -> Saved {
         let paths: Vec<PathBuf> = picture(&self.tree()).into_keys().collect();
         self.store.save(&self.tree(), &paths, base).expect("saves")
+    }
+
+    /// Damages the first block of the only pack; gives what the pack was.
+    fn damage(&self) -> (PathBuf, Vec<u8>) {
+        let [pack] = <[PathBuf; 1]>::try_from(self.packs()).expect("one pack");
+        let whole = fs::read(&pack).expect("reads");
+        let mut damaged = whole.clone();
+        damaged[100] ^= 0x40;
+        fs::write(&pack, damaged).expect("writes");
+        (pack, whole)
     }
 
     fn packs(&self) -> Vec<PathBuf> {
@@ -311,6 +321,88 @@ fn every_kind_of_damage_is_named_before_anything_is_overwritten() {
     assert_eq!(fs::read_to_string(scene.tree().join("a")).expect("reads"), "precious");
     fs::write(&pack, &whole).expect("writes");
     scene.store.verify(&listing).expect("whole again");
+}
+
+#[test]
+fn nothing_is_taken_for_stored_that_is_in_a_damaged_block() {
+    let scene = Scene::new();
+    scene.put("a", noise(2_000, 1));
+    let base = scene.trusted(&scene.save(None));
+    let (pack, whole) = scene.damage();
+    scene.store.verify(&base).expect_err("damaged");
+    let again = scene.save(Some(&base));
+    assert_eq!(again.read, 1);
+    scene.store.verify(&again.listing).expect("whole, though it is the same");
+    scene.store.restore(&mut base.clone(), &scene.tree()).expect("is found in the new pack");
+    // Once nothing needs the old pack, it goes with what was noted.
+    scene.store.prune(&[again.listing]).expect("prunes");
+    assert!(!pack.exists() && whole.len() > 2_000);
+    let mut names = fs::read_dir(scene.store.root()).expect("lists").map(|entry| entry.expect("reads").file_name());
+    assert!(names.all(|name| !name.to_string_lossy().ends_with("damaged")));
+}
+
+#[test]
+fn a_block_that_is_whole_after_all_is_used_again() {
+    let scene = Scene::new();
+    scene.put("a", noise(2_000, 1));
+    let saved = scene.save(None).listing;
+    let (pack, whole) = scene.damage();
+    scene.store.verify(&saved).expect_err("damaged");
+    fs::write(&pack, &whole).expect("writes");
+    scene.store.verify(&saved).expect("whole again");
+    assert_eq!(scene.store.prune(std::slice::from_ref(&saved)).expect("prunes"), 0);
+    assert_eq!(scene.save(None).stored, 0);
+}
+
+#[test]
+fn a_damaged_block_keeps_no_room_from_coming_free() {
+    let scene = Scene::new();
+    // Each block is full with two of them, and the first is needed.
+    for number in 0..8 {
+        scene.put(&format!("f{number}"), noise(500_000, number));
+    }
+    let first = scene.save(None).listing;
+    for number in 2..8 {
+        fs::remove_file(scene.tree().join(format!("f{number}"))).expect("removes");
+    }
+    let second = scene.save(Some(&first)).listing;
+    scene.damage();
+    assert!(scene.store.prune(std::slice::from_ref(&second)).expect("prunes") > 2_000_000);
+    scene.store.verify(&second).expect_err("what was damaged is lost");
+    scene.store.verify(&scene.save(Some(&second)).listing).expect("and is stored anew");
+}
+
+#[test]
+fn of_a_file_with_holes_only_what_lies_between_is_stored_and_it_gets_its_holes_back() {
+    let scene = Scene::new();
+    let path = scene.tree().join("sparse");
+    let file = File::create(&path).expect("makes");
+    // More than any disk has.
+    file.set_len(3 << 40).expect("grows");
+    file.write_all_at(&noise(70_000, 1), 1 << 20).expect("writes");
+    file.write_all_at(b"end", (3 << 40) - 3).expect("writes");
+    let saved = scene.store.save(&scene.tree(), &["sparse".into()], None).expect("saves");
+    assert!(saved.stored < 200_000 && saved.listing.bytes() < 200_000, "{} {}", saved.stored, saved.listing.bytes());
+    scene.store.verify(&saved.listing).expect("whole");
+    assert!(saved.listing.is_as_it_was_to_the_byte(&scene.tree()).expect("looks"));
+    // A byte in a hole, and one between them.
+    for at in [2 << 40, (1 << 20) + 5] {
+        let file = File::options().write(true).open(&path).expect("opens");
+        file.write_all_at(b"x", at).expect("writes");
+        assert!(!saved.listing.is_as_it_was_to_the_byte(&scene.tree()).expect("looks"));
+        let restored = scene.store.restore(&mut saved.listing.clone(), &scene.tree()).expect("puts back");
+        assert_eq!(restored, Restored { kept: 0, written: 1 });
+        let file = File::open(&path).expect("opens");
+        let mut found = vec![0; 70_001];
+        file.read_exact_at(&mut found, 1 << 20).expect("reads");
+        assert_eq!((&found[..70_000], found[70_000]), (&*noise(70_000, 1), 0));
+        assert_eq!(file.metadata().expect("is there").len(), 3 << 40);
+        assert!(file.metadata().expect("is there").blocks() < 1_000);
+    }
+    // Zeros in place of a hole are the same.
+    let file = File::options().write(true).open(&path).expect("opens");
+    file.write_all_at(&[0; 70_000], 1 << 30).expect("writes");
+    assert!(saved.listing.is_as_it_was_to_the_byte(&scene.tree()).expect("looks"));
 }
 
 #[test]

@@ -18,6 +18,10 @@ fn main() -> ExitCode {
     match words.split_first() {
         Some((word, rest)) if word == "mock-agent" => ExitCode::from(runtime.block_on(runner::run_mock_agent(rest))),
         Some((word, [directory])) if word == "inside" => {
+            if let Err(error) = kit::process::keep_inherited_files() {
+                tracing::error!("the agent would share what this program was started with: {error}");
+                return ExitCode::FAILURE;
+            }
             let (clock, chance) = (kit::Clock::system(), kit::Chance::system());
             match runtime.block_on(spawner::run_inside(Path::new(directory), &vars, &clock, &chance)) {
                 Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,10 @@
 //! The main job: a command, run in a repository on a machine, and shown live.
 
+use std::fs::File;
+use std::os::fd::AsRawFd;
+
 use kit::Vars;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use serde_json::{Value, json};
 use wire::machine::MachineState;
 use world::{CommandLine, Process, Repository, World};
@@ -48,6 +52,18 @@ async fn without_a_server_the_system_lives_as_long_as_the_command() {
     };
     run("clone: fetched").await;
     run("clone: cached").await;
+}
+
+#[tokio::test]
+async fn a_command_has_nothing_open_that_the_callers_shell_had() {
+    let home = tempfile::tempdir().expect("a directory");
+    let repository = Repository::create(home.path().join("repository")).await;
+    let open = File::open(home.path()).expect("opens");
+    fcntl(&open, FcntlArg::F_SETFD(FdFlag::empty())).expect("sets");
+    let number = open.as_raw_fd().to_string();
+    let looks = ["run", "--", "sh", "-c", "test ! -e /proc/self/fd/$0", &number];
+    let output = CommandLine::new(home.path(), looks).in_directory(repository.path()).output().await;
+    assert_eq!(output.code, 0, "{}", output.stderr);
 }
 
 #[tokio::test]

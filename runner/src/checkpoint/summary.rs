@@ -37,7 +37,7 @@ pub(crate) fn summary(volume: &Volume, manifest: &Manifest) -> Result<SavedCheck
 
 fn written(entry: &Entry) -> FileChange {
     let bytes = match &entry.content {
-        Content::File { size, .. } => *size,
+        Content::File { size, .. } | Content::Sparse { size, .. } => *size,
         Content::Link { target } => target.len() as u64,
     };
     FileChange { path: show(entry.path()), change: ChangeKind::Written, bytes, digest: Some(entry.digest()) }
