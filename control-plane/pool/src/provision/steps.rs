@@ -168,6 +168,8 @@ impl Provision {
             fly::Advice::Adopt(id) => Some(self.provider.machine(&id).await?),
             // Where it cannot be looked for, it is tried again once a list would have it.
             fly::Advice::LookAgain => self.provider.machines().await.ok().and_then(named),
+            // What has the name is what is to be gone on with, and no machine yet.
+            _ if matches!(error, fly::Error::Unfinished { .. }) => None,
             // An earlier try may have come through, whatever this one is refused for: there may be no room for another.
             _ if machine.failures > 0 => named(self.provider.machines().await?),
             _ => None,

@@ -324,6 +324,22 @@ kernel::on_both! { migrations();
         world.stop().await;
     }
 
+    async fn a_sprite_whose_runner_cannot_be_fetched_for_a_while_is_gone_on_with(ctx) {
+        let mut world = World::new(&ctx).await;
+        let (runner, away) = (world.data.path().join("runner"), world.data.path().join("away"));
+        std::fs::rename(&runner, &away).expect("moves");
+        assert_eq!(world.apply(Action::Create).await, 1);
+        world.beats(4).await;
+        let row = world.row().await;
+        assert!(row.state == MachineState::Creating && row.failures > 1, "{row:?}");
+        assert_eq!(world.seen().service, None);
+        std::fs::rename(&away, &runner).expect("moves");
+        world.settle().await;
+        assert_eq!(world.row().await.state, MachineState::Ready);
+        assert!(world.seen().service.is_some());
+        world.stop().await;
+    }
+
     async fn at_the_end_of_a_batch_a_sprite_sleeps_with_its_processes_and_wakes_for_the_next(ctx) {
         let mut world = World::new(&ctx).await;
         world.up().await;
