@@ -1,6 +1,6 @@
 //! What can be written after `bifrost machines` and `bifrost cost`.
 
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use wire::id::{MachineId, VolumeId};
 
 #[derive(Subcommand)]
@@ -36,10 +36,12 @@ pub(crate) enum MachinesCommand {
         force: bool,
     },
     /// Give a machine up that the provider neither mends nor destroys; what is left of it is reaped later
-    #[command(after_help = super::help::machines::ABANDON)]
+    #[command(
+        after_help = super::help::machines::ABANDON,
+        group = ArgGroup::new("which").required(true).args(["id", "app"])
+    )]
     Abandon {
         /// The machine's id
-        #[arg(required_unless_present = "app", conflicts_with = "app")]
         id: Option<MachineId>,
         /// Instead of one, all machines of the pool, whose app of this name is gone at the provider
         #[arg(long, value_name = "APP")]

@@ -48,7 +48,7 @@ fn one_machine_is_given_up_or_those_of_an_app_that_is_gone_and_never_without_a_r
     assert_eq!(abandon(&format!("{id} --reason r")), Ok(()));
     assert_eq!(abandon("--app runners --reason r"), Ok(()));
     for (wrong, expect) in [
-        ("--reason r", "<ID>"),
+        ("--reason r", "<ID|--app <APP>>"),
         ("--app runners", "--reason <TEXT>"),
         (&format!("{id} --app runners --reason r"), "cannot be used with"),
     ] {

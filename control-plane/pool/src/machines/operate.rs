@@ -1,7 +1,7 @@
 //! What an operator does to a machine by hand. Each is a change of its state, and
 //! so in the audit with who asked for it and why.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use fly::Advice;
 use kernel::{Ctx, Error, Result, Tx};
 use wire::id::{MachineId, VolumeId};
@@ -124,8 +124,7 @@ pub async fn abandon_app(
     // The app is made anew where it still cannot be looked into.
     orphans::look_again(&mut tx, ctx.now()).await?;
     tracing::info!(app = own, count = machines.len(), what = "abandon", by = %ctx.actor(), "an operator's order");
-    let gone = |machine| Machine { state: MachineState::Destroyed, ..machine };
-    tx.commit(machines.into_iter().map(gone).collect()).await
+    tx.commit(machines.into_iter().map(|machine| gone(machine, ctx.now())).collect()).await
 }
 
 fn checked(reason: &str) -> Result<&str> {
@@ -196,6 +195,11 @@ impl Order {
         let Self { mut tx, machine, what } = self;
         let after = store::list(&mut tx).await?.into_iter().find(|other| other.id == machine.id);
         tracing::info!(machine.id = %machine.id, what, by = %ctx.actor(), "an operator's order");
-        tx.commit(after.unwrap_or(Machine { state: MachineState::Destroyed, ..machine })).await
+        tx.commit(after.unwrap_or_else(|| gone(machine, ctx.now()))).await
     }
+}
+
+/// A machine as it was, and since now is no more.
+fn gone(machine: Machine, now: DateTime<Utc>) -> Machine {
+    Machine { state: MachineState::Destroyed, state_since: now, ..machine }
 }
