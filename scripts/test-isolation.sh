@@ -70,6 +70,14 @@ done
 [[ $outside =~ ^[A-Za-z0-9.-]+:[0-9]+$ ]] || misused "--outside: give HOST:PORT, not $outside"
 [[ $events =~ ^http://[]A-Za-z0-9.:[-]+$ ]] || misused "--events: give http://HOST:PORT, not $events"
 
+# Where scripts/deploy puts it.
+export PATH=$PATH:${HOME:-}/.fly/bin
+if [ -z "${FLY_FLAPS_BASE_URL:-}" ] && ! command -v flyctl >/dev/null; then
+    printf 'isolation: flyctl is missing, which runs the programs in the machine: %s\n' \
+        'curl -L https://fly.io/install.sh | sh installs it (see https://fly.io/docs/flyctl/install), and scripts/deploy does' >&2
+    exit 69
+fi
+
 # What an answer says for people: an API's error, or the text as it is.
 said() {
     local error

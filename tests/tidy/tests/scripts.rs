@@ -144,6 +144,17 @@ fn an_api_that_refuses_to_run_anything_in_a_machine_is_quoted_in_its_words() {
     assert_eq!(text(&output.stderr), "isolation: wrong: machine m1 of the app nope runs nothing: app not found\n");
 }
 
+#[test]
+fn where_flyctl_is_missing_the_machine_is_not_blamed_for_it() {
+    let (_directory, path) = programs(&[]);
+    let mut command = script("test-isolation.sh");
+    let output = command.arg("m1").env("PATH", path).env_remove("FLY_FLAPS_BASE_URL").output().expect("runs");
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(69), "{output:?}");
+    assert!(said.starts_with("isolation: flyctl is missing") && said.lines().count() == 1, "{said}");
+    assert!(said.contains("https://fly.io/docs/flyctl/install") && !said.contains("m1"), "{said}");
+}
+
 /// Asks for the isolation of a machine in which programs reach what is named here.
 fn isolation(reached: &[&str], arguments: &[&str]) -> Output {
     let reached = reached.iter().map(|place| format!("*{place}*) echo REACHED ;; "));
