@@ -36,6 +36,8 @@ use crate::id;
 use crate::refusal::Refusal;
 use crate::registry::Registry;
 
+pub(crate) use operation::actions;
+
 /// What every handler gets.
 type Emulated = State<Arc<Registry>>;
 

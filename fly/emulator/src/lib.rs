@@ -10,6 +10,7 @@
 mod api;
 mod config;
 mod container;
+mod decode;
 mod document;
 mod driver;
 mod faults;

@@ -6,6 +6,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
+use crate::decode;
 use crate::refusal::Refusal;
 
 /// A body.
@@ -19,8 +20,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             .await
             .map_err(|rejection| Refusal::malformed(rejection.body_text()))?;
         let json: &[u8] = if bytes.trim_ascii().is_empty() { b"{}" } else { &bytes };
-        let body = serde_json::from_slice(json).map_err(|error| Refusal::malformed(format!("json: {error}")))?;
-        Ok(Self(body))
+        Ok(Self(decode::body(json)?))
     }
 }
 
@@ -33,7 +33,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         match axum::extract::Query::from_request_parts(parts, state).await {
             Ok(axum::extract::Query(query)) => Ok(Self(query)),
-            Err(rejection) => Err(Refusal::malformed(rejection.body_text())),
+            Err(rejection) => Err(decode::query(&rejection.body_text())),
         }
     }
 }

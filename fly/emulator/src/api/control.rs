@@ -20,9 +20,9 @@ pub(super) async fn faults(State(registry): Emulated) -> Json<Value> {
     Json(json!({ "call": shown(counts.calls), "machine": shown(counts.machines) }))
 }
 
-/// Takes another fault script, in TOML, from its beginning.
+/// Takes another fault script, in TOML or in JSON, from its beginning.
 pub(super) async fn replace_faults(State(registry): Emulated, script: String) -> Result<StatusCode, Refusal> {
-    let script = Script::from_toml(&script).and_then(|script| registry.driver.check_script(&script).map(|()| script));
+    let script = Script::from_either(&script).and_then(|script| registry.driver.check_script(&script).map(|()| script));
     let script = script.map_err(|error| Refusal::malformed(error.to_string()))?;
     registry.faults.replace(script);
     Ok(StatusCode::NO_CONTENT)

@@ -1,5 +1,7 @@
 //! Pure: which action a route is, by the OpenAPI document's name for it.
 
+use std::collections::BTreeSet;
+
 use fly::Action;
 
 use crate::document;
@@ -80,6 +82,11 @@ const OPERATIONS: [(&str, &str, Action); 70] = {
         ("get", "/platform/regions", ListRegions),
     ]
 };
+
+/// Which actions are served here; the client knows those of the Sprites API, too.
+pub(crate) fn actions() -> BTreeSet<Action> {
+    OPERATIONS.iter().map(|(.., action)| *action).collect()
+}
 
 /// A call of one of them.
 #[derive(Debug, PartialEq, Eq)]

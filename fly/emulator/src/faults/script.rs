@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use fly::{Action, HostStatus};
 use kit::Chance;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use super::documented::Documented;
 use super::pattern::Pattern;
+use crate::api;
 use crate::machine::State;
 use crate::refusal::Refusal;
 
@@ -39,10 +41,27 @@ pub struct Script {
 #[serde(deny_unknown_fields)]
 pub(super) struct CallRule {
     /// Any when absent.
+    #[serde(default, deserialize_with = "served")]
     pub(super) action: Option<Action>,
     #[serde(default)]
     pub(super) when: Conditions,
     pub(super) effect: CallEffect,
+}
+
+/// An action of a call that is served here. The client has others, which are of the Sprites API.
+fn served<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Action>, D::Error> {
+    let wanted = String::deserialize(from)?;
+    let known: Vec<(String, Action)> = api::actions().into_iter().map(|action| (name(action), action)).collect();
+    let found = known.iter().find(|(name, _)| *name == wanted).map(|(_, action)| *action);
+    found.map(Some).ok_or_else(|| {
+        let known: Vec<String> = known.iter().map(|(name, _)| format!("`{name}`")).collect();
+        D::Error::custom(format!("unknown variant `{wanted}`, expected one of {}", known.join(", ")))
+    })
+}
+
+/// An action's name in a script.
+fn name(action: Action) -> String {
+    serde_json::json!(action).as_str().unwrap_or_default().to_owned()
 }
 
 /// Which machines go wrong, and how.
@@ -193,12 +212,33 @@ pub struct BadScript(pub(crate) String);
 impl BadScript {
     /// In words that are not a programming language's.
     fn read(error: &dyn std::error::Error) -> Self {
-        let words = [("expected u64", "expected a whole number, 0 or more"), ("expected f64", "expected a number")];
-        Self(words.into_iter().fold(error.to_string(), |text, (found, plain)| text.replace(found, plain)))
+        let words = [
+            ("expected u64", "expected a whole number, 0 or more"),
+            ("expected u16", "expected a whole number, 0 or more"),
+            ("expected f64", "expected a number"),
+            ("expected a sequence", "expected a list"),
+            ("expected a map", "expected a table"),
+        ];
+        let text = words.into_iter().fold(error.to_string(), |text, (found, plain)| text.replace(found, plain));
+        let text = without_types(&text, "expected struct ", "expected a table");
+        Self(without_types(&text, "expected enum ", "expected a word, or a table with one of its names"))
     }
 }
 
+/// The text with other words in place of these and the name of a type after them.
+fn without_types(text: &str, words: &str, plain: &str) -> String {
+    let mut parts = text.split(words);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts
+        .fold(first, |text, part| text + plain + part.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric()))
+}
+
 impl Script {
+    /// Reads a script: in JSON where it begins as an object does, which no TOML can, else in TOML.
+    pub fn from_either(text: &str) -> Result<Self, BadScript> {
+        if text.trim_start().starts_with('{') { Self::from_json(text) } else { Self::from_toml(text) }
+    }
+
     /// Reads a script in TOML.
     pub fn from_toml(text: &str) -> Result<Self, BadScript> {
         toml::from_str(text).map_err(|error| BadScript::read(&error)).and_then(Self::checked)
@@ -206,7 +246,14 @@ impl Script {
 
     /// Reads a script in JSON, with the same fields.
     pub fn from_json(text: &str) -> Result<Self, BadScript> {
-        serde_json::from_str(text).map_err(|error| BadScript::read(&error)).and_then(Self::checked)
+        let mut from = serde_json::Deserializer::from_str(text);
+        let read = serde_path_to_error::deserialize(&mut from).map_err(|error| {
+            let BadScript(said) = BadScript::read(error.inner());
+            let path = error.path().to_string();
+            BadScript(if path == "." { said } else { format!("{path}: {said}") })
+        });
+        let read = read.and_then(|script| from.end().map(|()| script).map_err(|error| BadScript::read(&error)));
+        read.and_then(Self::checked)
     }
 
     /// Whether it asks for clocks that are behind.

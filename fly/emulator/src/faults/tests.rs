@@ -109,8 +109,27 @@ fn what_is_wrong_with_a_script_is_said_with_the_field() {
         let error = Script::from_toml(script).expect_err("a bad script").to_string();
         assert!(error.contains(said), "{script}: {error}");
     }
-    let error = Script::from_json(r#"{"call": [{"effect": {"drop": "never"}}]}"#).expect_err("a bad script");
-    assert!(error.to_string().contains("unknown variant `never`"), "{error}");
+    for (script, said) in [
+        (r#"{"call": [{"effect": {"drop": "never"}}]}"#, "unknown variant `never`"),
+        (r#"{"call": ["x"]}"#, "call[0]: invalid type: string \"x\", expected a table"),
+        (
+            r#"{"call": [{"when": 7, "effect": {"drop": "after"}}]}"#,
+            "call[0].when: invalid type: integer `7`, expected a table",
+        ),
+        (r#"{"call": 7}"#, "call: invalid type: integer `7`, expected a list"),
+        (r#"{"machine": [{"effect": 7}]}"#, "machine[0].effect: "),
+        (r#"{"seed": 7} 8"#, "trailing characters"),
+    ] {
+        let error = Script::from_json(script).expect_err("a bad script").to_string();
+        assert!(error.contains(said) && !error.contains("struct ") && !error.contains("enum "), "{script}: {error}");
+    }
+}
+
+#[test]
+fn an_action_that_is_not_served_here_is_refused() {
+    let of_sprites = "[[call]]\naction = 'create_sprite'\neffect = { drop = 'after' }";
+    let error = Script::from_toml(of_sprites).expect_err("nothing would ever fail").to_string();
+    assert!(error.contains("unknown variant `create_sprite`, expected one of `list_apps`"), "{error}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::{Contents, Handle, ORDERS, REGION, REMEMBERED, Registry, VolumeRecord
 use crate::machine::{Actor, Command, HowToStop, Lease, Order, Outcome, Record, State, Update};
 use crate::process;
 use crate::refusal::Refusal;
-use crate::{id, layout, sizes};
+use crate::{decode, id, layout, sizes};
 
 /// What a caller says of a machine to be made.
 #[derive(Default, Deserialize)]
@@ -60,10 +60,10 @@ struct Process {
 
 /// Understands a configuration as far as this emulator does something about it.
 pub(crate) fn understand(config: &Map<String, Value>) -> Result<MachineConfig, Refusal> {
-    let parse = |error| Refusal::malformed(format!("json: config: {error}"));
     let processes = config.get("processes").filter(|processes| !processes.is_null()).cloned();
-    let mut processes: Vec<Process> = processes.map_or(Ok(Vec::new()), serde_json::from_value).map_err(parse)?;
-    let mut config: MachineConfig = serde_json::from_value(Value::Object(config.clone())).map_err(parse)?;
+    let decoded = processes.map(|processes| decode::value("config.processes", processes)).transpose()?;
+    let mut processes: Vec<Process> = decoded.unwrap_or_default();
+    let mut config: MachineConfig = decode::value("config", Value::Object(config.clone()))?;
     if processes.len() > 1 {
         return Err(Refusal::unprocessable("config.processes: this emulator runs one process in a machine"));
     }

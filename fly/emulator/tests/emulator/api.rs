@@ -140,7 +140,7 @@ async fn a_malformed_request_is_refused_with_its_reason() {
             422,
             "Validation failed: Name has already",
         ),
-        ("POST", "/v1/apps".to_owned(), json!({"name": "x"}), 400, "json: missing field `org_slug`"),
+        ("POST", "/v1/apps".to_owned(), json!({"name": "x"}), 400, "invalid_argument: org_slug is required"),
         ("PUT", format!("{machine}/metadata"), json!({"machine_version": "old"}), 412, "failed_precondition"),
         ("POST", format!("{machine}/metadata/k"), json!({"value": 7}), 400, "json: "),
         ("POST", format!("{machine}/lease"), json!({"ttl": 0}), 400, "invalid_argument: ttl"),
