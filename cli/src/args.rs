@@ -529,6 +529,14 @@ pub(crate) struct MachineArguments {
     pub(crate) egress_host: Vec<String>,
 }
 
+impl MachineArguments {
+    /// Refuses what says something about containers where machines are none.
+    pub(crate) fn check(&self) -> Result<(), emulator::NoContainers> {
+        let rules = [("--egress-allow", self.egress_allow.is_some()), ("--egress-host", !self.egress_host.is_empty())];
+        self.options.check(&rules)
+    }
+}
+
 #[derive(Args)]
 pub(crate) struct ControlPlaneArguments {
     /// Where to listen

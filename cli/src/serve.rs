@@ -35,6 +35,7 @@ pub(crate) async fn event_store(invocation: &Invocation, arguments: &EventStoreA
 
 /// Runs the local Machines API until it is told to stop.
 pub(crate) async fn emulator(invocation: &Invocation, arguments: &EmulatorArguments) -> anyhow::Result<()> {
+    arguments.options.check().map_err(|error| no_containers(&error))?;
     let mut vars = invocation.vars.clone();
     let config = emulator::Config::from_vars(invocation.prepare_data()?.join("emulator"), &mut vars);
     let options = &arguments.options;
@@ -51,6 +52,11 @@ pub(crate) async fn emulator(invocation: &Invocation, arguments: &EmulatorArgume
     emulator::start(config, listener, clock, chance, &tasks).await.map_err(no_emulator)?;
     told.await;
     Ok(tasks.stop_within(STOP_LIMIT).await?)
+}
+
+/// Containers were spoken of where machines are processes.
+pub(crate) fn no_containers(error: &emulator::NoContainers) -> anyhow::Error {
+    failure(Code::Usage, error.to_string(), "add --machines container, or leave the option out")
 }
 
 /// Its texts name the cure themselves, but for what an engine or a script says.

@@ -19,6 +19,7 @@ use crate::args::{DEFAULT_LISTEN, MachineArguments, UpArguments};
 use crate::connect::{self, KeySource};
 use crate::exit::{Code, failure};
 use crate::invocation::Invocation;
+use crate::serve::no_containers;
 use addresses::{Addresses, Listen};
 pub(crate) use system::LOCK_FILE;
 use system::{System, Wanted};
@@ -133,6 +134,7 @@ impl Embedded {
 
 /// Runs the system until it is told to stop.
 pub(crate) async fn up(invocation: &Invocation, arguments: &UpArguments) -> anyhow::Result<()> {
+    arguments.machines.check().map_err(|error| no_containers(&error))?;
     let data = invocation.prepare_data()?;
     let lock = system::lock(&data, kit::lock::PATIENCE)?.ok_or_else(|| in_use(&data))?;
     let wanted = Wanted {

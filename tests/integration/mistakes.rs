@@ -69,6 +69,21 @@ async fn a_port_that_is_taken_is_named() {
 }
 
 #[tokio::test]
+async fn an_option_about_containers_is_refused_where_machines_are_processes() {
+    let home = tempfile::tempdir().expect("a directory");
+    for words in [
+        &["up", "--engine", "unix:///nowhere"][..],
+        &["up", "--network", "n"],
+        &["up", "--egress-host", "git.example.org"],
+        &["emulator", "--engine", "unix:///nowhere"],
+        &["emulator", "--network", "n"],
+    ] {
+        let output = CommandLine::new(home.path(), [words, &["--listen", "127.0.0.1:0"]].concat()).output().await;
+        check(&output, 64, &[words[1], "add --machines container"]);
+    }
+}
+
+#[tokio::test]
 async fn a_fault_script_that_is_missing_or_wrong_is_named_with_the_field() {
     let home = tempfile::tempdir().expect("a directory");
     let file = home.path().join("faults.toml");

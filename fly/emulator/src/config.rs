@@ -69,9 +69,27 @@ pub struct MachineOptions {
     /// DOCKER_HOST, then unix:///var/run/docker.sock]
     #[arg(long, value_name = "URL")]
     pub engine: Option<EngineAddress>,
-    /// The network that containers are in; it is made if it is missing
-    #[arg(long, value_name = "NAME", default_value = NETWORK)]
-    pub network: String,
+    /// The network that containers are in; it is made if it is missing [default: fleet-egress]
+    #[arg(long, value_name = "NAME")]
+    pub network: Option<String>,
+}
+
+/// An option says something about containers, and machines are processes.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is for machines that are containers, and these are processes")]
+pub struct NoContainers(pub &'static str);
+
+impl MachineOptions {
+    /// Refuses what says something about containers where machines are none; `others` are such options of the caller's
+    /// own, and whether they are given.
+    pub fn check(&self, others: &[(&'static str, bool)]) -> Result<(), NoContainers> {
+        if self.machines == MachinesAs::Container {
+            return Ok(());
+        }
+        let own = [("--engine", self.engine.is_some()), ("--network", self.network.is_some())];
+        let mut given = own.iter().chain(others).filter(|(_, is_given)| *is_given);
+        given.next().map_or(Ok(()), |(option, _)| Err(NoContainers(option)))
+    }
 }
 
 /// How an emulator differs from one that only does what it is asked.
@@ -95,6 +113,13 @@ pub struct Options {
     /// Refuse with 429 what Fly's rate limits would
     #[arg(long)]
     pub rate_limits: bool,
+}
+
+impl Options {
+    /// Refuses what says something about containers where machines are none.
+    pub fn check(&self) -> Result<(), NoContainers> {
+        self.machines.check(&[("--egress-proxy", self.egress_proxy.is_some())])
+    }
 }
 
 /// A program and its arguments.
@@ -170,7 +195,8 @@ impl Config {
             MachinesAs::Process => self,
             MachinesAs::Container => {
                 let engine = EngineAddress::find(options.engine.as_ref(), vars);
-                let settings = Settings { engine, network: options.network.clone(), egress_proxy };
+                let network = options.network.clone().unwrap_or_else(|| NETWORK.to_owned());
+                let settings = Settings { engine, network, egress_proxy };
                 Self { machines: Kind::Container(settings), ..self }
             }
         }
@@ -202,6 +228,8 @@ impl fmt::Debug for Config {
 
 #[cfg(test)]
 mod tests {
+    use clap::FromArgMatches;
+
     use super::*;
 
     #[test]
@@ -212,6 +240,22 @@ mod tests {
         assert_eq!(config.machines, Kind::Process { host_env });
         assert_eq!(config.token.as_deref(), Some("hunter2"));
         assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn what_is_for_containers_alone_is_refused_where_machines_are_processes() {
+        let options = |words: &[&str]| {
+            let command = Options::augment_args(clap::Command::new("emulator"));
+            let matches = command.try_get_matches_from([&["emulator"], words].concat()).expect("are options");
+            Options::from_arg_matches(&matches).expect("fit").check()
+        };
+        assert_eq!(options(&["--run", "sleep 9"]), Ok(()));
+        for (option, value) in
+            [("--engine", "unix:///x"), ("--network", "fleet-egress"), ("--egress-proxy", "http://10.0.0.1:3128")]
+        {
+            assert_eq!(options(&[option, value]), Err(NoContainers(option)));
+            assert_eq!(options(&["--machines", "container", option, value]), Ok(()), "{option}");
+        }
     }
 
     #[test]

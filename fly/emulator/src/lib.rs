@@ -34,7 +34,7 @@ use std::sync::Arc;
 use kit::{Chance, Clock, Tasks};
 use tokio::net::TcpListener;
 
-pub use config::{BadFaults, Config, Kind, MachineOptions, MachinesAs, Options, Words};
+pub use config::{BadFaults, Config, Kind, MachineOptions, MachinesAs, NoContainers, Options, Words};
 pub use container::{BadAddress, EngineAddress, NETWORK, NoEngine, NoImage, Settings, ensure_image, gateway};
 pub use faults::{BadScript, Script};
 pub use machine::SHUTDOWN_GRACE;

@@ -32,6 +32,7 @@ struct Arguments {
 async fn main() -> anyhow::Result<()> {
     let Arguments { listen, data, options } = Arguments::parse();
     kit::process::keep_inherited_files().context("machines would share what this program was started with")?;
+    options.check().context("add --machines container, or leave the option out")?;
     let mut vars = Vars::from_process();
     kit::telemetry::init_logs(&vars.or("BIFROST_LOG", "info".to_owned()));
     let config = Config::from_vars(data, &mut vars);
