@@ -1,7 +1,10 @@
 //! `bifrost cost`: what the machines cost, and whether anything runs that should
 //! not (row FLY-027).
 
-use wire::cost::{CostView, MachineCostView, SpendingView};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use wire::cost::{CostProblem, CostView, MachineCostView, SpendingView};
 use wire::machine::MachineState;
 
 use crate::args::CostCommand;
@@ -13,15 +16,38 @@ use crate::table::or_dash;
 
 /// The exit code of a check that found something.
 const FOUND: u8 = 1;
+/// For how long a check waits for registry and provider to be compared, which happens every two seconds and at once
+/// after a machine was given up.
+const COMPARISON_LIMIT: Duration = Duration::from_secs(10);
+const COMPARISON_BEAT: Duration = Duration::from_millis(200);
 
 /// Carries one of the commands out; gives the exit code.
 pub(crate) async fn run(invocation: &Invocation, command: &CostCommand) -> anyhow::Result<u8> {
     let server = Server::find(invocation)?;
-    let cost = server.ask(async |control| control.cost().await).await?;
     match command {
-        CostCommand::Report => report(invocation, &cost).map(|()| 0),
-        CostCommand::Check => check(invocation, &cost),
+        CostCommand::Report => {
+            let cost = server.ask(async |control| control.cost().await).await?;
+            report(invocation, &cost).map(|()| 0)
+        }
+        CostCommand::Check => check(invocation, &compared(&server).await?),
     }
+}
+
+/// What there is by a comparison with the provider, or without one if none is made in time.
+async fn compared(server: &Server) -> anyhow::Result<CostView> {
+    let deadline = Instant::now() + COMPARISON_LIMIT;
+    loop {
+        let cost = server.ask(async |control| control.cost().await).await?;
+        if !is_comparison_due(&cost) || Instant::now() >= deadline {
+            return Ok(cost);
+        }
+        sleep(COMPARISON_BEAT).await;
+    }
+}
+
+/// Whether registry and provider have not been compared, and may be within a moment: not where the token is refused.
+fn is_comparison_due(cost: &CostView) -> bool {
+    cost.find(CostProblem::NotCompared).is_some() && cost.refusal_of_token().is_none()
 }
 
 fn report(invocation: &Invocation, cost: &CostView) -> anyhow::Result<()> {
@@ -134,6 +160,22 @@ mod tests {
             machines_max: 3,
             spending: vec![],
             findings: vec![],
+            held: None,
+        }
+    }
+
+    fn found(problems: &[CostProblem]) -> CostView {
+        let finding = |&problem| CostFinding { problem, message: "m".into(), machine_id: None };
+        CostView { findings: problems.iter().map(finding).collect(), ..nothing() }
+    }
+
+    #[test]
+    fn a_check_waits_for_a_comparison_that_can_come() {
+        use CostProblem::{Idle, NotCompared, TokenRefused};
+        for (problems, expect) in
+            [(&[][..], false), (&[Idle], false), (&[Idle, NotCompared], true), (&[TokenRefused, NotCompared], false)]
+        {
+            assert_eq!(is_comparison_due(&found(problems)), expect, "{problems:?}");
         }
     }
 
@@ -141,8 +183,7 @@ mod tests {
     fn a_check_ends_with_1_for_whatever_should_not_be() {
         assert_eq!(code(&nothing()), 0);
         for &problem in CostProblem::ALL {
-            let finding = CostFinding { problem, message: "m".into(), machine_id: None };
-            assert_eq!(code(&CostView { findings: vec![finding], ..nothing() }), 1, "{problem}");
+            assert_eq!(code(&found(&[problem])), 1, "{problem}");
         }
     }
 

@@ -91,7 +91,7 @@ async fn abandon_app(invocation: &Invocation, app: &str, reason: &str) -> anyhow
 async fn sweep(invocation: &Invocation, reap: bool) -> anyhow::Result<()> {
     let server = Server::find(invocation)?;
     let found = server.ask(async |control| control.sweep(reap).await).await?;
-    let is_refused = warn_of_token(invocation, &server).await;
+    let is_refused = warn_of_refusals(invocation, &server).await.is_some_and(|cost| cost.refusal_of_token().is_some());
     let output = invocation.output;
     if output.is_json {
         return output.json(&found);
@@ -186,14 +186,23 @@ fn to_be_reaped(orphans: &[OrphanView], is_refused: bool) -> String {
     }
 }
 
-/// Whether the provider refuses the server's token, which is then said with the cure.
-async fn warn_of_token(invocation: &Invocation, server: &Server) -> bool {
-    let cost = server.control.cost().await.ok();
-    let refusal = cost.as_ref().and_then(CostView::refusal_of_token);
-    if let Some(refusal) = refusal {
+/// What the provider refuses all machines for, which is said with the cure.
+async fn warn_of_refusals(invocation: &Invocation, server: &Server) -> Option<CostView> {
+    let cost = server.control.cost().await.ok()?;
+    if let Some(refusal) = cost.refusal_of_token() {
         invocation.output.warn(&refusal.message);
     }
-    refusal.is_some()
+    Some(cost)
+}
+
+/// What is said where there are none: what keeps the first task from bringing one up, unless there was a warning of it.
+fn none(cost: Option<&CostView>) -> String {
+    let is_said = cost.is_some_and(|cost| cost.refusal_of_token().is_some());
+    match cost.and_then(|cost| cost.held.as_ref()) {
+        _ if is_said => "no machines".into(),
+        None => "no machines: the first task brings one up".into(),
+        Some(held) => format!("no machines, and no task brings one up now: {held}"),
+    }
 }
 
 /// Has a volume destroyed that was kept for the work on it.
@@ -212,13 +221,13 @@ async fn discard(invocation: &Invocation, volume: VolumeId) -> anyhow::Result<()
 async fn list(invocation: &Invocation) -> anyhow::Result<()> {
     let server = Server::find(invocation)?;
     let machines = server.ask(async |control| control.machines().await).await?;
-    let is_refused = warn_of_token(invocation, &server).await;
+    let cost = warn_of_refusals(invocation, &server).await;
     let output = invocation.output;
     if output.is_json {
         return output.json(&machines);
     }
     if machines.is_empty() {
-        output.say(if is_refused { "no machines" } else { "no machines: the first task brings one up" });
+        output.say(&none(cost.as_ref()));
         return Ok(());
     }
     let now = invocation.clock.now();
@@ -240,6 +249,8 @@ async fn list(invocation: &Invocation) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use wire::cost::{CostFinding, CostProblem};
+
     use super::*;
 
     #[test]
@@ -248,6 +259,26 @@ mod tests {
         assert_eq!(compared(at, at), "registry and provider were compared now");
         let later = at + chrono::TimeDelta::seconds(29);
         assert_eq!(compared(later, at), "registry and provider were compared at most 29 s ago");
+    }
+
+    #[test]
+    fn where_no_task_would_bring_a_machine_up_that_is_said_with_what_holds_it() {
+        let finding = |problem| CostFinding { problem, message: "m".into(), machine_id: None };
+        let cost = |problems: &[CostProblem], held: Option<&str>| CostView {
+            as_of: DateTime::UNIX_EPOCH,
+            prices_of: String::new(),
+            machines: vec![],
+            strangers: 0,
+            machines_max: 3,
+            spending: vec![],
+            findings: problems.iter().map(|&problem| finding(problem)).collect(),
+            held: held.map(str::to_owned),
+        };
+        assert_eq!(none(None), "no machines: the first task brings one up");
+        assert_eq!(none(Some(&cost(&[], None))), "no machines: the first task brings one up");
+        let spent = cost(&[CostProblem::OverBudget], Some("the budget pays for no more"));
+        assert_eq!(none(Some(&spent)), "no machines, and no task brings one up now: the budget pays for no more");
+        assert_eq!(none(Some(&cost(&[CostProblem::TokenRefused], Some("it is refused")))), "no machines");
     }
 
     #[test]

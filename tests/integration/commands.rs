@@ -1,6 +1,7 @@
 //! The commands beside `bifrost run`: each shows or steers what the server has.
 
 use serde_json::Value;
+use wire::cost::CostProblem;
 use wire::task::TaskStatus;
 use wire::why::ReasonCode;
 use world::{PATIENCE, Service, World, until};
@@ -131,6 +132,9 @@ async fn that_the_provider_refuses_the_servers_token_shows_where_people_look() {
     let cost: Value = serde_json::from_str(&check.stdout).expect("JSON");
     assert_eq!((check.code, &cost["findings"][0]["problem"]), (1, &Value::from("token_refused")));
 
+    let report = world.bifrost(&["cost", "report"]).output().await;
+    assert!(report.code == 0 && report.stderr.contains(&format!("warning: {refused}")), "{report:?}");
+
     let task = world.submit("true").await;
     let why = until("the task says why it waits", PATIENCE, async || {
         let why = world.control().why(task).await.expect("answers");
@@ -146,6 +150,33 @@ async fn that_the_provider_refuses_the_servers_token_shows_where_people_look() {
     world.until_task(task, TaskStatus::Completed).await;
     let doctor = world.bifrost(&["doctor"]).output().await;
     assert_eq!(doctor.code, 0, "{}{}", doctor.stdout, doctor.stderr);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_check_of_costs_right_after_a_machine_was_given_up_has_looked_at_the_provider() {
+    let world = World::start().await;
+    let task = world.submit("true").await;
+    world.until_task(task, TaskStatus::Completed).await;
+    let machines = json(&world, &["machines", "list"]).await;
+    let id = machines[0]["id"].as_str().expect("an id");
+    let given_up = json(&world, &["machines", "abandon", id, "--reason", "its host is away", "--force"]).await;
+    assert_eq!(given_up["state"], "destroyed");
+    assert!(given_up["state_since"].as_str() > machines[0]["state_since"].as_str(), "{given_up}");
+    let check = world.bifrost(&["cost", "check", "--json"]).output().await;
+    let cost: wire::cost::CostView = serde_json::from_str(&check.stdout).expect("JSON");
+    let problems: Vec<_> = cost.findings.iter().map(|finding| finding.problem).collect();
+    assert!(check.code == 1 && problems.contains(&CostProblem::Orphan), "what it left is there: {problems:?}");
+    assert!(!problems.contains(&CostProblem::NotCompared), "{problems:?}");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_keeps_the_first_task_from_a_machine_is_said_where_there_is_none() {
+    let world = World::plan().set("BIFROST_BUDGET_DAY_DOLLARS", "0.01").start().await;
+    let list = world.bifrost(&["machines", "list"]).output().await;
+    assert_eq!(list.code, 0, "{list:?}");
+    assert!(list.stderr.contains("no machines, and no task brings one up now: the machines' budget of"), "{list:?}");
     world.finish().await;
 }
 

@@ -118,6 +118,9 @@ pub struct CostView {
     pub spending: Vec<SpendingView>,
     /// What should not be; nothing where all is well.
     pub findings: Vec<CostFinding>,
+    /// Why a task that came now would bring no machine up, if it would not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
 }
 
 impl CostView {
@@ -128,6 +131,11 @@ impl CostView {
 
     /// That the provider refuses the control plane's token, where it does.
     pub fn refusal_of_token(&self) -> Option<&CostFinding> {
-        self.findings.iter().find(|finding| finding.problem == CostProblem::TokenRefused)
+        self.find(CostProblem::TokenRefused)
+    }
+
+    /// The first finding of a kind.
+    pub fn find(&self, problem: CostProblem) -> Option<&CostFinding> {
+        self.findings.iter().find(|finding| finding.problem == problem)
     }
 }

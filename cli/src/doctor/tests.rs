@@ -61,6 +61,7 @@ fn machines(strangers: usize, machines_max: usize, findings: Vec<CostFinding>) -
         machines_max,
         spending: vec![],
         findings,
+        held: None,
     })
 }
 

@@ -15,17 +15,18 @@
 //! disk would go with it is not while that alone has somebody's work.
 
 mod asleep;
+mod outlook;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use wire::cost::Period;
 use wire::id::MachineId;
 use wire::machine::MachineState;
 
-use crate::money::policy::{Allowance, Purse, TooSmall};
+use crate::money::policy::{Allowance, Purse};
 use asleep::Asleep;
+pub use outlook::Outlook;
 
 /// A machine, as far as decisions need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -226,55 +227,6 @@ impl Reason {
             Self::Executions => "it has done as many executions as a machine may",
             Self::Image => "the runner's image has changed",
         }
-    }
-}
-
-/// Why waiting work has to wait, as far as the pool is concerned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outlook {
-    /// Nothing waits.
-    Calm,
-    /// So many machines are being made or woken.
-    Coming(usize),
-    /// The machines there will work the queue off.
-    QueueShort {
-        /// How many are active.
-        active: usize,
-    },
-    /// The cap is reached and all are busy.
-    Cap {
-        /// The cap.
-        machines_max: usize,
-        /// See [`View::strangers`].
-        strangers: usize,
-    },
-    /// A budget pays for no more.
-    Budget {
-        /// Which.
-        period: Period,
-        /// Millionths of a dollar.
-        budget_micros: i64,
-        /// When the next period begins.
-        until: DateTime<Utc>,
-    },
-    /// A budget pays for none, however long one waits.
-    TooSmall(TooSmall),
-    /// Machines had to be given up, or none can be had; the next is tried later.
-    Trouble {
-        /// What was wrong with the last one.
-        error: String,
-        /// When the next is tried.
-        until: DateTime<Utc>,
-    },
-}
-
-impl Outlook {
-    fn budget(allowance: Allowance, purse: &Purse, limits: Limits) -> Self {
-        if let Some(too_small) = purse.lacks(&allowance, limits.budget_reserve) {
-            return Self::TooSmall(too_small);
-        }
-        let Allowance { period, budget_micros, ends_at, .. } = allowance;
-        Self::Budget { period, budget_micros, until: ends_at }
     }
 }
 

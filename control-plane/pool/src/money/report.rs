@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use kernel::{Ctx, Result};
 use wire::cost::{CostFinding, CostProblem, CostView, MachineCostView, Period, SpendingView};
 use wire::id::MachineId;
@@ -12,6 +12,7 @@ use super::store::Open;
 use super::{budgets, open_micros, policy, spent, store};
 use crate::machines::{self, Machine};
 use crate::orphans;
+use crate::plan::{Demand, Outlook, plan};
 use crate::recovery::STUCK_MINUTES;
 use crate::regions::Rests;
 use crate::{Settings, forecast};
@@ -63,6 +64,7 @@ pub async fn report(ctx: &Ctx, settings: &Settings) -> Result<CostView> {
     let marked = orphans::marked(&mut tx).await?;
     findings.extend(of_sweep(&sweep, marked, machines.len(), settings.cap(), now));
     findings.extend(spending.iter().filter_map(of_budget));
+    let view = machines::view(&mut tx, settings, now).await?;
     Ok(CostView {
         as_of: now,
         prices_of: fly::price::PRICES_OF.to_owned(),
@@ -71,7 +73,14 @@ pub async fn report(ctx: &Ctx, settings: &Settings) -> Result<CostView> {
         machines_max: settings.cap(),
         spending,
         findings,
+        held: held(&plan(&view, &Demand { queued: 1, ..Demand::default() }, settings.into(), now).outlook),
     })
+}
+
+/// Why a task would get no machine, and until when.
+fn held(outlook: &Outlook) -> Option<String> {
+    let until = outlook.until().map(|until| format!(" (until {})", until.to_rfc3339_opts(SecondsFormat::Secs, true)));
+    Some(outlook.obstacle()? + &until.unwrap_or_default())
 }
 
 /// What each machine has cost in a period, to the present moment.

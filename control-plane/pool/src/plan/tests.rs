@@ -1,9 +1,11 @@
 //! Tables and properties of the planner.
 
 use proptest::prelude::*;
+use wire::cost::Period;
 use wire::machine::MachineState::{self, *};
 
 use super::*;
+use crate::money::policy::TooSmall;
 
 const LIMITS: Limits = Limits {
     machines_max: 10,

@@ -18,7 +18,6 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, SecondsFormat, Utc};
 use pool::plan::{Action, Demand, Facts, Limits, Outlook, View};
 use wire::id::{MachineId, TaskId, WorkerId};
-use wire::money::shown;
 use wire::outcome::Condition;
 use wire::task::{Priority, TaskStatus};
 use wire::why::{Reason, ReasonCode};
@@ -255,47 +254,26 @@ pub(crate) const AHEAD_MAX: i64 = 1_000;
 
 /// What the pool does about what waits.
 pub(crate) fn pool_reasons(outlook: &Outlook) -> Vec<Reason> {
-    let reason = |code, message: String, until| Reason { code, message, until, task_id: None };
-    let mut reasons = Vec::new();
-    match outlook {
-        Outlook::Calm => (),
-        Outlook::Coming(count) => {
+    let (code, message) = match (outlook, outlook.obstacle()) {
+        (Outlook::Calm, _) => return Vec::new(),
+        (Outlook::Coming(count), _) => {
             let machines = if *count == 1 { "a machine is".to_owned() } else { format!("{count} machines are") };
-            reasons.push(reason(ReasonCode::MachineComing, format!("{machines} being made or woken"), None));
+            (ReasonCode::MachineComing, format!("{machines} being made or woken"))
         }
-        Outlook::QueueShort { active } => {
-            let workers = if *active == 1 {
-                "the machine there works".to_owned()
-            } else {
-                format!("the {active} machines there work")
+        (Outlook::QueueShort { active }, _) => {
+            let workers = match active {
+                1 => "the machine there works".to_owned(),
+                _ => format!("the {active} machines there work"),
             };
-            reasons.push(reason(
-                ReasonCode::QueueShort,
-                format!("{workers} the queue off; it is too short for another"),
-                None,
-            ));
+            (ReasonCode::QueueShort, format!("{workers} the queue off; it is too short for another"))
         }
-        Outlook::Cap { machines_max, strangers } => {
-            let mut message = format!("all machines are busy and the cap of {machines_max} is reached");
-            match strangers {
-                0 => (),
-                1 => message += ", against which 1 machine counts that is not the pool's",
-                _ => message += &format!(", against which {strangers} machines count that are not the pool's"),
-            }
-            reasons.push(reason(ReasonCode::MachineCap, message, None));
+        (Outlook::Cap { .. }, obstacle) => (ReasonCode::MachineCap, obstacle.unwrap_or_default()),
+        (Outlook::Budget { .. } | Outlook::TooSmall(_), obstacle) => {
+            (ReasonCode::MachineBudget, obstacle.unwrap_or_default())
         }
-        Outlook::Budget { period, budget_micros, until } => {
-            let budget = shown(*budget_micros);
-            let message = format!("the machines' budget of {budget} for the {period} pays for no more");
-            reasons.push(reason(ReasonCode::MachineBudget, message, Some(*until)));
-        }
-        Outlook::TooSmall(budget) => reasons.push(reason(ReasonCode::MachineBudget, budget.to_string(), None)),
-        Outlook::Trouble { error, until } => {
-            let message = format!("no machine can be had now; it is tried again later: {error}");
-            reasons.push(reason(ReasonCode::ProviderTrouble, message, Some(*until)));
-        }
-    }
-    reasons
+        (Outlook::Trouble { .. }, obstacle) => (ReasonCode::ProviderTrouble, obstacle.unwrap_or_default()),
+    };
+    vec![Reason { code, message, until: outlook.until(), task_id: None }]
 }
 
 /// A reason on one line, for lists.
