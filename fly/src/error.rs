@@ -379,6 +379,20 @@ impl Error {
         }
     }
 
+    /// Whether the machine's image cannot be had, at least not yet: a registry is behind a push for a while.
+    pub fn is_of_image(&self) -> bool {
+        match self {
+            Self::Refused { status: 400..=499, message, .. } => advice::is_of_image(message),
+            Self::Refused { .. }
+            | Self::Unfinished { .. }
+            | Self::NoAnswer { .. }
+            | Self::NotReached { .. }
+            | Self::Unexpected { .. }
+            | Self::Crowded { .. }
+            | Self::WrongProgram { .. } => false,
+        }
+    }
+
     /// For how long the same should not be asked again, if the API said so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

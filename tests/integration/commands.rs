@@ -181,6 +181,22 @@ async fn what_keeps_the_first_task_from_a_machine_is_said_where_there_is_none() 
 }
 
 #[tokio::test]
+async fn an_image_that_no_registry_has_shows_where_people_look() {
+    let world = World::start().await;
+    world.let_fail("[[call]]\naction = 'create_machine'\neffect = { failure = 'image-unknown' }").await;
+    let task = world.submit("true").await;
+    let listed = until("the machine says what it is refused for", PATIENCE, async || {
+        let machines = json(&world, &["machines", "list"]).await;
+        machines[0]["error"].as_str().map(str::to_owned)
+    })
+    .await;
+    assert!(listed.starts_with("the image ") && listed.contains("BIFROST_RUNNER_IMAGE"), "{listed}");
+    world.let_fail("").await;
+    world.until_task(task, TaskStatus::Completed).await;
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn machines_of_an_app_that_was_deleted_are_given_up_with_one_command() {
     let world = World::start().await;
     let task = world.submit("true").await;

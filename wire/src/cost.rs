@@ -83,6 +83,8 @@ text_enum! {
         NotCompared = "not_compared",
         /// The provider refuses the control plane's token: no machine is made or woken.
         TokenRefused = "token_refused",
+        /// The provider cannot get the image of the machines: none is made.
+        ImageMissing = "image_missing",
     }
 }
 
@@ -132,6 +134,11 @@ impl CostView {
     /// That the provider refuses the control plane's token, where it does.
     pub fn refusal_of_token(&self) -> Option<&CostFinding> {
         self.find(CostProblem::TokenRefused)
+    }
+
+    /// That the provider cannot get the image of the machines, where it cannot.
+    pub fn missing_image(&self) -> Option<&CostFinding> {
+        self.find(CostProblem::ImageMissing)
     }
 
     /// The first finding of a kind.

@@ -83,6 +83,14 @@ fn a_token_that_the_provider_refuses_is_ill_with_its_cure_and_what_else_costs_is
 }
 
 #[test]
+fn an_image_that_the_provider_cannot_get_is_ill_with_its_cure() {
+    let (problem, cure) = (CostProblem::ImageMissing, "name another in BIFROST_RUNNER_IMAGE");
+    let finding = CostFinding { problem, message: cure.into(), machine_id: None };
+    let message = "0 of at most 10, and the provider cannot get their image";
+    assert_eq!(machines(0, 10, vec![finding]), Finding::ill(Code::Configuration, message, cure));
+}
+
+#[test]
 fn the_exit_code_is_that_of_the_first_thing_that_is_ill() {
     let well = Finding::Well(String::new());
     let ill = |code| Finding::ill(code, "", "");

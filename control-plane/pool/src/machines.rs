@@ -190,6 +190,7 @@ pub async fn view(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Resul
     let rests = Rests::read(tx).await?;
     let seen = store::facts(tx, (!rests.has_image_failed(image, now)).then_some(image.as_str())).await?;
     let token = token_rest(&rests, &seen, now);
+    let missing = rests.missing_image(image).filter(|missing| missing.until > now);
     let rests = rests.regions();
     let rest = |seen: &store::Seen| token.clone().or_else(|| own_rest(seen, now));
     let resting = seen.iter().filter_map(|seen| Some((seen.facts.id, rest(seen)?))).collect();
@@ -205,7 +206,7 @@ pub async fn view(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Resul
         warm: settings.warm.machines(now).max(crate::forecast::machines(tx, settings, now).await?),
         purse: money::purse(tx, settings, now).await?,
         closed: token,
-        full: order::all_rest(&settings.provider.regions, &rests, now).map(Closed::from),
+        full: missing.or_else(|| order::all_rest(&settings.provider.regions, &rests, now).map(Closed::from)),
         kept: BTreeSet::new(),
     })
 }

@@ -77,7 +77,7 @@ pub struct View {
     pub purse: Purse,
     /// Why no machine can be made or woken, and until when.
     pub closed: Option<Closed>,
-    /// Why no machine can be made in any region, and until when; those there can be woken.
+    /// Why no machine can be made in any region, or none with the image, and until when; those there can be woken.
     pub full: Option<Closed>,
     /// Machines that cannot be woken or made for now, because they were refused, and why.
     pub resting: BTreeMap<MachineId, Closed>,

@@ -7,6 +7,7 @@
 //! crash anywhere is repaired by the next step, and its undo is the way to
 //! `destroyed`. An operator who knows better abandons a row ([`machines::abandon`]).
 
+mod image;
 pub mod policy;
 mod recover;
 mod steps;
@@ -183,6 +184,9 @@ impl Provision {
     async fn stumble(&self, ctx: &Ctx, machine: &Machine, error: &fly::Error) -> Result<()> {
         let text = error.to_string();
         metrics::counter!("provider_failures_total", "state" => machine.state.as_str()).increment(1);
+        if machine.state == MachineState::Creating && error.is_of_image() {
+            return self.lack_image(ctx, machine, error).await;
+        }
         let until = machine.state_since.checked_add_signed(patience(machine.state, &self.settings));
         let is_late = policy::is_late(until, machine.report_by, self.settings.resume_patience, ctx.now());
         let failed = Failed {
@@ -209,14 +213,7 @@ impl Provision {
             Stumble::GiveUp => {
                 self.give_up(ctx, &mut tx, machine, &text).await?;
             }
-            Stumble::Retry | Stumble::TokenRefused => {
-                let failures = machine.failures.saturating_add(1);
-                let wait = BACKOFF.wait(u32::try_from(failures).unwrap_or(u32::MAX), &Chance::system());
-                let wait = wait.max(error.retry_after().unwrap_or_default().min(RETRY_AFTER_MAX));
-                let wait = wait.max(policy::least_wait(machine.state, &failed.advice));
-                let at = ctx.now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::seconds(30));
-                store::try_later(&mut tx, machine, at, failures, Some(&text)).await?;
-            }
+            Stumble::Retry | Stumble::TokenRefused => retry(ctx, &mut tx, machine, error, &text).await?,
         }
         tx.commit(()).await
     }
@@ -242,6 +239,16 @@ impl Provision {
         }
         Ok(stood)
     }
+}
+
+/// The same call is made again, the later the more of them have failed.
+async fn retry(ctx: &Ctx, tx: &mut Tx, machine: &Machine, error: &fly::Error, why: &str) -> Result<()> {
+    let failures = machine.failures.saturating_add(1);
+    let wait = BACKOFF.wait(u32::try_from(failures).unwrap_or(u32::MAX), &Chance::system());
+    let wait = wait.max(error.retry_after().unwrap_or_default().min(RETRY_AFTER_MAX));
+    let wait = wait.max(policy::least_wait(machine.state, &error.advice()));
+    let at = ctx.now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::seconds(30));
+    store::try_later(tx, machine, at, failures, Some(why)).await
 }
 
 /// How long a machine may stand in a state on its way to another while calls fail.

@@ -1,6 +1,6 @@
 //! What of the provider rests, as rows that survive a restart: regions that had
-//! no room, the token that was refused, and images with which a machine did not
-//! come up.
+//! no room, the token that was refused, images that cannot be had, and those with
+//! which a machine did not come up.
 
 pub mod policy;
 pub(crate) mod store;
@@ -25,6 +25,8 @@ const TOKEN_STEP: &str = "token/";
 const REGION: &str = "region/";
 /// What the scope of an image's rest begins with; that of `store::IMAGE_WORKS` as well.
 const IMAGE: &str = "image/";
+/// What the scope begins with of an image that cannot be had.
+const NO_IMAGE: &str = "no-image/";
 
 /// How long it takes to try a token again.
 const TRIAL: TimeDelta = TimeDelta::seconds(5);
@@ -46,9 +48,17 @@ impl Rests {
         self.0.iter().filter_map(of_region).collect()
     }
 
-    /// Whether a machine did not come up with this image, none has since, and it is not time to try.
+    /// Whether a machine did not come up with this image, or it could not be had, none has come up since, and it is not
+    /// time to try.
     pub(crate) fn has_image_failed(&self, image: &str, now: DateTime<Utc>) -> bool {
-        self.0.iter().any(|rest| rest.scope.strip_prefix(IMAGE) == Some(image) && rest.until > now)
+        let is_of_it = |scope: &str| [IMAGE, NO_IMAGE].iter().any(|kind| scope.strip_prefix(kind) == Some(image));
+        self.0.iter().any(|rest| is_of_it(&rest.scope) && rest.until > now)
+    }
+
+    /// What is to be done about this image, if it could not be had, and until when it is not asked for again.
+    pub(crate) fn missing_image(&self, image: &str) -> Option<Closed> {
+        let missing = self.0.iter().find(|rest| rest.scope.strip_prefix(NO_IMAGE) == Some(image))?;
+        Some(Closed { until: missing.until, why: missing.why.clone() })
     }
 
     /// What is to be done about the token, if nothing may be read with it; also while it is tried.
@@ -129,6 +139,24 @@ pub(crate) async fn image_failed(ctx: &Ctx, tx: &mut Tx, image: &str, why: &str)
 /// A machine has come up with the image that it has.
 pub(crate) async fn image_works(tx: &mut Tx, machine: MachineId) -> Result<()> {
     store::image_works(tx, machine).await
+}
+
+/// No machine can be made with this image: none is until it has rested, and nobody asks for it meanwhile.
+pub(crate) async fn image_missing(ctx: &Ctx, tx: &mut Tx, image: &str, why: &str) -> Result<()> {
+    let (scope, now) = (format!("{NO_IMAGE}{image}"), ctx.now());
+    let earlier = store::find(tx, &scope).await?;
+    if earlier.as_ref().is_some_and(|rest| rest.until > now) {
+        return Ok(());
+    }
+    let times = earlier.map_or(0, |rest| rest.times).saturating_add(1);
+    let until = now + policy::missing_image_rest(u32::try_from(times).unwrap_or(1));
+    tracing::error!(image, %until, "{why}");
+    store::put(tx, &scope, until, times, why).await
+}
+
+/// A machine was made with this image.
+pub(crate) async fn image_found(tx: &mut Tx, image: &str) -> Result<()> {
+    store::remove(tx, &format!("{NO_IMAGE}{image}")).await.map(drop)
 }
 
 /// Whether a refusal is about the token and not about what was asked.

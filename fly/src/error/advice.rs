@@ -38,7 +38,7 @@ pub(super) fn for_refusal(action: Action, status: u16, code: Option<&str>, messa
         400 if says("volume not found") => Advice::RecreateElsewhere,
         403 if says("over the allowed quota") => Advice::RestRegion,
         // The registry lags behind a push, and hosts behind a secret that was set.
-        400..=499 if says("manifest_unknown") => Advice::WaitAndRetry,
+        400..=499 if is_of_image(&message) => Advice::WaitAndRetry,
         412 if action.is_create() && says("min_secrets_version") => Advice::WaitAndRetry,
         // A lease has run out half-way, which says nothing about its machine.
         404 if says("lease not found") && !action.is_of_lease() => Advice::LookAgain,
@@ -56,6 +56,12 @@ pub(super) fn for_refusal(action: Action, status: u16, code: Option<&str>, messa
         408 | 500.. => Advice::WaitAndRetry,
         _ => Advice::GiveUp,
     }
+}
+
+/// Whether a refusal says that an image cannot be had: no registry has it, or it is not to be read there.
+pub(super) fn is_of_image(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["manifest_unknown", "manifest unknown", "failed to get manifest"].iter().any(|words| message.contains(words))
 }
 
 fn for_conflict(action: Action, message: &str) -> Advice {

@@ -75,6 +75,7 @@ fn every_row_of_the_platform_notes_has_its_advice() {
         (CreateMachine, 422, None, "config.image: required", GiveUp),
         (CreateMachine, 422, None, "MANIFEST_UNKNOWN: manifest unknown", WaitAndRetry),
         (UpdateMachine, 400, None, "MANIFEST_UNKNOWN: manifest unknown", WaitAndRetry),
+        (CreateMachine, 400, None, "failed to get manifest example.org/image: unauthorized", WaitAndRetry),
         (Start, 429, None, "rate limit exceeded", SlowDown),
         (CreateMachine, 429, None, "rate limit exceeded", SlowDown),
         (CreateMachine, 500, None, "internal", LookAgain),
@@ -82,6 +83,19 @@ fn every_row_of_the_platform_notes_has_its_advice() {
         (Start, 502, None, "bad gateway", WaitAndRetry),
     ] {
         assert_eq!(refused(action, status, code, message).advice(), expected, "{action:?} {status} {message}");
+    }
+}
+
+#[test]
+fn what_is_said_of_an_image_is_told_from_the_rest() {
+    for (status, message, expected) in [
+        (422, "MANIFEST_UNKNOWN: manifest unknown", true),
+        (404, "manifest unknown [http 404]", true),
+        (400, "failed to get manifest example.org/image: unauthorized", true),
+        (422, "config.image: required", false),
+        (500, "MANIFEST_UNKNOWN: manifest unknown", false),
+    ] {
+        assert_eq!(refused(CreateMachine, status, None, message).is_of_image(), expected, "{status} {message}");
     }
 }
 

@@ -12,7 +12,7 @@ use super::store::Open;
 use super::{budgets, open_micros, policy, spent, store};
 use crate::machines::{self, Machine};
 use crate::orphans;
-use crate::plan::{Demand, Outlook, plan};
+use crate::plan::{Closed, Demand, Outlook, plan};
 use crate::recovery::STUCK_MINUTES;
 use crate::regions::Rests;
 use crate::{Settings, forecast};
@@ -59,7 +59,9 @@ pub async fn report(ctx: &Ctx, settings: &Settings) -> Result<CostView> {
     let sweep = orphans::view(&mut tx, now).await?;
     let warm = settings.warm.machines(now).max(forecast::machines(&mut tx, settings, now).await?);
     // First what is behind others.
-    let mut findings: Vec<_> = Rests::read(&mut tx).await?.refusal_of_token().map(of_token).into_iter().collect();
+    let rests = Rests::read(&mut tx).await?;
+    let mut findings: Vec<_> = rests.refusal_of_token().map(of_token).into_iter().collect();
+    findings.extend(rests.missing_image(&settings.provider.image).map(of_image));
     findings.extend(of_machines(&machines, warm, settings, now));
     let marked = orphans::marked(&mut tx).await?;
     findings.extend(of_sweep(&sweep, marked, machines.len(), settings.cap(), now));
@@ -107,6 +109,11 @@ fn hourly(open: &[Open], machine: MachineId) -> i64 {
 fn of_token(why: &str) -> CostFinding {
     let message = format!("no machine is made or woken: {why}");
     CostFinding { problem: CostProblem::TokenRefused, message, machine_id: None }
+}
+
+fn of_image(missing: Closed) -> CostFinding {
+    let message = format!("no machine is made: {}", missing.why);
+    CostFinding { problem: CostProblem::ImageMissing, message, machine_id: None }
 }
 
 fn of_machines(machines: &[Machine], warm: usize, settings: &Settings, now: DateTime<Utc>) -> Vec<CostFinding> {

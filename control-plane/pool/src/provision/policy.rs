@@ -23,6 +23,8 @@ const SLEEP_PATIENCE: TimeDelta = TimeDelta::minutes(10);
 const SUSPENDS_MAX: i32 = 3;
 /// So often in a row a creation is tried again of which nobody knows how it went, however long that takes.
 const UNSURE_MAX: i32 = 10;
+/// So many refusals of an image take a minute and a half; registries were seen to be behind for a quarter of one.
+const IMAGE_TRIES: i32 = 9;
 /// How long a machine that is told to stop may take to end by itself.
 pub const STOP_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
 /// A list may lack for about a second what was made just now; for so long it is not believed.
@@ -300,6 +302,12 @@ pub fn is_late(
 ) -> bool {
     let patience = TimeDelta::from_std(patience).unwrap_or(TimeDelta::days(1));
     until.is_some_and(|until| until < now) && report_by.is_none_or(|by| by + patience < now)
+}
+
+/// Whether an image that is refused counts as one that cannot be had: a registry is behind a push for a while, but not
+/// where it was that before and nobody has got it since.
+pub fn is_image_missing(failures: i32, was_missing: bool) -> bool {
+    was_missing || failures >= IMAGE_TRIES
 }
 
 /// Decides what a failed call means.

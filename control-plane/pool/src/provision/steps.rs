@@ -324,6 +324,7 @@ impl Provision {
                     crate::money::settle_machine(&mut tx, machine.id, ctx.now()).await?;
                     store::set_provider_id(&mut tx, machine.id, &made(&self.settings, found, ctx.now())).await?;
                     regions::has_room(&mut tx, &found.region).await?;
+                    regions::image_found(&mut tx, self.image_of(machine)).await?;
                 }
             }
             tx.commit(()).await
@@ -353,7 +354,7 @@ impl Provision {
         let mount =
             |volume: &String| Mount { volume: Some(volume.clone()), path: directory.into(), ..Mount::default() };
         MachineConfig {
-            image: if machine.image.is_empty() { provider.image.clone() } else { machine.image.clone() },
+            image: self.image_of(machine).to_owned(),
             env: variables,
             init: Init { exec: provider.runner_command.clone(), ..Init::default() },
             guest: provider.guest(),

@@ -30,6 +30,12 @@ pub(crate) fn image_rest(times: u32) -> TimeDelta {
     TimeDelta::minutes((30 << times.saturating_sub(1).min(6)).min(24 * 60))
 }
 
+/// How long an image is not asked for that could not be had, after so many refusals in a row; the first is 1. Each try
+/// makes a volume and destroys it.
+pub(crate) fn missing_image_rest(times: u32) -> TimeDelta {
+    TimeDelta::minutes((1 << times.saturating_sub(1).min(6)).min(15))
+}
+
 /// A region that rests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rest {
@@ -88,5 +94,6 @@ mod tests {
         let minutes = |shortage: Shortage| [1, 2, 3, 9].map(|times| shortage.rest(times).num_minutes());
         assert_eq!(minutes(Shortage::Capacity), [2, 4, 8, 60]);
         assert_eq!(minutes(Shortage::Quota), [30, 60, 120, 360]);
+        assert_eq!([1, 2, 3, 9].map(|times| missing_image_rest(times).num_minutes()), [1, 2, 4, 15]);
     }
 }

@@ -5,6 +5,7 @@
 mod crash;
 mod documented;
 mod fault;
+mod image;
 mod kept;
 mod ladder;
 mod made;

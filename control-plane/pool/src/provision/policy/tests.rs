@@ -287,6 +287,13 @@ fn what_may_have_been_made_is_not_looked_for_before_a_list_would_have_it() {
     }
 }
 
+#[test]
+fn an_image_is_waited_for_as_long_as_a_registry_may_be_behind_a_push() {
+    for (failures, was_missing, expect) in [(0, false, false), (8, false, false), (9, false, true), (0, true, true)] {
+        assert_eq!(is_image_missing(failures, was_missing), expect, "{failures} {was_missing}");
+    }
+}
+
 /// A wake that failed after so many others while the provider is well.
 fn late_by(failures: i32, is_late: bool) -> Failed {
     let (state, advice) = (MachineState::Resuming, Advice::WaitAndRetry);
