@@ -3,7 +3,7 @@
 //!
 //! | line of the prompt | what it does |
 //! |---|---|
-//! | `write PATH TEXT` | makes PATH hold the text and a line's end |
+//! | `write PATH TEXT` | makes PATH, below the directory it works in, hold the text and a line's end |
 //! | `append PATH TEXT` | adds a line to PATH |
 //! | `commit MESSAGE` | commits everything |
 //! | `push REF` | pushes HEAD to `origin` as that branch, or as that name where it begins with `refs/` |
@@ -20,12 +20,14 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use kit::{Chance, Vars};
 use serde_json::{Value, json};
+
+use crate::volume;
 
 /// Carries the prompt on standard input out, in the current directory; gives its exit code.
 pub async fn run(arguments: &[String]) -> u8 {
@@ -110,7 +112,8 @@ async fn step(line: &str) -> anyhow::Result<Next> {
     match verb {
         "write" | "append" => {
             let (path, text) = rest.split_once(' ').context("give a path and a text")?;
-            edit(Path::new(path), text, verb == "append")?;
+            let directory = std::env::current_dir()?;
+            edit(&directory, Path::new(path), text, verb == "append")?;
         }
         "commit" => {
             git(&["add", "--all"]).await?;
@@ -139,13 +142,21 @@ async fn step(line: &str) -> anyhow::Result<Next> {
     Ok(Next::Line)
 }
 
-fn edit(path: &Path, text: &str, append: bool) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
+/// Writes below a directory, and through no link that may lead out of it.
+fn edit(directory: &Path, path: &Path, text: &str, append: bool) -> anyhow::Result<()> {
+    let is_below = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    let place = directory.join(path);
+    ensure!(
+        is_below && volume::stays_inside(directory, &place) && !place.is_symlink(),
+        "{} may lie outside of the workspace; name a path inside of it, without `..` and links",
+        path.display()
+    );
+    if let Some(parent) = place.parent() {
         fs::create_dir_all(parent)?;
     }
     let mut options = fs::OpenOptions::new();
-    let mut file = options.create(true).append(append).write(true).truncate(!append).open(path)?;
-    writeln!(file, "{text}")
+    let mut file = options.create(true).append(append).write(true).truncate(!append).open(place)?;
+    Ok(writeln!(file, "{text}")?)
 }
 
 async fn git(arguments: &[&str]) -> anyhow::Result<()> {
@@ -172,5 +183,23 @@ mod tests {
         let first = answered(left, "blue");
         assert_eq!(first, "say blue and blue\nask Or blue?\nfin {answer}\n");
         assert_eq!(answered("fin {answer}\n", "green"), "fin green\n");
+    }
+
+    #[test]
+    fn nothing_is_written_outside_of_the_workspace() {
+        let (root, outside) = (tempfile::tempdir().expect("makes"), tempfile::tempdir().expect("makes"));
+        let elsewhere = outside.path().join("x");
+        std::os::unix::fs::symlink(outside.path(), root.path().join("out")).expect("links");
+        std::os::unix::fs::symlink(&elsewhere, root.path().join("dangling")).expect("links");
+        let absolute = elsewhere.to_string_lossy().into_owned();
+        for path in [&absolute, "../x", "a/../../x", "out/x", "out/new/x", "dangling", ""] {
+            let refused = edit(root.path(), Path::new(path), "x", false).expect_err(path).to_string();
+            assert!(path.is_empty() || refused.contains("outside of the workspace"), "{path}: {refused}");
+        }
+        assert_eq!(fs::read_dir(outside.path()).expect("reads").count(), 0);
+        for path in ["a", "./b/c", "b/d"] {
+            edit(root.path(), Path::new(path), "x", true).expect(path);
+            assert_eq!(fs::read_to_string(root.path().join(path)).expect(path), "x\n");
+        }
     }
 }
