@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Child;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use wire::event::Stream;
 use wire::execution::Failure;
 
 use super::{FILE, Service, Settings};
@@ -29,6 +30,8 @@ const BEAT: Duration = Duration::from_millis(100);
 const LINGER: Duration = Duration::from_millis(500);
 /// What of each of its streams is kept, for the log of an execution that it fails.
 const OUTPUT_BYTES: usize = 64 * 1024;
+/// As much of what is said by the command that asks whether it can be used.
+const ANSWER_BYTES: usize = 4 * 1024;
 
 /// How long those are watched together that nobody can ask: most that cannot run at all have ended by then.
 const GLANCE: Duration = Duration::from_millis(200);
@@ -84,13 +87,13 @@ pub(crate) async fn start(
             continue;
         };
         let ready = (ready.get_ref().as_slice(), patience(service));
-        if let Err((place, how)) = services.wait(room, story, ready, environment, openings).await? {
-            return Err(services.given_up(story, place, &how).await);
+        if let Err(unusable) = services.wait(room, story, ready, environment, openings).await? {
+            return Err(services.given_up(story, unusable).await);
         }
     }
     tokio::time::sleep_until(watched_until).await;
     match services.first_ended() {
-        Some((place, how)) => Err(services.given_up(story, place, &how).await),
+        Some(unusable) => Err(services.given_up(story, unusable).await),
         None => Ok(services),
     }
 }
@@ -122,8 +125,24 @@ async fn tail(stream: Option<impl AsyncRead + Unpin>, said: Said) {
     }
 }
 
-/// Which service cannot be used, and why.
-type Unusable = (usize, String);
+/// A service that cannot be used.
+struct Unusable {
+    place: usize,
+    how: String,
+    /// What was said last by the command that asked whether it can be.
+    answer: Option<[Kept; 2]>,
+}
+
+/// What a command that asks has said, each stream to the end of a line; nothing where that is nothing.
+fn answer(said: [Kept; 2]) -> Option<[Kept; 2]> {
+    let said = said.map(|mut kept| {
+        if kept.bytes.last().is_some_and(|last| *last != b'\n') {
+            kept.bytes.push(b'\n');
+        }
+        kept
+    });
+    said.iter().any(|kept| !kept.bytes.is_empty()).then_some(said)
+}
 
 impl Services {
     /// Waits until the one that was started last can be used, as these words say, and for so long; says what cannot be.
@@ -137,25 +156,30 @@ impl Services {
     ) -> Result<Result<(), Unusable>, NotReady> {
         let last = self.0.len() - 1;
         let deadline = Instant::now() + patience;
+        let mut heard = None;
         loop {
-            let bounds = Bounds { within: deadline.saturating_duration_since(Instant::now()), keep: 1024 };
-            let answer = super::run(room, words, environment, openings, bounds, story.orders()).await;
+            let bounds = Bounds { within: deadline.saturating_duration_since(Instant::now()), keep: ANSWER_BYTES };
+            let asked = super::run(room, words, environment, openings, bounds, story.orders()).await;
             // Whatever answers then is another, and what waits for one that has ended waits in vain.
             if let Some(ended) = self.first_ended() {
                 return Ok(Err(ended));
             }
-            match answer {
+            match asked {
                 Ok(output) if output.status.success() => return Ok(Ok(())),
                 Err(process::RunError::Halted(halt)) => return Err(NotReady::Halted(halt)),
                 Err(process::RunError::Io(error)) => {
-                    return Ok(Err((last, format!("cannot be asked ({:?}: {error})", words[0]))));
+                    let how = format!("cannot be asked ({:?}: {error})", words[0]);
+                    return Ok(Err(Unusable { place: last, how, answer: None }));
                 }
-                Ok(_) | Err(process::RunError::TimedOut { .. }) => (),
+                Ok(output) => heard = answer([output.stdout, output.stderr]).or(heard),
+                // The last one is often cut short, and the one before it has said more.
+                Err(process::RunError::TimedOut { said, .. }) => heard = heard.or_else(|| answer(*said)),
             }
             if Instant::now() + BEAT > deadline {
-                let cure = "give it longer with its timeout_seconds";
-                let how = format!("could not be used after {patience:?}; what it said is in the log, or {cure}");
-                return Ok(Err((last, how)));
+                let log = "what it and its ready command said is in the log";
+                let how =
+                    format!("could not be used after {patience:?}; {log}, or give it longer with its timeout_seconds");
+                return Ok(Err(Unusable { place: last, how, answer: heard }));
             }
             tokio::time::sleep(BEAT).await;
         }
@@ -164,11 +188,15 @@ impl Services {
     /// One that could be used may have ended while others came up.
     fn first_ended(&mut self) -> Option<Unusable> {
         let mut all = self.0.iter_mut().enumerate();
-        all.find_map(|(place, service)| Some((place, ended(service.child.try_wait().ok()??))))
+        all.find_map(|(place, service)| {
+            let how = ended(service.child.try_wait().ok()??);
+            Some(Unusable { place, how, answer: None })
+        })
     }
 
-    /// Ends them all for what is wrong with one, and logs what that one said.
-    async fn given_up(mut self, story: &mut Story, place: usize, how: &str) -> NotReady {
+    /// Ends them all for what is wrong with one, and logs what was said of that one and by it.
+    async fn given_up(mut self, story: &mut Story, unusable: Unusable) -> NotReady {
+        let Unusable { place, how, answer } = unusable;
         let Running { name, child, group, said, tails } = self.0.remove(place);
         drop((self, child, group));
         // Ended, so that it says no more.
@@ -176,8 +204,17 @@ impl Services {
             drop(tokio::time::timeout(LINGER, tail).await);
         }
         let said = said.map(|said| std::mem::take(&mut *said.lock().unwrap_or_else(PoisonError::into_inner)));
+        if let Some(answer) = answer {
+            let whose = format!("bifrost: what the ready command of the service {name} said last:\n");
+            story.log(Stream::Stderr, whose.into_bytes()).await;
+            dependencies::log(story, answer.each_ref()).await;
+            if said.iter().any(|kept| !kept.bytes.is_empty()) {
+                let whose = format!("bifrost: what the service {name} said:\n");
+                story.log(Stream::Stderr, whose.into_bytes()).await;
+            }
+        }
         dependencies::log(story, said.each_ref()).await;
-        fault(&name, how)
+        fault(&name, &how)
     }
 
     /// Ends them: asks, waits for as long as a command is waited for, and kills.

@@ -162,6 +162,20 @@ async fn a_service_that_does_not_come_up_fails_the_set_up_and_its_words_are_kept
 }
 
 #[tokio::test]
+async fn what_the_ready_command_of_a_service_said_last_is_told_without_the_secrets() {
+    let says = "command = [\"sh\", \"-c\", \"echo I am slow; exec sleep 60\"]\ntimeout_seconds = 1\n";
+    let asks = "ready = [\"sh\", \"-c\", \"echo refused $MY_TOKEN; printf why >&2; exit 1\"]";
+    let hangs = "ready = [\"sh\", \"-c\", \"[ -e asked ] && exec sleep 60; touch asked; echo it waits; exit 1\"]";
+    for (ready, expect) in [(asks, "refused [secret]\nwhy\n"), (hangs, "it waits\n")] {
+        let settings = format!("[services.db]\n{says}{ready}\n[env]\nMY_TOKEN = \"hunter2-hunter2\"");
+        let (completion, _, log) = run(&settings, "echo ran").await;
+        assert_eq!(completion.failure, Some(Failure::SetUpStepFailed), "{settings}");
+        let asked = "bifrost: what the ready command of the service db said last:\n";
+        assert_eq!(log, format!("{asked}{expect}bifrost: what the service db said:\nI am slow\n"));
+    }
+}
+
+#[tokio::test]
 async fn a_service_that_ends_is_noticed_while_another_waits_for_it() {
     let settings = "[services.db]\ncommand = [\"sh\", \"-c\", \"exit 3\"]\n\
                     [services.web]\ncommand = [\"sleep\", \"60\"]\nready = [\"false\"]";
