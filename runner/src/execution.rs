@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kit::tasks::blocking;
@@ -58,7 +58,16 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
     let mut commit = None;
     let (mut used, mut busy_seconds) = (None, None);
     let (mut tests, mut checkpoint, mut pull_request) = (None, None, None);
-    let end = match work(room, &mut story, &keeper, &lease.spec, &mut commit).await {
+    let ended = AtomicU64::new(0);
+    let worked = tokio::select! {
+        worked = work(room, &mut story, &keeper, &lease.spec, &mut commit) => worked,
+        () = memory::watch(room.isolation.watched_bytes, subject.execution_id, &ended) => {
+            unreachable!("it watches for as long as it is let")
+        }
+    };
+    let memory_bytes = room.isolation.payload().memory_bytes;
+    let want = |starved: u64| end::want_of_memory(starved + ended.load(Ordering::Relaxed), memory_bytes);
+    let end = match worked {
         Ok(Done { ran: Ran { ended, heard, report }, saved, busy, starved, session }) => {
             (tests, busy_seconds) = (report, busy.map(|busy| busy.as_secs()));
             checkpoint = saved.as_ref().and_then(|manifest| checkpoint::summary(&room.volume, manifest).ok());
@@ -72,7 +81,7 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
                     end.without_its_session(session.missing)
                 }
             };
-            let want = end::want_of_memory(starved, room.isolation.payload().memory_bytes);
+            let want = want(starved);
             let end = end.and(tests.as_ref()).starved(want.as_deref());
             if let Some(want) = want.filter(|_| end.outcome != Outcome::Failed) {
                 story.log(Stream::Stderr, format!("bifrost: {want}\n").into_bytes()).await;
@@ -88,15 +97,15 @@ pub(crate) async fn carry_out(room: &Arc<Room>, lease: &Lease, orders: Orders) -
         Err(reason) => {
             let own = room.clone();
             // Nothing ran in it, so nothing is lost with it.
-            let discarded = blocking(move || {
-                own.isolation.disband(&own.volume.execution(subject.execution_id));
-                workspace::discard(&own, subject.execution_id)
+            let (starved, discarded) = blocking(move || {
+                let starved = own.isolation.disband(&own.volume.execution(subject.execution_id));
+                (starved, workspace::discard(&own, subject.execution_id))
             })
             .await;
             if let Err(error) = discarded {
                 tracing::warn!("the workspace of {} cannot be removed: {error}", subject.execution_id);
             }
-            End::of_setup(reason)?
+            End::of_setup(reason)?.starved(want(starved).as_deref())
         }
     };
     story.tell(kind::EXECUTION_FINISHED, &end.payload()).await;
@@ -142,7 +151,7 @@ struct Done {
     saved: Option<Manifest>,
     /// For how much longer the machine is to stay awake.
     busy: Option<Duration>,
-    /// How many of its processes were ended for want of memory.
+    /// How many of its processes the kernel has ended for want of memory.
     starved: u64,
     session: Brought,
 }
@@ -183,18 +192,16 @@ async fn work(
         tracing::warn!("there will be no room to note what a command did that fills the volume: {error}");
     }
     let gauge = room.limits.disk_bytes.map(|limit| Gauge::new(limit, &prepared.paths, room.volume.clone()));
-    let ended = AtomicU64::new(0);
     let (done, marker) = tokio::select! {
         ran = run(room, story, spec, prepared) => ran?,
         () = disk::watch(gauge, keeper) => unreachable!("it watches for as long as it is let"),
-        () = memory::watch(room.isolation.watched_bytes, keep, &ended) => unreachable!("it does as well"),
     };
     let paths = marker.paths(&room.volume);
     let saved = save(room, story, marker).await;
     if let (Some(heard), Some(agent)) = (&done.ran.heard, &spec.agent) {
         sessions::keep(room, story, agent, &heard.report, &paths, &done.session).await;
     }
-    Ok(Done { saved, starved: done.starved + ended.into_inner(), ..done })
+    Ok(Done { saved, ..done })
 }
 
 /// Where the volume is nearly full, frees what it can before anything is made: an earlier command may have filled it,

@@ -18,7 +18,8 @@ use crate::leftovers;
 /// Between two looks.
 const BEAT: Duration = Duration::from_millis(500);
 
-/// Ends processes of an execution that has more than so many bytes, and counts them. Goes on until it is dropped.
+/// Ends processes of an execution that has more than so many bytes, and counts them: those of its package managers and of
+/// its set-up as well as its command's. Goes on until it is dropped.
 pub(crate) async fn watch(limit_bytes: Option<u64>, execution: ExecutionId, ended: &AtomicU64) {
     let Some(limit_bytes) = limit_bytes else { return std::future::pending().await };
     let mut last = None;
@@ -93,7 +94,7 @@ mod tests {
     use super::*;
     use crate::testing::{Remote, Scene, output};
     use wire::event::Stream;
-    use wire::execution::Outcome;
+    use wire::execution::{Failure, Outcome};
 
     #[test]
     fn what_a_process_has_is_read() {
@@ -121,6 +122,17 @@ mod tests {
         assert_eq!(completion.outcome, Outcome::Failed);
         assert!(completion.message.as_deref().is_some_and(|message| message.contains(why)), "{completion:?}");
         assert!(!output(&events, Stream::Stderr).contains(why), "it is said once");
+    }
+
+    #[tokio::test]
+    async fn a_set_up_command_is_kept_to_its_memory_and_its_failure_says_so() {
+        let mut scene = Scene::with(|config| config.limits.memory_bytes = Some(64 << 20)).await;
+        let greedy = "[setup]\ncommands = [[\"dd\", \"if=/dev/zero\", \"of=/dev/null\", \"bs=200M\"]]";
+        let remote = Remote::with(&[(".bifrost.toml", greedy)]).await;
+        let (completion, _) = scene.run(&remote, "echo ran").await;
+        assert_eq!(completion.failure, Some(Failure::SetUpStepFailed));
+        let message = completion.message.expect("a message");
+        assert!(message.contains("1 of its processes ended because together they wanted more than"), "{message}");
     }
 
     #[tokio::test]

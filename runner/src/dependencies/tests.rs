@@ -116,6 +116,17 @@ async fn package_managers_are_given_the_variables_that_the_repository_names() {
 }
 
 #[tokio::test]
+async fn an_installation_is_kept_to_its_memory_where_no_group_does_that() {
+    let npm = "#!/bin/sh\n[ \"$1\" = --version ] && echo 10 && exit\nexec dd if=/dev/zero of=/dev/null bs=200M\n";
+    let mut scene = scene_with(&[NODE, ("npm", npm)], |limits| limits.memory_bytes = Some(64 << 20)).await;
+    let remote = Remote::with(&[MANIFEST, ("package-lock.json", "{}")]).await;
+    let (completion, _) = scene.run(&remote, "echo ran").await;
+    assert_eq!(completion.failure, Some(Failure::InstallFailed));
+    let message = completion.message.expect("a message");
+    assert!(message.contains("1 of its processes ended because together they wanted more than"), "{message}");
+}
+
+#[tokio::test]
 async fn what_an_installation_is_told_is_part_of_the_key_but_no_secret_is() {
     let mut scene = scene(&[NODE, ("npm", NPM)]).await;
     let settings = "[setup]\ndependency_env = [\"NODE_ENV\", \"NPM_TOKEN\", \"REGISTRY\"]\n";

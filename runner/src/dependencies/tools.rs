@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::ecosystem::{Ecosystem, Versions};
 use crate::command::program;
 use crate::isolation::Openings;
+use crate::leftovers;
 use crate::orders::Orders;
 use crate::process::{self, Bounds, RunError};
 use crate::room::Room;
@@ -30,6 +31,8 @@ pub(super) fn command(room: &Room, paths: &Paths, program: &str) -> io::Result<t
     let mut command = kit::process::command(program);
     command.current_dir(&paths.tree).env_clear().envs(&room.environment);
     command.env("HOME", &paths.home).env("TMPDIR", &paths.temporary).env("CI", "true");
+    // By this the runner knows it as the execution's.
+    command.env(leftovers::MARK, volume::file_name(paths.own()));
     room.isolation.enclose(&mut command, &Openings::of(paths, [room.volume.use_packages(&paths.name)?]))?;
     Ok(command)
 }

@@ -112,10 +112,10 @@ impl End {
         }
     }
 
-    /// A command that failed for want of memory does not say so itself.
+    /// A command that failed for want of memory does not say so itself, nor does what makes a workspace ready.
     pub(super) fn starved(self, why: Option<&str>) -> Self {
         match (self.outcome, why) {
-            (Outcome::Failed, Some(why)) => {
+            (Outcome::Failed | Outcome::SetupFailed, Some(why)) => {
                 let said = self.message.clone().unwrap_or_default();
                 Self { message: Some(format!("{said}; {why}")), ..self }
             }
