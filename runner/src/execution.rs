@@ -334,9 +334,11 @@ async fn set_up(
         settings::steps::run(room, story, settings, environment, openings).await?;
         services::start(room, story, settings, environment, openings).await
     };
+    let since = Instant::now();
     let worked = worked.await;
     let services = end_if_failed(story, phase, worked).await?;
-    let detail = (!ready.detail.is_empty()).then(|| ready.detail.join("; "));
+    let detail: Vec<String> = ready.detail.iter().cloned().chain(settings.told(since.elapsed())).collect();
+    let detail = (!detail.is_empty()).then(|| detail.join("; "));
     story.end(*phase, Some(ready.cache.unwrap_or(Cache::Unused)), detail).await;
     Ok(services)
 }

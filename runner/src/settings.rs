@@ -247,6 +247,18 @@ impl Settings {
         self.setup.commands.iter().map(|command| command.get_ref().as_slice())
     }
 
+    /// What was done of it in this time, in a few words; nothing where there was nothing to do.
+    pub(crate) fn told(&self, took: Duration) -> Option<String> {
+        let several = |number: usize, what: &str| match number {
+            0 => None,
+            1 => Some(format!("1 {what}")),
+            _ => Some(format!("{number} {what}s")),
+        };
+        let done = [several(self.setup.commands.len(), "set-up command"), several(self.services.len(), "service")];
+        let done = done.into_iter().flatten().collect::<Vec<_>>().join(" and ");
+        (!done.is_empty()).then(|| format!("{done} in {} ms", took.as_millis()))
+    }
+
     /// Directories that are kept.
     pub(crate) fn cached(&self) -> Vec<PathBuf> {
         self.cache.paths.iter().map(|path| PathBuf::from(path.get_ref())).collect()

@@ -215,6 +215,12 @@ mod tests {
                 "dependencies: none (3 ms)",
                 "dependencies: none  3 ms",
             ),
+            (
+                timing(Phase::Dependencies, Some(Cache::Unused)),
+                Some("1 set-up command in 2 ms"),
+                "dependencies: none, 1 set-up command in 2 ms (3 ms)",
+                "dependencies: none, 1 set-up command in 2 ms  3 ms",
+            ),
         ] {
             assert_eq!(done_line(&timing, detail, false), piped);
             assert_eq!(done_line(&timing, detail, true), terminal);

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::testing::{Remote, Scene, git, output};
-use wire::event::Stream;
-use wire::execution::Outcome;
+use wire::event::{PhasePayload, Stream};
+use wire::execution::{Outcome, Phase};
 
 #[test]
 fn a_complaint_names_the_line_the_key_and_the_cure() {
@@ -103,6 +103,32 @@ async fn set_up_commands_run_in_order_with_the_variables_of_the_file() {
                     [env]\nWHO = \"me\"";
     let (completion, said, _) = run(settings, "cat copied; echo $WHO").await;
     assert_eq!((completion.outcome, &*said), (Outcome::Succeeded, "me\nme\n"));
+}
+
+#[tokio::test]
+async fn what_the_set_up_did_is_told_with_its_time_where_there_was_any() {
+    let command = "commands = [[\"true\"]]";
+    let service = "[services.db]\ncommand = [\"sleep\", \"60\"]\n";
+    for (text, expect) in [
+        (String::new(), None),
+        (format!("[setup]\n{command}"), Some("1 set-up command in 290 ms")),
+        (
+            format!("[setup]\ncommands = [[\"a\"], [\"b\"]]\n{service}"),
+            Some("2 set-up commands and 1 service in 290 ms"),
+        ),
+        (service.to_owned(), Some("1 service in 290 ms")),
+    ] {
+        let settings = Settings::parse(&text).expect("is good");
+        assert_eq!(settings.told(Duration::from_micros(290_900)).as_deref(), expect);
+    }
+    let (mut scene, remote) = (Scene::new().await, Remote::new().await);
+    remote.commit(&[(FILE, &format!("[setup]\n{command}"))]).await;
+    let (_, events) = scene.run(&remote, "true").await;
+    let phases = events.iter().filter(|event| event.kind == wire::event::kind::EXECUTION_PHASE);
+    let phases = phases.map(|event| serde_json::from_str::<PhasePayload>(event.payload.get()).expect("a phase"));
+    let ended = phases.filter(|phase| phase.phase == Phase::Dependencies && phase.micros.is_some());
+    let details: Vec<_> = ended.filter_map(|phase| phase.detail).collect();
+    assert!(details.len() == 1 && details[0].starts_with("1 set-up command in "), "{details:?}");
 }
 
 #[tokio::test]
