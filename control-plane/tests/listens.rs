@@ -1,14 +1,10 @@
 //! The program says where it listens, also where it was left to the system to choose.
 
 use std::process::Stdio;
-use std::time::Duration;
 
 use kit::process::command;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use kit::starting::address;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn a_port_that_the_system_chose_is_in_the_log() {
@@ -19,13 +15,6 @@ async fn a_port_that_the_system_chose_is_in_the_log() {
     server.env("FLY_API_TOKEN", "any").env("BIFROST_ALLOW_UNPINNED_IMAGE", "true");
     server.env("FLY_EVENT_SECRET", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
     let mut server = server.stderr(Stdio::piped()).spawn().expect("starts");
-    let mut lines = BufReader::new(server.stderr.take().expect("is piped")).lines();
-    let address = loop {
-        let line = timeout(PATIENCE, lines.next_line()).await.expect("says something").expect("is text");
-        let entry: serde_json::Value = serde_json::from_str(&line.expect("goes on")).expect("logs are JSON");
-        if let Some(address) = entry["fields"]["address"].as_str() {
-            break address.to_owned();
-        }
-    };
+    let address = address(&mut server).await;
     TcpStream::connect(&address).await.expect(&address);
 }

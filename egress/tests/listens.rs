@@ -1,14 +1,10 @@
 //! The program says where it listens, also where it was left to the system to choose.
 
 use std::process::Stdio;
-use std::time::Duration;
 
 use kit::process::command;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use kit::starting::address;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn a_port_that_the_system_chose_is_in_the_log() {
@@ -18,13 +14,6 @@ async fn a_port_that_the_system_chose_is_in_the_log() {
     proxy.env("BIFROST_EVENTS_URL", "http://127.0.0.1:1");
     proxy.env("FLY_EVENT_SECRET", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
     let mut proxy = proxy.stderr(Stdio::piped()).spawn().expect("starts");
-    let mut lines = BufReader::new(proxy.stderr.take().expect("is piped")).lines();
-    let address = loop {
-        let line = timeout(PATIENCE, lines.next_line()).await.expect("says something").expect("is text");
-        let entry: serde_json::Value = serde_json::from_str(&line.expect("goes on")).expect("logs are JSON");
-        if let Some(address) = entry["fields"]["address"].as_str() {
-            break address.to_owned();
-        }
-    };
+    let address = address(&mut proxy).await;
     TcpStream::connect(&address).await.expect(&address);
 }

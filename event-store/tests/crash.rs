@@ -10,9 +10,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use client::events::{EventStore, Signer};
 use kit::process::{Sig, command, signal_group};
-use kit::{Chance, Clock, Tasks};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStderr};
+use kit::{Chance, Clock, Tasks, starting};
+use tokio::process::Child;
 use wire::event::Event;
 use wire::id::EventId;
 use wire::signature::Key;
@@ -42,30 +41,12 @@ fn event(number: u64) -> Event {
     }
 }
 
-type Log = Lines<BufReader<ChildStderr>>;
-
-/// What the process says of itself, once `find` finds it. While the rest is held, the process can
-/// go on talking.
-async fn said<T>(child: &mut Child, find: impl Fn(&str) -> Option<T>) -> (T, Log) {
-    let mut lines = BufReader::new(child.stderr.take().expect("is piped")).lines();
-    loop {
-        let line = tokio::time::timeout(DEADLINE, lines.next_line()).await.expect("says something");
-        if let Some(found) = find(&line.expect("is text").expect("does not end")) {
-            return (found, lines);
-        }
-    }
-}
-
 /// Starts the program and waits until it takes writes.
 async fn start(data: &Path, arguments: &[&str]) -> (Child, EventStore) {
     let mut command = command(env!("CARGO_BIN_EXE_bifrost-events"));
     command.args(["--listen", "127.0.0.1:0", "--data"]).arg(data).args(arguments);
     let mut child = command.env("FLY_EVENT_SECRET", key().reveal()).stderr(Stdio::piped()).spawn().expect("starts");
-    let address = |line: &str| {
-        let entry: serde_json::Value = serde_json::from_str(line).expect("logs are JSON");
-        entry["fields"]["address"].as_str().map(str::to_owned)
-    };
-    let (address, _) = said(&mut child, address).await;
+    let address = starting::address(&mut child).await;
     let signer = Signer { key: key(), key_id: None, clock: Clock::system(), chance: Chance::system() };
     let store = EventStore::new(&format!("http://{address}"), signer);
     let mut beat = tokio::time::interval(Duration::from_millis(10));
@@ -80,7 +61,7 @@ async fn start(data: &Path, arguments: &[&str]) -> (Child, EventStore) {
 
 /// A NATS server that ends with its handle, and its URL.
 #[cfg(feature = "jetstream")]
-async fn start_nats(directory: &Path) -> (Child, Log, String) {
+async fn start_nats(directory: &Path) -> (Child, starting::Log, String) {
     let configuration = directory.join("nats.conf");
     let settings = "listen: \"127.0.0.1:-1\"\nmax_payload: 9MB\njetstream { store_dir: \"data\" }\n";
     std::fs::write(&configuration, settings).expect("writes");
@@ -88,7 +69,7 @@ async fn start_nats(directory: &Path) -> (Child, Log, String) {
     command.arg("--config").arg(configuration).current_dir(directory).stderr(Stdio::piped());
     let mut child = command.spawn().expect("nats-server is installed (Debian: apt-get install nats-server)");
     let address = |line: &str| Some(line.split_once("Listening for client connections on ")?.1.to_owned());
-    let (address, log) = said(&mut child, address).await;
+    let (address, log) = starting::said(&mut child, address).await;
     (child, log, format!("nats://{address}"))
 }
 

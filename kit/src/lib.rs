@@ -16,6 +16,8 @@ pub mod http;
 pub mod lock;
 pub mod net;
 pub mod process;
+#[cfg(feature = "testing")]
+pub mod starting;
 pub mod tasks;
 pub mod telemetry;
 pub mod vars;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use chrono::DateTime;
 use client::events::{EventStore, Signer};
 use kit::process::{Sig, command, signal_group};
+use kit::starting::address;
 use kit::{Chance, Clock};
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 use wire::event::Event;
 use wire::id::{EventId, TaskId};
@@ -68,15 +68,7 @@ impl Program {
         command.args(words).args(["--listen", listen, "--data"]).arg(data);
         command.env("FLY_EVENT_SECRET", key().reveal()).envs(environment.iter().copied());
         let mut child = command.stderr(Stdio::piped()).spawn().expect("starts");
-        let mut lines = BufReader::new(child.stderr.take().expect("is piped")).lines();
-        let address = loop {
-            let line = tokio::time::timeout(DEADLINE, lines.next_line()).await.expect("says something");
-            let line = line.expect("is text").expect("does not end");
-            let entry: serde_json::Value = serde_json::from_str(&line).expect("logs are JSON");
-            if let Some(address) = entry["fields"]["address"].as_str() {
-                break address.parse().expect("an address");
-            }
-        };
+        let address = address(&mut child).await.parse().expect("an address");
         Self { address, store: client_of(address, key()), child }
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use client::events::{EventStore, Signer};
 use kit::process::command;
+use kit::starting::address;
 use kit::{Chance, Clock};
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 use wire::event::Event;
 use wire::id::EventId;
@@ -50,14 +50,6 @@ pub(crate) async fn listening(data: &Path) -> (Child, String) {
     let mut command = command(env!("CARGO_BIN_EXE_bifrost-events"));
     command.args(["--listen", "127.0.0.1:0", "--data"]).arg(data);
     let mut child = command.env("FLY_EVENT_SECRET", key().reveal()).stderr(Stdio::piped()).spawn().expect("starts");
-    let mut lines = BufReader::new(child.stderr.take().expect("is piped")).lines();
-    let address = loop {
-        let line = tokio::time::timeout(DEADLINE, lines.next_line()).await.expect("says something");
-        let line = line.expect("is text").expect("does not end");
-        let entry: serde_json::Value = serde_json::from_str(&line).expect("logs are JSON");
-        if let Some(address) = entry["fields"]["address"].as_str() {
-            break address.to_owned();
-        }
-    };
+    let address = address(&mut child).await;
     (child, address)
 }

@@ -19,9 +19,9 @@ use std::time::Duration;
 use chrono::DateTime;
 use client::events::{EventStore, Signer};
 use kit::process::{Sig, command, signal_group};
+use kit::starting::address;
 use kit::{Chance, Clock, Tasks};
 use serde_json::value::to_raw_value;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::Child;
 use wire::event::{Event, StoredEvent};
@@ -76,15 +76,8 @@ async fn start_traced(data: &Path, record: &Path) -> (Child, EventStore) {
     command.args(["-f", "-y", "-xx", "-s", "1000000", "-e", trace::CALLS, "-o"]).arg(record);
     command.arg(env!("CARGO_BIN_EXE_bifrost-events")).args(["--listen", "127.0.0.1:0", "--data"]).arg(data);
     let mut child = command.env("FLY_EVENT_SECRET", key().reveal()).stderr(Stdio::piped()).spawn().expect("starts");
-    let mut lines = BufReader::new(child.stderr.take().expect("is piped")).lines();
-    loop {
-        let line = tokio::time::timeout(DEADLINE, lines.next_line()).await.expect("says something");
-        let line = line.expect("is text").expect("does not end");
-        let entry: serde_json::Value = serde_json::from_str(&line).expect("logs are JSON");
-        if let Some(address) = entry["fields"]["address"].as_str() {
-            return (child, EventStore::new(&format!("http://{address}"), signer()));
-        }
-    }
+    let address = address(&mut child).await;
+    (child, EventStore::new(&format!("http://{address}"), signer()))
 }
 
 /// Writes every event, while somebody follows, then ends the program at once.
