@@ -18,6 +18,7 @@ use wire::id::ExecutionId;
 use crate::config::Config;
 use crate::error::FleetError;
 use crate::handle::{AgentHandle, Desk, EndRecord, ProcessRef, Registered, Session};
+use crate::plain;
 use crate::tmux::Tmux;
 use crate::turn;
 
@@ -199,7 +200,7 @@ pub fn attach_command(config: &Config, handle: &AgentHandle) -> Option<Vec<Strin
     tmux_of(config, handle).map(|tmux| tmux.attach(handle.id))
 }
 
-/// The last lines that it showed.
+/// The last lines that it showed, as text: what only a terminal understands is left out, as tmux does.
 pub async fn logs(config: &Config, id: ExecutionId, lines: usize) -> Result<Vec<String>, FleetError> {
     let agent = find(config, id).await?;
     let shown = match tmux_of(config, &agent.handle) {
@@ -209,7 +210,7 @@ pub async fn logs(config: &Config, id: ExecutionId, lines: usize) -> Result<Vec<
     let desk = Desk::new(&config.base, id);
     let text = match shown {
         Some(text) => text,
-        None => read_end_of(&desk).map_err(FleetError::file(desk.log()))?,
+        None => plain::text(&read_end_of(&desk).map_err(FleetError::file(desk.log()))?),
     };
     let all: Vec<&str> = text.trim_end().lines().collect();
     Ok(all[all.len().saturating_sub(lines)..].iter().map(|line| line.trim_end().to_owned()).collect())

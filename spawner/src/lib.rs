@@ -20,6 +20,7 @@ mod git;
 mod handle;
 mod hooks;
 mod inside;
+mod plain;
 mod program;
 mod start;
 mod strays;

@@ -179,3 +179,13 @@ async fn an_agent_that_fails_says_why() {
     assert_eq!((end.outcome, end.message.as_deref()), (Outcome::Failed, Some("it is broken")));
     assert_eq!(scene.shown(&handle, "broken").await, ["bifrost: it is broken"]);
 }
+
+#[tokio::test]
+async fn a_log_is_shown_without_what_only_a_terminal_understands() {
+    let scene = Scene::new().await;
+    let says = r"printf '\033]0;title\007\033[1;31mred\033[0m and plain\r\n'; exec sleep 60";
+    let handle = scene.start(&alone(command("work", &["sh", "-c", says]))).await.expect("starts");
+    let lines = scene.shown(&handle, "and plain").await;
+    assert_eq!(lines, ["red and plain"]);
+    scene.kill(&handle).await.expect("ends");
+}
