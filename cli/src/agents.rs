@@ -27,6 +27,8 @@ mod attach;
 
 /// One that takes longer to end is said to.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// A control plane that is to hear of the end of one may take so long.
+const DEREGISTERED_WITHIN: Duration = Duration::from_secs(5);
 /// How a session stands that is left of an agent.
 const STRAY: &str = "stray";
 
@@ -335,11 +337,29 @@ async fn kill(invocation: &Invocation, config: &Config, id: ExecutionId, haste: 
         }
         agent => agent.map_err(refusal)?,
     };
+    deregister(invocation, &agent).await;
     if !invocation.output.is_json {
         let work = agent.handle.worktree.display();
         invocation.output.line(&format!("{id} {}; its work is in {work}", agent.status.as_str()))?;
     }
     Ok(Listed::Agent(Box::new(agent)))
+}
+
+/// Says that its runtime is gone: a supervisor that was killed could not. Where it cannot be said, the control plane finds
+/// out by itself.
+async fn deregister(invocation: &Invocation, agent: &Agent) {
+    let (Some(registered), Some(runtime)) = (&agent.handle.server, agent.runtime.as_ref().and_then(|it| it.id)) else {
+        return;
+    };
+    let known = connect::known(invocation).ok().flatten();
+    // The key is for this one alone.
+    let Some((url, Some(api_key))) = known.filter(|(url, _)| url == registered) else { return };
+    let server = Server { url, api_key };
+    match tokio::time::timeout(DEREGISTERED_WITHIN, spawner::deregister(&server, runtime)).await {
+        Ok(Ok(_)) => (),
+        Ok(Err(error)) => tracing::warn!("{registered} was not told that the runtime {runtime} is gone: {error}"),
+        Err(_) => tracing::warn!("{registered} was not told that the runtime {runtime} is gone: it does not answer"),
+    }
 }
 
 async fn ended(config: &Config) -> anyhow::Result<Vec<ExecutionId>> {

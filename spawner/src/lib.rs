@@ -8,12 +8,13 @@
 //!
 //! Read in this order: `start` makes an agent, `inside` is what runs in its terminal,
 //! `supervisor` registers that with a control plane, `fleet` knows all of them, `typing`
-//! talks to one, `cleanup` takes it away.
+//! talks to one, `deregistration` speaks for one whose supervisor was killed, `cleanup` takes it away.
 
 mod branch;
 mod cleanup;
 pub mod collision;
 mod config;
+mod deregistration;
 mod error;
 mod fleet;
 mod git;
@@ -39,6 +40,7 @@ use tokio::time::Instant;
 pub use branch::Branch;
 pub use cleanup::{Cleaned, cleanup};
 pub use config::Config;
+pub use deregistration::deregister;
 pub use error::{FleetError, ProgramError, SpawnError};
 pub use fleet::{Agent, Haste, Status, attach_command, find, is_alive, kill, list, list_active, log_path, logs};
 pub use handle::{AgentEnvironment, AgentHandle, EndRecord, Mode, ProcessRef, Registered, Server};

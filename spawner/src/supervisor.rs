@@ -44,6 +44,11 @@ const BACKOFF: Backoff = Backoff { first: Duration::from_millis(500), most: Dura
 /// What is said when the agent has ended may take so long: somebody may wait for its terminal to close.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(5);
 
+/// What this computer is called.
+pub(crate) fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// Looks after one agent's terminal.
 pub(crate) struct Supervisor {
     control: Control,
@@ -87,7 +92,7 @@ impl Supervisor {
             // It is the same runtime when the same session is begun again.
             session_id: named.unwrap_or_else(|| tmux::session(job.id)),
             agent: registration.agent.clone(),
-            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            host: host(),
             pid: 0,
             backend: if tmux.is_some() { Backend::Tmux } else { Backend::Pty },
             target,

@@ -327,6 +327,15 @@ async fn a_runtime_ends_with_its_agent_and_so_does_what_waits_for_it() {
 }
 
 #[tokio::test]
+async fn a_runtime_is_gone_at_once_when_its_agent_is_killed_with_its_supervisor() {
+    let world = World::start().await;
+    let agent = started(&world, &["--no-tmux"], ECHO).await;
+    done(agents(&world, &["kill", &agent.id, "--now"])).await;
+    assert_eq!(world.control().runtime(agent.runtime.id).await.expect("is known").state, RuntimeState::Gone);
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn an_agent_outlives_its_control_plane_and_is_told_when_that_is_back() {
     let mut world = World::start().await;
     let agent = started(&world, &["--no-tmux"], ECHO).await;
