@@ -1,12 +1,13 @@
 //! `bifrost attach`: a running command's output as it comes and, where it has a
-//! terminal and one asks to write, one's own terminal as its. A connection that
-//! breaks is made anew while the task runs.
+//! terminal and one asks to write, one's own terminal as its, or what comes through a
+//! pipe as what is typed there. A connection that breaks is made anew while the task
+//! runs.
 
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::time::Duration;
 
 use client::socket::{Said, Socket};
-use rustix::termios::{self, OptionalActions, Termios};
+use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use wire::attach::{Closed, Word};
@@ -95,13 +96,13 @@ async fn follow(
     arguments: &AttachArguments,
     typed: &mut Option<mpsc::Receiver<Vec<u8>>>,
 ) -> anyhow::Result<End> {
-    let mut raw = None;
+    let (mut own, mut is_written) = (None, false);
     let mut resized = signal(SignalKind::window_change())?;
     loop {
         let step = tokio::select! {
             said = socket.next() => Step::Said(said),
-            keys = next(typed), if raw.is_some() => Step::Typed(keys),
-            _ = resized.recv(), if raw.is_some() => Step::Resized,
+            keys = next(typed) => Step::Typed(keys),
+            _ = resized.recv(), if is_written => Step::Resized,
             _ = tokio::signal::ctrl_c() => Step::Interrupted,
         };
         match step {
@@ -113,10 +114,16 @@ async fn follow(
                     let cure = "submit it with --terminal to type to it; without --write its output is shown";
                     return Err(failure(Code::Usage, "the task's command has no terminal", cure));
                 }
-                if write && std::io::stdin().is_terminal() {
-                    invocation.output.say("attached; Ctrl-] detaches");
-                    raw = Some(Raw::enter()?);
+                is_written = write;
+                if std::io::stdin().is_terminal() {
+                    let how = if write { "attached" } else { "attached, to look on" };
+                    invocation.output.say(&format!("{how}; Ctrl-] detaches"));
+                    own = Some(if write { Own::passing_on()? } else { Own::listening()? });
+                }
+                if write || own.is_some() {
                     typed.get_or_insert_with(read_keys);
+                }
+                if write {
                     resize(&mut socket).await;
                 }
             }
@@ -126,9 +133,9 @@ async fn follow(
             }
             Step::Said(Some(Said::Word(Word::Resize { .. }))) => (),
             Step::Typed(Some(keys)) => {
-                let is_last = keys.contains(&DETACH);
-                let keys = keys.split(|key| *key == DETACH).next().unwrap_or_default();
-                if !keys.is_empty() && !socket.send(keys).await {
+                let is_last = own.is_some() && keys.contains(&DETACH);
+                let keys = if is_last { keys.split(|key| *key == DETACH).next().unwrap_or_default() } else { &keys };
+                if is_written && !keys.is_empty() && !socket.send(keys).await {
                     return Ok(End::Broken);
                 }
                 if is_last {
@@ -137,6 +144,8 @@ async fn follow(
                 }
             }
             Step::Resized => resize(&mut socket).await,
+            // All of a pipe is passed on, and the command goes on.
+            Step::Typed(None) if own.is_none() => *typed = None,
             Step::Typed(None) | Step::Interrupted => {
                 socket.close().await;
                 return Ok(End::Detached);
@@ -194,20 +203,30 @@ async fn ended(server: &Server, task: TaskId) -> anyhow::Result<u8> {
     }
 }
 
-/// One's own terminal, passing everything on; as it was before once this is dropped.
-pub(crate) struct Raw(Termios);
+/// One's own terminal; as it was before once this is dropped.
+pub(crate) struct Own(Termios);
 
-impl Raw {
-    pub(crate) fn enter() -> std::io::Result<Self> {
+impl Own {
+    /// Every key is somebody else's.
+    pub(crate) fn passing_on() -> std::io::Result<Self> {
+        Self::changed(Termios::make_raw)
+    }
+
+    /// Keys come one by one and are not shown; those that interrupt still do.
+    fn listening() -> std::io::Result<Self> {
+        Self::changed(|modes| modes.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO))
+    }
+
+    fn changed(change: impl FnOnce(&mut Termios)) -> std::io::Result<Self> {
         let before = termios::tcgetattr(std::io::stdin())?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        termios::tcsetattr(std::io::stdin(), OptionalActions::Flush, &raw)?;
+        let mut modes = before.clone();
+        change(&mut modes);
+        termios::tcsetattr(std::io::stdin(), OptionalActions::Flush, &modes)?;
         Ok(Self(before))
     }
 }
 
-impl Drop for Raw {
+impl Drop for Own {
     fn drop(&mut self) {
         // There is nobody left to complain to.
         termios::tcsetattr(std::io::stdin(), OptionalActions::Flush, &self.0).ok();

@@ -1,7 +1,10 @@
 //! Attaching to a command that runs: what it says is seen as it comes, and what is typed reaches it where it has a
 //! terminal and one asked to type.
 
+use std::process::Stdio;
+
 use client::socket::{Said, Socket};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wire::attach::{Closed, Word};
 use wire::id::TaskId;
 use wire::task::{NewTask, TaskStatus};
@@ -110,5 +113,44 @@ async fn a_command_without_a_terminal_can_be_watched_and_one_that_ended_cannot()
     assert_eq!(late.code, 65, "{}", late.stderr);
     assert!(late.stderr.contains("has ended: it is failed"), "{}", late.stderr);
     assert!(late.stderr.contains(&format!("bifrost tasks logs {id}")), "{}", late.stderr);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_comes_through_a_pipe_is_typed_and_whoever_only_watches_can_leave() {
+    let world = World::start().await;
+    let script = format!("read -r line; echo \"told: $line\"; {}; exit 5", world.gated("heard"));
+    let task = running(&world, &with_terminal(&world, &script)).await;
+    let id = task.to_string();
+    let typed = world.directory().join("typed");
+    std::fs::write(&typed, "hello\n").expect("writes");
+    let mut piped = world.bifrost(&["attach", &id, "--write"]).reading(&typed).spawn();
+    while !piped.line().await.starts_with("told: hello") {}
+
+    // A terminal of its own, which only looks on.
+    let bifrost = [world.program().to_str().expect("a plain path"), "--url", &world.url(), "attach", &id].join(" ");
+    let mut looking = kit::process::command("script");
+    looking.args(["--quiet", "--return", "--command", &bifrost, "/dev/null"]).env("BIFROST_API_KEY", world.api_key());
+    let looking = looking.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut looking = looking.expect("util-linux has it");
+    let (mut keys, mut shown) = (looking.stdin.take().expect("is piped"), looking.stdout.take().expect("is piped"));
+    let mut seen = Vec::new();
+    let mut until = async |words: &str| {
+        while !String::from_utf8_lossy(&seen).contains(words) {
+            let mut buffer = [0; 1024];
+            let length = shown.read(&mut buffer).await.expect("reads");
+            assert_ne!(length, 0, "{}", String::from_utf8_lossy(&seen));
+            seen.extend_from_slice(&buffer[..length]);
+        }
+    };
+    until("attached, to look on; Ctrl-] detaches").await;
+    keys.write_all(b"not shown\x1d").await.expect("types");
+    until("detached; the task goes on").await;
+    assert!(looking.wait().await.expect("ends").success());
+    assert!(!String::from_utf8_lossy(&seen).contains("not shown"));
+
+    world.open("heard");
+    assert_eq!(piped.output().await.code, 5);
+    world.until_task(task, TaskStatus::Failed).await;
     world.finish().await;
 }

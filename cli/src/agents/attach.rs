@@ -12,7 +12,7 @@ use wire::event::Stream;
 use wire::id::ExecutionId;
 
 use super::{look, refusal};
-use crate::attach::{DETACH, Raw, next, read_keys};
+use crate::attach::{DETACH, Own, next, read_keys};
 use crate::invocation::Invocation;
 
 /// What somebody who comes later is shown.
@@ -41,7 +41,7 @@ pub(super) async fn attach(invocation: &Invocation, config: &Config, id: Executi
     let (mut raw, mut typed) = (None, None);
     if agent.handle.has_terminal && io::stdin().is_terminal() {
         output.say("attached; Ctrl-] detaches");
-        raw = Some(Raw::enter()?);
+        raw = Some(Own::passing_on()?);
         typed = Some(read_keys());
     }
     let mut beat = tokio::time::interval(BEAT);

@@ -459,7 +459,10 @@ async fn a_command_is_held_to_its_memory_limit_and_its_processes() {
     let remote = Remote::new().await;
     let (completion, _) = scene.run(&remote, "head -c 200000000 /dev/zero | tail -n 1 | wc -c; exit 1").await;
     let message = completion.message.expect("says why");
-    assert!(message.contains("of its processes, because together they wanted more than the 33554432"), "{message}");
+    assert!(
+        message.contains("of its processes ended because together they wanted more than the 33554432"),
+        "{message}"
+    );
     assert_eq!(completion.exit, Some(Exit::Code(1)), "who waits for the command was none of them");
     let (said, exit) = say(&mut scene, "cat /sys/fs/cgroup/$(sed -n s,^0::,,p /proc/self/cgroup)/pids.max").await;
     assert_eq!((said.as_str(), exit), ("8192\n", Some(Exit::Code(0))));
