@@ -80,7 +80,14 @@ pub(crate) async fn start_embedded(invocation: &Invocation, data: &Path) -> anyh
 /// The system that another process has up in the data directory, if it answers.
 pub(crate) async fn running(invocation: &Invocation) -> anyhow::Result<Option<Embedded>> {
     let data = invocation.data()?;
-    if is_up(&data) { find_running(invocation, &data).await } else { Ok(None) }
+    if !is_up(&data) {
+        return Ok(None);
+    }
+    match find_running(invocation, &data).await? {
+        Found::Running(running) => Ok(Some(*running)),
+        Found::Unable(why) => Err(unable(&data, &why)),
+        Found::Nobody => Ok(None),
+    }
 }
 
 /// Whose turn it is in the data directory.
@@ -98,23 +105,41 @@ async fn turn(invocation: &Invocation, data: &Path) -> anyhow::Result<Turn> {
         if let Some(lock) = system::lock(data, Duration::ZERO)? {
             return Ok(Turn::Own(lock));
         }
-        if let Some(running) = find_running(invocation, data).await? {
-            return Ok(Turn::Running(Box::new(running)));
-        }
-        if Instant::now() >= deadline {
-            return Err(in_use(data));
+        let found = find_running(invocation, data).await?;
+        match found {
+            Found::Running(running) => return Ok(Turn::Running(running)),
+            Found::Unable(why) if Instant::now() >= deadline => return Err(unable(data, &why)),
+            Found::Nobody if Instant::now() >= deadline => return Err(in_use(data)),
+            Found::Unable(_) | Found::Nobody => (),
         }
         sleep(TURN_BEAT).await;
     }
 }
 
-/// The system that another process has up in the data directory, if it answers.
-async fn find_running(invocation: &Invocation, data: &Path) -> anyhow::Result<Option<Embedded>> {
-    let Some(addresses) = Addresses::read(data)? else { return Ok(None) };
-    let Some((api_key, _)) = connect::find_key(&invocation.global, &invocation.vars)? else { return Ok(None) };
+/// The system that another process has up in a data directory.
+enum Found {
+    /// It answers.
+    Running(Box<Embedded>),
+    /// It answers that it cannot work.
+    Unable(client::Error),
+    /// Nobody answers.
+    Nobody,
+}
+
+async fn find_running(invocation: &Invocation, data: &Path) -> anyhow::Result<Found> {
+    let Some(addresses) = Addresses::read(data)? else { return Ok(Found::Nobody) };
+    let Some((api_key, _)) = connect::find_key(&invocation.global, &invocation.vars)? else { return Ok(Found::Nobody) };
     let url = addresses.control_url();
-    let answers = Control::new(&url, &api_key).ready().await.is_ok();
-    Ok(answers.then_some(Embedded { url, api_key, own: None }))
+    Ok(match Control::new(&url, &api_key).ready().await {
+        Ok(()) => Found::Running(Box::new(Embedded { url, api_key, own: None })),
+        Err(why) if why.code() == Some("not_ready") => Found::Unable(why),
+        Err(_) => Found::Nobody,
+    })
+}
+
+fn unable(data: &Path, why: &client::Error) -> anyhow::Error {
+    let message = format!("the bifrost that uses the data directory {} cannot work now: {why}", data.display());
+    failure(Code::TryLater, message, "see whether its disk is full (`df`), and what its own log says")
 }
 
 fn in_use(data: &Path) -> anyhow::Error {
@@ -182,4 +207,38 @@ fn welcome(invocation: &Invocation, system: &System) -> anyhow::Result<()> {
     output.line("")?;
     output.line("try it:  bifrost run --repo . -- git log -1 --oneline")?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use wiremock::matchers::path;
+    use wiremock::{Mock, MockServer, ResponseTemplate};
+
+    use super::*;
+    use crate::args::{ColorChoice, Global};
+    use crate::exit::classify;
+
+    #[tokio::test]
+    async fn a_system_that_cannot_work_is_not_taken_for_none_and_its_reason_is_told() {
+        let (directory, server) = (tempfile::tempdir().expect("makes"), MockServer::start().await);
+        let problem = json!({
+            "type": "about:blank", "title": "Not ready", "status": 503, "code": "not_ready",
+            "detail": "the event store cannot be used",
+        });
+        let refused = ResponseTemplate::new(503).set_body_raw(problem.to_string(), "application/problem+json");
+        Mock::given(path("/ready")).respond_with(refused).mount(&server).await;
+        let data = directory.path().to_owned();
+        let _lock = system::lock(&data, Duration::ZERO).expect("can be used").expect("is free");
+        let addresses =
+            json!({ "control": server.address(), "events": server.address(), "emulator": server.address() });
+        std::fs::write(Addresses::file(&data), addresses.to_string()).expect("writes");
+        std::fs::write(data.join(control_plane::API_KEY_FILE), "k".repeat(40)).expect("writes");
+        let global =
+            Global { url: None, api_key_file: None, data, json: false, reason: None, color: ColorChoice::Never };
+        let found = running(&Invocation::new(global, kit::Vars::default())).await;
+        let failure = classify(&found.err().expect("it cannot be used"));
+        assert!(failure.message.ends_with("cannot work now: the event store cannot be used"), "{}", failure.message);
+        assert_eq!(failure.code, Code::TryLater);
+    }
 }
