@@ -201,6 +201,9 @@ async fn work(
     if let (Some(heard), Some(agent)) = (&done.ran.heard, &spec.agent) {
         sessions::keep(room, story, agent, &heard.report, &paths, &done.session).await;
     }
+    if saved.is_some() {
+        give_back_if_full(room, keep).await;
+    }
     Ok(Done { saved, ..done })
 }
 
@@ -260,6 +263,22 @@ async fn in_more_room(
         }
     }
     Err(reason)
+}
+
+/// Where a command has filled the volume, its workspace goes as soon as it is saved: nobody else can work until then, and
+/// neither can whoever shares the disk.
+async fn give_back_if_full(room: &Arc<Room>, id: ExecutionId) {
+    let own = room.clone();
+    let given_back = blocking(move || {
+        if own.volume.is_full()? {
+            workspace::discard(&own, id)?;
+            own.volume.empty_trash()?;
+        }
+        Ok::<_, std::io::Error>(())
+    });
+    if let Err(error) = given_back.await {
+        tracing::warn!("the volume is full, and the workspace of {id} cannot be removed: {error}");
+    }
 }
 
 /// Git does not always say why it cannot write.

@@ -180,6 +180,19 @@ async fn a_spare_for_which_a_small_volume_has_no_room_fails_nothing() {
 }
 
 #[tokio::test]
+async fn what_filled_a_small_volume_goes_as_soon_as_it_is_saved() {
+    let small = SmallVolume::mount(24);
+    let mut scene = Scene::with(|config| config.sprite_dir = small.path()).await;
+    let remote = Remote::new().await;
+    let (completion, _) = scene.run(&remote, "echo work > work; head -c 40M /dev/zero > fill; true").await;
+    assert_eq!(completion.outcome, Outcome::Succeeded, "{:?}", completion.message);
+    assert!(!scene.room.volume.is_tight().expect("looks"));
+    assert_eq!(scene.room.volume.execution_ids().expect("lists"), []);
+    assert_eq!(scene.room.volume.checkpoint_ids().expect("lists").len(), 1);
+    assert_eq!(scene.run(&remote, "true").await.0.outcome, Outcome::Succeeded);
+}
+
+#[tokio::test]
 async fn who_commits_is_known_unless_somebody_says_otherwise() {
     let (mut scene, remote) = (Scene::new().await, Remote::new().await);
     let commit = "git commit --quiet --allow-empty -m x && git log -1 --format='%an <%ae>'";
