@@ -45,9 +45,10 @@ async fn compared(server: &Server) -> anyhow::Result<CostView> {
     }
 }
 
-/// Whether registry and provider have not been compared, and may be within a moment: not where the token is refused.
+/// Whether registry and provider have not been compared, and may be within a moment: not where the token is refused
+/// or the provider does not answer.
 fn is_comparison_due(cost: &CostView) -> bool {
-    cost.find(CostProblem::NotCompared).is_some() && cost.refusal_of_token().is_none()
+    cost.find(CostProblem::NotCompared).is_some() && cost.refusal_of_token().or(cost.absence_of_provider()).is_none()
 }
 
 fn report(invocation: &Invocation, cost: &CostView) -> anyhow::Result<()> {
@@ -171,10 +172,14 @@ mod tests {
 
     #[test]
     fn a_check_waits_for_a_comparison_that_can_come() {
-        use CostProblem::{Idle, NotCompared, TokenRefused};
-        for (problems, expect) in
-            [(&[][..], false), (&[Idle], false), (&[Idle, NotCompared], true), (&[TokenRefused, NotCompared], false)]
-        {
+        use CostProblem::{Idle, NotCompared, ProviderAway, TokenRefused};
+        for (problems, expect) in [
+            (&[][..], false),
+            (&[Idle], false),
+            (&[Idle, NotCompared], true),
+            (&[TokenRefused, NotCompared], false),
+            (&[ProviderAway, NotCompared], false),
+        ] {
             assert_eq!(is_comparison_due(&found(problems)), expect, "{problems:?}");
         }
     }

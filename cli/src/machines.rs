@@ -186,10 +186,11 @@ fn to_be_reaped(orphans: &[OrphanView], is_refused: bool) -> String {
     }
 }
 
-/// What the provider refuses all machines for, which is said with the cure: the server's token, or their image.
+/// What all machines are refused for, which is said with the cure: the server's token, its provider that is away, or their
+/// image.
 async fn warn_of_refusals(invocation: &Invocation, server: &Server) -> Option<CostView> {
     let cost = server.control.cost().await.ok()?;
-    for refusal in [cost.refusal_of_token(), cost.missing_image()].into_iter().flatten() {
+    for refusal in cost.refusals() {
         invocation.output.warn(&refusal.message);
     }
     Some(cost)
@@ -197,7 +198,7 @@ async fn warn_of_refusals(invocation: &Invocation, server: &Server) -> Option<Co
 
 /// What is said where there are none: what keeps the first task from bringing one up, unless there was a warning of it.
 fn none(cost: Option<&CostView>) -> String {
-    let is_said = cost.is_some_and(|cost| cost.refusal_of_token().or(cost.missing_image()).is_some());
+    let is_said = cost.is_some_and(|cost| cost.refusals().next().is_some());
     match cost.and_then(|cost| cost.held.as_ref()) {
         _ if is_said => "no machines".into(),
         None => "no machines: the first task brings one up".into(),
@@ -278,7 +279,7 @@ mod tests {
         assert_eq!(none(Some(&cost(&[], None))), "no machines: the first task brings one up");
         let spent = cost(&[CostProblem::OverBudget], Some("the budget pays for no more"));
         assert_eq!(none(Some(&spent)), "no machines, and no task brings one up now: the budget pays for no more");
-        for problem in [CostProblem::TokenRefused, CostProblem::ImageMissing] {
+        for problem in [CostProblem::TokenRefused, CostProblem::ProviderAway, CostProblem::ImageMissing] {
             assert_eq!(none(Some(&cost(&[problem], Some("it is refused")))), "no machines", "{problem}");
         }
     }

@@ -23,6 +23,8 @@ const ATTEMPTS: u32 = 3;
 const BETWEEN_ATTEMPTS: Backoff = Backoff { first: Duration::from_millis(200), most: Duration::from_secs(2) };
 /// More of a refusal that is not JSON does not help anybody.
 const REFUSAL_CHARS: usize = 300;
+/// So much shows what a body is that is not for us.
+const BEGINNING_CHARS: usize = 80;
 
 /// Whether the same call twice is the same as once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +120,7 @@ impl Call<'_> {
     pub(crate) async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
         let action = self.action;
         let body = self.bytes().await?;
-        serde_json::from_slice(&body).map_err(|error| Error::Unexpected { action, detail: error.to_string() })
+        serde_json::from_slice(&body).map_err(|error| Error::Unexpected { action, detail: not_read(&body, &error) })
     }
 
     /// The same where Fly may write `null` for nothing.
@@ -186,6 +188,20 @@ impl Api {
     }
 }
 
+/// Why a body is not what was expected, and how it begins where it is no JSON at all.
+fn not_read(body: &[u8], error: &serde_json::Error) -> String {
+    match error.is_data() {
+        true => error.to_string(),
+        false => format!("it is not JSON and begins with {:?}", beginning(body)),
+    }
+}
+
+/// The first words of a body, on one line.
+fn beginning(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(BEGINNING_CHARS).collect()
+}
+
 /// The body of a refusal; older ones of the Machines API say `message`.
 #[derive(Deserialize)]
 struct Refusal {
@@ -197,7 +213,10 @@ struct Refusal {
 
 impl Refusal {
     fn from_text(body: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(body).trim().chars().take(REFUSAL_CHARS).collect();
+        let text = match body.trim_ascii_start().starts_with(b"<") {
+            true => format!("a web page answers, which begins with {:?}", beginning(body)),
+            false => String::from_utf8_lossy(body).trim().chars().take(REFUSAL_CHARS).collect(),
+        };
         Self { error: Some(text), message: None, status: None, retry_after_seconds: None }
     }
 }

@@ -340,6 +340,11 @@ fn request_note(id: Option<&str>) -> String {
     id.map(|id| format!(", fly-request-id {id}")).unwrap_or_default()
 }
 
+/// What is behind all else.
+fn root<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error)
+}
+
 impl Error {
     /// What to do about it.
     pub fn advice(&self) -> Advice {
@@ -376,6 +381,21 @@ impl Error {
             | Self::Unexpected { .. }
             | Self::Crowded { .. }
             | Self::WrongProgram { .. } => None,
+        }
+    }
+
+    /// For a row that is shown for as long as this lasts: without the name of the request, which is another each time, and
+    /// with what broke where no answer came.
+    pub fn lasting(&self) -> String {
+        match self {
+            Self::Refused { action, status, message, .. } => {
+                format!("{} refused to {action}: {message} (HTTP {status})", action.api())
+            }
+            Self::Unfinished { name, cause } => format!("the sprite {name} is not ready: {}", cause.lasting()),
+            Self::NoAnswer { source, .. } => format!("{self}: {}", root(source)),
+            Self::NotReached { .. } | Self::Unexpected { .. } | Self::Crowded { .. } | Self::WrongProgram { .. } => {
+                self.to_string()
+            }
         }
     }
 

@@ -52,6 +52,11 @@ impl Machines {
         Self { api: Api::new(base_url, token, pace), nonce: None }
     }
 
+    /// The base URL that it calls.
+    pub fn url(&self) -> &str {
+        self.api.base()
+    }
+
     /// The same client, which gives a call up after so long, repeats included; [`Machines::wait`] has its own time.
     pub fn with_deadline(&self, deadline: Duration) -> Self {
         Self { api: self.api.clone().with_deadline(deadline), nonce: self.nonce.clone() }

@@ -61,6 +61,11 @@ impl Sprites {
         Self { api: Api::new(base_url, token, pace) }
     }
 
+    /// The base URL that it calls.
+    pub fn url(&self) -> &str {
+        self.api.base()
+    }
+
     /// Makes a sprite; one of that name that is there already is taken as it is.
     pub async fn create_sprite(&self, name: &str, labels: &[String]) -> Result<Sprite, Error> {
         let call = self.api.call(Action::CreateSprite, name, Method::POST, &["sprites"]);

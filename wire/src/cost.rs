@@ -85,6 +85,8 @@ text_enum! {
         TokenRefused = "token_refused",
         /// The provider cannot get the image of the machines: none is made.
         ImageMissing = "image_missing",
+        /// The provider cannot be reached, or what answers is not the provider: no machine is made or woken.
+        ProviderAway = "provider_away",
     }
 }
 
@@ -139,6 +141,16 @@ impl CostView {
     /// That the provider cannot get the image of the machines, where it cannot.
     pub fn missing_image(&self) -> Option<&CostFinding> {
         self.find(CostProblem::ImageMissing)
+    }
+
+    /// That the provider gives no usable answer, where it does not.
+    pub fn absence_of_provider(&self) -> Option<&CostFinding> {
+        self.find(CostProblem::ProviderAway)
+    }
+
+    /// Why machines cannot be had, each with the cure: what is behind others first.
+    pub fn refusals(&self) -> impl Iterator<Item = &CostFinding> {
+        [self.refusal_of_token(), self.absence_of_provider(), self.missing_image()].into_iter().flatten()
     }
 
     /// The first finding of a kind.

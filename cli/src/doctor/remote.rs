@@ -75,6 +75,10 @@ pub(super) fn judge_machines(cost: &CostView) -> Finding {
         let message = format!("{message}, and the provider refuses the control plane's token");
         return Finding::ill(Code::Configuration, message, &refusal.message);
     }
+    if let Some(away) = cost.absence_of_provider() {
+        let message = format!("{message}, and the provider gives no usable answer");
+        return Finding::ill(Code::Unavailable, message, &away.message);
+    }
     if let Some(missing) = cost.missing_image() {
         let message = format!("{message}, and the provider cannot get their image");
         return Finding::ill(Code::Configuration, message, &missing.message);

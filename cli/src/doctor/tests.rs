@@ -83,6 +83,14 @@ fn a_token_that_the_provider_refuses_is_ill_with_its_cure_and_what_else_costs_is
 }
 
 #[test]
+fn a_provider_that_gives_no_usable_answer_is_ill_with_its_address() {
+    let (problem, message) = (CostProblem::ProviderAway, "no answer from the Machines API at http://127.0.0.1:1");
+    let finding = CostFinding { problem, message: message.into(), machine_id: None };
+    let ill = Finding::ill(Code::Unavailable, "0 of at most 10, and the provider gives no usable answer", message);
+    assert_eq!(machines(0, 10, vec![finding]), ill);
+}
+
+#[test]
 fn an_image_that_the_provider_cannot_get_is_ill_with_its_cure() {
     let (problem, cure) = (CostProblem::ImageMissing, "name another in BIFROST_RUNNER_IMAGE");
     let finding = CostFinding { problem, message: cure.into(), machine_id: None };

@@ -67,6 +67,7 @@ impl Reconciler for EnsureApp {
             }
             Err(error) => {
                 self.is_there.store(false, Ordering::Relaxed);
+                regions::gone_away(ctx, &self.provider, &error).await?;
                 Err(Error::Unavailable { dependency: self.provider.name(), source: Box::new(error) })
             }
         }

@@ -189,10 +189,10 @@ pub async fn view(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Resul
     let image = &settings.provider.image;
     let rests = Rests::read(tx).await?;
     let seen = store::facts(tx, (!rests.has_image_failed(image, now)).then_some(image.as_str())).await?;
-    let token = token_rest(&rests, &seen, now);
+    let closed = token_rest(&rests, &seen, now).or_else(|| rests.away(now));
     let missing = rests.missing_image(image).filter(|missing| missing.until > now);
     let rests = rests.regions();
-    let rest = |seen: &store::Seen| token.clone().or_else(|| own_rest(seen, now));
+    let rest = |seen: &store::Seen| closed.clone().or_else(|| own_rest(seen, now));
     let resting = seen.iter().filter_map(|seen| Some((seen.facts.id, rest(seen)?))).collect();
     let is_full = |seen: &&store::Seen| order::rests(&rests, seen.region.as_deref(), now);
     let without_room = seen.iter().filter(is_full).map(|seen| seen.facts.id).collect();
@@ -205,7 +205,7 @@ pub async fn view(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Resul
         given_up,
         warm: settings.warm.machines(now).max(crate::forecast::machines(tx, settings, now).await?),
         purse: money::purse(tx, settings, now).await?,
-        closed: token,
+        closed,
         full: missing.or_else(|| order::all_rest(&settings.provider.regions, &rests, now).map(Closed::from)),
         kept: BTreeSet::new(),
     })
@@ -341,7 +341,7 @@ fn tell_retired(id: MachineId, reason: Reason) {
 /// Whether nothing says that a machine could not be made where this one is.
 pub(crate) async fn can_be_placed(tx: &mut Tx, machine: &Machine, now: DateTime<Utc>) -> Result<bool> {
     let rests = Rests::read(tx).await?;
-    if order::rests(&rests.regions(), machine.region.as_deref(), now) {
+    if rests.away(now).is_some() || order::rests(&rests.regions(), machine.region.as_deref(), now) {
         return Ok(false);
     }
     // Where machines stand matters only to steps that are refused.

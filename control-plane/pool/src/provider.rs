@@ -24,6 +24,9 @@ pub trait MachineProvider: fmt::Debug + Send + Sync + 'static {
     /// What a person must do when it refuses our token.
     fn token_cure(&self) -> &'static str;
 
+    /// Where it is called, and what says so.
+    fn address(&self) -> String;
+
     /// Makes sure of whatever machines are made in, and that our token is good.
     fn prepare(&self) -> Answer<'_, ()>;
 
@@ -93,6 +96,10 @@ impl MachineProvider for FlyMachines {
 
     fn token_cure(&self) -> &'static str {
         "set FLY_API_TOKEN to one that may use the runner app, and start the control plane again"
+    }
+
+    fn address(&self) -> String {
+        format!("it is called at {}, for which FLY_FLAPS_BASE_URL names another address", self.machines.url())
     }
 
     fn prepare(&self) -> Answer<'_, ()> {

@@ -1,5 +1,5 @@
 //! What of the provider rests, as rows that survive a restart: regions that had
-//! no room, the token that was refused, images that cannot be had, and those with
+//! no room, the token that was refused, the provider while it does not answer, images that cannot be had, and those with
 //! which a machine did not come up.
 
 pub mod policy;
@@ -13,6 +13,7 @@ use wire::event::kind;
 use wire::id::MachineId;
 use wire::machine::MachineState;
 
+use crate::CAPACITY_NUDGE;
 use crate::plan::Closed;
 use crate::provider::SharedProvider;
 use policy::{Rest, Shortage};
@@ -21,6 +22,8 @@ use policy::{Rest, Shortage};
 const TOKEN: &str = "token";
 /// What the scope begins with of a state from which the token may take no step.
 const TOKEN_STEP: &str = "token/";
+/// The scope under which is kept that the provider gave no usable answer when it was looked at last.
+const AWAY: &str = "away";
 /// What the scope of a region's rest begins with, before its code.
 const REGION: &str = "region/";
 /// What the scope of an image's rest begins with; that of `store::IMAGE_WORKS` as well.
@@ -28,7 +31,7 @@ const IMAGE: &str = "image/";
 /// What the scope begins with of an image that cannot be had.
 const NO_IMAGE: &str = "no-image/";
 
-/// How long it takes to try a token again.
+/// How long it takes to try a token again, or to look at the provider.
 const TRIAL: TimeDelta = TimeDelta::seconds(5);
 
 /// All that rests, read at once; rests that are over are included.
@@ -69,6 +72,13 @@ impl Rests {
     /// What is to be done about the token, if it was refused and has not been accepted since; also while it is tried.
     pub(crate) fn refusal_of_token(&self) -> Option<&str> {
         self.0.iter().find(|rest| is_of_token(rest)).map(|rest| rest.why.as_str())
+    }
+
+    /// Why nobody counts on the provider, if it gave no usable answer when it was looked at last, which is done again
+    /// within seconds.
+    pub(crate) fn away(&self, now: DateTime<Utc>) -> Option<Closed> {
+        let away = self.0.iter().find(|rest| rest.scope == AWAY)?;
+        Some(Closed { until: now + TRIAL, why: away.why.clone() })
     }
 
     /// The states from which no step is taken with this token, and until when none is tried.
@@ -157,6 +167,32 @@ pub(crate) async fn image_missing(ctx: &Ctx, tx: &mut Tx, image: &str, why: &str
 /// A machine was made with this image.
 pub(crate) async fn image_found(tx: &mut Tx, image: &str) -> Result<()> {
     store::remove(tx, &format!("{NO_IMAGE}{image}")).await.map(drop)
+}
+
+/// The provider was looked at and gave no usable answer: nobody counts on it until it does.
+pub(crate) async fn gone_away(ctx: &Ctx, provider: &SharedProvider, error: &fly::Error) -> Result<()> {
+    if error.advice() == fly::Advice::SlowDown {
+        return Ok(());
+    }
+    let why = format!("{}; {}", error.lasting(), provider.address());
+    let mut tx = ctx.begin("pool.provider_away").await?;
+    let earlier = store::find(&mut tx, AWAY).await?;
+    if earlier.as_ref().is_some_and(|rest| rest.why == why) {
+        return Ok(());
+    }
+    let times = earlier.map_or(0, |rest| rest.times).saturating_add(1);
+    store::put(&mut tx, AWAY, ctx.now(), times, &why).await?;
+    tx.commit(()).await
+}
+
+/// The provider has answered what it was asked when it was looked at.
+pub(crate) async fn came_back(ctx: &Ctx, provider: &SharedProvider) -> Result<()> {
+    let mut tx = ctx.begin("pool.provider_back").await?;
+    if store::remove(&mut tx, AWAY).await? {
+        tracing::info!("{} answers again", provider.name());
+        tx.nudge(CAPACITY_NUDGE);
+    }
+    tx.commit(()).await
 }
 
 /// Whether a refusal is about the token and not about what was asked.

@@ -151,6 +151,10 @@ impl MachineProvider for SpriteMachines {
         "set BIFROST_SPRITES_TOKEN to a Sprites token of the organisation, and start the control plane again"
     }
 
+    fn address(&self) -> String {
+        format!("it is called at {}, for which BIFROST_SPRITES_URL names another address", self.sprites.url())
+    }
+
     fn prepare(&self) -> Answer<'_, ()> {
         Box::pin(async { self.sprites.sprites(MACHINE_PREFIX).await.map(drop) })
     }

@@ -158,14 +158,21 @@ async fn report_all_stuck(ctx: &Ctx, machines: &[Machine]) -> Result<()> {
 async fn listed<T>(
     ctx: &Ctx,
     provider: &SharedProvider,
+    is_away: bool,
     answer: std::result::Result<Vec<T>, fly::Error>,
 ) -> Result<Option<Vec<T>>> {
     match answer {
-        Err(error) if error.advice() == Advice::Gone => Ok(None),
+        // That there is no app says less than why it cannot be made.
+        Err(error) if error.advice() == Advice::Gone && is_away => Ok(None),
+        Err(error) if error.advice() == Advice::Gone => regions::gone_away(ctx, provider, &error).await.map(|()| None),
         Err(error) if regions::is_about_token(&error) => {
             regions::token_refused(ctx, provider, None).await.map(|_| None)
         }
-        answer => answer.map(Some).map_err(|error| unavailable(provider, error)),
+        Err(error) => {
+            regions::gone_away(ctx, provider, &error).await?;
+            Err(unavailable(provider, error))
+        }
+        Ok(listed) => Ok(Some(listed)),
     }
 }
 
@@ -180,13 +187,17 @@ impl Reconciler for Watch {
     async fn tick(&self, ctx: &Ctx) -> Result<usize> {
         let began = ctx.now();
         let mut tx = ctx.read("pool.watch.token").await?;
-        if Rests::read(&mut tx).await?.refusal_to_read().is_some() {
+        let rests = Rests::read(&mut tx).await?;
+        if rests.refusal_to_read().is_some() {
             return Ok(0);
         }
         drop(tx);
-        let provider = &self.provider;
-        let Some(machines) = listed(ctx, provider, provider.machines().await).await? else { return Ok(0) };
-        let Some(volumes) = listed(ctx, provider, provider.volumes().await).await? else { return Ok(0) };
+        let (provider, is_away) = (&self.provider, rests.away(began).is_some());
+        let Some(machines) = listed(ctx, provider, is_away, provider.machines().await).await? else { return Ok(0) };
+        let Some(volumes) = listed(ctx, provider, is_away, provider.volumes().await).await? else { return Ok(0) };
+        if is_away {
+            regions::came_back(ctx, provider).await?;
+        }
         // Read after the provider was asked: a row that is missing now was missing then.
         let known = self.known(ctx).await?;
         let pool = &self.settings.provider.pool_name;

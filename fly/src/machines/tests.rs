@@ -257,6 +257,23 @@ async fn an_answer_that_is_not_json_is_quoted_in_short() {
 }
 
 #[tokio::test]
+async fn a_web_page_is_told_from_an_answer_by_how_it_begins() {
+    let server = MockServer::start().await;
+    let page = |status| ResponseTemplate::new(status).set_body_string("<!DOCTYPE html>\n  <title>Hi</title>");
+    let says = |error: Error, status: &str| {
+        let text = error.lasting();
+        assert!(
+            text.contains(r#"begins with "<!DOCTYPE html> <title>Hi</title>""#) && text.ends_with(status),
+            "{text}"
+        );
+    };
+    serve(&server, "GET", MACHINE, page(200), 1).await;
+    says(client(&server).machine("runners", ID).await.expect_err("no machine"), "\"");
+    serve(&server, "GET", &format!("{APP}/volumes"), page(404), 1).await;
+    says(client(&server).volumes("runners").await.expect_err("no volumes"), "(HTTP 404)");
+}
+
+#[tokio::test]
 async fn an_answer_of_another_shape_is_told_from_a_refusal() {
     let server = MockServer::start().await;
     serve(&server, "GET", MACHINE, answer(200, json!({"id": 7})), 1).await;

@@ -61,6 +61,7 @@ pub async fn report(ctx: &Ctx, settings: &Settings) -> Result<CostView> {
     // First what is behind others.
     let rests = Rests::read(&mut tx).await?;
     let mut findings: Vec<_> = rests.refusal_of_token().map(of_token).into_iter().collect();
+    findings.extend(rests.away(now).map(of_provider));
     findings.extend(rests.missing_image(&settings.provider.image).map(of_image));
     findings.extend(of_machines(&machines, warm, settings, now));
     let marked = orphans::marked(&mut tx).await?;
@@ -109,6 +110,11 @@ fn hourly(open: &[Open], machine: MachineId) -> i64 {
 fn of_token(why: &str) -> CostFinding {
     let message = format!("no machine is made or woken: {why}");
     CostFinding { problem: CostProblem::TokenRefused, message, machine_id: None }
+}
+
+fn of_provider(away: Closed) -> CostFinding {
+    let message = format!("no machine is made or woken: {}", away.why);
+    CostFinding { problem: CostProblem::ProviderAway, message, machine_id: None }
 }
 
 fn of_image(missing: Closed) -> CostFinding {

@@ -74,6 +74,9 @@ impl MachineProvider for Killed {
     fn token_cure(&self) -> &'static str {
         self.provider.token_cure()
     }
+    fn address(&self) -> String {
+        self.provider.address()
+    }
     fn prepare(&self) -> Answer<'_, ()> {
         self.provider.prepare()
     }

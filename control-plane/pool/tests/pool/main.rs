@@ -2,6 +2,7 @@
 //! every failure that is known of Fly, a crash at every step, and what an operator
 //! does.
 
+mod away;
 mod crash;
 mod documented;
 mod fault;

@@ -47,14 +47,19 @@ struct World {
     data: TempDir,
 }
 
-fn settings(runner_url: &str, sha256: &str) -> Settings {
+/// Sprites into which a runner is fetched from there.
+pub(crate) fn of_runner(url: &str, sha256: &str) -> pool::Sprites {
     let allow = SpriteRule::Domain { domain: "127.0.0.1".into(), action: SpriteAction::Allow };
     let deny = SpriteRule::Domain { domain: "*".into(), action: SpriteAction::Deny };
-    let sprites = pool::Sprites {
-        runner: format!("{runner_url}@sha256:{sha256}").parse().expect("is pinned"),
+    pool::Sprites {
+        runner: format!("{url}@sha256:{sha256}").parse().expect("is pinned"),
         directory: "/home/sprite/bifrost".into(),
         policy: SpritePolicy { rules: vec![allow, deny] },
-    };
+    }
+}
+
+fn settings(runner_url: &str, sha256: &str) -> Settings {
+    let sprites = of_runner(runner_url, sha256);
     let provider = Provider {
         pool_name: "p1".into(),
         image: sprites.runner.to_string(),

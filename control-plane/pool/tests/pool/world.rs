@@ -168,6 +168,19 @@ impl World {
         self.start_on(&database);
     }
 
+    /// The control plane starts anew, and calls what is at this address.
+    pub(crate) fn calls(&mut self, url: &str) {
+        let machines = Machines::with_pace(url, &"any".parse().expect("a token"), Pace::Unlimited);
+        self.provider = Arc::new(FlyMachines::new(machines, &self.settings.provider));
+        let database = self.ctx.clone();
+        self.start_on(&database);
+    }
+
+    /// The same with what it called at first.
+    pub(crate) fn calls_the_emulator(&mut self) {
+        self.calls(&self.url.clone());
+    }
+
     fn has_settings(&mut self, settings: Settings) {
         self.settings = Arc::new(settings);
         self.provision = provision(&self.provider, &self.settings, self.work());
