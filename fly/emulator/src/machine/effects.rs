@@ -70,7 +70,7 @@ impl Actor {
     /// As on Fly, a machine whose program cannot be started has been started and has ended.
     async fn boot_failed(&mut self, no: NoBoot) -> Event {
         let (NoBoot::Program { why, .. } | NoBoot::Impossible(why)) = &no;
-        let line = format!("cannot start {why}");
+        let line = format!("cannot start: {why}");
         tracing::info!(fly.machine.id = %self.record.id, why, "a machine cannot be started");
         let directory = self.registry.layout.machine_dir(&self.record.id);
         if let Err(error) = blocking(move || process::log_line(&directory, &line)).await {

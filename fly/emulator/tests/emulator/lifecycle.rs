@@ -113,7 +113,7 @@ async fn a_program_that_is_not_there_is_a_machine_that_has_ended_and_says_why() 
     new.config.init.exec = Some(vec!["no-such-program".to_owned()]);
     let machine = world.machines.create_machine(APP, &new).await.expect("created");
     world.until(&machine.id, MachineState::Stopped).await;
-    assert!(world.log(&machine.id).contains("cannot start no-such-program"), "{}", world.log(&machine.id));
+    assert!(world.log(&machine.id).contains("cannot start: no-such-program"), "{}", world.log(&machine.id));
     world.stop().await;
 }
 
