@@ -12,6 +12,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use fly::{Pace, Token};
 use kernel::Address;
+use kit::http::check_base_url;
 use kit::{Chance, Vars, files};
 use pool::Credentials;
 use signals::webhooks::Reach;
@@ -204,9 +205,7 @@ impl Provider {
 impl SpritesApi {
     fn from_vars(vars: &mut Vars) -> Option<Self> {
         let url = vars.text("BIFROST_SPRITES_URL").unwrap_or(fly::SPRITES_URL).to_owned();
-        if !url.starts_with("https://") && !url.starts_with("http://") {
-            vars.problem("BIFROST_SPRITES_URL: must be an http or https URL, without /v1");
-        }
+        problem(vars, "BIFROST_SPRITES_URL", check_base_url(&url));
         let token = vars.required("BIFROST_SPRITES_TOKEN");
         let pace = if vars.or("BIFROST_FLY_UNPACED", false) { Pace::Unlimited } else { Pace::Fly };
         Some(Self { url, token: token?, pace })
@@ -224,7 +223,9 @@ impl MachinesApi {
             hostname: vars.text("FLY_API_HOSTNAME"),
             machine_id: vars.text("FLY_MACHINE_ID"),
         };
+        let name = if url.is_of_flaps() { "FLY_FLAPS_BASE_URL" } else { "FLY_API_HOSTNAME" };
         let url = url.resolve();
+        problem(vars, name, check_base_url(&url));
         let token = vars.required("FLY_API_TOKEN");
         let pace = if vars.or("BIFROST_FLY_UNPACED", false) { Pace::Unlimited } else { Pace::Fly };
         Some(Self { url, token: token?, pace })
@@ -233,12 +234,17 @@ impl MachinesApi {
 
 impl Events {
     fn from_vars(vars: &mut Vars) -> Option<Self> {
-        let url = vars.required("BIFROST_EVENTS_URL");
+        let url = vars.required::<String>("BIFROST_EVENTS_URL");
+        let public_url = vars.text("BIFROST_EVENTS_PUBLIC_URL").map(str::to_owned);
+        for (name, url) in [("BIFROST_EVENTS_URL", &url), ("BIFROST_EVENTS_PUBLIC_URL", &public_url)] {
+            if let Some(url) = url {
+                problem(vars, name, check_base_url(url));
+            }
+        }
         let secret = vars.required::<String>("FLY_EVENT_SECRET");
         let secret = problem(vars, "FLY_EVENT_SECRET", Key::parse(&secret?));
         let app = vars.text("BIFROST_EVENTS_APP").map(str::to_owned);
-        let public_url = vars.text("BIFROST_EVENTS_PUBLIC_URL").map(str::to_owned);
-        let url: String = url?;
+        let url = url?;
         Some(Self { public_url: public_url.unwrap_or_else(|| url.clone()), url, secret: secret?, app })
     }
 }
@@ -307,6 +313,23 @@ mod tests {
         let mut vars = Vars::from_pairs(needed.into_iter().chain(more.iter().copied()));
         let config = Config::from_vars(&mut vars, data.path(), None, &Chance::system());
         vars.finish().map_err(|error| error.to_string()).map(|()| config.expect("whatever is missing is a problem"))
+    }
+
+    #[test]
+    fn an_address_that_no_client_can_call_is_refused_by_name_with_its_form() {
+        for (name, value) in [
+            ("FLY_FLAPS_BASE_URL", "ftp://x"),
+            ("FLY_API_HOSTNAME", "ftp://x"),
+            ("FLY_API_HOSTNAME", "a b"),
+            ("BIFROST_SPRITES_URL", "ftp://x"),
+            ("BIFROST_EVENTS_URL", "ftp://x"),
+            ("BIFROST_EVENTS_URL", "events.internal"),
+            ("BIFROST_EVENTS_PUBLIC_URL", "ftp://x"),
+        ] {
+            let tokens = [("BIFROST_SPRITES_TOKEN", "org/t"), ("FLY_API_TOKEN", "t")];
+            let error = read(&[tokens.as_slice(), &[(name, value)]].concat()).expect_err(name);
+            assert!(error.contains(&format!("{name}: must be an http or https URL")), "{error}");
+        }
     }
 
     #[test]

@@ -84,6 +84,9 @@ pub async fn start(
     for budget in pool::money::too_small(&config.pool, ctx.now()) {
         tracing::warn!("{budget}");
     }
+    if let Some(why) = config.pool.warm_beyond_cap() {
+        tracing::warn!("{why}");
+    }
     let (background, serving) = (Tasks::new(), Tasks::new());
     let election = matches!(ctx.db, Db::Postgres(_)).then(|| Election::enter(&mut ctx));
     if let Some(election) = &election {

@@ -1,5 +1,7 @@
 //! `bifrost-control`: the control plane alone, as deployed.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 use control_plane::Arguments;
 
@@ -19,8 +21,18 @@ enum Command {
     Health,
 }
 
-fn main() -> anyhow::Result<()> {
-    let Cli { arguments, command } = Cli::parse();
+/// How it ends where its environment is not usable, as `bifrost control-plane` does: `EX_CONFIG`.
+const CONFIGURATION: u8 = 78;
+
+#[expect(clippy::print_stderr, reason = "what a program ends for goes there")]
+fn main() -> ExitCode {
+    let Err(error) = ask_or_serve(Cli::parse()) else { return ExitCode::SUCCESS };
+    eprintln!("Error: {error:?}");
+    if error.is::<kit::vars::BadEnvironment>() { CONFIGURATION.into() } else { ExitCode::FAILURE }
+}
+
+fn ask_or_serve(cli: Cli) -> anyhow::Result<()> {
+    let Cli { arguments, command } = cli;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match command {
         Some(Command::Health) => Ok(runtime.block_on(kit::health::ask(&arguments.listen))?),

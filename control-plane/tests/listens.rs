@@ -18,3 +18,14 @@ async fn a_port_that_the_system_chose_is_in_the_log() {
     let address = address(&mut server).await;
     TcpStream::connect(&address).await.expect(&address);
 }
+
+#[tokio::test]
+async fn an_environment_that_is_not_usable_ends_it_as_it_ends_the_command_of_bifrost() {
+    let home = tempfile::tempdir().expect("a directory");
+    let mut server = command(env!("CARGO_BIN_EXE_bifrost-control"));
+    server.args(["--listen", "127.0.0.1:0", "--data"]).arg(home.path()).env("BIFROST_EVENTS_URL", "ftp://x");
+    let ended = server.stderr(Stdio::piped()).output().await.expect("starts");
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(78), "{said}");
+    assert!(said.contains("BIFROST_EVENTS_URL: must be an http or https URL"), "{said}");
+}

@@ -79,6 +79,9 @@ pub async fn run(arguments: Arguments, mut vars: Vars) -> anyhow::Result<()> {
     let events_url = vars.required::<String>("BIFROST_EVENTS_URL");
     let secret = vars.required::<String>("FLY_EVENT_SECRET");
     let previous = vars.optional::<String>("FLY_EVENT_SECRET_PREVIOUS");
+    if let Some(Err(why)) = events_url.as_deref().map(kit::http::check_base_url) {
+        vars.problem(format!("BIFROST_EVENTS_URL: {why}"));
+    }
     vars.finish()?;
     let (events_url, secret) = events_url.zip(secret).context("the environment is not usable")?;
     let key = Key::parse(&secret).context("FLY_EVENT_SECRET")?;

@@ -17,6 +17,11 @@ pub struct BaseUrl<'a> {
 }
 
 impl BaseUrl<'_> {
+    /// Whether it is `FLY_FLAPS_BASE_URL` that names the address.
+    pub fn is_of_flaps(self) -> bool {
+        self.flaps.is_some_and(|text| !text.trim().is_empty())
+    }
+
     /// The address for [`Machines`](crate::Machines), without `/v1`.
     pub fn resolve(self) -> String {
         let is_given = |text: &&str| !text.trim().is_empty();

@@ -24,6 +24,17 @@ pub fn client_of_upgrades(deadline: Duration) -> reqwest::Client {
     builder(deadline).tls_backend_preconfigured(tls).http1_only().build().expect("the TLS back end initialises")
 }
 
+/// Whether a text is an address that one of our clients can call.
+pub fn check_base_url(text: &str) -> Result<(), &'static str> {
+    let is_called = |url: &reqwest::Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    match reqwest::Url::parse(text) {
+        Ok(url) if is_called(&url) => Ok(()),
+        Ok(_) | Err(_) => {
+            Err("must be an http or https URL, such as https://host.example.org or http://127.0.0.1:3000")
+        }
+    }
+}
+
 /// The proxies that a computer's environment names, as curl has them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Proxies<'a> {

@@ -67,6 +67,18 @@ impl Settings {
     pub fn cap(&self) -> usize {
         if self.allow_more_machines { self.machines_max } else { self.machines_max.min(MACHINES_MAX) }
     }
+
+    /// That more machines are to be kept warm than may exist, for people; nothing where that is not so.
+    pub fn warm_beyond_cap(&self) -> Option<String> {
+        let (warm, cap) = (self.warm.most(), self.cap());
+        let told = || {
+            format!(
+                "BIFROST_WARM keeps {warm} machines awake and BIFROST_MAX_MACHINES lets {cap} exist, so it is {cap}; \
+                 make the two agree"
+            )
+        };
+        (warm > cap).then(told)
+    }
 }
 
 /// What the provider is asked for.

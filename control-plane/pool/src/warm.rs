@@ -26,6 +26,11 @@ impl Schedule {
     pub fn machines(&self, now: DateTime<Utc>) -> usize {
         self.0.iter().filter(|entry| entry.is_on(now)).map(|entry| entry.machines).max().unwrap_or(0)
     }
+
+    /// The most that are ever to be awake.
+    pub(crate) fn most(&self) -> usize {
+        self.0.iter().map(|entry| entry.machines).max().unwrap_or(0)
+    }
 }
 
 impl Entry {

@@ -162,7 +162,11 @@ fn check_image(image: &str, allows_unpinned: bool) -> Result<(), String> {
         };
     };
     let is_digest = digest.strip_prefix("sha256:").is_some_and(fly::is_sha256);
-    if is_reference(name) && is_digest { Ok(()) } else { Err("its digest must be sha256: and 64 digits".into()) }
+    match (is_reference(name), is_digest) {
+        (true, true) => Ok(()),
+        (false, _) => Err("has a name with something else than letters, digits and ./:_- before its digest".into()),
+        (true, false) => Err("its digest must be sha256: and 64 digits".into()),
+    }
 }
 
 #[cfg(test)]
@@ -198,6 +202,7 @@ mod tests {
             ("BIFROST_RUNNER_IMAGE_MB", "0", "from 1 to 65536"),
             ("BIFROST_RUNNER_IMAGE", "a b", "is no image"),
             ("BIFROST_RUNNER_IMAGE", "a@sha256:12", "64 digits"),
+            ("BIFROST_RUNNER_IMAGE", &format!("a b@sha256:{}", "a".repeat(64)), "has a name with something else"),
             ("BIFROST_MAX_MACHINES", "11", "BIFROST_ALLOW_MORE_MACHINES"),
             ("BIFROST_MAX_MACHINES", "0", "from 1 to 10"),
             ("BIFROST_BUDGET_DAY_DOLLARS", "-1", "more than 0"),
@@ -235,5 +240,14 @@ mod tests {
         assert_eq!((settings.budget_day_micros, settings.budget_month_micros), (Some(2_500_000), None));
         assert_eq!((settings.budget_alerts.as_slice(), settings.cap()), ([90].as_slice(), 20));
         assert_eq!(read(&[]).expect("reads").cap(), 10);
+    }
+
+    #[test]
+    fn more_to_be_kept_warm_than_may_exist_is_told() {
+        let told =
+            |warm| read(&[("BIFROST_WARM", warm), ("BIFROST_MAX_MACHINES", "3")]).expect("reads").warm_beyond_cap();
+        assert_eq!(told("mon-fri 08:00-18:00 3; * 00:00-06:00 1"), None);
+        let beyond = told("mon-fri 08:00-18:00 1; sat 08:00-18:00 4").expect("it is too many");
+        assert!(beyond.starts_with("BIFROST_WARM keeps 4 machines") && beyond.contains("lets 3 exist"), "{beyond}");
     }
 }
