@@ -61,13 +61,15 @@ pub(crate) fn report(
         // What it would have said is not known, but some of it may have been printed.
         Some(Err(_)) | None => printed,
     };
+    let is_cut = matches!(&written, Some(Ok(bytes)) if bytes.len() as u64 >= REPORT_BYTES);
     let mut told = parse::parse(spec.format, &secrets.hide(&String::from_utf8_lossy(text)));
     // Once more, where it was written with escapes.
     for test in told.iter_mut().flat_map(|told| &mut told.tally.failures) {
         (test.name, test.message) = (secrets.hide(&test.name), secrets.hide(&test.message));
     }
     let is_well = command::outcome(ended.cause, ended.exit) == Some(Outcome::Succeeded);
-    let unread = unread(spec, written.as_ref().and_then(|written| written.as_ref().err()), told.as_ref());
+    let not_there = written.as_ref().and_then(|written| written.as_ref().err());
+    let unread = unread(spec, not_there, told.as_ref(), is_cut);
     let (format, tally) = match told {
         Some(Told { format, tally }) => (Some(format), tally),
         None => (None, Tally::default()),
@@ -88,15 +90,17 @@ pub(crate) fn report(
 }
 
 /// Why what the task names could not be read. Where it names nothing there is nothing that must be there to be read.
-fn unread(spec: &TestsSpec, not_there: Option<&io::Error>, told: Option<&Told>) -> Option<String> {
+fn unread(spec: &TestsSpec, not_there: Option<&io::Error>, told: Option<&Told>, is_cut: bool) -> Option<String> {
     let form = spec.format.map_or_else(|| "any form that is known".to_owned(), |format| format!("the form {format}"));
     let cure = "mend it, or name another with --tests-report and --tests-format, or none";
     match (&spec.report, spec.format, not_there, told) {
         (Some(path), _, Some(error), _) => Some(format!("the report {path} cannot be read: {error}; {cure}")),
         (Some(path), _, None, None) => Some(format!("the report {path} is not of {form}; {cure}")),
-        (Some(path), _, None, Some(told)) if told.tally.is_torn => Some(format!(
-            "the report {path} breaks off before its end, of which the first {REPORT_BYTES} bytes are read; {cure}"
-        )),
+        (Some(path), _, None, Some(told)) if told.tally.is_torn => {
+            let read =
+                if is_cut { format!(", of which the first {REPORT_BYTES} bytes are read") } else { String::new() };
+            Some(format!("the report {path} breaks off before its end{read}; {cure}"))
+        }
         (None, Some(_), _, None) => Some(format!("what the tests printed is not of {form}; {cure}")),
         (None, Some(_), _, Some(told)) if told.tally.is_torn => {
             Some(format!("what the tests printed in {form} breaks off before its end; {cure}"))

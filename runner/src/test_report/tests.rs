@@ -105,7 +105,7 @@ async fn tests_have_not_passed_whose_report_was_named_and_cannot_be_read() {
         (named(None, Some("r.xml"), "mkdir r.xml"), Some("the report r.xml cannot be read: r.xml is no file")),
         (named(None, Some("r.xml"), &write("nonsense")), Some("the report r.xml is not of any form that is known")),
         (named(tap, Some("r.xml"), &write(whole)), Some("the report r.xml is not of the form tap")),
-        (named(None, Some("r.xml"), &write(&whole[..32])), Some("the report r.xml breaks off before its end")),
+        (named(None, Some("r.xml"), &write(&whole[..32])), Some("the report r.xml breaks off before its end; mend")),
         (named(None, Some("r.xml"), &write("<testsuite><testcase name='a'/><")), Some("breaks off before its end")),
         (named(junit, None, "echo ok 1 - a"), Some("what the tests printed is not of the form junit")),
         (named(junit, None, &format!("echo \"{}\"", &whole[..32])), Some("breaks off before its end")),

@@ -1,6 +1,6 @@
 //! `go test -json`: one event on each line (`go doc test2json`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::Deserialize;
 
@@ -30,6 +30,7 @@ pub(super) fn parse(text: &str) -> Option<Tally> {
     let mut tally = Tally::default();
     let mut outputs: HashMap<(String, String), String> = HashMap::new();
     let mut red: HashMap<String, u64> = HashMap::new();
+    let mut running: BTreeSet<(String, String)> = BTreeSet::new();
     let mut is_told = false;
     for line in text.lines().filter(|line| line.starts_with('{')) {
         let Ok(event) = serde_json::from_str::<Event>(line) else { continue };
@@ -39,6 +40,8 @@ pub(super) fn parse(text: &str) -> Option<Tally> {
         let key = (package, event.test.unwrap_or_default());
         let is_test = !key.1.is_empty();
         match event.action.as_str() {
+            "run" | "cont" if is_test && running.len() < RUNNING_MAX => drop(running.insert(key)),
+            "pause" => drop(running.remove(&key)),
             "output" | "build-output" => {
                 let is_room = outputs.len() < RUNNING_MAX || outputs.contains_key(&key);
                 let line = event.output.unwrap_or_default();
@@ -50,18 +53,27 @@ pub(super) fn parse(text: &str) -> Option<Tally> {
                 }
             }
             "pass" | "skip" if is_test => {
+                running.remove(&key);
                 outputs.remove(&key);
                 if event.action == "pass" { tally.passed += 1 } else { tally.skipped += 1 }
             }
             "fail" if is_test => {
+                running.remove(&key);
                 let said = outputs.remove(&key).unwrap_or_default();
                 *red.entry(key.0.clone()).or_default() += 1;
                 tally.fail(&format!("{}.{}", key.0, key.1), &said, took);
             }
-            // A package that failed without a test that did: it was not built, or did not begin.
+            // A package that failed under a test that has no verdict was ended by it; without any test that failed
+            // it was not built, or did not begin.
             "fail" | "build-fail" => {
                 took.into_iter().for_each(|took| tally.took(took));
                 let said = outputs.remove(&key).unwrap_or_default();
+                for test in unended(&mut running, &key.0) {
+                    *red.entry(key.0.clone()).or_default() += 1;
+                    let name = format!("{}.{test}", key.0);
+                    let own = outputs.remove(&(key.0.clone(), test)).unwrap_or_default();
+                    tally.fail(&name, &format!("{own}{said}"), None);
+                }
                 let of_test = key.0.split(' ').next().unwrap_or_default();
                 let reds = red.entry(of_test.to_owned()).or_default();
                 if *reds == 0 {
@@ -74,6 +86,15 @@ pub(super) fn parse(text: &str) -> Option<Tally> {
         }
     }
     is_told.then_some(tally)
+}
+
+/// Takes what runs of a package, and names it; a test with subtests that run is named by them.
+fn unended(running: &mut BTreeSet<(String, String)>, package: &str) -> Vec<String> {
+    let of_package = |(of, _): &(String, String)| of == package;
+    let tests: Vec<String> = running.iter().filter(|key| of_package(key)).map(|(_, test)| test.clone()).collect();
+    running.retain(|key| !of_package(key));
+    let parents: HashSet<&str> = tests.iter().filter_map(|test| Some(test.rsplit_once('/')?.0)).collect();
+    tests.iter().filter(|test| !parents.contains(test.as_str())).cloned().collect()
 }
 
 /// What go itself says around a test tells nothing of it.

@@ -93,7 +93,7 @@ fn junit() {
 #[test]
 fn tap() {
     let node = include_str!("examples/node.tap");
-    let tally = check(node, TestFormat::Tap, (1, 2, 2), &["fails", "group"]);
+    let tally = check(node, TestFormat::Tap, (2, 2, 2), &["fails", "group > inner fails"]);
     assert!(said(&tally, "fails").contains("1 !== 2"), "{}", said(&tally, "fails"));
     let perl = include_str!("examples/perl.tap");
     let tally = check(perl, TestFormat::Tap, (1, 2, 2), &["fails", "planned tests"]);
@@ -101,6 +101,84 @@ fn tap() {
     assert_eq!(said(&tally, "planned tests"), "1 were planned and never told of");
     check("1..0 # skip nothing to do\n", TestFormat::Tap, (0, 0, 0), &[]);
     check("ok\nnot ok 2 Bail\nBail out! no database\n", TestFormat::Tap, (1, 2, 0), &["Bail", "Bail out!"]);
+    let names = ["Bail out!", "planned tests"];
+    let tally = check("1..3\nok 1 - a\nBail out! no database\n", TestFormat::Tap, (1, 2, 0), &names);
+    assert_eq!(said(&tally, "planned tests"), "2 were planned and never told of");
+}
+
+#[test]
+fn subtests_of_tap_are_named_each_with_its_own_message() {
+    let node = include_str!("examples/node-nested.tap");
+    let names = ["math > subtracts", "math > deep > roots", "lonely"];
+    let tally = check(node, TestFormat::Tap, (3, 3, 0), &names);
+    assert!(said(&tally, names[0]).contains("\n  1 !== 3\n"), "{}", said(&tally, names[0]));
+    assert!(!said(&tally, names[0]).contains("Subtest:"), "{}", said(&tally, names[0]));
+    assert!(said(&tally, names[1]).contains("error: 'no root'"), "{}", said(&tally, names[1]));
+    assert!(said(&tally, names[2]).contains("error: 'alone'"), "{}", said(&tally, names[2]));
+    for (text, counts, names) in [
+        // The parent fails for itself; it is passed over with all that it has; it never comes.
+        ("    ok 1 - a\nnot ok 1 - p\n", (1, 1, 0), &["p"][..]),
+        ("    not ok 1 - a\nnot ok 1 - p # TODO\n", (0, 0, 1), &[]),
+        ("ok 1 - b\n    not ok 1 - a\n", (1, 1, 0), &["a"]),
+        // What a test prints is no subtest.
+        ("    ok then\nok 1 - b\n", (1, 0, 0), &[]),
+        ("not ok 1 - b\n  ---\n    not ok 7 - c\n  ...\n", (0, 1, 0), &["b"]),
+    ] {
+        check(text, TestFormat::Tap, counts, names);
+    }
+}
+
+#[test]
+fn a_program_of_tests_that_cargo_saw_end_is_named_with_its_tests() {
+    let lost = "running 5 tests\ntest tests::a ... ok\ntest tests::b ... FAILED\n";
+    let cause = "error: test failed, to rerun pass `--lib`\n\nCaused by:\n  process didn't exit successfully: `/t/fx-1` \
+        (signal: 6, SIGABRT: process abort signal)\n";
+    let doctest = "\nrunning 1 test\ntest src/lib.rs - (line 1) ... FAILED\n\nfailures:\n\n\
+        ---- src/lib.rs - (line 1) stdout ----\nrunning 9 tests\n\nfailures:\n    src/lib.rs - (line 1)\n\n\
+        test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.23s\n";
+    let names = ["tests::b", "src/lib.rs - (line 1)", "a program of tests --lib"];
+    // Cargo tells of it on its other stream, which may be read before or behind.
+    for text in [[lost, cause, doctest].concat(), [cause, lost, doctest].concat(), [lost, doctest, cause].concat()] {
+        let tally = check(&text, TestFormat::Cargo, (1, 5, 0), &names);
+        let expect =
+            "ended after it had told of 2 of its 5 tests: `/t/fx-1` (signal: 6, SIGABRT: process abort signal)";
+        assert_eq!(said(&tally, names[2]), expect);
+    }
+    check(&[lost, cause].concat(), TestFormat::Cargo, (1, 4, 0), &[names[0], names[2]]);
+}
+
+#[test]
+fn the_head_of_a_junit_suite_counts_where_it_says_more() {
+    for (text, counts, names) in [
+        (r#"<testsuite name="s" tests="3" failures="2"><testcase name="a"/></testsuite>"#, (1, 2, 0), &["s"][..]),
+        (
+            r#"<testsuites><testsuite tests="3" errors="1" skipped="1"/></testsuites>"#,
+            (1, 1, 1),
+            &["a suite without a name"],
+        ),
+        (
+            r#"<testsuite name="o" tests="2" failures="2"><testsuite name="i" tests="2" failures="2"><testcase name="a">
+                <failure/></testcase></testsuite></testsuite>"#,
+            (0, 2, 0),
+            &["a", "i"],
+        ),
+        // One that failed twice is one.
+        (
+            r#"<testsuite tests="1" failures="1" errors="1"><testcase name="a"><failure/><error/></testcase></testsuite>"#,
+            (0, 1, 0),
+            &["a"],
+        ),
+        (r#"<testsuite tests="1"><testcase name="a"/><testcase name="b"/></testsuite>"#, (2, 0, 0), &[]),
+    ] {
+        check(text, TestFormat::Junit, counts, names);
+    }
+}
+
+#[test]
+fn what_only_a_junit_reports_own_head_explains_stays_as_it_is_written() {
+    let text = r#"<!DOCTYPE t [<!ENTITY n "x">]><testsuite><testcase name="is &n;"><failure>not &n;</failure></testcase></testsuite>"#;
+    let tally = check(text, TestFormat::Junit, (0, 1, 0), &["is &n;"]);
+    assert_eq!(said(&tally, "is &n;"), "not &n;");
 }
 
 #[test]
@@ -143,6 +221,30 @@ fn go() {
 }
 
 #[test]
+fn a_go_test_that_its_package_ended_under_is_named_with_what_it_printed() {
+    let event =
+        |action: &str, test: &str, more: &str| format!("{{\"Action\":\"{action}\",\"Package\":\"p\"{test}{more}}}\n");
+    let test = |name: &str| format!(",\"Test\":\"{name}\"");
+    let output = |text: &str| format!(",\"Output\":\"{text}\\n\"");
+    let (hang, deep, waits) = (test("TestZHang"), test("TestZHang/deep"), test("TestWaits"));
+    let text = [
+        event("run", &test("TestA"), ""),
+        event("pass", &test("TestA"), ""),
+        event("run", &waits, ""),
+        event("pause", &waits, ""),
+        event("run", &hang, ""),
+        event("run", &deep, ""),
+        event("output", &deep, &output("about to hang")),
+        event("output", &deep, &output("panic: test timed out after 1s")),
+        event("output", "", &output("FAIL\\tp\\t2.007s")),
+        event("fail", "", ",\"Elapsed\":2.007"),
+    ]
+    .concat();
+    let tally = check(&text, TestFormat::GoJson, (1, 1, 0), &["p.TestZHang/deep"]);
+    assert_eq!(tally.failures[0].message, "about to hang\npanic: test timed out after 1s\nFAIL\tp\t2.007s");
+}
+
+#[test]
 fn what_is_no_report_is_none() {
     for text in ["", "hello", "{}", "<html></html>", "ok then", "FAILED x::y - z", "{\"Action\":1}", "1..x"] {
         assert_eq!(parse(None, text), None, "{text}");
@@ -173,6 +275,13 @@ fn piece() -> impl Strategy<Value = String> {
         "not ok 1 - a # TODO\n",
         "not ok\n",
         "Bail out!\n",
+        "    not ok 1 - a\n",
+        "                                                                    ok 1 - deep\n",
+        "  ---\n",
+        "running 18446744073709551615 tests\n",
+        "  process didn't exit successfully: x\n",
+        "{\"Action\":\"run\",\"Package\":\"p\",\"Test\":\"T/u\"}\n",
+        "<testsuite tests=\"18446744073709551615\" failures=\"7\">",
         "<testsuites><testsuite>",
         "<testcase name=\"a\" time=\"NaN\">",
         "<failure message=\"&#x110000;&lt;\">",
