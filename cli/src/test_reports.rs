@@ -60,6 +60,11 @@ fn lines(report: &TestReport, attempt: i32) -> Vec<String> {
         lines.push(format!("{}{took}", one_line(&test.name)));
         lines.extend(test.message.lines().map(|line| format!("    {}", one_line(line))));
     }
+    if let Some(said) = &report.last_words {
+        lines.push(String::new());
+        lines.push("no test is named that failed; the tool said last:".into());
+        lines.extend(said.lines().map(|line| format!("    {}", one_line(line))));
+    }
     lines
 }
 
@@ -82,5 +87,17 @@ mod tests {
             "    right\u{fffd}",
         ];
         assert_eq!(said, expect);
+    }
+
+    #[test]
+    fn a_tool_that_failed_without_a_test_is_shown_with_its_last_words() {
+        let report = serde_json::json!({
+            "command": ["go", "test"], "success": false, "passed": 0, "failed": 0, "skipped": 0, "duration_ms": 2,
+            "last_words": "# p\nx.go:2: undefined: y\u{7}",
+        });
+        let said = lines(&serde_json::from_value(report).expect("a report"), 1);
+        let expect =
+            ["", "no test is named that failed; the tool said last:", "    # p", "    x.go:2: undefined: y\u{fffd}"];
+        assert_eq!(said[1..], expect);
     }
 }

@@ -74,6 +74,10 @@ pub(crate) fn report(
         Some(Told { format, tally }) => (Some(format), tally),
         None => (None, Tally::default()),
     };
+    let last_words = match is_well || tally.failed > 0 {
+        true => None,
+        false => parse::last_words(&secrets.hide(&String::from_utf8_lossy(printed))),
+    };
     let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let report = TestReport {
         format,
@@ -85,6 +89,7 @@ pub(crate) fn report(
         duration_ms: tally.duration_ms.unwrap_or(millis),
         failures: tally.failures,
         unread,
+        last_words,
     };
     report.bounded()
 }
@@ -142,7 +147,9 @@ pub(crate) fn message(report: &TestReport, exit: Exit) -> Option<String> {
         Exit::Code(code) => format!(" (exit code {code})"),
         Exit::Signal(signal) => format!(" (killed by signal {signal})"),
     };
-    Some(format!("{}{how}", report.headline()))
+    let last = report.last_words.as_deref().and_then(|said| said.lines().last());
+    let last = last.map(|line| format!("; it said last: {line}")).unwrap_or_default();
+    Some(format!("{}{how}{last}", report.headline()))
 }
 
 #[cfg(test)]

@@ -89,6 +89,10 @@ pub struct TestReport {
     /// what the tool printed, and no word that the tests passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unread: Option<String>,
+    /// The end of what the tool printed, where it failed and named no test that did: it may not have been built. Cut to
+    /// [`crate::limit::TEST_MESSAGE_CHARS`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_words: Option<String>,
 }
 
 /// A test that failed.
@@ -123,6 +127,7 @@ impl TestReport {
             command: command.collect(),
             failures: self.failures.into_iter().take(limit::FAILED_TESTS).map(failure).collect(),
             unread: self.unread.map(|why| cut(&why, limit::TEST_MESSAGE_CHARS)),
+            last_words: self.last_words.map(|said| cut(&said, limit::TEST_MESSAGE_CHARS)),
             ..self
         }
     }
@@ -187,6 +192,7 @@ mod tests {
             duration_ms: 1,
             failures: ["a", "b\0", "c", "d"].map(failure).to_vec(),
             unread: None,
+            last_words: None,
         };
         assert_eq!(report.headline(), "4 of 43 tests failed: a, b\0, c, …");
         let cut = report.bounded();

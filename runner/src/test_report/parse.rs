@@ -127,6 +127,18 @@ fn shorten(message: &str) -> String {
     format!("{begin}{gap}{end}")
 }
 
+/// The end of what a tool printed, in whole lines where they are not too long; nothing where it printed nothing.
+pub(super) fn last_words(printed: &str) -> Option<String> {
+    let text = plain(printed);
+    let text = text.trim_end();
+    let Some((cut, _)) = text.char_indices().rev().nth(TEST_MESSAGE_CHARS.saturating_sub(1)).filter(|(at, _)| *at > 0)
+    else {
+        return Some(text.trim_start_matches(['\n', '\r']).to_owned()).filter(|text| !text.is_empty());
+    };
+    let end = &text[cut..];
+    Some(end.split_once('\n').map_or(end, |(_, whole)| whole).to_owned())
+}
+
 /// Seconds as tools write them, in milliseconds; nothing where they are none.
 fn millis(seconds: f64) -> Option<u64> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]

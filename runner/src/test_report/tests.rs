@@ -47,7 +47,28 @@ async fn tests_that_pass_and_a_tool_that_fails_all_the_same() {
     assert_eq!((completion.outcome, completion.tests.expect("told").passed), (Outcome::Succeeded, 1));
     let (completion, _) = tested(&[("README", "x")], script("echo ok 1 - a; exit 9"), &[]).await;
     assert_eq!(completion.outcome, Outcome::Failed);
-    assert_eq!(completion.message.as_deref(), Some("1 test passed, and yet the tool failed (exit code 9)"));
+    assert_eq!(
+        completion.message.as_deref(),
+        Some("1 test passed, and yet the tool failed (exit code 9); it said last: ok 1 - a")
+    );
+}
+
+#[tokio::test]
+async fn a_tool_that_fails_without_a_test_is_told_with_its_last_words_and_without_secrets() {
+    let settings = "[env]\nMY_TOKEN = \"hunter2-hunter2\"";
+    let tests = script("echo '# p' >&2; echo 'x.go:2: undefined: y' hunter2-hunter2 >&2; exit 2");
+    let (completion, events) = tested(&[(".bifrost.toml", settings)], tests, &[]).await;
+    let said = "x.go:2: undefined: y [secret]";
+    let report = completion.tests.expect("told");
+    assert_eq!(
+        (report.last_words.as_deref(), told(&events)),
+        (Some("# p\nx.go:2: undefined: y [secret]"), report.clone())
+    );
+    let expect = "the tests failed, and told of none that could be read (exit code 2); it said last: ";
+    assert_eq!(completion.message, Some(format!("{expect}{said}")));
+    // A test that failed has said it itself.
+    let (completion, _) = tested(&[("README", "x")], script(&format!("{RED}; exit 2")), &[]).await;
+    assert_eq!(completion.tests.expect("told").last_words, None);
 }
 
 #[tokio::test]

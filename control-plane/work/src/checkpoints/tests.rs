@@ -264,6 +264,7 @@ kernel::on_both! { migrations();
         let report = TestReport {
             format: Some(TestFormat::Pytest), command: vec!["pytest".into()], success: false,
             passed: 1, failed: 1, skipped: 0, duration_ms: 5, failures: vec![failure], unread: None,
+            last_words: None,
         };
         let word = Completion { tests: Some(report.clone()), ..ended(&lease, Outcome::Failed) };
         leases::complete(&ctx, &Settings::default(), worker, lease.execution_id, word).await.expect("completes");

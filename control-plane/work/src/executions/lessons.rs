@@ -28,8 +28,9 @@ pub(crate) fn add(spec: TaskSpec, tested: Option<Execution>) -> TaskSpec {
 /// What an attempt said of its failure, and what its tests said.
 pub(crate) fn failure(ending: &Ending) -> String {
     let message = ending.message.as_deref().unwrap_or_default();
-    let report = ending.tests.as_deref().filter(|report| !report.success && !report.failures.is_empty());
-    let tests = report.map(|report| format!("\n{}", failures(report))).unwrap_or_default();
+    let report = ending.tests.as_deref().filter(|report| !report.success);
+    let said = report.map(told).filter(|said| !said.is_empty());
+    let tests = said.map(|said| format!("\n{said}")).unwrap_or_default();
     [message, &tests].concat().chars().take(LESSON_CHARS).collect()
 }
 
@@ -39,8 +40,16 @@ fn lesson(number: i32, report: &TestReport) -> String {
         "\n\nAttempt {number} at this was followed by tests{command} that failed: {}.\n{}\n\nSee to it that they pass \
          this time.\n",
         report.headline(),
-        failures(report)
+        told(report)
     )
+}
+
+/// The tests that failed, or, where none is named, what their tool said last.
+fn told(report: &TestReport) -> String {
+    match report.last_words.as_deref().filter(|_| report.failures.is_empty()) {
+        Some(said) => said.lines().map(|line| format!("\n    {line}")).collect(),
+        None => failures(report),
+    }
 }
 
 fn failures(report: &TestReport) -> String {
@@ -80,6 +89,7 @@ mod tests {
             duration_ms: 10,
             failures: (0..failures).map(failure).collect(),
             unread: None,
+            last_words: None,
         }
     }
 
@@ -89,6 +99,8 @@ mod tests {
         let expect = "\n\nAttempt 2 at this was followed by tests (`pytest -q`) that failed: 1 of 4 tests failed: test_0.\n\
             \n- test_0\n    expected 0\n    found 7\n\nSee to it that they pass this time.\n";
         assert_eq!(text, expect);
+        let unbuilt = TestReport { last_words: Some("x.go:2: undefined: y\nFAIL".into()), ..report(0) };
+        assert!(lesson(1, &unbuilt).contains("\n    x.go:2: undefined: y\n    FAIL\n"), "{}", lesson(1, &unbuilt));
         let many = lesson(1, &report(12));
         assert!(many.contains("- test_9\n") && many.contains("- and: test_10, test_11\n"), "{many}");
     }

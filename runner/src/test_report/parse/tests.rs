@@ -245,6 +245,15 @@ fn a_go_test_that_its_package_ended_under_is_named_with_what_it_printed() {
 }
 
 #[test]
+fn the_end_of_what_was_printed_is_in_whole_lines() {
+    assert_eq!(last_words("\n\u{1b}[31merror\u{1b}[0m: x\n\n").as_deref(), Some("error: x"));
+    assert_eq!(last_words(" \n"), None);
+    let long = format!("{}\nerror: ż\n", "ż".repeat(TEST_MESSAGE_CHARS));
+    assert_eq!(last_words(&long).as_deref(), Some("error: ż"));
+    assert_eq!(last_words(&"ż".repeat(9_999)).expect("an end").chars().count(), TEST_MESSAGE_CHARS);
+}
+
+#[test]
 fn what_is_no_report_is_none() {
     for text in ["", "hello", "{}", "<html></html>", "ok then", "FAILED x::y - z", "{\"Action\":1}", "1..x"] {
         assert_eq!(parse(None, text), None, "{text}");
