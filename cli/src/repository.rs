@@ -1,6 +1,6 @@
 //! What `--repo` and `--ref` mean. A path becomes a `file` URL and a full commit
 //! id, so that the commit a person sees is the commit that runs; a URL and its
-//! ref are passed on as they are.
+//! ref are passed on as they are, and so is a full commit id that is not known here.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -102,12 +102,22 @@ async fn commit(root: &Path, reference: Option<&str>) -> anyhow::Result<String> 
     if answer.is_success {
         return Ok(answer.stdout.trim().to_owned());
     }
+    if is_commit_id(name) && !git(root, ["cat-file", "-e", name]).await?.is_success {
+        // The machine may know it all the same: work that it keeps is nowhere else.
+        return Ok(name.to_ascii_lowercase());
+    }
     let commits = git(root, ["rev-list", "--all", "--max-count=1"]).await?;
     if commits.stdout.trim().is_empty() {
         let cure = "commit something first: git add . && git commit";
         return Err(failure(Code::Data, format!("the repository {} has no commits yet", root.display()), cure));
     }
     Err(unknown())
+}
+
+/// Whether it is a whole id, of SHA-1 or of SHA-256, and not git's word for none.
+fn is_commit_id(name: &str) -> bool {
+    let is_none = name.bytes().all(|byte| byte == b'0');
+    matches!(name.len(), 40 | 64) && !is_none && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 async fn uncommitted_files(root: &Path) -> anyhow::Result<usize> {

@@ -97,6 +97,17 @@ async fn a_url_and_its_ref_are_passed_on_as_they_are() {
 }
 
 #[tokio::test]
+async fn a_commit_that_only_a_machine_may_know_is_passed_on_and_what_is_no_commit_here_is_refused() {
+    let (_parent, root, _) = repository().await;
+    let kept = "5f9b1a0c".repeat(5);
+    assert_eq!(resolve(".", Some(&kept), &root).await.expect("resolves").reference, Some(kept.clone()));
+    let file = do_git(&root, &["rev-parse", "HEAD:sub/file"]).await;
+    for reference in [&kept[1..], &file] {
+        assert_eq!(refusal(".", Some(reference), &root).await.0, Code::Data, "{reference}");
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_ref_is_refused_before_any_work() {
     let (_parent, root, _) = repository().await;
     for reference in ["nosuch", "--all", "", "main:sub/file", "0000000000000000000000000000000000000000"] {
