@@ -17,6 +17,9 @@ const DRAWN: TableStyle = TableStyle::new().header_separator(LineStyle::none().f
 const GAP: u16 = 2;
 /// Where nothing fits anyway, free text is cut to this, in characters: the rest is in `--json`.
 const FREE_TEXT_MAX: usize = 60;
+/// Where nobody says how wide it may be, free text that others stand behind is cut to this, in characters: each other row
+/// is filled up to the longest one.
+const PADDED_TEXT_MAX: usize = 200;
 /// What a column of free text needs at least, in characters: less is one word below the other.
 const FREE_TEXT_MIN: u16 = 20;
 /// What a narrow terminal can do without, the least of use first.
@@ -71,6 +74,7 @@ pub(crate) fn render(header: &[&str], rows: Vec<Vec<String>>, face: Face) -> Str
 
 /// In so many columns of characters; as wide as it is where nobody says.
 fn lay_out(header: &[&str], rows: Vec<Vec<String>>, face: Face, width: Option<u16>) -> String {
+    let rows = if width.is_none() { without_long_padding(header, rows) } else { rows };
     let mut table = fill(header, &rows, face, usize::MAX);
     let wanted = wanted_widths(&table, header);
     let left_out = width.map(|width| left_out(&worth(header, &rows), &wanted, width)).unwrap_or_default();
@@ -102,6 +106,17 @@ fn lay_out(header: &[&str], rows: Vec<Vec<String>>, face: Face, width: Option<u1
         [] => text,
         names => format!("{text}\nleft out, for want of room: {}", names.join(", ")),
     }
+}
+
+/// With free text cut in all columns but the last, behind which nothing stands.
+fn without_long_padding(header: &[&str], mut rows: Vec<Vec<String>>) -> Vec<Vec<String>> {
+    let columns = (0..header.len().saturating_sub(1)).filter(|column| may_wrap(header[*column]));
+    for column in columns {
+        for cell in rows.iter_mut().filter_map(|row| row.get_mut(column)) {
+            *cell = cut(&one_line(cell), PADDED_TEXT_MAX);
+        }
+    }
+    rows
 }
 
 /// The cells, with free text of at most so many characters.

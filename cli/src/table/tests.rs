@@ -30,6 +30,17 @@ fn piped_tables_are_aligned_without_lines_or_tabs() {
 }
 
 #[test]
+fn one_long_text_does_not_fill_the_other_rows_with_blanks() {
+    let rows = vec![vec!["1".into(), "x".repeat(9_999), "long".into()], vec!["2".into(), "y".into(), "short".into()]];
+    let text = render(&["N", "CHANGE", "REASON"], rows, Face::PLAIN);
+    assert!(widest(&text) < 220, "{}", widest(&text));
+    assert!(text.contains("x…  long") && text.lines().last().is_some_and(|line| line.ends_with("  short")), "{text}");
+    // Nothing stands behind the last column.
+    let rows = vec![vec!["1".into(), "x".repeat(999)]];
+    assert!(render(&["N", "TITLE"], rows, Face::PLAIN).ends_with(&"x".repeat(999)));
+}
+
+#[test]
 fn an_id_is_whole_however_narrow_the_terminal() {
     let rows = vec![vec![ID.into(), "many words that need a good deal of room ".repeat(9)]];
     let text = lay_out(&["ID", "TITLE"], rows, SCREEN, Some(60));
