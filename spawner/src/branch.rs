@@ -35,8 +35,9 @@ impl Branch {
             match part {
                 Component::Normal(part) => path.push(part),
                 Component::CurDir => (),
-                Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
-                    return Err(format!("{} would lead out of {}; leave out the dots", self.0, own.display()));
+                Component::ParentDir => return Err(self.leads_out(own, "leave out the dots")),
+                Component::RootDir | Component::Prefix(_) => {
+                    return Err(self.leads_out(own, "leave out the / that it begins with"));
                 }
             }
         }
@@ -44,6 +45,10 @@ impl Branch {
             return Err(format!("{} names no directory", self.0));
         }
         Ok(path)
+    }
+
+    fn leads_out(&self, own: &Path, cure: &str) -> String {
+        format!("{} would lead out of {}; {cure}", self.0, own.display())
     }
 
     /// As one part of a path.
@@ -82,5 +87,7 @@ mod tests {
         for name in ["../../etc/passwd", "..", "a/../../b", "/etc/passwd", "a/..", ".", "./."] {
             assert!(at(name).is_err(), "{name}");
         }
+        assert!(at("/a").is_err_and(|why| why.ends_with("leave out the / that it begins with")));
+        assert!(at("a/../../b").is_err_and(|why| why.ends_with("leave out the dots")));
     }
 }
