@@ -202,12 +202,13 @@ async fn provide(
                 return Ok(Provided::Without);
             }
             Installation::Failed { output, how } => {
+                let is_drift = [&output.stderr, &output.stdout].iter().any(|said| ecosystem.is_drift(&said.bytes));
                 log(story, output.said()).await;
-                return Err(install_failed(step, &how));
+                return Err(install_failed(step, &how, if is_drift { DRIFT_CURE } else { "" }));
             }
             Installation::TimedOut { within, said } => {
                 log(story, said.each_ref()).await;
-                return Err(install_failed(step, &format!("did not end within {within:?}")));
+                return Err(install_failed(step, &format!("did not end within {within:?}"), TIME_CURE));
             }
         }
     }
@@ -327,12 +328,14 @@ async fn install(room: &Room, orders: &Orders, place: &Place<'_>, step: &[String
     }
 }
 
-fn install_failed(step: &[String], how: &str) -> NotReady {
+/// Of a lockfile that is not what the manifest asks for.
+const DRIFT_CURE: &str = ". Run it in a clean checkout and commit what it changes";
+/// Of an installation that takes longer than it may.
+const TIME_CURE: &str = ", if anything. Where it needs longer, say so with timeouts.install_seconds in .bifrost.toml";
+
+fn install_failed(step: &[String], how: &str, cure: &str) -> NotReady {
     let shown = step.join(" ");
-    NotReady::failed(
-        Failure::InstallFailed,
-        format!("{shown} {how}; its own output says why. Run it in a clean checkout and commit what it changes"),
-    )
+    NotReady::failed(Failure::InstallFailed, format!("{shown} {how}; its own output says why{cure}"))
 }
 
 /// Logs what a tool or a service said, without the secrets in it.

@@ -35,8 +35,7 @@ pub(super) struct Ecosystem {
     questions: BTreeMap<String, String>,
     /// Run one after the other in the workspace.
     pub(super) steps: Vec<Vec<String>>,
-    /// What a tool says when its lockfile is behind or something else than what it names came, one of these; asked
-    /// only of those that leave packages.
+    /// What a tool says when its lockfile is behind or something else than what it names came, one of these.
     #[serde(default)]
     drift: Vec<String>,
     pub(super) leaves: Leaves,
@@ -117,8 +116,13 @@ impl Ecosystem {
     /// Whether the command can do without a failed installation: a tool that fetches for itself when
     /// it is used. But not where the lockfile is behind the manifest, which every later use meets too.
     pub(super) fn may_go_without(&self, stderr: &[u8]) -> bool {
-        let stderr = String::from_utf8_lossy(stderr);
-        self.leaves == Leaves::Packages && !self.drift.iter().any(|drift| stderr.contains(drift))
+        self.leaves == Leaves::Packages && !self.is_drift(stderr)
+    }
+
+    /// Whether what the tool said is that the lockfile is not what the manifest asks for.
+    pub(super) fn is_drift(&self, said: &[u8]) -> bool {
+        let said = String::from_utf8_lossy(said);
+        self.drift.iter().any(|drift| said.contains(drift))
     }
 
     /// The argument by which a tool says its version.

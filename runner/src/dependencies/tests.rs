@@ -15,7 +15,7 @@ const NPM: &str = r#"#!/bin/sh
 [ "$1" = --version ] && echo "${NPM_VERSION:-10.0.0}" && exit
 echo run >> "$RUNS"
 echo "npm $* said this, by the-machine-token"
-grep -q drift package-lock.json && echo "lockfile drift" >&2 && exit 1
+grep -q drift package-lock.json && echo "lockfile drift: can only install packages when your package.json and package-lock.json are in sync" >&2 && exit 1
 mkdir -p node_modules/thing && echo "$*" > node_modules/thing/how
 "#;
 
@@ -222,6 +222,25 @@ async fn the_next_execution_gets_the_spare_that_was_made_while_the_command_ran()
 }
 
 #[tokio::test]
+async fn only_of_a_lockfile_that_is_behind_it_is_said_that_it_is_to_be_committed() {
+    let script = |last: &str| format!("#!/bin/sh\n[ \"$1\" = --version ] && echo 10 && exit\n{last}\n");
+    let own = "npm ci --no-audit --no-fund ended with exit status: 1; its own output says why";
+    for (npm, settings, expect) in [
+        (script("echo postinstall >&2; exit 1"), "", own),
+        (
+            script("exec sleep 600"),
+            "[timeouts]\ninstall_seconds = 1\n",
+            "with timeouts.install_seconds in .bifrost.toml",
+        ),
+    ] {
+        let mut scene = scene(&[NODE, ("npm", &npm)]).await;
+        let remote = Remote::with(&[MANIFEST, ("package-lock.json", "{}"), (".bifrost.toml", settings)]).await;
+        let message = scene.run(&remote, "echo ran").await.0.message.expect("a message");
+        assert!(message.ends_with(expect), "{message}");
+    }
+}
+
+#[tokio::test]
 async fn an_installation_that_fails_ends_the_execution_and_is_not_kept() {
     let mut scene = scene(&[NODE, ("npm", NPM)]).await;
     let remote = Remote::with(&[MANIFEST, ("package-lock.json", "drift")]).await;
@@ -229,7 +248,8 @@ async fn an_installation_that_fails_ends_the_execution_and_is_not_kept() {
         let (completion, events) = scene.run(&remote, "echo ran").await;
         assert_eq!(completion.outcome, Outcome::SetupFailed);
         assert_eq!(completion.failure, Some(Failure::InstallFailed));
-        assert!(completion.message.expect("a message").contains("npm ci"));
+        let message = completion.message.expect("a message");
+        assert!(message.contains("npm ci") && message.ends_with("commit what it changes"), "{message}");
         let said = output(&events, Stream::Stderr);
         assert!(said.contains("said this, by [secret]\n") && said.contains("lockfile drift"), "{said}");
         assert_eq!(output(&events, Stream::Stdout), "");
