@@ -34,13 +34,13 @@ kernel::on_both! { migrations();
         let (wip, branch) = (work(lease.execution_id, "refs/bifrost/wip/x", 'a'), work(lease.execution_id, "refs/bifrost/branches/x/fix", 'b'));
         let nonsense = KeptWork { reference: "x\0".into(), ..wip.clone() };
         // Nobody can ask for it by a commit.
-        let aside = KeptWork { commit: String::new(), reference: "aside/1.work.x".into(), ..wip.clone() };
+        let aside = KeptWork { commit: String::new(), reference: "aside/1.work.x".into(), repository: "unknown".into(), ..wip.clone() };
         poll(Some(vec![wip.clone(), branch.clone(), aside.clone(), nonsense])).await;
         let of = |work: &KeptWork| KeptWorkView {
             machine_id: machine, task_id: task, work: work.clone(), url: Some("https://example.org/a".into()),
             began_at: lease.execution_id.minted_at(),
         };
-        assert_eq!(list(&ctx, tenant).await.expect("lists"), [of(&aside), of(&branch), of(&wip)]);
+        assert_eq!(list(&ctx, tenant).await.expect("lists"), [of(&branch), of(&wip), of(&aside)]);
         assert_eq!(list(&ctx, ctx.id(TenantId::mint)).await.expect("lists"), []);
         // A runner that does not tell takes nothing back.
         poll(None).await;
