@@ -153,7 +153,8 @@ impl Exit {
     /// What a runner says of a command that ended so by itself, where no more is known than this.
     pub fn told(self) -> String {
         match self {
-            Self::Code(127) => "the program was not found; see the log".into(),
+            // A shell that does not find what it is to run ends so, too.
+            Self::Code(127) => "the command exited with code 127: a program was not found; see the log".into(),
             Self::Code(126) => "the program cannot be executed; see the log".into(),
             Self::Code(code) => format!("the command exited with code {code}"),
             Self::Signal(signal) => format!("signal {signal} killed the command"),
@@ -317,4 +318,15 @@ pub struct StaleExecution {
     pub effort_estimate: Option<i32>,
     /// Whether it has run for more than twice the estimate.
     pub exceeds_estimate: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_that_finds_no_program_is_not_said_to_be_missing_itself() {
+        let said = Exit::Code(127).told();
+        assert_eq!(said, "the command exited with code 127: a program was not found; see the log");
+    }
 }
