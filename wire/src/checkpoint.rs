@@ -77,7 +77,7 @@ pub struct HeldCheckpoint {
 pub struct KeptWork {
     /// The execution that left it.
     pub execution_id: ExecutionId,
-    /// The repository, as [`crate::worker::repository_name`] calls it.
+    /// The repository, as [`crate::worker::repository_name`] calls it, or [`Self::UNKNOWN`].
     pub repository: String,
     /// Where it is: a reference of the repository's mirror, by whose commit a task can ask for it; `checkpoints/<id>` where
     /// a checkpoint alone has it; `workspaces/<execution>` where it was not saved; or `aside/…` in the volume's quarantine.
@@ -87,6 +87,9 @@ pub struct KeptWork {
 }
 
 impl KeptWork {
+    /// In place of a repository, of a workspace that does not say which one it is of: its task's.
+    pub const UNKNOWN: &'static str = "unknown";
+
     /// What an execution has, or may have, left in its workspace, and nobody has saved.
     pub fn unsaved(execution_id: ExecutionId, repository: String) -> Self {
         Self { execution_id, repository, reference: format!("workspaces/{execution_id}"), commit: String::new() }

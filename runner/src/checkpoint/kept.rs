@@ -15,9 +15,6 @@ use super::{alone, unpushed};
 use crate::volume::{self, Volume, former_name};
 use crate::workspace::{self, Marker};
 
-/// Of a workspace that does not say which one it is of.
-const UNKNOWN: &str = "unknown";
-
 /// All of it, the newest first: under references of mirrors, in checkpoints that alone have it, in workspaces that are
 /// not saved, and in what was set aside.
 pub(crate) fn kept_work(volume: &Volume) -> io::Result<Vec<KeptWork>> {
@@ -51,7 +48,7 @@ fn of_workspace(volume: &Volume, id: ExecutionId) -> io::Result<Option<KeptWork>
         return Ok(None);
     }
     let repository = Marker::read(volume, id)?.map(|marker| repository_name(&marker.repository));
-    Ok(Some(KeptWork::unsaved(id, repository.unwrap_or_else(|| UNKNOWN.to_owned()))))
+    Ok(Some(KeptWork::unsaved(id, repository.unwrap_or_else(|| KeptWork::UNKNOWN.to_owned()))))
 }
 
 /// A workspace, or a mirror with all that it had.
@@ -67,7 +64,7 @@ fn of_aside(aside: &Path) -> io::Result<Vec<KeptWork>> {
         };
         return Ok(work.map(aside).collect());
     };
-    let repository = unpushed::borrowed(aside).unwrap_or_else(|| UNKNOWN.to_owned());
+    let repository = unpushed::borrowed(aside).unwrap_or_else(|| KeptWork::UNKNOWN.to_owned());
     Ok(vec![KeptWork { execution_id, repository, reference: place, commit: String::new() }])
 }
 

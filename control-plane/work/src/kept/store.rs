@@ -40,9 +40,6 @@ kernel::sql! {
     KNOWN_MACHINES: "SELECT DISTINCT machine_id FROM kept_work";
 }
 
-/// How a runner calls the repository of a workspace that does not say which one it is of: its task's.
-const UNKNOWN: &str = "unknown";
-
 #[derive(sqlx::FromRow)]
 struct Row {
     execution_id: Uuid,
@@ -76,7 +73,7 @@ impl From<ViewRow> for KeptWorkView {
         let work = KeptWork::from(row.work);
         let began_at = work.execution_id.minted_at();
         // It may be another one's, which was made for the task's: a submodule's.
-        let is_of_it = |url: &String| work.repository == UNKNOWN || repository_name(url) == work.repository;
+        let is_of_it = |url: &String| work.repository == KeptWork::UNKNOWN || repository_name(url) == work.repository;
         let url = row.url.filter(is_of_it);
         Self { machine_id: row.machine_id.into(), task_id: row.task_id.into(), work, url, began_at }
     }
