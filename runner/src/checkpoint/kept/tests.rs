@@ -39,7 +39,7 @@ async fn a_workspace_is_told_of_for_as_long_as_it_is_not_saved_and_when_it_was_s
 
     // What it is of, nobody can tell any more but by what it borrows from.
     fs::write(scene.room.volume.execution(id).join("execution.json"), "{").expect("writes");
-    assert_eq!(told(&scene)[0], without_commit(id, UNKNOWN, format!("workspaces/{id}")));
+    assert_eq!(told(&scene)[0], without_commit(id, KeptWork::UNKNOWN, format!("workspaces/{id}")));
     let room = scene.room.clone();
     scene.collect(crate::health::settle_all(&room)).await;
     let aside = scene.room.volume.work_aside().expect("lists");
