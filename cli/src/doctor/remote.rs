@@ -86,6 +86,11 @@ pub(super) fn judge_machines(cost: &CostView) -> Finding {
     if there <= most {
         Finding::Well(message)
     } else {
-        Finding::ill(Code::Internal, message, "see `bifrost machines list`; the server removes the idle ones by itself")
+        Finding::ill(
+            Code::Internal,
+            message,
+            "see `bifrost machines list`; those that nobody needs for a day go by themselves, and `bifrost machines destroy` \
+             takes one at once",
+        )
     }
 }
