@@ -110,17 +110,31 @@ impl From<&Rest> for Closed {
     }
 }
 
+/// Lets what a scope stands for rest, for as long as this says of so many rests in a row, and gives until when; nothing
+/// where it rests already.
+async fn rest_longer(
+    tx: &mut Tx,
+    scope: &str,
+    now: DateTime<Utc>,
+    rest: impl Fn(u32) -> TimeDelta,
+    why: &str,
+) -> Result<Option<DateTime<Utc>>> {
+    let earlier = store::find(tx, scope).await?;
+    if earlier.as_ref().is_some_and(|rest| rest.until > now) {
+        return Ok(None);
+    }
+    let times = earlier.map_or(0, |rest| rest.times).saturating_add(1);
+    let until = now + rest(u32::try_from(times).unwrap_or(1));
+    store::put(tx, scope, until, times, why).await?;
+    Ok(Some(until))
+}
+
 /// Lets a region rest after it had no room.
 pub(crate) async fn rest(ctx: &Ctx, tx: &mut Tx, region: &str, shortage: Shortage, why: &str) -> Result<()> {
     let scope = format!("{REGION}{region}");
-    let now = ctx.now();
-    let earlier = store::find(tx, &scope).await?;
-    if earlier.as_ref().is_some_and(|rest| rest.until > now) {
+    let Some(until) = rest_longer(tx, &scope, ctx.now(), |times| shortage.rest(times), why).await? else {
         return Ok(());
-    }
-    let times = earlier.map_or(0, |rest| rest.times).saturating_add(1);
-    let until = now + shortage.rest(u32::try_from(times).unwrap_or(1));
-    store::put(tx, &scope, until, times, why).await?;
+    };
     tracing::warn!(region, %until, why, "a region has no room and rests");
     metrics::counter!("regions_rested_total", "region" => region.to_owned()).increment(1);
     let payload = json!({ "region": region, "until": until, "why": why });
@@ -135,15 +149,11 @@ pub(crate) async fn has_room(tx: &mut Tx, region: &str) -> Result<()> {
 /// A machine did not come up with this image: no other is replaced by one with it until one has, or the image has
 /// rested.
 pub(crate) async fn image_failed(ctx: &Ctx, tx: &mut Tx, image: &str, why: &str) -> Result<()> {
-    let (scope, now) = (format!("{IMAGE}{image}"), ctx.now());
-    let earlier = store::find(tx, &scope).await?;
-    if earlier.as_ref().is_some_and(|rest| rest.until > now) {
-        return Ok(());
+    let scope = format!("{IMAGE}{image}");
+    if let Some(until) = rest_longer(tx, &scope, ctx.now(), policy::image_rest, why).await? {
+        tracing::error!(image, why, %until, "a machine does not come up with this image; those with another are left as they are until then");
     }
-    let times = earlier.map_or(0, |rest| rest.times).saturating_add(1);
-    let until = now + policy::image_rest(u32::try_from(times).unwrap_or(1));
-    tracing::error!(image, why, %until, "a machine does not come up with this image; those with another are left as they are until then");
-    store::put(tx, &scope, until, times, why).await
+    Ok(())
 }
 
 /// A machine has come up with the image that it has.
@@ -153,15 +163,11 @@ pub(crate) async fn image_works(tx: &mut Tx, machine: MachineId) -> Result<()> {
 
 /// No machine can be made with this image: none is until it has rested, and nobody asks for it meanwhile.
 pub(crate) async fn image_missing(ctx: &Ctx, tx: &mut Tx, image: &str, why: &str) -> Result<()> {
-    let (scope, now) = (format!("{NO_IMAGE}{image}"), ctx.now());
-    let earlier = store::find(tx, &scope).await?;
-    if earlier.as_ref().is_some_and(|rest| rest.until > now) {
-        return Ok(());
+    let scope = format!("{NO_IMAGE}{image}");
+    if let Some(until) = rest_longer(tx, &scope, ctx.now(), policy::missing_image_rest, why).await? {
+        tracing::error!(image, %until, "{why}");
     }
-    let times = earlier.map_or(0, |rest| rest.times).saturating_add(1);
-    let until = now + policy::missing_image_rest(u32::try_from(times).unwrap_or(1));
-    tracing::error!(image, %until, "{why}");
-    store::put(tx, &scope, until, times, why).await
+    Ok(())
 }
 
 /// A machine was made with this image.

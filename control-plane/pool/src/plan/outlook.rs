@@ -23,7 +23,7 @@ pub enum Outlook {
     Cap {
         /// The cap.
         machines_max: usize,
-        /// See [`View::strangers`].
+        /// See [`super::View::strangers`].
         strangers: usize,
     },
     /// A budget pays for no more.
