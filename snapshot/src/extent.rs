@@ -31,6 +31,11 @@ impl Extent {
     }
 }
 
+/// How many bytes they have together.
+pub(crate) fn length(extents: &[Extent]) -> u64 {
+    extents.iter().map(|extent| extent.length).sum()
+}
+
 /// The extents of a file that has holes worth it, in order; nothing where it has none, or its file system does not tell.
 pub(crate) fn of(file: &File, meta: &Metadata) -> io::Result<Option<Vec<Extent>>> {
     let size = meta.len();
@@ -55,8 +60,7 @@ pub(crate) fn of(file: &File, meta: &Metadata) -> io::Result<Option<Vec<Extent>>
             extents.push(Extent { offset, length: at - offset });
         }
     }
-    let holds: u64 = extents.iter().map(|extent| extent.length).sum();
-    Ok((holds.saturating_add(HOLES_MIN) <= size).then_some(extents))
+    Ok((length(&extents).saturating_add(HOLES_MIN) <= size).then_some(extents))
 }
 
 /// Reads the extents of a file, one behind the other.

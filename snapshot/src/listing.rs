@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::chunk::Hash;
-use crate::extent::Extent;
+use crate::extent::{self, Extent};
 use crate::{At, Error, Result};
 
 /// The version of the listing, and of the cuts and packs that it speaks of.
@@ -175,7 +175,7 @@ impl Listing {
     pub fn bytes(&self) -> u64 {
         let size = |entry: &Entry| match &entry.content {
             Content::File { size, .. } => *size,
-            Content::Sparse { extents, .. } => extents.iter().map(|extent| extent.length).sum(),
+            Content::Sparse { extents, .. } => extent::length(extents),
             Content::Link { .. } => 0,
         };
         self.entries.iter().map(size).sum()

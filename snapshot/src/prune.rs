@@ -66,7 +66,8 @@ impl Store {
                 fs::remove_file(path).at(path)?;
             }
         }
-        going.into_iter().try_for_each(|pack| self.remove(pack))?;
+        let notes = self.notes()?;
+        going.into_iter().try_for_each(|pack| Self::remove(pack, &notes))?;
         Ok(before.saturating_sub(self.bytes()?))
     }
 

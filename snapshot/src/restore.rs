@@ -14,7 +14,7 @@ use crate::chunk;
 use crate::extent;
 use crate::listing::{Content, Entry, Listing, MODE_BITS, Stamp};
 use crate::place::Blocks;
-use crate::save::threads_for;
+use crate::save::{joined, threads_for};
 use crate::store::{Beside, Opened, Store};
 use crate::{At, Error, Result};
 
@@ -39,7 +39,7 @@ impl Store {
         let (opened, touched) = thread::scope(|scope| {
             let opening = scope.spawn(|| self.open(Beside::Others));
             let touched = touched(listing, tree);
-            (opening.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), touched)
+            (joined(opening), touched)
         });
         let (opened, touched) = (opened?, touched?);
         for (at, _) in &touched {
@@ -58,7 +58,7 @@ impl Store {
             let hands: Vec<_> = (0..threads_for(differing.len()))
                 .map(|_| scope.spawn(|| write_share(&opened, &differing, &next, tree)))
                 .collect();
-            hands.into_iter().map(|hand| hand.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+            hands.into_iter().map(joined).collect()
         });
         written?;
         Ok(Restored { kept: listing.entries().len() - differing.len(), written: differing.len() })
@@ -103,7 +103,7 @@ fn touched(listing: &Listing, tree: &Path) -> Result<Vec<(usize, State)>> {
     };
     let shares: Result<Vec<_>> = thread::scope(|scope| {
         let hands: Vec<_> = (0..threads_for(entries.len())).map(|_| scope.spawn(look)).collect();
-        hands.into_iter().map(|hand| hand.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        hands.into_iter().map(joined).collect()
     });
     let mut found: Vec<(usize, State)> = shares?.into_iter().flatten().collect();
     // In the order of the listing, since neighbours in a tree are neighbours in a pack.
@@ -167,8 +167,7 @@ fn look_at(entry: &Entry, path: &Path, buffer: &mut Vec<u8>) -> Result<State> {
     let read = match extents {
         None => chunk::cut(file, size, buffer, each),
         Some(extents) if extent::is_zero_beside(&file, &meta, extents).at(path)? => {
-            let between = extents.iter().map(|extent| extent.length).sum();
-            chunk::cut(extent::Reader::new(&file, extents), between, buffer, each)
+            chunk::cut(extent::Reader::new(&file, extents), extent::length(extents), buffer, each)
         }
         Some(_) => Err(Differs::Content),
     };

@@ -111,7 +111,8 @@ impl Store {
     }
 }
 
-fn joined<T>(hand: thread::ScopedJoinHandle<'_, T>) -> T {
+/// What a thread came to; its panic is ours.
+pub(crate) fn joined<T>(hand: thread::ScopedJoinHandle<'_, T>) -> T {
     hand.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
@@ -212,10 +213,7 @@ impl Work<'_> {
         };
         let size = match &extents {
             None => chunk::cut(file, meta.len(), buffer, each),
-            Some(extents) => {
-                let between = extents.iter().map(|extent| extent.length).sum();
-                chunk::cut(extent::Reader::new(&file, extents), between, buffer, each)
-            }
+            Some(extents) => chunk::cut(extent::Reader::new(&file, extents), extent::length(extents), buffer, each),
         };
         let size = size.map_err(|failure| match failure {
             Failure::Kept(error) => error,

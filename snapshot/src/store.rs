@@ -95,8 +95,7 @@ impl Store {
     }
 
     /// Removes a pack and what was noted of it.
-    pub(crate) fn remove(&self, pack: &Pack) -> Result<()> {
-        let notes = self.notes()?;
+    pub(crate) fn remove(pack: &Pack, notes: &HashSet<PathBuf>) -> Result<()> {
         let own = pack.blocks.iter().map(|block| note_path(&pack.path, block.offset()));
         own.filter(|note| notes.contains(note)).try_for_each(|note| fs::remove_file(&note).at(&note))?;
         fs::remove_file(&pack.path).at(&pack.path)
